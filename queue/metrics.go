@@ -1,0 +1,44 @@
+package queue
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// StoreMetrics are the figures that every store keeps about itself.
+type StoreMetrics struct {
+	seconds *prometheus.HistogramVec
+	batch   *prometheus.HistogramVec
+	errors  *prometheus.CounterVec
+}
+
+// NewStoreMetrics registers the figures; a nil reg keeps them unregistered.
+func NewStoreMetrics(reg prometheus.Registerer) *StoreMetrics {
+	f := promauto.With(reg)
+	return &StoreMetrics{
+		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "trackchat_store_seconds", Help: "Time of a store operation from call to durable answer.",
+			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
+		}, []string{"op"}),
+		batch: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "trackchat_batch_size", Help: "Items that one durable store batch held.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 12),
+		}, []string{"op"}),
+		errors: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "trackchat_store_errors_total", Help: "Store calls that failed as a whole.",
+		}, []string{"op"}),
+	}
+}
+
+// Observe notes one call of op that took d.
+func (m *StoreMetrics) Observe(op string, d time.Duration, err error) {
+	m.seconds.WithLabelValues(op).Observe(d.Seconds())
+	if err != nil {
+		m.errors.WithLabelValues(op).Inc()
+	}
+}
+
+// Batch notes that one durable step carried n items.
+func (m *StoreMetrics) Batch(op string, n int) { m.batch.WithLabelValues(op).Observe(float64(n)) }

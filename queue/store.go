@@ -1,0 +1,264 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors of a Store. An error of a whole call means that nothing of it is known to be done, except ErrUnknownOutcome.
+var (
+	ErrTooLarge       = errors.New("text is longer than allowed")                 // one item: nothing stored
+	ErrQueueFull      = errors.New("tracker has too many undelivered messages")   // one item: nothing stored
+	ErrFenced         = errors.New("another session owns the tracker")            // one item: close the session
+	ErrOverloaded     = errors.New("store is overloaded or out of space")         // not executed; try again later
+	ErrUnavailable    = errors.New("store is unavailable")                        // not executed; may be retried
+	ErrUnknownOutcome = errors.New("store did not answer, outcome unknown")       // may have been executed
+	ErrCorrupt        = errors.New("store holds data that cannot be read")        // never skipped silently
+	ErrReset          = errors.New("changes before that moment are not retained") // Changes only
+	ErrInUse          = errors.New("store is in use by another process")
+)
+
+// Sender is the API's side of a store. All methods are safe for concurrent use; result i belongs to request i; a nil error means durable under the configured policy.
+// A context that is done before the call means that nothing is stored.
+type Sender interface {
+	// Send stores outgoing messages in the order given and wakes the sessions that own their trackers. Per item: ErrTooLarge, ErrQueueFull.
+	Send(ctx context.Context, reqs []SendReq) ([]SendResult, error)
+	// List returns the messages of one tracker within whole seconds, ordered by (SubmitMs, ID).
+	List(ctx context.Context, q ListQuery) ([]Message, error)
+	// Resolve returns the tracker of each message id, 0 where there is no such message.
+	Resolve(ctx context.Context, ids []int64) ([]TrackerID, error)
+	// Get returns single messages; one that does not exist (or is another tracker's) has ID 0.
+	Get(ctx context.Context, refs []Ref) ([]Message, error)
+	// MarkRead marks incoming messages read: all of a call or none (any MarkUnknown means that nothing changed).
+	MarkRead(ctx context.Context, refs []Ref) ([]MarkResult, error)
+	// MarkReadAll marks every unread incoming message of the trackers read and returns how many changed.
+	MarkReadAll(ctx context.Context, ts []TrackerID) (int, error)
+	// LastTimes returns the newest SubmitMs of each tracker in either direction; trackers without messages have no entry.
+	LastTimes(ctx context.Context, ts []TrackerID) (map[TrackerID]int64, error)
+	// Unread returns the number of unread incoming messages; trackers without any have no entry.
+	Unread(ctx context.Context, ts []TrackerID) (map[TrackerID]int, error)
+	// End ends messages that are still pending. See EndResult.
+	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
+}
+
+// Delivery is the gateway's side of a store; the same rules as for Sender.
+type Delivery interface {
+	// Acquire makes node the owner of the trackers under a new, higher epoch and kicks the former owner, if it was another epoch of any node.
+	Acquire(ctx context.Context, node NodeID, ts []TrackerID) ([]Lease, error)
+	// Release gives ownership up; false where the epoch was no longer the current one (nothing changes then).
+	Release(ctx context.Context, ls []Lease) ([]bool, error)
+	// Claim reads pending messages, oldest first. It changes nothing.
+	Claim(ctx context.Context, reqs []ClaimReq) ([]ClaimResult, error)
+	// Ack marks messages acknowledged by the device; accepted from any epoch, because an ack proves delivery.
+	Ack(ctx context.Context, acks []AckReq) ([]AckResult, error)
+	// Progress notes how many parts of a long text are acknowledged, so that a reconnect resumes there; never goes back for the same number of parts.
+	Progress(ctx context.Context, ps []ProgressReq) error
+	// End ends messages that are still pending. See EndResult.
+	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
+	// Receive stores texts from devices; a repeated one is stored once and answered with the first id.
+	Receive(ctx context.Context, in []Incoming) ([]ReceiveResult, error)
+	// Peek returns only those leases that have pending messages or are fenced.
+	Peek(ctx context.Context, ls []Lease) ([]PeekResult, error)
+	// Unacknowledged returns the newest outgoing messages of a tracker that no ack has reached, in whatever other state they ended, newest first; limit 1..64.
+	Unacknowledged(ctx context.Context, t TrackerID, limit int) ([]Message, error)
+	// Wakes delivers what the store has to tell node. The channel is closed when ctx ends. Wakes are hints: a reader that is too slow gets WakeResync instead of what did not fit.
+	Wakes(ctx context.Context, node NodeID) (<-chan []Wake, error)
+}
+
+// Store is all of it, with what operation needs.
+type Store interface {
+	Sender
+	Delivery
+	DirectoryStore
+	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs, oldest change first; ErrReset if that is too long ago to know.
+	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
+	// Trim removes old messages in small steps; call it again while TrimStats.More.
+	Trim(ctx context.Context, p Partition, r Retention) (TrimStats, error)
+	// Check reports what is wrong with the store; it is called at start and every minute.
+	Check(ctx context.Context) (Report, error)
+	Close() error
+}
+
+// SendReq asks for one outgoing message.
+type SendReq struct {
+	Tracker   TrackerID
+	Employee  int64 // 0 none
+	Text      string
+	Nonce     uint32   // not 0: a repetition of the same request by the same caller (tracker, nonce) among the newest 64 is answered with the first id
+	Key       string   // not empty: client's idempotency key, already scoped to the account; the same key for the tracker within 24 h is answered with the first id
+	ExpiresMs int64    // 0 never
+	Choices   []string // at most 8
+	ReplyTo   int64    // 0 none
+}
+
+// SendResult answers a SendReq.
+type SendResult struct {
+	ID  int64
+	Dup bool // ID is that of an earlier identical request; nothing was stored
+	Err error
+}
+
+// ListQuery selects messages of one tracker. FromMs and ToMs are inclusive; callers that think in whole seconds pass ToMs = second*1000+999.
+type ListQuery struct {
+	Tracker      TrackerID
+	FromMs, ToMs int64
+	Limit        int  // 1..1024
+	Desc         bool // newest first, and the newest Limit of the window
+}
+
+// Ref names a message of a tracker.
+type Ref struct {
+	Tracker TrackerID
+	ID      int64
+}
+
+// MarkResult is the outcome of MarkRead for one message.
+type MarkResult byte
+
+// Outcomes of MarkRead.
+const (
+	MarkUnknown MarkResult = iota // no such incoming message of that tracker
+	MarkAlready
+	MarkNewly
+)
+
+// Lease is the ownership of a tracker by one session.
+type Lease struct {
+	Tracker TrackerID
+	Node    NodeID
+	Epoch   int64
+	Pending int   // messages still to be delivered when it was acquired
+	LastOut int64 // id of the newest outgoing message, 0 none: the first Wake's Prev
+}
+
+// Cursor is an opaque position in a tracker's pending messages; 0 is the beginning.
+type Cursor int64
+
+// ClaimReq asks for pending messages after Cursor: at least one if there is any, then no more than MaxBytes of text.
+type ClaimReq struct {
+	Lease    Lease
+	Cursor   Cursor
+	MaxBytes int
+}
+
+// ClaimResult answers a ClaimReq. Err is ErrFenced if the lease's epoch is not the current one.
+type ClaimResult struct {
+	Msgs []Message
+	Next Cursor // where to go on, also when there is nothing more now
+	More bool
+	Err  error
+}
+
+// AckReq says that the device has acknowledged a message.
+type AckReq struct {
+	Tracker TrackerID
+	ID      int64
+	Opened  bool  // the driver has opened it as well
+	Hint    int64 // opaque, from Message or Wake; 0 unknown. A wrong hint costs time, never truth
+}
+
+// AckResult is the outcome of an AckReq.
+type AckResult byte
+
+// Outcomes of Ack.
+const (
+	AckUnknown   AckResult = iota // no such outgoing message of that tracker
+	AckAlready                    // acknowledged before; UpdateMs stays
+	AckDelivered                  // acknowledged now, whether it was pending or had ended otherwise
+)
+
+// ProgressReq notes that Acked of Parts parts of a message are acknowledged.
+type ProgressReq struct {
+	Tracker TrackerID
+	ID      int64
+	Parts   int
+	Acked   int
+}
+
+// EndReq ends a pending message: Status is StatusFailed, StatusExpired, StatusCancelled or StatusSent.
+type EndReq struct {
+	Tracker TrackerID
+	ID      int64
+	Status  Status
+	Reason  Reason
+}
+
+// EndResult is the outcome of an EndReq.
+type EndResult byte
+
+// Outcomes of End.
+const (
+	EndUnknown EndResult = iota // no such outgoing message of that tracker
+	EndAlready                  // not pending any more; nothing changed
+	EndNow
+)
+
+// Incoming is a text from a device.
+type Incoming struct {
+	Tracker  TrackerID
+	Employee int64
+	Text     string
+	ReplyTo  int64         // id of the message the driver answers, 0 none
+	Key      uint64        // device's own identification of the text; 0 none: always stored
+	Window   time.Duration // how long Key means the same text
+	Epoch    int64         // not 0: a copy counts as repeated only if it came under another epoch (protocols without ids)
+}
+
+// ReceiveResult answers an Incoming; Err is ErrTooLarge where the text is longer than MaxText.
+type ReceiveResult struct {
+	ID  int64
+	Dup bool
+	Err error
+}
+
+// PeekResult reports a lease that needs attention.
+type PeekResult struct {
+	Tracker TrackerID
+	Pending int
+	LastOut int64
+	Fenced  bool
+}
+
+// WakeKind tells the wakes apart.
+type WakeKind byte
+
+// Kinds of Wake.
+const (
+	WakeMessage WakeKind = iota + 1 // a message was stored; Msg.Text may be missing (Hint true): claim it
+	WakeKick                        // a newer epoch owns the tracker
+	WakeResync                      // wakes may have been lost: look at every own tracker of the partitions
+	WakeEnd                         // the message with Msg.ID ended (cancelled, expired): do not send it any more
+)
+
+// Wake tells a node about one of its trackers.
+type Wake struct {
+	Kind       WakeKind
+	Tracker    TrackerID
+	Epoch      int64       // of the lease it is meant for
+	Prev       int64       // WakeMessage: id of the tracker's outgoing message before this one, 0 none (gap detection)
+	Hint       bool        // WakeMessage: the text is not included
+	Msg        Message     // WakeMessage, WakeEnd (ID only)
+	Partitions []Partition // WakeResync: nil means all
+}
+
+// Partition is one of the store's partitions; the embedded store has only 0.
+type Partition uint8
+
+// Retention says what Trim may remove: messages submitted before CutoffMs that are not pending, at most Max of them a call.
+type Retention struct {
+	CutoffMs int64
+	Max      int
+}
+
+// TrimStats says what a Trim did.
+type TrimStats struct {
+	Removed int
+	More    bool
+}
+
+// Report is the outcome of a Check. The store is fit for use if Problems is empty.
+type Report struct {
+	Problems []string
+	Warnings []string
+}

@@ -1,0 +1,74 @@
+package protocol
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// MaxParts is the greatest number of parts a text is cut into.
+const MaxParts = 9_999
+
+// Split cuts text into parts of at most c.PartBytes bytes each in c.Charset, on code-point boundaries and, where one lies in the last 15 % of a part, after a space or a newline.
+// With c.Prefix the room for "(n/m) " is kept free. The parts are slices of text and together are the whole of it. ErrTextTooLong: more than MaxParts would be needed.
+func Split(text string, c TextCaps) ([]string, error) {
+	whole := 0
+	for _, r := range text {
+		whole += c.Charset.RuneLen(r)
+	}
+	if whole <= c.PartBytes {
+		return []string{text}, nil
+	}
+	if !c.Prefix {
+		return cut(text, c.Charset, c.PartBytes, MaxParts)
+	}
+	for digits, most := 1, 9; most <= MaxParts; digits, most = digits+1, most*10+9 {
+		room := c.PartBytes - len("(/) ") - 2*digits
+		if parts, err := cut(text, c.Charset, room, most); err == nil {
+			return parts, nil
+		}
+	}
+	return nil, ErrTextTooLong
+}
+
+// AppendPrefix appends "(2/7) " for part 1 of 7 (parts count from 0 in t), nothing for a text of a single part.
+func AppendPrefix(dst []byte, t Text) []byte {
+	if t.Parts < 2 {
+		return dst
+	}
+	return fmt.Appendf(dst, "(%d/%d) ", t.Part+1, t.Parts)
+}
+
+func cut(text string, cs Charset, room, most int) ([]string, error) {
+	if room < utf8.UTFMax {
+		return nil, ErrTextTooLong
+	}
+	var parts []string
+	for len(text) > 0 {
+		if len(parts) == most {
+			return nil, ErrTextTooLong
+		}
+		n := fit(text, cs, room)
+		parts = append(parts, text[:n])
+		text = text[n:]
+	}
+	return parts, nil
+}
+
+// fit returns how many bytes of text make the next part.
+func fit(text string, cs Charset, room int) int {
+	used, space := 0, 0
+	for i, r := range text {
+		n := cs.RuneLen(r)
+		if used+n > room {
+			if space > 0 {
+				return space
+			}
+			return i
+		}
+		used += n
+		if (r == ' ' || r == '\n') && used*100 >= room*85 {
+			space = i + 1
+		}
+	}
+	return len(text)
+}

@@ -1,0 +1,108 @@
+package protocol_test
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"trackchat/protocol"
+
+	"pgregory.net/rapid"
+)
+
+func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
+	charsets := map[string]protocol.Charset{
+		"utf8": protocol.UTF8(), "gbk": protocol.GBK(), "cp1251": protocol.Windows1251(), "utf16": protocol.UTF16(true),
+	}
+	for name, cs := range charsets {
+		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
+			text := rapid.StringMatching(`[ a-z\nя亊é😀]{1,400}`).Draw(t, "text")
+			c := protocol.TextCaps{Charset: cs, PartBytes: rapid.IntRange(16, 200).Draw(t, "room"), Prefix: rapid.Bool().Draw(t, "prefix")}
+			parts, err := protocol.Split(text, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Join(parts, "") != text {
+				t.Fatalf("parts %q are not the whole of %q", parts, text)
+			}
+			for i, part := range parts {
+				var wire []byte
+				if c.Prefix {
+					wire = protocol.AppendPrefix(wire, protocol.Text{Part: i, Parts: len(parts)})
+				}
+				wire = cs.Append(wire, part)
+				if part == "" || len(wire) > c.PartBytes || !utf8.ValidString(part) {
+					t.Fatalf("part %d %q takes %d of %d bytes", i, part, len(wire), c.PartBytes)
+				}
+			}
+		}))
+	}
+}
+
+func TestSplitPrefersSpaces(t *testing.T) {
+	parts, err := protocol.Split("aaaaaaaaa bbbbbbbbb", protocol.TextCaps{Charset: protocol.UTF8(), PartBytes: 11})
+	if err != nil || len(parts) != 2 || parts[0] != "aaaaaaaaa " {
+		t.Fatalf("got %q, %v", parts, err)
+	}
+}
+
+func TestReferencesOfRecentMessagesDiffer(t *testing.T) {
+	const recent, parts = 64, 81 // 20,000 Chinese characters are 80 parts
+	for _, bits := range []int{16, 32, 64} {
+		seen := map[uint64]int64{}
+		for n := int64(5000); n < 5000+recent; n++ {
+			for part := range parts {
+				ref := protocol.Reference(n*256, part, bits)
+				if other, taken := seen[ref]; taken {
+					t.Fatalf("%d bits: message %d part %d has the reference of a part of %d", bits, n, part, other)
+				}
+				if bits < 64 && ref>>bits != 0 {
+					t.Fatalf("%d bits: reference %x is too wide", bits, ref)
+				}
+				seen[ref] = n
+			}
+		}
+	}
+}
+
+func TestCharsetsReplaceWhatTheyCannotCarry(t *testing.T) {
+	for _, c := range []struct {
+		cs         protocol.Charset
+		text, back string
+	}{
+		{protocol.GBK(), "Привет, 你好，司机 亊亇", "Привет, 你好，司机 亊亇"},
+		{protocol.GBK(), "Čž 😀", "Cz ?"},
+		{protocol.Windows1251(), "Груз ё Œuvre 好", "Груз ё ?uvre ?"},
+		{protocol.UTF16(true), "a😀я", "a?я"},
+		{protocol.UTF16(false), "日本", "日本"},
+	} {
+		wire := c.cs.Append(nil, c.text)
+		n := 0
+		for _, r := range c.text {
+			n += c.cs.RuneLen(r)
+		}
+		back, err := c.cs.Decode(wire)
+		if err != nil || back != c.back || n != len(wire) {
+			t.Errorf("%q came back as %q (%v), %d bytes announced, %d written", c.text, back, err, n, len(wire))
+		}
+	}
+	if _, err := protocol.GBK().Decode([]byte{0x81}); err == nil {
+		t.Error("half a GBK character was decoded")
+	}
+}
+
+func TestSettingsReportEveryProblem(t *testing.T) {
+	p := protocol.Protocol{Name: "p", Settings: []protocol.SettingSpec{
+		{Name: "n", Default: "5", Check: protocol.CheckInt(1, 9)}, {Name: "b", Default: "false", Check: protocol.CheckBool},
+	}}
+	s, err := p.NewSettings(map[string]string{"n": "7"}, map[string]string{"b": "true"})
+	if err != nil || s.Int("n") != 7 || !s.Bool("b") {
+		t.Fatalf("got %v %v %v", s.Int("n"), s.Bool("b"), err)
+	}
+	_, err = p.NewSettings(map[string]string{"n": "12", "b": "maybe", "x": "1"})
+	for _, want := range []string{`"n"`, `"b"`, `"x"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not speak of %s", err, want)
+		}
+	}
+}

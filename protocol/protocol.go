@@ -1,0 +1,189 @@
+// Package protocol is what the gateway needs from a wire protocol: how a stream is cut into frames, what a frame means, how a text and the answers are
+// written, and the tracker's own side for simulators. Everything in it is pure: bytes in, events and bytes out; no I/O, no clock, no goroutine.
+package protocol
+
+import (
+	"errors"
+	"time"
+)
+
+// Errors of framing and decoding. A codec wraps them with what it saw.
+var (
+	ErrTooLong     = errors.New("frame too long")                      // Protocol.Frame: the session is closed
+	ErrFraming     = errors.New("framing lost")                        // Protocol.Frame or Codec.Decode: the session is closed
+	ErrGarbage     = errors.New("bytes outside a frame")               // Codec.Decode: dropped
+	ErrChecksum    = errors.New("wrong checksum")                      // Codec.Decode: dropped
+	ErrMalformed   = errors.New("malformed frame")                     // Codec.Decode: dropped
+	ErrNotText     = errors.New("protocol cannot carry this text now") // Codec.AppendText: nothing was written
+	ErrTextTooLong = errors.New("text needs too many parts")           // Split
+)
+
+// Protocol describes one wire protocol. The values are read-only and shared by all sessions.
+type Protocol struct {
+	Name     string
+	Port     int // default TCP port
+	MaxFrame int // bytes, the longest frame that Frame accepts
+	// Frame cuts the next frame off buf. It is stateless: n > 0 is the length of the first frame in buf (bytes of garbage before one count as a frame of their own, which
+	// Decode refuses); n = 0 asks for more bytes, and next is the offset from which the caller passes scanned then, so that no byte is looked at twice. An error means that framing is lost.
+	Frame func(buf []byte, scanned int) (n, next int, err error)
+	// NewCodec makes the gateway's side of one connection.
+	NewCodec func(s Settings) Codec
+	// NewDevice makes the tracker's side of one connection.
+	NewDevice func(c DeviceConfig) Device
+	Settings  []SettingSpec
+	// IdleTimeout replaces the gateway's default where the protocol states its own; 0 otherwise.
+	IdleTimeout time.Duration
+	// RefuseDelay is how long a refused connection stays open so that the device can try again (JT/T 808: register anew); 0 closes after the refusal.
+	RefuseDelay time.Duration
+}
+
+// Codec is the state of one connection on the gateway's side. It has one owner at a time.
+type Codec interface {
+	// Caps tells what this session can carry now; it may change with Bind and with what the device sends.
+	Caps() TextCaps
+	// Decode reads one frame and emits what it means, in order. The event is valid until emit returns. An error says why the frame was refused and is counted; an
+	// event emitted before it may still carry the protocol's refusal. The session goes on unless the error is ErrFraming.
+	Decode(frame []byte, emit func(*Event)) error
+	// AppendReply appends the protocol's answer to e, if it has one, and takes note of the outcome (a login that was OK binds the session). It is called exactly once for every
+	// event, in the order of the frames. r is the worst result of e and of the events before it in the same frame.
+	AppendReply(dst []byte, e *Event, r Result) []byte
+	// Bind gives the settings of the tracker that logged in; it is called before AppendReply of that login.
+	Bind(s Settings)
+	// AppendText appends one part of a text. Repeating it for the same part gives the same bytes.
+	AppendText(dst []byte, t Text) ([]byte, error)
+	// Poll appends what the protocol sends by itself and returns when it wants to be asked again; the zero time means only after the next frame.
+	Poll(dst []byte, now time.Time) ([]byte, time.Time)
+}
+
+// Kind says what an event means for the gateway.
+type Kind uint8
+
+// Kinds of events.
+const (
+	KindLogin     Kind = iota + 1 // DeviceID, Secret: bind the session or refuse
+	KindRegister                  // DeviceID: the device asks for its credentials; the gateway sets Secret before AppendReply
+	KindLogout                    // the device says good-bye
+	KindHeartbeat                 // sign of life
+	KindPosition                  // Count positions
+	KindAck                       // Ref, Outcome: the device's word about one part of a text
+	KindAnswer                    // Ref, Choice: the driver answered a question, which is READ and a text
+	KindText                      // Text, Key: from the driver
+	KindOther                     // valid, answered, without meaning for chat
+	KindUnknown                   // valid frame of an unknown type
+	KindRefused                   // damaged or unreadable frame that the protocol answers; Decode returns an error with it
+)
+
+// Event is what one frame, or one part of it, means. Msg, Seq and Aux belong to the codec: they are what AppendReply needs.
+type Event struct {
+	Kind     Kind
+	Outcome  Outcome
+	Msg      uint32 // message id or packet type on the wire
+	Seq      uint32 // the frame's own number
+	Aux      uint64
+	DeviceID string // KindLogin, KindRegister; as on the wire, not normalised
+	Secret   string // KindLogin: what the device presents; KindRegister: what the gateway hands out
+	Ref      uint64 // KindAck, KindAnswer; without meaning where TextCaps.RefBits is 0
+	Choice   int    // KindAnswer: number of the chosen answer, from 1 in the order of Text.Choices
+	Count    int    // KindPosition: number of positions
+	Text     string // KindText; valid UTF-8
+	// Key identifies a text for as long as Window: a repeated one is stored once; 0: no identification. Across: only a copy that came over another connection is a repetition.
+	Key    uint64
+	Window time.Duration
+	Across bool
+}
+
+// Outcome is the device's word about a part of a text, see KindAck.
+type Outcome uint8
+
+// Outcomes of an ack.
+const (
+	AckDelivered   Outcome = iota + 1 // the device has it
+	AckOpened                         // the driver has opened it as well
+	AckFailed                         // the device could not take it now: one more try after a minute, then final
+	AckDamaged                        // it arrived damaged: one more try at once, then final
+	AckRejected                       // final: the device cannot read what we sent
+	AckUnsupported                    // final: the device has no text service
+	AckStorage                        // final: the device has no room
+	AckLater                          // taken, the verdict follows
+)
+
+// Result is how the gateway dealt with an event, in rising order of trouble.
+type Result uint8
+
+// Results for AppendReply.
+const (
+	OK             Result = iota
+	NoLogin               // the event needs a login first
+	UnknownDevice         // nobody registered this device, or it is blocked
+	BadCredentials        // the device is known, what it presents is wrong
+	Invalid               // the event's content cannot be accepted, now or ever (text empty or too long)
+	Later                 // could not be stored: the device must send it again, so protocols without a word for that stay silent
+)
+
+// TextCaps says what a session can carry towards the device.
+type TextCaps struct {
+	PartBytes int     // most bytes of encoded text in one part, at least 8
+	RefBits   int     // width of the references that acks carry; 0: acks carry none and mean the oldest unacknowledged part
+	Charset   Charset // of the text on the wire
+	Prefix    bool    // "(2/7) " before each part of a longer text
+	Silent    bool    // the device never acknowledges: written once is all there is
+	NoText    bool    // this device has no text service (a setting): messages fail as unsupported
+	Choices   int     // canned answers that can be shown with a text, 0 none
+}
+
+// Text is one part of a message on its way to the device.
+type Text struct {
+	Ref     uint64
+	Part    int      // from 0
+	Parts   int      // at least 1
+	Body    string   // this part, without prefix
+	Choices []string // only with the last part, at most TextCaps.Choices
+	ReplyTo uint64   // reference of the driver's text that this one answers, 0 none
+}
+
+// DeviceConfig configures the tracker's side.
+type DeviceConfig struct {
+	ID       string // as a person writes it: digits of a phone or IMEI
+	Password string
+	Variant  string // of the protocol, empty for the default (jt808: 2011, 2013, 2019; wialon: 1.1, 2.0)
+	Settings Settings
+}
+
+// Device is the tracker's side of one connection, with its own framing: what simulators and tests need. It has one owner.
+type Device interface {
+	// AppendLogin appends what the device says first after connecting.
+	AppendLogin(dst []byte) []byte
+	// Feed takes the bytes that are not yet consumed, appends what the device answers by itself (link acks, the next step of a login) and emits what happened.
+	Feed(dst, in []byte, emit func(DeviceEvent)) (out []byte, consumed int, err error)
+	// AppendAck appends the answer to a text that Feed emitted.
+	AppendAck(dst []byte, e DeviceEvent, o Outcome) []byte
+	// AppendText appends a text from the driver. A repetition is a copy of the same bytes.
+	AppendText(dst []byte, text string) ([]byte, error)
+	// AppendChoice appends the driver's answer (from 1) to a text with choices; it appends nothing where the protocol has none.
+	AppendChoice(dst []byte, e DeviceEvent, choice int) []byte
+	// AppendHeartbeat appends a sign of life.
+	AppendHeartbeat(dst []byte) []byte
+	// AppendPosition appends a position in degrees.
+	AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte
+}
+
+// DeviceEventKind tells what a device saw.
+type DeviceEventKind uint8
+
+// Kinds of device events.
+const (
+	DeviceLoggedIn DeviceEventKind = iota + 1
+	DeviceRefused                  // the login was refused
+	DeviceText                     // Ref, Body, Choices: a part of a text arrived
+	DeviceTextAck                  // the gateway acknowledged the oldest driver text that it has not yet acknowledged (or the one numbered Ref)
+	DeviceTextNak                  // the gateway refused it
+	DeviceOther                    // any other answer
+)
+
+// DeviceEvent is what a device saw; valid after Feed returned as well.
+type DeviceEvent struct {
+	Kind    DeviceEventKind
+	Ref     uint64
+	Body    string
+	Choices []string
+}

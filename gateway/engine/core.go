@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"errors"
+	"net/netip"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+// core is what all connections of an engine share.
+type core struct {
+	Options
+	pool      chunkPool
+	untrusted atomic.Int64 // unconsumed bytes of connections before Trust
+}
+
+func newCore(o Options) *core { return &core{Options: o.withDefaults()} }
+
+// service is what the connections of one Serve or Dial share.
+type service struct {
+	core    *core
+	handler Handler
+	admit   func(netip.AddrPort) bool // nil admits all
+}
+
+func (k *core) service(h Handler) *service {
+	s := &service{core: k, handler: h}
+	if a, ok := h.(Admitter); ok {
+		s.admit = a.Admit
+	}
+	return s
+}
+
+// admitted says whether a connection may be made for the peer, and counts refusals.
+func (s *service) admitted(peer netip.AddrPort) (ok bool) {
+	if s.admit == nil {
+		return true
+	}
+	defer func() {
+		if s.core.caught(recover()) || !ok {
+			ok = false
+			s.core.Stats.Refused.Add(1)
+		}
+	}()
+	return s.admit(peer)
+}
+
+// seconds is the clock's reading as kept per connection; good until the year 2106.
+func (k *core) seconds() uint32 {
+	if k.Now == nil {
+		return 0
+	}
+	return uint32(k.Now().Unix())
+}
+
+// caught counts and logs a recovered panic; false if there was none.
+func (k *core) caught(cause any) bool {
+	if cause == nil {
+		return false
+	}
+	k.Stats.Panics.Add(1)
+	k.Logger.Error("handler panicked", zap.Any("cause", cause), zap.StackSkip("stack", 1))
+	return true
+}
+
+// open makes the first call of a connection's handler. An error says that it failed.
+func (s *service) open(c Conn) (err error) {
+	s.core.Stats.Opened.Add(1)
+	defer func() {
+		if s.core.caught(recover()) {
+			err = ErrHandler
+		}
+	}()
+	s.handler.OnOpen(c)
+	return nil
+}
+
+// data offers the handler bytes. An error says that it failed.
+func (s *service) data(c Conn, buf []byte) (n int, err error) {
+	defer func() {
+		if s.core.caught(recover()) {
+			err = ErrHandler
+		}
+	}()
+	n = s.handler.OnData(c, buf)
+	if n < 0 || n > len(buf) {
+		s.core.Stats.Panics.Add(1)
+		s.core.Logger.Error("handler consumed what it was not given", zap.Int("consumed", n), zap.Int("given", len(buf)))
+		return 0, ErrHandler
+	}
+	return n, nil
+}
+
+// close makes the last call of a connection's handler.
+func (s *service) close(c Conn, cause error) {
+	switch {
+	case errors.Is(cause, ErrTooMuch):
+		s.core.Stats.TooMuch.Add(1)
+	case errors.Is(cause, ErrBudget):
+		s.core.Stats.Budget.Add(1)
+	}
+	s.core.Stats.Closed.Add(1)
+	defer func() { s.core.caught(recover()) }()
+	s.handler.OnClose(c, cause)
+}

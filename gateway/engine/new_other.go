@@ -1,0 +1,10 @@
+//go:build !linux
+
+package engine
+
+import "syscall"
+
+// New returns the best engine for this system: the std engine.
+func New(o Options) Engine { return NewStd(o) }
+
+func bindLate(_, _ string, _ syscall.RawConn) error { return nil }

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"cmp"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	defaultUnsent     = 64 << 10
+	defaultMaxPartial = 4 << 10
+	defaultBudget     = 16 << 20
+	defaultSendBuffer = 32 << 10
+	readBuffer        = 64 << 10
+)
+
+// Options are the settings of an engine. The zero value of each field stands for its default.
+type Options struct {
+	Loops         int           // event loops of the reactor, handler goroutines of the std engine; default GOMAXPROCS
+	Unsent        int           // bytes per connection that wait for the kernel to take them; default 64 KiB
+	MaxPartial    int           // unconsumed bytes per connection before Trust; default 4 KiB
+	PartialBudget int           // unconsumed bytes of all connections before Trust together; default 16 MiB
+	SendBuffer    int           // SO_SNDBUF in bytes; default 32 KiB; negative leaves it to the kernel, which then grants a stalled peer megabytes
+	KeepAlive     time.Duration // idle time before TCP keepalive probes, and their interval; default off
+
+	// Now is the clock behind LastRead and ObserveLoopLag. Without it LastRead is always 0 and no lag is observed.
+	Now func() time.Time
+	// ObserveLoopLag is told how long each round of an event loop took, which is how long an event at its start may have had to wait. Reactor only.
+	ObserveLoopLag func(time.Duration)
+
+	IDs    *atomic.Uint64 // last connection id given out; share it between engines for ids unique in the process; default an own one
+	Stats  *Stats         // counters to add to; default an own one that nobody reads
+	Logger *zap.Logger    // default none
+}
+
+// Stats counts what engines do. All fields may be read at any time; several engines may share one Stats.
+type Stats struct {
+	Opened  atomic.Uint64 // connections that had their OnOpen
+	Closed  atomic.Uint64 // connections that had their OnClose
+	Refused atomic.Uint64 // peers that Admit refused
+	Slow    atomic.Uint64 // writes refused with ErrSlow
+	TooMuch atomic.Uint64 // connections closed with ErrTooMuch
+	Budget  atomic.Uint64 // connections closed with ErrBudget
+	Panics  atomic.Uint64 // handler calls that panicked or returned an impossible count
+	Pauses  atomic.Uint64 // times accepting paused for lack of descriptors or kernel memory
+	Stale   atomic.Uint64 // events dropped because their connection had gone; reactor only
+
+	Partial atomic.Int64 // unconsumed bytes kept now
+	Unsent  atomic.Int64 // unsent bytes kept now
+}
+
+func (o Options) withDefaults() Options {
+	o.Loops = cmp.Or(max(o.Loops, 0), runtime.GOMAXPROCS(0))
+	o.Unsent = cmp.Or(max(o.Unsent, 0), defaultUnsent)
+	o.MaxPartial = cmp.Or(max(o.MaxPartial, 0), defaultMaxPartial)
+	o.PartialBudget = cmp.Or(max(o.PartialBudget, 0), defaultBudget)
+	o.SendBuffer = cmp.Or(o.SendBuffer, defaultSendBuffer)
+	if o.IDs == nil {
+		o.IDs = new(atomic.Uint64)
+	}
+	if o.Stats == nil {
+		o.Stats = new(Stats)
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return o
+}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// DefaultReadyTimeout is the time that Ready may take.
+const DefaultReadyTimeout = 3 * time.Second
+
+// AdminOptions configure the admin listener. Gatherer is required.
+type AdminOptions struct {
+	Gatherer     prometheus.Gatherer
+	Ready        func(context.Context) error // nil: always ready. Each of joined errors is named by itself
+	ReadyTimeout time.Duration               // 0: DefaultReadyTimeout
+	Token        string                      // of /debug; empty: only this machine
+}
+
+// NewAdmin returns the handler of the admin listener: /metrics, /healthz and /readyz for everybody, /debug/pprof/ for administrators.
+func NewAdmin(o AdminOptions) http.Handler {
+	if o.ReadyTimeout <= 0 {
+		o.ReadyTimeout = DefaultReadyTimeout
+	}
+	debug := http.NewServeMux()
+	debug.HandleFunc("/debug/pprof/", pprof.Index)
+	debug.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	debug.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	debug.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	debug.HandleFunc("/debug/pprof/trace", pprof.Trace)
+
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, []byte(`{"alive":true}`))
+	})
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, &o) })
+	mux.Handle("/debug/pprof/", newGuard(o.Token, debug))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { writeRefusal(w, codeWrongHandler) })
+	return mux
+}
+
+// serveReady answers {"ready":true}, or 503 and {"ready":false,"problems":["…"]}.
+func serveReady(w http.ResponseWriter, r *http.Request, o *AdminOptions) {
+	ctx, cancel := context.WithTimeout(r.Context(), o.ReadyTimeout)
+	defer cancel()
+	var err error
+	if o.Ready != nil {
+		err = o.Ready(ctx)
+	}
+	if err == nil {
+		writeJSON(w, http.StatusOK, []byte(`{"ready":true}`))
+		return
+	}
+	body := []byte(`{"ready":false,"problems":[`)
+	for i, problem := range unjoin(err) {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = appendString(body, strings.TrimSpace(problem.Error()))
+	}
+	writeJSON(w, http.StatusServiceUnavailable, append(body, `]}`...))
+}
+
+// unjoin returns the errors that errors.Join put together.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+func writeRefusal(w http.ResponseWriter, c code) {
+	_, status := c.answer()
+	writeJSON(w, status, appendRefusal(nil, &refusal{code: c}))
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the peer is gone, and there is nobody left to tell
+}

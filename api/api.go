@@ -1,0 +1,125 @@
+// Package api is the HTTP side of trackchat: it turns requests into calls of a queue.Sender and answers in the form that clients of the platform expect.
+package api
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"trackchat/queue"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxBody = 1 << 20
+	DefaultTimeout = 5 * time.Second
+)
+
+// Options configure an API. Store, Directory and Now are required.
+type Options struct {
+	Store       queue.Sender // has to return soon after its context is done
+	Directory   *queue.Directory
+	Now         func() time.Time
+	Logger      *zap.Logger           // nil: none
+	Registerer  prometheus.Registerer // nil: figures are kept but not registered
+	RateLimit   float64               // requests a second for each key; 0: no limit
+	MaxBody     int64                 // bytes; 0: DefaultMaxBody
+	Timeout     time.Duration         // of the store in one request; 0: DefaultTimeout
+	CORSOrigins []string              // nil or containing "*": every origin; empty: none
+}
+
+// API answers the operations. It is safe for concurrent use.
+type API struct {
+	store     queue.Sender
+	directory *queue.Directory
+	now       func() time.Time
+	log       *zap.Logger
+	limiter   *limiter
+	maxBody   int64
+	timeout   time.Duration
+	cors      *cors
+	metrics   *metrics
+	zones     zones
+	routes    routes
+	bodies    sync.Pool // *bytes.Buffer
+	answers   sync.Pool // *[]byte
+
+	// Header values shared by all answers.
+	jsonType, noStore, noSniff []string
+}
+
+var _ http.Handler = (*API)(nil)
+
+// New returns the API as a handler for the root of a listener.
+func New(o Options) *API {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = DefaultMaxBody
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	a := &API{
+		store:     o.Store,
+		directory: o.Directory,
+		now:       o.Now,
+		log:       o.Logger,
+		limiter:   newLimiter(o.RateLimit),
+		maxBody:   o.MaxBody,
+		timeout:   o.Timeout,
+		cors:      newCORS(o.CORSOrigins),
+		metrics:   newMetrics(o.Registerer),
+		zones:     zones{log: o.Logger},
+		jsonType:  []string{"application/json; charset=utf-8"},
+		noStore:   []string{"no-store"},
+		noSniff:   []string{"nosniff"},
+	}
+	a.routes = a.operations()
+	return a
+}
+
+// call is one request of a known caller. Everything in it comes from the same snapshot of the directory.
+type call struct {
+	account *queue.Account
+	snap    *queue.Snapshot
+	read    *reader
+	now     time.Time
+	out     *response
+}
+
+// operation is one action of a handler.
+type operation struct {
+	route   string // as metrics and logs name it
+	run     func(context.Context, *call) error
+	offline code // the answer where the store fails
+}
+
+// routes are the operations by handler and action.
+type routes map[string]map[string]*operation
+
+func (a *API) operations() routes {
+	on := func(route string, offline code, run func(context.Context, *call) error) *operation {
+		return &operation{route, run, offline}
+	}
+	return routes{
+		"tracker/chat": {
+			"list":          on("tracker/chat/list", codeDatabase, a.list),
+			"send":          on("tracker/chat/send", codeQueueService, a.send),
+			"broadcast":     on("tracker/chat/broadcast", codeQueueService, a.broadcast),
+			"mark_read":     on("tracker/chat/mark_read", codeDatabase, a.markRead),
+			"mark_read_all": on("tracker/chat/mark_read_all", codeDatabase, a.markReadAll),
+		},
+		"tracker/chat/updated": {"list": on("tracker/chat/updated/list", codeDatabase, a.updatedList)},
+		"tracker/chat/unread":  {"count": on("tracker/chat/unread/count", codeDatabase, a.unreadCount)},
+		"tracker": {
+			"list": on("tracker/list", codeDatabase, a.trackerList),
+			"read": on("tracker/read", codeDatabase, a.trackerRead),
+		},
+	}
+}

@@ -1,0 +1,54 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"trackchat/queue"
+)
+
+const hashLength = 32
+
+// findHash looks for the caller's hash in the body, then the query, then the Authorization header.
+func findHash(p *params, h http.Header) (string, bool) {
+	for _, s := range [...]source{p.body, p.query} {
+		for _, name := range [...]string{"hash", "session_key"} {
+			if v, ok := s[name]; ok && !v.absent() {
+				return v.scalar()
+			}
+		}
+	}
+	return strings.CutPrefix(h.Get("Authorization"), "NVX ")
+}
+
+// callerHash returns the hash of the caller's hash.
+func callerHash(p *params, h http.Header) (queue.KeyHash, error) {
+	hash, ok := findHash(p, h)
+	if !ok || !isHash(hash) {
+		return queue.KeyHash{}, refuse(codeWrongHash)
+	}
+	return queue.HashKey(hash), nil
+}
+
+func isHash(s string) bool {
+	if len(s) != hashLength {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// account returns the account that a hash speaks for: all that the API knows about keys.
+func (a *API) account(snap *queue.Snapshot, key queue.KeyHash) (*queue.Account, error) {
+	account, ok := snap.AccountByKey(key)
+	if !ok {
+		return nil, refuse(codeUnknownHash)
+	}
+	return account, nil
+}

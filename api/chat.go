@@ -1,0 +1,145 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+
+	"trackchat/queue"
+)
+
+const successAnswer = `{"success":true}`
+
+// list answers tracker/chat/list.
+func (a *API) list(ctx context.Context, c *call) error {
+	q, err := readList(c.read, c.now)
+	if err != nil {
+		return err
+	}
+	if _, err := c.chatTracker(q.tracker); err != nil {
+		return err
+	}
+	messages, err := a.store.List(ctx, queue.ListQuery{
+		Tracker: q.tracker,
+		FromMs:  q.from * 1000,
+		ToMs:    q.to*1000 + 999, // a message shown as …:24 is found by to=…:24
+		Limit:   q.limit,
+		Desc:    q.newest,
+	})
+	if err != nil {
+		return fmt.Errorf("listing messages: %w", err)
+	}
+	out := c.out
+	out.buf = append(out.buf, `{"success":true,"list":[`...)
+	for i := range messages {
+		if i > 0 {
+			out.buf = append(out.buf, ',')
+		}
+		out.buf = appendMessage(out.buf, &messages[i], c.read.clock)
+		out.flushLong()
+	}
+	out.buf = append(out.buf, `]}`...)
+	return nil
+}
+
+// send answers tracker/chat/send.
+func (a *API) send(ctx context.Context, c *call) error {
+	q, err := readSend(c.read)
+	if err != nil {
+		return err
+	}
+	t, err := c.chatTracker(q.tracker)
+	if err != nil {
+		return err
+	}
+	results, err := a.store.Send(ctx, []queue.SendReq{outgoing(t, q.text)})
+	if err == nil {
+		err = results[0].Err
+	}
+	switch {
+	case errors.Is(err, queue.ErrQueueFull):
+		return refuse(codeTooManyEntries)
+	case err != nil:
+		return fmt.Errorf("sending to tracker %d: %w", t.ID, err)
+	}
+	c.out.buf = append(c.out.buf, `{"success":true,"id":`...)
+	c.out.buf = strconv.AppendInt(c.out.buf, results[0].ID, 10)
+	c.out.buf = append(c.out.buf, '}')
+	return nil
+}
+
+// outgoing makes the request that the store may repeat by itself but no one else.
+func outgoing(t *queue.Tracker, text string) queue.SendReq {
+	return queue.SendReq{Tracker: t.ID, Employee: t.Employee, Text: text, Nonce: rand.Uint32() | 1}
+}
+
+// broadcast answers tracker/chat/broadcast.
+func (a *API) broadcast(ctx context.Context, c *call) error {
+	q, err := readBroadcast(c.read)
+	if err != nil {
+		return err
+	}
+	trackers, err := c.chatTrackers(q.trackers)
+	if err != nil {
+		return err
+	}
+	reqs := make([]queue.SendReq, 0, len(trackers))
+	for _, t := range trackers {
+		if t.Chat {
+			reqs = append(reqs, outgoing(t, q.text))
+		}
+	}
+	results, err := a.sendAll(ctx, reqs)
+	if err != nil {
+		return err
+	}
+	sent := make([]queue.TrackerID, 0, len(trackers))
+	var refused []queue.TrackerID
+	next := 0
+	for _, t := range trackers {
+		if !t.Chat {
+			refused = append(refused, t.ID)
+			continue
+		}
+		if err := results[next].Err; err == nil {
+			sent = append(sent, t.ID)
+		} else {
+			refused = append(refused, t.ID)
+			if errors.Is(err, queue.ErrQueueFull) {
+				a.metrics.refuse(reasonQueueFull)
+			}
+		}
+		next++
+	}
+	c.out.buf = append(c.out.buf, `{"success":true,"sent_to":`...)
+	c.out.buf = appendIDs(c.out.buf, sent)
+	c.out.buf = append(c.out.buf, `,"not_sent_to":`...)
+	c.out.buf = appendIDs(c.out.buf, refused)
+	c.out.buf = append(c.out.buf, '}')
+	return nil
+}
+
+// sendAll sends with one call of the store. It is an error only if nothing is known to be stored and a full queue is not the reason of all.
+func (a *API) sendAll(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
+	if len(reqs) == 0 {
+		return nil, nil
+	}
+	results, err := a.store.Send(ctx, reqs)
+	if err != nil {
+		return nil, fmt.Errorf("broadcasting to %d trackers: %w", len(reqs), err)
+	}
+	var failure error
+	for i := range results {
+		if err := results[i].Err; err == nil {
+			return results, nil
+		} else if !errors.Is(err, queue.ErrQueueFull) {
+			failure = err
+		}
+	}
+	if failure != nil {
+		return nil, fmt.Errorf("broadcasting to %d trackers: %w", len(reqs), failure)
+	}
+	return results, nil
+}

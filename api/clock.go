@@ -1,0 +1,105 @@
+package api
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	plainTime = "2006-01-02 15:04:05"
+	isoTime   = "2006-01-02T15:04:05Z07:00"
+)
+
+// clock reads and writes times as the caller of one request wants them.
+type clock struct {
+	zone *time.Location
+	iso  bool
+}
+
+// appendTime appends UTC milliseconds as a JSON string, 0 as null.
+func (c clock) appendTime(dst []byte, ms int64) []byte {
+	if ms == 0 {
+		return append(dst, `null`...)
+	}
+	layout := plainTime
+	if c.iso {
+		layout = isoTime
+	}
+	dst = append(dst, '"')
+	dst = time.UnixMilli(ms).In(c.zone).AppendFormat(dst, layout)
+	return append(dst, '"')
+}
+
+// parse reads either form of time into Unix seconds. A local time that occurs twice is the later one if late.
+func (c clock) parse(s string, late bool) (int64, bool) {
+	const date, seconds, offset = len("2006-01-02"), len("2006-01-02 15:04:05"), len("+07:00")
+	if len(s) == seconds && s[date] == ' ' {
+		t, err := time.Parse(plainTime, s)
+		if err != nil {
+			return 0, false
+		}
+		return c.fromLocal(t.Unix(), late), true
+	}
+	// time.Parse also reads hours of one digit; the fixed places of the separators rule them out.
+	if len(s) <= seconds || s[date] != 'T' || s[seconds-3] != ':' {
+		return 0, false
+	}
+	if i := len(s) - offset; i >= seconds && s[i] == ' ' {
+		s = s[:i] + "+" + s[i+1:] // a query's plus arrives as a space
+	}
+	if strings.IndexByte(s, ',') >= 0 {
+		return 0, false
+	}
+	t, err := time.Parse(isoTime, s)
+	if err != nil {
+		return 0, false
+	}
+	return t.Unix(), true
+}
+
+// fromLocal turns seconds on the zone's wall clock into Unix seconds. A wall time that the clocks skipped moves forward by what they skipped.
+func (c clock) fromLocal(wall int64, late bool) int64 {
+	// No zone is 24 hours from UTC, so these are the offsets well before and well after; zones do not change twice within two days.
+	const day = 24 * 60 * 60
+	before, after := c.offset(wall-day), c.offset(wall+day)
+	first, second := wall-before, wall-after
+	if before == after {
+		return first
+	}
+	switch inFirst, inSecond := c.offset(first) == before, c.offset(second) == after; {
+	case inFirst && inSecond && late:
+		return second
+	case !inFirst && inSecond:
+		return second
+	default:
+		return first
+	}
+}
+
+func (c clock) offset(unix int64) int64 {
+	_, seconds := time.Unix(unix, 0).In(c.zone).Zone()
+	return int64(seconds)
+}
+
+// zones caches time zones, because loading one reads a file. Only names of the directory get here, so it is bounded by the zones that exist.
+type zones struct {
+	log    *zap.Logger
+	loaded sync.Map // name -> *time.Location
+}
+
+// find returns the zone of that IANA name; UTC for an empty or unknown one, which the log then names once.
+func (z *zones) find(name string) *time.Location {
+	if l, ok := z.loaded.Load(name); ok {
+		return l.(*time.Location)
+	}
+	l, err := time.LoadLocation(name)
+	if err != nil {
+		z.log.Error("unknown time zone of an account, using UTC", zap.String("zone", name), zap.Error(err))
+		l = time.UTC
+	}
+	z.loaded.Store(name, l)
+	return l
+}

@@ -1,0 +1,83 @@
+package api
+
+import (
+	"math"
+	"sync"
+	"time"
+
+	"trackchat/queue"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	maxBuckets = 65_536 // keys that are remembered at a time, about 15 MB
+	scanned    = 16     // of them looked at to make room for one
+)
+
+// limiter is a token bucket for each key; a bucket holds one second's worth.
+type limiter struct {
+	rate  rate.Limit
+	burst int
+
+	mu      sync.Mutex
+	buckets map[queue.KeyHash]*rate.Limiter // guarded by mu
+}
+
+// newLimiter returns nil, which limits nothing, for a rate of 0.
+func newLimiter(perSecond float64) *limiter {
+	if perSecond <= 0 {
+		return nil
+	}
+	return &limiter{
+		rate:    rate.Limit(perSecond),
+		burst:   max(1, int(math.Ceil(perSecond))),
+		buckets: make(map[queue.KeyHash]*rate.Limiter),
+	}
+}
+
+// wait takes a token and returns 0, or takes none and returns how long the next one takes to come.
+func (l *limiter) wait(key queue.KeyHash, now time.Time) time.Duration {
+	if l == nil {
+		return 0
+	}
+	r := l.bucket(key, now).ReserveN(now, 1)
+	d := r.DelayFrom(now)
+	if d > 0 {
+		r.CancelAt(now)
+	}
+	return d
+}
+
+func (l *limiter) bucket(key queue.KeyHash, now time.Time) *rate.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, ok := l.buckets[key]
+	if !ok {
+		if len(l.buckets) >= maxBuckets {
+			l.makeRoom(now)
+		}
+		b = rate.NewLimiter(l.rate, l.burst)
+		l.buckets[key] = b
+	}
+	return b
+}
+
+// makeRoom forgets a few full buckets, which are like new ones; if it finds none, one that is not: its owner gets some tokens too many.
+func (l *limiter) makeRoom(now time.Time) {
+	var victim queue.KeyHash
+	seen, removed := 0, false
+	for key, b := range l.buckets {
+		if b.TokensAt(now) >= float64(l.burst) {
+			delete(l.buckets, key)
+			removed = true
+		}
+		victim = key
+		if seen++; seen == scanned {
+			break
+		}
+	}
+	if !removed {
+		delete(l.buckets, victim)
+	}
+}

@@ -1,0 +1,60 @@
+package api
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// metrics are the API's figures about itself. Labels are closed sets: an unknown route is routeOther.
+type metrics struct {
+	seconds *prometheus.HistogramVec
+	refused *prometheus.CounterVec
+	panics  prometheus.Counter
+}
+
+// routeOther labels every path that is no operation.
+const routeOther = "other"
+
+// Reasons of refused.
+const (
+	reasonRateLimit = "rate_limit"
+	reasonTooLarge  = "too_large"
+	reasonHash      = "hash"
+	reasonQueueFull = "queue_full"
+)
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	return &metrics{
+		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "trackchat_http_seconds", Help: "Time from a request's header to the last byte of its answer; code is the API's error code, 0 for success.",
+			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
+		}, []string{"route", "code"}),
+		refused: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "trackchat_http_refused_total", Help: "Requests, and trackers of a broadcast, refused at a bound.",
+		}, []string{"reason"}),
+		panics: f.NewCounter(prometheus.CounterOpts{
+			Name: "trackchat_http_panics_total", Help: "Requests that ended in a panic of their handler.",
+		}),
+	}
+}
+
+func (m *metrics) observe(route string, c code, d time.Duration) {
+	m.seconds.WithLabelValues(route, strconv.Itoa(int(c))).Observe(d.Seconds())
+	switch c {
+	case codeTooMany:
+		m.refuse(reasonRateLimit)
+	case codeTooLarge:
+		m.refuse(reasonTooLarge)
+	case codeWrongHash, codeUnknownHash:
+		m.refuse(reasonHash)
+	case codeTooManyEntries:
+		m.refuse(reasonQueueFull)
+	default:
+	}
+}
+
+func (m *metrics) refuse(reason string) { m.refused.WithLabelValues(reason).Inc() }

@@ -1,0 +1,158 @@
+package api
+
+import "fmt"
+
+// reader takes typed parameters out of a set and collects what is wrong with them, so that one answer names it all.
+type reader struct {
+	params params
+	clock  clock
+	errs   []paramError
+}
+
+func (r *reader) fail(name, problem string) {
+	r.errs = append(r.errs, paramError{name, problem})
+}
+
+// done returns the refusal of everything that was wrong, or nil.
+func (r *reader) done() error {
+	if len(r.errs) == 0 {
+		return nil
+	}
+	return &refusal{code: codeInvalid, params: r.errs}
+}
+
+const (
+	problemNull    = "must not be null"
+	problemInteger = "must be an integer"
+)
+
+// id reads a required int64.
+func (r *reader) id(name string) int64 {
+	n, given := r.optionalID(name)
+	if !given {
+		r.fail(name, problemNull)
+	}
+	return n
+}
+
+// optionalID reads an int64; given is also true for what is none.
+func (r *reader) optionalID(name string) (n int64, given bool) {
+	v, given := r.params.find(name)
+	if !given {
+		return 0, false
+	}
+	n, ok := v.integer()
+	if !ok {
+		r.fail(name, problemInteger)
+	}
+	return n, true
+}
+
+// within reads an optional integer between low and high.
+func (r *reader) within(name string, fallback, low, high int) int {
+	v, given := r.params.find(name)
+	if !given {
+		return fallback
+	}
+	n, ok := v.integer()
+	if !ok {
+		r.fail(name, problemInteger)
+		return fallback
+	}
+	if n < int64(low) || n > int64(high) {
+		r.fail(name, fmt.Sprintf("must be between %d and %d", low, high))
+		return fallback
+	}
+	return int(n)
+}
+
+// flag reads an optional boolean.
+func (r *reader) flag(name string, fallback bool) bool {
+	v, given := r.params.find(name)
+	if !given {
+		return fallback
+	}
+	is, ok := v.boolean()
+	if !ok {
+		r.fail(name, "must be a boolean")
+	}
+	return is
+}
+
+// moment reads an optional time into Unix seconds. late chooses the second of two equal local times.
+func (r *reader) moment(name string, fallback int64, late bool) int64 {
+	v, given := r.params.find(name)
+	if !given {
+		return fallback
+	}
+	if s, ok := v.scalar(); ok {
+		if unix, ok := r.clock.parse(s, late); ok {
+			return unix
+		}
+	}
+	r.fail(name, "must be a date and time like "+plainTime+" or "+isoTime[:len(plainTime)]+"+00:00")
+	return fallback
+}
+
+// ids reads a list of int64 and leaves out repeated ones; given is also true for what is no list. An empty list is not nil.
+func (r *reader) ids(name string) (ids []int64, given bool) {
+	v, given := r.params.find(name)
+	if !given {
+		return nil, false
+	}
+	all, ok := v.integers()
+	if !ok {
+		r.fail(name, "must be a list of integers")
+		return nil, true
+	}
+	return distinct(all), true
+}
+
+// requiredIDs reads a list of at least one int64.
+func (r *reader) requiredIDs(name string, most int) []int64 {
+	ids, given := r.ids(name)
+	switch {
+	case !given:
+		r.fail(name, problemNull)
+	case ids != nil && len(ids) == 0:
+		r.fail(name, sizeProblem(most))
+	}
+	return ids
+}
+
+func sizeProblem(most int) string { return fmt.Sprintf("size must be between 1 and %d", most) }
+
+// message reads the required text of a message.
+func (r *reader) message(name string) string {
+	v, given := r.params.findText(name)
+	if !given {
+		r.fail(name, problemNull)
+		return ""
+	}
+	s, ok := v.scalar()
+	if !ok {
+		r.fail(name, "must be a string of valid Unicode")
+		return ""
+	}
+	text, problem := normalizeText(s)
+	if problem != "" {
+		r.fail(name, problem)
+	}
+	return text
+}
+
+// distinct removes repeated ids in place and keeps the order of the first ones.
+func distinct(ids []int64) []int64 {
+	seen := make(map[int64]struct{}, len(ids))
+	kept := ids[:0]
+	for _, id := range ids {
+		if _, ok := seen[id]; !ok {
+			seen[id] = struct{}{}
+			kept = append(kept, id)
+		}
+	}
+	if kept == nil {
+		return []int64{}
+	}
+	return kept
+}

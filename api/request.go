@@ -1,0 +1,90 @@
+package api
+
+import (
+	"time"
+
+	"trackchat/queue"
+)
+
+// Limits of single parameters.
+const (
+	maxList     = 1024
+	maxTrackers = 300
+	maxMark     = 1024
+	listWindow  = 7 * 24 * time.Hour
+)
+
+type listRequest struct {
+	tracker  queue.TrackerID
+	from, to int64 // Unix seconds, both inclusive
+	limit    int
+	newest   bool // from the newest message backwards
+}
+
+func readList(r *reader, now time.Time) (listRequest, error) {
+	q := listRequest{
+		tracker: queue.TrackerID(r.id("tracker_id")),
+		from:    r.moment("from", now.Add(-listWindow).Unix(), false),
+		to:      r.moment("to", now.Unix(), true),
+		limit:   r.within("limit", maxList, 1, maxList),
+		newest:  !r.flag("ascending", true),
+	}
+	if q.from > q.to && len(r.errs) == 0 {
+		r.fail("from", "must not be later than to")
+	}
+	return q, r.done()
+}
+
+type sendRequest struct {
+	tracker queue.TrackerID
+	text    string
+}
+
+func readSend(r *reader) (sendRequest, error) {
+	q := sendRequest{tracker: queue.TrackerID(r.id("tracker_id")), text: r.message("message")}
+	return q, r.done()
+}
+
+type broadcastRequest struct {
+	trackers []int64
+	text     string
+}
+
+func readBroadcast(r *reader) (broadcastRequest, error) {
+	q := broadcastRequest{trackers: r.requiredIDs("trackers", maxTrackers), text: r.message("message")}
+	return q, r.done()
+}
+
+// readMark returns the ids of both parameters, each once.
+func readMark(r *reader) ([]int64, error) {
+	ids, several := r.ids("message_ids")
+	if several && ids != nil && (len(ids) == 0 || len(ids) > maxMark) {
+		r.fail("message_ids", sizeProblem(maxMark))
+	}
+	id, one := r.optionalID("message_id")
+	if one {
+		ids = distinct(append(ids, id))
+	}
+	if !one && !several {
+		r.fail("message_id", problemNull)
+		r.fail("message_ids", problemNull)
+	}
+	return ids, r.done()
+}
+
+// readMarkAll returns the trackers and whether any list of them was given.
+func readMarkAll(r *reader) (ids []int64, given bool, err error) {
+	ids, given = r.ids("trackers")
+	return ids, given, r.done()
+}
+
+// readUpdated returns at least one tracker; that there are not too many is checked later, because it has its own code.
+func readUpdated(r *reader) ([]int64, error) {
+	ids := r.requiredIDs("trackers", maxTrackers)
+	return ids, r.done()
+}
+
+func readTracker(r *reader) (queue.TrackerID, error) {
+	id := queue.TrackerID(r.id("tracker_id"))
+	return id, r.done()
+}

@@ -1,0 +1,185 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// drained is how much of a body that is too large is still read, so that a client which writes before it reads sees the refusal.
+const drained = 4 << 20
+
+// ServeHTTP answers any path and method in the API's own form.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begin := a.now()
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore, a.noSniff
+	a.cors.apply(h, r)
+
+	buf, _ := a.answers.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	out := &response{w: w, buf: (*buf)[:0]}
+	op, err := a.route(r)
+	route := routeOther
+	if op != nil {
+		route = op.route
+	}
+	if err == nil && op != nil {
+		err = a.serve(r, op, out)
+	} else if err == nil {
+		out.buf = append(out.buf, successAnswer...)
+	}
+	c := a.finish(out, op, err)
+	if cap(out.buf) <= keepBuf {
+		*buf = out.buf
+		a.answers.Put(buf)
+	}
+	took := a.now().Sub(begin)
+	a.metrics.observe(route, c, took)
+	if entry := a.log.Check(zap.DebugLevel, "request"); entry != nil {
+		entry.Write(zap.String("route", route), zap.String("method", r.Method), zap.Int("code", int(c)),
+			zap.Duration("took", took), zap.String("remote", r.RemoteAddr), zap.NamedError("write_error", out.err))
+	}
+	if out.cut {
+		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+	}
+}
+
+// route finds the operation of a request; neither an operation nor an error means OPTIONS.
+func (a *API) route(r *http.Request) (*operation, error) {
+	if r.Method == http.MethodOptions {
+		return nil, nil //nolint:nilnil // said above
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	for _, prefix := range [...]string{"v2/", "api-v2/"} {
+		if rest, ok := strings.CutPrefix(path, prefix); ok {
+			path = rest
+			break
+		}
+	}
+	path = strings.TrimSuffix(path, "/")
+	i := strings.LastIndexByte(path, '/')
+	actions, ok := a.routes[path[:max(i, 0)]]
+	if !ok {
+		return nil, refuse(codeWrongHandler)
+	}
+	op, ok := actions[path[i+1:]]
+	if !ok {
+		return nil, refuse(codeWrongMethod)
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+		return op, refuse(codeWrongMethod)
+	}
+	return op, nil
+}
+
+// serve runs an operation. The order of the checks is part of the API: format, hash, rate, parameters, and what the operation itself finds.
+func (a *API) serve(r *http.Request, op *operation, out *response) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.metrics.panics.Inc()
+			a.log.Error("panic in a handler", zap.String("route", op.route), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			err = refuse(codeUnexpected)
+		}
+	}()
+	p, err := a.params(r)
+	if err != nil {
+		return err
+	}
+	key, err := callerHash(&p, r.Header)
+	if err != nil {
+		return err
+	}
+	snap := a.directory.Current()
+	account, err := a.account(snap, key)
+	if err != nil {
+		return err
+	}
+	now := a.now()
+	if d := a.limiter.wait(key, now); d > 0 {
+		return &refusal{code: codeTooMany, retry: int(math.Ceil(d.Seconds()))}
+	}
+	read := &reader{params: p, clock: clock{zone: a.zones.find(account.TimeZone)}}
+	read.clock.iso = read.flag("iso_datetime", false) || isTrue(r.Header.Get("NVX-ISO-DateTime"))
+	ctx, cancel := context.WithTimeout(r.Context(), a.timeout)
+	defer cancel()
+	return op.run(ctx, &call{account: account, snap: snap, read: read, now: now, out: out})
+}
+
+func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
+
+// params reads the body and the query.
+func (a *API) params(r *http.Request) (params, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return parseParams("", nil, r.URL.RawQuery)
+	}
+	body, _ := a.bodies.Get().(*bytes.Buffer)
+	if body == nil {
+		body = new(bytes.Buffer)
+	}
+	defer func() {
+		if body.Cap() <= keepBuf {
+			body.Reset()
+			a.bodies.Put(body)
+		}
+	}()
+	if r.ContentLength <= a.maxBody {
+		if _, err := body.ReadFrom(io.LimitReader(r.Body, a.maxBody+1)); err != nil {
+			return params{}, refuse(codeWrongFormat)
+		}
+	}
+	if r.ContentLength > a.maxBody || int64(body.Len()) > a.maxBody {
+		// The refusal stands, whether the rest can be read or not.
+		_, _ = io.CopyN(io.Discard, r.Body, drained)
+		return params{}, refuse(codeTooLarge)
+	}
+	return parseParams(r.Header.Get("Content-Type"), body.Bytes(), r.URL.RawQuery)
+}
+
+// finish writes the answer and returns its code.
+func (a *API) finish(out *response, op *operation, err error) code {
+	if err == nil {
+		out.finish(http.StatusOK)
+		return codeOK
+	}
+	var answer *refusal
+	if !errors.As(err, &answer) {
+		a.logFailure(op.route, err)
+		answer = &refusal{code: op.offline}
+	}
+	if out.started {
+		out.cut = true
+		return answer.code
+	}
+	if answer.retry > 0 {
+		out.w.Header()["Retry-After"] = []string{strconv.Itoa(answer.retry)}
+	}
+	out.buf = appendRefusal(out.buf[:0], answer)
+	_, status := answer.code.answer()
+	out.finish(status)
+	return answer.code
+}
+
+// logFailure notes a failed store call; one that ended because the client went away is no failure.
+func (a *API) logFailure(route string, err error) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		a.log.Debug("client went away", zap.String("route", route))
+	case errors.Is(err, queue.ErrCorrupt):
+		a.log.Error("store holds unreadable data", zap.String("route", route), zap.Error(err))
+	default:
+		a.log.Warn("store call failed", zap.String("route", route), zap.Error(err))
+	}
+}

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"trackchat/queue"
+)
+
+// updatedList answers tracker/chat/updated/list.
+func (a *API) updatedList(ctx context.Context, c *call) error {
+	ids, err := readUpdated(c.read)
+	if err != nil {
+		return err
+	}
+	trackers, err := c.chatTrackers(ids)
+	if err != nil {
+		return err
+	}
+	asked := make([]queue.TrackerID, len(trackers))
+	for i, t := range trackers {
+		asked[i] = t.ID
+	}
+	times, err := a.store.LastTimes(ctx, asked)
+	if err != nil {
+		return fmt.Errorf("reading last times: %w", err)
+	}
+	c.out.buf = append(c.out.buf, `{"success":true,"value":{`...)
+	for _, id := range asked {
+		if ms, ok := times[id]; ok {
+			c.out.buf = appendKey(c.out.buf, id)
+			c.out.buf = c.read.clock.appendTime(c.out.buf, ms)
+		}
+	}
+	c.out.buf = append(c.out.buf, `}}`...)
+	return nil
+}
+
+// unreadCount answers tracker/chat/unread/count.
+func (a *API) unreadCount(ctx context.Context, c *call) error {
+	if err := c.read.done(); err != nil {
+		return err
+	}
+	own := c.snap.TrackersOf(c.account.ID)
+	if !slices.ContainsFunc(own, func(t *queue.Tracker) bool { return t.HasFeature(queue.FeatureChat) }) {
+		return refuse(codeTariff)
+	}
+	asked := c.ownTrackers()
+	counts, err := a.store.Unread(ctx, asked)
+	if err != nil {
+		return fmt.Errorf("counting unread messages: %w", err)
+	}
+	c.out.buf = append(c.out.buf, `{"success":true,"value":{`...)
+	for _, id := range asked {
+		if n := counts[id]; n > 0 {
+			c.out.buf = appendKey(c.out.buf, id)
+			c.out.buf = strconv.AppendInt(c.out.buf, int64(n), 10)
+		}
+	}
+	c.out.buf = append(c.out.buf, `}}`...)
+	return nil
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"strconv"
+
+	"trackchat/queue"
+)
+
+// tracker finds a tracker of the caller's account; one of another account is as unknown as one that does not exist.
+func (c *call) tracker(id queue.TrackerID) (*queue.Tracker, bool) {
+	t, ok := c.snap.Tracker(id)
+	if !ok || t.Account != c.account.ID {
+		return nil, false
+	}
+	return t, true
+}
+
+// ownTrackers returns the ids of all trackers of the account.
+func (c *call) ownTrackers() []queue.TrackerID {
+	own := c.snap.TrackersOf(c.account.ID)
+	ids := make([]queue.TrackerID, len(own))
+	for i, t := range own {
+		ids[i] = t.ID
+	}
+	return ids
+}
+
+// chatTracker finds a tracker that can be talked to.
+func (c *call) chatTracker(id queue.TrackerID) (*queue.Tracker, error) {
+	t, ok := c.tracker(id)
+	switch {
+	case !ok:
+		return nil, refuse(codeNotFound)
+	case t.Blocked:
+		return nil, refuse(codeBlocked)
+	case !t.Chat:
+		return nil, refuse(codeUnsupported)
+	case !t.HasFeature(queue.FeatureChat):
+		return nil, refuse(codeTariff)
+	}
+	return t, nil
+}
+
+// chatTrackers finds a list of trackers, in the order of ids; whether their devices have a chat is not asked.
+func (c *call) chatTrackers(ids []int64) ([]*queue.Tracker, error) {
+	if len(ids) > maxTrackers {
+		return nil, refuse(codeDeviceLimit)
+	}
+	trackers := make([]*queue.Tracker, len(ids))
+	for i, id := range ids {
+		t, ok := c.tracker(queue.TrackerID(id))
+		if !ok || t.Blocked || !t.HasFeature(queue.FeatureChat) {
+			return nil, refuse(codeNonexistent)
+		}
+		trackers[i] = t
+	}
+	return trackers, nil
+}
+
+// trackerList answers tracker/list.
+func (a *API) trackerList(_ context.Context, c *call) error {
+	if err := c.read.done(); err != nil {
+		return err
+	}
+	out := c.out
+	out.buf = append(out.buf, `{"success":true,"list":[`...)
+	for i, t := range c.snap.TrackersOf(c.account.ID) {
+		if i > 0 {
+			out.buf = append(out.buf, ',')
+		}
+		out.buf = appendTracker(out.buf, t)
+		out.flushLong()
+	}
+	out.buf = append(out.buf, `]}`...)
+	return nil
+}
+
+// trackerRead answers tracker/read.
+func (a *API) trackerRead(_ context.Context, c *call) error {
+	id, err := readTracker(c.read)
+	if err != nil {
+		return err
+	}
+	t, ok := c.tracker(id)
+	if !ok {
+		return refuse(codeNotFound)
+	}
+	c.out.buf = append(c.out.buf, `{"success":true,"value":`...)
+	c.out.buf = appendTracker(c.out.buf, t)
+	c.out.buf = append(c.out.buf, '}')
+	return nil
+}
+
+// appendTracker appends the platform's tracker object. There are neither groups nor tariffs with numbers here, and a source is its tracker: group_id is 0 ("no group"),
+// tariff_id 1, source.id the tracker's id. What a device logs in with is not always a phone number, so phone is null.
+func appendTracker(dst []byte, t *queue.Tracker) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = strconv.AppendInt(dst, int64(t.ID), 10)
+	dst = append(dst, `,"label":`...)
+	dst = appendString(dst, t.Label)
+	dst = append(dst, `,"group_id":0,"source":{"id":`...)
+	dst = strconv.AppendInt(dst, int64(t.ID), 10)
+	dst = append(dst, `,"device_id":`...)
+	dst = appendString(dst, t.DeviceID)
+	dst = append(dst, `,"model":`...)
+	dst = appendString(dst, t.Model)
+	dst = append(dst, `,"blocked":`...)
+	dst = strconv.AppendBool(dst, t.Blocked)
+	return append(dst, `,"tariff_id":1,"phone":null},"clone":false}`...)
+}

@@ -53,9 +53,10 @@ func NormalizeDeviceID(id string) string { return strings.TrimLeft(strings.ToLow
 
 // DirectoryStore keeps accounts and trackers durably.
 type DirectoryStore interface {
-	// LoadDirectory reads all of it.
+	// LoadDirectory reads all of it, ordered by id.
 	LoadDirectory(ctx context.Context) ([]Account, []Tracker, error)
 	// ImportDirectory adds and updates accounts and trackers in one step; prune also removes those that are not given (a removed tracker's messages stay until retention takes them).
+	// Rows that are as given already are not written. ErrConflict says that the result would contradict itself, and nothing changes; see MergeDirectory.
 	ImportDirectory(ctx context.Context, accounts []Account, trackers []Tracker, prune bool) (ImportStats, error)
 }
 

@@ -93,10 +93,11 @@ type Message struct {
 	SubmitMs  int64    // when the store accepted it; never decreases within a tracker
 	UpdateMs  int64    // outgoing: when the device's ack was stored; incoming: when it was marked read
 	ReadMs    int64    // outgoing: when the driver opened it
+	ChangeMs  int64    // when anything of it last changed, its storing included; never decreases within a tracker's changes
 	ExpiresMs int64    // outgoing: not sent any more from then on; 0 never
 	Employee  int64    // assigned to the tracker when the message was stored; 0 none
 	Parts     int      // parts the text was cut into when delivery began; 0 not begun or a single one
-	Acked     int      // parts acknowledged so far; meaningful with Parts only
+	Acked     int      // parts acknowledged so far, all of them once the message is; meaningful with Parts only
 	Text      string   // 1..MaxText characters
 	Choices   []string // canned answers shown with the text
 	ReplyTo   int64    // id of the message this one answers; 0 none

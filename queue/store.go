@@ -17,6 +17,7 @@ var (
 	ErrCorrupt        = errors.New("store holds data that cannot be read")        // never skipped silently
 	ErrReset          = errors.New("changes before that moment are not retained") // Changes only
 	ErrInUse          = errors.New("store is in use by another process")
+	ErrConflict       = errors.New("directory contradicts itself") // ImportDirectory only: nothing changed
 )
 
 // Sender is the API's side of a store. All methods are safe for concurrent use; result i belongs to request i; a nil error means durable under the configured policy.
@@ -48,6 +49,8 @@ type Delivery interface {
 	Acquire(ctx context.Context, node NodeID, ts []TrackerID) ([]Lease, error)
 	// Release gives ownership up; false where the epoch was no longer the current one (nothing changes then).
 	Release(ctx context.Context, ls []Lease) ([]bool, error)
+	// List is Sender.List.
+	List(ctx context.Context, q ListQuery) ([]Message, error)
 	// Claim reads pending messages, oldest first. It changes nothing.
 	Claim(ctx context.Context, reqs []ClaimReq) ([]ClaimResult, error)
 	// Ack marks messages acknowledged by the device; accepted from any epoch, because an ack proves delivery.
@@ -71,7 +74,8 @@ type Store interface {
 	Sender
 	Delivery
 	DirectoryStore
-	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs, oldest change first; ErrReset if that is too long ago to know.
+	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs, ordered by (ChangeMs, ID); ErrReset if that is too long ago to know.
+	// It returns more than limit rather than splitting a millisecond: who has seen all of an answer goes on at the last ChangeMs and knows what it has seen of that one.
 	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
 	// Trim removes old messages in small steps; call it again while TrimStats.More.
 	Trim(ctx context.Context, p Partition, r Retention) (TrimStats, error)
@@ -202,7 +206,7 @@ type Incoming struct {
 	ReplyTo  int64         // id of the message the driver answers, 0 none
 	Key      uint64        // device's own identification of the text; 0 none: always stored
 	Window   time.Duration // how long Key means the same text
-	Epoch    int64         // not 0: a copy counts as repeated only if it came under another epoch (protocols without ids)
+	Epoch    int64         // not 0: a copy counts as repeated only if it came under another epoch (protocols without ids), and then stands for one stored text, the oldest; it has this epoch from then on
 }
 
 // ReceiveResult answers an Incoming; Err is ErrTooLarge where the text is longer than MaxText.
@@ -215,6 +219,7 @@ type ReceiveResult struct {
 // PeekResult reports a lease that needs attention.
 type PeekResult struct {
 	Tracker TrackerID
+	Epoch   int64 // of the lease that was asked about
 	Pending int
 	LastOut int64
 	Fenced  bool
@@ -235,7 +240,7 @@ const (
 type Wake struct {
 	Kind       WakeKind
 	Tracker    TrackerID
-	Epoch      int64       // of the lease it is meant for
+	Epoch      int64       // of the lease it is meant for; WakeKick: of the lease that lost
 	Prev       int64       // WakeMessage: id of the tracker's outgoing message before this one, 0 none (gap detection)
 	Hint       bool        // WakeMessage: the text is not included
 	Msg        Message     // WakeMessage, WakeEnd (ID only)

@@ -1,0 +1,162 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"trackchat/queue"
+)
+
+// Ack implements queue.Delivery.
+func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult, error) {
+	acks = slices.Clone(acks)
+	res := make([]queue.AckResult, len(acks))
+	err := s.write(ctx, &operation{name: "ack", items: len(acks), bytes: 64 * len(acks), run: func(w *writer) (err error) {
+		for i := range acks {
+			if res[i], err = w.ack(&acks[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, false)
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+const (
+	ackPending = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts WHERE id = ? AND tracker = ? AND status = 80"
+	ackEnded   = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts WHERE id = ? AND tracker = ? AND status IN (69, 70, 83, 88)"
+	openAcked  = "UPDATE message SET status = 86, read_ms = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 68"
+)
+
+// ack tries the usual case with a single statement: WHERE status makes it exactly once.
+func (w *writer) ack(r *queue.AckReq) (queue.AckResult, error) {
+	t, err := w.tracker(r.Tracker)
+	if err != nil {
+		return 0, err
+	}
+	status, ms, readMs := queue.StatusDelivered, max(w.now, t.changeMs), int64(0)
+	if r.Opened {
+		status, readMs = queue.StatusOpened, ms
+	}
+	n, err := w.c.exec(ackPending, int64(status), ms, readMs, ms, r.ID, int64(t.id))
+	if err != nil {
+		return 0, err
+	}
+	if n == 1 {
+		w.touch(t)
+		t.pending--
+		return queue.AckDelivered, nil
+	}
+	return w.ackAgain(t, r, status)
+}
+
+// ackAgain acknowledges a message that is not pending.
+func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (queue.AckResult, error) {
+	old, err := w.status(t.id, r.ID)
+	if err != nil || old == 0 || old.Incoming() {
+		return queue.AckUnknown, err
+	}
+	ms, readMs := max(w.now, t.changeMs), int64(0)
+	if r.Opened {
+		readMs = ms
+	}
+	switch {
+	case !old.Acknowledged():
+		w.touch(t)
+		_, err := w.c.exec(ackEnded, int64(status), ms, readMs, ms, r.ID, int64(t.id))
+		return queue.AckDelivered, err
+	case r.Opened && old == queue.StatusDelivered:
+		w.touch(t)
+		_, err := w.c.exec(openAcked, ms, ms, r.ID, int64(t.id))
+		return queue.AckAlready, err
+	default:
+		return queue.AckAlready, nil
+	}
+}
+
+// status returns the state of a tracker's message, 0 if it has no such message.
+func (w *writer) status(t queue.TrackerID, id int64) (queue.Status, error) {
+	n, _, err := w.c.number("SELECT status FROM message WHERE id = ? AND tracker = ?", id, int64(t))
+	return queue.Status(n), err
+}
+
+// Progress implements queue.Delivery.
+func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
+	ps = slices.Clone(ps)
+	return s.write(ctx, &operation{name: "progress", items: len(ps), bytes: 64 * len(ps), run: func(w *writer) error {
+		for i := range ps {
+			if err := w.progress(&ps[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, false)
+}
+
+func (w *writer) progress(p *queue.ProgressReq) error {
+	if p.Acked < 0 || p.Acked > p.Parts {
+		return nil
+	}
+	t, err := w.tracker(p.Tracker)
+	if err != nil {
+		return err
+	}
+	n, err := w.c.exec("UPDATE message SET parts = ?1, acked = ?2, change_ms = ?3 WHERE id = ?4 AND tracker = ?5 AND status = 80 AND (parts <> ?1 OR acked < ?2)",
+		int64(p.Parts), int64(p.Acked), max(w.now, t.changeMs), p.ID, int64(t.id))
+	if n == 1 {
+		w.touch(t)
+	}
+	return err
+}
+
+// End implements queue.Sender and queue.Delivery.
+func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult, error) {
+	for i := range ends {
+		switch ends[i].Status {
+		case queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent:
+		default:
+			return nil, fmt.Errorf("ending message %d: %q is no end", ends[i].ID, ends[i].Status)
+		}
+	}
+	ends = slices.Clone(ends)
+	res := make([]queue.EndResult, len(ends))
+	err := s.write(ctx, &operation{name: "end", items: len(ends), bytes: 64 * len(ends), run: func(w *writer) (err error) {
+		for i := range ends {
+			if res[i], err = w.end(&ends[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, false)
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+func (w *writer) end(r *queue.EndReq) (queue.EndResult, error) {
+	t, err := w.tracker(r.Tracker)
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.c.exec("UPDATE message SET status = ?, reason = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 80",
+		int64(r.Status), int64(r.Reason), max(w.now, t.changeMs), r.ID, int64(t.id))
+	if err != nil {
+		return 0, err
+	}
+	if n == 1 {
+		w.touch(t)
+		t.pending--
+		w.wakeEnd(t, r)
+		return queue.EndNow, nil
+	}
+	old, err := w.status(t.id, r.ID)
+	if err != nil || old == 0 || old.Incoming() {
+		return queue.EndUnknown, err
+	}
+	return queue.EndAlready, nil
+}

@@ -1,0 +1,129 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"trackchat/queue"
+)
+
+const (
+	leastFree = 64 << 20  // bytes below which the store counts as unfit
+	fewFree   = 512 << 20 // bytes below which it warns
+	slowSync  = 100 * time.Millisecond
+)
+
+// Check implements queue.Store: the file answers, the disk has room and really takes writes. The whole file is only read by Inspect.
+func (s *Store) Check(ctx context.Context) (queue.Report, error) {
+	var rep queue.Report
+	scripts, err := migrations()
+	if err != nil {
+		return rep, err
+	}
+	err = s.read(ctx, "check", func(c *conn) error {
+		_, err := schemaVersion(c, len(scripts))
+		return err
+	})
+	if errors.Is(err, queue.ErrUnavailable) {
+		return rep, err
+	}
+	if err != nil {
+		rep.Problems = append(rep.Problems, err.Error())
+	}
+	if f := s.wal.failure.Load(); f != nil {
+		rep.Problems = append(rep.Problems, (*f).Error())
+	}
+	checkDisk(&rep, s.opts.Path, s.now)
+	return rep, nil
+}
+
+// Inspect looks at the store in dir without being its owner, also while a service runs on it: schema, integrity of the whole file, room on the disk, a real fsync.
+// A directory without a store is no problem: Open would create it.
+func Inspect(ctx context.Context, dir string, now func() time.Time) (queue.Report, error) {
+	var rep queue.Report
+	file := filepath.Join(dir, databaseFile)
+	switch _, err := os.Stat(file); {
+	case errors.Is(err, os.ErrNotExist):
+		rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s does not exist yet", file))
+		return rep, nil
+	case err != nil:
+		return rep, fmt.Errorf("looking for the store: %w", err)
+	}
+	checkDisk(&rep, dir, now)
+	c, err := openConn(file, "ro", "busy_timeout = 10000", "query_only = 1")
+	if err == nil {
+		err = errors.Join(inspectFile(ctx, c, &rep), c.close())
+	}
+	if err := ctx.Err(); err != nil {
+		return rep, err
+	}
+	if err != nil {
+		rep.Problems = append(rep.Problems, translate(err).Error())
+	}
+	return rep, nil
+}
+
+func inspectFile(ctx context.Context, c *conn, rep *queue.Report) error {
+	scripts, err := migrations()
+	if err != nil {
+		return err
+	}
+	version, err := schemaVersion(c, len(scripts))
+	if err != nil {
+		return err
+	}
+	if version < len(scripts) {
+		rep.Warnings = append(rep.Warnings, fmt.Sprintf("schema %d will be brought to %d at the next start", version, len(scripts)))
+	}
+	return c.queryContext(ctx, "PRAGMA integrity_check(20)", func(row []driver.Value) error {
+		if line := text(row[0]); line != "ok" {
+			rep.Problems = append(rep.Problems, line)
+		}
+		return nil
+	})
+}
+
+// checkDisk looks at the disk below dir.
+func checkDisk(rep *queue.Report, dir string, now func() time.Time) {
+	if free, known := freeBytes(dir); known {
+		switch {
+		case free < leastFree:
+			rep.Problems = append(rep.Problems, fmt.Sprintf("disk of %s has only %d MiB left", dir, free>>20))
+		case free < fewFree:
+			rep.Warnings = append(rep.Warnings, fmt.Sprintf("disk of %s has only %d MiB left", dir, free>>20))
+		}
+	}
+	start := now()
+	if err := probe(dir); err != nil {
+		rep.Problems = append(rep.Problems, err.Error())
+		return
+	}
+	if d := now().Sub(start); d > slowSync {
+		rep.Warnings = append(rep.Warnings, fmt.Sprintf("fsync took %v", d))
+	}
+}
+
+// probe writes, syncs and removes a small file.
+func probe(dir string) (err error) {
+	f, err := os.CreateTemp(dir, probeFile+"*")
+	if err != nil {
+		return fmt.Errorf("trying to write: %w", err)
+	}
+	defer func() {
+		if e := errors.Join(f.Close(), os.Remove(f.Name())); err == nil {
+			err = e
+		}
+	}()
+	if _, err := f.Write(make([]byte, 4096)); err != nil {
+		return fmt.Errorf("trying to write: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("trying to sync: %w", err)
+	}
+	return nil
+}

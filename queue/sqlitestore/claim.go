@@ -1,0 +1,144 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"trackchat/queue"
+)
+
+// maxClaim is the most messages that one ClaimReq is answered with.
+const maxClaim = 1024
+
+// Claim implements queue.Delivery.
+func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.ClaimResult, error) {
+	res := make([]queue.ClaimResult, len(reqs))
+	err := s.read(ctx, "claim", func(c *conn) error {
+		for i := range reqs {
+			if err := claim(c, &reqs[i], &res[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {
+	*res = queue.ClaimResult{Next: r.Cursor}
+	var epoch, pending int64
+	err := c.query("SELECT epoch, pending FROM tracker WHERE id = ?", func(row []driver.Value) error {
+		epoch, pending = integer(row[0]), integer(row[1])
+		return nil
+	}, int64(r.Lease.Tracker))
+	switch {
+	case err != nil:
+		return err
+	case epoch != r.Lease.Epoch:
+		res.Err = queue.ErrFenced
+		return nil
+	case pending == 0:
+		return nil
+	}
+	bytes := 0
+	return c.query("SELECT "+messageColumns+" FROM message INDEXED BY message_pending WHERE tracker = ? AND status = 80 AND id > ? ORDER BY id", func(row []driver.Value) error {
+		n := len(text(row[12]))
+		if len(res.Msgs) > 0 && (bytes+n > r.MaxBytes || len(res.Msgs) == maxClaim) {
+			res.More = true
+			return errStop
+		}
+		m, err := scanMessage(row)
+		if err != nil {
+			return err
+		}
+		bytes += n
+		res.Msgs = append(res.Msgs, m)
+		res.Next = queue.Cursor(m.ID)
+		return nil
+	}, int64(r.Lease.Tracker), int64(r.Cursor))
+}
+
+// Peek implements queue.Delivery.
+func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
+	ts := make([]queue.TrackerID, len(ls))
+	for i := range ls {
+		ts[i] = ls[i].Tracker
+	}
+	type state struct{ epoch, pending, lastOut int64 }
+	states := make(map[queue.TrackerID]state, len(ls))
+	err := s.readTrackers(ctx, "peek", ts, func(row []driver.Value) {
+		states[queue.TrackerID(integer(row[0]))] = state{integer(row[3]), integer(row[4]), integer(row[5])}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var res []queue.PeekResult
+	for _, l := range ls {
+		st := states[l.Tracker]
+		if fenced := st.epoch != l.Epoch; fenced || st.pending > 0 {
+			res = append(res, queue.PeekResult{Tracker: l.Tracker, Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced})
+		}
+	}
+	return res, nil
+}
+
+// Acquire implements queue.Delivery.
+func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.TrackerID) ([]queue.Lease, error) {
+	leases := make([]queue.Lease, len(ts))
+	for i, id := range ts {
+		leases[i] = queue.Lease{Tracker: id, Node: node}
+	}
+	err := s.write(ctx, &operation{name: "acquire", items: len(ts), bytes: 64 * len(ts), run: func(w *writer) error {
+		for i := range leases {
+			if err := w.acquire(&leases[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, false)
+	if err != nil {
+		return nil, err
+	}
+	return leases, nil
+}
+
+func (w *writer) acquire(l *queue.Lease) error {
+	t, err := w.tracker(l.Tracker)
+	if err != nil {
+		return err
+	}
+	w.mark(t)
+	if t.owner != "" {
+		w.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: t.id, Epoch: t.epoch})
+	}
+	t.epoch++
+	t.owner = l.Node
+	l.Epoch, l.Pending, l.LastOut = t.epoch, int(t.pending), t.lastOut
+	return nil
+}
+
+// Release implements queue.Delivery.
+func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
+	leases := append([]queue.Lease(nil), ls...)
+	res := make([]bool, len(leases))
+	err := s.write(ctx, &operation{name: "release", items: len(leases), bytes: 64 * len(leases), run: func(w *writer) error {
+		for i := range leases {
+			t, err := w.tracker(leases[i].Tracker)
+			if err != nil {
+				return err
+			}
+			if res[i] = t.epoch == leases[i].Epoch; res[i] && t.owner != "" {
+				w.mark(t)
+				t.owner = ""
+			}
+		}
+		return nil
+	}}, false)
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}

@@ -1,0 +1,186 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+)
+
+// conn is one SQLite connection with its prepared statements. It has one user at a time.
+// The driver is used directly: database/sql would add a lock, a goroutine for the context and reflection to each of the few microseconds that a statement takes.
+type conn struct {
+	raw   driver.Conn
+	stmts map[string]statement
+	args  []driver.NamedValue
+	dest  []driver.Value
+}
+
+// statement is what the driver's prepared statements can do.
+type statement interface {
+	driver.StmtExecContext
+	driver.StmtQueryContext
+	Close() error
+}
+
+// openConn opens the file with URI parameters such as mode=ro and runs the pragmas in order.
+func openConn(file, mode string, pragmas ...string) (*conn, error) {
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(file), RawQuery: "mode=" + mode}
+	raw, err := new(sqlite.Driver).Open(u.String())
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", file, err)
+	}
+	c := &conn{raw: raw, stmts: make(map[string]statement)}
+	for _, p := range pragmas {
+		if _, err := c.exec("PRAGMA " + p); err != nil {
+			return nil, errors.Join(fmt.Errorf("setting %s of %s: %w", p, file, err), c.close())
+		}
+	}
+	return c, nil
+}
+
+func (c *conn) prepare(query string) (statement, error) {
+	if s, ok := c.stmts[query]; ok {
+		return s, nil
+	}
+	s, err := c.raw.Prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	st, ok := s.(statement)
+	if !ok {
+		return nil, errors.Join(errors.New("driver's statements take no context"), s.Close())
+	}
+	c.stmts[query] = st
+	return st, nil
+}
+
+func (c *conn) bind(args []driver.Value) []driver.NamedValue {
+	c.args = c.args[:0]
+	for i, v := range args {
+		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
+	}
+	return c.args
+}
+
+// exec runs a statement and returns how many rows it changed.
+func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
+	s, err := c.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := s.ExecContext(context.Background(), c.bind(args))
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// script runs several statements once.
+func (c *conn) script(text string) error {
+	x, ok := c.raw.(driver.ExecerContext)
+	if !ok {
+		return errors.New("driver's connections run no scripts")
+	}
+	_, err := x.ExecContext(context.Background(), text, nil)
+	return err
+}
+
+// errStop ends a query early without an error.
+var errStop = errors.New("stop")
+
+// query runs each for every row; values are int64, string, []byte or nil and stay valid, the slice does not. Neither may each use the connection.
+func (c *conn) query(query string, each func(row []driver.Value) error, args ...driver.Value) (err error) {
+	return c.queryContext(context.Background(), query, each, args...)
+}
+
+// queryContext is query for statements that may run long: the end of ctx interrupts it.
+func (c *conn) queryContext(ctx context.Context, query string, each func(row []driver.Value) error, args ...driver.Value) (err error) {
+	s, err := c.prepare(query)
+	if err != nil {
+		return err
+	}
+	rows, err := s.QueryContext(ctx, c.bind(args))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := rows.Close(); err == nil {
+			err = e
+		}
+	}()
+	n := len(rows.Columns())
+	if cap(c.dest) < n {
+		c.dest = make([]driver.Value, n)
+	}
+	for {
+		switch err := rows.Next(c.dest[:n]); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := each(c.dest[:n]); err != nil {
+			if errors.Is(err, errStop) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+// number runs a query for one number; no row gives 0, false.
+func (c *conn) number(query string, args ...driver.Value) (n int64, found bool, err error) {
+	err = c.query(query, func(row []driver.Value) error {
+		n, found = integer(row[0]), true
+		return errStop
+	}, args...)
+	return n, found, err
+}
+
+// begin, commit and rollback are plain statements: the driver's own transactions allocate.
+func (c *conn) begin(write bool) error {
+	q := "BEGIN"
+	if write {
+		q = "BEGIN IMMEDIATE"
+	}
+	_, err := c.exec(q)
+	return err
+}
+
+func (c *conn) commit() error { _, err := c.exec("COMMIT"); return err }
+
+// rollback ends a transaction whatever became of it; SQLite itself has already rolled back after some errors.
+func (c *conn) rollback() { _, _ = c.exec("ROLLBACK") }
+
+// view runs f on one state of the file.
+func (c *conn) view(f func() error) error {
+	if err := c.begin(false); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		c.rollback()
+		return err
+	}
+	return c.commit()
+}
+
+func (c *conn) close() error {
+	var errs []error
+	for _, s := range c.stmts {
+		errs = append(errs, s.Close())
+	}
+	c.stmts = nil
+	return errors.Join(append(errs, c.raw.Close())...)
+}
+
+func integer(v driver.Value) int64 { n, _ := v.(int64); return n }
+
+func text(v driver.Value) string { s, _ := v.(string); return s }
+
+func blob(v driver.Value) []byte { b, _ := v.([]byte); return b }

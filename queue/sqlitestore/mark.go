@@ -1,0 +1,154 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"slices"
+
+	"trackchat/queue"
+)
+
+// MarkRead implements queue.Sender.
+func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, error) {
+	refs = slices.Clone(refs)
+	res := make([]queue.MarkResult, len(refs))
+	err := s.write(ctx, &operation{name: "mark_read", items: len(refs), bytes: 64 * len(refs), run: func(w *writer) error {
+		return w.markRead(refs, res)
+	}}, false)
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// markRead looks at every message before it changes one.
+func (w *writer) markRead(refs []queue.Ref, res []queue.MarkResult) error {
+	known := true
+	for i, r := range refs {
+		st, err := w.status(r.Tracker, r.ID)
+		if err != nil {
+			return err
+		}
+		switch st {
+		case queue.StatusUnread:
+			res[i] = queue.MarkNewly
+		case queue.StatusRead:
+			res[i] = queue.MarkAlready
+		default:
+			res[i] = queue.MarkUnknown
+			known = false
+		}
+	}
+	if !known {
+		return nil
+	}
+	for i, r := range refs {
+		if res[i] != queue.MarkNewly {
+			continue
+		}
+		t, ms, err := w.change(r.Tracker)
+		if err != nil {
+			return err
+		}
+		n, err := w.c.exec("UPDATE message SET status = 82, update_ms = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 85", ms, ms, r.ID, int64(t.id))
+		if err != nil {
+			return err
+		}
+		if n == 0 { // named twice
+			res[i] = queue.MarkAlready
+		}
+		t.unread -= n
+	}
+	return nil
+}
+
+// markStep is how many messages one transaction marks read: the hot path does not wait for the rest.
+const markStep = 1024
+
+// MarkReadAll implements queue.Sender. It works in steps; what is stored while it runs may stay unread.
+func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, error) {
+	unread, err := s.Unread(ctx, ts)
+	if err != nil {
+		return 0, err
+	}
+	rest := make([]unreadTracker, 0, len(unread))
+	for id := range unread {
+		rest = append(rest, unreadTracker{id: id})
+	}
+	slices.SortFunc(rest, func(a, b unreadTracker) int { return int(min(max(a.id-b.id, -1), 1)) })
+	total := 0
+	for len(rest) > 0 {
+		var n int
+		err := s.write(ctx, &operation{name: "mark_read_all", items: markStep, run: func(w *writer) (err error) {
+			n = 0
+			return w.markReadAll(rest, &n)
+		}}, false)
+		if err != nil {
+			return total, err
+		}
+		total += n
+		rest = slices.DeleteFunc(rest, func(t unreadTracker) bool { return t.done })
+	}
+	return total, nil
+}
+
+// unreadTracker is a tracker that MarkReadAll still has to do.
+type unreadTracker struct {
+	id   queue.TrackerID
+	upTo int64 // newest message id when its turn came, 0 before: later ones are not meant
+	done bool
+}
+
+// markReadAll marks at most about markStep messages of the first trackers.
+func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
+	for i := range rest {
+		if *total >= markStep {
+			return nil
+		}
+		u := &rest[i]
+		u.done = false
+		if u.upTo == 0 {
+			u.upTo = (w.next - 1) << 8
+		}
+		t, err := w.tracker(u.id)
+		if err != nil {
+			return err
+		}
+		ms := max(w.now, t.changeMs)
+		n, err := w.c.exec("UPDATE message SET status = 82, update_ms = ?, change_ms = ? WHERE id IN "+
+			"(SELECT id FROM message INDEXED BY message_unread WHERE tracker = ? AND status = 85 AND id <= ? ORDER BY id LIMIT ?)",
+			ms, ms, int64(t.id), u.upTo, int64(markStep))
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			w.touch(t)
+			t.unread -= n
+			*total += int(n)
+		}
+		u.done = n < markStep
+	}
+	return nil
+}
+
+// Unread implements queue.Sender.
+func (s *Store) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int, error) {
+	res := make(map[queue.TrackerID]int)
+	err := s.readTrackers(ctx, "unread", ts, func(row []driver.Value) {
+		if n := integer(row[2]); n > 0 {
+			res[queue.TrackerID(integer(row[0]))] = int(n)
+		}
+	})
+	return res, err
+}
+
+// LastTimes implements queue.Sender.
+func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64, error) {
+	res := make(map[queue.TrackerID]int64)
+	err := s.readTrackers(ctx, "last_times", ts, func(row []driver.Value) {
+		if ms := integer(row[1]); ms > 0 {
+			res[queue.TrackerID(integer(row[0]))] = ms
+		}
+	})
+	return res, err
+}

@@ -1,0 +1,231 @@
+// Package sqlitestore is the embedded queue.Store: one SQLite file, one goroutine that writes it, and a few connections that read.
+//
+// Durability: with Always every commit is synced before anybody hears of it. With EverySecond answers come after the write to the operating system and the log is
+// synced once a second: the end of the process loses nothing, the end of the machine at most about the last second. Ids are never used twice in either case.
+//
+// Space of removed messages is used again by new ones; the file itself does not shrink.
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"trackchat/queue"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// Durability says when an answer is given.
+type Durability int
+
+// Durabilities.
+const (
+	Always      Durability = iota // after fsync
+	EverySecond                   // after the write; fsync follows within a second
+)
+
+const (
+	databaseFile = "chat.db"
+	lockName     = "chat.lock"
+)
+
+// Options of Open. Only Path and Now are required.
+type Options struct {
+	Path       string           // directory; created for the owner only
+	Now        func() time.Time // clock
+	Durability Durability
+	MaxPending int   // undelivered messages of one tracker; 0: 1000
+	MaxBytes   int64 // size of the database file at which it counts as full; 0: no limit but the disk's
+	QueueOps   int   // calls that may wait for the writer; 0: 4096
+	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
+	WakeBuffer int   // wakes that may wait for one reader; 0: 16384
+	Readers    int   // connections that read; 0: 4
+	Logger     *zap.Logger
+	Registerer prometheus.Registerer // nil: metrics stay unregistered
+
+	cacheTrackers int
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Path == "" || o.Now == nil {
+		return o, errors.New("the embedded store needs a path and a clock")
+	}
+	for p, v := range map[*int]int{&o.MaxPending: 1000, &o.QueueOps: 4096, &o.QueueBytes: 64 << 20, &o.WakeBuffer: 16_384, &o.Readers: 4, &o.cacheTrackers: 32_768} {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return o, nil
+}
+
+// Store implements queue.Store. Methods may be called from any goroutine.
+type Store struct {
+	opts    Options
+	now     func() time.Time
+	log     *zap.Logger
+	metrics *queue.StoreMetrics
+	file    string
+
+	intake  *intake
+	readers *readers
+	wakes   *wakes
+	wal     *wal
+
+	lock      *os.File
+	writeConn *conn
+	writer    *writer
+	writing   sync.WaitGroup // the writer
+	tending   sync.WaitGroup // flush and checkpoint
+	stop      chan struct{}  // ends tending
+	closing   sync.Once
+	closeErr  error
+
+	importing sync.Mutex // one import at a time compares with what is stored
+	trimFrom  int64      // id from which on Trim looks; owned by the writer
+
+	// Statements with many parameters.
+	storeRows  map[int]string
+	trackersIn string
+	messagesIn string
+}
+
+// Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt, and a schema newer than this program.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(opts.Path, 0o700); err != nil {
+		return nil, fmt.Errorf("creating the store's directory: %w", err)
+	}
+	lock, err := lockFile(filepath.Join(opts.Path, lockName))
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path, databaseFile), lock: lock,
+		intake: newIntake(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer), stop: make(chan struct{}),
+		storeRows:  map[int]string{1: storeTrackersQuery(1), rowsAtOnce: storeTrackersQuery(rowsAtOnce)},
+		trackersIn: "SELECT id, last_ms, unread, epoch, pending, last_out FROM tracker WHERE id IN " + inChunk(),
+		messagesIn: "SELECT id, tracker FROM message WHERE id IN " + inChunk(),
+	}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	return s, nil
+}
+
+// start opens the connections and starts the goroutines; what it opened before an error is left to release.
+func (s *Store) start() (err error) {
+	synchronous := "synchronous = FULL"
+	if s.opts.Durability == EverySecond {
+		synchronous = "synchronous = NORMAL"
+	}
+	s.writeConn, err = openConn(s.file, "rwc", "busy_timeout = 1000", "journal_mode = WAL", synchronous, "wal_autocheckpoint = 0",
+		fmt.Sprintf("journal_size_limit = %d", walFileLimit), "cache_size = -65536", "temp_store = MEMORY")
+	if err != nil {
+		return translate(err)
+	}
+	if err := requireWAL(s.writeConn); err != nil {
+		return err
+	}
+	if err := migrate(s.writeConn); err != nil {
+		return err
+	}
+	if err := limitSize(s.writeConn, s.opts.MaxBytes); err != nil {
+		return translate(err)
+	}
+	if s.writer, err = newWriter(s, s.writeConn); err != nil {
+		return err
+	}
+	if s.readers, err = newReaders(s.file, s.opts.Readers); err != nil {
+		return translate(err)
+	}
+	if s.wal, err = openWAL(s, s.file); err != nil {
+		return translate(err)
+	}
+	s.writing.Go(s.writer.loop)
+	s.tending.Go(func() { s.wal.flush(s.stop) })
+	s.tending.Go(func() { s.wal.checkpoint(s.stop) })
+	return nil
+}
+
+// requireWAL refuses file systems without shared memory, where SQLite silently keeps its rollback journal.
+func requireWAL(c *conn) error {
+	mode := ""
+	if err := c.query("PRAGMA journal_mode", func(row []driver.Value) error { mode = text(row[0]); return nil }); err != nil {
+		return translate(err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("%w: the file system allows no write-ahead log, only %q", queue.ErrUnavailable, mode)
+	}
+	return nil
+}
+
+// limitSize sets the greatest size of the file; what is already there stays.
+func limitSize(c *conn, bytes int64) error {
+	if bytes <= 0 {
+		return nil
+	}
+	page, _, err := c.number("PRAGMA page_size")
+	if err != nil {
+		return err
+	}
+	_, _, err = c.number(fmt.Sprintf("PRAGMA max_page_count = %d", max(bytes/page, 1)))
+	return err
+}
+
+// Close answers what is queued, copies the log into the database and closes it. Later calls of any method give queue.ErrUnavailable; a later Close the same result.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		close(s.stop)
+		s.tending.Wait()
+		s.intake.close()
+		s.writing.Wait()
+		s.wakes.close()
+		s.closeErr = errors.Join(s.finish(), s.release())
+	})
+	return s.closeErr
+}
+
+// finish leaves the file as one: without a log beside it. Numbers that were reserved and not used are given back.
+func (s *Store) finish() error {
+	if err := s.wal.sync(); err != nil {
+		return err
+	}
+	if _, err := s.writeConn.exec("UPDATE meta SET value = ? WHERE name = 'reserved'", s.writer.next-1); err != nil {
+		s.log.Warn("store cannot give back reserved message numbers", zap.Error(err))
+	}
+	if _, err := runCheckpoint(s.writeConn, "TRUNCATE"); err != nil && !busy(err) {
+		return fmt.Errorf("closing the store: %w", translate(err))
+	}
+	return nil
+}
+
+// release closes whatever is open.
+func (s *Store) release() error {
+	var errs []error
+	if s.readers != nil {
+		errs = append(errs, s.readers.close())
+	}
+	if s.wal != nil {
+		errs = append(errs, s.wal.close())
+	}
+	if s.writeConn != nil {
+		errs = append(errs, s.writeConn.close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}

@@ -1,0 +1,126 @@
+package sqlitestore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"trackchat/queue"
+)
+
+// States of an operation; the one who moves it from queued decides.
+const (
+	opQueued int32 = iota
+	opTaken
+	opAbandoned
+)
+
+// operation is one call on its way through the writer.
+type operation struct {
+	name  string
+	items int
+	bytes int
+	run   func(w *writer) error // may run again after a failed transaction, so it assigns its results anew
+	alone func(w *writer) error // instead of run: outside a transaction
+	state atomic.Int32
+	done  chan struct{}
+	err   error // valid after done
+}
+
+// finish answers the caller.
+func (o *operation) finish(err error) {
+	o.err = err
+	close(o.done)
+}
+
+// intake is the bounded queue in front of the writer.
+type intake struct {
+	ops   chan *operation
+	limit int64 // bytes
+	bytes atomic.Int64
+
+	mu     sync.RWMutex // guards closed against a send on the closed channel
+	closed bool
+}
+
+func newIntake(length, bytes int) *intake {
+	return &intake{ops: make(chan *operation, length), limit: int64(bytes)}
+}
+
+// put never waits. Operations that only add load (bulk) are refused earlier than those that take load away, such as acks.
+func (q *intake) put(o *operation, bulk bool) error {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
+	if q.closed {
+		return fmt.Errorf("%w: closed", queue.ErrUnavailable)
+	}
+	if bulk && len(q.ops) > cap(q.ops)*3/4 {
+		return fmt.Errorf("%w: %d operations wait", queue.ErrOverloaded, len(q.ops))
+	}
+	if n := q.bytes.Add(int64(o.bytes)); n > q.limit && n > int64(o.bytes) {
+		q.bytes.Add(-int64(o.bytes))
+		return fmt.Errorf("%w: %d bytes wait", queue.ErrOverloaded, n)
+	}
+	select {
+	case q.ops <- o:
+		return nil
+	default:
+		q.bytes.Add(-int64(o.bytes))
+		return fmt.Errorf("%w: %d operations wait", queue.ErrOverloaded, cap(q.ops))
+	}
+}
+
+// close lets what is queued be taken and refuses everything else.
+func (q *intake) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.closed = true
+		close(q.ops)
+	}
+}
+
+// taken notes that o left the queue and reports whether its caller still waits for it.
+func (q *intake) taken(o *operation) bool {
+	q.bytes.Add(-int64(o.bytes))
+	return o.state.CompareAndSwap(opQueued, opTaken)
+}
+
+// grace is how long a caller whose context ended during the execution waits for the outcome.
+const grace = time.Second
+
+// write has run executed by the writer and waits until that is durable.
+func (s *Store) write(ctx context.Context, o *operation, bulk bool) error {
+	start := s.now()
+	err := s.submit(ctx, o, bulk)
+	s.metrics.Observe(o.name, s.now().Sub(start), err)
+	return err
+}
+
+func (s *Store) submit(ctx context.Context, o *operation, bulk bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o.done = make(chan struct{})
+	if err := s.intake.put(o, bulk); err != nil {
+		return err
+	}
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+	}
+	if o.state.CompareAndSwap(opQueued, opAbandoned) {
+		return ctx.Err()
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case <-o.done:
+		return o.err
+	case <-t.C:
+		return fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, ctx.Err())
+	}
+}

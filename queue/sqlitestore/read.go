@@ -1,0 +1,142 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"fmt"
+
+	"trackchat/queue"
+)
+
+// messageColumns are what scanMessage reads.
+const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to"
+
+func scanMessage(row []driver.Value) (queue.Message, error) {
+	m := queue.Message{
+		ID: integer(row[0]), Tracker: queue.TrackerID(integer(row[1])), Status: queue.Status(integer(row[2])), Reason: queue.Reason(integer(row[3])),
+		SubmitMs: integer(row[4]), UpdateMs: integer(row[5]), ReadMs: integer(row[6]), ChangeMs: integer(row[7]), ExpiresMs: integer(row[8]),
+		Employee: integer(row[9]), Parts: int(integer(row[10])), Acked: int(integer(row[11])), Text: text(row[12]), ReplyTo: integer(row[14]),
+	}
+	if c := text(row[13]); c != "" {
+		if err := json.Unmarshal([]byte(c), &m.Choices); err != nil {
+			return m, fmt.Errorf("%w: choices of message %d: %w", queue.ErrCorrupt, m.ID, err)
+		}
+	}
+	return m, nil
+}
+
+// collect returns a row function that appends to msgs.
+func collect(msgs *[]queue.Message) func(row []driver.Value) error {
+	return func(row []driver.Value) error {
+		m, err := scanMessage(row)
+		if err == nil {
+			*msgs = append(*msgs, m)
+		}
+		return err
+	}
+}
+
+const (
+	maxList  = 1024
+	listUp   = "SELECT " + messageColumns + " FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? ORDER BY submit_ms, id LIMIT ?"
+	listDown = "SELECT " + messageColumns + " FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? ORDER BY submit_ms DESC, id DESC LIMIT ?"
+)
+
+// List implements queue.Sender.
+func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error) {
+	query := listUp
+	if q.Desc {
+		query = listDown
+	}
+	var msgs []queue.Message
+	err := s.read(ctx, "list", func(c *conn) error {
+		return c.query(query, collect(&msgs), int64(q.Tracker), q.FromMs, q.ToMs, int64(min(max(q.Limit, 1), maxList)))
+	})
+	return msgs, err
+}
+
+// Get implements queue.Sender.
+func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
+	msgs := make([]queue.Message, len(refs))
+	err := s.read(ctx, "get", func(c *conn) error {
+		for i, r := range refs {
+			err := c.query("SELECT "+messageColumns+" FROM message WHERE id = ? AND tracker = ?", func(row []driver.Value) (err error) {
+				msgs[i], err = scanMessage(row)
+				return err
+			}, r.ID, int64(r.Tracker))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return msgs, nil
+}
+
+// Resolve implements queue.Sender.
+func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
+	found := make(map[int64]queue.TrackerID, len(ids))
+	err := s.read(ctx, "resolve", func(c *conn) error {
+		return eachChunk(len(ids), func(i int) int64 { return ids[i] }, func(args []driver.Value) error {
+			return c.query(s.messagesIn, func(row []driver.Value) error {
+				found[integer(row[0])] = queue.TrackerID(integer(row[1]))
+				return nil
+			}, args...)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	ts := make([]queue.TrackerID, len(ids))
+	for i, id := range ids {
+		ts[i] = found[id]
+	}
+	return ts, nil
+}
+
+// maxUnacknowledged bounds Unacknowledged.
+const maxUnacknowledged = 64
+
+// Unacknowledged implements queue.Delivery: the newest of the pending ones and of those that ended, each by its own index.
+func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message, error) {
+	const query = "SELECT " + messageColumns + " FROM message WHERE id IN (" +
+		"SELECT id FROM (SELECT id FROM message INDEXED BY message_pending WHERE tracker = ?1 AND status = 80 ORDER BY id DESC LIMIT ?2) UNION ALL " +
+		"SELECT id FROM (SELECT id FROM message INDEXED BY message_ended WHERE tracker = ?1 AND status IN (69, 70, 83, 88) ORDER BY id DESC LIMIT ?2)" +
+		") ORDER BY id DESC LIMIT ?2"
+	var msgs []queue.Message
+	err := s.read(ctx, "unacknowledged", func(c *conn) error {
+		return c.query(query, collect(&msgs), int64(t), int64(min(max(limit, 1), maxUnacknowledged)))
+	})
+	return msgs, err
+}
+
+// lateMs is the age at which a change enters the index message_late.
+const lateMs = 3_600_000
+
+const changesQuery = "SELECT " + messageColumns + " FROM (" +
+	"SELECT * FROM message INDEXED BY message_time WHERE tracker = ?1 AND submit_ms >= ?2 - 3600000 AND change_ms >= ?2 AND change_ms <= submit_ms + 3600000 UNION ALL " +
+	"SELECT * FROM message INDEXED BY message_late WHERE tracker = ?1 AND change_ms >= ?2 AND change_ms > submit_ms + 3600000" +
+	") WHERE change_ms > ?3 OR change_ms = ?3 AND id > ?4 ORDER BY change_ms, id LIMIT ?5"
+
+// Changes implements queue.Store; every change is known for as long as its message is there, so ErrReset does not occur.
+func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64, limit int) ([]queue.Message, error) {
+	var msgs []queue.Message
+	err := s.read(ctx, "changes", func(c *conn) error {
+		last, found, err := c.number("SELECT change_ms FROM tracker WHERE id = ?", int64(t))
+		if err != nil || !found || last < sinceMs {
+			return err
+		}
+		limit := int64(max(limit, 1))
+		if err := c.query(changesQuery, collect(&msgs), int64(t), sinceMs, sinceMs-1, int64(0), limit); err != nil || int64(len(msgs)) < limit {
+			return err
+		}
+		end := msgs[len(msgs)-1]
+		return c.query("SELECT "+messageColumns+" FROM message WHERE tracker = ?1 AND submit_ms <= ?2 AND change_ms = ?2 AND id > ?3 ORDER BY id",
+			collect(&msgs), int64(t), end.ChangeMs, end.ID)
+	})
+	return msgs, err
+}

@@ -1,0 +1,106 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+
+	"trackchat/queue"
+)
+
+// readers is a small pool of connections that only read.
+type readers struct {
+	free   chan *conn
+	closed chan struct{}
+	count  int // connections in all
+}
+
+func newReaders(file string, n int) (*readers, error) {
+	r := &readers{free: make(chan *conn, n), closed: make(chan struct{})}
+	for range n {
+		c, err := openConn(file, "ro", "busy_timeout = 10000", "query_only = 1", "cache_size = -8192")
+		if err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+		r.free <- c
+		r.count++
+	}
+	return r, nil
+}
+
+// close waits for the readers under way. It must be called once.
+func (r *readers) close() error {
+	close(r.closed)
+	var errs []error
+	for range r.count {
+		errs = append(errs, (<-r.free).close())
+	}
+	return errors.Join(errs...)
+}
+
+func (r *readers) take(ctx context.Context) (*conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case <-r.closed:
+		return nil, fmt.Errorf("%w: closed", queue.ErrUnavailable)
+	default:
+	}
+	select {
+	case c := <-r.free:
+		return c, nil
+	case <-r.closed:
+		return nil, fmt.Errorf("%w: closed", queue.ErrUnavailable)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// read runs f on a connection of the pool, on one state of the file.
+func (s *Store) read(ctx context.Context, op string, f func(c *conn) error) error {
+	start := s.now()
+	err := s.readOnce(ctx, f)
+	s.metrics.Observe(op, s.now().Sub(start), err)
+	return err
+}
+
+func (s *Store) readOnce(ctx context.Context, f func(c *conn) error) error {
+	c, err := s.readers.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { s.readers.free <- c }()
+	return translate(c.view(func() error { return f(c) }))
+}
+
+// chunk is how many ids one IN list has; shorter ones are filled up by repeating the last, so that one prepared statement serves all.
+const chunk = 64
+
+// inChunk is the list of chunk parameters.
+func inChunk() string { return "(" + strings.TrimSuffix(strings.Repeat("?, ", chunk), ", ") + ")" }
+
+// eachChunk calls f with the parameters of every chunk of n ids.
+func eachChunk(n int, id func(i int) int64, f func(args []driver.Value) error) error {
+	args := make([]driver.Value, chunk)
+	for from := 0; from < n; from += chunk {
+		for i := range args {
+			args[i] = id(min(from+i, n-1))
+		}
+		if err := f(args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readTrackers calls each with (id, last_ms, unread, epoch, pending, last_out) of every tracker that has a state.
+func (s *Store) readTrackers(ctx context.Context, op string, ts []queue.TrackerID, each func(row []driver.Value)) error {
+	return s.read(ctx, op, func(c *conn) error {
+		return eachChunk(len(ts), func(i int) int64 { return int64(ts[i]) }, func(args []driver.Value) error {
+			return c.query(s.trackersIn, func(row []driver.Value) error { each(row); return nil }, args...)
+		})
+	})
+}

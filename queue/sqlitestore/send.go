@@ -1,0 +1,159 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"trackchat/queue"
+)
+
+const (
+	keyLifeMs   = int64(24 * time.Hour / time.Millisecond)
+	wakeText    = 1024   // bytes of text that a wake carries
+	idsReserved = 65_536 // numbers reserved at a time: what a crash wastes at most
+)
+
+// Send implements queue.Sender.
+func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
+	reqs = slices.Clone(reqs)
+	res := make([]queue.SendResult, len(reqs))
+	size := 64 * len(reqs)
+	for i := range reqs {
+		size += len(reqs[i].Text)
+	}
+	err := s.write(ctx, &operation{name: "send", items: len(reqs), bytes: size, run: func(w *writer) (err error) {
+		for i := range reqs {
+			if res[i], err = w.send(&reqs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, true)
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// send stores one outgoing message. The error is one of the transaction.
+func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
+	if queue.TextTooLong(r.Text) {
+		return queue.SendResult{Err: queue.ErrTooLarge}, nil
+	}
+	t, err := w.tracker(r.Tracker)
+	if err != nil {
+		return queue.SendResult{}, err
+	}
+	if id, err := w.repeated(t, r); id != 0 || err != nil {
+		return queue.SendResult{ID: id, Dup: true}, err
+	}
+	if t.pending >= int64(w.s.opts.MaxPending) {
+		return queue.SendResult{Err: queue.ErrQueueFull}, nil
+	}
+	m := queue.Message{
+		Tracker: r.Tracker, Status: queue.StatusPending, ExpiresMs: r.ExpiresMs, Employee: r.Employee,
+		Text: r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo,
+	}
+	if err := w.insert(t, &m, r.Nonce); err != nil {
+		return queue.SendResult{}, err
+	}
+	if r.Key != "" {
+		if _, err := w.c.exec("INSERT OR REPLACE INTO idempotency (tracker, key, message, until_ms) VALUES (?, ?, ?, ?)",
+			int64(t.id), r.Key, m.ID, w.now+keyLifeMs); err != nil {
+			return queue.SendResult{}, err
+		}
+	}
+	prev := t.lastOut
+	t.lastOut = m.ID
+	t.pending++
+	if t.nonceLoaded || prev == 0 {
+		t.remember(sent{r.Nonce, m.ID})
+	}
+	w.wakeMessage(t, m, prev)
+	return queue.SendResult{ID: m.ID}, nil
+}
+
+// repeated returns the id of the message that r repeats, 0 if it is a new one.
+func (w *writer) repeated(t *tracker, r *queue.SendReq) (int64, error) {
+	if r.Key != "" {
+		id, found, err := w.c.number("SELECT message FROM idempotency WHERE tracker = ? AND key = ? AND until_ms > ?", int64(t.id), r.Key, w.now)
+		if found || err != nil {
+			return id, err
+		}
+	}
+	if r.Nonce == 0 || t.lastOut == 0 {
+		return 0, nil
+	}
+	if err := w.loadNonces(t); err != nil {
+		return 0, err
+	}
+	for i := len(t.nonces) - 1; i >= 0; i-- {
+		if t.nonces[i].nonce == r.Nonce {
+			return t.nonces[i].id, nil
+		}
+	}
+	return 0, nil
+}
+
+// remember notes a send; a tracker's first one begins the memory, so that it need not be loaded.
+func (t *tracker) remember(s sent) {
+	t.nonceLoaded = true
+	if len(t.nonces) == nonceMemory {
+		t.nonces = slices.Delete(t.nonces, 0, 1)
+	}
+	t.nonces = append(t.nonces, s)
+}
+
+func (w *writer) loadNonces(t *tracker) error {
+	if t.nonceLoaded {
+		return nil
+	}
+	t.nonces = t.nonces[:0]
+	err := w.c.query("SELECT id, nonce FROM message INDEXED BY message_time WHERE tracker = ? AND status NOT IN (85, 82) ORDER BY submit_ms DESC, id DESC LIMIT 64",
+		func(row []driver.Value) error {
+			t.nonces = append(t.nonces, sent{uint32(integer(row[1])), integer(row[0])})
+			return nil
+		}, int64(t.id))
+	slices.Reverse(t.nonces)
+	t.nonceLoaded = err == nil
+	return err
+}
+
+// insert stores m, either direction, and fills in its id and times.
+func (w *writer) insert(t *tracker, m *queue.Message, nonce uint32) error {
+	id, err := w.newID()
+	if err != nil {
+		return err
+	}
+	ms := w.touch(t)
+	m.ID, m.SubmitMs, m.ChangeMs = id, ms, ms
+	t.lastMs = ms
+	var choices driver.Value
+	if len(m.Choices) > 0 {
+		b, err := json.Marshal(m.Choices)
+		if err != nil {
+			return err
+		}
+		choices = string(b)
+	}
+	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, nonce, reply_to, text, choices) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		id, int64(t.id), int64(m.Status), ms, ms, m.ExpiresMs, m.Employee, int64(nonce), m.ReplyTo, m.Text, choices)
+	return err
+}
+
+// newID returns the next id. The reservation is part of the transaction that uses its first number, and such a transaction is synced before anybody hears of it.
+func (w *writer) newID() (int64, error) {
+	if w.next > w.reserved {
+		if _, err := w.c.exec("UPDATE meta SET value = ? WHERE name = 'reserved'", w.next+idsReserved-1); err != nil {
+			return 0, err
+		}
+		w.reserved = w.next + idsReserved - 1
+		w.mustSync = true
+	}
+	id := w.next << 8
+	w.next++
+	return id, nil
+}

@@ -1,0 +1,5 @@
+package sqlitestore
+
+import "trackchat/queue"
+
+var _ queue.Store = (*Store)(nil)

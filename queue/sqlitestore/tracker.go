@@ -1,0 +1,160 @@
+package sqlitestore
+
+import (
+	"database/sql/driver"
+	"strings"
+
+	"trackchat/queue"
+)
+
+// nonceMemory is how many of a tracker's newest sends a nonce is compared with.
+const nonceMemory = 64
+
+// tracker is the hot state of one tracker as the running transaction sees it. It belongs to the writer.
+type tracker struct {
+	id       queue.TrackerID
+	lastMs   int64
+	changeMs int64
+	pending  int64
+	unread   int64
+	lastOut  int64
+	epoch    int64
+	owner    queue.NodeID
+	dirty    bool // differs from its row
+
+	nonces      []sent // newest nonceMemory sends, oldest first
+	nonceLoaded bool
+
+	ring       []received // newest dedupeMemory texts with a key, oldest first
+	ringLoaded bool
+	ringDirty  bool
+}
+
+// sent is a send as a repetition would know it.
+type sent struct {
+	nonce uint32
+	id    int64
+}
+
+// tick returns the time of a change now. It never goes back within a tracker, also when the clock does.
+func (t *tracker) tick(now int64) int64 {
+	t.changeMs = max(t.changeMs, now)
+	return t.changeMs
+}
+
+// cache keeps the trackers used last. Two generations: what is not used while the young one fills is dropped with the old one.
+type cache struct {
+	limit      int
+	young, old map[queue.TrackerID]*tracker
+}
+
+func newCache(limit int) cache {
+	return cache{limit: limit, young: make(map[queue.TrackerID]*tracker), old: nil}
+}
+
+func (c *cache) get(id queue.TrackerID) *tracker {
+	t, ok := c.young[id]
+	if !ok {
+		if t, ok = c.old[id]; ok {
+			c.young[id] = t
+		}
+	}
+	return t
+}
+
+// trim bounds the cache. Not within a transaction: dirty trackers must stay.
+func (c *cache) trim() {
+	if len(c.young) >= c.limit {
+		c.old, c.young = c.young, make(map[queue.TrackerID]*tracker, c.limit/4)
+	}
+}
+
+func (c *cache) clear() {
+	clear(c.young)
+	c.old = nil
+}
+
+// forget drops everything cached after a failed transaction; the file knows better.
+func (w *writer) forget() error {
+	w.trackers.clear()
+	w.dirty = w.dirty[:0]
+	clear(w.wakes)
+	return w.loadReserved()
+}
+
+// tracker finds the state of a tracker; one that was never used has the zero state.
+func (w *writer) tracker(id queue.TrackerID) (*tracker, error) {
+	if t := w.trackers.get(id); t != nil {
+		return t, nil
+	}
+	t := &tracker{id: id}
+	err := w.c.query("SELECT last_ms, change_ms, pending, unread, last_out, epoch, owner FROM tracker WHERE id = ?", func(row []driver.Value) error {
+		t.lastMs, t.changeMs, t.pending, t.unread = integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])
+		t.lastOut, t.epoch, t.owner = integer(row[4]), integer(row[5]), queue.NodeID(text(row[6]))
+		return nil
+	}, int64(id))
+	if err != nil {
+		return nil, err
+	}
+	w.trackers.young[id] = t
+	return t, nil
+}
+
+// change returns a tracker's state to be written with the transaction, and the time of the change.
+func (w *writer) change(id queue.TrackerID) (*tracker, int64, error) {
+	t, err := w.tracker(id)
+	if err != nil {
+		return nil, 0, err
+	}
+	return t, w.touch(t), nil
+}
+
+// touch has t written with the transaction and returns the time of the change.
+func (w *writer) touch(t *tracker) int64 {
+	w.mark(t)
+	return t.tick(w.now)
+}
+
+// mark is touch for what is no change of a message.
+func (w *writer) mark(t *tracker) {
+	if !t.dirty {
+		t.dirty = true
+		w.dirty = append(w.dirty, t)
+	}
+}
+
+// rowsAtOnce is how many tracker rows one statement writes; single rows cost nearly twice as much each.
+const rowsAtOnce = 16
+
+// storeTrackers writes what changed: once per transaction, however many operations a tracker had in it.
+func (w *writer) storeTrackers() error {
+	for rest := w.dirty; len(rest) > 0; {
+		n := 1
+		if len(rest) >= rowsAtOnce {
+			n = rowsAtOnce
+		}
+		args := make([]driver.Value, 0, 8*rowsAtOnce)
+		for _, t := range rest[:n] {
+			args = append(args, int64(t.id), t.lastMs, t.changeMs, t.pending, t.unread, t.lastOut, t.epoch, string(t.owner))
+		}
+		if _, err := w.c.exec(w.s.storeRows[n], args...); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	for _, t := range w.dirty {
+		t.dirty = false
+		if t.ringDirty {
+			if _, err := w.c.exec("INSERT OR REPLACE INTO dedupe (tracker, ring) VALUES (?, ?)", int64(t.id), encodeRing(t.ring)); err != nil {
+				return err
+			}
+			t.ringDirty = false
+		}
+	}
+	return nil
+}
+
+func storeTrackersQuery(n int) string {
+	return "INSERT OR REPLACE INTO tracker (id, last_ms, change_ms, pending, unread, last_out, epoch, owner) VALUES " +
+		strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?), ", n), ", ")
+}

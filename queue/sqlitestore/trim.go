@@ -1,0 +1,111 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"trackchat/queue"
+)
+
+const (
+	trimRemove = 256  // messages that one transaction removes
+	trimLook   = 2048 // messages that one transaction looks at
+)
+
+// Trim implements queue.Store. It walks through the file from the oldest message on, some at a time, and begins anew when it has met only messages that stay.
+func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats, error) {
+	if p != 0 {
+		return queue.TrimStats{}, fmt.Errorf("trimming partition %d: the embedded store has only 0", p)
+	}
+	var total queue.TrimStats
+	for total.Removed < r.Max {
+		step := trimStep{cutoffMs: r.CutoffMs, limit: min(trimRemove, r.Max-total.Removed)}
+		err := s.write(ctx, &operation{name: "trim", items: trimLook, run: func(w *writer) error { return w.trim(&step) }}, true)
+		if err != nil {
+			return total, err
+		}
+		total.Removed += step.removed
+		if total.More = step.more; !step.more {
+			break
+		}
+	}
+	return total, nil
+}
+
+// trimStep is what one transaction of Trim is to do and did.
+type trimStep struct {
+	cutoffMs int64
+	limit    int
+
+	removed int
+	more    bool
+}
+
+// oldMessage is what Trim needs of a message.
+type oldMessage struct {
+	id      int64
+	tracker queue.TrackerID
+	status  queue.Status
+}
+
+func (w *writer) trim(step *trimStep) error {
+	step.removed = 0
+	var old []oldMessage
+	last, looked, young := w.s.trimFrom, 0, 0
+	err := w.c.query("SELECT id, tracker, status, submit_ms FROM message WHERE id > ? ORDER BY id LIMIT ?", func(row []driver.Value) error {
+		last = integer(row[0])
+		looked++
+		switch st := queue.Status(integer(row[2])); {
+		case integer(row[3]) >= step.cutoffMs:
+			young++
+		case st != queue.StatusPending:
+			old = append(old, oldMessage{last, queue.TrackerID(integer(row[1])), st})
+		}
+		if len(old) == step.limit {
+			return errStop
+		}
+		return nil
+	}, w.s.trimFrom, int64(trimLook))
+	if err != nil {
+		return err
+	}
+	touched := make(map[queue.TrackerID]*tracker)
+	for _, m := range old {
+		if err := w.remove(m, touched); err != nil {
+			return err
+		}
+	}
+	for _, t := range touched {
+		ms, _, err := w.c.number("SELECT submit_ms FROM message INDEXED BY message_time WHERE tracker = ? ORDER BY submit_ms DESC LIMIT 1", int64(t.id))
+		if err != nil {
+			return err
+		}
+		t.lastMs = ms
+	}
+	step.removed = len(old)
+	// Ids rise with time, so that mostly young messages mean that the cutoff is reached; single ones are those of a tracker whose clock was ahead.
+	w.s.trimFrom = last
+	if step.more = len(old) == step.limit || looked == trimLook && young < looked/2; !step.more {
+		w.s.trimFrom = 0
+	}
+	return nil
+}
+
+// remove deletes a message that is not pending and corrects what is known of its tracker.
+func (w *writer) remove(m oldMessage, touched map[queue.TrackerID]*tracker) error {
+	t, err := w.tracker(m.tracker)
+	if err != nil {
+		return err
+	}
+	if _, err := w.c.exec("DELETE FROM message WHERE id = ?", m.id); err != nil {
+		return err
+	}
+	w.mark(t)
+	if m.status == queue.StatusUnread {
+		t.unread--
+	}
+	t.nonces, t.nonceLoaded = nil, false
+	touched[t.id] = t
+	return nil
+}

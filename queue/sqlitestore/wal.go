@@ -1,0 +1,176 @@
+package sqlitestore
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+const (
+	flushEvery      = time.Second // durability everysec
+	checkpointEvery = time.Second
+	checkpointAfter = 256      // commits, or every 30th time in any case
+	restartFrames   = 8_192    // frames in the log from which on it is to start over: 32 MiB
+	walFileLimit    = 64 << 20 // bytes that the log's file keeps when it starts over
+	idleCheckpoints = 30       // rounds
+	cleanKeys       = 512      // expired idempotency keys that one transaction removes
+	cleanEvery      = 60       // rounds
+	probeFile       = "chat.probe"
+)
+
+// wal looks after the write-ahead log beside the writer: what makes commits durable with everysec, and checkpoints.
+type wal struct {
+	s       *Store
+	file    *os.File // the log itself, nil with durability always: SQLite syncs each commit then
+	c       *conn    // for checkpoints
+	commits atomic.Int64
+	failure atomic.Pointer[error] // of the last flush, nil once one succeeded
+
+	mu     sync.Mutex // guards synced and serialises syncs
+	synced int64      // commits that are durable
+}
+
+// openWAL opens the log after the first commit has created it. SQLite locks only the database file and the -shm file, so that a second descriptor of the log is safe
+// (closing one of a locked file would drop the process's locks).
+func openWAL(s *Store, file string) (*wal, error) {
+	l := &wal{s: s}
+	if s.opts.Durability == EverySecond {
+		f, err := os.OpenFile(file+"-wal", os.O_RDWR, 0)
+		if err != nil {
+			return nil, fmt.Errorf("opening the write-ahead log: %w", err)
+		}
+		l.file = f
+	}
+	c, err := openConn(file, "rw", "busy_timeout = 1000", "synchronous = FULL", "wal_autocheckpoint = 0", fmt.Sprintf("journal_size_limit = %d", walFileLimit))
+	if err != nil {
+		_ = l.close()
+		return nil, err
+	}
+	l.c = c
+	return l, nil
+}
+
+// sync makes every commit so far durable.
+func (l *wal) sync() error {
+	if l.file == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.commits.Load()
+	if n == l.synced {
+		return nil
+	}
+	if err := syncFile(l.file); err != nil {
+		err = fmt.Errorf("%w: syncing the write-ahead log: %w", queue.ErrUnknownOutcome, err)
+		l.failure.Store(&err)
+		return err
+	}
+	l.synced = n
+	l.failure.Store(nil)
+	return nil
+}
+
+// flush runs until stop: with everysec a commit waits at most flushEvery for the disk.
+func (l *wal) flush(stop <-chan struct{}) {
+	if l.file == nil {
+		return
+	}
+	t := time.NewTicker(flushEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+			if err := l.sync(); err != nil {
+				l.s.log.Error("store cannot flush", zap.Error(err))
+			}
+		}
+	}
+}
+
+// checkpoint runs until stop and copies the log into the database beside the hot path.
+func (l *wal) checkpoint(stop <-chan struct{}) {
+	t := time.NewTicker(checkpointEvery)
+	defer t.Stop()
+	last := l.commits.Load()
+	for round := 1; ; round++ {
+		select {
+		case <-stop:
+			return
+		case <-t.C:
+		}
+		if round%cleanEvery == 0 {
+			l.clean()
+		}
+		n := l.commits.Load()
+		if n-last < checkpointAfter && (n == last || round%idleCheckpoints != 0) {
+			continue
+		}
+		last = n
+		frames, err := runCheckpoint(l.c, "PASSIVE")
+		if err != nil {
+			l.s.log.Warn("store checkpoint failed", zap.Error(err))
+			continue
+		}
+		if frames >= restartFrames {
+			l.restart()
+		}
+	}
+}
+
+// restart makes the log start over. Only the writer can: nobody may append meanwhile. Nearly all of the log has just been copied, so that it waits for little.
+func (l *wal) restart() {
+	o := &operation{name: "checkpoint", items: 1, alone: func(w *writer) error {
+		_, err := runCheckpoint(w.c, "RESTART")
+		return err
+	}}
+	o.done = make(chan struct{})
+	if l.s.intake.put(o, false) != nil {
+		return
+	}
+	if <-o.done; o.err != nil && !busy(o.err) {
+		l.s.log.Warn("store checkpoint failed", zap.Error(o.err))
+	}
+}
+
+// clean removes idempotency keys that nobody may repeat any more.
+func (l *wal) clean() {
+	o := &operation{name: "clean", items: cleanKeys, run: func(w *writer) error {
+		_, err := w.c.exec("DELETE FROM idempotency WHERE (tracker, key) IN (SELECT tracker, key FROM idempotency INDEXED BY idempotency_until WHERE until_ms <= ? LIMIT ?)", w.now, int64(cleanKeys))
+		return err
+	}}
+	o.done = make(chan struct{})
+	if l.s.intake.put(o, false) == nil {
+		<-o.done
+	}
+}
+
+// runCheckpoint returns how many frames the log holds.
+func runCheckpoint(c *conn, mode string) (frames int64, err error) {
+	err = c.query("PRAGMA wal_checkpoint("+mode+")", func(row []driver.Value) error {
+		frames = integer(row[1])
+		return nil
+	})
+	return frames, err
+}
+
+func (l *wal) close() error {
+	if l.c != nil {
+		if err := l.c.close(); err != nil {
+			return err
+		}
+	}
+	if l.file != nil {
+		return l.file.Close()
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// maxBatch is the most items that one transaction takes.
+const maxBatch = 1024
+
+// writer is the one goroutine that changes the file. What is queued while a transaction commits is the next transaction, so one fsync serves many callers under load and nobody
+// waits for company when idle.
+type writer struct {
+	s *Store
+	c *conn
+
+	trackers cache
+	next     int64 // number of the next message; id = next << 8, partition 0
+	reserved int64 // numbers up to this one may be used; stored in meta before they are
+
+	// Of the running transaction.
+	now      int64 // UTC ms
+	dirty    []*tracker
+	wakes    map[queue.NodeID][]queue.Wake
+	mustSync bool // before the answers, whatever the durability
+}
+
+func newWriter(s *Store, c *conn) (*writer, error) {
+	w := &writer{s: s, c: c, trackers: newCache(s.opts.cacheTrackers), wakes: make(map[queue.NodeID][]queue.Wake)}
+	if err := w.loadReserved(); err != nil {
+		return nil, err
+	}
+	w.next = w.reserved + 1
+	return w, nil
+}
+
+func (w *writer) loadReserved() error {
+	n, found, err := w.c.number("SELECT value FROM meta WHERE name = 'reserved'")
+	if err == nil && !found {
+		err = fmt.Errorf("%w: no reserved message number", queue.ErrCorrupt)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the reserved message number: %w", translate(err))
+	}
+	w.reserved = n
+	return nil
+}
+
+// loop runs until the intake is closed and empty.
+func (w *writer) loop() {
+	batch := make([]*operation, 0, maxBatch)
+	for first := range w.s.intake.ops {
+		batch = w.collect(batch[:0], first)
+		w.executeAll(batch)
+		clear(batch)
+	}
+}
+
+// collect takes first and what else is queued, up to maxBatch items.
+func (w *writer) collect(batch []*operation, first *operation) []*operation {
+	items := 0
+	for o := first; ; {
+		if w.s.intake.taken(o) {
+			batch = append(batch, o)
+			items += o.items
+		}
+		if items >= maxBatch {
+			return batch
+		}
+		select {
+		case next, ok := <-w.s.intake.ops:
+			if !ok {
+				return batch
+			}
+			o = next
+		default:
+			return batch
+		}
+	}
+}
+
+// executeAll runs the operations of a batch that want no transaction by themselves and the others together.
+func (w *writer) executeAll(batch []*operation) {
+	together := batch[:0]
+	for _, o := range batch {
+		if o.alone == nil {
+			together = append(together, o)
+			continue
+		}
+		o.finish(translate(o.alone(w)))
+	}
+	if len(together) > 0 {
+		w.execute(together)
+	}
+}
+
+// execute runs operations in one transaction and answers them. If that fails, halves are tried, so that an operation that cannot succeed fails alone.
+func (w *writer) execute(batch []*operation) {
+	err := w.transaction(batch)
+	switch {
+	case err == nil:
+		w.s.wakes.publish(w.wakes)
+	case len(batch) > 1 && !errors.Is(err, queue.ErrUnknownOutcome):
+		half := len(batch) / 2
+		w.execute(batch[:half])
+		w.execute(batch[half:])
+		return
+	default:
+		w.s.log.Error("store transaction failed", zap.Error(err), zap.Int("operations", len(batch)))
+	}
+	items := 0
+	for _, o := range batch {
+		items += o.items
+		o.finish(err)
+	}
+	w.s.metrics.Batch("commit", items)
+	w.trackers.trim()
+}
+
+// transaction runs operations and commits. After an error nothing of them is in the file (ErrUnknownOutcome apart) and nothing of them is cached.
+func (w *writer) transaction(batch []*operation) (err error) {
+	w.now = w.s.now().UnixMilli()
+	clear(w.wakes)
+	w.dirty = w.dirty[:0]
+	w.mustSync = false
+	if err := w.c.begin(true); err != nil {
+		return translate(err)
+	}
+	defer func() {
+		if err != nil {
+			w.c.rollback()
+			err = errors.Join(err, w.forget())
+		}
+	}()
+	for _, o := range batch {
+		if err := o.run(w); err != nil {
+			return translate(err)
+		}
+	}
+	if err := w.storeTrackers(); err != nil {
+		return translate(err)
+	}
+	if err := w.c.commit(); err != nil {
+		return translateCommit(err)
+	}
+	w.s.wal.commits.Add(1)
+	if w.mustSync {
+		return w.s.wal.sync()
+	}
+	return nil
+}

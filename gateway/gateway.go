@@ -1,0 +1,264 @@
+// Package gateway holds the sessions of trackers and delivers texts to them: it reads frames from the engine, decides what they mean for messages,
+// and keeps the store, which is the truth, and the device in step.
+//
+// Ownership: an engine callback only cuts frames and posts them; a session belongs to one shard, whose goroutine alone touches it; store calls run in
+// batch workers whose results come back to the shard. Nothing in a shard or in a callback waits for the store or for a device.
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"trackchat/gateway/engine"
+	"trackchat/protocol"
+	"trackchat/queue"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// Options configure a Gateway. Durations and limits that are 0 take the defaults of the configuration file, except Limits, where 0 means no limit.
+type Options struct {
+	Node       queue.NodeID
+	Store      queue.Delivery
+	Directory  *queue.Directory
+	Registerer prometheus.Registerer
+	Logger     *zap.Logger
+	Now        func() time.Time
+
+	Shards       int             // goroutines that own sessions; default 4 × GOMAXPROCS
+	LoginTimeout time.Duration   // 30 s
+	IdleTimeout  time.Duration   // 15 min
+	AckTimeout   []time.Duration // 10 s, 20 s, 60 s
+	RetryIdle    time.Duration   // 10 min
+	RetryFailed  time.Duration   // 60 s: pause before the one repetition after a device reported a temporary failure
+	MaxAttempts  int             // 5
+	Repoll       time.Duration   // 60 s
+	StoreTimeout time.Duration   // 5 s: one store call
+	Limits       Limits
+}
+
+// Limits bound what devices can take. 0 switches a limit off.
+type Limits struct {
+	Unauthenticated int     // connections that have not logged in
+	PerIP           int     // connections of one address; loopback is exempt
+	AcceptRate      float64 // new connections per second
+	FramesPerSecond int     // of one session; above it its reads pause
+	TextsPerMinute  int     // from one device; above it texts are not acknowledged, so that the device repeats them
+}
+
+const (
+	tickEvery    = 50 * time.Millisecond
+	mailboxFull  = 4096 // items of a shard from which on the connections that feed it are paused
+	maxReplies   = 64   // replies of one session that wait for the store; then its reads pause
+	maxGarbage   = 16   // refused frames before the login; then the connection is closed
+	backlogTexts = 64   // messages of one tracker in memory
+	backlogBytes = 64 << 10
+	batchItems   = 1024
+	lateMatches  = 64 // unacknowledged messages that a late ack is compared with
+	lateEvery    = time.Second
+	trustSlack   = 4 << 10 // unread bytes beyond the longest frame: the beginning of the next one
+	maxScratch   = 64 << 10
+)
+
+// Gateway is one node's sessions.
+type Gateway struct {
+	o       Options
+	log     *zap.Logger
+	m       *metrics
+	shards  []*shard
+	store   *storeWork
+	packets packets
+	reg     *registry
+	rounds  *rounds
+	door    *door
+	next    atomic.Uint64 // shard of the next session
+	seconds atomic.Int64  // coarse clock for engine callbacks
+	halt    atomic.Bool   // shutting down: nothing new is sent to devices
+
+	listeners []*Listener
+	stop      context.CancelFunc
+	group     sync.WaitGroup
+	closing   sync.Once
+}
+
+// Listener is one protocol on one engine.
+type Listener struct {
+	g        *Gateway
+	protocol *protocol.Protocol
+	settings protocol.Settings
+	layer    map[string]string
+	idle     time.Duration
+	maxConns int
+	conns    atomic.Int64
+	c        protocolMetrics
+}
+
+// New makes a gateway; Start brings it to life.
+func New(o Options) (*Gateway, error) {
+	if o.Store == nil || o.Directory == nil || o.Now == nil {
+		return nil, errors.New("gateway needs a store, a directory and a clock")
+	}
+	o.Node = cmp.Or(o.Node, "node")
+	o.Shards = cmp.Or(o.Shards, 4*runtime.GOMAXPROCS(0))
+	o.LoginTimeout = cmp.Or(o.LoginTimeout, 30*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 15*time.Minute)
+	o.RetryIdle = cmp.Or(o.RetryIdle, 10*time.Minute)
+	o.RetryFailed = cmp.Or(o.RetryFailed, time.Minute)
+	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
+	o.Repoll = cmp.Or(o.Repoll, time.Minute)
+	o.StoreTimeout = cmp.Or(o.StoreTimeout, 5*time.Second)
+	if len(o.AckTimeout) == 0 {
+		o.AckTimeout = []time.Duration{10 * time.Second, 20 * time.Second, time.Minute}
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: newRegistry(), rounds: newRounds()}
+	g.door = newDoor(o.Limits, o.Now, g.m)
+	g.store = newStoreWork(g)
+	g.seconds.Store(o.Now().Unix())
+	for range o.Shards {
+		g.shards = append(g.shards, newShard(g))
+	}
+	return g, nil
+}
+
+// Start subscribes to the store's wakes and starts the shards. They run until Close, whatever becomes of ctx.
+func (g *Gateway) Start(ctx context.Context) error {
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g.stop = stop
+	wakes, err := g.o.Store.Wakes(run, g.o.Node)
+	if err != nil {
+		stop()
+		return fmt.Errorf("subscribing to wakes: %w", err)
+	}
+	for _, sh := range g.shards {
+		g.group.Go(func() { sh.run(run) })
+	}
+	g.store.start(&g.group)
+	g.group.Go(func() { g.dispatch(wakes) })
+	g.group.Go(func() { g.tick(run) })
+	return nil
+}
+
+// Listen prepares one protocol; settings are laid over the protocol's defaults. maxConns 0 is no bound of its own.
+func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxConns int) (*Listener, error) {
+	s, err := p.NewSettings(settings)
+	if err != nil {
+		return nil, err
+	}
+	l := &Listener{
+		g: g, protocol: p, settings: s, layer: settings, maxConns: maxConns,
+		idle: cmp.Or(p.IdleTimeout, g.o.IdleTimeout), c: g.m.of(p.Name),
+	}
+	g.listeners = append(g.listeners, l)
+	return l, nil
+}
+
+// Serve accepts this listener's connections on ln until the engine is shut down.
+func (l *Listener) Serve(e engine.Engine, ln net.Listener) error {
+	if err := e.Serve(ln, l); err != nil {
+		return fmt.Errorf("serving %s: %w", l.protocol.Name, err)
+	}
+	return nil
+}
+
+// Sessions returns the number of sessions that are logged in.
+func (g *Gateway) Sessions() int { return g.reg.len() }
+
+// Recheck looks at every session again after the directory has changed: the sessions of trackers that are gone, blocked or moved to another device are closed.
+func (g *Gateway) Recheck() {
+	for _, sh := range g.shards {
+		sh.box.put(item{kind: itemRecheck})
+	}
+}
+
+// Quiesce stops sending texts and waits until what devices have already said is stored, at most until ctx ends. Connections stay open: shut the engine down next, then call Close.
+func (g *Gateway) Quiesce(ctx context.Context) error {
+	g.halt.Store(true)
+	return g.settle(ctx)
+}
+
+// settle waits until no shard and no store worker has anything left to do.
+func (g *Gateway) settle(ctx context.Context) error {
+	every := time.NewTicker(2 * time.Millisecond)
+	defer every.Stop()
+	for quiet := 0; quiet < 3; {
+		if g.store.idle() && g.shardsIdle() {
+			quiet++
+		} else {
+			quiet = 0
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the store: %w", ctx.Err())
+		case <-every.C:
+		}
+	}
+	return nil
+}
+
+func (g *Gateway) shardsIdle() bool {
+	for _, sh := range g.shards {
+		if !sh.box.idle() {
+			return false
+		}
+	}
+	return true
+}
+
+// Close ends the gateway after the engines are shut down: what closed sessions left is stored or given up when ctx ends, and every goroutine has ended when Close returns.
+func (g *Gateway) Close(ctx context.Context) error {
+	var err error
+	g.closing.Do(func() {
+		g.halt.Store(true)
+		err = g.settle(ctx)
+		g.store.stop()
+		if g.stop != nil {
+			g.stop()
+		}
+		g.group.Wait()
+	})
+	return err
+}
+
+// tick keeps the coarse clock and publishes the gauges.
+func (g *Gateway) tick(ctx context.Context) {
+	every := time.NewTicker(tickEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+			g.seconds.Store(g.o.Now().Unix())
+		}
+	}
+}
+
+// dispatch hands wakes to the sessions that own their trackers.
+func (g *Gateway) dispatch(wakes <-chan []queue.Wake) {
+	for batch := range wakes {
+		for i := range batch {
+			w := &batch[i]
+			if w.Kind == queue.WakeResync {
+				g.m.resyncs.Inc()
+				for _, sh := range g.shards {
+					sh.box.put(item{kind: itemResync})
+				}
+				continue
+			}
+			if s := g.reg.get(w.Tracker); s != nil {
+				s.shard.box.put(item{kind: itemWake, s: s, data: w})
+			}
+		}
+	}
+}

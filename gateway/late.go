@@ -1,0 +1,187 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"trackchat/protocol"
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// lateAck is an ack, or the answer to a question, for nothing in flight: on the next connection, after a restart, after the message has ended.
+type lateAck struct {
+	tracker queue.TrackerID
+	lease   queue.Lease
+	ref     uint64
+	caps    protocol.TextCaps
+	opened  bool
+	choice  int            // of an answer, from 1; 0: a plain ack
+	in      queue.Incoming // of an answer, still without its text
+}
+
+// lateMatch is what the store knew of it.
+type lateMatch struct {
+	result string // label: matched, none, several, stale
+	msg    queue.Message
+	part   int
+	parts  int
+	text   string // of an answer
+}
+
+// lateAck looks an ack up among the tracker's unacknowledged messages.
+func (s *session) lateAck(e *protocol.Event) {
+	g := s.l.g
+	caps := s.codec.Caps()
+	final := e.Outcome == protocol.AckDelivered || e.Outcome == protocol.AckOpened
+	now := g.o.Now().UnixMilli()
+	switch {
+	case caps.RefBits == 0 || !final || s.state != stateReady:
+		g.m.lateAcks.WithLabelValues("ignored").Inc()
+	case now < s.lateMs:
+		g.m.lateAcks.WithLabelValues("limited").Inc()
+	default:
+		s.lateMs = now + lateEvery.Milliseconds()
+		g.store.late.add(s, -1, lateAck{tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: caps, opened: e.Outcome == protocol.AckOpened})
+	}
+}
+
+// matchLate runs in the store worker: it compares the references of what may have been written once with the one that the device names.
+func (g *Gateway) matchLate(ctx context.Context, acks []lateAck) ([]lateMatch, error) {
+	out := make([]lateMatch, len(acks))
+	for i := range acks {
+		a := &acks[i]
+		var candidates []queue.Message
+		var err error
+		if a.choice > 0 {
+			candidates, err = g.recentQuestions(ctx, a)
+		} else {
+			candidates, err = g.unacknowledged(ctx, a)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[i] = a.match(candidates)
+		if a.choice > 0 {
+			out[i].text = chosen(&out[i].msg, a.choice)
+		}
+	}
+	return out, nil
+}
+
+// unacknowledged returns what a late ack can mean: messages that ended without an ack, and the oldest pending one. Those pending behind it were never written.
+func (g *Gateway) unacknowledged(ctx context.Context, a *lateAck) ([]queue.Message, error) {
+	msgs, err := g.o.Store.Unacknowledged(ctx, a.tracker, lateMatches)
+	if err != nil {
+		return nil, fmt.Errorf("looking for a late ack: %w", err)
+	}
+	ended := msgs[:0]
+	for _, m := range msgs {
+		if m.Status != queue.StatusPending {
+			ended = append(ended, m)
+		}
+	}
+	oldest, err := g.o.Store.Claim(ctx, []queue.ClaimReq{{Lease: a.lease, MaxBytes: 1}})
+	if err != nil {
+		return nil, fmt.Errorf("looking for a late ack: %w", err)
+	}
+	if c := oldest[0]; c.Err == nil && len(c.Msgs) > 0 {
+		ended = append(ended, c.Msgs[0])
+	}
+	return ended, nil
+}
+
+// recentQuestions returns the newest outgoing messages that offered answers.
+func (g *Gateway) recentQuestions(ctx context.Context, a *lateAck) ([]queue.Message, error) {
+	msgs, err := g.o.Store.List(ctx, queue.ListQuery{Tracker: a.tracker, ToMs: math.MaxInt64, Limit: 4 * lateMatches, Desc: true})
+	if err != nil {
+		return nil, fmt.Errorf("looking for a question: %w", err)
+	}
+	asked := msgs[:0]
+	for _, m := range msgs {
+		if !m.Status.Incoming() && len(m.Choices) > 0 {
+			asked = append(asked, m)
+		}
+	}
+	return asked, nil
+}
+
+// match counts exactly one candidate; several are as good as none.
+func (a *lateAck) match(candidates []queue.Message) lateMatch {
+	found := lateMatch{result: "none"}
+	for _, m := range candidates {
+		base := protocol.Reference(m.ID, 0, a.caps.RefBits)
+		part := (a.ref - base) & (^uint64(0) >> (64 - a.caps.RefBits))
+		if part >= protocol.MaxParts {
+			continue
+		}
+		parts, err := protocol.Split(m.Text, a.caps)
+		if err != nil || part >= uint64(len(parts)) {
+			continue
+		}
+		if found.msg.ID != 0 {
+			return lateMatch{result: "several"}
+		}
+		found = lateMatch{result: "matched", msg: m, part: int(part), parts: len(parts)}
+	}
+	if a.choice == 0 && found.msg.ID != 0 && found.part != found.next() {
+		found.result = "stale"
+	}
+	return found
+}
+
+// next is the part whose ack is still missing.
+func (m *lateMatch) next() int {
+	if m.msg.Parts == m.parts {
+		return m.msg.Acked
+	}
+	return 0
+}
+
+func chosen(m *queue.Message, choice int) string {
+	if choice <= len(m.Choices) {
+		return m.Choices[choice-1]
+	}
+	return "answer " + strconv.Itoa(choice)
+}
+
+// lateMatched runs in the store worker as well; what it decides goes to the store from here, and the session is told.
+func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
+	if err != nil {
+		g.log.Warn("late ack not looked up", zap.Int64("tracker", int64(r.q.tracker)), zap.Error(err))
+		if r.q.choice > 0 {
+			r.s.shard.box.put(item{kind: itemReceived, s: r.s, n: r.tag, data: err})
+		}
+		return
+	}
+	g.m.lateAcks.WithLabelValues(m.result).Inc()
+	whole := m.result == "matched" && m.part == m.parts-1
+	switch {
+	case whole:
+		g.store.ack.add(r.s, m.msg.SubmitMs, queue.AckReq{Tracker: r.q.tracker, ID: m.msg.ID, Opened: r.q.opened || r.q.choice > 0, Hint: m.msg.Hint})
+	case m.result == "matched" && r.q.choice == 0:
+		g.store.progress.add(r.s, 0, queue.ProgressReq{Tracker: r.q.tracker, ID: m.msg.ID, Parts: m.parts, Acked: m.part + 1})
+	}
+	if r.q.choice > 0 {
+		in := r.q.in
+		in.Text, in.ReplyTo = m.text, m.msg.ID
+		g.store.receive.add(r.s, r.tag, in)
+	}
+	if whole {
+		r.s.shard.box.put(item{kind: itemLate, s: r.s, data: &m})
+	}
+}
+
+// lateMatched stops the delivery of a message that a late ack has just delivered. A device that answers is worth another try of what was parked.
+func (s *session) lateMatched(m *lateMatch) {
+	if s.box != nil && s.box.state == flightParked {
+		s.box.deadline = s.l.g.o.Now().Add(2 * time.Second / 10).UnixMilli()
+		s.arm(s.box.deadline)
+		return
+	}
+	s.forget(m.msg.ID)
+}

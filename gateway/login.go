@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"time"
+
+	"trackchat/protocol"
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// find looks a device up and says why it is refused, if it is.
+func (s *session) find(deviceID string) (*queue.Tracker, string) {
+	t, ok := s.l.g.o.Directory.Current().Device(s.l.protocol.Name, deviceID)
+	switch {
+	case !ok:
+		return nil, "unknown_device"
+	case t.Blocked:
+		return nil, "blocked"
+	case s.tracker != 0 && s.tracker != t.ID:
+		return nil, "other_device"
+	}
+	return t, ""
+}
+
+// register answers a device that asks for its credentials.
+func (s *session) register(e *protocol.Event) protocol.Result {
+	t, why := s.find(e.DeviceID)
+	if why != "" {
+		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
+	}
+	e.Secret = t.Password
+	if e.Secret == "" {
+		e.Secret = rand.Text()[:12]
+	}
+	return protocol.OK
+}
+
+// login binds the session to its tracker or refuses it.
+func (s *session) login(e *protocol.Event) protocol.Result {
+	t, why := s.find(e.DeviceID)
+	if why != "" {
+		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
+	}
+	if t.Password != "" && subtle.ConstantTimeCompare([]byte(t.Password), []byte(e.Secret)) != 1 {
+		return s.refuse(protocol.BadCredentials, "bad_credentials", e.DeviceID)
+	}
+	s.l.g.m.logins.WithLabelValues("ok").Inc()
+	if s.tracker == 0 {
+		s.bind(t)
+	}
+	return protocol.OK
+}
+
+func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Result {
+	g := s.l.g
+	g.m.logins.WithLabelValues(resultLabel(r)).Inc()
+	g.door.refuse(why)
+	if ce := g.log.Check(zap.InfoLevel, "device refused"); ce != nil {
+		ce.Write(zap.String("protocol", s.l.protocol.Name), zap.String("device", printable(deviceID)), zap.String("why", why), zap.Stringer("remote", s.conn.RemoteAddr()))
+	}
+	if s.tracker != 0 || s.l.protocol.RefuseDelay <= 0 {
+		s.close("refused")
+		return r
+	}
+	s.state = stateRefused
+	linger := g.o.Now().Add(s.l.protocol.RefuseDelay).UnixMilli()
+	s.deadline = min(s.deadline, linger)
+	s.arm(s.deadline)
+	return r
+}
+
+// printable keeps what a stranger sent from garbling the log.
+func printable(id string) string {
+	b := []byte(id[:min(len(id), 40)])
+	for i, c := range b {
+		if c < ' ' || c > '~' {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}
+
+// bind makes s the tracker's session: an older one is closed, and the store makes this node the owner under a new epoch.
+func (s *session) bind(t *queue.Tracker) {
+	g := s.l.g
+	now := g.o.Now()
+	s.tracker, s.device, s.since = t.ID, t.DeviceID, now.UnixMilli()
+	s.state, s.fresh = stateLeasing, true
+	s.codec.Bind(s.l.settingsOf(t))
+	g.door.waiting.Add(-1)
+	s.l.c.sessions.Inc()
+	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
+	if old := g.reg.swap(t.ID, s); old != nil {
+		old.shard.box.put(item{kind: itemTakeover, s: old})
+	}
+	g.store.acquire.add(s, 0, t.ID)
+	s.peekMs = now.UnixMilli() + g.jitter(g.o.Repoll)
+	s.arm(s.peekMs)
+	if ce := g.log.Check(zap.DebugLevel, "device logged in"); ce != nil {
+		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
+	}
+}
+
+// settingsOf lays a tracker's own settings over the listener's; wrong ones are ignored and logged (an import refuses them).
+func (l *Listener) settingsOf(t *queue.Tracker) protocol.Settings {
+	if len(t.Settings) == 0 {
+		return l.settings
+	}
+	s, err := l.protocol.NewSettings(l.layer, t.Settings)
+	if err != nil {
+		l.g.log.Warn("tracker's settings ignored", zap.Int64("tracker", int64(t.ID)), zap.Error(err))
+		return l.settings
+	}
+	return s
+}
+
+// leased starts delivery: the node owns the tracker now.
+func (s *session) leased(l *queue.Lease) {
+	s.epoch = l.Epoch
+	if s.dead {
+		s.l.g.store.release.add(s, 0, s.lease())
+		return
+	}
+	s.state = stateReady
+	s.known = max(s.known, l.LastOut)
+	s.arm(s.peekMs)
+	if l.Pending > 0 || s.dirty {
+		s.dirty = false
+		s.claim()
+		return
+	}
+	s.tail = l.LastOut
+}
+
+// recheck closes the session if the directory no longer knows its tracker as it logged in.
+func (s *session) recheck() {
+	if s.tracker == 0 {
+		return
+	}
+	t, ok := s.l.g.o.Directory.Current().Tracker(s.tracker)
+	if !ok || t.Blocked || t.Protocol != s.l.protocol.Name || t.DeviceID != s.device {
+		s.close("directory")
+	}
+}
+
+// jitter spreads a period over ± 20 %, so that sessions that logged in together do not stay together.
+func (g *Gateway) jitter(d time.Duration) int64 {
+	ms := d.Milliseconds()
+	return ms*4/5 + int64(g.next.Add(1)*0x9E3779B97F4A7C15>>33)%max(ms*2/5, 1)
+}

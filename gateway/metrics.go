@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"trackchat/protocol"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	sessions, connections, frames, decodeErrors *labelled
+	sent, acked, refusedTexts, timedOut         *labelled
+	received, repeated, positions               *labelled
+
+	refused  *prometheus.CounterVec // reason
+	closed   *prometheus.CounterVec // reason
+	logins   *prometheus.CounterVec // result
+	lateAcks *prometheus.CounterVec // result
+	ended    *prometheus.CounterVec // status
+
+	delivery   prometheus.Histogram
+	ack        prometheus.Histogram
+	repush     prometheus.Histogram
+	wakeMissed prometheus.Counter
+	resyncs    prometheus.Counter
+	takeovers  prometheus.Counter
+	paused     prometheus.Counter
+	storeRetry *prometheus.CounterVec // op
+}
+
+// labelled is a vector over the protocols, whose children are looked up once per listener.
+type labelled struct {
+	counter *prometheus.CounterVec
+	gauge   *prometheus.GaugeVec
+}
+
+// protocolMetrics are the children for one protocol.
+type protocolMetrics struct {
+	sessions                          prometheus.Gauge
+	connections, frames, decodeErrors prometheus.Counter
+	sent, acked, refused, timedOut    prometheus.Counter
+	received, repeated, positions     prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string) *labelled {
+		return &labelled{counter: f.NewCounterVec(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help}, []string{"protocol"})}
+	}
+	vec := func(name, label, help string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help}, []string{label})
+	}
+	one := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help})
+	}
+	seconds := func(name, help string) prometheus.Histogram {
+		return f.NewHistogram(prometheus.HistogramOpts{
+			Name: "trackchat_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 16),
+		})
+	}
+	return &metrics{
+		sessions: &labelled{gauge: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "trackchat_sessions", Help: "Trackers that are logged in.",
+		}, []string{"protocol"})},
+		connections:  counter("connections_total", "Connections accepted from devices."),
+		frames:       counter("frames_total", "Frames read from devices."),
+		decodeErrors: counter("decode_errors_total", "Frames that were refused as damaged or unreadable."),
+		sent:         counter("texts_sent_total", "Parts of texts written to devices, repetitions included."),
+		acked:        counter("texts_acked_total", "Parts of texts acknowledged by devices."),
+		refusedTexts: counter("texts_refused_total", "Parts of texts that devices refused."),
+		timedOut:     counter("texts_timed_out_total", "Parts of texts that a device did not acknowledge in time."),
+		received:     counter("texts_received_total", "Texts from drivers that were stored."),
+		repeated:     counter("texts_repeated_total", "Texts from drivers that had been stored before."),
+		positions:    counter("positions_total", "Positions acknowledged."),
+		refused:      vec("refused_total", "reason", "What a limit turned away."),
+		closed:       vec("closed_total", "reason", "Device connections that ended."),
+		logins:       vec("logins_total", "result", "Logins of devices."),
+		lateAcks:     vec("late_acks_total", "result", "Acks for nothing in flight, by what the store knew of them."),
+		ended:        vec("texts_ended_total", "status", "Messages that ended without an ack."),
+		delivery:     seconds("delivery_seconds", "From submitted to acknowledged by the device."),
+		ack:          seconds("ack_seconds", "From written to the device to its ack."),
+		repush:       seconds("repush_seconds", "From a login to the first waiting text written."),
+		wakeMissed:   one("wake_missed_total", "Messages found by looking that no wake had announced."),
+		resyncs:      one("resyncs_total", "Times the store said that wakes may have been lost."),
+		takeovers:    one("takeovers_total", "Sessions closed because their tracker logged in again."),
+		paused:       one("reads_paused_total", "Times the reads of a connection were paused by a limit."),
+		storeRetry:   vec("store_retries_total", "op", "Store calls of the gateway that were repeated."),
+	}
+}
+
+func (m *metrics) of(p string) protocolMetrics {
+	c := func(l *labelled) prometheus.Counter { return l.counter.WithLabelValues(p) }
+	return protocolMetrics{
+		sessions: m.sessions.gauge.WithLabelValues(p), connections: c(m.connections), frames: c(m.frames), decodeErrors: c(m.decodeErrors),
+		sent: c(m.sent), acked: c(m.acked), refused: c(m.refusedTexts), timedOut: c(m.timedOut),
+		received: c(m.received), repeated: c(m.repeated), positions: c(m.positions),
+	}
+}
+
+func resultLabel(r protocol.Result) string {
+	switch r {
+	case protocol.OK:
+		return "ok"
+	case protocol.NoLogin:
+		return "no_login"
+	case protocol.UnknownDevice:
+		return "unknown_device"
+	case protocol.BadCredentials:
+		return "bad_credentials"
+	case protocol.Invalid:
+		return "invalid"
+	default:
+		return "later"
+	}
+}

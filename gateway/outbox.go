@@ -1,0 +1,253 @@
+package gateway
+
+import (
+	"slices"
+	"time"
+
+	"trackchat/protocol"
+	"trackchat/queue"
+)
+
+type flight uint8
+
+const (
+	flightNone   flight = iota // nothing at the device
+	flightSent                 // the part at hand is written, its ack is awaited until the deadline
+	flightPause                // the device reported a temporary failure; written again at the deadline
+	flightPace                 // a device that never acknowledges: the next part is written at the deadline
+	flightParked               // no ack in time, often enough: everything starts again from the store at the deadline
+)
+
+// outbox is what a session is delivering: it exists only while there is something pending. The first message is the one in flight, one part at a time, so that
+// a screen shows texts in their order and a device without numbers in its acks cannot be misunderstood.
+type outbox struct {
+	msgs   []queue.Message
+	bytes  int          // of their texts
+	cursor queue.Cursor // where the next claim goes on
+	behind bool         // the store has more than is here
+	asking bool         // a claim is under way
+	dirty  bool         // wakes came meanwhile
+	slow   bool         // parked before: from now on one try every RetryIdle
+
+	state    flight
+	parts    []string // of the first message
+	part     int
+	ref      uint64
+	bits     int   // width of references when the part was written
+	tries    int   // times the part timed out
+	failed   bool  // the device reported a temporary failure of this part before
+	damaged  bool  // the part arrived damaged before
+	written  int64 // Unix ms
+	deadline int64 // Unix ms, 0 none
+}
+
+func (b *outbox) full() bool { return len(b.msgs) >= backlogTexts || b.bytes >= backlogBytes }
+
+func (b *outbox) push(m *queue.Message) {
+	b.msgs = append(b.msgs, *m)
+	b.bytes += len(m.Text)
+}
+
+// drop takes message i out.
+func (b *outbox) drop(i int) {
+	b.bytes -= len(b.msgs[i].Text)
+	b.msgs = slices.Delete(b.msgs, i, i+1)
+	if i == 0 {
+		b.land()
+		b.parts, b.part = nil, 0
+	}
+}
+
+// land forgets what is in flight.
+func (b *outbox) land() {
+	b.state, b.deadline, b.tries, b.failed, b.damaged = flightNone, 0, 0, false, false
+}
+
+// claim asks the store for what is pending.
+func (s *session) claim() {
+	if s.box == nil {
+		s.box = &outbox{}
+	}
+	b := s.box
+	if b.asking {
+		b.dirty = true
+		return
+	}
+	b.asking, b.behind = true, false
+	s.claims++
+	s.l.g.store.claim.add(s, int64(s.claims), queue.ClaimReq{Lease: s.lease(), Cursor: b.cursor, MaxBytes: max(backlogBytes-b.bytes, 1)})
+}
+
+// claimed takes over what the store has pending.
+func (s *session) claimed(n int64, r *queue.ClaimResult) {
+	b := s.box
+	if b == nil || n != int64(s.claims) {
+		return
+	}
+	b.asking = false
+	if r.Err != nil {
+		s.claimFailed(r.Err)
+		return
+	}
+	for i := range r.Msgs {
+		if m := &r.Msgs[i]; m.ID > s.tail {
+			b.push(m)
+			s.tail = m.ID
+			s.known = max(s.known, m.ID)
+		}
+	}
+	b.cursor = r.Next
+	b.behind = r.More || b.dirty
+	b.dirty = false
+	s.pump(s.l.g.o.Now())
+}
+
+// wake takes note of what the store announces.
+func (s *session) wake(w *queue.Wake) {
+	switch w.Kind {
+	case queue.WakeKick:
+		if s.epoch != 0 && w.Epoch > s.epoch {
+			s.close("moved")
+		}
+	case queue.WakeEnd:
+		s.forget(w.Msg.ID)
+	case queue.WakeMessage:
+		s.announced(w)
+	default:
+	}
+}
+
+func (s *session) announced(w *queue.Wake) {
+	if s.state != stateReady {
+		s.dirty = true
+		return
+	}
+	if w.Epoch != s.epoch || w.Msg.ID <= s.known {
+		return
+	}
+	gap := w.Prev > s.known
+	s.known = w.Msg.ID
+	b := s.box
+	switch {
+	case b != nil && b.state == flightParked: // everything is claimed anew afterwards
+	case b != nil && b.asking:
+		b.dirty = true
+	case gap:
+		s.l.g.m.wakeMissed.Inc()
+		s.claim()
+	case w.Hint || b != nil && (b.behind || b.full()):
+		if b == nil {
+			s.claim()
+			return
+		}
+		b.behind = true
+		s.pump(s.l.g.o.Now())
+	default:
+		if b == nil {
+			s.box = &outbox{}
+		}
+		s.box.push(&w.Msg)
+		s.tail = w.Msg.ID
+		s.pump(s.l.g.o.Now())
+	}
+}
+
+// forget stops the delivery of a message that has ended otherwise.
+func (s *session) forget(id int64) {
+	b := s.box
+	if b == nil {
+		return
+	}
+	if i := slices.IndexFunc(b.msgs, func(m queue.Message) bool { return m.ID == id }); i >= 0 {
+		b.drop(i)
+		s.pump(s.l.g.o.Now())
+	}
+}
+
+// resync looks at the store because wakes may have been lost.
+func (s *session) resync() {
+	if s.state == stateReady && !s.dead && !s.closing {
+		s.peekMs = 0
+		s.arm(s.l.g.o.Now().UnixMilli())
+	} else {
+		s.dirty = true
+	}
+}
+
+// peeked is the store's word that something is pending, or that another session owns the tracker.
+func (s *session) peeked(p *queue.PeekResult) {
+	switch {
+	case p.Fenced:
+		if p.Epoch == s.epoch {
+			s.close("fenced")
+		}
+	case p.LastOut > s.known:
+		s.unannounced(p.LastOut)
+	case s.box == nil:
+		s.claim()
+	}
+}
+
+// unannounced deals with a message that the store has and no wake has told of. The wake may just be on its way, so it counts as missed only if the next look finds the same.
+func (s *session) unannounced(last int64) {
+	if s.suspect <= s.known {
+		s.suspect = last
+		s.peekMs = s.l.g.o.Now().Add(time.Second).UnixMilli()
+		s.arm(s.peekMs)
+		return
+	}
+	s.l.g.m.wakeMissed.Inc()
+	s.known = last
+	if s.box == nil || s.box.state != flightParked {
+		s.claim()
+	}
+}
+
+// restart begins again with the oldest pending message.
+func (s *session) restart(slow bool) {
+	s.tail = 0
+	s.box = &outbox{slow: slow}
+	s.claims++
+	s.claim()
+}
+
+// end tells the store that the first message will not be delivered.
+func (s *session) end(st queue.Status, why queue.Reason) {
+	m := &s.box.msgs[0]
+	s.l.g.m.ended.WithLabelValues(statusLabel(st)).Inc()
+	s.l.g.rounds.clear(s.tracker)
+	s.trace("text ended", m.ID, string(st))
+	s.l.g.store.end.add(s, 0, queue.EndReq{Tracker: s.tracker, ID: m.ID, Status: st, Reason: why})
+	s.box.drop(0)
+}
+
+func statusLabel(st queue.Status) string {
+	switch st {
+	case queue.StatusFailed:
+		return "failed"
+	case queue.StatusExpired:
+		return "expired"
+	case queue.StatusSent:
+		return "sent"
+	default:
+		return "other"
+	}
+}
+
+func expired(m *queue.Message, now time.Time) bool {
+	return m.ExpiresMs != 0 && now.UnixMilli() >= m.ExpiresMs
+}
+
+// reasonOf translates a final refusal.
+func reasonOf(o protocol.Outcome) queue.Reason {
+	switch o {
+	case protocol.AckRejected:
+		return queue.ReasonMalformed
+	case protocol.AckUnsupported:
+		return queue.ReasonUnsupported
+	case protocol.AckStorage:
+		return queue.ReasonStorage
+	default:
+		return queue.ReasonRefused
+	}
+}

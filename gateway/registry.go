@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"sync"
+
+	"trackchat/queue"
+)
+
+const stripes = 64
+
+// registry finds the session of a tracker on this node. Striped, so that logins and wakes of different trackers do not meet.
+type registry struct {
+	stripe [stripes]struct {
+		sync.Mutex
+		sessions map[queue.TrackerID]*session
+	}
+}
+
+func newRegistry() *registry {
+	r := &registry{}
+	for i := range r.stripe {
+		r.stripe[i].sessions = make(map[queue.TrackerID]*session)
+	}
+	return r
+}
+
+// swap makes s the tracker's session and returns the one it replaces, nil if none.
+func (r *registry) swap(t queue.TrackerID, s *session) *session {
+	st := &r.stripe[uint64(t)%stripes]
+	st.Lock()
+	defer st.Unlock()
+	old := st.sessions[t]
+	st.sessions[t] = s
+	return old
+}
+
+// remove takes s out unless another session has taken its place.
+func (r *registry) remove(t queue.TrackerID, s *session) {
+	st := &r.stripe[uint64(t)%stripes]
+	st.Lock()
+	defer st.Unlock()
+	if st.sessions[t] == s {
+		delete(st.sessions, t)
+	}
+}
+
+func (r *registry) get(t queue.TrackerID) *session {
+	st := &r.stripe[uint64(t)%stripes]
+	st.Lock()
+	defer st.Unlock()
+	return st.sessions[t]
+}
+
+func (r *registry) len() int {
+	n := 0
+	for i := range r.stripe {
+		st := &r.stripe[i]
+		st.Lock()
+		n += len(st.sessions)
+		st.Unlock()
+	}
+	return n
+}
+
+// rounds counts in how many sessions a message of a protocol with unnumbered acks was written and never confirmed. Only trackers in that trouble have an entry.
+type rounds struct {
+	mu sync.Mutex
+	of map[queue.TrackerID]round
+}
+
+type round struct {
+	message int64
+	n       int
+}
+
+func newRounds() *rounds { return &rounds{of: make(map[queue.TrackerID]round)} }
+
+// add counts one more round of message and returns how many there were.
+func (r *rounds) add(t queue.TrackerID, message int64) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.of[t]
+	if was.message != message {
+		was = round{message: message}
+	}
+	was.n++
+	r.of[t] = was
+	return was.n
+}
+
+func (r *rounds) clear(t queue.TrackerID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.of, t)
+}

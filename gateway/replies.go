@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"errors"
+
+	"trackchat/protocol"
+	"trackchat/queue"
+)
+
+// replies are answers that cannot be given yet, because one of them waits for the store: answers leave in the order of the frames.
+type replies struct {
+	first int64 // number of slots[0]
+	slots []slot
+}
+
+type slot struct {
+	event   protocol.Event
+	frame   int64
+	result  protocol.Result
+	waiting bool
+}
+
+// answer appends the protocol's answer to e, or queues it behind those that wait.
+func (s *session) answer(e *protocol.Event, r protocol.Result) {
+	sh := s.shard
+	if s.replies != nil {
+		s.hold(e, r, false)
+		return
+	}
+	sh.worst = max(sh.worst, r)
+	sh.out = s.codec.AppendReply(sh.out, e, sh.worst)
+}
+
+// hold queues an answer and returns its number.
+func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64 {
+	if s.replies == nil {
+		s.replies = &replies{}
+	}
+	q := s.replies
+	q.slots = append(q.slots, slot{event: *e, frame: s.shard.frame, result: max(r, s.shard.worst), waiting: waiting})
+	if len(q.slots) >= maxReplies && !s.crowded {
+		s.crowded = true
+		s.l.g.m.paused.Inc()
+		s.conn.Pause()
+	}
+	return q.first + int64(len(q.slots)) - 1
+}
+
+// settle gives the result of a waiting answer and appends all answers that are free to leave.
+func (s *session) settle(n int64, r protocol.Result) {
+	q := s.replies
+	if q == nil || n < q.first || n >= q.first+int64(len(q.slots)) {
+		return
+	}
+	sl := &q.slots[n-q.first]
+	sl.result, sl.waiting = max(sl.result, r), false
+	out := 0
+	for ; out < len(q.slots) && !q.slots[out].waiting; out++ {
+		sl := &q.slots[out]
+		s.shard.out = s.codec.AppendReply(s.shard.out, &sl.event, sl.result)
+		if next := out + 1; next < len(q.slots) && q.slots[next].frame == sl.frame {
+			q.slots[next].result = max(q.slots[next].result, sl.result)
+		}
+	}
+	q.first += int64(out)
+	q.slots = append(q.slots[:0], q.slots[out:]...)
+	if len(q.slots) == 0 {
+		s.replies = nil
+	}
+	if s.crowded && len(q.slots) <= maxReplies/2 {
+		s.crowded = false
+		s.resume()
+	}
+}
+
+// received is the store's answer to a text.
+func (s *session) received(n int64, repeated bool, err error) {
+	switch {
+	case err == nil && repeated:
+		s.l.c.repeated.Inc()
+		s.settle(n, protocol.OK)
+	case err == nil:
+		s.l.c.received.Inc()
+		s.settle(n, protocol.OK)
+	case errors.Is(err, queue.ErrTooLarge):
+		s.settle(n, protocol.Invalid)
+	default:
+		s.settle(n, protocol.Later)
+	}
+}

@@ -1,0 +1,400 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"trackchat/gateway/engine"
+	"trackchat/protocol"
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+type sessionState uint8
+
+const (
+	stateNew     sessionState = iota // no login yet
+	stateRefused                     // refused; the connection lingers so that the device can try again
+	stateLeasing                     // logged in; the store has not yet made this node the owner
+	stateReady                       // logged in and owner
+)
+
+// session is one connection of a device. A quiet one is this struct, its codec and its place in four tables, so every field here is paid for a million times;
+// what is needed only while something is in flight hangs on outbox and replies.
+type session struct {
+	// Static after OnOpen.
+	conn  engine.Conn
+	l     *Listener
+	shard *shard
+
+	// Owned by the engine's callbacks.
+	scanned int32 // bytes of the unfinished frame that Frame has looked at
+	second  int32 // of the frame count
+	frames  int32 // in that second
+
+	// Owned by the shard.
+	wheelSlot int32 // place in the shard's wheel, 0 none
+	wheelPos  int32
+	claims    int32 // number of the newest claim
+	codec     protocol.Codec
+	tracker   queue.TrackerID // 0 until the login
+	device    string          // normalised id it logged in with
+	epoch     int64           // 0 until the lease
+	known     int64           // newest outgoing message this session knows to exist
+	tail      int64           // newest one that was put into the outbox
+	since     int64           // login, Unix ms; stands for the connection in dedupe
+	dueMs     int64           // when the wheel fires
+	deadline  int64           // login or refusal ends, Unix ms
+	peekMs    int64           // when the store is asked what is pending
+	pollMs    int64           // when the codec wants to be asked, 0 never
+	suspect   int64           // newest message that a look found and no wake had announced
+	lateMs    int64           // before it no further late ack is looked up
+	box       *outbox
+	replies   *replies
+	reason    string // why this side closed
+	minute    int32  // of the count of texts
+	texts     int32
+	garbage   uint8
+	state     sessionState
+	closing   bool // Close was called
+	dead      bool // OnClose was dealt with
+	dirty     bool // a wake came before the lease
+	throttled bool // reads are paused by the frame limit
+	crowded   bool // reads are paused because too many replies wait
+	fresh     bool // nothing was written since the login
+}
+
+// OnOpen implements engine.Handler.
+func (l *Listener) OnOpen(c engine.Conn) {
+	g := l.g
+	l.c.connections.Inc()
+	s := &session{conn: c, l: l, shard: g.shards[g.next.Add(1)%uint64(len(g.shards))]}
+	c.SetSession(s)
+	s.shard.box.put(item{kind: itemOpened, s: s})
+}
+
+// OnData implements engine.Handler: it cuts whole frames and posts copies of them to the shard.
+func (l *Listener) OnData(c engine.Conn, buf []byte) int {
+	s, ok := c.Session().(*session)
+	if !ok {
+		return len(buf)
+	}
+	pk := l.g.packets.get()
+	off := 0
+	for off < len(buf) {
+		n, next, err := l.protocol.Frame(buf[off:], int(s.scanned))
+		if err != nil {
+			pk.err = err
+			off = len(buf)
+			break
+		}
+		if n <= 0 {
+			s.scanned = int32(next)
+			break
+		}
+		pk.add(buf[off : off+n])
+		off += n
+		s.scanned = 0
+	}
+	if len(pk.ends) == 0 && pk.err == nil {
+		l.g.packets.put(pk)
+		return off
+	}
+	l.c.frames.Add(float64(len(pk.ends)))
+	over := s.overLimit(len(pk.ends))
+	if s.shard.box.putPacket(s, pk) {
+		l.g.m.paused.Inc()
+		c.Pause()
+	}
+	if over {
+		l.g.door.refuse("frames_per_second")
+		c.Pause()
+		s.shard.box.put(item{kind: itemThrottle, s: s})
+	}
+	return off
+}
+
+// overLimit counts n frames and reports whether the second's allowance is used up.
+func (s *session) overLimit(n int) bool {
+	limit := s.l.g.o.Limits.FramesPerSecond
+	if limit <= 0 {
+		return false
+	}
+	if now := int32(s.l.g.seconds.Load()); now != s.second {
+		s.second, s.frames = now, 0
+	}
+	s.frames += int32(n)
+	return int(s.frames) > limit
+}
+
+// OnClose implements engine.Handler.
+func (l *Listener) OnClose(c engine.Conn, err error) {
+	l.conns.Add(-1)
+	l.g.door.leave(c.RemoteAddr().Addr())
+	if s, ok := c.Session().(*session); ok {
+		s.shard.box.put(item{kind: itemClosed, s: s, data: err})
+	}
+}
+
+// opened starts the wait for the login.
+func (s *session) opened(now time.Time) {
+	s.codec = s.l.protocol.NewCodec(s.l.settings)
+	s.shard.live[s] = struct{}{}
+	s.deadline = now.Add(s.l.g.o.LoginTimeout).UnixMilli()
+	s.arm(s.deadline)
+}
+
+// packet decodes the frames of one read.
+func (s *session) packet(pk *packet) {
+	sh := s.shard
+	sh.cur = s
+	from := int32(0)
+	for _, end := range pk.ends {
+		if s.closing || s.dead {
+			break
+		}
+		s.frame(pk.data[from:end])
+		from = end
+	}
+	err := pk.err
+	s.l.g.packets.put(pk)
+	if s.closing || s.dead {
+		return
+	}
+	if err != nil {
+		s.l.c.decodeErrors.Inc()
+		s.close(closeReason(err))
+		return
+	}
+	s.poll(s.l.g.o.Now())
+}
+
+func (s *session) frame(frame []byte) {
+	sh := s.shard
+	sh.frame++
+	sh.worst = protocol.OK
+	err := s.codec.Decode(frame, sh.emit)
+	if err == nil {
+		return
+	}
+	s.l.c.decodeErrors.Inc()
+	if ce := s.l.g.log.Check(zap.DebugLevel, "frame refused"); ce != nil {
+		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Int("bytes", len(frame)), zap.Error(err))
+	}
+	if errors.Is(err, protocol.ErrFraming) {
+		s.close("framing")
+		return
+	}
+	if s.tracker == 0 {
+		if s.garbage++; s.garbage >= maxGarbage {
+			s.l.g.door.refuse("garbage")
+			s.close("garbage")
+		}
+	}
+}
+
+// poll lets the codec send what it has of its own.
+func (s *session) poll(now time.Time) {
+	var next time.Time
+	s.shard.out, next = s.codec.Poll(s.shard.out, now)
+	s.pollMs = 0
+	if !next.IsZero() {
+		s.pollMs = next.UnixMilli()
+		s.arm(s.pollMs)
+	}
+}
+
+// event deals with one event of the frame being decoded, and answers it unless the store must be asked first.
+func (s *session) event(e *protocol.Event) {
+	r := protocol.OK
+	switch e.Kind {
+	case protocol.KindRegister:
+		r = s.register(e)
+	case protocol.KindLogin:
+		r = s.login(e)
+	case protocol.KindRefused, protocol.KindUnknown:
+	default:
+		if s.tracker == 0 {
+			r = protocol.NoLogin
+			s.l.g.door.refuse("no_login")
+			break
+		}
+		if held := s.said(e); held {
+			return
+		}
+		r = s.shard.verdict
+	}
+	s.answer(e, r)
+}
+
+// said deals with what a device that has logged in says, and leaves its result in the shard's verdict; true if the answer has to wait.
+func (s *session) said(e *protocol.Event) (held bool) {
+	s.shard.verdict = protocol.OK
+	switch e.Kind {
+	case protocol.KindAck:
+		s.ack(e)
+	case protocol.KindText:
+		return s.text(e)
+	case protocol.KindAnswer:
+		s.choice(e)
+		return true
+	case protocol.KindPosition:
+		s.l.c.positions.Add(float64(max(e.Count, 1)))
+	default:
+	}
+	return false
+}
+
+// flush writes what the session has appended and closes it if that was asked for.
+func (s *session) flush() {
+	sh := s.shard
+	if len(sh.out) > 0 {
+		if !s.dead {
+			if err := s.conn.Write(sh.out); errors.Is(err, engine.ErrSlow) {
+				s.l.g.door.refuse("unsent")
+				s.reason = "slow"
+				s.closing = true
+			}
+		}
+		if cap(sh.out) > maxScratch {
+			sh.out = nil
+		}
+		sh.out = sh.out[:0]
+	}
+	if s.closing && !s.dead {
+		_ = s.conn.Close() // always nil
+	}
+}
+
+// close ends the session once what it has appended is written; OnClose follows.
+func (s *session) close(reason string) {
+	if !s.closing {
+		s.closing, s.reason = true, reason
+	}
+}
+
+// closed is the end: everything the session holds is given back.
+func (s *session) closed(err error) {
+	g := s.l.g
+	s.dead = true
+	s.shard.out = s.shard.out[:0]
+	s.shard.wheel.remove(s)
+	delete(s.shard.live, s)
+	reason := s.reason
+	if reason == "" {
+		reason = closeReason(err)
+	}
+	g.m.closed.WithLabelValues(reason).Inc()
+	if s.tracker == 0 {
+		g.door.waiting.Add(-1)
+	} else {
+		s.l.c.sessions.Dec()
+		g.reg.remove(s.tracker, s)
+		if s.epoch != 0 {
+			g.store.release.add(s, 0, s.lease())
+		}
+	}
+	if ce := g.log.Check(zap.DebugLevel, "session closed"); ce != nil {
+		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.String("reason", reason), zap.NamedError("cause", err))
+	}
+	s.codec, s.box, s.replies = nil, nil, nil
+}
+
+func closeReason(err error) string {
+	switch {
+	case err == nil:
+		return "local"
+	case errors.Is(err, io.EOF):
+		return "peer"
+	case errors.Is(err, protocol.ErrTooLong):
+		return "frame_too_long"
+	case errors.Is(err, protocol.ErrFraming):
+		return "framing"
+	case errors.Is(err, engine.ErrTooMuch), errors.Is(err, engine.ErrBudget):
+		return "too_much"
+	case errors.Is(err, engine.ErrShutdown):
+		return "shutdown"
+	default:
+		return "broken"
+	}
+}
+
+// arm makes the wheel fire no later than ms.
+func (s *session) arm(ms int64) {
+	if s.wheelSlot == 0 || ms < s.dueMs {
+		s.dueMs = ms
+		s.shard.wheel.add(s, time.UnixMilli(ms))
+	}
+}
+
+// due runs every deadline that has passed and arms the next one. It may be called early.
+func (s *session) due(now time.Time) {
+	ms := now.UnixMilli()
+	s.unthrottle()
+	if s.tracker == 0 {
+		s.lingering(ms)
+		return
+	}
+	idle := max(s.conn.LastRead()*1000, s.since) + s.l.idle.Milliseconds()
+	if ms >= idle {
+		s.close("idle")
+		return
+	}
+	if s.pollMs != 0 && ms >= s.pollMs {
+		s.poll(now)
+	}
+	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline {
+		s.overdue(now)
+	}
+	if s.state == stateReady && ms >= s.peekMs {
+		s.peekMs = ms + s.l.g.jitter(s.l.g.o.Repoll)
+		s.shard.peeks = append(s.shard.peeks, s)
+	}
+	next := idle
+	if s.state == stateReady {
+		next = min(next, s.peekMs)
+	}
+	if s.pollMs != 0 {
+		next = min(next, s.pollMs)
+	}
+	if s.box != nil && s.box.deadline != 0 {
+		next = min(next, s.box.deadline)
+	}
+	s.arm(next)
+}
+
+func (s *session) lingering(ms int64) {
+	if ms < s.deadline {
+		s.arm(s.deadline)
+		return
+	}
+	if s.state == stateRefused {
+		s.close("refused")
+		return
+	}
+	s.l.g.door.refuse("login_timeout")
+	s.close("login_timeout")
+}
+
+// unthrottle lets a connection that the frame limit had paused read again.
+func (s *session) unthrottle() {
+	if s.throttled {
+		s.throttled = false
+		s.resume()
+	}
+}
+
+// resume lets the connection read again unless there is another reason to wait.
+func (s *session) resume() {
+	if !s.throttled && !s.crowded && !s.dead {
+		s.conn.Resume()
+	}
+}
+
+func (s *session) lease() queue.Lease {
+	return queue.Lease{Tracker: s.tracker, Node: s.l.g.o.Node, Epoch: s.epoch}
+}
+
+func (s *session) field() zap.Field { return zap.Int64("tracker", int64(s.tracker)) }

@@ -1,0 +1,246 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"trackchat/protocol"
+	"trackchat/queue"
+)
+
+type itemKind uint8
+
+const (
+	itemOpened   itemKind = iota + 1
+	itemPacket            // data *packet
+	itemClosed            // data error or nil
+	itemTakeover          // another connection of the tracker logged in here
+	itemWake              // data *queue.Wake
+	itemResync            // every session of the shard
+	itemRecheck           // every session of the shard
+	itemLease             // data *queue.Lease
+	itemClaimed           // n epoch of the outbox, data *queue.ClaimResult
+	itemReceived          // n reply number, code 1 for a repetition, data error or nil
+	itemPeeked            // data *queue.PeekResult
+	itemLate              // data *lateMatch
+	itemThrottle          // reads were paused by the frame limit
+)
+
+// item is one thing for a shard to deal with.
+type item struct {
+	kind itemKind
+	code byte
+	s    *session
+	n    int64
+	data any
+}
+
+// mailbox is what a shard has still to deal with, in order.
+type mailbox struct {
+	mu     sync.Mutex
+	items  []item
+	paused []*session // whose reads wait for room
+	taken  bool       // the shard is at work on what it took
+	signal chan struct{}
+}
+
+func (b *mailbox) put(it item) {
+	b.mu.Lock()
+	b.items = append(b.items, it)
+	first := len(b.items) == 1
+	b.mu.Unlock()
+	if first {
+		b.notify()
+	}
+}
+
+func (b *mailbox) notify() {
+	select {
+	case b.signal <- struct{}{}:
+	default:
+	}
+}
+
+// putPacket is put for what devices send; when the mailbox is full the connection is paused until it has emptied.
+func (b *mailbox) putPacket(s *session, p *packet) (full bool) {
+	b.mu.Lock()
+	b.items = append(b.items, item{kind: itemPacket, s: s, data: p})
+	first := len(b.items) == 1
+	if full = len(b.items) >= mailboxFull; full {
+		b.paused = append(b.paused, s)
+	}
+	b.mu.Unlock()
+	if first {
+		b.notify()
+	}
+	return full
+}
+
+// take swaps the filled slice for an empty one, and returns the connections that may read again.
+func (b *mailbox) take(empty []item) (items []item, resume []*session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	items, b.items = b.items, empty[:0]
+	resume, b.paused = b.paused, nil
+	b.taken = len(items) > 0
+	return items, resume
+}
+
+func (b *mailbox) idle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.items) == 0 && !b.taken
+}
+
+// shard owns sessions: its goroutine alone reads and changes them.
+type shard struct {
+	g     *Gateway
+	box   mailbox
+	wheel wheel
+	live  map[*session]struct{} // every open session
+	out   []byte                // what the session at work is about to write
+	emit  func(*protocol.Event) // one closure for all frames
+	peeks []*session            // to be looked after in the store at the end of this tick
+
+	// Of the frame at work.
+	cur     *session
+	frame   int64           // its number
+	worst   protocol.Result // among its events so far
+	verdict protocol.Result // of the event at work
+}
+
+func newShard(g *Gateway) *shard {
+	sh := &shard{g: g, live: make(map[*session]struct{})}
+	sh.box.signal = make(chan struct{}, 1)
+	sh.wheel.start(g.o.Now())
+	sh.emit = func(e *protocol.Event) { sh.cur.event(e) }
+	return sh
+}
+
+func (sh *shard) run(ctx context.Context) {
+	every := time.NewTicker(tickEvery)
+	defer every.Stop()
+	var items []item
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-sh.box.signal:
+		case <-every.C:
+			sh.tick()
+		}
+		var resume []*session
+		items, resume = sh.box.take(items)
+		for i := range items {
+			sh.handle(&items[i])
+		}
+		clear(items)
+		for _, s := range resume {
+			s.resume()
+		}
+	}
+}
+
+// tick runs what is due and asks the store about quiet sessions.
+func (sh *shard) tick() {
+	now := sh.g.o.Now()
+	sh.wheel.advance(now, func(s *session) {
+		s.due(now)
+		s.flush()
+	})
+	for _, s := range sh.peeks {
+		if !s.dead {
+			sh.g.store.peek.add(s, 0, s.lease())
+		}
+	}
+	clear(sh.peeks)
+	sh.peeks = sh.peeks[:0]
+}
+
+func (sh *shard) handle(it *item) {
+	switch it.kind {
+	case itemResync:
+		for s := range sh.live {
+			s.resync()
+		}
+		return
+	case itemRecheck:
+		for s := range sh.live {
+			s.recheck()
+			s.flush()
+		}
+		return
+	case itemOpened:
+		it.s.opened(sh.g.o.Now())
+	case itemPacket:
+		it.s.packet(it.data.(*packet))
+	case itemClosed:
+		err, _ := it.data.(error)
+		it.s.closed(err)
+		return
+	case itemLease:
+		it.s.leased(it.data.(*queue.Lease))
+	default:
+		if !it.s.dead {
+			sh.handleLive(it)
+		}
+	}
+	it.s.flush()
+}
+
+// handleLive deals with what only an open session cares about.
+func (sh *shard) handleLive(it *item) {
+	s := it.s
+	switch it.kind {
+	case itemTakeover:
+		sh.g.m.takeovers.Inc()
+		s.close("takeover")
+	case itemWake:
+		s.wake(it.data.(*queue.Wake))
+	case itemClaimed:
+		s.claimed(it.n, it.data.(*queue.ClaimResult))
+	case itemReceived:
+		err, _ := it.data.(error)
+		s.received(it.n, it.code == 1, err)
+	case itemPeeked:
+		s.peeked(it.data.(*queue.PeekResult))
+	case itemLate:
+		s.lateMatched(it.data.(*lateMatch))
+	case itemThrottle:
+		s.throttled = true
+		s.arm(sh.g.o.Now().Add(time.Second).UnixMilli())
+	default:
+	}
+}
+
+// packet is whole frames of one connection on their way from the engine to the shard.
+type packet struct {
+	data []byte
+	ends []int32
+	err  error // framing was lost after these frames
+}
+
+const packetKeep = 16 << 10 // buffers that grew beyond this are not kept
+
+type packets struct{ pool sync.Pool }
+
+func (p *packets) get() *packet {
+	if pk, ok := p.pool.Get().(*packet); ok {
+		return pk
+	}
+	return &packet{}
+}
+
+func (p *packets) put(pk *packet) {
+	if cap(pk.data) > packetKeep {
+		return
+	}
+	pk.data, pk.ends, pk.err = pk.data[:0], pk.ends[:0], nil
+	p.pool.Put(pk)
+}
+
+func (pk *packet) add(frame []byte) {
+	pk.data = append(pk.data, frame...)
+	pk.ends = append(pk.ends, int32(len(pk.data)))
+}

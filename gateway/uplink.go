@@ -1,0 +1,57 @@
+package gateway
+
+import (
+	"strings"
+
+	"trackchat/protocol"
+	"trackchat/queue"
+)
+
+// text stores what a driver wrote; its answer waits until that is durable. False: the shard's verdict holds the result already.
+func (s *session) text(e *protocol.Event) (held bool) {
+	if r := s.acceptable(e.Text); r != protocol.OK {
+		s.shard.verdict = r
+		return false
+	}
+	n := s.hold(e, protocol.OK, true)
+	s.l.g.store.receive.add(s, n, s.incoming(e, e.Text))
+	return true
+}
+
+// acceptable judges a text before it goes to the store.
+func (s *session) acceptable(text string) protocol.Result {
+	g := s.l.g
+	if strings.TrimSpace(text) == "" || queue.TextTooLong(text) {
+		g.door.refuse("bad_text")
+		return protocol.Invalid
+	}
+	if limit := g.o.Limits.TextsPerMinute; limit > 0 {
+		if minute := int32(g.seconds.Load() / 60); minute != s.minute {
+			s.minute, s.texts = minute, 0
+		}
+		if s.texts++; int(s.texts) > limit {
+			g.door.refuse("texts_per_minute")
+			return protocol.Later
+		}
+	}
+	return protocol.OK
+}
+
+func (s *session) incoming(e *protocol.Event, text string) queue.Incoming {
+	in := queue.Incoming{Tracker: s.tracker, Text: text, Key: e.Key, Window: e.Window}
+	if e.Across {
+		in.Epoch = s.since
+	}
+	if t, ok := s.l.g.o.Directory.Current().Tracker(s.tracker); ok {
+		in.Employee = t.Employee
+	}
+	return in
+}
+
+// choice deals with the driver's answer to a question: the question's message says what was chosen, so the store is asked first.
+func (s *session) choice(e *protocol.Event) {
+	n := s.hold(e, protocol.OK, true)
+	s.l.g.store.late.add(s, n, lateAck{
+		tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: s.codec.Caps(), choice: max(e.Choice, 1), in: s.incoming(e, ""),
+	})
+}

@@ -1,0 +1,50 @@
+package wialon
+
+import "math/bits"
+
+// crc16 is CRC-16/ARC (polynomial 0x8005 reflected, initial value 0, check value 0xBB3D), the "CRC16" of Wialon IPS 2.0, appendix 1.
+// The usual table for this polynomial has a closed form: entry i is i<<6 ^ i<<7, and 0xC001 besides where i has an odd number of ones.
+func crc16(b []byte) uint16 {
+	var crc uint16
+	for _, c := range b {
+		x := byte(crc) ^ c
+		i := uint16(x)
+		odd := uint16(bits.OnesCount8(x) & 1)
+		crc = crc>>8 ^ i<<6 ^ i<<7 ^ odd*0xC001
+	}
+	return crc
+}
+
+// parseCRC reads the CRC field. Devices write it in either case, without leading zeros, and with 0x in front.
+func parseCRC(b []byte) (crc uint16, ok bool) {
+	if len(b) > 2 && b[0] == '0' && b[1]|0x20 == 'x' {
+		b = b[2:]
+	}
+	if len(b) == 0 || len(b) > 4 {
+		return 0, false
+	}
+	for _, c := range b {
+		digit, ok := hexDigit(c)
+		if !ok {
+			return 0, false
+		}
+		crc = crc<<4 | uint16(digit)
+	}
+	return crc, true
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0', true
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10, true
+	}
+	return 0, false
+}
+
+// appendCRC appends four capital hexadecimal digits, the high byte first.
+func appendCRC(dst []byte, crc uint16) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(dst, digits[crc>>12], digits[crc>>8&0xF], digits[crc>>4&0xF], digits[crc&0xF])
+}

@@ -79,7 +79,7 @@ func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 	for _, l := range ls {
 		st := states[l.Tracker]
 		if fenced := st.epoch != l.Epoch; fenced || st.pending > 0 {
-			res = append(res, queue.PeekResult{Tracker: l.Tracker, Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced})
+			res = append(res, queue.PeekResult{Tracker: l.Tracker, Epoch: l.Epoch, Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced})
 		}
 	}
 	return res, nil

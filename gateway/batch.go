@@ -179,13 +179,17 @@ func peekAll(ctx context.Context, st queue.Delivery, ls []queue.Lease) ([]queue.
 	if err != nil {
 		return nil, err
 	}
-	by := make(map[queue.TrackerID]queue.PeekResult, len(found))
+	type key struct {
+		tracker queue.TrackerID
+		epoch   int64
+	}
+	by := make(map[key]queue.PeekResult, len(found))
 	for _, p := range found {
-		by[p.Tracker] = p
+		by[key{p.Tracker, p.Epoch}] = p
 	}
 	all := make([]queue.PeekResult, len(ls))
 	for i, l := range ls {
-		all[i] = by[l.Tracker]
+		all[i] = by[key{l.Tracker, l.Epoch}]
 	}
 	return all, nil
 }

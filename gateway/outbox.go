@@ -106,7 +106,7 @@ func (s *session) claimed(n int64, r *queue.ClaimResult) {
 func (s *session) wake(w *queue.Wake) {
 	switch w.Kind {
 	case queue.WakeKick:
-		if s.epoch != 0 && w.Epoch > s.epoch {
+		if s.epoch != 0 && w.Epoch >= s.epoch { // meant for this lease or a later one: not for an older session of the same tracker
 			s.close("moved")
 		}
 	case queue.WakeEnd:
@@ -178,9 +178,7 @@ func (s *session) resync() {
 func (s *session) peeked(p *queue.PeekResult) {
 	switch {
 	case p.Fenced:
-		if p.Epoch == s.epoch {
-			s.close("fenced")
-		}
+		s.close("fenced")
 	case p.LastOut > s.known:
 		s.unannounced(p.LastOut)
 	case s.box == nil:

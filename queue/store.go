@@ -240,7 +240,7 @@ const (
 type Wake struct {
 	Kind       WakeKind
 	Tracker    TrackerID
-	Epoch      int64       // of the lease it is meant for; WakeKick: of the lease that lost
+	Epoch      int64       // of the lease it is meant for; WakeKick: of the one that has ended; WakeKick: of the lease that lost
 	Prev       int64       // WakeMessage: id of the tracker's outgoing message before this one, 0 none (gap detection)
 	Hint       bool        // WakeMessage: the text is not included
 	Msg        Message     // WakeMessage, WakeEnd (ID only)

@@ -1,8 +1,35 @@
 package engine
 
-import "syscall"
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+)
 
-// New returns the std engine.
-func New(o Options) Engine { return NewStd(o) }
+// mixed serves plain TCP with the reactor and everything else, TLS above all, with the std engine. Both share bounds and counters.
+type mixed struct {
+	reactor *reactor
+	std     *std
+}
 
-func bindLate(_, _ string, _ syscall.RawConn) error { return nil }
+// New returns the best engine for this system: the reactor, with the std engine for listeners that are not plain TCP.
+func New(o Options) Engine {
+	k := newCore(o)
+	return &mixed{reactor: newReactor(k), std: newStd(k)}
+}
+
+func (m *mixed) Serve(ln net.Listener, h Handler) error {
+	if _, ok := ln.(*net.TCPListener); ok {
+		return m.reactor.Serve(ln, h)
+	}
+	return m.std.Serve(ln, h)
+}
+
+func (m *mixed) Dial(ctx context.Context, addr string, local netip.Addr, h Handler) (Conn, error) {
+	return m.reactor.Dial(ctx, addr, local, h)
+}
+
+func (m *mixed) Shutdown(ctx context.Context) error {
+	return errors.Join(m.reactor.Shutdown(ctx), m.std.Shutdown(ctx))
+}

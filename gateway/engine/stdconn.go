@@ -245,22 +245,22 @@ func (c *stdConn) shut() {
 	c.mu.Lock()
 	stuck := c.writing
 	c.mu.Unlock()
-	if u, ok := c.nc.(interface{ NetConn() net.Conn }); ok && stuck {
-		_ = u.NetConn().Close() // nothing can be done about a failing close
+	if stuck {
+		_ = transport(c.nc).Close() // nothing can be done about a failing close
 	}
 	_ = c.nc.Close() // as above
 }
 
 // discard reads what the peer sent since: closing a socket with unread bytes would make the kernel drop the last frames it has not sent.
 func (c *stdConn) discard() {
-	if c.raw == nil {
+	raw := rawOf(transport(c.nc))
+	if raw == nil {
 		return
 	}
 	c.mu.Lock()
 	_ = c.nc.SetReadDeadline(time.Time{}) // RawConn.Read refuses to run after a deadline; it will not wait here
 	c.mu.Unlock()
-	_ = c.raw.Read(func(fd uintptr) bool { // an error only says that there is nothing to discard
-		c.fd = fd
+	_ = raw.Read(func(fd uintptr) bool { // an error only says that there is nothing to discard
 		ch := c.srv.core.pool.get(streamRead)
 		defer c.srv.core.pool.put(ch)
 		for range discardMost / streamRead {

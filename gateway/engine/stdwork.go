@@ -25,7 +25,7 @@ type job struct {
 
 // do has a worker perform the task and waits for it.
 func (e *std) do(c *stdConn, t task, cause error) result {
-	j, ok := e.idle.Get().(*job)
+	j, ok := e.spare.Get().(*job)
 	if !ok {
 		j = &job{done: make(chan result, 1)}
 	}
@@ -33,7 +33,7 @@ func (e *std) do(c *stdConn, t task, cause error) result {
 	e.jobs <- j
 	res := <-j.done
 	j.c, j.err = nil, nil
-	e.idle.Put(j)
+	e.spare.Put(j)
 	return res
 }
 
@@ -60,11 +60,4 @@ func (j *job) run(w *window) result {
 		out, err := w.pump(j.c, true)
 		return result{outcome: out, err: err}
 	}
-}
-
-// drop forgets a connection that has ended.
-func (e *std) drop(c *stdConn) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.conns, c)
 }

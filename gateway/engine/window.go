@@ -96,9 +96,12 @@ func (w *window) feed(c socket, data []byte, fresh int) error {
 			return err
 		}
 		data = data[n:]
-		if n == 0 || s.has(closed|paused) {
+		if n == 0 || len(data) > 0 && s.has(closed|paused) {
 			break
 		}
+	}
+	if len(data) == 0 && s.partial == nil {
+		return nil
 	}
 	return s.keep(data, min(fresh, len(data)))
 }

@@ -98,7 +98,7 @@ func (x *Pair) gateway(down, frame []byte) ([]byte, []protocol.Event, error) {
 			x.Codec.Bind(x.cfg.Settings)
 		}
 		if e.Kind == protocol.KindRegister && worst == protocol.OK {
-			e.Secret = cmp.Or(x.cfg.Password, "F4E3D2C1")
+			e.Secret = cmp.Or(x.cfg.Password, Secret)
 		}
 		down = x.Codec.AppendReply(down, e, worst)
 	}

@@ -11,6 +11,9 @@ import (
 	"trackchat/protocol"
 )
 
+// Secret is what registrations are given where nothing else is configured.
+const Secret = "F4E3D2C1"
+
 // Options say what is particular to a protocol when Run replays its frames. Only Vectors is needed.
 type Options struct {
 	Vectors  []Vector
@@ -21,7 +24,7 @@ type Options struct {
 	Device func(v Vector) protocol.DeviceConfig
 	// Wrap puts the body-only vectors into frames; without it they are left out.
 	Wrap func(v Vector) []byte
-	// Answer checks what a good frame from a device meant and what was answered to it when the gateway found everything OK.
+	// Answer checks what a good frame from a device meant and what was answered to it when the gateway found everything OK and handed out Secret.
 	Answer func(t *testing.T, v Vector, events []protocol.Event, reply []byte)
 	// LosesFraming reports whether a bad frame may end the session, because its wrong length hides where the next one begins.
 	LosesFraming func(v Vector) bool
@@ -130,6 +133,9 @@ func (r *runner) codec(t *testing.T, v Vector, frame []byte) {
 	}
 	var reply []byte
 	for i := range events {
+		if events[i].Kind == protocol.KindRegister {
+			events[i].Secret = Secret
+		}
 		if !utf8.ValidString(events[i].Text) {
 			t.Errorf("text %q is not UTF-8", events[i].Text)
 		}

@@ -99,7 +99,7 @@ func replay(p *protocol.Protocol, script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tp := &tape{p: p, codec: p.NewCodec(settings), stream: NewStream(p), bound: settings, secret: "A1B2C3"}
+	tp := &tape{p: p, codec: p.NewCodec(settings), stream: NewStream(p), bound: settings, secret: Secret}
 	for n, line := range strings.SplitAfter(script, "\n") {
 		line = strings.TrimSuffix(line, "\n")
 		if strings.HasPrefix(line, "=") || strings.HasPrefix(line, "<") {

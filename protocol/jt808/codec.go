@@ -1,0 +1,115 @@
+package jt808
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"trackchat/protocol"
+)
+
+// codec is the gateway's side. It takes the header of the first valid frame as that of the connection: every later frame must carry the same phone, so that a terminal
+// can acknowledge, answer and write only for itself. A change of the form of the header is followed.
+type codec struct {
+	*shared
+	settings  protocol.Settings
+	assembly  *assembly // nil unless subpackages arrived lately
+	peer      address
+	serial    uint16 // of the next message of ours that is no text
+	known     bool   // peer is set
+	loggedIn  bool
+	offered   bool // lenient: the login was emitted
+	timeDue   bool // Poll answers a time query
+	eventsDue bool // Poll sets the driver's menu
+}
+
+func newCodec(s *shared, settings protocol.Settings) *codec {
+	return &codec{shared: s, settings: settings}
+}
+
+// Caps: before the first frame the form of the header is unknown, and questions with it.
+func (c *codec) Caps() protocol.TextCaps {
+	caps := protocol.TextCaps{
+		PartBytes: c.settings.Int(settingPartBytes),
+		RefBits:   16,
+		Charset:   c.gbk,
+		Prefix:    c.settings.Bool(settingPartPrefix),
+	}
+	if c.known && !c.peer.long {
+		caps.Choices = maxChoices
+	}
+	return caps
+}
+
+// Bind takes the tracker's settings.
+func (c *codec) Bind(s protocol.Settings) { c.settings = s }
+
+var errForeign = errors.New("phone of another terminal")
+
+// Decode reads one frame as cut returns it.
+func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
+	escaped, err := inner(frame)
+	if err != nil {
+		return err
+	}
+	if !hasEscape(escaped) {
+		return c.payload(escaped, emit)
+	}
+	return c.unescaped(escaped, emit)
+}
+
+// unescaped is apart from Decode because most frames have no escapes and need no room for them.
+//
+//go:noinline
+func (c *codec) unescaped(escaped []byte, emit func(*protocol.Event)) error {
+	var room [maxPayload]byte
+	payload, err := unescape(room[:0], escaped)
+	if err != nil {
+		return err
+	}
+	return c.payload(payload, emit)
+}
+
+func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
+	h, body, err := parse(payload)
+	if err != nil {
+		if c.known && h.id != 0 && h.id != msgReply && h.phone == c.peer.phone {
+			c.refuse(&h, resultMalformed, emit)
+		}
+		return err
+	}
+	if c.known && h.phone != c.peer.phone {
+		c.refuse(&h, resultFailed, emit)
+		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errForeign)
+	}
+	c.peer, c.known = h.address, true
+	if !c.loggedIn && !c.offered && c.settings.Bool(settingLenient) && h.id != msgRegister && h.id != msgAuth && h.id != msgLogout {
+		c.offered = true
+		c.events.Emit(emit, protocol.Event{Kind: protocol.KindLogin, DeviceID: h.deviceID()})
+	}
+	return c.message(&h, body, emit)
+}
+
+// refuse emits a frame that is answered with a result but means nothing.
+func (c *codec) refuse(h *header, result uint64, emit func(*protocol.Event)) {
+	c.events.Emit(emit, protocol.Event{Kind: protocol.KindRefused, Msg: uint32(h.id), Seq: uint32(h.serial), Aux: auxResult | result})
+}
+
+// Poll sends the time, the driver's menu, and asks for subpackages that are missing.
+func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
+	if !c.known {
+		return dst, time.Time{}
+	}
+	if c.timeDue {
+		c.timeDue = false
+		dst = c.appendTime(dst, now)
+	}
+	if c.eventsDue {
+		c.eventsDue = false
+		dst = c.appendEvents(dst)
+	}
+	if c.assembly == nil {
+		return dst, time.Time{}
+	}
+	return c.poll(dst, now)
+}

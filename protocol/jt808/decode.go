@@ -1,0 +1,107 @@
+package jt808
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+
+	"trackchat/protocol"
+)
+
+func hasEscape(b []byte) bool { return bytes.IndexByte(b, escape) >= 0 }
+
+// deviceID is the phone as hexadecimal digits: some terminals put a packed IMEI there, so that it need not be decimal.
+func (h *header) deviceID() string { return hex.EncodeToString(h.digits()) }
+
+// message says what a valid message means.
+func (c *codec) message(h *header, body []byte, emit func(*protocol.Event)) error {
+	e := protocol.Event{Msg: uint32(h.id), Seq: uint32(h.serial)}
+	if h.encrypted() {
+		e.Kind = protocol.KindUnknown // we have no key; answered as unsupported
+		c.events.Emit(emit, e)
+		return nil
+	}
+	if h.total > 1 {
+		return c.part(h, body, emit)
+	}
+	switch h.id {
+	case msgReply:
+		return c.ack(e, body, emit)
+	case msgHeartbeat:
+		e.Kind = protocol.KindHeartbeat
+	case msgLogout:
+		e.Kind = protocol.KindLogout
+	case msgRegister:
+		e.Kind, e.DeviceID = protocol.KindRegister, h.deviceID()
+	case msgAuth:
+		e.Kind, e.DeviceID, e.Secret = protocol.KindLogin, h.deviceID(), authCode(h, body)
+	case msgPosition:
+		if len(body) < positionBytes {
+			return c.malformed(h, body, emit)
+		}
+		e.Kind, e.Count = protocol.KindPosition, 1
+	case msgPositions:
+		n, ok := positions(body)
+		if !ok {
+			return c.malformed(h, body, emit)
+		}
+		e.Kind, e.Count = protocol.KindPosition, n
+	case msgText, msgTextReply, msgEvent, msgSerial:
+		return c.text(h, e, body, emit)
+	case msgAnswer:
+		if len(body) < 3 {
+			return c.malformed(h, body, emit)
+		}
+		e.Kind, e.Ref, e.Choice = protocol.KindAnswer, uint64(binary.BigEndian.Uint16(body)), int(body[2])
+		e.Key, e.Window = hash(h.serial, h.id, body), dedupeWindow
+	case msgMedia:
+		if len(body) < 4 {
+			return c.malformed(h, body, emit)
+		}
+		e.Kind, e.Aux = protocol.KindOther, auxMedia|uint64(binary.BigEndian.Uint32(body))
+	default:
+		e.Kind = c.other(h)
+	}
+	c.events.Emit(emit, e)
+	return nil
+}
+
+// other tells messages that we know without needing them from unknown ones.
+func (c *codec) other(h *header) protocol.Kind {
+	switch h.id {
+	case msgTimeQuery:
+		c.timeDue = c.loggedIn
+		return protocol.KindOther
+	case msgResend, msgParameters, msgAttributes, msgLocated, msgDemand, msgControlled, msgWaybill, msgDriver, msgCAN, msgMediaEvent, msgCameraDone, msgCompressed:
+		return protocol.KindOther
+	}
+	return protocol.KindUnknown
+}
+
+func (c *codec) malformed(h *header, body []byte, emit func(*protocol.Event)) error {
+	c.refuse(h, resultMalformed, emit)
+	return fmt.Errorf("%w: message %04x with %d bytes", protocol.ErrMalformed, h.id, len(body))
+}
+
+// ack reads a general reply: serial WORD, id WORD, result BYTE. It is never answered itself. Only one that names a message which carries text is an ack; the number alone
+// is not enough, because answers of ours are numbered on their own.
+func (c *codec) ack(e protocol.Event, body []byte, emit func(*protocol.Event)) error {
+	if len(body) < 5 {
+		return fmt.Errorf("%w: general reply with %d bytes", protocol.ErrMalformed, len(body))
+	}
+	e.Kind = protocol.KindOther
+	if id := binary.BigEndian.Uint16(body[2:]); id == msgShow || id == msgAsk {
+		e.Kind, e.Ref, e.Outcome = protocol.KindAck, uint64(binary.BigEndian.Uint16(body)), outcome(body[4])
+	}
+	c.events.Emit(emit, e)
+	return nil
+}
+
+// authCode reads the code of 0x0102: all of the body in 2011 and 2013; length BYTE, code, IMEI BYTE[15], version BYTE[20] in 2019, which some terminals with the new header do not follow.
+func authCode(h *header, body []byte) string {
+	if h.long && len(body) > 0 && int(body[0]) < len(body) {
+		body = body[1 : 1+int(body[0])]
+	}
+	return string(bytes.TrimRight(body, "\x00"))
+}

@@ -1,0 +1,96 @@
+package jt808
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"trackchat/protocol"
+)
+
+// AppendText writes 0x8300, or 0x8302 for a question to a terminal of 2011 or 2013. The serial number is the reference. A question that is too long for its length byte is
+// shown as a text without its answers: the driver can still write.
+func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
+	if !c.known {
+		return dst, fmt.Errorf("%w: the form of the header is not known before the first frame", protocol.ErrNotText)
+	}
+	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long {
+		if out, ok := c.appendQuestion(dst, t); ok {
+			return out, nil
+		}
+	}
+	out, start := begin(dst, &c.peer, msgShow, uint16(t.Ref))
+	body := len(out)
+	out = append(out, c.textFlags())
+	if c.peer.long {
+		out = append(out, byte(c.settings.Int(settingTextType)))
+	}
+	out = c.appendBody(out, t)
+	if n := len(out) - body; n > maxBody {
+		return dst, fmt.Errorf("%w: %d bytes in one message", protocol.ErrNotText, n)
+	}
+	return finish(out, start), nil
+}
+
+func (c *codec) appendBody(dst []byte, t protocol.Text) []byte {
+	if c.settings.Bool(settingPartPrefix) {
+		dst = protocol.AppendPrefix(dst, t)
+	}
+	return c.gbk.Append(dst, t.Body)
+}
+
+func (c *codec) textFlags() byte {
+	switch {
+	case c.settings.String(settingTextFlags) != "":
+		return byte(c.settings.Int(settingTextFlags))
+	case c.peer.long:
+		return flagsDisplay2019
+	default:
+		return flagsDisplay
+	}
+}
+
+// appendQuestion appends flag BYTE, length BYTE and question, then for each answer id BYTE, length WORD and text (8.25).
+func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
+	out, start := begin(dst, &c.peer, msgAsk, uint16(t.Ref))
+	body := len(out)
+	out = append(out, 0, 0)
+	if c.settings.String(settingTextFlags) != "" {
+		out[body] = c.textFlags() & questionFlags
+	}
+	out = c.appendBody(out, t)
+	length := len(out) - body - 2
+	if length > 0xFF {
+		return dst, false
+	}
+	out[body+1] = byte(length)
+	for i, choice := range t.Choices {
+		out = append(out, byte(i+1), 0, 0)
+		at := len(out)
+		out = c.gbk.Append(out, choice)
+		binary.BigEndian.PutUint16(out[at-2:], uint16(min(len(out)-at, 0xFFFF)))
+	}
+	if len(out)-body > maxBody {
+		return dst, false
+	}
+	return finish(out, start), true
+}
+
+// setEvents is the type of 0x8301 that adds events and replaces those of the same number (8.23).
+const setEvents = 1
+
+// appendEvents sets the driver's menu: type BYTE, count BYTE, then id BYTE, length BYTE and text each.
+func (c *codec) appendEvents(dst []byte) []byte {
+	events, err := parseEvents(c.settings.String(settingEvents))
+	if err != nil || len(events) == 0 || c.peer.long {
+		return dst
+	}
+	dst, start := c.begin(dst, msgSetEvents)
+	dst = append(dst, setEvents, byte(len(events)))
+	for _, e := range events {
+		dst = append(dst, e.id, 0)
+		at := len(dst)
+		dst = c.gbk.Append(dst, e.text)
+		dst[at-1] = byte(len(dst) - at)
+	}
+	return finish(dst, start)
+}

@@ -1,0 +1,118 @@
+package jt808
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"trackchat/protocol"
+)
+
+// dedupeWindow is how long a terminal may repeat a message that was not answered in time.
+const dedupeWindow = 5 * time.Minute
+
+// text emits what the driver, or a display on his behalf, wrote. A text that cannot be read is refused as malformed and never guessed at.
+func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protocol.Event)) error {
+	text, err := c.read(h.id, body)
+	if err != nil {
+		c.refuse(h, resultMalformed, emit)
+		return fmt.Errorf("message %04x: %w", h.id, err)
+	}
+	e.Kind, e.Text = protocol.KindText, text
+	if text == "" {
+		e.Kind, e.Aux = protocol.KindOther, 0 // taken, but nothing to show
+	} else {
+		e.Key, e.Window = hash(h.first(), h.id, body), dedupeWindow
+	}
+	c.events.Emit(emit, e)
+	return nil
+}
+
+// read returns the text of a body, empty where the message is valid and carries none.
+func (c *codec) read(id uint16, body []byte) (string, error) {
+	switch id {
+	case msgEvent:
+		if len(body) < 1 {
+			return "", fmt.Errorf("%w: no event", protocol.ErrMalformed)
+		}
+		return c.eventText(body[0]), nil
+	case msgSerial:
+		return c.serialText(body)
+	case msgTextReply:
+		if len(body) < 2 {
+			return "", fmt.Errorf("%w: no serial number", protocol.ErrMalformed)
+		}
+		return legible(c.utf16, body[2:])
+	default:
+		if len(body) < 1 {
+			return "", fmt.Errorf("%w: no encoding", protocol.ErrMalformed)
+		}
+		switch body[0] {
+		case encodingGBK:
+			return legible(c.gbk, body[1:])
+		case encodingUnicode:
+			return legible(c.utf16, body[1:])
+		}
+		return "", fmt.Errorf("%w: encoding %d", protocol.ErrMalformed, body[0])
+	}
+}
+
+func (c *codec) eventText(id byte) string {
+	events, err := parseEvents(c.settings.String(settingEvents))
+	if err == nil {
+		for _, e := range events {
+			if e.id == id {
+				return e.text
+			}
+		}
+	}
+	return fmt.Sprintf("event %d", id)
+}
+
+// serialText reads 0x0900 (type BYTE, payload). A serial line carries much else: what is of another type, or not printable, is no text and no error.
+func (c *codec) serialText(body []byte) (string, error) {
+	if len(body) < 1 {
+		return "", fmt.Errorf("%w: no type", protocol.ErrMalformed)
+	}
+	if wanted, err := serialType(c.settings.String(settingSerialText), body[0]); err != nil || !wanted {
+		return "", err
+	}
+	text, err := decode(c.serialCharset(c.settings), body[1:])
+	if text = strings.TrimRight(text, "\x00\r\n"); err == nil && printable(text) {
+		return clean(text), nil
+	}
+	return "", nil
+}
+
+// printable reports whether text has no control characters except those that move the cursor.
+func printable(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\r' && r != '\n' && r != '\t' })
+}
+
+// legible decodes a text that must not be empty.
+func legible(cs protocol.Charset, b []byte) (string, error) {
+	text, err := decode(cs, b)
+	if err != nil {
+		return "", err
+	}
+	if text = clean(text); text == "" {
+		return "", fmt.Errorf("%w: empty text", protocol.ErrMalformed)
+	}
+	return text, nil
+}
+
+// decode works on a copy, so that the caller's bytes can stay on its stack.
+func decode(cs protocol.Charset, b []byte) (string, error) {
+	return cs.Decode(append([]byte(nil), b...))
+}
+
+// clean removes the NULs that end a string, byte order marks and control characters except line feeds and tabs, and the white space around.
+func clean(text string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if (unicode.IsControl(r) && r != '\n' && r != '\t') || r == '\uFEFF' {
+			return -1
+		}
+		return r
+	}, text))
+}

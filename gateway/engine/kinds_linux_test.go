@@ -1,0 +1,7 @@
+package engine_test
+
+import "trackchat/gateway/engine"
+
+func systemKinds() []kind {
+	return []kind{{"reactor", engine.NewReactor, false}}
+}

@@ -1,0 +1,257 @@
+package engine_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"trackchat/gateway/engine"
+)
+
+const patience = 20 * time.Second // for everything that must happen; nothing is expected to take that long
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// kind is one of the engines under test.
+type kind struct {
+	name string
+	make func(engine.Options) engine.Engine
+	tls  bool
+}
+
+func kinds() []kind {
+	return append(systemKinds(), kind{"std", engine.NewStd, false}, kind{"std-tls", engine.NewStd, true})
+}
+
+// rig is an engine that serves one handler.
+type rig struct {
+	tb   testing.TB
+	kind kind
+	eng  engine.Engine
+	addr string
+	pool *x509.CertPool
+}
+
+func start(tb testing.TB, k kind, o engine.Options, h engine.Handler) *rig {
+	tb.Helper()
+	ln := listen(tb, "tcp", "127.0.0.1:0")
+	if o.Loops == 0 {
+		o.Loops = 2
+	}
+	r := &rig{tb: tb, kind: k, eng: k.make(o), addr: ln.Addr().String()}
+	if k.tls {
+		cert, pool := certificate(tb)
+		ln, r.pool = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}), pool
+	}
+	served := make(chan error, 1)
+	go func() { served <- r.eng.Serve(ln, h) }()
+	tb.Cleanup(func() {
+		r.shutdown()
+		if err := <-served; err != nil && !errors.Is(err, engine.ErrShutdown) {
+			tb.Errorf("Serve: %v", err)
+		}
+	})
+	return r
+}
+
+func listen(tb testing.TB, network, addr string) net.Listener {
+	tb.Helper()
+	ln, err := new(net.ListenConfig).Listen(context.Background(), network, addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ln
+}
+
+func (r *rig) shutdown() {
+	r.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.eng.Shutdown(ctx); err != nil {
+		r.tb.Errorf("Shutdown: %v", err)
+	}
+}
+
+func (r *rig) dialTCP() net.Conn {
+	r.tb.Helper()
+	nc, err := net.Dial("tcp", r.addr) //nolint:noctx // loopback
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	r.tb.Cleanup(func() { _ = nc.Close() })
+	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
+		r.tb.Fatal(err)
+	}
+	return nc
+}
+
+// dial connects a peer; tcp gives access to the connection beneath TLS.
+func (r *rig) dial() net.Conn {
+	r.tb.Helper()
+	nc := r.dialTCP()
+	if !r.kind.tls {
+		return nc
+	}
+	tc := tls.Client(nc, &tls.Config{RootCAs: r.pool, ServerName: "localhost", MinVersion: tls.VersionTLS13})
+	if err := tc.HandshakeContext(context.Background()); err != nil {
+		r.tb.Fatal(err)
+	}
+	return tc
+}
+
+func tcp(nc net.Conn) *net.TCPConn {
+	if u, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = u.NetConn()
+	}
+	return nc.(*net.TCPConn)
+}
+
+func certificate(tb testing.TB) (tls.Certificate, *x509.CertPool) {
+	tb.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+// script is a handler made of functions. It holds the engine to the order of calls.
+type script struct {
+	tb    testing.TB
+	open  func(engine.Conn)
+	data  func(engine.Conn, []byte) int
+	close func(engine.Conn, error)
+	admit func(netip.AddrPort) bool
+
+	opened chan engine.Conn
+	ends   chan end
+	lives  sync.Map // Conn → *life
+}
+
+type life struct{ busy, closes atomic.Int32 }
+
+type end struct {
+	c   engine.Conn
+	err error
+}
+
+func newScript(tb testing.TB) *script {
+	tb.Helper()
+	return &script{tb: tb, opened: make(chan engine.Conn, 10_000), ends: make(chan end, 10_000)}
+}
+
+func (s *script) enter(c engine.Conn) *life {
+	v, ok := s.lives.Load(c)
+	if !ok {
+		s.tb.Errorf("connection %d: called before OnOpen", c.ID())
+		return &life{}
+	}
+	l, _ := v.(*life)
+	if l.busy.Add(1) != 1 {
+		s.tb.Errorf("connection %d: overlapping calls", c.ID())
+	}
+	if l.closes.Load() != 0 {
+		s.tb.Errorf("connection %d: called after OnClose", c.ID())
+	}
+	return l
+}
+
+func (s *script) OnOpen(c engine.Conn) {
+	if _, again := s.lives.LoadOrStore(c, &life{}); again {
+		s.tb.Errorf("connection %d: opened twice", c.ID())
+	}
+	defer s.enter(c).busy.Add(-1)
+	s.opened <- c
+	if s.open != nil {
+		s.open(c)
+	}
+}
+
+func (s *script) OnData(c engine.Conn, buf []byte) int {
+	defer s.enter(c).busy.Add(-1)
+	if len(buf) == 0 {
+		s.tb.Errorf("connection %d: OnData without data", c.ID())
+	}
+	if s.data == nil {
+		return len(buf)
+	}
+	return s.data(c, buf)
+}
+
+func (s *script) OnClose(c engine.Conn, err error) {
+	l := s.enter(c)
+	defer l.busy.Add(-1)
+	l.closes.Add(1)
+	s.ends <- end{c, err}
+	if s.close != nil {
+		s.close(c, err)
+	}
+}
+
+func (s *script) Admit(peer netip.AddrPort) bool { return s.admit == nil || s.admit(peer) }
+
+func receive[T any](tb testing.TB, ch <-chan T, what string) T {
+	tb.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		tb.Fatalf("%s: nothing came", what)
+		panic("unreachable")
+	}
+}
+
+// eventually waits for a condition that no channel announces.
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			tb.Fatalf("%s: did not come about", what)
+		}
+	}
+}
+
+func send(tb testing.TB, nc io.Writer, p []byte) {
+	tb.Helper()
+	if _, err := nc.Write(p); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func expect(tb testing.TB, nc io.Reader, want string) {
+	tb.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(nc, got); err != nil || string(got) != want {
+		tb.Fatalf("read %q, %v, want %q", got[:n], err, want)
+	}
+}

@@ -1,0 +1,188 @@
+package engine_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"trackchat/gateway/engine"
+)
+
+// TestShutdown ends an engine with connections in every state: each has its OnClose, and nothing is left behind.
+func TestShutdown(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			before := descriptors(t)
+			t.Run("live", func(t *testing.T) {
+				s := newScript(t)
+				s.data = func(_ engine.Conn, b []byte) int { return len(b) - 1 }
+				stats := new(engine.Stats)
+				r := start(t, k, engine.Options{Stats: stats}, s)
+				conns := make([]engine.Conn, 0, 50)
+				for range cap(conns) {
+					nc := r.dial()
+					conns = append(conns, receive(t, s.opened, "OnOpen"))
+					send(t, nc, []byte("half a frame"))
+				}
+				conns[0].Pause()
+				for err := error(nil); err == nil; { // never read by its peer
+					err = conns[1].Write(make([]byte, 4<<10))
+				}
+				_ = conns[2].Close()
+				r.shutdown()
+				r.shutdown() // once more does no harm
+				if len(s.ends) != len(conns) {
+					t.Fatalf("%d of %d have had their OnClose", len(s.ends), len(conns))
+				}
+				for range conns {
+					e := <-s.ends
+					if want := engine.ErrShutdown; !errors.Is(e.err, want) && e.c != conns[2] {
+						t.Errorf("OnClose(%v)", e.err)
+					}
+				}
+				if p, u := stats.Partial.Load(), stats.Unsent.Load(); p != 0 || u != 0 {
+					t.Errorf("%d bytes unconsumed, %d unsent", p, u)
+				}
+				if nc, err := net.Dial("tcp", r.addr); err == nil { //nolint:noctx // loopback
+					_ = nc.Close()
+					t.Error("still listening")
+				}
+				if err := r.eng.Serve(listen(t, "tcp", "127.0.0.1:0"), s); !errors.Is(err, engine.ErrShutdown) {
+					t.Errorf("Serve after Shutdown: %v", err)
+				}
+			})
+			goleak.VerifyNone(t, goleak.IgnoreCurrent())
+			eventually(t, "descriptors closed", func() bool { return descriptors(t) <= before })
+		})
+	}
+}
+
+// TestShutdownUnused: an engine that never served.
+func TestShutdownUnused(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			if err := k.make(engine.Options{}).Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestShutdownTimeout: a handler that does not return holds Shutdown up no longer than its context.
+func TestShutdownTimeout(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			s := newScript(t)
+			let := make(chan struct{})
+			s.close = func(engine.Conn, error) { <-let }
+			r := start(t, k, engine.Options{}, s)
+			_ = r.dial()
+			receive(t, s.opened, "OnOpen")
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-s.ends
+				cancel()
+			}()
+			if err := r.eng.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+				t.Errorf("Shutdown: %v", err)
+			}
+			close(let)
+		})
+	}
+}
+
+// TestSeveralListeners serves two handlers with one engine.
+func TestSeveralListeners(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			k.tls = false
+			a, b := newScript(t), newScript(t)
+			r := start(t, k, engine.Options{}, a)
+			ln := listen(t, "tcp", "[::1]:0")
+			served := make(chan error, 1)
+			go func() { served <- r.eng.Serve(ln, b) }()
+			_ = r.dial()
+			ca := receive(t, a.opened, "OnOpen")
+			nc, err := net.Dial("tcp", ln.Addr().String()) //nolint:noctx // loopback
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = nc.Close() }()
+			cb := receive(t, b.opened, "OnOpen")
+			if ca.ID() == cb.ID() || cb.RemoteAddr().String() != nc.LocalAddr().String() {
+				t.Errorf("ids %d, %d; peer %s, want %s", ca.ID(), cb.ID(), cb.RemoteAddr(), nc.LocalAddr())
+			}
+			r.shutdown()
+			if err := receive(t, served, "Serve"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestManyConnections opens and drops 5,000 connections, then finds every one ended and every descriptor closed.
+func TestManyConnections(t *testing.T) {
+	const n = 5000
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			k.tls = false // 5,000 handshakes show nothing more
+			before := descriptors(t)
+			s := newScript(t)
+			s.data = func(c engine.Conn, b []byte) int {
+				if bytes.IndexByte(b, '\n') >= 0 {
+					_ = c.Write(b)
+				}
+				return len(b)
+			}
+			stats := new(engine.Stats)
+			r := start(t, k, engine.Options{Stats: stats}, s)
+			peers := make([]net.Conn, n)
+			for i := range peers {
+				peers[i] = r.dial()
+			}
+			for range n {
+				receive(t, s.opened, "OnOpen")
+			}
+			for _, nc := range peers {
+				send(t, nc, []byte("here\n"))
+			}
+			for _, nc := range peers {
+				expect(t, nc, "here\n")
+				_ = nc.Close()
+			}
+			for range n {
+				receive(t, s.ends, "OnClose")
+			}
+			r.shutdown()
+			if stats.Opened.Load() != n || stats.Closed.Load() != n || stats.Partial.Load() != 0 {
+				t.Errorf("%d opened, %d closed", stats.Opened.Load(), stats.Closed.Load())
+			}
+			eventually(t, "descriptors closed", func() bool { return descriptors(t) <= before })
+		})
+	}
+}
+
+// TestLoopLag: a handler that takes its time shows.
+func TestLoopLag(t *testing.T) {
+	for _, k := range systemKinds() {
+		t.Run(k.name, func(t *testing.T) {
+			var clock, worst atomic.Int64
+			s := newScript(t)
+			s.data = func(_ engine.Conn, b []byte) int { clock.Add(int64(time.Second)); return len(b) }
+			o := engine.Options{
+				Now:            func() time.Time { return time.Unix(0, clock.Load()) },
+				ObserveLoopLag: func(d time.Duration) { worst.Store(max(worst.Load(), int64(d))) },
+				Loops:          1,
+			}
+			r := start(t, k, o, s)
+			send(t, r.dial(), []byte("x"))
+			eventually(t, "the lag", func() bool { return worst.Load() == int64(time.Second) })
+		})
+	}
+}

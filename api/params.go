@@ -3,7 +3,6 @@ package api
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -143,7 +142,7 @@ func parseMultipart(boundary string, body []byte) (source, error) {
 	parts := multipart.NewReader(bytes.NewReader(body), boundary)
 	for n := 0; ; n++ {
 		part, err := parts.NextPart()
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { // itself: a body that ends too early is an EOF that says where
 			return pairs, nil
 		}
 		if err != nil {

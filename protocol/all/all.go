@@ -1,0 +1,16 @@
+// Package all is the one list of the protocols that are built in.
+package all
+
+import (
+	"trackchat/protocol"
+	"trackchat/protocol/jt808"
+	"trackchat/protocol/wialon"
+)
+
+// Protocols describes every protocol that is built in, in the order in which they are listed to people. Each call makes new values.
+func Protocols() []*protocol.Protocol {
+	return []*protocol.Protocol{
+		jt808.New(),
+		wialon.New(),
+	}
+}

@@ -28,7 +28,7 @@ type message struct {
 func unframe(t *testing.T, b []byte) []message {
 	t.Helper()
 	var messages []message
-	for _, escaped := range strings.SplitSeq(string(b), "\x7e\x7e") {
+	for escaped := range strings.SplitSeq(string(b), "\x7e\x7e") {
 		raw := []byte(strings.NewReplacer("\x7d\x02", "\x7e", "\x7d\x01", "\x7d").Replace(strings.Trim(escaped, "\x7e")))
 		if len(raw) == 0 {
 			continue

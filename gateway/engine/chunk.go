@@ -35,11 +35,10 @@ func class(n int) int { return max(bits.Len(uint(max(n, 1)-1)), smallestChunk) -
 // get lends an empty chunk with room for n bytes.
 func (p *chunkPool) get(n int) *chunk {
 	k := class(n)
-	if k >= len(p.classes) {
-		return &chunk{b: make([]byte, 0, n)}
-	}
-	if c, ok := p.classes[k].Get().(*chunk); ok {
-		return c
+	if k < len(p.classes) {
+		if c, ok := p.classes[k].Get().(*chunk); ok {
+			return c
+		}
 	}
 	return &chunk{b: make([]byte, 0, 1<<(k+smallestChunk))}
 }

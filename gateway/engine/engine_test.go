@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -82,129 +81,6 @@ func TestFrames(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestEnds goes through the ways a connection may end.
-func TestEnds(t *testing.T) {
-	closeIn := func(c engine.Conn) { _ = c.Close() }
-	cases := []struct {
-		name  string
-		setup func(s *script)
-		peer  func(t *testing.T, nc net.Conn, c engine.Conn)
-		want  []error // any of them; nil: Close
-	}{
-		{"close in OnOpen", func(s *script) { s.open = closeIn }, nil, []error{nil}},
-		{
-			"close in OnData", func(s *script) { s.data = func(c engine.Conn, b []byte) int { closeIn(c); return len(b) } },
-			func(t *testing.T, nc net.Conn, _ engine.Conn) { send(t, nc, []byte("x")) },
-			[]error{nil},
-		},
-		{
-			"close in OnData, bytes left", func(s *script) { s.data = func(c engine.Conn, _ []byte) int { closeIn(c); return 1 } },
-			func(t *testing.T, nc net.Conn, _ engine.Conn) { send(t, nc, []byte("xyz")) },
-			[]error{nil},
-		},
-		{
-			"close twice in OnClose too", func(s *script) { s.close = func(c engine.Conn, _ error) { closeIn(c) } },
-			func(_ *testing.T, _ net.Conn, c engine.Conn) { closeIn(c); closeIn(c) },
-			[]error{nil},
-		},
-		{"close from many", nil, func(_ *testing.T, _ net.Conn, c engine.Conn) {
-			var wg sync.WaitGroup
-			for range 8 {
-				wg.Go(func() { closeIn(c) })
-			}
-			wg.Wait()
-		}, []error{nil}},
-		{"close while paused", nil, func(_ *testing.T, _ net.Conn, c engine.Conn) { c.Pause(); closeIn(c); c.Resume() }, []error{nil}},
-		{"peer closes after nothing", nil, func(_ *testing.T, nc net.Conn, _ engine.Conn) { _ = nc.Close() }, []error{io.EOF}},
-		{
-			"peer closes after half a frame", func(s *script) { s.data = echoLines(true) },
-			func(t *testing.T, nc net.Conn, _ engine.Conn) { send(t, nc, []byte("half")); _ = nc.Close() },
-			[]error{io.EOF},
-		},
-		{
-			"peer closes after a frame", nil,
-			func(t *testing.T, nc net.Conn, _ engine.Conn) { send(t, nc, []byte("whole\n")); _ = nc.Close() },
-			[]error{io.EOF},
-		},
-		{"peer closes while paused", nil, func(_ *testing.T, nc net.Conn, c engine.Conn) { c.Pause(); _ = nc.Close(); c.Resume() }, []error{io.EOF}},
-		{"reset", nil, func(t *testing.T, nc net.Conn, _ engine.Conn) {
-			if err := tcp(nc).SetLinger(0); err != nil {
-				t.Error(err)
-			}
-			_ = tcp(nc).Close()
-		}, []error{errReset}},
-		{"panic in OnOpen", func(s *script) { s.open = func(engine.Conn) { panic("open") } }, nil, []error{engine.ErrHandler}},
-		{
-			"panic in OnData", func(s *script) { s.data = func(engine.Conn, []byte) int { panic("data") } },
-			func(t *testing.T, nc net.Conn, _ engine.Conn) { send(t, nc, []byte("x")) },
-			[]error{engine.ErrHandler},
-		},
-		{
-			"panic in OnClose", func(s *script) { s.close = func(engine.Conn, error) { panic("close") } },
-			func(_ *testing.T, _ net.Conn, c engine.Conn) { closeIn(c) },
-			[]error{nil},
-		},
-		{
-			"too much consumed", func(s *script) { s.data = func(_ engine.Conn, b []byte) int { return len(b) + 1 } },
-			func(t *testing.T, nc net.Conn, _ engine.Conn) { send(t, nc, []byte("x")) },
-			[]error{engine.ErrHandler},
-		},
-	}
-	for _, k := range kinds() {
-		t.Run(k.name, func(t *testing.T) {
-			for _, tc := range cases {
-				t.Run(tc.name, func(t *testing.T) {
-					s := newScript(t)
-					if tc.setup != nil {
-						tc.setup(s)
-					}
-					stats := new(engine.Stats)
-					r := start(t, k, engine.Options{Stats: stats}, s)
-					var nc net.Conn
-					if tc.peer != nil {
-						nc = r.dial()
-					} else {
-						_ = r.dialTCP() // a TLS handshake would fail
-					}
-					c := receive(t, s.opened, "OnOpen")
-					if tc.peer != nil {
-						tc.peer(t, nc, c)
-					}
-					got := receive(t, s.ends, "OnClose")
-					if !isAny(got.err, tc.want) || got.c != c {
-						t.Errorf("OnClose(%v), want %v", got.err, tc.want)
-					}
-					if err := c.Write([]byte("late")); !errors.Is(err, engine.ErrClosed) {
-						t.Errorf("Write after the end: %v", err)
-					}
-					c.Pause()
-					c.Resume()
-					r.shutdown()
-					if len(s.ends) != 0 || stats.Opened.Load() != stats.Closed.Load() || stats.Partial.Load() != 0 {
-						t.Errorf("after Shutdown: %d more ends, %d opened, %d closed, %d bytes kept",
-							len(s.ends), stats.Opened.Load(), stats.Closed.Load(), stats.Partial.Load())
-					}
-				})
-			}
-		})
-	}
-}
-
-// errReset stands for whatever the transport reports after a reset.
-var errReset = errors.New("any error of the transport")
-
-func isAny(err error, want []error) bool {
-	for _, w := range want {
-		if w == nil && err == nil || w != nil && errors.Is(err, w) {
-			return true
-		}
-		if errors.Is(w, errReset) && err != nil && !errors.Is(err, io.EOF) {
-			return true
-		}
-	}
-	return false
 }
 
 // TestWholeFrames writes from many goroutines: each frame arrives whole and each writer's in order.

@@ -51,6 +51,7 @@ func TestDescriptorsExhausted(t *testing.T) {
 
 // exhaust connects until there is no descriptor left, sees accepting pause without spinning, and recover when descriptors come back.
 func exhaust(t *testing.T, k kind) {
+	t.Helper()
 	k.tls = false
 	s := newScript(t)
 	stats := new(engine.Stats)
@@ -92,11 +93,12 @@ func exhaust(t *testing.T, k kind) {
 	}
 }
 
-func cpu(t *testing.T) time.Duration {
-	t.Helper()
+// cpu is the time that this process has computed.
+func cpu(tb testing.TB) time.Duration {
+	tb.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -96,9 +96,6 @@ func (c *stdConn) fill() result {
 	if c.rerr != nil {
 		return result{outcome: ended, err: c.rerr}
 	}
-	if err := c.failed(); err != nil {
-		return result{outcome: ended, err: err}
-	}
 	c.stored = c.srv.core.pool.get(streamRead)
 	b := c.stored.b[:cap(c.stored.b)]
 	n, err := c.nc.Read(b)
@@ -299,11 +296,14 @@ func (c *stdConn) Write(p []byte) error {
 	return nil
 }
 
-// breakLocked notes that writing failed and has the goroutine deliver what still comes in, then end.
+// breakLocked notes that writing failed and has the goroutine deliver what still comes in, then end. A read of a transport without a
+// descriptor is not disturbed, lest that be lost: it is about to fail like the write.
 func (c *stdConn) breakLocked(err error) error {
 	c.broken = fmt.Errorf("engine: write: %w", err)
 	c.dropOutLocked()
-	c.kickLocked()
+	if c.raw != nil {
+		c.kickLocked()
+	}
 	return c.broken
 }
 

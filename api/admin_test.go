@@ -15,7 +15,7 @@ import (
 
 // record calls a handler from a loopback peer; header is a list of names and values.
 func record(h http.Handler, method, target string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, nil)
+	r := httptest.NewRequestWithContext(context.Background(), method, target, nil)
 	r.RemoteAddr, r.Host = "127.0.0.1:5000", "localhost:8081"
 	for i := 0; i < len(header); i += 2 {
 		switch header[i] {

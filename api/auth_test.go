@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -87,6 +88,41 @@ func TestRateLimit(t *testing.T) {
 	off := newWorld(t)
 	for range 200 {
 		off.form("tracker/chat/unread/count").is(t, ok)
+	}
+}
+
+// TestManyKeys has more keys than the API remembers at a time. Forgetting one gives its owner a token too many and refuses nobody.
+func TestManyKeys(t *testing.T) {
+	const keys, remembered = 66_000, 65_536
+	account := queue.Account{ID: 1, Keys: make([]queue.KeyHash, keys)}
+	for i := range account.Keys {
+		account.Keys[i] = queue.HashKey(fmt.Sprintf("%032x", i))
+	}
+	now := time.Unix(1e9, 0)
+	o := api.Options{Directory: new(queue.Directory), Now: func() time.Time { return now }, RateLimit: 1}
+	o.Directory.Replace(queue.NewSnapshot([]queue.Account{account}, nil))
+	h := api.New(o)
+	round := func() (limited int) {
+		for i := range keys {
+			switch rec := record(h, http.MethodGet, unreadPath+"?hash="+fmt.Sprintf("%032x", i)); rec.Code {
+			case http.StatusTooManyRequests:
+				limited++
+			case http.StatusPaymentRequired: // there are no trackers
+			default:
+				t.Fatalf("key %d: %d %s", i, rec.Code, rec.Body)
+			}
+		}
+		return limited
+	}
+	if n := round(); n != 0 {
+		t.Errorf("%d keys limited at their first request", n)
+	}
+	if n := round(); n > remembered || n < remembered/2 {
+		t.Errorf("%d keys remembered", n)
+	}
+	now = now.Add(time.Hour)
+	if n := round(); n != 0 {
+		t.Errorf("%d keys limited an hour later", n)
 	}
 }
 

@@ -23,7 +23,7 @@ func (w *world) bench(b *testing.B, op, members string) {
 	b.Helper()
 	body := strings.NewReader("")
 	text := `{"hash":"` + berlinKey + `"` + members + `}`
-	r := httptest.NewRequest(http.MethodPost, "/v2/tracker/chat/"+op, body)
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v2/tracker/chat/"+op, body)
 	r.Header.Set("Content-Type", "application/json")
 	out := &sink{header: http.Header{}}
 	b.ReportAllocs()
@@ -58,13 +58,14 @@ func BenchmarkUnreadCount(b *testing.B) {
 // BenchmarkSend sends to one tracker after the other from one caller; each send waits for its own commit.
 func BenchmarkSend(b *testing.B) {
 	w := newWorld(b)
-	ts := trackers()[bulkLast-bulkFirst:]
+	ts := trackers()
+	ts = ts[len(ts)-(bulkLast-bulkFirst+1):]
 	bodies := make([]string, len(ts))
 	for i, t := range ts {
 		bodies[i] = `{"hash":"` + berlinKey + `","tracker_id":` + itoa(t.ID) + `,"message":"Please turn left after the bridge."}`
 	}
 	body := strings.NewReader("")
-	r := httptest.NewRequest(http.MethodPost, "/v2/tracker/chat/send", body)
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v2/tracker/chat/send", body)
 	r.Header.Set("Content-Type", "application/json")
 	out := &sink{header: http.Header{}}
 	b.ReportAllocs()
@@ -75,6 +76,9 @@ func BenchmarkSend(b *testing.B) {
 		body.Reset(text)
 		r.ContentLength = int64(len(text))
 		w.api.ServeHTTP(out, r)
+		if out.status != http.StatusOK {
+			b.Fatal(out.status)
+		}
 	}
 }
 
@@ -83,7 +87,7 @@ func BenchmarkRefused(b *testing.B) {
 	w := newWorld(b)
 	body := strings.NewReader("")
 	text := `{"hash":"` + berlinKey + `","tracker_id":999,"message":"Please turn left after the bridge."}`
-	r := httptest.NewRequest(http.MethodPost, "/v2/tracker/chat/send", body)
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v2/tracker/chat/send", body)
 	r.Header.Set("Content-Type", "application/json")
 	out := &sink{header: http.Header{}}
 	b.ReportAllocs()

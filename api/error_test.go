@@ -247,6 +247,44 @@ func TestStoreErrors(t *testing.T) {
 	w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).refused(t, 267)
 }
 
+// TestClientGoesAway: that is no failure of the store.
+func TestClientGoesAway(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	answered := make(chan struct{})
+	core, logs := observer.New(zapcore.DebugLevel)
+	f := &fault{before: func(asked context.Context) error {
+		cancel()
+		<-asked.Done()
+		return asked.Err()
+	}}
+	w := newWorld(t, func(o *api.Options) {
+		f.Sender, o.Store = o.Store, f
+		o.Timeout = time.Minute
+		o.Logger = zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
+			if e.Message == "request" {
+				close(answered)
+			}
+			return nil
+		}))
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/tracker/chat/list?tracker_id=101&hash="+berlinKey, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		resp.Body.Close()
+		t.Error("answered")
+	}
+	select {
+	case <-answered:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the handler did not end")
+	}
+	if logs.FilterMessage("client went away").Len() != 1 || logs.FilterMessage("store call failed").Len() != 0 {
+		t.Errorf("log: %v", logs.All())
+	}
+}
+
 func TestPanic(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	f := new(fault)

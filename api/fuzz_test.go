@@ -11,7 +11,7 @@ import (
 	"trackchat/api"
 )
 
-// FuzzParams gives any body, content type and query to an operation with parameters of every type. Whatever comes, the answer is JSON of the table, and what is refused is not stored.
+// FuzzParams gives any body, content type and query to an operation with parameters of every type. Whatever comes, the answer is JSON in the form of the contract, and never the fault of the server.
 func FuzzParams(f *testing.F) {
 	hash := `"hash":"` + berlinKey + `"`
 	for _, s := range [][3]string{
@@ -28,7 +28,7 @@ func FuzzParams(f *testing.F) {
 	w := newWorld(f, func(o *api.Options) { o.MaxBody = 1 << 16 })
 	f.Fuzz(func(t *testing.T, contentType, body, query string) {
 		for _, op := range []string{"list", "broadcast", "mark_read", "mark_read_all", "updated/list"} {
-			r := httptest.NewRequest(http.MethodPost, "/tracker/chat/"+op, strings.NewReader(body))
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/tracker/chat/"+op, strings.NewReader(body))
 			r.URL = &url.URL{Path: "/tracker/chat/" + op, RawQuery: query}
 			r.Header.Set("Content-Type", contentType)
 			rec := httptest.NewRecorder()

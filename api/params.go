@@ -142,7 +142,7 @@ func parseMultipart(boundary string, body []byte) (source, error) {
 	parts := multipart.NewReader(bytes.NewReader(body), boundary)
 	for n := 0; ; n++ {
 		part, err := parts.NextPart()
-		if err == io.EOF { // itself: a body that ends too early is an EOF that says where
+		if err == io.EOF { //nolint:errorlint // itself: a body that ends too early wraps it
 			return pairs, nil
 		}
 		if err != nil {

@@ -257,6 +257,9 @@ func TestScalars(t *testing.T) {
 	for _, id := range []string{`1.0`, `101.5`, `1e2`, `"0x65"`, `"1_01"`, `true`, `[101]`, `{}`, `""`, `"abc"`, `9223372036854775808`, `-9223372036854775809`, `1e400`} {
 		w.json("tracker/chat/list", `"tracker_id":`+id).invalid(t, "tracker_id")
 	}
+	for _, is := range []string{`2`, `"yes"`, `[true]`, `{}`, `""`, `"\ud800"`} {
+		w.json("tracker/chat/list", `"tracker_id":101,"ascending":`+is).invalid(t, "ascending")
+	}
 	for _, id := range []string{`9223372036854775807`, `"-9223372036854775808"`, `9007199254740993`} {
 		w.json("tracker/chat/list", `"tracker_id":`+id).refused(t, 201)
 	}

@@ -237,7 +237,7 @@ func (a answer) invalid(tb testing.TB, names ...string) {
 	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
 		tb.Fatal(err)
 	}
-	var gotNames []string
+	gotNames := make([]string, 0, len(got.Errors))
 	for _, e := range got.Errors {
 		gotNames = append(gotNames, e.Parameter)
 		if e.Error == "" {

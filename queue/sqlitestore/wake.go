@@ -91,6 +91,9 @@ func (sub *subscriber) pump(ctx context.Context, out chan<- []queue.Wake) {
 		batch := sub.waiting
 		sub.waiting = nil
 		sub.mu.Unlock()
+		if len(batch) == 0 { // the token came after the last hand-over had already taken everything
+			continue
+		}
 		select {
 		case out <- batch:
 		case <-sub.stop:

@@ -1,0 +1,200 @@
+package queuetest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"trackchat/queue"
+)
+
+func listRules() []rule {
+	return []rule{
+		{"11 bounds are inclusive", listBounds},
+		{"12 limits across many sizes", listLimits},
+		{"13 14 descending is the reverse and gives the newest", listDescending},
+		{"15 both directions interleave in the order they were stored", listInterleaves},
+		{"16 update time follows the state", listUpdateTime},
+		{"17 18 nothing of others, nothing of an empty window", listEmpty},
+		{"19 a list while 64 writers append", listWhileWriting},
+	}
+}
+
+func listBounds(c *check) {
+	var all []queue.Message
+	for range 6 {
+		c.send(1, "x")
+		if c.Clock != nil {
+			c.Clock.Advance(400 * time.Millisecond)
+		}
+	}
+	all = c.list(1)
+	for i, from := range all {
+		for _, to := range all[i:] {
+			got := c.query(queue.ListQuery{Tracker: 1, FromMs: from.SubmitMs, ToMs: to.SubmitMs, Limit: 1024})
+			var want []int64
+			for _, m := range all {
+				if m.SubmitMs >= from.SubmitMs && m.SubmitMs <= to.SubmitMs {
+					want = append(want, m.ID)
+				}
+			}
+			c.wantIDs(got, want)
+		}
+	}
+	second := all[0].SubmitMs / 1000
+	for _, m := range c.query(queue.ListQuery{Tracker: 1, FromMs: second * 1000, ToMs: second*1000 + 999, Limit: 1024}) {
+		if m.SubmitMs/1000 != second {
+			c.Fatalf("%d is not within second %d", m.SubmitMs, second)
+		}
+	}
+}
+
+func listLimits(c *check) {
+	for i, n := range []int{1, 63, 64, 65, 130} {
+		t := queue.TrackerID(i + 1)
+		sent := c.send(t, texts(n)...)
+		for _, limit := range []int{1, 63, 64, 65, 1023, 1024} {
+			c.wantIDs(c.query(queue.ListQuery{Tracker: t, ToMs: forever, Limit: limit}), sent[:min(limit, n)])
+		}
+	}
+	sent := c.storeMany(9, 1100)
+	for _, limit := range []int{1, 1023, 1024} {
+		c.wantIDs(c.query(queue.ListQuery{Tracker: 9, ToMs: forever, Limit: limit}), sent[:limit])
+	}
+}
+
+// storeMany stores n messages in both directions, so that no limit of undelivered ones is met.
+func (c *check) storeMany(t queue.TrackerID, n int) []int64 {
+	c.Helper()
+	var stored []int64
+	for len(stored) < n {
+		in := make([]queue.Incoming, min(50, n-len(stored)))
+		for i := range in {
+			in[i] = queue.Incoming{Tracker: t, Text: fmt.Sprint("incoming ", i)}
+		}
+		res, err := c.Store.Receive(c.Context(), in)
+		c.must(err)
+		for _, r := range res {
+			stored = append(stored, r.ID)
+		}
+		if len(stored) < n {
+			stored = append(stored, c.send(t, "outgoing")...)
+			c.ack(t, stored[len(stored)-1])
+		}
+	}
+	return stored
+}
+
+func listDescending(c *check) {
+	sent := c.storeMany(1, 200)
+	for _, limit := range []int{1, 64, 199, 200, 1024} {
+		n := min(limit, len(sent))
+		want := slices.Clone(sent[len(sent)-n:])
+		slices.Reverse(want)
+		c.wantIDs(c.query(queue.ListQuery{Tracker: 1, ToMs: forever, Limit: limit, Desc: true}), want)
+	}
+}
+
+func listInterleaves(c *check) {
+	var want []int64
+	for i := range 20 {
+		if i%3 == 0 {
+			want = append(want, c.receive(queue.Incoming{Tracker: 1, Text: "in"}).ID)
+		} else {
+			want = append(want, c.send(1, "out")...)
+		}
+	}
+	c.wantIDs(c.list(1), want)
+}
+
+func listUpdateTime(c *check) {
+	sent := c.send(1, "a", "b")
+	if c.Clock != nil {
+		c.Clock.Advance(time.Second)
+	}
+	c.ack(1, sent[0])
+	msgs := c.list(1)
+	if m := msgs[0]; m.Status != queue.StatusDelivered || m.UpdateMs < m.SubmitMs || m.UpdateMs == 0 || m.ChangeMs != m.UpdateMs {
+		c.Fatalf("delivered: %+v", m)
+	}
+	if m := msgs[1]; m.Status != queue.StatusPending || m.UpdateMs != 0 {
+		c.Fatalf("pending: %+v", m)
+	}
+}
+
+func listEmpty(c *check) {
+	c.send(1, "one")
+	c.receive(queue.Incoming{Tracker: 2, Text: "two"})
+	for _, t := range []queue.TrackerID{1, 2, 3} {
+		for _, m := range c.list(t) {
+			if m.Tracker != t {
+				c.Fatalf("tracker %d lists a message of %d", t, m.Tracker)
+			}
+		}
+	}
+	if got := c.query(queue.ListQuery{Tracker: 1, FromMs: forever, ToMs: 0, Limit: 10}); len(got) != 0 {
+		c.Fatalf("from after to: %v", got)
+	}
+	if got := c.list(3); len(got) != 0 {
+		c.Fatalf("a tracker without messages: %v", got)
+	}
+}
+
+func listWhileWriting(c *check) {
+	const writers, each = 64, 10
+	var wg sync.WaitGroup
+	for g := range writers {
+		wg.Go(func() {
+			for i := range each {
+				text := fmt.Sprintf("writer %02d message %02d", g, i)
+				var err error
+				if g%2 == 0 {
+					_, err = c.Store.Send(c.Context(), []queue.SendReq{{Tracker: 1, Text: text, Employee: int64(g*each + i)}})
+				} else {
+					_, err = c.Store.Receive(c.Context(), []queue.Incoming{{Tracker: 1, Text: text, Employee: int64(g*each + i)}})
+				}
+				if err != nil {
+					c.Errorf("writing: %v", err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	seen := 0
+	for last := false; !last; {
+		select {
+		case <-done:
+			last = true
+		default:
+		}
+		msgs := c.list(1)
+		if len(msgs) < seen {
+			c.Fatalf("%d messages after %d", len(msgs), seen)
+		}
+		seen = len(msgs)
+		if !slices.IsSortedFunc(msgs, func(a, b queue.Message) int {
+			return cmp.Or(cmp.Compare(a.SubmitMs, b.SubmitMs), cmp.Compare(a.ID, b.ID))
+		}) {
+			c.Fatal("not sorted")
+		}
+		c.wantWhole(msgs, each)
+	}
+	if seen != writers*each {
+		c.Fatalf("%d messages in the end", seen)
+	}
+}
+
+// wantWhole checks that every record carries the text that belongs to its number, once.
+func (c *check) wantWhole(msgs []queue.Message, each int64) {
+	c.Helper()
+	found := make(map[int64]bool, len(msgs))
+	for _, m := range msgs {
+		if want := fmt.Sprintf("writer %02d message %02d", m.Employee/each, m.Employee%each); m.Text != want || found[m.Employee] {
+			c.Fatalf("record %d holds %q, want %q (seen before: %v)", m.ID, m.Text, want, found[m.Employee])
+		}
+		found[m.Employee] = true
+	}
+}

@@ -1,0 +1,381 @@
+package queuetest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"trackchat/queue"
+)
+
+// Model implements queue.Store in memory, as simply as can be: counts are counted, nothing is indexed. It is what other stores are compared with.
+type Model struct {
+	now        func() time.Time
+	maxPending int
+
+	mu       sync.Mutex // guards everything below
+	closed   bool
+	next     int64
+	trackers map[queue.TrackerID]*modelTracker
+	accounts []queue.Account
+	devices  []queue.Tracker
+	subs     []*modelSub
+}
+
+type modelTracker struct {
+	msgs    []queue.Message // by id, which is by time
+	nonces  []modelSent     // of all sends
+	keys    map[string]modelKey
+	ring    []modelText // of all keyed texts
+	clock   int64
+	lastOut int64
+	epoch   int64
+	owner   queue.NodeID
+}
+
+type (
+	modelSent struct {
+		nonce uint32
+		id    int64
+	}
+	modelKey struct{ id, untilMs int64 }
+	modelText struct {
+		key           uint64
+		id, ms, epoch int64
+	}
+)
+
+// NewModel returns an empty model.
+func NewModel(now func() time.Time, maxPending int) *Model {
+	return &Model{now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker)}
+}
+
+// Reopen is a restart: what is stored stays, who listened is gone.
+func (m *Model) Reopen() *Model {
+	_ = m.Close()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = false
+	return m
+}
+
+// enter takes the lock if the call may go on.
+func (m *Model) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return fmt.Errorf("%w: closed", queue.ErrUnavailable)
+	}
+	return nil
+}
+
+func (m *Model) tracker(id queue.TrackerID) *modelTracker {
+	t := m.trackers[id]
+	if t == nil {
+		t = &modelTracker{keys: make(map[string]modelKey)}
+		m.trackers[id] = t
+	}
+	return t
+}
+
+// tick returns the time of a change.
+func (m *Model) tick(t *modelTracker) int64 {
+	t.clock = max(t.clock, m.now().UnixMilli())
+	return t.clock
+}
+
+// find returns the message of a tracker, nil if there is none.
+func (t *modelTracker) find(id int64) *queue.Message {
+	for i := range t.msgs {
+		if t.msgs[i].ID == id {
+			return &t.msgs[i]
+		}
+	}
+	return nil
+}
+
+func (t *modelTracker) count(st queue.Status) int {
+	n := 0
+	for i := range t.msgs {
+		if t.msgs[i].Status == st {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *Model) store(t *modelTracker, msg queue.Message) queue.Message {
+	m.next++
+	msg.ID = m.next << 8
+	msg.SubmitMs = m.tick(t)
+	msg.ChangeMs = msg.SubmitMs
+	t.msgs = append(t.msgs, msg)
+	return msg
+}
+
+// Send implements queue.Sender.
+func (m *Model) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.SendResult, len(reqs))
+	for i, r := range reqs {
+		res[i] = m.send(r)
+	}
+	return res, nil
+}
+
+func (m *Model) send(r queue.SendReq) queue.SendResult {
+	t := m.tracker(r.Tracker)
+	now := m.now().UnixMilli()
+	if queue.TextTooLong(r.Text) {
+		return queue.SendResult{Err: queue.ErrTooLarge}
+	}
+	if k, ok := t.keys[r.Key]; ok && r.Key != "" && k.untilMs > now {
+		return queue.SendResult{ID: k.id, Dup: true}
+	}
+	for _, s := range t.nonces[max(0, len(t.nonces)-64):] {
+		if s.nonce == r.Nonce && r.Nonce != 0 {
+			return queue.SendResult{ID: s.id, Dup: true}
+		}
+	}
+	if t.count(queue.StatusPending) >= m.maxPending {
+		return queue.SendResult{Err: queue.ErrQueueFull}
+	}
+	msg := m.store(t, queue.Message{
+		Tracker: r.Tracker, Status: queue.StatusPending, Employee: r.Employee, Text: r.Text, ExpiresMs: r.ExpiresMs, Choices: slices.Clone(r.Choices), ReplyTo: r.ReplyTo,
+	})
+	t.nonces = append(t.nonces, modelSent{r.Nonce, msg.ID})
+	if r.Key != "" {
+		t.keys[r.Key] = modelKey{msg.ID, now + (24 * time.Hour).Milliseconds()}
+	}
+	m.wake(t.owner, queue.Wake{Kind: queue.WakeMessage, Tracker: r.Tracker, Epoch: t.epoch, Prev: t.lastOut, Msg: msg})
+	t.lastOut = msg.ID
+	return queue.SendResult{ID: msg.ID}
+}
+
+// List implements queue.Sender.
+func (m *Model) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error) {
+	msgs, err := m.selectFrom(ctx, q.Tracker, func(msg queue.Message) bool { return msg.SubmitMs >= q.FromMs && msg.SubmitMs <= q.ToMs })
+	if q.Desc {
+		slices.Reverse(msgs)
+	}
+	return msgs[:min(len(msgs), max(1, min(q.Limit, 1024)))], err
+}
+
+// selectFrom copies what the others return.
+func (m *Model) selectFrom(ctx context.Context, id queue.TrackerID, want func(queue.Message) bool) ([]queue.Message, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var msgs []queue.Message
+	for _, msg := range m.tracker(id).msgs {
+		if want(msg) {
+			msgs = append(msgs, msg)
+		}
+	}
+	return msgs, nil
+}
+
+// Resolve implements queue.Sender.
+func (m *Model) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.TrackerID, len(ids))
+	for i, id := range ids {
+		for tid, t := range m.trackers {
+			if t.find(id) != nil {
+				res[i] = tid
+			}
+		}
+	}
+	return res, nil
+}
+
+// Get implements queue.Sender.
+func (m *Model) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.Message, len(refs))
+	for i, r := range refs {
+		if msg := m.tracker(r.Tracker).find(r.ID); msg != nil {
+			res[i] = *msg
+		}
+	}
+	return res, nil
+}
+
+// MarkRead implements queue.Sender.
+func (m *Model) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.MarkResult, len(refs))
+	all := true
+	for i, r := range refs {
+		if msg := m.tracker(r.Tracker).find(r.ID); msg == nil || !msg.Status.Incoming() {
+			all = false
+		} else if res[i] = queue.MarkAlready; msg.Status == queue.StatusUnread {
+			res[i] = queue.MarkNewly
+		}
+	}
+	for i, r := range refs {
+		if !all || res[i] != queue.MarkNewly {
+			continue
+		}
+		t := m.tracker(r.Tracker)
+		if !m.read(t, t.find(r.ID)) {
+			res[i] = queue.MarkAlready
+		}
+	}
+	return res, nil
+}
+
+func (m *Model) read(t *modelTracker, msg *queue.Message) bool {
+	if msg.Status != queue.StatusUnread {
+		return false
+	}
+	msg.Status = queue.StatusRead
+	msg.UpdateMs = m.tick(t)
+	msg.ChangeMs = msg.UpdateMs
+	return true
+}
+
+// MarkReadAll implements queue.Sender.
+func (m *Model) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, error) {
+	if err := m.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer m.mu.Unlock()
+	n := 0
+	for _, id := range ts {
+		t := m.tracker(id)
+		for i := range t.msgs {
+			if m.read(t, &t.msgs[i]) {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+// LastTimes implements queue.Sender.
+func (m *Model) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make(map[queue.TrackerID]int64)
+	for _, id := range ts {
+		if msgs := m.tracker(id).msgs; len(msgs) > 0 {
+			res[id] = msgs[len(msgs)-1].SubmitMs
+		}
+	}
+	return res, nil
+}
+
+// Unread implements queue.Sender.
+func (m *Model) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make(map[queue.TrackerID]int)
+	for _, id := range ts {
+		if n := m.tracker(id).count(queue.StatusUnread); n > 0 {
+			res[id] = n
+		}
+	}
+	return res, nil
+}
+
+// Changes implements queue.Store.
+func (m *Model) Changes(ctx context.Context, id queue.TrackerID, sinceMs int64, limit int) ([]queue.Message, error) {
+	msgs, err := m.selectFrom(ctx, id, func(msg queue.Message) bool { return msg.ChangeMs >= sinceMs })
+	slices.SortStableFunc(msgs, func(a, b queue.Message) int { return cmp.Compare(a.ChangeMs, b.ChangeMs) })
+	for n := max(limit, 1); n < len(msgs); n++ {
+		if msgs[n].ChangeMs != msgs[n-1].ChangeMs {
+			return msgs[:n], err
+		}
+	}
+	return msgs, err
+}
+
+// Trim implements queue.Store.
+func (m *Model) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats, error) {
+	if p != 0 {
+		return queue.TrimStats{}, fmt.Errorf("trimming partition %d: the model has only 0", p)
+	}
+	if err := m.enter(ctx); err != nil {
+		return queue.TrimStats{}, err
+	}
+	defer m.mu.Unlock()
+	var st queue.TrimStats
+	for _, t := range m.trackers {
+		t.msgs = slices.DeleteFunc(t.msgs, func(msg queue.Message) bool {
+			old := msg.SubmitMs < r.CutoffMs && msg.Status != queue.StatusPending
+			if old && st.Removed == r.Max {
+				st.More = true
+				return false
+			}
+			if old {
+				st.Removed++
+			}
+			return old
+		})
+	}
+	return st, nil
+}
+
+// Check implements queue.Store.
+func (m *Model) Check(ctx context.Context) (queue.Report, error) {
+	if err := m.enter(ctx); err != nil {
+		return queue.Report{}, err
+	}
+	m.mu.Unlock()
+	return queue.Report{}, nil
+}
+
+// LoadDirectory implements queue.DirectoryStore.
+func (m *Model) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tracker, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer m.mu.Unlock()
+	return slices.Clone(m.accounts), slices.Clone(m.devices), nil
+}
+
+// ImportDirectory implements queue.DirectoryStore.
+func (m *Model) ImportDirectory(ctx context.Context, accounts []queue.Account, trackers []queue.Tracker, prune bool) (queue.ImportStats, error) {
+	if err := m.enter(ctx); err != nil {
+		return queue.ImportStats{}, err
+	}
+	defer m.mu.Unlock()
+	d, err := queue.MergeDirectory(m.accounts, m.devices, accounts, trackers, prune)
+	if err != nil {
+		return queue.ImportStats{}, err
+	}
+	for _, a := range d.PutAccounts {
+		m.accounts = append(slices.DeleteFunc(m.accounts, func(b queue.Account) bool { return b.ID == a.ID }), a)
+	}
+	for _, t := range d.PutTrackers {
+		m.devices = append(slices.DeleteFunc(m.devices, func(b queue.Tracker) bool { return b.ID == t.ID }), t)
+	}
+	m.accounts = slices.DeleteFunc(m.accounts, func(a queue.Account) bool { return slices.Contains(d.RemoveAccounts, a.ID) })
+	m.devices = slices.DeleteFunc(m.devices, func(t queue.Tracker) bool { return slices.Contains(d.RemoveTrackers, t.ID) })
+	queue.SortDirectory(m.accounts, m.devices)
+	return d.Stats, nil
+}

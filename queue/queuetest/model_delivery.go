@@ -1,0 +1,306 @@
+package queuetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"trackchat/queue"
+)
+
+// Acquire implements queue.Delivery.
+func (m *Model) Acquire(ctx context.Context, node queue.NodeID, ts []queue.TrackerID) ([]queue.Lease, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.Lease, len(ts))
+	for i, id := range ts {
+		t := m.tracker(id)
+		m.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: id, Epoch: t.epoch})
+		t.epoch++
+		t.owner = node
+		res[i] = queue.Lease{Tracker: id, Node: node, Epoch: t.epoch, Pending: t.count(queue.StatusPending), LastOut: t.lastOut}
+	}
+	return res, nil
+}
+
+// Release implements queue.Delivery.
+func (m *Model) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]bool, len(ls))
+	for i, l := range ls {
+		if t := m.tracker(l.Tracker); t.epoch == l.Epoch {
+			t.owner = ""
+			res[i] = true
+		}
+	}
+	return res, nil
+}
+
+// Claim implements queue.Delivery.
+func (m *Model) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.ClaimResult, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.ClaimResult, len(reqs))
+	for i, r := range reqs {
+		res[i] = m.tracker(r.Lease.Tracker).claim(r)
+	}
+	return res, nil
+}
+
+func (t *modelTracker) claim(r queue.ClaimReq) queue.ClaimResult {
+	res := queue.ClaimResult{Next: r.Cursor}
+	if t.epoch != r.Lease.Epoch {
+		res.Err = queue.ErrFenced
+		return res
+	}
+	bytes := 0
+	for _, msg := range t.msgs {
+		if msg.Status != queue.StatusPending || msg.ID <= int64(r.Cursor) {
+			continue
+		}
+		if bytes += len(msg.Text); len(res.Msgs) > 0 && bytes > r.MaxBytes {
+			res.More = true
+			break
+		}
+		res.Msgs = append(res.Msgs, msg)
+		res.Next = queue.Cursor(msg.ID)
+	}
+	return res
+}
+
+// Peek implements queue.Delivery.
+func (m *Model) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var res []queue.PeekResult
+	for _, l := range ls {
+		t := m.tracker(l.Tracker)
+		r := queue.PeekResult{Tracker: l.Tracker, Pending: t.count(queue.StatusPending), LastOut: t.lastOut, Fenced: t.epoch != l.Epoch}
+		if r.Pending > 0 || r.Fenced {
+			res = append(res, r)
+		}
+	}
+	return res, nil
+}
+
+// Ack implements queue.Delivery.
+func (m *Model) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.AckResult, len(acks))
+	for i, r := range acks {
+		t := m.tracker(r.Tracker)
+		if msg := t.find(r.ID); msg != nil && !msg.Status.Incoming() {
+			res[i] = m.ack(t, msg, r.Opened)
+		}
+	}
+	return res, nil
+}
+
+func (m *Model) ack(t *modelTracker, msg *queue.Message, opened bool) queue.AckResult {
+	res := queue.AckAlready
+	if !msg.Status.Acknowledged() {
+		res = queue.AckDelivered
+		msg.Status, msg.Reason, msg.UpdateMs, msg.Acked = queue.StatusDelivered, queue.ReasonNone, m.tick(t), msg.Parts
+		msg.ChangeMs = msg.UpdateMs
+	}
+	if opened && msg.Status == queue.StatusDelivered {
+		msg.Status, msg.ReadMs = queue.StatusOpened, m.tick(t)
+		msg.ChangeMs = msg.ReadMs
+	}
+	return res
+}
+
+// Progress implements queue.Delivery.
+func (m *Model) Progress(ctx context.Context, ps []queue.ProgressReq) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	for _, p := range ps {
+		t := m.tracker(p.Tracker)
+		msg := t.find(p.ID)
+		if msg == nil || msg.Status != queue.StatusPending || p.Acked < 0 || p.Acked > p.Parts {
+			continue
+		}
+		if p.Parts != msg.Parts || p.Acked > msg.Acked {
+			msg.Parts, msg.Acked, msg.ChangeMs = p.Parts, p.Acked, m.tick(t)
+		}
+	}
+	return nil
+}
+
+// End implements queue.Sender and queue.Delivery.
+func (m *Model) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult, error) {
+	for _, r := range ends {
+		if !slices.Contains([]queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent}, r.Status) {
+			return nil, fmt.Errorf("%q is no end", r.Status)
+		}
+	}
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.EndResult, len(ends))
+	for i, r := range ends {
+		t := m.tracker(r.Tracker)
+		msg := t.find(r.ID)
+		if msg == nil || msg.Status.Incoming() {
+			continue
+		}
+		if res[i] = queue.EndAlready; msg.Status != queue.StatusPending {
+			continue
+		}
+		res[i] = queue.EndNow
+		msg.Status, msg.Reason, msg.ChangeMs = r.Status, r.Reason, m.tick(t)
+		if r.Status == queue.StatusCancelled || r.Status == queue.StatusExpired {
+			m.wake(t.owner, queue.Wake{Kind: queue.WakeEnd, Tracker: r.Tracker, Epoch: t.epoch, Msg: queue.Message{ID: r.ID}})
+		}
+	}
+	return res, nil
+}
+
+// Receive implements queue.Delivery.
+func (m *Model) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.ReceiveResult, len(in))
+	for i, r := range in {
+		res[i] = m.receive(r)
+	}
+	return res, nil
+}
+
+func (m *Model) receive(in queue.Incoming) queue.ReceiveResult {
+	if queue.TextTooLong(in.Text) {
+		return queue.ReceiveResult{Err: queue.ErrTooLarge}
+	}
+	t := m.tracker(in.Tracker)
+	now := max(t.clock, m.now().UnixMilli())
+	var repeated *modelText
+	for i := max(0, len(t.ring)-32); i < len(t.ring) && in.Key != 0; i++ {
+		r := &t.ring[i]
+		if r.key != in.Key || now-r.ms >= in.Window.Milliseconds() {
+			continue
+		}
+		switch {
+		case in.Epoch == 0:
+			repeated = r // the newest
+		case r.epoch != in.Epoch && repeated == nil:
+			repeated = r // the oldest
+		}
+	}
+	if repeated != nil {
+		if in.Epoch != 0 {
+			repeated.epoch = in.Epoch
+		}
+		return queue.ReceiveResult{ID: repeated.id, Dup: true}
+	}
+	msg := m.store(t, queue.Message{Tracker: in.Tracker, Status: queue.StatusUnread, Employee: in.Employee, Text: in.Text, ReplyTo: in.ReplyTo})
+	if in.Key != 0 {
+		t.ring = append(t.ring, modelText{in.Key, msg.ID, msg.SubmitMs, in.Epoch})
+	}
+	return queue.ReceiveResult{ID: msg.ID}
+}
+
+// Unacknowledged implements queue.Delivery.
+func (m *Model) Unacknowledged(ctx context.Context, id queue.TrackerID, limit int) ([]queue.Message, error) {
+	msgs, err := m.selectFrom(ctx, id, func(msg queue.Message) bool { return !msg.Status.Incoming() && !msg.Status.Acknowledged() })
+	slices.Reverse(msgs)
+	return msgs[:min(len(msgs), max(1, min(limit, 64)))], err
+}
+
+// modelSub is one reader of a node's wakes.
+type modelSub struct {
+	node    queue.NodeID
+	stop    chan struct{}
+	stopped sync.Once
+	ready   chan struct{}
+
+	mu      sync.Mutex
+	waiting []queue.Wake
+}
+
+// modelWakes is how many wakes wait for one reader.
+const modelWakes = 200
+
+// Wakes implements queue.Delivery.
+func (m *Model) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	sub := &modelSub{node: node, stop: make(chan struct{}), ready: make(chan struct{}, 1)}
+	m.subs = append(m.subs, sub)
+	out := make(chan []queue.Wake)
+	go func() {
+		defer close(out)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-sub.stop:
+				return
+			case <-sub.ready:
+			}
+			sub.mu.Lock()
+			batch := sub.waiting
+			sub.waiting = nil
+			sub.mu.Unlock()
+			if len(batch) == 0 {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-sub.stop:
+				return
+			case out <- batch:
+			}
+		}
+	}()
+	return out, nil
+}
+
+func (m *Model) wake(node queue.NodeID, w queue.Wake) {
+	for _, sub := range m.subs {
+		if sub.node != node || node == "" {
+			continue
+		}
+		sub.mu.Lock()
+		if sub.waiting = append(sub.waiting, w); len(sub.waiting) > modelWakes {
+			sub.waiting = []queue.Wake{{Kind: queue.WakeResync}}
+		}
+		sub.mu.Unlock()
+		select {
+		case sub.ready <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Close implements queue.Store.
+func (m *Model) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	for _, sub := range m.subs {
+		sub.stopped.Do(func() { close(sub.stop) })
+	}
+	m.subs = nil
+	return nil
+}

@@ -1,0 +1,182 @@
+package queuetest
+
+import (
+	"slices"
+	"time"
+
+	"trackchat/queue"
+)
+
+func trimRules() []rule {
+	return []rule{
+		{"44 nothing newer than the cutoff", trimCutoff},
+		{"45 never a pending message", trimPending},
+		{"46 unread is corrected", trimUnread},
+		{"47 queue and list go on", trimGoesOn},
+		{"43 a trimmed message is unknown", trimUnknown},
+		{"small steps", trimSteps},
+	}
+}
+
+// trimAll trims every partition to the end and returns how many messages went.
+func (c *check) trimAll(cutoff int64) int {
+	c.Helper()
+	removed := 0
+	for p := range 256 {
+		for more := true; more; {
+			st, err := c.Store.Trim(c.Context(), queue.Partition(p), queue.Retention{CutoffMs: cutoff, Max: 100})
+			if err != nil && p > 0 {
+				return removed // the backend has fewer partitions
+			}
+			c.must(err)
+			if st.Removed > 100 {
+				c.Fatalf("%d removed by a call for at most 100", st.Removed)
+			}
+			removed += st.Removed
+			more = st.More
+		}
+	}
+	return removed
+}
+
+// aged stores n old messages, none pending, and moves on; the cutoff lies between them and what follows.
+func (c *check) aged(t queue.TrackerID, n int) (old []int64, cutoff int64) {
+	c.Helper()
+	old = c.storeMany(t, n)
+	c.markAll(t)
+	if c.Clock != nil {
+		c.Clock.Advance(time.Hour)
+	}
+	c.tick()
+	return old, c.get(t, old[n-1]).SubmitMs + 1
+}
+
+func trimCutoff(c *check) {
+	old, cutoff := c.aged(1, 500)
+	young := c.storeMany(1, 100)
+	if n := c.trimAll(c.get(1, old[0]).SubmitMs); n != 0 {
+		c.Fatalf("%d removed before the first", n)
+	}
+	before := len(c.list(1))
+	removed := c.trimAll(cutoff)
+	left := ids(c.list(1))
+	if removed == 0 || len(left) != before-removed {
+		c.Fatalf("%d of %d removed, %d left", removed, before, len(left))
+	}
+	if !slices.Equal(left, append(slices.Clone(old[removed:]), young...)) {
+		c.Fatal("it was not the oldest that went")
+	}
+}
+
+func trimPending(c *check) {
+	var stay []int64
+	for range 5 {
+		stay = append(stay, c.send(1, "pending")...)
+		c.storeMany(1, 100)
+	}
+	_, cutoff := c.aged(1, 100)
+	c.storeMany(1, 100)
+	c.trimAll(cutoff)
+	for _, id := range stay {
+		c.wantStatus(1, id, queue.StatusPending)
+	}
+	l := c.acquire("a", 1)
+	if l.Pending != len(stay) {
+		c.Fatalf("%d pending, want %d", l.Pending, len(stay))
+	}
+	c.wantIDs(c.claim(l, 0, 1<<20).Msgs, stay)
+}
+
+func trimUnread(c *check) {
+	for range 400 {
+		c.receive(queue.Incoming{Tracker: 1, Text: "unread"})
+	}
+	if c.Clock != nil {
+		c.Clock.Advance(time.Hour)
+	}
+	c.tick()
+	last := c.receive(queue.Incoming{Tracker: 1, Text: "newest"}).ID
+	if c.trimAll(c.get(1, last).SubmitMs) == 0 {
+		c.Fatal("nothing removed")
+	}
+	left := c.list(1)
+	if n := c.unread(1); n != len(left) {
+		c.Fatalf("%d unread of %d left", n, len(left))
+	}
+	if n := c.markAll(1); n != len(left) {
+		c.Fatalf("%d marked of %d left", n, len(left))
+	}
+	if n := c.unread(1); n != 0 {
+		c.Fatalf("%d unread after all were marked", n)
+	}
+}
+
+func trimGoesOn(c *check) {
+	old, cutoff := c.aged(1, 300)
+	lastOut := c.acquire("a", 1).LastOut
+	pending := c.send(1, "a", "b")
+	if c.trimAll(cutoff) == 0 {
+		c.Fatal("nothing removed")
+	}
+	c.reopen()
+	pending = append(pending, c.send(1, "c")...)
+	l := c.acquire("a", 1)
+	c.wantIDs(c.claim(l, 0, 100).Msgs, pending)
+	if pending[0] <= old[len(old)-1] || l.LastOut != pending[2] || lastOut >= pending[0] {
+		c.Fatalf("ids went back: %v after %v", pending, old[len(old)-1])
+	}
+	left := ids(c.list(1))
+	if !slices.IsSorted(left) || !slices.Equal(left[len(left)-3:], pending) {
+		c.Fatalf("list across the edge: %v", left)
+	}
+	for _, id := range pending {
+		if c.ack(1, id) != queue.AckDelivered {
+			c.Fatal("ack after trim")
+		}
+	}
+	times, err := c.Store.LastTimes(c.Context(), []queue.TrackerID{1})
+	c.must(err)
+	if msgs := c.list(1); times[1] != msgs[len(msgs)-1].SubmitMs {
+		c.Fatalf("last time %d", times[1])
+	}
+}
+
+func trimUnknown(c *check) {
+	old, cutoff := c.aged(1, 300)
+	c.send(1, "newest")
+	if c.trimAll(cutoff) == 0 {
+		c.Fatal("nothing removed")
+	}
+	ts, err := c.Store.Resolve(c.Context(), old[:1])
+	c.must(err)
+	if ts[0] != 0 || c.get(1, old[0]).ID != 0 {
+		c.Fatal("the oldest message is still known")
+	}
+	if res := c.mark(queue.Ref{Tracker: 1, ID: old[0]}); res[0] != queue.MarkUnknown {
+		c.Fatal(res)
+	}
+	if r := c.ack(1, old[0]); r != queue.AckUnknown {
+		c.Fatal(r)
+	}
+}
+
+func trimSteps(c *check) {
+	old, cutoff := c.aged(1, 600)
+	c.send(1, "newest")
+	for p := range 256 {
+		st, err := c.Store.Trim(c.Context(), queue.Partition(p), queue.Retention{CutoffMs: cutoff, Max: 100})
+		if err != nil && p > 0 {
+			break
+		}
+		c.must(err)
+		if st.Removed > 100 || st.Removed > 0 && !st.More {
+			c.Fatalf("%+v of %d", st, len(old))
+		}
+	}
+	if c.trimAll(cutoff) == 0 {
+		c.Fatal("the rest stays")
+	}
+	if n := c.trimAll(cutoff); n != 0 {
+		c.Fatalf("%d removed when nothing was left to do", n)
+	}
+}

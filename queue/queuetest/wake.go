@@ -1,0 +1,277 @@
+package queuetest
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+)
+
+func wakeRules() []rule {
+	return []rule{
+		{"25 the former owner is kicked", formerKicked},
+		{"26 exactly the owner is woken", ownerWoken},
+		{"27 a send racing acquire is pushed or claimed", sendRacesAcquire},
+		{"28 the chain of prev has no gap", prevChain},
+		{"a wake carries short texts and hints at long ones", wakeText},
+		{"a cancelled message is called off", cancelWakes},
+		{"a reader that is too slow is told to look", slowReader},
+		{"the channel ends with its context and with the store", wakesEnd},
+	}
+}
+
+// wakes reads one node's wakes one by one.
+type wakes struct {
+	t    *testing.T
+	ch   <-chan []queue.Wake
+	left []queue.Wake
+}
+
+func (c *check) subscribe(node queue.NodeID) *wakes {
+	c.Helper()
+	ch, err := c.Store.Wakes(c.Context(), node)
+	c.must(err)
+	return &wakes{t: c.T, ch: ch}
+}
+
+// next waits for the next wake.
+func (w *wakes) next() queue.Wake {
+	w.t.Helper()
+	if len(w.left) == 0 {
+		select {
+		case batch, ok := <-w.ch:
+			if !ok || len(batch) == 0 {
+				w.t.Fatalf("wakes ended (%v) or empty", !ok)
+			}
+			w.left = batch
+		case <-time.After(patience):
+			w.t.Fatal("no wake")
+		}
+	}
+	first := w.left[0]
+	w.left = w.left[1:]
+	return first
+}
+
+func formerKicked(c *check) {
+	a, b := c.subscribe("a"), c.subscribe("b")
+	first := c.acquire("a", 1)
+	second := c.acquire("b", 1)
+	if w := a.next(); w.Kind != queue.WakeKick || w.Tracker != 1 || w.Epoch != first.Epoch {
+		c.Fatalf("the former owner got %+v", w)
+	}
+	third := c.acquire("b", 1)
+	if w := b.next(); w.Kind != queue.WakeKick || w.Epoch != second.Epoch {
+		c.Fatalf("the former session of the same node got %+v", w)
+	}
+	_, err := c.Store.Release(c.Context(), []queue.Lease{third})
+	c.must(err)
+	c.acquire("a", 1)
+	c.acquire("b", 2)
+	c.send(2, "marker")
+	if w := b.next(); w.Kind != queue.WakeMessage || w.Tracker != 2 {
+		c.Fatalf("a session that had released got %+v", w)
+	}
+}
+
+func ownerWoken(c *check) {
+	a, b := c.subscribe("a"), c.subscribe("b")
+	la, lb := c.acquire("a", 1), c.acquire("b", 2)
+	got := c.sendAll(queue.SendReq{Tracker: 3, Text: "nobody's"}, queue.SendReq{Tracker: 2, Text: "b's"}, queue.SendReq{Tracker: 1, Text: "a's"})
+	if w := a.next(); w.Msg.ID != got[2] || w.Tracker != 1 || w.Epoch != la.Epoch || w.Kind != queue.WakeMessage {
+		c.Fatalf("a got %+v", w)
+	}
+	if w := b.next(); w.Msg.ID != got[1] || w.Epoch != lb.Epoch {
+		c.Fatalf("b got %+v", w)
+	}
+	// Neither an incoming text nor a repetition nor a refusal wakes anybody.
+	c.receive(queue.Incoming{Tracker: 1, Text: "in"})
+	req := queue.SendReq{Tracker: 1, Text: "once", Nonce: 8}
+	c.sendAll(req, req)
+	c.try(queue.SendReq{Tracker: 1, Text: strings.Repeat("x", queue.MaxText+1)})
+	last := c.send(1, "last")[0]
+	if w := a.next(); w.Msg.Text != "once" {
+		c.Fatalf("a got %+v", w)
+	}
+	if w := a.next(); w.Msg.ID != last {
+		c.Fatalf("a got %+v", w)
+	}
+}
+
+// sendRacesAcquire: each message is in a wake with the new epoch or counted and claimed by the lease.
+func sendRacesAcquire(c *check) {
+	const rounds, trackers = 200, 50 // 10,000 races
+	w := c.subscribe("a")
+	woken := make(map[int64]int64) // message to epoch
+	for round := range rounds {
+		var sent []int64
+		var leases []queue.Lease
+		var ts []queue.TrackerID
+		var reqs []queue.SendReq
+		for t := range queue.TrackerID(trackers) {
+			ts = append(ts, queue.TrackerID(round*trackers)+t+1)
+			reqs = append(reqs, queue.SendReq{Tracker: ts[t], Text: "race"})
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for half := range 2 {
+				res, err := c.Store.Send(c.Context(), reqs[half*trackers/2:(half+1)*trackers/2])
+				if err != nil {
+					c.Errorf("send: %v", err)
+					return
+				}
+				for _, r := range res {
+					sent = append(sent, r.ID)
+				}
+			}
+		})
+		wg.Go(func() {
+			var err error
+			if leases, err = c.Store.Acquire(c.Context(), "a", ts); err != nil {
+				c.Errorf("acquire: %v", err)
+			}
+		})
+		wg.Wait()
+		if c.Failed() {
+			return
+		}
+		for i, l := range leases {
+			if l.Pending == 0 {
+				continue
+			}
+			if res := c.claim(l, 0, 100); len(res.Msgs) != 1 || res.Msgs[0].ID != sent[i] || l.LastOut != sent[i] {
+				c.Fatalf("round %d: lease %+v, sent %d, claimed %+v", round, l, sent[i], res)
+			}
+			woken[sent[i]] = l.Epoch
+		}
+		for i, l := range leases {
+			for woken[sent[i]] == 0 {
+				wake := w.next()
+				woken[wake.Msg.ID] = wake.Epoch
+			}
+			if woken[sent[i]] != l.Epoch {
+				c.Fatalf("message %d was pushed with epoch %d, the lease has %d", sent[i], woken[sent[i]], l.Epoch)
+			}
+		}
+	}
+}
+
+func prevChain(c *check) {
+	c.send(1, "before")
+	w := c.subscribe("a")
+	prev := c.acquire("a", 1).LastOut
+	var sent []int64
+	for i := range 30 {
+		c.receive(queue.Incoming{Tracker: 1, Text: "in between"})
+		sent = append(sent, c.send(1, texts(i%3+1)...)...)
+		c.ack(1, sent[i])
+	}
+	for i, id := range sent {
+		wake := w.next()
+		if wake.Msg.ID != id || wake.Prev != prev {
+			c.Fatalf("wake %d: message %d after %d, want %d after %d", i, wake.Msg.ID, wake.Prev, id, prev)
+		}
+		prev = id
+	}
+}
+
+func wakeText(c *check) {
+	w := c.subscribe("a")
+	c.acquire("a", 1)
+	short := c.sendAll(queue.SendReq{Tracker: 1, Text: "short", Employee: 3, ExpiresMs: 1_900_000_000_000, Choices: []string{"a", "b"}, ReplyTo: 5})[0]
+	wake := w.next()
+	m := c.get(1, short)
+	if wake.Hint || wake.Msg.Text != m.Text || wake.Msg.ExpiresMs != m.ExpiresMs || len(wake.Msg.Choices) != 2 || wake.Msg.SubmitMs != m.SubmitMs ||
+		wake.Msg.Tracker != 1 || wake.Msg.Status != queue.StatusPending || wake.Msg.Employee != 3 || wake.Msg.ReplyTo != 5 {
+		c.Fatalf("wake %+v for %+v", wake, m)
+	}
+	long := c.send(1, strings.Repeat("long ", 4000))[0]
+	if wake = w.next(); wake.Msg.ID != long || !wake.Hint && wake.Msg.Text != c.get(1, long).Text {
+		c.Fatalf("wake for a long text: hint %v, %d bytes", wake.Hint, len(wake.Msg.Text))
+	}
+}
+
+func cancelWakes(c *check) {
+	w := c.subscribe("a")
+	l := c.acquire("a", 1)
+	for _, st := range []queue.Status{queue.StatusCancelled, queue.StatusExpired} {
+		id := c.send(1, "to be withdrawn")[0]
+		w.next()
+		c.end(1, id, st, 0)
+		if wake := w.next(); wake.Kind != queue.WakeEnd || wake.Tracker != 1 || wake.Msg.ID != id || wake.Epoch != l.Epoch {
+			c.Fatalf("wake %+v", wake)
+		}
+		c.end(1, id, st, 0)
+	}
+	last := c.send(1, "last")[0]
+	if wake := w.next(); wake.Msg.ID != last {
+		c.Fatalf("a message that had ended already woke: %+v", wake)
+	}
+}
+
+func slowReader(c *check) {
+	if c.WakeBuffer == 0 {
+		return // the backend does not say how much waits
+	}
+	w := c.subscribe("slow")
+	healthy := c.subscribe("healthy")
+	other := c.acquire("healthy", 500)
+	total := 3*c.WakeBuffer + 100
+	for sent := 0; sent < total; sent += 100 {
+		t := queue.TrackerID(1 + sent/100)
+		c.acquire("slow", t)
+		c.send(t, texts(100)...)
+	}
+	resync := false
+	for seen := 0; !resync; seen++ {
+		if seen > total {
+			c.Fatal("wakes were lost and no resync was told")
+		}
+		resync = w.next().Kind == queue.WakeResync
+	}
+	id := c.send(500, "for the other node")[0]
+	if wake := healthy.next(); wake.Msg.ID != id || wake.Epoch != other.Epoch {
+		c.Fatalf("the other node got %+v", wake)
+	}
+	c.acquire("slow", 501)
+	id = c.send(501, "after it caught up")[0]
+	for {
+		if wake := w.next(); wake.Kind == queue.WakeMessage && wake.Msg.ID == id {
+			return
+		}
+	}
+}
+
+func wakesEnd(c *check) {
+	ctx, cancel := context.WithCancel(c.Context())
+	ended, err := c.Store.Wakes(ctx, "a")
+	c.must(err)
+	open := c.subscribe("a")
+	cancel()
+	waitClosed(c, ended)
+	c.acquire("a", 1)
+	id := c.send(1, "x")[0]
+	if w := open.next(); w.Msg.ID != id {
+		c.Fatalf("the other reader got %+v", w)
+	}
+	c.reopen()
+	waitClosed(c, open.ch)
+}
+
+func waitClosed(c *check, ch <-chan []queue.Wake) {
+	c.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case _, ok := <-ch:
+			if !ok {
+				return
+			}
+		case <-deadline:
+			c.Fatal("the channel stays open")
+		}
+	}
+}

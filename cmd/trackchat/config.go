@@ -1,0 +1,231 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"trackchat/protocol/all"
+)
+
+// Config is the whole configuration. Names and defaults are a contract: configs/trackchat.yaml lists them, and others write scripts against them.
+// Values of keys that are tagged secret are never shown.
+type Config struct {
+	Node      string          `yaml:"node"`
+	Roles     []string        `yaml:"roles"`
+	Store     StoreConfig     `yaml:"store"`
+	API       APIConfig       `yaml:"api"`
+	Admin     AdminConfig     `yaml:"admin"`
+	Gateway   GatewayConfig   `yaml:"gateway"`
+	Webhooks  WebhooksConfig  `yaml:"webhooks"`
+	Directory DirectoryConfig `yaml:"directory"`
+	Log       LogConfig       `yaml:"log"`
+}
+
+// Values of Config.Roles, StoreConfig.Backend, StoreConfig.Durability and LogConfig.Format.
+const (
+	RoleAPI     = "api"
+	RoleGateway = "gateway"
+
+	BackendEmbedded = "embedded"
+	BackendRedis    = "redis"
+
+	DurabilityAlways   = "always"
+	DurabilityEverysec = "everysec"
+
+	FormatConsole = "console"
+	FormatJSON    = "json"
+)
+
+// StoreConfig says where messages are kept and how safely.
+type StoreConfig struct {
+	Backend       string      `yaml:"backend"`
+	Path          string      `yaml:"path"`
+	Redis         RedisConfig `yaml:"redis"`
+	Durability    string      `yaml:"durability"`
+	AllowVolatile bool        `yaml:"allow_volatile"`
+	Retention     Duration    `yaml:"retention"` // 0: for ever
+	MaxPending    int         `yaml:"max_pending"`
+}
+
+// RedisConfig says how Redis is reached: several addresses are a Cluster, a master name makes them Sentinels.
+type RedisConfig struct {
+	Addrs    []string `yaml:"addrs"`
+	Username string   `yaml:"username"`
+	Password string   `yaml:"password" secret:"true"`
+	TLS      bool     `yaml:"tls"`
+	Master   string   `yaml:"master"`
+}
+
+// APIConfig is the HTTP side for dispatchers.
+type APIConfig struct {
+	Listen      string   `yaml:"listen"`
+	TLSCert     string   `yaml:"tls_cert"`
+	TLSKey      string   `yaml:"tls_key"`
+	RateLimit   float64  `yaml:"rate_limit"` // requests a second for each key; 0: off
+	MaxBody     Size     `yaml:"max_body"`
+	Timeout     Duration `yaml:"timeout"`
+	SessionLife Duration `yaml:"session_life"`
+	CORSOrigins []string `yaml:"cors_origins"`
+	FeedBuffer  int      `yaml:"feed_buffer"` // events for each client
+}
+
+// AdminConfig is the listener for operators.
+type AdminConfig struct {
+	Listen string `yaml:"listen"`
+	Token  string `yaml:"token" secret:"true"`
+}
+
+// GatewayConfig is the side towards trackers.
+type GatewayConfig struct {
+	Listeners    []Listener   `yaml:"listeners"`
+	LoginTimeout Duration     `yaml:"login_timeout"`
+	IdleTimeout  Duration     `yaml:"idle_timeout"`
+	AckTimeout   []Duration   `yaml:"ack_timeout"`
+	RetryIdle    Duration     `yaml:"retry_idle"`
+	MaxAttempts  int          `yaml:"max_attempts"`
+	Repoll       Duration     `yaml:"repoll"`
+	Limits       LimitsConfig `yaml:"limits"`
+}
+
+// Listener is one port for one protocol.
+type Listener struct {
+	Protocol      string            `yaml:"protocol"`
+	Listen        string            `yaml:"listen"` // default: the protocol's port on all addresses
+	TLSCert       string            `yaml:"tls_cert"`
+	TLSKey        string            `yaml:"tls_key"`
+	ClientCA      string            `yaml:"client_ca"`
+	ProxyProtocol []string          `yaml:"proxy_protocol"` // networks whose PROXY header is believed
+	MaxConns      int               `yaml:"max_conns"`      // 0: no bound of its own
+	Settings      map[string]string `yaml:"settings"`
+}
+
+// LimitsConfig bounds what trackers can take; 0 switches a limit off.
+type LimitsConfig struct {
+	Unauthenticated int     `yaml:"unauthenticated"`
+	PerIP           int     `yaml:"per_ip"`
+	AcceptRate      float64 `yaml:"accept_rate"` // connections a second
+	Unsent          Size    `yaml:"unsent"`      // of one connection
+	FramesPerSecond int     `yaml:"frames_per_second"`
+	TextsPerMinute  int     `yaml:"texts_per_minute"`
+	SendBuffer      Size    `yaml:"send_buffer"` // of one socket, in the kernel
+}
+
+// WebhooksConfig is about calls to the accounts' own servers.
+type WebhooksConfig struct {
+	AllowPrivate bool     `yaml:"allow_private"`
+	Timeout      Duration `yaml:"timeout"`
+	RetryFor     Duration `yaml:"retry_for"`
+}
+
+// DirectoryConfig names the file of accounts and trackers.
+type DirectoryConfig struct {
+	File  string `yaml:"file"`
+	Prune bool   `yaml:"prune"`
+}
+
+// LogConfig is about the log.
+type LogConfig struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// DefaultConfig returns the configuration of an empty file, except that Node is still empty.
+func DefaultConfig() *Config {
+	return &Config{
+		Roles: []string{RoleAPI, RoleGateway},
+		Store: StoreConfig{
+			Backend:    BackendEmbedded,
+			Path:       "data",
+			Redis:      RedisConfig{Addrs: []string{"127.0.0.1:6379"}},
+			Durability: DurabilityAlways,
+			Retention:  Duration(90 * 24 * time.Hour),
+			MaxPending: 1000,
+		},
+		API: APIConfig{
+			Listen:      "127.0.0.1:8080",
+			RateLimit:   50,
+			MaxBody:     1 << 20,
+			Timeout:     Duration(5 * time.Second),
+			SessionLife: Duration(30 * 24 * time.Hour),
+			CORSOrigins: []string{"*"},
+			FeedBuffer:  1024,
+		},
+		Admin:    AdminConfig{Listen: "127.0.0.1:8081"},
+		Gateway:  defaultGateway(),
+		Webhooks: WebhooksConfig{Timeout: Duration(10 * time.Second), RetryFor: Duration(24 * time.Hour)},
+		Log:      LogConfig{Level: "info", Format: FormatConsole},
+	}
+}
+
+func defaultGateway() GatewayConfig {
+	return GatewayConfig{
+		Listeners:    defaultListeners(),
+		LoginTimeout: Duration(30 * time.Second),
+		IdleTimeout:  Duration(15 * time.Minute),
+		AckTimeout:   []Duration{Duration(10 * time.Second), Duration(20 * time.Second), Duration(time.Minute)},
+		RetryIdle:    Duration(10 * time.Minute),
+		MaxAttempts:  5,
+		Repoll:       Duration(time.Minute),
+		Limits: LimitsConfig{
+			Unauthenticated: 10_000,
+			PerIP:           10_000,
+			AcceptRate:      5000,
+			Unsent:          64 << 10,
+			FramesPerSecond: 1000,
+			TextsPerMinute:  60,
+			SendBuffer:      32 << 10,
+		},
+	}
+}
+
+// defaultListeners is every protocol that is built in, on its own port.
+func defaultListeners() []Listener {
+	protocols := all.Protocols()
+	listeners := make([]Listener, len(protocols))
+	for i, p := range protocols {
+		listeners[i] = Listener{Protocol: p.Name, Listen: portAddress(p.Port)}
+	}
+	return listeners
+}
+
+func portAddress(port int) string { return fmt.Sprintf(":%d", port) }
+
+// HasRole reports whether this process plays a role.
+func (c *Config) HasRole(role string) bool {
+	for _, r := range c.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+// Load reads the configuration: defaults, over them the file (none if its name is empty), over that the environment. What is wrong with the content is a
+// *ConfigError that names every problem; other errors say that the file cannot be read.
+func Load(file string, environ []string) (*Config, error) {
+	var data []byte
+	if file != "" {
+		var err error
+		if data, err = readLimited(file, maxConfigFile); err != nil {
+			return nil, fmt.Errorf("reading the configuration: %w", err)
+		}
+	}
+	l := newLoader(environ)
+	c := DefaultConfig()
+	l.file(data, c)
+	l.environment(c)
+	if c.Node == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			l.report("node", "empty, and this machine does not tell its name: %v", err)
+		}
+		c.Node = name
+	}
+	l.complete(c)
+	l.check(c)
+	if err := l.problems.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"trackchat/protocol"
+	"trackchat/protocol/all"
+)
+
+// findProtocol returns a protocol that is built in.
+func findProtocol(name string) (*protocol.Protocol, bool) {
+	for _, p := range all.Protocols() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return nil, false
+}
+
+func protocolNames() []string {
+	protocols := all.Protocols()
+	names := make([]string, len(protocols))
+	for i, p := range protocols {
+		names[i] = p.Name
+	}
+	return names
+}
+
+// checkListener looks at one listener, whose keys begin with prefix.
+func (l *loader) checkListener(prefix string, ln *Listener) {
+	p, ok := findProtocol(ln.Protocol)
+	switch {
+	case ln.Protocol == "":
+		l.report(prefix+"protocol", "missing; built in: %s", strings.Join(protocolNames(), ", "))
+	case !ok:
+		l.report(prefix+"protocol", "%s is not built in; built in: %s", l.show(prefix+"protocol", ln.Protocol), strings.Join(protocolNames(), ", "))
+	}
+	if ok || ln.Listen != "" {
+		l.address(prefix+"listen", ln.Listen, listenAddress)
+	}
+	l.certificate(prefix, ln.TLSCert, ln.TLSKey)
+	if ln.ClientCA != "" {
+		l.authorities(prefix, ln)
+	}
+	for i, network := range ln.ProxyProtocol {
+		if path := fmt.Sprintf("%sproxy_protocol[%d]", prefix, i); !isNetwork(network) {
+			l.report(path, "%s is not a network such as 10.0.0.0/8", l.show(path, network))
+		}
+	}
+	between(l, prefix+"max_conns", ln.MaxConns, 0, 100_000_000)
+	if ok {
+		l.settings(prefix+"settings", p, ln.Settings)
+	}
+}
+
+func isNetwork(s string) bool {
+	_, err := netip.ParsePrefix(s)
+	return err == nil
+}
+
+// settings lets the protocol check its settings.
+func (l *loader) settings(path string, p *protocol.Protocol, settings map[string]string) {
+	for _, problem := range settingProblems(p, settings) {
+		l.report(path, "%s", problem)
+	}
+}
+
+// settingProblems says everything that is wrong with the settings of one listener or tracker.
+func settingProblems(p *protocol.Protocol, settings map[string]string) []string {
+	_, err := p.NewSettings(settings)
+	if err == nil {
+		return nil
+	}
+	var list []string
+	for _, e := range unjoin(err) {
+		list = append(list, e.Error())
+	}
+	return list
+}
+
+// unjoin returns the errors that errors.Join put together.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// certificate checks a certificate and its key, whose keys are prefix + tls_cert and tls_key.
+func (l *loader) certificate(prefix, cert, key string) {
+	switch {
+	case cert == "" && key == "":
+	case cert == "":
+		l.report(prefix+"tls_cert", "missing, because tls_key is given; both or neither are expected")
+	case key == "":
+		l.report(prefix+"tls_key", "missing, because tls_cert is given; both or neither are expected")
+	default:
+		certOK, keyOK := l.readable(prefix+"tls_cert", cert), l.readable(prefix+"tls_key", key)
+		if !certOK || !keyOK {
+			return
+		}
+		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+			l.report(prefix+"tls_cert", "%s and its key cannot be used: %v", l.show(prefix+"tls_cert", cert), cause(err))
+		}
+	}
+}
+
+// authorities checks a listener's client_ca.
+func (l *loader) authorities(prefix string, ln *Listener) {
+	path := prefix + "client_ca"
+	if ln.TLSCert == "" && ln.TLSKey == "" {
+		l.report(path, "given without tls_cert and tls_key; certificates of clients need TLS")
+	}
+	if !l.readable(path, ln.ClientCA) {
+		return
+	}
+	pem, err := os.ReadFile(ln.ClientCA)
+	if err != nil {
+		l.report(path, "%s cannot be read: %v", l.show(path, ln.ClientCA), cause(err))
+		return
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		l.report(path, "%s holds no certificate in PEM form", l.show(path, ln.ClientCA))
+	}
+}
+
+// addressUse says what an address is for.
+type addressUse int
+
+const (
+	listenAddress addressUse = iota // the host may be empty and the port 0
+	dialAddress
+)
+
+// address reports what is not host:port.
+func (l *loader) address(path, address string, use addressUse) {
+	example := "127.0.0.1:8080 or :8080"
+	if use == dialAddress {
+		example = "127.0.0.1:6379"
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		l.report(path, "%s is not host:port such as %s", l.show(path, address), example)
+		return
+	}
+	n, ok := validPort(port)
+	switch {
+	case !ok:
+		l.report(path, "%s has no port from 0 to 65535, such as %s", l.show(path, address), example)
+	case use == dialAddress && n == 0:
+		l.report(path, "%s has no port from 1 to 65535, such as %s", l.show(path, address), example)
+	case use == dialAddress && host == "", host != "" && !isHost(host):
+		l.report(path, "%s does not begin with an address or a host name, such as %s", l.show(path, address), example)
+	}
+}
+
+// isHost accepts addresses and host names.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	const longest = 253
+	if len(s) > longest || strings.Trim(s, "0123456789.") == "" { // digits and dots alone: a damaged address
+		return false
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, notInLabel) {
+			return false
+		}
+	}
+	return true
+}
+
+func notInLabel(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+}
+
+// port is one address that this process listens on.
+type port struct {
+	path    string // its key
+	what    string
+	address string
+}
+
+// portsOf lists the addresses that the configured roles listen on.
+func portsOf(c *Config) []port {
+	var list []port
+	if c.HasRole(RoleAPI) {
+		list = append(list, port{"api.listen", "API", c.API.Listen})
+	}
+	list = append(list, port{"admin.listen", "admin", c.Admin.Listen})
+	if c.HasRole(RoleGateway) {
+		for i, ln := range c.Gateway.Listeners {
+			list = append(list, port{fmt.Sprintf("gateway.listeners[%d].listen", i), ln.Protocol, ln.Listen})
+		}
+	}
+	return list
+}
+
+// checkAddresses reports addresses that cannot be listened on together.
+func (l *loader) checkAddresses(c *Config) {
+	ports := portsOf(c)
+	for i, a := range ports {
+		for _, b := range ports[:i] {
+			if collide(a.address, b.address) {
+				l.report(a.path, "%s is taken by %s (%s)", l.show(a.path, a.address), b.path, l.show(b.path, b.address))
+				break
+			}
+		}
+	}
+}
+
+// collide reports whether two addresses exclude each other: the same port on the same address, or on all addresses of its family.
+func collide(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	numA, okA := validPort(portA)
+	numB, okB := validPort(portB)
+	if errA != nil || errB != nil || !okA || !okB || numA != numB || numA == 0 {
+		return false
+	}
+	ipA, ipB := hostAddr(hostA), hostAddr(hostB)
+	switch {
+	case hostA == hostB, covers(ipA, ipB), covers(ipB, ipA):
+		return true
+	default:
+		return ipA.IsValid() && ipA == ipB
+	}
+}
+
+// hostAddr is the address of a host, the zero value for a name that only the resolver knows. An empty host is all addresses of both families.
+func hostAddr(host string) netip.Addr {
+	switch host {
+	case "":
+		return netip.IPv6Unspecified()
+	case "localhost":
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ip.Unmap()
+}
+
+// covers reports whether a is a wildcard that takes the port of b too.
+func covers(a, b netip.Addr) bool {
+	return a.IsUnspecified() && (a.Is6() || !b.Is6())
+}

@@ -8,7 +8,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -148,20 +147,20 @@ func TestEveryOperationInEveryStyle(t *testing.T) {
 	}{
 		"tracker/chat/list": {
 			map[string]any{"tracker_id": 1001, "limit": 5, "ascending": false, "from": "2016-02-01 00:00:00"},
-			`\{"success":true,"list":\[\{"id":` + itoa(listed) + `,"submit_time":"2016-02-29 11:00:00","update_time":null,"text":"listed","type":"OUTGOING","status":"PENDING","employee_id":null\}\]\}`,
+			`{"success":true,"list":[{"id":` + itoa(listed) + `,"submit_time":"2016-02-29 11:00:00","update_time":null,"text":"listed","type":"OUTGOING","status":"PENDING","employee_id":null}]}`,
 		},
-		"tracker/chat/send":          {map[string]any{"tracker_id": 101, "message": "a=b&c;d+e%20 ä😀\n[1]"}, `\{"success":true,"id":[1-9][0-9]*\}`},
-		"tracker/chat/broadcast":     {map[string]any{"trackers": []int64{102, mute, 1004}, "message": "hi"}, `\{"success":true,"sent_to":\[102,1004\],"not_sent_to":\[104\]\}`},
-		"tracker/chat/mark_read":     {map[string]any{"message_id": marked, "message_ids": []int64{marked}}, `\{"success":true\}`},
-		"tracker/chat/mark_read_all": {map[string]any{"trackers": []int64{1003, 1005}}, `\{"success":true\}`},
-		"tracker/chat/updated/list":  {map[string]any{"trackers": []int64{1005, 1001}, "iso_datetime": true}, `\{"success":true,"value":\{"1001":"2016-02-29T11:00:00\+01:00"\}\}`},
-		"tracker/chat/unread/count":  {map[string]any{}, `\{"success":true,"value":\{"1002":1(,"1003":1)?\}\}`},
-		"tracker/list":               {map[string]any{}, `\{"success":true,"list":\[\{"id":101,.*,"clone":false\}\]\}`},
-		"tracker/read":               {map[string]any{"tracker_id": 102}, `\{"success":true,"value":\{"id":102,.*\}\}`},
+		"tracker/chat/send":          {map[string]any{"tracker_id": 101, "message": "a=b&c;d+e%20 ä😀\n[1]"}, `{"success":true,"id":*}`},
+		"tracker/chat/broadcast":     {map[string]any{"trackers": []int64{102, mute, 1004}, "message": "hi"}, `{"success":true,"sent_to":[102,1004],"not_sent_to":[104]}`},
+		"tracker/chat/mark_read":     {map[string]any{"message_id": marked, "message_ids": []int64{marked}}, `{"success":true}`},
+		"tracker/chat/mark_read_all": {map[string]any{"trackers": []int64{1003, 1005}}, `{"success":true}`},
+		"tracker/chat/updated/list":  {map[string]any{"trackers": []int64{1005, 1001}, "iso_datetime": true}, `{"success":true,"value":{"1001":"2016-02-29T11:00:00+01:00"}}`},
+		"tracker/chat/unread/count":  {map[string]any{}, `{"success":true,"value":{"1002":1*}}`},
+		"tracker/list":               {map[string]any{}, `{"success":true,"list":[{"id":101,*,"clone":false}]}`},
+		"tracker/read":               {map[string]any{"tracker_id": 102}, `{"success":true,"value":{"id":102,*}}`},
 	}
 	sent := 0
 	for op, c := range calls {
-		want := regexp.MustCompile("^" + c.want + "$")
+		begin, end, _ := strings.Cut(c.want, "*") // a star stands for anything
 		for _, s := range styles() {
 			for where, auth := range auths() {
 				for _, prefix := range []string{"/v2/", "/api-v2/", "/"} {
@@ -170,7 +169,7 @@ func TestEveryOperationInEveryStyle(t *testing.T) {
 						header := auth(p)
 						method, query, contentType, body := s.write(p)
 						a := w.do(method, prefix+op+slash+"?"+query, body, "Content-Type", contentType, "Authorization", header)
-						if a.status != http.StatusOK || !want.MatchString(a.body) {
+						if a.status != http.StatusOK || !strings.HasPrefix(a.body, begin) || !strings.HasSuffix(a.body, end) || end == "" && a.body != begin {
 							t.Fatalf("%s%s%s as %s, %s: %d %s", prefix, op, slash, s.name, where, a.status, a.body)
 						}
 						sent++

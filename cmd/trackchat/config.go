@@ -13,16 +13,16 @@ import (
 type Config struct {
 	Node      string          `yaml:"node"`
 	Roles     []string        `yaml:"roles"`
-	Store     StoreConfig     `yaml:"store"`
-	API       APIConfig       `yaml:"api"`
-	Admin     AdminConfig     `yaml:"admin"`
-	Gateway   GatewayConfig   `yaml:"gateway"`
-	Webhooks  WebhooksConfig  `yaml:"webhooks"`
-	Directory DirectoryConfig `yaml:"directory"`
-	Log       LogConfig       `yaml:"log"`
+	Store     Store     `yaml:"store"`
+	API       API       `yaml:"api"`
+	Admin     Admin     `yaml:"admin"`
+	Gateway   Gateway   `yaml:"gateway"`
+	Webhooks  Webhooks  `yaml:"webhooks"`
+	Directory Directory `yaml:"directory"`
+	Log       Log       `yaml:"log"`
 }
 
-// Values of Config.Roles, StoreConfig.Backend, StoreConfig.Durability and LogConfig.Format.
+// Values of Config.Roles, Store.Backend, Store.Durability and Log.Format.
 const (
 	RoleAPI     = "api"
 	RoleGateway = "gateway"
@@ -37,19 +37,19 @@ const (
 	FormatJSON    = "json"
 )
 
-// StoreConfig says where messages are kept and how safely.
-type StoreConfig struct {
+// Store says where messages are kept and how safely.
+type Store struct {
 	Backend       string      `yaml:"backend"`
 	Path          string      `yaml:"path"`
-	Redis         RedisConfig `yaml:"redis"`
+	Redis         Redis `yaml:"redis"`
 	Durability    string      `yaml:"durability"`
 	AllowVolatile bool        `yaml:"allow_volatile"`
 	Retention     Duration    `yaml:"retention"` // 0: for ever
 	MaxPending    int         `yaml:"max_pending"`
 }
 
-// RedisConfig says how Redis is reached: several addresses are a Cluster, a master name makes them Sentinels.
-type RedisConfig struct {
+// Redis says how Redis is reached: several addresses are a Cluster, a master name makes them Sentinels.
+type Redis struct {
 	Addrs    []string `yaml:"addrs"`
 	Username string   `yaml:"username"`
 	Password string   `yaml:"password" secret:"true"`
@@ -57,8 +57,8 @@ type RedisConfig struct {
 	Master   string   `yaml:"master"`
 }
 
-// APIConfig is the HTTP side for dispatchers.
-type APIConfig struct {
+// API is the HTTP side for dispatchers.
+type API struct {
 	Listen      string   `yaml:"listen"`
 	TLSCert     string   `yaml:"tls_cert"`
 	TLSKey      string   `yaml:"tls_key"`
@@ -70,14 +70,14 @@ type APIConfig struct {
 	FeedBuffer  int      `yaml:"feed_buffer"` // events for each client
 }
 
-// AdminConfig is the listener for operators.
-type AdminConfig struct {
+// Admin is the listener for operators.
+type Admin struct {
 	Listen string `yaml:"listen"`
 	Token  string `yaml:"token" secret:"true"`
 }
 
-// GatewayConfig is the side towards trackers.
-type GatewayConfig struct {
+// Gateway is the side towards trackers.
+type Gateway struct {
 	Listeners    []Listener   `yaml:"listeners"`
 	LoginTimeout Duration     `yaml:"login_timeout"`
 	IdleTimeout  Duration     `yaml:"idle_timeout"`
@@ -85,7 +85,7 @@ type GatewayConfig struct {
 	RetryIdle    Duration     `yaml:"retry_idle"`
 	MaxAttempts  int          `yaml:"max_attempts"`
 	Repoll       Duration     `yaml:"repoll"`
-	Limits       LimitsConfig `yaml:"limits"`
+	Limits       Limits `yaml:"limits"`
 }
 
 // Listener is one port for one protocol.
@@ -100,8 +100,8 @@ type Listener struct {
 	Settings      map[string]string `yaml:"settings"`
 }
 
-// LimitsConfig bounds what trackers can take; 0 switches a limit off.
-type LimitsConfig struct {
+// Limits bounds what trackers can take; 0 switches a limit off.
+type Limits struct {
 	Unauthenticated int     `yaml:"unauthenticated"`
 	PerIP           int     `yaml:"per_ip"`
 	AcceptRate      float64 `yaml:"accept_rate"` // connections a second
@@ -111,21 +111,21 @@ type LimitsConfig struct {
 	SendBuffer      Size    `yaml:"send_buffer"` // of one socket, in the kernel
 }
 
-// WebhooksConfig is about calls to the accounts' own servers.
-type WebhooksConfig struct {
+// Webhooks is about calls to the accounts' own servers.
+type Webhooks struct {
 	AllowPrivate bool     `yaml:"allow_private"`
 	Timeout      Duration `yaml:"timeout"`
 	RetryFor     Duration `yaml:"retry_for"`
 }
 
-// DirectoryConfig names the file of accounts and trackers.
-type DirectoryConfig struct {
+// Directory names the file of accounts and trackers.
+type Directory struct {
 	File  string `yaml:"file"`
 	Prune bool   `yaml:"prune"`
 }
 
-// LogConfig is about the log.
-type LogConfig struct {
+// Log is about the log.
+type Log struct {
 	Level  string `yaml:"level"`
 	Format string `yaml:"format"`
 }
@@ -134,15 +134,15 @@ type LogConfig struct {
 func DefaultConfig() *Config {
 	return &Config{
 		Roles: []string{RoleAPI, RoleGateway},
-		Store: StoreConfig{
+		Store: Store{
 			Backend:    BackendEmbedded,
 			Path:       "data",
-			Redis:      RedisConfig{Addrs: []string{"127.0.0.1:6379"}},
+			Redis:      Redis{Addrs: []string{"127.0.0.1:6379"}},
 			Durability: DurabilityAlways,
 			Retention:  Duration(90 * 24 * time.Hour),
 			MaxPending: 1000,
 		},
-		API: APIConfig{
+		API: API{
 			Listen:      "127.0.0.1:8080",
 			RateLimit:   50,
 			MaxBody:     1 << 20,
@@ -151,15 +151,15 @@ func DefaultConfig() *Config {
 			CORSOrigins: []string{"*"},
 			FeedBuffer:  1024,
 		},
-		Admin:    AdminConfig{Listen: "127.0.0.1:8081"},
+		Admin:    Admin{Listen: "127.0.0.1:8081"},
 		Gateway:  defaultGateway(),
-		Webhooks: WebhooksConfig{Timeout: Duration(10 * time.Second), RetryFor: Duration(24 * time.Hour)},
-		Log:      LogConfig{Level: "info", Format: FormatConsole},
+		Webhooks: Webhooks{Timeout: Duration(10 * time.Second), RetryFor: Duration(24 * time.Hour)},
+		Log:      Log{Level: "info", Format: FormatConsole},
 	}
 }
 
-func defaultGateway() GatewayConfig {
-	return GatewayConfig{
+func defaultGateway() Gateway {
+	return Gateway{
 		Listeners:    defaultListeners(),
 		LoginTimeout: Duration(30 * time.Second),
 		IdleTimeout:  Duration(15 * time.Minute),
@@ -167,7 +167,7 @@ func defaultGateway() GatewayConfig {
 		RetryIdle:    Duration(10 * time.Minute),
 		MaxAttempts:  5,
 		Repoll:       Duration(time.Minute),
-		Limits: LimitsConfig{
+		Limits: Limits{
 			Unauthenticated: 10_000,
 			PerIP:           10_000,
 			AcceptRate:      5000,

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"trackchat/protocol/all"
 )
 
 const (
@@ -69,7 +71,7 @@ func (l *loader) duration(path string, v Duration, lo, hi time.Duration) {
 func (l *loader) complete(c *Config) {
 	for i := range c.Gateway.Listeners {
 		ln := &c.Gateway.Listeners[i]
-		if p, ok := findProtocol(ln.Protocol); ok && ln.Listen == "" {
+		if p, ok := all.Find(ln.Protocol); ok && ln.Listen == "" {
 			ln.Listen = portAddress(p.Port)
 		}
 	}

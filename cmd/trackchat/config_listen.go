@@ -13,16 +13,6 @@ import (
 	"trackchat/protocol/all"
 )
 
-// findProtocol returns a protocol that is built in.
-func findProtocol(name string) (*protocol.Protocol, bool) {
-	for _, p := range all.Protocols() {
-		if p.Name == name {
-			return p, true
-		}
-	}
-	return nil, false
-}
-
 func protocolNames() []string {
 	protocols := all.Protocols()
 	names := make([]string, len(protocols))
@@ -34,7 +24,7 @@ func protocolNames() []string {
 
 // checkListener looks at one listener, whose keys begin with prefix.
 func (l *loader) checkListener(prefix string, ln *Listener) {
-	p, ok := findProtocol(ln.Protocol)
+	p, ok := all.Find(ln.Protocol)
 	switch {
 	case ln.Protocol == "":
 		l.report(prefix+"protocol", "missing; built in: %s", strings.Join(protocolNames(), ", "))

@@ -14,3 +14,23 @@ func Protocols() []*protocol.Protocol {
 		wialon.New(),
 	}
 }
+
+// Find returns the protocol with that name.
+func Find(name string) (*protocol.Protocol, bool) {
+	for _, p := range Protocols() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return nil, false
+}
+
+// Find returns the protocol of that name.
+func Find(name string) (*protocol.Protocol, bool) {
+	for _, p := range Protocols() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return nil, false
+}

@@ -18,6 +18,9 @@ func TestProtocolsAreDistinct(t *testing.T) {
 			t.Errorf("%s and %s have the same default port %d", other, p.Name, p.Port)
 		}
 		ports[p.Port] = p.Name
+		if found, ok := all.Find(p.Name); !ok || found.Name != p.Name {
+			t.Errorf("Find does not find %s", p.Name)
+		}
 		if _, err := p.NewSettings(); err != nil {
 			t.Errorf("%s: %v", p.Name, err)
 		}
@@ -29,5 +32,8 @@ func TestProtocolsAreDistinct(t *testing.T) {
 	}
 	if len(names) == 0 {
 		t.Error("no protocol is built in")
+	}
+	if p, ok := all.Find("jt809"); ok {
+		t.Errorf("Find makes %s of a name that is not built in", p.Name)
 	}
 }

@@ -69,6 +69,28 @@ func (r *record) check() answer {
 	return answerOne
 }
 
+// wrongPosition says in words what check and texts found.
+func wrongPosition(a answer) string {
+	switch a {
+	case answerZero:
+		return "wrong time"
+	case answerPlace:
+		return "wrong coordinates"
+	case answerMotion:
+		return "wrong speed, course or altitude"
+	case answerSats:
+		return "wrong satellites or HDOP"
+	case answerInOut:
+		return "wrong inputs or outputs"
+	case answerADC:
+		return "wrong analog inputs"
+	case answerParams:
+		return "wrong parameters"
+	default:
+		return "wrong number of fields"
+	}
+}
+
 // position decodes #SD# and #D#.
 func (d *decoding) position() error {
 	p := d.packet
@@ -90,7 +112,7 @@ func (d *decoding) position() error {
 		texts, verdict = d.texts(&r)
 	}
 	if verdict != answerOne {
-		return d.refuse(verdict, fmt.Errorf("%w: position, answered with code %d", protocol.ErrMalformed, verdict))
+		return d.refuse(verdict, fmt.Errorf("%w: position: %s", protocol.ErrMalformed, wrongPosition(verdict)))
 	}
 	d.outTexts(&r, texts)
 	d.out(protocol.Event{Kind: protocol.KindPosition, Count: 1})

@@ -93,14 +93,16 @@ func cutParam(b []byte) (name []byte, typ byte, value []byte, ok bool) {
 // valueEnd returns where the value at the start of b ends: at a comma. In a string only a comma counts behind which another parameter or nothing comes, so that a driver's own
 // commas survive devices that do not replace them.
 func valueEnd(b []byte, typ byte) int {
-	for i, c := range b {
-		if c != ',' {
+	for i := 0; i < len(b); {
+		if b[i] != ',' {
+			i++
 			continue
 		}
 		rest := bytes.TrimLeft(b[i:], ",")
 		if _, _, _, next := cutParam(rest); typ != typeString || next || len(rest) == 0 {
 			return i
 		}
+		i = len(b) - len(rest)
 	}
 	return len(b)
 }

@@ -217,6 +217,9 @@ func TestListSpellings(t *testing.T) {
 	} {
 		w.json("tracker/chat/broadcast", list+`,"message":"hi"`).is(t, want)
 	}
+	for range 20 { // the order in which members are looked at varies
+		w.json("tracker/chat/broadcast", `"trackers":[1002,101,1001],"message":"hi","trackers[]":[5]`).is(t, want)
+	}
 	w.json("tracker/chat/broadcast", `"trackers":101,"message":"hi"`).is(t, `{"success":true,"sent_to":[101],"not_sent_to":[]}`)
 	for _, list := range []string{
 		`[1.0]`, `[1e3]`, `[null]`, `[true]`, `[[1]]`, `{"1":1}`, `"[1,]"`, `"[1"`, `"1,"`, `"x"`, `["1,2"]`, `[9223372036854775808]`, `true`, `[""]`, `"\ud800"`, `1.5`,

@@ -11,8 +11,8 @@ import (
 // Config is the whole configuration. Names and defaults are a contract: configs/trackchat.yaml lists them, and others write scripts against them.
 // Values of keys that are tagged secret are never shown.
 type Config struct {
-	Node      string          `yaml:"node"`
-	Roles     []string        `yaml:"roles"`
+	Node      string    `yaml:"node"`
+	Roles     []string  `yaml:"roles"`
 	Store     Store     `yaml:"store"`
 	API       API       `yaml:"api"`
 	Admin     Admin     `yaml:"admin"`
@@ -39,13 +39,13 @@ const (
 
 // Store says where messages are kept and how safely.
 type Store struct {
-	Backend       string      `yaml:"backend"`
-	Path          string      `yaml:"path"`
-	Redis         Redis `yaml:"redis"`
-	Durability    string      `yaml:"durability"`
-	AllowVolatile bool        `yaml:"allow_volatile"`
-	Retention     Duration    `yaml:"retention"` // 0: for ever
-	MaxPending    int         `yaml:"max_pending"`
+	Backend       string   `yaml:"backend"`
+	Path          string   `yaml:"path"`
+	Redis         Redis    `yaml:"redis"`
+	Durability    string   `yaml:"durability"`
+	AllowVolatile bool     `yaml:"allow_volatile"`
+	Retention     Duration `yaml:"retention"` // 0: for ever
+	MaxPending    int      `yaml:"max_pending"`
 }
 
 // Redis says how Redis is reached: several addresses are a Cluster, a master name makes them Sentinels.
@@ -78,14 +78,14 @@ type Admin struct {
 
 // Gateway is the side towards trackers.
 type Gateway struct {
-	Listeners    []Listener   `yaml:"listeners"`
-	LoginTimeout Duration     `yaml:"login_timeout"`
-	IdleTimeout  Duration     `yaml:"idle_timeout"`
-	AckTimeout   []Duration   `yaml:"ack_timeout"`
-	RetryIdle    Duration     `yaml:"retry_idle"`
-	MaxAttempts  int          `yaml:"max_attempts"`
-	Repoll       Duration     `yaml:"repoll"`
-	Limits       Limits `yaml:"limits"`
+	Listeners    []Listener `yaml:"listeners"`
+	LoginTimeout Duration   `yaml:"login_timeout"`
+	IdleTimeout  Duration   `yaml:"idle_timeout"`
+	AckTimeout   []Duration `yaml:"ack_timeout"`
+	RetryIdle    Duration   `yaml:"retry_idle"`
+	MaxAttempts  int        `yaml:"max_attempts"`
+	Repoll       Duration   `yaml:"repoll"`
+	Limits       Limits     `yaml:"limits"`
 }
 
 // Listener is one port for one protocol.

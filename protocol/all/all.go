@@ -15,16 +15,6 @@ func Protocols() []*protocol.Protocol {
 	}
 }
 
-// Find returns the protocol with that name.
-func Find(name string) (*protocol.Protocol, bool) {
-	for _, p := range Protocols() {
-		if p.Name == name {
-			return p, true
-		}
-	}
-	return nil, false
-}
-
 // Find returns the protocol of that name.
 func Find(name string) (*protocol.Protocol, bool) {
 	for _, p := range Protocols() {

@@ -70,6 +70,9 @@ func (s *session) write(now time.Time) {
 	if caps.RefBits > 0 {
 		b.ref = protocol.Reference(m.ID, b.part, caps.RefBits)
 	}
+	if s.ackedEarly(now) {
+		return
+	}
 	t := protocol.Text{Ref: b.ref, Part: b.part, Parts: len(b.parts), Body: b.parts[b.part]}
 	if b.part == len(b.parts)-1 && len(m.Choices) <= caps.Choices {
 		t.Choices = m.Choices

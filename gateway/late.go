@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,17 +37,69 @@ type lateMatch struct {
 // lateAck looks an ack up among the tracker's unacknowledged messages.
 func (s *session) lateAck(e *protocol.Event) {
 	g := s.l.g
-	caps := s.codec.Caps()
 	final := e.Outcome == protocol.AckDelivered || e.Outcome == protocol.AckOpened
-	now := g.o.Now().UnixMilli()
+	opened := e.Outcome == protocol.AckOpened
 	switch {
-	case caps.RefBits == 0 || !final || s.state != stateReady:
+	case s.codec.Caps().RefBits == 0 || !final:
 		g.m.lateAcks.WithLabelValues("ignored").Inc()
-	case now < s.lateMs:
-		g.m.lateAcks.WithLabelValues("limited").Inc()
+	case s.state != stateReady || s.box != nil && s.box.asking && s.box.state == flightNone:
+		if s.box == nil {
+			s.box = &outbox{}
+		}
+		if len(s.box.early) >= maxEarly {
+			g.m.lateAcks.WithLabelValues("limited").Inc()
+			return
+		}
+		s.box.early = append(s.box.early, earlyAck{e.Ref, opened})
 	default:
-		s.lateMs = now + lateEvery.Milliseconds()
-		g.store.late.add(s, -1, lateAck{tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: caps, opened: e.Outcome == protocol.AckOpened})
+		s.lookUp(e.Ref, opened)
+	}
+}
+
+// lookUp asks the store what an ack can mean: one a lateEvery, and maxEarly at once after a pause.
+func (s *session) lookUp(ref uint64, opened bool) {
+	g := s.l.g
+	now := g.o.Now().UnixMilli()
+	if s.lateMs > now+(maxEarly-1)*lateEvery.Milliseconds() {
+		g.m.lateAcks.WithLabelValues("limited").Inc()
+		return
+	}
+	s.lateMs = max(s.lateMs, now) + lateEvery.Milliseconds()
+	g.store.late.add(s, -1, lateAck{tracker: s.tracker, lease: s.lease(), ref: ref, caps: s.codec.Caps(), opened: opened})
+}
+
+// earlyAck is an ack that came right after the login, before the store has said what is pending: probably for what the last connection had in flight.
+type earlyAck struct {
+	ref    uint64
+	opened bool
+}
+
+const maxEarly = 8
+
+// ackedEarly reports whether the part about to be written was acknowledged already, and deals with that.
+func (s *session) ackedEarly(now time.Time) bool {
+	b := s.box
+	i := slices.IndexFunc(b.early, func(a earlyAck) bool { return a.ref == b.ref })
+	if i < 0 {
+		return false
+	}
+	opened := b.early[i].opened
+	b.early = slices.Delete(b.early, i, i+1)
+	s.l.g.m.lateAcks.WithLabelValues("matched").Inc()
+	b.written = now.UnixMilli()
+	s.delivered(opened, now)
+	return true
+}
+
+// lookUpEarly looks up the early acks that were not for the oldest pending text.
+func (s *session) lookUpEarly() {
+	if s.box == nil || s.box.asking {
+		return
+	}
+	early := s.box.early
+	s.box.early = nil
+	for _, a := range early {
+		s.lookUp(a.ref, a.opened)
 	}
 }
 

@@ -133,6 +133,8 @@ func (s *session) leased(l *queue.Lease) {
 		return
 	}
 	s.tail = l.LastOut
+	s.lookUpEarly()
+	s.pump(s.l.g.o.Now())
 }
 
 // recheck closes the session if the directory no longer knows its tracker as it logged in.

@@ -27,6 +27,7 @@ type outbox struct {
 	behind bool         // the store has more than is here
 	asking bool         // a claim is under way
 	dirty  bool         // wakes came meanwhile
+	early  []earlyAck   // acks that came before the store said what is pending
 	slow   bool         // parked before: from now on one try every RetryIdle
 
 	state    flight
@@ -100,6 +101,7 @@ func (s *session) claimed(n int64, r *queue.ClaimResult) {
 	b.behind = r.More || b.dirty
 	b.dirty = false
 	s.pump(s.l.g.o.Now())
+	s.lookUpEarly()
 }
 
 // wake takes note of what the store announces.

@@ -50,7 +50,7 @@ type session struct {
 	peekMs    int64           // when the store is asked what is pending
 	pollMs    int64           // when the codec wants to be asked, 0 never
 	suspect   int64           // newest message that a look found and no wake had announced
-	lateMs    int64           // before it no further late ack is looked up
+	lateMs    int64           // up to when lookups of late acks are used up
 	box       *outbox
 	replies   *replies
 	reason    string // why this side closed

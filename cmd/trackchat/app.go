@@ -1,0 +1,273 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"trackchat/api"
+	"trackchat/gateway"
+	"trackchat/gateway/engine"
+	"trackchat/queue"
+	"trackchat/queue/sqlitestore"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+)
+
+// App is the whole service in one value, so that tests run it in their own process.
+type App struct {
+	cfg       *Config
+	log       *zap.Logger
+	registry  *prometheus.Registry
+	directory queue.Directory
+	store     queue.Store
+	gateway   *gateway.Gateway
+	engines   engines
+	api       *http.Server
+	admin     *http.Server
+	addrs     map[string]netip.AddrPort
+	ready     atomic.Pointer[error] // why the service is not ready; nil: it is
+	failed    chan error
+	undo      []func(context.Context) error // of what was started, in order
+	work      sync.WaitGroup
+}
+
+var (
+	errStarting = errors.New("starting")
+	errStopping = errors.New("stopping")
+)
+
+// New prepares a service; Start brings it up.
+func New(cfg *Config, log *zap.Logger) (*App, error) {
+	a := &App{cfg: cfg, log: log, registry: prometheus.NewRegistry(), addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1)}
+	if err := errors.Join(
+		a.registry.Register(collectors.NewGoCollector()),
+		a.registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+	); err != nil {
+		return nil, fmt.Errorf("registering collectors: %w", err)
+	}
+	a.ready.Store(&errStarting)
+	return a, nil
+}
+
+// Start opens the store, then the ports; the admin listener comes first and goes last, so that it can be asked all the time. After an error everything that was started is stopped again.
+func (a *App) Start(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{a.openStore, a.startAdmin, a.loadDirectory, a.startGateway, a.startAPI, a.startChores} {
+		if err := step(ctx); err != nil {
+			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+		}
+	}
+	a.ready.Store(nil)
+	accounts, trackers := a.directory.Current().Len()
+	a.log.Info("trackchat is ready", zap.Int("accounts", accounts), zap.Int("trackers", trackers), zap.Any("listen", a.addrs))
+	return nil
+}
+
+// Stop ends the service in order: readiness off, no new work, what devices and clients have said stored, everything closed. A second call does nothing.
+func (a *App) Stop(ctx context.Context) error {
+	a.ready.Store(&errStopping)
+	var errs []error
+	for len(a.undo) > 0 {
+		last := len(a.undo) - 1
+		undo := a.undo[last]
+		a.undo = a.undo[:last]
+		errs = append(errs, undo(ctx))
+	}
+	a.work.Wait()
+	return errors.Join(errs...)
+}
+
+// Failed receives the error of a part that ended by itself.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Addrs returns the addresses that are listened on: "api", "admin" and each protocol by its name (the first listener of it).
+func (a *App) Addrs() map[string]netip.AddrPort { return a.addrs }
+
+func (a *App) onStop(f func(context.Context) error) { a.undo = append(a.undo, f) }
+
+func (a *App) openStore(ctx context.Context) error {
+	durability := sqlitestore.Always
+	if a.cfg.Store.Durability == "everysec" {
+		durability = sqlitestore.EverySecond
+	}
+	st, err := sqlitestore.Open(ctx, sqlitestore.Options{
+		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, Logger: a.log, Registerer: a.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	a.store = st
+	a.onStop(func(context.Context) error { return st.Close() })
+	report, err := st.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("checking the store: %w", err)
+	}
+	for _, w := range report.Warnings {
+		a.log.Warn("store", zap.String("warning", w))
+	}
+	if len(report.Problems) > 0 {
+		return fmt.Errorf("the store is not fit for use: %q", report.Problems)
+	}
+	return nil
+}
+
+// loadDirectory imports the directory file, if one is configured, and takes the store's accounts and trackers as the current ones.
+func (a *App) loadDirectory(ctx context.Context) error {
+	if file := a.cfg.Directory.File; file != "" {
+		stats, err := ImportDirectory(ctx, a.store, file, a.cfg.Directory.Prune)
+		if err != nil {
+			return fmt.Errorf("importing %s: %w", file, err)
+		}
+		a.log.Info("directory imported", zap.String("file", file), zap.Any("stats", stats))
+	}
+	accounts, trackers, err := a.store.LoadDirectory(ctx)
+	if err != nil {
+		return fmt.Errorf("loading the directory: %w", err)
+	}
+	a.directory.Replace(queue.NewSnapshot(accounts, trackers))
+	return nil
+}
+
+// Reload imports the directory file again and closes the sessions of trackers that are no longer allowed.
+func (a *App) Reload(ctx context.Context) error {
+	if err := a.loadDirectory(ctx); err != nil {
+		return err
+	}
+	a.gateway.Recheck()
+	return nil
+}
+
+// startGateway listens on every port before the first device is let in, so that all ports in use are told at once.
+func (a *App) startGateway(ctx context.Context) error {
+	c := &a.cfg.Gateway
+	gw, err := gateway.New(gateway.Options{
+		Node: nodeID(a.cfg.Node), Store: a.store, Directory: &a.directory, Registerer: a.registry, Logger: a.log, Now: time.Now,
+		LoginTimeout: c.LoginTimeout.D(), IdleTimeout: c.IdleTimeout.D(), AckTimeout: durations(c.AckTimeout), RetryIdle: c.RetryIdle.D(),
+		MaxAttempts: c.MaxAttempts, Repoll: c.Repoll.D(),
+		Limits: gateway.Limits{
+			Unauthenticated: c.Limits.Unauthenticated, PerIP: c.Limits.PerIP, AcceptRate: c.Limits.AcceptRate,
+			FramesPerSecond: c.Limits.FramesPerSecond, TextsPerMinute: c.Limits.TextsPerMinute,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("preparing the gateway: %w", err)
+	}
+	a.gateway = gw
+	if err := gw.Start(ctx); err != nil {
+		return fmt.Errorf("starting the gateway: %w", err)
+	}
+	a.onStop(gw.Close)
+	ports, err := a.listenDevices(ctx)
+	if err != nil {
+		return err
+	}
+	a.engines = newEngines(engine.Options{
+		Unsent: int(c.Limits.Unsent), SendBuffer: int(c.Limits.SendBuffer), Now: time.Now, Logger: a.log, KeepAlive: keepAlive,
+	}, a.registry)
+	a.onStop(a.engines.shutdown)
+	a.onStop(func(ctx context.Context) error {
+		quiet, cancel := context.WithTimeout(ctx, quiesceWithin)
+		defer cancel()
+		if err := gw.Quiesce(quiet); err != nil {
+			a.log.Warn("not everything in hand could be stored before the connections close", zap.Error(err))
+		}
+		return nil
+	})
+	for _, p := range ports {
+		a.background("listener", func() error { return p.listener.Serve(a.engines.of(p.secure), p.ln) })
+	}
+	return nil
+}
+
+// background runs part of the service; if it fails, the service fails.
+func (a *App) background(what string, f func() error) {
+	a.work.Go(func() {
+		err := f()
+		if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, engine.ErrShutdown) {
+			return
+		}
+		select {
+		case a.failed <- fmt.Errorf("%s: %w", what, err):
+		default:
+		}
+	})
+}
+
+func (a *App) startAPI(ctx context.Context) error {
+	c := &a.cfg.API
+	h := api.New(api.Options{
+		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
+		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(), CORSOrigins: c.CORSOrigins,
+	})
+	a.api = api.NewServer(h, a.log)
+	return a.serveHTTP(ctx, "api", a.api, c.Listen, c.TLSCert, c.TLSKey)
+}
+
+func (a *App) startAdmin(ctx context.Context) error {
+	h := api.NewAdmin(api.AdminOptions{Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token})
+	a.admin = api.NewServer(h, a.log)
+	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen, "", "")
+}
+
+func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, listen, cert, key string) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", listen)
+	if err != nil {
+		return fmt.Errorf("%s.listen: %w", name, err)
+	}
+	a.addrs[name] = address(ln)
+	a.onStop(func(ctx context.Context) error {
+		if err := srv.Shutdown(ctx); err != nil {
+			return fmt.Errorf("stopping %s: %w", name, errors.Join(err, srv.Close()))
+		}
+		return nil
+	})
+	a.background(name, func() error {
+		if cert != "" {
+			return srv.ServeTLS(ln, cert, key)
+		}
+		return srv.Serve(ln)
+	})
+	return nil
+}
+
+// notReady says why the service cannot be used now.
+func (a *App) notReady(context.Context) error {
+	if why := a.ready.Load(); why != nil {
+		return *why
+	}
+	return nil
+}
+
+func address(ln net.Listener) netip.AddrPort {
+	if tcp, ok := ln.Addr().(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
+}
+
+// nodeID names this run of this node; a node that was started again never inherits its old sessions.
+func nodeID(name string) queue.NodeID {
+	var nonce [4]byte
+	_, _ = rand.Read(nonce[:]) // never fails
+	const longest = 32 - 1 - 2*len(nonce)
+	return queue.NodeID(name[:min(len(name), longest)] + "-" + hex.EncodeToString(nonce[:]))
+}
+
+func durations(ds []Duration) []time.Duration {
+	out := make([]time.Duration, len(ds))
+	for i, d := range ds {
+		out[i] = d.D()
+	}
+	return out
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+const (
+	checkEvery = time.Minute
+	trimEvery  = 10 * time.Minute
+	trimStep   = 1000 // messages removed at a time, so that nobody waits for it
+	trimPause  = 50 * time.Millisecond
+)
+
+// startChores looks after the store: its health, and the messages that are older than the retention.
+func (a *App) startChores(ctx context.Context) error {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.chores(run)
+	}()
+	a.onStop(func(context.Context) error {
+		cancel()
+		<-done
+		return nil
+	})
+	return nil
+}
+
+func (a *App) chores(ctx context.Context) {
+	health, trim := time.NewTicker(checkEvery), time.NewTicker(trimEvery)
+	defer health.Stop()
+	defer trim.Stop()
+	a.trim(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-health.C:
+			a.checkStore(ctx)
+		case <-trim.C:
+			a.trim(ctx)
+		}
+	}
+}
+
+// checkStore makes the service not ready while the store is not fit for use.
+func (a *App) checkStore(ctx context.Context) {
+	report, err := a.store.Check(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	for _, w := range report.Warnings {
+		a.log.Warn("store", zap.String("warning", w))
+	}
+	if err == nil && len(report.Problems) > 0 {
+		err = fmt.Errorf("the store is not fit for use: %q", report.Problems)
+	}
+	if err != nil {
+		a.log.Error("store check failed", zap.Error(err))
+		a.ready.CompareAndSwap(nil, &err)
+		return
+	}
+	if why := a.ready.Load(); why != nil && !errors.Is(*why, errStopping) {
+		a.ready.CompareAndSwap(why, nil)
+	}
+}
+
+// trim removes what is older than the retention, in small steps.
+func (a *App) trim(ctx context.Context) {
+	keep := a.cfg.Store.Retention.D()
+	if keep <= 0 {
+		return
+	}
+	removed := 0
+	pause := time.NewTicker(trimPause)
+	defer pause.Stop()
+	for {
+		stats, err := a.store.Trim(ctx, 0, queue.Retention{CutoffMs: time.Now().Add(-keep).UnixMilli(), Max: trimStep})
+		if err != nil {
+			if ctx.Err() == nil {
+				a.log.Error("old messages not removed", zap.Error(err))
+			}
+			return
+		}
+		removed += stats.Removed
+		if !stats.More {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+	}
+	if removed > 0 {
+		a.log.Info("old messages removed", zap.Int("messages", removed))
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"trackchat/gateway"
+	"trackchat/gateway/engine"
+	"trackchat/protocol/all"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	keepAlive     = 3 * time.Minute // finds peers that are gone without a word and never send
+	quiesceWithin = 3 * time.Second
+)
+
+// engines are the event loop for plain connections and the portable engine for TLS; they count into the same figures.
+type engines struct {
+	plain, secure engine.Engine
+}
+
+func newEngines(o engine.Options, reg prometheus.Registerer) engines {
+	o.Stats, o.IDs = new(engine.Stats), new(atomic.Uint64)
+	o.ObserveLoopLag = gateway.ObserveEngine(reg, o.Stats)
+	return engines{plain: engine.New(o), secure: engine.NewStd(o)}
+}
+
+func (e engines) of(secure bool) engine.Engine {
+	if secure {
+		return e.secure
+	}
+	return e.plain
+}
+
+func (e engines) shutdown(ctx context.Context) error {
+	return errors.Join(e.plain.Shutdown(ctx), e.secure.Shutdown(ctx))
+}
+
+// devicePort is one listening socket for devices.
+type devicePort struct {
+	listener *gateway.Listener
+	ln       net.Listener
+	secure   bool
+}
+
+// listenDevices opens every configured port, or none and tells all that is wrong.
+func (a *App) listenDevices(ctx context.Context) ([]devicePort, error) {
+	var ports []devicePort
+	var errs []error
+	for i := range a.cfg.Gateway.Listeners {
+		c := &a.cfg.Gateway.Listeners[i]
+		p, err := a.listenDevice(ctx, c)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("gateway.listeners[%d] (%s): %w", i, c.Protocol, err))
+			continue
+		}
+		ports = append(ports, p)
+	}
+	if err := errors.Join(errs...); err != nil {
+		for _, p := range ports {
+			err = errors.Join(err, p.ln.Close())
+		}
+		return nil, err
+	}
+	for i, p := range ports {
+		name := a.cfg.Gateway.Listeners[i].Protocol
+		if _, taken := a.addrs[name]; !taken {
+			a.addrs[name] = address(p.ln)
+		}
+	}
+	return ports, nil
+}
+
+func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error) {
+	proto, ok := all.Find(c.Protocol)
+	if !ok {
+		return devicePort{}, errors.New("unknown protocol")
+	}
+	l, err := a.gateway.Listen(proto, c.Settings, c.MaxConns)
+	if err != nil {
+		return devicePort{}, err
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return devicePort{}, err
+	}
+	if c.TLSCert == "" {
+		return devicePort{listener: l, ln: ln}, nil
+	}
+	conf, err := tlsConfig(c)
+	if err != nil {
+		return devicePort{}, errors.Join(err, ln.Close())
+	}
+	return devicePort{listener: l, ln: tls.NewListener(ln, conf), secure: true}, nil
+}
+
+func tlsConfig(c *Listener) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("loading the certificate: %w", err)
+	}
+	conf := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if c.ClientCA == "" {
+		return conf, nil
+	}
+	pem, err := os.ReadFile(c.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("reading client_ca: %w", err)
+	}
+	conf.ClientCAs = x509.NewCertPool()
+	if !conf.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("client_ca %s holds no certificate", c.ClientCA)
+	}
+	conf.ClientAuth = tls.RequireAndVerifyClientCert
+	return conf, nil
+}

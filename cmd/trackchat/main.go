@@ -1,0 +1,49 @@
+// Command trackchat delivers chat messages to GPS trackers: an HTTP API in front, long TCP sessions with the devices behind, and a durable queue between them.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	_ "time/tzdata" // accounts have time zones, containers often have none
+)
+
+const usage = `usage:
+  trackchat serve [--config FILE] [--demo]    run the service
+  trackchat check [--config FILE] [--ready]   say everything that is wrong with a configuration, its store and its ports; --ready asks a running service
+  trackchat version
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is main without the process around it; it returns the exit code: 0, 1 for a failure, 2 for a wrong command line.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		_, _ = io.WriteString(stderr, usage)
+		return 2
+	}
+	switch command, rest := args[0], args[1:]; command {
+	case "serve":
+		return serve(ctx, rest, stdout, stderr)
+	case "check":
+		return check(ctx, rest, stdout, stderr)
+	case "version", "--version", "-v":
+		_, _ = io.WriteString(stdout, version())
+		return 0
+	case "help", "--help", "-h":
+		_, _ = io.WriteString(stdout, usage)
+		return 0
+	default:
+		_, _ = fmt.Fprintf(stderr, "trackchat: unknown command %q\n%s", command, usage)
+		return 2
+	}
+}

@@ -95,7 +95,7 @@ func peekFinds(c *check) {
 	for _, r := range res {
 		got[r.Tracker] = r
 	}
-	if len(res) != 3 || got[7].Pending != 2 || got[7].LastOut != sent[2] || got[93].Pending != 1 || !got[50].Fenced || got[7].Fenced {
+	if len(res) != 3 || got[7].Pending != 2 || got[7].LastOut != sent[2] || got[93].Pending != 1 || !got[50].Fenced || got[7].Fenced || got[50].Epoch != leases[49].Epoch {
 		c.Fatalf("%+v", res)
 	}
 }

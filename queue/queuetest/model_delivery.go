@@ -85,7 +85,7 @@ func (m *Model) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 	var res []queue.PeekResult
 	for _, l := range ls {
 		t := m.tracker(l.Tracker)
-		r := queue.PeekResult{Tracker: l.Tracker, Pending: t.count(queue.StatusPending), LastOut: t.lastOut, Fenced: t.epoch != l.Epoch}
+		r := queue.PeekResult{Tracker: l.Tracker, Epoch: l.Epoch, Pending: t.count(queue.StatusPending), LastOut: t.lastOut, Fenced: t.epoch != l.Epoch}
 		if r.Pending > 0 || r.Fenced {
 			res = append(res, r)
 		}

@@ -138,11 +138,17 @@ func sendRacesAcquire(c *check) {
 		if c.Failed() {
 			return
 		}
+		claims := make([]queue.ClaimReq, len(leases))
+		for i, l := range leases {
+			claims[i] = queue.ClaimReq{Lease: l, MaxBytes: 100}
+		}
+		claimed, err := c.Store.Claim(c.Context(), claims)
+		c.must(err)
 		for i, l := range leases {
 			if l.Pending == 0 {
 				continue
 			}
-			if res := c.claim(l, 0, 100); len(res.Msgs) != 1 || res.Msgs[0].ID != sent[i] || l.LastOut != sent[i] {
+			if res := claimed[i]; len(res.Msgs) != 1 || res.Msgs[0].ID != sent[i] || l.LastOut != sent[i] {
 				c.Fatalf("round %d: lease %+v, sent %d, claimed %+v", round, l, sent[i], res)
 			}
 			woken[sent[i]] = l.Epoch

@@ -53,3 +53,9 @@ func fixture(t *testing.T, o sqlitestore.Options) queuetest.Fixture {
 func TestContract(t *testing.T) {
 	queuetest.Run(t, func(t *testing.T) queuetest.Fixture { t.Helper(); return fixture(t, sqlitestore.Options{}) })
 }
+
+func TestMachine(t *testing.T) { queuetest.Machine(t, fixture(t, sqlitestore.Options{})) }
+
+func TestMachineEverySecond(t *testing.T) {
+	queuetest.Machine(t, fixture(t, sqlitestore.Options{Durability: sqlitestore.EverySecond}))
+}

@@ -1,0 +1,226 @@
+package queuetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+// Machine runs random operations on a store and on Model and compares every answer. The store must take its time from the fixture's clock.
+func Machine(t *testing.T, f Fixture) {
+	t.Helper()
+	if f.Clock == nil {
+		t.Fatal("the comparison with the model needs a settable clock")
+	}
+	base := queue.TrackerID(0)
+	rapid.Check(t, func(rt *rapid.T) {
+		base += 10 // every run has trackers of its own, so that one store serves them all
+		m := &machine{T: rt, f: &f, t: t, real: f.Store, model: NewModel(f.Clock.Now, f.MaxPending), ids: make(map[int64]int64)}
+		for i := range queue.TrackerID(3) {
+			m.trackers = append(m.trackers, base+i+1)
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"send": m.send, "receive": m.receive, "ack": m.ack, "end": m.end, "progress": m.progress, "mark": m.mark, "markAll": m.markAll, "acquire": m.acquire,
+			"release": m.release, "claim": m.claim, "peek": m.peek, "trim": m.trim, "clock": m.clock, "list": m.list, "changes": m.changes, "reopen": m.reopen, "": m.invariants,
+		})
+	})
+}
+
+type machine struct {
+	*rapid.T
+	f     *Fixture
+	t     *testing.T // outlives the run
+	real  queue.Store
+	model *Model
+
+	trackers []queue.TrackerID
+	ids      map[int64]int64 // the model's id to the store's
+	stored   []queue.Ref     // with the model's ids
+	leases   []queue.Lease
+	reopens  int
+	nonces   uint32 // raised by a trim: what it makes of remembered nonces is the store's business
+}
+
+// theirs translates an id of the model; ids that were never given stay what they are.
+func (m *machine) theirs(id int64) int64 {
+	if id, ok := m.ids[id]; ok {
+		return id
+	}
+	return -id
+}
+
+func (m *machine) must(err error) {
+	if err != nil {
+		m.Fatal(err)
+	}
+}
+
+// same compares answers of the model and the store.
+func (m *machine) same(what string, model, real any) {
+	if d := cmp.Diff(model, real, cmpopts.EquateEmpty(), cmpopts.EquateErrors()); d != "" {
+		m.Fatalf("%s (-model +store):\n%s", what, d)
+	}
+}
+
+func (m *machine) tracker() queue.TrackerID { return rapid.SampledFrom(m.trackers).Draw(m.T, "tracker") }
+
+// ref draws a message, mostly a real one.
+func (m *machine) ref() queue.Ref {
+	if len(m.stored) == 0 || rapid.IntRange(0, 9).Draw(m.T, "unknown") == 0 {
+		return queue.Ref{Tracker: m.tracker(), ID: 1 << 40}
+	}
+	r := rapid.SampledFrom(m.stored).Draw(m.T, "message")
+	if rapid.IntRange(0, 19).Draw(m.T, "foreign") == 0 {
+		r.Tracker = m.tracker()
+	}
+	return r
+}
+
+// storesNew notes a new message of both sides.
+func (m *machine) storesNew(t queue.TrackerID, model, real int64) {
+	if known, ok := m.ids[model]; ok {
+		m.same("id of a repetition", known, real)
+		return
+	}
+	for _, other := range m.ids {
+		if other == real {
+			m.Fatalf("id %d was given twice", real)
+		}
+	}
+	m.ids[model] = real
+	m.stored = append(m.stored, queue.Ref{Tracker: t, ID: model})
+}
+
+// messages translates the model's messages to what the store should answer.
+func (m *machine) messages(msgs []queue.Message) []queue.Message {
+	list := slices.Clone(msgs)
+	for i := range list {
+		list[i].ID = m.theirs(list[i].ID)
+	}
+	return list
+}
+
+func hintless(msgs []queue.Message) []queue.Message {
+	list := slices.Clone(msgs)
+	for i := range list {
+		list[i].Hint = 0
+	}
+	return list
+}
+
+func (m *machine) send(*rapid.T) {
+	var reqs []queue.SendReq
+	for range rapid.IntRange(1, 4).Draw(m.T, "requests") {
+		r := queue.SendReq{Tracker: m.tracker(), Employee: rapid.Int64Range(0, 3).Draw(m.T, "employee"), Text: rapid.StringN(1, 40, -1).Draw(m.T, "text")}
+		if n := rapid.Uint32Range(0, 6).Draw(m.T, "nonce"); n > 3 {
+			r.Nonce = m.nonces + n
+		}
+		if k := rapid.IntRange(0, 6).Draw(m.T, "key"); k > 4 {
+			r.Key = fmt.Sprint("key ", k)
+		}
+		r.Choices = rapid.SliceOfN(rapid.StringN(0, 5, -1), 0, 2).Draw(m.T, "choices")
+		reqs = append(reqs, r)
+	}
+	want, err := m.model.Send(m.t.Context(), reqs)
+	m.must(err)
+	got, err := m.real.Send(m.t.Context(), reqs)
+	m.must(err)
+	for i := range want {
+		if want[i].Dup != got[i].Dup || !errors.Is(got[i].Err, want[i].Err) {
+			m.Fatalf("send %d: model %+v, store %+v", i, want[i], got[i])
+		}
+		if want[i].Err == nil {
+			m.storesNew(reqs[i].Tracker, want[i].ID, got[i].ID)
+		}
+	}
+}
+
+func (m *machine) receive(*rapid.T) {
+	var in []queue.Incoming
+	for range rapid.IntRange(1, 3).Draw(m.T, "texts") {
+		in = append(in, queue.Incoming{
+			Tracker: m.tracker(), Text: rapid.StringN(1, 10, -1).Draw(m.T, "text"), Key: rapid.Uint64Range(0, 50).Draw(m.T, "key"),
+			Window: time.Duration(rapid.IntRange(0, 90).Draw(m.T, "window")) * time.Second, Epoch: rapid.Int64Range(0, 2).Draw(m.T, "epoch"),
+		})
+	}
+	want, err := m.model.Receive(m.t.Context(), in)
+	m.must(err)
+	got, err := m.real.Receive(m.t.Context(), in)
+	m.must(err)
+	for i := range want {
+		if want[i].Dup != got[i].Dup {
+			m.Fatalf("receive %+v: model %+v, store %+v", in[i], want[i], got[i])
+		}
+		m.storesNew(in[i].Tracker, want[i].ID, got[i].ID)
+	}
+}
+
+func (m *machine) ack(*rapid.T) {
+	var mine, real []queue.AckReq
+	for range rapid.IntRange(1, 4).Draw(m.T, "acks") {
+		r := m.ref()
+		a := queue.AckReq{Tracker: r.Tracker, ID: r.ID, Opened: rapid.Bool().Draw(m.T, "opened")}
+		mine = append(mine, a)
+		a.ID, a.Hint = m.theirs(r.ID), rapid.Int64Range(0, 999).Draw(m.T, "hint")
+		real = append(real, a)
+	}
+	want, err := m.model.Ack(m.t.Context(), mine)
+	m.must(err)
+	got, err := m.real.Ack(m.t.Context(), real)
+	m.must(err)
+	m.same("ack", want, got)
+}
+
+func (m *machine) end(*rapid.T) {
+	r := m.ref()
+	e := queue.EndReq{
+		Tracker: r.Tracker, ID: r.ID,
+		Status: rapid.SampledFrom([]queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent}).Draw(m.T, "status"),
+		Reason: queue.Reason(rapid.IntRange(0, 6).Draw(m.T, "reason")),
+	}
+	want, err := m.model.End(m.t.Context(), []queue.EndReq{e})
+	m.must(err)
+	e.ID = m.theirs(e.ID)
+	got, err := m.real.End(m.t.Context(), []queue.EndReq{e})
+	m.must(err)
+	m.same("end", want, got)
+}
+
+func (m *machine) progress(*rapid.T) {
+	r := m.ref()
+	p := queue.ProgressReq{Tracker: r.Tracker, ID: r.ID, Parts: rapid.IntRange(1, 5).Draw(m.T, "parts"), Acked: rapid.IntRange(-1, 6).Draw(m.T, "acked")}
+	m.must(m.model.Progress(m.t.Context(), []queue.ProgressReq{p}))
+	p.ID = m.theirs(p.ID)
+	m.must(m.real.Progress(m.t.Context(), []queue.ProgressReq{p}))
+}
+
+func (m *machine) mark(*rapid.T) {
+	var mine, real []queue.Ref
+	for range rapid.IntRange(1, 3).Draw(m.T, "messages") {
+		r := m.ref()
+		mine = append(mine, r)
+		real = append(real, queue.Ref{Tracker: r.Tracker, ID: m.theirs(r.ID)})
+	}
+	want, err := m.model.MarkRead(m.t.Context(), mine)
+	m.must(err)
+	got, err := m.real.MarkRead(m.t.Context(), real)
+	m.must(err)
+	m.same("mark read", want, got)
+}
+
+func (m *machine) markAll(*rapid.T) {
+	ts := []queue.TrackerID{m.tracker(), m.tracker()}
+	want, err := m.model.MarkReadAll(m.t.Context(), ts)
+	m.must(err)
+	got, err := m.real.MarkReadAll(m.t.Context(), ts)
+	m.must(err)
+	m.same("mark all read", want, got)
+}

@@ -1,0 +1,215 @@
+package queuetest
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"trackchat/queue"
+
+	"pgregory.net/rapid"
+)
+
+// lease translates a lease of the model: epochs are both sides' own, but they rise together.
+func (m *machine) leaseTheirs(l queue.Lease) queue.Lease {
+	l.LastOut = m.theirsOrNone(l.LastOut)
+	return l
+}
+
+func (m *machine) theirsOrNone(id int64) int64 {
+	if id == 0 {
+		return 0
+	}
+	return m.theirs(id)
+}
+
+func (m *machine) acquire(*rapid.T) {
+	ts := []queue.TrackerID{m.tracker()}
+	node := rapid.SampledFrom([]queue.NodeID{"a", "b"}).Draw(m.T, "node")
+	want, err := m.model.Acquire(m.t.Context(), node, ts)
+	m.must(err)
+	got, err := m.real.Acquire(m.t.Context(), node, ts)
+	m.must(err)
+	m.same("lease", m.leaseTheirs(want[0]), got[0])
+	m.leases = append(m.leases, want[0])
+}
+
+func (m *machine) lease() queue.Lease {
+	if len(m.leases) == 0 {
+		m.Skip("no lease yet")
+	}
+	return rapid.SampledFrom(m.leases).Draw(m.T, "lease")
+}
+
+func (m *machine) release(*rapid.T) {
+	ls := []queue.Lease{m.lease()}
+	want, err := m.model.Release(m.t.Context(), ls)
+	m.must(err)
+	got, err := m.real.Release(m.t.Context(), ls)
+	m.must(err)
+	m.same("release", want, got)
+}
+
+// claim reads a whole backlog page by page on both sides.
+func (m *machine) claim(*rapid.T) {
+	l, bytes := m.lease(), rapid.IntRange(0, 100).Draw(m.T, "bytes")
+	var mine, theirs queue.Cursor
+	for more := true; more; {
+		want, err := m.model.Claim(m.t.Context(), []queue.ClaimReq{{Lease: l, Cursor: mine, MaxBytes: bytes}})
+		m.must(err)
+		got, err := m.real.Claim(m.t.Context(), []queue.ClaimReq{{Lease: l, Cursor: theirs, MaxBytes: bytes}})
+		m.must(err)
+		if !errors.Is(got[0].Err, want[0].Err) || want[0].More != got[0].More {
+			m.Fatalf("claim: model %+v, store %+v", want[0], got[0])
+		}
+		m.same("claim", m.messages(want[0].Msgs), hintless(got[0].Msgs))
+		mine, theirs, more = want[0].Next, got[0].Next, want[0].More
+	}
+}
+
+func (m *machine) peek(*rapid.T) {
+	ls := []queue.Lease{m.lease(), m.lease()}
+	if ls[0].Tracker == ls[1].Tracker {
+		ls = ls[:1]
+	}
+	want, err := m.model.Peek(m.t.Context(), ls)
+	m.must(err)
+	for i := range want {
+		want[i].LastOut = m.theirsOrNone(want[i].LastOut)
+	}
+	got, err := m.real.Peek(m.t.Context(), ls)
+	m.must(err)
+	slices.SortFunc(got, func(a, b queue.PeekResult) int { return slices.Index(m.trackers, a.Tracker) - slices.Index(m.trackers, b.Tracker) })
+	slices.SortFunc(want, func(a, b queue.PeekResult) int { return slices.Index(m.trackers, a.Tracker) - slices.Index(m.trackers, b.Tracker) })
+	m.same("peek", want, got)
+}
+
+func (m *machine) clock(*rapid.T) {
+	m.f.Clock.Advance(time.Duration(rapid.IntRange(-3_000_000, 9_000_000).Draw(m.T, "ms")) * time.Millisecond)
+}
+
+func (m *machine) list(*rapid.T) {
+	q := queue.ListQuery{Tracker: m.tracker(), ToMs: forever, Limit: rapid.IntRange(1, 20).Draw(m.T, "limit"), Desc: rapid.Bool().Draw(m.T, "desc")}
+	all, err := m.model.List(m.t.Context(), queue.ListQuery{Tracker: q.Tracker, ToMs: forever, Limit: 1024})
+	m.must(err)
+	if len(all) > 0 {
+		q.FromMs = rapid.SampledFrom(all).Draw(m.T, "from").SubmitMs
+		q.ToMs = rapid.SampledFrom(all).Draw(m.T, "to").SubmitMs
+	}
+	want, err := m.model.List(m.t.Context(), q)
+	m.must(err)
+	got, err := m.real.List(m.t.Context(), q)
+	m.must(err)
+	m.same("list", m.messages(want), hintless(got))
+}
+
+func (m *machine) changes(*rapid.T) {
+	t, limit, since := m.tracker(), rapid.IntRange(1, 10).Draw(m.T, "limit"), int64(0)
+	all, err := m.model.Changes(m.t.Context(), t, 0, 1<<20)
+	m.must(err)
+	if len(all) > 0 {
+		since = rapid.SampledFrom(all).Draw(m.T, "since").ChangeMs
+	}
+	want, err := m.model.Changes(m.t.Context(), t, since, limit)
+	m.must(err)
+	got, err := m.real.Changes(m.t.Context(), t, since, limit)
+	if errors.Is(err, queue.ErrReset) {
+		return
+	}
+	m.must(err)
+	m.same("changes", m.messages(want), hintless(got))
+}
+
+// trim lets the store decide what goes within the rules and makes the model forget the same.
+func (m *machine) trim(*rapid.T) {
+	m.nonces += 100
+	cutoff := m.f.Clock.Now().UnixMilli() - rapid.Int64Range(0, 10_000_000).Draw(m.T, "age")
+	for more := true; more; {
+		st, err := m.real.Trim(m.t.Context(), 0, queue.Retention{CutoffMs: cutoff, Max: 50})
+		m.must(err)
+		more = st.More
+	}
+	for _, id := range m.trackers {
+		t := m.model.tracker(id)
+		got, err := m.real.Resolve(m.t.Context(), m.resolvable(t.msgs))
+		m.must(err)
+		kept := t.msgs[:0]
+		for i, msg := range t.msgs {
+			switch {
+			case got[i] != 0:
+				kept = append(kept, msg)
+			case msg.Status == queue.StatusPending || msg.SubmitMs >= cutoff:
+				m.Fatalf("trim to %d took %+v", cutoff, msg)
+			}
+		}
+		t.msgs = kept
+	}
+}
+
+func (m *machine) resolvable(msgs []queue.Message) []int64 {
+	list := make([]int64, len(msgs))
+	for i := range msgs {
+		list[i] = m.theirs(msgs[i].ID)
+	}
+	return list
+}
+
+// reopen is rare, because it takes long.
+func (m *machine) reopen(*rapid.T) {
+	if m.reopens++; m.reopens > 2 {
+		m.Skip("often enough")
+	}
+	m.f.Store = m.f.Reopen(m.t)
+	m.real = m.f.Store
+	m.model.Reopen()
+}
+
+// invariants compares what every answer depends on, after every step.
+func (m *machine) invariants(*rapid.T) {
+	ctx := m.t.Context()
+	wantUnread, err := m.model.Unread(ctx, m.trackers)
+	m.must(err)
+	gotUnread, err := m.real.Unread(ctx, m.trackers)
+	m.must(err)
+	m.same("unread", wantUnread, gotUnread)
+	wantTimes, err := m.model.LastTimes(ctx, m.trackers)
+	m.must(err)
+	gotTimes, err := m.real.LastTimes(ctx, m.trackers)
+	m.must(err)
+	m.same("last times", wantTimes, gotTimes)
+	for _, t := range m.trackers {
+		q := queue.ListQuery{Tracker: t, ToMs: forever, Limit: 1024}
+		want, err := m.model.List(ctx, q)
+		m.must(err)
+		got, err := m.real.List(ctx, q)
+		m.must(err)
+		m.same("messages", m.messages(want), hintless(got))
+		wantOpen, err := m.model.Unacknowledged(ctx, t, 5)
+		m.must(err)
+		gotOpen, err := m.real.Unacknowledged(ctx, t, 5)
+		m.must(err)
+		m.same("unacknowledged", m.messages(wantOpen), hintless(gotOpen))
+		m.pendingCounted(t, got)
+	}
+}
+
+// pendingCounted holds the store's own count against its own messages.
+func (m *machine) pendingCounted(t queue.TrackerID, msgs []queue.Message) {
+	n := 0
+	for _, msg := range msgs {
+		if msg.Status == queue.StatusPending {
+			n++
+		}
+	}
+	for _, l := range m.leases {
+		if l.Tracker != t {
+			continue
+		}
+		got, err := m.real.Peek(m.t.Context(), []queue.Lease{l})
+		m.must(err)
+		switch {
+		case len(got) == 0 && n > 0, len(got) == 1 && got[0].Pending != n:
+			m.Fatalf("tracker %d: peek %+v, %d pending", t, got, n)
+		}
+	}
+}

@@ -4,6 +4,7 @@ package deps
 
 import (
 	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/redis/go-redis/v9"
 	_ "github.com/prometheus/client_golang/prometheus"
 	_ "github.com/prometheus/client_golang/prometheus/collectors"
 	_ "github.com/prometheus/client_golang/prometheus/promauto"

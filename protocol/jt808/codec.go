@@ -73,7 +73,7 @@ func (c *codec) unescaped(escaped []byte, emit func(*protocol.Event)) error {
 func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 	h, body, err := parse(payload)
 	if err != nil {
-		if c.known && h.id != 0 && h.id != msgReply && h.phone == c.peer.phone {
+		if c.known && h.id != 0 && h.phone == c.peer.phone { // only the length is wrong
 			c.refuse(&h, resultMalformed, emit)
 		}
 		return err

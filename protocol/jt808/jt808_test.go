@@ -5,7 +5,9 @@ import (
 	"flag"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"trackchat/protocol"
 	"trackchat/protocol/jt808"
@@ -241,6 +243,48 @@ func FuzzFrame(f *testing.F) {
 
 func FuzzDecode(f *testing.F) {
 	protocoltest.FuzzDecode(f, jt808.New(), protocoltest.Vectors(f, vectorsFile), map[string]string{"lenient": "true", "serial_text": "0x41", "events": "1=a"})
+}
+
+// FuzzMessage gets past the XOR, which fuzzed frames seldom do.
+func FuzzMessage(f *testing.F) {
+	p := jt808.New()
+	settings := protocoltest.NewSettings(f, p, map[string]string{"serial_text": "0x41", "events": "1=a"})
+	for _, id := range []uint16{0x0001, 0x0004, 0x0100, 0x0102, 0x0200, 0x0301, 0x0302, 0x0704, 0x0801, 0x0900, 0x1300, 0x6006} {
+		f.Add(id, uint16(7), uint16(0), uint16(0), byte(0), []byte{0x41, 0, 'a', 0, 'b'})
+		f.Add(id, uint16(8), uint16(2), uint16(1), byte(1), []byte{1, 0, 'a', 0, 'b'})
+	}
+	f.Fuzz(func(t *testing.T, id, serial, total, number uint16, r byte, body []byte) {
+		body = body[:min(len(body), 1023)]
+		for _, phone := range [][]byte{phone2013, make([]byte, 10)} {
+			c := p.NewCodec(settings)
+			frames := [][]byte{frameFrom(phone, 0x0102, 1, []byte("A")), frameFrom(phone, id, serial, body), frameFrom(phone, id, serial, body, total, number), frameFrom(phone, id, serial+1, body, total, number+1)}
+			for i, frame := range frames {
+				events, err := protocoltest.Decode(c, frame)
+				for j := range events {
+					result := protocol.OK
+					if i > 0 {
+						result = protocol.Result(r % 6)
+					}
+					e := &events[j]
+					if !utf8.ValidString(e.Text) || (e.Kind == protocol.KindText) != (e.Text != "") || e.Count > len(body)+2400 {
+						t.Fatalf("%x became %+v", frame, e)
+					}
+					if reply := c.AppendReply(nil, e, result); len(reply) > 0 {
+						unframe(t, reply)
+					}
+				}
+				if len(events) == 0 && err == nil {
+					t.Fatalf("%x became nothing", frame)
+				}
+			}
+			now := time.Unix(1_700_000_000, 0)
+			for range 4 {
+				out, _ := c.Poll(nil, now)
+				unframe(t, out)
+				now = now.Add(20 * time.Second)
+			}
+		}
+	})
 }
 
 func FuzzDevice(f *testing.F) {

@@ -29,7 +29,7 @@ func (c *codec) note(e *protocol.Event, r protocol.Result) {
 			return
 		}
 		c.loggedIn = r == protocol.OK
-		c.eventsDue = c.loggedIn && !c.peer.long && c.settings.String(settingEvents) != ""
+		c.eventsDue = c.loggedIn && c.settings.String(settingEvents) != ""
 	case protocol.KindLogout:
 		c.loggedIn, c.offered, c.assembly = false, false, nil
 	case protocol.KindText:

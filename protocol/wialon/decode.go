@@ -146,15 +146,16 @@ func (d *decoding) logIn() error {
 
 // split cuts msg at its semicolons and returns the number of fields; the last element of f takes all that is left.
 func split(msg []byte, f [][]byte) int {
-	for n := range f {
+	n := 0
+	for ; n < len(f)-1; n++ {
 		i := bytes.IndexByte(msg, ';')
-		if i < 0 || n == len(f)-1 {
-			f[n] = msg
-			return n + 1
+		if i < 0 {
+			break
 		}
 		f[n], msg = msg[:i], msg[i+1:]
 	}
-	return len(f)
+	f[n] = msg
+	return n + 1
 }
 
 // isNA reports whether a field says that there is no value; some devices leave it empty instead.

@@ -95,8 +95,15 @@ func ackUnknown(c *check) {
 	in := c.receive(queue.Incoming{Tracker: 1, Text: "in"}).ID
 	other := c.send(2, "other")[0]
 	for _, r := range []queue.AckReq{
-		{Tracker: 1, ID: id + 1}, {Tracker: 1, ID: 0}, {Tracker: 1, ID: -5}, {Tracker: 1, ID: queue.MaxID - 1}, {Tracker: 1, ID: other}, {Tracker: 2, ID: id},
-		{Tracker: 1, ID: in}, {Tracker: 1, ID: in, Opened: true}, {Tracker: 77, ID: id},
+		{Tracker: 1, ID: id + 1},
+		{Tracker: 1, ID: 0},
+		{Tracker: 1, ID: -5},
+		{Tracker: 1, ID: queue.MaxID - 1},
+		{Tracker: 1, ID: other},
+		{Tracker: 2, ID: id},
+		{Tracker: 1, ID: in},
+		{Tracker: 1, ID: in, Opened: true},
+		{Tracker: 77, ID: id},
 	} {
 		if got := c.ackAs(r); got != queue.AckUnknown {
 			c.Fatalf("ack %+v: %v", r, got)

@@ -50,8 +50,19 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		name  string
 		rules []rule
 	}{
-		{"Send", sendRules()}, {"List", listRules()}, {"Lease", leaseRules()}, {"Claim", claimRules()}, {"Wake", wakeRules()}, {"Ack", ackRules()}, {"End", endRules()},
-		{"Receive", receiveRules()}, {"Read", readRules()}, {"Changes", changesRules()}, {"Trim", trimRules()}, {"Directory", directoryRules()}, {"Life", lifeRules()},
+		{"Send", sendRules()},
+		{"List", listRules()},
+		{"Lease", leaseRules()},
+		{"Claim", claimRules()},
+		{"Wake", wakeRules()},
+		{"Ack", ackRules()},
+		{"End", endRules()},
+		{"Receive", receiveRules()},
+		{"Read", readRules()},
+		{"Changes", changesRules()},
+		{"Trim", trimRules()},
+		{"Directory", directoryRules()},
+		{"Life", lifeRules()},
 	} {
 		t.Run(topic.name, func(t *testing.T) {
 			for _, r := range topic.rules {

@@ -70,7 +70,9 @@ func (m *machine) same(what string, model, real any) {
 	}
 }
 
-func (m *machine) tracker() queue.TrackerID { return rapid.SampledFrom(m.trackers).Draw(m.T, "tracker") }
+func (m *machine) tracker() queue.TrackerID {
+	return rapid.SampledFrom(m.trackers).Draw(m.T, "tracker")
+}
 
 // ref draws a message, mostly a real one.
 func (m *machine) ref() queue.Ref {

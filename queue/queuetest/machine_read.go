@@ -79,8 +79,12 @@ func (m *machine) peek(*rapid.T) {
 	}
 	got, err := m.real.Peek(m.t.Context(), ls)
 	m.must(err)
-	slices.SortFunc(got, func(a, b queue.PeekResult) int { return slices.Index(m.trackers, a.Tracker) - slices.Index(m.trackers, b.Tracker) })
-	slices.SortFunc(want, func(a, b queue.PeekResult) int { return slices.Index(m.trackers, a.Tracker) - slices.Index(m.trackers, b.Tracker) })
+	slices.SortFunc(got, func(a, b queue.PeekResult) int {
+		return slices.Index(m.trackers, a.Tracker) - slices.Index(m.trackers, b.Tracker)
+	})
+	slices.SortFunc(want, func(a, b queue.PeekResult) int {
+		return slices.Index(m.trackers, a.Tracker) - slices.Index(m.trackers, b.Tracker)
+	})
 	m.same("peek", want, got)
 }
 

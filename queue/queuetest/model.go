@@ -41,7 +41,7 @@ type (
 		nonce uint32
 		id    int64
 	}
-	modelKey struct{ id, untilMs int64 }
+	modelKey  struct{ id, untilMs int64 }
 	modelText struct {
 		key           uint64
 		id, ms, epoch int64

@@ -284,7 +284,10 @@ func doneContext(c *check) {
 		"Send":    func() error { _, err := c.Store.Send(ctx, []queue.SendReq{{Tracker: 1, Text: "no"}}); return err },
 		"Receive": func() error { _, err := c.Store.Receive(ctx, []queue.Incoming{{Tracker: 1, Text: "no"}}); return err },
 		"Ack":     func() error { _, err := c.Store.Ack(ctx, []queue.AckReq{{Tracker: 1, ID: id}}); return err },
-		"List":    func() error { _, err := c.Store.List(ctx, queue.ListQuery{Tracker: 1, ToMs: forever, Limit: 1}); return err },
+		"List": func() error {
+			_, err := c.Store.List(ctx, queue.ListQuery{Tracker: 1, ToMs: forever, Limit: 1})
+			return err
+		},
 	} {
 		if err := call(); !errors.Is(err, context.Canceled) {
 			c.Errorf("%s: %v", name, err)

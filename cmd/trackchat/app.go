@@ -40,6 +40,9 @@ type App struct {
 	failed    chan error
 	undo      []func(context.Context) error // of what was started, in order
 	work      sync.WaitGroup
+
+	seed    func(context.Context) error // of the demo: fills the store before the directory is loaded
+	started func()                      // of the demo: called when everything is up
 }
 
 var (
@@ -70,6 +73,9 @@ func (a *App) Start(ctx context.Context) error {
 	a.ready.Store(nil)
 	accounts, trackers := a.directory.Current().Len()
 	a.log.Info("trackchat is ready", zap.Int("accounts", accounts), zap.Int("trackers", trackers), zap.Any("listen", a.addrs))
+	if a.started != nil {
+		a.started()
+	}
 	return nil
 }
 
@@ -123,6 +129,11 @@ func (a *App) openStore(ctx context.Context) error {
 
 // loadDirectory imports the directory file, if one is configured, and takes the store's accounts and trackers as the current ones.
 func (a *App) loadDirectory(ctx context.Context) error {
+	if a.seed != nil {
+		if err := a.seed(ctx); err != nil {
+			return fmt.Errorf("seeding the directory: %w", err)
+		}
+	}
 	if file := a.cfg.Directory.File; file != "" {
 		stats, err := ImportDirectory(ctx, a.store, file, a.cfg.Directory.Prune)
 		if err != nil {

@@ -72,8 +72,9 @@ func BenchmarkEcho(b *testing.B) {
 	}
 }
 
-// BenchmarkPush is a frame of 100 bytes from another goroutine to a peer that reads.
+// BenchmarkPush is a frame of 100 bytes from another goroutine to a peer that reads, with at most 400 of them on the way.
 func BenchmarkPush(b *testing.B) {
+	const size, batch = 100, 100
 	for _, k := range plainKinds() {
 		b.Run(k.name, func(b *testing.B) {
 			q := &quiet{}
@@ -81,24 +82,30 @@ func BenchmarkPush(b *testing.B) {
 			nc := r.dial()
 			_ = nc.SetDeadline(time.Time{})
 			c := q.conn(b, 1)
-			frame := bytes.Repeat([]byte("x"), 100)
-			done := make(chan int64, 1)
-			go func() {
-				n, _ := io.CopyN(io.Discard, nc, int64(b.N)*int64(len(frame)))
-				done <- n
-			}()
+			onTheWay := make(chan struct{}, 4)
+			var reader sync.WaitGroup
+			reader.Go(func() {
+				for left := b.N; left > 0; left -= batch {
+					if _, err := io.CopyN(io.Discard, nc, int64(min(left, batch)*size)); err != nil {
+						b.Error(err)
+					}
+					<-onTheWay
+				}
+			})
+			frame := bytes.Repeat([]byte("x"), size)
 			b.ReportAllocs()
-			b.SetBytes(int64(len(frame)))
+			b.SetBytes(size)
 			used := cpu(b)
-			for range b.N {
-				for c.Write(frame) != nil {
-					runtime.Gosched()
+			for i := range b.N {
+				if i%batch == 0 {
+					onTheWay <- struct{}{}
+				}
+				if err := c.Write(frame); err != nil {
+					b.Fatal(err)
 				}
 			}
+			reader.Wait()
 			b.ReportMetric(float64(cpu(b)-used)/float64(b.N), "cpu-ns/op")
-			if n := <-done; n != int64(b.N)*int64(len(frame)) {
-				b.Fatalf("%d bytes of %d frames", n, b.N)
-			}
 		})
 	}
 }

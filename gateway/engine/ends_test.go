@@ -53,6 +53,7 @@ func endings() []ending {
 		},
 		{"peer closes after a frame", nil, func(nc net.Conn, c engine.Conn) { say("whole\n")(nc, c); hangUp(nc) }, io.EOF},
 		{"peer closes while paused", nil, func(nc net.Conn, c engine.Conn) { c.Pause(); hangUp(nc); c.Resume() }, io.EOF},
+		{"peer goes without a word", nil, func(nc net.Conn, _ engine.Conn) { _ = tcp(nc).Close() }, io.EOF},
 		{"reset", nil, func(nc net.Conn, _ engine.Conn) { reset(nc) }, errReset},
 		{"panic in OnOpen", func(s *script) { s.open = func(engine.Conn) { panic("open") } }, nil, engine.ErrHandler},
 		{"panic in OnData", func(s *script) { s.data = func(engine.Conn, []byte) int { panic("data") } }, say("x"), engine.ErrHandler},

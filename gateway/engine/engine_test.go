@@ -89,16 +89,22 @@ func TestWholeFrames(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			s := newScript(t)
-			r := start(t, k, engine.Options{Unsent: writers * frames * size, SendBuffer: 8 << 10}, s)
+			r := start(t, k, engine.Options{SendBuffer: 8 << 10}, s)
+			onTheWay := make(chan struct{}, 150) // frames: less than Unsent, more than the kernel takes
 			nc := r.dial()
 			c := receive(t, s.opened, "OnOpen")
 			var wg sync.WaitGroup
-			defer wg.Wait()
+			t.Cleanup(wg.Wait)
 			for w := range writers {
 				wg.Go(func() {
 					f := bytes.Repeat([]byte{byte(w)}, size)
 					for i := range frames {
 						binary.BigEndian.PutUint32(f, uint32(i))
+						select {
+						case onTheWay <- struct{}{}:
+						case <-t.Context().Done():
+							return
+						}
 						if err := c.Write(f); err != nil {
 							t.Error(err)
 							return
@@ -112,6 +118,7 @@ func TestWholeFrames(t *testing.T) {
 				if _, err := io.ReadFull(nc, f); err != nil {
 					t.Fatal(err)
 				}
+				<-onTheWay
 				w := f[4]
 				if i := binary.BigEndian.Uint32(f); i != next[w] || bytes.Count(f[4:], []byte{w}) != size-4 {
 					t.Fatalf("writer %d: frame %d, want %d, or torn", w, i, next[w])

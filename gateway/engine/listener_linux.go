@@ -22,7 +22,7 @@ type acceptor struct {
 	err     error // why drain stopped
 }
 
-// newAcceptor takes over a listener. Its socket options are set here, once: accepted sockets inherit them.
+// newAcceptor takes over a listener.
 func newAcceptor(r *reactor, ln *net.TCPListener, srv *service) (*acceptor, error) {
 	raw, err := ln.SyscallConn()
 	if err != nil {
@@ -33,10 +33,7 @@ func newAcceptor(r *reactor, ln *net.TCPListener, srv *service) (*acceptor, erro
 		return nil, fmt.Errorf("engine: taking over a listener: %w", err)
 	}
 	a := &acceptor{reactor: r, srv: srv, addr: ln.Addr(), file: os.NewFile(uintptr(fd), "listener")}
-	if a.raw, err = a.file.SyscallConn(); err == nil {
-		err = r.core.tuneFD(fd)
-	}
-	if err != nil {
+	if a.raw, err = a.file.SyscallConn(); err != nil {
 		_ = a.file.Close() // the first error says what is wrong
 		return nil, fmt.Errorf("engine: preparing a listener: %w", err)
 	}
@@ -52,27 +49,19 @@ func duplicate(raw syscall.RawConn) (fd int, err error) {
 	return fd, err
 }
 
-func (k *core) tuneFD(fd int) error {
-	options := []struct{ level, name, value int }{{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}}
+// tuneFD sets the options of an accepted socket. They are wishes, as in tune. That it would inherit them from the listener cannot be relied on:
+// by default package net listens with Multipath TCP, which does not pass them on.
+func (k *core) tuneFD(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if k.SendBuffer > 0 {
-		options = append(options, struct{ level, name, value int }{unix.SOL_SOCKET, unix.SO_SNDBUF, k.SendBuffer})
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, k.SendBuffer)
 	}
 	if idle := int(k.KeepAlive / time.Second); idle > 0 {
-		options = append(options, []struct{ level, name, value int }{
-			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, idle},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes},
-		}...)
-	} else {
-		options = append(options, struct{ level, name, value int }{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0})
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, idle)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes)
 	}
-	for _, o := range options {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-			return os.NewSyscallError("setsockopt", err)
-		}
-	}
-	return nil
 }
 
 // run accepts until Shutdown. Without a descriptor or memory for another connection it pauses instead of spinning.
@@ -138,5 +127,6 @@ func (a *acceptor) accepted(fd int, sa unix.Sockaddr) {
 		_ = unix.Close(fd) // refused: nobody is interested in how that ends
 		return
 	}
+	a.reactor.core.tuneFD(fd)
 	a.reactor.attach(a.srv, fd, peer)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync"
 )
 
 // mixed serves plain TCP with the reactor and everything else, TLS above all, with the std engine. Both share bounds and counters.
@@ -31,5 +32,10 @@ func (m *mixed) Dial(ctx context.Context, addr string, local netip.Addr, h Handl
 }
 
 func (m *mixed) Shutdown(ctx context.Context) error {
-	return errors.Join(m.reactor.Shutdown(ctx), m.std.Shutdown(ctx))
+	var ofReactor, ofStd error
+	var both sync.WaitGroup
+	both.Go(func() { ofReactor = m.reactor.Shutdown(ctx) })
+	both.Go(func() { ofStd = m.std.Shutdown(ctx) })
+	both.Wait()
+	return errors.Join(ofReactor, ofStd)
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"trackchat/gateway/engine"
 )
@@ -101,6 +104,95 @@ func cpu(tb testing.TB) time.Duration {
 		tb.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// TestSocketOptions looks at the engine's end of a connection.
+func TestSocketOptions(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			s := newScript(t)
+			r := start(t, k, engine.Options{SendBuffer: 20_000, KeepAlive: time.Minute}, s)
+			nc := r.dial()
+			receive(t, s.opened, "OnOpen")
+			fd := serverEnd(t, nc)
+			for _, o := range []struct {
+				name                string
+				level, option, want int
+			}{
+				{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, 40_000}, // the kernel doubles it, see socket(7)
+				{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+				{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
+				{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 60},
+				{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			} {
+				if got, err := unix.GetsockoptInt(fd, o.level, o.option); err != nil || got != o.want {
+					t.Errorf("%s is %d (%v), want %d", o.name, got, err, o.want)
+				}
+			}
+		})
+	}
+}
+
+// TestStaleEvents keeps a closed connection's socket alive by a duplicate, as a fork may. Its events reach nobody, even when its descriptor
+// number is another connection's by then.
+func TestStaleEvents(t *testing.T) {
+	s := newScript(t)
+	got := make(chan string, 10)
+	s.data = func(_ engine.Conn, b []byte) int { got <- string(b); return len(b) }
+	stats := new(engine.Stats)
+	r := start(t, systemKinds()[0], engine.Options{Loops: 1, Stats: stats}, s)
+	old := r.dial()
+	c := receive(t, s.opened, "OnOpen")
+	number := serverEnd(t, old)
+	duplicate(t, number)
+	_ = c.Close()
+	receive(t, s.ends, "OnClose")
+	to := netip.MustParseAddrPort(r.addr)
+	for reused := false; !reused; { // accept takes the lowest number, so the peers must not
+		low, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer := duplicate(t, low)
+		_ = unix.Close(low)
+		if err := unix.Connect(peer, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, s.opened, "OnOpen")
+		_, err = unix.Getpeername(number)
+		reused = err == nil
+	}
+	send(t, old, []byte("of the old one"))
+	eventually(t, "stale event", func() bool { return stats.Stale.Load() > 0 })
+	if len(got) != 0 {
+		t.Errorf("delivered %q", <-got)
+	}
+}
+
+// duplicate makes another descriptor, with a high number.
+func duplicate(t *testing.T, fd int) int {
+	t.Helper()
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(dup) })
+	return dup
+}
+
+// serverEnd finds the descriptor of this process whose peer is nc.
+func serverEnd(t *testing.T, nc net.Conn) int {
+	t.Helper()
+	port := nc.LocalAddr().(*net.TCPAddr).Port
+	for fd := range 1000 {
+		if sa, err := unix.Getpeername(fd); err == nil {
+			if v4, ok := sa.(*unix.SockaddrInet4); ok && v4.Port == port {
+				return fd
+			}
+		}
+	}
+	t.Fatal("no descriptor has that peer")
+	return -1
 }
 
 // TestReactorWantsTCP: other listeners are refused, and closed.

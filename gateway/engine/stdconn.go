@@ -13,6 +13,7 @@ import (
 const (
 	closeGrace  = time.Second // how long unsent bytes of a closed connection may take to leave
 	streamRead  = 4 << 10     // read buffer of a transport that has no descriptor to wait for
+	streamWrite = 8 << 10     // bytes that a blocking write takes at a time, as it does not tell how far it is
 	discardMost = 64 << 10    // bytes thrown away at Close, see discard
 )
 
@@ -328,12 +329,22 @@ func (c *stdConn) drain() {
 			return
 		}
 		c.mu.Unlock()
-		_, err := c.nc.Write(ch.bytes())
-		c.mu.Lock()
-		c.srv.core.Stats.Unsent.Add(-int64(ch.len()))
+		var err error
+		for ch.len() > 0 {
+			piece := ch.bytes()[:min(ch.len(), streamWrite)]
+			if err == nil { // else the rest is dropped
+				_, err = c.nc.Write(piece)
+			}
+			ch.off += len(piece)
+			c.mu.Lock()
+			c.inflight -= len(piece)
+			c.mu.Unlock()
+			c.srv.core.Stats.Unsent.Add(-int64(len(piece)))
+		}
 		c.srv.core.pool.put(ch)
+		c.mu.Lock()
 		if err != nil && c.broken == nil {
-			_ = c.breakLocked(err) // the next Write reports it
+			_ = c.breakLocked(err) // the next Write fails
 		}
 		c.mu.Unlock()
 	}

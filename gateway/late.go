@@ -21,7 +21,8 @@ type lateAck struct {
 	ref     uint64
 	caps    protocol.TextCaps
 	opened  bool
-	choice  int            // of an answer, from 1; 0: a plain ack
+	answer  bool           // the driver answered a question
+	choice  int            // of an answer, from 1, as it came
 	in      queue.Incoming // of an answer, still without its text
 }
 
@@ -110,7 +111,7 @@ func (g *Gateway) matchLate(ctx context.Context, acks []lateAck) ([]lateMatch, e
 		a := &acks[i]
 		var candidates []queue.Message
 		var err error
-		if a.choice > 0 {
+		if a.answer {
 			candidates, err = g.recentQuestions(ctx, a)
 		} else {
 			candidates, err = g.unacknowledged(ctx, a)
@@ -119,7 +120,7 @@ func (g *Gateway) matchLate(ctx context.Context, acks []lateAck) ([]lateMatch, e
 			return nil, err
 		}
 		out[i] = a.match(candidates)
-		if a.choice > 0 {
+		if a.answer {
 			out[i].text = chosen(&out[i].msg, a.choice)
 		}
 	}
@@ -181,7 +182,7 @@ func (a *lateAck) match(candidates []queue.Message) lateMatch {
 		}
 		found = lateMatch{result: "matched", msg: m, part: int(part), parts: len(parts)}
 	}
-	if a.choice == 0 && found.msg.ID != 0 && found.part != found.next() {
+	if !a.answer && found.msg.ID != 0 && found.part != found.next() {
 		found.result = "stale"
 	}
 	return found
@@ -196,7 +197,7 @@ func (m *lateMatch) next() int {
 }
 
 func chosen(m *queue.Message, choice int) string {
-	if choice <= len(m.Choices) {
+	if choice >= 1 && choice <= len(m.Choices) {
 		return m.Choices[choice-1]
 	}
 	return "answer " + strconv.Itoa(choice)
@@ -206,7 +207,7 @@ func chosen(m *queue.Message, choice int) string {
 func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 	if err != nil {
 		g.log.Warn("late ack not looked up", zap.Int64("tracker", int64(r.q.tracker)), zap.Error(err))
-		if r.q.choice > 0 {
+		if r.q.answer {
 			r.s.shard.box.put(item{kind: itemReceived, s: r.s, n: r.tag, data: err})
 		}
 		return
@@ -215,11 +216,11 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 	whole := m.result == "matched" && m.part == m.parts-1
 	switch {
 	case whole:
-		g.store.ack.add(r.s, m.msg.SubmitMs, queue.AckReq{Tracker: r.q.tracker, ID: m.msg.ID, Opened: r.q.opened || r.q.choice > 0, Hint: m.msg.Hint})
-	case m.result == "matched" && r.q.choice == 0:
+		g.store.ack.add(r.s, m.msg.SubmitMs, queue.AckReq{Tracker: r.q.tracker, ID: m.msg.ID, Opened: r.q.opened || r.q.answer, Hint: m.msg.Hint})
+	case m.result == "matched" && !r.q.answer:
 		g.store.progress.add(r.s, 0, queue.ProgressReq{Tracker: r.q.tracker, ID: m.msg.ID, Parts: m.parts, Acked: m.part + 1})
 	}
-	if r.q.choice > 0 {
+	if r.q.answer {
 		in := r.q.in
 		in.Text, in.ReplyTo = m.text, m.msg.ID
 		g.store.receive.add(r.s, r.tag, in)

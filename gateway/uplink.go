@@ -52,6 +52,6 @@ func (s *session) incoming(e *protocol.Event, text string) queue.Incoming {
 func (s *session) choice(e *protocol.Event) {
 	n := s.hold(e, protocol.OK, true)
 	s.l.g.store.late.add(s, n, lateAck{
-		tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: s.codec.Caps(), choice: max(e.Choice, 1), in: s.incoming(e, ""),
+		tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: s.codec.Caps(), answer: true, choice: e.Choice, in: s.incoming(e, ""),
 	})
 }

@@ -266,4 +266,5 @@ type TrimStats struct {
 type Report struct {
 	Problems []string
 	Warnings []string
+	Pending  int64 // messages that are still to be delivered
 }

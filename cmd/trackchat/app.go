@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
 )
 
@@ -32,10 +33,10 @@ type App struct {
 	directory queue.Directory
 	store     queue.Store
 	gateway   *gateway.Gateway
-	engines   engines
 	api       *http.Server
 	admin     *http.Server
 	addrs     map[string]netip.AddrPort
+	pending   prometheus.Gauge
 	ready     atomic.Pointer[error] // why the service is not ready; nil: it is
 	failed    chan error
 	undo      []func(context.Context) error // of what was started, in order
@@ -59,6 +60,9 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	); err != nil {
 		return nil, fmt.Errorf("registering collectors: %w", err)
 	}
+	a.pending = promauto.With(a.registry).NewGauge(prometheus.GaugeOpts{
+		Name: "trackchat_pending", Help: "Messages that are still to be delivered, as of the last check of the store.",
+	})
 	a.ready.Store(&errStarting)
 	return a, nil
 }
@@ -114,10 +118,16 @@ func (a *App) openStore(ctx context.Context) error {
 	}
 	a.store = st
 	a.onStop(func(context.Context) error { return st.Close() })
-	report, err := st.Check(ctx)
+	return a.fitStore(ctx)
+}
+
+// fitStore asks the store how it is.
+func (a *App) fitStore(ctx context.Context) error {
+	report, err := a.store.Check(ctx)
 	if err != nil {
 		return fmt.Errorf("checking the store: %w", err)
 	}
+	a.pending.Set(float64(report.Pending))
 	for _, w := range report.Warnings {
 		a.log.Warn("store", zap.String("warning", w))
 	}
@@ -182,10 +192,10 @@ func (a *App) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.engines = newEngines(engine.Options{
+	eng := newEngine(engine.Options{
 		Unsent: int(c.Limits.Unsent), SendBuffer: int(c.Limits.SendBuffer), Now: time.Now, Logger: a.log, KeepAlive: keepAlive,
 	}, a.registry)
-	a.onStop(a.engines.shutdown)
+	a.onStop(eng.Shutdown)
 	a.onStop(func(ctx context.Context) error {
 		quiet, cancel := context.WithTimeout(ctx, quiesceWithin)
 		defer cancel()
@@ -195,7 +205,7 @@ func (a *App) startGateway(ctx context.Context) error {
 		return nil
 	})
 	for _, p := range ports {
-		a.background("listener", func() error { return p.listener.Serve(a.engines.of(p.secure), p.ln) })
+		a.background("listener", func() error { return p.listener.Serve(eng, p.ln) })
 	}
 	return nil
 }

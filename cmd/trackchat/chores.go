@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"trackchat/queue"
@@ -53,15 +52,9 @@ func (a *App) chores(ctx context.Context) {
 
 // checkStore makes the service not ready while the store is not fit for use.
 func (a *App) checkStore(ctx context.Context) {
-	report, err := a.store.Check(ctx)
+	err := a.fitStore(ctx)
 	if ctx.Err() != nil {
 		return
-	}
-	for _, w := range report.Warnings {
-		a.log.Warn("store", zap.String("warning", w))
-	}
-	if err == nil && len(report.Problems) > 0 {
-		err = fmt.Errorf("the store is not fit for use: %q", report.Problems)
 	}
 	if err != nil {
 		a.log.Error("store check failed", zap.Error(err))

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"trackchat/gateway"
@@ -23,33 +22,17 @@ const (
 	quiesceWithin = 3 * time.Second
 )
 
-// engines are the event loop for plain connections and the portable engine for TLS; they count into the same figures.
-type engines struct {
-	plain, secure engine.Engine
-}
-
-func newEngines(o engine.Options, reg prometheus.Registerer) engines {
-	o.Stats, o.IDs = new(engine.Stats), new(atomic.Uint64)
+// newEngine makes the engine of all device connections; it takes TLS listeners too.
+func newEngine(o engine.Options, reg prometheus.Registerer) engine.Engine {
+	o.Stats = new(engine.Stats)
 	o.ObserveLoopLag = gateway.ObserveEngine(reg, o.Stats)
-	return engines{plain: engine.New(o), secure: engine.NewStd(o)}
-}
-
-func (e engines) of(secure bool) engine.Engine {
-	if secure {
-		return e.secure
-	}
-	return e.plain
-}
-
-func (e engines) shutdown(ctx context.Context) error {
-	return errors.Join(e.plain.Shutdown(ctx), e.secure.Shutdown(ctx))
+	return engine.New(o)
 }
 
 // devicePort is one listening socket for devices.
 type devicePort struct {
 	listener *gateway.Listener
 	ln       net.Listener
-	secure   bool
 }
 
 // listenDevices opens every configured port, or none and tells all that is wrong.
@@ -90,6 +73,7 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 		return devicePort{}, err
 	}
 	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // such sockets do not hand their options on to connections
 	ln, err := lc.Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return devicePort{}, err
@@ -101,7 +85,7 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 	if err != nil {
 		return devicePort{}, errors.Join(err, ln.Close())
 	}
-	return devicePort{listener: l, ln: tls.NewListener(ln, conf), secure: true}, nil
+	return devicePort{listener: l, ln: tls.NewListener(ln, conf)}, nil
 }
 
 func tlsConfig(c *Listener) (*tls.Config, error) {

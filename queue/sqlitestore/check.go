@@ -26,8 +26,12 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 		return rep, err
 	}
 	err = s.read(ctx, "check", func(c *conn) error {
-		_, err := schemaVersion(c, len(scripts))
-		return err
+		if _, err := schemaVersion(c, len(scripts)); err != nil {
+			return err
+		}
+		var err error
+		rep.Pending, _, err = c.number("SELECT count(*) FROM message WHERE status = 80") // the index of pending messages is all it reads
+		return translate(err)
 	})
 	if errors.Is(err, queue.ErrUnavailable) {
 		return rep, err

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"trackchat/gateway/trackersim"
+	"trackchat/protocol"
+	"trackchat/protocol/all"
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+const (
+	demoAckDelay = 400 * time.Millisecond
+	demoSayEvery = 40 * time.Second
+	demoReplyGap = 3 * time.Second // a long text is many parts; one answer is enough
+)
+
+// demoTracker is one simulated tracker of the demo.
+type demoTracker struct {
+	queue.Tracker
+	variant string
+	reply   string
+	says    string
+}
+
+// demoTrackers returns one tracker of each protocol, and a JT/T 808 one of the 2019 standard.
+func demoTrackers() []demoTracker {
+	list := []demoTracker{
+		{Tracker: queue.Tracker{ID: 101, Label: "Truck 1", Protocol: "jt808", DeviceID: "13812345678"}, variant: "2013", reply: "OK, understood", says: "Arrived at the gate"},
+		{Tracker: queue.Tracker{ID: 102, Label: "Bus 2", Protocol: "jt808", DeviceID: "13812345679"}, variant: "2019", reply: "好的", says: "Traffic jam on the ring road"},
+		{Tracker: queue.Tracker{ID: 103, Label: "Excavator 3", Protocol: "wialon", DeviceID: "353386060000103"}, variant: "2.0", reply: "Принято", says: "Need fuel"},
+	}
+	for i := range list {
+		t := &list[i].Tracker
+		t.Account, t.Model, t.Chat, t.Features = 1, t.Protocol, true, []string{queue.FeatureChat}
+	}
+	return list
+}
+
+// runDemo runs the service with a demo account, and plays its trackers over real connections on loopback.
+func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr io.Writer) int {
+	dir, err := os.MkdirTemp("", "trackchat-demo-")
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "trackchat: %v\n", err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	cfg.Store.Path = dir
+	cfg.Log.Level = "warn"
+	loopback(cfg, !configured)
+	log := newLogger(cfg.Log, stderr)
+	app, err := New(cfg, log)
+	if err == nil {
+		err = (&demo{app: app, key: newKey(), out: stdout}).run(ctx, log)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "trackchat: %v\n", err)
+		return 1
+	}
+	return 0
+}
+
+// loopback moves every listener to this machine's own address; a port that is taken gives way to a free one if the operator did not ask for it.
+func loopback(cfg *Config, yield bool) {
+	addresses := []*string{&cfg.API.Listen, &cfg.Admin.Listen}
+	for i := range cfg.Gateway.Listeners {
+		addresses = append(addresses, &cfg.Gateway.Listeners[i].Listen)
+	}
+	for _, a := range addresses {
+		_, port, err := net.SplitHostPort(*a)
+		if err != nil {
+			continue // Load has refused that
+		}
+		*a = net.JoinHostPort("127.0.0.1", port)
+		if !yield {
+			continue
+		}
+		ln, err := net.Listen("tcp", *a)
+		if err != nil {
+			*a = "127.0.0.1:0"
+			continue
+		}
+		_ = ln.Close()
+	}
+}
+
+func newKey() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+type demo struct {
+	app *App
+	key string
+
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (d *demo) printf(format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, _ = fmt.Fprintf(d.out, format, args...)
+}
+
+func (d *demo) run(ctx context.Context, log *zap.Logger) error {
+	trackers := demoTrackers()
+	d.app.seed = func(ctx context.Context) error { return d.seed(ctx, trackers) }
+	play, stop := context.WithCancel(ctx)
+	defer stop()
+	var players sync.WaitGroup
+	defer players.Wait()
+	d.app.started = func() {
+		d.welcome(trackers)
+		for _, t := range trackers {
+			players.Go(func() { d.play(play, t) })
+		}
+	}
+	defer stop()
+	return runApp(ctx, d.app, log)
+}
+
+// seed fills the empty store with the demo account and its trackers.
+func (d *demo) seed(ctx context.Context, trackers []demoTracker) error {
+	account := queue.Account{ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(d.key)}}
+	list := make([]queue.Tracker, len(trackers))
+	for i := range trackers {
+		list[i] = trackers[i].Tracker
+		list[i].DeviceID = queue.NormalizeDeviceID(list[i].DeviceID)
+	}
+	_, err := d.app.store.ImportDirectory(ctx, []queue.Account{account}, list, false)
+	return err
+}
+
+func (d *demo) welcome(trackers []demoTracker) {
+	addrs := d.app.Addrs()
+	base := "http://" + addrs["api"].String()
+	d.printf("trackchat demo: %d trackers, data in a temporary directory, everything on this machine only; Ctrl-C ends it.\n\n", len(trackers))
+	d.printf("  API     %s\n  admin   http://%s/metrics\n  key     %s\n", base, addrs["admin"], d.key)
+	for _, p := range all.Protocols() {
+		if a, ok := addrs[p.Name]; ok {
+			d.printf("  %-7s %s\n", p.Name, a)
+		}
+	}
+	d.printf("\nSend a text, then read the conversation (PENDING becomes DELIVERED when the device has acknowledged it):\n\n")
+	d.printf("  curl '%s/v2/tracker/chat/send' -d hash=%s -d tracker_id=%d -d message='Hello driver'\n", base, d.key, trackers[0].ID)
+	d.printf("  curl '%s/v2/tracker/chat/list?hash=%s&tracker_id=%d'\n\n", base, d.key, trackers[0].ID)
+	for _, t := range trackers {
+		d.printf("  tracker %d  %-12s %s %s\n", t.ID, t.Label, t.Protocol, t.variant)
+	}
+	d.printf("\n")
+}
+
+// play is one simulated tracker: it acknowledges every part of a text, answers, and now and then writes by itself.
+func (d *demo) play(ctx context.Context, t demoTracker) {
+	p, ok := all.Find(t.Protocol)
+	addr, listening := d.app.Addrs()[t.Protocol]
+	if !ok || !listening {
+		return
+	}
+	settings, err := p.NewSettings()
+	if err != nil {
+		d.printf("%s: %v\n", t.Label, err)
+		return
+	}
+	lastReply := time.Time{}
+	sim := trackersim.New(trackersim.Options{
+		Protocol: p, Gateway: addr.String(), Now: time.Now, Reconnect: true, HeartbeatEvery: time.Minute, PositionEvery: 30 * time.Second,
+		Device: protocol.DeviceConfig{ID: t.DeviceID, Variant: t.variant, Settings: settings},
+		OnText: func(protocol.DeviceEvent) trackersim.Action {
+			a := trackersim.Action{Delay: demoAckDelay}
+			if now := time.Now(); now.Sub(lastReply) > demoReplyGap {
+				a.Reply, lastReply = t.reply, now
+			}
+			return a
+		},
+		OnEvent: func(e trackersim.Event) { d.tell(t.Label, e) },
+	})
+	go func() {
+		every := time.NewTicker(demoSayEvery)
+		defer every.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-every.C:
+				if err := sim.Say(ctx, t.says); err != nil && ctx.Err() == nil {
+					d.printf("%s: %v\n", t.Label, err)
+				}
+			}
+		}
+	}()
+	if err := sim.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		d.printf("%s: %v\n", t.Label, err)
+	}
+}
+
+// tell prints what happened at a tracker.
+func (d *demo) tell(label string, e trackersim.Event) {
+	at := e.At.Format("15:04:05.000")
+	switch e.Kind {
+	case trackersim.LoggedIn:
+		d.printf("%s  %-12s logged in\n", at, label)
+	case trackersim.Disconnected:
+		d.printf("%s  %-12s disconnected\n", at, label)
+	case trackersim.Refused:
+		d.printf("%s  %-12s refused by the gateway\n", at, label)
+	case trackersim.TextReceived:
+		d.printf("%s  %-12s shows %q\n", at, label, shorten(e.Text.Body))
+	case trackersim.TextAcked:
+		d.printf("%s  %-12s acknowledged it: DELIVERED\n", at, label)
+	case trackersim.Said:
+		d.printf("%s  %-12s writes %q\n", at, label, shorten(e.Said))
+	case trackersim.SaidAcked:
+		d.printf("%s  %-12s was told that it is stored: INCOMING\n", at, label)
+	default:
+	}
+}
+
+func shorten(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Installs what the tests need and passes them all: formatting, vet, lint, tidiness, every test with the race detector, a short run of each fuzz target.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+LINT_VERSION=v2.15.0
+FUZZ_TIME=${FUZZ_TIME:-10s}
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/trackchat/tools
+step() { printf '\n== %s\n' "$*"; }
+
+# need COMMAND PACKAGE...: installs Debian packages as root, elsewhere says what is missing.
+missing=()
+need() {
+	local command=$1
+	shift
+	command -v "$command" >/dev/null 2>&1 && return 0
+	missing+=("$@")
+}
+need gcc gcc libc6-dev
+need git git
+if ((${#missing[@]})); then
+	if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null 2>&1; then
+		printf 'test.sh needs these programs, please install them: %s\n' "${missing[*]}" >&2
+		exit 1
+	fi
+	step "installing ${missing[*]}"
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+if ! command -v go >/dev/null 2>&1; then
+	echo 'test.sh needs Go; see go.mod for the version' >&2
+	exit 1
+fi
+
+lint=$tools/golangci-lint-$LINT_VERSION
+if [[ ! -x $lint ]]; then
+	step "building golangci-lint $LINT_VERSION"
+	mkdir -p "$tools"
+	GOFLAGS= GOBIN=$tools go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$LINT_VERSION"
+	mv "$tools/golangci-lint" "$lint"
+fi
+
+step 'formatting'
+unformatted=$(gofmt -l $(git ls-files '*.go'))
+if [[ -n $unformatted ]]; then
+	printf 'not gofmt-ed:\n%s\n' "$unformatted" >&2
+	exit 1
+fi
+step 'go mod tidy'
+go mod tidy -diff
+step 'go vet'
+go vet ./...
+GOOS=darwin GOARCH=arm64 go vet ./gateway/... ./protocol/... ./queue/... ./api/... ./cmd/...
+step 'golangci-lint'
+"$lint" run ./...
+step 'tests'
+CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m ./...
+
+step "fuzzing, $FUZZ_TIME each"
+for file in $(git ls-files '*_test.go' | xargs grep -lE '^func Fuzz[A-Z]'); do
+	for target in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | cut -d' ' -f2); do
+		printf '%s %s\n' "$(dirname "$file")" "$target"
+		go test -run='^$' -fuzz="^$target\$" -fuzztime="$FUZZ_TIME" "./$(dirname "$file")"
+	done
+done
+step 'all passed'

@@ -61,7 +61,7 @@ func (d *decoder) value(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) 
 	case reflect.Struct:
 		d.structure(p, n, v)
 	case reflect.Slice:
-		d.list(p, n, v)
+		d.list(p, n, v, secret)
 	case reflect.Map:
 		d.texts(p, n, v)
 	default:
@@ -138,25 +138,29 @@ func (d *decoder) fieldsOf(t reflect.Type) map[string]fieldRef {
 }
 
 // list replaces what v held.
-func (d *decoder) list(p *keyPath, n *yaml.Node, v reflect.Value) {
+func (d *decoder) list(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) {
 	if n.Kind != yaml.SequenceNode {
 		d.fail(p, n, "%s where a list is expected", kindName(n))
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, element := range n.Content {
-		e := list.Index(i)
-		if s, ok := e.Addr().Interface().(starter); ok {
-			s.start(element.Line + d.offset)
-		}
-		if isNull(element) {
-			d.fail(p.element(i), element, "has no value")
-			continue
-		}
-		d.value(p.element(i), element, e, false)
+		d.element(p.element(i), element, list.Index(i), secret)
 	}
 	d.note(p, d.origin(n))
 	v.Set(list)
+}
+
+// element decodes one element of a list.
+func (d *decoder) element(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) {
+	if s, ok := v.Addr().Interface().(starter); ok {
+		s.start(n.Line + d.offset)
+	}
+	if isNull(n) {
+		d.fail(p, n, "has no value")
+		return
+	}
+	d.value(p, n, v, secret)
 }
 
 // texts decodes a mapping of scalars; numbers and booleans keep the text that they are written with.

@@ -85,7 +85,7 @@ func (l *loader) override(s setting, text string) {
 			l.broken[path] = true
 			return
 		}
-		l.decoder(s.variable).value(s.path, n, s.value, false)
+		l.decoder(s.variable).value(s.path, n, s.value, s.secret)
 		return
 	}
 	if err := setText(s.value, text); err != nil {

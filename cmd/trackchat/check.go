@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"trackchat/queue/sqlitestore"
+)
+
+// check is the command of that name; it returns the exit code: 0, 1 if anything is wrong, 2 for a wrong command line.
+func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("trackchat check", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	file := fs.String("config", "", "configuration `FILE`; none: the defaults")
+	ready := fs.Bool("ready", false, "only ask the running service whether it is ready")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	if fs.NArg() > 0 {
+		_, _ = fmt.Fprintf(stderr, "trackchat check: unexpected argument %q\n", fs.Arg(0))
+		return 2
+	}
+	cfg, err := Load(*file, os.Environ())
+	if *ready {
+		return runReady(ctx, cfg, err, stdout)
+	}
+	return runCheck(ctx, cfg, err, stdout)
+}
+
+// runCheck says on stdout everything that is wrong with a configuration, or with why there is none, its directory file, its store and its ports.
+func runCheck(ctx context.Context, cfg *Config, err error, stdout io.Writer) int {
+	r := &findings{out: stdout}
+	if err != nil {
+		r.wrongAll("configuration", err)
+		return r.code()
+	}
+	r.ok("configuration")
+	if cfg.Directory.File != "" {
+		r.checkDirectory(cfg.Directory.File)
+	}
+	running := false
+	if cfg.Store.Backend == BackendEmbedded {
+		running = r.checkStore(ctx, cfg.Store.Path)
+	}
+	r.checkPorts(ctx, cfg, running)
+	return r.code()
+}
+
+// findings writes what was found, a line each.
+type findings struct {
+	out    io.Writer
+	wrongs int
+}
+
+func (r *findings) line(kind, format string, args ...any) {
+	_, _ = fmt.Fprintf(r.out, "%-8s"+format+"\n", append([]any{kind}, args...)...) // nobody reads it, and the exit code says the same
+}
+
+func (r *findings) ok(format string, args ...any) { r.line("ok", format, args...) }
+
+func (r *findings) warn(format string, args ...any) { r.line("warning", format, args...) }
+
+func (r *findings) wrong(format string, args ...any) {
+	r.wrongs++
+	r.line("wrong", format, args...)
+}
+
+// wrongAll says each problem of an error by itself.
+func (r *findings) wrongAll(what string, err error) {
+	var ce *ConfigError
+	if !errors.As(err, &ce) {
+		r.wrong("%s: %v", what, err)
+		return
+	}
+	for _, p := range ce.Problems {
+		r.wrong("%s: %s", what, p)
+	}
+}
+
+func (r *findings) code() int {
+	if r.wrongs > 0 {
+		r.line("", "%d wrong", r.wrongs)
+		return 1
+	}
+	return 0
+}
+
+func (r *findings) checkDirectory(file string) {
+	f, err := LoadDirectory(file)
+	if err != nil {
+		r.wrongAll("directory "+file, err)
+		return
+	}
+	r.ok("directory %s: %d accounts, %d trackers", file, len(f.Accounts), len(f.Trackers))
+}
+
+// checkStore looks at the embedded store and reports whether a service has it open.
+func (r *findings) checkStore(ctx context.Context, dir string) (running bool) {
+	before := r.wrongs
+	running, err := sqlitestore.InUse(dir)
+	if err != nil {
+		r.wrong("store %s: %v", dir, err)
+		return false
+	}
+	if err := canCreate(dir); err != nil {
+		r.wrong("store %s: %v", dir, err)
+		return running
+	}
+	report, err := sqlitestore.Inspect(ctx, dir, time.Now)
+	if err != nil {
+		r.wrong("store %s: %v", dir, err)
+	}
+	for _, p := range report.Problems {
+		r.wrong("store %s: %s", dir, p)
+	}
+	for _, w := range report.Warnings {
+		r.warn("store %s: %s", dir, w)
+	}
+	switch {
+	case r.wrongs > before:
+	case running:
+		r.ok("store %s: sound, and in use by a running service", dir)
+	default:
+		r.ok("store %s", dir)
+	}
+	return running
+}
+
+// canCreate tries whether files can be created in dir or, where it does not exist yet, in the directory that it would be created in.
+func canCreate(dir string) error {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("finding the directory: %w", err)
+	}
+	for {
+		info, err := os.Stat(at)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", at)
+		}
+		if err == nil {
+			break
+		}
+		up := filepath.Dir(at)
+		if !errors.Is(err, os.ErrNotExist) || up == at {
+			return err
+		}
+		at = up
+	}
+	probe, err := os.MkdirTemp(at, ".trackchat-check-")
+	if err != nil {
+		return fmt.Errorf("nothing can be created in %s: %w", at, errors.Unwrap(err))
+	}
+	return os.Remove(probe)
+}
+
+// checkPorts tries to listen on every address; what a running service holds is expected to be in use.
+func (r *findings) checkPorts(ctx context.Context, cfg *Config, running bool) {
+	var lc net.ListenConfig
+	for _, p := range portsOf(cfg) {
+		ln, err := lc.Listen(ctx, "tcp", p.address)
+		switch {
+		case err == nil && running:
+			err = ln.Close()
+			r.warn("%s: %s (%s) is free, although a service runs: it was started with another configuration, or is just starting", p.path, p.address, p.what)
+		case err == nil:
+			err = ln.Close()
+			r.ok("%s: %s (%s) is free", p.path, p.address, p.what)
+		case errors.Is(err, syscall.EADDRINUSE) && running:
+			err = nil
+			r.ok("%s: %s (%s) is in use, as expected while a service runs on this store", p.path, p.address, p.what)
+		case errors.Is(err, syscall.EADDRINUSE):
+			err = nil
+			r.wrong("%s: %s (%s) is in use by another program", p.path, p.address, p.what)
+		case errors.Is(err, syscall.EACCES):
+			err = nil
+			r.wrong("%s: %s (%s) is not permitted to this user; ports below 1024 need CAP_NET_BIND_SERVICE", p.path, p.address, p.what)
+		}
+		if err != nil {
+			r.wrong("%s: %s (%s): %s", p.path, p.address, p.what, strings.TrimPrefix(err.Error(), "listen "))
+		}
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"trackchat/gateway/trackersim"
+	"trackchat/protocol"
+
+	"golang.org/x/time/rate"
+)
+
+// runFleet plays the trackers until the duration or ctx ends, or none of them goes on.
+func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var f fleetFlags
+	fs := flag.NewFlagSet("trackersim", flag.ContinueOnError)
+	f.register(fs)
+	if code, done := parse(fs, args, stdout, stderr); done {
+		return code
+	}
+	p, n, err := f.resolve()
+	if err == nil {
+		err = f.check(p)
+	}
+	if err != nil {
+		return misused(fs, err, stderr)
+	}
+	settings, err := p.NewSettings()
+	if err != nil {
+		return misused(fs, err, stderr)
+	}
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	seen := &figures{devices: f.devices}
+	start := time.Now()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		play(ctx, &f, n, trackersim.Options{Protocol: p, Device: protocol.DeviceConfig{Variant: f.variant, Settings: settings}}, seen)
+	}()
+	watch(seen, start, ended, stdout)
+	seen.summary(stdout, time.Since(start))
+	if seen.logins.Load() == 0 {
+		fmt.Fprintln(stderr, "trackersim: no device could log in")
+		return exitNobody
+	}
+	return exitOK
+}
+
+// play runs every tracker until it ends; common has what all of them share.
+func play(ctx context.Context, f *fleetFlags, n ids, common trackersim.Options, seen *figures) {
+	limiter := rate.NewLimiter(rate.Limit(f.connectRate), max(1, int(f.connectRate/100)))
+	common.Gateway, common.Now, common.Seed = f.gateway, time.Now, f.seed
+	common.AckDelay, common.NoAck, common.Reply = f.ackDelay, float64(f.noAck), f.reply
+	common.PositionEvery, common.HeartbeatEvery = f.positionEvery, f.heartbeatEvery
+	common.Reconnect, common.Pace, common.Buffers = f.reconnect, limiter.Wait, new(trackersim.Buffers)
+	var group sync.WaitGroup
+	defer group.Wait()
+	for i := range f.devices {
+		o := common
+		o.Device.ID, o.OnEvent = n.at(i), seen.observer()
+		if len(f.sources) > 0 {
+			o.Source = f.sources[i%len(f.sources)]
+		}
+		t := trackersim.New(o)
+		group.Go(func() { _ = t.Run(ctx) }) // its events told why it ended
+	}
+}
+
+// watch writes a line every second until ended is closed; on a terminal it is the same line.
+func watch(seen *figures, start time.Time, ended <-chan struct{}, stdout io.Writer) {
+	format := "%s\n"
+	terminal := isTerminal(stdout)
+	if terminal {
+		format = "\r%s\x1b[K"
+	}
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	before, at := int64(0), start
+	for {
+		select {
+		case <-ended:
+			if terminal {
+				fmt.Fprintln(stdout)
+			}
+			return
+		case now := <-every.C:
+			received := seen.received.Load()
+			fmt.Fprintf(stdout, format, seen.line(now.Sub(start), float64(received-before)/now.Sub(at).Seconds()))
+			before, at = received, now
+		}
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

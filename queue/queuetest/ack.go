@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -205,15 +206,15 @@ func unacknowledged(c *check) {
 	c.send(2, "other")
 	ends := []queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent}
 	var want []int64
-	for i := len(sent) - 1; i >= 0; i-- {
-		switch {
-		case i%3 == 0:
-			c.ackAs(queue.AckReq{Tracker: 1, ID: sent[i], Opened: i%2 == 0})
+	for i, id := range slices.Backward(sent) {
+		switch i % 3 {
+		case 0:
+			c.ackAs(queue.AckReq{Tracker: 1, ID: id, Opened: i%2 == 0})
 			continue
-		case i%3 == 1:
-			c.end(1, sent[i], ends[i%4], 0)
+		case 1:
+			c.end(1, id, ends[i%4], 0)
 		}
-		want = append(want, sent[i])
+		want = append(want, id)
 	}
 	for limit, n := range map[int]int{1: 1, 10: 10, 64: min(64, len(want))} {
 		got, err := c.Store.Unacknowledged(c.Context(), 1, limit)

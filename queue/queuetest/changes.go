@@ -83,7 +83,7 @@ func changesLate(c *check) {
 }
 
 func changesLimit(c *check) {
-	var all []int64
+	all := make([]int64, 0, 40)
 	for range 8 {
 		all = append(all, c.send(1, texts(5)...)...)
 		c.tick()

@@ -81,7 +81,7 @@ func releaseOld(c *check) {
 }
 
 func peekFinds(c *check) {
-	var leases []queue.Lease
+	leases := make([]queue.Lease, 0, 100)
 	for t := range queue.TrackerID(100) {
 		leases = append(leases, c.acquire("a", t+1))
 	}

@@ -119,8 +119,9 @@ func hintless(msgs []queue.Message) []queue.Message {
 }
 
 func (m *machine) send(*rapid.T) {
-	var reqs []queue.SendReq
-	for range rapid.IntRange(1, 4).Draw(m.T, "requests") {
+	n := rapid.IntRange(1, 4).Draw(m.T, "requests")
+	reqs := make([]queue.SendReq, 0, n)
+	for range n {
 		r := queue.SendReq{Tracker: m.tracker(), Employee: rapid.Int64Range(0, 3).Draw(m.T, "employee"), Text: rapid.StringN(1, 40, -1).Draw(m.T, "text")}
 		if n := rapid.Uint32Range(0, 6).Draw(m.T, "nonce"); n > 3 {
 			r.Nonce = m.nonces + n
@@ -146,12 +147,12 @@ func (m *machine) send(*rapid.T) {
 }
 
 func (m *machine) receive(*rapid.T) {
-	var in []queue.Incoming
-	for range rapid.IntRange(1, 3).Draw(m.T, "texts") {
-		in = append(in, queue.Incoming{
+	in := make([]queue.Incoming, rapid.IntRange(1, 3).Draw(m.T, "texts"))
+	for i := range in {
+		in[i] = queue.Incoming{
 			Tracker: m.tracker(), Text: rapid.StringN(1, 10, -1).Draw(m.T, "text"), Key: rapid.Uint64Range(0, 50).Draw(m.T, "key"),
 			Window: time.Duration(rapid.IntRange(0, 90).Draw(m.T, "window")) * time.Second, Epoch: rapid.Int64Range(0, 2).Draw(m.T, "epoch"),
-		})
+		}
 	}
 	want, err := m.model.Receive(m.t.Context(), in)
 	m.must(err)
@@ -166,13 +167,13 @@ func (m *machine) receive(*rapid.T) {
 }
 
 func (m *machine) ack(*rapid.T) {
-	var mine, real []queue.AckReq
-	for range rapid.IntRange(1, 4).Draw(m.T, "acks") {
+	mine := make([]queue.AckReq, rapid.IntRange(1, 4).Draw(m.T, "acks"))
+	real := make([]queue.AckReq, len(mine))
+	for i := range mine {
 		r := m.ref()
-		a := queue.AckReq{Tracker: r.Tracker, ID: r.ID, Opened: rapid.Bool().Draw(m.T, "opened")}
-		mine = append(mine, a)
-		a.ID, a.Hint = m.theirs(r.ID), rapid.Int64Range(0, 999).Draw(m.T, "hint")
-		real = append(real, a)
+		mine[i] = queue.AckReq{Tracker: r.Tracker, ID: r.ID, Opened: rapid.Bool().Draw(m.T, "opened")}
+		real[i] = mine[i]
+		real[i].ID, real[i].Hint = m.theirs(r.ID), rapid.Int64Range(0, 999).Draw(m.T, "hint")
 	}
 	want, err := m.model.Ack(m.t.Context(), mine)
 	m.must(err)
@@ -205,11 +206,11 @@ func (m *machine) progress(*rapid.T) {
 }
 
 func (m *machine) mark(*rapid.T) {
-	var mine, real []queue.Ref
-	for range rapid.IntRange(1, 3).Draw(m.T, "messages") {
-		r := m.ref()
-		mine = append(mine, r)
-		real = append(real, queue.Ref{Tracker: r.Tracker, ID: m.theirs(r.ID)})
+	mine := make([]queue.Ref, rapid.IntRange(1, 3).Draw(m.T, "messages"))
+	real := make([]queue.Ref, len(mine))
+	for i := range mine {
+		mine[i] = m.ref()
+		real[i] = queue.Ref{Tracker: mine[i].Tracker, ID: m.theirs(mine[i].ID)}
 	}
 	want, err := m.model.MarkRead(m.t.Context(), mine)
 	m.must(err)

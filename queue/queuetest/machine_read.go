@@ -160,7 +160,7 @@ func (m *machine) resolvable(msgs []queue.Message) []int64 {
 
 // reopen is rare, because it takes long.
 func (m *machine) reopen(*rapid.T) {
-	if m.reopens++; m.reopens > 2 {
+	if m.reopens++; m.reopens > 1 {
 		m.Skip("often enough")
 	}
 	m.f.Store = m.f.Reopen(m.t)

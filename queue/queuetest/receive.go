@@ -53,7 +53,7 @@ func keyOther(c *check) {
 }
 
 func keyEvicts(c *check) {
-	var got []int64
+	got := make([]int64, 0, 33)
 	for key := range uint64(33) {
 		got = append(got, c.receive(keyed(1, key+1)).ID)
 		c.receive(queue.Incoming{Tracker: 1, Text: "without a key"})
@@ -128,7 +128,7 @@ func keyEpochEach(c *check) {
 	in.Epoch = 3
 	stored := []int64{c.receive(in).ID, c.receive(in).ID}
 	in.Epoch = 4
-	var copies []int64
+	copies := make([]int64, 0, 2)
 	for range 2 {
 		r := c.receive(in)
 		if !r.Dup {
@@ -221,7 +221,7 @@ func markNone(c *check) {
 }
 
 func markAll(c *check) {
-	var got []int64
+	got := make([]int64, 0, 3)
 	for range 3 {
 		got = append(got, c.receive(queue.Incoming{Tracker: 1, Text: "in"}).ID)
 	}
@@ -272,8 +272,8 @@ func markMany(c *check) {
 }
 
 func manyTrackers(c *check) {
-	var ts []queue.TrackerID
-	var in []queue.Incoming
+	ts := make([]queue.TrackerID, 0, 1000)
+	in := make([]queue.Incoming, 0, 1000)
 	for t := range queue.TrackerID(1000) {
 		ts = append(ts, t+1)
 		for range (t + 1) % 3 {

@@ -39,20 +39,20 @@ func (c *check) trimAll(cutoff int64) int {
 	return removed
 }
 
-// aged stores n old messages, none pending, and moves on; the cutoff lies between them and what follows.
-func (c *check) aged(t queue.TrackerID, n int) (old []int64, cutoff int64) {
+// aged stores n old messages of tracker 1, none pending, and moves on; the cutoff lies between them and what follows.
+func (c *check) aged(n int) (old []int64, cutoff int64) {
 	c.Helper()
-	old = c.storeMany(t, n)
-	c.markAll(t)
+	old = c.storeMany(1, n)
+	c.markAll(1)
 	if c.Clock != nil {
 		c.Clock.Advance(time.Hour)
 	}
 	c.tick()
-	return old, c.get(t, old[n-1]).SubmitMs + 1
+	return old, c.get(1, old[n-1]).SubmitMs + 1
 }
 
 func trimCutoff(c *check) {
-	old, cutoff := c.aged(1, 500)
+	old, cutoff := c.aged(500)
 	young := c.storeMany(1, 100)
 	if n := c.trimAll(c.get(1, old[0]).SubmitMs); n != 0 {
 		c.Fatalf("%d removed before the first", n)
@@ -69,12 +69,12 @@ func trimCutoff(c *check) {
 }
 
 func trimPending(c *check) {
-	var stay []int64
+	stay := make([]int64, 0, 5)
 	for range 5 {
 		stay = append(stay, c.send(1, "pending")...)
 		c.storeMany(1, 100)
 	}
-	_, cutoff := c.aged(1, 100)
+	_, cutoff := c.aged(100)
 	c.storeMany(1, 100)
 	c.trimAll(cutoff)
 	for _, id := range stay {
@@ -115,7 +115,7 @@ func trimUnread(c *check) {
 }
 
 func trimGoesOn(c *check) {
-	old, cutoff := c.aged(1, 300)
+	old, cutoff := c.aged(300)
 	lastOut := c.acquire("a", 1).LastOut
 	pending := c.send(1, "a", "b")
 	if c.trimAll(cutoff) == 0 {
@@ -145,7 +145,7 @@ func trimGoesOn(c *check) {
 }
 
 func trimUnknown(c *check) {
-	old, cutoff := c.aged(1, 300)
+	old, cutoff := c.aged(300)
 	c.send(1, "newest")
 	if c.trimAll(cutoff) == 0 {
 		c.Fatal("nothing removed")
@@ -164,7 +164,7 @@ func trimUnknown(c *check) {
 }
 
 func trimSteps(c *check) {
-	old, cutoff := c.aged(1, 600)
+	old, cutoff := c.aged(600)
 	c.send(1, "newest")
 	for p := range 256 {
 		st, err := c.Store.Trim(c.Context(), queue.Partition(p), queue.Retention{CutoffMs: cutoff, Max: 100})

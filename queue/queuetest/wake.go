@@ -107,51 +107,14 @@ func sendRacesAcquire(c *check) {
 	w := c.subscribe("a")
 	woken := make(map[int64]int64) // message to epoch
 	for round := range rounds {
-		var sent []int64
-		var leases []queue.Lease
-		var ts []queue.TrackerID
-		var reqs []queue.SendReq
-		for t := range queue.TrackerID(trackers) {
-			ts = append(ts, queue.TrackerID(round*trackers)+t+1)
-			reqs = append(reqs, queue.SendReq{Tracker: ts[t], Text: "race"})
-		}
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			for half := range 2 {
-				res, err := c.Store.Send(c.Context(), reqs[half*trackers/2:(half+1)*trackers/2])
-				if err != nil {
-					c.Errorf("send: %v", err)
-					return
-				}
-				for _, r := range res {
-					sent = append(sent, r.ID)
-				}
-			}
-		})
-		wg.Go(func() {
-			var err error
-			if leases, err = c.Store.Acquire(c.Context(), "a", ts); err != nil {
-				c.Errorf("acquire: %v", err)
-			}
-		})
-		wg.Wait()
+		sent, leases := c.race(queue.TrackerID(round*trackers), trackers)
 		if c.Failed() {
 			return
 		}
-		claims := make([]queue.ClaimReq, len(leases))
-		for i, l := range leases {
-			claims[i] = queue.ClaimReq{Lease: l, MaxBytes: 100}
-		}
-		claimed, err := c.Store.Claim(c.Context(), claims)
-		c.must(err)
-		for i, l := range leases {
-			if l.Pending == 0 {
-				continue
+		for i, id := range c.claimedBy(leases, sent) {
+			if id != 0 {
+				woken[id] = leases[i].Epoch
 			}
-			if res := claimed[i]; len(res.Msgs) != 1 || res.Msgs[0].ID != sent[i] || l.LastOut != sent[i] {
-				c.Fatalf("round %d: lease %+v, sent %d, claimed %+v", round, l, sent[i], res)
-			}
-			woken[sent[i]] = l.Epoch
 		}
 		for i, l := range leases {
 			for woken[sent[i]] == 0 {
@@ -165,11 +128,65 @@ func sendRacesAcquire(c *check) {
 	}
 }
 
+// race sends one message to each of n trackers while node a acquires them.
+func (c *check) race(base queue.TrackerID, n int) (sent []int64, leases []queue.Lease) {
+	c.Helper()
+	ts := make([]queue.TrackerID, n)
+	reqs := make([]queue.SendReq, n)
+	for i := range ts {
+		ts[i] = base + queue.TrackerID(i) + 1
+		reqs[i] = queue.SendReq{Tracker: ts[i], Text: "race"}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for half := range 2 {
+			res, err := c.Store.Send(c.Context(), reqs[half*n/2:(half+1)*n/2])
+			if err != nil {
+				c.Errorf("send: %v", err)
+				return
+			}
+			for _, r := range res {
+				sent = append(sent, r.ID)
+			}
+		}
+	})
+	wg.Go(func() {
+		var err error
+		if leases, err = c.Store.Acquire(c.Context(), "a", ts); err != nil {
+			c.Errorf("acquire: %v", err)
+		}
+	})
+	wg.Wait()
+	return sent, leases
+}
+
+// claimedBy returns the message that each lease had pending when it was acquired, 0 for none; Claim must give just that one.
+func (c *check) claimedBy(leases []queue.Lease, sent []int64) []int64 {
+	c.Helper()
+	reqs := make([]queue.ClaimReq, len(leases))
+	for i, l := range leases {
+		reqs[i] = queue.ClaimReq{Lease: l, MaxBytes: 100}
+	}
+	res, err := c.Store.Claim(c.Context(), reqs)
+	c.must(err)
+	list := make([]int64, len(leases))
+	for i, l := range leases {
+		if l.Pending == 0 {
+			continue
+		}
+		if len(res[i].Msgs) != 1 || res[i].Msgs[0].ID != sent[i] || l.LastOut != sent[i] {
+			c.Fatalf("lease %+v, sent %d, claimed %+v", l, sent[i], res[i])
+		}
+		list[i] = sent[i]
+	}
+	return list
+}
+
 func prevChain(c *check) {
 	c.send(1, "before")
 	w := c.subscribe("a")
 	prev := c.acquire("a", 1).LastOut
-	var sent []int64
+	sent := make([]int64, 0, 60)
 	for i := range 30 {
 		c.receive(queue.Incoming{Tracker: 1, Text: "in between"})
 		sent = append(sent, c.send(1, texts(i%3+1)...)...)

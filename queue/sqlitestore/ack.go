@@ -19,7 +19,7 @@ func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 			}
 		}
 		return nil
-	}}, false)
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 			}
 		}
 		return nil
-	}}, false)
+	}})
 }
 
 func (w *writer) progress(p *queue.ProgressReq) error {
@@ -131,7 +131,7 @@ func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 			}
 		}
 		return nil
-	}}, false)
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 			}
 		}
 		return nil
-	}}, false)
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 			}
 		}
 		return nil
-	}}, false)
+	}})
 	if err != nil {
 		return nil, err
 	}

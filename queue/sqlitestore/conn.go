@@ -17,14 +17,15 @@ import (
 type conn struct {
 	raw   driver.Conn
 	stmts map[string]statement
-	args  []driver.NamedValue
 	dest  []driver.Value
 }
 
-// statement is what the driver's prepared statements can do.
+// statement is what the driver's prepared statements can do. Those without a context are for what takes microseconds: watching a caller's context for its end would cost
+// more, and a transaction of many callers must not end with one of them.
 type statement interface {
-	driver.StmtExecContext
-	driver.StmtQueryContext
+	Exec(args []driver.Value) (driver.Result, error)
+	Query(args []driver.Value) (driver.Rows, error)
+	QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error)
 	Close() error
 }
 
@@ -54,18 +55,10 @@ func (c *conn) prepare(query string) (statement, error) {
 	}
 	st, ok := s.(statement)
 	if !ok {
-		return nil, errors.Join(errors.New("driver's statements take no context"), s.Close())
+		return nil, errors.Join(errors.New("driver's statements are of another kind"), s.Close())
 	}
 	c.stmts[query] = st
 	return st, nil
-}
-
-func (c *conn) bind(args []driver.Value) []driver.NamedValue {
-	c.args = c.args[:0]
-	for i, v := range args {
-		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
-	}
-	return c.args
 }
 
 // exec runs a statement and returns how many rows it changed.
@@ -74,7 +67,7 @@ func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	r, err := s.ExecContext(context.Background(), c.bind(args))
+	r, err := s.Exec(args)
 	if err != nil {
 		return 0, err
 	}
@@ -83,11 +76,13 @@ func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
 
 // script runs several statements once.
 func (c *conn) script(text string) error {
-	x, ok := c.raw.(driver.ExecerContext)
+	x, ok := c.raw.(interface {
+		Exec(query string, args []driver.Value) (driver.Result, error)
+	})
 	if !ok {
 		return errors.New("driver's connections run no scripts")
 	}
-	_, err := x.ExecContext(context.Background(), text, nil)
+	_, err := x.Exec(text, nil)
 	return err
 }
 
@@ -95,20 +90,32 @@ func (c *conn) script(text string) error {
 var errStop = errors.New("stop")
 
 // query runs each for every row; values are int64, string, []byte or nil and stay valid, the slice does not. Neither may each use the connection.
-func (c *conn) query(query string, each func(row []driver.Value) error, args ...driver.Value) (err error) {
-	return c.queryContext(context.Background(), query, each, args...)
-}
-
-// queryContext is query for statements that may run long: the end of ctx interrupts it.
-func (c *conn) queryContext(ctx context.Context, query string, each func(row []driver.Value) error, args ...driver.Value) (err error) {
+func (c *conn) query(query string, each func(row []driver.Value) error, args ...driver.Value) error {
 	s, err := c.prepare(query)
 	if err != nil {
 		return err
 	}
-	rows, err := s.QueryContext(ctx, c.bind(args))
+	rows, err := s.Query(args)
 	if err != nil {
 		return err
 	}
+	return c.each(rows, each)
+}
+
+// queryContext is query for statements that may run long: the end of ctx interrupts it.
+func (c *conn) queryContext(ctx context.Context, query string, each func(row []driver.Value) error) error {
+	s, err := c.prepare(query)
+	if err != nil {
+		return err
+	}
+	rows, err := s.QueryContext(ctx, nil)
+	if err != nil {
+		return err
+	}
+	return c.each(rows, each)
+}
+
+func (c *conn) each(rows driver.Rows, each func(row []driver.Value) error) (err error) {
 	defer func() {
 		if e := rows.Close(); err == nil {
 			err = e

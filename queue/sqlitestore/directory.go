@@ -81,7 +81,7 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
-	err = s.write(ctx, &operation{name: "import_directory", items: maxBatch, run: func(w *writer) error { return importDirectory(w.c, &c) }}, true)
+	err = s.write(ctx, &operation{name: "import_directory", items: maxBatch, bulk: true, grows: true, run: func(w *writer) error { return importDirectory(w.c, &c) }})
 	if err != nil {
 		return queue.ImportStats{}, err
 	}

@@ -1,6 +1,7 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"slices"
@@ -14,7 +15,7 @@ func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkRes
 	res := make([]queue.MarkResult, len(refs))
 	err := s.write(ctx, &operation{name: "mark_read", items: len(refs), bytes: 64 * len(refs), run: func(w *writer) error {
 		return w.markRead(refs, res)
-	}}, false)
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -75,14 +76,14 @@ func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, err
 	for id := range unread {
 		rest = append(rest, unreadTracker{id: id})
 	}
-	slices.SortFunc(rest, func(a, b unreadTracker) int { return int(min(max(a.id-b.id, -1), 1)) })
+	slices.SortFunc(rest, func(a, b unreadTracker) int { return cmp.Compare(a.id, b.id) })
 	total := 0
 	for len(rest) > 0 {
 		var n int
 		err := s.write(ctx, &operation{name: "mark_read_all", items: markStep, run: func(w *writer) (err error) {
 			n = 0
 			return w.markReadAll(rest, &n)
-		}}, false)
+		}})
 		if err != nil {
 			return total, err
 		}
@@ -102,12 +103,15 @@ type unreadTracker struct {
 // markReadAll marks at most about markStep messages of the first trackers.
 func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 	for i := range rest {
+		rest[i].done = false
+	}
+	for i := range rest {
 		if *total >= markStep {
 			return nil
 		}
 		u := &rest[i]
-		u.done = false
-		if u.upTo == 0 {
+		first := u.upTo == 0
+		if first {
 			u.upTo = (w.next - 1) << 8
 		}
 		t, err := w.tracker(u.id)
@@ -115,6 +119,9 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 			return err
 		}
 		ms := max(w.now, t.changeMs)
+		if !first {
+			ms = max(ms, t.changeMs+1) // no millisecond gets the changes of many steps
+		}
 		n, err := w.c.exec("UPDATE message SET status = 82, update_ms = ?, change_ms = ? WHERE id IN "+
 			"(SELECT id FROM message INDEXED BY message_unread WHERE tracker = ? AND status = 85 AND id <= ? ORDER BY id LIMIT ?)",
 			ms, ms, int64(t.id), u.upTo, int64(markStep))
@@ -122,7 +129,8 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 			return err
 		}
 		if n > 0 {
-			w.touch(t)
+			w.mark(t)
+			t.changeMs = ms
 			t.unread -= n
 			*total += int(n)
 		}

@@ -42,6 +42,7 @@ type Options struct {
 	Now        func() time.Time // clock
 	Durability Durability
 	MaxPending int   // undelivered messages of one tracker; 0: 1000
+	LogBytes   int64 // size at which the write-ahead log starts over; 0: 32 MiB. Between two looks at it, one second, it may exceed that
 	MaxBytes   int64 // size of the database file at which it counts as full; 0: no limit but the disk's
 	QueueOps   int   // calls that may wait for the writer; 0: 4096
 	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
@@ -61,6 +62,9 @@ func (o Options) withDefaults() (Options, error) {
 		if *p <= 0 {
 			*p = v
 		}
+	}
+	if o.LogBytes <= 0 {
+		o.LogBytes = 32 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -91,7 +95,8 @@ type Store struct {
 	closeErr  error
 
 	importing sync.Mutex // one import at a time compares with what is stored
-	trimFrom  int64      // id from which on Trim looks; owned by the writer
+	trimming  sync.Mutex // guards trimFrom
+	trimFrom  int64      // id after which Trim looks
 
 	// Statements with many parameters.
 	storeRows  map[int]string
@@ -135,7 +140,7 @@ func (s *Store) start() (err error) {
 		synchronous = "synchronous = NORMAL"
 	}
 	s.writeConn, err = openConn(s.file, "rwc", "busy_timeout = 1000", "journal_mode = WAL", synchronous, "wal_autocheckpoint = 0",
-		fmt.Sprintf("journal_size_limit = %d", walFileLimit), "cache_size = -65536", "temp_store = MEMORY")
+		logLimit(s.opts.LogBytes), "cache_size = -65536", "temp_store = MEMORY")
 	if err != nil {
 		return translate(err)
 	}
@@ -157,6 +162,7 @@ func (s *Store) start() (err error) {
 	if s.wal, err = openWAL(s, s.file); err != nil {
 		return translate(err)
 	}
+	registerMetrics(s, s.opts.Registerer)
 	s.writing.Go(s.writer.loop)
 	s.tending.Go(func() { s.wal.flush(s.stop) })
 	s.tending.Go(func() { s.wal.checkpoint(s.stop) })

@@ -22,6 +22,8 @@ type operation struct {
 	name  string
 	items int
 	bytes int
+	bulk  bool                  // only adds load: refused earlier than what takes load away, such as acks
+	grows bool                  // makes the file larger
 	run   func(w *writer) error // may run again after a failed transaction, so it assigns its results anew
 	alone func(w *writer) error // instead of run: outside a transaction
 	state atomic.Int32
@@ -49,14 +51,14 @@ func newIntake(length, bytes int) *intake {
 	return &intake{ops: make(chan *operation, length), limit: int64(bytes)}
 }
 
-// put never waits. Operations that only add load (bulk) are refused earlier than those that take load away, such as acks.
-func (q *intake) put(o *operation, bulk bool) error {
+// put never waits.
+func (q *intake) put(o *operation) error {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
 	if q.closed {
 		return fmt.Errorf("%w: closed", queue.ErrUnavailable)
 	}
-	if bulk && len(q.ops) > cap(q.ops)*3/4 {
+	if o.bulk && len(q.ops) > cap(q.ops)*3/4 {
 		return fmt.Errorf("%w: %d operations wait", queue.ErrOverloaded, len(q.ops))
 	}
 	if n := q.bytes.Add(int64(o.bytes)); n > q.limit && n > int64(o.bytes) {
@@ -92,19 +94,24 @@ func (q *intake) taken(o *operation) bool {
 const grace = time.Second
 
 // write has run executed by the writer and waits until that is durable.
-func (s *Store) write(ctx context.Context, o *operation, bulk bool) error {
+func (s *Store) write(ctx context.Context, o *operation) error {
 	start := s.now()
-	err := s.submit(ctx, o, bulk)
-	s.metrics.Observe(o.name, s.now().Sub(start), err)
+	err := s.submit(ctx, o)
+	s.observe(o.name, start, err)
 	return err
 }
 
-func (s *Store) submit(ctx context.Context, o *operation, bulk bool) error {
+// observe notes a call; a clock that was set back counts as no time.
+func (s *Store) observe(op string, start time.Time, err error) {
+	s.metrics.Observe(op, max(0, s.now().Sub(start)), err)
+}
+
+func (s *Store) submit(ctx context.Context, o *operation) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	o.done = make(chan struct{})
-	if err := s.intake.put(o, bulk); err != nil {
+	if err := s.intake.put(o); err != nil {
 		return err
 	}
 	select {

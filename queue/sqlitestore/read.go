@@ -114,9 +114,7 @@ func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int
 	return msgs, err
 }
 
-// lateMs is the age at which a change enters the index message_late.
-const lateMs = 3_600_000
-
+// changesQuery finds what changed within an hour of its storing by the time of that, and everything else by the index of late changes.
 const changesQuery = "SELECT " + messageColumns + " FROM (" +
 	"SELECT * FROM message INDEXED BY message_time WHERE tracker = ?1 AND submit_ms >= ?2 - 3600000 AND change_ms >= ?2 AND change_ms <= submit_ms + 3600000 UNION ALL " +
 	"SELECT * FROM message INDEXED BY message_late WHERE tracker = ?1 AND change_ms >= ?2 AND change_ms > submit_ms + 3600000" +

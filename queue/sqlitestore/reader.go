@@ -33,7 +33,7 @@ func newReaders(file string, n int) (*readers, error) {
 // close waits for the readers under way. It must be called once.
 func (r *readers) close() error {
 	close(r.closed)
-	var errs []error
+	errs := make([]error, 0, r.count)
 	for range r.count {
 		errs = append(errs, (<-r.free).close())
 	}
@@ -63,7 +63,7 @@ func (r *readers) take(ctx context.Context) (*conn, error) {
 func (s *Store) read(ctx context.Context, op string, f func(c *conn) error) error {
 	start := s.now()
 	err := s.readOnce(ctx, f)
-	s.metrics.Observe(op, s.now().Sub(start), err)
+	s.observe(op, start, err)
 	return err
 }
 

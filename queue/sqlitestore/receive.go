@@ -31,14 +31,14 @@ func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 	for i := range in {
 		size += len(in[i].Text)
 	}
-	err := s.write(ctx, &operation{name: "receive", items: len(in), bytes: size, run: func(w *writer) (err error) {
+	err := s.write(ctx, &operation{name: "receive", items: len(in), bytes: size, grows: true, run: func(w *writer) (err error) {
 		for i := range in {
 			if res[i], err = w.receive(&in[i]); err != nil {
 				return err
 			}
 		}
 		return nil
-	}}, false)
+	}})
 	if err != nil {
 		return nil, err
 	}

@@ -24,14 +24,14 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 	for i := range reqs {
 		size += len(reqs[i].Text)
 	}
-	err := s.write(ctx, &operation{name: "send", items: len(reqs), bytes: size, run: func(w *writer) (err error) {
+	err := s.write(ctx, &operation{name: "send", items: len(reqs), bytes: size, bulk: true, grows: true, run: func(w *writer) (err error) {
 		for i := range reqs {
 			if res[i], err = w.send(&reqs[i]); err != nil {
 				return err
 			}
 		}
 		return nil
-	}}, true)
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +90,9 @@ func (w *writer) repeated(t *tracker, r *queue.SendReq) (int64, error) {
 	if err := w.loadNonces(t); err != nil {
 		return 0, err
 	}
-	for i := len(t.nonces) - 1; i >= 0; i-- {
-		if t.nonces[i].nonce == r.Nonce {
-			return t.nonces[i].id, nil
+	for _, s := range slices.Backward(t.nonces) {
+		if s.nonce == r.Nonce {
+			return s.id, nil
 		}
 	}
 	return 0, nil

@@ -55,7 +55,3 @@ func TestContract(t *testing.T) {
 }
 
 func TestMachine(t *testing.T) { queuetest.Machine(t, fixture(t, sqlitestore.Options{})) }
-
-func TestMachineEverySecond(t *testing.T) {
-	queuetest.Machine(t, fixture(t, sqlitestore.Options{Durability: sqlitestore.EverySecond}))
-}

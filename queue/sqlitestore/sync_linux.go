@@ -13,7 +13,7 @@ func syncFile(f *os.File) error {
 		if err == nil {
 			return nil
 		}
-		if err != syscall.EINTR { //nolint:errorlint // an errno, never wrapped
+		if err != syscall.EINTR {
 			return fmt.Errorf("fdatasync %s: %w", f.Name(), err)
 		}
 	}

@@ -18,14 +18,17 @@ func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) 
 	if p != 0 {
 		return queue.TrimStats{}, fmt.Errorf("trimming partition %d: the embedded store has only 0", p)
 	}
+	s.trimming.Lock()
+	defer s.trimming.Unlock()
 	var total queue.TrimStats
 	for total.Removed < r.Max {
-		step := trimStep{cutoffMs: r.CutoffMs, limit: min(trimRemove, r.Max-total.Removed)}
-		err := s.write(ctx, &operation{name: "trim", items: trimLook, run: func(w *writer) error { return w.trim(&step) }}, true)
+		step := trimStep{cutoffMs: r.CutoffMs, limit: min(trimRemove, r.Max-total.Removed), from: s.trimFrom}
+		err := s.write(ctx, &operation{name: "trim", items: trimLook, bulk: true, run: func(w *writer) error { return w.trim(&step) }})
 		if err != nil {
 			return total, err
 		}
 		total.Removed += step.removed
+		s.trimFrom = step.next
 		if total.More = step.more; !step.more {
 			break
 		}
@@ -37,7 +40,9 @@ func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) 
 type trimStep struct {
 	cutoffMs int64
 	limit    int
+	from     int64 // id after which it begins
 
+	next    int64 // id after which the next step begins
 	removed int
 	more    bool
 }
@@ -52,7 +57,7 @@ type oldMessage struct {
 func (w *writer) trim(step *trimStep) error {
 	step.removed = 0
 	var old []oldMessage
-	last, looked, young := w.s.trimFrom, 0, 0
+	last, looked, young := step.from, 0, 0
 	err := w.c.query("SELECT id, tracker, status, submit_ms FROM message WHERE id > ? ORDER BY id LIMIT ?", func(row []driver.Value) error {
 		last = integer(row[0])
 		looked++
@@ -66,7 +71,7 @@ func (w *writer) trim(step *trimStep) error {
 			return errStop
 		}
 		return nil
-	}, w.s.trimFrom, int64(trimLook))
+	}, step.from, int64(trimLook))
 	if err != nil {
 		return err
 	}
@@ -85,9 +90,9 @@ func (w *writer) trim(step *trimStep) error {
 	}
 	step.removed = len(old)
 	// Ids rise with time, so that mostly young messages mean that the cutoff is reached; single ones are those of a tracker whose clock was ahead.
-	w.s.trimFrom = last
+	step.next = last
 	if step.more = len(old) == step.limit || looked == trimLook && young < looked/2; !step.more {
-		w.s.trimFrom = 0
+		step.next = 0
 	}
 	return nil
 }

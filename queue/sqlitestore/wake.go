@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"trackchat/queue"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // wakeMessage tells the owner of t about m. The owner was read in the transaction that stores m: either it gets the wake or its Acquire comes later and counts m.
@@ -34,7 +36,8 @@ func (w *writer) wake(node queue.NodeID, wake queue.Wake) {
 
 // wakes hands what the writer has to tell to the nodes of this process.
 type wakes struct {
-	limit int // wakes that wait for one reader
+	limit int                // wakes that wait for one reader
+	lost  prometheus.Counter // overflows
 
 	mu     sync.Mutex
 	closed bool
@@ -113,27 +116,31 @@ func (ws *wakes) publish(batch map[queue.NodeID][]queue.Wake) {
 	defer ws.mu.Unlock()
 	for node, list := range batch {
 		for _, sub := range ws.subs[node] {
-			sub.add(list, ws.limit)
+			if !sub.add(list, ws.limit) {
+				ws.lost.Inc()
+			}
 		}
 	}
 }
 
-// add appends list; what would exceed limit is replaced by a single WakeResync, which stands for all of it.
-func (sub *subscriber) add(list []queue.Wake, limit int) {
+// add appends list; what would exceed limit is replaced by a single WakeResync, which stands for all of it. It reports whether there was room.
+func (sub *subscriber) add(list []queue.Wake, limit int) bool {
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
-	switch {
-	case len(sub.waiting)+len(list) > limit:
-		sub.waiting = []queue.Wake{{Kind: queue.WakeResync}}
-	case len(sub.waiting) == 1 && sub.waiting[0].Kind == queue.WakeResync:
-		return
-	default:
+	if len(sub.waiting) == 1 && sub.waiting[0].Kind == queue.WakeResync {
+		return true
+	}
+	room := len(sub.waiting)+len(list) <= limit
+	if room {
 		sub.waiting = append(sub.waiting, list...)
+	} else {
+		sub.waiting = []queue.Wake{{Kind: queue.WakeResync}}
 	}
 	select {
 	case sub.ready <- struct{}{}:
 	default:
 	}
+	return room
 }
 
 func (ws *wakes) remove(node queue.NodeID, sub *subscriber) {

@@ -17,8 +17,7 @@ const (
 	flushEvery      = time.Second // durability everysec
 	checkpointEvery = time.Second
 	checkpointAfter = 256      // commits, or every 30th time in any case
-	restartFrames   = 8_192    // frames in the log from which on it is to start over: 32 MiB
-	walFileLimit    = 64 << 20 // bytes that the log's file keeps when it starts over
+	pageSize        = 4096 // SQLite's default; good enough for a bound
 	idleCheckpoints = 30       // rounds
 	cleanKeys       = 512      // expired idempotency keys that one transaction removes
 	cleanEvery      = 60       // rounds
@@ -37,6 +36,19 @@ type wal struct {
 	synced int64      // commits that are durable
 }
 
+// logLimit lets the log's file keep twice the size at which it starts over; more is given back to the disk then.
+func logLimit(bytes int64) string { return fmt.Sprintf("journal_size_limit = %d", 2*bytes) }
+
+// unsynced is how many commits wait for the disk.
+func (l *wal) unsynced() int64 {
+	if l.file == nil {
+		return 0
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.commits.Load() - l.synced
+}
+
 // openWAL opens the log after the first commit has created it. SQLite locks only the database file and the -shm file, so that a second descriptor of the log is safe
 // (closing one of a locked file would drop the process's locks).
 func openWAL(s *Store, file string) (*wal, error) {
@@ -48,7 +60,7 @@ func openWAL(s *Store, file string) (*wal, error) {
 		}
 		l.file = f
 	}
-	c, err := openConn(file, "rw", "busy_timeout = 1000", "synchronous = FULL", "wal_autocheckpoint = 0", fmt.Sprintf("journal_size_limit = %d", walFileLimit))
+	c, err := openConn(file, "rw", "busy_timeout = 1000", "synchronous = FULL", "wal_autocheckpoint = 0", logLimit(s.opts.LogBytes))
 	if err != nil {
 		_ = l.close()
 		return nil, err
@@ -121,7 +133,7 @@ func (l *wal) checkpoint(stop <-chan struct{}) {
 			l.s.log.Warn("store checkpoint failed", zap.Error(err))
 			continue
 		}
-		if frames >= restartFrames {
+		if frames*pageSize >= l.s.opts.LogBytes {
 			l.restart()
 		}
 	}
@@ -134,7 +146,7 @@ func (l *wal) restart() {
 		return err
 	}}
 	o.done = make(chan struct{})
-	if l.s.intake.put(o, false) != nil {
+	if l.s.intake.put(o) != nil {
 		return
 	}
 	if <-o.done; o.err != nil && !busy(o.err) {
@@ -149,7 +161,7 @@ func (l *wal) clean() {
 		return err
 	}}
 	o.done = make(chan struct{})
-	if l.s.intake.put(o, false) == nil {
+	if l.s.intake.put(o) == nil {
 		<-o.done
 	}
 }

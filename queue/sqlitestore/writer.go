@@ -22,6 +22,9 @@ type writer struct {
 	next     int64 // number of the next message; id = next << 8, partition 0
 	reserved int64 // numbers up to this one may be used; stored in meta before they are
 
+	failed     int   // operations since the last complaint
+	complained int64 // second of the last complaint
+
 	// Of the running transaction.
 	now      int64 // UTC ms
 	dirty    []*tracker
@@ -85,17 +88,44 @@ func (w *writer) collect(batch []*operation, first *operation) []*operation {
 
 // executeAll runs the operations of a batch that want no transaction by themselves and the others together.
 func (w *writer) executeAll(batch []*operation) {
+	full := w.full()
 	together := batch[:0]
 	for _, o := range batch {
-		if o.alone == nil {
+		switch {
+		case o.alone != nil:
+			o.finish(translate(o.alone(w)))
+		case o.grows && full != nil:
+			o.finish(full)
+		default:
 			together = append(together, o)
-			continue
 		}
-		o.finish(translate(o.alone(w)))
 	}
 	if len(together) > 0 {
 		w.execute(together)
 	}
+}
+
+// reserve is the part of MaxBytes that is kept for acks and the like: they let records grow by some bytes.
+const reserve = 16
+
+// full says why nothing that makes the file larger may be stored now. The limit itself is SQLite's to hold; this keeps a part of it free.
+func (w *writer) full() error {
+	limit := w.s.opts.MaxBytes
+	if limit == 0 {
+		return nil
+	}
+	used, _, err := w.c.number("PRAGMA page_count")
+	if err != nil {
+		return translate(err)
+	}
+	free, _, err := w.c.number("PRAGMA freelist_count")
+	if err != nil {
+		return translate(err)
+	}
+	if used-free > (limit-limit/reserve)/pageSize {
+		return fmt.Errorf("%w: the file has reached %d MiB", queue.ErrOverloaded, limit>>20)
+	}
+	return nil
 }
 
 // execute runs operations in one transaction and answers them. If that fails, halves are tried, so that an operation that cannot succeed fails alone.
@@ -110,7 +140,7 @@ func (w *writer) execute(batch []*operation) {
 		w.execute(batch[half:])
 		return
 	default:
-		w.s.log.Error("store transaction failed", zap.Error(err), zap.Int("operations", len(batch)))
+		w.complain(err)
 	}
 	items := 0
 	for _, o := range batch {
@@ -119,6 +149,18 @@ func (w *writer) execute(batch []*operation) {
 	}
 	w.s.metrics.Batch("commit", items)
 	w.trackers.trim()
+}
+
+// complain logs failures, at most once a second: on a full disk there may be thousands. It also tries to make room.
+func (w *writer) complain(err error) {
+	w.failed++
+	if sec := w.now / 1000; sec != w.complained {
+		w.complained = sec
+		w.s.log.Error("store transactions failed", zap.Error(err), zap.Int("operations", w.failed))
+		w.failed = 0
+		// On a full disk there may be room in the log itself. If that fails as well, the disk stays full, which has just been said.
+		_, _ = runCheckpoint(w.c, "RESTART")
+	}
 }
 
 // transaction runs operations and commits. After an error nothing of them is in the file (ErrUnknownOutcome apart) and nothing of them is cached.

@@ -1,0 +1,187 @@
+package sqlitestore_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/sqlitestore"
+)
+
+// other opens the file as another program would.
+func other(t *testing.T, dir string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(dir, "chat.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func execute(t *testing.T, db *sql.DB, query string) {
+	t.Helper()
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustSend(t *testing.T, s queue.Store, tracker queue.TrackerID, texts ...string) []int64 {
+	t.Helper()
+	reqs := make([]queue.SendReq, len(texts))
+	for i, text := range texts {
+		reqs[i] = queue.SendReq{Tracker: tracker, Text: text}
+	}
+	res, err := s.Send(t.Context(), reqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]int64, len(res))
+	for i, r := range res {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		ids[i] = r.ID
+	}
+	return ids
+}
+
+func TestOpenRefusesSecondOwner(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "data")
+	s := open(t, sqlitestore.Options{Path: dir})
+	_, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now})
+	if !errors.Is(err, queue.ErrInUse) || !strings.Contains(err.Error(), filepath.Join(dir, "chat.lock")) {
+		t.Fatalf("second owner: %v", err)
+	}
+	mustSend(t, s, 1, "the first one is not disturbed")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, sqlitestore.Options{Path: dir})
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Fatalf("directory: %v %v", info.Mode(), err)
+	}
+}
+
+func TestOpenNeedsPathAndClock(t *testing.T) {
+	for _, o := range []sqlitestore.Options{{Path: t.TempDir()}, {Now: time.Now}} {
+		if _, err := sqlitestore.Open(t.Context(), o); err == nil {
+			t.Fatalf("%+v was accepted", o)
+		}
+	}
+}
+
+func TestOpenRefusesNewerSchema(t *testing.T) {
+	dir := t.TempDir()
+	if err := open(t, sqlitestore.Options{Path: dir}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := other(t, dir)
+	execute(t, db, "PRAGMA user_version = 99")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now})
+	if !errors.Is(err, sqlitestore.ErrNewerSchema) || !strings.Contains(err.Error(), "99") {
+		t.Fatalf("newer schema: %v", err)
+	}
+	rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now)
+	if err != nil || len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0], "99") {
+		t.Fatalf("inspect: %+v %v", rep, err)
+	}
+}
+
+func TestOpenRefusesOtherFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "chat.db"), bytes.Repeat([]byte("not a database "), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now}); !errors.Is(err, queue.ErrCorrupt) {
+		t.Fatal(err)
+	}
+}
+
+func TestInspect(t *testing.T) {
+	dir := t.TempDir()
+	rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now)
+	if err != nil || len(rep.Problems) != 0 || len(rep.Warnings) != 1 {
+		t.Fatalf("no store yet: %+v %v", rep, err)
+	}
+	s := open(t, sqlitestore.Options{Path: dir})
+	for range 20 {
+		mustSend(t, s, 1, strings.Repeat("x", 20_000))
+	}
+	look := func(when string) queue.Report {
+		t.Helper()
+		rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		return rep
+	}
+	if rep := look("while it runs"); len(rep.Problems) != 0 {
+		t.Fatalf("while it runs: %+v", rep)
+	}
+	mustSend(t, s, 1, "still works")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rep := look("closed"); len(rep.Problems) != 0 {
+		t.Fatalf("closed: %+v", rep)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "chat.probe*"))
+	if err != nil || len(left) != 0 {
+		t.Fatalf("probes stay: %v %v", left, err)
+	}
+	damage(t, filepath.Join(dir, "chat.db"))
+	if rep := look("damaged"); len(rep.Problems) == 0 {
+		t.Fatal("damage was not found")
+	}
+}
+
+// damage overwrites the second half of a file's pages.
+func damage(t *testing.T, file string) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	junk := bytes.Repeat([]byte{0xa5}, int(info.Size()/2))
+	if _, err := f.WriteAt(junk, info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCheckSeesTheDisk: a directory that takes no files is no place for a store.
+func TestCheckSeesTheDisk(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlitestore.Options{Path: dir})
+	rep, err := s.Check(t.Context())
+	if err != nil || len(rep.Problems) != 0 {
+		t.Fatalf("%+v %v", rep, err)
+	}
+	moved := dir + ".moved"
+	if err := os.Rename(dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	rep, err = s.Check(t.Context())
+	if e := os.Rename(moved, dir); e != nil {
+		t.Fatal(e)
+	}
+	if err != nil || len(rep.Problems) == 0 {
+		t.Fatalf("without a directory: %+v %v", rep, err)
+	}
+}

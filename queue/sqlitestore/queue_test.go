@@ -1,0 +1,275 @@
+package sqlitestore_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/sqlitestore"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// eventually polls a condition that nothing else tells of.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within 20 s: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// gauge reads one of the store's figures.
+func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue() + f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// holdWriter takes the write lock as another program, so that the store's writer has to wait; the function returned gives it back.
+func holdWriter(t *testing.T, dir string) func() {
+	t.Helper()
+	db := other(t, dir)
+	execute(t, db, "BEGIN IMMEDIATE")
+	return func() { t.Helper(); execute(t, db, "ROLLBACK") }
+}
+
+// waiting sends in the background and waits until the call has been queued.
+func waiting(t *testing.T, s *sqlitestore.Store, text string, queued func() bool) (result func() error) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Send(context.WithoutCancel(t.Context()), []queue.SendReq{{Tracker: 1, Text: text}})
+		done <- err
+	}()
+	eventually(t, "queued: "+text, queued)
+	return func() error { return <-done }
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	dir, reg := t.TempDir(), prometheus.NewRegistry()
+	s := open(t, sqlitestore.Options{Path: dir, QueueOps: 4, Registerer: reg})
+	mustSend(t, s, 1, "first")
+	release := holdWriter(t, dir)
+	length := func(n float64) func() bool {
+		return func() bool { return gauge(t, reg, "trackchat_store_queued_operations") == n }
+	}
+	results := []func() error{waiting(t, s, "taken", func() bool { return gauge(t, reg, "trackchat_store_queued_bytes") >= 0 })}
+	eventually(t, "taken by the writer", length(0))
+	for n := range 4 {
+		results = append(results, waiting(t, s, "waits", length(float64(n+1))))
+	}
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "too many"}}); !errors.Is(err, queue.ErrOverloaded) {
+		t.Fatalf("a full queue: %v", err)
+	}
+	release()
+	stored := 1
+	for i, result := range results {
+		switch err := result(); {
+		case err == nil:
+			stored++
+		case i > 0 || !errors.Is(err, queue.ErrUnavailable): // the first may have waited longer than the writer waits for the lock
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
+	msgs, err := s.List(t.Context(), queue.ListQuery{Tracker: 1, ToMs: 1 << 52, Limit: 100})
+	if err != nil || len(msgs) != stored {
+		t.Fatalf("%d messages, want %d: %v", len(msgs), stored, err)
+	}
+}
+
+func TestQueueIsBoundedInBytes(t *testing.T) {
+	dir, reg := t.TempDir(), prometheus.NewRegistry()
+	s := open(t, sqlitestore.Options{Path: dir, QueueBytes: 1000, Registerer: reg})
+	release := holdWriter(t, dir)
+	first := waiting(t, s, "taken", func() bool { return true })
+	eventually(t, "taken by the writer", func() bool { return gauge(t, reg, "trackchat_store_queued_operations") == 0 })
+	second := waiting(t, s, strings.Repeat("x", 900), func() bool { return gauge(t, reg, "trackchat_store_queued_bytes") > 900 })
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: strings.Repeat("x", 900)}}); !errors.Is(err, queue.ErrOverloaded) {
+		t.Fatalf("too many bytes: %v", err)
+	}
+	if _, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: 1}}); err != nil && !errors.Is(err, queue.ErrOverloaded) {
+		t.Fatal(err)
+	}
+	release()
+	_ = first() // whichever: it may have waited longer than the writer waits for the lock
+	if err := second(); err != nil {
+		t.Fatal(err)
+	}
+	if n := gauge(t, reg, "trackchat_store_queued_bytes"); n != 0 {
+		t.Fatalf("%v bytes wait in an empty queue", n)
+	}
+	mustSend(t, s, 1, strings.Repeat("x", 5000)) // alone it may be larger
+}
+
+func TestContextEndsInTheQueue(t *testing.T) {
+	dir, reg := t.TempDir(), prometheus.NewRegistry()
+	s := open(t, sqlitestore.Options{Path: dir, Registerer: reg})
+	release := holdWriter(t, dir)
+	first := waiting(t, s, "taken", func() bool { return true })
+	eventually(t, "taken by the writer", func() bool { return gauge(t, reg, "trackchat_store_queued_operations") == 0 })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Send(ctx, []queue.SendReq{{Tracker: 2, Text: "given up"}})
+		done <- err
+	}()
+	eventually(t, "queued", func() bool { return gauge(t, reg, "trackchat_store_queued_operations") == 1 })
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, queue.ErrUnknownOutcome) {
+		t.Fatalf("given up: %v", err)
+	}
+	release()
+	_ = first()
+	mustSend(t, s, 2, "after it")
+	msgs, err := s.List(t.Context(), queue.ListQuery{Tracker: 2, ToMs: 1 << 52, Limit: 10})
+	if err != nil || len(msgs) != 1 || msgs[0].Text != "after it" {
+		t.Fatalf("%+v %v", msgs, err)
+	}
+}
+
+// TestOthersLock: another program that keeps the file locked makes calls fail, not the store.
+func TestOthersLock(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlitestore.Options{Path: dir})
+	sent := mustSend(t, s, 1, "first")
+	release := holdWriter(t, dir)
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "locked out"}}); !errors.Is(err, queue.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	wantStored(t, s, 1, sent)
+	release()
+	wantStored(t, s, 1, append(sent, mustSend(t, s, 1, "second")...))
+}
+
+func TestCloseAnswersWhatIsQueued(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlitestore.Options{Path: dir})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	stored := 0
+	started := make(chan struct{}, 64)
+	for range 64 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}})
+				if errors.Is(err, queue.ErrUnavailable) {
+					return
+				}
+				if err != nil {
+					t.Errorf("while closing: %v", err)
+					return
+				}
+				if res[0].Err == nil {
+					mu.Lock()
+					stored++
+					mu.Unlock()
+				}
+				if i == 0 {
+					started <- struct{}{}
+				}
+			}
+		})
+	}
+	for range 64 {
+		<-started
+	}
+	for range 2 {
+		wg.Go(func() {
+			if err := s.Close(); err != nil {
+				t.Errorf("closing: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := os.Stat(filepath.Join(dir, "chat.db-wal")); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("the log stays beside a closed store: %v", err)
+	}
+	s = open(t, sqlitestore.Options{Path: dir})
+	ls, err := s.Acquire(t.Context(), "n", []queue.TrackerID{1})
+	if err != nil || ls[0].Pending != stored {
+		t.Fatalf("%d stored, %+v pending: %v", stored, ls, err)
+	}
+}
+
+// TestLogStartsOver: the write-ahead log shrinks again after a burst, while the store is written.
+func TestLogStartsOver(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlitestore.Options{Path: dir, LogBytes: 256 << 10, MaxPending: 1 << 30})
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(dir, "chat.db-wal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	for size() < 4<<20 {
+		mustSend(t, s, 1, strings.Repeat("x", 20_000))
+	}
+	eventually(t, "the log starts over", func() bool {
+		mustSend(t, s, 1, "x")
+		return size() <= 512<<10
+	})
+	inspected(t, dir)
+}
+
+// TestEverySecondSyncs: what was answered before the sync is synced within about a second.
+func TestEverySecondSyncs(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	s := open(t, sqlitestore.Options{Path: t.TempDir(), Registerer: reg, Durability: sqlitestore.EverySecond})
+	for range 3 {
+		mustSend(t, s, 1, "x")
+		start := time.Now()
+		eventually(t, "synced", func() bool { return gauge(t, reg, "trackchat_store_unsynced_commits") == 0 })
+		if d := time.Since(start); d > 5*time.Second {
+			t.Fatalf("synced after %v", d)
+		}
+	}
+}
+
+// TestMetrics: every bound shows when it is met.
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	s := open(t, sqlitestore.Options{Path: t.TempDir(), Registerer: reg, WakeBuffer: 2})
+	if _, err := s.Wakes(t.Context(), "n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Acquire(t.Context(), "n", []queue.TrackerID{1}); err != nil {
+		t.Fatal(err)
+	}
+	mustSend(t, s, 1, "a", "b", "c")
+	mustSend(t, s, 1, "a", "b", "c")
+	if n := gauge(t, reg, "trackchat_store_wakes_overflowed_total"); n == 0 {
+		t.Fatal("overflow is not counted")
+	}
+	if n, err := testutil.GatherAndCount(reg, "trackchat_store_seconds", "trackchat_batch_size"); err != nil || n < 3 {
+		t.Fatalf("%d series: %v", n, err)
+	}
+	problems, err := testutil.GatherAndLint(reg)
+	if err != nil || len(problems) != 0 {
+		t.Fatal(problems, err)
+	}
+}
+

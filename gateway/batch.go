@@ -28,21 +28,30 @@ type batcher[Q, R any] struct {
 	call  func(context.Context, []Q) ([]R, error)
 	done  func(request[Q], R, error)
 
+	after func() // waits for what has to be stored before the next call; nil: nothing
+
 	mu     sync.Mutex
 	queued []request[Q]
+	added  int64 // requests so far
+	ended  int64 // of them: called and reported
+	gone   bool  // run has returned
+	ending *sync.Cond
 	busy   atomic.Int64 // queued or in a call
 	wake   chan struct{}
 	quit   chan struct{}
 }
 
 func newBatcher[Q, R any](g *Gateway, op string, again bool, call func(context.Context, []Q) ([]R, error), done func(request[Q], R, error)) *batcher[Q, R] {
-	return &batcher[Q, R]{g: g, op: op, again: again, call: call, done: done, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	b := &batcher[Q, R]{g: g, op: op, again: again, call: call, done: done, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	b.ending = sync.NewCond(&b.mu)
+	return b
 }
 
 func (b *batcher[Q, R]) add(s *session, tag int64, q Q) {
 	b.busy.Add(1)
 	b.mu.Lock()
 	b.queued = append(b.queued, request[Q]{s, tag, q})
+	b.added++
 	b.mu.Unlock()
 	select {
 	case b.wake <- struct{}{}:
@@ -60,12 +69,19 @@ func (b *batcher[Q, R]) run() {
 			case <-b.wake:
 				continue
 			case <-b.quit:
+				b.mu.Lock()
+				b.gone = true
+				b.ending.Broadcast()
+				b.mu.Unlock()
 				return
 			}
 		}
 		qs = qs[:0]
 		for i := range batch {
 			qs = append(qs, batch[i].q)
+		}
+		if b.after != nil {
+			b.after()
 		}
 		rs, err := b.execute(qs)
 		for i := range batch {
@@ -75,9 +91,22 @@ func (b *batcher[Q, R]) run() {
 			}
 			b.done(batch[i], r, err)
 		}
+		b.mu.Lock()
+		b.ended += int64(len(batch))
+		b.ending.Broadcast()
+		b.mu.Unlock()
 		b.busy.Add(-int64(len(batch)))
 		clear(batch)
 		clear(qs)
+	}
+}
+
+// settle waits until everything that was added before the call has its result or never will.
+func (b *batcher[Q, R]) settle() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for target := b.added; b.ended < target && !b.gone; {
+		b.ending.Wait()
 	}
 }
 
@@ -169,6 +198,11 @@ func newStoreWork(g *Gateway) *storeWork {
 			r.s.shard.box.put(item{kind: itemPeeked, s: r.s, data: &res})
 		}
 	})
+	w.claim.after = func() { // a text whose ack is on its way to the store is not pending any more
+		w.ack.settle()
+		w.progress.settle()
+		w.end.settle()
+	}
 	w.late = newBatcher(g, "late", false, g.matchLate, g.lateMatched)
 	return w
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -305,8 +304,6 @@ func eventually(t *testing.T, ok func() bool, state func() string) {
 		}
 	}
 }
-
-func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 func jt(id queue.TrackerID) queue.Tracker {
 	return queue.Tracker{ID: id, Protocol: "jt808", DeviceID: phone(id)}

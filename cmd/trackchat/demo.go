@@ -58,7 +58,7 @@ func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr i
 	defer func() { _ = os.RemoveAll(dir) }()
 	cfg.Store.Path = dir
 	cfg.Log.Level = "warn"
-	loopback(cfg, !configured)
+	loopback(ctx, cfg, !configured)
 	log := newLogger(cfg.Log, stderr)
 	app, err := New(cfg, log)
 	if err == nil {
@@ -72,11 +72,13 @@ func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr i
 }
 
 // loopback moves every listener to this machine's own address; a port that is taken gives way to a free one if the operator did not ask for it.
-func loopback(cfg *Config, yield bool) {
-	addresses := []*string{&cfg.API.Listen, &cfg.Admin.Listen}
+func loopback(ctx context.Context, cfg *Config, yield bool) {
+	addresses := make([]*string, 0, 2+len(cfg.Gateway.Listeners))
+	addresses = append(addresses, &cfg.API.Listen, &cfg.Admin.Listen)
 	for i := range cfg.Gateway.Listeners {
 		addresses = append(addresses, &cfg.Gateway.Listeners[i].Listen)
 	}
+	var lc net.ListenConfig
 	for _, a := range addresses {
 		_, port, err := net.SplitHostPort(*a)
 		if err != nil {
@@ -86,7 +88,7 @@ func loopback(cfg *Config, yield bool) {
 		if !yield {
 			continue
 		}
-		ln, err := net.Listen("tcp", *a)
+		ln, err := lc.Listen(ctx, "tcp", *a)
 		if err != nil {
 			*a = "127.0.0.1:0"
 			continue

@@ -213,6 +213,7 @@ func (l *ledger) settled(c client, id int) bool {
 }
 
 func (l *ledger) check(t *testing.T, c client, id int) {
+	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	stored := map[int64]message{}

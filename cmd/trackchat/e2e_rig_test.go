@@ -218,20 +218,20 @@ func (c client) delivered(tracker int, id int64) message {
 	return found
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	every := time.NewTicker(5 * time.Millisecond)
 	defer every.Stop()
 	for end := time.Now().Add(patience); !ok(); <-every.C {
 		if time.Now().After(end) {
-			t.Fatalf("not %s after %s", what, patience)
+			tb.Fatalf("not %s after %s", what, patience)
 		}
 	}
 }

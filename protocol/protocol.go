@@ -128,6 +128,7 @@ type TextCaps struct {
 	Prefix    bool    // "(2/7) " before each part of a longer text
 	Silent    bool    // the device never acknowledges: written once is all there is
 	NoText    bool    // this device has no text service (a setting): messages fail as unsupported
+	NotYet    bool    // a handshake is under way: texts wait, and the caps are asked again after every frame and every Poll
 	Choices   int     // canned answers that can be shown with a text, 0 none
 }
 

@@ -209,7 +209,7 @@ func (tp *tape) act(action string) error {
 		tp.secret = rest
 	case "caps":
 		c := tp.codec.Caps()
-		tp.printf("= caps part_bytes=%d ref_bits=%d choices=%d prefix=%t silent=%t no_text=%t", c.PartBytes, c.RefBits, c.Choices, c.Prefix, c.Silent, c.NoText)
+		tp.printf("= caps part_bytes=%d ref_bits=%d choices=%d prefix=%t silent=%t no_text=%t%s", c.PartBytes, c.RefBits, c.Choices, c.Prefix, c.Silent, c.NoText, map[bool]string{true: " not_yet=true"}[c.NotYet])
 	case "poll":
 		at, err := time.Parse(time.RFC3339, rest)
 		if err != nil {

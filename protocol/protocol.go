@@ -150,9 +150,10 @@ type DeviceConfig struct {
 	Settings Settings
 }
 
-// Device is the tracker's side of one connection, with its own framing: what simulators and tests need. It has one owner.
+// Device is the tracker's side, with its own framing: what simulators and tests need. It has one owner and one connection at a time, but may live through several: what a
+// real device remembers (codes, serial numbers, texts that wait for their ack) goes on.
 type Device interface {
-	// AppendLogin appends what the device says first after connecting.
+	// AppendLogin begins a connection: it appends what the device says first after connecting.
 	AppendLogin(dst []byte) []byte
 	// Feed takes the bytes that are not yet consumed, appends what the device answers by itself (link acks, the next step of a login) and emits what happened.
 	Feed(dst, in []byte, emit func(DeviceEvent)) (out []byte, consumed int, err error)

@@ -128,7 +128,13 @@ func (t *Tracker) connect(ctx context.Context) (logged bool, err error) {
 		}
 	}
 	start := t.o.Now()
-	conn, err := t.dial(ctx)
+	var conn net.Conn
+	dialled := make(chan struct{})
+	go func() { // dialling needs a deep stack, which the tracker's own goroutine would keep
+		defer close(dialled)
+		conn, err = t.dial(ctx)
+	}()
+	<-dialled
 	if err != nil {
 		err = fmt.Errorf("tracker %s dialling: %w", t.o.Device.ID, err)
 		if ctx.Err() == nil {

@@ -70,6 +70,14 @@ func (m *machine) same(what string, model, real any) {
 	}
 }
 
+// sameMessages is same for messages of the model, without the effort of a difference where there is none.
+func (m *machine) sameMessages(what string, model, real []queue.Message) {
+	theirs := m.messages(model)
+	if !slices.EqualFunc(theirs, real, equal) {
+		m.Fatalf("%s (-model +store):\n%s", what, cmp.Diff(theirs, real, cmpopts.EquateEmpty()))
+	}
+}
+
 func (m *machine) tracker() queue.TrackerID {
 	return rapid.SampledFrom(m.trackers).Draw(m.T, "tracker")
 }
@@ -106,14 +114,6 @@ func (m *machine) messages(msgs []queue.Message) []queue.Message {
 	list := slices.Clone(msgs)
 	for i := range list {
 		list[i].ID = m.theirs(list[i].ID)
-	}
-	return list
-}
-
-func hintless(msgs []queue.Message) []queue.Message {
-	list := slices.Clone(msgs)
-	for i := range list {
-		list[i].Hint = 0
 	}
 	return list
 }

@@ -62,7 +62,7 @@ func (m *machine) claim(*rapid.T) {
 		if !errors.Is(got[0].Err, want[0].Err) || want[0].More != got[0].More {
 			m.Fatalf("claim: model %+v, store %+v", want[0], got[0])
 		}
-		m.same("claim", m.messages(want[0].Msgs), hintless(got[0].Msgs))
+		m.sameMessages("claim", want[0].Msgs, got[0].Msgs)
 		mine, theirs, more = want[0].Next, got[0].Next, want[0].More
 	}
 }
@@ -104,7 +104,7 @@ func (m *machine) list(*rapid.T) {
 	m.must(err)
 	got, err := m.real.List(m.t.Context(), q)
 	m.must(err)
-	m.same("list", m.messages(want), hintless(got))
+	m.sameMessages("list", want, got)
 }
 
 func (m *machine) changes(*rapid.T) {
@@ -121,7 +121,7 @@ func (m *machine) changes(*rapid.T) {
 		return
 	}
 	m.must(err)
-	m.same("changes", m.messages(want), hintless(got))
+	m.sameMessages("changes", want, got)
 }
 
 // trim lets the store decide what goes within the rules and makes the model forget the same.
@@ -187,12 +187,12 @@ func (m *machine) invariants(*rapid.T) {
 		m.must(err)
 		got, err := m.real.List(ctx, q)
 		m.must(err)
-		m.same("messages", m.messages(want), hintless(got))
+		m.sameMessages("messages", want, got)
 		wantOpen, err := m.model.Unacknowledged(ctx, t, 5)
 		m.must(err)
 		gotOpen, err := m.real.Unacknowledged(ctx, t, 5)
 		m.must(err)
-		m.same("unacknowledged", m.messages(wantOpen), hintless(gotOpen))
+		m.sameMessages("unacknowledged", wantOpen, gotOpen)
 		m.pendingCounted(t, got)
 	}
 }
@@ -205,15 +205,15 @@ func (m *machine) pendingCounted(t queue.TrackerID, msgs []queue.Message) {
 			n++
 		}
 	}
-	for _, l := range m.leases {
+	for _, l := range slices.Backward(m.leases) {
 		if l.Tracker != t {
 			continue
 		}
 		got, err := m.real.Peek(m.t.Context(), []queue.Lease{l})
 		m.must(err)
-		switch {
-		case len(got) == 0 && n > 0, len(got) == 1 && got[0].Pending != n:
+		if len(got) == 0 && n > 0 || len(got) == 1 && got[0].Pending != n {
 			m.Fatalf("tracker %d: peek %+v, %d pending", t, got, n)
 		}
+		return
 	}
 }

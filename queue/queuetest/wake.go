@@ -103,7 +103,7 @@ func ownerWoken(c *check) {
 
 // sendRacesAcquire: each message is in a wake with the new epoch or counted and claimed by the lease.
 func sendRacesAcquire(c *check) {
-	const rounds, trackers = 200, 50 // 10,000 races
+	const rounds, trackers = 100, 100 // 10,000 races
 	w := c.subscribe("a")
 	woken := make(map[int64]int64) // message to epoch
 	for round := range rounds {

@@ -98,10 +98,10 @@ type Store struct {
 	trimming  sync.Mutex // guards trimFrom
 	trimFrom  int64      // id after which Trim looks
 
-	// Statements with many parameters.
+	// Statements with many parameters, by how many rows or ids they take.
 	storeRows  map[int]string
-	trackersIn string
-	messagesIn string
+	trackersIn map[int]string
+	messagesIn map[int]string
 }
 
 // Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt, and a schema newer than this program.
@@ -124,8 +124,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path, databaseFile), lock: lock,
 		intake: newIntake(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer), stop: make(chan struct{}),
 		storeRows:  map[int]string{1: storeTrackersQuery(1), rowsAtOnce: storeTrackersQuery(rowsAtOnce)},
-		trackersIn: "SELECT id, last_ms, unread, epoch, pending, last_out FROM tracker WHERE id IN " + inChunk(),
-		messagesIn: "SELECT id, tracker FROM message WHERE id IN " + inChunk(),
+		trackersIn: inQueries("SELECT id, last_ms, unread, epoch, pending, last_out FROM tracker WHERE id IN"),
+		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
 	}
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.release())

@@ -272,4 +272,3 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(problems, err)
 	}
 }
-

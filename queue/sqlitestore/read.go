@@ -81,11 +81,9 @@ func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, err
 func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
 	found := make(map[int64]queue.TrackerID, len(ids))
 	err := s.read(ctx, "resolve", func(c *conn) error {
-		return eachChunk(len(ids), func(i int) int64 { return ids[i] }, func(args []driver.Value) error {
-			return c.query(s.messagesIn, func(row []driver.Value) error {
-				found[integer(row[0])] = queue.TrackerID(integer(row[1]))
-				return nil
-			}, args...)
+		return c.eachChunk(s.messagesIn, len(ids), func(i int) int64 { return ids[i] }, func(row []driver.Value) error {
+			found[integer(row[0])] = queue.TrackerID(integer(row[1]))
+			return nil
 		})
 	})
 	if err != nil {

@@ -76,22 +76,37 @@ func (s *Store) readOnce(ctx context.Context, f func(c *conn) error) error {
 	return translate(c.view(func() error { return f(c) }))
 }
 
-// chunk is how many ids one IN list has; shorter ones are filled up by repeating the last, so that one prepared statement serves all.
-const chunk = 64
+// chunks are the numbers of ids that an IN list may have; shorter ones are filled up by repeating the last id, so that a few prepared statements serve all.
+func chunks() []int { return []int{1, 8, 64} }
 
-// inChunk is the list of chunk parameters.
-func inChunk() string { return "(" + strings.TrimSuffix(strings.Repeat("?, ", chunk), ", ") + ")" }
+// inQueries returns prefix followed by a list of parameters for each of chunks.
+func inQueries(prefix string) map[int]string {
+	m := make(map[int]string)
+	for _, n := range chunks() {
+		m[n] = prefix + " (" + strings.TrimSuffix(strings.Repeat("?, ", n), ", ") + ")"
+	}
+	return m
+}
 
-// eachChunk calls f with the parameters of every chunk of n ids.
-func eachChunk(n int, id func(i int) int64, f func(args []driver.Value) error) error {
-	args := make([]driver.Value, chunk)
-	for from := 0; from < n; from += chunk {
+// eachChunk runs one of queries for all n ids, some at a time.
+func (c *conn) eachChunk(queries map[int]string, n int, id func(i int) int64, each func(row []driver.Value) error) error {
+	sizes := chunks()
+	for from := 0; from < n; {
+		size := sizes[len(sizes)-1]
+		for _, s := range sizes {
+			if s >= n-from {
+				size = s
+				break
+			}
+		}
+		args := make([]driver.Value, size)
 		for i := range args {
 			args[i] = id(min(from+i, n-1))
 		}
-		if err := f(args); err != nil {
+		if err := c.query(queries[size], each, args...); err != nil {
 			return err
 		}
+		from += size
 	}
 	return nil
 }
@@ -99,8 +114,6 @@ func eachChunk(n int, id func(i int) int64, f func(args []driver.Value) error) e
 // readTrackers calls each with (id, last_ms, unread, epoch, pending, last_out) of every tracker that has a state.
 func (s *Store) readTrackers(ctx context.Context, op string, ts []queue.TrackerID, each func(row []driver.Value)) error {
 	return s.read(ctx, op, func(c *conn) error {
-		return eachChunk(len(ts), func(i int) int64 { return int64(ts[i]) }, func(args []driver.Value) error {
-			return c.query(s.trackersIn, func(row []driver.Value) error { each(row); return nil }, args...)
-		})
+		return c.eachChunk(s.trackersIn, len(ts), func(i int) int64 { return int64(ts[i]) }, func(row []driver.Value) error { each(row); return nil })
 	})
 }

@@ -16,11 +16,11 @@ import (
 const (
 	flushEvery      = time.Second // durability everysec
 	checkpointEvery = time.Second
-	checkpointAfter = 256      // commits, or every 30th time in any case
+	checkpointAfter = 256  // commits, or every 30th time in any case
 	pageSize        = 4096 // SQLite's default; good enough for a bound
-	idleCheckpoints = 30       // rounds
-	cleanKeys       = 512      // expired idempotency keys that one transaction removes
-	cleanEvery      = 60       // rounds
+	idleCheckpoints = 30   // rounds
+	cleanKeys       = 512  // expired idempotency keys that one transaction removes
+	cleanEvery      = 60   // rounds
 	probeFile       = "chat.probe"
 )
 

@@ -20,6 +20,7 @@ type desk struct {
 
 	mu     sync.Mutex
 	result func(e *protocol.Event) protocol.Result // nil finds everything OK
+	layer  func(net.Conn) net.Conn                 // over TCP; nil: none
 	conns  []*deskConn
 	seen   []seen
 	change chan struct{}
@@ -68,6 +69,9 @@ func (d *desk) accept() {
 			return
 		}
 		d.mu.Lock()
+		if d.layer != nil {
+			nc = d.layer(nc)
+		}
 		c := &deskConn{nc, d.p.NewCodec(d.settings)}
 		d.conns = append(d.conns, c)
 		number := len(d.conns) - 1
@@ -134,6 +138,13 @@ func (d *desk) answer(f func(e *protocol.Event) protocol.Result) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.result = f
+}
+
+// wrap puts a layer over the connections to come.
+func (d *desk) wrap(layer func(net.Conn) net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.layer = layer
 }
 
 // silent leaves the driver's texts unanswered.

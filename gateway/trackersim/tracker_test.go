@@ -2,9 +2,12 @@ package trackersim_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -160,6 +163,23 @@ func TestEndsWhileAWriteBlocks(t *testing.T) {
 	if s := tr.Stats(); s.SaidCopies != 0 {
 		t.Errorf("a text counts as written that was not: %+v", s)
 	}
+}
+
+func TestTLS(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	d := newDesk(t, jt808.New())
+	d.wrap(func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{Certificates: web.TLS.Certificates}) })
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	tr, stop := run(t, trackersim.Options{
+		Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, TLS: &tls.Config{RootCAs: roots}, HeartbeatEvery: 5 * time.Millisecond,
+	})
+	check(t, tr.Say(patient(t), "in private"))
+	d.send(9, "hello", 1)
+	d.await(protocol.KindAck, 1)
+	d.await(protocol.KindHeartbeat, 2)
+	check(t, stop())
 }
 
 func TestWrongOptions(t *testing.T) {

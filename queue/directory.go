@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"slices"
 	"strings"
-	"sync/atomic"
 )
 
 // Account owns trackers and keys.
@@ -62,74 +61,3 @@ type DirectoryStore interface {
 
 // ImportStats counts what an import changed.
 type ImportStats struct{ Added, Updated, Removed, Unchanged int }
-
-type deviceKey struct{ protocol, id string }
-
-// Snapshot is an immutable, indexed view of the directory; everything reached through it is read-only.
-type Snapshot struct {
-	accounts map[AccountID]*Account
-	trackers map[TrackerID]*Tracker
-	devices  map[deviceKey]*Tracker
-	keys     map[KeyHash]*Account
-	owned    map[AccountID][]*Tracker
-}
-
-// NewSnapshot indexes accounts and trackers; the slices must not be changed afterwards.
-func NewSnapshot(accounts []Account, trackers []Tracker) *Snapshot {
-	s := &Snapshot{
-		accounts: make(map[AccountID]*Account, len(accounts)),
-		trackers: make(map[TrackerID]*Tracker, len(trackers)),
-		devices:  make(map[deviceKey]*Tracker, len(trackers)),
-		keys:     make(map[KeyHash]*Account, len(accounts)),
-		owned:    make(map[AccountID][]*Tracker, len(accounts)),
-	}
-	for i := range accounts {
-		a := &accounts[i]
-		s.accounts[a.ID] = a
-		for _, k := range a.Keys {
-			s.keys[k] = a
-		}
-	}
-	for i := range trackers {
-		t := &trackers[i]
-		s.trackers[t.ID] = t
-		s.devices[deviceKey{t.Protocol, t.DeviceID}] = t
-		s.owned[t.Account] = append(s.owned[t.Account], t)
-	}
-	return s
-}
-
-// Account finds an account by id.
-func (s *Snapshot) Account(id AccountID) (*Account, bool) { a, ok := s.accounts[id]; return a, ok }
-
-// AccountByKey finds the account of an API key. The lookup is by hash, so its timing says nothing about the key.
-func (s *Snapshot) AccountByKey(k KeyHash) (*Account, bool) { a, ok := s.keys[k]; return a, ok }
-
-// Tracker finds a tracker by id.
-func (s *Snapshot) Tracker(id TrackerID) (*Tracker, bool) { t, ok := s.trackers[id]; return t, ok }
-
-// Device finds a tracker by the protocol and id that its device logs in with.
-func (s *Snapshot) Device(protocol, id string) (*Tracker, bool) {
-	t, ok := s.devices[deviceKey{protocol, NormalizeDeviceID(id)}]
-	return t, ok
-}
-
-// TrackersOf returns the trackers of an account in the order they were loaded (by id).
-func (s *Snapshot) TrackersOf(a AccountID) []*Tracker { return s.owned[a] }
-
-// Len returns the number of accounts and trackers.
-func (s *Snapshot) Len() (accounts, trackers int) { return len(s.accounts), len(s.trackers) }
-
-// Directory is the current Snapshot, replaced as a whole when something changes. The zero value is empty and ready to use.
-type Directory struct{ current atomic.Pointer[Snapshot] }
-
-// Current returns the newest snapshot, never nil.
-func (d *Directory) Current() *Snapshot {
-	if s := d.current.Load(); s != nil {
-		return s
-	}
-	return NewSnapshot(nil, nil)
-}
-
-// Replace makes s the current snapshot.
-func (d *Directory) Replace(s *Snapshot) { d.current.Store(s) }

@@ -22,6 +22,9 @@ type Model struct {
 	trackers map[queue.TrackerID]*modelTracker
 	accounts []queue.Account
 	devices  []queue.Tracker
+	history  []modelChange // the newest of every account and tracker, by version
+	version  int64
+	sessions []queue.Session
 	subs     []*modelSub
 }
 
@@ -369,13 +372,16 @@ func (m *Model) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 		return queue.ImportStats{}, err
 	}
 	for _, a := range d.PutAccounts {
-		m.accounts = append(slices.DeleteFunc(m.accounts, func(b queue.Account) bool { return b.ID == a.ID }), a)
+		m.putAccount(a)
 	}
 	for _, t := range d.PutTrackers {
-		m.devices = append(slices.DeleteFunc(m.devices, func(b queue.Tracker) bool { return b.ID == t.ID }), t)
+		m.putTracker(t)
 	}
-	m.accounts = slices.DeleteFunc(m.accounts, func(a queue.Account) bool { return slices.Contains(d.RemoveAccounts, a.ID) })
-	m.devices = slices.DeleteFunc(m.devices, func(t queue.Tracker) bool { return slices.Contains(d.RemoveTrackers, t.ID) })
-	queue.SortDirectory(m.accounts, m.devices)
+	for _, id := range d.RemoveAccounts {
+		m.removeAccount(id)
+	}
+	for _, id := range d.RemoveTrackers {
+		m.removeTracker(id)
+	}
 	return d.Stats, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"trackchat/queue"
@@ -24,14 +25,21 @@ func (s *Store) LoadDirectory(ctx context.Context) (accounts []queue.Account, tr
 	return accounts, trackers, nil
 }
 
+const (
+	accountColumns = "SELECT id, login, password, title, time_zone, version FROM account "
+	trackerColumns = "SELECT tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version FROM device "
+)
+
+func accountOf(row []driver.Value) queue.Account {
+	return queue.Account{ID: queue.AccountID(integer(row[0])), Login: text(row[1]), Password: text(row[2]), Title: text(row[3]), TimeZone: text(row[4])}
+}
+
 func loadAccounts(ctx context.Context, c *conn) ([]queue.Account, error) {
 	var accounts []queue.Account
 	index := make(map[int64]int)
-	err := c.queryContext(ctx, "SELECT id, login, password, title, time_zone FROM account ORDER BY id", func(row []driver.Value) error {
+	err := c.queryContext(ctx, accountColumns+"ORDER BY id", func(row []driver.Value) error {
 		index[integer(row[0])] = len(accounts)
-		accounts = append(accounts, queue.Account{
-			ID: queue.AccountID(integer(row[0])), Login: text(row[1]), Password: text(row[2]), Title: text(row[3]), TimeZone: text(row[4]),
-		})
+		accounts = append(accounts, accountOf(row))
 		return nil
 	})
 	if err != nil {
@@ -39,33 +47,56 @@ func loadAccounts(ctx context.Context, c *conn) ([]queue.Account, error) {
 	}
 	err = c.queryContext(ctx, "SELECT account, hash FROM account_key ORDER BY account, position", func(row []driver.Value) error {
 		i, ok := index[integer(row[0])]
-		h := blob(row[1])
-		if !ok || len(h) != len(queue.KeyHash{}) {
+		if !ok {
 			return fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, integer(row[0]))
 		}
-		accounts[i].Keys = append(accounts[i].Keys, queue.KeyHash(h))
-		return nil
+		return addKey(&accounts[i], row[1])
 	})
 	return accounts, err
 }
 
+func addKey(a *queue.Account, v driver.Value) error {
+	h := blob(v)
+	if len(h) != len(queue.KeyHash{}) {
+		return fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, a.ID)
+	}
+	a.Keys = append(a.Keys, queue.KeyHash(h))
+	return nil
+}
+
+// fillKeys reads the keys of single accounts.
+func fillKeys(c *conn, accounts []queue.Account) error {
+	for i := range accounts {
+		a := &accounts[i]
+		err := c.query("SELECT hash FROM account_key WHERE account = ? ORDER BY position", func(row []driver.Value) error { return addKey(a, row[0]) }, int64(a.ID))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func trackerOf(row []driver.Value) (queue.Tracker, error) {
+	t := queue.Tracker{
+		ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])), Label: text(row[2]), Protocol: text(row[3]), DeviceID: text(row[4]),
+		Password: text(row[5]), Model: text(row[6]), Blocked: integer(row[7]) != 0, Chat: integer(row[8]) != 0, Employee: integer(row[10]),
+	}
+	if err := fromJSON(row[9], &t.Features); err != nil {
+		return t, fmt.Errorf("%w: features of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
+	}
+	if err := fromJSON(row[11], &t.Settings); err != nil {
+		return t, fmt.Errorf("%w: settings of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
+	}
+	return t, nil
+}
+
 func loadTrackers(ctx context.Context, c *conn) ([]queue.Tracker, error) {
 	var trackers []queue.Tracker
-	err := c.queryContext(ctx, "SELECT tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings FROM device ORDER BY tracker",
-		func(row []driver.Value) error {
-			t := queue.Tracker{
-				ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])), Label: text(row[2]), Protocol: text(row[3]), DeviceID: text(row[4]),
-				Password: text(row[5]), Model: text(row[6]), Blocked: integer(row[7]) != 0, Chat: integer(row[8]) != 0, Employee: integer(row[10]),
-			}
-			if err := fromJSON(row[9], &t.Features); err != nil {
-				return fmt.Errorf("%w: features of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
-			}
-			if err := fromJSON(row[11], &t.Settings); err != nil {
-				return fmt.Errorf("%w: settings of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
-			}
-			trackers = append(trackers, t)
-			return nil
-		})
+	err := c.queryContext(ctx, trackerColumns+"ORDER BY tracker", func(row []driver.Value) error {
+		t, err := trackerOf(row)
+		trackers = append(trackers, t)
+		return err
+	})
 	return trackers, err
 }
 
@@ -90,41 +121,72 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 
 // importDirectory removes first everything that will be there anew: logins, keys and devices may have changed places.
 func importDirectory(c *conn, d *queue.DirectoryChange) error {
-	removed := append([]queue.AccountID(nil), d.RemoveAccounts...)
-	for i := range d.PutAccounts {
-		removed = append(removed, d.PutAccounts[i].ID)
+	h, err := openHistory(c)
+	if err != nil {
+		return err
 	}
-	for _, id := range removed {
-		for _, q := range []string{"DELETE FROM account WHERE id = ?", "DELETE FROM account_key WHERE account = ?"} {
-			if _, err := c.exec(q, int64(id)); err != nil {
-				return err
-			}
-		}
-	}
-	gone := append([]queue.TrackerID(nil), d.RemoveTrackers...)
-	for i := range d.PutTrackers {
-		gone = append(gone, d.PutTrackers[i].ID)
-	}
-	for _, id := range gone {
-		if _, err := c.exec("DELETE FROM device WHERE tracker = ?", int64(id)); err != nil {
+	for _, id := range d.RemoveAccounts {
+		if err := errors.Join(removeAccount(c, id), endSessions(c, id), h.gone(goneAccount, int64(id))); err != nil {
 			return err
 		}
 	}
 	for i := range d.PutAccounts {
-		if err := putAccount(c, &d.PutAccounts[i]); err != nil {
+		a := &d.PutAccounts[i]
+		if err := errors.Join(endSessionsOfOldPassword(c, a), removeAccount(c, a.ID)); err != nil {
+			return err
+		}
+	}
+	for _, id := range d.RemoveTrackers {
+		if err := errors.Join(removeTracker(c, id), h.gone(goneTracker, int64(id))); err != nil {
 			return err
 		}
 	}
 	for i := range d.PutTrackers {
-		if err := putTracker(c, &d.PutTrackers[i]); err != nil {
+		if err := removeTracker(c, d.PutTrackers[i].ID); err != nil {
+			return err
+		}
+	}
+	for i := range d.PutAccounts {
+		if err := putAccount(c, h, &d.PutAccounts[i]); err != nil {
+			return err
+		}
+	}
+	for i := range d.PutTrackers {
+		if err := putTracker(c, h, &d.PutTrackers[i]); err != nil {
+			return err
+		}
+	}
+	return h.close()
+}
+
+func removeAccount(c *conn, id queue.AccountID) error {
+	for _, q := range []string{"DELETE FROM account WHERE id = ?", "DELETE FROM account_key WHERE account = ?"} {
+		if _, err := c.exec(q, int64(id)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func putAccount(c *conn, a *queue.Account) error {
-	if _, err := c.exec("INSERT INTO account (id, login, password, title, time_zone) VALUES (?, ?, ?, ?, ?)", int64(a.ID), a.Login, a.Password, a.Title, a.TimeZone); err != nil {
+func removeTracker(c *conn, id queue.TrackerID) error {
+	_, err := c.exec("DELETE FROM device WHERE tracker = ?", int64(id))
+	return err
+}
+
+// endSessionsOfOldPassword is called before a is stored over the account as it was.
+func endSessionsOfOldPassword(c *conn, a *queue.Account) error {
+	_, err := c.exec("DELETE FROM session WHERE account = ? AND EXISTS (SELECT 1 FROM account WHERE id = ? AND password <> ?)", int64(a.ID), int64(a.ID), a.Password)
+	return err
+}
+
+// putAccount stores an account where none with its id is.
+func putAccount(c *conn, h *history, a *queue.Account) error {
+	version, err := h.next(goneAccount, int64(a.ID))
+	if err != nil {
+		return err
+	}
+	const put = "INSERT INTO account (id, login, password, title, time_zone, version) VALUES (?, ?, ?, ?, ?, ?)"
+	if _, err := c.exec(put, int64(a.ID), a.Login, a.Password, a.Title, a.TimeZone, version); err != nil {
 		return err
 	}
 	for i, k := range a.Keys {
@@ -135,7 +197,12 @@ func putAccount(c *conn, a *queue.Account) error {
 	return nil
 }
 
-func putTracker(c *conn, t *queue.Tracker) error {
+// putTracker stores a tracker where none with its id is.
+func putTracker(c *conn, h *history, t *queue.Tracker) error {
+	version, err := h.next(goneTracker, int64(t.ID))
+	if err != nil {
+		return err
+	}
 	features, err := toJSON(t.Features, len(t.Features))
 	if err != nil {
 		return err
@@ -144,8 +211,9 @@ func putTracker(c *conn, t *queue.Tracker) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.exec("INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID, t.Password, t.Model, number(t.Blocked), number(t.Chat), features, t.Employee, settings)
+	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version)" +
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	_, err = c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID, t.Password, t.Model, number(t.Blocked), number(t.Chat), features, t.Employee, settings, version)
 	return err
 }
 

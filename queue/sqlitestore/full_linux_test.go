@@ -41,6 +41,15 @@ func wantStored(t *testing.T, s queue.Store, tracker queue.TrackerID, ids []int6
 	}
 }
 
+// wantPending checks the count that the writer keeps.
+func wantPending(t *testing.T, s queue.Store, tracker queue.TrackerID, n int) {
+	t.Helper()
+	ls, err := s.Acquire(t.Context(), "counter", []queue.TrackerID{tracker})
+	if err != nil || ls[0].Pending != n {
+		t.Fatalf("%+v, want %d pending: %v", ls, n, err)
+	}
+}
+
 func TestFullFile(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, sqlitestore.Options{Path: dir, MaxBytes: 1 << 20, MaxPending: 100_000})
@@ -73,6 +82,7 @@ func TestFullFile(t *testing.T) {
 	}
 	sent = append(sent[2:], mustSend(t, s, 1, big)...)
 	wantStored(t, s, 1, sent)
+	wantPending(t, s, 1, len(sent))
 	neighbours(t, s)
 	inspected(t, dir)
 	if err := s.Close(); err != nil {
@@ -152,6 +162,7 @@ func TestFullDisk(t *testing.T) {
 		restore()
 		sent = append(sent, mustSend(t, s, 1, "there is space again")...)
 		wantStored(t, s, 1, sent)
+		wantPending(t, s, 1, len(sent))
 	}
 	inspected(t, dir)
 	if err := s.Close(); err != nil {

@@ -130,6 +130,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
+	if err := s.purgeLeft(ctx); err != nil {
+		s.log.Error("messages of removed trackers stay until the next start", zap.Error(err))
+	}
 	return s, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"trackchat/queue"
+	"trackchat/queue/queuetest"
 	"trackchat/queue/sqlitestore"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -228,11 +229,27 @@ func TestLogStartsOver(t *testing.T) {
 	for size() < 4<<20 {
 		mustSend(t, s, 1, strings.Repeat("x", 20_000))
 	}
-	eventually(t, "the log starts over", func() bool {
-		mustSend(t, s, 1, "x")
-		return size() <= 512<<10
-	})
-	inspected(t, dir)
+	// Writers who leave no pause: only they keep the log from starting over by itself.
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: queue.TrackerID(g + 2), Text: "x"}}); err != nil {
+					t.Errorf("while the log starts over: %v", err)
+					return
+				}
+			}
+		})
+	}
+	defer wg.Wait()
+	defer close(stop)
+	eventually(t, "the log starts over", func() bool { return size() <= 1<<20 })
 }
 
 // TestEverySecondSyncs: what was answered before the sync is synced within about a second.
@@ -247,6 +264,36 @@ func TestEverySecondSyncs(t *testing.T) {
 			t.Fatalf("synced after %v", d)
 		}
 	}
+}
+
+// TestKeysAreCleaned: expired idempotency keys do not stay for ever.
+func TestKeysAreCleaned(t *testing.T) {
+	dir, clock := t.TempDir(), queuetest.NewClock()
+	keys := func(s *sqlitestore.Store, names ...string) {
+		t.Helper()
+		for _, k := range names {
+			if res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x", Key: k}}); err != nil || res[0].Err != nil {
+				t.Fatal(res, err)
+			}
+		}
+	}
+	s := open(t, sqlitestore.Options{Path: dir, Now: clock.Now})
+	keys(s, "a", "b", "c")
+	clock.Advance(23 * time.Hour)
+	keys(s, "d")
+	clock.Advance(2 * time.Hour)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, sqlitestore.Options{Path: dir, Now: clock.Now})
+	db := other(t, dir)
+	eventually(t, "only the young key is left", func() bool {
+		var n int
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM idempotency").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n == 1
+	})
 }
 
 // TestMetrics: every bound shows when it is met.

@@ -120,7 +120,7 @@ func (l *wal) checkpoint(stop <-chan struct{}) {
 			return
 		case <-t.C:
 		}
-		if round%cleanEvery == 0 {
+		if round%cleanEvery == 1 {
 			l.clean()
 		}
 		n := l.commits.Load()

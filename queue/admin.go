@@ -1,0 +1,156 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrNotFound says that what an edit names does not exist.
+var ErrNotFound = errors.New("not found")
+
+// MaxSessions is how many sessions of one account are kept; a further one ends the oldest.
+const MaxSessions = 1000
+
+// Session is a login of an account through the API.
+type Session struct {
+	Hash      KeyHash // HashKey of what the caller shows
+	Account   AccountID
+	CreatedMs int64
+	ExpiresMs int64 // from then on it is no session any more
+}
+
+// SessionStore keeps sessions durably. A change of an account's password and the end of an account end its sessions in the same step.
+type SessionStore interface {
+	// PutSession stores a session. Beyond MaxSessions of the account the oldest ones (CreatedMs, Hash) end. ErrNotFound where the account does not exist.
+	PutSession(ctx context.Context, s Session) error
+	// RenewSession moves the end of a session; false where there is none any more.
+	RenewSession(ctx context.Context, h KeyHash, expiresMs int64) (bool, error)
+	// EndSession removes a session; false where there was none any more.
+	EndSession(ctx context.Context, h KeyHash) (bool, error)
+	// Sessions returns the session of each hash; Account is 0 where there is none or it has expired by the store's clock.
+	Sessions(ctx context.Context, hs []KeyHash) ([]Session, error)
+}
+
+// LiveDirectory is the directory as data that changes while the service runs.
+//
+// Every change of an account or tracker, ImportDirectory's included, takes the next version: a number that rises by one with every row changed and is never used twice,
+// also after a restart. What is as it was before takes none.
+type LiveDirectory interface {
+	// Accounts returns up to limit accounts with greater ids than after, ordered by id.
+	Accounts(ctx context.Context, after AccountID, limit int) ([]Account, error)
+	// Trackers returns up to limit trackers with greater ids than after, ordered by id.
+	Trackers(ctx context.Context, after TrackerID, limit int) ([]Tracker, error)
+	// EditDirectory makes the edits in order, in one atomic step: result i belongs to edit i, a refused edit changes nothing and does not touch the others, and each sees
+	// what those before it did. Per edit: a *ConflictError (which is an ErrConflict) or ErrNotFound.
+	EditDirectory(ctx context.Context, edits []Edit) ([]EditResult, error)
+	// DirectoryChanges returns what changed after version since, ordered by version, about limit rows at a time; each row is told once, as it is now.
+	// From 0 it tells all there is. ErrReset: the store cannot tell from since, begin at 0 with an empty directory.
+	DirectoryChanges(ctx context.Context, since int64, limit int) (DirectoryChanges, error)
+}
+
+// AdminStore is what administration and logins need of a store beyond Store.
+type AdminStore interface {
+	SessionStore
+	LiveDirectory
+}
+
+// EditKind tells the edits apart.
+type EditKind byte
+
+// Kinds of Edit.
+const (
+	EditPutAccount  EditKind = iota + 1 // Account is added, or replaces the one with its id
+	EditPutTracker                      // Tracker is added, or replaces the one with its id; its messages stay with it, also in another account
+	EditDropAccount                     // Account.ID is removed with its keys and sessions; a conflict while it has trackers
+	EditDropTracker                     // Tracker.ID is removed with all its messages: pending ones are never sent, ids resolve to nothing, its session is kicked
+	EditAddKey                          // Key is added to Account.ID
+	EditDropKey                         // Key is removed from whoever has it
+)
+
+// Edit is one change of the directory.
+type Edit struct {
+	Kind    EditKind
+	Account Account
+	Tracker Tracker // DeviceID is normalised by the store
+	Key     KeyHash
+
+	KeepPassword bool // EditPutAccount: an account that exists keeps its password, Account.Password is that of a new one
+	KeepKeys     bool // EditPutAccount: the same for its keys
+}
+
+// EditOutcome says what an edit did.
+type EditOutcome byte
+
+// Outcomes of an edit.
+const (
+	EditUnchanged EditOutcome = iota // it is so already, or the edit was refused
+	EditAdded
+	EditUpdated
+	EditRemoved
+)
+
+// EditResult answers an Edit.
+type EditResult struct {
+	Outcome EditOutcome
+	Err     error
+}
+
+// DirectoryChanges is a part of the directory's history.
+type DirectoryChanges struct {
+	Version      int64 // where to go on
+	More         bool  // there is more now
+	Accounts     []Account
+	Trackers     []Tracker
+	GoneAccounts []AccountID
+	GoneTrackers []TrackerID
+}
+
+// Empty reports whether nothing changed.
+func (c *DirectoryChanges) Empty() bool {
+	return len(c.Accounts) == 0 && len(c.Trackers) == 0 && len(c.GoneAccounts) == 0 && len(c.GoneTrackers) == 0
+}
+
+// ConflictError says which part of an edit contradicts the directory. It is an ErrConflict.
+type ConflictError struct {
+	Parameter string // as directory.yaml names it
+	Problem   string
+}
+
+// Error names both.
+func (e *ConflictError) Error() string { return e.Parameter + " " + e.Problem }
+
+// Unwrap makes it an ErrConflict.
+func (e *ConflictError) Unwrap() error { return ErrConflict }
+
+// LoginTaken is the conflict of an account whose login another one has.
+func LoginTaken(other AccountID) error {
+	return &ConflictError{"login", fmt.Sprintf("is that of account %d", other)}
+}
+
+// KeyTaken is the conflict of a key that another account has. It does not say which one: a key's holder is not to be found by trying.
+func KeyTaken() error { return &ConflictError{"keys", "contain a key of another account"} }
+
+// NoAccount is the conflict of a tracker without an account.
+func NoAccount(id AccountID) error {
+	return &ConflictError{"account", fmt.Sprintf("%d does not exist", id)}
+}
+
+// DeviceTaken is the conflict of a tracker that would log in like another one.
+func DeviceTaken(other TrackerID) error {
+	return &ConflictError{"device_id", fmt.Sprintf("is that of tracker %d with the same protocol", other)}
+}
+
+// HasTrackers is the conflict of an account that cannot go.
+func HasTrackers(one TrackerID) error {
+	return &ConflictError{"id", fmt.Sprintf("has trackers, such as %d", one)}
+}
+
+// SameAccount reports whether two accounts agree in everything.
+func SameAccount(a, b *Account) bool { return a.ID == b.ID && sameAccount(a, b) }
+
+// SameTracker reports whether two trackers agree in everything.
+func SameTracker(a, b *Tracker) bool { return a.ID == b.ID && sameTracker(a, b) }
+
+// KeyTwice is the conflict of an account with one key two times.
+func KeyTwice() error { return &ConflictError{"keys", "contain a key twice"} }

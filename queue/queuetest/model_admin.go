@@ -1,0 +1,200 @@
+package queuetest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"trackchat/queue"
+)
+
+var _ queue.AdminStore = (*Model)(nil)
+
+// modelChange is the newest change of an account (tracker is 0) or a tracker.
+type modelChange struct {
+	version int64
+	account queue.AccountID
+	tracker queue.TrackerID
+}
+
+func (m *Model) note(a queue.AccountID, t queue.TrackerID) {
+	m.version++
+	m.history = slices.DeleteFunc(m.history, func(c modelChange) bool { return c.account == a && c.tracker == t })
+	m.history = append(m.history, modelChange{m.version, a, t})
+}
+
+func (m *Model) findAccount(id queue.AccountID) *queue.Account {
+	if i := slices.IndexFunc(m.accounts, func(a queue.Account) bool { return a.ID == id }); i >= 0 {
+		return &m.accounts[i]
+	}
+	return nil
+}
+
+func (m *Model) findTracker(id queue.TrackerID) *queue.Tracker {
+	if i := slices.IndexFunc(m.devices, func(t queue.Tracker) bool { return t.ID == id }); i >= 0 {
+		return &m.devices[i]
+	}
+	return nil
+}
+
+func (m *Model) putAccount(a queue.Account) {
+	if old := m.findAccount(a.ID); old != nil && old.Password != a.Password {
+		m.endSessions(a.ID)
+	}
+	m.accounts = append(slices.DeleteFunc(m.accounts, func(b queue.Account) bool { return b.ID == a.ID }), a)
+	queue.SortDirectory(m.accounts, nil)
+	m.note(a.ID, 0)
+}
+
+func (m *Model) putTracker(t queue.Tracker) {
+	m.devices = append(slices.DeleteFunc(m.devices, func(b queue.Tracker) bool { return b.ID == t.ID }), t)
+	queue.SortDirectory(nil, m.devices)
+	m.note(0, t.ID)
+}
+
+func (m *Model) removeAccount(id queue.AccountID) {
+	m.accounts = slices.DeleteFunc(m.accounts, func(a queue.Account) bool { return a.ID == id })
+	m.endSessions(id)
+	m.note(id, 0)
+}
+
+func (m *Model) removeTracker(id queue.TrackerID) {
+	m.devices = slices.DeleteFunc(m.devices, func(t queue.Tracker) bool { return t.ID == id })
+	m.note(0, id)
+}
+
+func (m *Model) endSessions(id queue.AccountID) {
+	m.sessions = slices.DeleteFunc(m.sessions, func(s queue.Session) bool { return s.Account == id })
+}
+
+// PutSession implements queue.SessionStore.
+func (m *Model) PutSession(ctx context.Context, s queue.Session) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	if m.findAccount(s.Account) == nil {
+		return queue.ErrNotFound
+	}
+	m.sessions = append(slices.DeleteFunc(m.sessions, func(o queue.Session) bool { return o.Hash == s.Hash }), s)
+	slices.SortFunc(m.sessions, func(a, b queue.Session) int {
+		return cmp.Or(cmp.Compare(b.CreatedMs, a.CreatedMs), bytes.Compare(b.Hash[:], a.Hash[:]))
+	})
+	n := 0
+	m.sessions = slices.DeleteFunc(m.sessions, func(o queue.Session) bool {
+		if o.Account == s.Account {
+			n++
+		}
+		return o.Account == s.Account && n > queue.MaxSessions
+	})
+	return nil
+}
+
+// session returns a session that has not expired.
+func (m *Model) session(h queue.KeyHash) *queue.Session {
+	now := m.now().UnixMilli()
+	if i := slices.IndexFunc(m.sessions, func(s queue.Session) bool { return s.Hash == h && s.ExpiresMs > now }); i >= 0 {
+		return &m.sessions[i]
+	}
+	return nil
+}
+
+// RenewSession implements queue.SessionStore.
+func (m *Model) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool, error) {
+	if err := m.enter(ctx); err != nil {
+		return false, err
+	}
+	defer m.mu.Unlock()
+	s := m.session(h)
+	if s != nil {
+		s.ExpiresMs = expiresMs
+	}
+	return s != nil, nil
+}
+
+// EndSession implements queue.SessionStore.
+func (m *Model) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
+	if err := m.enter(ctx); err != nil {
+		return false, err
+	}
+	defer m.mu.Unlock()
+	if m.session(h) == nil {
+		return false, nil
+	}
+	m.sessions = slices.DeleteFunc(m.sessions, func(s queue.Session) bool { return s.Hash == h })
+	return true, nil
+}
+
+// Sessions implements queue.SessionStore.
+func (m *Model) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Session, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	res := make([]queue.Session, len(hs))
+	for i, h := range hs {
+		if s := m.session(h); s != nil {
+			res[i] = *s
+		}
+	}
+	return res, nil
+}
+
+// Accounts implements queue.LiveDirectory.
+func (m *Model) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	page := slices.DeleteFunc(slices.Clone(m.accounts), func(a queue.Account) bool { return a.ID <= after })
+	return page[:min(limit, len(page))], nil
+}
+
+// Trackers implements queue.LiveDirectory.
+func (m *Model) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	page := slices.DeleteFunc(slices.Clone(m.devices), func(t queue.Tracker) bool { return t.ID <= after })
+	return page[:min(limit, len(page))], nil
+}
+
+// DirectoryChanges implements queue.LiveDirectory. The model remembers everything.
+func (m *Model) DirectoryChanges(ctx context.Context, since int64, limit int) (queue.DirectoryChanges, error) {
+	if err := m.enter(ctx); err != nil {
+		return queue.DirectoryChanges{}, err
+	}
+	defer m.mu.Unlock()
+	if since > m.version {
+		return queue.DirectoryChanges{}, fmt.Errorf("%w: of the directory from version %d", queue.ErrReset, since)
+	}
+	d := queue.DirectoryChanges{Version: since}
+	for n, c := range slices.DeleteFunc(slices.Clone(m.history), func(c modelChange) bool { return c.version <= since }) {
+		if n == max(limit, 1) {
+			d.More = true
+			return d, nil
+		}
+		d.Version = c.version
+		m.tell(&d, c, since == 0)
+	}
+	d.Version = m.version
+	return d, nil
+}
+
+func (m *Model) tell(d *queue.DirectoryChanges, c modelChange, all bool) {
+	account, tracker := m.findAccount(c.account), m.findTracker(c.tracker)
+	switch {
+	case c.tracker != 0 && tracker != nil:
+		d.Trackers = append(d.Trackers, *tracker)
+	case c.tracker == 0 && account != nil:
+		d.Accounts = append(d.Accounts, *account)
+	case all:
+	case c.tracker != 0:
+		d.GoneTrackers = append(d.GoneTrackers, c.tracker)
+	default:
+		d.GoneAccounts = append(d.GoneAccounts, c.account)
+	}
+}

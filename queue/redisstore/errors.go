@@ -1,0 +1,63 @@
+package redisstore
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"trackchat/queue"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// outcome says what an error means for the command that met it.
+type outcome int
+
+const (
+	outcomeFinal   outcome = iota // answered; asking again changes nothing
+	outcomeRetry                  // not executed, and soon may be
+	outcomeMoved                  // not executed here; the map of the cluster is out of date
+	outcomeScript                 // not executed; the script has to be loaded again
+	outcomeUnknown                // may have been executed
+)
+
+// errConnect marks errors of a connection that was never ready for use, so that nothing was sent over it.
+var errConnect = errors.New("preparing the connection")
+
+// judge says what err of a command means and gives it the contract's name.
+func judge(err error) (outcome, error) {
+	var re redis.Error
+	if errors.As(err, &re) && !errors.Is(err, errConnect) {
+		return judgeReply(err)
+	}
+	var op *net.OpError
+	switch {
+	case errors.Is(err, errConnect), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, redis.ErrClosed),
+		errors.As(err, &op) && op.Op == "dial":
+		return outcomeRetry, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+	default:
+		return outcomeUnknown, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+	}
+}
+
+// judgeReply is judge for what Redis itself has answered.
+func judgeReply(err error) (outcome, error) {
+	code, _, _ := strings.Cut(err.Error(), " ")
+	switch code {
+	case "NOSCRIPT":
+		return outcomeScript, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+	case "MOVED", "ASK", "READONLY", "CLUSTERDOWN":
+		return outcomeMoved, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+	case "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS":
+		return outcomeRetry, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+	case "OOM", "MISCONF":
+		return outcomeFinal, fmt.Errorf("%w: %w", queue.ErrOverloaded, err)
+	case "STALE":
+		return outcomeFinal, fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
+	case "WRONGTYPE", "ERR":
+		return outcomeFinal, fmt.Errorf("%w: %w", queue.ErrCorrupt, err)
+	default: // NOAUTH, NOPERM, WRONGPASS, MAXCLIENTS …
+		return outcomeFinal, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+	}
+}

@@ -1,0 +1,59 @@
+#!lua flags=allow-oom
+-- Marks outgoing messages acknowledged by the device, from whatever state.
+-- KEYS: 1 partition, 2 memo of the lane
+-- ARGV: 1 batch number, 2 clock, then for each ack: tracker, block, meta (tracker 8 B, slot 1 B, opened 1 B, offset 3 B or 0, check 4 B)
+-- Returns 1 B each: 0 no such outgoing message, 1 acknowledged before, 2 now.
+--#include once clock state record
+
+-- A record at a guessed place is the right one only if both slot and check agree: text can look like anything.
+local function look(chunk_key, meta)
+  local slot, opened, off = struct.unpack('>BBI3', meta, 9)
+  if off > 0 then
+    local r = redis.call('GETRANGE', chunk_key, off, off + 32)
+    if #r == 33 and string.byte(r, 19) == slot and string.sub(r, 20, 23) == string.sub(meta, 14, 17) then
+      return r, off, opened == 1
+    end
+  end
+  local chunk = redis.call('GET', chunk_key)
+  off = find(chunk, string.sub(meta, 1, 8), slot)
+  if off then
+    return string.sub(chunk, off + 1, off + 33), off, opened == 1
+  end
+end
+
+local results = {}
+for i = 3, #ARGV, 3 do
+  local T, blk, meta = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local chunk_key = K .. ':c:' .. blk
+  local r, off, opened = look(chunk_key, meta)
+  local status = r and string.sub(r, 1, 1)
+  local result = '\0'
+  if status and status ~= 'U' and status ~= 'R' then
+    result = '\1'
+    local first = status ~= 'D' and status ~= 'V'
+    if first or (opened and status == 'D') then
+      load(T)
+      tick()
+      touched(tonumber(blk))
+      local at = struct.pack('>I6', l)
+      if first then
+        result = '\2'
+        oc = oc - 1
+        if status == 'P' then
+          pc = pc - 1
+        end
+      end
+      if opened then
+        local updated = first and at or string.sub(r, 3, 8)
+        redis.call('SETRANGE', chunk_key, off, 'V\0' .. updated .. at .. string.sub(r, 15, 16) .. string.sub(r, 15, 16))
+      elseif string.sub(r, 15, 16) ~= '\0\0' then
+        redis.call('SETRANGE', chunk_key, off, 'D\0' .. at .. '\0\0\0\0\0\0' .. string.sub(r, 15, 16) .. string.sub(r, 15, 16))
+      else
+        redis.call('SETRANGE', chunk_key, off, 'D\0' .. at)
+      end
+      save_counts()
+    end
+  end
+  results[#results + 1] = result
+end
+return finish(results)

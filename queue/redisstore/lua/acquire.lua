@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- Makes a node the owner of trackers under a new epoch and tells the former owner.
+-- KEYS: 1 partition, 2 memo of the lane
+-- ARGV: 1 batch number, 2 clock, 3 PUBLISH or SPUBLISH, then for each: tracker, meta (tracker 8 B), node
+-- Returns 16 B each: epoch 6 B, pending 3 B, id of the newest outgoing message 7 B.
+--#include once clock state wake
+local results = {}
+for i = 4, #ARGV, 3 do
+  load(ARGV[i])
+  if owner ~= '' then
+    wake('K' .. ARGV[i + 1] .. struct.pack('>I6', e))
+  end
+  e, owner = e + 1, ARGV[i + 2]
+  save_owner()
+  results[#results + 1] = struct.pack('>I6I3I7', e, pc, lo)
+end
+publish(ARGV[3])
+return finish(results)

@@ -1,0 +1,28 @@
+#!lua flags=allow-oom
+-- Notes how many parts of a pending message are acknowledged; never fewer than before for the same number of parts.
+-- KEYS: 1 partition, 2 memo of the lane
+-- ARGV: 1 batch number, 2 clock, then for each: tracker, block, meta (tracker 8 B, slot 1 B, parts 2 B, acknowledged 2 B)
+-- Returns 1 B each: 1 noted, 0 not.
+--#include once clock state record
+local results = {}
+for i = 3, #ARGV, 3 do
+  local T, blk, meta = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local chunk_key = K .. ':c:' .. blk
+  local chunk = redis.call('GET', chunk_key)
+  local off = find(chunk, string.sub(meta, 1, 8), string.byte(meta, 9))
+  local result = '\0'
+  if off and string.sub(chunk, off + 1, off + 1) == 'P' then
+    local was, acked = struct.unpack('>I2I2', chunk, off + 15)
+    local parts, now_acked = struct.unpack('>I2I2', meta, 10)
+    if parts ~= was or now_acked > acked then
+      result = '\1'
+      load(T)
+      tick()
+      touched(tonumber(blk))
+      redis.call('SETRANGE', chunk_key, off + 2, struct.pack('>I6', l) .. '\0\0\0\0\0\0' .. string.sub(meta, 10, 13))
+      save_counts()
+    end
+  end
+  results[#results + 1] = result
+end
+return finish(results)

@@ -1,0 +1,63 @@
+#!lua
+-- Stores texts from devices; one that is known by its key is stored once.
+-- KEYS: 1 partition, 2 memo of the lane
+-- ARGV: 1 batch number, 2 clock, 3 partition number,
+--       then for each text: tracker, meta (tracker 8 B, check 4 B), tail of the record, key 8 B or '', window ms, epoch
+-- Returns 8 B each: 0 stored, 1 stored before; id 7 B.
+--#include once clock state record append
+local P = tonumber(ARGV[3])
+local ENTRY, ENTRIES = 29, 32 -- key 8 B, id 7 B, ms 6 B, epoch 8 B as it is given
+
+-- repeated returns the offset of the ring's entry that the text repeats: without an epoch the newest within the window, else the oldest of another epoch.
+local function repeated(ring, key, window, epoch)
+  local found, from = nil, 1
+  while true do
+    local at = string.find(ring, key, from, true)
+    if not at then
+      return found
+    end
+    if (at - 1) % ENTRY == 0 then
+      local ms = struct.unpack('>I6', ring, at + 15)
+      if math.max(l, now) - ms < window then
+        if epoch == '\0\0\0\0\0\0\0\0' then
+          found = at
+        elseif string.sub(ring, at + 21, at + 28) ~= epoch then
+          return at
+        end
+      end
+    end
+    from = at + 1
+  end
+end
+
+local results = {}
+for i = 4, #ARGV, 6 do
+  local T, meta, tail, key, epoch = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5]
+  load(T)
+  local ring, at
+  if key ~= '' then
+    ring = redis.call('GET', K .. ':d:' .. T) or ''
+    at = repeated(ring, key, tonumber(ARGV[i + 4]), epoch)
+  end
+  if at then
+    results[#results + 1] = '\1' .. string.sub(ring, at + 8, at + 14)
+    if epoch ~= '\0\0\0\0\0\0\0\0' then
+      redis.call('SETRANGE', K .. ':d:' .. T, at + 20, epoch)
+    end
+  else
+    local slot = put(T, string.sub(meta, 1, 8), 'U', string.sub(meta, 9, 12), tail)
+    local id = struct.pack('>I7', (b * 64 + slot) * 256 + P)
+    uc = uc + 1
+    save_log()
+    if key ~= '' then
+      local entry = key .. id .. struct.pack('>I6', l) .. epoch
+      if #ring >= ENTRY * ENTRIES then
+        redis.call('SET', K .. ':d:' .. T, string.sub(ring, ENTRY + 1) .. entry)
+      else
+        redis.call('APPEND', K .. ':d:' .. T, entry)
+      end
+    end
+    results[#results + 1] = '\0' .. id
+  end
+end
+return finish(results)

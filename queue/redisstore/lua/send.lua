@@ -1,0 +1,99 @@
+#!lua
+-- Stores outgoing messages and wakes their trackers' owners.
+-- KEYS: 1 partition, 2 memo of the lane
+-- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, 5 undelivered messages allowed, 6 longest tail that a wake carries,
+--       then for each message: tracker, meta (tracker 8 B, nonce 4 B, 1 B: 1 = look for the nonce), tail of the record, idempotency key or ''
+-- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
+--#include once clock state record append wake
+local P, pubcmd, limit, carry = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+
+-- sent_before looks for a caller's nonce (flag 16) among the newest 64 outgoing messages.
+local function sent_before(T, t8, nonce)
+  local count, block = 0, b
+  for i = 0, k - 1 do
+    if i > 0 then
+      local m = redis.call('ZREVRANGE', K .. ':x:' .. T, i, i)
+      block = struct.unpack('>I5', m[1])
+    end
+    local chunk = redis.call('GET', K .. ':c:' .. string.format('%d', block))
+    local outgoing = no
+    if i > 0 then
+      outgoing = string.byte(chunk, 9)
+    end
+    if string.find(chunk, nonce, 10, true) then
+      local at, later, found = 9, 0, nil
+      while at + 33 <= #chunk do
+        local status = string.byte(chunk, at + 1)
+        if status ~= 85 and status ~= 82 then
+          later = later + 1
+          if string.sub(chunk, at + 20, at + 23) == nonce and math.floor(string.byte(chunk, at + 30) / 16) % 2 == 1 then
+            found, later = string.byte(chunk, at + 19), 0
+          end
+        end
+        local x, y, v = string.byte(chunk, at + 31, at + 33)
+        at = at + 33 + x * 65536 + y * 256 + v
+      end
+      if found and count + later < 64 then
+        return (block * 64 + found) * 256 + P
+      end
+    end
+    count = count + outgoing
+    if count >= 64 then
+      return nil
+    end
+  end
+  return nil
+end
+
+local results = {}
+for i = 7, #ARGV, 4 do
+  local T, meta, tail, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local t8, nonce = string.sub(meta, 1, 8), string.sub(meta, 9, 12)
+  load(T)
+  local code, id = 0, nil
+  if key ~= '' then
+    key = K .. ':i:' .. key
+    local known = redis.call('GET', key)
+    if known then
+      local first, till = struct.unpack('>I7I6', known)
+      if till > now then
+        id = first
+      end
+    end
+  end
+  if not id and string.byte(meta, 13) == 1 and k > 0 then
+    id = sent_before(T, t8, nonce)
+  end
+  if id then
+    code = 1
+  elseif pc >= limit then
+    code, id = 2, 0
+  else
+    local slot, off, fresh = put(T, t8, 'P', nonce, tail)
+    id = (b * 64 + slot) * 256 + P
+    if pc == 0 then
+      pf = b
+    end
+    pc, oc, no = pc + 1, oc + 1, no + 1
+    local prev = lo
+    lo = id
+    if fresh then
+      save_log()
+    else
+      save_tail()
+    end
+    if key ~= '' then
+      redis.call('SET', key, struct.pack('>I7I6', id, now + 86400000), 'EX', 86400)
+    end
+    if owner ~= '' then
+      local kind, body = 'M', tail
+      if #tail > carry then
+        kind, body = 'H', ''
+      end
+      wake(kind .. t8 .. struct.pack('>I6I7I7I3I6', e, id, prev, off, l) .. nonce .. body)
+    end
+  end
+  results[#results + 1] = struct.pack('>BI7', code, id)
+end
+publish(pubcmd)
+return finish(results)

@@ -1,0 +1,53 @@
+-- The tracker in hand, as state.go lays it out. load fills these, the save functions write what an operation may have changed.
+local l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, owner
+local tkey
+
+local function load(T)
+  tkey = K .. ':t:' .. T
+  local s = redis.call('GET', tkey)
+  if s then
+    l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e = struct.unpack('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6', s)
+    owner = string.sub(s, 65)
+  else
+    l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    owner = ''
+  end
+  return s
+end
+
+-- save_counts: clock, pending, not acknowledged, last change outside the window.
+local function save_counts() redis.call('SETRANGE', tkey, 0, struct.pack('>I6I3I3I6', l, pc, oc, rst)) end
+
+-- save_read: save_tail with the number of unread messages.
+local function save_read()
+  redis.call('SETRANGE', tkey, 0, struct.pack('>I6I3I3I6I6BI3BI7I5I3', l, pc, oc, rst, sub, n, z, no, lo, pf, uc))
+end
+
+-- save_log: everything but the owner and its epoch.
+local function save_log()
+  redis.call('SETRANGE', tkey, 0,
+    struct.pack('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6', l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e) .. owner)
+end
+
+-- save_tail: what an outgoing message in the tail block changes.
+local function save_tail()
+  redis.call('SETRANGE', tkey, 0, struct.pack('>I6I3I3I6I6BI3BI7I5', l, pc, oc, rst, sub, n, z, no, lo, pf))
+end
+
+local function save_owner()
+  redis.call('SET', tkey, struct.pack('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6', l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e) .. owner)
+end
+
+-- tick advances the tracker's clock, which never goes back.
+local function tick()
+  if now > l then
+    l = now
+  end
+end
+
+-- touched notes a change to a record of block blk: Changes looks at the newest blocks only.
+local function touched(blk)
+  if blk < w then
+    rst = l
+  end
+end

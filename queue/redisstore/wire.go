@@ -1,0 +1,191 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"trackchat/queue"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	pipelineJobs  = 64      // commands of one pipeline
+	pipelineBytes = 1 << 20 // and about as many bytes
+	firstBackoff  = 10 * time.Millisecond
+	lastBackoff   = 500 * time.Millisecond
+)
+
+// job is one command on its way to the master that serves its slot. It is repeated until it is answered for good or its time is up, so a command that changes something must
+// be harmless to repeat.
+type job struct {
+	slot     int
+	args     []any
+	script   *script // not nil: args are those of EVALSHA and hold its name
+	writes   bool
+	bytes    int
+	finish   func(reply any, err error) // called once, by a worker
+	left     atomic.Bool                // nobody waits for it any more
+	deadline time.Time
+	backoff  time.Duration
+	maybe    bool // some attempt may have been executed
+}
+
+// command never lets the client repeat it by itself: only a repetition that this package knows about is counted.
+type command struct{ *redis.Cmd }
+
+// NoRetry implements redis.Cmder.
+func (command) NoRetry() bool { return true }
+
+// wire takes jobs to one master: what is queued while the pipelines before are on their way is the next pipeline.
+type wire struct {
+	s      *Store
+	m      *master
+	mu     sync.Mutex // guards what follows
+	ready  []*job
+	wake   *sync.Cond
+	closed bool
+}
+
+func newWire(s *Store, m *master, workers int) *wire {
+	w := &wire{s: s, m: m}
+	w.wake = sync.NewCond(&w.mu)
+	for range workers {
+		s.working.Go(w.work)
+	}
+	return w
+}
+
+func (w *wire) put(j *job) {
+	w.mu.Lock()
+	closed := w.closed
+	if !closed {
+		w.ready = append(w.ready, j)
+		w.wake.Signal()
+	}
+	w.mu.Unlock()
+	if closed {
+		w.s.again(j, errMoved)
+	}
+}
+
+// close lets the workers end after what is queued.
+func (w *wire) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
+	w.wake.Broadcast()
+}
+
+func (w *wire) work() {
+	jobs := make([]*job, 0, pipelineJobs)
+	for {
+		if jobs = w.take(jobs[:0]); len(jobs) == 0 {
+			return
+		}
+		w.exec(jobs)
+		clear(jobs)
+	}
+}
+
+// take waits for jobs and returns a pipeline of them, none when the wire is closed.
+func (w *wire) take(jobs []*job) []*job {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.ready) == 0 && !w.closed {
+		w.wake.Wait()
+	}
+	n, bytes := 0, 0
+	for n < len(w.ready) && len(jobs) < pipelineJobs && bytes < pipelineBytes {
+		j := w.ready[n]
+		w.ready[n] = nil
+		n++
+		if j.left.Load() && !j.writes {
+			defer j.finish(nil, context.Canceled)
+			continue
+		}
+		jobs = append(jobs, j)
+		bytes += j.bytes
+	}
+	w.ready = w.ready[n:]
+	if len(w.ready) == 0 {
+		w.ready = nil
+	}
+	return jobs
+}
+
+// exec sends one pipeline and settles its jobs.
+func (w *wire) exec(jobs []*job) {
+	ctx := context.Background()
+	pipe := w.m.client.Pipeline()
+	cmds := make([]command, len(jobs))
+	for i, j := range jobs {
+		cmds[i] = command{redis.NewCmd(ctx, j.args...)}
+		_ = pipe.Process(ctx, cmds[i])
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	for i, j := range jobs {
+		reply, err := cmds[i].Result()
+		if errors.Is(err, redis.Nil) {
+			err = nil
+		}
+		w.settle(ctx, j, reply, err)
+	}
+}
+
+// settle finishes a job or has it repeated.
+func (w *wire) settle(ctx context.Context, j *job, reply any, err error) {
+	if err == nil {
+		j.finish(reply, nil)
+		return
+	}
+	what, err := judge(err)
+	switch what {
+	case outcomeFinal:
+		j.finish(nil, err)
+		return
+	case outcomeScript:
+		if e := w.m.loadScripts(ctx, w.m.client); e != nil {
+			w.s.log.Warn("loading scripts again failed", zapError(e))
+		}
+	case outcomeMoved:
+		w.s.nodes.stale()
+	case outcomeUnknown:
+		j.maybe = j.maybe || j.writes
+	case outcomeRetry:
+	}
+	w.s.again(j, err)
+}
+
+var errMoved = fmt.Errorf("%w: the node left the cluster", queue.ErrUnavailable)
+
+// again sends a job another time after a pause, unless its time is up.
+func (s *Store) again(j *job, err error) {
+	j.backoff = min(max(2*j.backoff, firstBackoff), lastBackoff)
+	if s.now().Add(j.backoff).After(j.deadline) || s.closed.Load() || j.left.Load() && !j.writes {
+		if j.maybe {
+			err = fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
+		}
+		j.finish(nil, err)
+		return
+	}
+	time.AfterFunc(j.backoff, func() { s.submit(j) })
+}
+
+// submit hands a job to the master that serves its slot now.
+func (s *Store) submit(j *job) {
+	m := s.nodes.serving(j.slot)
+	switch {
+	case m == nil:
+		s.nodes.stale()
+		s.again(j, fmt.Errorf("%w: no master serves slot %d", queue.ErrUnavailable, j.slot))
+	case j.writes:
+		m.writes.put(j)
+	default:
+		m.reads.put(j)
+	}
+}

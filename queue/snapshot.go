@@ -1,0 +1,215 @@
+package queue
+
+import (
+	"iter"
+	"sync/atomic"
+)
+
+type deviceKey struct{ protocol, id string }
+
+// Snapshot is an immutable, indexed view of the directory; everything reached through it is read-only.
+type Snapshot struct {
+	version  int64
+	accounts *table[AccountID, *Account]
+	trackers *table[TrackerID, *Tracker]
+	devices  *table[deviceKey, *Tracker]
+	keys     *table[KeyHash, *Account]
+	logins   *table[string, *Account]
+	owned    *table[AccountID, *fleet]
+}
+
+func emptySnapshot(accounts, trackers int) *Snapshot {
+	return &Snapshot{
+		accounts: newTable[AccountID, *Account](accounts),
+		trackers: newTable[TrackerID, *Tracker](trackers),
+		devices:  newTable[deviceKey, *Tracker](trackers),
+		keys:     newTable[KeyHash, *Account](accounts),
+		logins:   newTable[string, *Account](accounts),
+		owned:    newTable[AccountID, *fleet](accounts),
+	}
+}
+
+// NewSnapshot indexes accounts and trackers; the slices must not be changed afterwards.
+func NewSnapshot(accounts []Account, trackers []Tracker) *Snapshot {
+	e := emptySnapshot(len(accounts), len(trackers)).edit()
+	for i := range accounts {
+		e.putAccount(&accounts[i])
+	}
+	for i := range trackers {
+		e.putTracker(&trackers[i])
+	}
+	return e.done(0)
+}
+
+// With returns the snapshot after changes; it shares with the old one what did not change. Changes must not be used afterwards.
+func (s *Snapshot) With(c DirectoryChanges) *Snapshot {
+	e := s.edit()
+	e.apply(c)
+	return e.done(c.Version)
+}
+
+// Version is that of the newest change that the snapshot knows, 0 where that was not told.
+func (s *Snapshot) Version() int64 { return s.version }
+
+// Account finds an account by id.
+func (s *Snapshot) Account(id AccountID) (*Account, bool) { return s.accounts.get(id) }
+
+// AccountByKey finds the account of an API key. The lookup is by hash, so its timing says nothing about the key.
+func (s *Snapshot) AccountByKey(k KeyHash) (*Account, bool) { return s.keys.get(k) }
+
+// AccountByLogin finds an account by its login; an empty login is nobody's.
+func (s *Snapshot) AccountByLogin(login string) (*Account, bool) { return s.logins.get(login) }
+
+// Tracker finds a tracker by id.
+func (s *Snapshot) Tracker(id TrackerID) (*Tracker, bool) { return s.trackers.get(id) }
+
+// Device finds a tracker by the protocol and id that its device logs in with.
+func (s *Snapshot) Device(protocol, id string) (*Tracker, bool) {
+	return s.devices.get(deviceKey{protocol, NormalizeDeviceID(id)})
+}
+
+// TrackersOf returns the trackers of an account, ordered by id.
+func (s *Snapshot) TrackersOf(a AccountID) iter.Seq[*Tracker] {
+	f, _ := s.owned.get(a)
+	return f.all()
+}
+
+// CountOf returns how many trackers an account has.
+func (s *Snapshot) CountOf(a AccountID) int {
+	if f, ok := s.owned.get(a); ok {
+		return f.count
+	}
+	return 0
+}
+
+// Len returns the number of accounts and trackers.
+func (s *Snapshot) Len() (accounts, trackers int) { return s.accounts.count, s.trackers.count }
+
+// snapshotEdit makes a changed copy of a snapshot.
+type snapshotEdit struct {
+	accounts tableEdit[AccountID, *Account]
+	trackers tableEdit[TrackerID, *Tracker]
+	devices  tableEdit[deviceKey, *Tracker]
+	keys     tableEdit[KeyHash, *Account]
+	logins   tableEdit[string, *Account]
+	owned    tableEdit[AccountID, *fleet]
+	fleets   map[AccountID]*fleetEdit // of accounts whose trackers change
+}
+
+func (s *Snapshot) edit() *snapshotEdit {
+	return &snapshotEdit{
+		accounts: s.accounts.edit(), trackers: s.trackers.edit(), devices: s.devices.edit(), keys: s.keys.edit(), logins: s.logins.edit(), owned: s.owned.edit(),
+		fleets: make(map[AccountID]*fleetEdit),
+	}
+}
+
+func (e *snapshotEdit) done(version int64) *Snapshot {
+	for id, f := range e.fleets {
+		if f.count == 0 {
+			e.owned.remove(id)
+		} else {
+			e.owned.put(id, f.fleet)
+		}
+	}
+	return &Snapshot{
+		version: version, accounts: e.accounts.done(), trackers: e.trackers.done(), devices: e.devices.done(), keys: e.keys.done(), logins: e.logins.done(), owned: e.owned.done(),
+	}
+}
+
+// apply copies single rows, so that the few that live long do not keep the whole list in memory.
+func (e *snapshotEdit) apply(c DirectoryChanges) {
+	for _, a := range c.Accounts {
+		e.putAccount(&a)
+	}
+	for _, t := range c.Trackers {
+		e.putTracker(&t)
+	}
+	for _, id := range c.GoneTrackers {
+		e.removeTracker(id)
+	}
+	for _, id := range c.GoneAccounts {
+		e.removeAccount(id)
+	}
+}
+
+func (e *snapshotEdit) putAccount(a *Account) {
+	e.removeAccount(a.ID)
+	e.accounts.put(a.ID, a)
+	if a.Login != "" {
+		e.logins.put(a.Login, a)
+	}
+	for _, k := range a.Keys {
+		e.keys.put(k, a)
+	}
+}
+
+// removeAccount leaves a login or key alone that has gone over to another account in the meantime.
+func (e *snapshotEdit) removeAccount(id AccountID) {
+	a, ok := e.accounts.get(id)
+	if !ok {
+		return
+	}
+	e.accounts.remove(id)
+	if now, ok := e.logins.get(a.Login); ok && now.ID == id {
+		e.logins.remove(a.Login)
+	}
+	for _, k := range a.Keys {
+		if now, ok := e.keys.get(k); ok && now.ID == id {
+			e.keys.remove(k)
+		}
+	}
+}
+
+func (e *snapshotEdit) putTracker(t *Tracker) {
+	if old, ok := e.trackers.get(t.ID); ok {
+		if old.Account != t.Account {
+			e.fleet(old.Account).remove(t.ID)
+		}
+		if old.Protocol != t.Protocol || old.DeviceID != t.DeviceID {
+			e.removeDevice(old)
+		}
+	}
+	e.trackers.put(t.ID, t)
+	e.devices.put(deviceKey{t.Protocol, t.DeviceID}, t)
+	e.fleet(t.Account).put(t)
+}
+
+func (e *snapshotEdit) removeTracker(id TrackerID) {
+	if t, ok := e.trackers.get(id); ok {
+		e.trackers.remove(id)
+		e.removeDevice(t)
+		e.fleet(t.Account).remove(id)
+	}
+}
+
+// removeDevice leaves a device alone that has gone over to another tracker in the meantime.
+func (e *snapshotEdit) removeDevice(t *Tracker) {
+	k := deviceKey{t.Protocol, t.DeviceID}
+	if now, ok := e.devices.get(k); ok && now.ID == t.ID {
+		e.devices.remove(k)
+	}
+}
+
+func (e *snapshotEdit) fleet(id AccountID) *fleetEdit {
+	f, ok := e.fleets[id]
+	if !ok {
+		old, _ := e.owned.get(id)
+		f = old.edit()
+		e.fleets[id] = f
+	}
+	return f
+}
+
+// Directory is the current Snapshot, replaced as a whole when something changes. The zero value is empty and ready to use.
+type Directory struct{ current atomic.Pointer[Snapshot] }
+
+// Current returns the newest snapshot, never nil.
+func (d *Directory) Current() *Snapshot {
+	if s := d.current.Load(); s != nil {
+		return s
+	}
+	return NewSnapshot(nil, nil)
+}
+
+// Replace makes s the current snapshot.
+func (d *Directory) Replace(s *Snapshot) { d.current.Store(s) }

@@ -1,0 +1,172 @@
+package sqlitestore
+
+import (
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+
+	"trackchat/queue"
+)
+
+// Kinds of rows in gone.
+const (
+	goneAccount int64 = 1
+	goneTracker int64 = 2
+)
+
+// maxGone is how many removed rows are remembered at least; of one and a half times as many the oldest are forgotten.
+const maxGone = 10_000
+
+// history hands out the directory's versions within one operation of the writer.
+type history struct {
+	c       *conn
+	version int64
+	floor   int64
+	removed int
+}
+
+func openHistory(c *conn) (*history, error) {
+	version, floor, err := directoryVersion(c)
+	return &history{c: c, version: version, floor: floor}, err
+}
+
+func directoryVersion(c *conn) (version, floor int64, err error) {
+	n := 0
+	err = c.query("SELECT name, value FROM meta WHERE name IN ('directory_version', 'directory_floor')", func(row []driver.Value) error {
+		n++
+		if text(row[0]) == "directory_version" {
+			version = integer(row[1])
+		} else {
+			floor = integer(row[1])
+		}
+		return nil
+	})
+	if err == nil && n != 2 {
+		err = fmt.Errorf("%w: no version of the directory", queue.ErrCorrupt)
+	}
+	return version, floor, err
+}
+
+// next returns the version of a row that is stored now, and takes back that it is gone.
+func (h *history) next(kind, id int64) (int64, error) {
+	h.version++
+	_, err := h.c.exec("DELETE FROM gone WHERE kind = ? AND id = ?", kind, id)
+	return h.version, err
+}
+
+// gone notes that a row is removed.
+func (h *history) gone(kind, id int64) error {
+	h.version++
+	h.removed++
+	_, err := h.c.exec("INSERT OR REPLACE INTO gone (version, kind, id) VALUES (?, ?, ?)", h.version, kind, id)
+	return err
+}
+
+// close stores the version.
+func (h *history) close() error {
+	if h.removed > 0 {
+		if err := h.forget(); err != nil {
+			return err
+		}
+	}
+	_, err := h.c.exec("UPDATE meta SET value = ? WHERE name = 'directory_version'", h.version)
+	return err
+}
+
+// forget bounds gone.
+func (h *history) forget() error {
+	count, _, err := h.c.number("SELECT COUNT(*) FROM gone")
+	if err != nil || count <= maxGone*3/2 {
+		return err
+	}
+	floor, _, err := h.c.number("SELECT version FROM gone ORDER BY version DESC LIMIT 1 OFFSET ?", int64(maxGone))
+	if err != nil {
+		return err
+	}
+	if _, err := h.c.exec("DELETE FROM gone WHERE version <= ?", floor); err != nil {
+		return err
+	}
+	_, err = h.c.exec("UPDATE meta SET value = ? WHERE name = 'directory_floor'", floor)
+	return err
+}
+
+// DirectoryChanges implements queue.LiveDirectory.
+func (s *Store) DirectoryChanges(ctx context.Context, since int64, limit int) (queue.DirectoryChanges, error) {
+	var c queue.DirectoryChanges
+	err := s.read(ctx, "directory_changes", func(conn *conn) (err error) {
+		c, err = directoryChanges(conn, since, max(limit, 1))
+		return err
+	})
+	return c, err
+}
+
+// changedRow is a row of the history; the rows themselves are in the lists of the answer.
+type changedRow struct {
+	version int64
+	take    func()
+}
+
+func directoryChanges(c *conn, since int64, limit int) (queue.DirectoryChanges, error) {
+	var d queue.DirectoryChanges
+	version, floor, err := directoryVersion(c)
+	switch {
+	case err != nil:
+		return d, err
+	case since == version:
+		d.Version = version
+		return d, nil
+	case since > version, since != 0 && since < floor:
+		return d, fmt.Errorf("%w: of the directory from version %d", queue.ErrReset, since)
+	}
+	rows, err := changedRows(c, since, limit, &d)
+	if err != nil {
+		return d, err
+	}
+	slices.SortFunc(rows, func(a, b changedRow) int { return cmp.Compare(a.version, b.version) })
+	d.Version = version
+	if d.More = len(rows) > limit; d.More {
+		rows = rows[:limit]
+		d.Version = rows[limit-1].version
+	}
+	for _, r := range rows {
+		r.take()
+	}
+	return d, fillKeys(c, d.Accounts)
+}
+
+// changedRows reads one row more than limit of each kind at most.
+func changedRows(c *conn, since int64, limit int, d *queue.DirectoryChanges) ([]changedRow, error) {
+	var rows []changedRow
+	const after = "WHERE version > ? ORDER BY version LIMIT ?"
+	most := int64(limit) + 1
+	err := c.query(accountColumns+after, func(row []driver.Value) error {
+		a := accountOf(row)
+		rows = append(rows, changedRow{integer(row[5]), func() { d.Accounts = append(d.Accounts, a) }})
+		return nil
+	}, since, most)
+	if err != nil {
+		return nil, err
+	}
+	err = c.query(trackerColumns+after, func(row []driver.Value) error {
+		t, err := trackerOf(row)
+		rows = append(rows, changedRow{integer(row[12]), func() { d.Trackers = append(d.Trackers, t) }})
+		return err
+	}, since, most)
+	if err != nil || since == 0 { // who begins has nothing that could be gone
+		return rows, err
+	}
+	err = c.query("SELECT version, kind, id FROM gone "+after, func(row []driver.Value) error {
+		id, account := integer(row[2]), integer(row[1]) == goneAccount
+		rows = append(rows, changedRow{integer(row[0]), func() {
+			if account {
+				d.GoneAccounts = append(d.GoneAccounts, queue.AccountID(id))
+			} else {
+				d.GoneTrackers = append(d.GoneTrackers, queue.TrackerID(id))
+			}
+		}})
+		return nil
+	}, since, most)
+	return rows, err
+}

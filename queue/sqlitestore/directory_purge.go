@@ -1,0 +1,117 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+
+	"trackchat/queue"
+)
+
+// purgeStep is how many messages of a removed tracker one transaction removes.
+const purgeStep = 512
+
+// dropTracker removes a tracker and notes that its messages are to go; those that are still to be delivered go at once.
+func (w *writer) dropTracker(h *history, id queue.TrackerID) (queue.EditOutcome, error) {
+	_, found, err := w.c.number("SELECT 1 FROM device WHERE tracker = ?", int64(id))
+	if err != nil {
+		return 0, err
+	}
+	if !found {
+		return 0, queue.ErrNotFound
+	}
+	if err := removeTracker(w.c, id); err != nil {
+		return 0, err
+	}
+	if err := w.endQueue(id); err != nil {
+		return 0, err
+	}
+	return queue.EditRemoved, h.gone(goneTracker, int64(id))
+}
+
+// endQueue removes what was to be delivered, forgets what is known of the tracker's messages and kicks its session.
+func (w *writer) endQueue(id queue.TrackerID) error {
+	t, err := w.tracker(id)
+	if err != nil {
+		return err
+	}
+	for _, q := range []string{
+		"DELETE FROM message WHERE tracker = ? AND status = 80",
+		"DELETE FROM idempotency WHERE tracker = ?",
+		"DELETE FROM dedupe WHERE tracker = ?",
+		"INSERT OR IGNORE INTO purge (tracker) VALUES (?)",
+	} {
+		if _, err := w.c.exec(q, int64(id)); err != nil {
+			return err
+		}
+	}
+	w.mark(t)
+	t.pending, t.unread, t.lastMs = 0, 0, 0
+	t.nonces, t.nonceLoaded = nil, false
+	t.ring, t.ringLoaded, t.ringDirty = nil, true, false
+	if t.owner != "" {
+		w.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: t.id, Epoch: t.epoch})
+		t.owner = ""
+	}
+	t.epoch++ // whoever still holds a lease is fenced
+	return nil
+}
+
+// purge removes the messages of a tracker that is gone, some at a time.
+func (s *Store) purge(ctx context.Context, id queue.TrackerID) error {
+	for {
+		more := false
+		err := s.write(ctx, &operation{name: "purge", items: purgeStep, bulk: true, run: func(w *writer) error {
+			marked, err := w.purgeMarked(id)
+			if err != nil || !marked {
+				more = false
+				return err
+			}
+			more, err = w.purgeSome(id, purgeStep)
+			return err
+		}})
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// purgeLeft finishes what an earlier process did not get to.
+func (s *Store) purgeLeft(ctx context.Context) error {
+	var ids []queue.TrackerID
+	err := s.read(ctx, "purge", func(c *conn) error {
+		return c.query("SELECT tracker FROM purge", func(row []driver.Value) error { ids = append(ids, queue.TrackerID(integer(row[0]))); return nil })
+	})
+	for _, id := range ids {
+		err = errors.Join(err, s.purge(ctx, id))
+	}
+	return err
+}
+
+func (w *writer) purgeMarked(id queue.TrackerID) (bool, error) {
+	_, marked, err := w.c.number("SELECT 1 FROM purge WHERE tracker = ?", int64(id))
+	return marked, err
+}
+
+// purgeSome removes up to limit messages, all for -1, and the mark with the last one.
+func (w *writer) purgeSome(id queue.TrackerID, limit int64) (more bool, err error) {
+	n, err := w.c.exec("DELETE FROM message WHERE id IN (SELECT id FROM message WHERE tracker = ? LIMIT ?)", int64(id), limit)
+	if err != nil || n == limit {
+		return true, err
+	}
+	_, err = w.c.exec("DELETE FROM purge WHERE tracker = ?", int64(id))
+	return false, err
+}
+
+// finishPurge makes sure that a tracker which comes again starts without messages, also if the process that removed it did not get to the end.
+func (w *writer) finishPurge(id queue.TrackerID) error {
+	marked, err := w.purgeMarked(id)
+	if err != nil || !marked {
+		return err
+	}
+	if err := w.endQueue(id); err != nil {
+		return err
+	}
+	_, err = w.purgeSome(id, -1)
+	return err
+}

@@ -45,6 +45,10 @@ func (s *session) begin(now time.Time) {
 		return
 	}
 	caps := s.codec.Caps()
+	if caps.NotYet {
+		b.state = flightHold
+		return
+	}
 	if caps.NoText {
 		s.end(queue.StatusFailed, queue.ReasonUnsupported)
 		return
@@ -147,7 +151,7 @@ func (s *session) timedOut(now time.Time) {
 		if g.rounds.add(s.tracker, m.ID) >= g.o.MaxAttempts {
 			s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
 		}
-		s.close("unconfirmed")
+		s.close(reasonUnconfirmed)
 		return
 	}
 	b.tries++
@@ -180,7 +184,7 @@ func (s *session) paced(now time.Time) {
 // claimFailed deals with a claim that the store answered for this tracker alone.
 func (s *session) claimFailed(err error) {
 	if errors.Is(err, queue.ErrFenced) {
-		s.close("fenced")
+		s.close(reasonFenced)
 		return
 	}
 	s.l.g.log.Error("pending texts cannot be read", s.field(), zap.Error(err))

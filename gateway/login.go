@@ -3,6 +3,8 @@ package gateway
 import (
 	"crypto/rand"
 	"crypto/subtle"
+	"hash/fnv"
+	"io"
 	"time"
 
 	"trackchat/protocol"
@@ -62,13 +64,13 @@ func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Resul
 		ce.Write(zap.String("protocol", s.l.protocol.Name), zap.String("device", printable(deviceID)), zap.String("why", why), zap.Stringer("remote", s.conn.RemoteAddr()))
 	}
 	if s.tracker != 0 || s.l.protocol.RefuseDelay <= 0 {
-		s.close("refused")
+		s.close(reasonRefused)
 		return r
 	}
 	s.state = stateRefused
 	linger := g.o.Now().Add(s.l.protocol.RefuseDelay).UnixMilli()
-	s.deadline = min(s.deadline, linger)
-	s.arm(s.deadline)
+	s.nextMs = min(s.nextMs, linger)
+	s.arm(s.nextMs)
 	return r
 }
 
@@ -87,7 +89,7 @@ func printable(id string) string {
 func (s *session) bind(t *queue.Tracker) {
 	g := s.l.g
 	now := g.o.Now()
-	s.tracker, s.device, s.since = t.ID, t.DeviceID, now.UnixMilli()
+	s.tracker, s.device, s.since = t.ID, hashOf(t.DeviceID), now.UnixMilli()
 	s.state, s.fresh = stateLeasing, true
 	s.codec.Bind(s.l.settingsOf(t))
 	g.door.waiting.Add(-1)
@@ -97,8 +99,8 @@ func (s *session) bind(t *queue.Tracker) {
 		old.shard.box.put(item{kind: itemTakeover, s: old})
 	}
 	g.store.acquire.add(s, 0, t.ID)
-	s.peekMs = now.UnixMilli() + g.jitter(g.o.Repoll)
-	s.arm(s.peekMs)
+	s.nextMs = now.UnixMilli() + g.jitter(g.o.Repoll)
+	s.arm(s.nextMs)
 	if ce := g.log.Check(zap.DebugLevel, "device logged in"); ce != nil {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
 	}
@@ -126,7 +128,7 @@ func (s *session) leased(l *queue.Lease) {
 	}
 	s.state = stateReady
 	s.known = max(s.known, l.LastOut)
-	s.arm(s.peekMs)
+	s.arm(s.nextMs)
 	if l.Pending > 0 || s.dirty {
 		s.dirty = false
 		s.claim()
@@ -143,9 +145,15 @@ func (s *session) recheck() {
 		return
 	}
 	t, ok := s.l.g.o.Directory.Current().Tracker(s.tracker)
-	if !ok || t.Blocked || t.Protocol != s.l.protocol.Name || t.DeviceID != s.device {
-		s.close("directory")
+	if !ok || t.Blocked || t.Protocol != s.l.protocol.Name || hashOf(t.DeviceID) != s.device {
+		s.close(reasonDirectory)
 	}
+}
+
+func hashOf(s string) uint32 {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, s) // never fails
+	return h.Sum32()
 }
 
 // jitter spreads a period over ± 20 %, so that sessions that logged in together do not stay together.

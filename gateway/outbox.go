@@ -15,6 +15,7 @@ const (
 	flightSent                 // the part at hand is written, its ack is awaited until the deadline
 	flightPause                // the device reported a temporary failure; written again at the deadline
 	flightPace                 // a device that never acknowledges: the next part is written at the deadline
+	flightHold                 // the codec cannot carry texts yet: asked again after every frame and Poll
 	flightParked               // no ack in time, often enough: everything starts again from the store at the deadline
 )
 
@@ -109,7 +110,7 @@ func (s *session) wake(w *queue.Wake) {
 	switch w.Kind {
 	case queue.WakeKick:
 		if s.epoch != 0 && w.Epoch >= s.epoch { // meant for this lease or a later one: not for an older session of the same tracker
-			s.close("moved")
+			s.close(reasonMoved)
 		}
 	case queue.WakeEnd:
 		s.forget(w.Msg.ID)
@@ -169,7 +170,7 @@ func (s *session) forget(id int64) {
 // resync looks at the store because wakes may have been lost.
 func (s *session) resync() {
 	if s.state == stateReady && !s.dead && !s.closing {
-		s.peekMs = 0
+		s.nextMs = 0
 		s.arm(s.l.g.o.Now().UnixMilli())
 	} else {
 		s.dirty = true
@@ -180,7 +181,7 @@ func (s *session) resync() {
 func (s *session) peeked(p *queue.PeekResult) {
 	switch {
 	case p.Fenced:
-		s.close("fenced")
+		s.close(reasonFenced)
 	case p.LastOut > s.known:
 		s.unannounced(p.LastOut)
 	case s.box == nil:
@@ -192,8 +193,8 @@ func (s *session) peeked(p *queue.PeekResult) {
 func (s *session) unannounced(last int64) {
 	if s.suspect <= s.known {
 		s.suspect = last
-		s.peekMs = s.l.g.o.Now().Add(time.Second).UnixMilli()
-		s.arm(s.peekMs)
+		s.nextMs = s.l.g.o.Now().Add(time.Second).UnixMilli()
+		s.arm(s.nextMs)
 		return
 	}
 	s.l.g.m.wakeMissed.Inc()

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"io"
 	"time"
 
 	"trackchat/gateway/engine"
@@ -40,23 +39,23 @@ type session struct {
 	claims    int32 // number of the newest claim
 	codec     protocol.Codec
 	tracker   queue.TrackerID // 0 until the login
-	device    string          // normalised id it logged in with
 	epoch     int64           // 0 until the lease
 	known     int64           // newest outgoing message this session knows to exist
 	tail      int64           // newest one that was put into the outbox
 	since     int64           // login, Unix ms; stands for the connection in dedupe
 	dueMs     int64           // when the wheel fires
-	deadline  int64           // login or refusal ends, Unix ms
-	peekMs    int64           // when the store is asked what is pending
+	nextMs    int64           // before the login: when the wait for it ends; then: when the store is asked what is pending
 	pollMs    int64           // when the codec wants to be asked, 0 never
 	suspect   int64           // newest message that a look found and no wake had announced
 	lateMs    int64           // up to when lookups of late acks are used up
 	box       *outbox
 	replies   *replies
-	reason    string // why this side closed
+	device    uint32 // hash of the normalised id it logged in with
 	minute    int32  // of the count of texts
-	texts     int32
+	place     int32  // in the shard's list of open sessions
+	texts     uint16
 	garbage   uint8
+	reason    reason // why this side closed
 	state     sessionState
 	closing   bool // Close was called
 	dead      bool // OnClose was dealt with
@@ -104,10 +103,12 @@ func (l *Listener) OnData(c engine.Conn, buf []byte) int {
 	}
 	l.c.frames.Add(float64(len(pk.ends)))
 	over := s.overLimit(len(pk.ends))
-	if s.shard.box.putPacket(s, pk) {
+	crowd := s.shard.box.full()
+	if crowd {
 		l.g.m.paused.Inc()
-		c.Pause()
+		c.Pause() // before the shard can know of it and let it read again
 	}
+	s.shard.box.putPacket(s, pk, crowd)
 	if over {
 		l.g.door.refuse("frames_per_second")
 		c.Pause()
@@ -141,9 +142,9 @@ func (l *Listener) OnClose(c engine.Conn, err error) {
 // opened starts the wait for the login.
 func (s *session) opened(now time.Time) {
 	s.codec = s.l.protocol.NewCodec(s.l.settings)
-	s.shard.live[s] = struct{}{}
-	s.deadline = now.Add(s.l.g.o.LoginTimeout).UnixMilli()
-	s.arm(s.deadline)
+	s.shard.enter(s)
+	s.nextMs = now.Add(s.l.g.o.LoginTimeout).UnixMilli()
+	s.arm(s.nextMs)
 }
 
 // packet decodes the frames of one read.
@@ -184,13 +185,13 @@ func (s *session) frame(frame []byte) {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Int("bytes", len(frame)), zap.Error(err))
 	}
 	if errors.Is(err, protocol.ErrFraming) {
-		s.close("framing")
+		s.close(reasonFraming)
 		return
 	}
 	if s.tracker == 0 {
 		if s.garbage++; s.garbage >= maxGarbage {
 			s.l.g.door.refuse("garbage")
-			s.close("garbage")
+			s.close(reasonGarbage)
 		}
 	}
 }
@@ -203,6 +204,10 @@ func (s *session) poll(now time.Time) {
 	if !next.IsZero() {
 		s.pollMs = next.UnixMilli()
 		s.arm(s.pollMs)
+	}
+	if s.box != nil && s.box.state == flightHold {
+		s.box.state = flightNone
+		s.pump(now)
 	}
 }
 
@@ -254,7 +259,7 @@ func (s *session) flush() {
 		if !s.dead {
 			if err := s.conn.Write(sh.out); errors.Is(err, engine.ErrSlow) {
 				s.l.g.door.refuse("unsent")
-				s.reason = "slow"
+				s.reason = reasonSlow
 				s.closing = true
 			}
 		}
@@ -269,9 +274,9 @@ func (s *session) flush() {
 }
 
 // close ends the session once what it has appended is written; OnClose follows.
-func (s *session) close(reason string) {
+func (s *session) close(why reason) {
 	if !s.closing {
-		s.closing, s.reason = true, reason
+		s.closing, s.reason = true, why
 	}
 }
 
@@ -281,12 +286,12 @@ func (s *session) closed(err error) {
 	s.dead = true
 	s.shard.out = s.shard.out[:0]
 	s.shard.wheel.remove(s)
-	delete(s.shard.live, s)
-	reason := s.reason
-	if reason == "" {
-		reason = closeReason(err)
+	s.shard.leave(s)
+	why := s.reason
+	if why == reasonNone {
+		why = closeReason(err)
 	}
-	g.m.closed.WithLabelValues(reason).Inc()
+	g.m.closed.WithLabelValues(why.String()).Inc()
 	if s.tracker == 0 {
 		g.door.waiting.Add(-1)
 	} else {
@@ -297,28 +302,9 @@ func (s *session) closed(err error) {
 		}
 	}
 	if ce := g.log.Check(zap.DebugLevel, "session closed"); ce != nil {
-		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.String("reason", reason), zap.NamedError("cause", err))
+		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("reason", why), zap.NamedError("cause", err))
 	}
 	s.codec, s.box, s.replies = nil, nil, nil
-}
-
-func closeReason(err error) string {
-	switch {
-	case err == nil:
-		return "local"
-	case errors.Is(err, io.EOF):
-		return "peer"
-	case errors.Is(err, protocol.ErrTooLong):
-		return "frame_too_long"
-	case errors.Is(err, protocol.ErrFraming):
-		return "framing"
-	case errors.Is(err, engine.ErrTooMuch), errors.Is(err, engine.ErrBudget):
-		return "too_much"
-	case errors.Is(err, engine.ErrShutdown):
-		return "shutdown"
-	default:
-		return "broken"
-	}
 }
 
 // arm makes the wheel fire no later than ms.
@@ -339,7 +325,7 @@ func (s *session) due(now time.Time) {
 	}
 	idle := max(s.conn.LastRead()*1000, s.since) + s.l.idle.Milliseconds()
 	if ms >= idle {
-		s.close("idle")
+		s.close(reasonIdle)
 		return
 	}
 	if s.pollMs != 0 && ms >= s.pollMs {
@@ -348,13 +334,13 @@ func (s *session) due(now time.Time) {
 	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline {
 		s.overdue(now)
 	}
-	if s.state == stateReady && ms >= s.peekMs {
-		s.peekMs = ms + s.l.g.jitter(s.l.g.o.Repoll)
+	if s.state == stateReady && ms >= s.nextMs {
+		s.nextMs = ms + s.l.g.jitter(s.l.g.o.Repoll)
 		s.shard.peeks = append(s.shard.peeks, s)
 	}
 	next := idle
 	if s.state == stateReady {
-		next = min(next, s.peekMs)
+		next = min(next, s.nextMs)
 	}
 	if s.pollMs != 0 {
 		next = min(next, s.pollMs)
@@ -366,16 +352,16 @@ func (s *session) due(now time.Time) {
 }
 
 func (s *session) lingering(ms int64) {
-	if ms < s.deadline {
-		s.arm(s.deadline)
+	if ms < s.nextMs {
+		s.arm(s.nextMs)
 		return
 	}
 	if s.state == stateRefused {
-		s.close("refused")
+		s.close(reasonRefused)
 		return
 	}
 	s.l.g.door.refuse("login_timeout")
-	s.close("login_timeout")
+	s.close(reasonLoginTimeout)
 }
 
 // unthrottle lets a connection that the frame limit had paused read again.

@@ -62,19 +62,25 @@ func (b *mailbox) notify() {
 	}
 }
 
-// putPacket is put for what devices send; when the mailbox is full the connection is paused until it has emptied.
-func (b *mailbox) putPacket(s *session, p *packet) (full bool) {
+// full reports whether what devices send has to wait.
+func (b *mailbox) full() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.items) >= mailboxFull
+}
+
+// putPacket is put for what devices send. A connection that was paused because the mailbox is full reads again when the shard has emptied it.
+func (b *mailbox) putPacket(s *session, p *packet, paused bool) {
 	b.mu.Lock()
 	b.items = append(b.items, item{kind: itemPacket, s: s, data: p})
 	first := len(b.items) == 1
-	if full = len(b.items) >= mailboxFull; full {
+	if paused {
 		b.paused = append(b.paused, s)
 	}
 	b.mu.Unlock()
 	if first {
 		b.notify()
 	}
-	return full
 }
 
 // take swaps the filled slice for an empty one, and returns the connections that may read again.
@@ -98,7 +104,7 @@ type shard struct {
 	g     *Gateway
 	box   mailbox
 	wheel wheel
-	live  map[*session]struct{} // every open session
+	live  []*session            // every open session
 	out   []byte                // what the session at work is about to write
 	emit  func(*protocol.Event) // one closure for all frames
 	peeks []*session            // to be looked after in the store at the end of this tick
@@ -111,7 +117,7 @@ type shard struct {
 }
 
 func newShard(g *Gateway) *shard {
-	sh := &shard{g: g, live: make(map[*session]struct{})}
+	sh := &shard{g: g}
 	sh.box.signal = make(chan struct{}, 1)
 	sh.wheel.start(g.o.Now())
 	sh.emit = func(e *protocol.Event) { sh.cur.event(e) }
@@ -142,6 +148,21 @@ func (sh *shard) run(ctx context.Context) {
 	}
 }
 
+// enter puts a session on the list of open ones.
+func (sh *shard) enter(s *session) {
+	s.place = int32(len(sh.live))
+	sh.live = append(sh.live, s)
+}
+
+// leave takes it off.
+func (sh *shard) leave(s *session) {
+	last := len(sh.live) - 1
+	sh.live[s.place] = sh.live[last]
+	sh.live[s.place].place = s.place
+	sh.live[last] = nil
+	sh.live = sh.live[:last]
+}
+
 // tick runs what is due and asks the store about quiet sessions.
 func (sh *shard) tick() {
 	now := sh.g.o.Now()
@@ -161,12 +182,12 @@ func (sh *shard) tick() {
 func (sh *shard) handle(it *item) {
 	switch it.kind {
 	case itemResync:
-		for s := range sh.live {
+		for _, s := range sh.live {
 			s.resync()
 		}
 		return
 	case itemRecheck:
-		for s := range sh.live {
+		for _, s := range sh.live {
 			s.recheck()
 			s.flush()
 		}
@@ -195,7 +216,7 @@ func (sh *shard) handleLive(it *item) {
 	switch it.kind {
 	case itemTakeover:
 		sh.g.m.takeovers.Inc()
-		s.close("takeover")
+		s.close(reasonTakeover)
 	case itemWake:
 		s.wake(it.data.(*queue.Wake))
 	case itemClaimed:

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"math"
 	"strings"
 
 	"trackchat/protocol"
@@ -29,7 +30,10 @@ func (s *session) acceptable(text string) protocol.Result {
 		if minute := int32(g.seconds.Load() / 60); minute != s.minute {
 			s.minute, s.texts = minute, 0
 		}
-		if s.texts++; int(s.texts) > limit {
+		if s.texts < math.MaxUint16 {
+			s.texts++
+		}
+		if int(s.texts) > limit {
 			g.door.refuse("texts_per_minute")
 			return protocol.Later
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"trackchat/protocol/all"
@@ -192,14 +193,7 @@ func defaultListeners() []Listener {
 func portAddress(port int) string { return fmt.Sprintf(":%d", port) }
 
 // HasRole reports whether this process plays a role.
-func (c *Config) HasRole(role string) bool {
-	for _, r := range c.Roles {
-		if r == role {
-			return true
-		}
-	}
-	return false
-}
+func (c *Config) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
 
 // Load reads the configuration: defaults, over them the file (none if its name is empty), over that the environment. What is wrong with the content is a
 // *ConfigError that names every problem; other errors say that the file cannot be read.

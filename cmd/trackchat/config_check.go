@@ -113,17 +113,20 @@ func (l *loader) checkNode(c *Config) {
 	if len(c.Node) > longest || strings.ContainsFunc(c.Node, notGraphic) {
 		l.report("node", "%s is not a name of at most %d letters, digits and signs", l.show("node", c.Node), longest)
 	}
+	known := true
 	for i, role := range c.Roles {
 		path := fmt.Sprintf("roles[%d]", i)
 		l.oneOf(path, role, RoleAPI, RoleGateway)
 		if slices.Index(c.Roles, role) < i {
 			l.report(path, "%s is given twice", l.show(path, role))
 		}
+		known = known && (role == RoleAPI || role == RoleGateway)
 	}
 	switch {
+	case !known:
 	case len(c.Roles) == 0:
 		l.report("roles", "empty; api, gateway or both are expected")
-	case c.Store.Backend == BackendEmbedded && !(c.HasRole(RoleAPI) && c.HasRole(RoleGateway)):
+	case c.Store.Backend == BackendEmbedded && (!c.HasRole(RoleAPI) || !c.HasRole(RoleGateway)):
 		l.report("roles", "the embedded store needs api and gateway in one process")
 	}
 }
@@ -233,8 +236,8 @@ func (l *loader) checkRest(c *Config) {
 // readable reports a file that cannot be read.
 func (l *loader) readable(path, file string) bool {
 	info, err := os.Stat(file)
-	if err == nil && info.IsDir() {
-		l.report(path, "%s is a directory, a file is expected", l.show(path, file))
+	if err == nil && !info.Mode().IsRegular() { // opening a pipe would wait
+		l.report(path, "%s is not a regular file", l.show(path, file))
 		return false
 	}
 	if err == nil {

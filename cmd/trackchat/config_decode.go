@@ -53,7 +53,7 @@ func (d *decoder) value(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) 
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		d.scalar(p, n, v, secret)
 		return
 	}
@@ -153,7 +153,7 @@ func (d *decoder) list(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) {
 
 // element decodes one element of a list.
 func (d *decoder) element(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) {
-	if s, ok := v.Addr().Interface().(starter); ok {
+	if s, ok := reflect.TypeAssert[starter](v.Addr()); ok {
 		s.start(n.Line + d.offset)
 	}
 	if isNull(n) {
@@ -175,44 +175,47 @@ func (d *decoder) texts(p *keyPath, n *yaml.Node, v reflect.Value) {
 			value = value.Alias
 		}
 		text := reflect.New(v.Type().Elem()).Elem()
-		d.scalar(p.key(key.Value), value, text, false)
-		m.SetMapIndex(reflect.ValueOf(key.Value), text)
+		if d.scalar(p.key(key.Value), value, text, false) {
+			m.SetMapIndex(reflect.ValueOf(key.Value), text)
+		}
 	})
 	d.note(p, d.origin(n))
 	v.Set(m)
 }
 
-func (d *decoder) scalar(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) {
+// scalar decodes a single value and reports whether it was taken.
+func (d *decoder) scalar(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) bool {
 	switch {
 	case n.Kind != yaml.ScalarNode:
 		d.fail(p, n, "%s where %s is expected", kindName(n), typeName(v))
-		return
+		return false
 	case isNull(n):
 		d.fail(p, n, "has no value; leave the key out for its default")
-		return
+		return false
 	case !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge"}, n.ShortTag()):
 		d.fail(p, n, "has the tag %s, which has no meaning here", n.ShortTag())
-		return
+		return false
 	}
 	text, from := n.Value, d.origin(n)
 	if d.expand != nil {
 		expanded, err := d.expand(text)
 		if err != nil {
 			d.fail(p, n, "%v", err)
-			return
+			return false
 		}
 		from.raw, from.expanded = text, expanded != text
 		text = expanded
 	}
 	if isQuoted(n) && !from.expanded && !takesQuotes(v) {
 		d.fail(p, n, "%s is a text, write it without quotes", shown(n.Value, secret))
-		return
+		return false
 	}
 	if err := setText(v, text); err != nil {
 		d.fail(p, n, "%s %v", shown(n.Value, secret), err)
-		return
+		return false
 	}
 	d.note(p, from)
+	return true
 }
 
 func (d *decoder) note(p *keyPath, from origin) {
@@ -235,7 +238,7 @@ func shown(value string, secret bool) string {
 
 // setText sets a scalar from its text; the error goes on where the value has been named.
 func setText(v reflect.Value, text string) error {
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return u.UnmarshalText([]byte(text))
 	}
 	switch v.Kind() {
@@ -266,7 +269,7 @@ func setText(v reflect.Value, text string) error {
 
 // takesQuotes reports whether a value may be written in quotes.
 func takesQuotes(v reflect.Value) bool {
-	_, ok := v.Addr().Interface().(encoding.TextUnmarshaler)
+	_, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
 	return ok || v.Kind() == reflect.String
 }
 

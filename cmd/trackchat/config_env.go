@@ -33,7 +33,7 @@ func settingsOf(p *keyPath, prefix string, v reflect.Value) []setting {
 		f := v.Type().Field(i)
 		name := f.Tag.Get("yaml")
 		variable, path, value := prefix+strings.ToUpper(name), p.key(name), v.Field(i)
-		if _, ok := value.Addr().Interface().(encoding.TextUnmarshaler); !ok && value.Kind() == reflect.Struct {
+		if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](value.Addr()); !ok && value.Kind() == reflect.Struct {
 			list = append(list, settingsOf(path, variable+"_", value)...)
 			continue
 		}
@@ -44,9 +44,10 @@ func settingsOf(p *keyPath, prefix string, v reflect.Value) []setting {
 
 // environment lays the variables with our prefix over c.
 func (l *loader) environment(c *Config) {
-	known := make(map[string]bool)
-	var names []string
-	for _, s := range settingsOf(nil, envPrefix, reflect.ValueOf(c).Elem()) {
+	settings := settingsOf(nil, envPrefix, reflect.ValueOf(c).Elem())
+	known := make(map[string]bool, len(settings))
+	names := make([]string, 0, len(settings))
+	for _, s := range settings {
 		known[s.variable] = true
 		names = append(names, s.variable)
 		if text, ok := l.env[s.variable]; ok {

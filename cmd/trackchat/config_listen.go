@@ -4,9 +4,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"trackchat/protocol"
@@ -54,32 +56,24 @@ func isNetwork(s string) bool {
 	return err == nil
 }
 
-// settings lets the protocol check its settings.
+// settings lets the protocol check the settings of a listener.
 func (l *loader) settings(path string, p *protocol.Protocol, settings map[string]string) {
-	for _, problem := range settingProblems(p, settings) {
-		l.report(path, "%s", problem)
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		key := path + "." + name
+		err := checkSetting(p, name, settings[name])
+		switch {
+		case err != nil && l.origins[key].expanded:
+			l.report(key, "%s is not what %s accepts", l.show(key, settings[name]), p.Name) // the protocol's own words may hold the value
+		case err != nil:
+			l.report(key, "%v", err)
+		}
 	}
 }
 
-// settingProblems says everything that is wrong with the settings of one listener or tracker.
-func settingProblems(p *protocol.Protocol, settings map[string]string) []string {
-	_, err := p.NewSettings(settings)
-	if err == nil {
-		return nil
-	}
-	var list []string
-	for _, e := range unjoin(err) {
-		list = append(list, e.Error())
-	}
-	return list
-}
-
-// unjoin returns the errors that errors.Join put together.
-func unjoin(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
-	return []error{err}
+// checkSetting lets a protocol check one setting by itself.
+func checkSetting(p *protocol.Protocol, name, value string) error {
+	_, err := p.NewSettings(map[string]string{name: value})
+	return err
 }
 
 // certificate checks a certificate and its key, whose keys are prefix + tls_cert and tls_key.
@@ -168,7 +162,7 @@ func isHost(s string) bool {
 }
 
 func notInLabel(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 }
 
 // port is one address that this process listens on.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -41,7 +42,7 @@ func (p *problems) err() error {
 	}
 	list := p.list
 	if p.more > 0 {
-		list = append(list[:len(list):len(list)], fmt.Sprintf("and %d more", p.more))
+		list = append(slices.Clip(list), fmt.Sprintf("and %d more", p.more))
 	}
 	return &ConfigError{Problems: list}
 }
@@ -50,10 +51,10 @@ func (p *problems) err() error {
 type keyPath struct {
 	parent *keyPath
 	name   string
-	index  int // of a list element, whose name is empty
+	index  int // of a list element, else -1
 }
 
-func (p *keyPath) key(name string) *keyPath { return &keyPath{parent: p, name: name} }
+func (p *keyPath) key(name string) *keyPath { return &keyPath{parent: p, name: name, index: -1} }
 
 func (p *keyPath) element(i int) *keyPath { return &keyPath{parent: p, index: i} }
 
@@ -62,7 +63,7 @@ func (p *keyPath) String() string {
 	switch {
 	case p == nil:
 		return ""
-	case p.name == "":
+	case p.index >= 0:
 		return p.parent.String() + "[" + strconv.Itoa(p.index) + "]"
 	case p.parent == nil:
 		return p.name

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -72,9 +74,15 @@ func (c *entryCheck) zone(name string) bool {
 	return ok
 }
 
+// entry is where an entry stands: its path, and the line that it begins on.
+type entry struct {
+	path *keyPath
+	line int
+}
+
 // report adds a problem about a key of an entry, unless what stands there could not even be read. The line is that of the entry.
-func (r *directoryReader) report(p *keyPath, key string, line int, format string, args ...any) {
-	path := p.String()
+func (r *directoryReader) report(at entry, key, format string, args ...any) {
+	path := at.path.String()
 	if key != "" {
 		path += "." + key
 	}
@@ -83,97 +91,99 @@ func (r *directoryReader) report(p *keyPath, key string, line int, format string
 			return
 		}
 	}
-	r.problems.add(origin{line: line}.at(path) + ": " + fmt.Sprintf(format, args...))
+	r.problems.add(origin{line: at.line}.at(path) + ": " + fmt.Sprintf(format, args...))
 }
 
 // unique notes where a value stands and reports one that has come before.
-func unique[K comparable](r *directoryReader, m map[K]place, k K, p *keyPath, key, value string, line int) {
+func unique[K comparable](r *directoryReader, m map[K]place, k K, at entry, key, value string) {
 	if first, ok := m[k]; ok {
-		section := p.parent.String()
-		r.report(p, key, line, "%s is that of %s[%d] (line %d) too", value, section, first.index, first.line)
+		section := at.path.parent.String()
+		r.report(at, key, "%s is that of %s[%d] (line %d) too", value, section, first.index, first.line)
 		return
 	}
-	m[k] = place{p.index, line}
+	m[k] = place{at.path.index, at.line}
 }
 
-func (r *directoryReader) checkAccount(p *keyPath, e *accountEntry) {
+func (r *directoryReader) checkAccount(at entry, e *accountEntry) {
 	if !isID(e.ID) {
-		r.report(p, "id", e.line, "%d is not an id from 1 to 2^53-1", e.ID)
+		r.report(at, "id", "%d is not an id from 1 to 2^53-1", e.ID)
 	} else {
-		unique(r, r.seen.accountIDs, e.ID, p, "id", fmt.Sprint(e.ID), e.line)
+		unique(r, r.seen.accountIDs, e.ID, at, "id", fmt.Sprint(e.ID))
 	}
-	r.name(p, "title", e.Title, e.line)
-	r.name(p, "login", e.Login, e.line)
+	r.name(at, "title", e.Title)
+	r.name(at, "login", e.Login)
 	switch {
 	case e.Login != "":
-		unique(r, r.seen.logins, e.Login, p, "login", shown(e.Login, false), e.line)
+		unique(r, r.seen.logins, e.Login, at, "login", shown(e.Login, false))
 	case e.Password != "":
-		r.report(p, "login", e.line, "missing, because a password is given")
+		r.report(at, "login", "missing, because a password is given")
 	}
 	if n := len(e.Password); n > api.MaxPassword {
-		r.report(p, "password", e.line, "%d bytes, at most %d are expected", n, api.MaxPassword)
+		r.report(at, "password", "%d bytes, at most %d are expected", n, api.MaxPassword)
 	}
 	if !r.check.zone(e.TimeZone) {
-		r.report(p, "time_zone", e.line, "%s is not an IANA time zone such as Europe/Berlin", shown(e.TimeZone, false))
+		r.report(at, "time_zone", "%s is not an IANA time zone such as Europe/Berlin", shown(e.TimeZone, false))
 	}
 	for i, k := range e.Keys {
 		key := fmt.Sprintf("keys[%d]", i)
 		if b, err := hex.DecodeString(k); err != nil || len(b) != 16 {
-			r.report(p, key, e.line, "the (hidden) value is not a key of 32 hexadecimal digits")
+			r.report(at, key, "the (hidden) value is not a key of 32 hexadecimal digits")
 			continue
 		}
-		unique(r, r.seen.keys, queue.HashKey(k), p, key, "the (hidden) value", e.line)
+		unique(r, r.seen.keys, queue.HashKey(k), at, key, "the (hidden) value")
 	}
 }
 
-func (r *directoryReader) checkTracker(p *keyPath, e *trackerEntry) {
+func (r *directoryReader) checkTracker(at entry, e *trackerEntry) {
 	if !isID(e.ID) {
-		r.report(p, "id", e.line, "%d is not an id from 1 to 2^53-1", e.ID)
+		r.report(at, "id", "%d is not an id from 1 to 2^53-1", e.ID)
 	} else {
-		unique(r, r.seen.trackerIDs, e.ID, p, "id", fmt.Sprint(e.ID), e.line)
+		unique(r, r.seen.trackerIDs, e.ID, at, "id", fmt.Sprint(e.ID))
 	}
 	if _, ok := r.seen.accountIDs[e.Account]; !ok {
-		r.seen.unowned = append(r.seen.unowned, ownership{e.Account, place{p.index, e.line}})
+		r.seen.unowned = append(r.seen.unowned, ownership{e.Account, place{at.path.index, at.line}})
 	}
-	r.name(p, "label", e.Label, e.line)
-	r.name(p, "model", e.Model, e.line)
+	r.name(at, "label", e.Label)
+	r.name(at, "model", e.Model)
 	if n := len(e.Password); n > maxName {
-		r.report(p, "password", e.line, "%d bytes, at most %d are expected", n, maxName)
+		r.report(at, "password", "%d bytes, at most %d are expected", n, maxName)
 	}
 	if e.EmployeeID < 0 || e.EmployeeID >= queue.MaxID {
-		r.report(p, "employee_id", e.line, "%d is not an id from 1 to 2^53-1, or 0 for none", e.EmployeeID)
+		r.report(at, "employee_id", "%d is not an id from 1 to 2^53-1, or 0 for none", e.EmployeeID)
 	}
 	for i, f := range e.Features {
 		if f == "" || len(f) > maxName || strings.ContainsFunc(f, notGraphic) {
-			r.report(p, fmt.Sprintf("features[%d]", i), e.line, "%s is not the name of a feature such as chat", shown(f, false))
+			r.report(at, fmt.Sprintf("features[%d]", i), "%s is not the name of a feature such as chat", shown(f, false))
 		}
 	}
-	r.checkDevice(p, e)
+	r.checkDevice(at, e)
 }
 
 // checkDevice looks at what belongs to the wire protocol.
-func (r *directoryReader) checkDevice(p *keyPath, e *trackerEntry) {
+func (r *directoryReader) checkDevice(at entry, e *trackerEntry) {
 	proto, ok := r.check.protocols[e.Protocol]
 	switch {
 	case e.Protocol == "":
-		r.report(p, "protocol", e.line, "missing; built in: %s", strings.Join(protocolNames(), ", "))
+		r.report(at, "protocol", "missing; built in: %s", strings.Join(protocolNames(), ", "))
 	case !ok:
-		r.report(p, "protocol", e.line, "%s is not built in; built in: %s", shown(e.Protocol, false), strings.Join(protocolNames(), ", "))
+		r.report(at, "protocol", "%s is not built in; built in: %s", shown(e.Protocol, false), strings.Join(protocolNames(), ", "))
 	case len(e.Settings) > 0:
-		for _, problem := range settingProblems(proto, e.Settings) {
-			r.report(p, "settings", e.line, "%s", problem)
+		for _, name := range slices.Sorted(maps.Keys(e.Settings)) {
+			if err := checkSetting(proto, name, e.Settings[name]); err != nil {
+				r.report(at, "settings."+name, "%v", err)
+			}
 		}
 	}
 	id := queue.NormalizeDeviceID(e.DeviceID)
 	switch {
 	case e.DeviceID == "":
-		r.report(p, "device_id", e.line, "missing; what the device logs in with is expected, such as its phone number or IMEI")
+		r.report(at, "device_id", "missing; what the device logs in with is expected, such as its phone number or IMEI")
 	case id == "":
-		r.report(p, "device_id", e.line, "%s is only zeros, which are ignored", shown(e.DeviceID, false))
+		r.report(at, "device_id", "%s is only zeros, which are ignored", shown(e.DeviceID, false))
 	case len(id) > maxName || strings.ContainsFunc(id, notInDeviceID):
-		r.report(p, "device_id", e.line, "%s holds spaces or unprintable characters, or more than %d bytes", shown(e.DeviceID, false), maxName)
+		r.report(at, "device_id", "%s holds spaces or unprintable characters, or more than %d bytes", shown(e.DeviceID, false), maxName)
 	default:
-		unique(r, r.seen.devices, device{e.Protocol, id}, p, "device_id", fmt.Sprintf("%s device %s", e.Protocol, shown(e.DeviceID, false)), e.line)
+		unique(r, r.seen.devices, device{e.Protocol, id}, at, "device_id", fmt.Sprintf("%s device %s", e.Protocol, shown(e.DeviceID, false)))
 	}
 }
 
@@ -182,21 +192,21 @@ func notInDeviceID(c rune) bool { return !unicode.IsGraphic(c) || unicode.IsSpac
 // owners reports the trackers whose account never came.
 func (r *directoryReader) owners() {
 	for _, o := range r.seen.unowned {
-		p := (*keyPath)(nil).key(sectionTrackers).element(o.tracker.index)
+		at := entry{(*keyPath)(nil).key(sectionTrackers).element(o.tracker.index), o.tracker.line}
 		switch _, ok := r.seen.accountIDs[o.account]; {
 		case ok:
 		case o.account == 0:
-			r.report(p, "account", o.tracker.line, "missing; the id of an account is expected")
+			r.report(at, "account", "missing; the id of an account is expected")
 		default:
-			r.report(p, "account", o.tracker.line, "%d is not the id of an account of this file", o.account)
+			r.report(at, "account", "%d is not the id of an account of this file", o.account)
 		}
 	}
 }
 
 // name reports a text that does not fit on a line.
-func (r *directoryReader) name(p *keyPath, key, s string, line int) {
+func (r *directoryReader) name(at entry, key, s string) {
 	if utf8.RuneCountInString(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
-		r.report(p, key, line, "%s has control characters or more than %d characters", shown(s, false), maxName)
+		r.report(at, key, "%s has control characters or more than %d characters", shown(s, false), maxName)
 	}
 }
 

@@ -93,16 +93,8 @@ type directoryReader struct {
 func newDirectoryReader() *directoryReader {
 	r := &directoryReader{broken: make(map[string]bool), seen: newSeen(), check: newEntryCheck()}
 	r.file.Passwords = make(map[queue.AccountID]string)
-	r.decoder = &decoder{problems: &r.problems, broken: r.breaks}
+	r.decoder = &decoder{problems: &r.problems, broken: func(p *keyPath) { r.broken[p.String()] = true }}
 	return r
-}
-
-// breaks notes a value that was not taken, and what it is part of below its entry.
-func (r *directoryReader) breaks(p *keyPath) {
-	r.broken[p.String()] = true
-	for p = p.parent; p != nil && p.parent != nil && p.parent.parent != nil; p = p.parent {
-		r.broken[p.String()] = true
-	}
 }
 
 // whole reads a file in any form of YAML. Its nodes take some forty times the memory of the result.
@@ -139,7 +131,10 @@ func (r *directoryReader) pieces(data []byte) error {
 		if err != nil {
 			return err
 		}
-		if root == nil || root.Kind != yaml.SequenceNode {
+		switch {
+		case root == nil:
+			return nil
+		case p.section == "" || root.Kind != yaml.SequenceNode:
 			return errOtherForm
 		}
 		r.decoder.offset = p.lines
@@ -174,7 +169,7 @@ func (r *directoryReader) entries(section string, nodes []*yaml.Node) {
 func defaultFeatures() []string { return []string{queue.FeatureChat} }
 
 func (r *directoryReader) account(p *keyPath, e *accountEntry) {
-	r.checkAccount(p, e)
+	r.checkAccount(entry{p, e.line}, e)
 	a := queue.Account{ID: queue.AccountID(e.ID), Login: e.Login, Title: e.Title, TimeZone: e.TimeZone}
 	for _, k := range e.Keys {
 		a.Keys = append(a.Keys, queue.HashKey(k))
@@ -186,7 +181,7 @@ func (r *directoryReader) account(p *keyPath, e *accountEntry) {
 }
 
 func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
-	r.checkTracker(p, e)
+	r.checkTracker(entry{p, e.line}, e)
 	if e.Features == nil || slices.Equal(e.Features, r.check.features) {
 		e.Features = r.check.features
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -54,6 +55,9 @@ func askReady(ctx context.Context, address string) ([]string, error) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
+		if ue := (*url.Error)(nil); errors.As(err, &ue) {
+			return nil, ue.Err // without the address, which the caller names
+		}
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }() // read as far as it matters

@@ -25,17 +25,17 @@ import (
 
 // child is trackchat in a process of its own, on ports that stay the same over restarts.
 type child struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	ports map[string]string // by protocol, "api" and "admin"
 	cmd   *exec.Cmd
 	log   *bytes.Buffer
 }
 
-func newChild(t *testing.T, trackers int) *child {
-	t.Helper()
-	c := &child{t: t, dir: t.TempDir(), ports: map[string]string{}}
-	must(t, os.WriteFile(filepath.Join(c.dir, "directory.yaml"), []byte(directoryYAML(trackers)), 0o600))
+func newChild(tb testing.TB, trackers int) *child {
+	tb.Helper()
+	c := &child{t: tb, dir: tb.TempDir(), ports: map[string]string{}}
+	must(tb, os.WriteFile(filepath.Join(c.dir, "directory.yaml"), []byte(directoryYAML(trackers)), 0o600))
 	names := []string{"api", "admin"}
 	var listeners []string
 	for _, p := range all.Protocols() {
@@ -43,17 +43,17 @@ func newChild(t *testing.T, trackers int) *child {
 	}
 	for _, name := range names {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		must(tb, err)
 		c.ports[name] = ln.Addr().String()
-		must(t, ln.Close())
+		must(tb, ln.Close())
 		if name != "api" && name != "admin" {
 			listeners = append(listeners, fmt.Sprintf("{protocol: %s, listen: %q}", name, c.ports[name]))
 		}
 	}
 	config := fmt.Sprintf("node: child\nstore: {path: %q}\napi: {listen: %q, rate_limit: 0}\nadmin: {listen: %q}\ndirectory: {file: %q}\ngateway: {ack_timeout: [2s, 4s], listeners: [%s]}\n",
 		filepath.Join(c.dir, "data"), c.ports["api"], c.ports["admin"], filepath.Join(c.dir, "directory.yaml"), strings.Join(listeners, ", "))
-	must(t, os.WriteFile(c.config(), []byte(config), 0o600))
-	t.Cleanup(func() {
+	must(tb, os.WriteFile(c.config(), []byte(config), 0o600))
+	tb.Cleanup(func() {
 		if c.cmd != nil {
 			c.kill()
 		}

@@ -129,7 +129,7 @@ func playDevice(t *testing.T, addr string, id int, change func(*trackersim.Optio
 
 // client calls the API as a stranger's program would.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	base string
 }
 

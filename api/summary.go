@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"trackchat/queue"
@@ -43,11 +42,15 @@ func (a *API) unreadCount(ctx context.Context, c *call) error {
 	if err := c.read.done(); err != nil {
 		return err
 	}
-	own := c.snap.TrackersOf(c.account.ID)
-	if !slices.ContainsFunc(own, func(t *queue.Tracker) bool { return t.HasFeature(queue.FeatureChat) }) {
+	asked := make([]queue.TrackerID, 0, c.snap.CountOf(c.account.ID))
+	chat := false
+	for t := range c.snap.TrackersOf(c.account.ID) {
+		asked = append(asked, t.ID)
+		chat = chat || t.HasFeature(queue.FeatureChat)
+	}
+	if !chat {
 		return refuse(codeTariff)
 	}
-	asked := c.ownTrackers()
 	counts, err := a.store.Unread(ctx, asked)
 	if err != nil {
 		return fmt.Errorf("counting unread messages: %w", err)

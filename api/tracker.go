@@ -18,10 +18,9 @@ func (c *call) tracker(id queue.TrackerID) (*queue.Tracker, bool) {
 
 // ownTrackers returns the ids of all trackers of the account.
 func (c *call) ownTrackers() []queue.TrackerID {
-	own := c.snap.TrackersOf(c.account.ID)
-	ids := make([]queue.TrackerID, len(own))
-	for i, t := range own {
-		ids[i] = t.ID
+	ids := make([]queue.TrackerID, 0, c.snap.CountOf(c.account.ID))
+	for t := range c.snap.TrackersOf(c.account.ID) {
+		ids = append(ids, t.ID)
 	}
 	return ids
 }
@@ -65,10 +64,12 @@ func (a *API) trackerList(_ context.Context, c *call) error {
 	}
 	out := c.out
 	out.buf = append(out.buf, `{"success":true,"list":[`...)
-	for i, t := range c.snap.TrackersOf(c.account.ID) {
-		if i > 0 {
+	first := true
+	for t := range c.snap.TrackersOf(c.account.ID) {
+		if !first {
 			out.buf = append(out.buf, ',')
 		}
+		first = false
 		out.buf = appendTracker(out.buf, t)
 		out.flushLong()
 	}

@@ -3,6 +3,7 @@ package queuetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"trackchat/queue"
@@ -61,6 +62,7 @@ func (c *check) importAll(accounts []queue.Account, trackers []queue.Tracker, pr
 // wantDirectory compares what is stored with accounts and trackers, whatever their order.
 func (c *check) wantDirectory(accounts []queue.Account, trackers []queue.Tracker) {
 	c.Helper()
+	accounts, trackers = slices.Clone(accounts), slices.Clone(trackers)
 	queue.SortDirectory(accounts, trackers)
 	for i := range trackers {
 		trackers[i].DeviceID = queue.NormalizeDeviceID(trackers[i].DeviceID)

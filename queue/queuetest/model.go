@@ -22,7 +22,7 @@ type Model struct {
 	trackers map[queue.TrackerID]*modelTracker
 	accounts []queue.Account
 	devices  []queue.Tracker
-	history  []modelChange // the newest of every account and tracker, by version
+	history  map[modelEntry]int64 // version of the newest change
 	version  int64
 	sessions []queue.Session
 	subs     []*modelSub
@@ -53,7 +53,7 @@ type (
 
 // NewModel returns an empty model.
 func NewModel(now func() time.Time, maxPending int) *Model {
-	return &Model{now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker)}
+	return &Model{now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker), history: make(map[modelEntry]int64)}
 }
 
 // Reopen is a restart: what is stored stays, who listened is gone.

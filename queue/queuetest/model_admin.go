@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"trackchat/queue"
@@ -12,17 +13,15 @@ import (
 
 var _ queue.AdminStore = (*Model)(nil)
 
-// modelChange is the newest change of an account (tracker is 0) or a tracker.
-type modelChange struct {
-	version int64
+// modelEntry names an account (tracker is 0) or a tracker.
+type modelEntry struct {
 	account queue.AccountID
 	tracker queue.TrackerID
 }
 
 func (m *Model) note(a queue.AccountID, t queue.TrackerID) {
 	m.version++
-	m.history = slices.DeleteFunc(m.history, func(c modelChange) bool { return c.account == a && c.tracker == t })
-	m.history = append(m.history, modelChange{m.version, a, t})
+	m.history[modelEntry{a, t}] = m.version
 }
 
 func (m *Model) findAccount(id queue.AccountID) *queue.Account {
@@ -43,14 +42,22 @@ func (m *Model) putAccount(a queue.Account) {
 	if old := m.findAccount(a.ID); old != nil && old.Password != a.Password {
 		m.endSessions(a.ID)
 	}
-	m.accounts = append(slices.DeleteFunc(m.accounts, func(b queue.Account) bool { return b.ID == a.ID }), a)
-	queue.SortDirectory(m.accounts, nil)
+	i, found := slices.BinarySearchFunc(m.accounts, a.ID, func(b queue.Account, id queue.AccountID) int { return cmp.Compare(b.ID, id) })
+	if found {
+		m.accounts[i] = a
+	} else {
+		m.accounts = slices.Insert(m.accounts, i, a)
+	}
 	m.note(a.ID, 0)
 }
 
 func (m *Model) putTracker(t queue.Tracker) {
-	m.devices = append(slices.DeleteFunc(m.devices, func(b queue.Tracker) bool { return b.ID == t.ID }), t)
-	queue.SortDirectory(nil, m.devices)
+	i, found := slices.BinarySearchFunc(m.devices, t.ID, func(b queue.Tracker, id queue.TrackerID) int { return cmp.Compare(b.ID, id) })
+	if found {
+		m.devices[i] = t
+	} else {
+		m.devices = slices.Insert(m.devices, i, t)
+	}
 	m.note(0, t.ID)
 }
 
@@ -171,30 +178,30 @@ func (m *Model) DirectoryChanges(ctx context.Context, since int64, limit int) (q
 	if since > m.version {
 		return queue.DirectoryChanges{}, fmt.Errorf("%w: of the directory from version %d", queue.ErrReset, since)
 	}
-	d := queue.DirectoryChanges{Version: since}
-	for n, c := range slices.DeleteFunc(slices.Clone(m.history), func(c modelChange) bool { return c.version <= since }) {
-		if n == max(limit, 1) {
-			d.More = true
-			return d, nil
-		}
-		d.Version = c.version
-		m.tell(&d, c, since == 0)
+	newer := slices.DeleteFunc(slices.Collect(maps.Keys(m.history)), func(e modelEntry) bool { return m.history[e] <= since })
+	slices.SortFunc(newer, func(a, b modelEntry) int { return cmp.Compare(m.history[a], m.history[b]) })
+	d := queue.DirectoryChanges{Version: m.version}
+	if d.More = len(newer) > max(limit, 1); d.More {
+		newer = newer[:max(limit, 1)]
+		d.Version = m.history[newer[len(newer)-1]]
 	}
-	d.Version = m.version
+	for _, e := range newer {
+		m.tell(&d, e, since == 0)
+	}
 	return d, nil
 }
 
-func (m *Model) tell(d *queue.DirectoryChanges, c modelChange, all bool) {
-	account, tracker := m.findAccount(c.account), m.findTracker(c.tracker)
+func (m *Model) tell(d *queue.DirectoryChanges, e modelEntry, all bool) {
+	account, tracker := m.findAccount(e.account), m.findTracker(e.tracker)
 	switch {
-	case c.tracker != 0 && tracker != nil:
+	case e.tracker != 0 && tracker != nil:
 		d.Trackers = append(d.Trackers, *tracker)
-	case c.tracker == 0 && account != nil:
+	case e.tracker == 0 && account != nil:
 		d.Accounts = append(d.Accounts, *account)
 	case all:
-	case c.tracker != 0:
-		d.GoneTrackers = append(d.GoneTrackers, c.tracker)
+	case e.tracker != 0:
+		d.GoneTrackers = append(d.GoneTrackers, e.tracker)
 	default:
-		d.GoneAccounts = append(d.GoneAccounts, c.account)
+		d.GoneAccounts = append(d.GoneAccounts, e.account)
 	}
 }

@@ -46,6 +46,7 @@ type machine struct {
 	stored   []queue.Ref     // with the model's ids
 	leases   []queue.Lease
 	reopens  int
+	steps    int
 	nonces   uint32 // raised by a trim: what it makes of remembered nonces is the store's business
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,7 +18,6 @@ import (
 	"trackchat/gateway"
 	"trackchat/gateway/engine"
 	"trackchat/queue"
-	"trackchat/queue/sqlitestore"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -27,20 +27,21 @@ import (
 
 // App is the whole service in one value, so that tests run it in their own process.
 type App struct {
-	cfg       *Config
-	log       *zap.Logger
-	registry  *prometheus.Registry
-	directory queue.Directory
-	store     queue.Store
-	gateway   *gateway.Gateway
-	api       *http.Server
-	admin     *http.Server
-	addrs     map[string]netip.AddrPort
-	pending   prometheus.Gauge
-	ready     atomic.Pointer[error] // why the service is not ready; nil: it is
-	failed    chan error
-	undo      []func(context.Context) error // of what was started, in order
-	work      sync.WaitGroup
+	cfg        *Config
+	log        *zap.Logger
+	registry   *prometheus.Registry
+	directory  queue.Directory
+	store      queue.Store
+	partitions int // of the store
+	gateway    *gateway.Gateway
+	api        *http.Server
+	admin      *http.Server
+	addrs      map[string]netip.AddrPort
+	pending    prometheus.Gauge
+	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
+	failed     chan error
+	undo       []func(context.Context) error // of what was started, in order
+	work       sync.WaitGroup
 
 	seed    func(context.Context) error // of the demo: fills the store before the directory is loaded
 	started func()                      // of the demo: called when everything is up
@@ -105,38 +106,6 @@ func (a *App) Addrs() map[string]netip.AddrPort { return a.addrs }
 
 func (a *App) onStop(f func(context.Context) error) { a.undo = append(a.undo, f) }
 
-func (a *App) openStore(ctx context.Context) error {
-	durability := sqlitestore.Always
-	if a.cfg.Store.Durability == "everysec" {
-		durability = sqlitestore.EverySecond
-	}
-	st, err := sqlitestore.Open(ctx, sqlitestore.Options{
-		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, Logger: a.log, Registerer: a.registry,
-	})
-	if err != nil {
-		return fmt.Errorf("opening the store: %w", err)
-	}
-	a.store = st
-	a.onStop(func(context.Context) error { return st.Close() })
-	return a.fitStore(ctx)
-}
-
-// fitStore asks the store how it is.
-func (a *App) fitStore(ctx context.Context) error {
-	report, err := a.store.Check(ctx)
-	if err != nil {
-		return fmt.Errorf("checking the store: %w", err)
-	}
-	a.pending.Set(float64(report.Pending))
-	for _, w := range report.Warnings {
-		a.log.Warn("store", zap.String("warning", w))
-	}
-	if len(report.Problems) > 0 {
-		return fmt.Errorf("the store is not fit for use: %q", report.Problems)
-	}
-	return nil
-}
-
 // loadDirectory imports the directory file, if one is configured, and takes the store's accounts and trackers as the current ones.
 func (a *App) loadDirectory(ctx context.Context) error {
 	if a.seed != nil {
@@ -164,12 +133,17 @@ func (a *App) Reload(ctx context.Context) error {
 	if err := a.loadDirectory(ctx); err != nil {
 		return err
 	}
-	a.gateway.Recheck()
+	if a.gateway != nil {
+		a.gateway.Recheck()
+	}
 	return nil
 }
 
 // startGateway listens on every port before the first device is let in, so that all ports in use are told at once.
 func (a *App) startGateway(ctx context.Context) error {
+	if !a.cfg.HasRole(RoleGateway) {
+		return nil
+	}
 	c := &a.cfg.Gateway
 	gw, err := gateway.New(gateway.Options{
 		Node: nodeID(a.cfg.Node), Store: a.store, Directory: &a.directory, Registerer: a.registry, Logger: a.log, Now: time.Now,
@@ -193,7 +167,7 @@ func (a *App) startGateway(ctx context.Context) error {
 		return err
 	}
 	eng := newEngine(engine.Options{
-		Unsent: int(c.Limits.Unsent), SendBuffer: int(c.Limits.SendBuffer), Now: time.Now, Logger: a.log, KeepAlive: keepAlive,
+		Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive,
 	}, a.registry)
 	a.onStop(eng.Shutdown)
 	a.onStop(func(ctx context.Context) error {
@@ -225,6 +199,9 @@ func (a *App) background(what string, f func() error) {
 }
 
 func (a *App) startAPI(ctx context.Context) error {
+	if !a.cfg.HasRole(RoleAPI) {
+		return nil
+	}
 	c := &a.cfg.API
 	h := api.New(api.Options{
 		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
@@ -283,6 +260,14 @@ func nodeID(name string) queue.NodeID {
 	_, _ = rand.Read(nonce[:]) // never fails
 	const longest = 32 - 1 - 2*len(nonce)
 	return queue.NodeID(name[:min(len(name), longest)] + "-" + hex.EncodeToString(nonce[:]))
+}
+
+// orOff translates a limit of which 0 means off to the engine's way of saying that.
+func orOff(limit Size, off int) int {
+	if limit == 0 {
+		return off
+	}
+	return int(limit)
 }
 
 func durations(ds []Duration) []time.Duration {

@@ -75,22 +75,23 @@ func (a *App) trim(ctx context.Context) {
 	removed := 0
 	pause := time.NewTicker(trimPause)
 	defer pause.Stop()
-	for {
-		stats, err := a.store.Trim(ctx, 0, queue.Retention{CutoffMs: time.Now().Add(-keep).UnixMilli(), Max: trimStep})
-		if err != nil {
-			if ctx.Err() == nil {
-				a.log.Error("old messages not removed", zap.Error(err))
+	for p := range a.partitions {
+		for more := true; more; {
+			stats, err := a.store.Trim(ctx, queue.Partition(p), queue.Retention{CutoffMs: time.Now().Add(-keep).UnixMilli(), Max: trimStep})
+			if err != nil {
+				if ctx.Err() == nil {
+					a.log.Error("old messages not removed", zap.Error(err))
+				}
+				return
 			}
-			return
-		}
-		removed += stats.Removed
-		if !stats.More {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-pause.C:
+			removed += stats.Removed
+			if more = stats.More; more || stats.Removed > 0 {
+				select {
+				case <-ctx.Done():
+					return
+				case <-pause.C:
+				}
+			}
 		}
 	}
 	if removed > 0 {

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/redisstore"
+	"trackchat/queue/sqlitestore"
+
+	"go.uber.org/zap"
+)
+
+// redisPartitions is how many partitions a Redis store has; the embedded one has a single one.
+const redisPartitions = 256
+
+func (a *App) openStore(ctx context.Context) error {
+	var err error
+	if a.cfg.Store.Backend == BackendRedis {
+		a.partitions = redisPartitions
+		a.store, err = a.openRedis(ctx)
+	} else {
+		a.partitions = 1
+		a.store, err = a.openEmbedded(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	a.onStop(func(context.Context) error { return a.store.Close() })
+	return a.fitStore(ctx)
+}
+
+func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
+	durability := sqlitestore.Always
+	if a.cfg.Store.Durability == DurabilityEverysec {
+		durability = sqlitestore.EverySecond
+	}
+	return sqlitestore.Open(ctx, sqlitestore.Options{
+		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, Logger: a.log, Registerer: a.registry,
+	})
+}
+
+func (a *App) openRedis(ctx context.Context) (queue.Store, error) {
+	c := &a.cfg.Store
+	durability := redisstore.Always
+	if c.Durability == DurabilityEverysec {
+		durability = redisstore.EverySecond
+	}
+	o := redisstore.Options{
+		Addrs: c.Redis.Addrs, Username: c.Redis.Username, Password: c.Redis.Password, Master: c.Redis.Master,
+		Durability: durability, AllowVolatile: c.AllowVolatile, MaxPending: c.MaxPending, Now: time.Now, Logger: a.log, Registerer: a.registry,
+	}
+	if c.Redis.TLS {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return redisstore.Open(ctx, o)
+}
+
+// fitStore asks the store how it is.
+func (a *App) fitStore(ctx context.Context) error {
+	report, err := a.store.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("checking the store: %w", err)
+	}
+	a.pending.Set(float64(report.Pending))
+	for _, w := range report.Warnings {
+		a.log.Warn("store", zap.String("warning", w))
+	}
+	if len(report.Problems) > 0 {
+		return fmt.Errorf("the store is not fit for use: %q", report.Problems)
+	}
+	return nil
+}

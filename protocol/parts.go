@@ -2,8 +2,16 @@ package protocol
 
 import (
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
+
+// Fitter is a Charset in which the room that a character takes depends on the others of the same part. Its RuneLen is the most that one can take.
+type Fitter interface {
+	Charset
+	// Fit returns how many bytes of text, in whole characters, make the longest part of at most room bytes.
+	Fit(text string, room int) int
+}
 
 // MaxParts is the greatest number of parts a text is cut into.
 const MaxParts = 9_999
@@ -11,11 +19,7 @@ const MaxParts = 9_999
 // Split cuts text into parts of at most c.PartBytes bytes each in c.Charset, on code-point boundaries and, where one lies in the last 15 % of a part, after a space or a newline.
 // With c.Prefix the room for "(n/m) " is kept free. The parts are slices of text and together are the whole of it. ErrTextTooLong: more than MaxParts would be needed.
 func Split(text string, c TextCaps) ([]string, error) {
-	whole := 0
-	for _, r := range text {
-		whole += c.Charset.RuneLen(r)
-	}
-	if whole <= c.PartBytes {
+	if isWhole(text, c) {
 		return []string{text}, nil
 	}
 	if !c.Prefix {
@@ -54,8 +58,26 @@ func cut(text string, cs Charset, room, most int) ([]string, error) {
 	return parts, nil
 }
 
+func isWhole(text string, c TextCaps) bool {
+	if f, ok := c.Charset.(Fitter); ok {
+		return f.Fit(text, c.PartBytes) == len(text)
+	}
+	whole := 0
+	for _, r := range text {
+		whole += c.Charset.RuneLen(r)
+	}
+	return whole <= c.PartBytes
+}
+
 // fit returns how many bytes of text make the next part.
 func fit(text string, cs Charset, room int) int {
+	if f, ok := cs.(Fitter); ok {
+		n := f.Fit(text, room)
+		if space := strings.LastIndexAny(text[:n], " \n") + 1; n < len(text) && space*100 >= n*85 {
+			return space
+		}
+		return n
+	}
 	used, space := 0, 0
 	for i, r := range text {
 		n := cs.RuneLen(r)

@@ -1,6 +1,7 @@
 package protocol_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -13,6 +14,7 @@ import (
 func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
 	charsets := map[string]protocol.Charset{
 		"utf8": protocol.UTF8(), "gbk": protocol.GBK(), "cp1251": protocol.Windows1251(), "utf16": protocol.UTF16(true),
+		"widening": widening{protocol.UTF16(true)},
 	}
 	for name, cs := range charsets {
 		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
@@ -36,6 +38,42 @@ func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
 				}
 			}
 		}))
+	}
+}
+
+// widening takes one byte for each letter, two where one of them is not Latin: what a Fitter is for.
+type widening struct{ protocol.Charset }
+
+func (w widening) Append(dst []byte, text string) []byte {
+	out := make([]byte, utf8.RuneCountInString(text))
+	if strings.ContainsFunc(text, func(r rune) bool { return r > '~' }) {
+		out = append(out, out...)
+	}
+	return append(dst, out...)
+}
+
+func (w widening) Fit(text string, room int) int {
+	for i, r := range text {
+		if len(w.Append(nil, text[:i]+string(r))) > room {
+			return i
+		}
+	}
+	return len(text)
+}
+
+func TestSplitUsesTheRoomOfAFitter(t *testing.T) {
+	c := protocol.TextCaps{Charset: widening{protocol.UTF16(true)}, PartBytes: 10}
+	for text, want := range map[string][]string{
+		"0123456789":           {"0123456789"},
+		"0123456789a":          {"0123456789", "a"},
+		"яяяяя":                {"яяяяя"},
+		"0123456яяяяяя":        {"0123456", "яяяяя", "я"},
+		"aaaaaaaaa bbbbbbbbb":  {"aaaaaaaaa ", "bbbbbbbbb"},
+		"aaaaaaaa bbbbbbbbbbя": {"aaaaaaaa ", "bbbbbbbbbb", "я"},
+	} {
+		if parts, err := protocol.Split(text, c); err != nil || !slices.Equal(parts, want) {
+			t.Errorf("%q became %q, not %q, %v", text, parts, want, err)
+		}
 	}
 }
 

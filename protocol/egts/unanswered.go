@@ -1,0 +1,82 @@
+package egts
+
+import (
+	"bytes"
+	"slices"
+	"time"
+)
+
+// Repetition of packets that the terminal has not answered (5.7: TL_RESPONSE_TO, TL_RESEND_ATTEMPTS).
+const (
+	responseTimeout = 5 * time.Second
+	resendAttempts  = 3
+	maxUnanswered   = 4 // the oldest gives way
+)
+
+// unanswered are packets of ours that wait for their RESPONSE: RESULT_CODE and CT_DELIV. Texts are not among them, because the gateway repeats those by its own timeouts, under
+// the same numbers. What stays unanswered after the last repetition is given up without a word: both only repeat what the terminal finds out otherwise, and whether it
+// still lives shows by its texts' acks and the idle timeout. To close the connection for that would cost a session with each terminal that is careless about it.
+type unanswered struct{ packets []waitingPacket }
+
+type waitingPacket struct {
+	pid   uint16
+	frame []byte
+	since time.Time // of the last sending, as Poll saw it; zero: not yet
+	tries int
+}
+
+// wait notes a packet that has to be answered.
+func (c *codec) wait(pid uint16, frame []byte) {
+	if c.waiting == nil {
+		c.waiting = &unanswered{}
+	}
+	w := c.waiting
+	if len(w.packets) == maxUnanswered {
+		w.packets = slices.Delete(w.packets, 0, 1)
+	}
+	w.packets = append(w.packets, waitingPacket{pid: pid, frame: bytes.Clone(frame)})
+}
+
+// answered forgets a packet, whatever the terminal said of it.
+func (c *codec) answered(pid uint16) {
+	if c.waiting == nil {
+		return
+	}
+	w := c.waiting
+	w.packets = slices.DeleteFunc(w.packets, func(p waitingPacket) bool { return p.pid == pid })
+	if len(w.packets) == 0 {
+		c.waiting = nil
+	}
+}
+
+// Poll implements protocol.Codec: it repeats what the terminal has not answered.
+func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
+	var next time.Time
+	if c.waiting == nil {
+		return dst, next
+	}
+	w := c.waiting
+	for i := range w.packets {
+		p := &w.packets[i]
+		switch {
+		case p.since.IsZero():
+			p.since = now
+		case now.Before(p.since.Add(responseTimeout)):
+		case p.tries < resendAttempts:
+			dst = append(dst, p.frame...)
+			p.since = now
+			p.tries++
+		default:
+			p.tries++
+		}
+		if due := p.since.Add(responseTimeout); next.IsZero() || due.Before(next) {
+			next = due
+		}
+	}
+	w.packets = slices.DeleteFunc(w.packets, func(p waitingPacket) bool { return p.tries > resendAttempts })
+	if len(w.packets) == 0 {
+		c.waiting = nil
+		return dst, time.Time{}
+	}
+	return dst, next
+}

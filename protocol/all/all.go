@@ -3,6 +3,7 @@ package all
 
 import (
 	"trackchat/protocol"
+	"trackchat/protocol/egts"
 	"trackchat/protocol/jt808"
 	"trackchat/protocol/wialon"
 )
@@ -12,6 +13,7 @@ func Protocols() []*protocol.Protocol {
 	return []*protocol.Protocol{
 		jt808.New(),
 		wialon.New(),
+		egts.New(),
 	}
 }
 

@@ -114,7 +114,7 @@ func TestDeviceGivesUpWhereFramingIsLost(t *testing.T) {
 
 // The login ends by RESULT_CODE, by a refusal of its packet or record, or, without authentication, by the first answer.
 func TestOutcomesOfALogin(t *testing.T) {
-	response := func(pr byte, rst byte) []byte {
+	response := func(pr, rst byte) []byte {
 		return frame(0, 16, append([]byte{0, 0, pr}, rec(5, 1, sub{0, "\x00\x00" + string([]byte{rst})})...))
 	}
 	for name, c := range map[string]struct {

@@ -97,9 +97,6 @@ type absent struct{ path, text string }
 // unavailable lists what a configuration asks for in vain: better refused than ignored.
 func unavailable(c *Config) []absent {
 	var list []absent
-	if c.Store.Backend == BackendRedis {
-		list = append(list, absent{"store.backend", `"redis" is not available in this version, only "embedded"`})
-	}
 	for i := range c.Gateway.Listeners {
 		if len(c.Gateway.Listeners[i].ProxyProtocol) > 0 {
 			list = append(list, absent{fmt.Sprintf("gateway.listeners[%d].proxy_protocol", i), "the PROXY protocol is not available in this version, leave the key out"})

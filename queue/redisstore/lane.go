@@ -228,13 +228,13 @@ func (s *Store) run(ctx context.Context, op string, items []*item, places []int)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(items) == 0 {
-		return nil
-	}
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.calls.Done()
+	if len(items) == 0 {
+		return nil
+	}
 	c := &call{done: make(chan struct{})}
 	c.left.Store(int32(len(items)))
 	k := s.kinds[op]

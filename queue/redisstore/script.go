@@ -24,14 +24,15 @@ type scripts map[string]*script
 // scriptNames are the transitions; other files are included by them.
 func scriptNames() []string {
 	return []string{
-		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTrim, scriptBlocks, scriptSeal, scriptImport,
+		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTrim, scriptBlocks, scriptSeal, scriptCommit, scriptApply,
 	}
 }
 
 const (
 	scriptBlocks = "blocks"
 	scriptSeal   = "seal"
-	scriptImport = "import"
+	scriptCommit = "commit"
+	scriptApply  = "apply"
 
 	includeMark = "--#include "
 )

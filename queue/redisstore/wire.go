@@ -29,7 +29,7 @@ type job struct {
 	writes   bool
 	bytes    int
 	finish   func(reply any, err error) // called once, by a worker
-	left     atomic.Bool                // nobody waits for it any more
+	left     atomic.Bool                // nobody waits for it any more: only of jobs that change nothing
 	deadline time.Time
 	backoff  time.Duration
 	maybe    bool // some attempt may have been executed
@@ -104,8 +104,7 @@ func (w *wire) take(jobs []*job) []*job {
 		j := w.ready[n]
 		w.ready[n] = nil
 		n++
-		if j.left.Load() && !j.writes {
-			defer j.finish(nil, context.Canceled)
+		if j.left.Load() {
 			continue
 		}
 		jobs = append(jobs, j)
@@ -166,7 +165,7 @@ var errMoved = fmt.Errorf("%w: the node left the cluster", queue.ErrUnavailable)
 // again sends a job another time after a pause, unless its time is up.
 func (s *Store) again(j *job, err error) {
 	j.backoff = min(max(2*j.backoff, firstBackoff), lastBackoff)
-	if s.now().Add(j.backoff).After(j.deadline) || s.closed.Load() || j.left.Load() && !j.writes {
+	if s.now().Add(j.backoff).After(j.deadline) || s.closed.Load() || j.left.Load() {
 		if j.maybe {
 			err = fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
 		}

@@ -1,8 +1,10 @@
 #!lua flags=no-writes
 -- Reads a tracker's state and a run of its blocks, in one moment.
 -- KEYS: 1 partition
--- ARGV: 1 tracker, 2 '+' towards newer blocks or '-' towards older ones, 3 where to begin: 'pf' the first block with pending messages, 'end' (the oldest for '+', the newest for '-'),
---       'after' the block of ARGV[4] or the next in that direction, 'ms' the block that holds the time ARGV[4]; 5 bytes after which no further block is read, 6 most blocks
+-- ARGV: 1 tracker, 2 '+' towards newer blocks or '-' towards older ones,
+--       3 where to begin: 'pf' the first block that may hold a pending message, but not before block ARGV[4]; no block at all where nothing is pending,
+--         'end' the oldest block for '+', the newest for '-', 'after' block ARGV[4] or the next in that direction, 'ms' the block where the time ARGV[4] begins or ends,
+--       5 bytes after which no further block is read, 6 most blocks
 -- Returns state or '', next block or '' if there is none, then block number and chunk of each.
 local K, T, forward, kind, at = KEYS[1], ARGV[1], ARGV[2] == '+', ARGV[3], ARGV[4]
 local s = redis.call('GET', K .. ':t:' .. T)
@@ -15,7 +17,10 @@ if k == 0 then
   return reply
 end
 if kind == 'pf' then
-  kind, at = 'after', string.format('%d', (struct.unpack('>I5', s, 37)))
+  if struct.unpack('>I3', s, 7) == 0 then
+    return reply
+  end
+  kind, at = 'after', math.max(tonumber(at), (struct.unpack('>I5', s, 37)))
 end
 if k == 1 then
   if kind ~= 'after' or (forward and b >= tonumber(at)) or (not forward and b <= tonumber(at)) then

@@ -1,0 +1,252 @@
+package queuetest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// RedisServer is a private redis-server on a port of loopback with its data in a temporary directory. It always keeps an append-only file.
+type RedisServer struct {
+	Addr string
+	Dir  string
+
+	args []string
+	log  string
+
+	mu  sync.Mutex // guards cmd
+	cmd *exec.Cmd  // nil while it does not run
+}
+
+// StartRedis starts a server and ends it with the test. args are further options of redis-server, such as "--appendfsync", "everysec"; the default is always.
+func StartRedis(tb testing.TB, args ...string) *RedisServer {
+	tb.Helper()
+	var last error
+	for range 5 { // another process may take the port in between
+		addr := freeAddr(tb)
+		r := &RedisServer{Addr: addr, Dir: tb.TempDir(), args: args}
+		r.log = filepath.Join(r.Dir, "redis.log")
+		if last = r.start(tb.Context()); last == nil {
+			tb.Cleanup(func() {
+				r.Kill(tb)
+				if tb.Failed() {
+					r.tell(tb)
+				}
+			})
+			return r
+		}
+	}
+	tb.Fatalf("starting redis-server: %v", last)
+	return nil
+}
+
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	for range 100 {
+		var lc net.ListenConfig
+		ln, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		addr := ln.Addr().(*net.TCPAddr) //nolint:errcheck,forcetypeassert // of a TCP listener
+		if err := ln.Close(); err != nil {
+			tb.Fatal(err)
+		}
+		if addr.Port < 55_000 { // a cluster node also takes the port 10,000 above
+			return addr.String()
+		}
+	}
+	tb.Fatal("no free port below 55000")
+	return ""
+}
+
+// start starts the process and waits until it answers.
+func (r *RedisServer) start(ctx context.Context) error {
+	_, port, err := net.SplitHostPort(r.Addr)
+	if err != nil {
+		return fmt.Errorf("address of the server: %w", err)
+	}
+	args := append([]string{
+		"--port", port, "--bind", "127.0.0.1", "--dir", r.Dir, "--logfile", r.log, "--save", "", "--appendonly", "yes", "--appendfsync", "always",
+		"--auto-aof-rewrite-percentage", "0", "--daemonize", "no", "--enable-debug-command", "yes",
+	}, r.args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "redis-server", args...) // outlives the test's context by its clean-up
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("redis-server (package redis-server must be installed): %w", err)
+	}
+	r.mu.Lock()
+	r.cmd = cmd
+	r.mu.Unlock()
+	deadline := time.Now().Add(patience)
+	for {
+		answer, err := r.Do(ctx, "PING")
+		if err == nil && answer == "PONG" {
+			return nil
+		}
+		if time.Now().After(deadline) || errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) || exited(cmd.Process.Pid) {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			return fmt.Errorf("redis-server does not answer: %q %w", answer, err)
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// exited reports whether a child process has ended and waits to be reaped.
+func exited(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(stat), ") Z ")
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// tell copies the server's log into the test's.
+func (r *RedisServer) tell(tb testing.TB) {
+	tb.Helper()
+	if text, err := os.ReadFile(r.log); err == nil {
+		tb.Logf("log of redis-server %s:\n%s", r.Addr, text[max(0, len(text)-4000):])
+	}
+}
+
+// Kill ends the process as kill -9 does.
+func (r *RedisServer) Kill(tb testing.TB) {
+	tb.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cmd == nil {
+		return
+	}
+	if err := r.cmd.Process.Kill(); err != nil {
+		tb.Errorf("killing redis-server: %v", err)
+	}
+	_ = r.cmd.Wait() // says that it was killed
+	r.cmd = nil
+}
+
+// Start starts the process again over the same data.
+func (r *RedisServer) Start(tb testing.TB) {
+	tb.Helper()
+	if err := r.start(context.WithoutCancel(tb.Context())); err != nil {
+		r.tell(tb)
+		tb.Fatal(err)
+	}
+}
+
+// Restart is Kill and Start.
+func (r *RedisServer) Restart(tb testing.TB) {
+	tb.Helper()
+	r.Kill(tb)
+	r.Start(tb)
+}
+
+// Pause stops the process without ending it; its connections stay open and silent.
+func (r *RedisServer) Pause(tb testing.TB) { tb.Helper(); r.signal(tb, syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (r *RedisServer) Resume(tb testing.TB) { tb.Helper(); r.signal(tb, syscall.SIGCONT) }
+
+func (r *RedisServer) signal(tb testing.TB, s syscall.Signal) {
+	tb.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.cmd.Process.Signal(s); err != nil {
+		tb.Fatalf("signalling redis-server: %v", err)
+	}
+}
+
+// Must is Do for commands that cannot fail.
+func (r *RedisServer) Must(tb testing.TB, args ...string) string {
+	tb.Helper()
+	answer, err := r.Do(tb.Context(), args...)
+	if err != nil {
+		tb.Fatalf("redis %q: %v", args, err)
+	}
+	return answer
+}
+
+// Do runs one command over a connection of its own. Elements of a list are divided by newlines.
+func (r *RedisServer) Do(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", r.Addr)
+	if err != nil {
+		return "", fmt.Errorf("connecting: %w", err)
+	}
+	defer func() { _ = c.Close() }()
+	deadline, _ := ctx.Deadline()
+	if err := c.SetDeadline(deadline); err != nil {
+		return "", fmt.Errorf("setting the deadline: %w", err)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%d\r\n", len(args))
+	for _, a := range args {
+		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
+	}
+	if _, err := c.Write([]byte(b.String())); err != nil {
+		return "", fmt.Errorf("asking: %w", err)
+	}
+	return readReply(bufio.NewReader(c))
+}
+
+// readReply reads one answer of the Redis protocol (RESP2).
+func readReply(r *bufio.Reader) (string, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("reading the answer: %w", err)
+	}
+	line = strings.TrimRight(line, "\r\n")
+	switch kind, rest := line[0], line[1:]; kind {
+	case '+', ':':
+		return rest, nil
+	case '-':
+		return "", errors.New(rest)
+	case '$':
+		n, err := strconv.Atoi(rest)
+		if err != nil || n < 0 {
+			return "", err
+		}
+		b := make([]byte, n+2)
+		_, err = io.ReadFull(r, b)
+		return string(b[:n]), err
+	case '*':
+		n, err := strconv.Atoi(rest)
+		if err != nil {
+			return "", fmt.Errorf("length of a list: %w", err)
+		}
+		var list []string
+		for range n {
+			s, err := readReply(r)
+			if err != nil {
+				return "", err
+			}
+			list = append(list, s)
+		}
+		return strings.Join(list, "\n"), nil
+	default:
+		return "", fmt.Errorf("unknown answer %q", line)
+	}
+}

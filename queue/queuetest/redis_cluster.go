@@ -1,0 +1,64 @@
+package queuetest
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// RedisCluster is a Redis Cluster of masters without replicas.
+type RedisCluster struct{ Nodes []*RedisServer }
+
+// clusterSlots is the number of hash slots of a Redis Cluster.
+const clusterSlots = 16384
+
+// StartCluster starts a cluster of n masters that share the slots evenly, and ends it with the test.
+func StartCluster(tb testing.TB, n int, args ...string) *RedisCluster {
+	tb.Helper()
+	c := new(RedisCluster)
+	for range n {
+		c.Nodes = append(c.Nodes, StartRedis(tb, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "3000"}, args...)...))
+	}
+	for i, node := range c.Nodes {
+		node.Must(tb, "CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(i*clusterSlots/n), fmt.Sprint((i+1)*clusterSlots/n-1))
+		node.Must(tb, "CLUSTER", "SET-CONFIG-EPOCH", fmt.Sprint(i+1))
+		host, port, err := net.SplitHostPort(node.Addr)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		c.Nodes[0].Must(tb, "CLUSTER", "MEET", host, port)
+	}
+	c.Await(tb)
+	return c
+}
+
+// Await waits until every node says that all slots are served.
+func (c *RedisCluster) Await(tb testing.TB) {
+	tb.Helper()
+	deadline := time.Now().Add(patience)
+	for _, node := range c.Nodes {
+		for {
+			info := node.Must(tb, "CLUSTER", "INFO")
+			if strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d", len(c.Nodes))) {
+				break
+			}
+			if time.Now().After(deadline) {
+				tb.Fatalf("the cluster does not come together:\n%s", info)
+			}
+			if err := pause(tb.Context(), 20*time.Millisecond); err != nil {
+				tb.Fatal(err)
+			}
+		}
+	}
+}
+
+// Addrs are the addresses of all nodes.
+func (c *RedisCluster) Addrs() []string {
+	list := make([]string, len(c.Nodes))
+	for i, n := range c.Nodes {
+		list[i] = n.Addr
+	}
+	return list
+}

@@ -1,0 +1,225 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"trackchat/queue"
+)
+
+const (
+	metaKey     = "chat:meta"
+	schema      = "1"
+	leastMajor  = 7
+	pubsubLimit = 32 << 20
+	clockSkew   = time.Second
+)
+
+// schemaFields must be the same for every process on this Redis, for ever.
+func schemaFields() map[string]string {
+	return map[string]string{"schema": schema, "partitions": strconv.Itoa(partitions), "slots": strconv.Itoa(slotsABlock)}
+}
+
+// claimSchema writes the schema's parameters where there are none yet.
+func (s *Store) claimSchema(ctx context.Context) error {
+	m := s.nodes.serving(slotOf(metaKey))
+	if m == nil {
+		return fmt.Errorf("%w: no master serves %s", queue.ErrUnavailable, metaKey)
+	}
+	for field, value := range schemaFields() {
+		if err := m.client.HSetNX(ctx, metaKey, field, value).Err(); err != nil {
+			_, err = judge(err)
+			return fmt.Errorf("noting the schema: %w", err)
+		}
+	}
+	return nil
+}
+
+// checker collects what is wrong with one master.
+type checker struct {
+	s      *Store
+	report *queue.Report
+	addr   string
+	info   map[string]string
+	config map[string]string // nil: Redis does not tell
+}
+
+func (c *checker) problem(format string, args ...any) {
+	c.report.Problems = append(c.report.Problems, c.addr+": "+fmt.Sprintf(format, args...))
+}
+
+func (c *checker) warn(format string, args ...any) {
+	c.report.Warnings = append(c.report.Warnings, c.addr+": "+fmt.Sprintf(format, args...))
+}
+
+// volatile is a problem of durability: a warning only where the operator allows it.
+func (c *checker) volatile(format string, args ...any) {
+	if c.s.opts.AllowVolatile {
+		c.warn(format, args...)
+		return
+	}
+	c.problem(format, args...)
+}
+
+// Check implements queue.Store.
+func (s *Store) Check(ctx context.Context) (queue.Report, error) {
+	var report queue.Report
+	if err := ctx.Err(); err != nil {
+		return report, err
+	}
+	if err := s.enter(); err != nil {
+		return report, err
+	}
+	defer s.calls.Done()
+	for _, m := range s.nodes.all() {
+		c := &checker{s: s, report: &report, addr: m.addr}
+		if err := c.read(ctx, m); err != nil {
+			if ctx.Err() != nil {
+				return report, ctx.Err()
+			}
+			c.problem("%v", err)
+			continue
+		}
+		c.process()
+		c.durability()
+		c.limits()
+		if c.info["role"] == "master" {
+			if err := m.recheck(ctx, c.info); err != nil {
+				c.problem("%v", err)
+			}
+		}
+	}
+	s.checkMap(&report)
+	return report, s.checkSchema(ctx, &report)
+}
+
+// read asks for everything that is looked at.
+func (c *checker) read(ctx context.Context, m *master) error {
+	before := c.s.now()
+	t, err := m.client.Time(ctx).Result()
+	if err != nil {
+		return fmt.Errorf("does not answer: %w", err)
+	}
+	if skew := t.Sub(before); skew < -clockSkew || skew > clockSkew+c.s.now().Sub(before) {
+		c.warn("its clock differs from ours by %v", skew)
+	}
+	info, err := m.client.Info(ctx).Result()
+	if err != nil {
+		return fmt.Errorf("INFO: %w", err)
+	}
+	c.info = parseInfo(info)
+	config, err := m.client.ConfigGet(ctx, "*").Result()
+	if what, _ := judgeIf(err); err != nil && what != outcomeFinal {
+		return fmt.Errorf("CONFIG GET: %w", err)
+	}
+	if err == nil {
+		c.config = config
+	}
+	return nil
+}
+
+func (c *checker) process() {
+	major, _, _ := strings.Cut(c.info["redis_version"], ".")
+	if n, err := strconv.Atoi(major); err != nil || n < leastMajor {
+		c.problem("version %q, at least %d.0 is needed", c.info["redis_version"], leastMajor)
+	}
+	if c.info["role"] != "master" {
+		c.problem("is a replica, not a master")
+	}
+	if clustered := c.info["cluster_enabled"] == "1"; clustered != c.s.nodes.cluster {
+		c.problem("cluster mode is %v here, but %d addresses are configured: several mean a cluster, one a single Redis", clustered, len(c.s.opts.Addrs))
+	}
+}
+
+func (c *checker) durability() {
+	if c.info["aof_enabled"] != "1" {
+		c.volatile("keeps no append-only file (appendonly yes is needed)")
+	} else {
+		for _, name := range []string{"aof_last_write_status", "aof_last_bgrewrite_status"} {
+			if v := c.info[name]; v != "ok" {
+				c.problem("%s is %q", name, v)
+			}
+		}
+	}
+	if c.config == nil {
+		c.volatile("does not tell its configuration, so that appendfsync is unknown")
+		return
+	}
+	switch fsync := c.config["appendfsync"]; {
+	case fsync == "always", fsync == "everysec" && c.s.opts.Durability == EverySecond:
+	default:
+		c.volatile("appendfsync is %q, which is weaker than configured", fsync)
+	}
+	if c.config["no-appendfsync-on-rewrite"] == "yes" {
+		c.volatile("no-appendfsync-on-rewrite is yes: nothing is synced while the file is rewritten")
+	}
+	if c.config["aof-load-truncated"] == "no" {
+		c.warn("aof-load-truncated is no: it will not start after a crash that tore the file's end")
+	}
+}
+
+func (c *checker) limits() {
+	if policy := c.info["maxmemory_policy"]; policy != "noeviction" {
+		c.problem("maxmemory-policy is %q, which throws messages away; noeviction is needed", policy)
+	}
+	if nearlyFull(c.info) {
+		c.warn("uses more than %d %% of its memory: nothing new is stored", memoryLimit)
+	}
+	if number(c.info, "connected_slaves") > 0 && c.config["min-replicas-to-write"] == "0" {
+		c.warn("has replicas, but min-replicas-to-write is 0: a failover may lose accepted messages")
+	}
+	if fields := strings.Fields(c.config["client-output-buffer-limit"]); len(fields) > 0 {
+		for i := 0; i+1 < len(fields); i += 4 {
+			if limit, err := strconv.ParseInt(fields[i+1], 10, 64); err == nil && fields[i] == "pubsub" && limit > 0 && limit < pubsubLimit {
+				c.warn("client-output-buffer-limit for pubsub is %d bytes; less than %d may cut wakes", limit, pubsubLimit)
+			}
+		}
+	}
+}
+
+// recheck seals partitions that came to this process by another way than a new connection.
+func (m *master) recheck(ctx context.Context, info map[string]string) error {
+	identity := info["run_id"] + "/" + info["master_replid"]
+	// Without the lock: the pipeline may open a connection, and that takes it.
+	if err := m.seal(ctx, m.client, identity); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.identity = identity
+	return nil
+}
+
+// checkMap finds partitions that nobody serves.
+func (s *Store) checkMap(report *queue.Report) {
+	served := 0
+	for _, list := range s.nodes.assignment() {
+		served += len(list)
+	}
+	if served < partitions {
+		report.Problems = append(report.Problems, fmt.Sprintf("no master serves %d of %d partitions", partitions-served, partitions))
+		s.nodes.stale()
+	}
+}
+
+// checkSchema compares the parameters that are stored with this program's.
+func (s *Store) checkSchema(ctx context.Context, report *queue.Report) error {
+	m := s.nodes.serving(slotOf(metaKey))
+	if m == nil {
+		return nil
+	}
+	stored, err := m.client.HGetAll(ctx, metaKey).Result()
+	if err != nil {
+		report.Problems = append(report.Problems, fmt.Sprintf("%s: reading %s: %v", m.addr, metaKey, err))
+		return ctx.Err()
+	}
+	for field, want := range schemaFields() {
+		if got, ok := stored[field]; ok && got != want {
+			report.Problems = append(report.Problems, fmt.Sprintf("%s: %s of the stored data is %q, this program's is %q", m.addr, field, got, want))
+		}
+	}
+	return nil
+}

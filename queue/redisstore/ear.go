@@ -1,0 +1,286 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"trackchat/queue"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+const (
+	pingEvery     = 10 * time.Second
+	silence       = 3 * pingEvery // after which a connection counts as dead
+	firstRelisten = 50 * time.Millisecond
+	lastRelisten  = time.Second
+)
+
+// wakes are the ears of this process.
+type wakes struct {
+	s       *Store
+	stop    context.CancelFunc
+	life    context.Context //nolint:containedctx // ends the ears with the store
+	running sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	closed bool
+	ears   map[*ear]struct{}
+}
+
+func newWakes(s *Store) *wakes {
+	life, stop := context.WithCancel(context.Background())
+	return &wakes{s: s, life: life, stop: stop, ears: make(map[*ear]struct{})}
+}
+
+// close ends every ear and waits until that is done.
+func (ws *wakes) close() {
+	ws.mu.Lock()
+	ws.closed = true
+	ws.mu.Unlock()
+	ws.stop()
+	ws.running.Wait()
+}
+
+// remap has the ears follow a changed map of the cluster.
+func (ws *wakes) remap() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for e := range ws.ears {
+		select {
+		case e.remap <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// ear listens to the channels of one node, all partitions of them.
+type ear struct {
+	s     *Store
+	node  queue.NodeID
+	sub   *subscriber
+	remap chan struct{}
+	ready chan struct{} // closed when every partition was subscribed to once
+
+	mu    sync.Mutex // guards what follows
+	heard [partitions]bool
+	left  int
+}
+
+// Wakes implements queue.Delivery. It returns when every partition is subscribed to. The channel is also closed when the store is.
+func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if node == "" || len(node) > maxNode {
+		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
+	}
+	ws := s.wakes
+	e := &ear{s: s, node: node, sub: newSubscriber(s.opts.WakeBuffer), remap: make(chan struct{}, 1), ready: make(chan struct{}), left: partitions}
+	ws.mu.Lock()
+	if ws.closed {
+		ws.mu.Unlock()
+		return nil, errClosed
+	}
+	ws.ears[e] = struct{}{}
+	ws.running.Add(1)
+	ws.mu.Unlock()
+	life, stop := context.WithCancel(ctx)
+	context.AfterFunc(ws.life, stop)
+	out := make(chan []queue.Wake)
+	go func() {
+		defer ws.running.Done()
+		defer close(out)
+		defer stop()
+		var listening sync.WaitGroup
+		listening.Go(func() { e.listen(life) })
+		e.sub.pump(life.Done(), out)
+		listening.Wait()
+		ws.mu.Lock()
+		delete(ws.ears, e)
+		ws.mu.Unlock()
+	}()
+	patience := time.NewTimer(s.opts.RetryFor)
+	defer patience.Stop()
+	select {
+	case <-e.ready:
+		return out, nil
+	case <-life.Done():
+		stop()
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return nil, errClosed
+	case <-patience.C:
+		stop()
+		return nil, fmt.Errorf("%w: no subscription within %v", queue.ErrUnavailable, s.opts.RetryFor)
+	}
+}
+
+// link is the ear's connection to one master.
+type link struct {
+	parts []queue.Partition
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+// listen keeps one link to each master for the partitions that it serves.
+func (e *ear) listen(ctx context.Context) {
+	links := make(map[*master]*link)
+	for ctx.Err() == nil {
+		want := e.s.nodes.assignment()
+		for m, l := range links {
+			if !slices.Equal(l.parts, want[m]) {
+				l.stop()
+				<-l.done
+				delete(links, m)
+			}
+		}
+		for m, parts := range want {
+			if links[m] != nil {
+				continue
+			}
+			life, stop := context.WithCancel(ctx)
+			l := &link{parts: parts, stop: stop, done: make(chan struct{})}
+			links[m] = l
+			go func() {
+				defer close(l.done)
+				e.keep(life, m, parts)
+			}()
+		}
+		select {
+		case <-ctx.Done():
+		case <-e.remap:
+		}
+	}
+	for _, l := range links {
+		l.stop()
+		<-l.done
+	}
+}
+
+// keep listens to one master, again and again, until ctx ends.
+func (e *ear) keep(ctx context.Context, m *master, parts []queue.Partition) {
+	pause := firstRelisten
+	for {
+		heard, err := e.hear(ctx, m, parts)
+		if ctx.Err() != nil {
+			return
+		}
+		e.s.log.Warn("listening for wakes was interrupted", zap.String("addr", m.addr), zap.Error(err))
+		e.s.nodes.stale()
+		if heard {
+			pause = firstRelisten
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, lastRelisten)
+	}
+}
+
+// hear subscribes and reads until something goes wrong; heard says that all channels were subscribed to.
+func (e *ear) hear(ctx context.Context, m *master, parts []queue.Partition) (heard bool, err error) {
+	ps := m.client.Subscribe(ctx)
+	defer func() { _ = ps.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = ps.Close() })()
+	if err := e.subscribe(ctx, ps, parts); err != nil {
+		return false, err
+	}
+	var alive atomic.Int64
+	over := make(chan struct{})
+	defer close(over)
+	go probe(ctx, ps, &alive, over)
+	missing := len(parts)
+	for {
+		got, err := ps.Receive(ctx)
+		if err != nil {
+			return missing == 0, fmt.Errorf("reading wakes: %w", err)
+		}
+		alive.Add(1)
+		switch got := got.(type) {
+		case *redis.Message:
+			list, err := decodeWakes(got.Payload)
+			if err != nil {
+				return true, err
+			}
+			e.sub.add(list...)
+		case *redis.Subscription:
+			if got.Kind != "subscribe" && got.Kind != "ssubscribe" {
+				return true, fmt.Errorf("%s of %s", got.Kind, got.Channel)
+			}
+			if missing--; missing == 0 {
+				e.subscribed(parts)
+			}
+		}
+	}
+}
+
+func (e *ear) subscribe(ctx context.Context, ps *redis.PubSub, parts []queue.Partition) error {
+	channels := make([]string, len(parts))
+	for i, p := range parts {
+		channels[i] = e.s.keys[p] + ":n:" + string(e.node)
+	}
+	if !e.s.nodes.cluster {
+		if err := ps.Subscribe(ctx, channels...); err != nil {
+			return fmt.Errorf("subscribing: %w", err)
+		}
+		return nil
+	}
+	for _, c := range channels { // one by one, because their slots differ
+		if err := ps.SSubscribe(ctx, c); err != nil {
+			return fmt.Errorf("subscribing: %w", err)
+		}
+	}
+	return nil
+}
+
+// subscribed notes that partitions are listened to; those that were before have a gap behind them.
+func (e *ear) subscribed(parts []queue.Partition) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var again []queue.Partition
+	for _, p := range parts {
+		if e.heard[p] {
+			again = append(again, p)
+			continue
+		}
+		e.heard[p] = true
+		if e.left--; e.left == 0 {
+			close(e.ready)
+		}
+	}
+	if len(again) > 0 {
+		e.sub.resync(again)
+	}
+}
+
+// probe pings a connection and closes it when nothing comes back: a peer that vanished sends no end.
+func probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64, over <-chan struct{}) {
+	tick := time.NewTicker(pingEvery)
+	defer tick.Stop()
+	seen, quiet := alive.Load(), time.Duration(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-over:
+			return
+		case <-tick.C:
+		}
+		if n := alive.Load(); n != seen {
+			seen, quiet = n, 0
+		} else if quiet += pingEvery; quiet >= silence {
+			_ = ps.Close()
+			return
+		}
+		_ = ps.Ping(ctx) // the reader sees what goes wrong
+	}
+}

@@ -1,0 +1,292 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"trackchat/queue"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"go.uber.org/zap"
+)
+
+// Workers of one master: pipelines that may be on their way at once.
+const (
+	writeWorkers = 2
+	readWorkers  = 2
+	spareConns   = 6 // for checks and what else goes past the wires
+)
+
+// master is one Redis process that serves slots.
+type master struct {
+	s      *Store
+	addr   string
+	client *redis.Client
+	writes *wire
+	reads  *wire
+	full   atomic.Bool // memory is nearly used up
+
+	mu       sync.Mutex // guards what follows; held while a first connection prepares the process
+	identity string     // of the process that was prepared last
+}
+
+func zapError(err error) zap.Field { return zap.Error(err) }
+
+// newMaster makes the client of one address, or of the Sentinels where master has a name.
+func (s *Store) newMaster(addr string) *master {
+	m := &master{s: s, addr: addr}
+	o := s.opts
+	if o.Master != "" {
+		m.client = redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout, PoolSize: writeWorkers + readWorkers + spareConns,
+			DialerRetries: 1, OnConnect: m.prepare, DisableIdentity: true, ContextTimeoutEnabled: true,
+		})
+	} else {
+		m.client = redis.NewClient(&redis.Options{
+			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout, PoolSize: writeWorkers + readWorkers + spareConns,
+			DialerRetries: 1, OnConnect: m.prepare, DisableIdentity: true, ContextTimeoutEnabled: true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
+	}
+	m.writes, m.reads = newWire(s, m, writeWorkers), newWire(s, m, readWorkers)
+	return m
+}
+
+func (m *master) close() error {
+	m.writes.close()
+	m.reads.close()
+	return m.client.Close()
+}
+
+// prepare is called with every new connection before its first use. A process that was not seen before gets the scripts and seals its partitions: nothing is sent to it before
+// ids that its predecessor may have lost are out of reach.
+func (m *master) prepare(ctx context.Context, cn *redis.Conn) error {
+	info, err := cn.Info(ctx, "server", "replication").Result()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errConnect, err)
+	}
+	fields := parseInfo(info)
+	if fields["role"] != "master" {
+		return nil // it refuses to be written to by itself
+	}
+	identity := fields["run_id"] + "/" + fields["master_replid"]
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.identity == identity {
+		return nil
+	}
+	if err := m.loadScripts(ctx, cn); err != nil {
+		return fmt.Errorf("%w: %w", errConnect, err)
+	}
+	if err := m.seal(ctx, cn, identity); err != nil {
+		return fmt.Errorf("%w: %w", errConnect, err)
+	}
+	if m.identity != "" {
+		m.s.log.Warn("another Redis process answers", zap.String("addr", m.addr))
+	}
+	m.identity = identity
+	return nil
+}
+
+// pipeliner is a client or one connection.
+type pipeliner interface{ Pipeline() redis.Pipeliner }
+
+// loadScripts makes every script known.
+func (m *master) loadScripts(ctx context.Context, c pipeliner) error {
+	pipe := c.Pipeline()
+	for _, sc := range m.s.scripts {
+		pipe.ScriptLoad(ctx, sc.text)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("loading scripts: %w", err)
+	}
+	return nil
+}
+
+// seal closes what partitions of this master held under another process. Partitions of other masters are refused by Redis and left to those.
+func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
+	pipe := c.Pipeline()
+	for _, key := range m.s.keys {
+		_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptSeal].sha, 1, key, identity)})
+	}
+	cmds, err := pipe.Exec(ctx)
+	if err == nil {
+		return nil
+	}
+	for _, cmd := range cmds {
+		err := cmd.Err()
+		if what, _ := judgeIf(err); what == outcomeMoved && !strings.HasPrefix(err.Error(), "READONLY") {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("sealing partitions: %w", err)
+		}
+	}
+	return nil
+}
+
+// judgeIf is judge for what may be no error.
+func judgeIf(err error) (outcome, error) {
+	if err == nil {
+		return outcomeFinal, nil
+	}
+	return judge(err)
+}
+
+// parseInfo reads the answer of INFO.
+func parseInfo(text string) map[string]string {
+	fields := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if k, v, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
+			fields[k] = v
+		}
+	}
+	return fields
+}
+
+// nodes knows which master serves which slot.
+type nodes struct {
+	s       *Store
+	cluster bool
+	changed chan struct{} // holds a token while the map is to be read again
+
+	mu      sync.RWMutex // guards what follows
+	masters map[string]*master
+	table   []*master // by slot in a cluster, else a single one
+}
+
+// stale has the map of the cluster read again soon.
+func (n *nodes) stale() {
+	if n.cluster {
+		select {
+		case n.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// serving returns the master of a slot, nil if there is none now.
+func (n *nodes) serving(slot int) *master {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if len(n.table) == 1 {
+		return n.table[0]
+	}
+	return n.table[slot]
+}
+
+// all returns the masters that serve anything.
+func (n *nodes) all() []*master {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	list := make([]*master, 0, len(n.masters))
+	for _, m := range n.masters {
+		list = append(list, m)
+	}
+	return list
+}
+
+// single serves everything from one address or one set of Sentinels.
+func (n *nodes) single(addr string) {
+	m := n.s.newMaster(addr)
+	n.masters, n.table = map[string]*master{addr: m}, []*master{m}
+}
+
+// reload reads the map from the first node that knows it.
+func (n *nodes) reload(ctx context.Context) error {
+	var errs []error
+	for _, m := range n.all() {
+		slots, err := m.client.ClusterSlots(ctx).Result()
+		if err == nil {
+			return n.apply(slots, m.addr)
+		}
+		errs = append(errs, err)
+	}
+	for _, addr := range n.s.opts.Addrs {
+		c := redis.NewClient(&redis.Options{
+			Addr: addr, Username: n.s.opts.Username, Password: n.s.opts.Password, TLSConfig: n.s.opts.TLS, Protocol: 2, MaxRetries: -1, DialerRetries: 1,
+			DialTimeout: n.s.opts.DialTimeout, ReadTimeout: n.s.opts.ReadTimeout, DisableIdentity: true, PoolSize: 1, ContextTimeoutEnabled: true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
+		slots, err := c.ClusterSlots(ctx).Result()
+		_ = c.Close()
+		if err == nil {
+			return n.apply(slots, addr)
+		}
+		errs = append(errs, err)
+	}
+	return fmt.Errorf("%w: reading the map of the cluster: %w", queue.ErrUnavailable, errors.Join(errs...))
+}
+
+// apply replaces the map. asked is who gave it: a node without a known address is that one.
+func (n *nodes) apply(slots []redis.ClusterSlot, asked string) error {
+	host, _, err := net.SplitHostPort(asked)
+	if err != nil {
+		return fmt.Errorf("address of a cluster node: %w", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	table, masters := make([]*master, clusterSlots), make(map[string]*master)
+	for _, r := range slots {
+		if len(r.Nodes) == 0 {
+			continue
+		}
+		addr := r.Nodes[0].Addr
+		if h, port, err := net.SplitHostPort(addr); err == nil && (h == "" || h == "?") {
+			addr = net.JoinHostPort(host, port)
+		}
+		m := masters[addr]
+		if m == nil {
+			if m = n.masters[addr]; m == nil {
+				m = n.s.newMaster(addr)
+			}
+			masters[addr] = m
+		}
+		for slot := max(r.Start, 0); slot <= min(r.End, clusterSlots-1); slot++ {
+			table[slot] = m
+		}
+	}
+	for addr, m := range n.masters {
+		if masters[addr] == nil {
+			_ = m.close() // what is on its way there fails and is sent to whoever serves the slot now
+		}
+	}
+	n.masters, n.table = masters, table
+	return nil
+}
+
+// assignment lists the partitions of each master.
+func (n *nodes) assignment() map[*master][]queue.Partition {
+	owned := make(map[*master][]queue.Partition)
+	for p, slot := range n.s.slots {
+		if m := n.serving(slot); m != nil {
+			owned[m] = append(owned[m], queue.Partition(p))
+		}
+	}
+	return owned
+}
+
+func (n *nodes) close() error {
+	var errs []error
+	for _, m := range n.all() {
+		errs = append(errs, m.close())
+	}
+	return errors.Join(errs...)
+}
+
+func number(fields map[string]string, name string) int64 {
+	v, err := strconv.ParseInt(fields[name], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return v
+}

@@ -1,0 +1,221 @@
+// Package redisstore is the queue.Store on Redis: one process, Sentinel or Cluster.
+//
+// Messages lie in append-only chunks of 64 per tracker, and the status byte of a record is the only truth about it. Every transition is one Lua script over one of 256 partitions;
+// requests of one partition are executed in batches, and a batch is executed once however often it has to be sent. README of the schema: state.go, record.go, lua/.
+//
+// Durability is Redis's: with Always (appendfsync always) an answer means that the append-only file is synced; with EverySecond the end of the machine may cost about the last
+// second. Ids are not used again in either case. A failover to a replica may lose what the replica had not received.
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"trackchat/queue"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// Durability says what Redis must be configured for.
+type Durability int
+
+// Durabilities.
+const (
+	Always      Durability = iota // appendfsync always
+	EverySecond                   // appendfsync everysec or always
+)
+
+// Options of Open. Addrs and Now are required.
+type Options struct {
+	Addrs         []string // one: that Redis; several: nodes of a Cluster, or the Sentinels if Master is set
+	Username      string
+	Password      string
+	TLS           *tls.Config // nil: no TLS
+	Master        string      // name of the master that Sentinels watch
+	Durability    Durability
+	AllowVolatile bool             // a durability weaker than wanted is a warning, not a problem
+	MaxPending    int              // undelivered messages of one tracker; 0: 1000
+	Now           func() time.Time // for time limits and metrics; messages have Redis's time
+	QueueItems    int              // requests that may wait for Redis; 0: 65536
+	QueueBytes    int              // bytes that may wait with them; 0: 64 MiB
+	WakeBuffer    int              // wakes that may wait for one reader; 0: 16384
+	WakeText      int              // bytes of the longest text that a wake carries; 0: 1024
+	DialTimeout   time.Duration    // 0: 2 s
+	ReadTimeout   time.Duration    // until an answer counts as lost; 0: 3 s
+	RetryFor      time.Duration    // how long a request is repeated after errors that may pass; 0: 5 s
+	Logger        *zap.Logger
+	Registerer    prometheus.Registerer // nil: metrics stay unregistered
+
+	clock func() time.Time // not nil: instead of Redis's time
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if len(o.Addrs) == 0 || o.Now == nil {
+		return o, errors.New("the Redis store needs an address and a clock")
+	}
+	for p, v := range map[*int]int{&o.MaxPending: 1000, &o.QueueItems: 65_536, &o.QueueBytes: 64 << 20, &o.WakeBuffer: 16_384, &o.WakeText: 1024} {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	for p, v := range map[*time.Duration]time.Duration{&o.DialTimeout: 2 * time.Second, &o.ReadTimeout: 3 * time.Second, &o.RetryFor: 5 * time.Second} {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return o, nil
+}
+
+// Store implements queue.Store. Methods may be called from any goroutine.
+type Store struct {
+	opts     Options
+	now      func() time.Time
+	log      *zap.Logger
+	metrics  *queue.StoreMetrics
+	scripts  scripts
+	kinds    map[string]*kind
+	keys     [partitions]string // hash tags in braces: the beginning of all keys of a partition
+	slots    [partitions]int
+	instance string // of this run, part of the names of its memos
+	publish  string // PUBLISH or SPUBLISH
+
+	nodes   *nodes
+	waiting waiting
+	wakes   *wakes
+
+	lanesMu sync.Mutex
+	lanes   map[string]*[partitions]*lane
+
+	trimMu sync.Mutex
+	trimAt [partitions]int64 // guarded by trimMu: where the next Trim goes on
+
+	working sync.WaitGroup // workers of wires
+	tending sync.WaitGroup // goroutines that watch
+	stop    context.CancelFunc
+	closeMu sync.RWMutex // guards closed against a call that is just entering
+	closed  atomic.Bool
+	calls   sync.WaitGroup
+	closing sync.Once
+	err     error // of Close
+}
+
+// Open connects to Redis, makes its scripts known and checks that it is fit for use. Errors: queue.ErrUnavailable, and what Check found wrong.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12], publish: "PUBLISH",
+		lanes: make(map[string]*[partitions]*lane), waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
+	}
+	if s.scripts, err = loadScripts(); err != nil {
+		return nil, err
+	}
+	for p, tag := range tags() {
+		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
+	}
+	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1)}
+	s.wakes = newWakes(s)
+	if s.nodes.cluster {
+		s.publish = "SPUBLISH"
+	}
+	s.kinds = s.transitions()
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// start connects; what it began before an error is left to Close.
+func (s *Store) start(ctx context.Context) error {
+	background, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if s.nodes.cluster {
+		if err := s.nodes.reload(ctx); err != nil {
+			return err
+		}
+	} else {
+		s.nodes.single(s.opts.Addrs[0])
+	}
+	if err := s.claimSchema(ctx); err != nil {
+		return err
+	}
+	report, err := s.Check(ctx)
+	if err != nil {
+		return err
+	}
+	if len(report.Problems) > 0 {
+		return fmt.Errorf("redis is not fit for use: %s", strings.Join(report.Problems, "; "))
+	}
+	for _, w := range report.Warnings {
+		s.log.Warn("redis", zap.String("warning", w))
+	}
+	s.tending.Go(func() { s.watch(background) })
+	return nil
+}
+
+// transitions are the scripts that change something, with what their arguments begin with.
+func (s *Store) transitions() map[string]*kind {
+	kinds := make(map[string]*kind)
+	for _, k := range []*kind{
+		{name: opSend, bulk: true, fixed: []any{partitionArg, s.publish, s.opts.MaxPending, s.opts.WakeText}},
+		{name: opReceive, bulk: true, fixed: []any{partitionArg}},
+		{name: opAck},
+		{name: opFinish, fixed: []any{partitionArg, s.publish}},
+		{name: opProgress},
+		{name: opMark, bulk: true},
+		{name: opMarkAll, bulk: true},
+		{name: opAcquire, fixed: []any{s.publish}},
+		{name: opRelease},
+		{name: opTrim, bulk: true},
+	} {
+		kinds[k.name] = k
+	}
+	return kinds
+}
+
+var errClosed = fmt.Errorf("%w: closed", queue.ErrUnavailable)
+
+// enter lets a call in unless the store is closed; it ends with s.calls.Done.
+func (s *Store) enter() error {
+	s.closeMu.RLock()
+	defer s.closeMu.RUnlock()
+	if s.closed.Load() {
+		return errClosed
+	}
+	s.calls.Add(1)
+	return nil
+}
+
+// Close answers what is on its way and ends the connections. Later calls of any method give queue.ErrUnavailable; a later Close the same result.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		s.closeMu.Lock()
+		s.closed.Store(true)
+		s.closeMu.Unlock()
+		s.wakes.close()
+		if s.stop != nil {
+			s.stop()
+		}
+		s.tending.Wait()
+		s.calls.Wait()
+		s.err = s.nodes.close()
+		s.working.Wait()
+	})
+	return s.err
+}

@@ -1,0 +1,224 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"trackchat/queue"
+)
+
+// query is one command that changes nothing.
+type query struct {
+	slot  int
+	args  []any
+	sc    *script
+	reply any // valid after ask
+	err   error
+}
+
+// ask runs queries side by side and waits for their answers, or until ctx is done. The first error is the error of all.
+func (s *Store) ask(ctx context.Context, op string, qs []*query) error {
+	start := s.now()
+	err := s.askAll(ctx, qs)
+	s.metrics.Observe(op, s.now().Sub(start), err)
+	return err
+}
+
+func (s *Store) askAll(ctx context.Context, qs []*query) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	if len(qs) == 0 {
+		return nil
+	}
+	done := make(chan struct{})
+	var left atomic.Int32
+	left.Store(int32(len(qs)))
+	jobs := make([]*job, len(qs))
+	deadline := s.now().Add(s.opts.RetryFor)
+	for i, q := range qs {
+		jobs[i] = &job{slot: q.slot, args: q.args, script: q.sc, bytes: 64, deadline: deadline, finish: func(reply any, err error) {
+			q.reply, q.err = reply, err
+			if left.Add(-1) == 0 {
+				close(done)
+			}
+		}}
+	}
+	for _, j := range jobs {
+		s.submit(j)
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		for _, j := range jobs {
+			j.left.Store(true)
+		}
+		return ctx.Err()
+	}
+	for _, q := range qs {
+		if q.err != nil {
+			return q.err
+		}
+	}
+	return nil
+}
+
+// states reads trackers' states, with one MGET for each partition.
+func (s *Store) states(ctx context.Context, op string, ts []queue.TrackerID) ([]state, error) {
+	members := make(map[int][]int) // partition to indexes
+	for i, t := range ts {
+		p := partitionOf(t)
+		members[p] = append(members[p], i)
+	}
+	qs, index := make([]*query, 0, len(members)), make([][]int, 0, len(members))
+	for p, list := range members {
+		args := make([]any, 1, len(list)+1)
+		args[0] = "mget"
+		for _, i := range list {
+			args = append(args, s.keys[p]+":t:"+trackerArg(ts[i]))
+		}
+		qs, index = append(qs, &query{slot: s.slots[p], args: args}), append(index, list)
+	}
+	if err := s.ask(ctx, op, qs); err != nil {
+		return nil, err
+	}
+	states := make([]state, len(ts))
+	for q, list := range index {
+		values, ok := qs[q].reply.([]any)
+		if !ok || len(values) != len(list) {
+			return nil, fmt.Errorf("%w: MGET answered %T", queue.ErrCorrupt, qs[q].reply)
+		}
+		for k, i := range list {
+			text, _ := values[k].(string)
+			st, err := decodeState(text)
+			if err != nil {
+				return nil, fmt.Errorf("tracker %d: %w", ts[i], err)
+			}
+			states[i] = st
+		}
+	}
+	return states, nil
+}
+
+// LastTimes implements queue.Sender.
+func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64, error) {
+	states, err := s.states(ctx, "last_times", ts)
+	if err != nil {
+		return nil, err
+	}
+	times := make(map[queue.TrackerID]int64)
+	for i, t := range ts {
+		if ms := states[i].submitted; ms > 0 {
+			times[t] = ms
+		}
+	}
+	return times, nil
+}
+
+// Unread implements queue.Sender.
+func (s *Store) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int, error) {
+	states, err := s.states(ctx, "unread", ts)
+	if err != nil {
+		return nil, err
+	}
+	counts := make(map[queue.TrackerID]int)
+	for i, t := range ts {
+		if n := states[i].unread; n > 0 {
+			counts[t] = int(n)
+		}
+	}
+	return counts, nil
+}
+
+// chunks reads the blocks that hold the given places.
+func (s *Store) chunks(ctx context.Context, op string, places []place) (map[place]string, error) {
+	known := make(map[place]*query)
+	var qs []*query
+	for _, at := range places {
+		at.slot = 0
+		if known[at] == nil {
+			q := &query{slot: s.slots[at.partition], args: []any{"get", fmt.Sprintf("%s:c:%d", s.keys[at.partition], at.block)}}
+			known[at] = q
+			qs = append(qs, q)
+		}
+	}
+	if err := s.ask(ctx, op, qs); err != nil {
+		return nil, err
+	}
+	chunks := make(map[place]string, len(known))
+	for at, q := range known {
+		chunks[at], _ = q.reply.(string)
+	}
+	return chunks, nil
+}
+
+// find reads single messages; where there is none the answer has ID 0.
+func (s *Store) find(ctx context.Context, op string, ids []int64) ([]queue.Message, error) {
+	places := make([]place, 0, len(ids))
+	for _, id := range ids {
+		if at, ok := placeOf(id); ok {
+			places = append(places, at)
+		}
+	}
+	chunks, err := s.chunks(ctx, op, places)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]queue.Message, len(ids))
+	for i, id := range ids {
+		at, ok := placeOf(id)
+		if !ok {
+			continue
+		}
+		chunk := chunks[place{partition: at.partition, block: at.block}]
+		if chunk == "" {
+			continue
+		}
+		err := eachRecord(chunk, at.partition, at.block, func(m *queue.Message) bool {
+			if m.ID == id {
+				found[i] = *m
+			}
+			return m.ID != id
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Get implements queue.Sender.
+func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
+	ids := make([]int64, len(refs))
+	for i, r := range refs {
+		ids[i] = r.ID
+	}
+	found, err := s.find(ctx, "get", ids)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range refs {
+		if found[i].Tracker != r.Tracker {
+			found[i] = queue.Message{}
+		}
+	}
+	return found, nil
+}
+
+// Resolve implements queue.Sender.
+func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
+	found, err := s.find(ctx, "resolve", ids)
+	if err != nil {
+		return nil, err
+	}
+	ts := make([]queue.TrackerID, len(ids))
+	for i := range found {
+		ts[i] = found[i].Tracker
+	}
+	return ts, nil
+}

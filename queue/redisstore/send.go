@@ -1,0 +1,131 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+
+	"trackchat/queue"
+)
+
+// Codes of a stored message in a script's results.
+const (
+	storedNow = iota
+	storedBefore
+	storedFull
+)
+
+// Send implements queue.Sender.
+func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
+	results := make([]queue.SendResult, len(reqs))
+	items, places, index := make([]*item, 0, len(reqs)), make([]int, 0, len(reqs)), make([]int, 0, len(reqs))
+	for i := range reqs {
+		r := &reqs[i]
+		if queue.TextTooLong(r.Text) {
+			results[i].Err = queue.ErrTooLarge
+			continue
+		}
+		it := sendItem(r)
+		if it.bytes > maxTail {
+			results[i].Err = queue.ErrTooLarge
+			continue
+		}
+		items, places, index = append(items, it), append(places, partitionOf(r.Tracker)), append(index, i)
+	}
+	if err := s.roomFor(places); err != nil {
+		return nil, err
+	}
+	if err := s.transit(ctx, opSend, items, places); err != nil {
+		return nil, err
+	}
+	for i, it := range items {
+		r := &results[index[i]]
+		if r.Err = it.err; r.Err != nil {
+			continue
+		}
+		switch it.reply[0] {
+		case storedFull:
+			r.Err = queue.ErrQueueFull
+		case storedBefore:
+			r.Dup = true
+			fallthrough
+		default:
+			r.ID = uint56([]byte(it.reply[1:]))
+		}
+	}
+	return results, nil
+}
+
+func sendItem(r *queue.SendReq) *item {
+	meta := tracker8(r.Tracker)
+	flags, look := byte(0), byte(0)
+	check := rand.Uint32() //nolint:gosec // not a secret
+	if r.Nonce != 0 {
+		flags, look, check = flagNonce, 1, r.Nonce
+	}
+	meta = append(binary.BigEndian.AppendUint32(meta, check), look)
+	tail := appendTail(make([]byte, 0, len(r.Text)+32), &queue.Message{
+		Employee: r.Employee, ExpiresMs: r.ExpiresMs, ReplyTo: r.ReplyTo, Choices: r.Choices, Text: r.Text,
+	}, flags)
+	key := ""
+	if r.Key != "" {
+		sum := sha256.Sum256(append(tracker8(r.Tracker), r.Key...))
+		key = hex.EncodeToString(sum[:16])
+	}
+	return &item{args: []any{trackerArg(r.Tracker), meta, tail, key}, weight: 1, width: 8, bytes: len(tail) + 64}
+}
+
+func trackerArg(t queue.TrackerID) string { return strconv.FormatInt(int64(t), 10) }
+
+// roomFor refuses to store anything where memory is nearly used up: what is left is for acks.
+func (s *Store) roomFor(places []int) error {
+	for _, p := range places {
+		if m := s.nodes.serving(s.slots[p]); m != nil && m.full.Load() {
+			return fmt.Errorf("%w: Redis at %s uses more than %d %% of its memory", queue.ErrOverloaded, m.addr, memoryLimit)
+		}
+	}
+	return nil
+}
+
+// Receive implements queue.Delivery.
+func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
+	results := make([]queue.ReceiveResult, len(in))
+	items, places, index := make([]*item, 0, len(in)), make([]int, 0, len(in)), make([]int, 0, len(in))
+	for i := range in {
+		if queue.TextTooLong(in[i].Text) {
+			results[i].Err = queue.ErrTooLarge
+			continue
+		}
+		items, places, index = append(items, receiveItem(&in[i])), append(places, partitionOf(in[i].Tracker)), append(index, i)
+	}
+	if err := s.roomFor(places); err != nil {
+		return nil, err
+	}
+	if err := s.transit(ctx, opReceive, items, places); err != nil {
+		return nil, err
+	}
+	for i, it := range items {
+		r := &results[index[i]]
+		if r.Err = it.err; r.Err == nil {
+			r.ID, r.Dup = uint56([]byte(it.reply[1:])), it.reply[0] == storedBefore
+		}
+	}
+	return results, nil
+}
+
+func receiveItem(in *queue.Incoming) *item {
+	meta := binary.BigEndian.AppendUint32(tracker8(in.Tracker), rand.Uint32()) //nolint:gosec // not a secret
+	tail := appendTail(make([]byte, 0, len(in.Text)+32), &queue.Message{Employee: in.Employee, ReplyTo: in.ReplyTo, Text: in.Text}, 0)
+	var key []byte
+	if in.Key != 0 {
+		key = binary.BigEndian.AppendUint64(nil, in.Key)
+	}
+	return &item{
+		args:   []any{trackerArg(in.Tracker), meta, tail, key, in.Window.Milliseconds(), binary.BigEndian.AppendUint64(nil, uint64(in.Epoch))},
+		weight: 1, width: 8, bytes: len(tail) + 96,
+	}
+}

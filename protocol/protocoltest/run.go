@@ -151,8 +151,11 @@ func (r *runner) codec(t *testing.T, v Vector, frame []byte) {
 
 func (r *runner) refused(t *testing.T, v Vector, frame []byte) {
 	t.Helper()
-	mayEnd := r.o.LosesFraming != nil && r.o.LosesFraming(v)
-	for name, pieces := range r.pieces(slices.Concat(frame, r.other())) {
+	mayEnd, followers := false, 1
+	if r.o.LosesFraming != nil && r.o.LosesFraming(v) {
+		mayEnd, followers = true, 16 // so that what the wrong length promises comes
+	}
+	for name, pieces := range r.pieces(slices.Concat(frame, bytes.Repeat(r.other(), followers))) {
 		c := r.newCodec(t, v)
 		var refusals, accepted int
 		s := NewStream(r.p)

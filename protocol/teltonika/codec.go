@@ -1,0 +1,166 @@
+package teltonika
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"trackchat/protocol"
+	"trackchat/protocol/fmi"
+)
+
+type phase uint8
+
+const (
+	phaseNew    phase = iota // no login yet
+	phaseLogged              // the device takes nothing before it has sent its positions
+	phaseOpen
+)
+
+// positionsWait is how long a device that logged in may take before it is written to nevertheless: one with nothing to send stays silent.
+const positionsWait = 3 * time.Second
+
+type chat uint8
+
+const (
+	withFMI chat = iota
+	withSerial
+	withNone
+)
+
+// codec is the gateway's side of one connection. It is kept small; what chat needs is made at the login.
+type codec struct {
+	*shared
+	settings protocol.Settings
+	fmi      *fmi.Session // chat: fmi
+	terminal *terminal    // chat: serial
+	ref      uint64       // of the last text
+	waitMs   int64        // phaseLogged ends, Unix ms; 0: Poll sets it
+	upTypes  uint16       // a bit for each
+	envelope envelope
+	phase    phase
+	chat     chat
+	wrote    bool // ref holds
+}
+
+func newCodec(s *shared, settings protocol.Settings) *codec {
+	c := &codec{shared: s}
+	c.Bind(settings)
+	return c
+}
+
+// Bind implements protocol.Codec.
+func (c *codec) Bind(s protocol.Settings) {
+	c.settings = s
+	c.upTypes, _ = parseTypes(s.String(settingUpTypes)) // checked
+	c.envelope.codec, c.envelope.typ, c.chat = codec12, typeCommand, withFMI
+	if s.String(settingDownCodec) == "14" {
+		c.envelope.codec = codec14
+	}
+	switch s.String(settingChat) {
+	case chatSerial:
+		c.chat, c.envelope.typ = withSerial, typeSerial
+	case chatNone:
+		c.chat = withNone
+	}
+	if s.String(settingDownType) != "" {
+		c.envelope.typ = byte(s.Int(settingDownType))
+	}
+}
+
+// Caps implements protocol.Codec.
+func (c *codec) Caps() protocol.TextCaps {
+	var caps protocol.TextCaps
+	switch {
+	case c.chat == withNone:
+		return protocol.TextCaps{PartBytes: leastPart, Charset: c.shared.fmi.Charset(c.settings), NoText: true}
+	case c.terminal != nil:
+		caps = c.terminal.caps()
+	case c.fmi != nil:
+		caps = c.fmi.Caps()
+	case c.chat == withSerial:
+		caps = c.newTerminal().caps()
+	default:
+		caps = c.options().Caps()
+	}
+	caps.NotYet = caps.NotYet || c.phase != phaseOpen
+	return caps
+}
+
+func (c *codec) options() fmi.Options { return c.shared.fmi.Options(c.settings, false) }
+
+// AppendReply implements protocol.Codec.
+func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {
+	if fmi.Owns(e) {
+		if c.fmi == nil {
+			return dst
+		}
+		return c.fmi.AppendReply(dst, &c.envelope, e, r)
+	}
+	switch {
+	case e.Kind == protocol.KindLogin && r == protocol.OK:
+		c.login()
+		return append(dst, 1)
+	case e.Kind == protocol.KindLogin, e.Kind == protocol.KindRefused && e.Msg == msgLogin:
+		return append(dst, 0)
+	case r != protocol.OK || c.phase == phaseNew:
+		return dst
+	}
+	if leastRecord(byte(e.Msg)) > 0 {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(e.Count))
+	}
+	if e.Msg != keepAlive {
+		c.phase = phaseOpen
+	}
+	return dst
+}
+
+func (c *codec) login() {
+	if c.phase != phaseNew {
+		return
+	}
+	c.phase = phaseLogged
+	switch c.chat {
+	case withFMI:
+		c.fmi = c.shared.fmi.NewSession(c.options())
+	case withSerial:
+		c.terminal = c.newTerminal()
+	case withNone:
+	}
+}
+
+// AppendText implements protocol.Codec.
+func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
+	var err error
+	switch {
+	case c.phase != phaseOpen:
+		return dst, fmt.Errorf("%w: the device has not sent its positions", protocol.ErrNotText)
+	case c.fmi != nil:
+		dst, err = c.fmi.AppendText(dst, &c.envelope, t)
+	case c.terminal != nil:
+		dst, err = c.terminal.append(dst, &c.envelope, t)
+	default:
+		return dst, fmt.Errorf("%w: nothing shows texts", protocol.ErrNotText)
+	}
+	if err == nil {
+		c.ref, c.wrote = t.Ref, true
+	}
+	return dst, err
+}
+
+// Poll implements protocol.Codec.
+func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
+	if c.phase == phaseLogged {
+		if c.waitMs == 0 {
+			c.waitMs = now.Add(positionsWait).UnixMilli()
+		}
+		if now.UnixMilli() < c.waitMs {
+			return dst, time.UnixMilli(c.waitMs)
+		}
+		c.phase = phaseOpen
+	}
+	if c.phase == phaseOpen && c.fmi != nil {
+		return c.fmi.Poll(dst, &c.envelope, now)
+	}
+	return dst, time.Time{}
+}

@@ -1,0 +1,183 @@
+package teltonika
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"trackchat/protocol"
+)
+
+const (
+	mostLine = 4096 // bytes from a terminal without the end of a line
+
+	againWindow  = 10 * time.Second // a line without a time that comes over another connection is the same one for so long
+	storedWindow = 24 * time.Hour   // one with a time
+)
+
+// terminal is a display with keys on the tracker's serial port, which exchanges lines. The tracker passes bytes on in packets as they come, so lines may be cut anywhere.
+type terminal struct {
+	charset   protocol.Charset
+	pattern   *regexp.Regexp // nil: no acks
+	eol       string
+	line      []byte // unfinished
+	partBytes int
+	prefix    bool
+	skipping  bool // of a line that is too long
+}
+
+func (c *codec) newTerminal() *terminal {
+	o := c.options()
+	eol, _ := parseEOL(c.settings.String(settingEOL)) // checked
+	return &terminal{
+		charset: o.Charset, prefix: o.Prefix, eol: eol,
+		pattern:   c.patterns.get(c.settings.String(settingAckPattern)),
+		partBytes: min(max(c.settings.Int(settingPartBytes), leastPart), mostPart),
+	}
+}
+
+func (t *terminal) caps() protocol.TextCaps {
+	caps := protocol.TextCaps{PartBytes: t.partBytes - len(t.eol), Charset: t.charset, Prefix: t.prefix, Silent: true}
+	if t.pattern != nil {
+		caps.RefBits, caps.Silent = refBits, false
+		caps.PartBytes -= numberLetters + numberDigits
+	}
+	return caps
+}
+
+// append writes one line. What would end it earlier becomes a space.
+func (t *terminal) append(dst []byte, v *envelope, text protocol.Text) ([]byte, error) {
+	start := len(dst)
+	out := v.Begin(dst)
+	if t.pattern != nil {
+		out = append(out, 'M')
+		out = append(strconv.AppendUint(out, text.Ref, 10), ':')
+	}
+	body := len(out)
+	if t.prefix {
+		out = protocol.AppendPrefix(out, text)
+	}
+	out = t.charset.Append(out, text.Body)
+	if n := len(out) - body; n > t.caps().PartBytes {
+		return dst, fmt.Errorf("%w: %d bytes", protocol.ErrNotText, n)
+	}
+	for i, b := range out[body:] {
+		if b == '\r' || b == '\n' || b == 0 {
+			out[body+i] = ' '
+		}
+	}
+	out = append(out, t.eol...)
+	for end := len(out) - len(t.eol); t.eol != ""; {
+		i := body + bytes.Index(out[body:], []byte(t.eol))
+		if i >= end {
+			break
+		}
+		out[i] = ' '
+	}
+	return v.End(out, start), nil
+}
+
+// receive takes the bytes of one packet and emits the lines that are whole now, at least one event: e where there is none.
+func (t *terminal) receive(s *shared, item command, e protocol.Event, emit func(*protocol.Event)) {
+	b := item.payload
+	if len(t.line) > 0 {
+		t.line = append(t.line, b...)
+		b = t.line
+	}
+	emitted := false
+	for {
+		end, width := t.end(b)
+		if end < 0 {
+			break
+		}
+		event, ok := t.read(bytes.TrimSpace(b[:end]), item.time, e)
+		if ok && !t.skipping {
+			emitted = true
+			s.events.Emit(emit, event)
+		}
+		b, t.skipping = b[end+width:], false
+	}
+	if len(b) > mostLine || t.skipping {
+		b, t.skipping = b[max(len(b)-len(t.eol), 0):], true // where the end may begin
+	}
+	if t.line = bytes.Clone(b); len(b) == 0 {
+		t.line = nil
+	}
+	if !emitted {
+		s.events.Emit(emit, e)
+	}
+}
+
+// end finds the end of a line, -1 for none. Where that is made of CR and LF either of them ends it, because some terminals send only one.
+func (t *terminal) end(b []byte) (at, width int) {
+	switch {
+	case t.eol == "" && len(b) > 0:
+		return len(b), 0
+	case t.eol == "":
+		return -1, 0
+	case strings.Trim(t.eol, "\r\n") == "":
+		return bytes.IndexAny(b, "\r\n"), 1
+	default:
+		return bytes.Index(b, []byte(t.eol)), len(t.eol)
+	}
+}
+
+// read says what a line means; ok is false for an empty one.
+func (t *terminal) read(line []byte, at uint32, e protocol.Event) (protocol.Event, bool) {
+	if len(line) == 0 {
+		return e, false
+	}
+	if t.pattern != nil {
+		if found := t.pattern.FindSubmatchIndex(line); found != nil {
+			n, ok := number(line[max(found[2], 0):max(found[3], 0)])
+			if ok {
+				e.Kind, e.Outcome, e.Ref = protocol.KindAck, protocol.AckDelivered, n
+			}
+			return e, true
+		}
+	}
+	text, err := t.charset.Decode(line)
+	if err != nil {
+		text = strings.ToValidUTF8(string(line), "?")
+	}
+	e.Kind, e.Text, e.Across, e.Window = protocol.KindText, text, true, againWindow
+	h := uint64(hashSeed)
+	if at != 0 {
+		e.Window = storedWindow
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], at)
+		h = hash(h, b[:])
+	}
+	e.Key = max(hash(h, line), 1)
+	return e, true
+}
+
+// number reads the number of a text.
+func number(b []byte) (n uint64, ok bool) {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if n = n*10 + uint64(c-'0'); n >= 1<<refBits {
+			return 0, false
+		}
+	}
+	return n, len(b) > 0
+}
+
+// The hash is FNV-1a of 64 bits: the same on every node and after every restart.
+const (
+	hashSeed  = 14695981039346656037
+	hashPrime = 1099511628211
+)
+
+func hash(h uint64, b []byte) uint64 {
+	for _, c := range b {
+		h = (h ^ uint64(c)) * hashPrime
+	}
+	return h
+}

@@ -4,7 +4,9 @@ package all
 import (
 	"trackchat/protocol"
 	"trackchat/protocol/egts"
+	"trackchat/protocol/galileosky"
 	"trackchat/protocol/jt808"
+	"trackchat/protocol/teltonika"
 	"trackchat/protocol/wialon"
 )
 
@@ -13,7 +15,9 @@ func Protocols() []*protocol.Protocol {
 	return []*protocol.Protocol{
 		jt808.New(),
 		wialon.New(),
+		teltonika.New(),
 		egts.New(),
+		galileosky.New(),
 	}
 }
 

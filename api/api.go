@@ -17,36 +17,45 @@ import (
 const (
 	DefaultMaxBody = 1 << 20
 	DefaultTimeout = 5 * time.Second
+
+	DefaultSessionLife = 30 * 24 * time.Hour
 )
 
 // Options configure an API. Store, Directory and Now are required.
 type Options struct {
 	Store       queue.Sender // has to return soon after its context is done
 	Directory   *queue.Directory
+	Sessions    queue.SessionStore // nil: nobody can log in, only keys are known
 	Now         func() time.Time
 	Logger      *zap.Logger           // nil: none
 	Registerer  prometheus.Registerer // nil: figures are kept but not registered
 	RateLimit   float64               // requests a second for each key; 0: no limit
 	MaxBody     int64                 // bytes; 0: DefaultMaxBody
 	Timeout     time.Duration         // of the store in one request; 0: DefaultTimeout
+	SessionLife time.Duration         // of a login; 0: DefaultSessionLife
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
 }
 
 // API answers the operations. It is safe for concurrent use.
 type API struct {
-	store     queue.Sender
-	directory *queue.Directory
-	now       func() time.Time
-	log       *zap.Logger
-	limiter   *limiter
-	maxBody   int64
-	timeout   time.Duration
-	cors      *cors
-	metrics   *metrics
-	zones     zones
-	routes    routes
-	bodies    sync.Pool // *bytes.Buffer
-	answers   sync.Pool // *[]byte
+	store       queue.Sender
+	directory   *queue.Directory
+	now         func() time.Time
+	log         *zap.Logger
+	limiter     *limiter
+	sessions    *sessions // nil: none
+	attempts    *attempts
+	admission   *admission
+	requests    *requestIDs
+	maxBody     int64
+	timeout     time.Duration
+	sessionLife time.Duration
+	cors        *cors
+	metrics     *metrics
+	zones       zones
+	routes      routes
+	bodies      sync.Pool // *bytes.Buffer
+	answers     sync.Pool // *[]byte
 
 	// Header values shared by all answers.
 	jsonType, noStore, noSniff []string
@@ -65,20 +74,30 @@ func New(o Options) *API {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
+	if o.SessionLife <= 0 {
+		o.SessionLife = DefaultSessionLife
+	}
 	a := &API{
-		store:     o.Store,
-		directory: o.Directory,
-		now:       o.Now,
-		log:       o.Logger,
-		limiter:   newLimiter(o.RateLimit),
-		maxBody:   o.MaxBody,
-		timeout:   o.Timeout,
-		cors:      newCORS(o.CORSOrigins),
-		metrics:   newMetrics(o.Registerer),
-		zones:     zones{log: o.Logger},
-		jsonType:  []string{"application/json; charset=utf-8"},
-		noStore:   []string{"no-store"},
-		noSniff:   []string{"nosniff"},
+		store:       o.Store,
+		directory:   o.Directory,
+		now:         o.Now,
+		log:         o.Logger,
+		limiter:     newLimiter(o.RateLimit),
+		attempts:    newAttempts(),
+		admission:   newAdmission(),
+		requests:    newRequestIDs(),
+		sessionLife: o.SessionLife,
+		maxBody:     o.MaxBody,
+		timeout:     o.Timeout,
+		cors:        newCORS(o.CORSOrigins),
+		metrics:     newMetrics(o.Registerer),
+		zones:       zones{log: o.Logger},
+		jsonType:    []string{"application/json; charset=utf-8"},
+		noStore:     []string{"no-store"},
+		noSniff:     []string{"nosniff"},
+	}
+	if o.Sessions != nil {
+		a.sessions = newSessions(o.Sessions)
 	}
 	a.routes = a.operations()
 	return a
@@ -86,7 +105,11 @@ func New(o Options) *API {
 
 // call is one request of a known caller. Everything in it comes from the same snapshot of the directory.
 type call struct {
-	account *queue.Account
+	account *queue.Account // nil in an open operation
+	key     queue.KeyHash  // what the caller showed
+	session bool           // key is a session's
+	remote  string
+	request string // id
 	snap    *queue.Snapshot
 	read    *reader
 	now     time.Time
@@ -98,6 +121,7 @@ type operation struct {
 	route   string // as metrics and logs name it
 	run     func(context.Context, *call) error
 	offline code // the answer where the store fails
+	open    bool // needs no hash
 }
 
 // routes are the operations by handler and action.
@@ -105,9 +129,9 @@ type routes map[string]map[string]*operation
 
 func (a *API) operations() routes {
 	on := func(route string, offline code, run func(context.Context, *call) error) *operation {
-		return &operation{route, run, offline}
+		return &operation{route: route, run: run, offline: offline}
 	}
-	return routes{
+	rs := routes{
 		"tracker/chat": {
 			"list":          on("tracker/chat/list", codeDatabase, a.list),
 			"send":          on("tracker/chat/send", codeQueueService, a.send),
@@ -121,5 +145,14 @@ func (a *API) operations() routes {
 			"list": on("tracker/list", codeDatabase, a.trackerList),
 			"read": on("tracker/read", codeDatabase, a.trackerRead),
 		},
+		"user": {"get_info": on("user/get_info", codeDatabase, a.userInfo)},
 	}
+	if a.sessions != nil {
+		auth := on("user/auth", codeDatabase, a.userAuth)
+		auth.open = true
+		rs["user"]["auth"] = auth
+		rs["user"]["logout"] = on("user/logout", codeDatabase, a.userLogout)
+		rs["user/session"] = map[string]*operation{"renew": on("user/session/renew", codeDatabase, a.userRenew)}
+	}
+	return rs
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"strings"
 
@@ -44,11 +45,21 @@ func isHash(s string) bool {
 	return true
 }
 
-// account returns the account that a hash speaks for: all that the API knows about keys.
-func (a *API) account(snap *queue.Snapshot, key queue.KeyHash) (*queue.Account, error) {
-	account, ok := snap.AccountByKey(key)
-	if !ok {
-		return nil, refuse(codeUnknownHash)
+// account returns the account that a hash speaks for, and whether it is a session's rather than a key.
+func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHash) (account *queue.Account, session bool, err error) {
+	if account, ok := snap.AccountByKey(key); ok {
+		return account, false, nil
 	}
-	return account, nil
+	if a.sessions == nil {
+		return nil, false, refuse(codeUnknownHash)
+	}
+	id, err := a.sessions.find(ctx, key, a.now())
+	if err != nil {
+		return nil, false, err
+	}
+	account, ok := snap.Account(id)
+	if !ok {
+		return nil, false, refuse(codeUnknownHash)
+	}
+	return account, true, nil
 }

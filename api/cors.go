@@ -24,7 +24,7 @@ func newCORS(origins []string) *cors {
 		star:    []string{"*"},
 		methods: []string{"GET, POST, OPTIONS"},
 		headers: []string{"Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key"},
-		exposed: []string{"Retry-After"},
+		exposed: []string{"Retry-After, X-Request-Id"},
 		maxAge:  []string{"600"},
 		vary:    []string{"Origin"},
 	}

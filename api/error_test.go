@@ -34,8 +34,10 @@ func errorTable() []tableRow {
 		{8, 503, "Queue service error, try again later"},
 		{9, 412, "Too large request"},
 		{11, 403, "Access denied"},
+		{13, 403, "Operation not permitted"},
 		{14, 503, "Database unavailable"},
 		{15, 429, "Too many requests (rate limit exceeded)"},
+		{102, 400, "Wrong login or password"},
 		{111, 400, "Wrong handler"},
 		{112, 400, "Wrong method"},
 		{201, 400, "Not found in database"},
@@ -52,7 +54,7 @@ func TestPaths(t *testing.T) {
 	w := newWorld(t)
 	for path, code := range map[string]int{
 		"/": 111, "/v2": 111, "/v2/": 111, "/api-v2": 111, "/console/index.html": 111, "/favicon.ico": 111,
-		"/v2/tracker": 111, "/v2/user/auth": 111, "/v2/trackers/chat/list": 111, "/v2/v2/tracker/chat/list": 111,
+		"/v2/tracker": 111, "/v2/trackers/chat/list": 111, "/v2/v2/tracker/chat/list": 111,
 		"/v3/tracker/chat/list": 111, "/v2/Tracker/chat/list": 111, "/v2/tracker/chat/list//": 111, "/v2/tracker/chat/list/x": 111, "//v2/tracker/chat/list": 111,
 		"/v2/tracker/chat": 112, "/v2/tracker/chat/": 112, "/v2/tracker/chat/updated": 112, "/tracker/chat/unread": 112,
 		"/v2/tracker/chat/lost": 112, "/api-v2/tracker/chat/LIST": 112, "/tracker/chat/updated/count": 112, "/v2/tracker/chat/unread/list/": 112, "/v2/tracker/delete": 112,

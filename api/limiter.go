@@ -15,25 +15,27 @@ const (
 	scanned    = 16     // of them looked at to make room for one
 )
 
-// limiter is a token bucket for each key; a bucket holds one second's worth.
+// limiter is a token bucket for each key.
 type limiter struct {
 	rate  rate.Limit
 	burst int
+	most  int // buckets
 
 	mu      sync.Mutex
 	buckets map[queue.KeyHash]*rate.Limiter // guarded by mu
 }
 
-// newLimiter returns nil, which limits nothing, for a rate of 0.
+// newLimiter returns a limiter whose buckets hold one second's worth; nil, which limits nothing, for a rate of 0.
 func newLimiter(perSecond float64) *limiter {
 	if perSecond <= 0 {
 		return nil
 	}
-	return &limiter{
-		rate:    rate.Limit(perSecond),
-		burst:   max(1, int(math.Ceil(perSecond))),
-		buckets: make(map[queue.KeyHash]*rate.Limiter),
-	}
+	return newBuckets(perSecond, max(1, int(math.Ceil(perSecond))), maxBuckets)
+}
+
+// newBuckets returns a limiter that remembers at most most buckets.
+func newBuckets(perSecond float64, burst, most int) *limiter {
+	return &limiter{rate: rate.Limit(perSecond), burst: burst, most: most, buckets: make(map[queue.KeyHash]*rate.Limiter)}
 }
 
 // wait takes a token and returns 0, or takes none and returns how long the next one takes to come.
@@ -49,12 +51,19 @@ func (l *limiter) wait(key queue.KeyHash, now time.Time) time.Duration {
 	return d
 }
 
+// delay returns how long the next token takes to come, and takes none.
+func (l *limiter) delay(key queue.KeyHash, now time.Time) time.Duration {
+	r := l.bucket(key, now).ReserveN(now, 1)
+	defer r.CancelAt(now)
+	return r.DelayFrom(now)
+}
+
 func (l *limiter) bucket(key queue.KeyHash, now time.Time) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b, ok := l.buckets[key]
 	if !ok {
-		if len(l.buckets) >= maxBuckets {
+		if len(l.buckets) >= l.most {
 			l.makeRoom(now)
 		}
 		b = rate.NewLimiter(l.rate, l.burst)

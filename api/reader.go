@@ -141,6 +141,20 @@ func (r *reader) message(name string) string {
 	return text
 }
 
+// text reads a required text as it is.
+func (r *reader) text(name string) string {
+	v, given := r.params.findText(name)
+	if !given {
+		r.fail(name, problemNull)
+		return ""
+	}
+	s, ok := v.scalar()
+	if !ok {
+		r.fail(name, "must be a string")
+	}
+	return s
+}
+
 // distinct removes repeated ids in place and keeps the order of the first ones.
 func distinct(ids []int64) []int64 {
 	seen := make(map[int64]struct{}, len(ids))

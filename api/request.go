@@ -84,6 +84,14 @@ func readUpdated(r *reader) ([]int64, error) {
 	return ids, r.done()
 }
 
+type authRequest struct{ login, password string }
+
+// readAuth takes both as they are: a password may be the word null.
+func readAuth(r *reader) (authRequest, error) {
+	q := authRequest{login: r.text("login"), password: r.text("password")}
+	return q, r.done()
+}
+
 func readTracker(r *reader) (queue.TrackerID, error) {
 	id := queue.TrackerID(r.id("tracker_id"))
 	return id, r.done()

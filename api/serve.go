@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"trackchat/queue"
 
@@ -25,6 +26,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore, a.noSniff
 	a.cors.apply(h, r)
+	id := a.requests.of(r.Header)
+	h["X-Request-Id"] = []string{id}
 
 	buf, _ := a.answers.Get().(*[]byte)
 	if buf == nil {
@@ -37,11 +40,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		route = op.route
 	}
 	if err == nil && op != nil {
-		err = a.serve(r, op, out)
+		err = a.serve(r, op, out, id)
 	} else if err == nil {
 		out.buf = append(out.buf, successAnswer...)
 	}
-	c := a.finish(out, op, err)
+	c := a.finish(out, op, err, id)
 	if cap(out.buf) <= keepBuf {
 		*buf = out.buf
 		a.answers.Put(buf)
@@ -49,7 +52,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	took := a.now().Sub(begin)
 	a.metrics.observe(route, c, took)
 	if entry := a.log.Check(zap.DebugLevel, "request"); entry != nil {
-		entry.Write(zap.String("route", route), zap.String("method", r.Method), zap.Int("code", int(c)),
+		entry.Write(zap.String("request", id), zap.String("route", route), zap.String("method", r.Method), zap.Int("code", int(c)),
 			zap.Duration("took", took), zap.String("remote", r.RemoteAddr), zap.NamedError("write_error", out.err))
 	}
 	if out.cut {
@@ -86,11 +89,11 @@ func (a *API) route(r *http.Request) (*operation, error) {
 }
 
 // serve runs an operation. The order of the checks is part of the API: format, hash, rate, parameters, and what the operation itself finds.
-func (a *API) serve(r *http.Request, op *operation, out *response) (err error) {
+func (a *API) serve(r *http.Request, op *operation, out *response, id string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.metrics.panics.Inc()
-			a.log.Error("panic in a handler", zap.String("route", op.route), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			a.log.Error("panic in a handler", zap.String("request", id), zap.String("route", op.route), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			err = refuse(codeUnexpected)
 		}
 	}()
@@ -98,24 +101,36 @@ func (a *API) serve(r *http.Request, op *operation, out *response) (err error) {
 	if err != nil {
 		return err
 	}
-	key, err := callerHash(&p, r.Header)
-	if err != nil {
-		return err
-	}
-	snap := a.directory.Current()
-	account, err := a.account(snap, key)
-	if err != nil {
-		return err
-	}
-	now := a.now()
-	if d := a.limiter.wait(key, now); d > 0 {
-		return &refusal{code: codeTooMany, retry: int(math.Ceil(d.Seconds()))}
-	}
-	read := &reader{params: p, clock: clock{zone: a.zones.find(account.TimeZone)}}
-	read.clock.iso = read.flag("iso_datetime", false) || isTrue(r.Header.Get("NVX-ISO-DateTime"))
 	ctx, cancel := context.WithTimeout(r.Context(), a.timeout)
 	defer cancel()
-	return op.run(ctx, &call{account: account, snap: snap, read: read, now: now, out: out})
+	if err := a.admission.enter(ctx); err != nil {
+		return err
+	}
+	defer a.admission.leave()
+	c := &call{snap: a.directory.Current(), read: &reader{params: p, clock: clock{zone: time.UTC}}, out: out, remote: r.RemoteAddr, request: id}
+	if !op.open {
+		if err := a.identify(ctx, c, r.Header); err != nil {
+			return err
+		}
+		c.read.clock.zone = a.zones.find(c.account.TimeZone)
+	}
+	c.now = a.now()
+	c.read.clock.iso = c.read.flag("iso_datetime", false) || isTrue(r.Header.Get("NVX-ISO-DateTime"))
+	return op.run(ctx, c)
+}
+
+// identify finds out who is calling, and whether not too often.
+func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) {
+	if c.key, err = callerHash(&c.read.params, h); err != nil {
+		return err
+	}
+	if c.account, c.session, err = a.account(ctx, c.snap, c.key); err != nil {
+		return err
+	}
+	if d := a.limiter.wait(c.key, a.now()); d > 0 {
+		return &refusal{code: codeTooMany, retry: int(math.Ceil(d.Seconds()))}
+	}
+	return nil
 }
 
 func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
@@ -136,7 +151,12 @@ func (a *API) params(r *http.Request) (params, error) {
 		}
 	}()
 	if r.ContentLength <= a.maxBody {
-		if _, err := body.ReadFrom(io.LimitReader(r.Body, a.maxBody+1)); err != nil {
+		counted := &metered{r: io.LimitReader(r.Body, a.maxBody+1), all: &a.admission.bodies}
+		defer counted.release()
+		if _, err := body.ReadFrom(counted); err != nil {
+			if full, ok := errors.AsType[*refusal](err); ok {
+				return params{}, full
+			}
 			return params{}, refuse(codeWrongFormat)
 		}
 	}
@@ -149,14 +169,14 @@ func (a *API) params(r *http.Request) (params, error) {
 }
 
 // finish writes the answer and returns its code.
-func (a *API) finish(out *response, op *operation, err error) code {
+func (a *API) finish(out *response, op *operation, err error, id string) code {
 	if err == nil {
 		out.finish(http.StatusOK)
 		return codeOK
 	}
 	var answer *refusal
 	if !errors.As(err, &answer) {
-		a.logFailure(op.route, err)
+		a.logFailure(op.route, id, err)
 		answer = &refusal{code: op.offline}
 	}
 	if out.started {
@@ -173,13 +193,14 @@ func (a *API) finish(out *response, op *operation, err error) code {
 }
 
 // logFailure notes a failed store call; one that ended because the client went away is no failure.
-func (a *API) logFailure(route string, err error) {
+func (a *API) logFailure(route, id string, err error) {
+	log := a.log.With(zap.String("request", id), zap.String("route", route))
 	switch {
 	case errors.Is(err, context.Canceled):
-		a.log.Debug("client went away", zap.String("route", route))
+		log.Debug("client went away")
 	case errors.Is(err, queue.ErrCorrupt):
-		a.log.Error("store holds unreadable data", zap.String("route", route), zap.Error(err))
+		log.Error("store holds unreadable data", zap.Error(err))
 	default:
-		a.log.Warn("store call failed", zap.String("route", route), zap.Error(err))
+		log.Warn("store call failed", zap.Error(err))
 	}
 }

@@ -173,6 +173,21 @@ func historyForgets(c *check) {
 	}
 }
 
+// follow syncs without a pause, and once more when done is closed.
+func (c *check) follow(f *queue.Follower, done <-chan struct{}) {
+	for last := false; !last; {
+		select {
+		case <-done:
+			last = true
+		default:
+		}
+		if err := f.Sync(c.Context()); err != nil {
+			c.Error(err)
+			return
+		}
+	}
+}
+
 // historyFollowed has two followers read while edits go on.
 func historyFollowed(c *check) {
 	c.wantEdits(queue.EditAdded, putAccount(queue.Account{ID: 1}), putAccount(queue.Account{ID: 2}))
@@ -181,22 +196,7 @@ func historyFollowed(c *check) {
 	done := make(chan struct{})
 	for i := range dirs {
 		f := queue.NewFollower(c.admin(), &dirs[i], nil)
-		wg.Go(func() {
-			for {
-				select {
-				case <-done:
-					if err := f.Sync(c.Context()); err != nil {
-						c.Error(err)
-					}
-					return
-				default:
-					if err := f.Sync(c.Context()); err != nil {
-						c.Error(err)
-						return
-					}
-				}
-			}
-		})
+		wg.Go(func() { c.follow(f, done) })
 	}
 	for round := range 60 {
 		id := queue.TrackerID(round%20 + 1)

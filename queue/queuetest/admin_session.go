@@ -135,7 +135,7 @@ func sessionAccount(c *check) {
 func sessionBound(c *check) {
 	c.fill()
 	other := c.session(2, "other")
-	var all []queue.Session
+	all := make([]queue.Session, 0, queue.MaxSessions+4)
 	base := c.nowMs()
 	for i := range queue.MaxSessions + 3 {
 		s := queue.Session{Hash: queue.HashKey(fmt.Sprint(i)), Account: 1, CreatedMs: base + int64(i), ExpiresMs: base + hour}

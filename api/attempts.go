@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"math"
+	"net/netip"
+	"runtime"
+	"strings"
+	"time"
+
+	"trackchat/queue"
+)
+
+// Bounds of failed logins: a burst, then one in a while.
+const (
+	pairBurst, pairEvery       = 10, 30 * time.Second // of one login from one address: a person who has forgotten a password
+	loginBurst, loginEvery     = 50, 10 * time.Second // of one login from everywhere: many addresses that guess one password
+	addressBurst, addressEvery = 50, time.Second      // from one address for all logins; programs on this machine are excepted: a proxy speaks for many
+	maxAttemptBuckets          = 16_384               // of each kind that are remembered
+)
+
+// decoyHash is that of no password that anybody knows: an unknown login costs as much time as a wrong password.
+const decoyHash = "$argon2id$v=19$m=19456,t=2,p=1$jh913INdmABiTCr3CwkDZQ$KQuPvvpdLwBT5rp9rXkpLZes7uaxt2Cf9iBPxDE5RcM"
+
+// attempts limits failed logins, and the logins that are verified at a time: each takes 19 MiB and tens of milliseconds of a processor.
+type attempts struct {
+	pair, login, address *limiter
+	verifying            chan struct{}
+}
+
+func newAttempts() *attempts {
+	every := func(d time.Duration, burst int) *limiter {
+		return newBuckets(1/d.Seconds(), burst, maxAttemptBuckets)
+	}
+	return &attempts{
+		pair: every(pairEvery, pairBurst), login: every(loginEvery, loginBurst), address: every(addressEvery, addressBurst),
+		verifying: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+}
+
+// attempt is one login from one place.
+type attempt struct {
+	login  string
+	remote string // of http.Request.RemoteAddr
+	now    time.Time
+}
+
+// bucketOf is one of the buckets that an attempt draws from.
+type bucketOf struct {
+	limiter *limiter
+	key     queue.KeyHash
+}
+
+func (a *attempts) buckets(t *attempt) []bucketOf {
+	place, local := placeOf(t.remote)
+	list := []bucketOf{{a.pair, queue.HashKey("pair\x00" + place + "\x00" + t.login)}, {a.login, queue.HashKey("login\x00" + t.login)}}
+	if !local {
+		list = append(list, bucketOf{a.address, queue.HashKey("address\x00" + place)})
+	}
+	return list
+}
+
+// placeOf returns what stands for one customer's address: of IPv6 the first 64 bits.
+func placeOf(remote string) (place string, local bool) {
+	peer, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return strings.ToLower(remote), false
+	}
+	addr := peer.Addr().Unmap().WithZone("")
+	if addr.IsLoopback() {
+		return "loopback", true
+	}
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return p.String(), false
+		}
+	}
+	return addr.String(), false
+}
+
+// verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says that there were too many failures, or that too many wait.
+func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string) (bool, error) {
+	select {
+	case a.verifying <- struct{}{}:
+		defer func() { <-a.verifying }()
+	case <-ctx.Done():
+		return false, &refusal{code: codeTooMany, retry: 1}
+	}
+	// Here, where few run at a time, so that a volley cannot pass before its first failure is counted.
+	buckets := a.buckets(t)
+	for _, b := range buckets {
+		if d := b.limiter.delay(b.key, t.now); d > 0 {
+			return false, &refusal{code: codeTooMany, retry: int(math.Ceil(d.Seconds()))}
+		}
+	}
+	known := hash != ""
+	if !known {
+		hash = decoyHash
+	}
+	if VerifyPassword(hash, password) && known {
+		return true, nil
+	}
+	for _, b := range buckets {
+		b.limiter.wait(b.key, t.now)
+	}
+	return false, nil
+}

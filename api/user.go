@@ -1,0 +1,120 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// locale is what user/get_info tells: accounts have none of their own.
+const locale = "en_US"
+
+// userAuth answers user/auth.
+func (a *API) userAuth(ctx context.Context, c *call) error {
+	q, err := readAuth(c.read)
+	if err != nil {
+		return err
+	}
+	account, found := c.snap.AccountByLogin(q.login)
+	hash := ""
+	if found {
+		hash = account.Password
+	}
+	ok, err := a.attempts.verify(ctx, &attempt{login: q.login, remote: c.remote, now: c.now}, hash, q.password)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		a.log.Info("login refused", zap.String("remote", c.remote), zap.Bool("known", found), zap.String("request", c.request))
+		return refuse(codeWrongLogin)
+	}
+	text := newHash()
+	session := queue.Session{Hash: queue.HashKey(text), Account: account.ID, CreatedMs: c.now.UnixMilli(), ExpiresMs: c.now.Add(a.sessionLife).UnixMilli()}
+	switch err := a.sessions.store.PutSession(ctx, session); {
+	case errors.Is(err, queue.ErrNotFound): // removed while the password was verified
+		return refuse(codeWrongLogin)
+	case err != nil:
+		return fmt.Errorf("storing a session: %w", err)
+	}
+	c.out.buf = append(c.out.buf, `{"success":true,"type":"authenticated","hash":"`...)
+	c.out.buf = append(c.out.buf, text...)
+	c.out.buf = append(c.out.buf, `"}`...)
+	return nil
+}
+
+// newHash returns a hash that nobody can guess.
+func newHash() string {
+	var b [hashLength / 2]byte
+	_, _ = rand.Read(b[:]) // never fails: the program ends instead
+	return hex.EncodeToString(b[:])
+}
+
+// userLogout answers user/logout; a key is no session and does not end.
+func (a *API) userLogout(ctx context.Context, c *call) error {
+	if err := c.sessionOnly(); err != nil {
+		return err
+	}
+	if _, err := a.sessions.store.EndSession(ctx, c.key); err != nil {
+		return fmt.Errorf("ending a session: %w", err)
+	}
+	a.sessions.forget(c.key)
+	c.out.buf = append(c.out.buf, successAnswer...)
+	return nil
+}
+
+// userRenew answers user/session/renew: the session lives its whole life again from now on.
+func (a *API) userRenew(ctx context.Context, c *call) error {
+	if err := c.sessionOnly(); err != nil {
+		return err
+	}
+	done, err := a.sessions.store.RenewSession(ctx, c.key, c.now.Add(a.sessionLife).UnixMilli())
+	if err != nil {
+		return fmt.Errorf("renewing a session: %w", err)
+	}
+	a.sessions.forget(c.key)
+	if !done {
+		return refuse(codeUnknownHash)
+	}
+	c.out.buf = append(c.out.buf, successAnswer...)
+	return nil
+}
+
+// sessionOnly refuses what makes sense for sessions only.
+func (c *call) sessionOnly() error {
+	if err := c.read.done(); err != nil {
+		return err
+	}
+	if !c.session {
+		return refuse(codeNotPermitted)
+	}
+	return nil
+}
+
+// userInfo answers user/get_info.
+func (a *API) userInfo(_ context.Context, c *call) error {
+	if err := c.read.done(); err != nil {
+		return err
+	}
+	zone := c.account.TimeZone
+	if zone == "" {
+		zone = "UTC"
+	}
+	out := c.out
+	out.buf = append(out.buf, `{"success":true,"user_info":{"id":`...)
+	out.buf = strconv.AppendInt(out.buf, int64(c.account.ID), 10)
+	for _, member := range [...][2]string{{"login", c.account.Login}, {"title", c.account.Title}, {"time_zone", zone}, {"locale", locale}} {
+		out.buf = append(out.buf, `,"`...)
+		out.buf = append(out.buf, member[0]...)
+		out.buf = append(out.buf, `":`...)
+		out.buf = appendString(out.buf, member[1])
+	}
+	out.buf = append(out.buf, `}}`...)
+	return nil
+}

@@ -93,7 +93,34 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 		}
 	}
 	s.checkMap(&report)
+	if err := s.countPending(ctx, &report); err != nil {
+		return report, err
+	}
 	return report, s.checkSchema(ctx, &report)
+}
+
+// countPending adds up the partitions' counters.
+func (s *Store) countPending(ctx context.Context, report *queue.Report) error {
+	qs := make([]*query, partitions)
+	for p := range qs {
+		qs[p] = &query{slot: s.slots[p], args: []any{"get", s.keys[p] + ":p"}}
+	}
+	if err := s.askAll(ctx, qs); err != nil {
+		if ctx.Err() == nil {
+			report.Problems = append(report.Problems, fmt.Sprintf("counting pending messages: %v", err))
+		}
+		return ctx.Err()
+	}
+	for _, q := range qs {
+		if text, ok := q.reply.(string); ok {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				return fmt.Errorf("%w: number of pending messages %q", queue.ErrCorrupt, text)
+			}
+			report.Pending += n
+		}
+	}
+	return nil
 }
 
 // read asks for everything that is looked at.

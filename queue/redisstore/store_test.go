@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,22 +33,37 @@ func open(tb testing.TB, o redisstore.Options) *redisstore.Store {
 	return s
 }
 
-// everyPartition trims all partitions where the machine names the only one it knows.
-type everyPartition struct{ *redisstore.Store }
+// everyPartition trims every partition that holds something where the machine names the only one it knows.
+type everyPartition struct {
+	*redisstore.Store
+	used *sync.Map
+}
 
-func (s everyPartition) Trim(ctx context.Context, _ queue.Partition, r queue.Retention) (queue.TrimStats, error) {
-	var sum queue.TrimStats
-	for p := range 256 {
-		for more := true; more; {
-			st, err := s.Store.Trim(ctx, queue.Partition(p), r)
-			if err != nil {
-				return sum, err
-			}
+func (s everyPartition) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
+	for _, r := range reqs {
+		s.used.Store(redisstore.PartitionOf(r.Tracker), true)
+	}
+	return s.Store.Send(ctx, reqs)
+}
+
+func (s everyPartition) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
+	for _, r := range in {
+		s.used.Store(redisstore.PartitionOf(r.Tracker), true)
+	}
+	return s.Store.Receive(ctx, in)
+}
+
+func (s everyPartition) Trim(ctx context.Context, _ queue.Partition, r queue.Retention) (sum queue.TrimStats, err error) {
+	s.used.Range(func(p, _ any) bool {
+		for more := true; more && err == nil; {
+			var st queue.TrimStats
+			st, err = s.Store.Trim(ctx, p.(queue.Partition), r)
 			sum.Removed += st.Removed
 			more = st.More
 		}
-	}
-	return sum, nil
+		return err == nil
+	})
+	return sum, err
 }
 
 // fixture opens stores on one Redis, one after the other.
@@ -104,7 +120,11 @@ func machine(t *testing.T, o redisstore.Options) {
 	t.Helper()
 	f := fixture(t, o)
 	reopen := f.Reopen
-	f.Store = everyPartition{f.Store.(*redisstore.Store)}
-	f.Reopen = func(t *testing.T) queue.Store { t.Helper(); return everyPartition{reopen(t).(*redisstore.Store)} }
+	used := new(sync.Map)
+	f.Store = everyPartition{f.Store.(*redisstore.Store), used}
+	f.Reopen = func(t *testing.T) queue.Store {
+		t.Helper()
+		return everyPartition{reopen(t).(*redisstore.Store), used}
+	}
 	queuetest.Machine(t, f)
 }

@@ -21,7 +21,7 @@ local function look(chunk_key, meta)
   end
 end
 
-local results = {}
+local results, off_queue = {}, 0
 for i = 3, #ARGV, 3 do
   local T, blk, meta = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local chunk_key = K .. ':c:' .. blk
@@ -40,7 +40,7 @@ for i = 3, #ARGV, 3 do
         result = '\2'
         oc = oc - 1
         if status == 'P' then
-          pc = pc - 1
+          pc, off_queue = pc - 1, off_queue + 1
         end
       end
       if opened then
@@ -56,4 +56,5 @@ for i = 3, #ARGV, 3 do
   end
   results[#results + 1] = result
 end
+count_pending(-off_queue)
 return finish(results)

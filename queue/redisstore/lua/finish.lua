@@ -5,7 +5,7 @@
 -- Returns 1 B each: 0 no such outgoing message, 1 not pending any more, 2 ended now.
 --#include once clock state record wake
 local P = tonumber(ARGV[3])
-local results = {}
+local results, off_queue = {}, 0
 for i = 5, #ARGV, 3 do
   local T, blk, meta = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local chunk_key = K .. ':c:' .. blk
@@ -19,7 +19,7 @@ for i = 5, #ARGV, 3 do
     load(T)
     tick()
     touched(tonumber(blk))
-    pc = pc - 1
+    pc, off_queue = pc - 1, off_queue + 1
     redis.call('SETRANGE', chunk_key, off, string.sub(meta, 10, 11) .. struct.pack('>I6', l))
     save_counts()
     local to = string.sub(meta, 10, 10)
@@ -31,5 +31,6 @@ for i = 5, #ARGV, 3 do
   end
   results[#results + 1] = result
 end
+count_pending(-off_queue)
 publish(ARGV[4])
 return finish(results)

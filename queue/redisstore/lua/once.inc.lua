@@ -18,3 +18,10 @@ local function finish(results)
   redis.call('SET', KEYS[2], struct.pack('>I7', tonumber(ARGV[1])) .. r, 'EX', 3600)
   return r
 end
+
+-- count_pending keeps the partition's number of pending messages, which operators watch.
+local function count_pending(change)
+  if change ~= 0 then
+    redis.call('INCRBY', K .. ':p', change)
+  end
+end

@@ -45,7 +45,7 @@ local function sent_before(T, t8, nonce)
   return nil
 end
 
-local results = {}
+local results, stored = {}, 0
 for i = 7, #ARGV, 4 do
   local T, meta, tail, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local t8, nonce = string.sub(meta, 1, 8), string.sub(meta, 9, 12)
@@ -74,7 +74,7 @@ for i = 7, #ARGV, 4 do
     if pc == 0 then
       pf = b
     end
-    pc, oc, no = pc + 1, oc + 1, no + 1
+    pc, oc, no, stored = pc + 1, oc + 1, no + 1, stored + 1
     local prev = lo
     lo = id
     if fresh then
@@ -95,5 +95,6 @@ for i = 7, #ARGV, 4 do
   end
   results[#results + 1] = struct.pack('>BI7', code, id)
 end
+count_pending(stored)
 publish(pubcmd)
 return finish(results)

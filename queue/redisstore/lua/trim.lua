@@ -41,7 +41,7 @@ local function drop(T, blk, open, unread)
   save_log()
 end
 
-local results = {}
+local results, changed = {}, false
 for i = 3, #ARGV, 4 do
   local index, cutoff, most = tonumber(ARGV[i]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local blocks = redis.call('LRANGE', K .. ':q', index, index + tonumber(ARGV[i + 1]) - 1)
@@ -74,8 +74,12 @@ for i = 3, #ARGV, 4 do
     seen = j
   end
   if gone > 0 then
+    changed = true
     redis.call('LREM', K .. ':q', gone, '')
   end
   results[#results + 1] = struct.pack('>I4I4I2I2', removed, index + seen - gone, seen, young)
+end
+if not changed then
+  return table.concat(results) -- nothing to remember: asking again gives the same
 end
 return finish(results)

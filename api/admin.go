@@ -8,8 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"trackchat/queue"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
 )
 
 // DefaultReadyTimeout is the time that Ready may take.
@@ -20,10 +23,18 @@ type AdminOptions struct {
 	Gatherer     prometheus.Gatherer
 	Ready        func(context.Context) error // nil: always ready. Each of joined errors is named by itself
 	ReadyTimeout time.Duration               // 0: DefaultReadyTimeout
-	Token        string                      // of /debug; empty: only this machine
+	Token        string                      // of /admin and /debug; empty: only this machine
+
+	// Administration of the directory; Store nil: none. Sync, Now are required with it.
+	Store   queue.LiveDirectory
+	Sync    func(context.Context) error    // brings this node's directory to what the store holds
+	Devices func(*queue.Tracker) []Problem // what is wrong with a tracker's protocol, device id and settings; nil: nothing
+	Fleet   Fleet                          // nil: no gateway to be asked
+	Now     func() time.Time
+	Logger  *zap.Logger // nil: none
 }
 
-// NewAdmin returns the handler of the admin listener: /metrics, /healthz and /readyz for everybody, /debug/pprof/ for administrators.
+// NewAdmin returns the handler of the admin listener: /metrics, /healthz and /readyz for everybody, /admin/ and /debug/pprof/ for administrators.
 func NewAdmin(o AdminOptions) http.Handler {
 	if o.ReadyTimeout <= 0 {
 		o.ReadyTimeout = DefaultReadyTimeout
@@ -34,6 +45,7 @@ func NewAdmin(o AdminOptions) http.Handler {
 	debug.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	debug.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	debug.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	notFound := func(w http.ResponseWriter, _ *http.Request) { writeRefusal(w, codeWrongHandler) }
 
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
@@ -42,7 +54,25 @@ func NewAdmin(o AdminOptions) http.Handler {
 	})
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, &o) })
 	mux.Handle("/debug/pprof/", newGuard(o.Token, debug))
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { writeRefusal(w, codeWrongHandler) })
+	mux.Handle("/admin/", newGuard(o.Token, newAdministration(&o, notFound)))
+	mux.HandleFunc("/", notFound)
+	return mux
+}
+
+// newAdministration returns the handler of /admin/.
+func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", notFound)
+	a := &administration{store: o.Store, sync: o.Sync, devices: o.Devices, now: o.Now, log: o.Logger}
+	if a.log == nil {
+		a.log = zap.NewNop()
+	}
+	if o.Store != nil {
+		a.routes(mux)
+	}
+	if o.Fleet != nil {
+		(&fleetAdmin{a, o.Fleet}).routes(mux)
+	}
 	return mux
 }
 

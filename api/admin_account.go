@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"trackchat/queue"
+)
+
+func (a *administration) listAccounts(ctx context.Context, r *http.Request) (any, error) {
+	after, limit, err := page(r)
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := a.store.Accounts(ctx, queue.AccountID(after), limit)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*accountObject, len(accounts))
+	for i := range accounts {
+		list[i] = accountAnswer(&accounts[i], false)
+	}
+	return listMembers{list}, nil
+}
+
+// account reads one from the store, so that the answer is never older than an edit that was answered before.
+func (a *administration) account(ctx context.Context, id int64) (*queue.Account, error) {
+	accounts, err := a.store.Accounts(ctx, queue.AccountID(id-1), 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(accounts) == 0 || accounts[0].ID != queue.AccountID(id) {
+		return nil, refuse(codeNotFound)
+	}
+	return &accounts[0], nil
+}
+
+func (a *administration) getAccount(ctx context.Context, r *http.Request) (any, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
+	}
+	account, err := a.account(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return valueMembers{accountAnswer(account, false)}, nil
+}
+
+func (a *administration) putAccount(ctx context.Context, r *http.Request) (any, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
+	}
+	o := newAccountObject()
+	if err := readObject(r, o); err != nil {
+		return nil, err
+	}
+	if err := sameID(&o.ID, id); err != nil {
+		return nil, err
+	}
+	var c checker
+	e := c.account(o)
+	if err := c.done(); err != nil {
+		return nil, err
+	}
+	if err := a.hashPassword(ctx, o, &e); err != nil {
+		return nil, err
+	}
+	return a.edit(ctx, e)
+}
+
+// hashPassword sets the hash of a password that is given. One that is as before keeps its hash, and so its sessions.
+func (a *administration) hashPassword(ctx context.Context, o *accountObject, e *queue.Edit) error {
+	if o.Password == nil || *o.Password == "" {
+		return nil
+	}
+	old, err := a.store.Accounts(ctx, e.Account.ID-1, 1)
+	if err != nil {
+		return err
+	}
+	if len(old) == 1 && old[0].ID == e.Account.ID && VerifyPassword(old[0].Password, *o.Password) {
+		e.Account.Password = old[0].Password
+		return nil
+	}
+	e.Account.Password, err = HashPassword(*o.Password)
+	return err
+}
+
+func (a *administration) deleteAccount(ctx context.Context, r *http.Request) (any, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
+	}
+	return a.edit(ctx, queue.Edit{Kind: queue.EditDropAccount, Account: queue.Account{ID: queue.AccountID(id)}})
+}
+
+// createKey answers the key, which nobody can be told again.
+func (a *administration) createKey(ctx context.Context, r *http.Request) (any, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
+	}
+	account, err := a.account(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(account.Keys) >= maxKeys {
+		return nil, refuse(codeTooManyEntries)
+	}
+	key := newHash()
+	hash := queue.HashKey(key)
+	if _, err := a.edit(ctx, queue.Edit{Kind: queue.EditAddKey, Account: queue.Account{ID: queue.AccountID(id)}, Key: hash}); err != nil {
+		return nil, err
+	}
+	return valueMembers{struct {
+		ID  string `json:"id"`
+		Key string `json:"key"`
+	}{keyID(hash), key}}, nil
+}
+
+func (a *administration) deleteKey(ctx context.Context, r *http.Request) (any, error) {
+	hash, ok := parseKeyID(r.PathValue("id"))
+	if !ok {
+		return nil, &refusal{code: codeInvalid, params: []paramError{{"id", "must be the id of a key: 64 hexadecimal digits"}}}
+	}
+	return a.edit(ctx, queue.Edit{Kind: queue.EditDropKey, Key: hash})
+}

@@ -1,0 +1,146 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"trackchat/queue"
+)
+
+const (
+	maxName         = 255 // characters of labels, titles and the like
+	maxKeys         = 1000
+	maxFeatures     = 100
+	maxSettings     = 100
+	problemID       = "must be between 1 and 2^53-1"
+	problemName     = "must have at most 255 characters and no control characters"
+	problemPassword = "must have at most 1024 bytes"
+)
+
+// Problem says what is wrong with a part of an object.
+type Problem struct{ Parameter, Error string }
+
+// checker collects what is wrong with an object.
+type checker struct{ errs []paramError }
+
+func (c *checker) fail(name, format string, args ...any) {
+	c.errs = append(c.errs, paramError{name, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) done() error {
+	if len(c.errs) == 0 {
+		return nil
+	}
+	return &refusal{code: codeInvalid, params: c.errs}
+}
+
+func (c *checker) id(name string, id int64) {
+	if id < 1 || id >= queue.MaxID {
+		c.fail(name, problemID)
+	}
+}
+
+func (c *checker) name(name, s string) {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
+		c.fail(name, problemName)
+	}
+}
+
+// account turns an object into an edit; its password is still to be hashed.
+func (c *checker) account(o *accountObject) queue.Edit {
+	c.id("id", o.ID)
+	c.name("login", o.Login)
+	c.name("title", o.Title)
+	if _, err := time.LoadLocation(o.TimeZone); err != nil || o.TimeZone == "" || o.TimeZone == "Local" {
+		c.fail("time_zone", "must be an IANA time zone such as Europe/Berlin")
+	}
+	e := queue.Edit{
+		Kind:         queue.EditPutAccount,
+		Account:      queue.Account{ID: queue.AccountID(o.ID), Login: o.Login, Title: o.Title, TimeZone: o.TimeZone},
+		KeepPassword: o.Password == nil && o.PasswordHash == nil, KeepKeys: o.Keys == nil,
+	}
+	c.password(o, &e)
+	if o.Keys == nil {
+		return e
+	}
+	if len(*o.Keys) > maxKeys {
+		c.fail("keys", "must be at most %d", maxKeys)
+		return e
+	}
+	for i, text := range *o.Keys {
+		k, ok := parseKey(text)
+		if !ok {
+			c.fail(fmt.Sprintf("keys[%d]", i), "must be a key of 32 hexadecimal digits, or the id of one")
+			continue
+		}
+		e.Account.Keys = append(e.Account.Keys, k)
+	}
+	return e
+}
+
+func (c *checker) password(o *accountObject, e *queue.Edit) {
+	switch {
+	case o.Password != nil && o.PasswordHash != nil:
+		c.fail("password", "must not be given together with password_hash")
+	case o.Password != nil && len(*o.Password) > MaxPassword:
+		c.fail("password", problemPassword)
+	case o.Password != nil && *o.Password != "" && o.Login == "":
+		c.fail("login", "must not be empty where a password is given")
+	case o.PasswordHash != nil && *o.PasswordHash != "":
+		if _, ok := parsePasswordHash(*o.PasswordHash); !ok {
+			c.fail("password_hash", "must be an Argon2id hash in PHC form")
+		}
+		e.Account.Password = *o.PasswordHash
+	}
+}
+
+// tracker turns an object into an edit. What only a wire protocol knows is left to devices, which may be nil.
+func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Problem) queue.Edit {
+	c.id("id", o.ID)
+	c.id("account", o.Account)
+	c.name("label", o.Label)
+	c.name("model", o.Model)
+	if len(o.Password) > maxName {
+		c.fail("password", "must have at most %d bytes", maxName)
+	}
+	if o.EmployeeID < 0 || o.EmployeeID >= queue.MaxID {
+		c.fail("employee_id", "must be between 1 and 2^53-1, or 0 for none")
+	}
+	if len(o.Features) > maxFeatures {
+		c.fail("features", "must be at most %d", maxFeatures)
+	}
+	for i, f := range o.Features {
+		if f == "" || len(f) > maxName || strings.ContainsFunc(f, notWord) {
+			c.fail(fmt.Sprintf("features[%d]", i), "must be the name of a feature such as chat")
+		}
+	}
+	if len(o.Settings) > maxSettings {
+		c.fail("settings", "must be at most %d", maxSettings)
+	}
+	id := queue.NormalizeDeviceID(o.DeviceID)
+	switch {
+	case o.DeviceID == "":
+		c.fail("device_id", "must be what the device logs in with, such as its phone number or IMEI")
+	case id == "":
+		c.fail("device_id", "must not be only zeros, which are ignored")
+	case len(id) > maxName || strings.ContainsFunc(id, notWord):
+		c.fail("device_id", "must have at most %d bytes and no spaces or unprintable characters", maxName)
+	}
+	t := queue.Tracker{
+		ID: queue.TrackerID(o.ID), Account: queue.AccountID(o.Account), Label: o.Label, Protocol: o.Protocol, DeviceID: id, Password: o.Password, Model: o.Model,
+		Blocked: o.Blocked, Chat: o.Chat, Features: o.Features, Employee: o.EmployeeID, Settings: o.Settings,
+	}
+	if o.Protocol == "" {
+		c.fail("protocol", "must be the name of a wire protocol")
+	} else if devices != nil {
+		for _, p := range devices(&t) {
+			c.fail(p.Parameter, "%s", p.Error)
+		}
+	}
+	return queue.Edit{Kind: queue.EditPutTracker, Tracker: t}
+}
+
+func notWord(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }

@@ -1,0 +1,201 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+const (
+	adminTimeout = 10 * time.Second // of one request that is no stream
+	adminPage    = 100
+	adminMaxPage = 1000
+	maxObject    = 1 << 20 // bytes of one account or tracker
+)
+
+// administration answers /admin/accounts, /admin/keys, /admin/trackers, /admin/import and /admin/export.
+type administration struct {
+	store   queue.LiveDirectory
+	sync    func(context.Context) error
+	devices func(*queue.Tracker) []Problem
+	now     func() time.Time
+	log     *zap.Logger
+}
+
+// adminHandler answers one request; what it returns is encoded after "success".
+type adminHandler func(ctx context.Context, r *http.Request) (members any, err error)
+
+// methods are the handlers of one path.
+type methods map[string]http.Handler
+
+// ServeHTTP refuses other methods in the API's own form.
+func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, ok := m[r.Method]
+	if !ok {
+		writeRefusal(w, codeWrongMethod)
+		return
+	}
+	h.ServeHTTP(w, r)
+}
+
+func (a *administration) routes(mux *http.ServeMux) {
+	mux.Handle("/admin/accounts", methods{http.MethodGet: a.handle(a.listAccounts)})
+	mux.Handle("/admin/accounts/{id}", methods{
+		http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount), http.MethodDelete: a.handle(a.deleteAccount),
+	})
+	mux.Handle("/admin/accounts/{id}/keys", methods{http.MethodPost: a.handle(a.createKey)})
+	mux.Handle("/admin/keys/{id}", methods{http.MethodDelete: a.handle(a.deleteKey)})
+	mux.Handle("/admin/trackers", methods{http.MethodGet: a.handle(a.listTrackers)})
+	mux.Handle("/admin/trackers/{id}", methods{
+		http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker), http.MethodDelete: a.handle(a.deleteTracker),
+	})
+	mux.Handle("/admin/import", methods{http.MethodPost: http.HandlerFunc(a.importLines)})
+	mux.Handle("/admin/export", methods{http.MethodGet: http.HandlerFunc(a.exportLines)})
+}
+
+// handle bounds a request in time and puts its outcome into the API's form.
+func (a *administration) handle(h adminHandler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+		defer cancel()
+		members, err := h(ctx, r)
+		if r.Method != http.MethodGet {
+			a.log.Info("administration", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.String("remote", r.RemoteAddr), zap.Error(err))
+		}
+		var body []byte
+		if err == nil {
+			body, err = encodeSuccess(members)
+		}
+		if err != nil {
+			answer := a.refusal(err)
+			_, status := answer.code.answer()
+			writeJSON(w, status, appendRefusal(nil, answer))
+			return
+		}
+		writeJSON(w, http.StatusOK, body)
+	})
+}
+
+// refusal finds the table's answer to an error.
+func (a *administration) refusal(err error) *refusal {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
+	if c, ok := errors.AsType[*queue.ConflictError](err); ok {
+		return &refusal{code: codeInvalid, params: []paramError{{c.Parameter, c.Problem}}}
+	}
+	if errors.Is(err, queue.ErrNotFound) {
+		return &refusal{code: codeNotFound}
+	}
+	a.log.Error("administration failed", zap.Error(err))
+	return &refusal{code: codeDatabase}
+}
+
+// encodeSuccess puts "success" before the members of an object; nil has none.
+func encodeSuccess(members any) ([]byte, error) {
+	if members == nil {
+		return []byte(successAnswer), nil
+	}
+	b, err := json.Marshal(members)
+	if err != nil {
+		return nil, fmt.Errorf("encoding an answer: %w", err)
+	}
+	return append([]byte(`{"success":true,`), b[1:]...), nil
+}
+
+// Members of answers.
+type (
+	listMembers struct {
+		List any `json:"list"`
+	}
+	valueMembers struct {
+		Value any `json:"value"`
+	}
+	resultMembers struct {
+		Result string `json:"result"`
+	}
+)
+
+func outcomeName(o queue.EditOutcome) string {
+	switch o {
+	case queue.EditAdded:
+		return "added"
+	case queue.EditUpdated:
+		return "updated"
+	case queue.EditRemoved:
+		return "removed"
+	default:
+		return "unchanged"
+	}
+}
+
+// edit makes one edit and returns when this node knows it; the others know it within a second.
+func (a *administration) edit(ctx context.Context, e queue.Edit) (any, error) {
+	res, err := a.store.EditDirectory(ctx, []queue.Edit{e})
+	if err == nil {
+		err = res[0].Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.follow(ctx)
+	return resultMembers{outcomeName(res[0].Outcome)}, nil
+}
+
+// follow is only for who asks this node next; the edit itself stands.
+func (a *administration) follow(ctx context.Context) {
+	if err := a.sync(ctx); err != nil {
+		a.log.Warn("an edit is not known here yet", zap.Error(err))
+	}
+}
+
+func pathID(r *http.Request) (int64, error) {
+	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
+	if err != nil || id < 1 || id >= queue.MaxID {
+		return 0, &refusal{code: codeInvalid, params: []paramError{{"id", problemID}}}
+	}
+	return id, nil
+}
+
+// page reads after and limit of a query.
+func page(r *http.Request) (after int64, limit int, err error) {
+	p, err := parseParams("", nil, r.URL.RawQuery)
+	if err != nil {
+		return 0, 0, err
+	}
+	read := reader{params: p}
+	after, _ = read.optionalID("after")
+	limit = read.within("limit", adminPage, 1, adminMaxPage)
+	return after, limit, read.done()
+}
+
+func readObject(r *http.Request, into any) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxObject+1))
+	if err != nil {
+		return refuse(codeWrongFormat)
+	}
+	if len(body) > maxObject {
+		return refuse(codeTooLarge)
+	}
+	return decodeObject(body, into)
+}
+
+// sameID takes the id of the path for an object that has none.
+func sameID(given *int64, path int64) error {
+	if *given == 0 {
+		*given = path
+	}
+	if *given != path {
+		return &refusal{code: codeInvalid, params: []paramError{{"id", "must be that of the path"}}}
+	}
+	return nil
+}

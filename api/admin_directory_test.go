@@ -1,0 +1,222 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"trackchat/api"
+	"trackchat/queue"
+)
+
+func TestAdminAccounts(t *testing.T) {
+	w := newAdminWorld(t)
+	w.get("/admin/accounts").is(t, `{"success":true,"list":[]}`)
+	w.get("/admin/accounts/1").refused(t, 201)
+	w.put("/admin/accounts/1", `{"login":"demo","password":"pass","title":"Démo","time_zone":"Europe/Berlin","keys":["`+berlinKey+`"]}`).is(t, `{"success":true,"result":"added"}`)
+	id := fmt.Sprintf("%x", queue.HashKey(berlinKey))
+	const head = `{"id":1,"login":"demo","title":"Démo","time_zone":"Europe/Berlin","keys":["`
+	w.get("/admin/accounts/1").is(t, `{"success":true,"value":`+head+id+`"]}}`)
+	w.form("user/get_info").is(t, `{"success":true,"user_info":{"id":1,"login":"demo","title":"Démo","time_zone":"Europe/Berlin","locale":"en_US"}}`)
+	session := w.login("demo", "pass")
+
+	// What was answered can be put back, and the same again changes nothing: the password stays, and so do the sessions.
+	w.put("/admin/accounts/1", head+id+`"]}`).is(t, `{"success":true,"result":"unchanged"}`)
+	w.put("/admin/accounts/1", `{"id":1,"login":"demo","password":"pass","title":"Démo","time_zone":"Europe/Berlin"}`).is(t, `{"success":true,"result":"unchanged"}`)
+	w.put("/admin/accounts/1", `{"login":"demo2","title":"T"}`).is(t, `{"success":true,"result":"updated"}`)
+	w.formAs(session, "user/get_info").is(t, `{"success":true,"user_info":{"id":1,"login":"demo2","title":"T","time_zone":"UTC","locale":"en_US"}}`)
+	w.auth("demo2", "pass").succeeds(t)
+	w.auth("demo", "pass").refused(t, 102)
+	w.put("/admin/accounts/1", `{"login":"demo2","password":"other"}`).is(t, `{"success":true,"result":"updated"}`)
+	w.clock.Add(1000)
+	w.formAs(session, "user/get_info").refused(t, 4)
+	w.auth("demo2", "pass").refused(t, 102)
+	w.auth("demo2", "other").succeeds(t)
+	w.put("/admin/accounts/1", `{"login":"demo2","password":""}`).is(t, `{"success":true,"result":"updated"}`)
+	w.auth("demo2", "other").refused(t, 102)
+
+	for i := 2; i <= 6; i++ {
+		w.put(fmt.Sprintf("/admin/accounts/%d", i), `{}`).is(t, `{"success":true,"result":"added"}`)
+	}
+	w.get("/admin/accounts?after=3&limit=2").is(t, `{"success":true,"list":[{"id":4,"login":"","title":"","time_zone":"UTC","keys":[]},{"id":5,"login":"","title":"","time_zone":"UTC","keys":[]}]}`)
+	w.get("/admin/accounts?after=6").is(t, `{"success":true,"list":[]}`)
+	w.delete("/admin/accounts/6").is(t, `{"success":true,"result":"removed"}`)
+	w.delete("/admin/accounts/6").refused(t, 201)
+}
+
+func TestAdminKeys(t *testing.T) {
+	w := newAdminWorld(t)
+	w.put("/admin/accounts/1", `{}`).is(t, `{"success":true,"result":"added"}`)
+	firstID, first := w.newKey("1")
+	_, second := w.newKey("1")
+	const info = `{"success":true,"user_info":{"id":1,"login":"","title":"","time_zone":"UTC","locale":"en_US"}}`
+	w.formAs(first, "user/get_info").is(t, info)
+	w.formAs(second, "user/get_info").is(t, info)
+	w.delete("/admin/keys/"+firstID).is(t, `{"success":true,"result":"removed"}`)
+	w.formAs(first, "user/get_info").refused(t, 4)
+	w.formAs(second, "user/get_info").is(t, info)
+	w.delete("/admin/keys/"+firstID).refused(t, 201)
+	w.delete("/admin/keys/"+second).invalid(t, "id")
+	w.post("/admin/accounts/7/keys", "").refused(t, 201)
+	if strings.Contains(w.get("/admin/accounts").body, second) {
+		t.Error("a key is told again")
+	}
+}
+
+func TestAdminTrackers(t *testing.T) {
+	w := newAdminWorld(t)
+	w.put("/admin/accounts/1", `{"keys":["`+berlinKey+`"]}`).is(t, `{"success":true,"result":"added"}`)
+	w.put("/admin/accounts/2", `{"keys":["`+uralKey+`"]}`).is(t, `{"success":true,"result":"added"}`)
+	const full = `{"id":101,"account":1,"label":"Truck 1","protocol":"jt808","device_id":"13812345678","password":"pw","model":"m","blocked":false,"chat":true,` +
+		`"features":["chat","fuel"],"employee_id":7,"settings":{"part_bytes":"512"}}`
+	w.put("/admin/trackers/101", strings.Replace(full, `"13812`, `"0013812`, 1)).is(t, `{"success":true,"result":"added"}`)
+	w.get("/admin/trackers/101").is(t, `{"success":true,"value":`+full+`}`)
+	w.put("/admin/trackers/101", full).is(t, `{"success":true,"result":"unchanged"}`)
+	w.put("/admin/trackers/102", `{"account":1,"protocol":"jt808","device_id":"2"}`).is(t, `{"success":true,"result":"added"}`)
+	const bare = `{"id":102,"account":1,"label":"","protocol":"jt808","device_id":"2","password":"","model":"","blocked":false,"chat":true,"features":["chat"],"employee_id":0,"settings":{}}`
+	w.get("/admin/trackers?after=101").is(t, `{"success":true,"list":[`+bare+`]}`)
+
+	id := w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).id(t)
+	w.put("/admin/trackers/101", strings.Replace(full, `"blocked":false`, `"blocked":true`, 1)).is(t, `{"success":true,"result":"updated"}`)
+	w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).refused(t, 208)
+	// A tracker that moves takes its messages with it.
+	w.put("/admin/trackers/101", strings.Replace(full, `"account":1`, `"account":2`, 1)).is(t, `{"success":true,"result":"updated"}`)
+	w.json("tracker/chat/list", `"tracker_id":101`).refused(t, 201)
+	if got := w.formAs(uralKey, "tracker/chat/list", "tracker_id", "101").list(t); len(got) != 1 || got[0].ID != id {
+		t.Errorf("list %v", got)
+	}
+	w.delete("/admin/accounts/2").invalid(t, "id")
+	w.delete("/admin/trackers/101").is(t, `{"success":true,"result":"removed"}`)
+	w.delete("/admin/trackers/101").refused(t, 201)
+	w.get("/admin/trackers/101").refused(t, 201)
+	w.delete("/admin/accounts/2").is(t, `{"success":true,"result":"removed"}`)
+	w.put("/admin/trackers/101", full).is(t, `{"success":true,"result":"added"}`)
+	w.json("tracker/chat/list", `"tracker_id":101`).is(t, `{"success":true,"list":[]}`)
+}
+
+func TestAdminRefusals(t *testing.T) {
+	w := newAdminWorld(t)
+	w.put("/admin/accounts/1", `{"login":"demo","keys":["`+berlinKey+`"]}`).is(t, `{"success":true,"result":"added"}`)
+	w.put("/admin/trackers/101", `{"account":1,"protocol":"jt808","device_id":"1"}`).is(t, `{"success":true,"result":"added"}`)
+	long := strings.Repeat("x", 256)
+	for body, names := range map[string]string{
+		`{"id":2}`:                 "id",
+		`{"login":"` + long + `"}`: "login",
+		`{"login":"a\u0000b","title":"` + long + `","time_zone":"Nowhere","keys":["12"]}`: "login title time_zone keys[0]",
+		`{"time_zone":""}`:                                "time_zone",
+		`{"time_zone":"Local"}`:                           "time_zone",
+		`{"password":"x"}`:                                "login",
+		`{"login":"x","password":1}`:                      "password",
+		`{"login":1}`:                                     "login",
+		`{"unknown":1}`:                                   "unknown",
+		`{"login":"x","password_hash":"plain"}`:           "password_hash",
+		`{"login":"x","password":"a","password_hash":""}`: "password",
+		`{"login":"x","password":"` + strings.Repeat("x", 1025) + `"}`: "password",
+		`{"keys":["` + unknownKey + `","` + unknownKey + `"]}`:         "keys",
+		`{"keys":{}}`: "keys",
+	} {
+		w.put("/admin/accounts/1", body).invalid(t, strings.Fields(names)...)
+	}
+	w.put("/admin/accounts/2", `{"login":"demo"}`).invalid(t, "login")
+	w.put("/admin/accounts/2", `{"keys":["`+berlinKey+`"]}`).invalid(t, "keys")
+	good := `"account":1,"protocol":"jt808","device_id":"2"`
+	for body, names := range map[string]string{
+		`{}`:                                   "account device_id protocol",
+		`{` + good + `,"id":3}`:                "id",
+		`{` + good + `,"employee_id":-1}`:      "employee_id",
+		`{` + good + `,"features":["a b",""]}`: "features[0] features[1]",
+		`{` + good + `,"label":"` + long + `","model":"\n"}`: "label model",
+		`{"account":1,"protocol":"morse","device_id":"2"}`:   "protocol",
+		`{"account":1,"protocol":"jt808","device_id":"000"}`: "device_id",
+		`{"account":1,"protocol":"jt808","device_id":"a b"}`: "device_id",
+		`{"account":1,"protocol":"jt808","device_id":"01"}`:  "device_id",
+		`{"account":9,"protocol":"jt808","device_id":"2"}`:   "account",
+		`{"account":0,"protocol":"jt808","device_id":"2"}`:   "account",
+		`{"account":"1","protocol":"jt808","device_id":"2"}`: "account",
+		`{` + good + `,"settings":{"a":1}}`:                  "settings",
+		`{` + good + `,"password":"` + long + `"}`:           "password",
+	} {
+		w.put("/admin/trackers/102", body).invalid(t, strings.Fields(names)...)
+	}
+	for _, body := range []string{``, `[]`, `{`, `{}x`, `{}{}`, `null`, `{"id":` + strings.Repeat("[", 100) + `}`} {
+		w.put("/admin/accounts/1", body).refused(t, 5)
+	}
+	w.put("/admin/accounts/1", `{"title":"`+strings.Repeat("x", 1<<20)+`"}`).refused(t, 9)
+	for _, path := range []string{"/admin/accounts/0", "/admin/accounts/x", "/admin/trackers/-1", "/admin/trackers/9007199254740992", "/admin/accounts/1x"} {
+		w.get(path).invalid(t, "id")
+	}
+	for _, query := range []string{"?limit=0", "?limit=1001", "?limit=x", "?after=x"} {
+		w.get("/admin/accounts"+query).refused(t, 7)
+		w.get("/admin/trackers"+query).refused(t, 7)
+	}
+	w.get("/admin/accounts?a=%zz").refused(t, 5)
+	for _, path := range []string{"/admin/", "/admin/x", "/admin/accounts/1/x", "/admin/nodes"} {
+		w.get(path).refused(t, 111)
+	}
+	w.post("/admin/accounts", `{}`).refused(t, 112)
+	w.get("/admin/import").refused(t, 112)
+	w.delete("/admin/export").refused(t, 112)
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, w.admin+"/admin/accounts", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("without a token: %d", resp.StatusCode)
+	}
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.get("/admin/accounts").refused(t, 14)
+	w.put("/admin/accounts/1", `{}`).refused(t, 14)
+	w.get("/admin/export").refused(t, 14)
+}
+
+// fixedFleet answers what it was given: the interface has no other side in this package.
+type fixedFleet struct {
+	sessions []api.DeviceSession
+	asked    []api.SessionQuery
+	drained  int
+}
+
+func (f *fixedFleet) Sessions(_ context.Context, q api.SessionQuery) ([]api.DeviceSession, error) {
+	f.asked = append(f.asked, q)
+	return f.sessions, nil
+}
+
+func (f *fixedFleet) Disconnect(_ context.Context, t queue.TrackerID) (bool, error) {
+	return len(f.sessions) > 0 && f.sessions[0].Tracker == t, nil
+}
+
+func (f *fixedFleet) Nodes(context.Context) ([]api.Node, error) {
+	return []api.Node{{ID: "a-1", Sessions: len(f.sessions)}}, nil
+}
+
+func (f *fixedFleet) Drain(context.Context) error { f.drained++; return nil }
+
+func TestAdminFleet(t *testing.T) {
+	fleet := &fixedFleet{}
+	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet = fleet })
+	w.get("/admin/sessions").is(t, `{"success":true,"list":[]}`)
+	fleet.sessions = []api.DeviceSession{{Tracker: 101, Protocol: "jt808", Node: "a-1", Remote: "192.0.2.1:5", Since: w.now(), LastSeen: w.now(), InFlight: 1, BytesIn: 2, BytesOut: 3}}
+	w.get("/admin/sessions?tracker_id=101&protocol=jt808&after=5&limit=7").is(t, `{"success":true,"list":[{"tracker_id":101,"protocol":"jt808","node":"a-1","remote":"192.0.2.1:5",`+
+		`"since":"2016-02-29T10:00:00.25Z","last_seen":"2016-02-29T10:00:00.25Z","in_flight":1,"bytes_in":2,"bytes_out":3}]}`)
+	if got := fleet.asked[1]; got != (api.SessionQuery{Tracker: 101, Protocol: "jt808", After: 5, Limit: 7}) {
+		t.Errorf("asked %+v", got)
+	}
+	w.get("/admin/sessions?tracker_id=x&limit=0").refused(t, 7)
+	w.delete("/admin/sessions/101").is(t, `{"success":true}`)
+	w.delete("/admin/sessions/102").refused(t, 201)
+	w.get("/admin/nodes").is(t, `{"success":true,"list":[{"id":"a-1","started":"0001-01-01T00:00:00Z","sessions":1,"draining":false}]}`)
+	w.get("/admin/drain").refused(t, 112)
+	w.post("/admin/drain", "").is(t, `{"success":true}`)
+	if fleet.drained != 1 {
+		t.Errorf("drained %d times", fleet.drained)
+	}
+}

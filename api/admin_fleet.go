@@ -1,0 +1,127 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"trackchat/queue"
+)
+
+// Fleet is what administration asks of the gateways. Every method answers for all nodes that can be reached.
+type Fleet interface {
+	// Sessions returns up to q.Limit sessions ordered by tracker.
+	Sessions(ctx context.Context, q SessionQuery) ([]DeviceSession, error)
+	// Disconnect closes the session of a tracker; false where there is none. The device may connect again.
+	Disconnect(ctx context.Context, t queue.TrackerID) (bool, error)
+	// Nodes returns the processes that serve devices.
+	Nodes(ctx context.Context) ([]Node, error)
+	// Drain makes this node take no new sessions and end those it has, some at a time, so that they go to other nodes. It returns at once.
+	Drain(ctx context.Context) error
+}
+
+// SessionQuery selects sessions of devices.
+type SessionQuery struct {
+	Tracker  queue.TrackerID // 0: any
+	Protocol string          // empty: any
+	After    queue.TrackerID
+	Limit    int // 1..1000
+}
+
+// DeviceSession is a connection of a device that has logged in.
+type DeviceSession struct {
+	Tracker  queue.TrackerID `json:"tracker_id"`
+	Protocol string          `json:"protocol"`
+	Node     queue.NodeID    `json:"node"`
+	Remote   string          `json:"remote"` // address and port
+	Since    time.Time       `json:"since"`
+	LastSeen time.Time       `json:"last_seen"`
+	InFlight int             `json:"in_flight"` // messages that are sent and not acknowledged
+	BytesIn  int64           `json:"bytes_in"`
+	BytesOut int64           `json:"bytes_out"`
+}
+
+// Node is a process that serves devices.
+type Node struct {
+	ID       queue.NodeID `json:"id"`
+	Started  time.Time    `json:"started"`
+	Sessions int          `json:"sessions"`
+	Draining bool         `json:"draining"`
+}
+
+// fleetAdmin answers /admin/sessions, /admin/nodes and /admin/drain.
+type fleetAdmin struct {
+	*administration
+	fleet Fleet
+}
+
+func (a *fleetAdmin) routes(mux *http.ServeMux) {
+	mux.Handle("/admin/sessions", methods{http.MethodGet: a.handle(a.sessions)})
+	mux.Handle("/admin/sessions/{id}", methods{http.MethodDelete: a.handle(a.disconnect)})
+	mux.Handle("/admin/nodes", methods{http.MethodGet: a.handle(a.nodes)})
+	mux.Handle("/admin/drain", methods{http.MethodPost: a.handle(a.drain)})
+}
+
+func (a *fleetAdmin) sessions(ctx context.Context, r *http.Request) (any, error) {
+	after, limit, err := page(r)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseParams("", nil, r.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	read := reader{params: p}
+	tracker, _ := read.optionalID("tracker_id")
+	q := SessionQuery{Tracker: queue.TrackerID(tracker), After: queue.TrackerID(after), Limit: limit}
+	if v, given := p.find("protocol"); given {
+		q.Protocol, _ = v.scalar()
+	}
+	if err := read.done(); err != nil {
+		return nil, err
+	}
+	list, err := a.fleet.Sessions(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if list == nil {
+		list = []DeviceSession{}
+	}
+	for i := range list {
+		list[i].Since, list[i].LastSeen = list[i].Since.UTC(), list[i].LastSeen.UTC()
+	}
+	return listMembers{list}, nil
+}
+
+func (a *fleetAdmin) disconnect(ctx context.Context, r *http.Request) (any, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
+	}
+	done, err := a.fleet.Disconnect(ctx, queue.TrackerID(id))
+	if err != nil {
+		return nil, err
+	}
+	if !done {
+		return nil, refuse(codeNotFound)
+	}
+	return nil, nil //nolint:nilnil // an answer without members
+}
+
+func (a *fleetAdmin) nodes(ctx context.Context, _ *http.Request) (any, error) {
+	list, err := a.fleet.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if list == nil {
+		list = []Node{}
+	}
+	for i := range list {
+		list[i].Started = list[i].Started.UTC()
+	}
+	return listMembers{list}, nil
+}
+
+func (a *fleetAdmin) drain(ctx context.Context, _ *http.Request) (any, error) {
+	return nil, a.fleet.Drain(ctx)
+}

@@ -1,0 +1,263 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"time"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	importBatch   = 1000            // lines that one step of the store takes
+	importWithin  = 2 * time.Minute // for one batch: to arrive, and to be stored
+	progressEvery = time.Second     // between two lines of progress
+	maxRefused    = 10_000          // refused lines after which an import stops: then something is wrong with all of it
+	lineBuffer    = 64 << 10
+)
+
+// importSummary is the last line of the answer to an import.
+type importSummary struct {
+	Lines    int           `json:"lines"` // read, empty ones included
+	Accounts importCounts  `json:"accounts"`
+	Trackers importCounts  `json:"trackers"`
+	Refused  []refusedLine `json:"refused"`
+	Stopped  string        `json:"stopped,omitempty"` // why the rest was not read
+}
+
+type importCounts struct {
+	Added     int `json:"added"`
+	Updated   int `json:"updated"`
+	Unchanged int `json:"unchanged"`
+}
+
+type refusedLine struct {
+	Line   int           `json:"line"`
+	Errors []lineProblem `json:"errors"`
+}
+
+type lineProblem struct {
+	Parameter string `json:"parameter"`
+	Error     string `json:"error"`
+}
+
+// importLine is one line: an account or a tracker.
+type importLine struct {
+	Account json.RawMessage `json:"account"`
+	Tracker json.RawMessage `json:"tracker"`
+}
+
+// importing is one import under way.
+type importing struct {
+	a       *administration
+	w       http.ResponseWriter
+	control *http.ResponseController
+	summary importSummary
+
+	edits   []queue.Edit
+	objects []*accountObject // of edits, nil for trackers
+	lines   []int            // of edits
+	told    time.Time        // of the last progress
+	started bool             // something is written
+}
+
+// importLines answers POST /admin/import: NDJSON in, NDJSON out. Lines take effect in order, a thousand at a time; a refused one stops nobody.
+// The answer is lines {"progress":{"lines":n}} while it runs and at the end {"success":true,"summary":{…}}.
+func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
+	m := &importing{a: a, w: w, control: http.NewResponseController(w), told: a.now()}
+	m.summary.Refused = []refusedLine{}
+	// Progress is written while lines are read; where that cannot be done, a client that reads only at the end is as well served.
+	_ = m.control.EnableFullDuplex()
+	err := m.run(r)
+	a.follow(context.WithoutCancel(r.Context()))
+	a.log.Info("directory imported", zap.String("remote", r.RemoteAddr), zap.Int("lines", m.summary.Lines), zap.Any("accounts", m.summary.Accounts),
+		zap.Any("trackers", m.summary.Trackers), zap.Int("refused", len(m.summary.Refused)), zap.String("stopped", m.summary.Stopped), zap.Error(err))
+	m.finish(err)
+}
+
+func (m *importing) run(r *http.Request) error {
+	scan := bufio.NewScanner(r.Body)
+	scan.Buffer(make([]byte, lineBuffer), maxObject)
+	m.extend()
+	for scan.Scan() {
+		m.summary.Lines++
+		line := bytes.TrimSpace(scan.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		if err := m.take(line); err != nil {
+			m.refuse(m.summary.Lines, err)
+		}
+		if len(m.edits) == importBatch {
+			if err := m.flush(r.Context()); err != nil {
+				return err
+			}
+		}
+		if len(m.summary.Refused) >= maxRefused {
+			m.summary.Stopped = fmt.Sprintf("%d lines are refused", maxRefused)
+			break
+		}
+	}
+	if err := m.flush(r.Context()); err != nil {
+		return err
+	}
+	switch err := scan.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		m.summary.Stopped = fmt.Sprintf("line %d is longer than %d bytes", m.summary.Lines+1, maxObject)
+	case err != nil:
+		m.summary.Stopped = fmt.Sprintf("the input ends within line %d: %v", m.summary.Lines+1, err)
+	}
+	return nil
+}
+
+// extend gives the next batch its time; the server's limits are for requests of one piece.
+func (m *importing) extend() {
+	until := m.a.now().Add(importWithin)
+	_ = m.control.SetReadDeadline(until)
+	_ = m.control.SetWriteDeadline(until)
+}
+
+// take checks one line and puts it to the batch.
+func (m *importing) take(text []byte) error {
+	var line importLine
+	if err := decodeObject(text, &line); err != nil {
+		return err
+	}
+	var c checker
+	var e queue.Edit
+	var o *accountObject
+	switch {
+	case len(line.Account) > 0 && len(line.Tracker) == 0:
+		o = newAccountObject()
+		if err := decodeObject(line.Account, o); err != nil {
+			return err
+		}
+		e = c.account(o)
+	case len(line.Tracker) > 0 && len(line.Account) == 0:
+		t := newTrackerObject()
+		if err := decodeObject(line.Tracker, t); err != nil {
+			return err
+		}
+		e = c.tracker(t, m.a.devices)
+	default:
+		return &refusal{code: codeInvalid, params: []paramError{{"line", "must hold an account or a tracker"}}}
+	}
+	if err := c.done(); err != nil {
+		return err
+	}
+	m.edits, m.objects, m.lines = append(m.edits, e), append(m.objects, o), append(m.lines, m.summary.Lines)
+	return nil
+}
+
+func (m *importing) refuse(line int, err error) {
+	answer := m.a.refusal(err)
+	problems := make([]lineProblem, 0, max(1, len(answer.params)))
+	for _, p := range answer.params {
+		problems = append(problems, lineProblem{p.name, p.problem})
+	}
+	if len(problems) == 0 {
+		description, _ := answer.code.answer()
+		problems = append(problems, lineProblem{"line", description})
+	}
+	m.summary.Refused = append(m.summary.Refused, refusedLine{line, problems})
+}
+
+// flush stores the batch.
+func (m *importing) flush(ctx context.Context) error {
+	if len(m.edits) > 0 {
+		if err := m.store(ctx); err != nil {
+			return err
+		}
+	}
+	m.edits, m.objects, m.lines = m.edits[:0], m.objects[:0], m.lines[:0]
+	m.extend()
+	if now := m.a.now(); now.Sub(m.told) >= progressEvery {
+		m.told = now
+		m.write(fmt.Appendf(nil, `{"progress":{"lines":%d}}`, m.summary.Lines))
+	}
+	return nil
+}
+
+func (m *importing) store(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, importWithin)
+	defer cancel()
+	if err := m.hashPasswords(ctx); err != nil {
+		return err
+	}
+	results, err := m.a.store.EditDirectory(ctx, m.edits)
+	if err != nil {
+		return err
+	}
+	for i, res := range results {
+		counts := &m.summary.Trackers
+		if m.objects[i] != nil {
+			counts = &m.summary.Accounts
+		}
+		switch {
+		case res.Err != nil:
+			m.refuse(m.lines[i], res.Err)
+		case res.Outcome == queue.EditAdded:
+			counts.Added++
+		case res.Outcome == queue.EditUpdated:
+			counts.Updated++
+		default:
+			counts.Unchanged++
+		}
+	}
+	return nil
+}
+
+// hashPasswords hashes as many at once as there are processors.
+func (m *importing) hashPasswords(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, o := range m.objects {
+		if o != nil && o.Password != nil {
+			group.Go(func() error { return m.a.hashPassword(ctx, o, &m.edits[i]) })
+		}
+	}
+	return group.Wait()
+}
+
+// write sends one line at once.
+func (m *importing) write(line []byte) {
+	if !m.started {
+		m.started = true
+		m.w.Header().Set("Content-Type", ndjsonType)
+		m.w.Header().Set("Cache-Control", "no-store")
+		m.w.WriteHeader(http.StatusOK)
+	}
+	_, _ = m.w.Write(append(line, '\n')) // a peer that is gone stops sending too
+	_ = m.control.Flush()
+}
+
+// finish writes the last line. After a failure of the store it is an error of the table with what was done until then.
+func (m *importing) finish(err error) {
+	summary, encodeErr := json.Marshal(struct {
+		Summary *importSummary `json:"summary"`
+	}{&m.summary})
+	if err = errors.Join(err, encodeErr); err == nil {
+		m.write(append([]byte(`{"success":true,`), summary[1:]...))
+		return
+	}
+	answer := m.a.refusal(err)
+	body := appendRefusal(nil, answer)
+	if encodeErr == nil {
+		body = append(append(body[:len(body)-1], ','), summary[1:]...)
+	}
+	if !m.started {
+		_, status := answer.code.answer()
+		writeJSON(m.w, status, body)
+		return
+	}
+	m.write(body)
+}

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"trackchat/queue"
+)
+
+// accountObject is an account in the shape of directory.yaml. What is absent in a PUT keeps the password and the keys as they are.
+type accountObject struct {
+	ID           int64     `json:"id"`
+	Login        string    `json:"login"`
+	Password     *string   `json:"password,omitempty"`      // never answered; "" means that nobody can log in
+	PasswordHash *string   `json:"password_hash,omitempty"` // in PHC form, answered by an export only
+	Title        string    `json:"title"`
+	TimeZone     string    `json:"time_zone"`
+	Keys         *[]string `json:"keys"` // keys of 32 hexadecimal digits, or the ids by which keys are answered
+}
+
+// trackerObject is a tracker in the shape of directory.yaml.
+type trackerObject struct {
+	ID         int64             `json:"id"`
+	Account    int64             `json:"account"`
+	Label      string            `json:"label"`
+	Protocol   string            `json:"protocol"`
+	DeviceID   string            `json:"device_id"`
+	Password   string            `json:"password"`
+	Model      string            `json:"model"`
+	Blocked    bool              `json:"blocked"`
+	Chat       bool              `json:"chat"`
+	Features   []string          `json:"features"`
+	EmployeeID int64             `json:"employee_id"`
+	Settings   map[string]string `json:"settings"`
+}
+
+func newAccountObject() *accountObject { return &accountObject{TimeZone: "UTC"} }
+
+func newTrackerObject() *trackerObject {
+	return &trackerObject{Chat: true, Features: []string{queue.FeatureChat}}
+}
+
+// accountAnswer is the answer about an account: of its keys only the ids.
+func accountAnswer(a *queue.Account, hashes bool) *accountObject {
+	keys := make([]string, len(a.Keys))
+	for i := range a.Keys {
+		keys[i] = keyID(a.Keys[i])
+	}
+	o := &accountObject{ID: int64(a.ID), Login: a.Login, Title: a.Title, TimeZone: a.TimeZone, Keys: &keys}
+	if hashes {
+		o.PasswordHash = &a.Password
+	}
+	return o
+}
+
+func trackerAnswer(t *queue.Tracker) *trackerObject {
+	o := &trackerObject{
+		ID: int64(t.ID), Account: int64(t.Account), Label: t.Label, Protocol: t.Protocol, DeviceID: t.DeviceID, Password: t.Password, Model: t.Model,
+		Blocked: t.Blocked, Chat: t.Chat, Features: t.Features, EmployeeID: t.Employee, Settings: t.Settings,
+	}
+	if o.Features == nil {
+		o.Features = []string{}
+	}
+	if o.Settings == nil {
+		o.Settings = map[string]string{}
+	}
+	return o
+}
+
+// keyID names a key without telling it.
+func keyID(h queue.KeyHash) string { return hex.EncodeToString(h[:]) }
+
+// parseKey reads a key, or the id of one.
+func parseKey(s string) (queue.KeyHash, bool) {
+	if isHash(s) {
+		return queue.HashKey(s), true
+	}
+	return parseKeyID(s)
+}
+
+func parseKeyID(s string) (queue.KeyHash, bool) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(queue.KeyHash{}) {
+		return queue.KeyHash{}, false
+	}
+	return queue.KeyHash(b), true
+}
+
+// decodeObject reads exactly one JSON object without unknown members.
+func decodeObject(body []byte, into any) error {
+	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' || tooDeep(trimmed) {
+		return refuse(codeWrongFormat)
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		if _, err := d.Token(); !errors.Is(err, io.EOF) {
+			return refuse(codeWrongFormat)
+		}
+		return nil
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+		return &refusal{code: codeInvalid, params: []paramError{{wrong.Field, "must not be a JSON " + wrong.Value}}}
+	}
+	if name, ok := unknownMember(err); ok {
+		return &refusal{code: codeInvalid, params: []paramError{{name, "is unknown"}}}
+	}
+	return refuse(codeWrongFormat)
+}
+
+// unknownMember returns the member that DisallowUnknownFields met: encoding/json has no type for it.
+func unknownMember(err error) (string, bool) {
+	const prefix = `json: unknown field "`
+	text := err.Error()
+	if len(text) > len(prefix) && text[:len(prefix)] == prefix && text[len(text)-1] == '"' {
+		return text[len(prefix) : len(text)-1], true
+	}
+	return "", false
+}

@@ -25,6 +25,7 @@ type batcher[Q, R any] struct {
 	g     *Gateway
 	op    string
 	again bool // repeat a call that failed: the outcome must not be lost, and a repetition does no harm
+	most  int  // items of a call
 	call  func(context.Context, []Q) ([]R, error)
 	done  func(request[Q], R, error)
 
@@ -38,11 +39,10 @@ type batcher[Q, R any] struct {
 	ending *sync.Cond
 	busy   atomic.Int64 // queued or in a call
 	wake   chan struct{}
-	quit   chan struct{}
 }
 
 func newBatcher[Q, R any](g *Gateway, op string, again bool, call func(context.Context, []Q) ([]R, error), done func(request[Q], R, error)) *batcher[Q, R] {
-	b := &batcher[Q, R]{g: g, op: op, again: again, call: call, done: done, wake: make(chan struct{}, 1), quit: make(chan struct{})}
+	b := &batcher[Q, R]{g: g, op: op, again: again, most: batchItems, call: call, done: done, wake: make(chan struct{}, 1)}
 	b.ending = sync.NewCond(&b.mu)
 	return b
 }
@@ -59,7 +59,8 @@ func (b *batcher[Q, R]) add(s *session, tag int64, q Q) {
 	}
 }
 
-func (b *batcher[Q, R]) run() {
+// run works until ctx ends and everything that is queued then has been given up.
+func (b *batcher[Q, R]) run(ctx context.Context) {
 	var batch []request[Q]
 	var qs []Q
 	for {
@@ -68,7 +69,7 @@ func (b *batcher[Q, R]) run() {
 			select {
 			case <-b.wake:
 				continue
-			case <-b.quit:
+			case <-ctx.Done():
 				b.mu.Lock()
 				b.gone = true
 				b.ending.Broadcast()
@@ -83,7 +84,7 @@ func (b *batcher[Q, R]) run() {
 		if b.after != nil {
 			b.after()
 		}
-		rs, err := b.execute(qs)
+		rs, err := b.execute(ctx, qs)
 		for i := range batch {
 			var r R
 			if err == nil {
@@ -113,24 +114,27 @@ func (b *batcher[Q, R]) settle() {
 func (b *batcher[Q, R]) take(batch []request[Q]) []request[Q] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := min(len(b.queued), batchItems)
+	n := min(len(b.queued), b.most)
 	batch = append(batch, b.queued[:n]...)
-	rest := copy(b.queued, b.queued[n:])
-	clear(b.queued[rest:])
-	b.queued = b.queued[:rest]
+	clear(b.queued[:n])
+	if n == len(b.queued) {
+		b.queued = b.queued[:0]
+	} else {
+		b.queued = b.queued[n:]
+	}
 	return batch
 }
 
-// execute calls the store, again and again where the outcome must not be lost, until it answers or the gateway is closed.
-func (b *batcher[Q, R]) execute(qs []Q) ([]R, error) {
+// execute calls the store, again and again where the outcome must not be lost, until it answers or ctx ends.
+func (b *batcher[Q, R]) execute(ctx context.Context, qs []Q) ([]R, error) {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		ctx, cancel := context.WithTimeout(context.Background(), b.g.o.StoreTimeout)
-		rs, err := b.call(ctx, qs)
+		call, cancel := context.WithTimeout(ctx, b.g.o.StoreTimeout)
+		rs, err := b.call(call, qs)
 		cancel()
 		if err == nil && len(rs) != len(qs) {
 			err = errors.New("store answered another number of items")
 		}
-		if err == nil || !b.again {
+		if err == nil || !b.again || ctx.Err() != nil {
 			return rs, err
 		}
 		b.g.m.storeRetry.WithLabelValues(b.op).Inc()
@@ -138,7 +142,7 @@ func (b *batcher[Q, R]) execute(qs []Q) ([]R, error) {
 		wait := time.NewTimer(pause)
 		select {
 		case <-wait.C:
-		case <-b.quit:
+		case <-ctx.Done():
 			wait.Stop()
 			return rs, err
 		}
@@ -194,9 +198,11 @@ func newStoreWork(g *Gateway) *storeWork {
 	w.peek = newBatcher(g, "peek", false, func(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 		return peekAll(ctx, st, ls)
 	}, func(r request[queue.Lease], res queue.PeekResult, err error) {
+		it := item{kind: itemPeeked, s: r.s}
 		if err == nil && (res.Fenced || res.Pending > 0) {
-			r.s.shard.box.put(item{kind: itemPeeked, s: r.s, data: &res})
+			it.data = &res
 		}
+		r.s.shard.box.put(it)
 	})
 	w.claim.after = func() { // a text whose ack is on its way to the store is not pending any more
 		w.ack.settle()
@@ -204,6 +210,7 @@ func newStoreWork(g *Gateway) *storeWork {
 		w.end.settle()
 	}
 	w.late = newBatcher(g, "late", false, g.matchLate, g.lateMatched)
+	w.late.most = lateItems
 	return w
 }
 
@@ -228,23 +235,11 @@ func peekAll(ctx context.Context, st queue.Delivery, ls []queue.Lease) ([]queue.
 	return all, nil
 }
 
-func (w *storeWork) start(group *sync.WaitGroup) {
-	group.Go(w.acquire.run)
-	group.Go(w.release.run)
-	group.Go(w.claim.run)
-	group.Go(w.ack.run)
-	group.Go(w.progress.run)
-	group.Go(w.end.run)
-	group.Go(w.receive.run)
-	group.Go(w.peek.run)
-	group.Go(w.late.run)
-}
-
-func (w *storeWork) stop() {
-	for _, quit := range []chan struct{}{
-		w.acquire.quit, w.release.quit, w.claim.quit, w.ack.quit, w.progress.quit, w.end.quit, w.receive.quit, w.peek.quit, w.late.quit,
+func (w *storeWork) start(ctx context.Context, group *sync.WaitGroup) {
+	for _, run := range []func(context.Context){
+		w.acquire.run, w.release.run, w.claim.run, w.ack.run, w.progress.run, w.end.run, w.receive.run, w.peek.run, w.late.run,
 	} {
-		close(quit)
+		group.Go(func() { run(ctx) })
 	}
 }
 

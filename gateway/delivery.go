@@ -16,10 +16,10 @@ func (s *session) pump(now time.Time) {
 		s.begin(now)
 	}
 	b := s.box
-	if b == nil {
+	if b == nil || s.state != stateReady {
 		return
 	}
-	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 {
+	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 && b.bytes <= backlogBytes/2 {
 		s.claim()
 	}
 	if len(b.msgs) == 0 && !b.asking && b.state == flightNone {
@@ -124,7 +124,7 @@ func (s *session) patience() time.Duration {
 func (s *session) overdue(now time.Time) {
 	b := s.box
 	b.deadline = 0
-	if s.l.g.halt.Load() {
+	if s.l.g.halt.Load() && b.state != flightPace { // what such a device has been sent is still to be noted
 		return
 	}
 	switch b.state {
@@ -137,8 +137,7 @@ func (s *session) overdue(now time.Time) {
 		s.paced(now)
 	case flightParked:
 		s.restart(true)
-	case flightNone:
-		s.claim()
+	case flightNone, flightHold: // they have no deadline
 	}
 }
 
@@ -148,7 +147,7 @@ func (s *session) timedOut(now time.Time) {
 	m := &b.msgs[0]
 	s.trace("text not acknowledged in time", m.ID, "")
 	if b.bits == 0 {
-		if g.rounds.add(s.tracker, m.ID) >= g.o.MaxAttempts {
+		if !b.ended && g.rounds.add(s.tracker, m.ID) >= g.o.MaxAttempts {
 			s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
 		}
 		s.close(reasonUnconfirmed)
@@ -188,12 +187,14 @@ func (s *session) claimFailed(err error) {
 		return
 	}
 	s.l.g.log.Error("pending texts cannot be read", s.field(), zap.Error(err))
-	if b := s.box; len(b.msgs) == 0 && b.state == flightNone {
+	b := s.box
+	b.behind = true // so that no later text overtakes those
+	if len(b.msgs) == 0 && b.state == flightNone {
 		s.park(s.l.g.o.Now())
 	}
 }
 
-// ack is the device's word about a part.
+// ack is the device's word about a part. The next one is written after the last frame of the same read: an ack without a number that came before it cannot mean it.
 func (s *session) ack(e *protocol.Event) {
 	b := s.box
 	if b == nil || b.state != flightSent && b.state != flightPause || b.bits > 0 && e.Ref != b.ref {
@@ -210,7 +211,7 @@ func (s *session) ack(e *protocol.Event) {
 		return
 	case protocol.AckFailed:
 		s.l.c.refused.Inc()
-		if !b.failed {
+		if !b.failed && !b.ended {
 			b.failed, b.state, b.deadline = true, flightPause, now.Add(s.l.g.o.RetryFailed).UnixMilli()
 			s.arm(b.deadline)
 			return
@@ -218,7 +219,7 @@ func (s *session) ack(e *protocol.Event) {
 		s.end(queue.StatusFailed, queue.ReasonRefused)
 	case protocol.AckDamaged:
 		s.l.c.refused.Inc()
-		if !b.damaged {
+		if !b.damaged && !b.ended {
 			b.damaged, b.state = true, flightNone
 		} else {
 			s.end(queue.StatusFailed, queue.ReasonRefused)
@@ -227,7 +228,6 @@ func (s *session) ack(e *protocol.Event) {
 		s.l.c.refused.Inc()
 		s.end(queue.StatusFailed, reasonOf(e.Outcome))
 	}
-	s.pump(now)
 }
 
 // delivered takes note of an acknowledged part; the last one goes to the store as the message's ack.
@@ -239,9 +239,12 @@ func (s *session) delivered(opened bool, now time.Time) {
 	if b.bits == 0 {
 		g.rounds.clear(s.tracker)
 	}
-	b.slow = false
 	b.land()
 	if b.part++; b.part < len(b.parts) {
+		if b.ended {
+			b.drop(0)
+			return
+		}
 		g.store.progress.add(s, 0, queue.ProgressReq{Tracker: s.tracker, ID: m.ID, Parts: len(b.parts), Acked: b.part})
 		return
 	}

@@ -56,12 +56,14 @@ type Limits struct {
 
 const (
 	tickEvery    = 50 * time.Millisecond
-	mailboxFull  = 4096 // items of a shard from which on the connections that feed it are paused
-	maxReplies   = 64   // replies of one session that wait for the store; then its reads pause
-	maxGarbage   = 16   // refused frames before the login; then the connection is closed
-	backlogTexts = 64   // messages of one tracker in memory
+	mailboxFull  = 4096    // items of a shard from which on the connections that feed it are paused
+	mailboxBytes = 8 << 20 // the same, of frames
+	maxReplies   = 64      // replies of one session that wait for the store; then its reads pause
+	maxGarbage   = 16      // refused frames before the login; then the connection is closed
+	backlogTexts = 64      // messages of one tracker in memory
 	backlogBytes = 64 << 10
 	batchItems   = 1024
+	lateItems    = 16 // each takes a store call or two of its own, and all have one StoreTimeout
 	lateMatches  = 64 // unacknowledged messages that a late ack is compared with
 	lateEvery    = time.Second
 	trustSlack   = 4 << 10 // unread bytes beyond the longest frame: the beginning of the next one
@@ -83,10 +85,9 @@ type Gateway struct {
 	seconds atomic.Int64  // coarse clock for engine callbacks
 	halt    atomic.Bool   // shutting down: nothing new is sent to devices
 
-	listeners []*Listener
-	stop      context.CancelFunc
-	group     sync.WaitGroup
-	closing   sync.Once
+	stop    context.CancelFunc
+	group   sync.WaitGroup
+	closing sync.Once
 }
 
 // Listener is one protocol on one engine.
@@ -143,7 +144,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	for _, sh := range g.shards {
 		g.group.Go(func() { sh.run(run) })
 	}
-	g.store.start(&g.group)
+	g.store.start(run, &g.group)
 	g.group.Go(func() { g.dispatch(wakes) })
 	g.group.Go(func() { g.tick(run) })
 	return nil
@@ -159,7 +160,6 @@ func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxCo
 		g: g, protocol: p, settings: s, layer: settings, maxConns: maxConns,
 		idle: cmp.Or(p.IdleTimeout, g.o.IdleTimeout), c: g.m.of(p.Name),
 	}
-	g.listeners = append(g.listeners, l)
 	return l, nil
 }
 
@@ -221,7 +221,6 @@ func (g *Gateway) Close(ctx context.Context) error {
 	g.closing.Do(func() {
 		g.halt.Store(true)
 		err = g.settle(ctx)
-		g.store.stop()
 		if g.stop != nil {
 			g.stop()
 		}
@@ -230,7 +229,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 	return err
 }
 
-// tick keeps the coarse clock and publishes the gauges.
+// tick keeps the coarse clock.
 func (g *Gateway) tick(ctx context.Context) {
 	every := time.NewTicker(tickEvery)
 	defer every.Stop()

@@ -93,12 +93,12 @@ func (s *session) ackedEarly(now time.Time) bool {
 }
 
 // lookUpEarly looks up the early acks that were not for the oldest pending text.
-func (s *session) lookUpEarly() {
-	if s.box == nil || s.box.asking {
+func (s *session) lookUpEarly(b *outbox) {
+	if b == nil || b.asking {
 		return
 	}
-	early := s.box.early
-	s.box.early = nil
+	early := b.early
+	b.early = nil
 	for _, a := range early {
 		s.lookUp(a.ref, a.opened)
 	}
@@ -225,7 +225,7 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 		in.Text, in.ReplyTo = m.text, m.msg.ID
 		g.store.receive.add(r.s, r.tag, in)
 	}
-	if whole {
+	if m.result == "matched" {
 		r.s.shard.box.put(item{kind: itemLate, s: r.s, data: &m})
 	}
 }
@@ -233,9 +233,10 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 // lateMatched stops the delivery of a message that a late ack has just delivered. A device that answers is worth another try of what was parked.
 func (s *session) lateMatched(m *lateMatch) {
 	if s.box != nil && s.box.state == flightParked {
-		s.box.deadline = s.l.g.o.Now().Add(2 * time.Second / 10).UnixMilli()
-		s.arm(s.box.deadline)
+		s.restart(true)
 		return
 	}
-	s.forget(m.msg.ID)
+	if m.part == m.parts-1 {
+		s.forget(m.msg.ID)
+	}
 }

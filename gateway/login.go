@@ -135,7 +135,8 @@ func (s *session) leased(l *queue.Lease) {
 		return
 	}
 	s.tail = l.LastOut
-	s.lookUpEarly()
+	s.fresh = false // nothing was waiting
+	s.lookUpEarly(s.box)
 	s.pump(s.l.g.o.Now())
 }
 

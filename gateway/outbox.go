@@ -28,6 +28,7 @@ type outbox struct {
 	behind bool         // the store has more than is here
 	asking bool         // a claim is under way
 	dirty  bool         // wakes came meanwhile
+	gone   []int64      // messages that ended meanwhile: the claim may have seen them before
 	early  []earlyAck   // acks that came before the store said what is pending
 	slow   bool         // parked before: from now on one try every RetryIdle
 
@@ -39,6 +40,7 @@ type outbox struct {
 	tries    int   // times the part timed out
 	failed   bool  // the device reported a temporary failure of this part before
 	damaged  bool  // the part arrived damaged before
+	ended    bool  // the message has ended otherwise; only the ack of the part at hand is awaited, lest it be taken for that of the next text
 	written  int64 // Unix ms
 	deadline int64 // Unix ms, 0 none
 }
@@ -56,13 +58,13 @@ func (b *outbox) drop(i int) {
 	b.msgs = slices.Delete(b.msgs, i, i+1)
 	if i == 0 {
 		b.land()
-		b.parts, b.part = nil, 0
+		b.parts, b.part, b.ended = nil, 0, false
 	}
 }
 
 // land forgets what is in flight.
 func (b *outbox) land() {
-	b.state, b.deadline, b.tries, b.failed, b.damaged = flightNone, 0, 0, false, false
+	b.state, b.deadline, b.tries, b.failed, b.damaged, b.slow = flightNone, 0, 0, false, false, false
 }
 
 // claim asks the store for what is pending.
@@ -92,24 +94,31 @@ func (s *session) claimed(n int64, r *queue.ClaimResult) {
 		return
 	}
 	for i := range r.Msgs {
-		if m := &r.Msgs[i]; m.ID > s.tail {
+		m := &r.Msgs[i]
+		if m.ID <= s.tail {
+			continue
+		}
+		s.tail = m.ID
+		s.known = max(s.known, m.ID)
+		if !slices.Contains(b.gone, m.ID) {
 			b.push(m)
-			s.tail = m.ID
-			s.known = max(s.known, m.ID)
 		}
 	}
 	b.cursor = r.Next
 	b.behind = r.More || b.dirty
-	b.dirty = false
+	b.dirty, b.gone = false, nil
 	s.pump(s.l.g.o.Now())
-	s.lookUpEarly()
+	s.lookUpEarly(b)
 }
 
 // wake takes note of what the store announces.
 func (s *session) wake(w *queue.Wake) {
 	switch w.Kind {
 	case queue.WakeKick:
-		if s.epoch != 0 && w.Epoch >= s.epoch { // meant for this lease or a later one: not for an older session of the same tracker
+		switch {
+		case s.epoch == 0: // it may be this session's, whose lease is on its way: the claim will tell
+			s.dirty = true
+		case w.Epoch >= s.epoch: // meant for this lease or a later one: not for an older session of the same tracker
 			s.close(reasonMoved)
 		}
 	case queue.WakeEnd:
@@ -161,7 +170,15 @@ func (s *session) forget(id int64) {
 	if b == nil {
 		return
 	}
-	if i := slices.IndexFunc(b.msgs, func(m queue.Message) bool { return m.ID == id }); i >= 0 {
+	if b.asking {
+		b.gone = append(b.gone, id)
+	}
+	i := slices.IndexFunc(b.msgs, func(m queue.Message) bool { return m.ID == id })
+	switch {
+	case i < 0:
+	case i == 0 && b.state == flightSent && b.bits == 0:
+		b.ended = true
+	default:
 		b.drop(i)
 		s.pump(s.l.g.o.Now())
 	}
@@ -214,6 +231,10 @@ func (s *session) restart(slow bool) {
 
 // end tells the store that the first message will not be delivered.
 func (s *session) end(st queue.Status, why queue.Reason) {
+	if s.box.ended {
+		s.box.drop(0)
+		return
+	}
 	m := &s.box.msgs[0]
 	s.l.g.m.ended.WithLabelValues(statusLabel(st)).Inc()
 	s.l.g.rounds.clear(s.tracker)

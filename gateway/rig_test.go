@@ -135,6 +135,24 @@ func (r *rig) become(id int64, t queue.TrackerID, want queue.Status) queue.Messa
 	return m
 }
 
+// bystander is the tracker whose device other is, in tests that need one.
+const bystander queue.TrackerID = 2
+
+// ready makes sure that the node owns the bystander: wakes bring its texts from now on.
+func (r *rig) ready(d *device) {
+	r.t.Helper()
+	id := r.send(bystander, "ready")[0]
+	d.ack(d.text(), protocol.AckDelivered)
+	r.become(id, bystander, queue.StatusDelivered)
+}
+
+// caughtUp makes sure that what the store has told so far has reached d's session: wakes come in order, so one for the bystander is the last of them.
+func (r *rig) caughtUp(d, other *device) {
+	r.t.Helper()
+	r.ready(other)
+	d.silent(protocol.DeviceText)
+}
+
 // metric sums the samples of a counter or gauge whose labels contain all of want ("name=value").
 func (r *rig) metric(name string, want ...string) float64 {
 	r.t.Helper()

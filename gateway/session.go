@@ -57,12 +57,13 @@ type session struct {
 	garbage   uint8
 	reason    reason // why this side closed
 	state     sessionState
+	peeking   bool // the store is being asked what is pending
 	closing   bool // Close was called
 	dead      bool // OnClose was dealt with
 	dirty     bool // a wake came before the lease
 	throttled bool // reads are paused by the frame limit
 	crowded   bool // reads are paused because too many replies wait
-	fresh     bool // nothing was written since the login
+	fresh     bool // the first text that waited for the login is still to be written
 }
 
 // OnOpen implements engine.Handler.
@@ -196,7 +197,7 @@ func (s *session) frame(frame []byte) {
 	}
 }
 
-// poll lets the codec send what it has of its own.
+// poll lets the codec send what it has of its own, and goes on with the texts.
 func (s *session) poll(now time.Time) {
 	var next time.Time
 	s.shard.out, next = s.codec.Poll(s.shard.out, now)
@@ -205,8 +206,13 @@ func (s *session) poll(now time.Time) {
 		s.pollMs = next.UnixMilli()
 		s.arm(s.pollMs)
 	}
-	if s.box != nil && s.box.state == flightHold {
+	if s.box == nil {
+		return
+	}
+	if s.box.state == flightHold {
 		s.box.state = flightNone
+	}
+	if s.box.state == flightNone {
 		s.pump(now)
 	}
 }
@@ -243,8 +249,7 @@ func (s *session) said(e *protocol.Event) (held bool) {
 	case protocol.KindText:
 		return s.text(e)
 	case protocol.KindAnswer:
-		s.choice(e)
-		return true
+		return s.choice(e)
 	case protocol.KindPosition:
 		s.l.c.positions.Add(float64(max(e.Count, 1)))
 	default:
@@ -319,6 +324,9 @@ func (s *session) arm(ms int64) {
 func (s *session) due(now time.Time) {
 	ms := now.UnixMilli()
 	s.unthrottle()
+	if s.pollMs != 0 && ms >= s.pollMs {
+		s.poll(now)
+	}
 	if s.tracker == 0 {
 		s.lingering(ms)
 		return
@@ -327,9 +335,6 @@ func (s *session) due(now time.Time) {
 	if ms >= idle {
 		s.close(reasonIdle)
 		return
-	}
-	if s.pollMs != 0 && ms >= s.pollMs {
-		s.poll(now)
 	}
 	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline {
 		s.overdue(now)
@@ -353,7 +358,7 @@ func (s *session) due(now time.Time) {
 
 func (s *session) lingering(ms int64) {
 	if ms < s.nextMs {
-		s.arm(s.nextMs)
+		s.arm(s.nextMs) // poll has armed what the codec wants
 		return
 	}
 	if s.state == stateRefused {

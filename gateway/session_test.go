@@ -181,9 +181,7 @@ func TestTimeouts(t *testing.T) {
 	}
 	d.gone()
 	for _, reason := range []string{"login_timeout", "idle"} {
-		if r.metric("closed_total", "reason="+reason) != 1 {
-			t.Errorf("%s not counted", reason)
-		}
+		eventually(t, func() bool { return r.metric("closed_total", "reason="+reason) == 1 }, func() string { return reason + " not counted" })
 	}
 }
 
@@ -236,9 +234,7 @@ func TestDirectoryChangesCloseSessions(t *testing.T) {
 	gone.gone()
 	blocked.gone()
 	stays.silent(protocol.DeviceRefused)
-	if r.metric("closed_total", "reason=directory") != 2 {
-		t.Error("not counted")
-	}
+	eventually(t, func() bool { return r.metric("closed_total", "reason=directory") == 2 }, func() string { return "not counted" })
 }
 
 func TestLimits(t *testing.T) {

@@ -22,7 +22,7 @@ const (
 	itemLease             // data *queue.Lease
 	itemClaimed           // n epoch of the outbox, data *queue.ClaimResult
 	itemReceived          // n reply number, code 1 for a repetition, data error or nil
-	itemPeeked            // data *queue.PeekResult
+	itemPeeked            // data *queue.PeekResult, nil if there is nothing to tell
 	itemLate              // data *lateMatch
 	itemThrottle          // reads were paused by the frame limit
 )
@@ -40,6 +40,7 @@ type item struct {
 type mailbox struct {
 	mu     sync.Mutex
 	items  []item
+	bytes  int        // of the packets among them
 	paused []*session // whose reads wait for room
 	taken  bool       // the shard is at work on what it took
 	signal chan struct{}
@@ -66,13 +67,14 @@ func (b *mailbox) notify() {
 func (b *mailbox) full() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.items) >= mailboxFull
+	return len(b.items) >= mailboxFull || b.bytes >= mailboxBytes
 }
 
 // putPacket is put for what devices send. A connection that was paused because the mailbox is full reads again when the shard has emptied it.
 func (b *mailbox) putPacket(s *session, p *packet, paused bool) {
 	b.mu.Lock()
 	b.items = append(b.items, item{kind: itemPacket, s: s, data: p})
+	b.bytes += len(p.data)
 	first := len(b.items) == 1
 	if paused {
 		b.paused = append(b.paused, s)
@@ -88,7 +90,7 @@ func (b *mailbox) take(empty []item) (items []item, resume []*session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	items, b.items = b.items, empty[:0]
-	resume, b.paused = b.paused, nil
+	resume, b.paused, b.bytes = b.paused, nil, 0
 	b.taken = len(items) > 0
 	return items, resume
 }
@@ -171,7 +173,8 @@ func (sh *shard) tick() {
 		s.flush()
 	})
 	for _, s := range sh.peeks {
-		if !s.dead {
+		if !s.dead && !s.peeking {
+			s.peeking = true
 			sh.g.store.peek.add(s, 0, s.lease())
 		}
 	}
@@ -225,7 +228,10 @@ func (sh *shard) handleLive(it *item) {
 		err, _ := it.data.(error)
 		s.received(it.n, it.code == 1, err)
 	case itemPeeked:
-		s.peeked(it.data.(*queue.PeekResult))
+		s.peeking = false
+		if p, ok := it.data.(*queue.PeekResult); ok {
+			s.peeked(p)
+		}
 	case itemLate:
 		s.lateMatched(it.data.(*lateMatch))
 	case itemThrottle:

@@ -26,17 +26,25 @@ func (s *session) acceptable(text string) protocol.Result {
 		g.door.refuse("bad_text")
 		return protocol.Invalid
 	}
-	if limit := g.o.Limits.TextsPerMinute; limit > 0 {
-		if minute := int32(g.seconds.Load() / 60); minute != s.minute {
-			s.minute, s.texts = minute, 0
-		}
-		if s.texts < math.MaxUint16 {
-			s.texts++
-		}
-		if int(s.texts) > limit {
-			g.door.refuse("texts_per_minute")
-			return protocol.Later
-		}
+	return s.allowance()
+}
+
+// allowance counts a text, or an answer, against what one device may send in a minute.
+func (s *session) allowance() protocol.Result {
+	g := s.l.g
+	limit := g.o.Limits.TextsPerMinute
+	if limit <= 0 {
+		return protocol.OK
+	}
+	if minute := int32(g.seconds.Load() / 60); minute != s.minute {
+		s.minute, s.texts = minute, 0
+	}
+	if s.texts < math.MaxUint16 {
+		s.texts++
+	}
+	if int(s.texts) > limit {
+		g.door.refuse("texts_per_minute")
+		return protocol.Later
 	}
 	return protocol.OK
 }
@@ -53,9 +61,15 @@ func (s *session) incoming(e *protocol.Event, text string) queue.Incoming {
 }
 
 // choice deals with the driver's answer to a question: the question's message says what was chosen, so the store is asked first.
-func (s *session) choice(e *protocol.Event) {
+// False: the shard's verdict holds the result already.
+func (s *session) choice(e *protocol.Event) (held bool) {
+	if r := s.allowance(); r != protocol.OK {
+		s.shard.verdict = r
+		return false
+	}
 	n := s.hold(e, protocol.OK, true)
 	s.l.g.store.late.add(s, n, lateAck{
 		tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: s.codec.Caps(), answer: true, choice: e.Choice, in: s.incoming(e, ""),
 	})
+	return true
 }

@@ -1,0 +1,100 @@
+package gateway_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/gateway"
+	"trackchat/protocol"
+	"trackchat/queue"
+)
+
+func TestLateAckOfAPartGoesOnWithTheNext(t *testing.T) {
+	r := newRig(t, []queue.Tracker{jt(1)}, withAcks(50*time.Millisecond), func(o *gateway.Options) { o.RetryIdle = time.Hour })
+	text := strings.Repeat("long ", 250)
+	id := r.send(1, text)[0]
+	d := r.login("jt808", phone(1))
+	first := d.text()
+	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 }, func() string { return "no timeout" })
+	d.ack(first, protocol.AckDelivered)
+	got := first.Body
+	for len(got) < len(text) {
+		e := d.text()
+		got += e.Body
+		d.ack(e, protocol.AckDelivered)
+	}
+	if got != text {
+		t.Fatal("the parts are not the text")
+	}
+	r.become(id, 1, queue.StatusDelivered)
+}
+
+func TestLateAcksOfManyAndASlowStore(t *testing.T) {
+	const trackers = 30
+	st := newGated(t)
+	list := make([]queue.Tracker, trackers)
+	for i := range list {
+		list[i] = jt(queue.TrackerID(i + 1))
+	}
+	r := newRigOn(t, st, list, func(o *gateway.Options) { o.StoreTimeout = time.Second })
+	devices, texts, ids := make([]*device, trackers), make([]protocol.DeviceEvent, trackers), make([]int64, trackers)
+	for i := range list {
+		ids[i] = r.send(list[i].ID, "withdrawn")[0]
+		devices[i] = r.login("jt808", list[i].DeviceID)
+		texts[i] = devices[i].text()
+		_, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: list[i].ID, ID: ids[i], Status: queue.StatusCancelled}})
+		must(t, err)
+		r.send(list[i].ID, "next")
+		devices[i].text() // the wake that tells of the end has come
+	}
+	st.set(func() { st.delay = 25 * time.Millisecond })
+	for i, d := range devices {
+		d.ack(texts[i], protocol.AckDelivered)
+	}
+	for i := range list {
+		r.become(ids[i], list[i].ID, queue.StatusDelivered)
+	}
+}
+
+func TestAnswersToQuestions(t *testing.T) {
+	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) {
+		o.Now, o.Limits = halfPast(), gateway.Limits{TextsPerMinute: 3}
+	})
+	id := r.sendReqs(queue.SendReq{Tracker: 1, Text: "Where are you?", Choices: []string{"on the road", "at the gate"}})[0]
+	d := r.login("jt808", phone(1))
+	e := d.text()
+	for range 5 {
+		d.write(d.side.AppendChoice(nil, e, 2))
+	}
+	r.become(id, 1, queue.StatusOpened) // an answer is more than an ack
+	eventually(t, func() bool { return r.metric("refused_total", "reason=texts_per_minute") == 2 }, func() string { return "not limited" })
+	must(t, r.gw.Quiesce(t.Context()))
+	answers := 0
+	for _, m := range r.list(1) {
+		if m.Status == queue.StatusUnread {
+			answers++
+			if m.Text != "at the gate" || m.ReplyTo != id {
+				t.Errorf("%+v", m)
+			}
+		}
+	}
+	if answers == 0 || answers > 3 {
+		t.Errorf("%d answers stored, want 1 to 3", answers)
+	}
+}
+
+func TestRepushIsTimedOnlyForWhatWaited(t *testing.T) {
+	r := newRig(t, []queue.Tracker{jt(1), jt(bystander)})
+	d := r.login("jt808", phone(bystander))
+	r.caughtUp(d, d)
+	if n := r.metric("repush_seconds"); n != 0 {
+		t.Errorf("%v pushes timed, though nothing waited", n)
+	}
+	r.send(1, "waits")
+	d = r.login("jt808", phone(1))
+	d.text()
+	if n := r.metric("repush_seconds"); n != 1 {
+		t.Errorf("%v pushes timed, want 1", n)
+	}
+}

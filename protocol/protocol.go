@@ -31,6 +31,8 @@ type Protocol struct {
 	// NewDevice makes the tracker's side of one connection.
 	NewDevice func(c DeviceConfig) Device
 	Settings  []SettingSpec
+	// Variants are what DeviceConfig.Variant may be, the default first.
+	Variants []string
 	// IdleTimeout replaces the gateway's default where the protocol states its own; 0 otherwise.
 	IdleTimeout time.Duration
 	// RefuseDelay is how long a refused connection stays open so that the device can try again (JT/T 808: register anew); 0 closes after the refusal.
@@ -146,7 +148,7 @@ type Text struct {
 type DeviceConfig struct {
 	ID       string // as a person writes it: digits of a phone or IMEI
 	Password string
-	Variant  string // of the protocol, empty for the default (jt808: 2011, 2013, 2019; wialon: 1.1, 2.0)
+	Variant  string // one of Protocol.Variants, empty for the first
 	Settings Settings
 }
 
@@ -167,6 +169,13 @@ type Device interface {
 	AppendHeartbeat(dst []byte) []byte
 	// AppendPosition appends a position in degrees.
 	AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte
+}
+
+// Unanswered is a Device whose gateway has no answer to a driver's text, as some protocols have none: what is written once is said.
+type Unanswered interface {
+	Device
+	// Unanswered reports whether this device is one.
+	Unanswered() bool
 }
 
 // DeviceEventKind tells what a device saw.

@@ -8,7 +8,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -70,9 +72,14 @@ func writeDirectory(out *bufio.Writer, f *directoryFlags, protocolName string, n
 	fmt.Fprint(out, "accounts:\n")
 	fmt.Fprintf(out, "  - { id: 1, login: demo, password: demo, title: Simulated fleet, time_zone: Europe/Berlin, keys: [%q] }\n", key)
 	fmt.Fprint(out, "trackers:\n")
+	values := make([]string, 0, len(f.settings))
+	for _, name := range slices.Sorted(maps.Keys(f.settings)) {
+		values = append(values, fmt.Sprintf("%s: %q", name, f.settings[name]))
+	}
+	set := strings.Join(values, ", ")
 	for i := range f.devices {
 		id := f.firstTracker + int64(i)
-		fmt.Fprintf(out, "  - { id: %d, account: 1, label: Truck %d, protocol: %s, device_id: %q, password: \"\", model: %s, blocked: false, features: [chat], settings: {} }\n",
-			id, id, protocolName, n.at(i), protocolName)
+		fmt.Fprintf(out, "  - { id: %d, account: 1, label: Truck %d, protocol: %s, device_id: %q, password: \"\", model: %s, blocked: false, features: [chat], settings: {%s} }\n",
+			id, id, protocolName, n.at(i), protocolName, set)
 	}
 }

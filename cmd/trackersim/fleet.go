@@ -30,7 +30,7 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	if err != nil {
 		return misused(fs, err, stderr)
 	}
-	settings, err := p.NewSettings()
+	settings, err := p.NewSettings(f.settings)
 	if err != nil {
 		return misused(fs, err, stderr)
 	}

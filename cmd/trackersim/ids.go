@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,13 +25,16 @@ const (
 )
 
 const (
-	nameJT808    = "jt808"
-	variant2019  = "2019"
-	maxCounter   = 18 // digits of an id that are counted up
-	maxIDLength  = 32
-	phone2013    = 12 // digits
-	phone2019    = 20
-	idCharacters = `^[0-9A-Za-z._-]+$`
+	nameJT808      = "jt808"
+	nameTeltonika  = "teltonika"
+	nameEGTS       = "egts"
+	nameGalileosky = "galileosky"
+	variant2019    = "2019"
+	variantOID     = "oid"
+	firstOID       = "1"
+	maxCounter     = 18 // digits of an id that are counted up
+	maxIDLength    = 32
+	idCharacters   = `^[0-9A-Za-z._-]+$`
 )
 
 // deviceFlags say which devices there are; the simulator and its directory share them, so that both mean the same ones.
@@ -37,17 +43,23 @@ type deviceFlags struct {
 	variant  string
 	devices  int
 	firstID  string
+	settings settings
 }
 
 func (f *deviceFlags) register(fs *flag.FlagSet) {
-	names := make([]string, 0, len(all.Protocols()))
-	for _, p := range all.Protocols() {
+	protocols := all.Protocols()
+	names, variants := make([]string, 0, len(protocols)), make([]string, 0, len(protocols))
+	for _, p := range protocols {
 		names = append(names, p.Name)
+		if len(p.Variants) > 0 {
+			variants = append(variants, p.Name+": "+strings.Join(p.Variants, ", "))
+		}
 	}
 	fs.StringVar(&f.protocol, "protocol", "", "`NAME` of the trackers' protocol: "+strings.Join(names, ", "))
-	fs.StringVar(&f.variant, "variant", "", "`NAME` of the protocol's variant (jt808: 2011, 2013, 2019; wialon: 1.1, 2.0); default: the protocol's own")
+	fs.StringVar(&f.variant, "variant", "", "`NAME` of the protocol's variant ("+strings.Join(variants, "; ")+"); default: the first")
 	fs.IntVar(&f.devices, "devices", 1, "`NUMBER` of trackers")
-	fs.StringVar(&f.firstID, "first-id", "", "device `ID` of the first tracker, counted up for the others (default "+firstPhone+" for jt808, else "+firstIMEI+")")
+	fs.StringVar(&f.firstID, "first-id", "", "device `ID` of the first tracker, counted up for the others (default "+firstPhone+" for jt808, "+firstOID+" for egts oid, else "+firstIMEI+")")
+	fs.Var(&f.settings, "setting", "`NAME=VALUE` of the protocol, as in the directory: of the simulated devices, and of the trackers in the directory; may be repeated")
 }
 
 // resolve finds the protocol and the devices' ids.
@@ -62,21 +74,31 @@ func (f *deviceFlags) resolve() (*protocol.Protocol, ids, error) {
 	if f.devices < 1 || f.devices > maxDevices {
 		return nil, ids{}, fmt.Errorf("--devices %d is not within 1 and %d", f.devices, maxDevices)
 	}
-	first := f.firstID
-	if first == "" {
-		first = firstIMEI
-		if p.Name == nameJT808 {
-			first = firstPhone
-		}
+	if f.variant != "" && !slices.Contains(p.Variants, f.variant) {
+		return nil, ids{}, fmt.Errorf("--variant: %s has no %q (it has: %s)", p.Name, f.variant, strings.Join(p.Variants, ", "))
 	}
-	n, err := newIDs(first, f.devices)
-	if err == nil && p.Name == nameJT808 {
-		err = checkPhone(n.at(f.devices-1), f.variant)
+	if _, err := p.NewSettings(f.settings); err != nil {
+		return nil, ids{}, fmt.Errorf("--setting: %w", err)
+	}
+	n, err := newIDs(cmp.Or(f.firstID, firstOf(p.Name, f.variant)), f.devices)
+	if err == nil {
+		err = checkID(n.at(f.devices-1), p.Name, f.variant)
 	}
 	if err != nil {
 		return nil, ids{}, fmt.Errorf("--first-id: %w", err)
 	}
 	return p, n, nil
+}
+
+func firstOf(protocolName, variant string) string {
+	switch {
+	case protocolName == nameJT808:
+		return firstPhone
+	case protocolName == nameEGTS && variant == variantOID:
+		return firstOID
+	default:
+		return firstIMEI
+	}
 }
 
 // ids counts device ids up from the first one.
@@ -106,14 +128,50 @@ func newIDs(first string, devices int) (ids, error) {
 // at returns the id of a device, from 0.
 func (n ids) at(i int) string { return fmt.Sprintf("%s%0*d", n.prefix, n.width, n.first+uint64(i)) }
 
-// checkPhone tells whether a terminal phone can carry an id: BCD[6], from 2019 on BCD[10].
-func checkPhone(id, variant string) error {
-	digits := phone2013
-	if variant == variant2019 {
-		digits = phone2019
+// checkID tells whether a device of the protocol can log in with an id.
+func checkID(id, protocolName, variant string) error {
+	digits, what := 15, "an IMEI"
+	switch {
+	case protocolName == nameJT808 && variant == variant2019:
+		digits, what = 20, "a phone" // BCD[10]
+	case protocolName == nameJT808:
+		digits, what = 12, "a phone" // BCD[6]
+	case protocolName == nameEGTS && variant == variantOID:
+		if n, err := strconv.ParseUint(id, 10, 32); err != nil || n == 0 {
+			return fmt.Errorf("%q is not the number of a terminal, 1 to 4294967295", id)
+		}
+		return nil
+	case protocolName == nameTeltonika, protocolName == nameEGTS, protocolName == nameGalileosky:
+	default:
+		return nil
 	}
 	if len(id) > digits || strings.Trim(id, "0123456789") != "" {
-		return fmt.Errorf("%q is not a phone of at most %d digits", id, digits)
+		return fmt.Errorf("%q is not %s of at most %d digits", id, what, digits)
 	}
+	return nil
+}
+
+// settings are those of a protocol.
+type settings map[string]string
+
+// String implements flag.Value.
+func (s *settings) String() string {
+	words := make([]string, 0, len(*s))
+	for _, name := range slices.Sorted(maps.Keys(*s)) {
+		words = append(words, name+"="+(*s)[name])
+	}
+	return strings.Join(words, " ")
+}
+
+// Set implements flag.Value.
+func (s *settings) Set(word string) error {
+	name, value, found := strings.Cut(word, "=")
+	if !found || name == "" {
+		return errors.New("not a name, =, and a value")
+	}
+	if *s == nil {
+		*s = make(settings)
+	}
+	(*s)[name] = value
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"regexp"
 	"strconv"
@@ -105,6 +106,47 @@ func TestDirectory(t *testing.T) {
 	const key = "A6AA75587E5C59C32D347DA438505FC3"
 	if _, file = directory(t, "--protocol", "wialon", "--first-id", "truck-098", "--devices", "3", "--key", key); file.Accounts[0].Keys[0] != strings.ToLower(key) || file.Trackers[2].DeviceID != "truck-100" {
 		t.Errorf("directory %+v", file)
+	}
+}
+
+func TestDirectoryOfEveryProtocol(t *testing.T) {
+	for _, tc := range []struct {
+		args        []string
+		first, last string
+		settings    map[string]string
+	}{
+		{[]string{"jt808", "--variant", "2019"}, "13800000001", "13800000012", nil},
+		{[]string{"wialon", "--setting", "ack=next_frame"}, "860000000000001", "860000000000012", map[string]string{"ack": "next_frame"}},
+		{[]string{"teltonika", "--setting", "chat=serial", "--setting", `ack_pattern=^A(\d+)$`}, "860000000000001", "860000000000012", map[string]string{"chat": "serial", "ack_pattern": `^A(\d+)$`}},
+		{[]string{"egts"}, "860000000000001", "860000000000012", nil},
+		{[]string{"egts", "--variant", "oid"}, "1", "12", nil},
+		{[]string{"galileosky", "--variant", "a604"}, "860000000000001", "860000000000012", nil},
+	} {
+		_, file := directory(t, append([]string{"--devices", "12", "--protocol"}, tc.args...)...)
+		first, last := file.Trackers[0], file.Trackers[11]
+		if len(file.Trackers) != 12 || first.DeviceID != tc.first || last.DeviceID != tc.last || first.Protocol != tc.args[0] || !maps.Equal(first.Settings, tc.settings) {
+			t.Errorf("%v: from %+v to %+v", tc.args, first, last)
+		}
+	}
+}
+
+// What is wrong is said with what would be right.
+func TestWrongVariantsSettingsAndIDs(t *testing.T) {
+	for want, args := range map[string][]string{
+		`--variant: jt808 has no "2020" (it has: 2013, 2011, 2019)`:   {"--protocol", "jt808", "--variant", "2020"},
+		`--variant: egts has no "2013" (it has: auth, oid)`:           {"directory", "--protocol", "egts", "--variant", "2013"},
+		`--setting: wialon setting "ack": "maybe" is none of am`:      {"--protocol", "wialon", "--setting", "ack=maybe"},
+		`--setting: egts has no setting "ack"`:                        {"directory", "--protocol", "egts", "--setting", "ack=am"},
+		`"ack" for flag -setting: not a name, =, and a value`:         {"--protocol", "wialon", "--setting", "ack"},
+		`"8600000000000001" is not an IMEI of at most 15 digits`:      {"--protocol", "teltonika", "--first-id", "8600000000000001"},
+		`"truck-1" is not an IMEI of at most 15 digits`:               {"--protocol", "galileosky", "--first-id", "truck-1"},
+		`"4294967296" is not the number of a terminal`:                {"--protocol", "egts", "--variant", "oid", "--first-id", "4294967295", "--devices", "2"},
+		`"123456789012345678901" is not a phone of at most 20 digits`: {"--protocol", "jt808", "--variant", "2019", "--first-id", "123456789012345678901"},
+	} {
+		var out, errs buffer
+		if code := run(t.Context(), args, &out, &errs); code != exitMisused || !strings.Contains(errs.String(), want) {
+			t.Errorf("%q: exit code %d, %s", args, code, errs.String())
+		}
 	}
 }
 
@@ -221,7 +263,7 @@ func startGateway(t *testing.T, protocolName string, file directoryFile) (store 
 	for i, f := range file.Trackers {
 		trackers[i] = queue.Tracker{
 			ID: queue.TrackerID(f.ID), Account: queue.AccountID(f.Account), Label: f.Label, Protocol: f.Protocol, DeviceID: queue.NormalizeDeviceID(f.DeviceID),
-			Password: f.Password, Model: f.Model, Chat: true, Features: f.Features,
+			Password: f.Password, Model: f.Model, Chat: true, Features: f.Features, Settings: f.Settings,
 		}
 	}
 	_, err = store.ImportDirectory(t.Context(), accounts, trackers, true)
@@ -270,11 +312,20 @@ func figure(t *testing.T, out, name string) int {
 }
 
 func TestFleetPlaysWhatTheDirectorySays(t *testing.T) {
+	fleets := [][]string{{"--protocol", "teltonika", "--setting", "chat=serial", "--setting", `ack_pattern=^A(\d+)$`}}
 	for _, p := range all.Protocols() {
-		t.Run(p.Name, func(t *testing.T) {
-			const devices = 40
-			_, file := directory(t, "--protocol", p.Name, "--devices", strconv.Itoa(devices))
-			store, addr := startGateway(t, p.Name, file)
+		for _, v := range p.Variants {
+			if v != variantOID { // which logs in where the listener is lenient
+				fleets = append(fleets, []string{"--protocol", p.Name, "--variant", v})
+			}
+		}
+	}
+	for _, fleet := range fleets {
+		t.Run(strings.Join(fleet, " "), func(t *testing.T) {
+			t.Parallel()
+			const devices = 20
+			_, file := directory(t, append([]string{"--devices", strconv.Itoa(devices)}, fleet...)...)
+			store, addr := startGateway(t, fleet[1], file)
 			reqs := make([]queue.SendReq, devices)
 			for i := range reqs {
 				reqs[i] = queue.SendReq{Tracker: queue.TrackerID(file.Trackers[i].ID), Text: "good morning"}
@@ -289,9 +340,9 @@ func TestFleetPlaysWhatTheDirectorySays(t *testing.T) {
 			defer interrupt()
 			code := make(chan int, 1)
 			go func() {
-				code <- run(ctx, []string{
-					"--protocol", p.Name, "--gateway", addr, "--devices", strconv.Itoa(devices), "--reply", "morning", "--ack-delay", "5ms", "--source", "127.0.0.1,127.0.0.2",
-				}, &out, &errs)
+				code <- run(ctx, append([]string{
+					"--gateway", addr, "--devices", strconv.Itoa(devices), "--reply", "morning", "--ack-delay", "5ms", "--source", "127.0.0.1,127.0.0.2",
+				}, fleet...), &out, &errs)
 			}()
 			awaitReplies(t, store, reqs)
 			awaitLine(t, &out, fmt.Sprintf("online %d/%d  received %d", devices, devices, devices))
@@ -324,7 +375,7 @@ func awaitReplies(t *testing.T, store queue.Store, reqs []queue.SendReq) {
 		for {
 			ms, err := store.List(ctx, queue.ListQuery{Tracker: reqs[i].Tracker, ToMs: 1 << 50, Limit: 16})
 			check(t, err)
-			if len(ms) == 2 && ms[0].Status == queue.StatusDelivered && ms[1].Text == "morning" {
+			if len(ms) == 2 && ms[0].Status.Acknowledged() && ms[1].Text == "morning" {
 				break
 			}
 			<-every.C

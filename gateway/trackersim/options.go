@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"trackchat/protocol"
@@ -61,6 +63,8 @@ func (o *Options) check() error {
 	switch {
 	case o.Protocol == nil || o.Now == nil || o.Gateway == "" || o.Device.ID == "":
 		return errors.New("simulated tracker needs a protocol, a device id, a gateway and a clock")
+	case o.Device.Variant != "" && !slices.Contains(o.Protocol.Variants, o.Device.Variant):
+		return fmt.Errorf("%s has no variant %q (it has: %s)", o.Protocol.Name, o.Device.Variant, strings.Join(o.Protocol.Variants, ", "))
 	case o.NoAck < 0 || o.NoAck > 1:
 		return fmt.Errorf("probability %v of no ack is not within 0 and 1", o.NoAck)
 	case min(o.AckDelay, o.HeartbeatEvery, o.PositionEvery, o.SayTimeout, o.LoginTimeout, o.ReconnectMin) < 0:

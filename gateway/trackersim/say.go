@@ -20,7 +20,8 @@ type saying struct {
 }
 
 // Say sends a text of the driver and returns when the gateway has acknowledged it. Without an answer it is sent again, byte for byte, after every SayTimeout and after every
-// login. Texts go one after the other; ErrBusy says that 64 wait already. When ctx ends Say returns, but the device goes on: a driver cannot take back what was said.
+// login; to a gateway that has no answer (protocol.Unanswered) it is sent once. Texts go one after the other; ErrBusy says that 64 wait already. When ctx ends Say returns, but the
+// device goes on: a driver cannot take back what was said.
 // ErrTextNak is the gateway's refusal, protocol.ErrNotText the device's.
 func (t *Tracker) Say(ctx context.Context, text string) error {
 	s := &saying{text: text, done: make(chan error, 1)}
@@ -97,8 +98,13 @@ func (l *link) speak(now time.Time) {
 			s.frame, s.first = frame, now
 		}
 		s.copies++
-		l.copies++
 		*l.out = append(*l.out, s.frame...)
+		if u, ok := l.t.device.(protocol.Unanswered); ok && u.Unanswered() {
+			l.t.report(Event{Kind: Said, Said: s.text, Copy: s.copies})
+			l.t.shift(nil)
+			continue
+		}
+		l.copies++
 		l.repeatAt = now.Add(l.t.o.SayTimeout)
 		l.after = append(l.after, Event{Kind: Said, Said: s.text, Copy: s.copies})
 		return

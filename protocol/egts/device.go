@@ -15,8 +15,11 @@ import (
 	"golang.org/x/text/encoding/charmap"
 )
 
-// variantOID is a terminal that never authenticates: its records name it.
-const variantOID = "oid"
+// Values of DeviceConfig.Variant.
+const (
+	variantAuth = "auth" // the terminal names itself with TERM_IDENTITY
+	variantOID  = "oid"  // it never authenticates: its records name it
+)
 
 const maxUnconfirmed = 256 // texts of the driver that wait for their word; the oldest is forgotten
 

@@ -49,6 +49,7 @@ func New() *protocol.Protocol {
 		NewCodec:  func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
 		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Settings:  settings(),
+		Variants:  []string{variantAuth, variantOID},
 	}
 }
 

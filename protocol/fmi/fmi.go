@@ -44,18 +44,29 @@ const (
 	A611         // texts of up to 1,999 bytes in segments, each with a receipt
 )
 
+// Names of the versions.
+const (
+	versionAuto = "auto"
+	versionA602 = "a602"
+	versionA604 = "a604"
+	versionA611 = "a611"
+)
+
 // ParseVersion reads a602, a604 or a611; anything else is Auto.
 func ParseVersion(v string) Version {
 	switch v {
-	case "a602":
+	case versionA602:
 		return A602
-	case "a604":
+	case versionA604:
 		return A604
-	case "a611":
+	case versionA611:
 		return A611
 	}
 	return Auto
 }
+
+// Variants are the names of what a simulated client speaks, the default of NewClient first.
+func Variants() []string { return []string{versionA611, versionA604, versionA602} }
 
 // number is that of the protocol behind its letter.
 func (v Version) number() uint16 {
@@ -113,7 +124,7 @@ const (
 func Settings(linkACK string) []protocol.SettingSpec {
 	return []protocol.SettingSpec{
 		{
-			Name: SettingVersion, Default: "auto", Check: protocol.CheckOneOf("auto", "a602", "a604", "a611"),
+			Name: SettingVersion, Default: versionAuto, Check: protocol.CheckOneOf(versionAuto, versionA602, versionA604, versionA611),
 			Help: "text protocol of the Garmin client: a602 (texts with an OK button), a604 (up to 199 bytes with a receipt), a611 (up to 1,999 bytes); auto = what the client says it speaks, a604 where it does not say",
 		},
 		{

@@ -60,6 +60,7 @@ func New() *protocol.Protocol {
 		NewCodec:  func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
 		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Settings:  append(settings(), fmi.Settings(fmi.LinkACKServer)...),
+		Variants:  fmi.Variants(),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // Variants of the terminal: the edition it follows.
 const (
 	variant2011 = "2011"
+	variant2013 = "2013"
 	variant2019 = "2019"
 )
 

@@ -112,6 +112,9 @@ func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 	return d.up.End(append(dst, d.terminal.eol...), start), nil
 }
 
+// Unanswered implements protocol.Unanswered: nothing answers the lines of a terminal.
+func (d *device) Unanswered() bool { return d.terminal != nil }
+
 // AppendChoice implements protocol.Device.
 func (d *device) AppendChoice(dst []byte, e protocol.DeviceEvent, choice int) []byte {
 	if d.navigator == nil {

@@ -44,5 +44,6 @@ func New() *protocol.Protocol {
 		NewCodec:  func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
 		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Settings:  append(settings(), fmi.Settings(fmi.LinkACKTracker)...),
+		Variants:  fmi.Variants(),
 	}
 }

@@ -11,8 +11,11 @@ import (
 	"trackchat/protocol"
 )
 
-// variant1 is DeviceConfig.Variant for version 1.1; everything else is 2.0.
-const variant1 = "1.1"
+// Values of DeviceConfig.Variant: versions.
+const (
+	variant1 = "1.1"
+	variant2 = "2.0"
+)
 
 // device is the tracker's side of one connection.
 type device struct {

@@ -51,6 +51,7 @@ func New() *protocol.Protocol {
 		Frame:     cut,
 		NewCodec:  func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
 		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
+		Variants:  []string{variant2, variant1},
 		Settings: []protocol.SettingSpec{
 			{
 				Name: settingAck, Default: ackAM, Check: protocol.CheckOneOf(ackAM, ackNextFrame, ackNone),

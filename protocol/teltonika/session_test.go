@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"trackchat/protocol"
 	"trackchat/protocol/protocoltest"
@@ -231,4 +233,43 @@ func TestBoundSettingsReplaceTheListeners(t *testing.T) {
 	if caps := c.Caps(); caps.NoText || caps.PartBytes != 1999 {
 		t.Errorf("%+v", caps)
 	}
+}
+
+// FuzzTerminal: what a terminal writes becomes the same texts and acks however the serial port cuts it.
+func FuzzTerminal(f *testing.F) {
+	f.Add("On my way\r\nA12\r\n", `\r\n`, uint64(1))
+	f.Add("a<b<>c<><>", "<>", uint64(2))
+	f.Add(strings.Repeat("a", 5000)+"\nA7\n", `\n`, uint64(3))
+	f.Fuzz(func(t *testing.T, stream, eol string, seed uint64) {
+		settings, err := teltonika.New().NewSettings(map[string]string{"chat": "serial", "eol": eol, "ack_pattern": `^A(\d+)$`})
+		if err != nil || eol == "" || len(stream) > 4000 { // a longer line is dropped or not, depending on where it is cut
+			return
+		}
+		var all [2][]protocol.Event
+		for i, pieces := range [][][]byte{{[]byte(stream)}, protocoltest.Randomly([]byte(stream), rand.New(rand.NewPCG(seed, 0)))} {
+			s := session{t, teltonika.New().NewCodec(settings)}
+			for _, frame := range [][]byte{[]byte("\x00\x0f" + imei), avl()} {
+				if _, _, err := s.send(frame); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, piece := range pieces {
+				events, reply, err := s.send(command(6, string(piece)))
+				if err != nil || len(events) == 0 || len(reply) != 0 {
+					t.Fatalf("%+v, %x, %v", events, reply, err)
+				}
+				for _, e := range events {
+					if e.Kind != protocol.KindOther {
+						all[i] = append(all[i], e)
+					}
+					if !utf8.ValidString(e.Text) || (e.Kind == protocol.KindText) == (e.Text == "") {
+						t.Fatalf("%+v", e)
+					}
+				}
+			}
+		}
+		if !slices.Equal(all[0], all[1]) {
+			t.Fatalf("%+v and %+v", all[0], all[1])
+		}
+	})
 }

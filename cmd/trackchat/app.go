@@ -31,6 +31,8 @@ type App struct {
 	log        *zap.Logger
 	registry   *prometheus.Registry
 	directory  queue.Directory
+	follower   *queue.Follower // keeps directory up to date; nil where the store cannot tell changes
+	recheck    atomic.Pointer[func()]
 	store      queue.Store
 	partitions int // of the store
 	gateway    *gateway.Gateway
@@ -70,7 +72,7 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 
 // Start opens the store, then the ports; the admin listener comes first and goes last, so that it can be asked all the time. After an error everything that was started is stopped again.
 func (a *App) Start(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{a.openStore, a.startAdmin, a.loadDirectory, a.startGateway, a.startAPI, a.startChores} {
+	for _, step := range []func(context.Context) error{a.openStore, a.startAdmin, a.loadDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startChores} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 		}
@@ -120,12 +122,7 @@ func (a *App) loadDirectory(ctx context.Context) error {
 		}
 		a.log.Info("directory imported", zap.String("file", file), zap.Any("stats", stats))
 	}
-	accounts, trackers, err := a.store.LoadDirectory(ctx)
-	if err != nil {
-		return fmt.Errorf("loading the directory: %w", err)
-	}
-	a.directory.Replace(queue.NewSnapshot(accounts, trackers))
-	return nil
+	return a.readDirectory(ctx)
 }
 
 // Reload imports the directory file again and closes the sessions of trackers that are no longer allowed.
@@ -158,6 +155,8 @@ func (a *App) startGateway(ctx context.Context) error {
 		return fmt.Errorf("preparing the gateway: %w", err)
 	}
 	a.gateway = gw
+	recheck := gw.Recheck
+	a.recheck.Store(&recheck)
 	if err := gw.Start(ctx); err != nil {
 		return fmt.Errorf("starting the gateway: %w", err)
 	}
@@ -206,13 +205,14 @@ func (a *App) startAPI(ctx context.Context) error {
 	h := api.New(api.Options{
 		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
 		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(), CORSOrigins: c.CORSOrigins,
+		Sessions: a.sessions(), SessionLife: c.SessionLife.D(),
 	})
 	a.api = api.NewServer(h, a.log)
 	return a.serveHTTP(ctx, "api", a.api, c.Listen, c.TLSCert, c.TLSKey)
 }
 
 func (a *App) startAdmin(ctx context.Context) error {
-	h := api.NewAdmin(api.AdminOptions{Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token})
+	h := api.NewAdmin(a.adminOptions())
 	a.admin = api.NewServer(h, a.log)
 	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen, "", "")
 }

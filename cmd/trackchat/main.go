@@ -15,7 +15,7 @@ import (
 const usage = `usage:
   trackchat serve [--config FILE] [--demo]    run the service
   trackchat check [--config FILE] [--ready]   say everything that is wrong with a configuration, its store and its ports; --ready asks a running service
-  trackchat version
+` + adminUsage + `  trackchat version
 `
 
 func main() {
@@ -36,6 +36,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return serve(ctx, rest, stdout, stderr)
 	case "check":
 		return check(ctx, rest, stdout, stderr)
+	case "tracker", "account", "key":
+		return administer(ctx, command, rest, stdout, stderr)
 	case "version", "--version", "-v":
 		_, _ = io.WriteString(stdout, version())
 		return 0

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+)
+
+const adminUsage = `  trackchat tracker list|get|put|delete|import|export …
+  trackchat account list|get|put|delete|import|export …
+  trackchat key create|delete …               administer a running service, see trackchat tracker --help
+`
+
+const adminHelp = `usage: trackchat tracker|account|key COMMAND [ARGUMENTS] [--config FILE] [--admin URL]
+
+  tracker list [--after ID] [--limit N]   account list …   ordered by id
+  tracker get ID                          account get ID
+  tracker put ID [FILE]                   account put ID [FILE]      an object in the shape of directory.yaml as JSON, from FILE or the standard input
+  tracker delete ID                       account delete ID          a tracker's messages are removed with it; an account must have no trackers
+  tracker import [FILE]                                              lines {"account":{…}} and {"tracker":{…}} (NDJSON); account import is the same
+  tracker export                                                     everything, as import takes it; account export is the same
+  key create ACCOUNT                                                 prints the key, which cannot be shown again, and its id
+  key delete ID                                                      ID is that of the key, not the key
+
+`
+
+// errUsage says that a command line makes no sense.
+var errUsage = errors.New("unknown command or wrong number of arguments")
+
+// adminCommand is one administrative command line.
+type adminCommand struct {
+	noun           string // tracker, account or key
+	client         *adminClient
+	args           []string // the verb and its arguments
+	after, limit   *int64
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// administer runs trackchat tracker, account or key.
+func administer(ctx context.Context, noun string, args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("trackchat "+noun, flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		_, _ = io.WriteString(stderr, adminHelp)
+		fs.PrintDefaults()
+	}
+	flags := newAdminFlags(fs)
+	c := &adminCommand{noun: noun, stdin: os.Stdin, stdout: stdout, stderr: stderr}
+	c.after = fs.Int64("after", 0, "list only greater ids than `ID`")
+	c.limit = fs.Int64("limit", 100, "list at most `N`, up to 1000")
+	var err error
+	if c.args, err = parseAnywhere(fs, args); err != nil {
+		return flagExit(err)
+	}
+	if c.client, err = flags.client(); err == nil {
+		err = c.run(ctx)
+	}
+	switch {
+	case errors.Is(err, errUsage):
+		_, _ = fmt.Fprintf(stderr, "trackchat %s: %v\n%s", noun, err, adminHelp)
+		return 2
+	case err != nil:
+		_, _ = fmt.Fprintf(stderr, "trackchat %s: %v\n", noun, err)
+		return 1
+	}
+	return 0
+}
+
+// parseAnywhere parses flags that stand before, between or after the arguments.
+func parseAnywhere(fs *flag.FlagSet, args []string) (rest []string, err error) {
+	for len(args) > 0 {
+		if err := fs.Parse(args); err != nil {
+			return nil, err
+		}
+		if args = fs.Args(); len(args) > 0 {
+			rest, args = append(rest, args[0]), args[1:]
+		}
+	}
+	return rest, nil
+}
+
+func (c *adminCommand) run(ctx context.Context) error {
+	if len(c.args) == 0 {
+		return errUsage
+	}
+	verb, args := c.args[0], c.args[1:]
+	if c.noun == "key" {
+		return c.key(ctx, verb, args)
+	}
+	path := "/admin/" + c.noun + "s"
+	switch {
+	case verb == "list" && len(args) == 0:
+		return c.client.show(ctx, http.MethodGet, fmt.Sprintf("%s?after=%d&limit=%d", path, *c.after, *c.limit), nil, c.stdout)
+	case verb == "get" && len(args) == 1:
+		return c.client.show(ctx, http.MethodGet, path+"/"+url.PathEscape(args[0]), nil, c.stdout)
+	case verb == "delete" && len(args) == 1:
+		return c.client.show(ctx, http.MethodDelete, path+"/"+url.PathEscape(args[0]), nil, c.stdout)
+	case verb == "put" && len(args) > 0 && len(args) <= 2:
+		return c.input(args[1:], func(in io.Reader) error {
+			return c.client.show(ctx, http.MethodPut, path+"/"+url.PathEscape(args[0]), in, c.stdout)
+		})
+	case verb == "import" && len(args) <= 1:
+		return c.input(args, func(in io.Reader) error { return c.client.importLines(ctx, in, c.stdout, c.stderr) })
+	case verb == "export" && len(args) == 0:
+		return c.export(ctx)
+	default:
+		return errUsage
+	}
+}
+
+func (c *adminCommand) key(ctx context.Context, verb string, args []string) error {
+	switch {
+	case verb == "create" && len(args) == 1:
+		return c.client.show(ctx, http.MethodPost, "/admin/accounts/"+url.PathEscape(args[0])+"/keys", nil, c.stdout)
+	case verb == "delete" && len(args) == 1:
+		return c.client.show(ctx, http.MethodDelete, "/admin/keys/"+url.PathEscape(args[0]), nil, c.stdout)
+	default:
+		return errUsage
+	}
+}
+
+// input opens the file that is named, if any, or takes the standard input.
+func (c *adminCommand) input(names []string, use func(io.Reader) error) error {
+	if len(names) == 0 || names[0] == "-" {
+		return use(io.NopCloser(c.stdin))
+	}
+	f, err := os.Open(names[0])
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read
+	return use(f)
+}
+
+// export writes everything, or fails: half of it does not look like the whole.
+func (c *adminCommand) export(ctx context.Context) error {
+	lines, err := c.client.do(ctx, http.MethodGet, "/admin/export", nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lines.Close() }() // read to its end
+	if _, err := io.Copy(c.stdout, lines); err != nil {
+		return fmt.Errorf("the export is not complete: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// adminCLI runs trackchat's administrative commands against a running service.
+type adminCLI struct {
+	t   *testing.T
+	url string
+}
+
+func (c adminCLI) try(args ...string) (out string, code int) {
+	c.t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = run(c.t.Context(), append(args, "--admin", c.url), &stdout, &stderr)
+	return stdout.String() + stderr.String(), code
+}
+
+func (c adminCLI) run(args ...string) string {
+	c.t.Helper()
+	out, code := c.try(args...)
+	if code != 0 {
+		c.t.Fatalf("trackchat %v: %d %s", args, code, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+// file writes text to a new file and returns its name.
+func (c adminCLI) file(text string) string {
+	c.t.Helper()
+	name := filepath.Join(c.t.TempDir(), "input")
+	must(c.t, os.WriteFile(name, []byte(text), 0o600))
+	return name
+}
+
+func TestAdministrationOfALiveService(t *testing.T) {
+	cfg := testConfig(t, 2)
+	s := startService(t, cfg)
+	cli := adminCLI{t, "http://" + s.addrs["admin"]}
+
+	// A tracker that is made while the service runs can log in and be written to at once, with a key that is made for it.
+	if got := cli.run("account", "put", "2", cli.file(`{"login":"second","password":"secret","time_zone":"Asia/Tokyo"}`)); got != "added" {
+		t.Errorf("account: %s", got)
+	}
+	var made struct{ ID, Key string }
+	must(t, json.Unmarshal([]byte(cli.run("key", "create", "2")), &made))
+	object := fmt.Sprintf(`{"account":2,"protocol":%q,"device_id":%q}`, protocolOf(7), deviceOf(7))
+	if got := cli.run("tracker", "put", "7", cli.file(object)); got != "added" {
+		t.Errorf("tracker: %s", got)
+	}
+	s.device(7, nil)
+	if a := s.api.call("send", "hash", made.Key, "tracker_id", "7", "message", "hello"); !a.Success {
+		t.Fatalf("send: %+v", a)
+	}
+	eventually(t, "delivered", func() bool {
+		list := s.api.call("list", "hash", made.Key, "tracker_id", "7").List
+		return len(list) == 1 && list[0].Text == "hello" && list[0].Status == "DELIVERED"
+	})
+	if a := s.api.call("send", "tracker_id", "7", "message", "not mine"); a.Status.Code != 201 {
+		t.Errorf("another account: %+v", a)
+	}
+
+	// Blocking closes the session, removing the tracker ends its queue.
+	blocked := strings.Replace(object, "{", `{"blocked":true,`, 1)
+	if got := cli.run("tracker", "put", "7", cli.file(blocked)); got != "updated" {
+		t.Errorf("block: %s", got)
+	}
+	eventually(t, "disconnected", func() bool { return s.app.gateway.Sessions() == 0 })
+	if got := cli.run("tracker", "delete", "7"); got != "removed" {
+		t.Errorf("delete: %s", got)
+	}
+	if out, code := cli.try("account", "get", "77"); code != 1 || !strings.Contains(out, "Not found in database (201)") {
+		t.Errorf("unknown account: %d %s", code, out)
+	}
+	if got := cli.run("key", "delete", made.ID); got != "removed" {
+		t.Errorf("key: %s", got)
+	}
+	if a := s.api.call("unread/count", "hash", made.Key); a.Status.Code != 4 {
+		t.Errorf("a removed key: %+v", a)
+	}
+}
+
+func TestAdministrationInBulk(t *testing.T) {
+	cfg := testConfig(t, 2)
+	s := startService(t, cfg)
+	cli := adminCLI{t, "http://" + s.addrs["admin"]}
+	export := cli.run("tracker", "export")
+	if n := strings.Count(export, "\n"); n != 2 || strings.Contains(export, testKey) {
+		t.Fatalf("export: %s", export)
+	}
+	if got := cli.run("account", "import", cli.file(export)); got != "3 lines; accounts: 0 added, 0 updated, 1 unchanged; trackers: 0 added, 0 updated, 2 unchanged; 0 lines refused" {
+		t.Errorf("import: %s", got)
+	}
+	bad := `{"tracker":{"id":5,"account":1,"protocol":"telex","device_id":"5"}}` + "\n" + `{"tracker":{"id":6,"account":1,"protocol":"jt808","device_id":"6","settings":{"x":"y"}}}`
+	out, code := cli.try("tracker", "import", cli.file(bad))
+	if code != 1 || !strings.Contains(out, "line 1: protocol must be one of") || !strings.Contains(out, "line 2: settings.x ") || !strings.Contains(out, "2 lines refused") {
+		t.Errorf("bad import: %d %s", code, out)
+	}
+	var list []struct{ ID int64 }
+	must(t, json.Unmarshal([]byte(cli.run("tracker", "list", "--after", "1", "--limit", "5")), &list))
+	if len(list) != 1 || list[0].ID != 2 {
+		t.Errorf("list: %+v", list)
+	}
+	for _, args := range [][]string{{"tracker"}, {"tracker", "get"}, {"tracker", "get", "1", "2"}, {"key", "list"}, {"account", "frobnicate"}, {"tracker", "list", "--nonsense"}} {
+		if out, code := cli.try(args...); code != 2 || out == "" {
+			t.Errorf("%v: %d %s", args, code, out)
+		}
+	}
+}
+
+// TestSessionsOfPeople logs in with the password of the directory file, and out.
+func TestSessionsOfPeople(t *testing.T) {
+	s := startService(t, testConfig(t, 1))
+	s.api.base = strings.TrimSuffix(s.api.base, "tracker/chat/")
+	var got struct {
+		Success bool
+		Hash    string
+	}
+	res, err := http.Get(s.api.base + "user/auth?login=demo&password=demo")
+	must(t, err)
+	defer func() { _ = res.Body.Close() }()
+	must(t, json.NewDecoder(res.Body).Decode(&got))
+	if !got.Success {
+		t.Fatal("login refused")
+	}
+	if a := s.api.call("tracker/list", "hash", got.Hash); !a.Success {
+		t.Errorf("with the session: %+v", a)
+	}
+	if a := s.api.call("user/logout", "hash", got.Hash); !a.Success {
+		t.Errorf("logout: %+v", a)
+	}
+	if a := s.api.call("tracker/list", "hash", got.Hash); a.Status.Code != 4 {
+		t.Errorf("after the logout: %+v", a)
+	}
+}

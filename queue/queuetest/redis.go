@@ -23,7 +23,7 @@ type RedisServer struct {
 	Addr string
 	Dir  string
 
-	args []string
+	args func(r *RedisServer, port string) []string
 	log  string
 
 	mu  sync.Mutex // guards cmd
@@ -32,6 +32,16 @@ type RedisServer struct {
 
 // StartRedis starts a server and ends it with the test. args are further options of redis-server, such as "--appendfsync", "everysec"; the default is always.
 func StartRedis(tb testing.TB, args ...string) *RedisServer {
+	tb.Helper()
+	return startServer(tb, func(r *RedisServer, port string) []string {
+		return append([]string{
+			"--port", port, "--bind", "127.0.0.1", "--dir", r.Dir, "--logfile", r.log, "--save", "", "--appendonly", "yes", "--appendfsync", "always",
+			"--auto-aof-rewrite-percentage", "0", "--daemonize", "no",
+		}, args...)
+	})
+}
+
+func startServer(tb testing.TB, args func(r *RedisServer, port string) []string) *RedisServer {
 	tb.Helper()
 	var last error
 	for range 5 { // another process may take the port in between
@@ -78,11 +88,7 @@ func (r *RedisServer) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("address of the server: %w", err)
 	}
-	args := append([]string{
-		"--port", port, "--bind", "127.0.0.1", "--dir", r.Dir, "--logfile", r.log, "--save", "", "--appendonly", "yes", "--appendfsync", "always",
-		"--auto-aof-rewrite-percentage", "0", "--daemonize", "no", "--enable-debug-command", "yes",
-	}, r.args...)
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "redis-server", args...) // outlives the test's context by its clean-up
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "redis-server", r.args(r, port)...) // outlives the test's context by its clean-up
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("redis-server (package redis-server must be installed): %w", err)
 	}
@@ -249,4 +255,24 @@ func readReply(r *bufio.Reader) (string, error) {
 	default:
 		return "", fmt.Errorf("unknown answer %q", line)
 	}
+}
+
+// CrashChild reports whether this process is one that Crash has started to be killed; what it needs of the outside is there already.
+func CrashChild() bool { return os.Getenv(crashEnv) != "" }
+
+// StartSentinel starts a Sentinel that alone watches a master, and ends it with the test.
+func StartSentinel(tb testing.TB, name, master string) *RedisServer {
+	tb.Helper()
+	host, port, err := net.SplitHostPort(master)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	file := filepath.Join(tb.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("sentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 3000\n", name, host, port, name, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return startServer(tb, func(r *RedisServer, port string) []string {
+		return []string{file, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--logfile", r.log}
+	})
 }

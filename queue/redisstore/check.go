@@ -74,6 +74,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 		return report, err
 	}
 	defer s.calls.Done()
+	silent := false
 	for _, m := range s.nodes.all() {
 		c := &checker{s: s, report: &report, addr: m.addr}
 		if err := c.read(ctx, m); err != nil {
@@ -81,6 +82,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 				return report, ctx.Err()
 			}
 			c.problem("%v", err)
+			silent = true
 			continue
 		}
 		c.process()
@@ -93,6 +95,9 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 		}
 	}
 	s.checkMap(&report)
+	if silent {
+		return report, nil // more questions would only wait
+	}
 	if err := s.countPending(ctx, &report); err != nil {
 		return report, err
 	}

@@ -29,7 +29,7 @@ var errConnect = errors.New("preparing the connection")
 func judge(err error) (outcome, error) {
 	var re redis.Error
 	if errors.As(err, &re) && !errors.Is(err, errConnect) {
-		return judgeReply(err)
+		return judgeReply(re.Error(), err)
 	}
 	var op *net.OpError
 	switch {
@@ -42,8 +42,8 @@ func judge(err error) (outcome, error) {
 }
 
 // judgeReply is judge for what Redis itself has answered.
-func judgeReply(err error) (outcome, error) {
-	code, _, _ := strings.Cut(err.Error(), " ")
+func judgeReply(reply string, err error) (outcome, error) {
+	code, _, _ := strings.Cut(reply, " ")
 	switch code {
 	case "NOSCRIPT":
 		return outcomeScript, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)

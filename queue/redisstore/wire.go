@@ -126,15 +126,20 @@ func (w *wire) exec(jobs []*job) {
 		cmds[i] = command{redis.NewCmd(ctx, j.args...)}
 		_ = pipe.Process(ctx, cmds[i])
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, broken := pipe.Exec(ctx)
 	for i, j := range jobs {
 		reply, err := cmds[i].Result()
-		if errors.Is(err, redis.Nil) {
+		switch {
+		case errors.Is(err, redis.Nil):
 			err = nil
+		case err == nil && reply == nil: // the pipeline failed and the client did not say so of this command
+			err = fmt.Errorf("%w: %w", errNoAnswer, broken)
 		}
 		w.settle(ctx, j, reply, err)
 	}
 }
+
+var errNoAnswer = errors.New("no answer")
 
 // settle finishes a job or has it repeated.
 func (w *wire) settle(ctx context.Context, j *job, reply any, err error) {

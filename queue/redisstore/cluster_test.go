@@ -1,0 +1,178 @@
+package redisstore_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
+)
+
+// TestMasterIsSilent: while one of three masters does not answer, the partitions of the others go on at full speed.
+func TestMasterIsSilent(t *testing.T) {
+	cluster := queuetest.StartCluster(t, 3)
+	s := open(t, redisstore.Options{Addrs: cluster.Addrs(), ReadTimeout: 2 * time.Second, RetryFor: 10 * time.Second})
+	here := make([]queue.TrackerID, 0, 2) // trackers of the first and of the last master
+	for tracker := queue.TrackerID(1); len(here) < 2; tracker++ {
+		if p := redisstore.PartitionOf(tracker); len(here) == 0 && p < 80 || len(here) == 1 && p > 180 {
+			here = append(here, tracker)
+		}
+	}
+	send(t, s, here[0], "before")
+	send(t, s, here[1], "before")
+	cluster.Nodes[0].Pause(t)
+	stuck := make(chan int64, 1)
+	go func() { stuck <- persist(t, s, queue.SendReq{Tracker: here[0], Text: "stuck"}) }()
+	start := time.Now()
+	for range 100 {
+		send(t, s, here[1], "goes on")
+	}
+	if d := time.Since(start); d > time.Second {
+		t.Errorf("100 sends to a healthy master took %v", d)
+	}
+	cluster.Nodes[0].Resume(t)
+	id := <-stuck
+	if msgs := list(t, s, here[0]); len(msgs) != 2 || msgs[1].ID != id {
+		t.Fatalf("%+v", msgs)
+	}
+	if n := len(list(t, s, here[1])); n != 101 {
+		t.Fatalf("%d messages", n)
+	}
+}
+
+// TestSlotMoves moves a partition's slot to another master while it is written and listened to: nothing is lost or doubled, and wakes arrive again after a resync.
+func TestSlotMoves(t *testing.T) {
+	cluster := queuetest.StartCluster(t, 3)
+	s := open(t, redisstore.Options{Addrs: cluster.Addrs(), RetryFor: 15 * time.Second})
+	tracker := queue.TrackerID(1)
+	for redisstore.PartitionOf(tracker) > 80 {
+		tracker++
+	}
+	wakes, err := s.Wakes(t.Context(), "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases, err := s.Acquire(t.Context(), "node", []queue.TrackerID{tracker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stop atomic.Bool
+	var sent []int64
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for i := 0; !stop.Load() && !t.Failed(); i++ {
+			sent = append(sent, persist(t, s, queue.SendReq{Tracker: tracker, Text: fmt.Sprint("text ", i)}))
+		}
+	})
+	moveSlot(t, cluster, redisstore.SlotOf(tracker), 0, 2)
+	stop.Store(true)
+	writing.Wait()
+	resynced := false
+	for last := int64(0); !resynced || last == 0; {
+		if resynced {
+			last = send(t, s, tracker, "after the move")[0]
+			sent = append(sent, last)
+		}
+		for found := false; !found && (!resynced || last != 0); {
+			select {
+			case batch := <-wakes:
+				for _, w := range batch {
+					resynced = resynced || w.Kind == queue.WakeResync
+					found = found || w.Msg.ID == last && last != 0 || w.Kind == queue.WakeResync && last == 0
+				}
+			case <-time.After(patience):
+				t.Fatalf("resynced: %v, no wake", resynced)
+			}
+		}
+	}
+	peeked, err := s.Peek(t.Context(), leases)
+	if err != nil || len(peeked) != 1 || peeked[0].Pending != len(sent) || peeked[0].Fenced {
+		t.Fatalf("%+v, %v; %d sent", peeked, err, len(sent))
+	}
+	msgs := everything(t, s, tracker)
+	if len(msgs) != len(sent) {
+		t.Fatalf("%d messages, %d sent", len(msgs), len(sent))
+	}
+	for i, m := range msgs {
+		if m.ID != sent[i] {
+			t.Fatalf("message %d is %d, want %d", i, m.ID, sent[i])
+		}
+	}
+}
+
+// moveSlot does what redis-cli --cluster reshard does for one slot.
+func moveSlot(t *testing.T, c *queuetest.RedisCluster, slot, from, to int) {
+	t.Helper()
+	source, target := c.Nodes[from], c.Nodes[to]
+	sourceID, targetID := source.Must(t, "CLUSTER", "MYID"), target.Must(t, "CLUSTER", "MYID")
+	number := fmt.Sprint(slot)
+	target.Must(t, "CLUSTER", "SETSLOT", number, "IMPORTING", sourceID)
+	source.Must(t, "CLUSTER", "SETSLOT", number, "MIGRATING", targetID)
+	host, port, err := net.SplitHostPort(target.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		keys := source.Must(t, "CLUSTER", "GETKEYSINSLOT", number, "2")
+		if keys == "" {
+			break
+		}
+		source.Must(t, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, strings.Split(keys, "\n")...)...)
+	}
+	for _, n := range []*queuetest.RedisServer{target, source, c.Nodes[3-from-to]} {
+		n.Must(t, "CLUSTER", "SETSLOT", number, "NODE", targetID)
+	}
+}
+
+// TestSentinel follows a failover to a replica. What the replica has received goes on with new ids.
+func TestSentinel(t *testing.T) {
+	master := queuetest.StartRedis(t)
+	host, port, err := net.SplitHostPort(master.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replica := queuetest.StartRedis(t, "--replicaof", host+" "+port)
+	sentinel := queuetest.StartSentinel(t, "chat", master.Addr)
+	o := redisstore.Options{Addrs: []string{sentinel.Addr}, Master: "chat", ReadTimeout: time.Second, RetryFor: 10 * time.Second}
+	s := open(t, o)
+	before := send(t, s, 1, "a", "b")
+	within(t, "the replica follows", func() bool {
+		return strings.Contains(replica.Must(t, "INFO", "replication"), "master_link_status:up") && strings.Contains(sentinel.Must(t, "SENTINEL", "REPLICAS", "chat"), replica.Addr)
+	})
+	if n := master.Must(t, "WAIT", "1", "5000"); n != "1" {
+		t.Fatalf("%s replicas have everything", n)
+	}
+	master.Kill(t)
+	within(t, "the failover", func() bool {
+		_, _ = sentinel.Do(t.Context(), "SENTINEL", "FAILOVER", "chat")
+		return strings.Contains(replica.Must(t, "INFO", "replication"), "role:master")
+	})
+	after := persist(t, s, queue.SendReq{Tracker: 1, Text: "c"})
+	if after>>14 <= before[1]>>14 {
+		t.Fatalf("message %d after the failover lies in the block of %d", after, before[1])
+	}
+	if msgs := list(t, s, 1); len(msgs) != 3 || msgs[0].ID != before[0] || msgs[1].ID != before[1] || msgs[2].ID != after {
+		t.Fatalf("%+v", msgs)
+	}
+}
+
+// within waits for a condition.
+func within(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waiting in vain: %s", what)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

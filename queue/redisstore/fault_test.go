@@ -1,0 +1,313 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
+)
+
+// patience bounds every wait for something that must happen.
+const patience = 20 * time.Second
+
+// proxied opens a store through a proxy, with short time limits.
+func proxied(t *testing.T, server *queuetest.RedisServer) (*redisstore.Store, *queuetest.Proxy) {
+	t.Helper()
+	p := queuetest.StartProxy(t, server.Addr)
+	return open(t, redisstore.Options{Addrs: []string{p.Addr}, ReadTimeout: 300 * time.Millisecond, DialTimeout: 300 * time.Millisecond, RetryFor: 10 * time.Second}), p
+}
+
+func await(t *testing.T, what <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-what:
+	case <-time.After(patience):
+		t.Fatal("the fault did not happen")
+	}
+}
+
+// TestCutConnections: whatever is lost, the request or its answer, each transition is executed once and its caller is told what it did.
+func TestCutConnections(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s, p := proxied(t, server)
+	ctx := t.Context()
+	for name, arm := range map[string]func(string) <-chan struct{}{"request lost": p.CutRequest, "answer lost": p.CutReply} {
+		t.Run(name, func(t *testing.T) {
+			server.Must(t, "FLUSHALL")
+			fault := arm(":m:send:")
+			sent := send(t, s, 1, "once", "twice")
+			await(t, fault)
+			fault = arm(":m:receive:")
+			in, err := s.Receive(ctx, []queue.Incoming{{Tracker: 1, Text: "without a key"}})
+			if err != nil || in[0].Err != nil || in[0].Dup {
+				t.Fatalf("receive: %+v, %v", in, err)
+			}
+			await(t, fault)
+			if msgs := list(t, s, 1); len(msgs) != 3 || msgs[0].ID != sent[0] || msgs[1].ID != sent[1] || msgs[2].ID != in[0].ID {
+				t.Fatalf("%+v", msgs)
+			}
+			fault = arm(":m:ack:")
+			if r, err := s.Ack(ctx, []queue.AckReq{{Tracker: 1, ID: sent[0]}}); err != nil || r[0] != queue.AckDelivered {
+				t.Fatalf("ack: %v, %v", r, err)
+			}
+			await(t, fault)
+			fault = arm(":m:finish:")
+			if r, err := s.End(ctx, []queue.EndReq{{Tracker: 1, ID: sent[1], Status: queue.StatusFailed}}); err != nil || r[0] != queue.EndNow {
+				t.Fatalf("end: %v, %v", r, err)
+			}
+			await(t, fault)
+			fault = arm(":m:mark:")
+			if r, err := s.MarkRead(ctx, []queue.Ref{{Tracker: 1, ID: in[0].ID}}); err != nil || r[0] != queue.MarkNewly {
+				t.Fatalf("mark: %v, %v", r, err)
+			}
+			await(t, fault)
+			fault = arm(":m:acquire:")
+			if ls, err := s.Acquire(ctx, "a", []queue.TrackerID{1}); err != nil || ls[0].Epoch != 1 || ls[0].Pending != 0 {
+				t.Fatalf("acquire: %v, %v", ls, err)
+			}
+			await(t, fault)
+			p.Cut()
+			if msgs := list(t, s, 1); len(msgs) != 3 {
+				t.Fatalf("%d messages", len(msgs))
+			}
+		})
+	}
+}
+
+// TestStalledRedis: requests that a frozen Redis has in its buffers, several times over, are executed once when it goes on.
+func TestStalledRedis(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, ReadTimeout: 100 * time.Millisecond, DialTimeout: time.Second, RetryFor: 10 * time.Second})
+	send(t, s, 1, "before")
+	server.Pause(t)
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: queue.TrackerID(i%5 + 1), Text: fmt.Sprint("stalled ", i)}})
+			if err != nil || res[0].Err != nil {
+				t.Errorf("%+v, %v", res, err)
+			}
+		})
+	}
+	for range 2 { // at least twice the time after which an answer counts as lost
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if _, err := s.List(ctx, queue.ListQuery{Tracker: 1, Limit: 1}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("list from a frozen Redis: %v", err)
+		}
+		cancel()
+	}
+	server.Resume(t)
+	wg.Wait()
+	found := make(map[string]int)
+	for tracker := range queue.TrackerID(5) {
+		for _, m := range list(t, s, tracker+1) {
+			found[m.Text]++
+		}
+	}
+	for i := range 20 {
+		if n := found[fmt.Sprint("stalled ", i)]; n != 1 {
+			t.Errorf("message %d is stored %d times", i, n)
+		}
+	}
+}
+
+// TestCallersLeave: a call ends soon after its context, and its error says whether something may have been done.
+func TestCallersLeave(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, ReadTimeout: time.Second})
+	server.Pause(t)
+	defer server.Resume(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	var wg sync.WaitGroup
+	for name, call := range map[string]func() error{
+		"Send": func() error { _, err := s.Send(ctx, []queue.SendReq{{Tracker: 1, Text: "x"}}); return err },
+		"Ack": func() error {
+			_, err := s.Ack(ctx, []queue.AckReq{{Tracker: 1, ID: 1<<14 | int64(redisstore.PartitionOf(1))}})
+			return err
+		},
+		"Acquire": func() error { _, err := s.Acquire(ctx, "a", []queue.TrackerID{1}); return err },
+		"MarkAll": func() error { _, err := s.MarkReadAll(ctx, []queue.TrackerID{1}); return err },
+	} {
+		wg.Go(func() {
+			start := time.Now()
+			err := call()
+			if d := time.Since(start); d > 3*time.Second {
+				t.Errorf("%s took %v", name, d)
+			}
+			if !errors.Is(err, queue.ErrUnknownOutcome) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	wg.Go(func() {
+		if _, err := s.Unread(ctx, []queue.TrackerID{1}); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, queue.ErrUnknownOutcome) {
+			t.Errorf("Unread: %v", err)
+		}
+	})
+	wg.Wait()
+	// What waits behind a request on its way was never sent.
+	first, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Send(first, []queue.SendReq{{Tracker: 1, Text: "waits"}})
+		done <- err
+	}()
+	stop()
+	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, queue.ErrUnknownOutcome) {
+		t.Fatalf("a request that was never sent: %v", err)
+	}
+}
+
+// TestNobodyAnswers: what was never sent is unavailable, and says so in time.
+func TestNobodyAnswers(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, RetryFor: 300 * time.Millisecond})
+	server.Kill(t)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for range 2 { // the first may still meet the end of the connection
+				_, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}})
+				if !errors.Is(err, queue.ErrUnavailable) {
+					t.Errorf("send: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !errors.Is(err, queue.ErrUnavailable) || errors.Is(err, queue.ErrUnknownOutcome) {
+		t.Errorf("send to nobody: %v", err)
+	}
+	if _, err := s.List(t.Context(), queue.ListQuery{Tracker: 1, Limit: 1}); !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("list: %v", err)
+	}
+	server.Start(t)
+	back := persist(t, s, queue.SendReq{Tracker: 1, Text: "back"})
+	for _, m := range list(t, s, 1) {
+		if m.Text != "x" && m.ID != back {
+			t.Fatalf("%+v", m)
+		}
+	}
+}
+
+// TestScriptFlush: lost scripts are loaded again without anybody noticing.
+func TestScriptFlush(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	for i := range 5 {
+		server.Must(t, "SCRIPT", "FLUSH")
+		id := send(t, s, 1, "x")[0]
+		server.Must(t, "SCRIPT", "FLUSH")
+		if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: id}}); err != nil || r[0] != queue.AckDelivered {
+			t.Fatal(r, err)
+		}
+		server.Must(t, "SCRIPT", "FLUSH")
+		if n := len(list(t, s, 1)); n != i+1 {
+			t.Fatalf("%d messages", n)
+		}
+	}
+}
+
+// TestFullMemory: nothing new is stored where memory runs out, acks are.
+func TestFullMemory(t *testing.T) {
+	server := queuetest.StartRedis(t, "--maxmemory", "200mb")
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	ids := send(t, s, 1, "a", "b")
+	server.Must(t, "CONFIG", "SET", "maxmemory", "1mb")
+	for _, err := range []error{
+		func() error { _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); return err }(),
+		func() error { _, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: 2, Text: "x"}}); return err }(),
+	} {
+		if !errors.Is(err, queue.ErrOverloaded) {
+			t.Fatal(err)
+		}
+	}
+	if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: ids[0]}}); err != nil || r[0] != queue.AckDelivered {
+		t.Fatal(r, err)
+	}
+	if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{1}); err != nil || ls[0].Pending != 1 {
+		t.Fatal(ls, err)
+	}
+	server.Must(t, "CONFIG", "SET", "maxmemory", "200mb")
+	deadline := time.Now().Add(patience)
+	for {
+		_, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "again"}})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, queue.ErrOverloaded) || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	if n := len(list(t, s, 1)); n != 3 {
+		t.Fatalf("%d messages", n)
+	}
+}
+
+// TestDeafNode: a node whose subscription was interrupted is told to look, and finds everything.
+func TestDeafNode(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s, p := proxied(t, server)
+	other := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	wakes, err := s.Wakes(t.Context(), "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ts []queue.TrackerID
+	for tracker := range queue.TrackerID(50) {
+		ts = append(ts, tracker+1)
+	}
+	leases, err := s.Acquire(t.Context(), "node", ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Refuse(true)
+	p.Cut()
+	for _, tracker := range ts {
+		send(t, other, tracker, "unheard")
+	}
+	p.Refuse(false)
+	resynced := make(map[queue.Partition]bool)
+	for len(resynced) < 256 {
+		select {
+		case batch := <-wakes:
+			for _, w := range batch {
+				if w.Kind == queue.WakeResync && w.Partitions == nil {
+					for i := range 256 {
+						resynced[queue.Partition(i)] = true
+					}
+				}
+				for _, part := range w.Partitions {
+					resynced[part] = true
+				}
+			}
+		case <-time.After(patience):
+			t.Fatalf("only %d partitions are told about", len(resynced))
+		}
+	}
+	peeked, err := s.Peek(t.Context(), leases)
+	if err != nil || len(peeked) != len(ts) {
+		t.Fatalf("%d of %d found, %v", len(peeked), len(ts), err)
+	}
+	id := send(t, other, 1, "heard")[0]
+	for {
+		select {
+		case batch := <-wakes:
+			for _, w := range batch {
+				if w.Kind == queue.WakeMessage && w.Msg.ID == id {
+					return
+				}
+			}
+		case <-time.After(patience):
+			t.Fatal("still deaf")
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package redisstore_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestTags: the table is part of what is stored, so it never changes; and however many masters share the slots evenly, they share the partitions evenly.
+func TestTags(t *testing.T) {
+	table := redisstore.Tags()
+	sum := sha256.Sum256([]byte(strings.Join(table[:], " ")))
+	if got, want := hex.EncodeToString(sum[:8]), "12ae1f7b98291a57"; got != want {
+		t.Errorf("table of tags is %s, want %s: %v", got, want, table)
+	}
+	if slot := redisstore.TagSlot("123456789"); slot != 0x31c3 { // check value of the Redis Cluster specification
+		t.Fatalf("slot %#x", slot)
+	}
+	for masters := 1; masters <= 64; masters++ {
+		count := make([]int, masters)
+		for _, tag := range table {
+			count[redisstore.TagSlot(tag)*masters/16384]++
+		}
+		for i, n := range count {
+			if n < 256/masters-1 || n > 256/masters+2 {
+				t.Errorf("master %d of %d has %d partitions", i, masters, n)
+			}
+		}
+	}
+}
+
+// TestPartitions: trackers keep their partition for ever, and ids that follow each other spread evenly.
+func TestPartitions(t *testing.T) {
+	for tracker, want := range map[queue.TrackerID]queue.Partition{0: 0, 1: 229, 2: 138, 999199: 42, -5: 78, 1 << 62: 197} {
+		if got := redisstore.PartitionOf(tracker); got != want {
+			t.Errorf("tracker %d lies in partition %d, want %d", tracker, got, want)
+		}
+	}
+	var count [256]int
+	for tracker := range queue.TrackerID(256_000) {
+		count[redisstore.PartitionOf(tracker)]++
+	}
+	for p, n := range count {
+		if n < 850 || n > 1150 {
+			t.Errorf("partition %d has %d of 256,000 trackers", p, n)
+		}
+	}
+}
+
+// TestEveryWrongHint acks with each offset of a block, right check and all: only the message that is meant changes, and of it nothing but state and time.
+func TestEveryWrongHint(t *testing.T) {
+	server := queuetest.StartRedis(t, "--appendfsync", "no")
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, MaxPending: 1 << 20, AllowVolatile: true})
+	other := send(t, s, 1<<20, "x")[0]
+	const messages = 3000
+	for i := range messages / 100 {
+		texts := make([]string, 100)
+		for k := range texts {
+			texts[k] = fmt.Sprint("P D U ", i*100+k)
+		}
+		send(t, s, 1, texts...)
+	}
+	before := everything(t, s, 1)
+	length := 9 + 64*(33+len("P D U 1234"))
+	for first := 0; first < messages; first += 50 {
+		var acks []queue.AckReq
+		for i := first; i < first+50; i++ {
+			m := before[i]
+			acks = append(acks, queue.AckReq{Tracker: 1, ID: m.ID, Hint: int64(i)<<32 | m.Hint&0xffffffff})
+		}
+		res, err := s.Ack(t.Context(), acks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range res {
+			if r != queue.AckDelivered {
+				t.Fatalf("offset %d: %v", first+i, r)
+			}
+		}
+	}
+	if length > messages {
+		t.Fatalf("only %d of %d offsets were tried", messages, length)
+	}
+	for i, m := range everything(t, s, 1) {
+		want := before[i]
+		want.Status, want.UpdateMs, want.ChangeMs = queue.StatusDelivered, m.UpdateMs, m.UpdateMs
+		if d := cmp.Diff(want, m); d != "" || m.UpdateMs < m.SubmitMs {
+			t.Fatalf("message %d (-want +got):\n%s", i, d)
+		}
+	}
+	// A hint of one tracker's message does not ack another's by it.
+	for range 1000 {
+		m := before[rand.IntN(messages)]
+		if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1 << 20, ID: m.ID, Hint: m.Hint}, {Tracker: 1, ID: other, Hint: m.Hint}}); err != nil || r[0] != 0 || r[1] != 0 {
+			t.Fatal(r, err)
+		}
+	}
+}
+
+// TestCorrupt: damaged data is an error, never left out.
+func TestCorrupt(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	id := send(t, s, 1, "whole", "also whole")[0]
+	tag := "{" + redisstore.Tags()[redisstore.PartitionOf(1)] + "}"
+	chunk := tag + ":c:1"
+	whole := server.Must(t, "GET", chunk)
+	for name, damaged := range map[string]string{
+		"cut": whole[:len(whole)-3], "cut in a header": whole[:len(whole)-30], "no header": "x", "unknown state": whole[:9] + "?" + whole[10:],
+	} {
+		server.Must(t, "SET", chunk, damaged)
+		if _, err := s.List(t.Context(), queue.ListQuery{Tracker: 1, ToMs: 1 << 45, Limit: 10}); !isCorrupt(err) {
+			t.Errorf("%s: list: %v", name, err)
+		}
+		if _, err := s.Resolve(t.Context(), []int64{id + 1<<8}); !isCorrupt(err) {
+			t.Errorf("%s: resolve: %v", name, err)
+		}
+	}
+	server.Must(t, "SET", chunk, whole)
+	if n := len(list(t, s, 1)); n != 2 {
+		t.Fatalf("%d messages", n)
+	}
+	server.Must(t, "SET", tag+":t:1", "short")
+	if _, err := s.Unread(t.Context(), []queue.TrackerID{1}); !isCorrupt(err) {
+		t.Errorf("unread: %v", err)
+	}
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !isCorrupt(err) {
+		t.Errorf("send: %v", err)
+	}
+}
+
+func isCorrupt(err error) bool { return errors.Is(err, queue.ErrCorrupt) }

@@ -1,0 +1,131 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"trackchat/queue"
+)
+
+// Archive reads a store that no service uses: a stopped one or a backup. It has one user at a time.
+type Archive struct {
+	c    *conn
+	lock *os.File // nil: a backup
+}
+
+// OpenArchive opens the store in a directory, or a backup's file. A store is locked against services until Close; a backup must not be changed meanwhile.
+// Errors: queue.ErrInUse, queue.ErrCorrupt, fs.ErrNotExist, and a schema that is not this program's.
+func OpenArchive(path string) (*Archive, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the store: %w", err)
+	}
+	if info.IsDir() {
+		path = filepath.Join(path, databaseFile)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("looking for the store: %w", err)
+	}
+	a := new(Archive)
+	if filepath.Base(path) == databaseFile {
+		if a.lock, err = lockFile(filepath.Join(filepath.Dir(path), lockName)); err != nil {
+			return nil, err
+		}
+	}
+	if a.c, err = openConn(path, "ro", "busy_timeout = 1000", "query_only = 1", "cache_size = -65536"); err == nil {
+		err = a.readable()
+	}
+	if err != nil {
+		return nil, errors.Join(translate(err), a.Close())
+	}
+	return a, nil
+}
+
+func (a *Archive) readable() error {
+	scripts, err := migrations()
+	if err != nil {
+		return err
+	}
+	version, err := knownSchema(a.c)
+	if err == nil && version < len(scripts) {
+		err = fmt.Errorf("schema is %d, this program's is %d: start a service of this version on the store once", version, len(scripts))
+	}
+	return err
+}
+
+// Close ends the reading and gives the store free. A second call does nothing.
+func (a *Archive) Close() error {
+	var errs []error
+	if a.c != nil {
+		errs = append(errs, a.c.close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
+	}
+	a.c, a.lock = nil, nil
+	return errors.Join(errs...)
+}
+
+// Directory reads accounts and trackers, ordered by id.
+func (a *Archive) Directory(ctx context.Context) (accounts []queue.Account, trackers []queue.Tracker, err error) {
+	if accounts, err = loadAccounts(ctx, a.c); err == nil {
+		trackers, err = loadTrackers(ctx, a.c)
+	}
+	return accounts, trackers, translate(err)
+}
+
+// LastID is the greatest id that a message may have had, 0 if there never was one.
+func (a *Archive) LastID() (int64, error) {
+	n, _, err := a.c.number("SELECT value FROM meta WHERE name = 'reserved'")
+	return n << 8, translate(err)
+}
+
+// Trackers returns every tracker that has messages, with their number. Messages of trackers that were removed with all they had do not count, nor are they read.
+func (a *Archive) Trackers(ctx context.Context) (map[queue.TrackerID]int, error) {
+	counts := make(map[queue.TrackerID]int)
+	err := a.c.queryContext(ctx, "SELECT tracker, count(*) FROM message INDEXED BY message_time WHERE tracker NOT IN (SELECT tracker FROM purge) GROUP BY tracker",
+		func(row []driver.Value) error {
+			counts[queue.TrackerID(integer(row[0]))] = int(integer(row[1]))
+			return nil
+		})
+	return counts, translate(err)
+}
+
+// Messages returns messages of all trackers with greater ids than after, ordered by id: at least one if there is any, else no more than limit and about maxBytes of text.
+func (a *Archive) Messages(after int64, limit, maxBytes int) ([]queue.Message, error) {
+	var ms []queue.Message
+	add := collect(&ms)
+	err := a.c.query("SELECT "+messageColumns+" FROM message WHERE id > ? AND tracker NOT IN (SELECT tracker FROM purge) ORDER BY id", func(row []driver.Value) error {
+		if err := add(row); err != nil {
+			return err
+		}
+		if maxBytes -= len(ms[len(ms)-1].Text); len(ms) >= limit || maxBytes <= 0 {
+			return errStop
+		}
+		return nil
+	}, after)
+	return ms, translate(err)
+}
+
+// History returns up to limit messages of a tracker after the given one (ID 0: from the first), in the order they were stored.
+func (a *Archive) History(t queue.TrackerID, after queue.Message, limit int) ([]queue.Message, error) {
+	var ms []queue.Message
+	err := a.c.query("SELECT "+messageColumns+" FROM message INDEXED BY message_time WHERE tracker = ? AND (submit_ms, id) > (?, ?) ORDER BY submit_ms, id LIMIT ?",
+		collect(&ms), int64(t), after.SubmitMs, after.ID, int64(limit))
+	return ms, translate(err)
+}
+
+// Find returns a message of a tracker, and how many messages of the same millisecond come before it; ID 0 where there is no such message.
+func (a *Archive) Find(t queue.TrackerID, id int64) (m queue.Message, before int, err error) {
+	var ms []queue.Message
+	err = a.c.query("SELECT "+messageColumns+" FROM message WHERE id = ? AND tracker = ?", collect(&ms), id, int64(t))
+	if err != nil || len(ms) == 0 {
+		return m, 0, translate(err)
+	}
+	n, _, err := a.c.number("SELECT count(*) FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms = ? AND id < ?", int64(t), ms[0].SubmitMs, id)
+	return ms[0], int(n), translate(err)
+}

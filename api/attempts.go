@@ -90,7 +90,7 @@ func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string
 	buckets := a.buckets(t)
 	for _, b := range buckets {
 		if d := b.limiter.delay(b.key, t.now); d > 0 {
-			return false, &refusal{code: codeTooMany, retry: int(math.Ceil(d.Seconds()))}
+			return false, &refusal{code: codeLoginAttempts, retry: int(math.Ceil(d.Seconds()))}
 		}
 	}
 	known := hash != ""

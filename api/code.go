@@ -23,6 +23,7 @@ const (
 	codeDatabase       code = 14
 	codeTooMany        code = 15
 	codeWrongLogin     code = 102
+	codeLoginAttempts  code = 105
 	codeWrongHandler   code = 111
 	codeWrongMethod    code = 112
 	codeNotFound       code = 201
@@ -61,6 +62,8 @@ func (c code) answer() (description string, status int) {
 		return "Too many requests (rate limit exceeded)", http.StatusTooManyRequests
 	case codeWrongLogin:
 		return "Wrong login or password", http.StatusBadRequest
+	case codeLoginAttempts:
+		return "Login attempts limit exceeded, try again later", http.StatusTooManyRequests
 	case codeWrongHandler:
 		return "Wrong handler", http.StatusBadRequest
 	case codeWrongMethod:
@@ -88,7 +91,7 @@ func (c code) answer() (description string, status int) {
 type refusal struct {
 	code   code
 	params []paramError // with codeInvalid
-	retry  int          // seconds for Retry-After, with codeTooMany
+	retry  int          // seconds for Retry-After, with codeTooMany and codeLoginAttempts
 }
 
 // paramError says what is wrong with one parameter.

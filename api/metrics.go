@@ -21,6 +21,7 @@ const routeOther = "other"
 // Reasons of refused.
 const (
 	reasonRateLimit = "rate_limit"
+	reasonLogins    = "login_attempts"
 	reasonTooLarge  = "too_large"
 	reasonHash      = "hash"
 	reasonQueueFull = "queue_full"
@@ -47,6 +48,8 @@ func (m *metrics) observe(route string, c code, d time.Duration) {
 	switch c {
 	case codeTooMany:
 		m.refuse(reasonRateLimit)
+	case codeLoginAttempts:
+		m.refuse(reasonLogins)
 	case codeTooLarge:
 		m.refuse(reasonTooLarge)
 	case codeWrongHash, codeUnknownHash:

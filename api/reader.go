@@ -1,6 +1,10 @@
 package api
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
 
 // reader takes typed parameters out of a set and collects what is wrong with them, so that one answer names it all.
 type reader struct {
@@ -139,6 +143,37 @@ func (r *reader) message(name string) string {
 		r.fail(name, problem)
 	}
 	return text
+}
+
+// labels reads an optional list of different texts of 1 to longest characters, lower case.
+func (r *reader) labels(name string, most, longest int) []string {
+	v, given := r.params.find(name)
+	if !given {
+		return nil
+	}
+	list, ok := v.strings()
+	switch {
+	case !ok:
+		r.fail(name, "must be a list of strings")
+		return nil
+	case len(list) == 0 || len(list) > most:
+		r.fail(name, sizeProblem(most))
+		return nil
+	}
+	seen := make(map[string]struct{}, len(list))
+	for i, s := range list {
+		if n := utf8.RuneCountInString(s); n == 0 || n > longest {
+			r.fail(name, fmt.Sprintf("length of each must be between 1 and %d", longest))
+			return nil
+		}
+		if _, ok := seen[s]; ok {
+			r.fail(name, "must not contain duplicates")
+			return nil
+		}
+		seen[s] = struct{}{}
+		list[i] = strings.ToLower(s)
+	}
+	return list
 }
 
 // text reads a required text as it is.

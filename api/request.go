@@ -11,6 +11,8 @@ const (
 	maxList     = 1024
 	maxTrackers = 300
 	maxMark     = 1024
+	maxLabels   = 1024
+	maxLabel    = 60 // characters of one
 	listWindow  = 7 * 24 * time.Hour
 )
 
@@ -90,6 +92,12 @@ type authRequest struct{ login, password string }
 func readAuth(r *reader) (authRequest, error) {
 	q := authRequest{login: r.text("login"), password: r.text("password")}
 	return q, r.done()
+}
+
+// readTrackers returns the labels of tracker/list, nil for all trackers.
+func readTrackers(r *reader) ([]string, error) {
+	labels := r.labels("labels", maxLabels, maxLabel)
+	return labels, r.done()
 }
 
 func readTracker(r *reader) (queue.TrackerID, error) {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"trackchat/queue"
 )
@@ -57,15 +58,19 @@ func (c *call) chatTrackers(ids []int64) ([]*queue.Tracker, error) {
 	return trackers, nil
 }
 
-// trackerList answers tracker/list.
+// trackerList answers tracker/list: the trackers whose label contains any of the given ones, in upper or lower case.
 func (a *API) trackerList(_ context.Context, c *call) error {
-	if err := c.read.done(); err != nil {
+	labels, err := readTrackers(c.read)
+	if err != nil {
 		return err
 	}
 	out := c.out
 	out.buf = append(out.buf, `{"success":true,"list":[`...)
 	first := true
 	for t := range c.snap.TrackersOf(c.account.ID) {
+		if labels != nil && !containsAny(strings.ToLower(t.Label), labels) {
+			continue
+		}
 		if !first {
 			out.buf = append(out.buf, ',')
 		}
@@ -75,6 +80,15 @@ func (a *API) trackerList(_ context.Context, c *call) error {
 	}
 	out.buf = append(out.buf, `]}`...)
 	return nil
+}
+
+func containsAny(s string, parts []string) bool {
+	for _, p := range parts {
+		if strings.Contains(s, p) {
+			return true
+		}
+	}
+	return false
 }
 
 // trackerRead answers tracker/read.

@@ -128,6 +128,56 @@ func (v value) integers() ([]int64, bool) {
 	return appendIntegers(nil, s)
 }
 
+// strings reads a list of texts in the same spellings as integers; texts with commas need JSON or repeated names.
+func (v value) strings() ([]string, bool) {
+	if v.raw != nil && v.raw[0] == '[' {
+		return appendTexts(nil, v.raw)
+	}
+	texts := v.texts
+	if v.raw != nil {
+		s, ok := v.scalar()
+		if !ok {
+			return nil, false
+		}
+		texts = []string{s}
+	}
+	var list []string
+	for _, text := range texts {
+		switch trimmed := strings.TrimSpace(text); {
+		case trimmed == "":
+		case trimmed[0] == '[':
+			var ok bool
+			if list, ok = appendTexts(list, []byte(trimmed)); !ok {
+				return nil, false
+			}
+		case len(texts) > 1:
+			list = append(list, text)
+		default:
+			list = append(list, strings.Split(text, ",")...)
+		}
+	}
+	return list, true
+}
+
+// appendTexts reads a JSON array of strings.
+func appendTexts(dst []string, array []byte) ([]string, bool) {
+	var elements []json.RawMessage
+	if err := json.Unmarshal(array, &elements); err != nil {
+		return nil, false
+	}
+	for _, e := range elements {
+		if e[0] != '"' {
+			return nil, false
+		}
+		s, ok := unquote(e)
+		if !ok {
+			return nil, false
+		}
+		dst = append(dst, s)
+	}
+	return dst, true
+}
+
 // appendIntegers reads a comma list or a JSON array.
 func appendIntegers(dst []int64, s string) ([]int64, bool) {
 	s = strings.TrimSpace(s)

@@ -7,6 +7,25 @@
 --#include once clock state record append wake
 local P, pubcmd, limit, carry = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
+-- known_nonce looks a caller's nonce up in the tracker's list of at least the last 64 of them: mostly it is not there, and no block has to be read.
+local function known_nonce(T, nonce)
+  local key = K .. ':f:' .. T
+  local list = redis.call('GET', key) or ''
+  local at = string.find(list, nonce, 1, true)
+  while at and at % 4 ~= 1 do
+    at = string.find(list, nonce, at + 1, true)
+  end
+  return at, key, list
+end
+
+local function note_nonce(key, list, nonce)
+  if #list >= 512 then
+    redis.call('SET', key, string.sub(list, -252) .. nonce)
+  else
+    redis.call('APPEND', key, nonce)
+  end
+end
+
 -- sent_before looks for a caller's nonce (flag 16) among the newest 64 outgoing messages.
 local function sent_before(T, t8, nonce)
   local count, block = 0, b
@@ -61,8 +80,13 @@ for i = 7, #ARGV, 4 do
       end
     end
   end
-  if not id and string.byte(meta, 13) == 1 and k > 0 then
-    id = sent_before(T, t8, nonce)
+  local look, nonces_key, nonces = string.byte(meta, 13) == 1, nil, nil
+  if not id and look then
+    local again
+    again, nonces_key, nonces = known_nonce(T, nonce)
+    if again and k > 0 then
+      id = sent_before(T, t8, nonce)
+    end
   end
   if id then
     code = 1
@@ -81,6 +105,9 @@ for i = 7, #ARGV, 4 do
       save_log()
     else
       save_tail()
+    end
+    if look then
+      note_nonce(nonces_key, nonces, nonce)
     end
     if key ~= '' then
       redis.call('SET', key, struct.pack('>I7I6', id, now + 86400000), 'EX', 86400)

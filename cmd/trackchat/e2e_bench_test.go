@@ -21,7 +21,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 		sessions = n
 	}
 	for b.Loop() {
-		c := newChild(b, 2*sessions) // odd ones speak JT/T 808
+		c := newChild(b, childOptions{trackers: 2 * sessions}) // odd ones speak JT/T 808
 		c.start()
 		settle := func() int64 {
 			time.Sleep(3 * time.Second)

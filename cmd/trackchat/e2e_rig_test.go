@@ -101,11 +101,11 @@ func (s *service) device(id int, change func(*trackersim.Options)) *trackersim.T
 	return playDevice(s.t, s.addrs[protocolOf(id)], id, change)
 }
 
-func playDevice(t *testing.T, addr string, id int, change func(*trackersim.Options)) *trackersim.Tracker {
-	t.Helper()
+func playDevice(tb testing.TB, addr string, id int, change func(*trackersim.Options)) *trackersim.Tracker {
+	tb.Helper()
 	p, _ := all.Find(protocolOf(id))
 	settings, err := p.NewSettings()
-	must(t, err)
+	must(tb, err)
 	o := trackersim.Options{
 		Protocol: p, Gateway: addr, Now: time.Now, Reconnect: true, ReconnectMin: 20 * time.Millisecond, ReconnectMax: 100 * time.Millisecond,
 		SayTimeout: 500 * time.Millisecond, Device: protocol.DeviceConfig{ID: deviceOf(id), Settings: settings},
@@ -120,12 +120,15 @@ func playDevice(t *testing.T, addr string, id int, change func(*trackersim.Optio
 		defer close(done)
 		_ = sim.Run(ctx)
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		<-done
 	})
 	return sim
 }
+
+// stranger gives up on an answer that does not come.
+var stranger = &http.Client{Timeout: patience, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
 // client calls the API as a stranger's program would.
 type client struct {
@@ -161,7 +164,7 @@ func (c client) try(op string, params url.Values) (answer, error) {
 	if params.Get("hash") == "" {
 		params.Set("hash", testKey)
 	}
-	res, err := http.PostForm(c.base+op, params)
+	res, err := stranger.PostForm(c.base+op, params)
 	if err != nil {
 		return a, err
 	}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"trackchat/gateway/trackersim"
+	"trackchat/protocol"
+	"trackchat/queue/queuetest"
+)
+
+// BenchmarkFleet has BENCH_DEVICES (2,000) trackers on two gateways and sends BENCH_RATE (500) texts a second to them, one request each, through an API elsewhere, for
+// BENCH_SECONDS (10). It reports the time from when a text was to be submitted to its arrival at the device; what is late because an earlier one was slow counts.
+// Set TRACKCHAT_BIN to a built trackchat to measure that.
+func BenchmarkFleet(b *testing.B) {
+	for name, start := range map[string]func(testing.TB) (servers []*queuetest.RedisServer, durability string){
+		"redis-always": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
+			tb.Helper()
+			return fleetStores["redis"](tb), DurabilityAlways
+		},
+		"redis-everysec": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
+			tb.Helper()
+			return []*queuetest.RedisServer{queuetest.StartRedis(tb, "--appendfsync", "everysec")}, DurabilityEverysec
+		},
+		"cluster-always": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
+			tb.Helper()
+			return fleetStores["cluster"](tb), DurabilityAlways
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			devices := fromEnvironment(b, "BENCH_DEVICES", 2000)
+			servers, durability := start(b)
+			f := startFleet(b, servers, fleetOptions{trackers: devices, durability: durability})
+			var round atomic.Pointer[pushes]
+			playFleet(b, f, devices, func(text string, at time.Time) { round.Load().arrive(b, text, at) })
+			for b.Loop() {
+				pushes := newPushes(fromEnvironment(b, "BENCH_RATE", 500), fromEnvironment(b, "BENCH_SECONDS", 10))
+				round.Store(pushes)
+				pushes.send(b, f.api.client(), devices)
+				took := pushes.await(b)
+				b.ReportMetric(milliseconds(took, 0.5), "p50-ms")
+				b.ReportMetric(milliseconds(took, 0.99), "p99-ms")
+				b.ReportMetric(milliseconds(took, 1), "max-ms")
+			}
+			if n := f.sum("trackchat_wake_missed_total"); n != 0 {
+				b.Errorf("%v wakes were missed", n)
+			}
+		})
+	}
+}
+
+func fromEnvironment(b *testing.B, name string, otherwise int) int {
+	b.Helper()
+	text, ok := os.LookupEnv(name)
+	if !ok {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	must(b, err)
+	return n
+}
+
+// playFleet logs devices 1 to n in, half of them to each gateway, and tells which text they show when.
+func playFleet(b *testing.B, f *fleet, n int, shown func(text string, at time.Time)) {
+	b.Helper()
+	sims, buffers := make([]*trackersim.Tracker, n), new(trackersim.Buffers)
+	for i := range sims {
+		sims[i] = playDevice(b, f.gateways[i/2%2].ports[protocolOf(i+1)], i+1, func(o *trackersim.Options) {
+			o.Buffers = buffers
+			o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
+				shown(e.Body, time.Now())
+				return trackersim.Action{}
+			}
+		})
+	}
+	for _, sim := range sims {
+		must(b, sim.Await(b.Context(), func(st trackersim.Stats) bool { return st.LoggedIn }))
+	}
+}
+
+// pushes are texts that are sent at planned times. A text's body is its number.
+type pushes struct {
+	planned []time.Time
+	took    []time.Duration // element n is written by the device that text n is for
+	missing sync.WaitGroup
+}
+
+func newPushes(rate, seconds int) *pushes {
+	p := &pushes{planned: make([]time.Time, rate*seconds), took: make([]time.Duration, rate*seconds)}
+	p.missing.Add(len(p.took))
+	begin := time.Now().Add(100 * time.Millisecond)
+	for n := range p.planned {
+		p.planned[n] = begin.Add(time.Duration(n) * time.Second / time.Duration(rate))
+	}
+	return p
+}
+
+func (p *pushes) arrive(b *testing.B, text string, at time.Time) {
+	b.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil || p.took[n] != 0 {
+		b.Errorf("shown, or shown again: %q", text)
+		return
+	}
+	p.took[n] = at.Sub(p.planned[n])
+	p.missing.Done()
+}
+
+// send sends each text when it is due, to one device after the other.
+func (p *pushes) send(b *testing.B, c client, devices int) {
+	b.Helper()
+	var next atomic.Int64
+	var senders sync.WaitGroup
+	for range 64 {
+		senders.Go(func() {
+			for n := int(next.Add(1)) - 1; n < len(p.planned); n = int(next.Add(1)) - 1 {
+				pause(b.Context(), time.Until(p.planned[n]))
+				a, err := c.try("send", url.Values{"tracker_id": {strconv.Itoa(n%devices + 1)}, "message": {strconv.Itoa(n)}})
+				if err != nil || !a.Success {
+					b.Errorf("text %d: %+v %v", n, a, err)
+				}
+			}
+		})
+	}
+	senders.Wait()
+}
+
+// await returns how long the texts took, sorted, when all have arrived.
+func (p *pushes) await(b *testing.B) []time.Duration {
+	b.Helper()
+	all := make(chan struct{})
+	go func() {
+		p.missing.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+	case <-time.After(patience):
+		b.Fatal("not all texts have arrived")
+	}
+	return slices.Sorted(slices.Values(p.took))
+}
+
+// milliseconds is a quantile of sorted times.
+func milliseconds(sorted []time.Duration, quantile float64) float64 {
+	return sorted[int(quantile*float64(len(sorted)-1))].Seconds() * 1000
+}

@@ -68,10 +68,10 @@ func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler 
 		a.log = zap.NewNop()
 	}
 	if o.Store != nil {
-		a.routes(mux)
+		a.routes().register(mux)
 	}
 	if o.Fleet != nil {
-		(&fleetAdmin{a, o.Fleet}).routes(mux)
+		(&fleetAdmin{a, o.Fleet}).routes().register(mux)
 	}
 	return mux
 }

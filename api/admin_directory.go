@@ -47,19 +47,30 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(w, r)
 }
 
-func (a *administration) routes(mux *http.ServeMux) {
-	mux.Handle("/admin/accounts", methods{http.MethodGet: a.handle(a.listAccounts)})
-	mux.Handle("/admin/accounts/{id}", methods{
-		http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount), http.MethodDelete: a.handle(a.deleteAccount),
-	})
-	mux.Handle("/admin/accounts/{id}/keys", methods{http.MethodPost: a.handle(a.createKey)})
-	mux.Handle("/admin/keys/{id}", methods{http.MethodDelete: a.handle(a.deleteKey)})
-	mux.Handle("/admin/trackers", methods{http.MethodGet: a.handle(a.listTrackers)})
-	mux.Handle("/admin/trackers/{id}", methods{
-		http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker), http.MethodDelete: a.handle(a.deleteTracker),
-	})
-	mux.Handle("/admin/import", methods{http.MethodPost: http.HandlerFunc(a.importLines)})
-	mux.Handle("/admin/export", methods{http.MethodGet: http.HandlerFunc(a.exportLines)})
+// adminRoutes are handlers by path and method.
+type adminRoutes map[string]methods
+
+func (rs adminRoutes) register(mux *http.ServeMux) {
+	for path, m := range rs {
+		mux.Handle(path, m)
+	}
+}
+
+func (a *administration) routes() adminRoutes {
+	return adminRoutes{
+		"/admin/accounts": {http.MethodGet: a.handle(a.listAccounts)},
+		"/admin/accounts/{id}": {
+			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount), http.MethodDelete: a.handle(a.deleteAccount),
+		},
+		"/admin/accounts/{id}/keys": {http.MethodPost: a.handle(a.createKey)},
+		"/admin/keys/{id}":          {http.MethodDelete: a.handle(a.deleteKey)},
+		"/admin/trackers":           {http.MethodGet: a.handle(a.listTrackers)},
+		"/admin/trackers/{id}": {
+			http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker), http.MethodDelete: a.handle(a.deleteTracker),
+		},
+		"/admin/import": {http.MethodPost: http.HandlerFunc(a.importLines)},
+		"/admin/export": {http.MethodGet: http.HandlerFunc(a.exportLines)},
+	}
 }
 
 // handle bounds a request in time and puts its outcome into the API's form.

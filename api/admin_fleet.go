@@ -55,11 +55,13 @@ type fleetAdmin struct {
 	fleet Fleet
 }
 
-func (a *fleetAdmin) routes(mux *http.ServeMux) {
-	mux.Handle("/admin/sessions", methods{http.MethodGet: a.handle(a.sessions)})
-	mux.Handle("/admin/sessions/{id}", methods{http.MethodDelete: a.handle(a.disconnect)})
-	mux.Handle("/admin/nodes", methods{http.MethodGet: a.handle(a.nodes)})
-	mux.Handle("/admin/drain", methods{http.MethodPost: a.handle(a.drain)})
+func (a *fleetAdmin) routes() adminRoutes {
+	return adminRoutes{
+		"/admin/sessions":      {http.MethodGet: a.handle(a.sessions)},
+		"/admin/sessions/{id}": {http.MethodDelete: a.handle(a.disconnect)},
+		"/admin/nodes":         {http.MethodGet: a.handle(a.nodes)},
+		"/admin/drain":         {http.MethodPost: a.handle(a.drain)},
+	}
 }
 
 func (a *fleetAdmin) sessions(ctx context.Context, r *http.Request) (any, error) {

@@ -22,6 +22,10 @@ const drained = 4 << 20
 
 // ServeHTTP answers any path and method in the API's own form.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == openAPIPath && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		a.serveOpenAPI(w, r)
+		return
+	}
 	begin := a.now()
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore, a.noSniff

@@ -15,7 +15,9 @@ import (
 func TestTrackerLabels(t *testing.T) {
 	w := newWorld(t)
 	list := []queue.Tracker{
-		{ID: 1, Account: 1, Label: "aa1", DeviceID: "1"}, {ID: 2, Account: 1, Label: "bb2", DeviceID: "2"}, {ID: 3, Account: 1, Label: "cc3, Ünal", DeviceID: "3"},
+		{ID: 1, Account: 1, Label: "aa1", DeviceID: "1"},
+		{ID: 2, Account: 1, Label: "bb2", DeviceID: "2"},
+		{ID: 3, Account: 1, Label: "cc3, Ünal", DeviceID: "3"},
 		{ID: 4, Account: 2, Label: "aa4", DeviceID: "4"},
 	}
 	w.dir.Replace(queue.NewSnapshot(accounts(), list))

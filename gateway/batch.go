@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"trackchat/queue"
@@ -37,7 +36,6 @@ type batcher[Q, R any] struct {
 	ended  int64 // of them: called and reported
 	gone   bool  // run has returned
 	ending *sync.Cond
-	busy   atomic.Int64 // queued or in a call
 	wake   chan struct{}
 }
 
@@ -48,7 +46,6 @@ func newBatcher[Q, R any](g *Gateway, op string, again bool, call func(context.C
 }
 
 func (b *batcher[Q, R]) add(s *session, tag int64, q Q) {
-	b.busy.Add(1)
 	b.mu.Lock()
 	b.queued = append(b.queued, request[Q]{s, tag, q})
 	b.added++
@@ -96,7 +93,6 @@ func (b *batcher[Q, R]) run(ctx context.Context) {
 		b.ended += int64(len(batch))
 		b.ending.Broadcast()
 		b.mu.Unlock()
-		b.busy.Add(-int64(len(batch)))
 		clear(batch)
 		clear(qs)
 	}
@@ -108,6 +104,18 @@ func (b *batcher[Q, R]) settle() {
 	defer b.mu.Unlock()
 	for target := b.added; b.ended < target && !b.gone; {
 		b.ending.Wait()
+	}
+}
+
+// mark returns what reports whether everything that was added before has its result or never will.
+func (b *batcher[Q, R]) mark() func() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	target := b.added
+	return func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.ended >= target || b.gone
 	}
 }
 
@@ -243,7 +251,8 @@ func (w *storeWork) start(ctx context.Context, group *sync.WaitGroup) {
 	}
 }
 
-func (w *storeWork) idle() bool {
-	return w.acquire.busy.Load()+w.release.busy.Load()+w.claim.busy.Load()+w.ack.busy.Load()+w.progress.busy.Load()+
-		w.end.busy.Load()+w.receive.busy.Load()+w.peek.busy.Load()+w.late.busy.Load() == 0
+func (w *storeWork) marks() []func() bool {
+	return []func() bool{
+		w.acquire.mark(), w.release.mark(), w.claim.mark(), w.ack.mark(), w.progress.mark(), w.end.mark(), w.receive.mark(), w.peek.mark(), w.late.mark(),
+	}
 }

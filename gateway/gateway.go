@@ -187,32 +187,34 @@ func (g *Gateway) Quiesce(ctx context.Context) error {
 	return g.settle(ctx)
 }
 
-// settle waits until no shard and no store worker has anything left to do.
+// settleRounds is the longest way of something that a device said: its packet, what the store knows of it, what then is stored, the answer.
+const settleRounds = 4
+
+// settle waits until what shards and store workers had to do when it was called is done, with all that followed from it. What came later does not hold it up.
 func (g *Gateway) settle(ctx context.Context) error {
 	every := time.NewTicker(2 * time.Millisecond)
 	defer every.Stop()
-	for quiet := 0; quiet < 3; {
-		if g.store.idle() && g.shardsIdle() {
-			quiet++
-		} else {
-			quiet = 0
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the store: %w", ctx.Err())
-		case <-every.C:
+	for range settleRounds {
+		for _, wait := range g.marks() {
+			for !wait() {
+				select {
+				case <-ctx.Done():
+					return fmt.Errorf("waiting for the store: %w", ctx.Err())
+				case <-every.C:
+				}
+			}
 		}
 	}
 	return nil
 }
 
-func (g *Gateway) shardsIdle() bool {
+// marks returns, for each shard and store worker, what reports whether all that it has now to do is done.
+func (g *Gateway) marks() []func() bool {
+	marks := g.store.marks()
 	for _, sh := range g.shards {
-		if !sh.box.idle() {
-			return false
-		}
+		marks = append(marks, sh.box.mark())
 	}
-	return true
+	return marks
 }
 
 // Close ends the gateway after the engines are shut down: what closed sessions left is stored or given up when ctx ends, and every goroutine has ended when Close returns.

@@ -31,13 +31,13 @@ func TestLateAckOfAPartGoesOnWithTheNext(t *testing.T) {
 }
 
 func TestLateAcksOfManyAndASlowStore(t *testing.T) {
-	const trackers = 30
+	const trackers = 60
 	st := newGated(t)
 	list := make([]queue.Tracker, trackers)
 	for i := range list {
 		list[i] = jt(queue.TrackerID(i + 1))
 	}
-	r := newRigOn(t, st, list, func(o *gateway.Options) { o.StoreTimeout = time.Second })
+	r := newRigOn(t, st, list, func(o *gateway.Options) { o.StoreTimeout = 2 * time.Second })
 	devices, texts, ids := make([]*device, trackers), make([]protocol.DeviceEvent, trackers), make([]int64, trackers)
 	for i := range list {
 		ids[i] = r.send(list[i].ID, "withdrawn")[0]
@@ -48,7 +48,7 @@ func TestLateAcksOfManyAndASlowStore(t *testing.T) {
 		r.send(list[i].ID, "next")
 		devices[i].text() // the wake that tells of the end has come
 	}
-	st.set(func() { st.delay = 25 * time.Millisecond })
+	st.set(func() { st.delay = 20 * time.Millisecond })
 	for i, d := range devices {
 		d.ack(texts[i], protocol.AckDelivered)
 	}

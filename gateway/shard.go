@@ -25,6 +25,7 @@ const (
 	itemPeeked            // data *queue.PeekResult, nil if there is nothing to tell
 	itemLate              // data *lateMatch
 	itemThrottle          // reads were paused by the frame limit
+	itemDrain             // data *drainShare
 )
 
 // item is one thing for a shard to deal with.
@@ -42,7 +43,8 @@ type mailbox struct {
 	items  []item
 	bytes  int        // of the packets among them
 	paused []*session // whose reads wait for room
-	taken  bool       // the shard is at work on what it took
+	took   int64      // items that the shard has taken so far
+	done   int64      // of them: dealt with
 	signal chan struct{}
 }
 
@@ -85,20 +87,27 @@ func (b *mailbox) putPacket(s *session, p *packet, paused bool) {
 	}
 }
 
-// take swaps the filled slice for an empty one, and returns the connections that may read again.
+// take says that what was taken before is dealt with, swaps the filled slice for an empty one, and returns the connections that may read again.
 func (b *mailbox) take(empty []item) (items []item, resume []*session) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.done = b.took
+	b.took += int64(len(b.items))
 	items, b.items = b.items, empty[:0]
 	resume, b.paused, b.bytes = b.paused, nil, 0
-	b.taken = len(items) > 0
 	return items, resume
 }
 
-func (b *mailbox) idle() bool {
+// mark returns what reports whether everything that is in the mailbox now is dealt with.
+func (b *mailbox) mark() func() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.items) == 0 && !b.taken
+	target := b.took + int64(len(b.items))
+	return func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.done >= target
+	}
 }
 
 // shard owns sessions: its goroutine alone reads and changes them.
@@ -194,6 +203,9 @@ func (sh *shard) handle(it *item) {
 			s.recheck()
 			s.flush()
 		}
+		return
+	case itemDrain:
+		sh.drain(it.data.(*drainShare))
 		return
 	case itemOpened:
 		it.s.opened(sh.g.o.Now())

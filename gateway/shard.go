@@ -25,7 +25,6 @@ const (
 	itemPeeked            // data *queue.PeekResult, nil if there is nothing to tell
 	itemLate              // data *lateMatch
 	itemThrottle          // reads were paused by the frame limit
-	itemDrain             // data *drainShare
 )
 
 // item is one thing for a shard to deal with.
@@ -203,9 +202,6 @@ func (sh *shard) handle(it *item) {
 			s.recheck()
 			s.flush()
 		}
-		return
-	case itemDrain:
-		sh.drain(it.data.(*drainShare))
 		return
 	case itemOpened:
 		it.s.opened(sh.g.o.Now())

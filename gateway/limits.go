@@ -17,6 +17,8 @@ type door struct {
 	m       *metrics
 	waiting atomic.Int64 // connections that have not logged in
 
+	draining atomic.Bool // nobody is let in any more
+
 	mu   sync.Mutex
 	byIP map[netip.Addr]int32
 }
@@ -33,7 +35,7 @@ func newDoor(l Limits, now func() time.Time, m *metrics) *door {
 func (l *Listener) Admit(remote netip.AddrPort) bool {
 	d := l.g.door
 	switch {
-	case l.g.halt.Load():
+	case l.g.halt.Load(), d.draining.Load():
 		return d.refuse("shutdown")
 	case l.maxConns > 0 && l.conns.Load() >= int64(l.maxConns):
 		return d.refuse("max_conns")

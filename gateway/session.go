@@ -144,6 +144,9 @@ func (l *Listener) OnClose(c engine.Conn, err error) {
 func (s *session) opened(now time.Time) {
 	s.codec = s.l.protocol.NewCodec(s.l.settings)
 	s.shard.enter(s)
+	if s.l.g.door.draining.Load() { // it was let in a moment before
+		s.close(reasonShutdown)
+	}
 	s.nextMs = now.Add(s.l.g.o.LoginTimeout).UnixMilli()
 	s.arm(s.nextMs)
 }

@@ -25,6 +25,7 @@ const (
 	itemPeeked            // data *queue.PeekResult, nil if there is nothing to tell
 	itemLate              // data *lateMatch
 	itemThrottle          // reads were paused by the frame limit
+	itemDrain             // data *drainShare
 )
 
 // item is one thing for a shard to deal with.
@@ -202,6 +203,9 @@ func (sh *shard) handle(it *item) {
 			s.recheck()
 			s.flush()
 		}
+		return
+	case itemDrain:
+		sh.drain(it.data.(*drainShare))
 		return
 	case itemOpened:
 		it.s.opened(sh.g.o.Now())

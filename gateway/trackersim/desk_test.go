@@ -126,6 +126,7 @@ func (d *desk) frame(c *deskConn, number int, frame []byte) {
 	if err != nil {
 		d.t.Errorf("decoding %q: %v", frame, err)
 	}
+	out, _ = c.codec.Poll(out, time.Now())
 	if len(out) > 0 {
 		_, _ = c.Write(out) // the device may be gone
 	}
@@ -158,10 +159,10 @@ func silent(e *protocol.Event) protocol.Result {
 // send writes one part to the newest connection, in pieces of size bytes (0: whole).
 func (d *desk) send(ref uint64, body string, size int) {
 	d.t.Helper()
-	d.mu.Lock()
-	c := d.conns[len(d.conns)-1]
+	c := d.ready()
+	d.mu.Lock() // also while it is written: an answer must not come between the pieces
+	defer d.mu.Unlock()
 	out, err := c.codec.AppendText(nil, protocol.Text{Ref: ref, Parts: 1, Body: body})
-	d.mu.Unlock()
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -175,6 +176,27 @@ func (d *desk) send(ref uint64, body string, size int) {
 	}
 }
 
+// ready waits until the newest connection can carry texts.
+func (d *desk) ready() *deskConn {
+	d.t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		d.mu.Lock()
+		c := d.conns[len(d.conns)-1]
+		notYet, change := c.codec.Caps().NotYet, d.change
+		d.mu.Unlock()
+		if !notYet {
+			return c
+		}
+		select {
+		case <-change:
+		case <-deadline.C:
+			d.t.Fatal("the handshake does not end")
+		}
+	}
+}
+
 // write writes bytes to the newest connection.
 func (d *desk) write(s string) {
 	d.t.Helper()
@@ -182,6 +204,17 @@ func (d *desk) write(s string) {
 	defer d.mu.Unlock()
 	if _, err := d.conns[len(d.conns)-1].Write([]byte(s)); err != nil {
 		d.t.Fatal(err)
+	}
+}
+
+// verdicts waits until n acks have come that say what became of a part, not only that it was taken, and returns them.
+func (d *desk) verdicts(n int) []seen {
+	d.t.Helper()
+	for more := n; ; more++ {
+		acks := slices.DeleteFunc(d.await(protocol.KindAck, more), func(s seen) bool { return s.Outcome == protocol.AckLater })
+		if len(acks) >= n {
+			return acks
+		}
 	}
 }
 

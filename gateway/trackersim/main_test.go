@@ -7,8 +7,6 @@ import (
 
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
-	"trackchat/protocol/jt808"
-	"trackchat/protocol/wialon"
 
 	"go.uber.org/goleak"
 )
@@ -18,24 +16,6 @@ const patience = 30 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// variant is one way to be a tracker.
-type variant struct {
-	name string
-	p    *protocol.Protocol
-	of   string // DeviceConfig.Variant
-}
-
-func variants() []variant {
-	j, w := jt808.New(), wialon.New()
-	return []variant{
-		{"jt808 2011", j, "2011"},
-		{"jt808", j, ""},
-		{"jt808 2019", j, "2019"},
-		{"wialon 1.1", w, "1.1"},
-		{"wialon", w, ""},
-	}
-}
-
 func settings(t *testing.T, p *protocol.Protocol) protocol.Settings {
 	t.Helper()
 	s, err := p.NewSettings()
@@ -43,6 +23,16 @@ func settings(t *testing.T, p *protocol.Protocol) protocol.Settings {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// complete adds the clock, and the settings where there are none.
+func complete(t *testing.T, o trackersim.Options) trackersim.Options {
+	t.Helper()
+	o.Now = time.Now
+	if o.Device.Settings.String(o.Protocol.Settings[0].Name) == "" {
+		o.Device.Settings = settings(t, o.Protocol)
+	}
+	return o
 }
 
 func patient(t *testing.T) context.Context {
@@ -55,9 +45,7 @@ func patient(t *testing.T) context.Context {
 // run plays a tracker until the test ends or stop is called; stop returns what Run returned.
 func run(t *testing.T, o trackersim.Options) (tr *trackersim.Tracker, stop func() error) {
 	t.Helper()
-	o.Now = time.Now
-	o.Device.Settings = settings(t, o.Protocol)
-	tr = trackersim.New(o)
+	tr = trackersim.New(complete(t, o))
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)
 	go func() { result <- tr.Run(ctx) }()
@@ -88,7 +76,5 @@ func loggedIn(s trackersim.Stats) bool { return s.LoggedIn }
 // ended waits until Run has returned by itself and returns its error.
 func ended(t *testing.T, o trackersim.Options) error {
 	t.Helper()
-	o.Now = time.Now
-	o.Device.Settings = settings(t, o.Protocol)
-	return trackersim.New(o).Run(patient(t))
+	return trackersim.New(complete(t, o)).Run(patient(t))
 }

@@ -15,10 +15,10 @@ import (
 )
 
 func TestSayReturnsWhenTheGatewayAcknowledged(t *testing.T) {
-	for _, v := range variants() {
+	for _, v := range those(variant.answered) {
 		t.Run(v.name, func(t *testing.T) {
-			d := newDesk(t, v.p)
-			tr, _ := run(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1", Variant: v.of}})
+			d := v.desk(t)
+			tr, _ := run(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: v.device(t, "1")})
 			for _, text := range []string{"on my way", "done"} { // the first may be said before the login
 				if err := tr.Say(patient(t), text); err != nil {
 					t.Fatal(err)
@@ -33,12 +33,12 @@ func TestSayReturnsWhenTheGatewayAcknowledged(t *testing.T) {
 }
 
 func TestUnacknowledgedTextIsRepeatedByteForByte(t *testing.T) {
-	for _, v := range variants() {
+	for _, v := range those(variant.answered) {
 		t.Run(v.name, func(t *testing.T) {
-			d := newDesk(t, v.p)
+			d := v.desk(t)
 			d.answer(silent)
 			tr, _ := run(t, trackersim.Options{
-				Protocol: v.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1", Variant: v.of},
+				Protocol: v.p, Gateway: d.addr(), Device: v.device(t, "1"),
 				SayTimeout: 10 * time.Millisecond, Reconnect: true, ReconnectMin: time.Millisecond,
 			})
 			said := make(chan error, 1)

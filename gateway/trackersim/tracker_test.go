@@ -21,12 +21,12 @@ import (
 )
 
 func TestRefusedLoginEndsRun(t *testing.T) {
-	for _, v := range variants() {
+	for _, v := range those(func(v variant) bool { return !v.wordless }) {
 		t.Run(v.name, func(t *testing.T) {
-			d := newDesk(t, v.p)
+			d := v.desk(t)
 			d.answer(func(*protocol.Event) protocol.Result { return protocol.UnknownDevice })
 			r := newRecorder()
-			err := ended(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1", Variant: v.of}, OnEvent: r.add})
+			err := ended(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: v.device(t, "1"), OnEvent: r.add})
 			if !errors.Is(err, trackersim.ErrRefused) {
 				t.Errorf("Run ended with %v", err)
 			}
@@ -107,16 +107,14 @@ func TestReconnectsWhenTheGatewayComesBack(t *testing.T) {
 func TestBeatsAndReportsPositions(t *testing.T) {
 	for _, v := range variants() {
 		t.Run(v.name, func(t *testing.T) {
-			d := newDesk(t, v.p)
+			d := v.desk(t)
 			tr, _ := run(t, trackersim.Options{
-				Protocol: v.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1", Variant: v.of},
+				Protocol: v.p, Gateway: d.addr(), Device: v.device(t, "1"),
 				HeartbeatEvery: 5 * time.Millisecond, PositionEvery: 7 * time.Millisecond,
 			})
 			d.await(protocol.KindHeartbeat, 3)
 			d.await(protocol.KindPosition, 3)
-			if s := tr.Stats(); s.Heartbeats < 3 || s.Positions < 3 {
-				t.Errorf("stats %+v", s)
-			}
+			await(t, tr, "signs of life", func(s trackersim.Stats) bool { return s.Heartbeats >= 3 && s.Positions >= 3 })
 		})
 	}
 }

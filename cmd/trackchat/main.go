@@ -15,6 +15,8 @@ import (
 const usage = `usage:
   trackchat serve [--config FILE] [--demo]    run the service
   trackchat check [--config FILE] [--ready]   say everything that is wrong with a configuration, its store and its ports; --ready asks a running service
+  trackchat backup FILE [--config FILE]       copy the embedded store, also while the service runs
+  trackchat migrate --from STORE --to CONFIG  take the embedded store of a stopped service (its directory, or a backup) over to Redis
 ` + adminUsage + `  trackchat version
 `
 
@@ -36,6 +38,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return serve(ctx, rest, stdout, stderr)
 	case "check":
 		return check(ctx, rest, stdout, stderr)
+	case "backup":
+		return backup(ctx, rest, stdout, stderr)
+	case "migrate":
+		return migrate(ctx, rest, stdout, stderr)
 	case "tracker", "account", "key":
 		return administer(ctx, command, rest, stdout, stderr)
 	case "version", "--version", "-v":

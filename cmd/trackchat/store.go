@@ -43,19 +43,24 @@ func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
 }
 
 func (a *App) openRedis(ctx context.Context) (queue.Store, error) {
-	c := &a.cfg.Store
-	durability := redisstore.Always
-	if c.Durability == DurabilityEverysec {
-		durability = redisstore.EverySecond
-	}
+	o := redisOptions(&a.cfg.Store)
+	o.Logger, o.Registerer = a.log, a.registry
+	return redisstore.Open(ctx, o)
+}
+
+// redisOptions is what the configuration says about Redis.
+func redisOptions(c *Store) redisstore.Options {
 	o := redisstore.Options{
 		Addrs: c.Redis.Addrs, Username: c.Redis.Username, Password: c.Redis.Password, Master: c.Redis.Master,
-		Durability: durability, AllowVolatile: c.AllowVolatile, MaxPending: c.MaxPending, Now: time.Now, Logger: a.log, Registerer: a.registry,
+		Durability: redisstore.Always, AllowVolatile: c.AllowVolatile, MaxPending: c.MaxPending, Now: time.Now,
+	}
+	if c.Durability == DurabilityEverysec {
+		o.Durability = redisstore.EverySecond
 	}
 	if c.Redis.TLS {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	return redisstore.Open(ctx, o)
+	return o
 }
 
 // fitStore asks the store how it is.

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestBackupBesideARunningService: the copy of a store that a service uses becomes a store with the same messages, and the service goes on.
+func TestBackupBesideARunningService(t *testing.T) {
+	cfg := testConfig(t, 1)
+	s := startService(t, cfg)
+	s.device(1, nil)
+	sent := s.api.send(1, "before the copy")
+	s.api.delivered(1, sent)
+	config := filepath.Join(t.TempDir(), "trackchat.yaml")
+	must(t, os.WriteFile(config, []byte("store: {path: \""+cfg.Store.Path+"\"}\n"), 0o600))
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"backup", copied, "--config", config}, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), copied+": ") || stderr.Len() > 0 {
+		t.Fatalf("exit code %d, output %q, errors %q", code, stdout.String(), stderr.String())
+	}
+	s.api.delivered(1, s.api.send(1, "after the copy"))
+
+	restored := testConfig(t, 1)
+	must(t, os.MkdirAll(restored.Store.Path, 0o700))
+	must(t, os.Rename(copied, filepath.Join(restored.Store.Path, "chat.db")))
+	r := startService(t, restored)
+	list := r.api.list(1)
+	if len(list) != 1 || list[0].ID != sent || list[0].Text != "before the copy" || list[0].Status != "DELIVERED" {
+		t.Errorf("restored: %+v", list)
+	}
+}
+
+func TestBackupCommandLine(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir) // the default store is ./data
+	must(t, openStore(t, filepath.Join(dir, "data")).Close())
+	must(t, os.WriteFile("precious", []byte("text"), 0o600))
+	redis := filepath.Join(dir, "redis.yaml")
+	must(t, os.WriteFile(redis, []byte("store: {backend: redis}\n"), 0o600))
+	for _, c := range []struct {
+		args   []string
+		code   int
+		stderr string
+	}{
+		{[]string{"backup"}, 2, "one file to write is expected, 0 are given"},
+		{[]string{"backup", "a", "b"}, 2, "2 are given"},
+		{[]string{"backup", "a", "--colour"}, 2, "flag provided but not defined"},
+		{[]string{"backup", "--help"}, 0, "-config"},
+		{[]string{"backup", "precious"}, 1, "a backup overwrites nothing"},
+		{[]string{"backup", "copy", "--config", "missing.yaml"}, 1, "reading the configuration"},
+		{[]string{"backup", "copy", "--config", redis}, 1, "only the embedded store"},
+		{[]string{"backup", "copy"}, 0, ""},
+		{[]string{"backup", "--", "copy"}, 1, "a backup overwrites nothing"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), c.args, &stdout, &stderr); code != c.code || !strings.Contains(stderr.String(), c.stderr) {
+			t.Errorf("%q: exit code %d, output %q, errors %q", c.args, code, stdout.String(), stderr.String())
+		}
+	}
+	if text, err := os.ReadFile("precious"); err != nil || string(text) != "text" {
+		t.Errorf("%q %v", text, err)
+	}
+}

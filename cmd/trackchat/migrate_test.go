@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
+	"trackchat/queue/sqlitestore"
+)
+
+// livedIn is a stopped embedded store with messages of trackers 1 to n in every state, and a directory that has them.
+func livedIn(t *testing.T, n, texts int) string {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(t.TempDir(), "directory.yaml")
+	must(t, os.WriteFile(file, []byte(directoryYAML(n)), 0o600))
+	now := time.Now().Add(-24 * time.Hour)
+	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: func() time.Time { return now }, MaxPending: 1 << 20})
+	must(t, err)
+	_, err = ImportDirectory(t.Context(), st, file, false)
+	must(t, err)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range texts {
+		now = now.Add(time.Duration(r.IntN(200)) * time.Millisecond)
+		for id := 1; id <= n; id++ {
+			liveOn(t, st, r, queue.TrackerID(id), fmt.Sprintf("%d/%d", id, i))
+		}
+	}
+	must(t, st.Close())
+	return dir
+}
+
+// liveOn sends one text and lets it meet one of the fates of a text.
+func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID, text string) {
+	t.Helper()
+	res, err := st.Send(t.Context(), []queue.SendReq{{Tracker: tracker, Employee: 7, Text: text, Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12}})
+	must(t, errors.Join(err, res[0].Err))
+	id := res[0].ID
+	switch fate := r.IntN(8); fate {
+	case 0, 1:
+		_, err = st.Ack(t.Context(), []queue.AckReq{{Tracker: tracker, ID: id, Opened: fate == 1}})
+	case 2, 3, 4:
+		status := []queue.Status{queue.StatusFailed, queue.StatusCancelled, queue.StatusSent}[fate-2]
+		_, err = st.End(t.Context(), []queue.EndReq{{Tracker: tracker, ID: id, Status: status, Reason: queue.Reason(r.IntN(2))}})
+	case 5:
+		err = st.Progress(t.Context(), []queue.ProgressReq{{Tracker: tracker, ID: id, Parts: 3, Acked: 1}})
+	case 6:
+		var in []queue.ReceiveResult
+		in, err = st.Receive(t.Context(), []queue.Incoming{{Tracker: tracker, Text: "yes", ReplyTo: id}, {Tracker: tracker, Text: "on my way"}})
+		if err == nil && r.IntN(2) == 0 {
+			_, err = st.MarkRead(t.Context(), []queue.Ref{{Tracker: tracker, ID: in[0].ID}})
+		}
+	default: // it stays pending
+	}
+	must(t, err)
+}
+
+// toRedis writes the configuration of a service on a Redis.
+func toRedis(t *testing.T, addrs ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "redis.yaml")
+	must(t, os.WriteFile(file, []byte(`store: {backend: redis, redis: {addrs: ["`+strings.Join(addrs, `","`)+`"]}}`+"\n"), 0o600))
+	return file
+}
+
+func wantMigrated(t *testing.T, from, to string, code int, want ...string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	got := run(t.Context(), []string{"migrate", "--from", from, "--to", to}, &stdout, &stderr)
+	text := stdout.String() + stderr.String()
+	if got != code {
+		t.Fatalf("exit code %d, want %d:\n%s", got, code, text)
+	}
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("nothing of %q in:\n%s", w, text)
+		}
+	}
+}
+
+// TestMigrateToARunningFleet takes a store over and starts a service on what came of it: the conversation is the same, what was pending is delivered.
+func TestMigrateToARunningFleet(t *testing.T) {
+	cfg := testConfig(t, 2)
+	s := startService(t, cfg)
+	s.device(1, nil)
+	s.api.delivered(1, s.api.send(1, "delivered before"))
+	waits := s.api.send(2, "waits for its device")
+	before := append(s.api.list(1), s.api.list(2)...)
+	ctx, cancel := context.WithTimeout(t.Context(), stopWithin)
+	defer cancel()
+	server := queuetest.StartRedis(t)
+	file := toRedis(t, server.Addr)
+	wantMigrated(t, cfg.Store.Path, file, 1, "stop the service first")
+	must(t, s.app.Stop(ctx))
+	wantMigrated(t, cfg.Store.Path, file, 0, "1 accounts and 2 trackers: 3 added", "2 copied, 0 were there already", "checked one by one: 2 messages (1 acknowledged, 1 pending")
+
+	on := testConfig(t, 2)
+	on.Store.Backend, on.Store.Redis.Addrs, on.Directory.File = BackendRedis, []string{server.Addr}, ""
+	f := startService(t, on)
+	after := append(f.api.list(1), f.api.list(2)...)
+	if len(after) != len(before) {
+		t.Fatalf("%+v became %+v", before, after)
+	}
+	for i := range before {
+		if after[i].ID <= waits {
+			t.Errorf("id %d, the embedded store had gone up to %d", after[i].ID, waits)
+		}
+		id := after[i].ID
+		if after[i].ID = before[i].ID; fmt.Sprint(after[i].UpdateTime == nil) != fmt.Sprint(before[i].UpdateTime == nil) || after[i].Text != before[i].Text ||
+			after[i].Status != before[i].Status || after[i].SubmitTime != before[i].SubmitTime {
+			t.Errorf("%+v became %+v", before[i], after[i])
+		}
+		after[i].ID = id
+	}
+	f.device(2, nil)
+	f.api.delivered(2, after[1].ID)
+}
+
+// interrupter ends a migration's context before the n-th piece, or has something else happen there.
+type interrupter struct {
+	*redisstore.Store
+	left int
+	then func()
+}
+
+func (i *interrupter) ImportMessages(ctx context.Context, ms []queue.Message) ([]int64, error) {
+	if i.left--; i.left == 0 {
+		i.then()
+	}
+	return i.Store.ImportMessages(ctx, ms)
+}
+
+// migrateUntil runs a migration in which something happens before the n-th piece.
+func migrateUntil(t *testing.T, from, addr string, n int, happens func(cancel func())) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	source, err := sqlitestore.OpenArchive(from)
+	must(t, err)
+	defer func() { must(t, source.Close()) }()
+	target, err := redisstore.Open(ctx, redisstore.Options{Addrs: []string{addr}, Now: time.Now})
+	must(t, err)
+	defer func() { must(t, target.Close()) }()
+	return newMigration(source, &interrupter{target, n, func() { happens(cancel) }}, new(bytes.Buffer)).run(ctx)
+}
+
+// TestMigrateGoesOn: interrupted twice, with Redis killed in the third run, and complete and right in the end, on which the same command finds nothing to do.
+func TestMigrateGoesOn(t *testing.T) {
+	from := livedIn(t, 3, 400)
+	server := queuetest.StartRedis(t)
+	for _, n := range []int{2, 5} {
+		if err := migrateUntil(t, from, server.Addr, n, func(cancel func()) { cancel() }); !errors.Is(err, context.Canceled) {
+			t.Fatalf("interrupted at %d: %v", n, err)
+		}
+	}
+	target, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	must(t, err)
+	states, err := target.Imported(t.Context(), []queue.TrackerID{1, 2, 3})
+	must(t, errors.Join(err, target.Close()))
+	if states[0].ID == 0 {
+		t.Fatalf("nothing was imported before the interruption: %+v", states)
+	}
+	must(t, migrateUntil(t, from, server.Addr, 3, func(func()) { server.Restart(t) }))
+	wantMigrated(t, from, toRedis(t, server.Addr), 0, "0 added, 0 updated, 4 there already", "messages: 0 copied, ", "checked one by one: ")
+}
+
+// TestMigrateToACluster from a backup.
+func TestMigrateToACluster(t *testing.T) {
+	dir := livedIn(t, 12, 30)
+	backup := filepath.Join(t.TempDir(), "copy.db")
+	must(t, sqlitestore.Backup(t.Context(), dir, backup))
+	wantMigrated(t, backup, toRedis(t, queuetest.StartCluster(t, 3).Addrs()...), 0, "1 accounts and 12 trackers: 13 added", "0 were there already", "checked one by one: ")
+}
+
+func TestMigrateRefuses(t *testing.T) {
+	from := livedIn(t, 2, 20)
+	server := queuetest.StartRedis(t)
+	file := toRedis(t, server.Addr)
+	empty := t.TempDir()
+	wantMigrated(t, empty, file, 1, empty+" holds no embedded store")
+	wantMigrated(t, from, shipped("trackchat.yaml"), 1, "store.backend of the configuration is not redis")
+	wantMigrated(t, from, filepath.Join(empty, "missing.yaml"), 1, "reading the configuration")
+	wantMigrated(t, from, toRedis(t, "127.0.0.1:1"), 1, "opening Redis")
+	for _, args := range [][]string{{"migrate"}, {"migrate", "--from", from}, {"migrate", "--to", file}, {"migrate", "--from", from, "--to", file, "more"}, {"migrate", "--colour"}} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), args, &stdout, &stderr); code != 2 || stderr.Len() == 0 {
+			t.Errorf("%q: exit code %d, errors %q", args, code, stderr.String())
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	if code := run(ctx, []string{"migrate", "--from", from, "--to", file}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "the same command goes on from here") {
+		t.Errorf("interrupted: exit code %d, errors %q", code, stderr.String())
+	}
+
+	// What another store began is not gone on with.
+	if err := migrateUntil(t, livedIn(t, 2, 30), server.Addr, 4, func(cancel func()) { cancel() }); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	wantMigrated(t, from, file, 1, "was begun from another store")
+
+	// Messages that a service wrote are not mixed with those of a store.
+	server.Must(t, "FLUSHALL")
+	st, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	must(t, err)
+	_, err = st.Send(t.Context(), []queue.SendReq{{Tracker: 2, Text: "hello"}})
+	must(t, errors.Join(err, st.Close()))
+	wantMigrated(t, from, file, 1, "tracker 2 has messages in Redis that are not of this store")
+}
+
+// TestMigrateSeesEveryDifference: what is not as it was in the embedded store is found at the end.
+func TestMigrateSeesEveryDifference(t *testing.T) {
+	from := livedIn(t, 2, 60)
+	server := queuetest.StartRedis(t)
+	for name, spoil := range map[string]func(st *redisstore.Store){
+		"a text that was acknowledged meanwhile": func(st *redisstore.Store) {
+			for m, err := range st.History(t.Context(), 1) {
+				must(t, err)
+				if m.Status == queue.StatusPending {
+					_, err := st.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: m.ID}})
+					must(t, err)
+					return
+				}
+			}
+		},
+		"one message too many": func(st *redisstore.Store) {
+			_, err := st.Receive(t.Context(), []queue.Incoming{{Tracker: 2, Text: "hello"}})
+			must(t, err)
+		},
+		"an account that changed": func(st *redisstore.Store) {
+			_, err := st.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "other"}}, nil, false)
+			must(t, err)
+		},
+		"a lost block": func(*redisstore.Store) {
+			for key := range strings.SplitSeq(server.Must(t, "KEYS", "*:c:*"), "\n") {
+				server.Must(t, "SETRANGE", key, "60", "#")
+				return
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.Must(t, "FLUSHALL")
+			source, err := sqlitestore.OpenArchive(from)
+			must(t, err)
+			defer func() { must(t, source.Close()) }()
+			target, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+			must(t, err)
+			defer func() { must(t, target.Close()) }()
+			m := newMigration(source, target, new(bytes.Buffer))
+			must(t, errors.Join(m.directory(t.Context()), m.survey(t.Context()), m.copy(t.Context()), m.check(t.Context())))
+			spoil(target)
+			if err := m.check(t.Context()); !errors.Is(err, errDiffers) {
+				t.Errorf("found: %v", err)
+			}
+		})
+	}
+}

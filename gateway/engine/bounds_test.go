@@ -344,7 +344,7 @@ func TestLateEvents(t *testing.T) {
 				wg.Go(func() {
 					me := byte('a' + w)
 					for range rounds {
-						nc, err := net.Dial("tcp", r.addr) //nolint:noctx // loopback
+						nc, err := net.Dial("tcp", r.addr)
 						if err != nil {
 							t.Error(err)
 							return

@@ -66,7 +66,7 @@ func exhaust(t *testing.T, k kind) {
 	}
 	var peers []net.Conn
 	for {
-		nc, err := net.DialTimeout("tcp", r.addr, patience) //nolint:noctx // loopback
+		nc, err := net.DialTimeout("tcp", r.addr, patience)
 		if err != nil {
 			if !errors.Is(err, syscall.EMFILE) {
 				t.Fatal(err)

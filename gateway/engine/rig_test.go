@@ -88,7 +88,7 @@ func (r *rig) shutdown() {
 
 func (r *rig) dialTCP() net.Conn {
 	r.tb.Helper()
-	nc, err := net.Dial("tcp", r.addr) //nolint:noctx // loopback
+	nc, err := net.Dial("tcp", r.addr)
 	if err != nil {
 		r.tb.Fatal(err)
 	}

@@ -30,6 +30,7 @@ type AdminOptions struct {
 	Sync    func(context.Context) error    // brings this node's directory to what the store holds
 	Devices func(*queue.Tracker) []Problem // what is wrong with a tracker's protocol, device id and settings; nil: nothing
 	Fleet   Fleet                          // nil: no gateway to be asked
+	Drain   func(context.Context) error    // as Fleet.Drain, where there is no Fleet; nil: not to be had
 	Now     func() time.Time
 	Logger  *zap.Logger // nil: none
 }
@@ -70,8 +71,12 @@ func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler 
 	if o.Store != nil {
 		a.routes().register(mux)
 	}
-	if o.Fleet != nil {
+	switch {
+	case o.Fleet != nil:
 		(&fleetAdmin{a, o.Fleet}).routes().register(mux)
+	case o.Drain != nil:
+		drain := a.handle(func(ctx context.Context, _ *http.Request) (any, error) { return nil, o.Drain(ctx) })
+		adminRoutes{"/admin/drain": {http.MethodPost: drain}}.register(mux)
 	}
 	return mux
 }

@@ -41,6 +41,7 @@ type App struct {
 	addrs      map[string]netip.AddrPort
 	pending    prometheus.Gauge
 	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
+	drain      chan struct{}         // holds a token once the sessions are to be closed
 	failed     chan error
 	undo       []func(context.Context) error // of what was started, in order
 	work       sync.WaitGroup
@@ -56,7 +57,7 @@ var (
 
 // New prepares a service; Start brings it up.
 func New(cfg *Config, log *zap.Logger) (*App, error) {
-	a := &App{cfg: cfg, log: log, registry: prometheus.NewRegistry(), addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1)}
+	a := &App{cfg: cfg, log: log, registry: prometheus.NewRegistry(), addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1), drain: make(chan struct{}, 1)}
 	if err := errors.Join(
 		a.registry.Register(collectors.NewGoCollector()),
 		a.registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
@@ -175,8 +176,10 @@ func (a *App) startGateway(ctx context.Context) error {
 		if err := gw.Quiesce(quiet); err != nil {
 			a.log.Warn("not everything in hand could be stored before the connections close", zap.Error(err))
 		}
+		a.drainToStop(ctx)
 		return nil
 	})
+	a.startDraining(ctx)
 	for _, p := range ports {
 		a.background("listener", func() error { return p.listener.Serve(eng, p.ln) })
 	}

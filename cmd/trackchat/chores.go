@@ -61,7 +61,7 @@ func (a *App) checkStore(ctx context.Context) {
 		a.ready.CompareAndSwap(nil, &err)
 		return
 	}
-	if why := a.ready.Load(); why != nil && !errors.Is(*why, errStopping) {
+	if why := a.ready.Load(); why != nil && !errors.Is(*why, errStopping) && !errors.Is(*why, errDraining) {
 		a.ready.CompareAndSwap(why, nil)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -80,6 +82,21 @@ func TestShippedDirectory(t *testing.T) {
 		if !strings.Contains(comment, p.Name) {
 			t.Errorf("configs/directory.yaml does not name the protocol %s", p.Name)
 		}
+	}
+}
+
+// The image publishes the API and every protocol's port.
+func TestImageExposesEveryPort(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "Dockerfile"))
+	must(t, err)
+	_, after, _ := strings.Cut(string(data), "\nEXPOSE ")
+	line, _, _ := strings.Cut(after, "\n")
+	want := []string{"8080"}
+	for _, p := range all.Protocols() {
+		want = append(want, strconv.Itoa(p.Port))
+	}
+	if got := strings.Fields(line); !slices.Equal(got, want) {
+		t.Errorf("the Dockerfile exposes %v, not %v", got, want)
 	}
 }
 

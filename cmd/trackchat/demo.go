@@ -40,6 +40,9 @@ func demoTrackers() []demoTracker {
 		{Tracker: queue.Tracker{ID: 101, Label: "Truck 1", Protocol: "jt808", DeviceID: "13812345678"}, variant: "2013", reply: "OK, understood", says: "Arrived at the gate"},
 		{Tracker: queue.Tracker{ID: 102, Label: "Bus 2", Protocol: "jt808", DeviceID: "13812345679"}, variant: "2019", reply: "好的", says: "Traffic jam on the ring road"},
 		{Tracker: queue.Tracker{ID: 103, Label: "Excavator 3", Protocol: "wialon", DeviceID: "353386060000103"}, variant: "2.0", reply: "Принято", says: "Need fuel"},
+		{Tracker: queue.Tracker{ID: 104, Label: "Van 4", Protocol: "teltonika", DeviceID: "352093080000104"}, variant: "a604", reply: "Verstanden", says: "Tor 7 ist geschlossen"},
+		{Tracker: queue.Tracker{ID: 105, Label: "Tanker 5", Protocol: "egts", DeviceID: "860000000000105"}, variant: "auth", reply: "Понял, еду", says: "Разгрузка закончена"},
+		{Tracker: queue.Tracker{ID: 106, Label: "Loader 6", Protocol: "galileosky", DeviceID: "868204000000106"}, variant: "a611", reply: "De acuerdo", says: "Necesito combustible"},
 	}
 	for i := range list {
 		t := &list[i].Tracker
@@ -150,10 +153,10 @@ func (d *demo) welcome(trackers []demoTracker) {
 	addrs := d.app.Addrs()
 	base := "http://" + addrs["api"].String()
 	d.printf("trackchat demo: %d trackers, data in a temporary directory, everything on this machine only; Ctrl-C ends it.\n\n", len(trackers))
-	d.printf("  API     %s\n  admin   http://%s/metrics\n  key     %s\n", base, addrs["admin"], d.key)
+	d.printf("  API        %s\n  admin      http://%s/metrics\n  key        %s\n", base, addrs["admin"], d.key)
 	for _, p := range all.Protocols() {
 		if a, ok := addrs[p.Name]; ok {
-			d.printf("  %-7s %s\n", p.Name, a)
+			d.printf("  %-10s %s\n", p.Name, a)
 		}
 	}
 	d.printf("\nSend a text, then read the conversation (PENDING becomes DELIVERED when the device has acknowledged it):\n\n")

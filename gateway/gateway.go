@@ -66,7 +66,8 @@ const (
 	lateItems    = 16 // each takes a store call or two of its own, and all have one StoreTimeout
 	lateMatches  = 64 // unacknowledged messages that a late ack is compared with
 	lateEvery    = time.Second
-	trustSlack   = 4 << 10 // unread bytes beyond the longest frame: the beginning of the next one
+	impatience   = 300 * time.Millisecond // a copy of a driver's text that comes later than this is the device's repetition
+	trustSlack   = 4 << 10                // unread bytes beyond the longest frame: the beginning of the next one
 	maxScratch   = 64 << 10
 )
 

@@ -11,13 +11,23 @@ import (
 type replies struct {
 	first int64 // number of slots[0]
 	slots []slot
+	acks  int // slots of acks: what the gateway has in flight bounds them, so they alone do not make a crowd
 }
+
+// full reports whether reads have to pause.
+func (q *replies) full() bool {
+	return len(q.slots)-q.acks >= maxReplies || len(q.slots) >= 8*maxReplies
+}
+
+// eased reports whether they may go on.
+func (q *replies) eased() bool { return len(q.slots)-q.acks <= maxReplies/2 }
 
 type slot struct {
 	event   protocol.Event
 	frame   int64
 	result  protocol.Result
 	waiting bool
+	at      int64 // Unix ms
 }
 
 // answer appends the protocol's answer to e, or queues it behind those that wait.
@@ -37,8 +47,11 @@ func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64
 		s.replies = &replies{}
 	}
 	q := s.replies
-	q.slots = append(q.slots, slot{event: *e, frame: s.shard.frame, result: max(r, s.shard.worst), waiting: waiting})
-	if len(q.slots) >= maxReplies && !s.crowded {
+	q.slots = append(q.slots, slot{event: *e, frame: s.shard.frame, result: max(r, s.shard.worst), waiting: waiting, at: s.l.g.o.Now().UnixMilli()})
+	if e.Kind == protocol.KindAck {
+		q.acks++
+	}
+	if q.full() && !s.crowded {
 		s.crowded = true
 		s.l.g.m.paused.Inc()
 		s.conn.Pause()
@@ -58,6 +71,9 @@ func (s *session) settle(n int64, r protocol.Result) {
 	for ; out < len(q.slots) && !q.slots[out].waiting; out++ {
 		sl := &q.slots[out]
 		s.shard.out = s.codec.AppendReply(s.shard.out, &sl.event, sl.result)
+		if sl.event.Kind == protocol.KindAck {
+			q.acks--
+		}
 		if next := out + 1; next < len(q.slots) && q.slots[next].frame == sl.frame {
 			q.slots[next].result = max(q.slots[next].result, sl.result)
 		}
@@ -67,7 +83,7 @@ func (s *session) settle(n int64, r protocol.Result) {
 	if len(q.slots) == 0 {
 		s.replies = nil
 	}
-	if s.crowded && len(q.slots) <= maxReplies/2 {
+	if s.crowded && q.eased() {
 		s.crowded = false
 		s.resume()
 	}
@@ -85,6 +101,9 @@ func (s *session) received(n int64, repeated bool, err error) {
 	case errors.Is(err, queue.ErrTooLarge):
 		s.settle(n, protocol.Invalid)
 	default:
+		if q := s.replies; q != nil && n >= q.first && n < q.first+int64(len(q.slots)) {
+			s.doubtful = hashOf(q.slots[n-q.first].event.Text)
+		}
 		s.settle(n, protocol.Later)
 	}
 }

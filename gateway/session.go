@@ -34,9 +34,9 @@ type session struct {
 	frames  int32 // in that second
 
 	// Owned by the shard.
-	wheelSlot int32 // place in the shard's wheel, 0 none
 	wheelPos  int32
-	claims    int32 // number of the newest claim
+	claims    int32  // number of the newest claim
+	doubtful  uint32 // hash of the newest driver's text of which the store did not say whether it has it, 0 none
 	codec     protocol.Codec
 	tracker   queue.TrackerID // 0 until the login
 	epoch     int64           // 0 until the lease
@@ -51,8 +51,9 @@ type session struct {
 	box       *outbox
 	replies   *replies
 	device    uint32 // hash of the normalised id it logged in with
-	minute    int32  // of the count of texts
 	place     int32  // in the shard's list of open sessions
+	wheelSlot int16  // place in the shard's wheel, 0 none
+	minute    uint16 // of the count of texts
 	texts     uint16
 	garbage   uint8
 	reason    reason // why this side closed

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"trackchat/protocol"
@@ -14,9 +15,23 @@ func (s *session) text(e *protocol.Event) (held bool) {
 		s.shard.verdict = r
 		return false
 	}
+	if e.Across && s.asked(e.Text) {
+		return true // the device is impatient: the answer to the first copy is still to come
+	}
 	n := s.hold(e, protocol.OK, true)
 	s.l.g.store.receive.add(s, n, s.incoming(e, e.Text))
 	return true
+}
+
+// asked reports whether the store has been asked for a while to keep the same text of this session. A copy that comes at once is another text: a driver may say the same twice.
+func (s *session) asked(text string) bool {
+	if s.replies == nil {
+		return false
+	}
+	since := s.l.g.o.Now().Add(-impatience).UnixMilli()
+	return slices.ContainsFunc(s.replies.slots, func(sl slot) bool {
+		return sl.waiting && sl.at < since && sl.event.Kind == protocol.KindText && sl.event.Text == text
+	})
 }
 
 // acceptable judges a text before it goes to the store.
@@ -36,7 +51,7 @@ func (s *session) allowance() protocol.Result {
 	if limit <= 0 {
 		return protocol.OK
 	}
-	if minute := int32(g.seconds.Load() / 60); minute != s.minute {
+	if minute := uint16(g.seconds.Load() / 60); minute != s.minute {
 		s.minute, s.texts = minute, 0
 	}
 	if s.texts < math.MaxUint16 {
@@ -53,6 +68,9 @@ func (s *session) incoming(e *protocol.Event, text string) queue.Incoming {
 	in := queue.Incoming{Tracker: s.tracker, Text: text, Key: e.Key, Window: e.Window}
 	if e.Across {
 		in.Epoch = s.since
+		if s.doubtful != 0 && s.doubtful == hashOf(text) {
+			s.doubtful, in.Epoch = 0, 0 // a copy of the same connection may be stored: it counts as a repetition too
+		}
 	}
 	if t, ok := s.l.g.o.Directory.Current().Tracker(s.tracker); ok {
 		in.Employee = t.Employee

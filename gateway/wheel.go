@@ -19,7 +19,7 @@ func (w *wheel) add(s *session, at time.Time) {
 	w.remove(s)
 	tick := min(max(ticks(at.Add(tickEvery-1)), w.at+1), w.at+wheelSlots-1)
 	slot := &w.slots[tick%wheelSlots]
-	s.wheelSlot, s.wheelPos = int32(tick%wheelSlots)+1, int32(len(*slot))
+	s.wheelSlot, s.wheelPos = int16(tick%wheelSlots)+1, int32(len(*slot))
 	*slot = append(*slot, s)
 }
 

@@ -49,7 +49,7 @@ func TestShutdown(t *testing.T) {
 				if p, u := stats.Partial.Load(), stats.Unsent.Load(); p != 0 || u != 0 {
 					t.Errorf("%d bytes unconsumed, %d unsent", p, u)
 				}
-				if nc, err := net.Dial("tcp", r.addr); err == nil { //nolint:noctx // loopback
+				if nc, err := net.Dial("tcp", r.addr); err == nil {
 					_ = nc.Close()
 					t.Error("still listening")
 				}
@@ -109,7 +109,7 @@ func TestSeveralListeners(t *testing.T) {
 			go func() { served <- r.eng.Serve(ln, b) }()
 			_ = r.dial()
 			ca := receive(t, a.opened, "OnOpen")
-			nc, err := net.Dial("tcp", ln.Addr().String()) //nolint:noctx // loopback
+			nc, err := net.Dial("tcp", ln.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -215,6 +215,7 @@ func (s *scene) messages(ctx context.Context) ([]queue.Message, error) {
 func (s *scene) until(ctx context.Context, what string, ok func([]queue.Message) bool) error {
 	every := time.NewTicker(20 * time.Millisecond)
 	defer every.Stop()
+	since := time.Now()
 	for {
 		ms, err := s.messages(ctx)
 		if err == nil && ok(ms) {
@@ -223,7 +224,7 @@ func (s *scene) until(ctx context.Context, what string, ok func([]queue.Message)
 		select {
 		case <-every.C:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w", what, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("waiting %s for %s: %w", time.Since(since).Round(time.Millisecond), what, errors.Join(err, ctx.Err()))
 		}
 	}
 }

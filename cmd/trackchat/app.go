@@ -228,8 +228,11 @@ func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, list
 	}
 	a.addrs[name] = address(ln)
 	a.onStop(func(ctx context.Context) error {
-		if err := srv.Shutdown(ctx); err != nil {
-			return fmt.Errorf("stopping %s: %w", name, errors.Join(err, srv.Close()))
+		bounded, cancel := context.WithTimeout(ctx, clientsWithin)
+		defer cancel()
+		if err := srv.Shutdown(bounded); err != nil {
+			a.log.Info("clients that did not finish are cut off", zap.String("listener", name))
+			return srv.Close()
 		}
 		return nil
 	})

@@ -86,7 +86,7 @@ func deviceProblems(t *queue.Tracker) []api.Problem {
 	}
 	var problems []api.Problem
 	for _, name := range slices.Sorted(maps.Keys(t.Settings)) {
-		if err := checkSetting(p, name, t.Settings[name]); err != nil {
+		if err := p.CheckTracker(name, t.Settings[name]); err != nil {
 			problems = append(problems, api.Problem{Parameter: "settings." + name, Error: err.Error()})
 		}
 	}

@@ -133,7 +133,6 @@ func (d *demo) run(ctx context.Context, log *zap.Logger) error {
 			players.Go(func() { d.play(play, t) })
 		}
 	}
-	defer stop()
 	return runApp(ctx, d.app, log)
 }
 

@@ -20,6 +20,7 @@ import (
 const (
 	keepAlive     = 3 * time.Minute // finds peers that are gone without a word and never send
 	quiesceWithin = 3 * time.Second
+	clientsWithin = 2 * time.Second // a stalled client must not cost the devices their orderly end
 )
 
 // newEngine makes the engine of all device connections; it takes TLS listeners too.

@@ -169,7 +169,7 @@ func (r *directoryReader) checkDevice(at entry, e *trackerEntry) {
 		r.report(at, "protocol", "%s is not built in; built in: %s", shown(e.Protocol, false), strings.Join(protocolNames(), ", "))
 	case len(e.Settings) > 0:
 		for _, name := range slices.Sorted(maps.Keys(e.Settings)) {
-			if err := checkSetting(proto, name, e.Settings[name]); err != nil {
+			if err := proto.CheckTracker(name, e.Settings[name]); err != nil {
 				r.report(at, "settings."+name, "%v", err)
 			}
 		}

@@ -108,7 +108,7 @@ func playDevice(tb testing.TB, addr string, id int, change func(*trackersim.Opti
 	must(tb, err)
 	o := trackersim.Options{
 		Protocol: p, Gateway: addr, Now: time.Now, Reconnect: true, ReconnectMin: 20 * time.Millisecond, ReconnectMax: 100 * time.Millisecond,
-		SayTimeout: 500 * time.Millisecond, Device: protocol.DeviceConfig{ID: deviceOf(id), Settings: settings},
+		SayTimeout: 3 * time.Second, Device: protocol.DeviceConfig{ID: deviceOf(id), Settings: settings},
 	}
 	if change != nil {
 		change(&o)

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"trackchat/protocol"
 )
 
 type directoryFlags struct {
@@ -42,7 +44,7 @@ func runDirectory(args []string, stdout, stderr io.Writer) int {
 		return misused(fs, err, stderr)
 	}
 	out := bufio.NewWriter(stdout)
-	writeDirectory(out, &f, p.Name, n)
+	writeDirectory(out, &f, p, n)
 	if err := out.Flush(); err != nil {
 		fmt.Fprintf(stderr, "trackersim: writing the directory: %v\n", err)
 		return exitNobody
@@ -62,10 +64,10 @@ func (f *directoryFlags) check() error {
 }
 
 // writeDirectory writes YAML; errors stay in out.
-func writeDirectory(out *bufio.Writer, f *directoryFlags, protocolName string, n ids) {
+func writeDirectory(out *bufio.Writer, f *directoryFlags, p *protocol.Protocol, n ids) {
 	key := f.key
 	if key == "" {
-		sum := sha256.Sum256(fmt.Appendf(nil, "trackersim directory %s %s %d", protocolName, n.at(0), f.firstTracker))
+		sum := sha256.Sum256(fmt.Appendf(nil, "trackersim directory %s %s %d", p.Name, n.at(0), f.firstTracker))
 		key = hex.EncodeToString(sum[:16])
 	}
 	fmt.Fprint(out, "# Simulated trackers. Anybody can know the login and a key that was not given with --key: not for a service that others reach.\n")
@@ -74,12 +76,15 @@ func writeDirectory(out *bufio.Writer, f *directoryFlags, protocolName string, n
 	fmt.Fprint(out, "trackers:\n")
 	values := make([]string, 0, len(f.settings))
 	for _, name := range slices.Sorted(maps.Keys(f.settings)) {
+		if p.CheckTracker(name, f.settings[name]) != nil {
+			continue // a listener's
+		}
 		values = append(values, fmt.Sprintf("%s: %q", name, f.settings[name]))
 	}
 	set := strings.Join(values, ", ")
 	for i := range f.devices {
 		id := f.firstTracker + int64(i)
 		fmt.Fprintf(out, "  - { id: %d, account: 1, label: Truck %d, protocol: %s, device_id: %q, password: \"\", model: %s, blocked: false, features: [chat], settings: {%s} }\n",
-			id, id, protocolName, n.at(i), protocolName, set)
+			id, id, p.Name, n.at(i), p.Name, set)
 	}
 }

@@ -59,7 +59,7 @@ func (f *deviceFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.variant, "variant", "", "`NAME` of the protocol's variant ("+strings.Join(variants, "; ")+"); default: the first")
 	fs.IntVar(&f.devices, "devices", 1, "`NUMBER` of trackers")
 	fs.StringVar(&f.firstID, "first-id", "", "device `ID` of the first tracker, counted up for the others (default "+firstPhone+" for jt808, "+firstOID+" for egts oid, else "+firstIMEI+")")
-	fs.Var(&f.settings, "setting", "`NAME=VALUE` of the protocol, as in the directory: of the simulated devices, and of the trackers in the directory; may be repeated")
+	fs.Var(&f.settings, "setting", "`NAME=VALUE` of the protocol, as in the directory: of the simulated devices, and of the trackers in the directory as far as it is not the listener's; may be repeated")
 }
 
 // resolve finds the protocol and the devices' ids.

@@ -119,7 +119,7 @@ func TestDirectoryOfEveryProtocol(t *testing.T) {
 		{[]string{"wialon", "--setting", "ack=next_frame"}, "860000000000001", "860000000000012", map[string]string{"ack": "next_frame"}},
 		{[]string{"teltonika", "--setting", "chat=serial", "--setting", `ack_pattern=^A(\d+)$`}, "860000000000001", "860000000000012", map[string]string{"chat": "serial", "ack_pattern": `^A(\d+)$`}},
 		{[]string{"egts"}, "860000000000001", "860000000000012", nil},
-		{[]string{"egts", "--variant", "oid"}, "1", "12", nil},
+		{[]string{"egts", "--variant", "oid", "--setting", "lenient=true"}, "1", "12", nil},
 		{[]string{"galileosky", "--variant", "a604"}, "860000000000001", "860000000000012", nil},
 	} {
 		_, file := directory(t, append([]string{"--devices", "12", "--protocol"}, tc.args...)...)

@@ -64,7 +64,7 @@ func (p *Proxy) accept() {
 			return
 		}
 		var d net.Dialer
-		up, err := d.Dial("tcp", p.target) //nolint:noctx // ends with the listener
+		up, err := d.Dial("tcp", p.target)
 		p.mu.Lock()
 		if err != nil || p.refuse || p.closed {
 			p.mu.Unlock()

@@ -70,7 +70,7 @@ func freeAddr(tb testing.TB) string {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		addr := ln.Addr().(*net.TCPAddr) //nolint:errcheck,forcetypeassert // of a TCP listener
+		addr := ln.Addr().(*net.TCPAddr)
 		if err := ln.Close(); err != nil {
 			tb.Fatal(err)
 		}
@@ -95,13 +95,14 @@ func (r *RedisServer) start(ctx context.Context) error {
 	r.mu.Lock()
 	r.cmd = cmd
 	r.mu.Unlock()
-	deadline := time.Now().Add(patience)
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for {
 		answer, err := r.Do(ctx, "PING")
 		if err == nil && answer == "PONG" {
 			return nil
 		}
-		if time.Now().After(deadline) || errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) || exited(cmd.Process.Pid) {
+		if limited.Err() != nil || errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) || exited(cmd.Process.Pid) {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			return fmt.Errorf("redis-server does not answer: %q %w", answer, err)

@@ -1,6 +1,7 @@
 package queuetest
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -37,18 +38,16 @@ func StartCluster(tb testing.TB, n int, args ...string) *RedisCluster {
 // Await waits until every node says that all slots are served.
 func (c *RedisCluster) Await(tb testing.TB) {
 	tb.Helper()
-	deadline := time.Now().Add(patience)
+	limited, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
 	for _, node := range c.Nodes {
 		for {
 			info := node.Must(tb, "CLUSTER", "INFO")
 			if strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d", len(c.Nodes))) {
 				break
 			}
-			if time.Now().After(deadline) {
-				tb.Fatalf("the cluster does not come together:\n%s", info)
-			}
-			if err := pause(tb.Context(), 20*time.Millisecond); err != nil {
-				tb.Fatal(err)
+			if err := pause(limited, 20*time.Millisecond); err != nil {
+				tb.Fatalf("the cluster does not come together: %v\n%s", err, info)
 			}
 		}
 	}

@@ -94,8 +94,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 			}
 		}
 	}
-	s.checkMap(&report)
-	if silent {
+	if !s.checkMap(&report) || silent {
 		return report, nil // more questions would only wait
 	}
 	if err := s.countPending(ctx, &report); err != nil {
@@ -225,8 +224,8 @@ func (m *master) recheck(ctx context.Context, info map[string]string) error {
 	return nil
 }
 
-// checkMap finds partitions that nobody serves.
-func (s *Store) checkMap(report *queue.Report) {
+// checkMap reports whether somebody serves every partition.
+func (s *Store) checkMap(report *queue.Report) bool {
 	served := 0
 	for _, list := range s.nodes.assignment() {
 		served += len(list)
@@ -235,6 +234,7 @@ func (s *Store) checkMap(report *queue.Report) {
 		report.Problems = append(report.Problems, fmt.Sprintf("no master serves %d of %d partitions", partitions-served, partitions))
 		s.nodes.stale()
 	}
+	return served == partitions
 }
 
 // checkSchema compares the parameters that are stored with this program's.

@@ -24,8 +24,7 @@ const (
 // wakes are the ears of this process.
 type wakes struct {
 	s       *Store
-	stop    context.CancelFunc
-	life    context.Context //nolint:containedctx // ends the ears with the store
+	over    chan struct{} // closed with the store
 	running sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
@@ -34,16 +33,17 @@ type wakes struct {
 }
 
 func newWakes(s *Store) *wakes {
-	life, stop := context.WithCancel(context.Background())
-	return &wakes{s: s, life: life, stop: stop, ears: make(map[*ear]struct{})}
+	return &wakes{s: s, over: make(chan struct{}), ears: make(map[*ear]struct{})}
 }
 
 // close ends every ear and waits until that is done.
 func (ws *wakes) close() {
 	ws.mu.Lock()
-	ws.closed = true
+	if !ws.closed {
+		ws.closed = true
+		close(ws.over)
+	}
 	ws.mu.Unlock()
-	ws.stop()
 	ws.running.Wait()
 }
 
@@ -91,7 +91,6 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 	ws.running.Add(1)
 	ws.mu.Unlock()
 	life, stop := context.WithCancel(ctx)
-	context.AfterFunc(ws.life, stop)
 	out := make(chan []queue.Wake)
 	go func() {
 		defer ws.running.Done()
@@ -99,6 +98,13 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 		defer stop()
 		var listening sync.WaitGroup
 		listening.Go(func() { e.listen(life) })
+		listening.Go(func() {
+			select {
+			case <-ws.over:
+				stop()
+			case <-life.Done():
+			}
+		})
 		e.sub.pump(life.Done(), out)
 		listening.Wait()
 		ws.mu.Lock()

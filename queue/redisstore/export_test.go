@@ -23,3 +23,6 @@ func Tags() [256]string { return tags() }
 
 // TagSlot is the hash slot of a tag.
 func TagSlot(tag string) int { return slotOf(tag) }
+
+// ScriptSHA is the name that Redis gives a script.
+func (s *Store) ScriptSHA(name string) string { return s.scripts[name].sha }

@@ -36,7 +36,6 @@ func await(t *testing.T, what <-chan struct{}) {
 func TestCutConnections(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s, p := proxied(t, server)
-	ctx := t.Context()
 	for name, arm := range map[string]func(string) <-chan struct{}{"request lost": p.CutRequest, "answer lost": p.CutReply} {
 		t.Run(name, func(t *testing.T) {
 			server.Must(t, "FLUSHALL")
@@ -44,7 +43,7 @@ func TestCutConnections(t *testing.T) {
 			sent := send(t, s, 1, "once", "twice")
 			await(t, fault)
 			fault = arm(":m:receive:")
-			in, err := s.Receive(ctx, []queue.Incoming{{Tracker: 1, Text: "without a key"}})
+			in, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: 1, Text: "without a key"}})
 			if err != nil || in[0].Err != nil || in[0].Dup {
 				t.Fatalf("receive: %+v, %v", in, err)
 			}
@@ -53,22 +52,22 @@ func TestCutConnections(t *testing.T) {
 				t.Fatalf("%+v", msgs)
 			}
 			fault = arm(":m:ack:")
-			if r, err := s.Ack(ctx, []queue.AckReq{{Tracker: 1, ID: sent[0]}}); err != nil || r[0] != queue.AckDelivered {
+			if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: sent[0]}}); err != nil || r[0] != queue.AckDelivered {
 				t.Fatalf("ack: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:finish:")
-			if r, err := s.End(ctx, []queue.EndReq{{Tracker: 1, ID: sent[1], Status: queue.StatusFailed}}); err != nil || r[0] != queue.EndNow {
+			if r, err := s.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: sent[1], Status: queue.StatusFailed}}); err != nil || r[0] != queue.EndNow {
 				t.Fatalf("end: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:mark:")
-			if r, err := s.MarkRead(ctx, []queue.Ref{{Tracker: 1, ID: in[0].ID}}); err != nil || r[0] != queue.MarkNewly {
+			if r, err := s.MarkRead(t.Context(), []queue.Ref{{Tracker: 1, ID: in[0].ID}}); err != nil || r[0] != queue.MarkNewly {
 				t.Fatalf("mark: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:acquire:")
-			if ls, err := s.Acquire(ctx, "a", []queue.TrackerID{1}); err != nil || ls[0].Epoch != 1 || ls[0].Pending != 0 {
+			if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{1}); err != nil || ls[0].Epoch != 1 || ls[0].Pending != 0 {
 				t.Fatalf("acquire: %v, %v", ls, err)
 			}
 			await(t, fault)
@@ -308,6 +307,31 @@ func TestDeafNode(t *testing.T) {
 			}
 		case <-time.After(patience):
 			t.Fatal("still deaf")
+		}
+	}
+}
+
+// TestAbandonedReads: readers that left while Redis did not answer cost nothing afterwards.
+func TestAbandonedReads(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	id := send(t, s, 1, "x")[0]
+	for range 3 {
+		server.Pause(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				if _, err := s.Get(ctx, []queue.Ref{{Tracker: 1, ID: id}}); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("get: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		cancel()
+		server.Resume(t)
+		if msgs, err := s.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: id}}); err != nil || msgs[0].ID != id {
+			t.Fatal(msgs, err)
 		}
 	}
 }

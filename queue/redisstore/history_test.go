@@ -130,6 +130,15 @@ func importKeepsEverything(t *testing.T, o redisstore.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pending := int64(0)
+	for i := range past {
+		if past[i].Status == queue.StatusPending {
+			pending++
+		}
+	}
+	if rep, err := s.Check(t.Context()); err != nil || len(rep.Problems) > 0 || rep.Pending != pending {
+		t.Errorf("%+v %v, %d messages are pending", rep, err, pending)
+	}
 	for i, tracker := range trackers {
 		want := pastOfOne(past, tracker)
 		got, ids := held(t, s, tracker)

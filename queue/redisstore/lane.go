@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -281,6 +282,9 @@ func (c *call) wait(ctx context.Context, items []*item) error {
 	}
 	if withdrawn == len(items) {
 		return ctx.Err()
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) { // the caller has promised an answer by now
+		return fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, ctx.Err())
 	}
 	t := time.NewTimer(grace)
 	defer t.Stop()

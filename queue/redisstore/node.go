@@ -205,9 +205,9 @@ func (n *nodes) single(addr string) {
 func (n *nodes) reload(ctx context.Context) error {
 	var errs []error
 	for _, m := range n.all() {
-		slots, err := m.client.ClusterSlots(ctx).Result()
+		shards, err := m.client.ClusterShards(ctx).Result()
 		if err == nil {
-			return n.apply(slots, m.addr)
+			return n.apply(shards, m.addr)
 		}
 		errs = append(errs, err)
 	}
@@ -217,10 +217,10 @@ func (n *nodes) reload(ctx context.Context) error {
 			DialTimeout: n.s.opts.DialTimeout, ReadTimeout: n.s.opts.ReadTimeout, DisableIdentity: true, PoolSize: 1, ContextTimeoutEnabled: true,
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		})
-		slots, err := c.ClusterSlots(ctx).Result()
+		shards, err := c.ClusterShards(ctx).Result()
 		_ = c.Close()
 		if err == nil {
-			return n.apply(slots, addr)
+			return n.apply(shards, addr)
 		}
 		errs = append(errs, err)
 	}
@@ -228,7 +228,7 @@ func (n *nodes) reload(ctx context.Context) error {
 }
 
 // apply replaces the map. asked is who gave it: a node without a known address is that one.
-func (n *nodes) apply(slots []redis.ClusterSlot, asked string) error {
+func (n *nodes) apply(shards []redis.ClusterShard, asked string) error {
 	host, _, err := net.SplitHostPort(asked)
 	if err != nil {
 		return fmt.Errorf("address of a cluster node: %w", err)
@@ -236,13 +236,10 @@ func (n *nodes) apply(slots []redis.ClusterSlot, asked string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	table, masters := make([]*master, clusterSlots), make(map[string]*master)
-	for _, r := range slots {
-		if len(r.Nodes) == 0 {
+	for _, shard := range shards {
+		addr, ok := n.masterOf(&shard, host)
+		if !ok {
 			continue
-		}
-		addr := r.Nodes[0].Addr
-		if h, port, err := net.SplitHostPort(addr); err == nil && (h == "" || h == "?") {
-			addr = net.JoinHostPort(host, port)
 		}
 		m := masters[addr]
 		if m == nil {
@@ -251,8 +248,10 @@ func (n *nodes) apply(slots []redis.ClusterSlot, asked string) error {
 			}
 			masters[addr] = m
 		}
-		for slot := max(r.Start, 0); slot <= min(r.End, clusterSlots-1); slot++ {
-			table[slot] = m
+		for _, r := range shard.Slots {
+			for slot := max(r.Start, 0); slot <= min(r.End, clusterSlots-1); slot++ {
+				table[slot] = m
+			}
 		}
 	}
 	for addr, m := range n.masters {
@@ -262,6 +261,27 @@ func (n *nodes) apply(slots []redis.ClusterSlot, asked string) error {
 	}
 	n.masters, n.table = masters, table
 	return nil
+}
+
+// masterOf is the address of a shard's master, false where it serves nothing.
+func (n *nodes) masterOf(shard *redis.ClusterShard, host string) (string, bool) {
+	if len(shard.Slots) == 0 {
+		return "", false
+	}
+	for _, node := range shard.Nodes {
+		if node.Role != "master" {
+			continue
+		}
+		if node.Endpoint != "" && node.Endpoint != "?" {
+			host = node.Endpoint
+		}
+		port := node.Port
+		if n.s.opts.TLS != nil && node.TLSPort != 0 {
+			port = node.TLSPort
+		}
+		return net.JoinHostPort(host, strconv.FormatInt(port, 10)), true
+	}
+	return "", false
 }
 
 // assignment lists the partitions of each master.
@@ -276,8 +296,9 @@ func (n *nodes) assignment() map[*master][]queue.Partition {
 }
 
 func (n *nodes) close() error {
-	var errs []error
-	for _, m := range n.all() {
+	masters := n.all()
+	errs := make([]error, 0, len(masters))
+	for _, m := range masters {
 		errs = append(errs, m.close())
 	}
 	return errors.Join(errs...)

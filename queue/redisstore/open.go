@@ -143,7 +143,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 
 // start connects; what it began before an error is left to Close.
 func (s *Store) start(ctx context.Context) error {
-	background, stop := context.WithCancel(context.Background())
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
 	if s.nodes.cluster {
 		if err := s.nodes.reload(ctx); err != nil {

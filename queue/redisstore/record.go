@@ -66,8 +66,8 @@ func appendTail(dst []byte, m *queue.Message, flags byte) []byte {
 	return dst
 }
 
-// maxTail is the greatest length of a record after its header.
-const maxTail = 1<<24 - 1
+// maxTail bounds a record after its header, so that a block's length keeps within 24 bits.
+const maxTail = 1 << 23
 
 func appendUint48(dst []byte, v int64) []byte {
 	return append(dst, byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
@@ -80,8 +80,6 @@ func uint48(b []byte) int64 {
 func uint24(b []byte) int { return int(b[0])<<16 | int(b[1])<<8 | int(b[2]) }
 
 func uint56(b []byte) int64 { return int64(uint24(b))<<32 | int64(binary.BigEndian.Uint32(b[3:])) }
-
-func uint40(b []byte) int64 { return int64(b[0])<<32 | int64(binary.BigEndian.Uint32(b[1:])) }
 
 // chunkTracker returns the tracker that a chunk belongs to, false for something that is no chunk.
 func chunkTracker(chunk string) (queue.TrackerID, bool) {

@@ -9,7 +9,7 @@ import (
 )
 
 //go:embed lua/*.lua
-var scriptFiles embed.FS //nolint:gochecknoglobals // go:embed needs one
+var scriptFiles embed.FS
 
 // script is one Lua script with its includes.
 type script struct {
@@ -63,7 +63,7 @@ func assemble(name string) (string, error) {
 			b.WriteString(line)
 			continue
 		}
-		for _, part := range strings.Fields(list) {
+		for part := range strings.FieldsSeq(list) {
 			text, err := scriptFiles.ReadFile("lua/" + part + ".inc.lua")
 			if err != nil {
 				return "", fmt.Errorf("reading what script %s includes: %w", name, err)

@@ -96,9 +96,20 @@ func (w *wire) work() {
 func (w *wire) take(jobs []*job) []*job {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.ready) == 0 && !w.closed {
-		w.wake.Wait()
+	for len(jobs) == 0 {
+		for len(w.ready) == 0 {
+			if w.closed {
+				return jobs
+			}
+			w.wake.Wait()
+		}
+		jobs = w.gather(jobs)
 	}
+	return jobs
+}
+
+// gather takes a pipeline of jobs off the queue; it may find none whose callers still wait.
+func (w *wire) gather(jobs []*job) []*job {
 	n, bytes := 0, 0
 	for n < len(w.ready) && len(jobs) < pipelineJobs && bytes < pipelineBytes {
 		j := w.ready[n]

@@ -6,6 +6,7 @@
 local K, P = KEYS[1], tonumber(ARGV[1])
 local now = 0 -- times come with the messages
 local seal = tonumber(redis.call('GET', K .. ':seal') or 0)
+local queued = 0 -- pending messages among those appended
 --#include state append
 
 -- count adds a message that was just appended to the tracker's numbers.
@@ -18,7 +19,7 @@ local function count(status, id)
       if pc == 0 then
         pf = b
       end
-      pc = pc + 1
+      pc, queued = pc + 1, queued + 1
     end
     if status ~= 'D' and status ~= 'V' then
       oc = oc + 1
@@ -64,5 +65,8 @@ for i = 2, #ARGV, 3 do
     redis.call('SET', mark_key, string.sub(meta, 9, 15) .. string.sub(record, 24, 29))
   end
   results[#results + 1] = struct.pack('>BI7', code, id)
+end
+if queued > 0 then
+  redis.call('INCRBY', K .. ':p', queued)
 end
 return table.concat(results)

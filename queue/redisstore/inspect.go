@@ -1,0 +1,137 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+
+	"trackchat/queue"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// visitConns is more than a look needs: a pool with as many failed dials as places goes on dialling in the background.
+const visitConns = 8
+
+// Inspect says what Open would find wrong, and writes nothing: version, role, persistence, memory and its policy, clock, buffers of subscribers, the stored schema, and in a
+// Cluster whether every partition is served. It may be used beside services that run. The error says that nobody answers.
+func Inspect(ctx context.Context, opts Options) (report queue.Report, err error) {
+	opts, err = opts.withDefaults()
+	if err != nil {
+		return report, err
+	}
+	s := &Store{opts: opts, now: opts.Now, log: opts.Logger}
+	for p, tag := range tags() {
+		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
+	}
+	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1), masters: make(map[string]*master)}
+	defer func() { err = errors.Join(err, s.nodes.hangUp()) }()
+	if !s.nodes.cluster {
+		m := s.nodes.visit(opts.Addrs[0])
+		s.nodes.table = []*master{m}
+	} else if err := s.nodes.survey(ctx); err != nil {
+		return report, err
+	}
+	for _, m := range s.nodes.all() {
+		c := &checker{s: s, report: &report, addr: m.addr}
+		if err := c.read(ctx, m); err != nil {
+			c.problem("%v", err)
+			return report, ctx.Err() // the rest would only wait
+		}
+		c.process()
+		c.durability()
+		c.limits()
+		if !s.nodes.cluster && c.info["cluster_enabled"] == "1" {
+			return report, nil // it has only a part of the keys
+		}
+	}
+	s.checkMap(&report)
+	return report, s.checkSchema(ctx, &report)
+}
+
+// visit makes a client that only asks: it prepares nothing on the other side.
+func (n *nodes) visit(addr string) *master {
+	if m := n.masters[addr]; m != nil {
+		return m
+	}
+	m, o := &master{s: n.s, addr: addr}, n.s.opts
+	if o.Master != "" {
+		m.client = redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns, DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
+		})
+	} else {
+		m.client = redis.NewClient(&redis.Options{
+			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns, DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
+	}
+	n.masters[addr] = m
+	return m
+}
+
+// survey reads the map of the cluster from the first configured node that knows it. Afterwards only masters that serve something are left.
+func (n *nodes) survey(ctx context.Context) error {
+	errs := make([]error, 0, len(n.s.opts.Addrs))
+	for _, addr := range n.s.opts.Addrs {
+		shards, err := n.visit(addr).client.ClusterShards(ctx).Result()
+		if err == nil {
+			return n.draw(shards, addr)
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+	}
+	return fmt.Errorf("%w: reading the map of the cluster: %w", queue.ErrUnavailable, errors.Join(errs...))
+}
+
+// draw makes the table of slots from the map; asked is who gave it.
+func (n *nodes) draw(shards []redis.ClusterShard, asked string) error {
+	host, _, err := net.SplitHostPort(asked)
+	if err != nil {
+		return fmt.Errorf("address of a cluster node: %w", err)
+	}
+	visited := n.masters
+	n.masters, n.table = make(map[string]*master), make([]*master, clusterSlots)
+	for _, shard := range shards {
+		for _, node := range shard.Nodes {
+			if node.Role != "master" || len(shard.Slots) == 0 {
+				continue
+			}
+			m := n.visit(n.addrOf(&node, host))
+			for _, r := range shard.Slots {
+				for slot := max(r.Start, 0); slot <= min(r.End, clusterSlots-1); slot++ {
+					n.table[slot] = m
+				}
+			}
+		}
+	}
+	errs := make([]error, 0, len(visited))
+	for _, m := range visited {
+		errs = append(errs, m.client.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// addrOf is where a node of a cluster is reached; one without a name of its own is at host.
+func (n *nodes) addrOf(node *redis.Node, host string) string {
+	if node.Endpoint != "" && node.Endpoint != "?" {
+		host = node.Endpoint
+	}
+	port := node.Port
+	if n.s.opts.TLS != nil && node.TLSPort != 0 {
+		port = node.TLSPort
+	}
+	return net.JoinHostPort(host, strconv.FormatInt(port, 10))
+}
+
+// hangUp closes the clients of visit.
+func (n *nodes) hangUp() error {
+	errs := make([]error, 0, len(n.masters))
+	for _, m := range n.masters {
+		errs = append(errs, m.client.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -175,7 +176,8 @@ func TestAdminImportTellsProgress(t *testing.T) {
 			next++
 		}
 	}
-	go batch()
+	var feeding sync.WaitGroup
+	feeding.Go(batch)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -186,8 +188,9 @@ func TestAdminImportTellsProgress(t *testing.T) {
 		if !lines.Scan() || lines.Text() != fmt.Sprintf(`{"progress":{"lines":%d}}`, n*1000) {
 			t.Fatalf("progress %d: %q %v", n, lines.Text(), lines.Err())
 		}
+		feeding.Wait()
 		if n < 3 {
-			go batch()
+			feeding.Go(batch)
 		}
 	}
 	if err := feed.Close(); err != nil {

@@ -144,3 +144,18 @@ func TestSettingsReportEveryProblem(t *testing.T) {
 		}
 	}
 }
+
+func TestEarlySettingsAreNoTrackers(t *testing.T) {
+	p := protocol.Protocol{Name: "p", Settings: []protocol.SettingSpec{{Name: "early", Default: "false", Check: protocol.CheckBool, Early: true}, {Name: "n", Default: "5", Check: protocol.CheckInt(1, 9)}}}
+	if err := p.CheckTracker("n", "7"); err != nil {
+		t.Error(err)
+	}
+	for name, value := range map[string]string{"early": "true", "n": "12", "x": "1"} {
+		if err := p.CheckTracker(name, value); err == nil || !strings.Contains(err.Error(), `"`+name+`"`) {
+			t.Errorf("%s of a tracker: %v", name, err)
+		}
+	}
+	if _, err := p.NewSettings(map[string]string{"early": "true"}); err != nil {
+		t.Error(err)
+	}
+}

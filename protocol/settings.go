@@ -15,6 +15,17 @@ type SettingSpec struct {
 	Default string
 	Help    string
 	Check   func(value string) error // nil accepts anything
+	// Early settings decide who a device is, so they are read before its tracker is known: only a listener can have them.
+	Early bool
+}
+
+// CheckTracker reports what is wrong with a setting of a single tracker.
+func (p *Protocol) CheckTracker(name, value string) error {
+	if slices.ContainsFunc(p.Settings, func(s SettingSpec) bool { return s.Name == name && s.Early }) {
+		return fmt.Errorf("%s setting %q says how devices log in, so it belongs to the listener and not to a tracker", p.Name, name)
+	}
+	_, err := p.NewSettings(map[string]string{name: value})
+	return err
 }
 
 // Settings are checked values of a protocol's settings. The zero value has none; copies share them.

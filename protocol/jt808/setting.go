@@ -23,7 +23,7 @@ const (
 func settings() []protocol.SettingSpec {
 	return []protocol.SettingSpec{
 		{
-			Name: settingLenient, Default: "false", Check: protocol.CheckBool,
+			Name: settingLenient, Default: "false", Check: protocol.CheckBool, Early: true,
 			Help: "take a terminal that never authenticates for the one its header names, from its first frame on. It presents no code then, so this lets in only trackers with an empty password; anybody who knows the phone number can pass for them",
 		},
 		{

@@ -1,0 +1,86 @@
+package api_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"trackchat/queue"
+)
+
+// benchHTTP sends requests over 16 connections of loopback; the allocations are those of the server, the client's part writes and reads bytes only.
+func (w *world) benchHTTP(b *testing.B, request func(i int64) string) {
+	b.Helper()
+	addr := strings.TrimPrefix(w.url, "http://")
+	var next atomic.Int64
+	b.SetParallelism(8)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		c := dial(b, addr)
+		in := bufio.NewReaderSize(c, 64<<10)
+		for pb.Next() {
+			if _, err := io.WriteString(c, request(next.Add(1))); err != nil {
+				b.Error(err)
+				return
+			}
+			if err := readOK(in); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}
+
+func readOK(in *bufio.Reader) error {
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+func postJSON(op, body string) string {
+	return fmt.Sprintf("POST /v2/tracker/chat/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", op, len(body), body)
+}
+
+func BenchmarkHTTP(b *testing.B) {
+	b.Run("send", func(b *testing.B) {
+		w := newWorld(b)
+		w.benchHTTP(b, func(i int64) string {
+			return postJSON("send", `{"hash":"`+berlinKey+`","tracker_id":`+itoa(bulkFirst+i%(bulkLast-bulkFirst+1))+`,"message":"Please turn left after the bridge."}`)
+		})
+	})
+	b.Run("list50", func(b *testing.B) {
+		w := newWorld(b)
+		for range 50 {
+			w.send(plain, "Please turn left after the bridge and call me.")
+		}
+		request := postJSON("list", `{"hash":"`+berlinKey+`","tracker_id":101}`)
+		w.benchHTTP(b, func(int64) string { return request })
+	})
+	b.Run("unread1000", func(b *testing.B) {
+		w := newWorld(b)
+		list := make([]queue.Tracker, 1000)
+		for i := range list {
+			list[i] = queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, DeviceID: fmt.Sprint(i), Chat: true, Features: []string{queue.FeatureChat}}
+			w.receive(list[i].ID, "unread")
+		}
+		w.dir.Replace(queue.NewSnapshot(accounts(), list))
+		request := postJSON("unread/count", `{"hash":"`+berlinKey+`"}`)
+		w.benchHTTP(b, func(int64) string { return request })
+	})
+}

@@ -59,6 +59,7 @@ func (s *session) begin(now time.Time) {
 		return
 	}
 	b.parts, b.part = parts, 0
+	s.tellReplaced(m, caps.Charset)
 	if m.Parts == len(parts) && m.Acked < m.Parts {
 		b.part = m.Acked
 	}

@@ -112,7 +112,7 @@ func (g *Gateway) matchLate(ctx context.Context, acks []lateAck) ([]lateMatch, e
 		var candidates []queue.Message
 		var err error
 		if a.answer {
-			candidates, err = g.recentQuestions(ctx, a)
+			candidates, err = g.recent(ctx, a, func(m *queue.Message) bool { return len(m.Choices) > 0 })
 		} else {
 			candidates, err = g.unacknowledged(ctx, a)
 		}
@@ -146,22 +146,31 @@ func (g *Gateway) unacknowledged(ctx context.Context, a *lateAck) ([]queue.Messa
 	if c := oldest[0]; c.Err == nil && len(c.Msgs) > 0 {
 		ended = append(ended, c.Msgs[0])
 	}
-	return ended, nil
-}
-
-// recentQuestions returns the newest outgoing messages that offered answers.
-func (g *Gateway) recentQuestions(ctx context.Context, a *lateAck) ([]queue.Message, error) {
-	msgs, err := g.o.Store.List(ctx, queue.ListQuery{Tracker: a.tracker, ToMs: math.MaxInt64, Limit: 4 * lateMatches, Desc: true})
-	if err != nil {
-		return nil, fmt.Errorf("looking for a question: %w", err)
+	if !a.opened {
+		return ended, nil
 	}
-	asked := msgs[:0]
-	for _, m := range msgs {
-		if !m.Status.Incoming() && len(m.Choices) > 0 {
-			asked = append(asked, m)
+	delivered, err := g.recent(ctx, a, func(m *queue.Message) bool { return m.Status == queue.StatusDelivered })
+	for _, m := range delivered { // asked last, so that one whose ack has just been stored is missed by neither; it may be among both
+		if !slices.ContainsFunc(ended, func(e queue.Message) bool { return e.ID == m.ID }) {
+			ended = append(ended, m)
 		}
 	}
-	return asked, nil
+	return ended, err
+}
+
+// recent returns those of the newest outgoing messages that are wanted.
+func (g *Gateway) recent(ctx context.Context, a *lateAck, wanted func(*queue.Message) bool) ([]queue.Message, error) {
+	msgs, err := g.o.Store.List(ctx, queue.ListQuery{Tracker: a.tracker, ToMs: math.MaxInt64, Limit: 4 * lateMatches, Desc: true})
+	if err != nil {
+		return nil, fmt.Errorf("looking for a message that the driver opened or answered: %w", err)
+	}
+	found := msgs[:0]
+	for i := range msgs {
+		if !msgs[i].Status.Incoming() && wanted(&msgs[i]) {
+			found = append(found, msgs[i])
+		}
+	}
+	return found, nil
 }
 
 // match counts exactly one candidate; several are as good as none.
@@ -188,9 +197,12 @@ func (a *lateAck) match(candidates []queue.Message) lateMatch {
 	return found
 }
 
-// next is the part whose ack is still missing.
+// next is the part whose ack is still missing; of a message that is delivered the last one, which is what its opening counts by.
 func (m *lateMatch) next() int {
-	if m.msg.Parts == m.parts {
+	switch {
+	case m.msg.Status.Acknowledged():
+		return m.parts - 1
+	case m.msg.Parts == m.parts:
 		return m.msg.Acked
 	}
 	return 0

@@ -87,6 +87,14 @@ func TestAnswersToQuestions(t *testing.T) {
 func TestRepushIsTimedOnlyForWhatWaited(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1), jt(bystander)})
 	d := r.login("jt808", phone(bystander))
+	eventually(t, func() bool { // a text that comes before the lease has waited for it
+		fenced, err := r.store.Peek(t.Context(), []queue.Lease{{Tracker: bystander, Epoch: 1}})
+		must(t, err)
+		return len(fenced) == 0
+	}, func() string { return "not leased" })
+	for range 20 {
+		d.silent(protocol.DeviceRefused)
+	}
 	r.caughtUp(d, d)
 	if n := r.metric("repush_seconds"); n != 0 {
 		t.Errorf("%v pushes timed, though nothing waited", n)

@@ -11,6 +11,7 @@ type metrics struct {
 	sessions, connections, frames, decodeErrors *labelled
 	sent, acked, refusedTexts, timedOut         *labelled
 	received, repeated, positions               *labelled
+	replaced                                    *labelled
 
 	refused  *prometheus.CounterVec // reason
 	closed   *prometheus.CounterVec // reason
@@ -40,6 +41,7 @@ type protocolMetrics struct {
 	connections, frames, decodeErrors prometheus.Counter
 	sent, acked, refused, timedOut    prometheus.Counter
 	received, repeated, positions     prometheus.Counter
+	replaced                          prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -72,6 +74,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		received:     counter("texts_received_total", "Texts from drivers that were stored."),
 		repeated:     counter("texts_repeated_total", "Texts from drivers that had been stored before."),
 		positions:    counter("positions_total", "Positions acknowledged."),
+		replaced:     counter("replaced_characters_total", "Characters of texts that the device's charset cannot carry, replaced by the nearest one or '?'; a text counts each time its delivery begins."),
 		refused:      vec("refused_total", "reason", "What a limit turned away."),
 		closed:       vec("closed_total", "reason", "Device connections that ended."),
 		logins:       vec("logins_total", "result", "Logins of devices."),
@@ -93,7 +96,7 @@ func (m *metrics) of(p string) protocolMetrics {
 	return protocolMetrics{
 		sessions: m.sessions.gauge.WithLabelValues(p), connections: c(m.connections), frames: c(m.frames), decodeErrors: c(m.decodeErrors),
 		sent: c(m.sent), acked: c(m.acked), refused: c(m.refusedTexts), timedOut: c(m.timedOut),
-		received: c(m.received), repeated: c(m.repeated), positions: c(m.positions),
+		received: c(m.received), repeated: c(m.repeated), positions: c(m.positions), replaced: c(m.replaced),
 	}
 }
 

@@ -50,9 +50,12 @@ func runCheck(ctx context.Context, cfg *Config, err error, stdout io.Writer) int
 	if cfg.Directory.File != "" {
 		r.checkDirectory(cfg.Directory.File)
 	}
-	running := false
+	var running bool
 	if cfg.Store.Backend == BackendEmbedded {
 		running = r.checkStore(ctx, cfg.Store.Path)
+	} else {
+		r.checkRedis(ctx, &cfg.Store)
+		running = isAlive(ctx, localAddress(cfg.Admin.Listen))
 	}
 	r.checkPorts(ctx, cfg, running)
 	return r.code()

@@ -15,7 +15,7 @@ func TestSettingsOfTrackersAreChecked(t *testing.T) {
 		{"teltonika", `{ chat: sms }`, `trackers[0].settings.chat (line 4): teltonika setting "chat": "sms" is none of fmi, serial, none`},
 		{"teltonika", `{ ack_pattern: '^A\d+$' }`, `teltonika setting "ack_pattern": pattern needs exactly one group, for the number`},
 		{"teltonika", `{ up_types: "6,16" }`, `teltonika setting "up_types": "16" is not a number from 0 to 15`},
-		{"teltonika", `{ delivered_on: record }`, `teltonika has no setting "delivered_on" (it has: ack_pattern, chat, charset, down_codec, down_type, eol, fmi_show, fmi_version, link_ack, part_bytes, part_prefix, up_types)`},
+		{"teltonika", `{ delivered_on: record }`, `teltonika has no setting "delivered_on" (it has: ack_pattern, charset, chat, down_codec, down_type, eol, fmi_show, fmi_version, link_ack, part_bytes, part_prefix, up_types)`},
 		{"egts", `{ delivered_on: record, ucs2: le, sid: 7 }`, ""},
 		{"egts", `{ delivered_on: displayed }`, `egts setting "delivered_on": "displayed" is none of deliv, record`},
 		{"egts", `{ part_bytes: 16 }`, `egts setting "part_bytes": "16" is not a whole number from 32 to 65205`},

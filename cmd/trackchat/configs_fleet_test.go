@@ -1,0 +1,240 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+)
+
+// TestShippedRedisConfiguration is the default but for what its comments say, and tells every key about Redis.
+func TestShippedRedisConfiguration(t *testing.T) {
+	got, err := Load(shipped("trackchat.redis.yaml"), []string{"REDIS_PASSWORD=secret"})
+	must(t, err)
+	want := load(t, "")
+	want.Store.Backend, want.Store.Redis.Password = BackendRedis, "secret"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("configs/trackchat.redis.yaml (-expected +file):\n%s", diff)
+	}
+	data, err := os.ReadFile(shipped("trackchat.redis.yaml"))
+	must(t, err)
+	root, err := parseYAML(data)
+	must(t, err)
+	for _, key := range []string{"addrs", "username", "password", "tls", "master"} {
+		if childNode(childNode(childNode(root, "store"), "redis"), key) == nil {
+			t.Errorf("configs/trackchat.redis.yaml has no store.redis.%s", key)
+		}
+	}
+	if _, err := Load(shipped("trackchat.redis.yaml"), nil); err == nil || !strings.Contains(err.Error(), "REDIS_PASSWORD") {
+		t.Errorf("without a password: %v", err)
+	}
+}
+
+// TestEmbeddedStoreNeedsBothRoles: a process with one role would be alone with its file.
+func TestEmbeddedStoreNeedsBothRoles(t *testing.T) {
+	for _, role := range []string{RoleAPI, RoleGateway} {
+		roles := fmt.Sprintf(`TRACKCHAT_ROLES=[%q]`, role)
+		if _, err := Load("", []string{roles}); err == nil || !strings.Contains(err.Error(), "the embedded store needs api and gateway in one process") {
+			t.Errorf("%s alone: %v", role, err)
+		}
+		if cfg, err := Load("", []string{roles, "TRACKCHAT_STORE_BACKEND=redis"}); err != nil || !slices.Equal(cfg.Roles, []string{role}) {
+			t.Errorf("%s alone on Redis: %v", role, err)
+		}
+	}
+}
+
+// composeFile is what the tests look at of configs/compose.yaml.
+type composeFile struct {
+	Services map[string]composeService `yaml:"services"`
+	Volumes  map[string]any            `yaml:"volumes"`
+}
+
+type composeService struct {
+	Image       string            `yaml:"image"`
+	Command     []string          `yaml:"command"`
+	Environment map[string]string `yaml:"environment"`
+	Volumes     []string          `yaml:"volumes"`
+	Ports       []string          `yaml:"ports"`
+	StopGrace   string            `yaml:"stop_grace_period"`
+	Healthcheck struct {
+		Test []string `yaml:"test"`
+	} `yaml:"healthcheck"`
+}
+
+func shippedCompose(t *testing.T) composeFile {
+	t.Helper()
+	data, err := os.ReadFile(shipped("compose.yaml"))
+	must(t, err)
+	var f composeFile
+	must(t, yaml.Unmarshal(data, &f))
+	return f
+}
+
+// fleetOf loads the configuration of each trackchat in the compose file, with its environment.
+func fleetOf(t *testing.T, f composeFile) map[string]*Config {
+	t.Helper()
+	given := regexp.MustCompile(`\$\{(\w+)(:\?[^}]*)?\}`)
+	fleet := make(map[string]*Config)
+	for name, s := range f.Services {
+		if s.Image != "trackchat" {
+			continue
+		}
+		var environ []string
+		for key, value := range s.Environment {
+			environ = append(environ, key+"="+given.ReplaceAllString(value, "given-$1"))
+		}
+		cfg, err := Load(shipped("trackchat.redis.yaml"), slices.DeleteFunc(environ, func(e string) bool { return strings.HasPrefix(e, "TRACKCHAT_DIRECTORY_FILE=") }))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if cfg.Node != name {
+			t.Errorf("%s calls itself %s", name, cfg.Node)
+		}
+		if grace, err := time.ParseDuration(s.StopGrace); err != nil || grace <= stopWithin {
+			t.Errorf("%s is killed after %s, an orderly stop takes up to %s", name, s.StopGrace, stopWithin)
+		}
+		if !slices.Contains(s.Volumes, "./trackchat.redis.yaml:"+s.Command[2]+":ro") || !slices.Contains(s.Healthcheck.Test, s.Command[2]) {
+			t.Errorf("%s runs with %s, its volumes are %q, its health check %q", name, s.Command[2], s.Volumes, s.Healthcheck.Test)
+		}
+		fleet[name] = cfg
+	}
+	return fleet
+}
+
+func TestShippedCompose(t *testing.T) {
+	f := shippedCompose(t)
+	fleet := fleetOf(t, f)
+	roles := map[string]int{}
+	for name, cfg := range fleet {
+		roles[strings.Join(cfg.Roles, "+")]++
+		if cfg.Store.Backend != BackendRedis || cfg.Store.Redis.Password != "given-REDIS_PASSWORD" || !slices.Equal(cfg.Store.Redis.Addrs, []string{"redis:6379"}) {
+			t.Errorf("%s: %+v", name, cfg.Store)
+		}
+		if cfg.Admin.Listen != ":8081" || cfg.Admin.Token != "given-ADMIN_TOKEN" || cfg.Gateway.Limits.PerIP != 0 {
+			t.Errorf("%s: admin %+v, per_ip %d", name, cfg.Admin, cfg.Gateway.Limits.PerIP)
+		}
+	}
+	if diff := cmp.Diff(map[string]int{RoleAPI: 2, RoleGateway: 2}, roles); diff != "" {
+		t.Errorf("nodes by their roles (-want +got):\n%s", diff)
+	}
+	if file := f.Services["api1"].Environment["TRACKCHAT_DIRECTORY_FILE"]; !slices.Contains(f.Services["api1"].Volumes, "./directory.yaml:"+file+":ro") {
+		t.Errorf("the directory's file is %s", file)
+	}
+	for name, s := range f.Services {
+		for _, v := range s.Volumes {
+			from, _, _ := strings.Cut(v, ":")
+			if file, ok := strings.CutPrefix(from, "./"); ok {
+				if _, err := os.Stat(shipped(filepath.FromSlash(file))); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			} else if _, ok := f.Volumes[from]; !ok {
+				t.Errorf("%s: no volume %s", name, from)
+			}
+		}
+	}
+}
+
+// TestShippedComposeRedis: a Redis that is started as the compose file says is fit for use, without a warning.
+func TestShippedComposeRedis(t *testing.T) {
+	command := shippedCompose(t).Services["redis"].Command
+	i := slices.Index(command, "--requirepass")
+	if command[0] != "redis-server" || i < 0 || command[i+1] != "${REDIS_PASSWORD:?a password for Redis}" {
+		t.Fatalf("%q", command)
+	}
+	server := queuetest.StartRedis(t, append([]string{"--appendfsync", "no"}, slices.Delete(command, i, i+2)[1:]...)...)
+	rep, err := redisstore.Inspect(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	if err != nil || len(rep.Problems)+len(rep.Warnings) > 0 {
+		t.Errorf("%+v %v", rep, err)
+	}
+}
+
+// TestShippedBalancer: every port of the fleet is balanced over every node that listens on it, published under its own number, and nodes are asked where they answer.
+func TestShippedBalancer(t *testing.T) {
+	f := shippedCompose(t)
+	data, err := os.ReadFile(shipped("haproxy.cfg"))
+	must(t, err)
+	want := map[string][]string{}
+	listening := map[string]bool{}
+	for name, cfg := range fleetOf(t, f) {
+		listening[cfg.Admin.Listen] = true
+		if cfg.HasRole(RoleAPI) {
+			want[cfg.API.Listen] = append(want[cfg.API.Listen], name+" "+name+cfg.API.Listen)
+			continue
+		}
+		for _, l := range cfg.Gateway.Listeners {
+			want[l.Listen] = append(want[l.Listen], name+" "+name+l.Listen)
+		}
+	}
+	got := map[string][]string{}
+	bind := ""
+	for line := range strings.Lines(string(data)) {
+		line, _, _ = strings.Cut(line, "#")
+		switch fields := strings.Fields(line); {
+		case len(fields) == 2 && fields[0] == "bind":
+			bind = fields[1]
+		case len(fields) == 3 && fields[0] == "server":
+			got[bind] = append(got[bind], fields[1]+" "+fields[2])
+		case len(fields) > 3 && fields[0] == "default-server":
+			if fields[1] != "check" || fields[2] != "port" || !listening[":"+fields[3]] {
+				t.Errorf("nodes are asked by %q, they listen on %v", line, slices.Collect(maps.Keys(listening)))
+			}
+		}
+	}
+	var published []string
+	for _, list := range []map[string][]string{want, got} {
+		for _, servers := range list {
+			slices.Sort(servers)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("configs/haproxy.cfg (-fleet +file):\n%s", diff)
+	}
+	for _, port := range f.Services["balancer"].Ports {
+		parts := strings.Split(port, ":")
+		if parts[len(parts)-1] != parts[len(parts)-2] {
+			t.Errorf("%s is published under another number", port)
+		}
+		published = append(published, ":"+parts[len(parts)-1])
+	}
+	slices.Sort(published)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), published); diff != "" {
+		t.Errorf("published ports (-fleet +compose.yaml):\n%s", diff)
+	}
+}
+
+func TestShippedPrometheus(t *testing.T) {
+	data, err := os.ReadFile(shipped("prometheus.yaml"))
+	must(t, err)
+	var p struct {
+		ScrapeConfigs []struct {
+			MetricsPath   string `yaml:"metrics_path"`
+			StaticConfigs []struct {
+				Targets []string `yaml:"targets"`
+			} `yaml:"static_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	must(t, yaml.Unmarshal(data, &p))
+	var want []string
+	for name, cfg := range fleetOf(t, shippedCompose(t)) {
+		want = append(want, name+cfg.Admin.Listen)
+	}
+	slices.Sort(want)
+	if len(p.ScrapeConfigs) != 1 || p.ScrapeConfigs[0].MetricsPath != "" || len(p.ScrapeConfigs[0].StaticConfigs) != 1 {
+		t.Fatalf("%+v", p)
+	}
+	if diff := cmp.Diff(want, p.ScrapeConfigs[0].StaticConfigs[0].Targets); diff != "" {
+		t.Errorf("targets (-fleet +file):\n%s", diff)
+	}
+}

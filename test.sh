@@ -58,11 +58,20 @@ step 'golangci-lint'
 step 'tests'
 CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m ./...
 
+# fuzz TARGET PACKAGE: Go's fuzzer now and then reports its own time limit as a failure without an input; that, and only that, is tried once more.
+fuzz() {
+	local out
+	out=$(go test -run='^$' -fuzz="^$1\$" -fuzztime="$FUZZ_TIME" "$2" 2>&1) && return 0
+	printf '%s\n' "$out" >&2
+	[[ $out == *'context deadline exceeded'* && $out != *'Failing input'* ]] || return 1
+	go test -run='^$' -fuzz="^$1\$" -fuzztime="$FUZZ_TIME" "$2"
+}
+
 step "fuzzing, $FUZZ_TIME each"
 for file in $(git ls-files '*_test.go' | xargs grep -lE '^func Fuzz[A-Z]'); do
 	for target in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | cut -d' ' -f2); do
 		printf '%s %s\n' "$(dirname "$file")" "$target"
-		go test -run='^$' -fuzz="^$target\$" -fuzztime="$FUZZ_TIME" "./$(dirname "$file")"
+		fuzz "$target" "./$(dirname "$file")"
 	done
 done
 step 'all passed'

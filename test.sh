@@ -58,13 +58,16 @@ step 'golangci-lint'
 step 'tests'
 CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m ./...
 
-# fuzz TARGET PACKAGE: Go's fuzzer now and then reports its own time limit as a failure without an input; that, and only that, is tried once more.
+# fuzz TARGET PACKAGE: a finding comes with a failing input. Without one, Go's fuzzer has only reported its own time limit as an error, which means that nothing was found.
 fuzz() {
 	local out
-	out=$(go test -run='^$' -fuzz="^$1\$" -fuzztime="$FUZZ_TIME" "$2" 2>&1) && return 0
+	out=$(go test -run='^$' -fuzz="^$1\$" -fuzztime="$FUZZ_TIME" -fuzzminimizetime=10x "$2" 2>&1) && return 0
+	if [[ $out == *'context deadline exceeded'* && $out != *'Failing input'* && $out != *panic* && $out != *_test.go:* ]]; then
+		echo '  out of time, nothing found'
+		return 0
+	fi
 	printf '%s\n' "$out" >&2
-	[[ $out == *'context deadline exceeded'* && $out != *'Failing input'* ]] || return 1
-	go test -run='^$' -fuzz="^$1\$" -fuzztime="$FUZZ_TIME" "$2"
+	return 1
 }
 
 step "fuzzing, $FUZZ_TIME each"

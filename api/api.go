@@ -112,6 +112,7 @@ type call struct {
 	request string // id
 	snap    *queue.Snapshot
 	read    *reader
+	header  http.Header
 	now     time.Time
 	out     *response
 }
@@ -136,6 +137,8 @@ func (a *API) operations() routes {
 			"list":          on("tracker/chat/list", codeDatabase, a.list),
 			"send":          on("tracker/chat/send", codeQueueService, a.send),
 			"broadcast":     on("tracker/chat/broadcast", codeQueueService, a.broadcast),
+			"read":          on("tracker/chat/read", codeDatabase, a.readOne),
+			"cancel":        on("tracker/chat/cancel", codeDatabase, a.cancel),
 			"mark_read":     on("tracker/chat/mark_read", codeDatabase, a.markRead),
 			"mark_read_all": on("tracker/chat/mark_read_all", codeDatabase, a.markReadAll),
 		},

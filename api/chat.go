@@ -36,7 +36,11 @@ func (a *API) list(ctx context.Context, c *call) error {
 		if i > 0 {
 			out.buf = append(out.buf, ',')
 		}
-		out.buf = appendMessage(out.buf, &messages[i], c.read.clock)
+		if q.detail {
+			out.buf = appendDetail(out.buf, &messages[i], c.read.clock, c.now.UnixMilli())
+		} else {
+			out.buf = appendMessage(out.buf, &messages[i], c.read.clock)
+		}
 		out.flushLong()
 	}
 	out.buf = append(out.buf, `]}`...)
@@ -45,7 +49,7 @@ func (a *API) list(ctx context.Context, c *call) error {
 
 // send answers tracker/chat/send.
 func (a *API) send(ctx context.Context, c *call) error {
-	q, err := readSend(c.read)
+	q, err := readSend(c.read, c.header)
 	if err != nil {
 		return err
 	}
@@ -53,7 +57,10 @@ func (a *API) send(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	results, err := a.store.Send(ctx, []queue.SendReq{outgoing(t, q.text)})
+	if err := a.checkReply(ctx, &q.extras, t); err != nil {
+		return err
+	}
+	results, err := a.store.Send(ctx, []queue.SendReq{c.outgoing(t, q.text, &q.extras)})
 	if err == nil {
 		err = results[0].Err
 	}
@@ -69,14 +76,9 @@ func (a *API) send(ctx context.Context, c *call) error {
 	return nil
 }
 
-// outgoing makes the request for one message. It has no nonce: nobody repeats it from here, and a drawn one might match an older message.
-func outgoing(t *queue.Tracker, text string) queue.SendReq {
-	return queue.SendReq{Tracker: t.ID, Employee: t.Employee, Text: text}
-}
-
 // broadcast answers tracker/chat/broadcast.
 func (a *API) broadcast(ctx context.Context, c *call) error {
-	q, err := readBroadcast(c.read)
+	q, err := readBroadcast(c.read, c.header)
 	if err != nil {
 		return err
 	}
@@ -84,10 +86,13 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := a.checkReply(ctx, &q.extras, trackers...); err != nil {
+		return err
+	}
 	reqs := make([]queue.SendReq, 0, len(trackers))
 	for _, t := range trackers {
 		if t.Chat {
-			reqs = append(reqs, outgoing(t, q.text))
+			reqs = append(reqs, c.outgoing(t, q.text, &q.extras))
 		}
 	}
 	results, err := a.sendAll(ctx, reqs)

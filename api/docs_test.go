@@ -26,7 +26,7 @@ func TestDocsCurl(t *testing.T) {
 		w.put("/admin/trackers/"+id, `{"account":1,"label":"Truck","protocol":"jt808","device_id":"`+id+`"}`).succeeds(t)
 	}
 	env := append(os.Environ(), "API="+w.url+"/v2", "ADMIN="+w.admin, "KEY="+berlinKey, "TOKEN="+adminToken, "INCOMING="+itoa(w.receive(101, "from the driver")),
-		"SESSION="+w.login("demo", "demo"))
+		"OUTGOING="+itoa(w.send(101, "to the driver")), "SESSION="+w.login("demo", "demo"))
 	var called []string
 	target := regexp.MustCompile(`\$(API|ADMIN)(/[^"?]*)`)
 	for line := range strings.Lines(string(doc)) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"net/http"
 	"time"
 
 	"trackchat/queue"
@@ -21,6 +22,7 @@ type listRequest struct {
 	from, to int64 // Unix seconds, both inclusive
 	limit    int
 	newest   bool // from the newest message backwards
+	detail   bool // with the delivery of each
 }
 
 func readList(r *reader, now time.Time) (listRequest, error) {
@@ -30,6 +32,7 @@ func readList(r *reader, now time.Time) (listRequest, error) {
 		to:      r.moment("to", now.Unix(), true),
 		limit:   r.within("limit", maxList, 1, maxList),
 		newest:  !r.flag("ascending", true),
+		detail:  r.flag("detail", false),
 	}
 	if q.from > q.to && len(r.errs) == 0 {
 		r.fail("from", "must not be later than to")
@@ -40,21 +43,29 @@ func readList(r *reader, now time.Time) (listRequest, error) {
 type sendRequest struct {
 	tracker queue.TrackerID
 	text    string
+	extras  extras
 }
 
-func readSend(r *reader) (sendRequest, error) {
-	q := sendRequest{tracker: queue.TrackerID(r.id("tracker_id")), text: r.message("message")}
+func readSend(r *reader, h http.Header) (sendRequest, error) {
+	q := sendRequest{tracker: queue.TrackerID(r.id("tracker_id")), text: r.message("message"), extras: readExtras(r, h)}
 	return q, r.done()
 }
 
 type broadcastRequest struct {
 	trackers []int64
 	text     string
+	extras   extras
 }
 
-func readBroadcast(r *reader) (broadcastRequest, error) {
-	q := broadcastRequest{trackers: r.requiredIDs("trackers", maxTrackers), text: r.message("message")}
+func readBroadcast(r *reader, h http.Header) (broadcastRequest, error) {
+	q := broadcastRequest{trackers: r.requiredIDs("trackers", maxTrackers), text: r.message("message"), extras: readExtras(r, h)}
 	return q, r.done()
+}
+
+// readMessage returns the id of a single message.
+func readMessage(r *reader) (int64, error) {
+	id := r.id("message_id")
+	return id, r.done()
 }
 
 // readMark returns the ids of both parameters, each once.

@@ -111,7 +111,7 @@ func (a *API) serve(r *http.Request, op *operation, out *response, id string) (e
 		return err
 	}
 	defer a.admission.leave()
-	c := &call{snap: a.directory.Current(), read: &reader{params: p, clock: clock{zone: time.UTC}}, out: out, remote: r.RemoteAddr, request: id}
+	c := &call{snap: a.directory.Current(), read: &reader{params: p, clock: clock{zone: time.UTC}}, out: out, header: r.Header, remote: r.RemoteAddr, request: id}
 	if !op.open {
 		if err := a.identify(ctx, c, r.Header); err != nil {
 			return err

@@ -104,6 +104,11 @@ type Message struct {
 	Hint      int64    // opaque position for Store.Ack, 0 unknown
 }
 
+// Overdue reports whether the message is still pending although its time has run out at now (Unix milliseconds).
+func (m *Message) Overdue(now int64) bool {
+	return m.Status == StatusPending && m.ExpiresMs != 0 && now >= m.ExpiresMs
+}
+
 // TextTooLong reports whether text has more than MaxText characters.
 func TextTooLong(text string) bool {
 	return len(text) > MaxText && (len(text) > MaxText*utf8.UTFMax || utf8.RuneCountInString(text) > MaxText)

@@ -39,6 +39,8 @@ type Sender interface {
 	LastTimes(ctx context.Context, ts []TrackerID) (map[TrackerID]int64, error)
 	// Unread returns the number of unread incoming messages; trackers without any have no entry.
 	Unread(ctx context.Context, ts []TrackerID) (map[TrackerID]int, error)
+	// Presence says which trackers are connected; those that never were have no entry.
+	Presence(ctx context.Context, ts []TrackerID) (map[TrackerID]Presence, error)
 	// End ends messages that are still pending. See EndResult.
 	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
 }
@@ -49,6 +51,8 @@ type Delivery interface {
 	Acquire(ctx context.Context, node NodeID, ts []TrackerID) ([]Lease, error)
 	// Release gives ownership up; false where the epoch was no longer the current one (nothing changes then).
 	Release(ctx context.Context, ls []Lease) ([]bool, error)
+	// Touch notes Lease.SeenMs where the epoch is still the current one.
+	Touch(ctx context.Context, ls []Lease) error
 	// List is Sender.List.
 	List(ctx context.Context, q ListQuery) ([]Message, error)
 	// Claim reads pending messages, oldest first. It changes nothing.
@@ -74,6 +78,7 @@ type Store interface {
 	Sender
 	Delivery
 	DirectoryStore
+	Roster
 	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs, ordered by (ChangeMs, ID); ErrReset if that is too long ago to know.
 	// It returns more than limit rather than splitting a millisecond: who has seen all of an answer goes on at the last ChangeMs and knows what it has seen of that one.
 	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
@@ -134,6 +139,7 @@ type Lease struct {
 	Epoch   int64
 	Pending int   // messages still to be delivered when it was acquired
 	LastOut int64 // id of the newest outgoing message, 0 none: the first Wake's Prev
+	SeenMs  int64 // for Release and Touch: when the device was last heard of, 0 not to be noted; a later time than the store's counts as that
 }
 
 // Cursor is an opaque position in a tracker's pending messages; 0 is the beginning.

@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"Read", readRules()},
 		{"Changes", changesRules()},
 		{"Trim", trimRules()},
+		{"Roster", rosterRules()},
 		{"Directory", directoryRules()},
 		{"Life", lifeRules()},
 	} {

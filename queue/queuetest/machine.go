@@ -24,12 +24,14 @@ func Machine(t *testing.T, f Fixture) {
 	rapid.Check(t, func(rt *rapid.T) {
 		base += 10 // every run has trackers of its own, so that one store serves them all
 		m := &machine{T: rt, f: &f, t: t, real: f.Store, model: NewModel(f.Clock.Now, f.MaxPending), ids: make(map[int64]int64)}
+		m.nobody()
 		for i := range queue.TrackerID(3) {
 			m.trackers = append(m.trackers, base+i+1)
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"send": m.send, "receive": m.receive, "ack": m.ack, "end": m.end, "progress": m.progress, "mark": m.mark, "markAll": m.markAll, "acquire": m.acquire,
-			"release": m.release, "claim": m.claim, "peek": m.peek, "trim": m.trim, "clock": m.clock, "list": m.list, "changes": m.changes, "reopen": m.reopen, "": m.invariants,
+			"release": m.release, "touch": m.touch, "kick": m.kick, "beat": m.beat, "claim": m.claim, "peek": m.peek, "trim": m.trim, "clock": m.clock, "list": m.list,
+			"changes": m.changes, "reopen": m.reopen, "": m.invariants,
 		})
 	})
 }

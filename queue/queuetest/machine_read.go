@@ -25,7 +25,7 @@ func (m *machine) theirsOrNone(id int64) int64 {
 
 func (m *machine) acquire(*rapid.T) {
 	ts := []queue.TrackerID{m.tracker()}
-	node := rapid.SampledFrom([]queue.NodeID{"a", "b"}).Draw(m.T, "node")
+	node := rapid.SampledFrom(machineNodes()).Draw(m.T, "node")
 	want, err := m.model.Acquire(m.t.Context(), node, ts)
 	m.must(err)
 	got, err := m.real.Acquire(m.t.Context(), node, ts)
@@ -42,7 +42,7 @@ func (m *machine) lease() queue.Lease {
 }
 
 func (m *machine) release(*rapid.T) {
-	ls := []queue.Lease{m.lease()}
+	ls := []queue.Lease{m.heardLease()}
 	want, err := m.model.Release(m.t.Context(), ls)
 	m.must(err)
 	got, err := m.real.Release(m.t.Context(), ls)
@@ -171,6 +171,7 @@ func (m *machine) reopen(*rapid.T) {
 	m.f.Store = m.f.Reopen(m.t)
 	m.real = m.f.Store
 	m.model.Reopen()
+	m.nobody()
 }
 
 // invariants compares what every answer depends on, after every third step: what went wrong stays wrong.
@@ -189,6 +190,11 @@ func (m *machine) invariants(*rapid.T) {
 	gotTimes, err := m.real.LastTimes(ctx, m.trackers)
 	m.must(err)
 	m.same("last times", wantTimes, gotTimes)
+	wantPresence, err := m.model.Presence(ctx, m.trackers)
+	m.must(err)
+	gotPresence, err := m.real.Presence(ctx, m.trackers)
+	m.must(err)
+	m.same("presence", wantPresence, gotPresence)
 	for _, t := range m.trackers {
 		q := queue.ListQuery{Tracker: t, ToMs: forever, Limit: 1024}
 		want, err := m.model.List(ctx, q)

@@ -26,6 +26,7 @@ type Model struct {
 	version  int64
 	sessions []queue.Session
 	subs     []*modelSub
+	nodes    map[queue.NodeID]queue.Node
 }
 
 type modelTracker struct {
@@ -37,6 +38,8 @@ type modelTracker struct {
 	lastOut int64
 	epoch   int64
 	owner   queue.NodeID
+	since   int64
+	seen    int64
 }
 
 type (
@@ -53,7 +56,7 @@ type (
 
 // NewModel returns an empty model.
 func NewModel(now func() time.Time, maxPending int) *Model {
-	return &Model{now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker), history: make(map[modelEntry]int64)}
+	return &Model{now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker), history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node)}
 }
 
 // Reopen is a restart: what is stored stays, who listened is gone.

@@ -20,7 +20,8 @@ func (m *Model) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 		t := m.tracker(id)
 		m.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: id, Epoch: t.epoch})
 		t.epoch++
-		t.owner = node
+		t.owner, t.since = node, m.now().UnixMilli()
+		m.heard(t, t.since)
 		res[i] = queue.Lease{Tracker: id, Node: node, Epoch: t.epoch, Pending: t.count(queue.StatusPending), LastOut: t.lastOut}
 	}
 	return res, nil
@@ -34,9 +35,10 @@ func (m *Model) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	defer m.mu.Unlock()
 	res := make([]bool, len(ls))
 	for i, l := range ls {
-		if t := m.tracker(l.Tracker); t.epoch == l.Epoch {
-			t.owner = ""
-			res[i] = true
+		t := m.tracker(l.Tracker)
+		if res[i] = t.epoch == l.Epoch; res[i] && t.owner != "" {
+			t.owner, t.since = "", m.now().UnixMilli()
+			m.heard(t, l.SeenMs)
 		}
 	}
 	return res, nil

@@ -12,7 +12,7 @@ import (
 
 const (
 	metaKey     = "chat:meta"
-	schema      = "1"
+	schema      = "2"
 	leastMajor  = 7
 	pubsubLimit = 32 << 20
 	clockSkew   = time.Second

@@ -23,6 +23,8 @@ const (
 	opMarkAll  = "markall"
 	opAcquire  = "acquire"
 	opRelease  = "release"
+	opTouch    = "touch"
+	opKick     = "kick"
 	opTrim     = "trim"
 )
 

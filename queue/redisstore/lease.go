@@ -36,18 +36,39 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 
 // Release implements queue.Delivery.
 func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
-	items, places := make([]*item, len(ls)), make([]int, len(ls))
-	for i, l := range ls {
-		items[i] = &item{args: []any{trackerArg(l.Tracker), l.Epoch}, weight: 1, width: 1, bytes: 64}
-		places[i] = partitionOf(l.Tracker)
+	return s.leases(ctx, opRelease, len(ls), func(i int) (queue.TrackerID, []any) {
+		return ls[i].Tracker, []any{trackerArg(ls[i].Tracker), ls[i].Epoch, ls[i].SeenMs}
+	})
+}
+
+// Touch implements queue.Delivery.
+func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
+	_, err := s.leases(ctx, opTouch, len(ls), func(i int) (queue.TrackerID, []any) {
+		return ls[i].Tracker, []any{trackerArg(ls[i].Tracker), ls[i].Epoch, ls[i].SeenMs}
+	})
+	return err
+}
+
+// Kick implements queue.Roster.
+func (s *Store) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) {
+	return s.leases(ctx, opKick, len(ts), func(i int) (queue.TrackerID, []any) { return ts[i], []any{trackerArg(ts[i]), tracker8(ts[i])} })
+}
+
+// leases runs a transition that answers each of n items with a byte: whether it was done.
+func (s *Store) leases(ctx context.Context, op string, n int, args func(i int) (queue.TrackerID, []any)) ([]bool, error) {
+	items, places := make([]*item, n), make([]int, n)
+	for i := range items {
+		t, a := args(i)
+		items[i] = &item{args: a, weight: 1, width: 1, bytes: 64}
+		places[i] = partitionOf(t)
 	}
-	if err := s.transit(ctx, opRelease, items, places); err != nil {
+	if err := s.transit(ctx, op, items, places); err != nil {
 		return nil, err
 	}
 	if err := anyError(items); err != nil {
 		return nil, err
 	}
-	done := make([]bool, len(ls))
+	done := make([]bool, n)
 	for i, it := range items {
 		done[i] = it.reply[0] == 1
 	}

@@ -182,6 +182,8 @@ func (s *Store) transitions() map[string]*kind {
 		{name: opMarkAll, bulk: true},
 		{name: opAcquire, fixed: []any{s.publish}},
 		{name: opRelease},
+		{name: opTouch, bulk: true},
+		{name: opKick, fixed: []any{s.publish}},
 		{name: opTrim, bulk: true},
 	} {
 		kinds[k.name] = k

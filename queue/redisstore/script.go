@@ -24,7 +24,8 @@ type scripts map[string]*script
 // scriptNames are the transitions; other files are included by them.
 func scriptNames() []string {
 	return []string{
-		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTrim, scriptBlocks, scriptSeal, scriptCommit, scriptApply,
+		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTouch, opKick, opTrim,
+		scriptBlocks, scriptSeal, scriptCommit, scriptApply, scriptRoster,
 	}
 }
 
@@ -33,6 +34,7 @@ const (
 	scriptSeal   = "seal"
 	scriptCommit = "commit"
 	scriptApply  = "apply"
+	scriptRoster = "roster"
 
 	includeMark = "--#include "
 )

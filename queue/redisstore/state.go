@@ -24,14 +24,17 @@ import (
 //	49 live blocks 4
 //	53 first of the newest 32 blocks 5
 //	58 epoch 6
-//	64 owner
+//	64 since 6     ms when the owner came, or the last one went
+//	70 seen 6      ms when the device was last heard of
+//	76 owner
 //
 // What changes with every message comes first, so that one short SETRANGE writes it.
 type state struct {
-	clock, pending, open, reset, submitted, lastOut, unread, epoch int64
+	clock, pending, open, reset, submitted, lastOut, unread, epoch, since, seen int64
+	owner                                                                       queue.NodeID
 }
 
-const stateSize = 64
+const stateSize = 76
 
 // decodeState reads a tracker's key; a missing one is a tracker that never had a message.
 func decodeState(s string) (state, error) {
@@ -44,7 +47,7 @@ func decodeState(s string) (state, error) {
 	b := []byte(s[:stateSize])
 	return state{
 		clock: uint48(b), pending: int64(uint24(b[6:])), open: int64(uint24(b[9:])), reset: uint48(b[12:]), submitted: uint48(b[18:]),
-		lastOut: uint56(b[29:]), unread: int64(uint24(b[41:])), epoch: uint48(b[58:]),
+		lastOut: uint56(b[29:]), unread: int64(uint24(b[41:])), epoch: uint48(b[58:]), since: uint48(b[64:]), seen: uint48(b[70:]), owner: queue.NodeID(s[stateSize:]),
 	}, nil
 }
 

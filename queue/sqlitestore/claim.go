@@ -115,7 +115,8 @@ func (w *writer) acquire(l *queue.Lease) error {
 		w.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: t.id, Epoch: t.epoch})
 	}
 	t.epoch++
-	t.owner = l.Node
+	t.owner, t.sinceMs = l.Node, w.now
+	w.heard(t, w.now)
 	l.Epoch, l.Pending, l.LastOut = t.epoch, int(t.pending), t.lastOut
 	return nil
 }
@@ -132,7 +133,8 @@ func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 			}
 			if res[i] = t.epoch == leases[i].Epoch; res[i] && t.owner != "" {
 				w.mark(t)
-				t.owner = ""
+				w.heard(t, leases[i].SeenMs)
+				t.owner, t.sinceMs = "", w.now
 			}
 		}
 		return nil
@@ -141,4 +143,22 @@ func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 		return nil, err
 	}
 	return res, nil
+}
+
+// Touch implements queue.Delivery.
+func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
+	ls = append([]queue.Lease(nil), ls...)
+	return s.write(ctx, &operation{name: "touch", items: len(ls), bytes: 64 * len(ls), bulk: true, run: func(w *writer) error {
+		for _, l := range ls {
+			t, err := w.tracker(l.Tracker)
+			if err != nil {
+				return err
+			}
+			if t.epoch == l.Epoch && t.owner != "" {
+				w.mark(t)
+				w.heard(t, l.SeenMs)
+			}
+		}
+		return nil
+	}})
 }

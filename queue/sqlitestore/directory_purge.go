@@ -45,15 +45,10 @@ func (w *writer) endQueue(id queue.TrackerID) error {
 			return err
 		}
 	}
-	w.mark(t)
-	t.pending, t.unread, t.lastMs = 0, 0, 0
+	w.kick(t)
+	t.pending, t.unread, t.lastMs, t.sinceMs, t.seenMs = 0, 0, 0, 0, 0
 	t.nonces, t.nonceLoaded = nil, false
 	t.ring, t.ringLoaded, t.ringDirty = nil, true, false
-	if t.owner != "" {
-		w.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: t.id, Epoch: t.epoch})
-		t.owner = ""
-	}
-	t.epoch++ // whoever still holds a lease is fenced
 	return nil
 }
 

@@ -83,6 +83,7 @@ type Store struct {
 	intake  *intake
 	readers *readers
 	wakes   *wakes
+	roster  roster
 	wal     *wal
 
 	lock      *os.File
@@ -101,6 +102,7 @@ type Store struct {
 	// Statements with many parameters, by how many rows or ids they take.
 	storeRows  map[int]string
 	trackersIn map[int]string
+	presenceIn map[int]string
 	messagesIn map[int]string
 }
 
@@ -123,8 +125,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s := &Store{
 		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path, databaseFile), lock: lock,
 		intake: newIntake(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer), stop: make(chan struct{}),
+		roster:     roster{nodes: make(map[queue.NodeID]queue.Node)},
 		storeRows:  map[int]string{1: storeTrackersQuery(1), rowsAtOnce: storeTrackersQuery(rowsAtOnce)},
 		trackersIn: inQueries("SELECT id, last_ms, unread, epoch, pending, last_out FROM tracker WHERE id IN"),
+		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
 		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
 	}
 	if err := s.start(); err != nil {

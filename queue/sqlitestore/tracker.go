@@ -20,6 +20,8 @@ type tracker struct {
 	lastOut  int64
 	epoch    int64
 	owner    queue.NodeID
+	sinceMs  int64
+	seenMs   int64
 	dirty    bool // differs from its row
 
 	nonces      []sent // newest nonceMemory sends, oldest first
@@ -88,9 +90,10 @@ func (w *writer) tracker(id queue.TrackerID) (*tracker, error) {
 		return t, nil
 	}
 	t := &tracker{id: id}
-	err := w.c.query("SELECT last_ms, change_ms, pending, unread, last_out, epoch, owner FROM tracker WHERE id = ?", func(row []driver.Value) error {
+	err := w.c.query("SELECT last_ms, change_ms, pending, unread, last_out, epoch, owner, since_ms, seen_ms FROM tracker WHERE id = ?", func(row []driver.Value) error {
 		t.lastMs, t.changeMs, t.pending, t.unread = integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])
 		t.lastOut, t.epoch, t.owner = integer(row[4]), integer(row[5]), queue.NodeID(text(row[6]))
+		t.sinceMs, t.seenMs = integer(row[7]), integer(row[8])
 		return nil
 	}, int64(id))
 	if err != nil {
@@ -133,9 +136,9 @@ func (w *writer) storeTrackers() error {
 		if len(rest) >= rowsAtOnce {
 			n = rowsAtOnce
 		}
-		args := make([]driver.Value, 0, 8*rowsAtOnce)
+		args := make([]driver.Value, 0, 10*rowsAtOnce)
 		for _, t := range rest[:n] {
-			args = append(args, int64(t.id), t.lastMs, t.changeMs, t.pending, t.unread, t.lastOut, t.epoch, string(t.owner))
+			args = append(args, int64(t.id), t.lastMs, t.changeMs, t.pending, t.unread, t.lastOut, t.epoch, string(t.owner), t.sinceMs, t.seenMs)
 		}
 		if _, err := w.c.exec(w.s.storeRows[n], args...); err != nil {
 			return err
@@ -155,6 +158,6 @@ func (w *writer) storeTrackers() error {
 }
 
 func storeTrackersQuery(n int) string {
-	return "INSERT OR REPLACE INTO tracker (id, last_ms, change_ms, pending, unread, last_out, epoch, owner) VALUES " +
-		strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?), ", n), ", ")
+	return "INSERT OR REPLACE INTO tracker (id, last_ms, change_ms, pending, unread, last_out, epoch, owner, since_ms, seen_ms) VALUES " +
+		strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", n), ", ")
 }

@@ -10,7 +10,8 @@ for i = 4, #ARGV, 3 do
   if owner ~= '' then
     wake('K' .. ARGV[i + 1] .. struct.pack('>I6', e))
   end
-  e, owner = e + 1, ARGV[i + 2]
+  e, owner, since = e + 1, ARGV[i + 2], now
+  heard(now)
   save_owner()
   results[#results + 1] = struct.pack('>I6I3I7', e, pc, lo)
 end

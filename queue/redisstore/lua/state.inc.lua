@@ -1,15 +1,15 @@
 -- The tracker in hand, as state.go lays it out. load fills these, the save functions write what an operation may have changed.
-local l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, owner
+local l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, since, seen, owner
 local tkey
 
 local function load(T)
   tkey = K .. ':t:' .. T
   local s = redis.call('GET', tkey)
   if s then
-    l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e = struct.unpack('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6', s)
-    owner = string.sub(s, 65)
+    l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, since, seen = struct.unpack('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6I6I6', s)
+    owner = string.sub(s, 77)
   else
-    l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, since, seen = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
     owner = ''
   end
   return s
@@ -23,20 +23,24 @@ local function save_read()
   redis.call('SETRANGE', tkey, 0, struct.pack('>I6I3I3I6I6BI3BI7I5I3', l, pc, oc, rst, sub, n, z, no, lo, pf, uc))
 end
 
--- save_log: everything but the owner and its epoch.
-local function save_log()
-  redis.call('SETRANGE', tkey, 0,
-    struct.pack('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6', l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e) .. owner)
+-- packed is the whole value.
+local function packed()
+  return struct.pack('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6I6I6', l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, since, seen) .. owner
 end
+
+-- save_log: everything that messages change.
+local function save_log() redis.call('SETRANGE', tkey, 0, packed()) end
 
 -- save_tail: what an outgoing message in the tail block changes.
 local function save_tail()
   redis.call('SETRANGE', tkey, 0, struct.pack('>I6I3I3I6I6BI3BI7I5', l, pc, oc, rst, sub, n, z, no, lo, pf))
 end
 
-local function save_owner()
-  redis.call('SET', tkey, struct.pack('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6', l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e) .. owner)
-end
+-- save_owner: everything; the value may become shorter.
+local function save_owner() redis.call('SET', tkey, packed()) end
+
+-- heard notes when the device was last heard of; 0 and what is not newer change nothing, and nothing is newer than now.
+local function heard(ms) seen = math.max(seen, math.min(ms, now)) end
 
 -- tick advances the tracker's clock, which never goes back.
 local function tick()

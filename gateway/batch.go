@@ -28,6 +28,8 @@ type batcher[Q, R any] struct {
 	call  func(context.Context, []Q) ([]R, error)
 	done  func(request[Q], R, error)
 
+	gather time.Duration // what waits for company: how long the first of a batch does
+
 	after func() // waits for what has to be stored before the next call; nil: nothing
 
 	mu     sync.Mutex
@@ -65,6 +67,7 @@ func (b *batcher[Q, R]) run(ctx context.Context) {
 		if len(batch) == 0 {
 			select {
 			case <-b.wake:
+				b.waitForMore(ctx)
 				continue
 			case <-ctx.Done():
 				b.mu.Lock()
@@ -95,6 +98,18 @@ func (b *batcher[Q, R]) run(ctx context.Context) {
 		b.mu.Unlock()
 		clear(batch)
 		clear(qs)
+	}
+}
+
+func (b *batcher[Q, R]) waitForMore(ctx context.Context) {
+	if b.gather == 0 {
+		return
+	}
+	wait := time.NewTimer(b.gather)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -161,6 +176,7 @@ func (b *batcher[Q, R]) execute(ctx context.Context, qs []Q) ([]R, error) {
 type storeWork struct {
 	acquire  *batcher[queue.TrackerID, queue.Lease]
 	release  *batcher[queue.Lease, bool]
+	touch    *batcher[queue.Lease, struct{}]
 	claim    *batcher[queue.ClaimReq, queue.ClaimResult]
 	ack      *batcher[queue.AckReq, queue.AckResult]
 	progress *batcher[queue.ProgressReq, struct{}]
@@ -180,7 +196,11 @@ func newStoreWork(g *Gateway) *storeWork {
 			r.s.shard.box.put(item{kind: itemLease, s: r.s, data: &lease})
 		}
 	})
-	w.release = newBatcher(g, "release", false, st.Release, func(request[queue.Lease], bool, error) {})
+	w.release = newBatcher(g, "release", true, st.Release, func(request[queue.Lease], bool, error) {}) // else the tracker would count as online
+	w.touch = newBatcher(g, "touch", false, func(ctx context.Context, ls []queue.Lease) ([]struct{}, error) {
+		return make([]struct{}, len(ls)), st.Touch(ctx, ls)
+	}, func(request[queue.Lease], struct{}, error) {})
+	w.touch.gather = touchGather
 	w.claim = newBatcher(g, "claim", true, st.Claim, func(r request[queue.ClaimReq], c queue.ClaimResult, err error) {
 		if err == nil {
 			r.s.shard.box.put(item{kind: itemClaimed, s: r.s, n: r.tag, data: &c})
@@ -245,7 +265,7 @@ func peekAll(ctx context.Context, st queue.Delivery, ls []queue.Lease) ([]queue.
 
 func (w *storeWork) start(ctx context.Context, group *sync.WaitGroup) {
 	for _, run := range []func(context.Context){
-		w.acquire.run, w.release.run, w.claim.run, w.ack.run, w.progress.run, w.end.run, w.receive.run, w.peek.run, w.late.run,
+		w.acquire.run, w.release.run, w.touch.run, w.claim.run, w.ack.run, w.progress.run, w.end.run, w.receive.run, w.peek.run, w.late.run,
 	} {
 		group.Go(func() { run(ctx) })
 	}

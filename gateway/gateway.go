@@ -69,6 +69,8 @@ const (
 	impatience   = 300 * time.Millisecond // a copy of a driver's text that comes later than this is the device's repetition
 	trustSlack   = 4 << 10                // unread bytes beyond the longest frame: the beginning of the next one
 	maxScratch   = 64 << 10
+	touchEvery   = 5 * time.Minute // how often the store is told when a device was heard of
+	touchGather  = 2 * time.Second // so that few transactions do it
 )
 
 // Gateway is one node's sessions.

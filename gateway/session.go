@@ -335,7 +335,7 @@ func (s *session) due(now time.Time) {
 		s.lingering(ms)
 		return
 	}
-	idle := max(s.conn.LastRead()*1000, s.since) + s.l.idle.Milliseconds()
+	idle := s.seen() + s.l.idle.Milliseconds()
 	if ms >= idle {
 		s.close(reasonIdle)
 		return
@@ -344,8 +344,10 @@ func (s *session) due(now time.Time) {
 		s.overdue(now)
 	}
 	if s.state == stateReady && ms >= s.nextMs {
+		was := s.nextMs
 		s.nextMs = ms + s.l.g.jitter(s.l.g.o.Repoll)
 		s.shard.peeks = append(s.shard.peeks, s)
+		s.touch(was)
 	}
 	next := idle
 	if s.state == stateReady {
@@ -386,10 +388,6 @@ func (s *session) resume() {
 	if !s.throttled && !s.crowded && !s.dead {
 		s.conn.Resume()
 	}
-}
-
-func (s *session) lease() queue.Lease {
-	return queue.Lease{Tracker: s.tracker, Node: s.l.g.o.Node, Epoch: s.epoch}
 }
 
 func (s *session) field() zap.Field { return zap.Int64("tracker", int64(s.tracker)) }

@@ -295,6 +295,8 @@ type faulty struct {
 	queue.Store
 	broken atomic.Bool
 	acks   atomic.Int32
+
+	releases atomic.Int32
 }
 
 func (f *faulty) fail() error {
@@ -324,6 +326,14 @@ func (f *faulty) Acquire(ctx context.Context, n queue.NodeID, ts []queue.Tracker
 		return nil, err
 	}
 	return f.Store.Acquire(ctx, n, ts)
+}
+
+func (f *faulty) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
+	f.releases.Add(1)
+	if err := f.fail(); err != nil {
+		return nil, err
+	}
+	return f.Store.Release(ctx, ls)
 }
 
 func TestStoreOutage(t *testing.T) {

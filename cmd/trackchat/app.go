@@ -158,6 +158,9 @@ func (a *App) startGateway(ctx context.Context) error {
 	a.gateway = gw
 	recheck := gw.Recheck
 	a.recheck.Store(&recheck)
+	if err := a.startReporting(ctx); err != nil {
+		return err
+	}
 	if err := gw.Start(ctx); err != nil {
 		return fmt.Errorf("starting the gateway: %w", err)
 	}

@@ -214,6 +214,11 @@ func (f *fault) Unread(ctx context.Context, ts []queue.TrackerID) (m map[queue.T
 	return m, err
 }
 
+func (f *fault) Presence(ctx context.Context, ts []queue.TrackerID) (m map[queue.TrackerID]queue.Presence, err error) {
+	err = f.around(ctx, func() (err error) { m, err = f.Sender.Presence(ctx, ts); return err })
+	return m, err
+}
+
 func TestStoreThatDoesNotAnswer(t *testing.T) {
 	f := new(fault)
 	w := newWorld(t, func(o *api.Options) {

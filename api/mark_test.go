@@ -132,12 +132,12 @@ func TestIsolation(t *testing.T) {
 
 func TestTrackers(t *testing.T) {
 	w := newWorld(t)
-	const first = `{"id":201,"label":"Ural 1","group_id":0,"source":{"id":201,"device_id":"201","model":"m","blocked":false,"tariff_id":1,"phone":null},"clone":false}`
-	const second = `{"id":202,"label":"Ural 2","group_id":0,"source":{"id":202,"device_id":"202","model":"m","blocked":false,"tariff_id":1,"phone":null},"clone":false}`
+	const first = `{"id":201,"label":"Ural 1","group_id":0,"source":{"id":201,"device_id":"201","model":"m","blocked":false,"tariff_id":1,"phone":null},"clone":false,"online":false,"last_seen":null}`
+	const second = `{"id":202,"label":"Ural 2","group_id":0,"source":{"id":202,"device_id":"202","model":"m","blocked":false,"tariff_id":1,"phone":null},"clone":false,"online":false,"last_seen":null}`
 	w.formAs(uralKey, "tracker/list").is(t, `{"success":true,"list":[`+first+","+second+`]}`)
 	w.formAs(emptyKey, "tracker/list").is(t, `{"success":true,"list":[]}`)
 	w.formAs(uralKey, "tracker/read", "tracker_id", "202").is(t, `{"success":true,"value":`+second+`}`)
-	w.form("tracker/read", "tracker_id", "101").is(t, `{"success":true,"value":{"id":101,"label":"Truck \"1\" <é>","group_id":0,"source":{"id":101,"device_id":"13812345678","model":"jt808","blocked":false,"tariff_id":1,"phone":null},"clone":false}}`)
-	w.form("tracker/read", "tracker_id", "103").is(t, `{"success":true,"value":{"id":103,"label":"b","group_id":0,"source":{"id":103,"device_id":"103","model":"m","blocked":true,"tariff_id":1,"phone":null},"clone":false}}`)
+	w.form("tracker/read", "tracker_id", "101").is(t, `{"success":true,"value":{"id":101,"label":"Truck \"1\" <é>","group_id":0,"source":{"id":101,"device_id":"13812345678","model":"jt808","blocked":false,"tariff_id":1,"phone":null},"clone":false,"online":false,"last_seen":null}}`)
+	w.form("tracker/read", "tracker_id", "103").is(t, `{"success":true,"value":{"id":103,"label":"b","group_id":0,"source":{"id":103,"device_id":"103","model":"m","blocked":true,"tariff_id":1,"phone":null},"clone":false,"online":false,"last_seen":null}}`)
 	w.form("tracker/read", "tracker_id", "999").refused(t, 201)
 }

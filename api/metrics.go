@@ -13,6 +13,7 @@ type metrics struct {
 	seconds *prometheus.HistogramVec
 	refused *prometheus.CounterVec
 	panics  prometheus.Counter
+	blind   prometheus.Counter
 }
 
 // routeOther labels every path that is no operation.
@@ -37,6 +38,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "trackchat_http_refused_total", Help: "Requests, and trackers of a broadcast, refused at a bound.",
 		}, []string{"reason"}),
+		blind: f.NewCounter(prometheus.CounterOpts{
+			Name: "trackchat_http_presence_unknown_total", Help: "Requests whose trackers were answered without presence, because the store did not say it.",
+		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "trackchat_http_panics_total", Help: "Requests that ended in a panic of their handler.",
 		}),

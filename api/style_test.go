@@ -155,7 +155,7 @@ func TestEveryOperationInEveryStyle(t *testing.T) {
 		"tracker/chat/mark_read_all": {map[string]any{"trackers": []int64{1003, 1005}}, `{"success":true}`},
 		"tracker/chat/updated/list":  {map[string]any{"trackers": []int64{1005, 1001}, "iso_datetime": true}, `{"success":true,"value":{"1001":"2016-02-29T11:00:00+01:00"}}`},
 		"tracker/chat/unread/count":  {map[string]any{}, `{"success":true,"value":{"1002":1*}}`},
-		"tracker/list":               {map[string]any{}, `{"success":true,"list":[{"id":101,*,"clone":false}]}`},
+		"tracker/list":               {map[string]any{}, `{"success":true,"list":[{"id":101,*,"clone":false,"online":false,"last_seen":null}]}`},
 		"tracker/read":               {map[string]any{"tracker_id": 102}, `{"success":true,"value":{"id":102,*}}`},
 	}
 	sent := 0

@@ -59,25 +59,20 @@ func (c *call) chatTrackers(ids []int64) ([]*queue.Tracker, error) {
 }
 
 // trackerList answers tracker/list: the trackers whose label contains any of the given ones, in upper or lower case.
-func (a *API) trackerList(_ context.Context, c *call) error {
+func (a *API) trackerList(ctx context.Context, c *call) error {
 	labels, err := readTrackers(c.read)
 	if err != nil {
 		return err
 	}
 	out := c.out
 	out.buf = append(out.buf, `{"success":true,"list":[`...)
-	first := true
+	list := presences{a: a, c: c}
 	for t := range c.snap.TrackersOf(c.account.ID) {
-		if labels != nil && !containsAny(strings.ToLower(t.Label), labels) {
-			continue
+		if labels == nil || containsAny(strings.ToLower(t.Label), labels) {
+			list.add(ctx, t)
 		}
-		if !first {
-			out.buf = append(out.buf, ',')
-		}
-		first = false
-		out.buf = appendTracker(out.buf, t)
-		out.flushLong()
 	}
+	list.flush(ctx)
 	out.buf = append(out.buf, `]}`...)
 	return nil
 }
@@ -92,7 +87,7 @@ func containsAny(s string, parts []string) bool {
 }
 
 // trackerRead answers tracker/read.
-func (a *API) trackerRead(_ context.Context, c *call) error {
+func (a *API) trackerRead(ctx context.Context, c *call) error {
 	id, err := readTracker(c.read)
 	if err != nil {
 		return err
@@ -102,7 +97,9 @@ func (a *API) trackerRead(_ context.Context, c *call) error {
 		return refuse(codeNotFound)
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"value":`...)
-	c.out.buf = appendTracker(c.out.buf, t)
+	value := presences{a: a, c: c}
+	value.add(ctx, t)
+	value.flush(ctx)
 	c.out.buf = append(c.out.buf, '}')
 	return nil
 }

@@ -319,3 +319,22 @@ func (w *world) stored(t queue.TrackerID) []queue.Message {
 }
 
 func itoa[T ~int | ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
+
+// metric is the sum of a counter or gauge over its labels.
+func (w *world) metric(name string) float64 {
+	w.tb.Helper()
+	families, err := w.reg.Gather()
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return sum
+}

@@ -1,0 +1,78 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// presenceAtOnce is how many trackers the store is asked about at once.
+const presenceAtOnce = 1024
+
+// presences appends tracker objects with what is known of their connections, some at a time.
+type presences struct {
+	a       *API
+	c       *call
+	waiting []*queue.Tracker
+	ids     []queue.TrackerID
+	blind   bool // the store did not answer; it is not asked again in this request
+	written bool // a tracker was appended before
+}
+
+func (p *presences) add(ctx context.Context, t *queue.Tracker) {
+	p.waiting = append(p.waiting, t)
+	if len(p.waiting) == presenceAtOnce {
+		p.flush(ctx)
+	}
+}
+
+// flush appends what waits. A list of trackers is what every client begins with, and all but their presence is known here: where the store cannot say it, it is null.
+func (p *presences) flush(ctx context.Context) {
+	known := p.read(ctx)
+	out := p.c.out
+	for _, t := range p.waiting {
+		if p.written {
+			out.buf = append(out.buf, ',')
+		}
+		p.written = true
+		out.buf = appendTracker(out.buf, t)
+		out.buf = out.buf[:len(out.buf)-1] // its last brace
+		if known == nil {
+			out.buf = append(out.buf, `,"online":null,"last_seen":null}`...)
+		} else {
+			of := known[t.ID]
+			out.buf = append(out.buf, `,"online":`...)
+			out.buf = strconv.AppendBool(out.buf, of.Online)
+			out.buf = append(out.buf, `,"last_seen":`...)
+			out.buf = p.c.read.clock.appendTime(out.buf, of.SeenMs)
+			out.buf = append(out.buf, '}')
+		}
+		out.flushLong()
+	}
+	p.waiting = p.waiting[:0]
+}
+
+// read asks the store about those that wait; nil where it cannot say.
+func (p *presences) read(ctx context.Context) map[queue.TrackerID]queue.Presence {
+	if p.blind || len(p.waiting) == 0 {
+		return nil
+	}
+	p.ids = p.ids[:0]
+	for _, t := range p.waiting {
+		p.ids = append(p.ids, t.ID)
+	}
+	known, err := p.a.store.Presence(ctx, p.ids)
+	if err != nil {
+		p.blind = true
+		if !errors.Is(err, context.Canceled) { // then nobody waits for it
+			p.a.metrics.blind.Inc()
+			p.a.log.Warn("presence of trackers is unknown", zap.String("request", p.c.request), zap.Error(err))
+		}
+		return nil
+	}
+	return known
+}

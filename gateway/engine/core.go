@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -21,13 +22,21 @@ func newCore(o Options) *core { return &core{Options: o.withDefaults()} }
 type service struct {
 	core    *core
 	handler Handler
-	admit   func(netip.AddrPort) bool // nil admits all
+	front   *Front                      // nil: none
+	admit   func(netip.AddrPort) bool   // nil admits all
+	refused func(netip.AddrPort, error) // nil: nobody wants to know
+	unheard atomic.Int64                // connections whose PROXY header is still to come
+
+	admitting sync.Mutex // calls of admit do not overlap
 }
 
-func (k *core) service(h Handler) *service {
-	s := &service{core: k, handler: h}
+func (k *core) service(h Handler, front *Front) *service {
+	s := &service{core: k, handler: h, front: front}
 	if a, ok := h.(Admitter); ok {
 		s.admit = a.Admit
+	}
+	if r, ok := h.(Refuser); ok {
+		s.refused = r.Refused
 	}
 	return s
 }
@@ -43,6 +52,8 @@ func (s *service) admitted(peer netip.AddrPort) (ok bool) {
 			s.core.Stats.Refused.Add(1)
 		}
 	}()
+	s.admitting.Lock()
+	defer s.admitting.Unlock()
 	return s.admit(peer)
 }
 

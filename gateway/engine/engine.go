@@ -33,7 +33,8 @@ var (
 type Conn interface {
 	// ID is unique among the connections of the engine, and of the process when Options.IDs is shared.
 	ID() uint64
-	// RemoteAddr is the peer, IPv4 in its 4-byte form, without a zone. It is the zero value when the transport has no IP address.
+	// RemoteAddr is the peer, IPv4 in its 4-byte form, without a zone; behind a balancer the one its PROXY header names. It is the zero value
+	// when the transport has no IP address.
 	RemoteAddr() netip.AddrPort
 
 	// Write sends all of p or nothing: what the kernel does not take at once is copied and sent later, after everything written before it.
@@ -82,10 +83,16 @@ type Admitter interface {
 	Admit(remote netip.AddrPort) bool
 }
 
+// Refuser is implemented by a Handler that wants to know of peers that the engine turns away by itself. No other call is made for them.
+type Refuser interface {
+	// Refused is told the reason: ErrProxy, ErrProxyLate, ErrProxyFull, ErrDescriptors, ErrTooMuch or ErrBudget. Calls may overlap.
+	Refused(remote netip.AddrPort, cause error)
+}
+
 // Engine carries connections until it is shut down.
 type Engine interface {
 	// Serve accepts connections until Shutdown, then returns nil. It may run for several listeners at a time. It takes ln over: ln is
-	// closed when Serve returns, and must not be used by others.
+	// closed when Serve returns, and must not be used by others. A *Front is served with what it puts before the handler's bytes.
 	Serve(ln net.Listener, h Handler) error
 	// Dial connects to addr ("host:port") from the local address if that is valid. OnOpen may come after the return of Dial.
 	Dial(ctx context.Context, addr string, local netip.Addr, h Handler) (Conn, error)

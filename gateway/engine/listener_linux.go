@@ -19,6 +19,7 @@ type acceptor struct {
 	addr    net.Addr
 	file    *os.File // the listening socket, in Go's runtime poller
 	raw     syscall.RawConn
+	most    int   // accepted descriptors are below this
 	err     error // why drain stopped
 }
 
@@ -56,6 +57,9 @@ func (k *core) tuneFD(fd int) {
 	if k.SendBuffer > 0 {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, k.SendBuffer)
 	}
+	if k.UserTimeout > 0 {
+		setUserTimeout(fd, k.UserTimeout)
+	}
 	if idle := int(k.KeepAlive / time.Second); idle > 0 {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle)
@@ -85,6 +89,7 @@ func (a *acceptor) run() error {
 
 // drain accepts what waits; false waits for more.
 func (a *acceptor) drain(fd uintptr) bool {
+	a.most = a.reactor.core.descriptors()
 	for !a.reactor.isDown() {
 		nfd, peer, err := unix.Accept4(int(fd), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch {
@@ -123,10 +128,11 @@ func (a *acceptor) accepted(fd int, sa unix.Sockaddr) {
 	case *unix.SockaddrInet6:
 		peer = netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 	}
-	if !a.srv.admitted(peer) {
+	set, ok := a.srv.knock(peer, fd < a.most)
+	if !ok {
 		_ = unix.Close(fd) // refused: nobody is interested in how that ends
 		return
 	}
 	a.reactor.core.tuneFD(fd)
-	a.reactor.attach(a.srv, fd, peer)
+	a.reactor.attach(a.srv, fd, peer, set)
 }

@@ -30,6 +30,7 @@ const (
 	orderOpen orderKind = iota
 	orderPump           // read and feed: after Resume, or a failed write
 	orderClose
+	orderLate // look for balancers' connections without their header
 	orderStop // the loop itself
 )
 
@@ -48,6 +49,7 @@ type loop struct {
 	win      *window
 	events   []unix.EpollEvent
 	again    []*loopConn // whose turn ended before all was read
+	unheard  newcomers
 	rested   []*loopConn // spare storage for again
 	working  []order     // spare storage for orders
 	stopping bool
@@ -219,6 +221,8 @@ func (l *loop) obey() {
 			l.pump(o.c, true)
 		case orderClose:
 			l.finish(o.c, nil)
+		case orderLate:
+			l.late()
 		case orderStop:
 			l.stop()
 		}
@@ -234,7 +238,12 @@ func (l *loop) open(c *loopConn) {
 	l.table.put(c)
 	ev := unix.EpollEvent{Events: interest, Fd: c.fd, Pad: int32(uint32(c.id))}
 	ctlErr := l.control(c, &ev)
-	err := c.srv.open(c)
+	var err error
+	if c.has(unheard) {
+		l.await(c)
+	} else {
+		err = c.srv.open(c)
+	}
 	if ctlErr != nil {
 		err = fmt.Errorf("engine: watching a connection: %w", ctlErr)
 	}
@@ -258,7 +267,7 @@ func (l *loop) finish(c *loopConn, cause error) {
 	if own {
 		cause = c.causeLocked()
 	}
-	first := c.endLocked()
+	first, opened := c.endLocked(), c.flags&unheard == 0
 	c.mu.Unlock()
 	if !first {
 		return
@@ -268,6 +277,10 @@ func (l *loop) finish(c *loopConn, cause error) {
 		l.discard(c)
 	}
 	_ = unix.Close(int(c.fd)) // frees the descriptor whatever it returns
+	if !opened {
+		c.srv.unopened(c, cause)
+		return
+	}
 	c.srv.close(c, cause)
 }
 

@@ -6,6 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // mixed serves plain TCP with the reactor and everything else, TLS above all, with the std engine. Both share bounds and counters.
@@ -21,7 +24,8 @@ func New(o Options) Engine {
 }
 
 func (m *mixed) Serve(ln net.Listener, h Handler) error {
-	if _, ok := ln.(*net.TCPListener); ok {
+	inner, front := unwrapped(ln)
+	if _, ok := inner.(*net.TCPListener); ok && !front.encrypts() {
 		return m.reactor.Serve(ln, h)
 	}
 	return m.std.Serve(ln, h)
@@ -38,4 +42,9 @@ func (m *mixed) Shutdown(ctx context.Context) error {
 	both.Go(func() { ofStd = m.std.Shutdown(ctx) })
 	both.Wait()
 	return errors.Join(ofReactor, ofStd)
+}
+
+// setUserTimeout is a wish, as in tune.
+func setUserTimeout(fd int, d time.Duration) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
 }

@@ -14,6 +14,7 @@ const (
 	defaultMaxPartial = 4 << 10
 	defaultBudget     = 16 << 20
 	defaultSendBuffer = 32 << 10
+	defaultHandshakes = 1024
 	readBuffer        = 64 << 10
 )
 
@@ -25,6 +26,9 @@ type Options struct {
 	PartialBudget int           // unconsumed bytes of all connections before Trust together; default 16 MiB
 	SendBuffer    int           // SO_SNDBUF in bytes; default 32 KiB; negative leaves it to the kernel, which then grants a stalled peer megabytes
 	KeepAlive     time.Duration // idle time before TCP keepalive probes, and their interval; default off
+	UserTimeout   time.Duration // how long sent bytes may stay without the peer's TCP acknowledgement (TCP_USER_TIMEOUT); Linux; default the kernel's 15 minutes or so
+	Handshakes    int           // TLS handshakes at a time; default 1,024
+	Spare         int           // descriptors of the process that are kept for other things than accepted connections; default 2 % of its limit, 8 to 512; negative: none
 
 	// Now is the clock behind LastRead and ObserveLoopLag. Without it LastRead is always 0 and no lag is observed.
 	Now func() time.Time
@@ -40,7 +44,7 @@ type Options struct {
 type Stats struct {
 	Opened  atomic.Uint64 // connections that had their OnOpen
 	Closed  atomic.Uint64 // connections that had their OnClose
-	Refused atomic.Uint64 // peers that Admit refused
+	Refused atomic.Uint64 // peers that Admit refused or the engine turned away by itself
 	Slow    atomic.Uint64 // writes refused with ErrSlow
 	TooMuch atomic.Uint64 // connections closed with ErrTooMuch
 	Budget  atomic.Uint64 // connections closed with ErrBudget
@@ -58,6 +62,7 @@ func (o Options) withDefaults() Options {
 	o.MaxPartial = cmp.Or(max(o.MaxPartial, 0), defaultMaxPartial)
 	o.PartialBudget = cmp.Or(max(o.PartialBudget, 0), defaultBudget)
 	o.SendBuffer = cmp.Or(o.SendBuffer, defaultSendBuffer)
+	o.Handshakes = cmp.Or(max(o.Handshakes, 0), defaultHandshakes)
 	if o.IDs == nil {
 		o.IDs = new(atomic.Uint64)
 	}

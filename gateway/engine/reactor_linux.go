@@ -53,8 +53,9 @@ func (r *reactor) makeLoops() error {
 
 func (r *reactor) Serve(ln net.Listener, h Handler) error {
 	defer func() { _ = ln.Close() }() // the reactor has its own descriptor
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok {
+	inner, front := unwrapped(ln)
+	tcp, ok := inner.(*net.TCPListener)
+	if !ok || front.encrypts() {
 		return fmt.Errorf("%w: %T", ErrListener, ln)
 	}
 	if !r.enter(nil) {
@@ -64,7 +65,7 @@ func (r *reactor) Serve(ln net.Listener, h Handler) error {
 	if err := r.start(); err != nil {
 		return err
 	}
-	a, err := newAcceptor(r, tcp, r.core.service(h))
+	a, err := newAcceptor(r, tcp, r.core.service(h, front))
 	if err != nil {
 		return err
 	}
@@ -80,9 +81,10 @@ func (r *reactor) Serve(ln net.Listener, h Handler) error {
 }
 
 // attach gives a socket to a loop. The caller takes part in serving, so the loops are there.
-func (r *reactor) attach(srv *service, fd int, peer netip.AddrPort) *loopConn {
+func (r *reactor) attach(srv *service, fd int, peer netip.AddrPort, set flags) *loopConn {
 	l := r.loops[int(r.next.Add(1))%len(r.loops)]
 	c := newLoopConn(l, srv, fd, peer)
+	c.flags = set
 	l.post(order{c, orderOpen})
 	return c
 }
@@ -114,7 +116,7 @@ func (r *reactor) Dial(ctx context.Context, addr string, local netip.Addr, h Han
 	if err != nil {
 		return nil, fmt.Errorf("engine: dialing %s: %w", addr, err)
 	}
-	return r.attach(r.core.service(h), fd, peerOf(nc)), nil
+	return r.attach(r.core.service(h, nil), fd, peerOf(nc), 0), nil
 }
 
 // bindLate lets the kernel choose the local port when it knows the destination, so that one local address is good for more connections

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -27,13 +28,20 @@ func descriptors(t *testing.T) int {
 
 const childKind = "ENGINE_TEST_EXHAUST"
 
-// TestDescriptorsExhausted runs itself once more for each engine, as a process that is allowed few descriptors.
-func TestDescriptorsExhausted(t *testing.T) {
+// TestDescriptorsExhausted runs in a process that is allowed few descriptors.
+func TestDescriptorsExhausted(t *testing.T) { alone(t, exhaust) }
+
+// TestDescriptorsSpared runs in a process that is allowed few descriptors.
+func TestDescriptorsSpared(t *testing.T) { alone(t, shed) }
+
+// alone runs the test once more for each engine, in a process of its own.
+func alone(t *testing.T, f func(*testing.T, kind)) {
+	t.Helper()
 	if name := os.Getenv(childKind); name != "" {
 		for _, k := range kinds() {
 			t.Run(k.name, func(t *testing.T) {
 				if k.name == name {
-					exhaust(t, k)
+					f(t, k)
 				}
 			})
 		}
@@ -43,13 +51,64 @@ func TestDescriptorsExhausted(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestDescriptorsExhausted$", "-test.v") //nolint:gosec // this very test
+			parent, _, _ := strings.Cut(t.Name(), "/")
+			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+parent+"$", "-test.v") //nolint:gosec // this very test
 			cmd.Env = append(os.Environ(), childKind+"="+k.name)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 		})
 	}
+}
+
+// shed connects until the process has nothing to spare: whoever comes then is closed at once, those who are there stay, and the process can still open
+// files. When some leave, others may come.
+func shed(t *testing.T, k kind) {
+	t.Helper()
+	const spare = 30
+	s := newScript(t)
+	s.data = echoLines(true)
+	r := start(t, k, engine.Options{Spare: spare}, s)
+	limit := uint64(descriptors(t) + 100)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+		t.Fatal(err)
+	}
+	var peers []net.Conn
+	for len(s.refusals) == 0 {
+		nc := r.dialTCP()
+		select {
+		case <-s.opened:
+			peers = append(peers, nc)
+		case refused := <-s.refusals:
+			if !errors.Is(refused.err, engine.ErrDescriptors) || refused.peer.String() != nc.LocalAddr().String() {
+				t.Fatalf("%s refused: %v", refused.peer, refused.err)
+			}
+			if _, err := nc.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("a refused connection: %v", err)
+			}
+			s.refusals <- refused
+		case <-time.After(patience):
+			t.Fatal("neither opened nor refused")
+		}
+	}
+	<-s.refusals
+	if n := descriptors(t); n > int(limit)-spare+5 || len(peers) < 20 {
+		t.Errorf("%d descriptors of %d in use, %d peers", n, limit, len(peers))
+	}
+	for _, nc := range peers {
+		nc = r.secure(nc)
+		send(t, nc, []byte("still here\n"))
+		expect(t, nc, "still here\n")
+	}
+	for _, nc := range peers[:5] {
+		_ = nc.Close()
+	}
+	for range 5 {
+		receive(t, s.ends, "OnClose")
+	}
+	nc := r.dial()
+	send(t, nc, []byte("hello\n"))
+	expect(t, nc, "hello\n")
 }
 
 // exhaust connects until there is no descriptor left, sees accepting pause without spinning, and recover when descriptors come back.
@@ -59,7 +118,7 @@ func exhaust(t *testing.T, k kind) {
 	s := newScript(t)
 	stats := new(engine.Stats)
 	s.data = echoLines(true)
-	r := start(t, k, engine.Options{Stats: stats}, s)
+	r := start(t, k, engine.Options{Stats: stats, Spare: -1}, s)
 	limit := descriptors(t) + 40
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(limit), Max: uint64(limit)}); err != nil {
 		t.Fatal(err)
@@ -111,7 +170,7 @@ func TestSocketOptions(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			s := newScript(t)
-			r := start(t, k, engine.Options{SendBuffer: 20_000, KeepAlive: time.Minute}, s)
+			r := start(t, k, engine.Options{SendBuffer: 20_000, KeepAlive: time.Minute, UserTimeout: 5 * time.Minute}, s)
 			nc := r.dial()
 			receive(t, s.opened, "OnOpen")
 			fd := serverEnd(t, nc)
@@ -123,6 +182,7 @@ func TestSocketOptions(t *testing.T) {
 				{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 				{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
 				{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 60},
+				{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 300_000},
 				{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 			} {
 				if got, err := unix.GetsockoptInt(fd, o.level, o.option); err != nil || got != o.want {

@@ -48,14 +48,29 @@ type rig struct {
 
 func start(tb testing.TB, k kind, o engine.Options, h engine.Handler) *rig {
 	tb.Helper()
+	return startFront(tb, k, o, h, nil)
+}
+
+// startFront puts front, unless it is nil, before the handler's bytes.
+func startFront(tb testing.TB, k kind, o engine.Options, h engine.Handler, front *engine.Front) *rig {
+	tb.Helper()
 	ln := listen(tb, "tcp", "127.0.0.1:0")
 	if o.Loops == 0 {
 		o.Loops = 2
 	}
 	r := &rig{tb: tb, kind: k, eng: k.make(o), addr: ln.Addr().String()}
+	var conf *tls.Config
 	if k.tls {
-		cert, pool := certificate(tb)
-		ln, r.pool = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}), pool
+		var cert tls.Certificate
+		cert, r.pool = certificate(tb)
+		conf = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+	}
+	switch {
+	case front != nil:
+		front.Listener, front.TLS = ln, conf
+		ln = front
+	case k.tls:
+		ln = tls.NewListener(ln, conf)
 	}
 	served := make(chan error, 1)
 	go func() { served <- r.eng.Serve(ln, h) }()
@@ -102,7 +117,12 @@ func (r *rig) dialTCP() net.Conn {
 // dial connects a peer; tcp gives access to the connection beneath TLS.
 func (r *rig) dial() net.Conn {
 	r.tb.Helper()
-	nc := r.dialTCP()
+	return r.secure(r.dialTCP())
+}
+
+// secure performs the handshake where there is TLS.
+func (r *rig) secure(nc net.Conn) net.Conn {
+	r.tb.Helper()
 	if !r.kind.tls {
 		return nc
 	}
@@ -148,9 +168,10 @@ type script struct {
 	close func(engine.Conn, error)
 	admit func(netip.AddrPort) bool
 
-	opened chan engine.Conn
-	ends   chan end
-	lives  sync.Map // Conn → *life
+	opened   chan engine.Conn
+	ends     chan end
+	refusals chan refusal
+	lives    sync.Map // Conn → *life
 }
 
 type life struct{ busy, closes atomic.Int32 }
@@ -162,7 +183,12 @@ type end struct {
 
 func newScript(tb testing.TB) *script {
 	tb.Helper()
-	return &script{tb: tb, opened: make(chan engine.Conn, 10_000), ends: make(chan end, 10_000)}
+	return &script{tb: tb, opened: make(chan engine.Conn, 10_000), ends: make(chan end, 10_000), refusals: make(chan refusal, 10_000)}
+}
+
+type refusal struct {
+	peer netip.AddrPort
+	err  error
 }
 
 func (s *script) enter(c engine.Conn) *life {
@@ -212,6 +238,8 @@ func (s *script) OnClose(c engine.Conn, err error) {
 		s.close(c, err)
 	}
 }
+
+func (s *script) Refused(peer netip.AddrPort, cause error) { s.refusals <- refusal{peer, cause} }
 
 func (s *script) Admit(peer netip.AddrPort) bool { return s.admit == nil || s.admit(peer) }
 

@@ -16,13 +16,14 @@ const (
 	rerun                     // Resume was called and what is kept has not been offered again yet
 	trusted                   // Trust was called
 	slow                      // the last Write was refused
+	unheard                   // the PROXY header is still to come, and OnOpen with it
 )
 
 // state is the part of a connection that the engines have in common. It is kept small: a node holds a million of them.
 type state struct {
 	mu sync.Mutex
 
-	// static after construction
+	// static after construction; the address after OnOpen
 	srv  *service
 	id   uint64
 	addr [16]byte
@@ -43,11 +44,15 @@ type state struct {
 func (s *state) init(srv *service, peer netip.AddrPort) {
 	s.srv = srv
 	s.id = srv.core.IDs.Add(1)
+	s.setPeer(peer)
+	s.limit = uint32(min(srv.core.MaxPartial, math.MaxInt32))
+	s.last.Store(srv.core.seconds())
+}
+
+func (s *state) setPeer(peer netip.AddrPort) {
 	if peer.IsValid() {
 		s.addr, s.port = peer.Addr().As16(), peer.Port()
 	}
-	s.limit = uint32(min(srv.core.MaxPartial, math.MaxInt32))
-	s.last.Store(srv.core.seconds())
 }
 
 func (s *state) ID() uint64 { return s.id }

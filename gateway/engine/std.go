@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,6 +16,7 @@ type std struct {
 	core    *core
 	start   func()
 	jobs    chan *job
+	shaking chan struct{}  // has room for one more TLS handshake
 	spare   sync.Pool      // of *job
 	running sync.WaitGroup // connections and their writers
 	workers sync.WaitGroup
@@ -27,7 +29,7 @@ type std struct {
 func NewStd(o Options) Engine { return newStd(newCore(o)) }
 
 func newStd(k *core) *std {
-	e := &std{life: newLife(), core: k, jobs: make(chan *job), conns: map[*stdConn]struct{}{}}
+	e := &std{life: newLife(), core: k, jobs: make(chan *job), shaking: make(chan struct{}, k.Handshakes), conns: map[*stdConn]struct{}{}}
 	e.start = sync.OnceFunc(func() {
 		for range k.Loops {
 			e.workers.Go(e.work)
@@ -43,14 +45,13 @@ func (e *std) Serve(ln net.Listener, h Handler) error {
 	}
 	defer e.leave(ln)
 	e.start()
-	srv := e.core.service(h)
+	inner, front := unwrapped(ln)
+	srv := e.core.service(h, front)
 	for {
-		nc, err := ln.Accept()
+		nc, err := inner.Accept()
 		switch {
-		case err == nil && srv.admitted(peerOf(nc)):
-			e.attach(srv, nc)
 		case err == nil:
-			_ = nc.Close() // refused: nobody is interested in how that ends
+			e.accepted(srv, nc)
 		case e.isDown():
 			return nil
 		case exhausted(err):
@@ -62,10 +63,23 @@ func (e *std) Serve(ln net.Listener, h Handler) error {
 	}
 }
 
+func (e *std) accepted(srv *service, nc net.Conn) {
+	set, ok := srv.knock(peerOf(nc), fdOf(transport(nc)) < e.core.descriptors())
+	if !ok {
+		_ = transport(nc).Close() // refused: nobody is interested in how that ends
+		return
+	}
+	e.attach(srv, nc, set)
+}
+
 // attach starts a connection. The caller takes part in serving, so that Shutdown has not come to the connections yet.
-func (e *std) attach(srv *service, nc net.Conn) *stdConn {
+func (e *std) attach(srv *service, nc net.Conn, set flags) *stdConn {
 	e.core.tune(nc)
+	if srv.front.encrypts() {
+		nc = tls.Server(nc, srv.front.TLS)
+	}
 	c := newStdConn(e, srv, nc)
+	c.flags = set
 	e.connsMu.Lock()
 	e.conns[c] = struct{}{}
 	e.connsMu.Unlock()
@@ -88,6 +102,9 @@ func (k *core) tune(nc net.Conn) {
 	}
 	if k.SendBuffer > 0 {
 		_ = tc.SetWriteBuffer(k.SendBuffer)
+	}
+	if fd := fdOf(tc); fd >= 0 && k.UserTimeout > 0 {
+		setUserTimeout(fd, k.UserTimeout)
 	}
 	_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: k.KeepAlive > 0, Idle: k.KeepAlive, Interval: k.KeepAlive, Count: keepAliveProbes})
 }
@@ -118,7 +135,7 @@ func (e *std) Dial(ctx context.Context, addr string, local netip.Addr, h Handler
 	if err != nil {
 		return nil, err
 	}
-	return e.attach(e.core.service(h), nc), nil
+	return e.attach(e.core.service(h, nil), nc, 0), nil
 }
 
 func dial(ctx context.Context, addr string, local netip.Addr) (net.Conn, error) {

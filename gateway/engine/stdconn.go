@@ -51,7 +51,7 @@ func (c *stdConn) base() *state { return &c.state }
 
 // run is the life of the connection.
 func (c *stdConn) run() {
-	res := c.eng.do(c, jobOpen, nil)
+	res := c.begin()
 	for res.outcome != ended {
 		switch {
 		case c.has(closed):
@@ -232,9 +232,14 @@ func (c *stdConn) finish(cause error) {
 	c.shut()
 	c.mu.Lock()
 	c.endLocked()
+	opened := c.flags&unheard == 0
 	c.mu.Unlock()
 	c.srv.core.pool.put(c.stored)
 	c.eng.drop(c)
+	if !opened {
+		c.srv.unopened(c, cause)
+		return
+	}
 	c.eng.do(c, jobClose, cause)
 }
 

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"errors"
+	"math"
 	"net"
 	"syscall"
 )
@@ -14,3 +15,7 @@ func rawOf(net.Conn) syscall.RawConn { return nil }
 func readFD(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
 func writeFD(syscall.RawConn, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func (*core) descriptors() int { return math.MaxInt }
+
+func fdOf(net.Conn) int { return -1 }

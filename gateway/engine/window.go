@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 )
@@ -46,18 +47,35 @@ func (w *window) pump(c socket, eager bool) (outcome, error) {
 		}
 		w.load(s.partial, room)
 		n := 0
-		if next == readMore {
+		if next != offerAgain {
 			var err error
 			n, err = c.recv(w.buf[held : held+room])
 			if err != nil {
 				return idleOr(err)
 			}
 			if n == 0 {
-				return ended, io.EOF
+				return ended, endOf(held, next)
 			}
 			s.last.Store(s.srv.core.seconds())
 		}
-		if err := w.feed(c, w.buf[:held+n], n); err != nil {
+		data := w.buf[:held+n]
+		if next == readFront {
+			used, err := s.srv.hear(c, data)
+			if err == nil && used == 0 {
+				err = s.keep(data, n)
+			}
+			if err != nil {
+				return ended, err
+			}
+			if used == 0 {
+				continue
+			}
+			data = data[used:]
+			if s.has(closed | paused) { // by OnOpen
+				return parkedOr(s.keep(data, min(n, len(data))))
+			}
+		}
+		if err := w.feed(c, data, min(n, len(data))); err != nil {
 			return ended, err
 		}
 		if next == readMore && n < room && !eager {
@@ -65,6 +83,21 @@ func (w *window) pump(c socket, eager bool) (outcome, error) {
 		}
 	}
 	return again, nil
+}
+
+func parkedOr(err error) (outcome, error) {
+	if err != nil {
+		return ended, err
+	}
+	return parked, nil
+}
+
+// endOf is what the end of the stream means: there is none amid a PROXY header.
+func endOf(held int, next step) error {
+	if next == readFront && held > 0 {
+		return fmt.Errorf("%w: it ends too early", ErrProxy)
+	}
+	return io.EOF
 }
 
 // idleOr tells having nothing to read from the end of the connection.
@@ -113,6 +146,7 @@ const (
 	readMore    step = iota
 	offerAgain       // Resume asked for what is kept to be offered again
 	stopReading      // paused or closed
+	readFront        // what comes belongs to the PROXY header
 )
 
 // begin decides about the next step. held is how many bytes are kept, room how many may be read behind them: an untrusted peer gets no more
@@ -133,6 +167,9 @@ func (s *state) begin(size int) (held, room int, next step) {
 	room = max(size-held, smallestRead)
 	if s.flags&trusted == 0 {
 		room = max(min(room, int(s.limit)+1-held), 1)
+	}
+	if s.flags&unheard != 0 {
+		return held, room, readFront
 	}
 	return held, room, readMore
 }

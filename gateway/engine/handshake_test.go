@@ -1,0 +1,61 @@
+package engine_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"trackchat/gateway/engine"
+)
+
+func tlsKind() kind { return kind{"std-tls", engine.NewStd, true} }
+
+// TestHandshakeFails: what is no handshake, or takes too long, ends the connection with the reason.
+func TestHandshakeFails(t *testing.T) {
+	s := newScript(t)
+	r := startFront(t, tlsKind(), engine.Options{}, s, &engine.Front{Timeout: 200 * time.Millisecond})
+	silent := r.dialTCP()
+	if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, engine.ErrHandshakeLate) {
+		t.Errorf("silent: OnClose(%v)", e.err)
+	}
+	over(t, silent)
+	send(t, r.dialTCP(), []byte("#L#1;NA\r\n"))
+	if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, engine.ErrHandshake) {
+		t.Errorf("no TLS: OnClose(%v)", e.err)
+	}
+	_ = r.dialTCP().Close()
+	if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, engine.ErrHandshake) {
+		t.Errorf("gone: OnClose(%v)", e.err)
+	}
+}
+
+// TestHandshakesAreBounded: one that stalls keeps its place until its time is over; then the next one's turn comes. Close and Shutdown reach those that wait.
+func TestHandshakesAreBounded(t *testing.T) {
+	s := newScript(t)
+	s.data = echoLines(true)
+	r := startFront(t, tlsKind(), engine.Options{Handshakes: 1}, s, &engine.Front{Timeout: 400 * time.Millisecond})
+	r.dialTCP()
+	stalled := receive(t, s.opened, "OnOpen")
+	r.dialTCP()
+	waiting := receive(t, s.opened, "OnOpen")
+	_ = waiting.Close()
+	for range 2 {
+		if e := receive(t, s.ends, "OnClose"); e.c == waiting && e.err != nil || e.c == stalled && !errors.Is(e.err, engine.ErrHandshakeLate) {
+			t.Errorf("OnClose(%v) of %d", e.err, e.c.ID())
+		}
+	}
+	nc := r.dial()
+	send(t, nc, []byte("hello\n"))
+	expect(t, nc, "hello\n")
+	receive(t, s.opened, "OnOpen")
+	r.dialTCP()
+	receive(t, s.opened, "OnOpen")
+	r.dialTCP()
+	receive(t, s.opened, "OnOpen")
+	r.shutdown()
+	for range 3 {
+		if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, engine.ErrShutdown) {
+			t.Errorf("OnClose(%v)", e.err)
+		}
+	}
+}

@@ -39,6 +39,7 @@ type App struct {
 	api        *http.Server
 	admin      *http.Server
 	addrs      map[string]netip.AddrPort
+	certs      *certificates
 	pending    prometheus.Gauge
 	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
 	drain      chan struct{}         // holds a token once the sessions are to be closed
@@ -67,13 +68,14 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	a.pending = promauto.With(a.registry).NewGauge(prometheus.GaugeOpts{
 		Name: "trackchat_pending", Help: "Messages that are still to be delivered, as of the last check of the store.",
 	})
+	a.certs = newCertificates(log, a.registry)
 	a.ready.Store(&errStarting)
 	return a, nil
 }
 
 // Start opens the store, then the ports; the admin listener comes first and goes last, so that it can be asked all the time. After an error everything that was started is stopped again.
 func (a *App) Start(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{a.openStore, a.startAdmin, a.loadDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startChores} {
+	for _, step := range []func(context.Context) error{a.openStore, a.startAdmin, a.loadDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startCertificates, a.startChores} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 		}
@@ -126,15 +128,16 @@ func (a *App) loadDirectory(ctx context.Context) error {
 	return a.readDirectory(ctx)
 }
 
-// Reload imports the directory file again and closes the sessions of trackers that are no longer allowed.
+// Reload reads the certificates and the directory file again and closes the sessions of trackers that are no longer allowed. What cannot be read stays as it was.
 func (a *App) Reload(ctx context.Context) error {
+	certs := a.certs.refresh(true)
 	if err := a.loadDirectory(ctx); err != nil {
-		return err
+		return errors.Join(certs, err)
 	}
 	if a.gateway != nil {
 		a.gateway.Recheck()
 	}
-	return nil
+	return certs
 }
 
 // startGateway listens on every port before the first device is let in, so that all ports in use are told at once.
@@ -189,6 +192,21 @@ func (a *App) startGateway(ctx context.Context) error {
 	return nil
 }
 
+// meanwhile runs part of the service from now until it is stopped.
+func (a *App) meanwhile(ctx context.Context, f func(context.Context)) {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(run)
+	}()
+	a.onStop(func(context.Context) error {
+		cancel()
+		<-done
+		return nil
+	})
+}
+
 // background runs part of the service; if it fails, the service fails.
 func (a *App) background(what string, f func() error) {
 	a.work.Go(func() {
@@ -214,16 +232,23 @@ func (a *App) startAPI(ctx context.Context) error {
 		Sessions: a.sessions(), SessionLife: c.SessionLife.D(),
 	})
 	a.api = api.NewServer(h, a.log)
-	return a.serveHTTP(ctx, "api", a.api, c.Listen, c.TLSCert, c.TLSKey)
+	if c.TLSCert != "" {
+		conf, err := a.certs.config(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return fmt.Errorf("api: %w", err)
+		}
+		a.api.TLSConfig = conf
+	}
+	return a.serveHTTP(ctx, "api", a.api, c.Listen)
 }
 
 func (a *App) startAdmin(ctx context.Context) error {
 	h := api.NewAdmin(a.adminOptions())
 	a.admin = api.NewServer(h, a.log)
-	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen, "", "")
+	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen)
 }
 
-func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, listen, cert, key string) error {
+func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, listen string) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
@@ -240,8 +265,8 @@ func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, list
 		return nil
 	})
 	a.background(name, func() error {
-		if cert != "" {
-			return srv.ServeTLS(ln, cert, key)
+		if srv.TLSConfig != nil {
+			return srv.ServeTLS(ln, "", "")
 		}
 		return srv.Serve(ln)
 	})

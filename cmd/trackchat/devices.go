@@ -82,19 +82,18 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 	if c.TLSCert == "" {
 		return devicePort{listener: l, ln: ln}, nil
 	}
-	conf, err := tlsConfig(c)
+	conf, err := a.tlsConfig(c)
 	if err != nil {
 		return devicePort{}, errors.Join(err, ln.Close())
 	}
 	return devicePort{listener: l, ln: tls.NewListener(ln, conf)}, nil
 }
 
-func tlsConfig(c *Listener) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+func (a *App) tlsConfig(c *Listener) (*tls.Config, error) {
+	conf, err := a.certs.config(c.TLSCert, c.TLSKey)
 	if err != nil {
-		return nil, fmt.Errorf("loading the certificate: %w", err)
+		return nil, err
 	}
-	conf := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	if c.ClientCA == "" {
 		return conf, nil
 	}

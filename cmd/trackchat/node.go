@@ -27,15 +27,7 @@ func (a *App) startReporting(ctx context.Context) error {
 	if err := beat(ctx); err != nil {
 		return fmt.Errorf("reporting the node: %w", err)
 	}
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.report(run, beat)
-	}()
 	a.onStop(func(ctx context.Context) error {
-		cancel()
-		<-done
 		bounded, cancel := context.WithTimeout(ctx, beatWithin)
 		defer cancel()
 		if err := a.store.Leave(bounded, a.gateway.Node()); err != nil {
@@ -43,6 +35,7 @@ func (a *App) startReporting(ctx context.Context) error {
 		}
 		return nil
 	})
+	a.meanwhile(ctx, func(ctx context.Context) { a.report(ctx, beat) })
 	return nil
 }
 

@@ -61,7 +61,7 @@ func flagExit(err error) int {
 	return 2
 }
 
-// runApp runs an app until ctx ends, then stops it in order. SIGHUP imports the directory file again.
+// runApp runs an app until ctx ends, then stops it in order. SIGHUP reads the certificates and the directory file again.
 func runApp(ctx context.Context, app *App, log *zap.Logger) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -76,7 +76,7 @@ func runApp(ctx context.Context, app *App, log *zap.Logger) error {
 		select {
 		case <-hup:
 			if err := app.Reload(ctx); err != nil {
-				log.Error("directory not imported", zap.Error(err))
+				log.Error("not everything could be reloaded", zap.Error(err))
 			}
 		case err := <-app.Failed():
 			return errors.Join(err, stopApp(ctx, app, log))

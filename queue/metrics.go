@@ -12,6 +12,7 @@ type StoreMetrics struct {
 	seconds *prometheus.HistogramVec
 	batch   *prometheus.HistogramVec
 	errors  *prometheus.CounterVec
+	missed  prometheus.Counter
 }
 
 // NewStoreMetrics registers the figures; a nil reg keeps them unregistered.
@@ -29,8 +30,14 @@ func NewStoreMetrics(reg prometheus.Registerer) *StoreMetrics {
 		errors: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "trackchat_store_errors_total", Help: "Store calls that failed as a whole.",
 		}, []string{"op"}),
+		missed: f.NewCounter(prometheus.CounterOpts{
+			Name: "trackchat_store_changes_overflowed_total", Help: "Times that a reader was too slow for the changes of messages and was told to look at everything instead.",
+		}),
 	}
 }
+
+// Overflowed notes that a reader of changes was too slow for them.
+func (m *StoreMetrics) Overflowed() { m.missed.Inc() }
 
 // Observe notes one call of op that took d.
 func (m *StoreMetrics) Observe(op string, d time.Duration, err error) {

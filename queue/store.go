@@ -79,9 +79,7 @@ type Store interface {
 	Delivery
 	DirectoryStore
 	Roster
-	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs, ordered by (ChangeMs, ID); ErrReset if that is too long ago to know.
-	// It returns more than limit rather than splitting a millisecond: who has seen all of an answer goes on at the last ChangeMs and knows what it has seen of that one.
-	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
+	Feed
 	// Trim removes old messages in small steps; call it again while TrimStats.More.
 	Trim(ctx context.Context, p Partition, r Retention) (TrimStats, error)
 	// Check reports what is wrong with the store; it is called at start and every minute.

@@ -28,6 +28,9 @@ func (c *check) changes(t queue.TrackerID, since int64, limit int) []queue.Messa
 	return msgs
 }
 
+// tickTracker is whose messages the store's own clock is read from.
+const tickTracker = queue.TrackerID(1 << 40)
+
 // tick moves the clock, so that the next change has a later time; with the store's own clock it waits for the clock.
 func (c *check) tick() {
 	c.Helper()
@@ -35,7 +38,7 @@ func (c *check) tick() {
 		c.Clock.Advance(time.Millisecond)
 		return
 	}
-	t := queue.TrackerID(1 << 40)
+	t := tickTracker
 	first := c.get(t, c.send(t, "tick")[0]).SubmitMs
 	for c.get(t, c.send(t, "tock")[0]).SubmitMs == first {
 		c.markAll(t)

@@ -60,6 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"Receive", receiveRules()},
 		{"Read", readRules()},
 		{"Changes", changesRules()},
+		{"Watch", watchRules()},
 		{"Trim", trimRules()},
 		{"Roster", rosterRules()},
 		{"Directory", directoryRules()},

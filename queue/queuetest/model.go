@@ -27,6 +27,7 @@ type Model struct {
 	sessions []queue.Session
 	subs     []*modelSub
 	nodes    map[queue.NodeID]queue.Node
+	watches  []*modelWatch
 }
 
 type modelTracker struct {
@@ -122,6 +123,7 @@ func (m *Model) store(t *modelTracker, msg queue.Message) queue.Message {
 	msg.SubmitMs = m.tick(t)
 	msg.ChangeMs = msg.SubmitMs
 	t.msgs = append(t.msgs, msg)
+	m.hint(queue.ChangeStored, msg.Tracker, msg.ID, msg.ChangeMs)
 	return msg
 }
 
@@ -257,6 +259,7 @@ func (m *Model) read(t *modelTracker, msg *queue.Message) bool {
 	msg.Status = queue.StatusRead
 	msg.UpdateMs = m.tick(t)
 	msg.ChangeMs = msg.UpdateMs
+	m.hint(queue.ChangeRead, msg.Tracker, msg.ID, msg.ChangeMs)
 	return true
 }
 

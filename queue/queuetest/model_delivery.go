@@ -19,9 +19,11 @@ func (m *Model) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 	for i, id := range ts {
 		t := m.tracker(id)
 		m.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: id, Epoch: t.epoch})
+		owned := t.owner != ""
 		t.epoch++
 		t.owner, t.since = node, m.now().UnixMilli()
 		m.heard(t, t.since)
+		m.presence(id, owned)
 		res[i] = queue.Lease{Tracker: id, Node: node, Epoch: t.epoch, Pending: t.count(queue.StatusPending), LastOut: t.lastOut}
 	}
 	return res, nil
@@ -39,6 +41,7 @@ func (m *Model) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 		if res[i] = t.epoch == l.Epoch; res[i] && t.owner != "" {
 			t.owner, t.since = "", m.now().UnixMilli()
 			m.heard(t, l.SeenMs)
+			m.presence(l.Tracker, true)
 		}
 	}
 	return res, nil
@@ -117,10 +120,12 @@ func (m *Model) ack(t *modelTracker, msg *queue.Message, opened bool) queue.AckR
 		res = queue.AckDelivered
 		msg.Status, msg.Reason, msg.UpdateMs, msg.Acked = queue.StatusDelivered, queue.ReasonNone, m.tick(t), msg.Parts
 		msg.ChangeMs = msg.UpdateMs
+		m.hint(queue.ChangeDelivered, msg.Tracker, msg.ID, msg.ChangeMs)
 	}
 	if opened && msg.Status == queue.StatusDelivered {
 		msg.Status, msg.ReadMs = queue.StatusOpened, m.tick(t)
 		msg.ChangeMs = msg.ReadMs
+		m.hint(queue.ChangeOpened, msg.Tracker, msg.ID, msg.ChangeMs)
 	}
 	return res
 }
@@ -139,6 +144,7 @@ func (m *Model) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 		}
 		if p.Parts != msg.Parts || p.Acked > msg.Acked {
 			msg.Parts, msg.Acked, msg.ChangeMs = p.Parts, p.Acked, m.tick(t)
+			m.hint(queue.ChangeProgress, p.Tracker, p.ID, msg.ChangeMs)
 		}
 	}
 	return nil
@@ -167,6 +173,7 @@ func (m *Model) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 		}
 		res[i] = queue.EndNow
 		msg.Status, msg.Reason, msg.ChangeMs = r.Status, r.Reason, m.tick(t)
+		m.hint(queue.ChangeKind(r.Status), r.Tracker, r.ID, msg.ChangeMs)
 		if r.Status == queue.StatusCancelled || r.Status == queue.StatusExpired {
 			m.wake(t.owner, queue.Wake{Kind: queue.WakeEnd, Tracker: r.Tracker, Epoch: t.epoch, Msg: queue.Message{ID: r.ID}})
 		}
@@ -304,5 +311,9 @@ func (m *Model) Close() error {
 		sub.stopped.Do(func() { close(sub.stop) })
 	}
 	m.subs = nil
+	for _, w := range m.watches {
+		w.stop()
+	}
+	m.watches = nil
 	return nil
 }

@@ -104,6 +104,7 @@ func (m *Model) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) 
 		m.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: id, Epoch: t.epoch})
 		t.epoch++
 		t.owner, t.since = "", m.now().UnixMilli()
+		m.presence(id, true)
 	}
 	return res, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,13 +60,16 @@ func (ws *wakes) remap() {
 	}
 }
 
-// ear listens to the channels of one node, all partitions of them.
+// ear listens to one channel in each partition.
 type ear struct {
-	s     *Store
-	node  queue.NodeID
-	sub   *subscriber
-	remap chan struct{}
-	ready chan struct{} // closed when every partition was subscribed to once
+	s       *Store
+	channel string                               // what follows the partition's key
+	heed    func(payload string) error           // takes what was published
+	missed  func(ps []queue.Partition)           // something may not have been heard
+	through func(ps []queue.Partition, ms int64) // everything published before ms was heard; nil: nobody asks
+	every   time.Duration                        // between two pings
+	remap   chan struct{}
+	ready   chan struct{} // closed when every partition was subscribed to once
 
 	mu    sync.Mutex // guards what follows
 	heard [partitions]bool
@@ -74,27 +78,48 @@ type ear struct {
 
 // Wakes implements queue.Delivery. It returns when every partition is subscribed to. The channel is also closed when the store is.
 func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	if node == "" || len(node) > maxNode {
 		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
 	}
+	sub := newSubscriber(s.opts.WakeBuffer)
+	out := make(chan []queue.Wake)
+	err := s.listen(ctx, &ear{
+		channel: ":n:" + string(node), every: pingEvery, missed: sub.resync,
+		heed: func(payload string) error {
+			list, err := decodeWakes(payload)
+			if err == nil {
+				sub.add(list...)
+			}
+			return err
+		},
+	}, func(done <-chan struct{}) {
+		defer close(out)
+		sub.pump(done, out)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// listen opens an ear and returns when every partition is subscribed to; pump runs until ctx, the store or a failed start is over.
+func (s *Store) listen(ctx context.Context, e *ear, pump func(done <-chan struct{})) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	e.s, e.remap, e.ready, e.left = s, make(chan struct{}, 1), make(chan struct{}), partitions
 	ws := s.wakes
-	e := &ear{s: s, node: node, sub: newSubscriber(s.opts.WakeBuffer), remap: make(chan struct{}, 1), ready: make(chan struct{}), left: partitions}
 	ws.mu.Lock()
 	if ws.closed {
 		ws.mu.Unlock()
-		return nil, errClosed
+		return errClosed
 	}
 	ws.ears[e] = struct{}{}
 	ws.running.Add(1)
 	ws.mu.Unlock()
 	life, stop := context.WithCancel(ctx)
-	out := make(chan []queue.Wake)
 	go func() {
 		defer ws.running.Done()
-		defer close(out)
 		defer stop()
 		var listening sync.WaitGroup
 		listening.Go(func() { e.listen(life) })
@@ -105,7 +130,7 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 			case <-life.Done():
 			}
 		})
-		e.sub.pump(life.Done(), out)
+		pump(life.Done())
 		listening.Wait()
 		ws.mu.Lock()
 		delete(ws.ears, e)
@@ -115,16 +140,16 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 	defer patience.Stop()
 	select {
 	case <-e.ready:
-		return out, nil
+		return nil
 	case <-life.Done():
 		stop()
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
-		return nil, errClosed
+		return errClosed
 	case <-patience.C:
 		stop()
-		return nil, fmt.Errorf("%w: no subscription within %v", queue.ErrUnavailable, s.opts.RetryFor)
+		return fmt.Errorf("%w: no subscription within %v", queue.ErrUnavailable, s.opts.RetryFor)
 	}
 }
 
@@ -178,7 +203,7 @@ func (e *ear) keep(ctx context.Context, m *master, parts []queue.Partition) {
 		if ctx.Err() != nil {
 			return
 		}
-		e.s.log.Warn("listening for wakes was interrupted", zap.String("addr", m.addr), zap.Error(err))
+		e.s.log.Warn("listening was interrupted", zap.String("addr", m.addr), zap.Error(err))
 		e.s.nodes.stale()
 		if heard {
 			pause = firstRelisten
@@ -203,21 +228,23 @@ func (e *ear) hear(ctx context.Context, m *master, parts []queue.Partition) (hea
 	var alive atomic.Int64
 	over := make(chan struct{})
 	defer close(over)
-	go probe(ctx, ps, &alive, over)
+	go e.probe(ctx, ps, &alive, over)
 	missing := len(parts)
 	for {
 		got, err := ps.Receive(ctx)
 		if err != nil {
-			return missing == 0, fmt.Errorf("reading wakes: %w", err)
+			return missing == 0, fmt.Errorf("reading what is published: %w", err)
 		}
 		alive.Add(1)
 		switch got := got.(type) {
 		case *redis.Message:
-			list, err := decodeWakes(got.Payload)
-			if err != nil {
+			if err := e.heed(got.Payload); err != nil {
 				return true, err
 			}
-			e.sub.add(list...)
+		case *redis.Pong:
+			if err := e.pong(parts, got.Payload, missing == 0); err != nil {
+				return true, err
+			}
 		case *redis.Subscription:
 			if got.Kind != "subscribe" && got.Kind != "ssubscribe" {
 				return true, fmt.Errorf("%s of %s", got.Kind, got.Channel)
@@ -232,7 +259,7 @@ func (e *ear) hear(ctx context.Context, m *master, parts []queue.Partition) (hea
 func (e *ear) subscribe(ctx context.Context, ps *redis.PubSub, parts []queue.Partition) error {
 	channels := make([]string, len(parts))
 	for i, p := range parts {
-		channels[i] = e.s.keys[p] + ":n:" + string(e.node)
+		channels[i] = e.s.keys[p] + e.channel
 	}
 	if !e.s.nodes.cluster {
 		if err := ps.Subscribe(ctx, channels...); err != nil {
@@ -264,13 +291,26 @@ func (e *ear) subscribed(parts []queue.Partition) {
 		}
 	}
 	if len(again) > 0 {
-		e.sub.resync(again)
+		e.missed(again)
 	}
 }
 
+// pong says how late the partitions of a connection are known: an answer comes after everything that was published before its ping.
+func (e *ear) pong(parts []queue.Partition, payload string, subscribed bool) error {
+	if e.through == nil || !subscribed {
+		return nil
+	}
+	ms, err := strconv.ParseInt(payload, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%w: pong %q", queue.ErrCorrupt, payload)
+	}
+	e.through(parts, ms)
+	return nil
+}
+
 // probe pings a connection and closes it when nothing comes back: a peer that vanished sends no end.
-func probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64, over <-chan struct{}) {
-	tick := time.NewTicker(pingEvery)
+func (e *ear) probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64, over <-chan struct{}) {
+	tick := time.NewTicker(e.every)
 	defer tick.Stop()
 	seen, quiet := alive.Load(), time.Duration(0)
 	for {
@@ -283,10 +323,10 @@ func probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64, over <-ch
 		}
 		if n := alive.Load(); n != seen {
 			seen, quiet = n, 0
-		} else if quiet += pingEvery; quiet >= silence {
+		} else if quiet += e.every; quiet >= silence {
 			_ = ps.Close()
 			return
 		}
-		_ = ps.Ping(ctx) // the reader sees what goes wrong
+		_ = ps.Ping(ctx, strconv.FormatInt(e.s.now().UnixMilli(), 10)) // the reader sees what goes wrong
 	}
 }

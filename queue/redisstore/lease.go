@@ -37,7 +37,7 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 // Release implements queue.Delivery.
 func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	return s.leases(ctx, opRelease, len(ls), func(i int) (queue.TrackerID, []any) {
-		return ls[i].Tracker, []any{trackerArg(ls[i].Tracker), ls[i].Epoch, ls[i].SeenMs}
+		return ls[i].Tracker, []any{trackerArg(ls[i].Tracker), tracker8(ls[i].Tracker), ls[i].Epoch, ls[i].SeenMs}
 	})
 }
 

@@ -56,7 +56,7 @@ func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int
 	return list, nil
 }
 
-// Changes implements queue.Store. It looks at the tracker's newest 32 blocks; the state tells when something older changed last.
+// Changes implements queue.Feed. It looks at the tracker's newest 32 blocks; the state tells when something older changed last.
 func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64, limit int) ([]queue.Message, error) {
 	var list []queue.Message
 	blocks, last, until, reset := 0, int64(-1), int64(0), false

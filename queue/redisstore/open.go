@@ -46,7 +46,7 @@ type Options struct {
 	Now           func() time.Time // for time limits and metrics; messages have Redis's time
 	QueueItems    int              // requests that may wait for Redis; 0: 65536
 	QueueBytes    int              // bytes that may wait with them; 0: 64 MiB
-	WakeBuffer    int              // wakes that may wait for one reader; 0: 16384
+	WakeBuffer    int              // wakes, and changes, that may wait for one reader; 0: 16384
 	WakeText      int              // bytes of the longest text that a wake carries; 0: 1024
 	DialTimeout   time.Duration    // 0: 2 s
 	ReadTimeout   time.Duration    // until an answer counts as lost; 0: 3 s
@@ -174,14 +174,14 @@ func (s *Store) transitions() map[string]*kind {
 	kinds := make(map[string]*kind)
 	for _, k := range []*kind{
 		{name: opSend, bulk: true, fixed: []any{partitionArg, s.publish, s.opts.MaxPending, s.opts.WakeText}},
-		{name: opReceive, bulk: true, fixed: []any{partitionArg}},
-		{name: opAck},
+		{name: opReceive, bulk: true, fixed: []any{partitionArg, s.publish}},
+		{name: opAck, fixed: []any{partitionArg, s.publish}},
 		{name: opFinish, fixed: []any{partitionArg, s.publish}},
-		{name: opProgress},
-		{name: opMark, bulk: true},
-		{name: opMarkAll, bulk: true},
+		{name: opProgress, fixed: []any{partitionArg, s.publish}},
+		{name: opMark, bulk: true, fixed: []any{partitionArg, s.publish}},
+		{name: opMarkAll, bulk: true, fixed: []any{partitionArg, s.publish}},
 		{name: opAcquire, fixed: []any{s.publish}},
-		{name: opRelease},
+		{name: opRelease, fixed: []any{s.publish}},
 		{name: opTouch, bulk: true},
 		{name: opKick, fixed: []any{s.publish}},
 		{name: opTrim, bulk: true},

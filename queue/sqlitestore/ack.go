@@ -49,6 +49,7 @@ func (w *writer) ack(r *queue.AckReq) (queue.AckResult, error) {
 	if n == 1 {
 		w.touch(t)
 		t.pending--
+		w.noteAck(t, r)
 		return queue.AckDelivered, nil
 	}
 	return w.ackAgain(t, r, status)
@@ -67,14 +68,24 @@ func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (que
 	switch {
 	case !old.Acknowledged():
 		w.touch(t)
+		w.noteAck(t, r)
 		_, err := w.c.exec(ackEnded, int64(status), ms, readMs, ms, r.ID, int64(t.id))
 		return queue.AckDelivered, err
 	case r.Opened && old == queue.StatusDelivered:
 		w.touch(t)
+		w.note(queue.ChangeOpened, t, r.ID)
 		_, err := w.c.exec(openAcked, ms, ms, r.ID, int64(t.id))
 		return queue.AckAlready, err
 	default:
 		return queue.AckAlready, nil
+	}
+}
+
+// noteAck tells of a first ack, and of the driver's opening where it came with it.
+func (w *writer) noteAck(t *tracker, r *queue.AckReq) {
+	w.note(queue.ChangeDelivered, t, r.ID)
+	if r.Opened {
+		w.note(queue.ChangeOpened, t, r.ID)
 	}
 }
 
@@ -109,6 +120,7 @@ func (w *writer) progress(p *queue.ProgressReq) error {
 		int64(p.Parts), int64(p.Acked), max(w.now, t.changeMs), p.ID, int64(t.id))
 	if n == 1 {
 		w.touch(t)
+		w.note(queue.ChangeProgress, t, p.ID)
 	}
 	return err
 }
@@ -151,6 +163,7 @@ func (w *writer) end(r *queue.EndReq) (queue.EndResult, error) {
 	if n == 1 {
 		w.touch(t)
 		t.pending--
+		w.note(queue.ChangeKind(r.Status), t, r.ID)
 		w.wakeEnd(t, r)
 		return queue.EndNow, nil
 	}

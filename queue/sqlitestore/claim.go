@@ -115,8 +115,10 @@ func (w *writer) acquire(l *queue.Lease) error {
 		w.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: t.id, Epoch: t.epoch})
 	}
 	t.epoch++
+	owned := t.owner != ""
 	t.owner, t.sinceMs = l.Node, w.now
 	w.heard(t, w.now)
+	w.notePresence(t, owned)
 	l.Epoch, l.Pending, l.LastOut = t.epoch, int(t.pending), t.lastOut
 	return nil
 }
@@ -135,6 +137,7 @@ func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 				w.mark(t)
 				w.heard(t, leases[i].SeenMs)
 				t.owner, t.sinceMs = "", w.now
+				w.notePresence(t, true)
 			}
 		}
 		return nil

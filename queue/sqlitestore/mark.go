@@ -57,6 +57,8 @@ func (w *writer) markRead(refs []queue.Ref, res []queue.MarkResult) error {
 		}
 		if n == 0 { // named twice
 			res[i] = queue.MarkAlready
+		} else {
+			w.note(queue.ChangeRead, t, r.ID)
 		}
 		t.unread -= n
 	}
@@ -122,17 +124,22 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 		if !first {
 			ms = max(ms, t.changeMs+1) // no millisecond gets the changes of many steps
 		}
-		n, err := w.c.exec("UPDATE message SET status = 82, update_ms = ?, change_ms = ? WHERE id IN "+
-			"(SELECT id FROM message INDEXED BY message_unread WHERE tracker = ? AND status = 85 AND id <= ? ORDER BY id LIMIT ?)",
-			ms, ms, int64(t.id), u.upTo, int64(markStep))
+		var marked []int64
+		err = w.c.query("UPDATE message SET status = 82, update_ms = ?, change_ms = ? WHERE id IN "+
+			"(SELECT id FROM message INDEXED BY message_unread WHERE tracker = ? AND status = 85 AND id <= ? ORDER BY id LIMIT ?) RETURNING id",
+			func(row []driver.Value) error { marked = append(marked, integer(row[0])); return nil }, ms, ms, int64(t.id), u.upTo, int64(markStep))
 		if err != nil {
 			return err
 		}
+		n := len(marked)
 		if n > 0 {
 			w.mark(t)
 			t.changeMs = ms
-			t.unread -= n
-			*total += int(n)
+			t.unread -= int64(n)
+			*total += n
+		}
+		for _, id := range marked {
+			w.note(queue.ChangeRead, t, id)
 		}
 		u.done = n < markStep
 	}

@@ -46,7 +46,7 @@ type Options struct {
 	MaxBytes   int64 // size of the database file at which it counts as full; 0: no limit but the disk's
 	QueueOps   int   // calls that may wait for the writer; 0: 4096
 	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
-	WakeBuffer int   // wakes that may wait for one reader; 0: 16384
+	WakeBuffer int   // wakes, and changes, that may wait for one reader; 0: 16384
 	Readers    int   // connections that read; 0: 4
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics stay unregistered
@@ -80,11 +80,12 @@ type Store struct {
 	metrics *queue.StoreMetrics
 	file    string
 
-	intake  *intake
-	readers *readers
-	wakes   *wakes
-	roster  roster
-	wal     *wal
+	intake   *intake
+	readers  *readers
+	wakes    *wakes
+	watchers *watchers
+	roster   roster
+	wal      *wal
 
 	lock      *os.File
 	writeConn *conn
@@ -127,10 +128,11 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		intake: newIntake(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer), stop: make(chan struct{}),
 		roster:     roster{nodes: make(map[queue.NodeID]queue.Node)},
 		storeRows:  map[int]string{1: storeTrackersQuery(1), rowsAtOnce: storeTrackersQuery(rowsAtOnce)},
-		trackersIn: inQueries("SELECT id, last_ms, unread, epoch, pending, last_out FROM tracker WHERE id IN"),
+		trackersIn: inQueries("SELECT id, last_ms, unread, epoch, pending, last_out, change_ms FROM tracker WHERE id IN"),
 		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
 		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
 	}
+	s.watchers = newWatchers(opts.WakeBuffer, s.metrics)
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -209,6 +211,7 @@ func (s *Store) Close() error {
 		s.intake.close()
 		s.writing.Wait()
 		s.wakes.close()
+		s.watchers.close()
 		s.closeErr = errors.Join(s.finish(), s.release())
 	})
 	return s.closeErr

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"trackchat/queue"
 )
@@ -112,13 +113,28 @@ func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int
 	return msgs, err
 }
 
+// Changed implements queue.Feed.
+func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID, sinceMs int64) ([]queue.TrackerID, error) {
+	var changed []queue.TrackerID
+	err := s.readTrackers(ctx, "changed", ts, func(row []driver.Value) {
+		if ms := integer(row[6]); ms > 0 && ms >= sinceMs {
+			changed = append(changed, queue.TrackerID(integer(row[0])))
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(changed)
+	return slices.Compact(changed), nil
+}
+
 // changesQuery finds what changed within an hour of its storing by the time of that, and everything else by the index of late changes.
 const changesQuery = "SELECT " + messageColumns + " FROM (" +
 	"SELECT * FROM message INDEXED BY message_time WHERE tracker = ?1 AND submit_ms >= ?2 - 3600000 AND change_ms >= ?2 AND change_ms <= submit_ms + 3600000 UNION ALL " +
 	"SELECT * FROM message INDEXED BY message_late WHERE tracker = ?1 AND change_ms >= ?2 AND change_ms > submit_ms + 3600000" +
 	") WHERE change_ms > ?3 OR change_ms = ?3 AND id > ?4 ORDER BY change_ms, id LIMIT ?5"
 
-// Changes implements queue.Store; every change is known for as long as its message is there, so ErrReset does not occur.
+// Changes implements queue.Feed; every change is known for as long as its message is there, so ErrReset does not occur.
 func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64, limit int) ([]queue.Message, error) {
 	var msgs []queue.Message
 	err := s.read(ctx, "changes", func(c *conn) error {

@@ -124,6 +124,7 @@ func (w *writer) kick(t *tracker) {
 	if t.owner != "" {
 		w.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: t.id, Epoch: t.epoch})
 		t.owner, t.sinceMs = "", w.now
+		w.notePresence(t, true)
 	}
 	t.epoch++
 }

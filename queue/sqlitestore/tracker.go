@@ -81,6 +81,7 @@ func (w *writer) forget() error {
 	w.trackers.clear()
 	w.dirty = w.dirty[:0]
 	clear(w.wakes)
+	w.changes = w.changes[:0]
 	return w.loadReserved()
 }
 

@@ -29,6 +29,7 @@ type writer struct {
 	now      int64 // UTC ms
 	dirty    []*tracker
 	wakes    map[queue.NodeID][]queue.Wake
+	changes  []queue.Change
 	mustSync bool // before the answers, whatever the durability
 }
 
@@ -130,16 +131,20 @@ func (w *writer) full() error {
 
 // execute runs operations in one transaction and answers them. If that fails, halves are tried, so that an operation that cannot succeed fails alone.
 func (w *writer) execute(batch []*operation) {
+	w.s.watchers.begin()
 	err := w.transaction(batch)
 	switch {
 	case err == nil:
 		w.s.wakes.publish(w.wakes)
+		w.s.watchers.end(w.changes, w.now)
 	case len(batch) > 1 && !errors.Is(err, queue.ErrUnknownOutcome):
+		w.s.watchers.end(nil, w.now)
 		half := len(batch) / 2
 		w.execute(batch[:half])
 		w.execute(batch[half:])
 		return
 	default:
+		w.s.watchers.end(w.doubtful(err), w.now)
 		w.complain(err)
 	}
 	items := 0
@@ -149,6 +154,14 @@ func (w *writer) execute(batch []*operation) {
 	}
 	w.s.metrics.Batch("commit", items)
 	w.trackers.trim()
+}
+
+// doubtful is what a failed transaction has to tell: where it may have been committed, that changes may have been missed.
+func (w *writer) doubtful(err error) []queue.Change {
+	if errors.Is(err, queue.ErrUnknownOutcome) {
+		return []queue.Change{{Kind: queue.ChangeResync}}
+	}
+	return nil
 }
 
 // complain logs failures, at most once a second: on a full disk there may be thousands. It also tries to make room.
@@ -167,6 +180,7 @@ func (w *writer) complain(err error) {
 func (w *writer) transaction(batch []*operation) (err error) {
 	w.now = w.s.now().UnixMilli()
 	clear(w.wakes)
+	w.changes = w.changes[:0]
 	w.dirty = w.dirty[:0]
 	w.mustSync = false
 	if err := w.c.begin(true); err != nil {

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Marks outgoing messages acknowledged by the device, from whatever state.
 -- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, then for each ack: tracker, block, meta (tracker 8 B, slot 1 B, opened 1 B, offset 3 B or 0, check 4 B)
+-- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, then for each ack: tracker, block, meta (tracker 8 B, slot 1 B, opened 1 B, offset 3 B or 0, check 4 B)
 -- Returns 1 B each: 0 no such outgoing message, 1 acknowledged before, 2 now.
---#include once clock state record
+--#include once clock state record change
+local P = tonumber(ARGV[3])
 
 -- A record at a guessed place is the right one only if both slot and check agree: text can look like anything.
 local function look(chunk_key, meta)
@@ -22,7 +23,7 @@ local function look(chunk_key, meta)
 end
 
 local results, off_queue = {}, 0
-for i = 3, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local T, blk, meta = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local chunk_key = K .. ':c:' .. blk
   local r, off, opened = look(chunk_key, meta)
@@ -35,15 +36,17 @@ for i = 3, #ARGV, 3 do
       load(T)
       tick()
       touched(tonumber(blk))
-      local at = struct.pack('>I6', l)
+      local at, id = struct.pack('>I6', l), (tonumber(blk) * 64 + string.byte(meta, 9)) * 256 + P
       if first then
         result = '\2'
+        change('D', string.sub(meta, 1, 8), id)
         oc = oc - 1
         if status == 'P' then
           pc, off_queue = pc - 1, off_queue + 1
         end
       end
       if opened then
+        change('V', string.sub(meta, 1, 8), id)
         local updated = first and at or string.sub(r, 3, 8)
         redis.call('SETRANGE', chunk_key, off, 'V\0' .. updated .. at .. string.sub(r, 15, 16) .. string.sub(r, 15, 16))
       elseif string.sub(r, 15, 16) ~= '\0\0' then
@@ -57,4 +60,5 @@ for i = 3, #ARGV, 3 do
   results[#results + 1] = result
 end
 count_pending(-off_queue)
+tell(ARGV[4])
 return finish(results)

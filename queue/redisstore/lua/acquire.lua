@@ -3,17 +3,20 @@
 -- KEYS: 1 partition, 2 memo of the lane
 -- ARGV: 1 batch number, 2 clock, 3 PUBLISH or SPUBLISH, then for each: tracker, meta (tracker 8 B), node
 -- Returns 16 B each: epoch 6 B, pending 3 B, id of the newest outgoing message 7 B.
---#include once clock state wake
+--#include once clock state wake change
 local results = {}
 for i = 4, #ARGV, 3 do
   load(ARGV[i])
+  local owned = owner ~= '' and 1 or 0
   if owner ~= '' then
     wake('K' .. ARGV[i + 1] .. struct.pack('>I6', e))
   end
   e, owner, since = e + 1, ARGV[i + 2], now
   heard(now)
   save_owner()
+  change('O', ARGV[i + 1], owned, now)
   results[#results + 1] = struct.pack('>I6I3I7', e, pc, lo)
 end
 publish(ARGV[3])
+tell(ARGV[3])
 return finish(results)

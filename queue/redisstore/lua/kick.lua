@@ -3,7 +3,7 @@
 -- KEYS: 1 partition, 2 memo of the lane
 -- ARGV: 1 batch number, 2 clock, 3 PUBLISH or SPUBLISH, then for each: tracker, meta (tracker 8 B)
 -- Returns 1 B each: 1 there was an owner, 0 none.
---#include once clock state wake
+--#include once clock state wake change
 local results = {}
 for i = 4, #ARGV, 2 do
   local result = '\0'
@@ -12,8 +12,10 @@ for i = 4, #ARGV, 2 do
     wake('K' .. ARGV[i + 1] .. struct.pack('>I6', e))
     e, owner, since = e + 1, '', now
     save_owner()
+    change('O', ARGV[i + 1], 1, now)
   end
   results[#results + 1] = result
 end
 publish(ARGV[3])
+tell(ARGV[3])
 return finish(results)

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Marks incoming messages read: all of a request or none.
 -- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, then for each request: number of messages, and for each of them: tracker, block, meta (tracker 8 B, slot 1 B)
+-- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, then for each request: number of messages, and for each of them: tracker, block, meta (tracker 8 B, slot 1 B)
 -- Returns 1 B for each message: 0 no such incoming message, 1 read before, 2 unread until now.
---#include once clock state record
+--#include once clock state record change
+local P = tonumber(ARGV[3])
 
 local function state_of(blk, meta)
   local chunk = redis.call('GET', K .. ':c:' .. blk)
@@ -11,7 +12,7 @@ local function state_of(blk, meta)
   return off and string.sub(chunk, off + 1, off + 1), off
 end
 
-local results, i = {}, 3
+local results, i = {}, 5
 while i <= #ARGV do
   local last = i + 3 * tonumber(ARGV[i])
   local first, all = #results, true
@@ -39,9 +40,11 @@ while i <= #ARGV do
         uc = uc - 1
         redis.call('SETRANGE', K .. ':c:' .. ARGV[j + 1], off, 'R\0' .. struct.pack('>I6', l))
         save_read()
+        change('R', string.sub(ARGV[j + 2], 1, 8), (tonumber(ARGV[j + 1]) * 64 + string.byte(ARGV[j + 2], 9)) * 256 + P)
       end
     end
   end
   i = last + 1
 end
+tell(ARGV[4])
 return finish(results)

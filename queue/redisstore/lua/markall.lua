@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- Marks unread incoming messages read, the newest first, at most 256 a request.
 -- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, then for each request: tracker, how many blocks from the newest on need no look
+-- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, then for each request: tracker, how many blocks from the newest on need no look
 -- Returns 7 B each: marked 2 B, blocks that need no look 4 B, 1 B: 1 = there are more.
---#include once clock state
+--#include once clock state change
+local P = tonumber(ARGV[3])
 local results = {}
-for i = 3, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   local T, at = ARGV[i], tonumber(ARGV[i + 1])
   local marked = 0
   load(T)
@@ -24,6 +25,7 @@ for i = 3, #ARGV, 2 do
         touched(blk)
         redis.call('SETRANGE', chunk_key, off, 'R\0' .. struct.pack('>I6', l))
         uc, marked = uc - 1, marked + 1
+        change('R', string.sub(chunk, 1, 8), (blk * 64 + string.byte(chunk, off + 19)) * 256 + P)
       end
       local x, y, v = string.byte(chunk, off + 31, off + 33)
       off = off + 33 + x * 65536 + y * 256 + v
@@ -41,4 +43,5 @@ for i = 3, #ARGV, 2 do
   end
   results[#results + 1] = struct.pack('>I2I4B', marked, at, more)
 end
+tell(ARGV[4])
 return finish(results)

@@ -1,10 +1,10 @@
 #!lua
 -- Stores texts from devices; one that is known by its key is stored once.
 -- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, 3 partition number,
+-- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH,
 --       then for each text: tracker, meta (tracker 8 B, check 4 B), tail of the record, key 8 B or '', window ms, epoch
 -- Returns 8 B each: 0 stored, 1 stored before; id 7 B.
---#include once clock state record append
+--#include once clock state record append change
 local P = tonumber(ARGV[3])
 local ENTRY, ENTRIES = 29, 32 -- key 8 B, id 7 B, ms 6 B, epoch 8 B as it is given
 
@@ -31,7 +31,7 @@ local function repeated(ring, key, window, epoch)
 end
 
 local results = {}
-for i = 4, #ARGV, 6 do
+for i = 5, #ARGV, 6 do
   local T, meta, tail, key, epoch = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5]
   load(T)
   local ring, at
@@ -46,7 +46,9 @@ for i = 4, #ARGV, 6 do
     end
   else
     local slot = put(T, string.sub(meta, 1, 8), 'U', string.sub(meta, 9, 12), tail)
-    local id = struct.pack('>I7', (b * 64 + slot) * 256 + P)
+    local number = (b * 64 + slot) * 256 + P
+    local id = struct.pack('>I7', number)
+    change('N', string.sub(meta, 1, 8), number)
     uc = uc + 1
     save_log()
     if key ~= '' then
@@ -60,4 +62,5 @@ for i = 4, #ARGV, 6 do
     results[#results + 1] = '\0' .. id
   end
 end
+tell(ARGV[4])
 return finish(results)

@@ -4,7 +4,7 @@
 -- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, 5 undelivered messages allowed, 6 longest tail that a wake carries,
 --       then for each message: tracker, meta (tracker 8 B, nonce 4 B, 1 B: 1 = look for the nonce), tail of the record, idempotency key or ''
 -- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
---#include once clock state record append wake
+--#include once clock state record append wake change
 local P, pubcmd, limit, carry = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- known_nonce looks a caller's nonce up in the tracker's list of at least the last 64 of them: mostly it is not there, and no block has to be read.
@@ -101,6 +101,7 @@ for i = 7, #ARGV, 4 do
     pc, oc, no, stored = pc + 1, oc + 1, no + 1, stored + 1
     local prev = lo
     lo = id
+    change('N', t8, id)
     if fresh then
       save_log()
     else
@@ -124,4 +125,5 @@ for i = 7, #ARGV, 4 do
 end
 count_pending(stored)
 publish(pubcmd)
+tell(pubcmd)
 return finish(results)

@@ -1,0 +1,114 @@
+package queue
+
+import (
+	"context"
+	"sync"
+)
+
+// ChangeKind tells the changes apart. The values of what happens to messages and trackers are part of what stores publish.
+type ChangeKind byte
+
+// Kinds of Change.
+const (
+	ChangeStored    ChangeKind = 'N' // a message was stored, in either direction
+	ChangeDelivered ChangeKind = 'D' // acknowledged by the device
+	ChangeOpened    ChangeKind = 'V' // the driver has opened it
+	ChangeRead      ChangeKind = 'R' // an incoming message was marked read
+	ChangeFailed    ChangeKind = 'F'
+	ChangeExpired   ChangeKind = 'E'
+	ChangeCancelled ChangeKind = 'X'
+	ChangeSent      ChangeKind = 'S' // written to a device that cannot confirm
+	ChangeProgress  ChangeKind = 'A' // more parts are acknowledged
+	ChangePresence  ChangeKind = 'O' // a session has begun to own the tracker, or ended
+
+	ChangeResync  ChangeKind = 1 // changes may not have been told: ask Changed and Changes
+	ChangeThrough ChangeKind = 2 // everything that happened before Ms was told, or a ChangeResync was
+)
+
+// PresenceOwned is the ID of a ChangePresence of a tracker that was owned before: the session has ended, or a newer one has taken over.
+const PresenceOwned = 1
+
+// Change is a hint at something that has happened. What it is about may have changed again since.
+type Change struct {
+	Kind       ChangeKind
+	Tracker    TrackerID
+	ID         int64       // of the message; ChangePresence: PresenceOwned or 0
+	Ms         int64       // when it happened; ChangeThrough: see there
+	Partitions []Partition // ChangeResync: nil means all
+}
+
+// Feed tells what changes. Hints come from Watch, the truth is in Changed and Changes. All methods are safe for concurrent use.
+type Feed interface {
+	// Watch tells every change of every tracker from now on, in order for each tracker. The channel is closed when ctx or the store ends. Changes are hints: a reader that
+	// is too slow gets ChangeResync instead of what did not fit. ChangeThrough comes about once a second; its time is exact up to the differences between clocks.
+	Watch(ctx context.Context) (<-chan []Change, error)
+	// Changed returns those of ts with a message that was stored or changed at or after sinceMs, as far as that is still known.
+	Changed(ctx context.Context, ts []TrackerID, sinceMs int64) ([]TrackerID, error)
+	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs, ordered by (ChangeMs, ID); ErrReset if that is too long ago to know.
+	// It returns more than limit rather than splitting a millisecond: who has seen all of an answer goes on at the last ChangeMs and knows what it has seen of that one.
+	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
+}
+
+// ChangeBuffer holds changes for one reader of Watch.
+type ChangeBuffer struct {
+	limit int
+	ready chan struct{} // holds a token while waiting is not empty
+
+	mu      sync.Mutex
+	waiting []Change // guarded by mu
+}
+
+// NewChangeBuffer returns a buffer for up to limit changes.
+func NewChangeBuffer(limit int) *ChangeBuffer {
+	return &ChangeBuffer{limit: limit, ready: make(chan struct{}, 1)}
+}
+
+// Add appends list and never waits. What would exceed the limit is replaced by a single ChangeResync, which stands for all of it. It reports whether there was room.
+func (b *ChangeBuffer) Add(list ...Change) bool {
+	if len(list) == 0 {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.waiting) == 1 && b.waiting[0].Kind == ChangeResync && b.waiting[0].Partitions == nil {
+		return true
+	}
+	// A later time says more than the one before it.
+	if n := len(b.waiting); n > 0 && b.waiting[n-1].Kind == ChangeThrough && list[len(list)-1].Kind == ChangeThrough {
+		b.waiting = b.waiting[:n-1]
+	}
+	room := len(b.waiting)+len(list) <= b.limit
+	if room {
+		b.waiting = append(b.waiting, list...)
+	} else {
+		b.waiting = []Change{{Kind: ChangeResync}}
+	}
+	select {
+	case b.ready <- struct{}{}:
+	default:
+	}
+	return room
+}
+
+// Pump hands over everything that waits at once until done.
+func (b *ChangeBuffer) Pump(done <-chan struct{}, out chan<- []Change) {
+	for {
+		select {
+		case <-b.ready:
+		case <-done:
+			return
+		}
+		b.mu.Lock()
+		batch := b.waiting
+		b.waiting = nil
+		b.mu.Unlock()
+		if len(batch) == 0 { // the token came after the last hand-over had already taken everything
+			continue
+		}
+		select {
+		case out <- batch:
+		case <-done:
+			return
+		}
+	}
+}

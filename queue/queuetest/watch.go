@@ -1,0 +1,307 @@
+package queuetest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+)
+
+func watchRules() []rule {
+	return []rule{
+		{"every change is told", changesTold},
+		{"what changes nothing is not told", nothingTold},
+		{"sessions are told", presenceTold},
+		{"each tracker's changes come in their order", changesInOrder},
+		{"readers learn how late they are", readersLate},
+		{"a reader that is too slow is told to ask", slowWatcher},
+		{"all instances hear the changes of each", changesElsewhere},
+		{"the channel ends with its context and with the store", watchEnds},
+		{"trackers that changed since", trackersChanged},
+	}
+}
+
+// watch reads changes one by one; it keeps how late the reader is and leaves that out.
+type watch struct {
+	t       *testing.T
+	ch      <-chan []queue.Change
+	left    []queue.Change
+	through int64
+}
+
+func (c *check) watch() *watch {
+	c.Helper()
+	ch, err := c.Store.Watch(c.Context())
+	c.must(err)
+	return &watch{t: c.T, ch: ch}
+}
+
+// read waits for the next batch.
+func (w *watch) read() {
+	w.t.Helper()
+	select {
+	case batch, ok := <-w.ch:
+		if !ok || len(batch) == 0 {
+			w.t.Fatalf("changes ended (%v) or empty", !ok)
+		}
+		w.left = batch
+	case <-time.After(patience):
+		w.t.Fatal("no change")
+	}
+}
+
+func (w *watch) next() queue.Change {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); ; {
+		if time.Now().After(deadline) {
+			w.t.Fatal("nothing but times is told")
+		}
+		for len(w.left) == 0 {
+			w.read()
+		}
+		first := w.left[0]
+		w.left = w.left[1:]
+		switch {
+		case first.Kind == queue.ChangeThrough:
+			w.through = max(w.through, first.Ms)
+		case first.Tracker != tickTracker:
+			return first
+		}
+	}
+}
+
+func (w *watch) want(kind queue.ChangeKind, t queue.TrackerID, id, ms int64) {
+	w.t.Helper()
+	got := w.next()
+	if got.Kind != kind || got.Tracker != t || got.ID != id || ms != 0 && got.Ms != ms {
+		w.t.Fatalf("change %q %+v, want %q of message %d of tracker %d at %d", got.Kind, got, kind, id, t, ms)
+	}
+}
+
+func changesTold(c *check) {
+	w := c.watch()
+	// A tracker's id may have any byte in it.
+	t := queue.TrackerID(0x0d0a_00ff)
+	sent := c.send(t, texts(7)...)
+	for _, id := range sent {
+		w.want(queue.ChangeStored, t, id, c.get(t, id).SubmitMs)
+	}
+	in := []int64{c.receive(queue.Incoming{Tracker: t, Text: "a"}).ID, c.receive(queue.Incoming{Tracker: t, Text: "b"}).ID}
+	w.want(queue.ChangeStored, t, in[0], c.get(t, in[0]).SubmitMs)
+	w.want(queue.ChangeStored, t, in[1], 0)
+	c.tick()
+	c.ack(t, sent[0])
+	w.want(queue.ChangeDelivered, t, sent[0], c.get(t, sent[0]).UpdateMs)
+	c.ackAs(queue.AckReq{Tracker: t, ID: sent[0], Opened: true})
+	w.want(queue.ChangeOpened, t, sent[0], c.get(t, sent[0]).ReadMs)
+	c.ackAs(queue.AckReq{Tracker: t, ID: sent[1], Opened: true})
+	w.want(queue.ChangeDelivered, t, sent[1], 0)
+	w.want(queue.ChangeOpened, t, sent[1], 0)
+	for i, st := range []queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent} {
+		c.end(t, sent[2+i], st, 0)
+		w.want(queue.ChangeKind(st), t, sent[2+i], c.get(t, sent[2+i]).ChangeMs)
+	}
+	c.ack(t, sent[3])
+	w.want(queue.ChangeDelivered, t, sent[3], 0)
+	c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{Tracker: t, ID: sent[6], Parts: 3, Acked: 1}}))
+	w.want(queue.ChangeProgress, t, sent[6], c.get(t, sent[6]).ChangeMs)
+	c.mark(queue.Ref{Tracker: t, ID: in[0]})
+	w.want(queue.ChangeRead, t, in[0], c.get(t, in[0]).UpdateMs)
+	c.markAll(t)
+	w.want(queue.ChangeRead, t, in[1], c.get(t, in[1]).UpdateMs)
+}
+
+func presenceTold(c *check) {
+	w := c.watch()
+	old := c.acquire("a", 1)
+	w.want(queue.ChangePresence, 1, 0, 0)
+	l := c.acquire("b", 1)
+	w.want(queue.ChangePresence, 1, queue.PresenceOwned, 0)
+	for _, lease := range []queue.Lease{old, l, l} { // the first is not the owner any more, the last gives up nothing
+		_, err := c.Store.Release(c.Context(), []queue.Lease{lease})
+		c.must(err)
+	}
+	w.want(queue.ChangePresence, 1, queue.PresenceOwned, 0)
+	c.acquire("a", 1)
+	w.want(queue.ChangePresence, 1, 0, 0)
+	for range 2 {
+		_, err := c.Store.Kick(c.Context(), []queue.TrackerID{1})
+		c.must(err)
+	}
+	w.want(queue.ChangePresence, 1, queue.PresenceOwned, 0)
+	c.acquire("a", 2)
+	w.want(queue.ChangePresence, 2, 0, 0)
+}
+
+func nothingTold(c *check) {
+	w := c.watch()
+	id := c.send(1, "a")[0]
+	w.want(queue.ChangeStored, 1, id, 0)
+	c.ackAs(queue.AckReq{Tracker: 1, ID: id, Opened: true})
+	w.want(queue.ChangeDelivered, 1, id, 0)
+	w.want(queue.ChangeOpened, 1, id, 0)
+	in := c.receive(queue.Incoming{Tracker: 1, Text: "in", Key: 5, Window: time.Hour}).ID
+	w.want(queue.ChangeStored, 1, in, 0)
+	c.mark(queue.Ref{Tracker: 1, ID: in})
+	w.want(queue.ChangeRead, 1, in, 0)
+	l := c.acquire("a", 1)
+	w.want(queue.ChangePresence, 1, 0, 0)
+
+	c.ackAs(queue.AckReq{Tracker: 1, ID: id, Opened: true})
+	c.ack(1, in)
+	c.ack(2, id)
+	c.end(1, id, queue.StatusCancelled, 0)
+	c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{Tracker: 1, ID: id, Parts: 2, Acked: 1}}))
+	c.receive(queue.Incoming{Tracker: 1, Text: "in", Key: 5, Window: time.Hour})
+	c.mark(queue.Ref{Tracker: 1, ID: in})
+	c.markAll(1)
+	l.Epoch--
+	_, err := c.Store.Release(c.Context(), []queue.Lease{l})
+	c.must(err)
+	last := c.send(2, "last")[0]
+	w.want(queue.ChangeStored, 2, last, 0)
+}
+
+func changesInOrder(c *check) {
+	w := c.watch()
+	const trackers, rounds = 5, 9
+	want := make(map[queue.TrackerID][]string)
+	for range rounds {
+		for t := queue.TrackerID(1); t <= trackers; t++ {
+			id := c.send(t, "x")[0]
+			c.ack(t, id)
+			want[t] = append(want[t], fmt.Sprintf("N%d", id), fmt.Sprintf("D%d", id))
+		}
+	}
+	got := make(map[queue.TrackerID][]string)
+	for range 2 * trackers * rounds {
+		n := w.next()
+		got[n.Tracker] = append(got[n.Tracker], fmt.Sprintf("%c%d", n.Kind, n.ID))
+	}
+	for t, list := range want {
+		if !slices.Equal(got[t], list) {
+			c.Fatalf("tracker %d: %v, want %v", t, got[t], list)
+		}
+	}
+}
+
+// readersLate: an idle reader also learns that nothing has happened, and a time is told only after what happened before it.
+func readersLate(c *check) {
+	w := c.watch()
+	last := c.get(1, c.send(1, "a")[0]).SubmitMs
+	if n := w.next(); n.Ms != last {
+		c.Fatalf("told %+v, stored at %d", n, last)
+	}
+	if w.through > last {
+		c.Fatalf("everything before %d was told, and then what happened at %d", w.through, last)
+	}
+	c.tick()
+	for w.through <= last {
+		w.read()
+		for _, n := range w.left {
+			if n.Kind == queue.ChangeThrough {
+				w.through = n.Ms
+			}
+		}
+		w.left = nil
+	}
+}
+
+func slowWatcher(c *check) {
+	if c.WakeBuffer == 0 {
+		return // the backend does not say how much waits
+	}
+	w := c.watch()
+	total := 3*c.WakeBuffer + 100
+	for sent := 0; sent < total; sent += 100 {
+		c.send(queue.TrackerID(1+sent/100), texts(100)...)
+	}
+	for seen := 0; ; seen++ {
+		if seen > total {
+			c.Fatal("changes were lost and no resync was told")
+		}
+		if n := w.next(); n.Kind == queue.ChangeResync {
+			break
+		}
+	}
+	id := c.send(900, "after it caught up")[0]
+	for {
+		if n := w.next(); n.Kind == queue.ChangeStored && n.ID == id {
+			return
+		}
+	}
+}
+
+func changesElsewhere(c *check) {
+	if c.Another == nil {
+		return // the backend allows only one instance
+	}
+	w := c.watch()
+	other := &check{T: c.T, Fixture: Fixture{Store: c.Another(c.T)}}
+	id := other.send(7, "from the other one")[0]
+	w.want(queue.ChangeStored, 7, id, 0)
+	again := other.watch()
+	c.ack(7, id)
+	w.want(queue.ChangeDelivered, 7, id, 0)
+	again.want(queue.ChangeDelivered, 7, id, 0)
+}
+
+func watchEnds(c *check) {
+	ctx, cancel := context.WithCancel(c.Context())
+	ended, err := c.Store.Watch(ctx)
+	c.must(err)
+	open := c.watch()
+	cancel()
+	watchClosed(c, ended)
+	id := c.send(1, "x")[0]
+	open.want(queue.ChangeStored, 1, id, 0)
+	c.reopen()
+	watchClosed(c, open.ch)
+}
+
+func watchClosed(c *check, ch <-chan []queue.Change) {
+	c.Helper()
+	deadline := time.After(patience)
+	for {
+		select {
+		case _, ok := <-ch:
+			if !ok {
+				return
+			}
+		case <-deadline:
+			c.Fatal("the channel stays open")
+		}
+	}
+}
+
+func trackersChanged(c *check) {
+	changed := func(since int64, ts ...queue.TrackerID) []queue.TrackerID {
+		c.Helper()
+		got, err := c.Store.Changed(c.Context(), ts, since)
+		c.must(err)
+		return got
+	}
+	a := c.get(5, c.send(5, "a")[0]).ChangeMs
+	c.tick()
+	id := c.send(3, "b")[0]
+	c.tick()
+	c.acquire("a", 5) // is no change of a message
+	c.acquire("a", 4)
+	c.ack(3, id)
+	b := c.get(3, id).ChangeMs
+	for _, want := range []struct {
+		since int64
+		ts    []queue.TrackerID
+	}{{0, []queue.TrackerID{3, 5}}, {a, []queue.TrackerID{3, 5}}, {a + 1, []queue.TrackerID{3}}, {b, []queue.TrackerID{3}}, {b + 1, nil}} {
+		if got := changed(want.since, 5, 4, 3, 5); !slices.Equal(got, want.ts) {
+			c.Fatalf("changed since %d: %v, want %v", want.since, got, want.ts)
+		}
+	}
+	c.reopen()
+	if got := changed(b, 3, 5); !slices.Equal(got, []queue.TrackerID{3}) || len(changed(0)) != 0 {
+		c.Fatalf("changed after a restart: %v", got)
+	}
+}

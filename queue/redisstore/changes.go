@@ -1,0 +1,109 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"trackchat/queue"
+)
+
+const (
+	changeSize    = 22          // of an entry that change.inc.lua publishes: kind 1, tracker 8, id 7, ms 6
+	changeChannel = ":w"        // of a partition
+	pingChanges   = time.Second // how often a reader learns how late it is
+)
+
+// Watch implements queue.Feed. It returns when every partition is subscribed to.
+func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
+	buffer := queue.NewChangeBuffer(s.opts.WakeBuffer)
+	add := func(list ...queue.Change) {
+		if !buffer.Add(list...) {
+			s.metrics.Overflowed()
+		}
+	}
+	out := make(chan []queue.Change)
+	late := lateness{}
+	err := s.listen(ctx, &ear{
+		channel: changeChannel, every: pingChanges,
+		heed: func(payload string) error {
+			list, err := decodeChanges(payload)
+			add(list...)
+			return err
+		},
+		missed: func(ps []queue.Partition) {
+			c := queue.Change{Kind: queue.ChangeResync, Partitions: slices.Clone(ps)}
+			if len(ps) == partitions {
+				c.Partitions = nil
+			}
+			add(c)
+		},
+		through: func(ps []queue.Partition, ms int64) {
+			if all, ok := late.heard(ps, ms); ok {
+				add(queue.Change{Kind: queue.ChangeThrough, Ms: all})
+			}
+		},
+	}, func(done <-chan struct{}) {
+		defer close(out)
+		buffer.Pump(done, out)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// lateness knows how late each partition has been heard.
+type lateness struct {
+	mu   sync.Mutex // guards what follows
+	ms   [partitions]int64
+	told int64
+}
+
+// heard notes that partitions were heard up to ms and returns how late all are, if that is later than before.
+func (l *lateness) heard(ps []queue.Partition, ms int64) (int64, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range ps {
+		l.ms[p] = ms
+	}
+	all := slices.Min(l.ms[:])
+	if all <= l.told {
+		return 0, false
+	}
+	l.told = all
+	return all, true
+}
+
+// decodeChanges reads one published payload.
+func decodeChanges(payload string) ([]queue.Change, error) {
+	if len(payload)%changeSize != 0 {
+		return nil, fmt.Errorf("%w: changes of %d bytes", queue.ErrCorrupt, len(payload))
+	}
+	list := make([]queue.Change, 0, len(payload)/changeSize)
+	for b := []byte(payload); len(b) > 0; b = b[changeSize:] {
+		list = append(list, queue.Change{
+			Kind: queue.ChangeKind(b[0]), Tracker: queue.TrackerID(binary.BigEndian.Uint64(b[1:])), ID: uint56(b[9:]), Ms: uint48(b[16:]),
+		})
+	}
+	return list, nil
+}
+
+// Changed implements queue.Feed.
+func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID, sinceMs int64) ([]queue.TrackerID, error) {
+	states, err := s.states(ctx, "changed", ts)
+	if err != nil {
+		return nil, err
+	}
+	var changed []queue.TrackerID
+	for i, t := range ts {
+		if ms := states[i].clock; ms > 0 && ms >= sinceMs {
+			changed = append(changed, t)
+		}
+	}
+	slices.Sort(changed)
+	return slices.Compact(changed), nil
+}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"trackchat/queue/queuetest"
 )
 
 // adminCLI runs trackchat's administrative commands against a running service.
@@ -41,9 +43,21 @@ func (c adminCLI) file(text string) string {
 	return name
 }
 
-func TestAdministrationOfALiveService(t *testing.T) {
-	cfg := testConfig(t, 2)
-	s := startService(t, cfg)
+// onEveryStore runs a test on a service with each kind of store.
+func onEveryStore(t *testing.T, trackers int, test func(t *testing.T, s *service)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) { test(t, startService(t, testConfig(t, trackers))) })
+	t.Run("redis", func(t *testing.T) {
+		cfg := testConfig(t, trackers)
+		cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis, []string{queuetest.StartRedis(t).Addr}
+		test(t, startService(t, cfg))
+	})
+}
+
+func TestAdministrationOfALiveService(t *testing.T) { onEveryStore(t, 2, administrationLive) }
+
+func administrationLive(t *testing.T, s *service) {
+	t.Helper()
 	cli := adminCLI{t, "http://" + s.addrs["admin"]}
 
 	// A tracker that is made while the service runs can log in and be written to at once, with a key that is made for it.
@@ -88,9 +102,10 @@ func TestAdministrationOfALiveService(t *testing.T) {
 	}
 }
 
-func TestAdministrationInBulk(t *testing.T) {
-	cfg := testConfig(t, 2)
-	s := startService(t, cfg)
+func TestAdministrationInBulk(t *testing.T) { onEveryStore(t, 2, administrationInBulk) }
+
+func administrationInBulk(t *testing.T, s *service) {
+	t.Helper()
 	cli := adminCLI{t, "http://" + s.addrs["admin"]}
 	export := cli.run("tracker", "export")
 	if n := strings.Count(export, "\n"); n != 2 || strings.Contains(export, testKey) {
@@ -117,8 +132,10 @@ func TestAdministrationInBulk(t *testing.T) {
 }
 
 // TestSessionsOfPeople logs in with the password of the directory file, and out.
-func TestSessionsOfPeople(t *testing.T) {
-	s := startService(t, testConfig(t, 1))
+func TestSessionsOfPeople(t *testing.T) { onEveryStore(t, 1, sessionsOfPeople) }
+
+func sessionsOfPeople(t *testing.T, s *service) {
+	t.Helper()
 	s.api.base = strings.TrimSuffix(s.api.base, "tracker/chat/")
 	var got struct {
 		Success bool

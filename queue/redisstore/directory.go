@@ -2,282 +2,251 @@ package redisstore
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"strconv"
 	"strings"
+	"time"
 
 	"trackchat/queue"
 )
 
-// The directory lies in one slot, so that an import counts as a whole or not at all: HASHes of about a thousandth of the rows each (field id, value JSON), and a head with the
-// version. An import is written aside in pieces, committed by one short script, and then copied into place piece by piece; who finds a committed one that was not copied to the
-// end (its node died) finishes it first. No command is longer than a piece or a bucket.
+// The directory lies in one slot, so that a change counts as a whole or not at all. Besides its head there are
+//
+//	{chat:dir}:a:<n>   HASH  accounts n*256 to n*256+255: id, version and row (JSON); {chat:dir}:t:<n> the same for trackers
+//	{chat:dir}:a, :t   ZSET  the n of each that is not empty, for pages in order
+//	{chat:dir}:u:<n>   HASH  what only one may have (a login, a key, a device of a protocol) and who has it, in 4,096 parts
+//	{chat:dir}:o:<id>  HASH  an account's trackers: n of their row's hash and how many are there; "n" is their sum
+//	{chat:dir}:log     ZSET  a<id> and t<id> by the version of their last change; {chat:dir}:gone the same for what was removed last
+//	{chat:dir}:seals   ZSET  versions that were left out because another Redis process came, see dirseal.lua
+//	{chat:dir}:drop    HASH  removed trackers whose messages are still to be removed, and the version of their removal
+//	{chat:dir}:s:<key> STRING, {chat:dir}:l:<account> ZSET: see session.go
+//
+// A change is worked out here from what was read, and committed by a script that refuses it if the directory has another version by then. A large one is written aside in
+// pieces before, counts from its commit on, and is copied into place piece by piece; who finds a committed one that was not copied to the end (its node died) finishes it
+// first. No command is longer than a piece.
 const (
-	dirTag     = "{chat:dir}"
-	dirHead    = dirTag
-	dirChannel = dirTag + ":changed" // told the version after every import
-	dirBuckets = 1024
-	dirPiece   = 200 // rows
-	dirPage    = 32  // buckets that are read at once
-	dirTries   = 20
-	stagedFor  = 86_400 // seconds that an import that was never committed stays
+	dirTag      = "{chat:dir}"
+	dirHead     = dirTag // HASH: version, floor (of versions that DirectoryChanges knows), pending (id and pieces of what is committed but not copied yet), run
+	dirAccounts = dirTag + ":a"
+	dirTrackers = dirTag + ":t"
+	dirLog      = dirTag + ":log"
+	dirGone     = dirTag + ":gone"
+	dirSeals    = dirTag + ":seals"
+	dirDrops    = dirTag + ":drop"
+
+	dirBucket  = 8    // bits of an id within a HASH of rows
+	dirUniques = 4096 // parts of what is unique
+	dirTries   = 40
+	dirPause   = 20 * time.Millisecond // between tries, at most
+	stagedFor  = 86_400                // seconds that a change which was never committed stays
+
 )
 
-var errDirectoryBusy = errors.New("the directory keeps changing") // Import and Load give up with queue.ErrUnavailable
+var errDirectoryBusy = errors.New("the directory keeps changing") // given up with queue.ErrUnavailable
 
-// row is one change of a bucket; an empty Value removes.
-type row struct {
-	Bucket string `json:"b"`
-	Field  string `json:"f"`
-	Value  string `json:"v,omitempty"`
+func bucketOf(id int64) int64 { return id >> dirBucket }
+
+// bucketKey is the HASH of the rows in a bucket of dirAccounts or dirTrackers.
+func bucketKey(kind string, bucket int64) string { return kind + ":" + strconv.FormatInt(bucket, 10) }
+
+func rowKey(kind string, id int64) string { return bucketKey(kind, bucketOf(id)) }
+
+func ownedKey(id queue.AccountID) string { return dirTag + ":o:" + strconv.FormatInt(int64(id), 10) }
+
+// What is unique, as it is noted.
+func uniqueLogin(login string) string             { return "l" + login }
+func uniqueKey(k queue.KeyHash) string            { return "k" + string(k[:]) }
+func uniqueDevice(protocol, device string) string { return "d" + protocol + " " + device }
+
+func uniqueBucket(field string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(field)) // never fails
+	return dirTag + ":u:" + strconv.FormatUint(uint64(h.Sum32()%dirUniques), 10)
 }
 
-func accountBucket(id queue.AccountID) string { return bucket("a", int64(id)) }
-
-func trackerBucket(id queue.TrackerID) string { return bucket("t", int64(id)) }
-
-func bucket(kind string, id int64) string {
-	return fmt.Sprintf("%s:%s:%d", dirTag, kind, uint64(id)%dirBuckets)
+// dirQuery is one command on the directory's slot that changes nothing.
+func dirQuery(args ...any) *query {
+	return &query{slot: slotOf(strings.Trim(dirTag, "{}")), args: args}
 }
 
-// head is the directory's head.
-type head struct {
-	version string
-	pending string // id and pieces of an import that is committed but not copied yet; empty mostly
-}
-
-// dirAsk runs one command on the directory's slot.
-func (s *Store) dirAsk(ctx context.Context, args ...any) (any, error) {
-	q := &query{slot: slotOf(strings.Trim(dirTag, "{}")), args: args}
-	if err := s.ask(ctx, "directory", []*query{q}); err != nil {
-		return nil, err
-	}
-	return q.reply, nil
-}
-
-func (s *Store) dirScript(ctx context.Context, name string, args ...any) (bool, error) {
+// dirScript is a script on the directory's slot that changes something and may be repeated.
+func (s *Store) dirScript(name string, args ...any) *query {
 	sc := s.scripts[name]
-	q := &query{slot: slotOf(strings.Trim(dirTag, "{}")), sc: sc, args: append([]any{"evalsha", sc.sha, 1, dirHead}, args...)}
-	if err := s.ask(ctx, "directory", []*query{q}); err != nil {
+	q := dirQuery(append([]any{"evalsha", sc.sha, 1, dirHead}, args...)...)
+	q.sc, q.writes = sc, true
+	return q
+}
+
+// dirRun runs a script and reports whether it answered 1.
+func (s *Store) dirRun(ctx context.Context, op, name string, args ...any) (bool, error) {
+	q := s.dirScript(name, args...)
+	if err := s.ask(ctx, op, []*query{q}); err != nil {
 		return false, err
 	}
 	return q.reply == int64(1), nil
 }
 
-// settledHead finishes what another import may have left and returns the head.
+// head is the directory's head.
+type head struct {
+	version int64
+	floor   int64
+	pending string // empty mostly
+}
+
+// settledHead finishes what another change may have left and returns the head.
 func (s *Store) settledHead(ctx context.Context) (head, error) {
 	for range dirTries {
-		reply, err := s.dirAsk(ctx, "hmget", dirHead, "version", "pending")
-		if err != nil {
-			return head{}, err
+		h, err := s.readHead(ctx)
+		if err != nil || h.pending == "" {
+			return h, err
 		}
-		values, _ := reply.([]any)
-		if len(values) != 2 {
-			return head{}, fmt.Errorf("%w: directory's head", queue.ErrCorrupt)
-		}
-		h := head{version: "0"}
-		if v, ok := values[0].(string); ok {
-			h.version = v
-		}
-		h.pending, _ = values[1].(string)
-		if h.pending == "" {
-			return h, nil
-		}
-		if err := s.copyImport(ctx, h.pending); err != nil {
+		if err := s.copyChange(ctx, h.pending); err != nil {
 			return head{}, err
 		}
 	}
 	return head{}, fmt.Errorf("%w: %w", queue.ErrUnavailable, errDirectoryBusy)
 }
 
-func stagedKey(id string) string { return dirTag + ":s:" + id + ":" }
+func (s *Store) readHead(ctx context.Context) (head, error) {
+	q := dirQuery("hmget", dirHead, "version", "floor", "pending")
+	if err := s.ask(ctx, "directory", []*query{q}); err != nil {
+		return head{}, err
+	}
+	values, _ := q.reply.([]any)
+	if len(values) != 3 {
+		return head{}, fmt.Errorf("%w: head of the directory", queue.ErrCorrupt)
+	}
+	var h head
+	for i, n := range []*int64{&h.version, &h.floor} {
+		text, ok := values[i].(string)
+		if !ok {
+			continue
+		}
+		var err error
+		if *n, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return head{}, fmt.Errorf("%w: version %q of the directory", queue.ErrCorrupt, text)
+		}
+	}
+	h.pending, _ = values[2].(string)
+	return h, nil
+}
 
-// copyImport copies a committed import into place. Others may do the same at the same time.
-func (s *Store) copyImport(ctx context.Context, pending string) error {
+// plan is what a change does to Redis: commands, each a name and arguments. Their order does not matter, see commands.inc.lua.
+type plan struct{ commands [][]string }
+
+const (
+	planPiece = 32 << 10 // bytes of a piece, about
+	planArgs  = 600      // arguments of a piece, about
+	planMerge = 200      // arguments of one command, about
+	planBatch = 32       // pieces that are sent at once
+)
+
+// add appends a command on a key, or args to the last one if that is the same with as many fixed arguments.
+func (p *plan) add(fixed []string, args ...string) {
+	if n := len(p.commands); n > 0 && len(args) > 0 {
+		last := p.commands[n-1]
+		if len(last) < planMerge && len(last) > len(fixed) && samePrefix(last, fixed) {
+			p.commands[n-1] = append(last, args...)
+			return
+		}
+	}
+	p.commands = append(p.commands, append(append(make([]string, 0, len(fixed)+len(args)), fixed...), args...))
+}
+
+func samePrefix(list, prefix []string) bool {
+	for i := range prefix {
+		if list[i] != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// pieces packs the commands as MessagePack.
+func (p *plan) pieces() []string {
+	var list []string
+	for first := 0; first < len(p.commands); {
+		n, args, size := first, 0, 0
+		for n < len(p.commands) && args < planArgs && size < planPiece {
+			for _, a := range p.commands[n] {
+				size += len(a) + 5
+			}
+			args += len(p.commands[n])
+			n++
+		}
+		b := appendArray(make([]byte, 0, size+16), n-first)
+		for _, c := range p.commands[first:n] {
+			b = appendArray(b, len(c))
+			for _, a := range c {
+				b = append(binary.BigEndian.AppendUint32(append(b, 0xdb), uint32(len(a))), a...)
+			}
+		}
+		list = append(list, string(b))
+		first = n
+	}
+	return list
+}
+
+func appendArray(b []byte, n int) []byte {
+	return binary.BigEndian.AppendUint32(append(b, 0xdd), uint32(n))
+}
+
+// commit makes a change that was worked out from version; false if the directory has another version by now.
+func (s *Store) commit(ctx context.Context, version, next int64, p *plan) (bool, error) {
+	id, pieces := strconv.FormatUint(rand.Uint64(), 36)+"."+s.instance, p.pieces()
+	if len(pieces) == 1 {
+		return s.dirRun(ctx, "edit_directory", scriptCommit, version, id, next, 0, pieces[0])
+	}
+	for first := 0; first < len(pieces); first += planBatch {
+		var qs []*query
+		for i := first; i < min(first+planBatch, len(pieces)); i++ {
+			qs = append(qs, dirQuery("set", stagedKey(id)+strconv.Itoa(i+1), pieces[i], "ex", stagedFor))
+		}
+		if err := s.ask(ctx, "stage_directory", qs); err != nil {
+			return false, err
+		}
+	}
+	committed, err := s.dirRun(ctx, "edit_directory", scriptCommit, version, id, next, len(pieces), stagedKey(id))
+	if err != nil || !committed {
+		return false, err
+	}
+	return true, s.copyChange(ctx, id+" "+strconv.Itoa(len(pieces)))
+}
+
+func stagedKey(id string) string { return dirTag + ":c:" + id + ":" }
+
+// copyChange copies a committed change into place. Others may do the same at the same time: a piece is taken once.
+func (s *Store) copyChange(ctx context.Context, pending string) error {
 	id, count, _ := strings.Cut(pending, " ")
 	pieces, err := strconv.Atoi(count)
 	if err != nil {
-		return fmt.Errorf("%w: pending import %q", queue.ErrCorrupt, pending)
+		return fmt.Errorf("%w: pending change %q of the directory", queue.ErrCorrupt, pending)
 	}
-	for i := 1; i <= pieces; i++ {
-		key := stagedKey(id) + strconv.Itoa(i)
-		reply, err := s.dirAsk(ctx, "get", key)
-		if err != nil {
-			return err
+	for first := 1; first <= pieces; first += planBatch {
+		var qs []*query
+		for i := first; i < min(first+planBatch, pieces+1); i++ {
+			qs = append(qs, s.dirScript(scriptApply, pending, stagedKey(id)+strconv.Itoa(i)))
 		}
-		text, ok := reply.(string)
-		if !ok {
-			continue // somebody else has copied it
-		}
-		var rows []row
-		if err := json.Unmarshal([]byte(text), &rows); err != nil {
-			return fmt.Errorf("%w: staged import: %w", queue.ErrCorrupt, err)
-		}
-		args := []any{pending, "", s.publish, key}
-		for _, r := range rows {
-			args = append(args, r.Bucket, r.Field, r.Value)
-		}
-		if _, err := s.dirScript(ctx, scriptApply, args...); err != nil {
+		if err := s.ask(ctx, "copy_directory", qs); err != nil {
 			return err
 		}
 	}
-	_, err = s.dirScript(ctx, scriptApply, pending, dirChannel, s.publish, "")
+	_, err = s.dirRun(ctx, "copy_directory", scriptApply, pending, "")
 	return err
 }
 
-// LoadDirectory implements queue.DirectoryStore.
-func (s *Store) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tracker, error) {
-	accounts, trackers, _, err := s.loadDirectory(ctx)
-	return accounts, trackers, err
-}
-
-// loadDirectory reads one version of the directory; if it changes meanwhile, it reads again.
-func (s *Store) loadDirectory(ctx context.Context) ([]queue.Account, []queue.Tracker, string, error) {
-	for range dirTries {
-		h, err := s.settledHead(ctx)
-		if err != nil {
-			return nil, nil, "", err
-		}
-		var accounts []queue.Account
-		var trackers []queue.Tracker
-		err = s.eachRow(ctx, "a", func(text string) error { return appendRow(&accounts, text, accountRow.account) })
-		if err == nil {
-			err = s.eachRow(ctx, "t", func(text string) error { return appendRow(&trackers, text, trackerRow.tracker) })
-		}
-		if err != nil {
-			return nil, nil, "", err
-		}
-		reply, err := s.dirAsk(ctx, "hget", dirHead, "version")
-		if err != nil {
-			return nil, nil, "", err
-		}
-		if v, ok := reply.(string); !ok && h.version == "0" || v == h.version {
-			queue.SortDirectory(accounts, trackers)
-			return accounts, trackers, h.version, nil
-		}
-	}
-	return nil, nil, "", fmt.Errorf("%w: %w", queue.ErrUnavailable, errDirectoryBusy)
-}
-
-// eachRow reads the buckets of one kind, some at once.
-func (s *Store) eachRow(ctx context.Context, kind string, yield func(text string) error) error {
-	for first := 0; first < dirBuckets; first += dirPage {
-		qs := make([]*query, dirPage)
-		for i := range qs {
-			qs[i] = &query{slot: slotOf(strings.Trim(dirTag, "{}")), args: []any{"hvals", bucket(kind, int64(first+i))}}
-		}
-		if err := s.ask(ctx, "directory", qs); err != nil {
-			return err
-		}
-		for _, q := range qs {
-			values, _ := q.reply.([]any)
-			for _, v := range values {
-				text, _ := v.(string)
-				if err := yield(text); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// appendRow decodes a row of type R and appends what it stands for.
-func appendRow[R, V any](list *[]V, text string, convert func(R) (V, error)) error {
-	var r R
-	if err := json.Unmarshal([]byte(text), &r); err != nil {
-		return fmt.Errorf("%w: row of the directory: %w", queue.ErrCorrupt, err)
-	}
-	v, err := convert(r)
-	if err != nil {
-		return err
-	}
-	*list = append(*list, v)
-	return nil
-}
-
-// ImportDirectory implements queue.DirectoryStore.
-func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, trackers []queue.Tracker, prune bool) (queue.ImportStats, error) {
-	for range dirTries {
-		oldAccounts, oldTrackers, version, err := s.loadDirectory(ctx)
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		change, err := queue.MergeDirectory(oldAccounts, oldTrackers, accounts, trackers, prune)
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		rows, err := changedRows(&change)
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		if len(rows) == 0 {
-			return change.Stats, nil
-		}
-		id := rand.Text()
-		pieces, err := s.stage(ctx, id, rows)
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		committed, err := s.dirScript(ctx, scriptCommit, version, id, pieces, stagedKey(id))
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		if committed {
-			return change.Stats, s.copyImport(ctx, id+" "+strconv.Itoa(pieces))
-		}
-	}
-	return queue.ImportStats{}, fmt.Errorf("%w: %w", queue.ErrUnavailable, errDirectoryBusy)
-}
-
-// stage writes rows aside in pieces and returns their number.
-func (s *Store) stage(ctx context.Context, id string, rows []row) (int, error) {
-	pieces := 0
-	for len(rows) > 0 {
-		n := min(len(rows), dirPiece)
-		text, err := json.Marshal(rows[:n])
-		if err != nil {
-			return 0, fmt.Errorf("writing rows of the directory: %w", err)
-		}
-		pieces++
-		if _, err := s.dirAsk(ctx, "set", stagedKey(id)+strconv.Itoa(pieces), text, "ex", stagedFor); err != nil {
-			return 0, err
-		}
-		rows = rows[n:]
-	}
-	return pieces, nil
-}
-
-func changedRows(c *queue.DirectoryChange) ([]row, error) {
-	rows := make([]row, 0, len(c.PutAccounts)+len(c.PutTrackers)+len(c.RemoveAccounts)+len(c.RemoveTrackers))
-	put := func(bucket string, id int64, v any) error {
-		text, err := json.Marshal(v)
-		if err != nil {
-			return fmt.Errorf("writing a row of the directory: %w", err)
-		}
-		rows = append(rows, row{Bucket: bucket, Field: strconv.FormatInt(id, 10), Value: string(text)})
+// dirWait lets whoever was quicker come to an end.
+func dirWait(ctx context.Context) error {
+	t := time.NewTimer(rand.N(dirPause))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
 		return nil
 	}
-	for i := range c.PutAccounts {
-		a := &c.PutAccounts[i]
-		if err := put(accountBucket(a.ID), int64(a.ID), newAccountRow(a)); err != nil {
-			return nil, err
-		}
-	}
-	for i := range c.PutTrackers {
-		t := &c.PutTrackers[i]
-		if err := put(trackerBucket(t.ID), int64(t.ID), trackerRow(*t)); err != nil {
-			return nil, err
-		}
-	}
-	for _, id := range c.RemoveAccounts {
-		rows = append(rows, row{Bucket: accountBucket(id), Field: strconv.FormatInt(int64(id), 10)})
-	}
-	for _, id := range c.RemoveTrackers {
-		rows = append(rows, row{Bucket: trackerBucket(id), Field: strconv.FormatInt(int64(id), 10)})
-	}
-	return rows, nil
 }

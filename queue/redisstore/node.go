@@ -118,6 +118,7 @@ func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 	for _, key := range m.s.keys {
 		_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptSeal].sha, 1, key, identity)})
 	}
+	_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptDirSeal].sha, 1, dirHead, identity)})
 	cmds, err := pipe.Exec(ctx)
 	if err == nil {
 		return nil

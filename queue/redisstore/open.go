@@ -97,6 +97,8 @@ type Store struct {
 	lanesMu sync.Mutex
 	lanes   map[string]*[partitions]*lane
 
+	editing chan struct{} // holds a token while a change of the directory is under way
+
 	trimMu sync.Mutex
 	trimAt [partitions]int64 // guarded by trimMu: where the next Trim goes on
 
@@ -121,7 +123,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12], publish: "PUBLISH",
-		lanes: make(map[string]*[partitions]*lane), waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
+		editing: make(chan struct{}, 1),
+		lanes:   make(map[string]*[partitions]*lane), waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
 	}
 	if s.scripts, err = loadScripts(); err != nil {
 		return nil, err
@@ -166,6 +169,7 @@ func (s *Store) start(ctx context.Context) error {
 		s.log.Warn("redis", zap.String("warning", w))
 	}
 	s.tending.Go(func() { s.watch(background) })
+	s.tending.Go(func() { s.tidy(background) })
 	return nil
 }
 

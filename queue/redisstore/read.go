@@ -8,16 +8,17 @@ import (
 	"trackchat/queue"
 )
 
-// query is one command that changes nothing.
+// query is one command that changes nothing, or may be repeated.
 type query struct {
-	slot  int
-	args  []any
-	sc    *script
-	reply any // valid after ask
-	err   error
+	slot   int
+	args   []any
+	sc     *script
+	writes bool
+	reply  any // valid after ask
+	err    error
 }
 
-// ask runs queries side by side and waits for their answers, or until ctx is done. The first error is the error of all.
+// ask runs queries side by side and waits for their answers, or until ctx is done. The first error is the error of all; of those that write some may be executed then.
 func (s *Store) ask(ctx context.Context, op string, qs []*query) error {
 	start := s.now()
 	err := s.askAll(ctx, qs)
@@ -42,7 +43,7 @@ func (s *Store) askAll(ctx context.Context, qs []*query) error {
 	jobs := make([]*job, len(qs))
 	deadline := s.now().Add(s.opts.RetryFor)
 	for i, q := range qs {
-		jobs[i] = &job{slot: q.slot, args: q.args, script: q.sc, bytes: 64, deadline: deadline, finish: func(reply any, err error) {
+		jobs[i] = &job{slot: q.slot, args: q.args, script: q.sc, writes: q.writes, bytes: 64, deadline: deadline, finish: func(reply any, err error) {
 			q.reply, q.err = reply, err
 			if left.Add(-1) == 0 {
 				close(done)
@@ -55,10 +56,7 @@ func (s *Store) askAll(ctx context.Context, qs []*query) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		for _, j := range jobs {
-			j.left.Store(true)
-		}
-		return ctx.Err()
+		return abandon(ctx, jobs)
 	}
 	for _, q := range qs {
 		if q.err != nil {
@@ -66,6 +64,19 @@ func (s *Store) askAll(ctx context.Context, qs []*query) error {
 		}
 	}
 	return nil
+}
+
+// abandon gives up waiting for jobs.
+func abandon(ctx context.Context, jobs []*job) error {
+	err := ctx.Err()
+	for _, j := range jobs {
+		if j.writes {
+			err = fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, ctx.Err())
+		} else {
+			j.left.Store(true)
+		}
+	}
+	return err
 }
 
 // states reads trackers' states, with one MGET for each partition.

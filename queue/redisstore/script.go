@@ -26,15 +26,24 @@ func scriptNames() []string {
 	return []string{
 		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTouch, opKick, opTrim,
 		scriptBlocks, scriptSeal, scriptCommit, scriptApply, scriptRoster,
+		scriptDirSeal, scriptDrop, scriptPurge, scriptDropped, scriptPutSession, scriptRenewSession, scriptEndSession,
 	}
 }
 
 const (
-	scriptBlocks = "blocks"
-	scriptSeal   = "seal"
-	scriptCommit = "commit"
-	scriptApply  = "apply"
-	scriptRoster = "roster"
+	scriptBlocks  = "blocks"
+	scriptSeal    = "seal"
+	scriptCommit  = "commit"
+	scriptApply   = "apply"
+	scriptRoster  = "roster"
+	scriptDirSeal = "dirseal"
+	scriptDrop    = "drop"
+	scriptPurge   = "purge"
+	scriptDropped = "dropped"
+
+	scriptPutSession   = "session_put"
+	scriptRenewSession = "session_renew"
+	scriptEndSession   = "session_end"
 
 	includeMark = "--#include "
 )

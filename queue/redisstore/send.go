@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"math/rand/v2"
 	"strconv"
 
@@ -85,7 +84,7 @@ func trackerArg(t queue.TrackerID) string { return strconv.FormatInt(int64(t), 1
 func (s *Store) roomFor(places []int) error {
 	for _, p := range places {
 		if m := s.nodes.serving(s.slots[p]); m != nil && m.full.Load() {
-			return fmt.Errorf("%w: Redis at %s uses more than %d %% of its memory", queue.ErrOverloaded, m.addr, memoryLimit)
+			return m.errFull()
 		}
 	}
 	return nil

@@ -2,7 +2,10 @@ package redisstore
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"trackchat/queue"
 
 	"go.uber.org/zap"
 )
@@ -43,6 +46,10 @@ func (s *Store) watchMemory(ctx context.Context) {
 			m.full.Store(nearlyFull(parseInfo(info)))
 		}
 	}
+}
+
+func (m *master) errFull() error {
+	return fmt.Errorf("%w: Redis at %s uses more than %d %% of its memory", queue.ErrOverloaded, m.addr, memoryLimit)
 }
 
 // nearlyFull reports whether INFO memory shows less room than is kept for acks.

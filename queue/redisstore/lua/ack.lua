@@ -34,6 +34,8 @@ for i = 5, #ARGV, 3 do
     local first = status ~= 'D' and status ~= 'V'
     if first or (opened and status == 'D') then
       load(T)
+    end
+    if (first or (opened and status == 'D')) and live(T, tonumber(blk)) then
       tick()
       touched(tonumber(blk))
       local at, id = struct.pack('>I6', l), (tonumber(blk) * 64 + string.byte(meta, 9)) * 256 + P

@@ -1,21 +1,29 @@
-#!lua
--- Commits an import of the directory: from now on it counts, although its rows are still to be copied into place. Refused if the directory has changed since it was read or
--- if another import is still being copied.
--- KEYS: 1 directory's head (HASH: version, pending, import)
--- ARGV: 1 version that was read, 2 id of the import, 3 its staged pieces, 4 beginning of their keys
+#!lua flags=allow-oom
+-- Commits a change of the directory: at once, or as staged pieces that are still to be copied into place. Refused if the directory has changed since it was read or if
+-- another change is still being copied.
+-- KEYS: 1 directory's head (HASH: version, floor, pending)
+-- ARGV: 1 version that was read, 2 id of the change, 3 version after it, 4 its staged pieces or 0, 5 beginning of their keys or the commands themselves
 -- Returns 1 committed, 0 refused.
-local head = redis.call('HMGET', KEYS[1], 'version', 'pending', 'import')
-if head[3] == ARGV[2] then
-  return 1 -- the same import again, because its answer was lost
+--#include commands
+local known = dir .. ':k:' .. ARGV[2]
+if redis.call('EXISTS', known) == 1 then
+  return 1 -- the same change again, because its answer was lost
 end
+local head = redis.call('HMGET', dir, 'version', 'pending')
 if (head[1] or '0') ~= ARGV[1] or head[2] then
   return 0
 end
-for i = 1, tonumber(ARGV[3]) do
-  if redis.call('PERSIST', ARGV[4] .. i) == 0 then
+local pieces = tonumber(ARGV[4])
+for i = 1, pieces do
+  if redis.call('PERSIST', ARGV[5] .. i) == 0 then
     return redis.error_reply('ERR staged piece ' .. i .. ' is missing')
   end
 end
-redis.call('HINCRBY', KEYS[1], 'version', 1)
-redis.call('HSET', KEYS[1], 'pending', ARGV[2] .. ' ' .. ARGV[3], 'import', ARGV[2])
+if pieces == 0 then
+  run(ARGV[5])
+  redis.call('HSET', dir, 'version', ARGV[3])
+else
+  redis.call('HSET', dir, 'version', ARGV[3], 'pending', ARGV[2] .. ' ' .. ARGV[4])
+end
+redis.call('SET', known, '', 'EX', 3600)
 return 1

@@ -15,8 +15,10 @@ for i = 5, #ARGV, 3 do
   local status = off and string.sub(chunk, off + 1, off + 1)
   local result = '\0'
   if status == 'P' then
-    result = '\2'
     load(T)
+  end
+  if status == 'P' and live(T, tonumber(blk)) then
+    result = '\2'
     tick()
     touched(tonumber(blk))
     pc, off_queue = pc - 1, off_queue + 1

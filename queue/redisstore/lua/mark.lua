@@ -33,8 +33,10 @@ while i <= #ARGV do
       local status, off = state_of(ARGV[j + 1], ARGV[j + 2])
       results[first] = '\1'
       if status == 'U' then
-        results[first] = '\2'
         load(ARGV[j])
+      end
+      if status == 'U' and live(ARGV[j], tonumber(ARGV[j + 1])) then
+        results[first] = '\2'
         tick()
         touched(tonumber(ARGV[j + 1]))
         uc = uc - 1

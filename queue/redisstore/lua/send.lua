@@ -75,7 +75,8 @@ for i = 7, #ARGV, 4 do
     local known = redis.call('GET', key)
     if known then
       local first, till = struct.unpack('>I7I6', known)
-      if till > now then
+      local dropped = redis.call('GET', K .. ':z:' .. T)
+      if till > now and not (dropped and math.floor(first / 16384) <= struct.unpack('>I5', dropped, 8)) then
         id = first
       end
     end

@@ -49,6 +49,11 @@ local function tick()
   end
 end
 
+-- live reports whether a block is one of the tracker's: of those that drop.lua has cut off some may still be there.
+local function live(T, blk)
+  return k > 0 and (blk == b or (w > 0 and blk >= w) or (k > 1 and redis.call('ZSCORE', K .. ':x:' .. T, struct.pack('>I5', blk)) ~= false))
+end
+
 -- touched notes a change to a record of block blk: Changes looks at the newest blocks only.
 local function touched(blk)
   if blk < w then

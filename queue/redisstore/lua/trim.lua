@@ -60,7 +60,10 @@ for i = 3, #ARGV, 4 do
         if count and count <= most then
           local T = string.format('%.0f', (struct.unpack('>i8', chunk)))
           load(T)
-          if k == 1 or b ~= tonumber(blk) then
+          if not live(T, tonumber(blk)) then
+            redis.call('DEL', K .. ':c:' .. blk)
+            removed, take = removed + count, true
+          elseif k == 1 or b ~= tonumber(blk) then
             drop(T, blk, open, unread)
             removed, take = removed + count, true
           end

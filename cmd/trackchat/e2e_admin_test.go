@@ -131,30 +131,37 @@ func administrationInBulk(t *testing.T, s *service) {
 	}
 }
 
+// login returns the session of the account in the directory file.
+func (s *service) login() string {
+	s.t.Helper()
+	var got struct {
+		Success bool
+		Hash    string
+	}
+	res, err := http.Get("http://" + s.addrs["api"] + "/v2/user/auth?login=demo&password=demo")
+	must(s.t, err)
+	defer func() { _ = res.Body.Close() }()
+	must(s.t, json.NewDecoder(res.Body).Decode(&got))
+	if !got.Success {
+		s.t.Fatal("login refused")
+	}
+	return got.Hash
+}
+
 // TestSessionsOfPeople logs in with the password of the directory file, and out.
 func TestSessionsOfPeople(t *testing.T) { onEveryStore(t, 1, sessionsOfPeople) }
 
 func sessionsOfPeople(t *testing.T, s *service) {
 	t.Helper()
+	hash := s.login()
 	s.api.base = strings.TrimSuffix(s.api.base, "tracker/chat/")
-	var got struct {
-		Success bool
-		Hash    string
-	}
-	res, err := http.Get(s.api.base + "user/auth?login=demo&password=demo")
-	must(t, err)
-	defer func() { _ = res.Body.Close() }()
-	must(t, json.NewDecoder(res.Body).Decode(&got))
-	if !got.Success {
-		t.Fatal("login refused")
-	}
-	if a := s.api.call("tracker/list", "hash", got.Hash); !a.Success {
+	if a := s.api.call("tracker/list", "hash", hash); !a.Success {
 		t.Errorf("with the session: %+v", a)
 	}
-	if a := s.api.call("user/logout", "hash", got.Hash); !a.Success {
+	if a := s.api.call("user/logout", "hash", hash); !a.Success {
 		t.Errorf("logout: %+v", a)
 	}
-	if a := s.api.call("tracker/list", "hash", got.Hash); a.Status.Code != 4 {
+	if a := s.api.call("tracker/list", "hash", hash); a.Status.Code != 4 {
 		t.Errorf("after the logout: %+v", a)
 	}
 }

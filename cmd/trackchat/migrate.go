@@ -69,6 +69,7 @@ func runMigrate(ctx context.Context, from string, cfg *Config, stdout io.Writer)
 type importStore interface {
 	queue.DirectoryStore
 	queue.Importer
+	queue.SessionStore
 	List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error)
 }
 
@@ -91,6 +92,7 @@ type migration struct {
 	done     map[queue.TrackerID]int64 // newest message that Redis has already
 	skipped  int                       // messages that Redis had already
 	copied   int
+	begun    bool // Redis has a part of this migration that is not finished
 	told     time.Time
 }
 
@@ -103,7 +105,7 @@ func (m *migration) say(format string, args ...any) {
 }
 
 func (m *migration) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{m.directory, m.survey, m.copy, m.check, m.finish} {
+	for _, step := range []func(context.Context) error{m.directory, m.survey, m.copy, m.logins, m.check, m.finish} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -153,6 +155,34 @@ func (m *migration) copy(ctx context.Context) error {
 			m.told = now
 			m.say("messages: %d of %d", m.copied+m.skipped, m.total)
 		}
+	}
+}
+
+// logins takes sessions over that have not expired. Those of a migration that was finished before are left as they are: some may have ended since.
+func (m *migration) logins(ctx context.Context) error {
+	if m.total > 0 && m.copied == 0 && !m.begun {
+		return nil
+	}
+	n, now := 0, time.Now().UnixMilli()
+	for after := (queue.KeyHash{}); ; {
+		page, err := m.from.Sessions(after, migrateTrackers)
+		if err != nil {
+			return fmt.Errorf("reading logins: %w", err)
+		}
+		for i := range page {
+			if page[i].ExpiresMs <= now {
+				continue
+			}
+			if err := m.to.PutSession(ctx, page[i]); err != nil {
+				return fmt.Errorf("taking a login of account %d over: %w", page[i].Account, err)
+			}
+			n++
+		}
+		if len(page) == 0 {
+			m.say("logins: %d", n)
+			return nil
+		}
+		after = page[len(page)-1].Hash
 	}
 }
 

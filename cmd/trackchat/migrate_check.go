@@ -38,6 +38,7 @@ func (m *migration) survey(ctx context.Context) (err error) {
 
 func (m *migration) surveyOne(ctx context.Context, t queue.TrackerID, st queue.Imported) error {
 	if st.ID != 0 {
+		m.begun = true
 		old, _, err := m.from.Find(t, st.ID)
 		if err != nil {
 			return fmt.Errorf("looking for message %d: %w", st.ID, err)
@@ -186,6 +187,6 @@ func (m *migration) finish(ctx context.Context) error {
 			return fmt.Errorf("finishing the import: %w", err)
 		}
 	}
-	m.say("done. Messages have new ids: a late acknowledgement of a text that was written to a device before is not recognised, and such a text may be shown twice; logins are to be made anew, keys stay")
+	m.say("done. Messages have new ids: a late acknowledgement of a text that was written to a device before is not recognised, and such a text may be shown twice")
 	return nil
 }

@@ -96,13 +96,14 @@ func TestMigrateToARunningFleet(t *testing.T) {
 	s.api.delivered(1, s.api.send(1, "delivered before"))
 	waits := s.api.send(2, "waits for its device")
 	before := append(s.api.list(1), s.api.list(2)...)
+	hash := s.login()
 	ctx, cancel := context.WithTimeout(t.Context(), stopWithin)
 	defer cancel()
 	server := queuetest.StartRedis(t)
 	file := toRedis(t, server.Addr)
 	wantMigrated(t, cfg.Store.Path, file, 1, "stop the service first")
 	must(t, s.app.Stop(ctx))
-	wantMigrated(t, cfg.Store.Path, file, 0, "1 accounts and 2 trackers: 3 added", "2 copied, 0 were there already", "checked one by one: 2 messages (1 acknowledged, 1 pending")
+	wantMigrated(t, cfg.Store.Path, file, 0, "1 accounts and 2 trackers: 3 added", "2 copied, 0 were there already", "logins: 1", "checked one by one: 2 messages (1 acknowledged, 1 pending")
 
 	on := testConfig(t, 2)
 	on.Store.Backend, on.Store.Redis.Addrs, on.Directory.File = BackendRedis, []string{server.Addr}, ""
@@ -124,6 +125,9 @@ func TestMigrateToARunningFleet(t *testing.T) {
 	}
 	f.device(2, nil)
 	f.api.delivered(2, after[1].ID)
+	if a := f.api.call("list", "hash", hash, "tracker_id", "2"); !a.Success {
+		t.Errorf("with a login from before: %+v", a)
+	}
 }
 
 // interrupter ends a migration's context before the n-th piece, or has something else happen there.

@@ -78,6 +78,20 @@ func (a *Archive) Directory(ctx context.Context) (accounts []queue.Account, trac
 	return accounts, trackers, translate(err)
 }
 
+// Sessions returns up to limit sessions with greater hashes than after, ordered by hash, expired ones among them.
+func (a *Archive) Sessions(after queue.KeyHash, limit int) ([]queue.Session, error) {
+	var list []queue.Session
+	err := a.c.query("SELECT hash, account, created_ms, expires_ms FROM session WHERE hash > ? ORDER BY hash LIMIT ?", func(row []driver.Value) error {
+		h := blob(row[0])
+		if len(h) != len(queue.KeyHash{}) {
+			return fmt.Errorf("%w: session of account %d", queue.ErrCorrupt, integer(row[1]))
+		}
+		list = append(list, queue.Session{Hash: queue.KeyHash(h), Account: queue.AccountID(integer(row[1])), CreatedMs: integer(row[2]), ExpiresMs: integer(row[3])})
+		return nil
+	}, after[:], int64(limit))
+	return list, translate(err)
+}
+
 // LastID is the greatest id that a message may have had, 0 if there never was one.
 func (a *Archive) LastID() (int64, error) {
 	n, _, err := a.c.number("SELECT value FROM meta WHERE name = 'reserved'")

@@ -4,7 +4,7 @@
 -- ARGV: 1 version of the removal, 2 clock, 3 PUBLISH or SPUBLISH, 4 tracker, 5 tracker 8 B, 6 key for the directory of its blocks
 -- Returns 1 if there are blocks to be removed.
 local K = KEYS[1]
---#include clock state wake
+--#include clock state wake change
 local T, version, rest = ARGV[4], tonumber(ARGV[1]), ARGV[6]
 local mark = K .. ':z:' .. T
 local done = redis.call('GET', mark)
@@ -15,6 +15,7 @@ if not done or struct.unpack('>I7', done) < version then
   if load(T) then
     if owner ~= '' then
       wake('K' .. ARGV[5] .. struct.pack('>I6', e))
+      change('O', ARGV[5], 1, now)
     end
     if pc > 0 then
       redis.call('DECRBY', K .. ':p', pc)
@@ -25,9 +26,10 @@ if not done or struct.unpack('>I7', done) < version then
       redis.call('RENAME', K .. ':x:' .. T, rest)
     end
     pc, oc, rst, sub, n, z, no, pf, uc, b, k, w = 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
-    e, owner = e + 1, ''
+    e, owner, since, seen = e + 1, '', 0, 0
     save_owner()
     publish(ARGV[3])
+    tell(ARGV[3])
   end
 end
 return redis.call('EXISTS', rest)

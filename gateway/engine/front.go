@@ -130,7 +130,6 @@ func (s *service) heard(c socket, peer netip.AddrPort) error {
 
 // unopened deals with the end of a connection that had no OnOpen. A balancer that only looks whether the port is there is no news.
 func (s *service) unopened(c socket, cause error) {
-	s.unheard.Add(-1)
 	for _, news := range []error{ErrProxy, ErrProxyLate, ErrTooMuch, ErrBudget} {
 		if errors.Is(cause, news) {
 			s.turnAway(c.RemoteAddr(), cause)

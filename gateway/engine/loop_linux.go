@@ -276,6 +276,9 @@ func (l *loop) finish(c *loopConn, cause error) {
 	if own || errors.Is(cause, ErrShutdown) {
 		l.discard(c)
 	}
+	if !opened {
+		c.srv.unheard.Add(-1) // before the peer learns of the end, as it may come again at once
+	}
 	_ = unix.Close(int(c.fd)) // frees the descriptor whatever it returns
 	if !opened {
 		c.srv.unopened(c, cause)

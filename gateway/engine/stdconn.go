@@ -229,10 +229,13 @@ func (c *stdConn) finish(cause error) {
 	if own {
 		c.discard()
 	}
+	opened := !c.has(unheard)
+	if !opened {
+		c.srv.unheard.Add(-1) // before the peer learns of the end, as it may come again at once
+	}
 	c.shut()
 	c.mu.Lock()
 	c.endLocked()
-	opened := c.flags&unheard == 0
 	c.mu.Unlock()
 	c.srv.core.pool.put(c.stored)
 	c.eng.drop(c)

@@ -60,20 +60,15 @@ func (w *window) pump(c socket, eager bool) (outcome, error) {
 		}
 		data := w.buf[:held+n]
 		if next == readFront {
-			used, err := s.srv.hear(c, data)
-			if err == nil && used == 0 {
-				err = s.keep(data, n)
-			}
-			if err != nil {
-				return ended, err
-			}
-			if used == 0 {
+			used, out, err := w.front(c, data, n)
+			switch out {
+			case idle:
 				continue
+			case parked, ended:
+				return out, err
+			case again:
 			}
 			data = data[used:]
-			if s.has(closed | paused) { // by OnOpen
-				return parkedOr(s.keep(data, min(n, len(data))))
-			}
 		}
 		if err := w.feed(c, data, min(n, len(data))); err != nil {
 			return ended, err
@@ -85,11 +80,26 @@ func (w *window) pump(c socket, eager bool) (outcome, error) {
 	return again, nil
 }
 
-func parkedOr(err error) (outcome, error) {
-	if err != nil {
-		return ended, err
+// front looks for the PROXY header in data, the last fresh bytes of which are new: idle when it is not whole yet, again when it is, of used bytes, and what
+// is behind it is the handler's.
+func (w *window) front(c socket, data []byte, fresh int) (used int, out outcome, err error) {
+	s := c.base()
+	used, err = s.srv.hear(c, data)
+	switch {
+	case err != nil:
+		return 0, ended, err
+	case used == 0:
+		out, err = idle, s.keep(data, fresh)
+	case s.has(closed | paused): // by OnOpen
+		rest := data[used:]
+		out, err = parked, s.keep(rest, min(fresh, len(rest)))
+	default:
+		return used, again, nil
 	}
-	return parked, nil
+	if err != nil {
+		return 0, ended, err
+	}
+	return 0, out, nil
 }
 
 // endOf is what the end of the stream means: there is none amid a PROXY header.

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ type StoreMetrics struct {
 	seconds *prometheus.HistogramVec
 	batch   *prometheus.HistogramVec
 	errors  *prometheus.CounterVec
+	corrupt *prometheus.CounterVec
 	missed  prometheus.Counter
 }
 
@@ -30,6 +32,9 @@ func NewStoreMetrics(reg prometheus.Registerer) *StoreMetrics {
 		errors: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "trackchat_store_errors_total", Help: "Store calls that failed as a whole.",
 		}, []string{"op"}),
+		corrupt: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "trackchat_store_corrupt_total", Help: "Requests that met stored data which cannot be read; the log says which.",
+		}, []string{"op"}),
 		missed: f.NewCounter(prometheus.CounterOpts{
 			Name: "trackchat_store_changes_overflowed_total", Help: "Times that a reader was too slow for the changes of messages and was told to look at everything instead.",
 		}),
@@ -45,7 +50,13 @@ func (m *StoreMetrics) Observe(op string, d time.Duration, err error) {
 	if err != nil {
 		m.errors.WithLabelValues(op).Inc()
 	}
+	if errors.Is(err, ErrCorrupt) {
+		m.Corrupt(op)
+	}
 }
+
+// Corrupt notes that one request of a call met data that cannot be read; Observe notes it of a whole call.
+func (m *StoreMetrics) Corrupt(op string) { m.corrupt.WithLabelValues(op).Inc() }
 
 // Batch notes that one durable step carried n items.
 func (m *StoreMetrics) Batch(op string, n int) { m.batch.WithLabelValues(op).Observe(float64(n)) }

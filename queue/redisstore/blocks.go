@@ -2,7 +2,9 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"trackchat/queue"
@@ -38,6 +40,7 @@ type page struct {
 	numbers []int64
 	chunks  []string
 	next    int64 // 0: there is none
+	err     error // an ErrCorrupt: the rest is not filled in
 }
 
 // read reads what a run begins with.
@@ -52,17 +55,26 @@ func (s *Store) read(ctx context.Context, op string, rs []run) ([]page, error) {
 		}
 		qs[i] = &query{slot: s.slots[p], sc: sc, args: []any{"evalsha", sc.sha, 1, s.keys[p], trackerArg(r.tracker), direction, r.from, r.at, r.bytes, r.blocks}}
 	}
-	if err := s.ask(ctx, op, qs); err != nil {
+	if err := s.ask(ctx, op, qs); err != nil && !(errors.Is(err, queue.ErrCorrupt) && eachAnswered(qs)) {
 		return nil, err
 	}
 	pages := make([]page, len(rs))
 	for i, q := range qs {
-		var err error
-		if pages[i], err = decodePage(q.reply); err != nil {
-			return nil, fmt.Errorf("tracker %d: %w", rs[i].tracker, err)
+		pg, err := decodePage(q.reply)
+		if q.err != nil {
+			err = q.err
 		}
+		if err != nil {
+			pg = page{err: fmt.Errorf("tracker %d: %w", rs[i].tracker, err)}
+		}
+		pages[i] = pg
 	}
 	return pages, nil
+}
+
+// eachAnswered reports whether every query was answered, if only that its data is corrupt.
+func eachAnswered(qs []*query) bool {
+	return !slices.ContainsFunc(qs, func(q *query) bool { return q.err != nil && !errors.Is(q.err, queue.ErrCorrupt) })
 }
 
 func decodePage(reply any) (page, error) {
@@ -137,6 +149,9 @@ func (s *Store) walk(ctx context.Context, op string, r run, begin func(st *state
 			return err
 		}
 		pg := &pages[0]
+		if pg.err != nil {
+			return pg.err
+		}
 		if first && !begin(&pg.state) {
 			return nil
 		}

@@ -41,8 +41,13 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 		var left []*claimer
 		for i, c := range open {
 			more, err := c.take(&pages[i])
-			if err != nil {
-				return nil, err
+			switch {
+			case err == nil:
+			case len(c.result.Msgs) > 0: // it comes up again when it is next
+				c.result.More = true
+			default: // it concerns this tracker alone
+				s.metrics.Corrupt("claim")
+				c.result.Err = err
 			}
 			if more {
 				left = append(left, c)
@@ -55,6 +60,9 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 
 // take adds what a page holds for the request and reports whether another page is needed.
 func (c *claimer) take(pg *page) (more bool, err error) {
+	if pg.err != nil {
+		return false, pg.err
+	}
 	if pg.state.epoch != c.req.Lease.Epoch {
 		*c.result = queue.ClaimResult{Next: c.req.Cursor, Err: queue.ErrFenced}
 		return false, nil

@@ -81,13 +81,16 @@ func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 	for i, l := range ls {
 		ts[i] = l.Tracker
 	}
-	states, err := s.states(ctx, "peek", ts)
+	texts, err := s.stateTexts(ctx, "peek", ts)
 	if err != nil {
 		return nil, err
 	}
 	var results []queue.PeekResult
 	for i, l := range ls {
-		st := &states[i]
+		st, err := decodeState(texts[i])
+		if err != nil { // Claim says more of it, to this session alone
+			st = state{epoch: l.Epoch, pending: 1}
+		}
 		if fenced := st.epoch != l.Epoch; fenced || st.pending > 0 {
 			results = append(results, queue.PeekResult{Tracker: l.Tracker, Epoch: l.Epoch, Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced})
 		}

@@ -79,8 +79,23 @@ func abandon(ctx context.Context, jobs []*job) error {
 	return err
 }
 
-// states reads trackers' states, with one MGET for each partition.
+// states reads trackers' states.
 func (s *Store) states(ctx context.Context, op string, ts []queue.TrackerID) ([]state, error) {
+	texts, err := s.stateTexts(ctx, op, ts)
+	if err != nil {
+		return nil, err
+	}
+	states := make([]state, len(ts))
+	for i, text := range texts {
+		if states[i], err = decodeState(text); err != nil {
+			return nil, fmt.Errorf("tracker %d: %w", ts[i], err)
+		}
+	}
+	return states, nil
+}
+
+// stateTexts reads what decodeState decodes, with one MGET for each partition.
+func (s *Store) stateTexts(ctx context.Context, op string, ts []queue.TrackerID) ([]string, error) {
 	members := make(map[int][]int) // partition to indexes
 	for i, t := range ts {
 		p := partitionOf(t)
@@ -98,22 +113,17 @@ func (s *Store) states(ctx context.Context, op string, ts []queue.TrackerID) ([]
 	if err := s.ask(ctx, op, qs); err != nil {
 		return nil, err
 	}
-	states := make([]state, len(ts))
+	texts := make([]string, len(ts))
 	for q, list := range index {
 		values, ok := qs[q].reply.([]any)
 		if !ok || len(values) != len(list) {
 			return nil, fmt.Errorf("%w: MGET answered %T", queue.ErrCorrupt, qs[q].reply)
 		}
 		for k, i := range list {
-			text, _ := values[k].(string)
-			st, err := decodeState(text)
-			if err != nil {
-				return nil, fmt.Errorf("tracker %d: %w", ts[i], err)
-			}
-			states[i] = st
+			texts[i], _ = values[k].(string)
 		}
 	}
-	return states, nil
+	return texts, nil
 }
 
 // LastTimes implements queue.Sender.

@@ -126,16 +126,54 @@ func TestCorrupt(t *testing.T) {
 			t.Errorf("%s: resolve: %v", name, err)
 		}
 	}
+	claimsGoOn(t, s, func(damaged string) { server.Must(t, "SET", chunk, damaged) }, whole)
 	server.Must(t, "SET", chunk, whole)
 	if n := len(list(t, s, 1)); n != 2 {
 		t.Fatalf("%d messages", n)
 	}
 	server.Must(t, "SET", tag+":t:1", "short")
+	if peeked, err := s.Peek(t.Context(), []queue.Lease{{Tracker: 1, Epoch: 1}, {Tracker: 2, Epoch: 1}}); err != nil || len(peeked) != 2 || peeked[0].Fenced {
+		t.Errorf("peek: %+v, %v", peeked, err)
+	}
 	if _, err := s.Unread(t.Context(), []queue.TrackerID{1}); !isCorrupt(err) {
 		t.Errorf("unread: %v", err)
 	}
 	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !isCorrupt(err) {
 		t.Errorf("send: %v", err)
+	}
+}
+
+// claimsGoOn claims tracker 1, whose second message is damaged, together with another tracker.
+func claimsGoOn(t *testing.T, s *redisstore.Store, set func(chunk string), whole string) {
+	t.Helper()
+	send(t, s, 2, "of another tracker")
+	leases, err := s.Acquire(t.Context(), "node", []queue.TrackerID{1, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim := func(from queue.Cursor) []queue.ClaimResult {
+		res, err := s.Claim(t.Context(), []queue.ClaimReq{{Lease: leases[0], Cursor: from, MaxBytes: 1000}, {Lease: leases[1], MaxBytes: 1000}})
+		if err != nil || len(res[1].Msgs) != 1 || res[1].Err != nil {
+			t.Fatalf("%+v, %v", res, err)
+		}
+		return res
+	}
+	set(whole[:len(whole)-3])
+	first := claim(0)[0]
+	if len(first.Msgs) != 1 || first.Msgs[0].Text != "whole" || !first.More || first.Err != nil {
+		t.Fatalf("%+v", first)
+	}
+	for range 2 {
+		if next := claim(first.Next)[0]; len(next.Msgs) != 0 || !isCorrupt(next.Err) {
+			t.Fatalf("%+v", next)
+		}
+	}
+	set("x")
+	if first := claim(0)[0]; !isCorrupt(first.Err) {
+		t.Fatalf("%+v", first)
+	}
+	if peeked, err := s.Peek(t.Context(), leases); err != nil || len(peeked) != 2 {
+		t.Fatalf("%+v, %v", peeked, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 
 	"trackchat/queue"
 )
@@ -15,7 +16,11 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 	res := make([]queue.ClaimResult, len(reqs))
 	err := s.read(ctx, "claim", func(c *conn) error {
 		for i := range reqs {
-			if err := claim(c, &reqs[i], &res[i]); err != nil {
+			err := translate(claim(c, &reqs[i], &res[i]))
+			if errors.Is(err, queue.ErrCorrupt) {
+				err = s.claimCorrupt(&res[i], err)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -25,6 +30,17 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 		return nil, err
 	}
 	return res, nil
+}
+
+// claimCorrupt keeps what cannot be read from the other requests of a call; it comes up again when it is next.
+func (s *Store) claimCorrupt(r *queue.ClaimResult, err error) error {
+	if len(r.Msgs) > 0 {
+		r.More = true
+		return nil
+	}
+	s.metrics.Corrupt("claim")
+	r.Err = err
+	return nil
 }
 
 func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {

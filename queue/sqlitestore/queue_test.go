@@ -3,6 +3,7 @@ package sqlitestore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -317,5 +318,41 @@ func TestMetrics(t *testing.T) {
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil || len(problems) != 0 {
 		t.Fatal(problems, err)
+	}
+}
+
+// TestCorruptRow: a message that cannot be read holds up its own tracker only, and not what comes before it.
+func TestCorruptRow(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlitestore.Options{Path: dir, Now: time.Now})
+	res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "whole"}, {Tracker: 1, Text: "damaged", Choices: []string{"a"}}, {Tracker: 2, Text: "of another tracker"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, other(t, dir), fmt.Sprintf("UPDATE message SET choices = '[' WHERE id = %d", res[1].ID))
+	leases, err := s.Acquire(t.Context(), "node", []queue.TrackerID{1, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim := func(from queue.Cursor) queue.ClaimResult {
+		got, err := s.Claim(t.Context(), []queue.ClaimReq{{Lease: leases[0], Cursor: from, MaxBytes: 1000}, {Lease: leases[1], MaxBytes: 1000}})
+		if err != nil || len(got[1].Msgs) != 1 || got[1].Err != nil {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		return got[0]
+	}
+	first := claim(0)
+	if len(first.Msgs) != 1 || first.Msgs[0].ID != res[0].ID || !first.More || first.Err != nil {
+		t.Fatalf("%+v", first)
+	}
+	if next := claim(first.Next); len(next.Msgs) != 0 || !errors.Is(next.Err, queue.ErrCorrupt) || !strings.Contains(next.Err.Error(), fmt.Sprint(res[1].ID)) {
+		t.Fatalf("%+v", next)
+	}
+	// An operator ends it.
+	if ended, err := s.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: res[1].ID, Status: queue.StatusCancelled}}); err != nil || ended[0] != queue.EndNow {
+		t.Fatal(ended, err)
+	}
+	if next := claim(first.Next); len(next.Msgs) != 0 || next.Err != nil {
+		t.Fatalf("%+v", next)
 	}
 }

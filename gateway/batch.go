@@ -18,8 +18,8 @@ type request[Q any] struct {
 	q   Q
 }
 
-// batcher gathers requests of one kind into store calls: one call is in flight, and what queues up meanwhile is the next batch. Its queue is bounded by what sessions
-// may have outstanding.
+// batcher gathers requests of one kind into store calls. The trackers of each partition of the store have a lane of their own, so that a part of it that does not answer holds
+// up nobody else: one call of a lane is in flight, and what queues up meanwhile is its next batch. The queues are bounded by what sessions may have outstanding.
 type batcher[Q, R any] struct {
 	g     *Gateway
 	op    string
@@ -30,59 +30,92 @@ type batcher[Q, R any] struct {
 
 	gather time.Duration // what waits for company: how long the first of a batch does
 
-	after func() // waits for what has to be stored before the next call; nil: nothing
+	after func(queue.Partition) // waits for what of the partition has to be stored before the next call; nil: nothing
 
-	mu     sync.Mutex
+	mu      sync.Mutex // guards what follows
+	lanes   map[queue.Partition]*lane[Q]
+	start   func(queue.Partition, *lane[Q]) // has a lane worked on; nil before run
+	gone    bool                            // nothing is called any more
+	working sync.WaitGroup                  // lanes at work; grows only while gone is false
+}
+
+// laneRoom is how many requests an empty lane keeps room for.
+const laneRoom = 32
+
+// lane is a partition's queue, guarded by its batcher's mu.
+type lane[Q any] struct {
 	queued []request[Q]
+	busy   bool
 	added  int64 // requests so far
 	ended  int64 // of them: called and reported
-	gone   bool  // run has returned
 	ending *sync.Cond
-	wake   chan struct{}
 }
 
 func newBatcher[Q, R any](g *Gateway, op string, again bool, call func(context.Context, []Q) ([]R, error), done func(request[Q], R, error)) *batcher[Q, R] {
-	b := &batcher[Q, R]{g: g, op: op, again: again, most: batchItems, call: call, done: done, wake: make(chan struct{}, 1)}
-	b.ending = sync.NewCond(&b.mu)
-	return b
+	return &batcher[Q, R]{g: g, op: op, again: again, most: batchItems, call: call, done: done, lanes: make(map[queue.Partition]*lane[Q])}
 }
 
 func (b *batcher[Q, R]) add(s *session, tag int64, q Q) {
+	p := b.g.partition(s.tracker)
 	b.mu.Lock()
-	b.queued = append(b.queued, request[Q]{s, tag, q})
-	b.added++
-	b.mu.Unlock()
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
+	defer b.mu.Unlock()
+	l := b.lane(p)
+	l.queued = append(l.queued, request[Q]{s, tag, q})
+	l.added++
+	b.begin(p, l)
 }
 
-// run works until ctx ends and everything that is queued then has been given up.
+// lane returns a partition's lane; mu is held.
+func (b *batcher[Q, R]) lane(p queue.Partition) *lane[Q] {
+	l := b.lanes[p]
+	if l == nil {
+		l = &lane[Q]{ending: sync.NewCond(&b.mu)}
+		b.lanes[p] = l
+	}
+	return l
+}
+
+// begin has a lane worked on until it is empty; mu is held.
+func (b *batcher[Q, R]) begin(p queue.Partition, l *lane[Q]) {
+	if l.busy || b.start == nil || b.gone || len(l.queued) == 0 {
+		return
+	}
+	l.busy = true
+	b.start(p, l)
+}
+
+// run lets requests through until ctx ends and everything that is queued then has been given up.
 func (b *batcher[Q, R]) run(ctx context.Context) {
+	b.mu.Lock()
+	b.start = func(p queue.Partition, l *lane[Q]) { b.working.Go(func() { b.work(ctx, p, l) }) }
+	for p, l := range b.lanes {
+		b.begin(p, l)
+	}
+	b.mu.Unlock()
+	<-ctx.Done()
+	b.mu.Lock()
+	b.gone = true
+	for _, l := range b.lanes {
+		l.ending.Broadcast()
+	}
+	b.mu.Unlock()
+	b.working.Wait()
+}
+
+func (b *batcher[Q, R]) work(ctx context.Context, p queue.Partition, l *lane[Q]) {
 	var batch []request[Q]
 	var qs []Q
+	b.waitForMore(ctx)
 	for {
-		batch = b.take(batch[:0])
-		if len(batch) == 0 {
-			select {
-			case <-b.wake:
-				b.waitForMore(ctx)
-				continue
-			case <-ctx.Done():
-				b.mu.Lock()
-				b.gone = true
-				b.ending.Broadcast()
-				b.mu.Unlock()
-				return
-			}
+		if batch = b.take(l, batch[:0]); len(batch) == 0 {
+			return
 		}
 		qs = qs[:0]
 		for i := range batch {
 			qs = append(qs, batch[i].q)
 		}
 		if b.after != nil {
-			b.after()
+			b.after(p)
 		}
 		rs, err := b.execute(ctx, qs)
 		for i := range batch {
@@ -93,8 +126,8 @@ func (b *batcher[Q, R]) run(ctx context.Context) {
 			b.done(batch[i], r, err)
 		}
 		b.mu.Lock()
-		b.ended += int64(len(batch))
-		b.ending.Broadcast()
+		l.ended += int64(len(batch))
+		l.ending.Broadcast()
 		b.mu.Unlock()
 		clear(batch)
 		clear(qs)
@@ -113,12 +146,13 @@ func (b *batcher[Q, R]) waitForMore(ctx context.Context) {
 	}
 }
 
-// settle waits until everything that was added before the call has its result or never will.
-func (b *batcher[Q, R]) settle() {
+// settle waits until everything of a partition that was added before the call has its result or never will.
+func (b *batcher[Q, R]) settle(p queue.Partition) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for target := b.added; b.ended < target && !b.gone; {
-		b.ending.Wait()
+	l := b.lane(p)
+	for target := l.added; l.ended < target && !b.gone; {
+		l.ending.Wait()
 	}
 }
 
@@ -126,25 +160,40 @@ func (b *batcher[Q, R]) settle() {
 func (b *batcher[Q, R]) mark() func() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	target := b.added
+	targets := make(map[*lane[Q]]int64, len(b.lanes))
+	for _, l := range b.lanes {
+		if l.ended < l.added {
+			targets[l] = l.added
+		}
+	}
 	return func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return b.ended >= target || b.gone
+		for l, target := range targets {
+			if l.ended < target && !b.gone {
+				return false
+			}
+		}
+		return true
 	}
 }
 
-func (b *batcher[Q, R]) take(batch []request[Q]) []request[Q] {
+// take removes a batch from a lane; without one the lane is at rest.
+func (b *batcher[Q, R]) take(l *lane[Q], batch []request[Q]) []request[Q] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := min(len(b.queued), b.most)
-	batch = append(batch, b.queued[:n]...)
-	clear(b.queued[:n])
-	if n == len(b.queued) {
-		b.queued = b.queued[:0]
-	} else {
-		b.queued = b.queued[n:]
+	n := min(len(l.queued), b.most)
+	batch = append(batch, l.queued[:n]...)
+	clear(l.queued[:n])
+	switch {
+	case n < len(l.queued):
+		l.queued = l.queued[n:]
+	case cap(l.queued) <= laneRoom:
+		l.queued = l.queued[:0]
+	default:
+		l.queued = nil
 	}
+	l.busy = n > 0
 	return batch
 }
 
@@ -232,10 +281,10 @@ func newStoreWork(g *Gateway) *storeWork {
 		}
 		r.s.shard.box.put(it)
 	})
-	w.claim.after = func() { // a text whose ack is on its way to the store is not pending any more
-		w.ack.settle()
-		w.progress.settle()
-		w.end.settle()
+	w.claim.after = func(p queue.Partition) { // a text whose ack is on its way to the store is not pending any more
+		w.ack.settle(p)
+		w.progress.settle(p)
+		w.end.settle(p)
 	}
 	w.late = newBatcher(g, "late", false, g.matchLate, g.lateMatched)
 	w.late.most = lateItems

@@ -75,18 +75,19 @@ const (
 
 // Gateway is one node's sessions.
 type Gateway struct {
-	o       Options
-	log     *zap.Logger
-	m       *metrics
-	shards  []*shard
-	store   *storeWork
-	packets packets
-	reg     *registry
-	rounds  *rounds
-	door    *door
-	next    atomic.Uint64 // shard of the next session
-	seconds atomic.Int64  // coarse clock for engine callbacks
-	halt    atomic.Bool   // shutting down: nothing new is sent to devices
+	o         Options
+	log       *zap.Logger
+	m         *metrics
+	shards    []*shard
+	store     *storeWork
+	partition func(queue.TrackerID) queue.Partition // of the store
+	packets   packets
+	reg       *registry
+	rounds    *rounds
+	door      *door
+	next      atomic.Uint64 // shard of the next session
+	seconds   atomic.Int64  // coarse clock for engine callbacks
+	halt      atomic.Bool   // shutting down: nothing new is sent to devices
 
 	stop    context.CancelFunc
 	group   sync.WaitGroup
@@ -127,6 +128,10 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: newRegistry(), rounds: newRounds()}
 	g.door = newDoor(o.Limits, o.Now, g.m)
+	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
+	if placed, ok := o.Store.(queue.Placed); ok {
+		g.partition = placed.PartitionOf
+	}
 	g.store = newStoreWork(g)
 	g.seconds.Store(o.Now().Unix())
 	for range o.Shards {

@@ -252,6 +252,12 @@ type Wake struct {
 	Partitions []Partition // WakeResync: nil means all
 }
 
+// Placed is a store whose partitions may fail one by one. Who calls it for trackers of one partition at a time is not held up by another.
+type Placed interface {
+	// PartitionOf is where a tracker lies, for ever.
+	PartitionOf(t TrackerID) Partition
+}
+
 // Partition is one of the store's partitions; the embedded store has only 0.
 type Partition uint8
 

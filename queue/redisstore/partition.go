@@ -51,6 +51,11 @@ func partitionOf(t queue.TrackerID) int {
 	return int((x ^ x>>31) % partitions)
 }
 
+// PartitionOf implements queue.Placed.
+func (s *Store) PartitionOf(t queue.TrackerID) queue.Partition {
+	return queue.Partition(partitionOf(t))
+}
+
 // place is where a message is: id = (block*64+slot)*256+partition.
 type place struct {
 	partition int

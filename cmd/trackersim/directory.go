@@ -67,8 +67,7 @@ func (f *directoryFlags) check() error {
 func writeDirectory(out *bufio.Writer, f *directoryFlags, p *protocol.Protocol, n ids) {
 	key := f.key
 	if key == "" {
-		sum := sha256.Sum256(fmt.Appendf(nil, "trackersim directory %s %s %d", p.Name, n.at(0), f.firstTracker))
-		key = hex.EncodeToString(sum[:16])
+		key = defaultKey(p, n, f.firstTracker)
 	}
 	fmt.Fprint(out, "# Simulated trackers. Anybody can know the login and a key that was not given with --key: not for a service that others reach.\n")
 	fmt.Fprint(out, "accounts:\n")
@@ -87,4 +86,10 @@ func writeDirectory(out *bufio.Writer, f *directoryFlags, p *protocol.Protocol, 
 		fmt.Fprintf(out, "  - { id: %d, account: 1, label: Truck %d, protocol: %s, device_id: %q, password: \"\", model: %s, blocked: false, features: [chat], settings: {%s} }\n",
 			id, id, p.Name, n.at(i), p.Name, set)
 	}
+}
+
+// defaultKey is the API key of a directory that was given none.
+func defaultKey(p *protocol.Protocol, n ids, firstTracker int64) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "trackersim directory %s %s %d", p.Name, n.at(0), firstTracker))
+	return hex.EncodeToString(sum[:16])
 }

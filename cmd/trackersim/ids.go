@@ -47,6 +47,12 @@ type deviceFlags struct {
 }
 
 func (f *deviceFlags) register(fs *flag.FlagSet) {
+	f.registerKind(fs)
+	fs.IntVar(&f.devices, "devices", 1, "`NUMBER` of trackers")
+}
+
+// registerKind registers what says which devices there are, without their number.
+func (f *deviceFlags) registerKind(fs *flag.FlagSet) {
 	protocols := all.Protocols()
 	names, variants := make([]string, 0, len(protocols)), make([]string, 0, len(protocols))
 	for _, p := range protocols {
@@ -57,7 +63,6 @@ func (f *deviceFlags) register(fs *flag.FlagSet) {
 	}
 	fs.StringVar(&f.protocol, "protocol", "", "`NAME` of the trackers' protocol: "+strings.Join(names, ", "))
 	fs.StringVar(&f.variant, "variant", "", "`NAME` of the protocol's variant ("+strings.Join(variants, "; ")+"); default: the first")
-	fs.IntVar(&f.devices, "devices", 1, "`NUMBER` of trackers")
 	fs.StringVar(&f.firstID, "first-id", "", "device `ID` of the first tracker, counted up for the others (default "+firstPhone+" for jt808, "+firstOID+" for egts oid, else "+firstIMEI+")")
 	fs.Var(&f.settings, "setting", "`NAME=VALUE` of the protocol, as in the directory: of the simulated devices, and of the trackers in the directory as far as it is not the listener's; may be repeated")
 }

@@ -14,11 +14,13 @@ const (
 	exitOK      = 0
 	exitNobody  = 1 // no device could log in, or the output could not be written
 	exitMisused = 2
+	exitBroken  = 3 // under load something was lost, delivered without an ack, duplicated or out of order
 )
 
 const synopsis = `usage:
   trackersim --protocol NAME [flags]              play trackers
   trackersim directory --protocol NAME [flags]    write accounts and trackers for such a run to standard output
+  trackersim load --protocol NAME [flags]         put a service under load and tell what became of every message
 
 flags:
 `
@@ -28,8 +30,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		return runFleet(ctx, args, stdout, stderr)
 	}
-	if args[0] == "directory" {
+	switch args[0] {
+	case "directory":
 		return runDirectory(args[1:], stdout, stderr)
+	case "load":
+		return runLoad(ctx, args[1:], stdout, stderr)
 	}
 	fs := flag.NewFlagSet("trackersim", flag.ContinueOnError)
 	new(fleetFlags).register(fs)

@@ -27,6 +27,9 @@ import (
 // patience bounds every wait; it is long because it only passes when something is broken.
 const patience = 30 * time.Second
 
+// maxPending is how many undelivered messages of one tracker the services here keep.
+const maxPending = 50
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // buffer is an output that may be read while it is written.
@@ -255,22 +258,30 @@ func TestHistogram(t *testing.T) {
 // startGateway runs the real gateway on the embedded store, with the directory that the subcommand wrote.
 func startGateway(t *testing.T, protocolName string, file directoryFile) (store queue.Store, addr string) {
 	t.Helper()
-	store, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now})
+	store, _, addr = startDevices(t, protocolName, file, gateway.Options{})
+	return store, addr
+}
+
+// startDevices is startGateway with options; known is the directory, for an API beside it.
+func startDevices(t *testing.T, protocolName string, file directoryFile, o gateway.Options) (store queue.Store, known *queue.Directory, addr string) {
+	t.Helper()
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now, MaxPending: maxPending})
 	check(t, err)
 	t.Cleanup(func() { check(t, store.Close()) })
-	accounts := []queue.Account{{ID: queue.AccountID(file.Accounts[0].ID), Login: file.Accounts[0].Login}}
+	accounts := []queue.Account{{ID: queue.AccountID(file.Accounts[0].ID), Login: file.Accounts[0].Login, TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(file.Accounts[0].Keys[0])}}}
 	trackers := make([]queue.Tracker, len(file.Trackers))
 	for i, f := range file.Trackers {
 		trackers[i] = queue.Tracker{
 			ID: queue.TrackerID(f.ID), Account: queue.AccountID(f.Account), Label: f.Label, Protocol: f.Protocol, DeviceID: queue.NormalizeDeviceID(f.DeviceID),
-			Password: f.Password, Model: f.Model, Chat: true, Features: f.Features, Settings: f.Settings,
+			Password: f.Password, Model: f.Model, Blocked: f.Blocked, Chat: true, Features: f.Features, Settings: f.Settings,
 		}
 	}
 	_, err = store.ImportDirectory(t.Context(), accounts, trackers, true)
 	check(t, err)
-	known := new(queue.Directory)
+	known = new(queue.Directory)
 	known.Replace(queue.NewSnapshot(accounts, trackers))
-	g, err := gateway.New(gateway.Options{Node: "test", Store: store, Directory: known, Now: time.Now})
+	o.Node, o.Store, o.Directory, o.Now = "test", store, known, time.Now
+	g, err := gateway.New(o)
 	check(t, err)
 	check(t, g.Start(t.Context()))
 	p, _ := all.Find(protocolName)
@@ -289,7 +300,7 @@ func startGateway(t *testing.T, protocolName string, file directoryFile) (store 
 		check(t, g.Close(ctx))
 		check(t, <-served)
 	})
-	return store, ln.Addr().String()
+	return store, known, ln.Addr().String()
 }
 
 func check(t *testing.T, err error) {

@@ -1,0 +1,259 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"trackchat/gateway/engine"
+)
+
+// ErrNobody says that no device could log in.
+var ErrNobody = errors.New("no device could log in")
+
+// run is one run at work.
+type run struct {
+	o       *Options
+	ledger  *ledger
+	eng     engine.Engine
+	crowd   *crowd
+	client  *client
+	sending *sending
+	meter   *meter
+
+	began    time.Time // the run
+	clock    time.Time // of the service, at began
+	loggedIn time.Duration
+	online   int64
+	sentIn   time.Duration // what the sending took
+	lastly   listed
+
+	mu      sync.Mutex
+	samples []sample
+	notes   []string
+}
+
+// Run puts the service under load. An error says that the run could not be made; what went wrong in it is in the report.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
+	clock, err := probe(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{o: &o, ledger: newLedger(&o), eng: engine.New(engine.Options{}), began: time.Now(), clock: clock}
+	r.crowd = newCrowd(&o, r.ledger, r.eng)
+	r.client = newClient(r.eng, o.API, o.Connections)
+	r.sending = newSending(&o, r.ledger, r.crowd)
+	if r.meter, err = newMeter(o.PIDs); err != nil {
+		return nil, err
+	}
+	inner, cancel := context.WithCancel(ctx)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		r.watch(inner)
+	}()
+	err = r.play(inner)
+	r.crowd.ending.Store(true)
+	r.client.end()
+	cancel()
+	<-watching
+	bounded, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer stop()
+	err = errors.Join(err, r.eng.Shutdown(bounded))
+	r.crowd.group.Wait()
+	r.client.dial.Wait()
+	if err != nil {
+		return nil, err
+	}
+	return r.report(), nil
+}
+
+// play goes through the phases of the run; ctx cuts it short, and what was found till then is reported.
+func (r *run) play(ctx context.Context) error {
+	if err := r.client.connect(ctx); err != nil {
+		return fmt.Errorf("connecting to the API: %w", err)
+	}
+	r.meter.mark(before)
+	if r.o.Storm > 0 {
+		r.fill(ctx)
+		r.meter.mark(loggedIn)
+		r.meter.mark(start)
+		r.ledger.started.Store(time.Now().UnixNano())
+	}
+	if err := r.login(ctx); err != nil {
+		return err
+	}
+	switch {
+	case r.o.Storm > 0:
+		r.crowd.await(ctx, r.o.Drain+time.Minute, r.sending.done)
+	case r.o.Rate > 0:
+		r.meter.mark(loggedIn)
+		r.meter.mark(start)
+		r.send(ctx)
+		r.crowd.await(ctx, r.o.Drain, r.sending.done)
+	default:
+		r.meter.mark(loggedIn)
+		r.meter.mark(start)
+		r.ledger.started.Store(time.Now().UnixNano())
+		r.crowd.await(ctx, r.o.Duration, func() bool { return false })
+	}
+	r.meter.mark(end)
+	if len(r.ledger.records) > 0 {
+		r.readBack(ctx)
+	}
+	return nil
+}
+
+// login brings the devices on line.
+func (r *run) login(ctx context.Context) error {
+	start := time.Now()
+	r.crowd.connect(ctx)
+	most := r.o.LoginWithin + time.Duration(float64(r.o.trackers())/r.o.ConnectRate*float64(time.Second))
+	all := int64(r.o.trackers())
+	r.crowd.await(ctx, most, func() bool { return r.crowd.online.Load() >= all })
+	r.loggedIn, r.online = time.Since(start), r.crowd.online.Load()
+	if r.crowd.logins.Load() == 0 {
+		if p := r.crowd.lastError.Load(); p != nil {
+			return fmt.Errorf("%w: %w", ErrNobody, *p)
+		}
+		return fmt.Errorf("%w: %d refused", ErrNobody, r.crowd.refused.Load())
+	}
+	if r.online < all {
+		r.note(fmt.Sprintf("%d of %d devices were logged in when the time for it was over", r.online, all))
+	}
+	return nil
+}
+
+// fill queues the storm's texts as fast as the API takes them.
+func (r *run) fill(ctx context.Context) {
+	s := r.sending
+	s.due.Store(int64(r.ledger.requests()))
+	began := time.Now()
+	r.client.work(s.operation(), s)
+	r.crowd.await(ctx, 10*time.Minute, func() bool { return s.answered.Load() >= s.due.Load() })
+	r.sentIn = time.Since(began)
+}
+
+// send lets requests become due at their times, whatever became of those before.
+func (r *run) send(ctx context.Context) {
+	const shortest = 200 * time.Microsecond // between two looks at the clock: what is due meanwhile goes out together
+	s := r.sending
+	r.ledger.started.Store(time.Now().UnixNano())
+	r.client.work(s.operation(), s)
+	for total := r.ledger.requests(); ctx.Err() == nil; {
+		now := r.ledger.since(time.Now())
+		due := min(int(now/r.ledger.interval)+1, total)
+		s.due.Store(int64(due))
+		r.client.kick()
+		if due == total {
+			break
+		}
+		pause(max(r.ledger.due(due)-r.ledger.since(time.Now()), shortest))
+	}
+	r.sentIn = r.ledger.since(time.Now())
+}
+
+// readBack asks the API for every message of the run, and again for the trackers of which it has not yet listed as delivered what their devices have acknowledged.
+func (r *run) readBack(ctx context.Context) {
+	limit, cancel := context.WithTimeout(ctx, readBackTime)
+	defer cancel()
+	devices := r.devicesWith(func(rec *record) bool { return rec.state.Load()&(accepted|unanswered) != 0 })
+	from := r.clock.Add(-5 * time.Second)
+	patience := time.Now().Add(max(r.o.Drain, time.Second))
+	first := true
+	for number := uint32(1); len(devices) > 0 && limit.Err() == nil; number++ {
+		job := newReading(r.o, r.ledger, number, devices, from)
+		r.client.work("list", job)
+		if !r.crowd.await(limit, readBackTime, func() bool {
+			r.client.kick()
+			return job.done()
+		}) {
+			r.note("the time to read the lists was over before all were read")
+			r.lastly.unreadable += int64(len(devices))
+			return
+		}
+		if first {
+			r.lastly = job.result
+			first = false
+		} else {
+			r.lastly.unreadable += job.result.unreadable
+		}
+		if job.failure != "" {
+			r.note("list: " + job.failure)
+		}
+		if time.Now().After(patience) {
+			return
+		}
+		devices = r.unsettled()
+		if len(devices) > 0 {
+			wait(limit, 200*time.Millisecond)
+		}
+	}
+}
+
+// unsettled returns the devices with a message that was acknowledged and is not listed as delivered, or was accepted and is not listed.
+func (r *run) unsettled() []int {
+	return r.devicesWith(func(rec *record) bool {
+		st := rec.state.Load()
+		return st&acked != 0 && st&delivered == 0 || st&accepted != 0 && rec.listed.Load() == 0
+	})
+}
+
+// devicesWith returns the devices that have such a message.
+func (r *run) devicesWith(such func(*record) bool) []int {
+	seen := make([]bool, r.o.trackers())
+	var out []int
+	for i := range r.ledger.records {
+		if d := i % r.o.trackers(); !seen[d] && such(&r.ledger.records[i]) {
+			seen[d] = true
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (r *run) note(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, text)
+}
+
+// watch takes a sample a second and shows it.
+func (r *run) watch(ctx context.Context) {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	var was sample
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-every.C:
+			r.meter.peak()
+			s := sample{at: now.Sub(r.began).Seconds(), accepted: r.ledger.taken.Load(), arrived: r.ledger.arrived.Load(), acked: r.ledger.acked.Load()}
+			r.mu.Lock()
+			r.samples = append(r.samples, s)
+			r.mu.Unlock()
+			if r.o.Progress != nil {
+				span := max(s.at-was.at, 1e-3)
+				_, _ = fmt.Fprintf(r.o.Progress, "%4.0fs  online %d/%d  sent %d  accepted %d (%.0f/s)  at the device %d (%.0f/s)  acked %d  p50 %.2f ms  p99 %.2f ms\n",
+					s.at, r.crowd.online.Load(), r.o.trackers(), r.ledger.sent.Load(), s.accepted, float64(s.accepted-was.accepted)/span,
+					s.arrived, float64(s.arrived-was.arrived)/span, s.acked, r.crowd.toDevice.at(50), r.crowd.toDevice.at(99))
+			}
+			was = s
+		}
+	}
+}

@@ -19,7 +19,7 @@ type job interface {
 	// next appends the body of the next request and names it; false: there is none now.
 	next(dst []byte) (body []byte, token int, ok bool)
 	// answer takes the answer to a request; body is valid until the return.
-	answer(token int, status int, body []byte)
+	answer(token, status int, body []byte)
 	// lost says that there will be no answer.
 	lost(token int)
 }
@@ -50,7 +50,7 @@ type link struct {
 	body []byte
 
 	// guarded by client.mu
-	busy  bool
+	job   job // whose request is under way; nil: none
 	token int
 }
 
@@ -89,7 +89,7 @@ func (c *client) connect(ctx context.Context) error {
 	return nil
 }
 
-// work makes j the source of requests for an operation. What the job before it asked must be answered or lost.
+// work makes j the source of requests for an operation; what the job before it asked is still answered to that one.
 func (c *client) work(op string, j job) {
 	c.mu.Lock()
 	c.op, c.job = op, j
@@ -122,12 +122,12 @@ func (l *link) takeLocked() bool {
 	if c.job != nil && !c.ending {
 		var ok bool
 		if l.body, l.token, ok = c.job.next(l.body[:0]); ok {
-			l.busy = true
+			l.job = c.job
 			l.out = append(append(append(l.out[:0], c.head...), c.op...), c.tail...)
 			return true
 		}
 	}
-	l.busy = false
+	l.job = nil
 	c.free = append(c.free, l)
 	return false
 }
@@ -158,9 +158,9 @@ func (l *link) OnData(conn engine.Conn, buf []byte) int {
 	c := l.c
 	a, n, err := cutAnswer(buf)
 	c.mu.Lock()
-	job, token, busy := c.job, l.token, l.busy
+	job, token := l.job, l.token
 	c.mu.Unlock()
-	if err != nil || n > 0 && !busy {
+	if err != nil || n > 0 && job == nil {
 		c.fail(errAnswer)
 		_ = conn.Close() // always nil
 		return len(buf)
@@ -170,7 +170,7 @@ func (l *link) OnData(conn engine.Conn, buf []byte) int {
 	}
 	job.answer(token, a.status, a.body)
 	c.mu.Lock()
-	l.busy = false
+	l.job = nil
 	ok := !a.last && l.takeLocked()
 	c.mu.Unlock()
 	switch {
@@ -195,9 +195,9 @@ func (l *link) OnClose(_ engine.Conn, err error) {
 			break
 		}
 	}
-	job, token, busy, ending := c.job, l.token, l.busy, c.ending
+	job, token, ending := l.job, l.token, c.ending
 	c.mu.Unlock()
-	if busy {
+	if job != nil {
 		job.lost(token)
 	}
 	if ending {

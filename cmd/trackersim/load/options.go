@@ -29,6 +29,8 @@ const (
 	redialAPI    = 200 * time.Millisecond
 	listLimit    = 1024
 	readBackTime = 2 * time.Minute
+	answerTime   = 15 * time.Second // for answers that are still under way when the drain is over
+	settleTime   = 5 * time.Second  // of reading again what is acknowledged and not yet listed as delivered
 )
 
 // ErrOptions marks options that make no run.

@@ -103,8 +103,11 @@ func (r *Report) WriteTable(w io.Writer) {
 		name string
 		n    int64
 	}{
-		{"connections that the gateway ended", r.Reconnects}, {"dials and logins that failed", r.DialsFailed}, {"logins refused", r.Logins},
-		{"texts of other runs", r.Foreign}, {"trackers whose list is unreadable", r.Unreadable},
+		{"connections that the gateway ended", r.Reconnects},
+		{"dials and logins that failed", r.DialsFailed},
+		{"logins refused", r.Logins},
+		{"texts of other runs", r.Foreign},
+		{"trackers whose list is unreadable", r.Unreadable},
 	} {
 		if f.n > 0 {
 			row(f.name, "%d", f.n)

@@ -104,6 +104,11 @@ func (r *run) play(ctx context.Context) error {
 	}
 	r.meter.mark(end)
 	if len(r.ledger.records) > 0 {
+		if unsent := r.sending.stop(); unsent > 0 {
+			r.note(fmt.Sprintf("%d messages were due and found no free connection to the API", unsent))
+		}
+		r.crowd.await(ctx, answerTime, r.sending.idle)
+		r.sending.close()
 		r.readBack(ctx)
 	}
 	return nil
@@ -164,7 +169,7 @@ func (r *run) readBack(ctx context.Context) {
 	defer cancel()
 	devices := r.devicesWith(func(rec *record) bool { return rec.state.Load()&(accepted|unanswered) != 0 })
 	from := r.clock.Add(-5 * time.Second)
-	patience := time.Now().Add(max(r.o.Drain, time.Second))
+	patience := time.Now().Add(settleTime)
 	first := true
 	for number := uint32(1); len(devices) > 0 && limit.Err() == nil; number++ {
 		job := newReading(r.o, r.ledger, number, devices, from)

@@ -14,7 +14,7 @@ func maxDescriptors() uint64 {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return math.MaxUint64 // unknown: a failing dial will tell
 	}
-	return uint64(limit.Cur)
+	return limit.Cur
 }
 
 // ownCPU is the CPU time that this process has used.

@@ -24,7 +24,8 @@ type sending struct {
 
 	lastAnswer atomic.Int64 // Unix ns
 
-	begun int // owned by next: requests so far
+	begun  atomic.Int64 // requests so far
+	closed atomic.Bool  // what is answered from now on came too late
 
 	mu      sync.Mutex
 	refused map[string]int64 // messages by code
@@ -42,11 +43,10 @@ func (s *sending) operation() string {
 }
 
 func (s *sending) next(dst []byte) (body []byte, token int, ok bool) {
-	if int64(s.begun) >= s.due.Load() {
+	if s.begun.Load() >= s.due.Load() {
 		return dst, 0, false
 	}
-	request := s.begun
-	s.begun++
+	request := int(s.begun.Add(1)) - 1
 	if s.ledger.interval > 0 {
 		s.behind.add(s.ledger.since(time.Now()) - s.ledger.due(request))
 	}
@@ -81,6 +81,9 @@ type reply struct {
 }
 
 func (s *sending) answer(request, status int, body []byte) {
+	if s.closed.Load() {
+		return
+	}
 	now := time.Now()
 	s.lastAnswer.Store(now.UnixNano())
 	defer s.answered.Add(1)
@@ -140,6 +143,23 @@ func (s *sending) lost(request int) {
 	s.each(request, unanswered)
 	s.answered.Add(1)
 }
+
+// stop begins no more requests, and says how many messages that leaves unsent.
+func (s *sending) stop() int64 {
+	due := s.due.Swap(0)
+	return max(due-s.begun.Load(), 0) * int64(s.ledger.batch)
+}
+
+// close counts what has no answer by now as unanswered.
+func (s *sending) close() {
+	s.closed.Store(true)
+	for i := range s.ledger.records[:s.begun.Load()*int64(s.ledger.batch)] {
+		s.ledger.records[i].state.CompareAndSwap(0, unanswered)
+	}
+}
+
+// idle says whether every request that was begun is answered or lost.
+func (s *sending) idle() bool { return s.answered.Load() >= s.begun.Load() }
 
 // done says whether nothing is under way: every request answered, and every text that was accepted for a device that acknowledges acknowledged.
 func (s *sending) done() bool {

@@ -79,6 +79,9 @@ func (c tableCharset) Append(dst []byte, text string) []byte {
 }
 
 func (c tableCharset) Lossy(r rune) bool {
+	if r < utf8.RuneSelf {
+		return false
+	}
 	var out [8]byte
 	_, ok := c.encode(out[:], r)
 	return !ok

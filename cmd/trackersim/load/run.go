@@ -169,7 +169,7 @@ func (r *run) readBack(ctx context.Context) {
 	defer cancel()
 	devices := r.devicesWith(func(rec *record) bool { return rec.state.Load()&(accepted|unanswered) != 0 })
 	from := r.clock.Add(-5 * time.Second)
-	patience := time.Now().Add(settleTime)
+	var patience time.Time // of reading again; it begins with the end of the first reading
 	first := true
 	for number := uint32(1); len(devices) > 0 && limit.Err() == nil; number++ {
 		job := newReading(r.o, r.ledger, number, devices, from)
@@ -184,7 +184,7 @@ func (r *run) readBack(ctx context.Context) {
 		}
 		if first {
 			r.lastly = job.result
-			first = false
+			first, patience = false, time.Now().Add(settleTime)
 		} else {
 			r.lastly.unreadable += job.result.unreadable
 		}

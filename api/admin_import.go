@@ -77,6 +77,8 @@ func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
 	m.summary.Refused = []refusedLine{}
 	// Progress is written while lines are read; where that cannot be done, a client that reads only at the end is as well served.
 	_ = m.control.EnableFullDuplex()
+	// An import that stops leaves the rest unread, and the connection ends with it. The header says so before anybody knows, lest the client sends its next request there.
+	w.Header().Set("Connection", "close")
 	err := m.run(r)
 	a.follow(context.WithoutCancel(r.Context()))
 	a.log.Info("directory imported", zap.String("remote", r.RemoteAddr), zap.Int("lines", m.summary.Lines), zap.Any("accounts", m.summary.Accounts),

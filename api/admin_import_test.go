@@ -96,8 +96,10 @@ func TestAdminImport(t *testing.T) {
 		t.Errorf("nothing: %+v", s.Summary)
 	}
 	long := lines[2] + "\n" + `{"tracker":{"label":"` + strings.Repeat("x", 2<<20) + `"}}` + "\n" + lines[11]
-	if s := w.importAll(strings.NewReader(long)); s.Summary.Trackers.Unchanged != 1 || !strings.Contains(s.Summary.Stopped, "line 2") {
-		t.Errorf("a long line: %+v", s.Summary)
+	for range 20 { // the server leaves the rest of the input unread: no other request may come by such a connection
+		if s := w.importAll(strings.NewReader(long)); s.Summary.Trackers.Unchanged != 1 || !strings.Contains(s.Summary.Stopped, "line 2") {
+			t.Errorf("a long line: %+v", s.Summary)
+		}
 	}
 	if s := w.importAll(strings.NewReader(strings.Repeat("x\n", 20_000))); len(s.Summary.Refused) != 10_000 || s.Summary.Lines != 10_000 || s.Summary.Stopped == "" {
 		t.Errorf("nothing but nonsense: %d lines, %d refused, %s", s.Summary.Lines, len(s.Summary.Refused), s.Summary.Stopped)

@@ -29,8 +29,7 @@ type AdminOptions struct {
 	Store   queue.LiveDirectory
 	Sync    func(context.Context) error    // brings this node's directory to what the store holds
 	Devices func(*queue.Tracker) []Problem // what is wrong with a tracker's protocol, device id and settings; nil: nothing
-	Fleet   Fleet                          // nil: no gateway to be asked
-	Drain   func(context.Context) error    // as Fleet.Drain, where there is no Fleet; nil: not to be had
+	Fleet   Fleet                          // nil: no nodes to be asked
 	Now     func() time.Time
 	Logger  *zap.Logger // nil: none
 }
@@ -71,12 +70,8 @@ func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler 
 	if o.Store != nil {
 		a.routes().register(mux)
 	}
-	switch {
-	case o.Fleet != nil:
+	if o.Fleet != nil {
 		(&fleetAdmin{a, o.Fleet}).routes().register(mux)
-	case o.Drain != nil:
-		drain := a.handle(func(ctx context.Context, _ *http.Request) (any, error) { return nil, o.Drain(ctx) })
-		adminRoutes{"/admin/drain": {http.MethodPost: drain}}.register(mux)
 	}
 	return mux
 }

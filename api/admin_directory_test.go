@@ -181,13 +181,14 @@ func TestAdminRefusals(t *testing.T) {
 // fixedFleet answers what it was given: the interface has no other side in this package.
 type fixedFleet struct {
 	sessions []api.DeviceSession
+	silent   []queue.NodeID
 	asked    []api.SessionQuery
 	drained  int
 }
 
-func (f *fixedFleet) Sessions(_ context.Context, q api.SessionQuery) ([]api.DeviceSession, error) {
+func (f *fixedFleet) Sessions(_ context.Context, q api.SessionQuery) (api.SessionPage, error) {
 	f.asked = append(f.asked, q)
-	return f.sessions, nil
+	return api.SessionPage{Sessions: f.sessions, Silent: f.silent}, nil
 }
 
 func (f *fixedFleet) Disconnect(_ context.Context, t queue.TrackerID) (bool, error) {
@@ -198,7 +199,13 @@ func (f *fixedFleet) Nodes(context.Context) ([]api.Node, error) {
 	return []api.Node{{ID: "a-1", Sessions: len(f.sessions)}}, nil
 }
 
-func (f *fixedFleet) Drain(context.Context) error { f.drained++; return nil }
+func (f *fixedFleet) Drain(_ context.Context, node queue.NodeID) error {
+	if node == "unknown" {
+		return queue.ErrNotFound
+	}
+	f.drained++
+	return nil
+}
 
 func TestAdminFleet(t *testing.T) {
 	fleet := &fixedFleet{}
@@ -210,13 +217,18 @@ func TestAdminFleet(t *testing.T) {
 	if got := fleet.asked[1]; got != (api.SessionQuery{Tracker: 101, Protocol: "jt808", After: 5, Limit: 7}) {
 		t.Errorf("asked %+v", got)
 	}
+	fleet.sessions, fleet.silent = nil, []queue.NodeID{"b-2"}
+	w.get("/admin/sessions").is(t, `{"success":true,"list":[],"silent":["b-2"]}`)
+	fleet.sessions, fleet.silent = []api.DeviceSession{{Tracker: 101}}, nil
 	w.get("/admin/sessions?tracker_id=x&limit=0").refused(t, 7)
 	w.delete("/admin/sessions/101").is(t, `{"success":true}`)
 	w.delete("/admin/sessions/102").refused(t, 201)
-	w.get("/admin/nodes").is(t, `{"success":true,"list":[{"id":"a-1","started":"0001-01-01T00:00:00Z","sessions":1,"draining":false}]}`)
+	w.get("/admin/nodes").is(t, `{"success":true,"list":[{"id":"a-1","started":"0001-01-01T00:00:00Z","reported":"0001-01-01T00:00:00Z","sessions":1,"draining":false}]}`)
 	w.get("/admin/drain").refused(t, 112)
 	w.post("/admin/drain", "").is(t, `{"success":true}`)
-	if fleet.drained != 1 {
+	w.post("/admin/drain?node=a-1", "").is(t, `{"success":true}`)
+	w.post("/admin/drain?node=unknown", "").refused(t, 201)
+	if fleet.drained != 2 {
 		t.Errorf("drained %d times", fleet.drained)
 	}
 }

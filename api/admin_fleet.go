@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -11,13 +12,14 @@ import (
 // Fleet is what administration asks of the gateways. Every method answers for all nodes that can be reached.
 type Fleet interface {
 	// Sessions returns up to q.Limit sessions ordered by tracker.
-	Sessions(ctx context.Context, q SessionQuery) ([]DeviceSession, error)
+	Sessions(ctx context.Context, q SessionQuery) (SessionPage, error)
 	// Disconnect closes the session of a tracker; false where there is none. The device may connect again.
 	Disconnect(ctx context.Context, t queue.TrackerID) (bool, error)
 	// Nodes returns the processes that serve devices.
 	Nodes(ctx context.Context) ([]Node, error)
-	// Drain makes this node take no new sessions and end those it has, some at a time, so that they go to other nodes. It returns at once.
-	Drain(ctx context.Context) error
+	// Drain makes a node, this process if it is empty, take no new sessions and end those it has, some at a time, so that they go to other nodes. It returns at once.
+	// queue.ErrNotFound: there is no such node.
+	Drain(ctx context.Context, node queue.NodeID) error
 }
 
 // SessionQuery selects sessions of devices.
@@ -26,6 +28,12 @@ type SessionQuery struct {
 	Protocol string          // empty: any
 	After    queue.TrackerID
 	Limit    int // 1..1000
+}
+
+// SessionPage is a part of the sessions of all nodes.
+type SessionPage struct {
+	Sessions []DeviceSession
+	Silent   []queue.NodeID // nodes that live and did not answer: their sessions are missing
 }
 
 // DeviceSession is a connection of a device that has logged in.
@@ -37,14 +45,15 @@ type DeviceSession struct {
 	Since    time.Time       `json:"since"`
 	LastSeen time.Time       `json:"last_seen"`
 	InFlight int             `json:"in_flight"` // messages that are sent and not acknowledged
-	BytesIn  int64           `json:"bytes_in"`
-	BytesOut int64           `json:"bytes_out"`
+	BytesIn  int64           `json:"bytes_in"`  // on the wire
+	BytesOut int64           `json:"bytes_out"` // what the device's TCP has acknowledged
 }
 
 // Node is a process that serves devices.
 type Node struct {
 	ID       queue.NodeID `json:"id"`
 	Started  time.Time    `json:"started"`
+	Reported time.Time    `json:"reported"` // the last time
 	Sessions int          `json:"sessions"`
 	Draining bool         `json:"draining"`
 }
@@ -82,17 +91,24 @@ func (a *fleetAdmin) sessions(ctx context.Context, r *http.Request) (any, error)
 	if err := read.done(); err != nil {
 		return nil, err
 	}
-	list, err := a.fleet.Sessions(ctx, q)
+	page, err := a.fleet.Sessions(ctx, q)
 	if err != nil {
 		return nil, err
 	}
+	list := page.Sessions
 	if list == nil {
 		list = []DeviceSession{}
 	}
 	for i := range list {
 		list[i].Since, list[i].LastSeen = list[i].Since.UTC(), list[i].LastSeen.UTC()
 	}
-	return listMembers{list}, nil
+	return sessionMembers{list, page.Silent}, nil
+}
+
+// sessionMembers are the members of an answer with sessions.
+type sessionMembers struct {
+	List   []DeviceSession `json:"list"`
+	Silent []queue.NodeID  `json:"silent,omitempty"`
 }
 
 func (a *fleetAdmin) disconnect(ctx context.Context, r *http.Request) (any, error) {
@@ -119,11 +135,15 @@ func (a *fleetAdmin) nodes(ctx context.Context, _ *http.Request) (any, error) {
 		list = []Node{}
 	}
 	for i := range list {
-		list[i].Started = list[i].Started.UTC()
+		list[i].Started, list[i].Reported = list[i].Started.UTC(), list[i].Reported.UTC()
 	}
 	return listMembers{list}, nil
 }
 
-func (a *fleetAdmin) drain(ctx context.Context, _ *http.Request) (any, error) {
-	return nil, a.fleet.Drain(ctx)
+func (a *fleetAdmin) drain(ctx context.Context, r *http.Request) (any, error) {
+	err := a.fleet.Drain(ctx, queue.NodeID(r.URL.Query().Get("node")))
+	if errors.Is(err, queue.ErrNotFound) {
+		return nil, refuse(codeNotFound)
+	}
+	return nil, err
 }

@@ -26,6 +26,7 @@ const (
 	itemLate              // data *lateMatch
 	itemThrottle          // reads were paused by the frame limit
 	itemDrain             // data *drainShare
+	itemInspect           // data *inspection
 )
 
 // item is one thing for a shard to deal with.
@@ -206,6 +207,9 @@ func (sh *shard) handle(it *item) {
 		return
 	case itemDrain:
 		sh.drain(it.data.(*drainShare))
+		return
+	case itemInspect:
+		sh.inspect(it.data.(*inspection))
 		return
 	case itemOpened:
 		it.s.opened(sh.g.o.Now())

@@ -36,6 +36,7 @@ type App struct {
 	store      queue.Store
 	partitions int // of the store
 	gateway    *gateway.Gateway
+	serving    atomic.Pointer[gateway.Gateway] // gateway once it runs, for who may ask at any time
 	api        *http.Server
 	admin      *http.Server
 	addrs      map[string]netip.AddrPort
@@ -168,6 +169,10 @@ func (a *App) startGateway(ctx context.Context) error {
 		return fmt.Errorf("starting the gateway: %w", err)
 	}
 	a.onStop(gw.Close)
+	a.serving.Store(gw)
+	if err := a.startAnswering(ctx); err != nil {
+		return err
+	}
 	ports, err := a.listenDevices(ctx)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ import (
 const (
 	writeWorkers = 2
 	readWorkers  = 2
-	spareConns   = 6 // for checks and what else goes past the wires
+	spareConns   = 6 + peerAsks + 1 // for checks and what else goes past the wires, and for questions among nodes
 )
 
 // master is one Redis process that serves slots.

@@ -93,6 +93,7 @@ type Store struct {
 	nodes   *nodes
 	waiting waiting
 	wakes   *wakes
+	asks    chan struct{} // has room for as many as may ask at a time
 
 	lanesMu sync.Mutex
 	lanes   map[string]*[partitions]*lane
@@ -124,6 +125,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s := &Store{
 		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12], publish: "PUBLISH",
 		editing: make(chan struct{}, 1),
+		asks:    make(chan struct{}, peerAsks),
 		lanes:   make(map[string]*[partitions]*lane), waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
 	}
 	if s.scripts, err = loadScripts(); err != nil {

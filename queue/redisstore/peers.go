@@ -1,0 +1,219 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"trackchat/queue"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+)
+
+var _ queue.Peers = (*Store)(nil)
+
+// Questions wait in a list of the node that is asked, answers in a list of the question; both end by themselves.
+const (
+	peerLife  = 30 * time.Second // of lists that nobody reads
+	peerQueue = 100              // questions that wait for one node; older ones are dropped
+	peerAsks  = 4                // questions of this process at a time: each holds a connection
+	peerWait  = 2 * time.Second  // of one look into a list
+	peerPause = time.Second      // after a look that failed
+)
+
+func questionsKey(node queue.NodeID) string { return rosterTag + ":q:" + string(node) }
+
+func answersKey(id string) string { return rosterTag + ":a:" + id }
+
+// asked is a question on its way.
+type asked struct {
+	ID   string `json:"id"`
+	Body []byte `json:"body"`
+}
+
+// answered is an answer on its way.
+type answered struct {
+	Node queue.NodeID `json:"node"`
+	Body []byte       `json:"body"`
+}
+
+// peerMaster serves the lists.
+func (s *Store) peerMaster() (*master, error) {
+	if m := s.nodes.serving(slotOf(strings.Trim(rosterTag, "{}"))); m != nil {
+		return m, nil
+	}
+	return nil, fmt.Errorf("%w: no master serves %s", queue.ErrUnavailable, rosterTag)
+}
+
+// push appends to a list that has no more than most entries and ends by itself.
+func push(ctx context.Context, p redis.Pipeliner, key string, value []byte, most int64) {
+	p.RPush(ctx, key, value)
+	p.LTrim(ctx, key, -most, -1)
+	p.Expire(ctx, key, peerLife)
+}
+
+// Ask implements queue.Peers.
+func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID, question []byte) (map[queue.NodeID][]byte, error) {
+	answers := make(map[queue.NodeID][]byte, len(nodes))
+	if len(nodes) == 0 {
+		return answers, ctx.Err()
+	}
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.calls.Done()
+	select {
+	case s.asks <- struct{}{}:
+		defer func() { <-s.asks }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	id := rand.Text()
+	text, err := json.Marshal(asked{id, question})
+	if err != nil {
+		return nil, fmt.Errorf("writing a question: %w", err)
+	}
+	m, err := s.peerMaster()
+	if err != nil {
+		return nil, err
+	}
+	pipe := m.client.Pipeline()
+	for _, n := range nodes {
+		push(ctx, pipe, questionsKey(n), text, peerQueue)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		s.nodes.stale()
+		_, err = judge(err)
+		return nil, fmt.Errorf("asking nodes: %w", err)
+	}
+	for len(answers) < len(nodes) {
+		value, err := pop(ctx, m, answersKey(id))
+		if ctx.Err() != nil || err != nil {
+			return answers, nil //nolint:nilerr // what has come so far is the answer
+		}
+		var a answered
+		if value != "" && json.Unmarshal([]byte(value), &a) == nil {
+			answers[a.Node] = a.Body
+		}
+	}
+	return answers, nil
+}
+
+// pop waits a while for the first entry of a list and takes it; empty if none came.
+func pop(ctx context.Context, m *master, key string) (string, error) {
+	bounded, cancel := context.WithTimeout(ctx, 2*peerWait)
+	defer cancel()
+	values, err := m.client.BLPop(bounded, peerWait, key).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("waiting at %s: %w", key, err)
+	case len(values) != 2:
+		return "", fmt.Errorf("%w: BLPOP answered %d values", queue.ErrCorrupt, len(values))
+	}
+	return values[1], nil
+}
+
+// Questions implements queue.Peers.
+func (s *Store) Questions(ctx context.Context, node queue.NodeID) (<-chan queue.Question, error) {
+	if node == "" || len(node) > maxNode {
+		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
+	}
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	out := make(chan queue.Question)
+	go func() {
+		defer s.calls.Done()
+		defer close(out)
+		life, stop := context.WithCancel(ctx)
+		defer stop()
+		defer context.AfterFunc(life, func() { s.nudge(node) })() // a look that waits ends at once
+		go func() {
+			select {
+			case <-s.wakes.over: // the store closes
+				stop()
+			case <-life.Done():
+			}
+		}()
+		s.listen(life, node, out)
+	}()
+	return out, nil
+}
+
+// listen hands on what node is asked until ctx ends.
+func (s *Store) listen(ctx context.Context, node queue.NodeID, out chan<- queue.Question) {
+	failing := false
+	for ctx.Err() == nil {
+		value, err := s.question(ctx, node)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			if !failing {
+				s.log.Warn("questions of other nodes are not heard", zap.Error(err))
+			}
+			failing = true
+			s.nodes.stale()
+			select {
+			case <-ctx.Done():
+			case <-time.After(peerPause):
+			}
+			continue
+		}
+		failing = false
+		var q asked
+		if value == "" || json.Unmarshal([]byte(value), &q) != nil {
+			continue
+		}
+		select {
+		case out <- queue.Question{Body: q.Body, Answer: func(ctx context.Context, body []byte) error { return s.answer(ctx, node, q.ID, body) }}:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *Store) question(ctx context.Context, node queue.NodeID) (string, error) {
+	m, err := s.peerMaster()
+	if err != nil {
+		return "", err
+	}
+	return pop(ctx, m, questionsKey(node))
+}
+
+func (s *Store) answer(ctx context.Context, node queue.NodeID, id string, body []byte) error {
+	text, err := json.Marshal(answered{node, body})
+	if err != nil {
+		return fmt.Errorf("writing an answer: %w", err)
+	}
+	m, err := s.peerMaster()
+	if err != nil {
+		return err
+	}
+	pipe := m.client.Pipeline()
+	push(ctx, pipe, answersKey(id), text, 1<<10)
+	if _, err := pipe.Exec(ctx); err != nil {
+		_, err = judge(err)
+		return fmt.Errorf("answering: %w", err)
+	}
+	return nil
+}
+
+// nudge puts an empty question, which is none, into a node's list.
+func (s *Store) nudge(node queue.NodeID) {
+	m, err := s.peerMaster()
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	pipe := m.client.Pipeline()
+	push(ctx, pipe, questionsKey(node), nil, peerQueue)
+	_, _ = pipe.Exec(ctx) // else the look ends by itself a moment later
+}

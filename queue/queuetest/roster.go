@@ -225,8 +225,9 @@ func kickEnds(c *check) {
 
 func presenceOfMany(c *check) {
 	c.beat(queue.Node{ID: "a"})
-	var owned, all []queue.TrackerID
-	for t := range queue.TrackerID(1100) {
+	const trackers = 1100
+	owned, all := make([]queue.TrackerID, 0, trackers), make([]queue.TrackerID, 0, trackers)
+	for t := range queue.TrackerID(trackers) {
 		all = append(all, t+1)
 		if t%3 == 0 {
 			owned = append(owned, t+1)

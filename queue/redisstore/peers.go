@@ -94,7 +94,7 @@ func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID, question []byte) 
 	for len(answers) < len(nodes) {
 		value, err := pop(ctx, m, answersKey(id))
 		if ctx.Err() != nil || err != nil {
-			return answers, nil //nolint:nilerr // what has come so far is the answer
+			return answers, nil // what has come so far
 		}
 		var a answered
 		if value != "" && json.Unmarshal([]byte(value), &a) == nil {
@@ -134,13 +134,13 @@ func (s *Store) Questions(ctx context.Context, node queue.NodeID) (<-chan queue.
 		defer close(out)
 		life, stop := context.WithCancel(ctx)
 		defer stop()
-		defer context.AfterFunc(life, func() { s.nudge(node) })() // a look that waits ends at once
 		go func() {
 			select {
 			case <-s.wakes.over: // the store closes
 				stop()
 			case <-life.Done():
 			}
+			s.nudge(context.WithoutCancel(ctx), node) // a look that waits ends at once
 		}()
 		s.listen(life, node, out)
 	}()
@@ -206,12 +206,12 @@ func (s *Store) answer(ctx context.Context, node queue.NodeID, id string, body [
 }
 
 // nudge puts an empty question, which is none, into a node's list.
-func (s *Store) nudge(node queue.NodeID) {
+func (s *Store) nudge(ctx context.Context, node queue.NodeID) {
 	m, err := s.peerMaster()
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	pipe := m.client.Pipeline()
 	push(ctx, pipe, questionsKey(node), nil, peerQueue)

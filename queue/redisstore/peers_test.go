@@ -61,7 +61,7 @@ func TestPeers(t *testing.T) {
 				}
 				return texts
 			}
-			want := func(got map[queue.NodeID]string, want map[queue.NodeID]string) {
+			want := func(got, want map[queue.NodeID]string) {
 				t.Helper()
 				if !maps.Equal(got, want) {
 					t.Errorf("answers %q, want %q", got, want)

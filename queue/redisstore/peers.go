@@ -142,13 +142,13 @@ func (s *Store) Questions(ctx context.Context, node queue.NodeID) (<-chan queue.
 			}
 			s.nudge(context.WithoutCancel(ctx), node) // a look that waits ends at once
 		}()
-		s.listen(life, node, out)
+		s.hearQuestions(life, node, out)
 	}()
 	return out, nil
 }
 
-// listen hands on what node is asked until ctx ends.
-func (s *Store) listen(ctx context.Context, node queue.NodeID, out chan<- queue.Question) {
+// hearQuestions hands on what node is asked until ctx ends.
+func (s *Store) hearQuestions(ctx context.Context, node queue.NodeID, out chan<- queue.Question) {
 	failing := false
 	for ctx.Err() == nil {
 		value, err := s.question(ctx, node)

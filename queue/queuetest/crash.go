@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -236,6 +237,30 @@ func (l *ledger) told(c *check, found map[int64]queue.Message) {
 	}
 }
 
+// Repetitions are known among the newest messages of a tracker only: 32 keys of texts from the device, 64 nonces of texts to it.
+const (
+	knownKeys   = 32
+	knownNonces = 64
+)
+
+// repetitions counts what a tracker has stored since, for each of its messages.
+type repetitions map[queue.TrackerID][]queue.Message
+
+// known reports whether the store must know the message with that id when its text is sent again. A child that was slow to write down its answer may have been overtaken by
+// more texts of the same tracker than that.
+func (r repetitions) known(in intent, id int64) bool {
+	newer, most := 0, knownNonces
+	if in.Incoming {
+		most = knownKeys
+	}
+	for _, m := range r[in.Tracker] {
+		if m.ID > id && m.Status.Incoming() == in.Incoming {
+			newer++
+		}
+	}
+	return newer < most
+}
+
 // repeat sends what the child had not been told about again, as a caller would: nothing may be there twice, and no id of the past may come again.
 func (l *ledger) repeat(c *check, entries []entry, texts map[string]int64) {
 	c.Helper()
@@ -248,8 +273,23 @@ func (l *ledger) repeat(c *check, entries []entry, texts map[string]int64) {
 		}
 	}
 	for _, e := range open {
-		for i, id := range store(c, e.Send) {
-			in := e.Send[i]
+		now := make(repetitions)
+		for _, in := range e.Send {
+			now[in.Tracker] = c.listAll(in.Tracker)
+		}
+		again := slices.DeleteFunc(slices.Clone(e.Send), func(in intent) bool {
+			was, stored := texts[in.Text]
+			if !stored || now.known(in, was) {
+				return false
+			}
+			l.ids[was] = in
+			return true
+		})
+		if len(again) == 0 {
+			continue
+		}
+		for i, id := range store(c, again) {
+			in := again[i]
 			if was, ok := texts[in.Text]; ok && was != id {
 				c.Fatalf("the repetition of %d was stored as %d", was, id)
 			}

@@ -19,6 +19,7 @@ const (
 	DefaultTimeout = 5 * time.Second
 
 	DefaultSessionLife = 30 * 24 * time.Hour
+	DefaultFeedBuffer  = 1024
 )
 
 // Options configure an API. Store, Directory and Now are required.
@@ -34,9 +35,11 @@ type Options struct {
 	Timeout     time.Duration         // of the store in one request; 0: DefaultTimeout
 	SessionLife time.Duration         // of a login; 0: DefaultSessionLife
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
+	Feed        FeedStore             // nil: there is no live feed
+	FeedBuffer  int                   // events that one slow client may lag behind; 0: DefaultFeedBuffer
 }
 
-// API answers the operations. It is safe for concurrent use.
+// API answers the operations. It is safe for concurrent use. One with a live feed is to be closed.
 type API struct {
 	store       queue.Sender
 	directory   *queue.Directory
@@ -46,6 +49,7 @@ type API struct {
 	sessions    *sessions // nil: none
 	attempts    *attempts
 	admission   *admission
+	feed        *feed // nil: none
 	requests    *requestIDs
 	maxBody     int64
 	timeout     time.Duration
@@ -99,8 +103,18 @@ func New(o Options) *API {
 	if o.Sessions != nil {
 		a.sessions = newSessions(o.Sessions)
 	}
+	if o.Feed != nil {
+		a.feed = newFeed(&o)
+	}
 	a.routes = a.operations()
 	return a
+}
+
+// Close ends the streams of the live feed: their clients come back to whoever answers then. Other requests are not touched.
+func (a *API) Close() {
+	if a.feed != nil {
+		a.feed.close()
+	}
 }
 
 // call is one request of a known caller. Everything in it comes from the same snapshot of the directory.
@@ -123,6 +137,7 @@ type operation struct {
 	run     func(context.Context, *call) error
 	offline code // the answer where the store fails
 	open    bool // needs no hash
+	stream  bool // goes on until the client leaves: neither the store's timeout nor a place among the running is for it
 }
 
 // routes are the operations by handler and action.
@@ -149,6 +164,11 @@ func (a *API) operations() routes {
 			"read": on("tracker/read", codeDatabase, a.trackerRead),
 		},
 		"user": {"get_info": on("user/get_info", codeDatabase, a.userInfo)},
+	}
+	if a.feed != nil {
+		events := on("tracker/chat/events", codeDatabase, a.events)
+		events.stream = true
+		rs["tracker/chat"]["events"] = events
 	}
 	if a.sessions != nil {
 		auth := on("user/auth", codeDatabase, a.userAuth)

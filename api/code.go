@@ -91,6 +91,7 @@ func (c code) answer() (description string, status int) {
 type refusal struct {
 	code   code
 	params []paramError // with codeInvalid
+	reason string       // that metrics name it by, with codeTooMany; empty: the rate limit
 	retry  int          // seconds for Retry-After, with codeTooMany and codeLoginAttempts
 }
 

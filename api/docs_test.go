@@ -37,6 +37,10 @@ func TestDocsCurl(t *testing.T) {
 		out := shell(t, line, env)
 		switch {
 		case strings.Contains(line, "/metrics"):
+		case strings.Contains(line, "/events"):
+			if !strings.Contains(out, "\nid: ") {
+				t.Errorf("%s answers %s", line, out)
+			}
 		case !strings.Contains(out, `"success":true`) && !strings.Contains(out, `"tracker":{`) && !strings.Contains(out, `"ready":true`) && !strings.Contains(out, `"alive":true`),
 			strings.Contains(out, `"refused":[{`):
 			t.Errorf("%s answers %s", line, out)

@@ -3,7 +3,13 @@ package api
 import (
 	"maps"
 	"slices"
+	"time"
 )
+
+// HurryFeed makes what is slow about the feed fast enough for a test, and bounds the readers of an account.
+func (a *API) HurryFeed(heartbeat time.Duration, most int) {
+	a.feed.heartbeat, a.feed.most = heartbeat, most
+}
 
 // Routes returns the operations of an API as paths.
 func (a *API) Routes() []string {

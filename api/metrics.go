@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -26,6 +27,7 @@ const (
 	reasonTooLarge  = "too_large"
 	reasonHash      = "hash"
 	reasonQueueFull = "queue_full"
+	reasonFeed      = "feed"
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -47,11 +49,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
-func (m *metrics) observe(route string, c code, d time.Duration) {
+// observe notes an answer; err is what it came from.
+func (m *metrics) observe(route string, c code, err error, d time.Duration) {
 	m.seconds.WithLabelValues(route, strconv.Itoa(int(c))).Observe(d.Seconds())
 	switch c {
 	case codeTooMany:
-		m.refuse(reasonRateLimit)
+		reason := reasonRateLimit
+		if r, ok := errors.AsType[*refusal](err); ok && r.reason != "" {
+			reason = r.reason
+		}
+		m.refuse(reason)
 	case codeLoginAttempts:
 		m.refuse(reasonLogins)
 	case codeTooLarge:

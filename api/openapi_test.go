@@ -93,7 +93,7 @@ func (s *spec) valid(method, path string, a answer) {
 		if media == "application/x-ndjson" {
 			bodies = strings.Split(strings.TrimSuffix(a.body, "\n"), "\n")
 		}
-		if media == "text/plain" {
+		if media == "text/plain" || media == "text/event-stream" {
 			bodies = nil
 		}
 		for _, body := range bodies {
@@ -247,6 +247,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 	both("/tracker/chat/unread/count")
 	both("/tracker/chat/mark_read", "message_id", itoa(in))
 	both("/tracker/chat/mark_read_all")
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		s.valid(method, "/tracker/chat/events", w.openStream(method, "/tracker/chat/events?hash="+berlinKey))
+	}
 	both("/tracker/list")
 	both("/tracker/read", "tracker_id", "101")
 	both("/user/get_info")

@@ -39,6 +39,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	out := &response{w: w, buf: (*buf)[:0]}
 	op, err := a.route(r)
+	if op != nil && op.stream {
+		out.buf = nil // a stream would keep it
+	}
 	route := routeOther
 	if op != nil {
 		route = op.route
@@ -54,7 +57,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.answers.Put(buf)
 	}
 	took := a.now().Sub(begin)
-	a.metrics.observe(route, c, took)
+	if op == nil || !op.stream || !out.started || c != codeOK { // how long a stream takes is its client's affair
+		a.metrics.observe(route, c, err, took)
+	}
 	if entry := a.log.Check(zap.DebugLevel, "request"); entry != nil {
 		entry.Write(zap.String("request", id), zap.String("route", route), zap.String("method", r.Method), zap.Int("code", int(c)),
 			zap.Duration("took", took), zap.String("remote", r.RemoteAddr), zap.NamedError("write_error", out.err))
@@ -105,13 +110,21 @@ func (a *API) serve(r *http.Request, op *operation, out *response, id string) (e
 	if err != nil {
 		return err
 	}
+	c := &call{snap: a.directory.Current(), read: &reader{params: p, clock: clock{zone: time.UTC}}, out: out, header: r.Header, remote: r.RemoteAddr, request: id}
+	if err := a.within(r, op, c); err != nil || !op.stream {
+		return err
+	}
+	return op.run(r.Context(), c)
+}
+
+// within does what has to be done in the time of one request: all of it, except for a stream.
+func (a *API) within(r *http.Request, op *operation, c *call) error {
 	ctx, cancel := context.WithTimeout(r.Context(), a.timeout)
 	defer cancel()
 	if err := a.admission.enter(ctx); err != nil {
 		return err
 	}
 	defer a.admission.leave()
-	c := &call{snap: a.directory.Current(), read: &reader{params: p, clock: clock{zone: time.UTC}}, out: out, header: r.Header, remote: r.RemoteAddr, request: id}
 	if !op.open {
 		if err := a.identify(ctx, c, r.Header); err != nil {
 			return err
@@ -120,6 +133,9 @@ func (a *API) serve(r *http.Request, op *operation, out *response, id string) (e
 	}
 	c.now = a.now()
 	c.read.clock.iso = c.read.flag("iso_datetime", false) || isTrue(r.Header.Get("NVX-ISO-DateTime"))
+	if op.stream {
+		return nil
+	}
 	return op.run(ctx, c)
 }
 

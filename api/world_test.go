@@ -106,7 +106,23 @@ func newWorld(tb testing.TB, change ...func(*api.Options)) *world {
 	})
 	w.store = store
 	w.dir.Replace(queue.NewSnapshot(accounts(), trackers()))
-	o := api.Options{Store: store, Directory: w.dir, Now: w.now, Registerer: w.reg}
+	w.serve(change...)
+	return w
+}
+
+// beside is another API over the same store, with the same time.
+func (w *world) beside() *world {
+	w.tb.Helper()
+	b := &world{tb: w.tb, dir: w.dir, reg: prometheus.NewRegistry(), store: w.store}
+	b.clock.Store(w.clock.Load())
+	b.serve()
+	return b
+}
+
+// serve starts an API.
+func (w *world) serve(change ...func(*api.Options)) {
+	w.tb.Helper()
+	o := api.Options{Store: w.store, Feed: w.store, Directory: w.dir, Now: w.now, Registerer: w.reg}
 	for _, f := range change {
 		f(&o)
 	}
@@ -114,9 +130,9 @@ func newWorld(tb testing.TB, change ...func(*api.Options)) *world {
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = api.NewServer(w.api, nil)
 	server.Start()
-	tb.Cleanup(server.Close)
+	w.tb.Cleanup(server.Close)
+	w.tb.Cleanup(w.api.Close) // its streams first
 	w.url = server.URL
-	return w
 }
 
 func (w *world) now() time.Time { return time.UnixMilli(w.clock.Load()) }

@@ -234,9 +234,14 @@ func (a *App) startAPI(ctx context.Context) error {
 	h := api.New(api.Options{
 		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
 		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(), CORSOrigins: c.CORSOrigins,
-		Sessions: a.sessions(), SessionLife: c.SessionLife.D(),
+		Sessions: a.sessions(), SessionLife: c.SessionLife.D(), Feed: a.store, FeedBuffer: c.FeedBuffer,
+	})
+	a.onStop(func(context.Context) error {
+		h.Close()
+		return nil
 	})
 	a.api = api.NewServer(h, a.log)
+	a.api.RegisterOnShutdown(h.Close) // streams end at once, so that the stop does not wait for their clients
 	if c.TLSCert != "" {
 		conf, err := a.certs.config(c.TLSCert, c.TLSKey)
 		if err != nil {

@@ -1,0 +1,280 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// Bounds of the feed.
+const (
+	maxSubscribers  = 20_000 // of one process
+	maxAccountFeeds = 1000   // of them of one account
+	maxReplays      = 16     // subscribers that read what they have missed, at a time
+
+	feedSlack   = 2 * time.Second        // clocks differ, and a change is dated a little before it is told
+	feedIdle    = time.Minute            // without subscribers until nothing is listened to any more
+	feedLook    = 500 * time.Millisecond // how often keys and nodes are looked at
+	feedPause   = 100 * time.Millisecond // until what failed is tried again
+	feedPatient = 2 * time.Second        // the longest such pause
+)
+
+// FeedStore is what the live feed and the webhooks need of a store.
+type FeedStore interface {
+	queue.Feed
+	// Get is queue.Sender.Get.
+	Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error)
+	// Presence is queue.Sender.Presence.
+	Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]queue.Presence, error)
+	// Nodes is queue.Roster.Nodes.
+	Nodes(ctx context.Context) ([]queue.Node, error)
+}
+
+// feed hands what the store tells to those who listen to an account. It listens itself only while somebody does.
+//
+// Its position is a time: everything that happened before it has been handed out. Who has seen all up to a position goes on there with replay, on any node and after any
+// restart, because replay reads the store and nothing else.
+type feed struct {
+	store     FeedStore
+	directory *queue.Directory
+	sessions  queue.SessionStore // nil: there are none
+	now       func() time.Time
+	log       *zap.Logger
+	metrics   *feedMetrics
+	buffer    int           // events that wait for one subscriber
+	timeout   time.Duration // of one call of the store
+	replays   chan struct{}
+	heartbeat time.Duration
+	most      int // subscribers of one account
+	running   sync.WaitGroup
+
+	mu       sync.Mutex // guards what follows
+	topics   map[queue.AccountID]map[*subscriber]struct{}
+	count    int
+	run      *feedRun // nil: nothing is listened to
+	closed   bool
+	position int64
+}
+
+// feedRun is the time between the first subscriber and the last.
+type feedRun struct {
+	ready chan struct{} // closed when the store is listened to
+	stop  context.CancelFunc
+}
+
+// newFeed returns the feed of an API with these options.
+func newFeed(o *Options) *feed {
+	if o.FeedBuffer <= 0 {
+		o.FeedBuffer = DefaultFeedBuffer
+	}
+	return &feed{
+		store: o.Feed, directory: o.Directory, sessions: o.Sessions, now: o.Now, log: o.Logger, metrics: newFeedMetrics(o.Registerer),
+		buffer: o.FeedBuffer, timeout: o.Timeout, replays: make(chan struct{}, maxReplays), heartbeat: heartbeatEvery, most: maxAccountFeeds,
+		topics: make(map[queue.AccountID]map[*subscriber]struct{}),
+	}
+}
+
+// errFeedClosed ends subscriptions when the service stops.
+var errFeedClosed = fmt.Errorf("%w: the feed is closed", queue.ErrUnavailable)
+
+// subscribe registers s and returns the feed's position: s is told what happens from then on, and possibly some of what happened shortly before.
+func (f *feed) subscribe(ctx context.Context, s *subscriber) (position int64, err error) {
+	run, err := f.enter(s)
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-run.ready:
+		return f.at(), nil
+	case <-ctx.Done():
+		f.leave(s)
+		return 0, fmt.Errorf("%w: changes cannot be listened to: %w", queue.ErrUnavailable, ctx.Err())
+	}
+}
+
+func (f *feed) enter(s *subscriber) (*feedRun, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.closed:
+		return nil, errFeedClosed
+	case !s.internal && (f.count >= maxSubscribers || len(f.topics[s.account]) >= f.most):
+		return nil, &refusal{code: codeTooMany, retry: 10, reason: reasonFeed}
+	}
+	if f.topics[s.account] == nil {
+		f.topics[s.account] = make(map[*subscriber]struct{})
+	}
+	f.topics[s.account][s] = struct{}{}
+	f.count++
+	f.metrics.subscribers.Set(float64(f.count))
+	if f.run == nil {
+		ctx, stop := context.WithCancel(context.Background())
+		f.run = &feedRun{ready: make(chan struct{}), stop: stop}
+		f.position = f.now().UnixMilli()
+		run := f.run
+		f.running.Go(func() { f.listen(ctx, run) })
+	}
+	return f.run, nil
+}
+
+// leave takes a subscriber off.
+func (f *feed) leave(s *subscriber) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.topics[s.account][s]; !ok {
+		return
+	}
+	delete(f.topics[s.account], s)
+	if len(f.topics[s.account]) == 0 {
+		delete(f.topics, s.account)
+	}
+	f.count--
+	f.metrics.subscribers.Set(float64(f.count))
+}
+
+// at is the feed's position.
+func (f *feed) at() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.position
+}
+
+// close ends every subscription and waits until nothing is listened to any more.
+func (f *feed) close() {
+	f.mu.Lock()
+	f.closed = true
+	for _, subs := range f.topics {
+		for s := range subs {
+			s.end(endStopping)
+		}
+	}
+	if f.run != nil {
+		f.run.stop()
+	}
+	f.mu.Unlock()
+	f.running.Wait()
+}
+
+// listen hands out what the store tells until nobody has listened for a while.
+func (f *feed) listen(ctx context.Context, run *feedRun) {
+	defer run.stop()
+	l := &listener{feed: f, run: run, told: make(map[queue.TrackerID]queue.Presence)}
+	for pause := feedPause; ; pause = min(2*pause, feedPatient) {
+		changes, err := f.store.Watch(ctx)
+		if err == nil {
+			pause = feedPause
+			if l.follow(ctx, changes) {
+				return
+			}
+			err = errors.New("the store has ended it")
+		}
+		if ctx.Err() == nil {
+			f.log.Warn("changes are not listened to", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// stopIdle ends the run if nobody is left.
+func (f *feed) stopIdle(run *feedRun) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.count > 0 || f.run != run {
+		return false
+	}
+	f.run = nil
+	return true
+}
+
+// publish hands events to the subscribers of an account. It never waits for one of them.
+func (f *feed) publish(account queue.AccountID, events []*event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range events {
+		e.position = f.position
+	}
+	for s := range f.topics[account] {
+		if !s.add(f.buffer, events) {
+			f.metrics.dropped.Inc()
+		}
+	}
+}
+
+// advance moves the position; it never goes back.
+func (f *feed) advance(ms int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.position = max(f.position, ms)
+}
+
+// accounts are those that somebody listens to.
+func (f *feed) accounts() []queue.AccountID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.topics))
+}
+
+// listened returns those of the trackers whose account somebody listens to, with that account.
+func (f *feed) listened(changes []queue.Change) map[queue.TrackerID]queue.AccountID {
+	snap := f.directory.Current()
+	owners := make(map[queue.TrackerID]queue.AccountID)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range changes {
+		if t, ok := snap.Tracker(changes[i].Tracker); ok && len(f.topics[t.Account]) > 0 {
+			owners[t.ID] = t.Account
+		}
+	}
+	return owners
+}
+
+// recheck ends the subscriptions of keys that are not the account's any more. Sessions, which only the store knows, are looked at if asked to.
+func (f *feed) recheck(ctx context.Context, sessions bool) {
+	snap := f.directory.Current()
+	var asked []*subscriber
+	f.mu.Lock()
+	for account, subs := range f.topics {
+		for s := range subs {
+			switch owner, ok := snap.AccountByKey(s.key); {
+			case s.internal:
+			case s.session:
+				asked = append(asked, s)
+			case !ok || owner.ID != account:
+				s.end(endRevoked)
+			}
+		}
+	}
+	f.mu.Unlock()
+	if !sessions || f.sessions == nil {
+		return
+	}
+	for part := range slices.Chunk(asked, presenceAtOnce) {
+		hashes := make([]queue.KeyHash, len(part))
+		for i, s := range part {
+			hashes[i] = s.key
+		}
+		bounded, cancel := context.WithTimeout(ctx, f.timeout)
+		found, err := f.sessions.Sessions(bounded, hashes)
+		cancel()
+		if err != nil {
+			return // asked again soon; until the store answers there is nothing to be told either
+		}
+		for i, s := range part {
+			if found[i].Account != s.account {
+				s.end(endRevoked)
+			}
+		}
+	}
+}

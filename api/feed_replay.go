@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"trackchat/queue"
+)
+
+const (
+	replayTrackers = 1024 // asked about at once
+	replayMessages = 64   // read at once; each may have 80 KB
+)
+
+// replay hands out what has happened to the trackers of an account since a time, as far as it still shows: of what happened to a message twice, the first may be left out
+// where the second says more. The events of each tracker are in order. An error of emit ends it; queue.ErrReset says that since is too long ago to know.
+func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64, emit func([]*event) error) error {
+	return f.eachTrackers(account, func(ts []queue.TrackerID) error {
+		bounded, cancel := context.WithTimeout(ctx, f.timeout)
+		changed, err := f.store.Changed(bounded, ts, since)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("reading what has changed: %w", err)
+		}
+		for _, t := range changed {
+			if err := f.replayTracker(ctx, t, since, emit); err != nil {
+				return err
+			}
+		}
+		return f.presences(ctx, ts, func(t queue.TrackerID, p queue.Presence) error {
+			if p.SinceMs < since {
+				return nil
+			}
+			return emit([]*event{presenceEvent(t, p, f.now().UnixMilli())})
+		})
+	})
+}
+
+// replayTracker is replay for the messages of one tracker.
+func (f *feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64, emit func([]*event) error) error {
+	for from := since; ; {
+		bounded, cancel := context.WithTimeout(ctx, f.timeout)
+		list, err := f.store.Changes(bounded, t, from, replayMessages)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("reading changes of tracker %d: %w", t, err)
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		now := f.now().UnixMilli()
+		events := make([]*event, 0, len(list))
+		for i := range list {
+			for _, name := range eventsSince(&list[i], since) {
+				events = append(events, messageEvent(name, &list[i], list[i].ChangeMs, now))
+			}
+		}
+		if err := emit(events); err != nil {
+			return err
+		}
+		if len(list) < replayMessages {
+			return nil
+		}
+		from = list[len(list)-1].ChangeMs + 1
+	}
+}
+
+// eachPresence calls each for the trackers of an account that were ever connected.
+func (f *feed) eachPresence(ctx context.Context, account queue.AccountID, each func(t queue.TrackerID, p queue.Presence)) error {
+	return f.eachTrackers(account, func(ts []queue.TrackerID) error {
+		return f.presences(ctx, ts, func(t queue.TrackerID, p queue.Presence) error {
+			each(t, p)
+			return nil
+		})
+	})
+}
+
+func (f *feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t queue.TrackerID, p queue.Presence) error) error {
+	bounded, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	known, err := f.store.Presence(bounded, ts)
+	if err != nil {
+		return fmt.Errorf("reading who is connected: %w", err)
+	}
+	for _, t := range ts {
+		if p, ok := known[t]; ok {
+			if err := each(t, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// eachTrackers calls each for the trackers of an account, some at a time.
+func (f *feed) eachTrackers(account queue.AccountID, each func(ts []queue.TrackerID) error) error {
+	snap := f.directory.Current()
+	ts := make([]queue.TrackerID, 0, min(replayTrackers, snap.CountOf(account)))
+	for t := range snap.TrackersOf(account) {
+		if ts = append(ts, t.ID); len(ts) == replayTrackers {
+			if err := each(ts); err != nil {
+				return err
+			}
+			ts = ts[:0]
+		}
+	}
+	if len(ts) == 0 {
+		return nil
+	}
+	return each(ts)
+}

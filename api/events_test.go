@@ -324,7 +324,12 @@ func TestFeedResumes(t *testing.T) {
 
 	later := w.beside()
 	var before []int64
-	for _, r := range []*stream{later.stream(events(berlinKey), "Last-Event-ID", s.last), later.stream(events(berlinKey) + "&last_event_id=" + s.last)} {
+	for _, header := range [][]string{{"Last-Event-ID", s.last}, {"Last-Event-ID", "1"}} {
+		target := events(berlinKey)
+		if before != nil {
+			target += "&last_event_id=" + s.last // wins
+		}
+		r := later.stream(target, header...)
 		if e := r.next(); !strings.Contains(e.data, `"id":`+itoa(first)+",") { // may come again, because it is recent
 			t.Fatalf("%+v", e)
 		}

@@ -80,6 +80,7 @@ type Store interface {
 	DirectoryStore
 	Roster
 	Feed
+	WebhookStore
 	// Trim removes old messages in small steps; call it again while TrimStats.More.
 	Trim(ctx context.Context, p Partition, r Retention) (TrimStats, error)
 	// Check reports what is wrong with the store; it is called at start and every minute.

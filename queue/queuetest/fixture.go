@@ -61,6 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"Read", readRules()},
 		{"Changes", changesRules()},
 		{"Watch", watchRules()},
+		{"Webhook", webhookRules()},
 		{"Trim", trimRules()},
 		{"Roster", rosterRules()},
 		{"Directory", directoryRules()},

@@ -28,6 +28,8 @@ type Model struct {
 	subs     []*modelSub
 	nodes    map[queue.NodeID]queue.Node
 	watches  []*modelWatch
+	hooks    []*modelHook
+	revision int64
 }
 
 type modelTracker struct {

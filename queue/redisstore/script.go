@@ -25,7 +25,7 @@ type scripts map[string]*script
 func scriptNames() []string {
 	return []string{
 		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTouch, opKick, opTrim,
-		scriptBlocks, scriptSeal, scriptCommit, scriptApply, scriptRoster,
+		scriptBlocks, scriptSeal, scriptCommit, scriptApply, scriptRoster, scriptWebhook,
 		scriptDirSeal, scriptDrop, scriptPurge, scriptDropped, scriptPutSession, scriptRenewSession, scriptEndSession,
 	}
 }
@@ -35,6 +35,7 @@ const (
 	scriptSeal    = "seal"
 	scriptCommit  = "commit"
 	scriptApply   = "apply"
+	scriptWebhook = "webhook"
 	scriptRoster  = "roster"
 	scriptDirSeal = "dirseal"
 	scriptDrop    = "drop"

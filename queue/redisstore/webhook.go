@@ -1,0 +1,140 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"trackchat/queue"
+)
+
+// hookTag puts everything about webhooks into one slot.
+const hookTag = "{chat:hook}"
+
+// hookTarget is what a webhook is beside its revision.
+type hookTarget struct {
+	URL    string `json:"url"`
+	Secret string `json:"secret"`
+}
+
+// webhook runs the script.
+func (s *Store) webhook(ctx context.Context, what string, args ...any) (any, error) {
+	sc := s.scripts[scriptWebhook]
+	q := &query{
+		slot: slotOf(strings.Trim(hookTag, "{}")), sc: sc,
+		args: append([]any{"evalsha", sc.sha, 3, hookTag + ":list", hookTag + ":progress", hookTag + ":lease", what, s.scriptClock()}, args...),
+	}
+	err := s.ask(ctx, "webhook_"+what, []*query{q})
+	return q.reply, err
+}
+
+// webhookDone is webhook for what is done or not.
+func (s *Store) webhookDone(ctx context.Context, what string, args ...any) (bool, error) {
+	reply, err := s.webhook(ctx, what, args...)
+	return reply == int64(1), err
+}
+
+// PutWebhook implements queue.WebhookStore.
+func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
+	target, err := json.Marshal(hookTarget{h.URL, h.Secret})
+	if err != nil {
+		return fmt.Errorf("writing a webhook: %w", err)
+	}
+	progress, err := json.Marshal(h.Progress)
+	if err != nil {
+		return fmt.Errorf("writing a webhook's progress: %w", err)
+	}
+	_, err = s.webhook(ctx, "put", int64(h.Account), target, progress)
+	return err
+}
+
+// DropWebhook implements queue.WebhookStore.
+func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error) {
+	return s.webhookDone(ctx, "drop", int64(a))
+}
+
+// ReplayWebhook implements queue.WebhookStore.
+func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool, error) {
+	return s.webhookDone(ctx, "replay", int64(a), positionMs)
+}
+
+// SaveWebhook implements queue.WebhookStore.
+func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID, revision int64, p queue.WebhookProgress) (bool, error) {
+	progress, err := json.Marshal(p)
+	if err != nil {
+		return false, fmt.Errorf("writing a webhook's progress: %w", err)
+	}
+	return s.webhookDone(ctx, "save", int64(a), string(node), revision, progress)
+}
+
+// Webhooks implements queue.WebhookStore.
+func (s *Store) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
+	reply, err := s.webhook(ctx, "list")
+	if err != nil {
+		return nil, err
+	}
+	rows, _ := reply.([]any)
+	if len(rows)%3 != 0 {
+		return nil, fmt.Errorf("%w: list of webhooks with %d values", queue.ErrCorrupt, len(rows))
+	}
+	list := make([]queue.Webhook, 0, len(rows)/3)
+	for ; len(rows) > 0; rows = rows[3:] {
+		h, err := decodeWebhook(rows)
+		if err != nil {
+			return nil, fmt.Errorf("%w: webhook of account %v: %w", queue.ErrCorrupt, rows[0], err)
+		}
+		list = append(list, h)
+	}
+	slices.SortFunc(list, func(a, b queue.Webhook) int { return cmp.Compare(a.Account, b.Account) })
+	return list, nil
+}
+
+func decodeWebhook(row []any) (h queue.Webhook, err error) {
+	account, _ := row[0].(string)
+	value, _ := row[1].(string)
+	progress, _ := row[2].(string)
+	id, err := strconv.ParseInt(account, 10, 64)
+	if err != nil {
+		return h, err
+	}
+	revision, text, _ := strings.Cut(value, " ")
+	if h.Revision, err = strconv.ParseInt(revision, 10, 64); err != nil {
+		return h, err
+	}
+	var target hookTarget
+	if err = json.Unmarshal([]byte(text), &target); err != nil {
+		return h, err
+	}
+	h.Account, h.URL, h.Secret = queue.AccountID(id), target.URL, target.Secret
+	err = json.Unmarshal([]byte(progress), &h.Progress)
+	return h, err
+}
+
+// LeaseWebhooks implements queue.WebhookStore.
+func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID, life time.Duration) ([]queue.AccountID, error) {
+	args := make([]any, 2, 2+len(accounts))
+	args[0], args[1] = string(node), life.Milliseconds()
+	for _, a := range accounts {
+		args = append(args, int64(a))
+	}
+	reply, err := s.webhook(ctx, "lease", args...)
+	if err != nil {
+		return nil, err
+	}
+	rows, _ := reply.([]any)
+	leased := make([]queue.AccountID, 0, len(rows))
+	for _, row := range rows {
+		text, _ := row.(string)
+		id, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%w: lease of account %q", queue.ErrCorrupt, text)
+		}
+		leased = append(leased, queue.AccountID(id))
+	}
+	return leased, nil
+}

@@ -21,6 +21,11 @@ func (s *service) ask(method, path string) (int, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addrs["admin"]+path, http.NoBody)
 	must(s.t, err)
+	return s.answered(req)
+}
+
+func (s *service) answered(req *http.Request) (int, string) {
+	s.t.Helper()
 	res, err := http.DefaultClient.Do(req)
 	must(s.t, err)
 	defer func() { _ = res.Body.Close() }()

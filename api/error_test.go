@@ -319,8 +319,17 @@ func TestLogsKeepSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.json("tracker/chat/send", `"tracker_id":101,"message":"very private"`).refused(t, 8)
-	if n := logs.FilterMessage("request").Len(); n != 4 {
-		t.Errorf("%d requests in the log", n)
+	requests := logs.FilterMessage("request").All()
+	if len(requests) != 4 {
+		t.Errorf("%d requests in the log", len(requests))
+	}
+	for i, want := range []struct {
+		level   zapcore.Level
+		account int64
+	}{{zapcore.DebugLevel, 1}, {zapcore.DebugLevel, 0}, {zapcore.DebugLevel, 1}, {zapcore.InfoLevel, 1}} { // the last one failed on our side
+		if e := requests[i]; e.Level != want.level || e.ContextMap()["account"] != want.account || e.ContextMap()["request"] == "" {
+			t.Errorf("request %d: %v %v", i, e.Level, e.ContextMap())
+		}
 	}
 	for _, e := range logs.All() {
 		line := fmt.Sprint(e.Message, e.ContextMap())

@@ -3,6 +3,8 @@ package api
 import (
 	"net/http"
 	"strconv"
+
+	"trackchat/queue"
 )
 
 const (
@@ -14,9 +16,10 @@ const (
 type response struct {
 	w       http.ResponseWriter
 	buf     []byte
-	cut     bool  // the answer failed after started
-	started bool  // the header is out: no refusal can replace the answer any more
-	err     error // of the first write that failed; later ones are not tried
+	account queue.AccountID // the caller's, 0 unknown
+	cut     bool            // the answer failed after started
+	started bool            // the header is out: no refusal can replace the answer any more
+	err     error           // of the first write that failed; later ones are not tried
 }
 
 // flushLong writes out what there is, once that is much.

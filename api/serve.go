@@ -57,13 +57,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.answers.Put(buf)
 	}
 	took := a.now().Sub(begin)
-	if op == nil || !op.stream || !out.started || c != codeOK { // how long a stream takes is its client's affair
+	streamed := op != nil && op.stream && out.started && c == codeOK // how long a stream takes is its client's affair
+	if !streamed {
 		a.metrics.observe(route, c, err, took)
 	}
-	if entry := a.log.Check(zap.DebugLevel, "request"); entry != nil {
-		entry.Write(zap.String("request", id), zap.String("route", route), zap.String("method", r.Method), zap.Int("code", int(c)),
-			zap.Duration("took", took), zap.String("remote", r.RemoteAddr), zap.NamedError("write_error", out.err))
-	}
+	a.logRequest(r, out, &requestLine{id: id, route: route, code: c, took: took, slow: took >= slowRequest && !streamed})
 	if out.cut {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
@@ -129,6 +127,7 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 		if err := a.identify(ctx, c, r.Header); err != nil {
 			return err
 		}
+		out.account = c.account.ID
 		c.read.clock.zone = a.zones.find(c.account.TimeZone)
 	}
 	c.now = a.now()

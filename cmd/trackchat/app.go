@@ -41,6 +41,7 @@ type App struct {
 	admin      *http.Server
 	addrs      map[string]netip.AddrPort
 	certs      *certificates
+	clients    *api.Conns
 	pending    prometheus.Gauge
 	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
 	drain      chan struct{}         // holds a token once the sessions are to be closed
@@ -51,6 +52,12 @@ type App struct {
 	seed    func(context.Context) error // of the demo: fills the store before the directory is loaded
 	started func()                      // of the demo: called when everything is up
 }
+
+// Connections of HTTP clients; an idle one takes about 20 KiB.
+const (
+	apiConns   = 20_000
+	adminConns = 1000
+)
 
 var (
 	errStarting = errors.New("starting")
@@ -69,7 +76,7 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	a.pending = promauto.With(a.registry).NewGauge(prometheus.GaugeOpts{
 		Name: "trackchat_pending", Help: "Messages that are still to be delivered, as of the last check of the store.",
 	})
-	a.certs = newCertificates(log, a.registry)
+	a.certs, a.clients = newCertificates(log, a.registry), api.NewConns(a.registry)
 	a.ready.Store(&errStarting)
 	return a, nil
 }
@@ -249,22 +256,23 @@ func (a *App) startAPI(ctx context.Context) error {
 		}
 		a.api.TLSConfig = conf
 	}
-	return a.serveHTTP(ctx, "api", a.api, c.Listen)
+	return a.serveHTTP(ctx, "api", a.api, c.Listen, apiConns)
 }
 
 func (a *App) startAdmin(ctx context.Context) error {
 	h := api.NewAdmin(a.adminOptions())
 	a.admin = api.NewServer(h, a.log)
-	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen)
+	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen, adminConns)
 }
 
-func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, listen string) error {
+func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, listen string, most int) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
 		return fmt.Errorf("%s.listen: %w", name, err)
 	}
 	a.addrs[name] = address(ln)
+	ln = a.clients.Listen(ln, name, most, srv.TLSConfig != nil)
 	a.onStop(func(ctx context.Context) error {
 		bounded, cancel := context.WithTimeout(ctx, clientsWithin)
 		defer cancel()

@@ -62,6 +62,9 @@ func startServer(tb testing.TB, args func(r *RedisServer, port string) []string)
 	return nil
 }
 
+// busOffset is from a node's port to that of the cluster's bus, which it takes as well.
+const busOffset = 10_000
+
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
 	for range 100 {
@@ -71,14 +74,16 @@ func freeAddr(tb testing.TB) string {
 			tb.Fatal(err)
 		}
 		addr := ln.Addr().(*net.TCPAddr)
+		bus, busErr := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", addr.Port+busOffset))
 		if err := ln.Close(); err != nil {
 			tb.Fatal(err)
 		}
-		if addr.Port < 55_000 { // a cluster node also takes the port 10,000 above
+		if busErr == nil {
+			_ = bus.Close()
 			return addr.String()
 		}
 	}
-	tb.Fatal("no free port below 55000")
+	tb.Fatal("no free port with another one for a cluster's bus")
 	return ""
 }
 

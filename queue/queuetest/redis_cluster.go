@@ -53,6 +53,37 @@ func (c *RedisCluster) Await(tb testing.TB) {
 	}
 }
 
+// Proxied puts a proxy in front of every node, whose address the cluster gives instead of the node's own from then on.
+func (c *RedisCluster) Proxied(tb testing.TB) []*Proxy {
+	tb.Helper()
+	list := make([]*Proxy, len(c.Nodes))
+	for i, node := range c.Nodes {
+		list[i] = StartProxy(tb, node.Addr)
+		node.Must(tb, "CONFIG", "SET", "cluster-announce-port", port(tb, list[i].Addr))
+	}
+	limited, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	for _, node := range c.Nodes {
+		for _, p := range list {
+			for !strings.Contains(node.Must(tb, "CLUSTER", "NODES"), ":"+port(tb, p.Addr)+"@") {
+				if err := pause(limited, 20*time.Millisecond); err != nil {
+					tb.Fatalf("the cluster does not take the proxies' addresses: %v", err)
+				}
+			}
+		}
+	}
+	return list
+}
+
+func port(tb testing.TB, addr string) string {
+	tb.Helper()
+	_, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
+
 // Addrs are the addresses of all nodes.
 func (c *RedisCluster) Addrs() []string {
 	list := make([]string, len(c.Nodes))

@@ -24,10 +24,23 @@ func TestCrash(t *testing.T) {
 	if !queuetest.CrashChild() {
 		place = queuetest.StartRedis(t).Addr
 	}
+	crash(t, "TestCrash", place, 2)
+}
+
+func TestCrashOnCluster(t *testing.T) {
+	place := ""
+	if !queuetest.CrashChild() {
+		place = strings.Join(queuetest.StartCluster(t, 3).Addrs(), " ")
+	}
+	crash(t, "TestCrashOnCluster", place, 1)
+}
+
+func crash(t *testing.T, name, place string, rounds int) {
+	t.Helper()
 	queuetest.Crash(t, queuetest.CrashOptions{
-		Test: "TestCrash", Place: place, Rounds: 2,
+		Test: name, Place: place, Rounds: rounds,
 		Open: func(ctx context.Context, place string) (queue.Store, error) {
-			return redisstore.Open(ctx, redisstore.Options{Addrs: []string{place}, Now: time.Now, MaxPending: 1 << 20})
+			return redisstore.Open(ctx, redisstore.Options{Addrs: strings.Fields(place), Now: time.Now, MaxPending: 1 << 20})
 		},
 	})
 }
@@ -239,9 +252,12 @@ func TestTornFile(t *testing.T) {
 }
 
 // TestSeal takes the last messages away from Redis, as the loss of power does with everysec: what comes next gets ids that nobody has seen, and the order stays.
-func TestSeal(t *testing.T) {
-	server := queuetest.StartRedis(t, "--appendfsync", "everysec")
-	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, Durability: redisstore.EverySecond})
+func TestSeal(t *testing.T) { seal(t, place{queuetest.StartRedis(t, "--appendfsync", "everysec")}) }
+
+func seal(t *testing.T, where place) {
+	t.Helper()
+	server := where.holder(1)
+	s := open(t, redisstore.Options{Addrs: where.addrs(), Durability: redisstore.EverySecond})
 	kept := send(t, s, 1, "a", "b")
 	file := incremental(t, server.Dir)
 	keep := size(t, file)
@@ -286,9 +302,11 @@ func TestSeal(t *testing.T) {
 }
 
 // TestGatewayKilled: what one node had sent to the device and not acked goes to the next node, and is delivered once.
-func TestGatewayKilled(t *testing.T) {
-	server := queuetest.StartRedis(t)
-	a, b := open(t, redisstore.Options{Addrs: []string{server.Addr}}), open(t, redisstore.Options{Addrs: []string{server.Addr}})
+func TestGatewayKilled(t *testing.T) { gatewayKilled(t, place{queuetest.StartRedis(t)}) }
+
+func gatewayKilled(t *testing.T, where place) {
+	t.Helper()
+	a, b := open(t, redisstore.Options{Addrs: where.addrs()}), open(t, redisstore.Options{Addrs: where.addrs()})
 	wakes, err := a.Wakes(t.Context(), "a-1")
 	if err != nil {
 		t.Fatal(err)

@@ -16,11 +16,59 @@ import (
 // patience bounds every wait for something that must happen.
 const patience = 20 * time.Second
 
-// proxied opens a store through a proxy, with short time limits.
-func proxied(t *testing.T, server *queuetest.RedisServer) (*redisstore.Store, *queuetest.Proxy) {
+// place is one Redis or a Cluster of three.
+type place []*queuetest.RedisServer
+
+// TestFaultsOnCluster goes through the faults of one Redis on a Cluster.
+func TestFaultsOnCluster(t *testing.T) {
+	where := place(queuetest.StartCluster(t, 3, "--maxmemory", "200mb").Nodes)
+	for _, fault := range []struct {
+		name string
+		test func(t *testing.T, where place)
+	}{
+		{"gateway killed", gatewayKilled},
+		{"scripts flushed", scriptFlush},
+		{"stalled", stalledRedis},
+		{"deaf", deafNode},
+		{"memory full", fullMemory},
+		{"last writes lost", seal},
+		{"connections cut", cutConnections}, // the last: the proxies' addresses stay
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			where.all(t, "FLUSHALL")
+			fault.test(t, where)
+		})
+	}
+}
+
+// holder is the process that holds a tracker.
+func (p place) holder(tracker queue.TrackerID) *queuetest.RedisServer {
+	return p[redisstore.SlotOf(tracker)*len(p)/16384]
+}
+
+func (p place) addrs() []string { return (&queuetest.RedisCluster{Nodes: p}).Addrs() }
+
+func (p place) all(t *testing.T, args ...string) {
 	t.Helper()
-	p := queuetest.StartProxy(t, server.Addr)
-	return open(t, redisstore.Options{Addrs: []string{p.Addr}, ReadTimeout: 300 * time.Millisecond, DialTimeout: 300 * time.Millisecond, RetryFor: 10 * time.Second}), p
+	for _, server := range p {
+		server.Must(t, args...)
+	}
+}
+
+// proxied opens a store through proxies, one for each process, with short time limits.
+func (p place) proxied(t *testing.T) (*redisstore.Store, []*queuetest.Proxy) {
+	t.Helper()
+	var proxies []*queuetest.Proxy
+	if len(p) == 1 {
+		proxies = []*queuetest.Proxy{queuetest.StartProxy(t, p[0].Addr)}
+	} else {
+		proxies = (&queuetest.RedisCluster{Nodes: p}).Proxied(t)
+	}
+	addrs := make([]string, len(proxies))
+	for i := range proxies {
+		addrs[i] = proxies[i].Addr
+	}
+	return open(t, redisstore.Options{Addrs: addrs, ReadTimeout: 300 * time.Millisecond, DialTimeout: 300 * time.Millisecond, RetryFor: 10 * time.Second}), proxies
 }
 
 func await(t *testing.T, what <-chan struct{}) {
@@ -33,12 +81,15 @@ func await(t *testing.T, what <-chan struct{}) {
 }
 
 // TestCutConnections: whatever is lost, the request or its answer, each transition is executed once and its caller is told what it did.
-func TestCutConnections(t *testing.T) {
-	server := queuetest.StartRedis(t)
-	s, p := proxied(t, server)
+func TestCutConnections(t *testing.T) { cutConnections(t, place{queuetest.StartRedis(t)}) }
+
+func cutConnections(t *testing.T, where place) {
+	t.Helper()
+	s, proxies := where.proxied(t)
+	p := proxies[redisstore.SlotOf(1)*len(proxies)/16384]
 	for name, arm := range map[string]func(string) <-chan struct{}{"request lost": p.CutRequest, "answer lost": p.CutReply} {
 		t.Run(name, func(t *testing.T) {
-			server.Must(t, "FLUSHALL")
+			where.all(t, "FLUSHALL")
 			fault := arm(":m:send:")
 			sent := send(t, s, 1, "once", "twice")
 			await(t, fault)
@@ -80,9 +131,12 @@ func TestCutConnections(t *testing.T) {
 }
 
 // TestStalledRedis: requests that a frozen Redis has in its buffers, several times over, are executed once when it goes on.
-func TestStalledRedis(t *testing.T) {
-	server := queuetest.StartRedis(t)
-	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, ReadTimeout: 100 * time.Millisecond, DialTimeout: time.Second, RetryFor: 10 * time.Second})
+func TestStalledRedis(t *testing.T) { stalledRedis(t, place{queuetest.StartRedis(t)}) }
+
+func stalledRedis(t *testing.T, where place) {
+	t.Helper()
+	server := where.holder(1)
+	s := open(t, redisstore.Options{Addrs: where.addrs(), ReadTimeout: 100 * time.Millisecond, DialTimeout: time.Second, RetryFor: 10 * time.Second})
 	send(t, s, 1, "before")
 	server.Pause(t)
 	var wg sync.WaitGroup
@@ -197,9 +251,12 @@ func TestNobodyAnswers(t *testing.T) {
 }
 
 // TestScriptFlush: lost scripts are loaded again without anybody noticing.
-func TestScriptFlush(t *testing.T) {
-	server := queuetest.StartRedis(t)
-	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+func TestScriptFlush(t *testing.T) { scriptFlush(t, place{queuetest.StartRedis(t)}) }
+
+func scriptFlush(t *testing.T, where place) {
+	t.Helper()
+	server := where.holder(1)
+	s := open(t, redisstore.Options{Addrs: where.addrs()})
 	for i := range 5 {
 		server.Must(t, "SCRIPT", "FLUSH")
 		id := send(t, s, 1, "x")[0]
@@ -216,13 +273,25 @@ func TestScriptFlush(t *testing.T) {
 
 // TestFullMemory: nothing new is stored where memory runs out, acks are.
 func TestFullMemory(t *testing.T) {
-	server := queuetest.StartRedis(t, "--maxmemory", "200mb")
-	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	fullMemory(t, place{queuetest.StartRedis(t, "--maxmemory", "200mb")})
+}
+
+func fullMemory(t *testing.T, where place) {
+	t.Helper()
+	server := where.holder(1)
+	s := open(t, redisstore.Options{Addrs: where.addrs()})
+	neighbour := queue.TrackerID(2) // of the same process
+	for where.holder(neighbour) != server {
+		neighbour++
+	}
 	ids := send(t, s, 1, "a", "b")
 	server.Must(t, "CONFIG", "SET", "maxmemory", "1mb")
 	for _, err := range []error{
 		func() error { _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); return err }(),
-		func() error { _, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: 2, Text: "x"}}); return err }(),
+		func() error {
+			_, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: neighbour, Text: "x"}})
+			return err
+		}(),
 	} {
 		if !errors.Is(err, queue.ErrOverloaded) {
 			t.Fatal(err)
@@ -252,10 +321,20 @@ func TestFullMemory(t *testing.T) {
 }
 
 // TestDeafNode: a node whose subscription was interrupted is told to look, and finds everything.
-func TestDeafNode(t *testing.T) {
-	server := queuetest.StartRedis(t)
-	s, p := proxied(t, server)
-	other := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+func TestDeafNode(t *testing.T) { deafNode(t, place{queuetest.StartRedis(t)}) }
+
+func deafNode(t *testing.T, where place) {
+	t.Helper()
+	s, listen, deafen := open(t, redisstore.Options{Addrs: where.addrs()}), func() {}, func() { where.all(t, "CLIENT", "KILL", "TYPE", "pubsub") }
+	if len(where) == 1 { // there nobody else has to find the proxy
+		var proxies []*queuetest.Proxy
+		s, proxies = where.proxied(t)
+		listen, deafen = func() { proxies[0].Refuse(false) }, func() {
+			proxies[0].Refuse(true)
+			proxies[0].Cut()
+		}
+	}
+	other := open(t, redisstore.Options{Addrs: where.addrs()})
 	wakes, err := s.Wakes(t.Context(), "node")
 	if err != nil {
 		t.Fatal(err)
@@ -268,12 +347,11 @@ func TestDeafNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Refuse(true)
-	p.Cut()
+	deafen()
 	for _, tracker := range ts {
 		send(t, other, tracker, "unheard")
 	}
-	p.Refuse(false)
+	listen()
 	resynced := make(map[queue.Partition]bool)
 	for len(resynced) < 256 {
 		select {

@@ -125,8 +125,8 @@ func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 	}
 	for _, cmd := range cmds {
 		err := cmd.Err()
-		if what, _ := judgeIf(err); what == outcomeMoved && !strings.HasPrefix(err.Error(), "READONLY") {
-			continue
+		if err != nil && (strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(), "ASK ")) {
+			continue // a node that has just started says CLUSTERDOWN of its own partitions, too: those are not sealed yet
 		}
 		if err != nil {
 			return fmt.Errorf("sealing partitions: %w", err)

@@ -20,6 +20,8 @@ need gcc gcc libc6-dev
 need git git
 need redis-server redis-server
 need curl curl
+need chromium chromium fonts-noto-core fonts-noto-color-emoji
+need promtool prometheus
 if ((${#missing[@]})); then
 	if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null 2>&1; then
 		printf 'test.sh needs these programs, please install them: %s\n' "${missing[*]}" >&2

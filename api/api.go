@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api/console"
 	"trackchat/queue"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,6 +59,7 @@ type API struct {
 	metrics     *metrics
 	zones       zones
 	routes      routes
+	console     *console.Site
 	bodies      sync.Pool // *bytes.Buffer
 	answers     sync.Pool // *[]byte
 
@@ -96,6 +98,7 @@ func New(o Options) *API {
 		cors:        newCORS(o.CORSOrigins),
 		metrics:     newMetrics(o.Registerer),
 		zones:       zones{log: o.Logger},
+		console:     console.NewChat(),
 		jsonType:    []string{"application/json; charset=utf-8"},
 		noStore:     []string{"no-store"},
 		noSniff:     []string{"nosniff"},

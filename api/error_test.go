@@ -54,7 +54,7 @@ func errorTable() []tableRow {
 func TestPaths(t *testing.T) {
 	w := newWorld(t)
 	for path, code := range map[string]int{
-		"/": 111, "/v2": 111, "/v2/": 111, "/api-v2": 111, "/console/index.html": 111, "/favicon.ico": 111,
+		"/v2": 111, "/v2/": 111, "/api-v2": 111, "/consoles": 111, "/favicon.ico": 111,
 		"/v2/tracker": 111, "/v2/trackers/chat/list": 111, "/v2/v2/tracker/chat/list": 111,
 		"/v3/tracker/chat/list": 111, "/v2/Tracker/chat/list": 111, "/v2/tracker/chat/list//": 111, "/v2/tracker/chat/list/x": 111, "//v2/tracker/chat/list": 111,
 		"/v2/tracker/chat": 112, "/v2/tracker/chat/": 112, "/v2/tracker/chat/updated": 112, "/tracker/chat/unread": 112,
@@ -66,6 +66,8 @@ func TestPaths(t *testing.T) {
 	for _, method := range []string{http.MethodPut, http.MethodDelete, http.MethodPatch, "BREW"} {
 		w.do(method, "/v2/tracker/chat/list", "").refused(t, 112)
 		w.do(method, "/v2/nothing/here", "").refused(t, 111)
+		w.do(method, "/", "").refused(t, 111)
+		w.do(method, "/console/index.html", "").refused(t, 111)
 	}
 	if a := w.do(http.MethodHead, "/v2/tracker/chat/list", ""); a.status != http.StatusBadRequest || a.body != "" {
 		t.Errorf("HEAD: %d %q", a.status, a.body)

@@ -26,6 +26,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.serveOpenAPI(w, r)
 		return
 	}
+	if a.console.Serves(r) {
+		a.console.ServeHTTP(w, r)
+		return
+	}
 	begin := a.now()
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore, a.noSniff

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api"
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/protocol/all"
@@ -21,6 +22,7 @@ import (
 )
 
 const (
+	demoLogin    = "demo" // and the password
 	demoAckDelay = 400 * time.Millisecond
 	demoSayEvery = 40 * time.Second
 	demoReplyGap = 3 * time.Second // a long text is many parts; one answer is enough
@@ -138,13 +140,17 @@ func (d *demo) run(ctx context.Context, log *zap.Logger) error {
 
 // seed fills the empty store with the demo account and its trackers.
 func (d *demo) seed(ctx context.Context, trackers []demoTracker) error {
-	account := queue.Account{ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(d.key)}}
+	password, err := api.HashPassword(demoLogin)
+	if err != nil {
+		return err
+	}
+	account := queue.Account{ID: 1, Login: demoLogin, Password: password, Title: "Demo fleet", TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(d.key)}}
 	list := make([]queue.Tracker, len(trackers))
 	for i := range trackers {
 		list[i] = trackers[i].Tracker
 		list[i].DeviceID = queue.NormalizeDeviceID(list[i].DeviceID)
 	}
-	_, err := d.app.store.ImportDirectory(ctx, []queue.Account{account}, list, false)
+	_, err = d.app.store.ImportDirectory(ctx, []queue.Account{account}, list, false)
 	return err
 }
 
@@ -152,7 +158,8 @@ func (d *demo) welcome(trackers []demoTracker) {
 	addrs := d.app.Addrs()
 	base := "http://" + addrs["api"].String()
 	d.printf("trackchat demo: %d trackers, data in a temporary directory, everything on this machine only; Ctrl-C ends it.\n\n", len(trackers))
-	d.printf("  API        %s\n  admin      http://%s/metrics\n  key        %s\n", base, addrs["admin"], d.key)
+	d.printf("  console    %s/#key=%s\n             or sign in at %s/ as %s, password %s\n", base, d.key, base, demoLogin, demoLogin)
+	d.printf("  operations http://%s/\n  API        %s\n  key        %s\n", addrs["admin"], base, d.key)
 	for _, p := range all.Protocols() {
 		if a, ok := addrs[p.Name]; ok {
 			d.printf("  %-10s %s\n", p.Name, a)

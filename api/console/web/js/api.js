@@ -1,0 +1,78 @@
+// The public API, as any other client calls it.
+
+const TIMEOUT = 20_000; // ms of one call
+const RETRIES = 3; // of a call that was refused for coming too fast
+
+/** Codes of the API that mean something to the page. 0 is ours: no answer. */
+export const CODE = {
+  unreachable: 0, wrongHash: 3, unknownHash: 4, tooFast: 15, wrongLogin: 102, loginAttempts: 105, wrongHandler: 111, wrongMethod: 112,
+  notPermitted: 13, notFound: 201, blocked: 208, unsupported: 214, nonexistent: 217, tariff: 236, queueFull: 267,
+};
+
+/** A refusal of the API, or code 0 if there was no answer. */
+export class ApiError extends Error {
+  constructor(code, description) {
+    super(description);
+    this.code = code;
+  }
+
+  /** Whether the session or key is not known any more. */
+  get ended() { return this.code === CODE.wrongHash || this.code === CODE.unknownHash; }
+}
+
+/** Calls for one caller. Times are ISO 8601 in both directions. */
+export class Api {
+  #hash;
+
+  constructor(hash = '') { this.#hash = hash; }
+
+  /** What names the caller; never part of an address, so that it gets into no log. */
+  get headers() {
+    const h = { 'NVX-ISO-DateTime': 'true' };
+    if (this.#hash) h.Authorization = `NVX ${this.#hash}`;
+    return h;
+  }
+
+  /** Calls an operation and returns its answer. A refusal by the rate limit is repeated after the time it names: nothing has been done then. */
+  async call(operation, params = {}, signal = undefined) {
+    for (let attempt = 0; ; attempt++) {
+      const response = await this.#post(operation, params, signal);
+      const answer = await body(response);
+      if (answer.success) return answer;
+      const error = new ApiError(answer.status?.code ?? CODE.unreachable, answer.status?.description ?? `HTTP ${response.status}`);
+      if (error.code !== CODE.tooFast || attempt >= RETRIES) throw error;
+      await pause(1000 * Math.max(1, Number(response.headers.get('Retry-After')) || 1), signal);
+    }
+  }
+
+  async #post(operation, params, signal) {
+    const limit = AbortSignal.timeout(TIMEOUT);
+    try {
+      return await fetch(`/v2/${operation}`, {
+        method: 'POST', headers: { ...this.headers, 'Content-Type': 'application/json' }, body: JSON.stringify(params), cache: 'no-store',
+        signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      });
+    } catch (e) {
+      if (signal?.aborted) throw e;
+      throw new ApiError(CODE.unreachable, e.message);
+    }
+  }
+}
+
+/** Reads an answer; one that is not the API's comes from something before it, and is as good as none. */
+async function body(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw new ApiError(CODE.unreachable, `HTTP ${response.status}`);
+  }
+}
+
+/** Waits; ends early, with its reason, when the signal is aborted. */
+export function pause(ms, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => { signal?.removeEventListener('abort', stop); resolve(); }, ms);
+    function stop() { clearTimeout(timer); reject(signal.reason); }
+    signal?.addEventListener('abort', stop, { once: true });
+  });
+}

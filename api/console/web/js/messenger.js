@@ -1,0 +1,153 @@
+import { CODE } from './api.js';
+import { fromApi } from './message.js';
+
+const PAGE = 50; // messages of one step backwards
+const MOST = 1024; // messages of one answer
+const BEGINNING = '1970-01-02T00:00:00Z'; // before every message
+
+/** Reads and writes the conversations of a State. */
+export class Messenger {
+  #api; #state; #older = new Map(); // running reads backwards, by tracker
+
+  constructor(api, state) {
+    this.#api = api;
+    this.#state = state;
+  }
+
+  async #list(tracker, limit, to) {
+    const { list } = await this.#api.call('tracker/chat/list', { tracker_id: tracker, from: BEGINNING, ...(to && { to }), limit, ascending: false, detail: true });
+    return list.map(fromApi);
+  }
+
+  /** Reads the newest messages. Where more have come than one page holds since the last time, there would be a gap: the older ones are read again then. */
+  async refresh(tracker) {
+    const c = this.#state.conversation(tracker);
+    try {
+      const page = await this.#list(tracker, PAGE);
+      const known = page.some((m) => c.messages.has(m.id));
+      if (c.loaded && page.length === PAGE && !known) c.forget();
+      c.add(page);
+      if (!c.loaded) c.complete = page.length < PAGE;
+      c.loaded = true;
+      c.error = null;
+      await this.#settle(c, page);
+    } catch (e) {
+      if (c.loaded && e.code === CODE.unreachable) throw e;
+      c.error = e;
+      if (e.code === CODE.unreachable || e.ended) throw e;
+    } finally {
+      this.#state.tell('messages', tracker);
+    }
+  }
+
+  /** Without a feed nobody tells of changes to messages before the newest page: those that are still on their way are asked for by themselves. */
+  async #settle(c, page) {
+    const first = page.at(-1)?.id;
+    const waiting = c.sorted().filter((m) => first !== undefined && m.id < first && (m.state === 'QUEUED' || m.state === 'SENT')).slice(-5);
+    for (const m of waiting) c.add([fromApi((await this.#api.call('tracker/chat/read', { message_id: m.id })).value)]);
+  }
+
+  /** Reads a page of older messages; false if there are none. */
+  older(tracker) {
+    if (!this.#older.has(tracker)) this.#older.set(tracker, this.#readOlder(tracker).finally(() => this.#older.delete(tracker)));
+    return this.#older.get(tracker);
+  }
+
+  async #readOlder(tracker) {
+    const c = this.#state.conversation(tracker);
+    const oldest = c.oldest();
+    if (!c.loaded || c.complete || !oldest) return false;
+    // Times are whole seconds here: a second may hold more messages than a page.
+    for (let limit = PAGE; ; limit = Math.min(limit * 4, MOST)) {
+      const page = await this.#list(tracker, limit, new Date(Math.floor(oldest.at / 1000) * 1000).toISOString().replace('.000', ''));
+      const fresh = c.add(page);
+      if (page.length < limit) c.complete = true;
+      if (fresh > 0 || c.complete || limit === MOST) {
+        if (fresh === 0) c.complete = true;
+        this.#state.tell('messages', tracker);
+        return fresh > 0;
+      }
+    }
+  }
+
+  /** Sends a text. It is in the outbox until the server has it; sent again after a failure it has the same key, so that it is never stored twice. */
+  async send(tracker, text, extras = {}) {
+    const item = { key: crypto.randomUUID?.() ?? randomKey(), text, extras, at: Date.now(), state: 'sending', error: null };
+    this.#state.conversation(tracker).outbox.push(item);
+    await this.#deliver(tracker, item);
+  }
+
+  /** Sends what has failed once more. */
+  async resend(tracker, item) {
+    item.state = 'sending';
+    item.claimed = false;
+    await this.#deliver(tracker, item);
+  }
+
+  async #deliver(tracker, item) {
+    const c = this.#state.conversation(tracker);
+    this.#state.tell('messages', tracker);
+    try {
+      const { id } = await this.#api.call('tracker/chat/send', { tracker_id: tracker, message: item.text, idempotency_key: item.key, ...item.extras });
+      if (!c.messages.has(id)) {
+        this.#state.arrived(tracker, {
+          id, incoming: false, text: item.text, at: Date.now(), unread: false, state: 'QUEUED', parts: 0, acked: 0, delivered: null, opened: null, expires: null, reason: null,
+          choices: item.extras.choices ?? null, provisional: true,
+        });
+      }
+      this.discard(tracker, item);
+    } catch (e) {
+      item.state = 'failed';
+      item.error = e;
+    }
+    this.#state.tell('messages', tracker);
+  }
+
+  /** Takes a text out of the outbox. */
+  discard(tracker, item) {
+    const c = this.#state.conversation(tracker);
+    c.outbox = c.outbox.filter((o) => o !== item);
+    this.#state.tell('messages', tracker);
+  }
+
+  /** Withdraws a message; false if the device has acknowledged it before. */
+  async cancel(tracker, id) {
+    try {
+      await this.#api.call('tracker/chat/cancel', { message_id: id });
+    } catch (e) {
+      if (e.code !== CODE.notPermitted) throw e;
+      await this.refresh(tracker);
+      return false;
+    }
+    const c = this.#state.conversation(tracker);
+    const m = c.messages.get(id);
+    if (m) c.add([{ ...m, state: 'CANCELLED' }]);
+    this.#state.tell('messages', tracker);
+    return true;
+  }
+
+  /** Marks messages of one tracker as read. */
+  async markRead(tracker, ids) {
+    await this.#api.call('tracker/chat/mark_read', { message_ids: ids });
+    const c = this.#state.conversation(tracker);
+    for (const id of ids) {
+      const m = c.messages.get(id);
+      if (m?.unread) this.#state.arrived(tracker, { ...m, unread: false });
+    }
+  }
+
+  /** Marks everything of every tracker as read. */
+  async markAllRead() {
+    await this.#api.call('tracker/chat/mark_read_all');
+    this.#state.setUnread({});
+    for (const c of this.#state.known()) {
+      c.add(c.unread().map((m) => ({ ...m, unread: false })));
+      this.#state.tell('messages', c.tracker);
+    }
+  }
+}
+
+/** crypto.randomUUID exists only where the page came over TLS or from this machine. */
+function randomKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,119 @@
+import { Conversation } from './conversation.js';
+
+const KEPT = 12; // conversations in memory besides the open one
+const SEEN = 4096; // ids of messages that have been counted, so that a repeated event is not counted again
+
+/**
+ * What the page knows. It tells its listeners what has changed: `trackers` (any of the list), `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed).
+ * A tracker is {id, label, search, model, device, blocked, online, seen, unread, updated}; online is undefined where the server does not tell.
+ */
+export class State extends EventTarget {
+  account = null;
+  trackers = new Map();
+  connection = 'connecting'; // live | connecting | polling | down
+  open = null; // the tracker whose conversation is shown
+  #conversations = new Map(); // by tracker, the one that was used last at the end
+  #counted = new Map(); // whether a message that came by itself is unread, by id
+  #told = new Set();
+
+  /** Tells listeners, once per turn of the event loop for each kind and detail. */
+  tell(kind, detail = null) {
+    const key = `${kind} ${detail}`;
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    queueMicrotask(() => {
+      this.#told.delete(key);
+      this.dispatchEvent(new CustomEvent(kind, { detail }));
+    });
+  }
+
+  setConnection(name) {
+    if (this.connection === name) return;
+    this.connection = name;
+    this.tell('connection');
+  }
+
+  /** Takes the answer of tracker/list; what is known of a tracker beyond it stays. */
+  setTrackers(list) {
+    const before = this.trackers;
+    this.trackers = new Map(list.map((t) => {
+      const old = before.get(t.id);
+      return [t.id, {
+        id: t.id, label: t.label, search: `${t.label}\n${t.id}\n${t.source.device_id}\n${t.source.model}`.toLowerCase(),
+        model: t.source.model, device: t.source.device_id, blocked: t.source.blocked,
+        online: t.online, seen: t.last_seen ? Date.parse(t.last_seen) : null, unread: old?.unread ?? 0, updated: old?.updated ?? 0,
+      }];
+    }));
+    this.tell('trackers');
+  }
+
+  /** Takes the answer of unread/count. */
+  setUnread(value) {
+    for (const t of this.trackers.values()) t.unread = value[t.id] ?? 0;
+    this.tell('trackers');
+  }
+
+  /** Takes an answer of updated/list. */
+  setUpdated(value) {
+    for (const [id, time] of Object.entries(value)) this.#touch(Number(id), Date.parse(time));
+    this.tell('trackers');
+  }
+
+  #touch(id, ms) {
+    const t = this.trackers.get(id);
+    if (t && ms > t.updated) t.updated = ms;
+  }
+
+  unreadTotal() {
+    let n = 0;
+    for (const t of this.trackers.values()) n += t.unread;
+    return n;
+  }
+
+  /** The conversation of a tracker; it may not be loaded yet. */
+  conversation(id) {
+    const c = this.#conversations.get(id) ?? new Conversation(id);
+    this.#conversations.delete(id);
+    this.#conversations.set(id, c);
+    for (const [old, oldest] of this.#conversations) {
+      if (this.#conversations.size <= KEPT) break;
+      if (old !== id && old !== this.open && oldest.outbox.length === 0) this.#conversations.delete(old);
+    }
+    return c;
+  }
+
+  /** The conversations that are in memory. */
+  known() { return this.#conversations.values(); }
+
+  /** Takes a message that came by itself, and counts it if it is a new unread one. */
+  arrived(id, message) {
+    const t = this.trackers.get(id);
+    const c = this.#conversations.get(id);
+    const wasUnread = c?.messages.get(message.id)?.unread ?? this.#counted.get(message.id) ?? false;
+    if (t && message.incoming) {
+      if (message.unread && !wasUnread && !this.#counted.has(message.id)) t.unread++;
+      if (!message.unread && wasUnread && t.unread > 0) t.unread--;
+      this.#count(message);
+    }
+    this.#touch(id, message.at);
+    this.tell('trackers');
+    if (c?.loaded) {
+      c.add([message]);
+      this.tell('messages', id);
+    }
+  }
+
+  #count(message) {
+    this.#counted.set(message.id, message.unread && this.#counted.get(message.id) !== false);
+    if (this.#counted.size > SEEN) this.#counted.delete(this.#counted.keys().next().value);
+  }
+
+  /** Takes what a `tracker` event says. */
+  presence(id, online, since) {
+    const t = this.trackers.get(id);
+    if (!t) return;
+    t.online = online;
+    if (since) t.seen = Date.parse(since);
+    this.tell('trackers');
+  }
+}

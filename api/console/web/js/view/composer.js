@@ -1,0 +1,127 @@
+import { h, icon, setText } from '../../shared/dom.js';
+import { current, t } from '../../shared/i18n.js';
+import { length, MAX_TEXT } from '../message.js';
+import { popup } from './popup.js';
+
+const TALLEST = 220; // px of the field
+const TIMES = [0, 900, 3600, 8 * 3600, 24 * 3600]; // seconds that a text may wait
+const MAX_CHOICES = 8;
+
+/** The field for a new text, with canned texts, a time limit and answers to choose from. send(text, extras) gets what is to be sent; extras are parameters of the API. */
+export class Composer {
+  #send; #quoted = null; #state; #popups = [];
+
+  constructor({ state, canned, draft = '', send, label = t('composer.label') }) {
+    this.#send = send;
+    this.#state = state;
+    this.field = h('textarea', {
+      class: 'input', rows: 1, dir: 'auto', placeholder: label, 'aria-label': label, 'aria-describedby': 'composer-count', enterKeyHint: 'enter', value: draft,
+      on: { input: () => this.#changed(), keydown: (e) => this.#key(e) },
+    });
+    this.button = h('button', { class: 'button primary send', type: 'submit', title: t('composer.sendKey') }, icon('send'), h('span', {}, t('composer.send')));
+    this.count = h('span', { class: 'count', id: 'composer-count' });
+    this.offline = h('span', { class: 'hint' });
+    this.quote_ = h('div', { class: 'quoted', hidden: true });
+    this.wait = h('select', { class: 'input', name: 'ttl' }, TIMES.map((s) => h('option', { value: String(s) }, s === 0 ? t('composer.noLimit') : t('composer.hours', { text: this.#hours(s) }))));
+    this.choices = h('textarea', { class: 'input', rows: 3, name: 'choices', dir: 'auto' });
+    this.chosen = h('span', { class: 'hint' });
+    for (const el of [this.wait, this.choices]) el.addEventListener('input', () => this.#changed());
+    const texts = popup(icon('list'), t('composer.canned'), (close) => canned.menu((text) => { close(); this.#insert(text); }));
+    const options = popup(icon('timer'), t('composer.options'), () => h('div', { class: 'options' },
+      h('label', { class: 'field' }, t('composer.wait'), this.wait, h('small', {}, t('composer.waitHint'))),
+      h('label', { class: 'field' }, t('composer.choices'), this.choices, h('small', {}, t('composer.choicesHint', { n: MAX_CHOICES })))));
+    this.#popups = [texts, options];
+    this.element = h('form', { class: 'composer', on: { submit: (e) => { e.preventDefault(); this.submit(); } } }, this.quote_,
+      h('div', { class: 'write' }, texts.element, options.element, this.field, this.button), h('div', { class: 'below' }, this.offline, this.chosen, this.count));
+    this.resized = new ResizeObserver(() => this.#grow());
+    this.resized.observe(this.element);
+    this.#changed();
+  }
+
+  #hours(seconds) {
+    const unit = seconds < 3600 ? 'minute' : 'hour';
+    return new Intl.NumberFormat(current(), { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / (unit === 'hour' ? 3600 : 60));
+  }
+
+  get text() { return this.field.value; }
+
+  focus() { this.field.focus(); }
+
+  close() {
+    this.resized.disconnect();
+    for (const p of this.#popups) p.close();
+  }
+
+  /** Says something about what sending will come to. */
+  hint(text) { setText(this.offline, text); }
+
+  /** Makes the next text an answer to a message. */
+  quote(message) {
+    this.#quoted = message;
+    this.quote_.hidden = !message;
+    if (message) {
+      this.quote_.replaceChildren(icon('reply'), h('span', { class: 'quote', dir: 'auto' }, message.text.slice(0, 200)),
+        h('button', { class: 'iconbutton', type: 'button', 'aria-label': t('composer.noReply'), on: { click: () => this.quote(null) } }, icon('close')));
+      this.focus();
+    }
+  }
+
+  /** Hands over what is written, if that can be sent. */
+  submit() {
+    const text = this.field.value.trim();
+    const n = length(text);
+    if (n === 0 || n > MAX_TEXT || this.button.disabled) return;
+    const extras = {};
+    if (Number(this.wait.value) > 0) extras.ttl = Number(this.wait.value);
+    if (this.#choices().length > 0) extras.choices = this.#choices();
+    if (this.#quoted) extras.reply_to = this.#quoted.id;
+    this.clear();
+    this.#send(text, extras);
+  }
+
+  /** Empties everything: a limit or answers are for one text, and are not to slip into the next one. */
+  clear() {
+    this.field.value = '';
+    this.wait.value = '0';
+    this.choices.value = '';
+    this.quote(null);
+    this.#changed();
+  }
+
+  #choices() { return this.choices.value.split('\n').map((s) => s.trim()).filter(Boolean).slice(0, MAX_CHOICES); }
+
+  #insert(text) {
+    const { field } = this;
+    field.setRangeText(text, field.selectionStart, field.selectionEnd, 'end');
+    this.#changed();
+    this.focus();
+  }
+
+  #changed() {
+    const n = length(this.field.value.trim());
+    setText(this.count, t('composer.count', { n, max: MAX_TEXT }));
+    this.count.classList.toggle('over', n > MAX_TEXT);
+    this.field.setAttribute('aria-invalid', String(n > MAX_TEXT));
+    this.button.disabled = n === 0 || n > MAX_TEXT;
+    const answers = this.#choices().length;
+    const set = [Number(this.wait.value) > 0 && t('composer.expires', { text: this.#hours(Number(this.wait.value)) }), answers > 0 && t('composer.answers', { n: answers })];
+    setText(this.chosen, set.filter(Boolean).join(' · '));
+    this.#grow();
+  }
+
+  #grow() {
+    const { style } = this.field;
+    style.blockSize = 'auto';
+    style.blockSize = `${Math.min(this.field.scrollHeight + 2, TALLEST)}px`;
+  }
+
+  /** Enter sends where there is a keyboard with a Shift key; on a touch screen it is a new line. */
+  #key(event) {
+    if (event.key !== 'Enter' || event.isComposing) return;
+    const touch = matchMedia('(pointer: coarse)').matches;
+    if (event.ctrlKey || event.metaKey || (!event.shiftKey && !event.altKey && !touch)) {
+      event.preventDefault();
+      this.submit();
+    }
+  }
+}

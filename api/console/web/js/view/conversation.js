@@ -1,0 +1,220 @@
+import { h, icon, reconcile, setText } from '../../shared/dom.js';
+import { t } from '../../shared/i18n.js';
+import { brief, dayKey, dayName } from '../time.js';
+import { bubble, fill, fillUnsent, unsent } from './bubble.js';
+import { Composer } from './composer.js';
+import { explain } from './errors.js';
+import { toast } from './toast.js';
+
+const NEAR = 60; // px from the end that count as being there
+const AHEAD = 400; // px before the oldest message, at which older ones are read
+const TOGETHER = 250; // ms in which what has been seen is collected
+
+/** The conversation with one tracker. */
+export class ConversationView {
+  #state; #messenger; #id; #known = new Map(); #listeners = new AbortController(); #first = null; #seen = new Set(); #timer = null; #missed = 0; #last = 0; #fetching = false;
+
+  constructor({ state, messenger, canned }, id, back) {
+    this.#state = state;
+    this.#messenger = messenger;
+    this.#id = id;
+    this.dot = h('span', { class: 'dot' });
+    this.label = h('bdi', {});
+    this.about = h('p', { class: 'about' });
+    this.log = h('div', { class: 'log', role: 'log', 'aria-label': t('conversation.label'), tabIndex: 0, on: { scroll: () => this.#scrolled() } });
+    this.note = h('p', { class: 'quiet note', role: 'status', hidden: true });
+    this.jump = h('button', { class: 'jump', type: 'button', hidden: true, on: { click: () => this.#toEnd() } });
+    this.refusal = h('p', { class: 'notice', role: 'alert', hidden: true });
+    this.composer = new Composer({ state, canned, draft: this.#conversation.draft, send: (text, extras) => this.#send(text, extras) });
+    this.element = h('section', { class: 'conversation', 'aria-labelledby': 'tracker-title' },
+      h('header', { class: 'bar' },
+        h('button', { class: 'iconbutton back', type: 'button', 'aria-label': t('conversation.back'), on: { click: back } }, icon('back')),
+        this.dot, h('div', { class: 'who' }, h('h2', { id: 'tracker-title' }, this.label), this.about)),
+      h('div', { class: 'scroll' }, this.note, this.log, this.jump), this.refusal, this.composer.element);
+    this.observer = new IntersectionObserver((entries) => this.#visible(entries), { root: this.log, threshold: [0, 0.5] });
+    const { signal } = this.#listeners;
+    state.addEventListener('messages', (e) => { if (e.detail === id) this.#draw(); }, { signal });
+    state.addEventListener('trackers', () => this.#head(), { signal });
+    window.addEventListener('focus', () => this.#flushSoon(), { signal });
+    document.addEventListener('visibilitychange', () => this.#flushSoon(), { signal });
+    this.#head();
+    this.#draw();
+    this.#load();
+  }
+
+  get #conversation() { return this.#state.conversation(this.#id); }
+
+  focus() { this.composer.focus(); }
+
+  close() {
+    this.#conversation.draft = this.composer.text;
+    this.#listeners.abort();
+    this.observer.disconnect();
+    clearTimeout(this.#timer);
+    this.composer.close();
+  }
+
+  async #load() {
+    try {
+      await this.#messenger.refresh(this.#id);
+    } catch {
+      // it is noted in the conversation, and read again once there is a connection
+    }
+  }
+
+  #head() {
+    const tracker = this.#state.trackers.get(this.#id);
+    if (!tracker) {
+      setText(this.label, String(this.#id));
+      return;
+    }
+    const presence = tracker.blocked ? 'blocked' : { true: 'online', false: 'offline' }[tracker.online] ?? 'unknown';
+    this.dot.dataset.presence = presence;
+    setText(this.label, tracker.label);
+    const status = presence === 'offline' && tracker.seen ? t('trackers.seen', { time: brief(tracker.seen, Date.now()) }) : t(`trackers.${presence}`);
+    setText(this.about, [status, tracker.model, tracker.device].filter(Boolean).join(' · '));
+    this.composer.hint(presence === 'offline' ? t('composer.offline') : '');
+  }
+
+  #draw() {
+    const c = this.#conversation;
+    const end = this.#atEnd();
+    const items = this.#items(c);
+    const on = { cancel: (m) => this.#cancel(m), reply: (m) => this.composer.quote(m), retry: (o) => this.#messenger.resend(this.#id, o), discard: (o) => this.#messenger.discard(this.#id, o) };
+    const anchor = end ? null : this.#anchor();
+    reconcile(this.log, this.#known, items, (x) => x.key, (x) => this.#create(x, on), (el, x) => this.#fill(el, x));
+    if (end) this.log.scrollTop = this.log.scrollHeight;
+    else if (anchor) this.log.scrollTop += anchor.el.getBoundingClientRect().top - anchor.top;
+    const newest = c.sorted().at(-1)?.id ?? 0;
+    if (newest > this.#last && this.#last && !end) this.#missed += c.sorted().filter((m) => m.id > this.#last && m.incoming).length;
+    this.#last = newest;
+    this.#tellMissed();
+    this.#notes(c, items);
+    this.#fillScreen();
+  }
+
+  #items(c) {
+    const items = [];
+    let day = '';
+    this.#first ??= c.loaded ? c.unread()[0]?.id ?? 0 : null;
+    for (const m of c.sorted()) {
+      const key = dayKey(m.at);
+      if (key !== day) items.push({ key: `day ${day = key}`, day: m.at });
+      if (m.id === this.#first) items.push({ key: 'new' });
+      items.push({ key: m.id, message: m });
+    }
+    for (const item of c.outbox) items.push({ key: item.key, item });
+    return items;
+  }
+
+  #create(x, on) {
+    if (x.message) {
+      const el = bubble(x.message, on);
+      if (x.message.unread) this.observer.observe(el);
+      return el;
+    }
+    if (x.item) return unsent(x.item, on);
+    return x.day ? h('h3', { class: 'day' }) : h('p', { class: 'newline' }, h('span', {}, t('conversation.new')));
+  }
+
+  #fill(el, x) {
+    if (x.message) fill(el, x.message);
+    else if (x.item) fillUnsent(el, x.item);
+    else if (x.day) setText(el, dayName(x.day, Date.now(), t('day.today'), t('day.yesterday')));
+  }
+
+  #notes(c, items) {
+    const refused = c.error && c.error.code !== 0;
+    this.refusal.hidden = !refused;
+    if (refused) setText(this.refusal, explain(c.error));
+    this.composer.element.hidden = Boolean(refused) && !c.loaded;
+    const text = c.error && !c.loaded ? (refused ? '' : t('conversation.waiting')) : !c.loaded ? t('conversation.loading') : items.length === 0 ? t('conversation.empty') : '';
+    setText(this.note, text);
+    this.note.hidden = text === '';
+  }
+
+  /** The first element that is seen and where, so that it stays there when others come before it. */
+  #anchor() {
+    const top = this.log.getBoundingClientRect().top;
+    for (const el of this.log.children) {
+      const r = el.getBoundingClientRect();
+      if (r.bottom > top && el.dataset.id) return { el, top: r.top };
+    }
+    return null;
+  }
+
+  #atEnd() { return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR; }
+
+  #toEnd() {
+    this.log.scrollTop = this.log.scrollHeight;
+    this.log.focus({ preventScroll: true });
+  }
+
+  #scrolled() {
+    if (this.#atEnd()) this.#missed = 0;
+    this.#tellMissed();
+    this.#fillScreen();
+  }
+
+  #tellMissed() {
+    this.jump.hidden = this.#atEnd();
+    if (!this.jump.hidden) this.jump.replaceChildren(icon('down'), this.#missed > 0 ? t('conversation.missed', { n: this.#missed }) : t('conversation.newest'));
+  }
+
+  /** Reads older messages when the oldest one is about to be seen. */
+  async #fillScreen() {
+    if (this.log.scrollTop > AHEAD || this.#fetching || this.#conversation.complete || !this.#conversation.loaded) return;
+    this.#fetching = true;
+    try {
+      await this.#messenger.older(this.#id);
+      this.#fetching = false;
+    } catch {
+      setTimeout(() => { this.#fetching = false; }, 3000); // the next scroll or message tries again
+    }
+  }
+
+  #visible(entries) {
+    for (const { target, isIntersecting, intersectionRatio, intersectionRect, rootBounds } of entries) {
+      const id = Number(target.dataset.id);
+      if (isIntersecting && (intersectionRatio >= 0.5 || intersectionRect.height > (rootBounds?.height ?? 0) / 2)) this.#seen.add(id);
+      else this.#seen.delete(id);
+    }
+    this.#flushSoon();
+  }
+
+  #flushSoon() { this.#timer ??= setTimeout(() => this.#flush(), TOGETHER); }
+
+  /** What a person has before their eyes is read: the window has to be seen and to have the focus. */
+  async #flush() {
+    this.#timer = null;
+    if (document.visibilityState !== 'visible' || !document.hasFocus()) return;
+    const ids = [...this.#seen].filter((id) => this.#conversation.messages.get(id)?.unread);
+    if (ids.length === 0) return;
+    try {
+      await this.#messenger.markRead(this.#id, ids);
+      for (const id of ids) {
+        this.#seen.delete(id);
+        const el = this.#known.get(id);
+        if (el) this.observer.unobserve(el);
+      }
+    } catch {
+      setTimeout(() => this.#flushSoon(), 3000); // they stay unread until the server knows
+    }
+  }
+
+  async #send(text, extras) {
+    this.#missed = 0;
+    const sent = this.#messenger.send(this.#id, text, extras);
+    this.log.scrollTop = this.log.scrollHeight;
+    await sent;
+    if (this.#state.connection !== 'live') await this.#load();
+  }
+
+  async #cancel(message) {
+    try {
+      if (!(await this.#messenger.cancel(this.#id, message.id))) toast(t('message.tooLate'), true);
+    } catch (e) {
+      toast(explain(e), true);
+    }
+  }
+}

@@ -1,0 +1,188 @@
+import { h, icon, setText } from '../../shared/dom.js';
+import { t } from '../../shared/i18n.js';
+import { MOST } from '../broadcast.js';
+import { BroadcastView } from './broadcast.js';
+import { Canned } from './canned.js';
+import { ConversationView } from './conversation.js';
+import { explain } from './errors.js';
+import { accountMenu, showKeys } from './menu.js';
+import { toast } from './toast.js';
+import { TrackerList } from './trackers.js';
+
+/** The whole console of somebody who is signed in: the list at one side, what is open at the other. On a phone one of them is seen. The address says which: #/t/101, #/broadcast. */
+export class Shell {
+  #services; #listeners = new AbortController(); #pane = null; #route = null; #selection = null; #range = null; #warned = false; #minute;
+
+  constructor({ api, state, messenger, sync, signOut, again }) {
+    this.#services = { api, state, messenger, canned: new Canned(state.account.id), changed: () => this.#selectionChanged() };
+    this.list = new TrackerList(state, { open: (id) => this.#go(`#/t/${id}`), toggle: (id, range) => this.#toggle(id, range) });
+    this.search = h('input', {
+      class: 'input', type: 'search', placeholder: t('trackers.search'), 'aria-label': t('trackers.search'), 'aria-controls': 'trackers', autocomplete: 'off', spellcheck: false,
+      on: { input: () => this.list.search(this.search.value), keydown: (e) => this.#searchKey(e) },
+    });
+    this.filters = h('div', { class: 'filters', role: 'group', 'aria-label': t('trackers.filter') },
+      ['all', 'unread', 'online'].map((name) => h('button', { class: 'filter', type: 'button', dataset: { name }, 'aria-pressed': String(name === 'all'), on: { click: () => this.#filter(name) } }, t(`filter.${name}`))));
+    this.selecting = h('button', { class: 'iconbutton', type: 'button', title: t('select.start'), 'aria-label': t('select.start'), 'aria-pressed': 'false', on: { click: () => this.#select(this.#selection === null) } }, icon('broadcast'));
+    this.chosen = h('span', { role: 'status' });
+    this.write = h('button', { class: 'button primary', type: 'button', on: { click: () => this.#go('#/broadcast') } }, t('select.write'));
+    this.selectBar = h('div', { class: 'selectbar', hidden: true }, this.chosen, h('button', { class: 'button link', type: 'button', on: { click: () => this.#selectShown() } }, t('select.shown')), this.write);
+    this.connection = h('p', { class: 'connection', role: 'status' });
+    this.banner = h('div', { class: 'banner', role: 'alert', hidden: true });
+    this.menu = accountMenu(state.account, { signOut, again, showKeys, markAllRead: () => messenger.markAllRead().catch((e) => toast(explain(e), true)) });
+    this.main = h('main', { class: 'main' });
+    this.element = h('div', { class: 'shell' }, this.banner,
+      h('aside', { class: 'side', 'aria-label': t('trackers.label') },
+        h('header', { class: 'bar' }, h('h1', {}, h('bdi', {}, state.account.title || state.account.login)), this.selecting, this.menu.element),
+        h('div', { class: 'find' }, this.search, this.filters), this.selectBar, this.list.empty, this.list.element, this.connection),
+      this.main);
+    const { signal } = this.#listeners;
+    state.addEventListener('trackers', () => this.#changed(), { signal });
+    state.addEventListener('connection', () => this.#connection(sync), { signal });
+    addEventListener('hashchange', () => this.#show(), { signal });
+    addEventListener('keydown', (e) => this.#key(e), { signal });
+    this.#minute = setInterval(() => this.list.update(), 60_000); // "today" does not last
+    this.#connection(sync);
+  }
+
+  /** Called when the element is on the page. */
+  shown() {
+    this.#show();
+    this.#changed();
+    this.list.element.focus({ preventScroll: true });
+  }
+
+  close() {
+    this.#listeners.abort();
+    clearInterval(this.#minute);
+    this.#pane?.close();
+    this.menu.close();
+    document.querySelector('dialog')?.close();
+  }
+
+  #go(hash) {
+    if (location.hash === hash) this.#show();
+    else location.hash = hash;
+  }
+
+  #show() {
+    const { state } = this.#services;
+    const id = Number(/^#\/t\/(\d+)$/.exec(location.hash)?.[1] ?? 0);
+    const route = location.hash === '#/broadcast' && this.#selection?.size > 0 ? 'broadcast' : id ? `t ${id}` : '';
+    if (route === this.#route && this.#pane) {
+      this.#pane.focus();
+      return;
+    }
+    this.#pane?.close();
+    this.#route = route;
+    state.open = id || null;
+    this.element.classList.toggle('paneopen', route !== '');
+    if (route === 'broadcast') this.#pane = new BroadcastView(this.#services, this.#selection, (end) => { this.#go('#/'); if (end) this.#select(false); });
+    else if (id) this.#pane = new ConversationView(this.#services, id, () => this.#go('#/'));
+    else this.#pane = null;
+    this.main.replaceChildren(this.#pane?.element ?? h('p', { class: 'quiet placeholder' }, t('main.placeholder')));
+    if (id) this.list.activate(id);
+    this.list.update();
+    if (this.#pane && !(id && matchMedia('(pointer: coarse)').matches)) this.#pane.focus(); // on a phone the keyboard would cover half of it
+  }
+
+  #changed() {
+    const unread = this.#services.state.unreadTotal();
+    document.title = unread > 0 ? `(${unread}) ${t('app.title')}` : t('app.title');
+    const button = this.filters.querySelector('[data-name="unread"]');
+    setText(button, unread > 0 ? t('filter.unreadCount', { n: unread }) : t('filter.unread'));
+    this.list.update();
+  }
+
+  #connection(sync) {
+    const { connection } = this.#services.state;
+    this.connection.dataset.state = connection;
+    setText(this.connection, t(`connection.${connection}`));
+    const lost = connection === 'down' || connection === 'polling';
+    this.banner.hidden = !lost;
+    this.banner.dataset.state = connection;
+    if (lost) this.banner.replaceChildren(h('span', {}, t(`banner.${connection}`)), h('button', { class: 'button link', type: 'button', on: { click: () => sync.kick() } }, t('banner.now')));
+    if (this.#warned && connection === 'live') toast(t('banner.back'));
+    this.#warned = lost || (this.#warned && connection !== 'live');
+    this.list.update();
+  }
+
+  #filter(name) {
+    for (const b of this.filters.children) b.setAttribute('aria-pressed', String(b.dataset.name === name));
+    this.list.filter(name);
+  }
+
+  #select(on) {
+    this.#selection = on ? new Set() : null;
+    this.#range = null;
+    this.selecting.setAttribute('aria-pressed', String(on));
+    this.selectBar.hidden = !on;
+    this.list.select(this.#selection);
+    this.#selectionChanged();
+    if (!on && location.hash === '#/broadcast') this.#go('#/');
+  }
+
+  #selectionChanged() {
+    const n = this.#selection?.size ?? 0;
+    setText(this.chosen, t('select.chosen', { n }));
+    this.write.disabled = n === 0;
+    this.list.update();
+    if (this.#route === 'broadcast') this.#pane.update();
+  }
+
+  #toggle(id, range) {
+    const ids = this.list.ids();
+    const from = ids.indexOf(this.#range);
+    const to = ids.indexOf(id);
+    const add = !this.#selection.has(id);
+    const some = range && from >= 0 ? ids.slice(Math.min(from, to), Math.max(from, to) + 1) : [id];
+    for (const x of some) this.#pick(x, add);
+    this.#range = id;
+    this.#selectionChanged();
+  }
+
+  #pick(id, add) {
+    if (!add) this.#selection.delete(id);
+    else if (this.#services.state.trackers.get(id)?.blocked) toast(t('trackers.blocked'), true);
+    else if (this.#selection.size < MOST || this.#selection.has(id)) this.#selection.add(id);
+    else toast(t('select.most', { n: MOST }), true);
+  }
+
+  #selectShown() {
+    const usable = this.list.ids().filter((id) => !this.#services.state.trackers.get(id).blocked && !this.#selection.has(id));
+    const room = MOST - this.#selection.size;
+    for (const id of usable.slice(0, room)) this.#selection.add(id);
+    if (usable.length > room) toast(t('select.most', { n: MOST }), true);
+    this.#selectionChanged();
+  }
+
+  #searchKey(event) {
+    if (event.key === 'Escape' && this.search.value) {
+      this.search.value = '';
+      this.list.search('');
+      event.stopPropagation();
+    } else if (event.key === 'ArrowDown' || event.key === 'Enter') {
+      const first = this.list.ids()[0];
+      if (first === undefined) return;
+      this.list.activate(first);
+      if (event.key === 'Enter' && !this.#selection) this.#go(`#/t/${first}`);
+      else this.list.element.focus();
+      event.preventDefault();
+    }
+  }
+
+  #key(event) {
+    if (document.querySelector('dialog')) return;
+    const writing = event.target.closest?.('input, textarea, select');
+    if (event.altKey && !event.ctrlKey && ['ArrowUp', 'ArrowDown', 'n', 'N'].includes(event.key)) {
+      const id = event.key.length === 1 ? this.list.neighbour(0, true) : this.list.neighbour(event.key === 'ArrowDown' ? 1 : -1);
+      if (id !== undefined) this.#go(`#/t/${id}`);
+    } else if (event.key === 'Escape') {
+      this.list.element.focus();
+      if (this.#selection && this.#route !== 'broadcast') this.#select(false);
+      else if (matchMedia('(max-width: 760px)').matches) this.#go('#/');
+    } else if (event.key === '/' && !writing) this.search.focus();
+    else if (event.key === '?' && !writing) showKeys();
+    else return;
+    event.preventDefault();
+  }
+}

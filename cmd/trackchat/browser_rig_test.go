@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// browser is one Chromium for all tests of pages; each page has storage of its own.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// startBrowser starts Chromium and closes it when the test ends.
+func startBrowser(t *testing.T) *browser {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WindowSize(1280, 800), chromedp.Flag("lang", "en"), chromedp.UserDataDir(t.TempDir()))
+	if os.Getuid() == 0 {
+		options = append(options, chromedp.NoSandbox) // Chromium refuses root otherwise
+	}
+	ctx, cancel := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(options...))
+	t.Cleanup(func() { _ = chromedp.Cancel(ctx); cancel() })
+	must(t, chromedp.Do(ctx))
+	return &browser{t, ctx}
+}
+
+// page is one tab. A script that fails, or that the page's policy refuses, fails the test.
+type page struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// open shows an address in a new tab of width and height pixels.
+func (b *browser) open(t *testing.T, url string, width, height int64) *page {
+	t.Helper()
+	watch := func(ev any) {
+		switch e := ev.(type) {
+		case *runtime.EventExceptionThrown:
+			t.Errorf("exception in the page: %s %s", e.ExceptionDetails.Text, e.ExceptionDetails.Exception.Description)
+		case *log.EventEntryAdded:
+			if e.Entry.Source == log.EntrySourceSecurity || e.Entry.Source == log.EntrySourceViolation {
+				t.Errorf("the browser says: %s", e.Entry.Text)
+			}
+		}
+	}
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(watch))
+	t.Cleanup(cancel)
+	must(t, chromedp.Do(ctx)) // the tab lives as long as the context of its first call
+	p := &page{t, ctx}
+	p.do(chromedp.EmulateViewport(width, height))
+	// The page behaves as if its window had the focus, which only one tab of a browser can have.
+	devtools(p, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	p.do(chromedp.Navigate(url))
+	return p
+}
+
+// devtools runs a command of the browser's protocol on the page.
+func devtools[P, R any](p *page, c cdp.Command[P, R], params P) R {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	r, err := chromedp.Call(ctx, c, params)
+	must(p.t, err)
+	return r
+}
+
+func (p *page) do(actions ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		p.t.Fatal(err, "\n", p.text())
+	}
+}
+
+// text is what the page shows, for the reader of a failure.
+func (p *page) text() string {
+	const most = 2000
+	s, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.body.innerText`))
+	return s[:min(len(s), most)]
+}
+
+// eval returns what an expression comes to.
+func eval[T any](p *page, expression string) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	must(p.t, err)
+	return v
+}
+
+// until waits for an expression to be true.
+func (p *page) until(expression string) {
+	p.t.Helper()
+	every := time.NewTicker(20 * time.Millisecond)
+	defer every.Stop()
+	for end := time.Now().Add(patience); !eval[bool](p, expression); <-every.C {
+		if time.Now().After(end) {
+			p.t.Fatalf("never true: %s\n%s", expression, p.text())
+		}
+	}
+}
+
+// click waits for an element and clicks it.
+func (p *page) click(selector string) {
+	p.t.Helper()
+	p.do(chromedp.WaitVisible(selector), chromedp.Click(selector))
+}
+
+// write types into an element.
+func (p *page) write(selector, text string) {
+	p.t.Helper()
+	p.do(chromedp.WaitVisible(selector), chromedp.SendKeys(selector, text))
+}
+
+// signIn signs in by login and password, as a dispatcher does.
+func (p *page) signIn() {
+	p.t.Helper()
+	p.write(`input[name=login]`, "demo")
+	p.write(`input[name=password]`, "demo")
+	p.click(`button[type=submit]`)
+	p.until(`document.querySelector('.shell') !== null`)
+}
+
+// shows reports whether an expression's element has the text, as an expression for until.
+func shows(selector, text string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll(%q)].some(e => e.textContent.includes(%q))`, selector, strings.TrimSpace(text))
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -124,13 +125,24 @@ func (p *page) write(selector, text string) {
 	p.do(chromedp.WaitVisible(selector), chromedp.SendKeys(selector, text))
 }
 
-// signIn signs in by login and password, as a dispatcher does.
-func (p *page) signIn() {
+// signIn signs in by login and password, which are the same, as a dispatcher does.
+func (p *page) signIn(login string) {
 	p.t.Helper()
-	p.write(`input[name=login]`, "demo")
-	p.write(`input[name=password]`, "demo")
+	p.write(`input[name=login]`, login)
+	p.write(`input[name=password]`, login)
 	p.click(`button[type=submit]`)
-	p.until(`document.querySelector('.shell') !== null`)
+	p.until(`document.querySelector('.row') !== null`)
+}
+
+// enter presses the Enter key.
+func (p *page) enter() { p.press("Enter", 13) }
+
+// press presses and releases a key without typing its character, which the browser's protocol does even where the page has used up the key.
+func (p *page) press(key string, code int64) {
+	p.t.Helper()
+	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp} {
+		devtools(p, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: key, WindowsVirtualKeyCode: code, NativeVirtualKeyCode: code})
+	}
 }
 
 // shows reports whether an expression's element has the text, as an expression for until.

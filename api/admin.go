@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"trackchat/api/console"
 	"trackchat/queue"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,11 +31,13 @@ type AdminOptions struct {
 	Sync    func(context.Context) error    // brings this node's directory to what the store holds
 	Devices func(*queue.Tracker) []Problem // what is wrong with a tracker's protocol, device id and settings; nil: nothing
 	Fleet   Fleet                          // nil: no nodes to be asked
+	Recent  func() []Trouble               // the last warnings and errors of the log, newest first; nil: not to be had
 	Now     func() time.Time
 	Logger  *zap.Logger // nil: none
 }
 
-// NewAdmin returns the handler of the admin listener: /metrics, /healthz and /readyz for everybody, /admin/ and /debug/pprof/ for administrators.
+// NewAdmin returns the handler of the admin listener: /metrics, /healthz, /readyz and the operations view at / for everybody, /admin/ and /debug/pprof/ for administrators.
+// The view is files only; what it shows beyond /metrics it asks /admin/ for, as any administrator does.
 func NewAdmin(o AdminOptions) http.Handler {
 	if o.ReadyTimeout <= 0 {
 		o.ReadyTimeout = DefaultReadyTimeout
@@ -55,7 +58,14 @@ func NewAdmin(o AdminOptions) http.Handler {
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, &o) })
 	mux.Handle("/debug/pprof/", newGuard(o.Token, debug))
 	mux.Handle("/admin/", newGuard(o.Token, newAdministration(&o, notFound)))
-	mux.HandleFunc("/", notFound)
+	view := console.NewOperations()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if view.Serves(r) {
+			view.ServeHTTP(w, r)
+			return
+		}
+		notFound(w, r)
+	})
 	return mux
 }
 
@@ -69,6 +79,9 @@ func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler 
 	}
 	if o.Store != nil {
 		a.routes().register(mux)
+	}
+	if o.Recent != nil {
+		(&troubleAdmin{a, o.Recent}).routes().register(mux)
 	}
 	if o.Fleet != nil {
 		(&fleetAdmin{a, o.Fleet}).routes().register(mux)

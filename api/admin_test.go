@@ -61,7 +61,7 @@ func TestAdmin(t *testing.T) {
 	ready = errors.Join(errors.New(`a "b"`), errors.New("c"))
 	check("/readyz", 503, `{"ready":false,"problems":["a \"b\"","c"]}`)
 	check("/healthz", 200, `{"alive":true}`)
-	check("/", 400, `{"success":false,"status":{"code":111,"description":"Wrong handler"}}`)
+	check("/nothing", 400, `{"success":false,"status":{"code":111,"description":"Wrong handler"}}`)
 	check("/admin/accounts", 403, `{"success":false,"status":{"code":11,"description":"Access denied"}}`)
 
 	h = api.NewAdmin(api.AdminOptions{Gatherer: reg})

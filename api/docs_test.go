@@ -20,7 +20,7 @@ func TestDocsCurl(t *testing.T) {
 		t.Fatal(err)
 	}
 	fleet := &fixedFleet{sessions: []api.DeviceSession{{Tracker: 101, Protocol: "jt808", Node: "a-1"}}}
-	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet = fleet })
+	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet, o.Recent = fleet, recentTrouble })
 	w.put("/admin/accounts/1", `{"login":"demo","password":"demo","keys":["`+berlinKey+`"]}`).succeeds(t)
 	for _, id := range []string{"101", "102"} {
 		w.put("/admin/trackers/"+id, `{"account":1,"label":"Truck","protocol":"jt808","device_id":"`+id+`"}`).succeeds(t)

@@ -27,6 +27,7 @@ func (a *API) Routes() []string {
 func AdminRoutes() []string {
 	all := new(administration).routes()
 	maps.Copy(all, (&fleetAdmin{administration: new(administration)}).routes())
+	maps.Copy(all, (&troubleAdmin{administration: new(administration)}).routes())
 	var list []string
 	for path, ms := range all {
 		for method := range ms {

@@ -191,7 +191,7 @@ func TestOpenAPIParameters(t *testing.T) {
 // TestOpenAPIAnswers validates real answers of every operation, successes and refusals.
 func TestOpenAPIAnswers(t *testing.T) {
 	fleet := &fixedFleet{sessions: []api.DeviceSession{{Tracker: 101, Protocol: "jt808", Node: "a-1", Remote: "192.0.2.1:5"}}}
-	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet = fleet })
+	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet, o.Recent = fleet, recentTrouble })
 	s := readSpec(w.world)
 	admin := func(method, template, path, body string) {
 		s.valid(method, template, w.call(method, path, strings.NewReader(body)))
@@ -216,6 +216,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	admin("GET", "/admin/sessions", "/admin/sessions", "")
 	admin("DELETE", "/admin/sessions/{id}", "/admin/sessions/101", "")
 	admin("GET", "/admin/nodes", "/admin/nodes", "")
+	admin("GET", "/admin/errors", "/admin/errors", "")
 	admin("POST", "/admin/drain", "/admin/drain", "")
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		admin("GET", path, path, "")

@@ -29,6 +29,7 @@ import (
 type App struct {
 	cfg        *Config
 	log        *zap.Logger
+	troubles   *troubles
 	registry   *prometheus.Registry
 	directory  queue.Directory
 	follower   *queue.Follower // keeps directory up to date; nil where the store cannot tell changes
@@ -66,7 +67,9 @@ var (
 
 // New prepares a service; Start brings it up.
 func New(cfg *Config, log *zap.Logger) (*App, error) {
-	a := &App{cfg: cfg, log: log, registry: prometheus.NewRegistry(), addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1), drain: make(chan struct{}, 1)}
+	registry := prometheus.NewRegistry()
+	seen := newTroubles(registry)
+	a := &App{cfg: cfg, log: seen.watch(log), troubles: seen, registry: registry, addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1), drain: make(chan struct{}, 1)}
 	if err := errors.Join(
 		a.registry.Register(collectors.NewGoCollector()),
 		a.registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),

@@ -131,7 +131,7 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 		if err := a.identify(ctx, c, r.Header); err != nil {
 			return err
 		}
-		out.account = c.account.ID
+		c.out.account = c.account.ID
 		c.read.clock.zone = a.zones.find(c.account.TimeZone)
 	}
 	c.now = a.now()

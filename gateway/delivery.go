@@ -49,7 +49,7 @@ func (s *session) begin(now time.Time) {
 		b.state = flightHold
 		return
 	}
-	if caps.NoText {
+	if caps.NoText || s.marks&markNoText != 0 {
 		s.end(queue.StatusFailed, queue.ReasonUnsupported)
 		return
 	}
@@ -78,7 +78,7 @@ func (s *session) write(now time.Time) {
 	if s.ackedEarly(now) {
 		return
 	}
-	t := protocol.Text{Ref: b.ref, Part: b.part, Parts: len(b.parts), Body: b.parts[b.part]}
+	t := protocol.Text{Ref: b.ref, Part: b.part, Parts: len(b.parts), Body: b.parts[b.part], AtMs: m.SubmitMs}
 	if b.part == len(b.parts)-1 && len(m.Choices) <= caps.Choices {
 		t.Choices = m.Choices
 	}
@@ -90,9 +90,10 @@ func (s *session) write(now time.Time) {
 	}
 	s.shard.out = out
 	s.l.c.sent.Inc()
-	b.written = now.UnixMilli()
-	if s.fresh {
-		s.fresh = false
+	s.pollCodec(now)
+	b.written, b.evidence = now.UnixMilli(), max(b.evidence, evidenceWritten)
+	if s.marks&markFresh != 0 {
+		s.marks &^= markFresh
 		g.m.repush.Observe(float64(b.written-s.since) / 1000)
 	}
 	s.trace("text written", m.ID, "")
@@ -146,7 +147,7 @@ func (s *session) timedOut(now time.Time) {
 	b, g := s.box, s.l.g
 	s.l.c.timedOut.Inc()
 	m := &b.msgs[0]
-	s.trace("text not acknowledged in time", m.ID, "")
+	s.trace("text not acknowledged in time", m.ID, b.evidence.String())
 	if b.bits == 0 {
 		if !b.ended && g.rounds.add(s.tracker, m.ID) >= g.o.MaxAttempts {
 			s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
@@ -227,8 +228,36 @@ func (s *session) ack(e *protocol.Event) {
 		}
 	default:
 		s.l.c.refused.Inc()
+		if e.Outcome == protocol.AckUnsupported {
+			s.markNoText()
+		}
 		s.end(queue.StatusFailed, reasonOf(e.Outcome))
 	}
+}
+
+// evidence takes note of what is known of the part at hand below the device's word. The word of a command service that has just taken it is worth the wait for the verdict.
+func (s *session) evidence(e *protocol.Event) {
+	b, level := s.box, evidenceLink
+	if e.Outcome == protocol.Accepted {
+		level = evidenceAccepted
+	}
+	if b == nil || b.state != flightSent || b.bits > 0 && e.Ref != b.ref || level <= b.evidence {
+		return
+	}
+	b.evidence = level
+	s.l.g.m.evidence.WithLabelValues(level.String()).Inc()
+	s.trace("text on its way", b.msgs[0].ID, level.String())
+	if level == evidenceAccepted {
+		b.deadline = s.l.g.o.Now().Add(s.patience()).UnixMilli()
+		s.arm(b.deadline)
+	}
+}
+
+// markNoText takes the device's word that it has no text service: until its next login, where it may have learned it, texts fail at once instead of being refused one by one.
+func (s *session) markNoText() {
+	s.marks |= markNoText
+	s.l.c.unsupported.Inc()
+	s.l.g.log.Warn("device has no text service: its texts fail until its next login", s.field(), zap.String("protocol", s.l.protocol.Name))
 }
 
 // delivered takes note of an acknowledged part; the last one goes to the store as the message's ack.

@@ -69,23 +69,41 @@ func TestAckForAnotherTrackersTextIsIgnored(t *testing.T) {
 }
 
 func TestFinalRefusalsFailTheTextAndNotTheNext(t *testing.T) {
-	for outcome, reason := range map[protocol.Outcome]queue.Reason{
-		protocol.AckRejected: queue.ReasonMalformed, protocol.AckUnsupported: queue.ReasonUnsupported,
-	} {
-		r := newRig(t, []queue.Tracker{jt(1)})
-		ids := r.send(1, "refused", "fine")
-		d := r.login("jt808", phone(1))
-		d.ack(d.text(), outcome)
-		e := d.text()
-		if e.Body != "fine" {
-			t.Fatalf("got %q after the refusal", e.Body)
-		}
-		d.ack(e, protocol.AckDelivered)
-		r.become(ids[1], 1, queue.StatusDelivered)
-		if m := r.become(ids[0], 1, queue.StatusFailed); m.Reason != reason {
-			t.Errorf("outcome %d: reason %v, want %v", outcome, m.Reason, reason)
+	r := newRig(t, []queue.Tracker{jt(1)})
+	ids := r.send(1, "refused", "fine")
+	d := r.login("jt808", phone(1))
+	d.ack(d.text(), protocol.AckRejected)
+	e := d.text()
+	if e.Body != "fine" {
+		t.Fatalf("got %q after the refusal", e.Body)
+	}
+	d.ack(e, protocol.AckDelivered)
+	r.become(ids[1], 1, queue.StatusDelivered)
+	if m := r.become(ids[0], 1, queue.StatusFailed); m.Reason != queue.ReasonMalformed {
+		t.Errorf("reason %v", m.Reason)
+	}
+}
+
+// A device without a text service is not asked again for each text, but it is after its next login: it may have been given one.
+func TestDeviceWithoutTextServiceIsAskedOncePerLogin(t *testing.T) {
+	r := newRig(t, []queue.Tracker{jt(1)})
+	ids := r.send(1, "refused", "waiting")
+	d := r.login("jt808", phone(1))
+	d.ack(d.text(), protocol.AckUnsupported)
+	ids = append(ids, r.send(1, "later")...)
+	for _, id := range ids {
+		if m := r.become(id, 1, queue.StatusFailed); m.Reason != queue.ReasonUnsupported {
+			t.Errorf("reason %v", m.Reason)
 		}
 	}
+	d.silent(protocol.DeviceText)
+	if n := r.metric("unsupported_total", "protocol=jt808"); n != 1 {
+		t.Errorf("%v devices counted", n)
+	}
+	d = r.login("jt808", phone(1))
+	id := r.send(1, "after the next login")[0]
+	d.ack(d.text(), protocol.AckDelivered)
+	r.become(id, 1, queue.StatusDelivered)
 }
 
 func TestTemporaryFailureIsTriedOnceMore(t *testing.T) {

@@ -66,6 +66,7 @@ const (
 	lateItems    = 16 // each takes a store call or two of its own, and all have one StoreTimeout
 	lateMatches  = 64 // unacknowledged messages that a late ack is compared with
 	lateEvery    = time.Second
+	maxRounds    = 1 << 16                // trackers with texts that were written and never confirmed
 	impatience   = 300 * time.Millisecond // a copy of a driver's text that comes later than this is the device's repetition
 	trustSlack   = 4 << 10                // unread bytes beyond the longest frame: the beginning of the next one
 	maxScratch   = 64 << 10
@@ -84,6 +85,8 @@ type Gateway struct {
 	packets   packets
 	reg       *registry
 	rounds    *rounds
+	panics    *quota // of log lines
+	refusals  *quota // of log lines about devices and frames that are refused
 	door      *door
 	next      atomic.Uint64 // shard of the next session
 	seconds   atomic.Int64  // coarse clock for engine callbacks
@@ -100,6 +103,7 @@ type Listener struct {
 	protocol *protocol.Protocol
 	settings protocol.Settings
 	layer    map[string]string
+	login    time.Duration
 	idle     time.Duration
 	maxConns int
 	conns    atomic.Int64
@@ -126,12 +130,14 @@ func New(o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: newRegistry(), rounds: newRounds()}
+	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: newRegistry()}
+	g.panics, g.refusals = newQuota(time.Minute, 1), newQuota(time.Second, 20)
 	g.door = newDoor(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
 	if placed, ok := o.Store.(queue.Placed); ok {
 		g.partition = placed.PartitionOf
 	}
+	g.rounds = newRounds(g.door)
 	g.store = newStoreWork(g)
 	g.seconds.Store(o.Now().Unix())
 	for range o.Shards {
@@ -166,7 +172,12 @@ func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxCo
 	}
 	l := &Listener{
 		g: g, protocol: p, settings: s, layer: settings, maxConns: maxConns,
-		idle: cmp.Or(p.IdleTimeout, g.o.IdleTimeout), c: g.m.of(p.Name),
+		login: g.o.LoginTimeout, idle: cmp.Or(p.IdleTimeout, g.o.IdleTimeout), c: g.m.of(p.Name),
+	}
+	if p.LoginTimeout != nil {
+		if stated := p.LoginTimeout(s); stated > 0 {
+			l.login = min(l.login, stated)
+		}
 	}
 	return l, nil
 }

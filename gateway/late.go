@@ -14,8 +14,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// lateAck is an ack, or the answer to a question, for nothing in flight: on the next connection, after a restart, after the message has ended.
+// lateAck is an ack, or the answer to a question, for nothing in flight: on the next connection, after a restart, after the message has ended. A driver's text that names what it
+// answers takes the same way.
 type lateAck struct {
+	from    *Listener
 	tracker queue.TrackerID
 	lease   queue.Lease
 	ref     uint64
@@ -23,7 +25,8 @@ type lateAck struct {
 	opened  bool
 	answer  bool           // the driver answered a question
 	choice  int            // of an answer, from 1, as it came
-	in      queue.Incoming // of an answer, still without its text
+	reply   bool           // the driver wrote a text; ref names what it replies to unless caps are empty
+	in      queue.Incoming // of an answer, still without its text, or of a reply
 }
 
 // lateMatch is what the store knew of it.
@@ -66,7 +69,7 @@ func (s *session) lookUp(ref uint64, opened bool) {
 		return
 	}
 	s.lateMs = max(s.lateMs, now) + lateEvery.Milliseconds()
-	g.store.late.add(s, -1, lateAck{tracker: s.tracker, lease: s.lease(), ref: ref, caps: s.codec.Caps(), opened: opened})
+	g.store.late.add(s, -1, lateAck{from: s.l, tracker: s.tracker, lease: s.lease(), ref: ref, caps: s.codec.Caps(), opened: opened})
 }
 
 // earlyAck is an ack that came right after the login, before the store has said what is pending: probably for what the last connection had in flight.
@@ -111,15 +114,20 @@ func (g *Gateway) matchLate(ctx context.Context, acks []lateAck) ([]lateMatch, e
 		a := &acks[i]
 		var candidates []queue.Message
 		var err error
-		if a.answer {
+		switch {
+		case a.answer:
 			candidates, err = g.recent(ctx, a, func(m *queue.Message) bool { return len(m.Choices) > 0 })
-		} else {
+		case a.reply && a.caps.RefBits == 0: // it only keeps its place behind another one
+			continue
+		case a.reply:
+			candidates, err = g.recent(ctx, a, func(*queue.Message) bool { return true })
+		default:
 			candidates, err = g.unacknowledged(ctx, a)
 		}
 		if err != nil {
 			return nil, err
 		}
-		out[i] = a.match(candidates)
+		out[i] = a.matchContained(candidates)
 		if a.answer {
 			out[i].text = chosen(&out[i].msg, a.choice)
 		}
@@ -191,7 +199,7 @@ func (a *lateAck) match(candidates []queue.Message) lateMatch {
 		}
 		found = lateMatch{result: "matched", msg: m, part: int(part), parts: len(parts)}
 	}
-	if !a.answer && found.msg.ID != 0 && found.part != found.next() {
+	if !a.answer && !a.reply && found.msg.ID != 0 && found.part != found.next() {
 		found.result = "stale"
 	}
 	return found
@@ -219,9 +227,15 @@ func chosen(m *queue.Message, choice int) string {
 func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 	if err != nil {
 		g.log.Warn("late ack not looked up", zap.Int64("tracker", int64(r.q.tracker)), zap.Error(err))
-		if r.q.answer {
+		if r.q.answer || r.q.reply {
 			r.s.shard.box.put(item{kind: itemReceived, s: r.s, n: r.tag, data: err})
 		}
+		return
+	}
+	if r.q.reply { // a text that answers another one is no ack of that
+		in := r.q.in
+		in.ReplyTo = m.msg.ID
+		g.store.receive.add(r.s, r.tag, in)
 		return
 	}
 	g.m.lateAcks.WithLabelValues(m.result).Inc()

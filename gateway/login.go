@@ -60,8 +60,8 @@ func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Resul
 	g := s.l.g
 	g.m.logins.WithLabelValues(resultLabel(r)).Inc()
 	g.door.refuse(why)
-	if ce := g.log.Check(zap.InfoLevel, "device refused"); ce != nil {
-		ce.Write(zap.String("protocol", s.l.protocol.Name), zap.String("device", printable(deviceID)), zap.String("why", why), zap.Stringer("remote", s.conn.RemoteAddr()))
+	if unsaid, ok := g.refusals.take(g.o.Now()); ok {
+		g.log.Info("device refused", zap.String("protocol", s.l.protocol.Name), zap.String("device", printable(deviceID, 40)), zap.String("why", why), zap.Stringer("remote", s.conn.RemoteAddr()), unsaid)
 	}
 	if s.tracker != 0 || s.l.protocol.RefuseDelay <= 0 {
 		s.close(reasonRefused)
@@ -75,8 +75,8 @@ func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Resul
 }
 
 // printable keeps what a stranger sent from garbling the log.
-func printable(id string) string {
-	b := []byte(id[:min(len(id), 40)])
+func printable(said string, most int) string {
+	b := []byte(said[:min(len(said), most)])
 	for i, c := range b {
 		if c < ' ' || c > '~' {
 			b[i] = '?'
@@ -89,9 +89,10 @@ func printable(id string) string {
 func (s *session) bind(t *queue.Tracker) {
 	g := s.l.g
 	now := g.o.Now()
+	s.codec.Bind(s.l.settingsOf(t)) // first: it is the protocol's code
 	s.tracker, s.device, s.since = t.ID, hashOf(t.DeviceID), now.UnixMilli()
-	s.state, s.fresh = stateLeasing, true
-	s.codec.Bind(s.l.settingsOf(t))
+	s.state = stateLeasing
+	s.marks |= markFresh
 	g.door.waiting.Add(-1)
 	s.l.c.sessions.Inc()
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
@@ -135,7 +136,7 @@ func (s *session) leased(l *queue.Lease) {
 		return
 	}
 	s.tail = l.LastOut
-	s.fresh = false // nothing was waiting
+	s.marks &^= markFresh // nothing was waiting
 	s.lookUpEarly(s.box)
 	s.pump(s.l.g.o.Now())
 }

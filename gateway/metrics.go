@@ -11,13 +11,14 @@ type metrics struct {
 	sessions, connections, frames, decodeErrors *labelled
 	sent, acked, refusedTexts, timedOut         *labelled
 	received, repeated, positions               *labelled
-	replaced                                    *labelled
+	replaced, panics, unsupported               *labelled
 
 	refused  *prometheus.CounterVec // reason
 	closed   *prometheus.CounterVec // reason
 	logins   *prometheus.CounterVec // result
 	lateAcks *prometheus.CounterVec // result
 	ended    *prometheus.CounterVec // status
+	evidence *prometheus.CounterVec // level
 
 	delivery   prometheus.Histogram
 	ack        prometheus.Histogram
@@ -41,7 +42,7 @@ type protocolMetrics struct {
 	connections, frames, decodeErrors prometheus.Counter
 	sent, acked, refused, timedOut    prometheus.Counter
 	received, repeated, positions     prometheus.Counter
-	replaced                          prometheus.Counter
+	replaced, panics, unsupported     prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -75,11 +76,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		repeated:     counter("texts_repeated_total", "Texts from drivers that had been stored before."),
 		positions:    counter("positions_total", "Positions acknowledged."),
 		replaced:     counter("replaced_characters_total", "Characters of texts that the device's charset cannot carry, replaced by the nearest one or '?'; a text counts each time its delivery begins."),
+		panics:       counter("panics_total", "Panics in the code of a protocol, each of which has cost one session. Never normal: the log has the stack."),
+		unsupported:  counter("unsupported_total", "Sessions whose device said that it has no text service; its texts fail until its next login."),
 		refused:      vec("refused_total", "reason", "What a limit turned away."),
 		closed:       vec("closed_total", "reason", "Device connections that ended."),
 		logins:       vec("logins_total", "result", "Logins of devices."),
 		lateAcks:     vec("late_acks_total", "result", "Acks for nothing in flight, by what the store knew of them."),
 		ended:        vec("texts_ended_total", "status", "Messages that ended without an ack."),
+		evidence:     vec("texts_evidence_total", "level", "Parts of texts of which something less than the device's word is known: its link has them, its command service accepted them."),
 		delivery:     seconds("delivery_seconds", "From submitted to acknowledged by the device."),
 		ack:          seconds("ack_seconds", "From written to the device to its ack."),
 		repush:       seconds("repush_seconds", "From a login to the first waiting text written."),
@@ -97,6 +101,7 @@ func (m *metrics) of(p string) protocolMetrics {
 		sessions: m.sessions.gauge.WithLabelValues(p), connections: c(m.connections), frames: c(m.frames), decodeErrors: c(m.decodeErrors),
 		sent: c(m.sent), acked: c(m.acked), refused: c(m.refusedTexts), timedOut: c(m.timedOut),
 		received: c(m.received), repeated: c(m.repeated), positions: c(m.positions), replaced: c(m.replaced),
+		panics: c(m.panics), unsupported: c(m.unsupported),
 	}
 }
 

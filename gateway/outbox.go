@@ -36,10 +36,11 @@ type outbox struct {
 	parts    []string // of the first message
 	part     int
 	ref      uint64
-	bits     int   // width of references when the part was written
-	tries    int   // times the part timed out
-	failed   bool  // the device reported a temporary failure of this part before
-	damaged  bool  // the part arrived damaged before
+	bits     int  // width of references when the part was written
+	tries    int  // times the part timed out
+	failed   bool // the device reported a temporary failure of this part before
+	damaged  bool // the part arrived damaged before
+	evidence evidence
 	ended    bool  // the message has ended otherwise; only the ack of the part at hand is awaited, lest it be taken for that of the next text
 	written  int64 // Unix ms
 	deadline int64 // Unix ms, 0 none
@@ -64,8 +65,21 @@ func (b *outbox) drop(i int) {
 
 // land forgets what is in flight.
 func (b *outbox) land() {
-	b.state, b.deadline, b.tries, b.failed, b.damaged, b.slow = flightNone, 0, 0, false, false, false
+	b.state, b.deadline, b.tries, b.failed, b.damaged, b.slow, b.evidence = flightNone, 0, 0, false, false, false, evidenceNone
 }
+
+// evidence is what is known of the part at hand below the device's own word, in rising order. Only that word makes a message delivered; this says where one got stuck.
+type evidence uint8
+
+const (
+	evidenceNone     evidence = iota
+	evidenceWritten           // handed to the connection
+	evidenceLink              // the device's transport has it
+	evidenceAccepted          // its command service took it
+)
+
+// String is the label.
+func (e evidence) String() string { return [...]string{"none", "written", "link", "accepted"}[e] }
 
 // claim asks the store for what is pending.
 func (s *session) claim() {

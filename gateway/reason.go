@@ -30,13 +30,15 @@ const (
 	reasonFenced
 	reasonDirectory
 	reasonUnconfirmed
+	reasonPanic
+	reasonUnanswered
 )
 
 // String is the label.
 func (r reason) String() string {
 	return [...]string{
 		"none", "local", "peer", "broken", "shutdown", "framing", "frame_too_long", "too_much", "garbage", "slow", "idle", "login_timeout", "refused",
-		"takeover", "moved", "fenced", "directory", "unconfirmed",
+		"takeover", "moved", "fenced", "directory", "unconfirmed", "panic", "unanswered",
 	}[r]
 }
 
@@ -45,6 +47,8 @@ func closeReason(err error) reason {
 	switch {
 	case err == nil:
 		return reasonLocal
+	case errors.Is(err, errPanic):
+		return reasonPanic
 	case errors.Is(err, io.EOF):
 		return reasonPeer
 	case errors.Is(err, protocol.ErrTooLong):

@@ -63,9 +63,11 @@ func (r *registry) len() int {
 }
 
 // rounds counts in how many sessions a message of a protocol with unnumbered acks was written and never confirmed. Only trackers in that trouble have an entry.
+// Each node counts for itself and from its start: a message whose device moves from node to node is tried that often on each.
 type rounds struct {
-	mu sync.Mutex
-	of map[queue.TrackerID]round
+	door *door
+	mu   sync.Mutex
+	of   map[queue.TrackerID]round
 }
 
 type round struct {
@@ -73,19 +75,31 @@ type round struct {
 	n       int
 }
 
-func newRounds() *rounds { return &rounds{of: make(map[queue.TrackerID]round)} }
+func newRounds(d *door) *rounds { return &rounds{door: d, of: make(map[queue.TrackerID]round)} }
 
 // add counts one more round of message and returns how many there were.
 func (r *rounds) add(t queue.TrackerID, message int64) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	was := r.of[t]
+	was, known := r.of[t]
+	if !known && len(r.of) >= maxRounds {
+		r.giveWay()
+	}
 	if was.message != message {
 		was = round{message: message}
 	}
 	was.n++
 	r.of[t] = was
 	return was.n
+}
+
+// giveWay forgets the count of any one tracker, whose text is tried a few times more for it. Entries stay where a device never comes back.
+func (r *rounds) giveWay() {
+	for t := range r.of {
+		delete(r.of, t)
+		r.door.refuse("rounds")
+		return
+	}
 }
 
 func (r *rounds) clear(t queue.TrackerID) {

@@ -30,6 +30,10 @@ type slot struct {
 	at      int64 // Unix ms
 }
 
+func isAck(e *protocol.Event) bool {
+	return e.Kind == protocol.KindAck || e.Kind == protocol.KindEvidence
+}
+
 // answer appends the protocol's answer to e, or queues it behind those that wait.
 func (s *session) answer(e *protocol.Event, r protocol.Result) {
 	sh := s.shard
@@ -48,7 +52,7 @@ func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64
 	}
 	q := s.replies
 	q.slots = append(q.slots, slot{event: *e, frame: s.shard.frame, result: max(r, s.shard.worst), waiting: waiting, at: s.l.g.o.Now().UnixMilli()})
-	if e.Kind == protocol.KindAck {
+	if isAck(e) {
 		q.acks++
 	}
 	if q.full() && !s.crowded {
@@ -71,7 +75,7 @@ func (s *session) settle(n int64, r protocol.Result) {
 	for ; out < len(q.slots) && !q.slots[out].waiting; out++ {
 		sl := &q.slots[out]
 		s.shard.out = s.codec.AppendReply(s.shard.out, &sl.event, sl.result)
-		if sl.event.Kind == protocol.KindAck {
+		if isAck(&sl.event) {
 			q.acks--
 		}
 		if next := out + 1; next < len(q.slots) && q.slots[next].frame == sl.frame {

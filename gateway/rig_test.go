@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +32,16 @@ type rig struct {
 	gw    *gateway.Gateway
 	reg   *prometheus.Registry
 	addrs map[string]string
+	clock *clock
+	serve func(p *protocol.Protocol)
 }
+
+// clock is the real time and what a test adds to it.
+type clock struct{ ahead atomic.Int64 }
+
+func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 type rigOption func(*gateway.Options)
 
@@ -49,9 +59,9 @@ func newRig(t *testing.T, trackers []queue.Tracker, opts ...rigOption) *rig {
 
 func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...rigOption) *rig {
 	t.Helper()
-	r := &rig{t: t, store: st, dir: new(queue.Directory), reg: prometheus.NewRegistry(), addrs: map[string]string{}}
+	r := &rig{t: t, store: st, dir: new(queue.Directory), reg: prometheus.NewRegistry(), addrs: map[string]string{}, clock: new(clock)}
 	r.directory(trackers)
-	o := gateway.Options{Node: "test", Store: st, Directory: r.dir, Registerer: r.reg, Now: time.Now, Shards: 3}
+	o := gateway.Options{Node: "test", Store: st, Directory: r.dir, Registerer: r.reg, Now: r.clock.now, Shards: 3}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -59,15 +69,20 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 	must(t, err)
 	r.gw = gw
 	must(t, gw.Start(t.Context()))
-	eng := engine.New(engine.Options{Now: time.Now})
-	served := make(chan error, 8)
-	for _, p := range all.Protocols() {
+	eng := engine.New(engine.Options{Now: r.clock.now})
+	served, listeners := make(chan error, 16), 0
+	r.serve = func(p *protocol.Protocol) {
+		t.Helper()
 		l, err := gw.Listen(p, nil, 0)
 		must(t, err)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
 		r.addrs[p.Name] = ln.Addr().String()
+		listeners++
 		go func() { served <- l.Serve(eng, ln) }()
+	}
+	for _, p := range all.Protocols() {
+		r.serve(p)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -75,7 +90,7 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 		must(t, gw.Quiesce(ctx))
 		must(t, eng.Shutdown(ctx))
 		must(t, gw.Close(ctx))
-		for range all.Protocols() {
+		for range listeners {
 			must(t, <-served)
 		}
 	})
@@ -187,18 +202,28 @@ type device struct {
 
 func (r *rig) dial(proto, id string, opts ...func(*protocol.DeviceConfig)) *device {
 	r.t.Helper()
-	p, _ := all.Find(proto)
+	d := r.connect(proto, append(opts, func(c *protocol.DeviceConfig) { c.ID = id })...)
+	d.write(d.side.AppendLogin(nil))
+	return d
+}
+
+// connect dials and says nothing.
+func (r *rig) connect(proto string, opts ...func(*protocol.DeviceConfig)) *device {
+	r.t.Helper()
+	p, ok := all.Find(proto)
+	if !ok {
+		p, _ = all.Find("wialon") // what tests make of it
+	}
 	nc, err := net.Dial("tcp", r.addrs[proto])
 	must(r.t, err)
 	s, err := p.NewSettings()
 	must(r.t, err)
-	cfg := protocol.DeviceConfig{ID: id, Settings: s}
+	cfg := protocol.DeviceConfig{ID: phone(1), Settings: s}
 	for _, o := range opts {
 		o(&cfg)
 	}
 	d := &device{t: r.t, nc: nc, side: p.NewDevice(cfg)}
 	r.t.Cleanup(func() { _ = nc.Close() })
-	d.write(d.side.AppendLogin(nil))
 	return d
 }
 
@@ -237,6 +262,16 @@ func (d *device) read(within time.Duration) error {
 			return nil
 		}
 	}
+}
+
+// raw returns what one read brings, unseen by the device.
+func (d *device) raw() []byte {
+	d.t.Helper()
+	must(d.t, d.nc.SetReadDeadline(time.Now().Add(patience)))
+	chunk := make([]byte, 64<<10)
+	n, err := d.nc.Read(chunk)
+	must(d.t, err)
+	return chunk[:n]
 }
 
 // wait returns the next event of a kind; events of other kinds before it are dropped.

@@ -64,8 +64,17 @@ type session struct {
 	dirty     bool // a wake came before the lease
 	throttled bool // reads are paused by the frame limit
 	crowded   bool // reads are paused because too many replies wait
-	fresh     bool // the first text that waited for the login is still to be written
+	marks     marks
 }
+
+// marks are what a session remembers in a bit each.
+type marks uint8
+
+const (
+	markFresh   marks = 1 << iota // the first text that waited for the login is still to be written
+	markNoText                    // the device has said that it has no text service
+	markRefused                   // a frame of it was refused and the log says so
+)
 
 // OnOpen implements engine.Handler.
 func (l *Listener) OnOpen(c engine.Conn) {
@@ -83,22 +92,7 @@ func (l *Listener) OnData(c engine.Conn, buf []byte) int {
 		return len(buf)
 	}
 	pk := l.g.packets.get()
-	off := 0
-	for off < len(buf) {
-		n, next, err := l.protocol.Frame(buf[off:], int(s.scanned))
-		if err != nil {
-			pk.err = err
-			off = len(buf)
-			break
-		}
-		if n <= 0 {
-			s.scanned = int32(next)
-			break
-		}
-		pk.add(buf[off : off+n])
-		off += n
-		s.scanned = 0
-	}
+	off := s.cut(buf, pk)
 	if len(pk.ends) == 0 && pk.err == nil {
 		l.g.packets.put(pk)
 		return off
@@ -143,12 +137,12 @@ func (l *Listener) OnClose(c engine.Conn, err error) {
 
 // opened starts the wait for the login.
 func (s *session) opened(now time.Time) {
-	s.codec = s.l.protocol.NewCodec(s.l.settings)
 	s.shard.enter(s)
+	s.codec = s.l.protocol.NewCodec(s.l.settings)
 	if s.l.g.door.draining.Load() { // it was let in a moment before
 		s.close(reasonShutdown)
 	}
-	s.nextMs = now.Add(s.l.g.o.LoginTimeout).UnixMilli()
+	s.nextMs = now.Add(s.l.login).UnixMilli()
 	s.arm(s.nextMs)
 }
 
@@ -171,6 +165,7 @@ func (s *session) packet(pk *packet) {
 	}
 	if err != nil {
 		s.l.c.decodeErrors.Inc()
+		s.tellRefused(nil, err)
 		s.close(closeReason(err))
 		return
 	}
@@ -186,9 +181,7 @@ func (s *session) frame(frame []byte) {
 		return
 	}
 	s.l.c.decodeErrors.Inc()
-	if ce := s.l.g.log.Check(zap.DebugLevel, "frame refused"); ce != nil {
-		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Int("bytes", len(frame)), zap.Error(err))
-	}
+	s.tellRefused(frame, err)
 	if errors.Is(err, protocol.ErrFraming) {
 		s.close(reasonFraming)
 		return
@@ -201,16 +194,24 @@ func (s *session) frame(frame []byte) {
 	}
 }
 
+// tellRefused says what was wrong with a frame: for the first one of a connection so that an operator sees a device that speaks something else, for the others in debug mode.
+func (s *session) tellRefused(frame []byte, err error) {
+	g, level, unsaid := s.l.g, zap.DebugLevel, zap.Skip()
+	if s.marks&markRefused == 0 {
+		s.marks |= markRefused
+		if left, ok := g.refusals.take(g.o.Now()); ok {
+			level, unsaid = zap.InfoLevel, left
+		}
+	}
+	if ce := g.log.Check(level, "frame refused"); ce != nil {
+		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()), zap.Int("bytes", len(frame)), zap.String("error", printable(err.Error(), 200)), unsaid)
+	}
+}
+
 // poll lets the codec send what it has of its own, and goes on with the texts.
 func (s *session) poll(now time.Time) {
-	var next time.Time
-	s.shard.out, next = s.codec.Poll(s.shard.out, now)
-	s.pollMs = 0
-	if !next.IsZero() {
-		s.pollMs = next.UnixMilli()
-		s.arm(s.pollMs)
-	}
-	if s.box == nil {
+	s.pollCodec(now)
+	if s.box == nil || s.closing {
 		return
 	}
 	if s.box.state == flightHold {
@@ -218,6 +219,19 @@ func (s *session) poll(now time.Time) {
 	}
 	if s.box.state == flightNone {
 		s.pump(now)
+	}
+}
+
+func (s *session) pollCodec(now time.Time) {
+	var next time.Time
+	s.shard.out, next = s.codec.Poll(s.shard.out, now)
+	s.pollMs = 0
+	if !next.IsZero() {
+		s.pollMs = next.UnixMilli()
+		s.arm(s.pollMs)
+	}
+	if q, ok := s.codec.(protocol.Quitter); ok && q.Gone() {
+		s.close(reasonUnanswered)
 	}
 }
 
@@ -250,6 +264,8 @@ func (s *session) said(e *protocol.Event) (held bool) {
 	switch e.Kind {
 	case protocol.KindAck:
 		s.ack(e)
+	case protocol.KindEvidence:
+		s.evidence(e)
 	case protocol.KindText:
 		return s.text(e)
 	case protocol.KindAnswer:
@@ -328,6 +344,9 @@ func (s *session) arm(ms int64) {
 func (s *session) due(now time.Time) {
 	ms := now.UnixMilli()
 	s.unthrottle()
+	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline { // before the codec is asked, which may be about to repeat the same
+		s.overdue(now)
+	}
 	if s.pollMs != 0 && ms >= s.pollMs {
 		s.poll(now)
 	}
@@ -339,9 +358,6 @@ func (s *session) due(now time.Time) {
 	if ms >= idle {
 		s.close(reasonIdle)
 		return
-	}
-	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline {
-		s.overdue(now)
 	}
 	if s.state == stateReady && ms >= s.nextMs {
 		was := s.nextMs

@@ -179,6 +179,10 @@ func (sh *shard) leave(s *session) {
 func (sh *shard) tick() {
 	now := sh.g.o.Now()
 	sh.wheel.advance(now, func(s *session) {
+		defer s.recovered()
+		if s.broken() {
+			return
+		}
 		s.due(now)
 		s.flush()
 	})
@@ -211,6 +215,23 @@ func (sh *shard) handle(it *item) {
 	case itemInspect:
 		sh.inspect(it.data.(*inspection))
 		return
+	default:
+		sh.handleOne(it)
+	}
+}
+
+// handleOne deals with what concerns one session. A panic on the way ends that session alone.
+func (sh *shard) handleOne(it *item) {
+	defer it.s.recovered()
+	switch {
+	case !it.s.broken(), it.kind == itemClosed:
+	case it.kind == itemLease:
+		it.s.epoch = it.data.(*queue.Lease).Epoch // so that it is given back
+		return
+	default:
+		return
+	}
+	switch it.kind {
 	case itemOpened:
 		it.s.opened(sh.g.o.Now())
 	case itemPacket:

@@ -19,7 +19,26 @@ func (s *session) text(e *protocol.Event) (held bool) {
 		return true // the device is impatient: the answer to the first copy is still to come
 	}
 	n := s.hold(e, protocol.OK, true)
+	var caps protocol.TextCaps
+	if e.Replies {
+		caps = s.codec.Caps()
+	}
+	if caps.RefBits > 0 || s.lookingUp(n) {
+		s.l.g.store.late.add(s, n, lateAck{from: s.l, tracker: s.tracker, ref: e.ReplyTo, caps: caps, reply: true, in: s.incoming(e, e.Text)})
+		return true
+	}
 	s.l.g.store.receive.add(s, n, s.incoming(e, e.Text))
+	return true
+}
+
+// lookingUp reports whether what another text before number n answers is being looked up: n has to take the same way, so that texts stay in their order. It takes note of that.
+func (s *session) lookingUp(n int64) bool {
+	q := s.replies
+	before := q.slots[:n-q.first]
+	if !slices.ContainsFunc(before, func(sl slot) bool { return sl.waiting && (sl.event.Kind == protocol.KindAnswer || sl.event.Replies) }) {
+		return false
+	}
+	q.slots[n-q.first].event.Replies = true
 	return true
 }
 
@@ -87,7 +106,7 @@ func (s *session) choice(e *protocol.Event) (held bool) {
 	}
 	n := s.hold(e, protocol.OK, true)
 	s.l.g.store.late.add(s, n, lateAck{
-		tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: s.codec.Caps(), answer: true, choice: e.Choice, in: s.incoming(e, ""),
+		from: s.l, tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: s.codec.Caps(), answer: true, choice: e.Choice, in: s.incoming(e, ""),
 	})
 	return true
 }

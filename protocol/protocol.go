@@ -33,6 +33,8 @@ type Protocol struct {
 	Settings  []SettingSpec
 	// Variants are what DeviceConfig.Variant may be, the default first.
 	Variants []string
+	// LoginTimeout is how long a device with these settings of its listener may take to log in where the protocol states that; nil, or 0: the gateway's own limit, which holds in any case.
+	LoginTimeout func(s Settings) time.Duration
 	// IdleTimeout replaces the gateway's default where the protocol states its own; 0 otherwise.
 	IdleTimeout time.Duration
 	// RefuseDelay is how long a refused connection stays open so that the device can try again (JT/T 808: register anew); 0 closes after the refusal.
@@ -53,8 +55,15 @@ type Codec interface {
 	Bind(s Settings)
 	// AppendText appends one part of a text. Repeating it for the same part gives the same bytes.
 	AppendText(dst []byte, t Text) ([]byte, error)
-	// Poll appends what the protocol sends by itself and returns when it wants to be asked again; the zero time means only after the next frame.
+	// Poll appends what the protocol sends by itself and returns when it wants to be asked again; the zero time means only after the next frame or text.
 	Poll(dst []byte, now time.Time) ([]byte, time.Time)
+}
+
+// Quitter is a Codec whose protocol says when a device that leaves packets unanswered is gone.
+type Quitter interface {
+	Codec
+	// Gone reports after Poll that the connection has to be closed.
+	Gone() bool
 }
 
 // Kind says what an event means for the gateway.
@@ -68,6 +77,7 @@ const (
 	KindHeartbeat                 // sign of life
 	KindPosition                  // Count positions
 	KindAck                       // Ref, Outcome: the device's word about one part of a text
+	KindEvidence                  // Ref, Outcome (Linked or Accepted): less than that word
 	KindAnswer                    // Ref, Choice: the driver answered a question, which is READ and a text
 	KindText                      // Text, Key: from the driver
 	KindOther                     // valid, answered, without meaning for chat
@@ -78,7 +88,7 @@ const (
 // Event is what one frame, or one part of it, means. Msg, Seq and Aux belong to the codec: they are what AppendReply needs.
 type Event struct {
 	Kind     Kind
-	Outcome  Outcome
+	Outcome  Outcome // KindAck, KindEvidence
 	Msg      uint32 // message id or packet type on the wire
 	Seq      uint32 // the frame's own number
 	Aux      uint64
@@ -88,13 +98,15 @@ type Event struct {
 	Choice   int    // KindAnswer: number of the chosen answer, from 1 in the order of Text.Choices
 	Count    int    // KindPosition: number of positions
 	Text     string // KindText; valid UTF-8
+	ReplyTo  uint64 // KindText with Replies: reference of the text that it answers
+	Replies  bool   // KindText: the device said to which text it belongs
 	// Key identifies a text for as long as Window: a repeated one is stored once; 0: no identification. Across: only a copy that came over another connection is a repetition.
 	Key    uint64
 	Window time.Duration
 	Across bool
 }
 
-// Outcome is the device's word about a part of a text, see KindAck.
+// Outcome is the device's word about a part of a text, see KindAck, or what is known below that, see KindEvidence.
 type Outcome uint8
 
 // Outcomes of an ack.
@@ -106,7 +118,9 @@ const (
 	AckRejected                       // final: the device cannot read what we sent
 	AckUnsupported                    // final: the device has no text service
 	AckStorage                        // final: the device has no room
-	AckLater                          // taken, the verdict follows
+	AckLater                          // the verdict follows: keep waiting
+	Linked                            // KindEvidence: the packet has arrived, which is no word about the text
+	Accepted                          // KindEvidence: the device's command service has taken it, the verdict follows
 )
 
 // Result is how the gateway dealt with an event, in rising order of trouble.
@@ -142,6 +156,7 @@ type Text struct {
 	Body    string   // this part, without prefix
 	Choices []string // only with the last part, at most TextCaps.Choices
 	ReplyTo uint64   // reference of the driver's text that this one answers, 0 none
+	AtMs    int64    // when it was submitted, Unix ms; 0 not known
 }
 
 // DeviceConfig configures the tracker's side.

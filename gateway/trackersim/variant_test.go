@@ -94,7 +94,7 @@ func those(fits func(variant) bool) []variant {
 }
 
 func variantsOfJT808() []variant {
-	v := variant{name: "jt808", p: jt808.New(), sample: chinese, refuse: protocol.AckUnsupported, reason: queue.ReasonUnsupported, choices: true}
+	v := variant{name: "jt808", p: jt808.New(), sample: chinese, refuse: protocol.AckRejected, reason: queue.ReasonMalformed, choices: true}
 	of2011, of2019 := v, v
 	of2011.name, of2011.of = "jt808 2011", "2011"
 	of2019.name, of2019.of, of2019.choices = "jt808 2019", "2019", false

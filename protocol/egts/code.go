@@ -41,11 +41,11 @@ func resultCode(r protocol.Result) code {
 	}
 }
 
-// packetOutcome is what the PR of a RESPONSE says about the text in the packet: that it arrived is no word about the text yet, so 0 is no outcome.
+// packetOutcome is what the PR of a RESPONSE says about the text in the packet.
 func packetOutcome(c code) protocol.Outcome {
 	switch {
 	case c < firstError, c == codeTwice:
-		return 0
+		return protocol.Linked
 	case c == codeHeaderCRC, c == codeDataCRC:
 		return protocol.AckDamaged
 	}
@@ -58,7 +58,7 @@ func recordOutcome(c code, taken protocol.Outcome) protocol.Outcome {
 	case c == codeOK, c == codeTwice:
 		return taken
 	case c == codeInProgress:
-		return protocol.AckLater
+		return protocol.Accepted
 	case c < firstError:
 		return 0
 	}

@@ -25,6 +25,7 @@ type codec struct {
 	via      route  // how packets to the terminal travel
 	bs       uint16 // most bytes of a packet to the terminal; 0: not said
 	pid, rn  uint16 // of our next packet and record
+	gone     bool   // the terminal has left a text unanswered for as long as the standard allows
 	loggedIn bool
 	offered  bool // lenient: the login was emitted
 }
@@ -83,5 +84,5 @@ func (c *codec) taken() protocol.Outcome {
 	if c.settings.String(settingDeliveredOn) == deliveredOnRecord {
 		return protocol.AckDelivered
 	}
-	return protocol.AckLater
+	return protocol.Accepted
 }

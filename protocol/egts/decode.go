@@ -100,10 +100,8 @@ func (m *emission) response(data []byte) ([]byte, error) {
 	answered, result := binary.LittleEndian.Uint16(data), code(data[2])
 	m.answered(answered)
 	if m.text.is && answered == m.text.pid {
-		if o := packetOutcome(result); o != 0 {
-			m.begin(protocol.Event{Seq: uint32(m.pid)})
-			m.ack(m.text.ref, o)
-		}
+		m.begin(protocol.Event{Seq: uint32(m.pid)})
+		m.ack(m.text.ref, packetOutcome(result))
 	}
 	return data[responseHead:], nil
 }
@@ -133,8 +131,14 @@ func (m *emission) plain(kind protocol.Kind) {
 }
 
 func (m *emission) ack(ref uint32, o protocol.Outcome) {
+	if m.text.is && ref == m.text.ref { // whatever it says: the packet has arrived
+		m.answered(m.text.pid)
+	}
 	e := m.base
 	e.Kind, e.Ref, e.Outcome = protocol.KindAck, uint64(ref), o
+	if o == protocol.Linked || o == protocol.Accepted {
+		e.Kind = protocol.KindEvidence
+	}
 	m.add(e)
 }
 

@@ -23,7 +23,11 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 		return dst, fmt.Errorf("%w: %d bytes in one packet, which has room for %d", protocol.ErrNotText, n, c.textRoom())
 	}
 	ref := uint32(t.Ref)
-	if !c.text.is || c.text.ref != ref {
+	again := c.text.is && c.text.ref == ref
+	if !again {
+		if c.text.is {
+			c.answered(c.text.pid) // the gateway has done with that text
+		}
 		c.text = sent{ref: ref, pid: c.nextPID(), rn: c.nextRN(), is: true}
 	}
 	head := commandHead + 1
@@ -37,5 +41,11 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	if prefix != "" {
 		dst = cs.appendText(dst, prefix, wide)
 	}
-	return finish(cs.appendText(dst, t.Body, wide), start), nil
+	dst = finish(cs.appendText(dst, t.Body, wide), start)
+	if again {
+		c.repeated(c.text.pid)
+	} else {
+		c.wait(waitingPacket{pid: c.text.pid, text: true}, dst[start:])
+	}
+	return dst, nil
 }

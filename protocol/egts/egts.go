@@ -25,17 +25,20 @@
 // Every APPDATA is answered by a RESPONSE and no RESPONSE is answered, but terminals put records of their own into one, and those count. PID and RN are counters of their own
 // on either side.
 //
-// The standard lets a terminal authenticate within 6 s; the gateway's login timeout takes that part, because a terminal that never authenticates (setting lenient) names itself only with
-// its first telemetry.
+// A terminal has to authenticate within 6 s. One that never does (setting lenient) names itself only with its first telemetry, so it has as long as the gateway allows.
 package egts
 
 import (
+	"time"
+
 	"trackchat/protocol"
 )
 
 const (
 	name        = "egts"
 	defaultPort = 6809
+
+	loginTimeout = 6 * time.Second // EGTS_SL_NOT_AUTH_TO
 )
 
 // New describes the protocol.
@@ -49,7 +52,13 @@ func New() *protocol.Protocol {
 		NewCodec:  func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
 		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Settings:  settings(),
-		Variants:  []string{variantAuth, variantOID},
+		LoginTimeout: func(settings protocol.Settings) time.Duration {
+			if settings.Bool(settingLenient) {
+				return 0
+			}
+			return loginTimeout
+		},
+		Variants: []string{variantAuth, variantOID},
 	}
 }
 

@@ -126,7 +126,7 @@ func (c *codec) appendVerdict(dst []byte, verdict code) []byte {
 	dst, start := begin(dst, c.via, pid, typeAppData)
 	dst = appendRecord(dst, record{number: c.nextRN(), service: serviceAuth}, fromPlatform, subResultCode, 1)
 	dst = finish(append(dst, byte(verdict)), start)
-	c.wait(pid, dst[start:])
+	c.wait(waitingPacket{pid: pid}, dst[start:])
 	return dst
 }
 
@@ -137,6 +137,6 @@ func (c *codec) appendDelivered(dst []byte, t message) []byte {
 	dst = appendRecord(dst, record{number: c.nextRN(), service: serviceCommands}, fromPlatform, subCommand, commandHead+1)
 	dst = appendCommandHead(dst, messageDelivered, confirmedOK, t.cid, t.sid)
 	dst = finish(append(dst, 0), start)
-	c.wait(pid, dst[start:])
+	c.wait(waitingPacket{pid: pid}, dst[start:])
 	return dst
 }

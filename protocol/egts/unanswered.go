@@ -13,9 +13,9 @@ const (
 	maxUnanswered   = 4 // the oldest gives way
 )
 
-// unanswered are packets of ours that wait for their RESPONSE: RESULT_CODE and CT_DELIV. Texts are not among them, because the gateway repeats those by its own timeouts, under
-// the same numbers. What stays unanswered after the last repetition is given up without a word: both only repeat what the terminal finds out otherwise, and whether it
-// still lives shows by its texts' acks and the idle timeout. To close the connection for that would cost a session with each terminal that is careless about it.
+// unanswered are packets of ours that wait for their RESPONSE: texts, RESULT_CODE and CT_DELIV. A terminal that answers none of the copies of a text is gone: the connection is closed,
+// as the standard wants it, and the text goes out again after the next login. The other two are given up without a word: both only repeat what the terminal finds out otherwise,
+// and to close the connection for that would cost a session with each terminal that is careless about it.
 type unanswered struct{ packets []waitingPacket }
 
 type waitingPacket struct {
@@ -23,10 +23,11 @@ type waitingPacket struct {
 	frame []byte
 	since time.Time // of the last sending, as Poll saw it; zero: not yet
 	tries int
+	text  bool
 }
 
 // wait notes a packet that has to be answered.
-func (c *codec) wait(pid uint16, frame []byte) {
+func (c *codec) wait(p waitingPacket, frame []byte) {
 	if c.waiting == nil {
 		c.waiting = &unanswered{}
 	}
@@ -34,8 +35,25 @@ func (c *codec) wait(pid uint16, frame []byte) {
 	if len(w.packets) == maxUnanswered {
 		w.packets = slices.Delete(w.packets, 0, 1)
 	}
-	w.packets = append(w.packets, waitingPacket{pid: pid, frame: bytes.Clone(frame)})
+	p.frame = bytes.Clone(frame)
+	w.packets = append(w.packets, p)
 }
+
+// repeated takes note of a copy that the gateway has sent by its own timeouts.
+func (c *codec) repeated(pid uint16) {
+	if c.waiting == nil {
+		return
+	}
+	for i := range c.waiting.packets {
+		if p := &c.waiting.packets[i]; p.pid == pid {
+			p.since = time.Time{}
+			p.tries++
+		}
+	}
+}
+
+// Gone implements protocol.Quitter.
+func (c *codec) Gone() bool { return c.gone }
 
 // answered forgets a packet, whatever the terminal said of it.
 func (c *codec) answered(pid uint16) {
@@ -67,7 +85,8 @@ func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 			p.since = now
 			p.tries++
 		default:
-			p.tries++
+			p.tries = resendAttempts + 1
+			c.gone = c.gone || p.text
 		}
 		if due := p.since.Add(responseTimeout); next.IsZero() || due.Before(next) {
 			next = due

@@ -37,6 +37,7 @@ const (
 	protocolText = 'A' // letter of 0003 before the numbers of application protocols
 	textHead     = 8   // bytes of 0024 before the text
 	replyUnique  = 12  // offset in 0026 of the unique id
+	replyID      = 16  // of the id of the text that is answered
 	replyHead    = 36  // bytes of 0026 before the text
 )
 
@@ -80,6 +81,9 @@ func (s *Session) frame(id byte, payload []byte, emit func(*protocol.Event)) err
 		if id == linkNAK {
 			e.Aux = actAgain
 			break
+		}
+		if f := s.flight; f != nil && f.leg == legText && byte(e.Msg) == linkFleet {
+			e.Kind, e.Ref, e.Outcome = protocol.KindEvidence, f.ref, protocol.Linked
 		}
 		s.heard(true)
 	case linkFleet:
@@ -132,6 +136,7 @@ func (s *Session) fleet(packet uint16, b []byte, e *protocol.Event) error {
 			return errShort(packet, len(b))
 		}
 		s.text(binary.LittleEndian.Uint32(b[replyUnique:]), b[replyHead:], e)
+		e.ReplyTo, _, e.Replies = readID(b[replyID:]).ours()
 	default:
 		e.Kind = protocol.KindUnknown
 	}

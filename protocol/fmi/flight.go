@@ -53,7 +53,7 @@ func (s *Session) board(t protocol.Text) (*flight, error) {
 		text[i] = ' '
 	}
 	*f = flight{
-		ref: t.Ref, body: t.Body, part: t.Part, parts: t.Parts, text: text, choices: t.Choices, at: s.clock, version: s.speaks(), leg: legText,
+		ref: t.Ref, body: t.Body, part: t.Part, parts: t.Parts, text: text, choices: t.Choices, at: garminTime(t.AtMs), version: s.speaks(), leg: legText,
 	}
 	most := shortBytes
 	if f.version == A611 {

@@ -20,7 +20,6 @@ package fmi
 import (
 	"fmt"
 	"sync"
-	"time"
 
 	"trackchat/protocol"
 )
@@ -200,9 +199,9 @@ const (
 	mostYears = noTime + epoch
 )
 
-// garminTime counts seconds since Garmin's epoch; a time that does not fit is the invalid one.
-func garminTime(t time.Time) uint32 {
-	unix := t.Unix()
+// garminTime turns Unix milliseconds into seconds since Garmin's epoch; a time that does not fit is the invalid one.
+func garminTime(ms int64) uint32 {
+	unix := ms / 1000
 	if unix < epoch || unix >= mostYears {
 		return noTime
 	}

@@ -362,8 +362,7 @@ func TestTimesOfTexts(t *testing.T) {
 		now(): "\x00\xa5\xb6\x3f", time.Unix(0, 0): "\xff\xff\xff\xff", time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC): "\xff\xff\xff\xff",
 	} {
 		x := ready(t, fmi.A604, fmi.Options{})
-		x.poll(at)
-		out, err := x.session.AppendText(nil, bare{}, protocol.Text{Parts: 1, Body: "a"})
+		out, err := x.session.AppendText(nil, bare{}, protocol.Text{Parts: 1, Body: "a", AtMs: at.UnixMilli()})
 		if err != nil || string(out[5:9]) != want {
 			t.Errorf("%v: %x, %v", at, out, err)
 		}

@@ -35,8 +35,7 @@ type Session struct {
 	flight   *flight
 	rest     []byte // of an unfinished frame
 	charset  protocol.Charset
-	deadline int64  // of the step, Unix ms; 0: Poll sets it
-	clock    uint32 // of the last Poll
+	deadline int64 // of the step, Unix ms; 0: Poll sets it
 	version  Version
 	said     Version // what the client says it speaks
 	step     step
@@ -52,7 +51,7 @@ type Session struct {
 // NewSession returns a session that begins with enabling FMI at its first Poll.
 func (h *Shared) NewSession(o Options) *Session {
 	return &Session{
-		shared: h, charset: o.Charset, clock: noTime, version: o.Version,
+		shared: h, charset: o.Charset, version: o.Version,
 		linkACK: o.LinkACK, askA1: o.AskA1, now: o.Now, prefix: o.Prefix,
 	}
 }
@@ -95,7 +94,6 @@ func (s *Session) AppendText(dst []byte, c Carrier, t protocol.Text) ([]byte, er
 
 // Poll appends what the session sends by itself and says when it wants to be asked again.
 func (s *Session) Poll(dst []byte, c Carrier, now time.Time) ([]byte, time.Time) {
-	s.clock = garminTime(now)
 	if f := s.flight; s.step == stepReady && f != nil && f.writes == lostReceipt {
 		f.writes = 0
 		s.step, s.tries, s.sent, s.deadline = stepEnable, 0, false, 0

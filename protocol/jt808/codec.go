@@ -16,6 +16,10 @@ type codec struct {
 	assembly  *assembly // nil unless subpackages arrived lately
 	peer      address
 	serial    uint16 // of the next message of ours that is no text
+	ref       uint16 // of the newest text
+	wrote     bool   // ref is set
+	asked     bool   // that text went out as a question
+	noAsking  bool   // the terminal does not know questions
 	known     bool   // peer is set
 	loggedIn  bool
 	offered   bool // lenient: the login was emitted
@@ -35,7 +39,7 @@ func (c *codec) Caps() protocol.TextCaps {
 		Charset:   c.gbk,
 		Prefix:    c.settings.Bool(settingPartPrefix),
 	}
-	if c.known && !c.peer.long {
+	if c.known && !c.peer.long && !c.noAsking {
 		caps.Choices = maxChoices
 	}
 	return caps
@@ -72,6 +76,9 @@ func (c *codec) unescaped(escaped []byte, emit func(*protocol.Event)) error {
 
 func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 	h, body, err := parse(payload)
+	if err != nil && h.id>>8 == oneByteSerial {
+		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errDialect)
+	}
 	if err != nil {
 		if c.known && h.id != 0 && h.phone == c.peer.phone { // only the length is wrong
 			c.refuse(&h, resultMalformed, emit)

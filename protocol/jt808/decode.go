@@ -91,8 +91,15 @@ func (c *codec) ack(e protocol.Event, body []byte, emit func(*protocol.Event)) e
 		return fmt.Errorf("%w: general reply with %d bytes", protocol.ErrMalformed, len(body))
 	}
 	e.Kind = protocol.KindOther
-	if id := binary.BigEndian.Uint16(body[2:]); id == msgShow || id == msgAsk {
-		e.Kind, e.Ref, e.Outcome = protocol.KindAck, uint64(binary.BigEndian.Uint16(body)), outcome(body[4])
+	serial, id := binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:])
+	switch newest := c.wrote && serial == c.ref; {
+	case id != msgShow && id != msgAsk:
+	case newest && c.asked != (id == msgAsk): // not what was sent under that number
+	default:
+		e.Kind, e.Ref, e.Outcome = protocol.KindAck, uint64(serial), outcome(body[4])
+		if newest && c.asked && e.Outcome == protocol.AckUnsupported {
+			c.noAsking, e.Outcome = true, protocol.AckDamaged // the same text at once, without its answers
+		}
 	}
 	c.events.Emit(emit, e)
 	return nil

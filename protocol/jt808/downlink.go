@@ -13,8 +13,9 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	if !c.known {
 		return dst, fmt.Errorf("%w: the form of the header is not known before the first frame", protocol.ErrNotText)
 	}
-	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long {
+	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long && !c.noAsking {
 		if out, ok := c.appendQuestion(dst, t); ok {
+			c.ref, c.wrote, c.asked = uint16(t.Ref), true, true
 			return out, nil
 		}
 	}
@@ -28,6 +29,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	if n := len(out) - body; n > maxBody {
 		return dst, fmt.Errorf("%w: %d bytes in one message", protocol.ErrNotText, n)
 	}
+	c.ref, c.wrote, c.asked = uint16(t.Ref), true, false
 	return finish(out, start), nil
 }
 

@@ -3,6 +3,7 @@ package jt808
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"trackchat/protocol"
@@ -24,6 +25,7 @@ const (
 //   - A frame is a run of flags, bytes, a flag: empty frames and doubled flags belong to the frame that follows them.
 //   - Bytes before the first flag are garbage, unless they make a valid frame with that flag: then the flag before them ended the last frame, because two frames
 //     shared it or because that one had lost its end.
+//   - A frame of a dialect that we know but do not speak is garbage up to its own end, so that it is seen, and told, at once.
 //   - Where no frame ends within maxFrame bytes, so many bytes are garbage. ErrTooLong would close the session of a terminal that has damaged one flag.
 func cut(buf []byte, scanned int) (n, next int, err error) {
 	if len(buf) == 0 {
@@ -38,6 +40,16 @@ func cut(buf []byte, scanned int) (n, next int, err error) {
 		}
 	}
 	end := bytes.IndexByte(window[at:], flag)
+	if last := foreignEnd(window[0]); last != 0 {
+		from := max(at, 1)
+		until := len(window)
+		if end >= 0 {
+			until = at + end
+		}
+		if i := bytes.IndexByte(window[from:max(until, from)], last); i >= 0 {
+			return from + i + 1, 0, nil
+		}
+	}
 	switch {
 	case end < 0 && len(window) == maxFrame:
 		return maxFrame, 0, nil
@@ -50,6 +62,22 @@ func cut(buf []byte, scanned int) (n, next int, err error) {
 	}
 	return end, 0, nil
 }
+
+var errDialect = errors.New("a dialect of JT/T 808 that is not spoken here (E7 or parentheses around a frame, or serial numbers of one byte)")
+
+// foreignEnd returns what ends a frame that begins with b in another dialect (E7, with the escapes E6 and 3E; text in parentheses), 0 where none does.
+func foreignEnd(b byte) byte {
+	switch b {
+	case 0xE7:
+		return 0xE7
+	case '(':
+		return ')'
+	}
+	return 0
+}
+
+// oneByteSerial is the high byte of the message ids of a dialect whose serial numbers have one byte.
+const oneByteSerial = 0x55
 
 // plausible reports whether escaped bytes between two flags are a valid frame.
 func plausible(escaped []byte) bool {
@@ -64,6 +92,9 @@ func plausible(escaped []byte) bool {
 
 // inner returns what lies between the flags of a frame as cut returns it, still escaped.
 func inner(frame []byte) ([]byte, error) {
+	if len(frame) > 0 && foreignEnd(frame[0]) != 0 {
+		return nil, fmt.Errorf("%w: %w", protocol.ErrGarbage, errDialect)
+	}
 	if len(frame) == 0 || frame[len(frame)-1] != flag {
 		return nil, fmt.Errorf("%w: %d bytes without a closing flag", protocol.ErrGarbage, len(frame))
 	}

@@ -51,8 +51,8 @@ func settings() []protocol.SettingSpec {
 			Help: `types of 0x0900 that carry what the driver wrote on a display at the serial line, as "0x41,0x42"; empty: none`,
 		},
 		{
-			Name: settingSerialCharset, Default: "gbk", Check: protocol.CheckOneOf("gbk", "utf8", "windows1251", "utf16be", "utf16le"),
-			Help: "charset of those texts: gbk, utf8, windows1251, utf16be or utf16le",
+			Name: settingSerialCharset, Default: "gbk", Check: protocol.CheckOneOf("gbk", "utf8", "cp1251", "windows1251", "utf16be", "utf16le"),
+			Help: "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
 		},
 	}
 }
@@ -138,7 +138,7 @@ func (s *shared) serialCharset(settings protocol.Settings) protocol.Charset {
 	switch settings.String(settingSerialCharset) {
 	case "utf8":
 		return protocol.UTF8()
-	case "windows1251":
+	case "cp1251", "windows1251":
 		return protocol.Windows1251()
 	case "utf16be":
 		return s.utf16

@@ -12,11 +12,11 @@ func results() []string {
 }
 
 func kinds() []string {
-	return []string{"", "login", "register", "logout", "heartbeat", "position", "ack", "answer", "text", "other", "unknown", "refused"}
+	return []string{"", "login", "register", "logout", "heartbeat", "position", "ack", "evidence", "answer", "text", "other", "unknown", "refused"}
 }
 
 func outcomes() []string {
-	return []string{"", "delivered", "opened", "failed", "damaged", "rejected", "unsupported", "storage", "later"}
+	return []string{"", "delivered", "opened", "failed", "damaged", "rejected", "unsupported", "storage", "later", "linked", "accepted"}
 }
 
 // describe writes an event the way transcripts show it: what the gateway sees, without the codec's own fields except the message id.
@@ -34,7 +34,7 @@ func describe(e *protocol.Event) string {
 		}
 	case protocol.KindPosition:
 		fmt.Fprintf(&b, " count=%d", e.Count)
-	case protocol.KindAck:
+	case protocol.KindAck, protocol.KindEvidence:
 		fmt.Fprintf(&b, " ref=%d %s", e.Ref, outcomes()[e.Outcome])
 	case protocol.KindAnswer:
 		fmt.Fprintf(&b, " ref=%d choice=%d", e.Ref, e.Choice)
@@ -45,6 +45,9 @@ func describe(e *protocol.Event) string {
 	}
 	if e.Key != 0 {
 		fmt.Fprintf(&b, " key=%016x window=%s", e.Key, e.Window)
+	}
+	if e.Replies {
+		fmt.Fprintf(&b, " reply_to=%d", e.ReplyTo)
 	}
 	if e.Across {
 		b.WriteString(" across")

@@ -30,7 +30,7 @@ import (
 //	    ! result ok|no_login|unknown_device|bad_credentials|invalid|later    for the events from here on
 //	    ! secret CODE                   handed out for the registrations from here on
 //	    ! bind name=value ...           settings of the tracker for the logins from here on
-//	    ! text ref=N [part=1/2] [reply_to=N] [choices="a|b"] "body"
+//	    ! text ref=N [part=1/2] [reply_to=N] [at=RFC3339] [choices="a|b"] "body"
 //	    ! caps                          shows what the session can carry
 //	    ! poll RFC3339                  asks what the protocol sends by itself
 //
@@ -239,6 +239,10 @@ func (tp *tape) write(args string) error {
 			text.Ref, err = strconv.ParseUint(value, 0, 64)
 		case "reply_to":
 			text.ReplyTo, err = strconv.ParseUint(value, 0, 64)
+		case "at":
+			var at time.Time
+			at, err = time.Parse(time.RFC3339, value)
+			text.AtMs = at.UnixMilli()
 		case "part":
 			_, err = fmt.Sscanf(value, "%d/%d", &text.Part, &text.Parts)
 			text.Part--

@@ -91,6 +91,9 @@ func (c *codec) command(codec byte, item command, emit func(*protocol.Event)) er
 			e.Kind, e.Outcome, e.Ref = protocol.KindAck, protocol.AckRejected, c.ref
 		}
 	case item.typ > mostType || c.upTypes&(1<<item.typ) == 0:
+		if item.typ == typeResponse && c.wrote { // the tracker's own word
+			e.Kind, e.Outcome, e.Ref = protocol.KindEvidence, protocol.Accepted, c.ref
+		}
 	case c.fmi != nil:
 		c.phase = phaseOpen
 		return c.fmi.Decode(item.payload, emit)

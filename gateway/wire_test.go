@@ -175,3 +175,39 @@ func TestFramesByteByByte(t *testing.T) {
 		r.become(id, tr.ID, queue.StatusDelivered)
 	}
 }
+
+// What a terminal says in answer to a text is stored with the message it answers, and in the order in which it was said.
+func TestReplyNamesItsMessage(t *testing.T) {
+	r := newRig(t, []queue.Tracker{jt(1)})
+	d := r.login("jt808", phone(1))
+	ids := r.send(1, "first", "second")
+	var refs []uint64
+	for range ids {
+		e := d.text()
+		refs = append(refs, e.Ref)
+		d.ack(e, protocol.AckDelivered)
+	}
+	r.become(ids[1], 1, queue.StatusDelivered)
+	reply := func(serial uint16, ref uint64, text string) []byte {
+		body := binary.BigEndian.AppendUint16(nil, uint16(ref))
+		for _, c := range text {
+			body = append(body, 0, byte(c))
+		}
+		return frame808(t, 0x1300, serial, body, 0, 0)
+	}
+	driver := frame808(t, 0x6006, 302, []byte("\x00third"), 0, 0)
+	d.write(slices.Concat(reply(300, refs[0], "first"), reply(301, refs[1]+77, "second"), driver))
+	var said []queue.Message
+	eventually(t, func() bool {
+		said = slices.DeleteFunc(r.list(1), func(m queue.Message) bool { return !m.Status.Incoming() })
+		return len(said) == 3
+	}, func() string { return "not stored" })
+	for i, want := range []struct {
+		text string
+		to   int64
+	}{{"first", ids[0]}, {"second", 0}, {"third", 0}} {
+		if m := said[i]; m.Text != want.text || m.ReplyTo != want.to {
+			t.Errorf("%d: %q answers %d, want %q and %d", i, m.Text, m.ReplyTo, want.text, want.to)
+		}
+	}
+}

@@ -88,7 +88,7 @@ const (
 // Event is what one frame, or one part of it, means. Msg, Seq and Aux belong to the codec: they are what AppendReply needs.
 type Event struct {
 	Kind     Kind
-	Outcome  Outcome // KindAck, KindEvidence
+	Outcome  Outcome
 	Msg      uint32 // message id or packet type on the wire
 	Seq      uint32 // the frame's own number
 	Aux      uint64

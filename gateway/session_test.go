@@ -69,8 +69,9 @@ func TestNewerLoginTakesOver(t *testing.T) {
 }
 
 func TestDriverTextIsStoredBeforeItIsAcknowledged(t *testing.T) {
-	r := newRig(t, []queue.Tracker{jt(1), wl(2, nil)})
-	for _, tr := range []queue.Tracker{jt(1), wl(2, nil)} {
+	trackers := []queue.Tracker{jt(1), wl(2, map[string]string{"repeat_seconds": "3600"})}
+	r := newRig(t, trackers)
+	for _, tr := range trackers {
 		d := r.login(tr.Protocol, tr.DeviceID)
 		frame := d.say("On my way")
 		d.wait(protocol.DeviceTextAck)

@@ -1,6 +1,7 @@
 package trackersim_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -79,6 +80,13 @@ const (
 
 type values = map[string]string
 
+// with returns set and one more.
+func with(set values, name, value string) values {
+	more := maps.Clone(set)
+	more[name] = value
+	return more
+}
+
 // variants returns every protocol in every edition, charset and policy of acks.
 func variants() []variant {
 	var all []variant
@@ -103,11 +111,12 @@ func variantsOfJT808() []variant {
 
 func variantsOfWialon() []variant {
 	v := variant{name: "wialon", p: wialon.New(), sample: anything + "; жди", unnumbered: true, refuse: protocol.AckRejected, reason: queue.ReasonMalformed}
+	v.set = values{"repeat_seconds": "3600"} // a slow machine does not make a repetition a new text
 	v1, cp1251, next, none := v, v, v, v
 	v1.name, v1.of, v1.sample = "wialon 1.1", "1.1", anything
-	cp1251.name, cp1251.set, cp1251.sample = "wialon cp1251", values{"charset": "cp1251"}, cyrillic
-	next.name, next.set, next.auto = "wialon next_frame", values{"ack": "next_frame"}, true
-	none.name, none.set, none.done, none.refuse = "wialon none", values{"ack": "none"}, queue.StatusSent, 0
+	cp1251.name, cp1251.set, cp1251.sample = "wialon cp1251", with(v.set, "charset", "cp1251"), cyrillic
+	next.name, next.set, next.auto = "wialon next_frame", with(v.set, "ack", "next_frame"), true
+	none.name, none.set, none.done, none.refuse = "wialon none", with(v.set, "ack", "none"), queue.StatusSent, 0
 	return []variant{v, v1, cp1251, next, none}
 }
 
@@ -132,10 +141,12 @@ func variantsOfTeltonika() []variant {
 	serial := v
 	serial.name, serial.sample, serial.unanswered = "teltonika serial", cyrillic, true
 	serial.set = values{"chat": "serial", "charset": "cp1251", "ack_pattern": `^A(\d+)$`}
+	word := serial
+	word.name, word.unnumbered, word.set = "teltonika serial with unnumbered acks", true, values{"chat": "serial", "charset": "cp1251", "ack_pattern": "^OK$"}
 	line := serial
 	line.name, line.sample, line.done = "teltonika serial without acks", anything, queue.StatusSent
 	line.set = values{"chat": "serial"}
-	return append(all, gbk, serial, line)
+	return append(all, gbk, serial, word, line)
 }
 
 func variantsOfEGTS() []variant {

@@ -84,9 +84,15 @@ func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcom
 	return d.up.End(append(dst, d.terminal.eol...), start)
 }
 
-// ackLine makes a line that the pattern takes for the ack of text n, if the pattern is literal but for its group.
+// ackLine makes a line that the pattern takes for the ack of text n, if the pattern is literal but for its group. A pattern without a group acknowledges whatever text.
 func ackLine(pattern *regexp.Regexp, n uint64) string {
 	v := pattern.String()
+	if pattern.NumSubexp() == 0 {
+		if line := strings.TrimSuffix(strings.TrimPrefix(v, "^"), "$"); pattern.MatchString(line) {
+			return line
+		}
+		return ""
+	}
 	from, to := strings.Index(v, "("), strings.LastIndex(v, ")")
 	if from < 0 || to < from {
 		return ""

@@ -95,7 +95,7 @@ func (d *device) lines(b []byte, emit func(protocol.DeviceEvent)) {
 			continue
 		}
 		e := protocol.DeviceEvent{Kind: protocol.DeviceText}
-		if digits, text, found := bytes.Cut(line, []byte{':'}); found && t.pattern != nil && bytes.HasPrefix(digits, []byte{'M'}) {
+		if digits, text, found := bytes.Cut(line, []byte{':'}); found && t.numbered() && bytes.HasPrefix(digits, []byte{'M'}) {
 			e.Ref, _ = number(digits[1:])
 			line = text
 		}

@@ -178,7 +178,7 @@ func TestDeviceOfAnotherIMEIRefusesCodec14(t *testing.T) {
 
 func TestTerminalAcknowledgesOnlyWhatThePatternAllows(t *testing.T) {
 	for pattern, want := range map[string]string{
-		`^A(\d+)$`: "A7\r\n", `<(\d+)>`: "<7>\r\n", `^(?:ok|OK) (\d+)$`: "", `^A([a-z]+)$`: "",
+		`^A(\d+)$`: "A7\r\n", `<(\d+)>`: "<7>\r\n", `^(?:ok|OK) (\d+)$`: "", `^A([a-z]+)$`: "", `^OK$`: "OK\r\n", `^OK[!.]$`: "",
 	} {
 		d := teltonika.New().NewDevice(config(t, "", map[string]string{"chat": "serial", "ack_pattern": pattern}))
 		out := d.AppendAck(nil, protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: 7}, protocol.AckDelivered)
@@ -208,7 +208,7 @@ func TestSettingsAreChecked(t *testing.T) {
 	p := teltonika.New()
 	for name, wrong := range map[string][]string{
 		"chat": {"", "radio"}, "down_codec": {"13"}, "down_type": {"256", "x"}, "up_types": {"", "6;7", "16"}, "eol": {`\q`, "12345"},
-		"ack_pattern": {"A", "(", `(\d)(\d)`}, "part_bytes": {"31", "1201"}, "charset": {"koi8"}, "fmi_version": {"a999"}, "link_ack": {"us"}, "fmi_show": {"x"}, "part_prefix": {"1"},
+		"ack_pattern": {"(", `(\d)(\d)`}, "part_bytes": {"31", "1201"}, "charset": {"koi8"}, "fmi_version": {"a999"}, "link_ack": {"us"}, "fmi_show": {"x"}, "part_prefix": {"1"},
 	} {
 		for _, value := range wrong {
 			if _, err := p.NewSettings(map[string]string{name: value}); err == nil {

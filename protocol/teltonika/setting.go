@@ -66,7 +66,7 @@ func settings() []protocol.SettingSpec {
 		},
 		{
 			Name: settingAckPattern, Default: "", Check: checkPattern,
-			Help: `regular expression for the line with which a terminal acknowledges text number n, with one group for the number, as "^A(\d+)$"; texts are then numbered "M<n>:". Empty: nothing acknowledges, a text is sent once`,
+			Help: `regular expression for the line with which a terminal acknowledges text number n, with one group for the number, as "^A(\d+)$"; texts are then numbered "M<n>:". Without a group, as "^OK$", the line acknowledges the text before it. Empty: nothing acknowledges, a text is sent once`,
 		},
 		{
 			Name: settingPartBytes, Default: "480", Check: protocol.CheckInt(leastPart, mostPart),
@@ -119,7 +119,7 @@ func checkEOL(v string) error {
 	return err
 }
 
-var errGroups = errors.New("pattern needs exactly one group, for the number")
+var errGroups = errors.New("pattern may have one group, for the number")
 
 func checkPattern(v string) error {
 	if v == "" {
@@ -129,7 +129,7 @@ func checkPattern(v string) error {
 	if err != nil {
 		return fmt.Errorf("reading the pattern: %w", err)
 	}
-	if p.NumSubexp() != 1 {
+	if p.NumSubexp() > 1 {
 		return errGroups
 	}
 	return nil

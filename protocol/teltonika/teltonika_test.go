@@ -139,6 +139,7 @@ func TestRoundTrip(t *testing.T) {
 		}},
 		{"a602", map[string]string{"fmi_version": "a602"}, protocoltest.Sides{Alphabet: fmiAlphabet, Outcomes: []protocol.Outcome{protocol.AckOpened}}},
 		{"", map[string]string{"chat": "serial", "ack_pattern": `^ACK (\d+)!$`}, protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckDelivered}, Unanswered: true}},
+		{"", map[string]string{"chat": "serial", "ack_pattern": "^OK$"}, protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckDelivered}, Unanswered: true}},
 		{"", map[string]string{"chat": "serial", "ack_pattern": `^A(\d+)$`, "charset": "gbk", "eol": `\x03`, "part_prefix": "true", "down_codec": "14"}, protocoltest.Sides{
 			Alphabet: `[ -~А-яё好司机]`, Outcomes: []protocol.Outcome{protocol.AckDelivered}, Unanswered: true,
 		}},

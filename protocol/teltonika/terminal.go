@@ -43,17 +43,23 @@ func (c *codec) newTerminal() *terminal {
 func (t *terminal) caps() protocol.TextCaps {
 	caps := protocol.TextCaps{PartBytes: t.partBytes - len(t.eol), Charset: t.charset, Prefix: t.prefix, Silent: true}
 	if t.pattern != nil {
-		caps.RefBits, caps.Silent = refBits, false
+		caps.Silent = false
+	}
+	if t.numbered() {
+		caps.RefBits = refBits
 		caps.PartBytes -= numberLetters + numberDigits
 	}
 	return caps
 }
 
+// numbered reports whether acks name the text that they are about.
+func (t *terminal) numbered() bool { return t.pattern != nil && t.pattern.NumSubexp() == 1 }
+
 // append writes one line. What would end it earlier becomes a space.
 func (t *terminal) append(dst []byte, v *envelope, text protocol.Text) ([]byte, error) {
 	start := len(dst)
 	out := v.Begin(dst)
-	if t.pattern != nil {
+	if t.numbered() {
 		out = append(out, 'M')
 		out = append(strconv.AppendUint(out, text.Ref, 10), ':')
 	}
@@ -132,7 +138,13 @@ func (t *terminal) read(line []byte, at uint32, e protocol.Event) (protocol.Even
 		return e, false
 	}
 	if t.pattern != nil {
-		if found := t.pattern.FindSubmatchIndex(line); found != nil {
+		found := t.pattern.FindSubmatchIndex(line)
+		switch {
+		case found == nil:
+		case !t.numbered():
+			e.Kind, e.Outcome = protocol.KindAck, protocol.AckDelivered
+			return e, true
+		default:
 			n, ok := number(line[max(found[2], 0):max(found[3], 0)])
 			if ok {
 				e.Kind, e.Outcome, e.Ref = protocol.KindAck, protocol.AckDelivered, n

@@ -80,8 +80,12 @@ func TestKeysOfTexts(t *testing.T) {
 	s := loggedIn(t, "1.1", nil)
 	key := func(frame string) uint64 {
 		t.Helper()
+		window := 24 * time.Hour // a record has a time that tells it from others
+		if strings.HasPrefix(frame, "#M#") || strings.Contains(frame, "#NA;NA;") {
+			window = 10 * time.Second
+		}
 		got := s.send(frame + "\r\n")
-		if got.err != nil || got.events[0].Kind != protocol.KindText || got.events[0].Window != time.Minute || !got.events[0].Across {
+		if got.err != nil || got.events[0].Kind != protocol.KindText || got.events[0].Window != window || got.events[0].Across != (window < time.Hour) {
 			t.Fatalf("%s became %+v, %v", frame, got.events, got.err)
 		}
 		return got.events[0].Key
@@ -92,6 +96,9 @@ func TestKeysOfTexts(t *testing.T) {
 	if a == b || c == d || a == c {
 		t.Errorf("keys %x %x %x %x", a, b, c, d)
 	}
+	if timeless := key("#D#NA;NA" + record[len("240126;135321"):] + params); timeless != a {
+		t.Errorf("a record without a time has key %x instead of %x", timeless, a)
+	}
 	if other := loggedIn(t, "2.0", nil).send(line2("M", "OK")); other.events[0].Key != a {
 		t.Errorf("the same text over another connection has key %x instead of %x", other.events[0].Key, a)
 	}
@@ -99,7 +106,7 @@ func TestKeysOfTexts(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	p := wialon.New()
-	for name, value := range map[string]string{"ack": "maybe", "charset": "koi8", "part_bytes": "15", "part_prefix": "yes"} {
+	for name, value := range map[string]string{"ack": "maybe", "charset": "koi8", "part_bytes": "15", "part_prefix": "yes", "repeat_seconds": "0"} {
 		if _, err := p.NewSettings(map[string]string{name: value}); err == nil {
 			t.Errorf("%s=%s was accepted", name, value)
 		}

@@ -10,8 +10,8 @@ import (
 	"trackchat/protocol"
 )
 
-// window is how long a text is known again. Messages have no ids: one that comes again within it, over another connection, is the old one whose answer got lost.
-const window = time.Minute
+// recordWindow is how long a text in a record with a time is known again: until a device with a full black box has sent it all.
+const recordWindow = 24 * time.Hour
 
 // maxParamName bounds the search for the end of a parameter's name, so that a line full of commas costs no more than its length.
 const maxParamName = 128
@@ -26,8 +26,13 @@ func (d *decoding) message() error {
 	if err != nil {
 		return d.refuse(answerZero, err)
 	}
-	d.out(protocol.Event{Kind: protocol.KindText, Text: text, Key: max(hash(hashSeed, text), 1), Window: window, Across: true})
+	d.out(d.driverText(text))
 	return nil
+}
+
+// driverText is a text that nothing but its words identifies: one that comes again over another connection, shortly after, is the old one whose answer got lost.
+func (c *codec) driverText(text string) protocol.Event {
+	return protocol.Event{Kind: protocol.KindText, Text: text, Key: max(hash(hashSeed, text), 1), Window: time.Duration(c.repeat) * time.Second, Across: true}
 }
 
 // text decodes what a driver wrote and drops control characters. A text of which nothing is left is an error.
@@ -109,8 +114,12 @@ func valueEnd(b []byte, typ byte) int {
 
 func (d *decoding) outTexts(r *record, texts []string) {
 	for _, text := range texts {
+		if isNA(r.f[fieldDate]) {
+			d.out(d.driverText(text))
+			continue
+		}
 		h := hash(hash(hash(hashSeed, r.f[fieldDate]), r.f[fieldTime]), text)
-		d.out(protocol.Event{Kind: protocol.KindText, Text: text, Key: max(h, 1), Window: window, Across: true})
+		d.out(protocol.Event{Kind: protocol.KindText, Text: text, Key: max(h, 1), Window: recordWindow})
 	}
 }
 

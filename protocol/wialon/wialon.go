@@ -32,6 +32,7 @@ const (
 	settingCharset    = "charset"
 	settingPartBytes  = "part_bytes"
 	settingPartPrefix = "part_prefix"
+	settingRepeat     = "repeat_seconds"
 
 	ackAM        = "am"
 	ackNextFrame = "next_frame"
@@ -60,6 +61,10 @@ func New() *protocol.Protocol {
 			{Name: settingCharset, Default: charsetUTF8, Check: protocol.CheckOneOf(charsetUTF8, charsetCP1251), Help: "of texts on the wire: utf8 or cp1251"},
 			{Name: settingPartBytes, Default: "1000", Check: protocol.CheckInt(16, 65_535), Help: "most bytes of text in one #M#"},
 			{Name: settingPartPrefix, Default: "false", Check: protocol.CheckBool, Help: `"(2/7) " before each part of a longer text`},
+			{
+				Name: settingRepeat, Default: "10", Check: protocol.CheckInt(1, 3600),
+				Help: "messages have no numbers: the driver's words that come again over another connection within so many seconds are the same message, whose answer got lost",
+			},
 		},
 	}
 }
@@ -93,6 +98,7 @@ type codec struct {
 	device     uint64 // hash of the device id that logged in or asks to; 0 none
 	lastBlock  uint32 // number of the last block of the tachograph file that #IT# announced
 	partBytes  uint16
+	repeat     uint16 // seconds
 	version    version
 	announced  bool // lastBlock holds
 	prefix     bool
@@ -111,6 +117,7 @@ func newCodec(s *shared, settings protocol.Settings) *codec {
 // Bind implements protocol.Codec.
 func (c *codec) Bind(s protocol.Settings) {
 	c.partBytes = uint16(min(max(s.Int(settingPartBytes), 16), 65_535))
+	c.repeat = uint16(min(max(s.Int(settingRepeat), 1), 3600))
 	c.prefix = s.Bool(settingPartPrefix)
 	c.cp1251 = s.String(settingCharset) == charsetCP1251
 	c.silent = s.String(settingAck) == ackNone

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -64,4 +65,20 @@ func TestLoginTimeoutThatTheProtocolStates(t *testing.T) {
 	eventually(t, func() bool { return r.metric("closed_total", "reason=login_timeout") == 1 }, func() string { return "not counted" })
 	silent[1].write(silent[1].side.AppendLogin(nil))
 	silent[1].wait(protocol.DeviceLoggedIn)
+}
+
+// A message that is withdrawn while it is on its way is taken back from the device, where the protocol can.
+func TestWithdrawnTextIsTakenBack(t *testing.T) {
+	r := newRig(t, []queue.Tracker{eg(1, nil)})
+	d := r.login("egts", phone(1))
+	d.silent(protocol.DeviceText) // RESULT_CODE is answered
+	id := r.send(1, "text")[0]
+	text := d.raw()
+	cid := text[22:26] // behind the header, RL RN RFL SST RST, SRT SRL and CT
+	_, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: id, Status: queue.StatusCancelled}})
+	must(t, err)
+	const deleteCommand = 6 << 4
+	if down := d.raw(); len(down) < 26 || down[21] != deleteCommand || !bytes.Equal(down[22:26], cid) {
+		t.Errorf("%x after %x", down, text)
+	}
 }

@@ -136,6 +136,7 @@ func (s *session) wake(w *queue.Wake) {
 			s.close(reasonMoved)
 		}
 	case queue.WakeEnd:
+		s.withdraw(w.Msg.ID)
 		s.forget(w.Msg.ID)
 	case queue.WakeMessage:
 		s.announced(w)
@@ -175,6 +176,18 @@ func (s *session) announced(w *queue.Wake) {
 		s.box.push(&w.Msg)
 		s.tail = w.Msg.ID
 		s.pump(s.l.g.o.Now())
+	}
+}
+
+// withdraw asks the device to take back a message that it is being given.
+func (s *session) withdraw(id int64) {
+	b := s.box
+	if b == nil || len(b.msgs) == 0 || b.msgs[0].ID != id || b.state != flightSent && b.state != flightPause {
+		return
+	}
+	if w, ok := s.codec.(protocol.Withdrawer); ok {
+		s.shard.out = w.AppendWithdraw(s.shard.out, b.ref)
+		s.pollCodec(s.l.g.o.Now())
 	}
 }
 

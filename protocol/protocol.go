@@ -66,6 +66,13 @@ type Quitter interface {
 	Gone() bool
 }
 
+// Withdrawer is a Codec whose protocol can take a text back that is on its way.
+type Withdrawer interface {
+	Codec
+	// AppendWithdraw asks the device to forget the part of that reference. Whether it does is not waited for: an ack that still comes counts.
+	AppendWithdraw(dst []byte, ref uint64) []byte
+}
+
 // Kind says what an event means for the gateway.
 type Kind uint8
 

@@ -13,6 +13,7 @@ const (
 	messageConfirmed = 2 // CT_MSGCONF: received, shown or processed
 	messageFrom      = 3 // CT_MSGFROM
 	messageTo        = 4 // CT_MSGTO
+	deleteCommand    = 6 // CT_DELCOM: the text with the same CID is not wanted any more
 	messageDelivered = 8 // CT_DELIV
 )
 
@@ -59,7 +60,7 @@ func (c *command) outcome() protocol.Outcome {
 	case confirmedInProgress:
 		return protocol.AckLater
 	}
-	return 0 // CC_DEL and CC_NFOUND answer CT_DELCOM, which is never sent
+	return 0 // CC_DEL and CC_NFOUND answer CT_DELCOM
 }
 
 // appendCommandHead appends what comes before the flags.

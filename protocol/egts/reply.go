@@ -132,10 +132,23 @@ func (c *codec) appendVerdict(dst []byte, verdict code) []byte {
 
 // appendDelivered appends CT_DELIV for a text of the driver.
 func (c *codec) appendDelivered(dst []byte, t message) []byte {
+	return c.appendBare(dst, messageDelivered, t)
+}
+
+// AppendWithdraw implements protocol.Withdrawer: CT_DELCOM with the CID and SID of the text.
+func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
+	if c.text.is && c.text.ref == uint32(ref) {
+		c.answered(c.text.pid) // it is not repeated any more
+	}
+	return c.appendBare(dst, deleteCommand, message{uint32(ref), uint32(c.settings.Int(settingSID))})
+}
+
+// appendBare appends a command that is nothing but its kind and whose it is.
+func (c *codec) appendBare(dst []byte, kind byte, t message) []byte {
 	pid := c.nextPID()
 	dst, start := begin(dst, c.via, pid, typeAppData)
 	dst = appendRecord(dst, record{number: c.nextRN(), service: serviceCommands}, fromPlatform, subCommand, commandHead+1)
-	dst = appendCommandHead(dst, messageDelivered, confirmedOK, t.cid, t.sid)
+	dst = appendCommandHead(dst, kind, confirmedOK, t.cid, t.sid)
 	dst = finish(append(dst, 0), start)
 	c.wait(waitingPacket{pid: pid}, dst[start:])
 	return dst

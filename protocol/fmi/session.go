@@ -92,6 +92,17 @@ func (s *Session) AppendText(dst []byte, c Carrier, t protocol.Text) ([]byte, er
 	return s.appendFlight(dst, c), nil
 }
 
+// AppendWithdraw deletes the text of that reference on the client if it is the one on its way. What the client says about that changes nothing any more.
+func (s *Session) AppendWithdraw(dst []byte, c Carrier, ref uint64) []byte {
+	f := s.flight
+	if f == nil || f.ref != ref || s.Caps().NotYet {
+		return dst
+	}
+	s.flight = nil
+	var room [32]byte
+	return wrap(dst, c, linkFleet, appendIDPacket(room[:0], packetDelete, idOf(f.ref, f.renamed), 0))
+}
+
 // Poll appends what the session sends by itself and says when it wants to be asked again.
 func (s *Session) Poll(dst []byte, c Carrier, now time.Time) ([]byte, time.Time) {
 	if f := s.flight; s.step == stepReady && f != nil && f.writes == lostReceipt {

@@ -200,6 +200,14 @@ func appendWho(dst, imei []byte, id uint16) []byte {
 	return binary.LittleEndian.AppendUint16(append(dst, tagID), id)
 }
 
+// AppendWithdraw implements protocol.Withdrawer: a navigator can delete a text.
+func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
+	if c.fmi == nil {
+		return dst
+	}
+	return c.fmi.AppendWithdraw(dst, tunnel{}, ref)
+}
+
 // Poll implements protocol.Codec.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.fmi == nil {

@@ -31,6 +31,7 @@ import (
 //	    ! secret CODE                   handed out for the registrations from here on
 //	    ! bind name=value ...           settings of the tracker for the logins from here on
 //	    ! text ref=N [part=1/2] [reply_to=N] [at=RFC3339] [choices="a|b"] "body"
+//	    ! withdraw ref=N
 //	    ! caps                          shows what the session can carry
 //	    ! poll RFC3339                  asks what the protocol sends by itself
 //
@@ -222,6 +223,13 @@ func (tp *tape) act(action string) error {
 		}
 	case "text":
 		return tp.write(rest)
+	case "withdraw":
+		w, ok := tp.codec.(protocol.Withdrawer)
+		ref, err := strconv.ParseUint(strings.TrimPrefix(rest, "ref="), 0, 64)
+		if err != nil || !ok {
+			return fmt.Errorf("withdraw %q: %w", rest, err)
+		}
+		tp.sent(w.AppendWithdraw(nil, ref))
 	default:
 		return fmt.Errorf("no action %q", verb)
 	}

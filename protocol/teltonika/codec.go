@@ -148,6 +148,14 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	return dst, err
 }
 
+// AppendWithdraw implements protocol.Withdrawer: a navigator can delete a text.
+func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
+	if c.fmi == nil {
+		return dst
+	}
+	return c.fmi.AppendWithdraw(dst, &c.envelope, ref)
+}
+
 // Poll implements protocol.Codec.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.phase == phaseLogged {

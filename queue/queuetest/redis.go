@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -62,28 +63,31 @@ func startServer(tb testing.TB, args func(r *RedisServer, port string) []string)
 	return nil
 }
 
-// busOffset is from a node's port to that of the cluster's bus, which it takes as well.
-const busOffset = 10_000
+// busOffset is from a node's port to that of the cluster's bus, which it takes as well. Both lie below the ports that the system gives to connections: with many of those about,
+// a pair among them is hard to find.
+const (
+	busOffset  = 10_000
+	lowestPort = 10_240
+	portRange  = 12_000
+)
 
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
+	var lc net.ListenConfig
 	for range 100 {
-		var lc net.ListenConfig
-		ln, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
+		port := lowestPort + rand.IntN(portRange)
+		ln, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			tb.Fatal(err)
+			continue
 		}
-		addr := ln.Addr().(*net.TCPAddr)
-		bus, busErr := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", addr.Port+busOffset))
-		if err := ln.Close(); err != nil {
-			tb.Fatal(err)
-		}
-		if busErr == nil {
+		bus, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port+busOffset))
+		_ = ln.Close()
+		if err == nil {
 			_ = bus.Close()
-			return addr.String()
+			return ln.Addr().String()
 		}
 	}
-	tb.Fatal("no free port with another one for a cluster's bus")
+	tb.Fatal("no free port for redis-server")
 	return ""
 }
 

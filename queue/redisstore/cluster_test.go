@@ -74,22 +74,19 @@ func TestSlotMoves(t *testing.T) {
 	moveSlot(t, cluster, redisstore.SlotOf(tracker), 0, 2)
 	stop.Store(true)
 	writing.Wait()
-	resynced := false
-	for last := int64(0); !resynced || last == 0; {
-		if resynced {
-			last = send(t, s, tracker, "after the move")[0]
-			sent = append(sent, last)
-		}
-		for found := false; !found && (!resynced || last != 0); {
-			select {
-			case batch := <-wakes:
-				for _, w := range batch {
-					resynced = resynced || w.Kind == queue.WakeResync
-					found = found || w.Msg.ID == last && last != 0 || w.Kind == queue.WakeResync && last == 0
+	// After each resync, of which there may be several, the next message is announced.
+	for last, heard := int64(0), false; !heard; {
+		select {
+		case batch := <-wakes:
+			for _, w := range batch {
+				if w.Kind == queue.WakeResync {
+					last = send(t, s, tracker, "after the move")[0]
+					sent = append(sent, last)
 				}
-			case <-time.After(patience):
-				t.Fatalf("resynced: %v, no wake", resynced)
+				heard = heard || w.Msg.ID == last && last != 0
 			}
+		case <-time.After(patience):
+			t.Fatalf("no wake; last sent %d", last)
 		}
 	}
 	peeked, err := s.Peek(t.Context(), leases)

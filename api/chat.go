@@ -53,6 +53,9 @@ func (a *API) send(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if done, err := a.answered(ctx, c, q.extras.key, answerSend); done || err != nil {
+		return err
+	}
 	t, err := c.chatTracker(q.tracker)
 	if err != nil {
 		return err
@@ -73,13 +76,16 @@ func (a *API) send(ctx context.Context, c *call) error {
 	c.out.buf = append(c.out.buf, `{"success":true,"id":`...)
 	c.out.buf = strconv.AppendInt(c.out.buf, results[0].ID, 10)
 	c.out.buf = append(c.out.buf, '}')
-	return nil
+	return a.remember(ctx, c, q.extras.key, answerSend)
 }
 
 // broadcast answers tracker/chat/broadcast.
 func (a *API) broadcast(ctx context.Context, c *call) error {
 	q, err := readBroadcast(c.read, c.header)
 	if err != nil {
+		return err
+	}
+	if done, err := a.answered(ctx, c, q.extras.key, answerBroadcast); done || err != nil {
 		return err
 	}
 	trackers, err := c.chatTrackers(q.trackers)
@@ -95,7 +101,7 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 			reqs = append(reqs, c.outgoing(t, q.text, &q.extras))
 		}
 	}
-	results, err := a.sendAll(ctx, reqs)
+	results, err := a.sendAll(ctx, reqs, q.extras.key != "")
 	if err != nil {
 		return err
 	}
@@ -122,11 +128,12 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 	c.out.buf = append(c.out.buf, `,"not_sent_to":`...)
 	c.out.buf = appendIDs(c.out.buf, refused)
 	c.out.buf = append(c.out.buf, '}')
-	return nil
+	return a.remember(ctx, c, q.extras.key, answerBroadcast)
 }
 
-// sendAll sends with one call of the store. It is an error only if nothing is known to be stored and a full queue is not the reason of all.
-func (a *API) sendAll(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
+// sendAll sends with one call of the store. It is an error only if nothing is known to be stored and a full queue is not the reason of all. With a key that makes a repetition
+// harmless it is one as soon as anything but a full queue is a reason: the caller repeats the request and gets the whole answer.
+func (a *API) sendAll(ctx context.Context, reqs []queue.SendReq, repeatable bool) ([]queue.SendResult, error) {
 	if len(reqs) == 0 {
 		return nil, nil
 	}
@@ -135,14 +142,15 @@ func (a *API) sendAll(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRe
 		return nil, fmt.Errorf("broadcasting to %d trackers: %w", len(reqs), err)
 	}
 	var failure error
+	stored := false
 	for i := range results {
 		if err := results[i].Err; err == nil {
-			return results, nil
+			stored = true
 		} else if !errors.Is(err, queue.ErrQueueFull) {
 			failure = err
 		}
 	}
-	if failure != nil {
+	if failure != nil && (repeatable || !stored) {
 		return nil, fmt.Errorf("broadcasting to %d trackers: %w", len(reqs), failure)
 	}
 	return results, nil

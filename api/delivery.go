@@ -32,7 +32,8 @@ func stateOf(m *queue.Message, now int64) string {
 	}
 }
 
-// appendDelivery appends the delivery object of a message as of now, null for one from the device: always the same seven keys in the same order.
+// appendDelivery appends the delivery object of a message as of now, null for one from the device: the same seven keys in the same order, and how many
+// characters the device could not show if there are any.
 // A text is one part until a longer one has been cut for its device.
 func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	if m.Status.Incoming() {
@@ -57,9 +58,14 @@ func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	dst = c.appendTime(dst, m.ExpiresMs)
 	dst = append(dst, `,"reason":`...)
 	if m.Reason == queue.ReasonNone {
-		return append(dst, `null}`...)
+		dst = append(dst, `null`...)
+	} else {
+		dst = appendString(dst, m.Reason.String())
 	}
-	dst = appendString(dst, m.Reason.String())
+	if m.Replaced > 0 {
+		dst = append(dst, `,"replaced":`...)
+		dst = strconv.AppendInt(dst, int64(m.Replaced), 10)
+	}
 	return append(dst, '}')
 }
 

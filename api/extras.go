@@ -41,16 +41,15 @@ func readExtras(r *reader, h http.Header) extras {
 
 // key reads an optional idempotency key, of the parameter or else of the header.
 func (r *reader) key(name string, h http.Header) string {
-	key := ""
-	if v, given := r.params.find(name); given {
-		var ok bool
-		if key, ok = v.scalar(); !ok {
-			r.fail(name, "must be a string")
-			return ""
-		}
-	} else if list := h.Values("Idempotency-Key"); len(list) > 0 {
-		key = list[0]
-	} else {
+	v, given := r.params.find(name)
+	if list := h.Values("Idempotency-Key"); !given && len(list) > 0 {
+		v = value{texts: list}
+	} else if !given {
+		return ""
+	}
+	key, ok := v.scalar()
+	if !ok {
+		r.fail(name, "must be a string")
 		return ""
 	}
 	if n := utf8.RuneCountInString(key); n == 0 || n > maxKey {

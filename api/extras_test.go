@@ -1,10 +1,15 @@
 package api_test
 
 import (
+	"context"
+	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"trackchat/api"
 	"trackchat/queue"
 )
 
@@ -71,5 +76,138 @@ func TestChoicesSpellings(t *testing.T) {
 	eight := `["1","2","3","4","5","6","7","` + strings.Repeat("é", 50) + `"]`
 	if got := w.read(w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "choices", eight).id(t)); len(got.Choices) != 8 {
 		t.Errorf("%q", got.Choices)
+	}
+}
+
+func TestIdempotentSend(t *testing.T) {
+	w := newWorld(t)
+	first := w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "order 1").body
+	same := func(a answer) { t.Helper(); a.is(t, first) }
+	same(w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "order 1"))
+	same(w.json("tracker/chat/send", `"tracker_id":"101","message":"another text","ttl":5,"idempotency_key":"order 1"`))
+	same(w.form("tracker/chat/send", "tracker_id", "102", "message", "x", "idempotency_key", "order 1"))
+	same(w.form("tracker/chat/send", "tracker_id", itoa(unknown), "message", "x", "idempotency_key", "order 1"))
+	header := func(path, key string) answer {
+		t.Helper()
+		return w.do(http.MethodGet, path+"&hash="+berlinKey, "", "Idempotency-Key", key)
+	}
+	same(header("/tracker/chat/send?tracker_id=101&message=x", "order 1"))
+	same(header("/tracker/chat/send?tracker_id=101&message=x&idempotency_key=order+1", "order 2"))
+	w.form("tracker/chat/send", "tracker_id", "101", "idempotency_key", "order 1").invalid(t, "message")
+	w.form("tracker/chat/broadcast", "trackers", "101", "message", "x", "idempotency_key", "order 1").invalid(t, "idempotency_key")
+	if n, m := len(w.stored(101)), len(w.stored(102)); n != 1 || m != 0 {
+		t.Errorf("%d and %d stored", n, m)
+	}
+	w.ack(101, w.stored(101)[0].ID)
+	same(w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "order 1"))
+
+	// Refusals are not remembered, other keys and accounts are not meant.
+	w.form("tracker/chat/send", "tracker_id", itoa(unknown), "message", "x", "idempotency_key", "order 3").refused(t, 201)
+	w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "order 3").id(t)
+	w.formAs(uralKey, "tracker/chat/send", "tracker_id", itoa(foreign), "message", "x", "idempotency_key", "order 1").id(t)
+	header("/tracker/chat/send?tracker_id=101&message=x", "заказ "+strings.Repeat("k", 249)).id(t)
+	header("/tracker/chat/send?tracker_id=101&message=x", strings.Repeat("k", 256)).invalid(t, "idempotency_key")
+	if n := len(w.stored(101)); n != 3 {
+		t.Errorf("%d stored", n)
+	}
+	w.setTime("2016-03-01T10:00:01Z")
+	if a := w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "order 1"); a.body == first || a.id(t) == 0 {
+		t.Errorf("after 24 hours: %s", a.body)
+	}
+}
+
+func TestIdempotentBroadcast(t *testing.T) {
+	w := newWorld(t)
+	reqs := make([]queue.SendReq, maxPending)
+	for i := range reqs {
+		reqs[i] = queue.SendReq{Tracker: 102, Text: "x"}
+	}
+	if _, err := w.store.Send(t.Context(), reqs); err != nil {
+		t.Fatal(err)
+	}
+	const first = `{"success":true,"sent_to":[1001,101],"not_sent_to":[102,104]}`
+	w.form("tracker/chat/broadcast", "trackers", "1001,102,104,101", "message", "x", "idempotency_key", "k").is(t, first)
+	w.ack(102, w.stored(102)[0].ID) // there is room now
+	w.form("tracker/chat/broadcast", "trackers", "1001,102,104,101", "message", "x", "idempotency_key", "k").is(t, first)
+	w.json("tracker/chat/broadcast", `"trackers":[1002],"message":"y","idempotency_key":"k"`).is(t, first)
+	w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "k").invalid(t, "idempotency_key")
+	if a, b, c := len(w.stored(101)), len(w.stored(1001)), len(w.stored(1002)); a != 1 || b != 1 || c != 0 {
+		t.Errorf("%d, %d and %d stored", a, b, c)
+	}
+}
+
+// TestIdempotentAtOnce: of many equal requests at the same time all get one answer, and one message is stored.
+func TestIdempotentAtOnce(t *testing.T) {
+	w := newWorld(t)
+	answers := make([]string, 12)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() {
+			answers[i] = w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "k").body
+		})
+	}
+	wg.Wait()
+	for _, a := range answers {
+		if a != answers[0] || !strings.HasPrefix(a, `{"success":true,"id":`) {
+			t.Errorf("answers %s and %s", answers[0], a)
+		}
+	}
+	if n := len(w.stored(101)); n != 1 {
+		t.Errorf("%d stored", n)
+	}
+}
+
+// cutSender is a store whose answers, or parts of them, get lost until the given number of calls has been made.
+type cutSender struct {
+	queue.Sender
+	sends, remembers int
+}
+
+func (s *cutSender) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
+	if s.sends--; s.sends < 0 || len(reqs) == 1 {
+		return s.Sender.Send(ctx, reqs)
+	}
+	rs, err := s.Sender.Send(ctx, reqs[:1])
+	for range reqs[1:] {
+		rs = append(rs, queue.SendResult{Err: queue.ErrUnavailable})
+	}
+	return rs, err
+}
+
+func (s *cutSender) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte, error) {
+	if s.remembers--; s.remembers >= 0 {
+		return nil, fmt.Errorf("%w: cut", queue.ErrUnknownOutcome)
+	}
+	return s.Sender.Remember(ctx, a, key, answer)
+}
+
+// TestIdempotencyGoesOn: a request that got no answer, because the process or the store went away at any step of it, is finished by its repetition.
+func TestIdempotencyGoesOn(t *testing.T) {
+	var cut *cutSender
+	w := newWorld(t, func(o *api.Options) {
+		cut = &cutSender{Sender: o.Store, sends: 2, remembers: 2}
+		o.Store = cut
+	})
+	send := func() answer {
+		return w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "k")
+	}
+	send().refused(t, 8) // stored, and not remembered
+	send().refused(t, 8)
+	id := send().id(t)
+	if send().id(t) != id {
+		t.Error("another message")
+	}
+	all := func() answer {
+		return w.form("tracker/chat/broadcast", "trackers", "101,102,1001", "message", "x", "idempotency_key", "b")
+	}
+	cut.sends = 2
+	all().refused(t, 8)
+	all().refused(t, 8)
+	all().is(t, `{"success":true,"sent_to":[101,102,1001],"not_sent_to":[]}`)
+	all().is(t, `{"success":true,"sent_to":[101,102,1001],"not_sent_to":[]}`)
+	for tracker, want := range map[queue.TrackerID]int{101: 2, 102: 1, 1001: 1} {
+		if n := len(w.stored(tracker)); n != want {
+			t.Errorf("tracker %d has %d messages", tracker, n)
+		}
 	}
 }

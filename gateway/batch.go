@@ -261,7 +261,11 @@ func newStoreWork(g *Gateway) *storeWork {
 	w.progress = newBatcher(g, "progress", true, func(ctx context.Context, ps []queue.ProgressReq) ([]struct{}, error) {
 		return make([]struct{}, len(ps)), st.Progress(ctx, ps)
 	}, func(request[queue.ProgressReq], struct{}, error) {})
-	w.end = newBatcher(g, "end", true, st.End, func(request[queue.EndReq], queue.EndResult, error) {})
+	w.end = newBatcher(g, "end", true, st.End, func(r request[queue.EndReq], res queue.EndResult, err error) {
+		if err == nil && res == queue.EndNow {
+			g.m.ended.WithLabelValues(statusLabel(r.q.Status)).Inc()
+		}
+	})
 	w.receive = newBatcher(g, "receive", false, st.Receive, func(r request[queue.Incoming], res queue.ReceiveResult, err error) {
 		if err == nil {
 			err = res.Err

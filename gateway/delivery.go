@@ -59,7 +59,7 @@ func (s *session) begin(now time.Time) {
 		return
 	}
 	b.parts, b.part = parts, 0
-	s.tellReplaced(m, caps.Charset)
+	b.replaced = s.tellReplaced(m, caps.Charset)
 	if m.Parts == len(parts) && m.Acked < m.Parts {
 		b.part = m.Acked
 	}
@@ -279,7 +279,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 		return
 	}
 	s.trace("text acknowledged", m.ID, "")
-	g.store.ack.add(s, m.SubmitMs, queue.AckReq{Tracker: s.tracker, ID: m.ID, Opened: opened, Hint: m.Hint})
+	g.store.ack.add(s, m.SubmitMs, queue.AckReq{Tracker: s.tracker, ID: m.ID, Opened: opened, Replaced: b.replaced, Hint: m.Hint})
 	b.drop(0)
 }
 

@@ -242,7 +242,9 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 	whole := m.result == "matched" && m.part == m.parts-1
 	switch {
 	case whole:
-		g.store.ack.add(r.s, m.msg.SubmitMs, queue.AckReq{Tracker: r.q.tracker, ID: m.msg.ID, Opened: r.q.opened || r.q.answer, Hint: m.msg.Hint})
+		g.store.ack.add(r.s, m.msg.SubmitMs, queue.AckReq{
+			Tracker: r.q.tracker, ID: m.msg.ID, Opened: r.q.opened || r.q.answer, Replaced: replaced(m.msg.Text, r.q.caps.Charset), Hint: m.msg.Hint,
+		})
 	case m.result == "matched" && !r.q.answer:
 		g.store.progress.add(r.s, 0, queue.ProgressReq{Tracker: r.q.tracker, ID: m.msg.ID, Parts: m.parts, Acked: m.part + 1})
 	}

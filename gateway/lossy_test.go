@@ -56,6 +56,9 @@ func TestReplacedCharactersAreCountedAndTold(t *testing.T) {
 			if n := r.metric("replaced_characters_total"); n != tc.replaced {
 				t.Errorf("%v characters counted, want %v", n, tc.replaced)
 			}
+			if m := r.list(1)[0]; m.Replaced != int(tc.replaced) {
+				t.Errorf("the message says %d characters", m.Replaced)
+			}
 			told := logs.FilterMessage("text has characters that the device cannot show").All()
 			if want := min(int(tc.replaced), 1); len(told) != want || want > 0 && told[0].ContextMap()["message"] != ids[0] {
 				t.Errorf("told %+v", told)

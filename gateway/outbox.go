@@ -35,6 +35,7 @@ type outbox struct {
 	state    flight
 	parts    []string // of the first message
 	part     int
+	replaced int // characters of the first message that the device cannot show
 	ref      uint64
 	bits     int  // width of references when the part was written
 	tries    int  // times the part timed out
@@ -59,7 +60,7 @@ func (b *outbox) drop(i int) {
 	b.msgs = slices.Delete(b.msgs, i, i+1)
 	if i == 0 {
 		b.land()
-		b.parts, b.part, b.ended = nil, 0, false
+		b.parts, b.part, b.replaced, b.ended = nil, 0, 0, false
 	}
 }
 
@@ -263,10 +264,9 @@ func (s *session) end(st queue.Status, why queue.Reason) {
 		return
 	}
 	m := &s.box.msgs[0]
-	s.l.g.m.ended.WithLabelValues(statusLabel(st)).Inc()
 	s.l.g.rounds.clear(s.tracker)
 	s.trace("text ended", m.ID, string(st))
-	s.l.g.store.end.add(s, 0, queue.EndReq{Tracker: s.tracker, ID: m.ID, Status: st, Reason: why})
+	s.l.g.store.end.add(s, 0, queue.EndReq{Tracker: s.tracker, ID: m.ID, Status: st, Reason: why, Replaced: s.box.replaced})
 	s.box.drop(0)
 }
 

@@ -98,6 +98,7 @@ type Message struct {
 	Employee  int64    // assigned to the tracker when the message was stored; 0 none
 	Parts     int      // parts the text was cut into when delivery began; 0 not begun or a single one
 	Acked     int      // parts acknowledged so far, all of them once the message is; meaningful with Parts only
+	Replaced  int      // characters that the device cannot show and got others for, known once it is acknowledged or StatusSent; at most MaxText
 	Text      string   // 1..MaxText characters
 	Choices   []string // canned answers shown with the text
 	ReplyTo   int64    // id of the message this one answers; 0 none

@@ -43,6 +43,10 @@ type Sender interface {
 	Presence(ctx context.Context, ts []TrackerID) (map[TrackerID]Presence, error)
 	// End ends messages that are still pending. See EndResult.
 	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
+	// Recall returns the answer remembered for an account's idempotency key, nil if there is none.
+	Recall(ctx context.Context, a AccountID, key string) ([]byte, error)
+	// Remember keeps an answer, which is not empty, for 24 h, unless there is one already, and returns the one that counts.
+	Remember(ctx context.Context, a AccountID, key string, answer []byte) ([]byte, error)
 }
 
 // Delivery is the gateway's side of a store; the same rules as for Sender.
@@ -81,6 +85,9 @@ type Store interface {
 	Roster
 	Feed
 	WebhookStore
+	// Expire ends, as StatusExpired, pending messages whose time has run out, in a bounded step; call it again while ExpireStats.More. Each is ended once, whoever calls.
+	// Between two calls such messages count as pending, except that Send makes room of them before it finds a tracker full.
+	Expire(ctx context.Context) (ExpireStats, error)
 	// Trim removes old messages in small steps; call it again while TrimStats.More.
 	Trim(ctx context.Context, p Partition, r Retention) (TrimStats, error)
 	// Check reports what is wrong with the store; it is called at start and every minute.
@@ -162,10 +169,11 @@ type ClaimResult struct {
 
 // AckReq says that the device has acknowledged a message.
 type AckReq struct {
-	Tracker TrackerID
-	ID      int64
-	Opened  bool  // the driver has opened it as well
-	Hint    int64 // opaque, from Message or Wake; 0 unknown. A wrong hint costs time, never truth
+	Tracker  TrackerID
+	ID       int64
+	Opened   bool  // the driver has opened it as well
+	Replaced int   // characters that the device could not show, see Message; counts with the ack that delivers
+	Hint     int64 // opaque, from Message or Wake; 0 unknown. A wrong hint costs time, never truth
 }
 
 // AckResult is the outcome of an AckReq.
@@ -188,10 +196,11 @@ type ProgressReq struct {
 
 // EndReq ends a pending message: Status is StatusFailed, StatusExpired, StatusCancelled or StatusSent.
 type EndReq struct {
-	Tracker TrackerID
-	ID      int64
-	Status  Status
-	Reason  Reason
+	Tracker  TrackerID
+	ID       int64
+	Status   Status
+	Reason   Reason
+	Replaced int // with StatusSent: characters that the device cannot show
 }
 
 // EndResult is the outcome of an EndReq.
@@ -272,6 +281,12 @@ type Retention struct {
 type TrimStats struct {
 	Removed int
 	More    bool
+}
+
+// ExpireStats says what an Expire did.
+type ExpireStats struct {
+	Ended int
+	More  bool
 }
 
 // Report is the outcome of a Check. The store is fit for use if Problems is empty.

@@ -44,6 +44,7 @@ type App struct {
 	certs      *certificates
 	clients    *api.Conns
 	pending    prometheus.Gauge
+	expired    prometheus.Counter
 	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
 	drain      chan struct{}         // holds a token once the sessions are to be closed
 	failed     chan error
@@ -78,6 +79,9 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	}
 	a.pending = promauto.With(a.registry).NewGauge(prometheus.GaugeOpts{
 		Name: "trackchat_pending", Help: "Messages that are still to be delivered, as of the last check of the store.",
+	})
+	a.expired = promauto.With(a.registry).NewCounter(prometheus.CounterOpts{
+		Name: "trackchat_expired_total", Help: "Messages whose time ran out before their tracker's session came to them.",
 	})
 	a.certs, a.clients = newCertificates(log, a.registry), api.NewConns(a.registry)
 	a.ready.Store(&errStarting)

@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	checkEvery = time.Minute
-	trimEvery  = 10 * time.Minute
-	trimStep   = 1000 // messages removed at a time, so that nobody waits for it
-	trimPause  = 50 * time.Millisecond
+	checkEvery  = time.Minute
+	expireEvery = 2 * time.Second
+	trimEvery   = 10 * time.Minute
+	trimStep    = 1000 // messages removed at a time, so that nobody waits for it
+	trimPause   = 50 * time.Millisecond
 )
 
-// startChores looks after the store: its health, and the messages that are older than the retention.
+// startChores looks after the store: its health, the messages whose time has run out, and those that are older than the retention.
 func (a *App) startChores(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
@@ -25,9 +26,15 @@ func (a *App) startChores(ctx context.Context) error {
 		defer close(done)
 		a.chores(run)
 	}()
+	expiring := make(chan struct{})
+	go func() { // apart from the others, which may take their time
+		defer close(expiring)
+		a.expireOverdue(run)
+	}()
 	a.onStop(func(context.Context) error {
 		cancel()
 		<-done
+		<-expiring
 		return nil
 	})
 	return nil
@@ -46,6 +53,29 @@ func (a *App) chores(ctx context.Context) {
 			a.checkStore(ctx)
 		case <-trim.C:
 			a.trim(ctx)
+		}
+	}
+}
+
+// expireOverdue ends messages whose time has run out, also of trackers that are not connected anywhere. Every process does: whichever comes first ends a message, once.
+func (a *App) expireOverdue(ctx context.Context) {
+	every := time.NewTicker(expireEvery)
+	defer every.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		for more := true; more; {
+			stats, err := a.store.Expire(ctx)
+			if err != nil && ctx.Err() == nil && !failing {
+				a.log.Error("messages whose time has run out not ended, will be repeated", zap.Error(err))
+			}
+			failing = err != nil
+			a.expired.Add(float64(stats.Ended))
+			more = stats.More && err == nil
 		}
 	}
 }

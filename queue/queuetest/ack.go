@@ -232,6 +232,50 @@ func endRules() []rule {
 		{"a late ack still delivers", lateAck},
 		{"ending twice or after the ack changes nothing", endTwice},
 		{"ending what is not there", endUnknown},
+		{"replaced characters are kept with what the device has", replacedKept},
+	}
+}
+
+func replacedKept(c *check) {
+	const most = queue.MaxText
+	sent := c.send(1, texts(7)...)
+	for i, id := range sent[3:5] {
+		c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{Tracker: 1, ID: id, Parts: 3 + i, Acked: 2}}))
+	}
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[0], Replaced: 5})
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[0], Replaced: 9, Opened: true}) // the first ack counts
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[1], Replaced: most, Opened: true})
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[2]})
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[3], Replaced: 300})
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[4], Replaced: 4})
+	for _, r := range []queue.EndReq{
+		{Tracker: 1, ID: sent[5], Status: queue.StatusSent, Replaced: 258},
+		{Tracker: 1, ID: sent[6], Status: queue.StatusFailed, Reason: queue.ReasonStorage, Replaced: 7},
+	} {
+		res, err := c.Store.End(c.Context(), []queue.EndReq{r})
+		c.must(err)
+		if res[0] != queue.EndNow {
+			c.Fatalf("%+v: %d", r, res[0])
+		}
+	}
+	c.reopen()
+	for i, want := range []queue.Message{
+		{Status: queue.StatusOpened, Replaced: 5},
+		{Status: queue.StatusOpened, Replaced: most},
+		{Status: queue.StatusDelivered},
+		{Status: queue.StatusDelivered, Replaced: 300, Parts: 3, Acked: 3},
+		{Status: queue.StatusDelivered, Replaced: 4, Parts: 4, Acked: 4},
+		{Status: queue.StatusSent, Replaced: 258},
+		{Status: queue.StatusFailed, Reason: queue.ReasonStorage},
+	} {
+		if m := c.get(1, sent[i]); m.Status != want.Status || m.Replaced != want.Replaced || m.Reason != want.Reason || m.Parts != want.Parts || m.Acked != want.Acked {
+			c.Fatalf("message %d: %+v, want %+v", i, m, want)
+		}
+	}
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[5], Replaced: 258})
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[6], Replaced: 2})
+	if a, b := c.wantStatus(1, sent[5], queue.StatusDelivered), c.wantStatus(1, sent[6], queue.StatusDelivered); a.Replaced != 258 || b.Replaced != 2 || b.Reason != 0 {
+		c.Fatalf("%+v, %+v", a, b)
 	}
 }
 

@@ -57,6 +57,8 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"Wake", wakeRules()},
 		{"Ack", ackRules()},
 		{"End", endRules()},
+		{"Expire", expireRules()},
+		{"Answer", answerRules()},
 		{"Receive", receiveRules()},
 		{"Read", readRules()},
 		{"Changes", changesRules()},

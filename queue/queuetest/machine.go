@@ -29,9 +29,9 @@ func Machine(t *testing.T, f Fixture) {
 			m.trackers = append(m.trackers, base+i+1)
 		}
 		rt.Repeat(map[string]func(*rapid.T){
-			"send": m.send, "receive": m.receive, "ack": m.ack, "end": m.end, "progress": m.progress, "mark": m.mark, "markAll": m.markAll, "acquire": m.acquire,
-			"release": m.release, "touch": m.touch, "kick": m.kick, "beat": m.beat, "claim": m.claim, "peek": m.peek, "trim": m.trim, "clock": m.clock, "list": m.list,
-			"changes": m.changes, "reopen": m.reopen, "": m.invariants,
+			"send": m.send, "receive": m.receive, "ack": m.ack, "end": m.end, "expire": m.expire, "progress": m.progress, "mark": m.mark, "markAll": m.markAll,
+			"acquire": m.acquire, "release": m.release, "touch": m.touch, "kick": m.kick, "beat": m.beat, "claim": m.claim, "peek": m.peek, "trim": m.trim, "clock": m.clock,
+			"list": m.list, "changes": m.changes, "reopen": m.reopen, "": m.invariants,
 		})
 	})
 }
@@ -122,6 +122,7 @@ func (m *machine) messages(msgs []queue.Message) []queue.Message {
 }
 
 func (m *machine) send(*rapid.T) {
+	m.expire(nil) // a full tracker makes room of what is due, and a store may take more than it needs
 	n := rapid.IntRange(1, 4).Draw(m.T, "requests")
 	reqs := make([]queue.SendReq, 0, n)
 	for range n {
@@ -131,6 +132,9 @@ func (m *machine) send(*rapid.T) {
 		}
 		if k := rapid.IntRange(0, 6).Draw(m.T, "key"); k > 4 {
 			r.Key = fmt.Sprint("key ", k)
+		}
+		if s := rapid.Int64Range(0, 200).Draw(m.T, "ttl"); s > 100 {
+			r.ExpiresMs = m.f.Clock.Now().UnixMilli() + s*1000
 		}
 		r.Choices = rapid.SliceOfN(rapid.StringN(0, 5, -1), 0, 2).Draw(m.T, "choices")
 		reqs = append(reqs, r)
@@ -174,7 +178,7 @@ func (m *machine) ack(*rapid.T) {
 	real := make([]queue.AckReq, len(mine))
 	for i := range mine {
 		r := m.ref()
-		mine[i] = queue.AckReq{Tracker: r.Tracker, ID: r.ID, Opened: rapid.Bool().Draw(m.T, "opened")}
+		mine[i] = queue.AckReq{Tracker: r.Tracker, ID: r.ID, Opened: rapid.Bool().Draw(m.T, "opened"), Replaced: m.replaced()}
 		real[i] = mine[i]
 		real[i].ID, real[i].Hint = m.theirs(r.ID), rapid.Int64Range(0, 999).Draw(m.T, "hint")
 	}
@@ -190,7 +194,10 @@ func (m *machine) end(*rapid.T) {
 	e := queue.EndReq{
 		Tracker: r.Tracker, ID: r.ID,
 		Status: rapid.SampledFrom([]queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent}).Draw(m.T, "status"),
-		Reason: queue.Reason(rapid.IntRange(0, 6).Draw(m.T, "reason")),
+		Reason: queue.Reason(rapid.IntRange(0, 6).Draw(m.T, "reason")), Replaced: m.replaced(),
+	}
+	if e.Status != queue.StatusFailed {
+		e.Reason = queue.ReasonNone
 	}
 	want, err := m.model.End(m.t.Context(), []queue.EndReq{e})
 	m.must(err)
@@ -198,6 +205,21 @@ func (m *machine) end(*rapid.T) {
 	got, err := m.real.End(m.t.Context(), []queue.EndReq{e})
 	m.must(err)
 	m.same("end", want, got)
+}
+
+func (m *machine) replaced() int {
+	return max(0, rapid.IntRange(-20_000, queue.MaxText).Draw(m.T, "replaced"))
+}
+
+// expire compares what is left afterwards: the store may hold due messages of other runs.
+func (m *machine) expire(*rapid.T) {
+	_, err := m.model.Expire(m.t.Context())
+	m.must(err)
+	for more := true; more; {
+		st, err := m.real.Expire(m.t.Context())
+		m.must(err)
+		more = st.More
+	}
 }
 
 func (m *machine) progress(*rapid.T) {

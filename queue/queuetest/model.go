@@ -25,6 +25,7 @@ type Model struct {
 	history  map[modelEntry]int64 // version of the newest change
 	version  int64
 	sessions []queue.Session
+	answers  map[modelQuestion]modelAnswer
 	subs     []*modelSub
 	nodes    map[queue.NodeID]queue.Node
 	watches  []*modelWatch
@@ -50,7 +51,16 @@ type (
 		nonce uint32
 		id    int64
 	}
-	modelKey  struct{ id, untilMs int64 }
+	modelKey struct{ id, untilMs int64 }
+
+	modelQuestion struct {
+		account queue.AccountID
+		key     string
+	}
+	modelAnswer struct {
+		text    string
+		untilMs int64
+	}
 	modelText struct {
 		key           uint64
 		id, ms, epoch int64
@@ -59,7 +69,10 @@ type (
 
 // NewModel returns an empty model.
 func NewModel(now func() time.Time, maxPending int) *Model {
-	return &Model{now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker), history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node)}
+	return &Model{
+		now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker), history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node),
+		answers: make(map[modelQuestion]modelAnswer),
+	}
 }
 
 // Reopen is a restart: what is stored stays, who listened is gone.
@@ -155,6 +168,9 @@ func (m *Model) send(r queue.SendReq) queue.SendResult {
 		if s.nonce == r.Nonce && r.Nonce != 0 {
 			return queue.SendResult{ID: s.id, Dup: true}
 		}
+	}
+	if t.count(queue.StatusPending) >= m.maxPending {
+		m.expire(r.Tracker, t)
 	}
 	if t.count(queue.StatusPending) >= m.maxPending {
 		return queue.SendResult{Err: queue.ErrQueueFull}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"trackchat/queue"
 )
@@ -108,21 +109,21 @@ func (m *Model) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 	for i, r := range acks {
 		t := m.tracker(r.Tracker)
 		if msg := t.find(r.ID); msg != nil && !msg.Status.Incoming() {
-			res[i] = m.ack(t, msg, r.Opened)
+			res[i] = m.ack(t, msg, r)
 		}
 	}
 	return res, nil
 }
 
-func (m *Model) ack(t *modelTracker, msg *queue.Message, opened bool) queue.AckResult {
+func (m *Model) ack(t *modelTracker, msg *queue.Message, r queue.AckReq) queue.AckResult {
 	res := queue.AckAlready
 	if !msg.Status.Acknowledged() {
 		res = queue.AckDelivered
 		msg.Status, msg.Reason, msg.UpdateMs, msg.Acked = queue.StatusDelivered, queue.ReasonNone, m.tick(t), msg.Parts
-		msg.ChangeMs = msg.UpdateMs
+		msg.ChangeMs, msg.Replaced = msg.UpdateMs, r.Replaced
 		m.hint(queue.ChangeDelivered, msg.Tracker, msg.ID, msg.ChangeMs)
 	}
-	if opened && msg.Status == queue.StatusDelivered {
+	if r.Opened && msg.Status == queue.StatusDelivered {
 		msg.Status, msg.ReadMs = queue.StatusOpened, m.tick(t)
 		msg.ChangeMs = msg.ReadMs
 		m.hint(queue.ChangeOpened, msg.Tracker, msg.ID, msg.ChangeMs)
@@ -172,13 +173,69 @@ func (m *Model) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 			continue
 		}
 		res[i] = queue.EndNow
-		msg.Status, msg.Reason, msg.ChangeMs = r.Status, r.Reason, m.tick(t)
-		m.hint(queue.ChangeKind(r.Status), r.Tracker, r.ID, msg.ChangeMs)
-		if r.Status == queue.StatusCancelled || r.Status == queue.StatusExpired {
-			m.wake(t.owner, queue.Wake{Kind: queue.WakeEnd, Tracker: r.Tracker, Epoch: t.epoch, Msg: queue.Message{ID: r.ID}})
-		}
+		m.end(t, msg, r)
 	}
 	return res, nil
+}
+
+func (m *Model) end(t *modelTracker, msg *queue.Message, r queue.EndReq) {
+	msg.Status, msg.Reason, msg.ChangeMs = r.Status, r.Reason, m.tick(t)
+	if r.Status == queue.StatusSent {
+		msg.Reason, msg.Replaced = queue.ReasonNone, r.Replaced
+	}
+	m.hint(queue.ChangeKind(r.Status), r.Tracker, r.ID, msg.ChangeMs)
+	if r.Status == queue.StatusCancelled || r.Status == queue.StatusExpired {
+		m.wake(t.owner, queue.Wake{Kind: queue.WakeEnd, Tracker: r.Tracker, Epoch: t.epoch, Msg: queue.Message{ID: r.ID}})
+	}
+}
+
+// Expire implements queue.Store.
+func (m *Model) Expire(ctx context.Context) (queue.ExpireStats, error) {
+	if err := m.enter(ctx); err != nil {
+		return queue.ExpireStats{}, err
+	}
+	defer m.mu.Unlock()
+	ended := 0
+	for id, t := range m.trackers {
+		ended += m.expire(id, t)
+	}
+	return queue.ExpireStats{Ended: ended}, nil
+}
+
+func (m *Model) expire(id queue.TrackerID, t *modelTracker) int {
+	ended := 0
+	for i := range t.msgs {
+		if msg := &t.msgs[i]; msg.Overdue(m.now().UnixMilli()) {
+			m.end(t, msg, queue.EndReq{Tracker: id, ID: msg.ID, Status: queue.StatusExpired})
+			ended++
+		}
+	}
+	return ended
+}
+
+// Recall implements queue.Sender.
+func (m *Model) Recall(ctx context.Context, a queue.AccountID, key string) ([]byte, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	if r, ok := m.answers[modelQuestion{a, key}]; ok && r.untilMs > m.now().UnixMilli() {
+		return []byte(r.text), nil
+	}
+	return nil, nil
+}
+
+// Remember implements queue.Sender.
+func (m *Model) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte, error) {
+	if known, err := m.Recall(ctx, a, key); err != nil || known != nil {
+		return known, err
+	}
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	m.answers[modelQuestion{a, key}] = modelAnswer{string(answer), m.now().UnixMilli() + (24 * time.Hour).Milliseconds()}
+	return answer, nil
 }
 
 // Receive implements queue.Delivery.

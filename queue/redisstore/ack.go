@@ -20,7 +20,8 @@ func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 		if r.Opened {
 			opened = 1
 		}
-		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, binary.BigEndian.AppendUint32([]byte{opened, byte(offset >> 16), byte(offset >> 8), byte(offset)}, check)
+		meta := binary.BigEndian.AppendUint32([]byte{opened, byte(offset >> 16), byte(offset >> 8), byte(offset)}, check)
+		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, appendCount(meta, r.Replaced)
 	}, func(i int, code byte) { results[i] = queue.AckResult(code) })
 	if err != nil {
 		return nil, err
@@ -38,12 +39,20 @@ func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 	results := make([]queue.EndResult, len(ends))
 	err := s.change(ctx, opFinish, len(ends), func(i int) (queue.Ref, []byte) {
 		r := &ends[i]
-		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, []byte{byte(r.Status), byte(r.Reason)}
+		replaced := 0
+		if r.Status == queue.StatusSent {
+			replaced = r.Replaced
+		}
+		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, appendCount([]byte{byte(r.Status), byte(r.Reason)}, replaced)
 	}, func(i int, code byte) { results[i] = queue.EndResult(code) })
 	if err != nil {
 		return nil, err
 	}
 	return results, nil
+}
+
+func appendCount(dst []byte, n int) []byte {
+	return binary.BigEndian.AppendUint16(dst, uint16(max(0, min(n, math.MaxUint16))))
 }
 
 // Progress implements queue.Delivery. Notes that make no sense are ignored.

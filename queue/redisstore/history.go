@@ -172,10 +172,14 @@ func appendHistory(dst []byte, m *queue.Message) []byte {
 	if changed == 0 && m.ChangeMs != m.SubmitMs {
 		changed = m.ChangeMs // ended without an ack, or acknowledged in part
 	}
-	dst = append(dst, byte(m.Status), byte(m.Reason))
+	reason, acked := m.Reason, m.Acked
+	if m.Replaced > 0 {
+		reason, acked = 1, m.Replaced
+	}
+	dst = append(dst, byte(m.Status), byte(reason))
 	dst = appendUint48(appendUint48(dst, changed), m.ReadMs)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(min(m.Parts, math.MaxUint16)))
-	dst = binary.BigEndian.AppendUint16(dst, uint16(min(m.Acked, math.MaxUint16)))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(min(acked, math.MaxUint16)))
 	dst = append(dst, 0)
 	dst = binary.BigEndian.AppendUint32(dst, rand.Uint32()) //nolint:gosec // not a secret
 	return appendTail(appendUint48(dst, m.SubmitMs), m, 0)

@@ -25,6 +25,7 @@ const (
 	opRelease  = "release"
 	opTouch    = "touch"
 	opKick     = "kick"
+	opExpire   = "expire"
 	opTrim     = "trim"
 )
 

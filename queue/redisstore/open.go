@@ -190,6 +190,7 @@ func (s *Store) transitions() map[string]*kind {
 		{name: opRelease, fixed: []any{s.publish}},
 		{name: opTouch, bulk: true},
 		{name: opKick, fixed: []any{s.publish}},
+		{name: opExpire, fixed: []any{partitionArg, s.publish}},
 		{name: opTrim, bulk: true},
 	} {
 		kinds[k.name] = k

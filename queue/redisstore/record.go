@@ -12,7 +12,7 @@ import (
 // A record, all numbers big-endian:
 //
 //	 0 status 1
-//	 1 reason 1
+//	 1 reason 1    F: why; D V S: 1 says that the place of the acknowledged parts holds the number of replaced characters
 //	 2 changed 6   ms: D V R when acknowledged or read, F E X S when ended, P when parts were acknowledged
 //	 8 opened 6    ms: V only
 //	14 parts 2, acknowledged 2
@@ -132,6 +132,12 @@ func decodeRecord(m *queue.Message, b []byte) (int, error) {
 		return 0, fmt.Errorf("%w: state %q", queue.ErrCorrupt, b[0])
 	}
 	m.Parts, m.Acked = int(binary.BigEndian.Uint16(b[14:])), int(binary.BigEndian.Uint16(b[16:]))
+	if m.Reason != queue.ReasonNone && (m.Status.Acknowledged() || m.Status == queue.StatusSent) {
+		m.Reason, m.Replaced, m.Acked = queue.ReasonNone, m.Acked, 0
+		if m.Status.Acknowledged() {
+			m.Acked = m.Parts
+		}
+	}
 	n := recordHeader + uint24(b[30:])
 	return n, decodeRest(m, b[29], b[recordHeader:n])
 }

@@ -24,23 +24,24 @@ type scripts map[string]*script
 // scriptNames are the transitions; other files are included by them.
 func scriptNames() []string {
 	return []string{
-		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTouch, opKick, opTrim,
-		scriptBlocks, scriptSeal, scriptCommit, scriptApply, scriptRoster, scriptWebhook,
+		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTouch, opKick, opExpire, opTrim,
+		scriptBlocks, scriptRemember, scriptSeal, scriptCommit, scriptApply, scriptRoster, scriptWebhook,
 		scriptDirSeal, scriptDrop, scriptPurge, scriptDropped, scriptPutSession, scriptRenewSession, scriptEndSession,
 	}
 }
 
 const (
-	scriptBlocks  = "blocks"
-	scriptSeal    = "seal"
-	scriptCommit  = "commit"
-	scriptApply   = "apply"
-	scriptWebhook = "webhook"
-	scriptRoster  = "roster"
-	scriptDirSeal = "dirseal"
-	scriptDrop    = "drop"
-	scriptPurge   = "purge"
-	scriptDropped = "dropped"
+	scriptBlocks   = "blocks"
+	scriptRemember = "remember"
+	scriptSeal     = "seal"
+	scriptCommit   = "commit"
+	scriptApply    = "apply"
+	scriptWebhook  = "webhook"
+	scriptRoster   = "roster"
+	scriptDirSeal  = "dirseal"
+	scriptDrop     = "drop"
+	scriptPurge    = "purge"
+	scriptDropped  = "dropped"
 
 	scriptPutSession   = "session_put"
 	scriptRenewSession = "session_renew"

@@ -27,8 +27,8 @@ func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 }
 
 const (
-	ackPending = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts WHERE id = ? AND tracker = ? AND status = 80"
-	ackEnded   = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts WHERE id = ? AND tracker = ? AND status IN (69, 70, 83, 88)"
+	ackPending = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts, replaced = ? WHERE id = ? AND tracker = ? AND status = 80"
+	ackEnded   = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts, replaced = ? WHERE id = ? AND tracker = ? AND status IN (69, 70, 83, 88)"
 	openAcked  = "UPDATE message SET status = 86, read_ms = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 68"
 )
 
@@ -42,7 +42,7 @@ func (w *writer) ack(r *queue.AckReq) (queue.AckResult, error) {
 	if r.Opened {
 		status, readMs = queue.StatusOpened, ms
 	}
-	n, err := w.c.exec(ackPending, int64(status), ms, readMs, ms, r.ID, int64(t.id))
+	n, err := w.c.exec(ackPending, int64(status), ms, readMs, ms, int64(r.Replaced), r.ID, int64(t.id))
 	if err != nil {
 		return 0, err
 	}
@@ -69,7 +69,7 @@ func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (que
 	case !old.Acknowledged():
 		w.touch(t)
 		w.noteAck(t, r)
-		_, err := w.c.exec(ackEnded, int64(status), ms, readMs, ms, r.ID, int64(t.id))
+		_, err := w.c.exec(ackEnded, int64(status), ms, readMs, ms, int64(r.Replaced), r.ID, int64(t.id))
 		return queue.AckDelivered, err
 	case r.Opened && old == queue.StatusDelivered:
 		w.touch(t)
@@ -155,8 +155,12 @@ func (w *writer) end(r *queue.EndReq) (queue.EndResult, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := w.c.exec("UPDATE message SET status = ?, reason = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 80",
-		int64(r.Status), int64(r.Reason), max(w.now, t.changeMs), r.ID, int64(t.id))
+	replaced := 0
+	if r.Status == queue.StatusSent {
+		replaced = r.Replaced
+	}
+	n, err := w.c.exec("UPDATE message SET status = ?, reason = ?, replaced = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 80",
+		int64(r.Status), int64(r.Reason), int64(replaced), max(w.now, t.changeMs), r.ID, int64(t.id))
 	if err != nil {
 		return 0, err
 	}

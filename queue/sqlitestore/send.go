@@ -51,6 +51,11 @@ func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
 		return queue.SendResult{ID: id, Dup: true}, err
 	}
 	if t.pending >= int64(w.s.opts.MaxPending) {
+		if err := w.expireOf(t); err != nil {
+			return queue.SendResult{}, err
+		}
+	}
+	if t.pending >= int64(w.s.opts.MaxPending) {
 		return queue.SendResult{Err: queue.ErrQueueFull}, nil
 	}
 	m := queue.Message{

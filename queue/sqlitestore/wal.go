@@ -154,10 +154,13 @@ func (l *wal) restart() {
 	}
 }
 
-// clean removes idempotency keys that nobody may repeat any more.
+// clean removes idempotency keys that nobody may repeat any more, and their answers.
 func (l *wal) clean() {
 	o := &operation{name: "clean", items: cleanKeys, run: func(w *writer) error {
 		_, err := w.c.exec("DELETE FROM idempotency WHERE (tracker, key) IN (SELECT tracker, key FROM idempotency INDEXED BY idempotency_until WHERE until_ms <= ? LIMIT ?)", w.now, int64(cleanKeys))
+		if err == nil {
+			_, err = w.c.exec("DELETE FROM answer WHERE (account, key) IN (SELECT account, key FROM answer INDEXED BY answer_until WHERE until_ms <= ? LIMIT ?)", w.now, int64(cleanKeys))
+		}
 		return err
 	}}
 	o.done = make(chan struct{})

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Marks outgoing messages acknowledged by the device, from whatever state.
 -- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, then for each ack: tracker, block, meta (tracker 8 B, slot 1 B, opened 1 B, offset 3 B or 0, check 4 B)
+-- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH,
+--       then for each ack: tracker, block, meta (tracker 8 B, slot 1 B, opened 1 B, offset 3 B or 0, check 4 B, replaced characters 2 B)
 -- Returns 1 B each: 0 no such outgoing message, 1 acknowledged before, 2 now.
---#include once clock state record change
+--#include once clock state record wake change end
 local P = tonumber(ARGV[3])
 
 -- A record at a guessed place is the right one only if both slot and check agree: text can look like anything.
@@ -45,14 +46,25 @@ for i = 5, #ARGV, 3 do
         oc = oc - 1
         if status == 'P' then
           pc, off_queue = pc - 1, off_queue + 1
+          if limited(r, 30) then
+            redis.call('ZREM', K .. ':e', member(tonumber(blk), string.byte(r, 19), P))
+          end
+        end
+      end
+      -- The reason of an acknowledged message says that the number of replaced characters stands where that of acknowledged parts was: those are all of them.
+      local parts, reason, last = string.sub(r, 15, 16), string.sub(r, 2, 2), string.sub(r, 17, 18)
+      if first then
+        reason, last = '\0', parts
+        if string.sub(meta, 18, 19) ~= '\0\0' then
+          reason, last = '\1', string.sub(meta, 18, 19)
         end
       end
       if opened then
         change('V', string.sub(meta, 1, 8), id)
         local updated = first and at or string.sub(r, 3, 8)
-        redis.call('SETRANGE', chunk_key, off, 'V\0' .. updated .. at .. string.sub(r, 15, 16) .. string.sub(r, 15, 16))
-      elseif string.sub(r, 15, 16) ~= '\0\0' then
-        redis.call('SETRANGE', chunk_key, off, 'D\0' .. at .. '\0\0\0\0\0\0' .. string.sub(r, 15, 16) .. string.sub(r, 15, 16))
+        redis.call('SETRANGE', chunk_key, off, 'V' .. reason .. updated .. at .. parts .. last)
+      elseif reason ~= '\0' or last ~= string.sub(r, 17, 18) then
+        redis.call('SETRANGE', chunk_key, off, 'D' .. reason .. at .. '\0\0\0\0\0\0' .. parts .. last)
       else
         redis.call('SETRANGE', chunk_key, off, 'D\0' .. at)
       end

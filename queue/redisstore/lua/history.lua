@@ -7,10 +7,10 @@ local K, P = KEYS[1], tonumber(ARGV[1])
 local now = 0 -- times come with the messages
 local seal = tonumber(redis.call('GET', K .. ':seal') or 0)
 local queued = 0 -- pending messages among those appended
---#include state append
+--#include state record append wake end
 
 -- count adds a message that was just appended to the tracker's numbers.
-local function count(status, id)
+local function count(status, id, till)
   if status == 'U' then
     uc = uc + 1
   elseif status ~= 'R' then
@@ -20,6 +20,9 @@ local function count(status, id)
         pf = b
       end
       pc, queued = pc + 1, queued + 1
+      if till then
+        redis.call('ZADD', K .. ':e', string.format('%d', till), struct.pack('>I7', id))
+      end
     end
     if status ~= 'D' and status ~= 'V' then
       oc = oc + 1
@@ -42,7 +45,7 @@ local function take(T, t8, record)
   local id = (b * 64 + n) * 256 + P
   n, z, sub = n + 1, z + #record, submitted
   l = math.max(clock, submitted, changed, opened)
-  count(string.sub(record, 1, 1), id)
+  count(string.sub(record, 1, 1), id, expires(record, 30))
   save_log()
   return id
 end

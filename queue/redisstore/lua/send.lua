@@ -4,7 +4,7 @@
 -- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, 5 undelivered messages allowed, 6 longest tail that a wake carries,
 --       then for each message: tracker, meta (tracker 8 B, nonce 4 B, 1 B: 1 = look for the nonce), tail of the record, idempotency key or ''
 -- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
---#include once clock state record append wake change
+--#include once clock state record append wake change end
 local P, pubcmd, limit, carry = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- known_nonce looks a caller's nonce up in the tracker's list of at least the last 64 of them: mostly it is not there, and no block has to be read.
@@ -64,7 +64,7 @@ local function sent_before(T, t8, nonce)
   return nil
 end
 
-local results, stored = {}, 0
+local results, stored, off_queue = {}, 0, 0
 for i = 7, #ARGV, 4 do
   local T, meta, tail, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local t8, nonce = string.sub(meta, 1, 8), string.sub(meta, 9, 12)
@@ -89,6 +89,10 @@ for i = 7, #ARGV, 4 do
       id = sent_before(T, t8, nonce)
     end
   end
+  if not id and pc >= limit then
+    off_queue = off_queue + expire(P, 100)
+    load(T)
+  end
   if id then
     code = 1
   elseif pc >= limit then
@@ -108,6 +112,10 @@ for i = 7, #ARGV, 4 do
     else
       save_tail()
     end
+    local till = expires(tail, 1)
+    if till then
+      redis.call('ZADD', K .. ':e', string.format('%d', till), struct.pack('>I7', id))
+    end
     if look then
       note_nonce(nonces_key, nonces, nonce)
     end
@@ -124,7 +132,7 @@ for i = 7, #ARGV, 4 do
   end
   results[#results + 1] = struct.pack('>BI7', code, id)
 end
-count_pending(stored)
+count_pending(stored - off_queue)
 publish(pubcmd)
 tell(pubcmd)
 return finish(results)

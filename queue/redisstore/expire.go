@@ -1,0 +1,46 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"strconv"
+
+	"trackchat/queue"
+)
+
+// expireLook is how many messages of a partition one call looks at.
+const expireLook = 100
+
+// Expire implements queue.Store. It looks before it writes: mostly no partition has anything due.
+func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
+	now := s.scriptClock()
+	if s.opts.clock == nil {
+		now = strconv.FormatInt(s.now().UnixMilli(), 10)
+	}
+	looks := make([]*query, partitions)
+	for p := range looks {
+		looks[p] = &query{slot: s.slots[p], args: []any{"zcount", s.keys[p] + ":e", "-inf", now}}
+	}
+	if err := s.ask(ctx, "expire_due", looks); err != nil {
+		return queue.ExpireStats{}, err
+	}
+	var items []*item
+	var places []int
+	for p, look := range looks {
+		if n, _ := look.reply.(int64); n > 0 {
+			items, places = append(items, &item{args: []any{expireLook}, weight: expireLook, width: 4, bytes: 64}), append(places, p)
+		}
+	}
+	var st queue.ExpireStats
+	if err := s.transit(ctx, opExpire, items, places); err != nil {
+		return st, err
+	}
+	for _, it := range items {
+		if it.err != nil {
+			return st, it.err
+		}
+		st.Ended += int(binary.BigEndian.Uint16([]byte(it.reply)))
+		st.More = st.More || binary.BigEndian.Uint16([]byte(it.reply[2:])) == expireLook
+	}
+	return st, nil
+}

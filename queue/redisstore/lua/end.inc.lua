@@ -1,0 +1,54 @@
+-- K:e is the partition's list of pending messages with a limited time: member id (7 B), score the end of it in ms.
+
+-- limited reports whether the time of a record is; at is the place of its flags in text.
+local function limited(text, at) return math.floor(string.byte(text, at) / 2) % 2 == 1 end
+
+-- expires returns when the time of a record ends, nil if it never does.
+local function expires(text, at)
+  if limited(text, at) then
+    return (struct.unpack('>I6', text, at + 4 + string.byte(text, at) % 2 * 8))
+  end
+end
+
+local function member(blk, slot, P) return struct.pack('>I7', (blk * 64 + slot) * 256 + P) end
+
+-- stop ends the pending record at an offset of a chunk of the tracker in hand, tells of it, and has the owner told of what it must not send any more (expired, cancelled).
+-- mark: state 1 B, reason 1 B.
+local function stop(chunk, blk, off, mark, P)
+  local slot = string.byte(chunk, off + 19)
+  tick()
+  touched(blk)
+  pc = pc - 1
+  redis.call('SETRANGE', K .. ':c:' .. string.format('%d', blk), off, mark .. struct.pack('>I6', l))
+  save_counts()
+  if limited(chunk, off + 30) then
+    redis.call('ZREM', K .. ':e', member(blk, slot, P))
+  end
+  local to, t8 = string.sub(mark, 1, 1), string.sub(chunk, 1, 8)
+  change(to, t8, (blk * 64 + slot) * 256 + P)
+  if owner ~= '' and (to == 'X' or to == 'E') then
+    wake('E' .. t8 .. struct.pack('>I6', e) .. member(blk, slot, P) .. to)
+  end
+end
+
+-- expire ends up to most messages of the partition whose time has run out. It returns how many it ended and how many it looked at; another tracker is in hand then.
+local function expire(P, most)
+  local due, ended = redis.call('ZRANGEBYSCORE', K .. ':e', '-inf', string.format('%d', now), 'LIMIT', 0, most), 0
+  for _, m in ipairs(due) do
+    local at = math.floor(struct.unpack('>I7', m) / 256)
+    local blk, slot = math.floor(at / 64), at % 64
+    local chunk = redis.call('GET', K .. ':c:' .. string.format('%d', blk))
+    local off = chunk and find(chunk, string.sub(chunk, 1, 8), slot)
+    local T = chunk and string.format('%.0f', (struct.unpack('>i8', chunk)))
+    if T then
+      load(T)
+    end
+    if off and string.byte(chunk, off + 1) == 80 and live(T, blk) then
+      stop(chunk, blk, off, 'E\0', P)
+      ended = ended + 1
+    else
+      redis.call('ZREM', K .. ':e', m) -- the tracker was removed with all it had
+    end
+  end
+  return ended, #due
+end

@@ -199,8 +199,8 @@ type EndReq struct {
 	Tracker  TrackerID
 	ID       int64
 	Status   Status
-	Reason   Reason
-	Replaced int // with StatusSent: characters that the device cannot show
+	Reason   Reason // without StatusSent
+	Replaced int    // with StatusSent: characters that the device cannot show
 }
 
 // EndResult is the outcome of an EndReq.

@@ -48,10 +48,10 @@ func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID,
 	id := res[0].ID
 	switch fate := r.IntN(8); fate {
 	case 0, 1:
-		_, err = st.Ack(t.Context(), []queue.AckReq{{Tracker: tracker, ID: id, Opened: fate == 1}})
+		_, err = st.Ack(t.Context(), []queue.AckReq{{Tracker: tracker, ID: id, Opened: fate == 1, Replaced: r.IntN(2) * 300}})
 	case 2, 3, 4:
 		status := []queue.Status{queue.StatusFailed, queue.StatusCancelled, queue.StatusSent}[fate-2]
-		_, err = st.End(t.Context(), []queue.EndReq{{Tracker: tracker, ID: id, Status: status, Reason: queue.Reason(r.IntN(2))}})
+		_, err = st.End(t.Context(), []queue.EndReq{{Tracker: tracker, ID: id, Status: status, Reason: queue.Reason(r.IntN(2)), Replaced: r.IntN(2) * 4}})
 	case 5:
 		err = st.Progress(t.Context(), []queue.ProgressReq{{Tracker: tracker, ID: id, Parts: 3, Acked: 1}})
 	case 6:

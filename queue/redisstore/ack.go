@@ -39,11 +39,11 @@ func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 	results := make([]queue.EndResult, len(ends))
 	err := s.change(ctx, opFinish, len(ends), func(i int) (queue.Ref, []byte) {
 		r := &ends[i]
-		replaced := 0
+		reason, replaced := r.Reason, 0
 		if r.Status == queue.StatusSent {
-			replaced = r.Replaced
+			reason, replaced = queue.ReasonNone, r.Replaced
 		}
-		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, appendCount([]byte{byte(r.Status), byte(r.Reason)}, replaced)
+		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, appendCount([]byte{byte(r.Status), byte(reason)}, replaced)
 	}, func(i int, code byte) { results[i] = queue.EndResult(code) })
 	if err != nil {
 		return nil, err

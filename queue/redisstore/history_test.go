@@ -33,6 +33,9 @@ func pastOf(n int, trackers ...queue.TrackerID) []queue.Message {
 			switch m.Status {
 			case queue.StatusDelivered, queue.StatusRead:
 				m.UpdateMs, m.ChangeMs = later, later
+				if m.Status == queue.StatusDelivered {
+					m.Replaced = i % 2 * 300
+				}
 			case queue.StatusOpened:
 				m.UpdateMs, m.ReadMs, m.ChangeMs = later, later+7, later+7
 			case queue.StatusFailed:
@@ -344,5 +347,24 @@ func TestImportedMessagesAge(t *testing.T) {
 		if diff := gocmp.Diff(want[len(want)-len(got):], got); diff != "" {
 			t.Errorf("tracker %d (-want +got):\n%s", tracker, diff)
 		}
+	}
+}
+
+// TestImportedMessagesExpire: what was imported is ended at the end of its time like anything else.
+func TestImportedMessagesExpire(t *testing.T) {
+	s := open(t, redisstore.Options{Addrs: []string{queuetest.StartRedis(t).Addr}})
+	past := []queue.Message{
+		{ID: 1 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusPending, ExpiresMs: begun + 1, Employee: 7, Text: "due"},
+		{ID: 2 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusPending, Text: "for ever"},
+		{ID: 3 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusCancelled, ExpiresMs: begun + 1, Text: "cancelled"},
+	}
+	ids := importAll(t, s, past)
+	st, err := s.Expire(t.Context())
+	if err != nil || st.Ended != 1 {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	got, err := s.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: ids[0]}, {Tracker: 1, ID: ids[1]}, {Tracker: 1, ID: ids[2]}})
+	if err != nil || got[0].Status != queue.StatusExpired || got[1].Status != queue.StatusPending || got[2].Status != queue.StatusCancelled {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -155,12 +155,12 @@ func (w *writer) end(r *queue.EndReq) (queue.EndResult, error) {
 	if err != nil {
 		return 0, err
 	}
-	replaced := 0
+	reason, replaced := r.Reason, 0
 	if r.Status == queue.StatusSent {
-		replaced = r.Replaced
+		reason, replaced = queue.ReasonNone, r.Replaced
 	}
 	n, err := w.c.exec("UPDATE message SET status = ?, reason = ?, replaced = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 80",
-		int64(r.Status), int64(r.Reason), int64(replaced), max(w.now, t.changeMs), r.ID, int64(t.id))
+		int64(r.Status), int64(reason), int64(replaced), max(w.now, t.changeMs), r.ID, int64(t.id))
 	if err != nil {
 		return 0, err
 	}

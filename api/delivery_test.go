@@ -49,10 +49,9 @@ func (w *world) read(id int64) detail {
 	return got.Value
 }
 
-// end ends a message of tracker 101.
-func (w *world) end(id int64, st queue.Status, why queue.Reason) {
+func (w *world) end(t queue.TrackerID, id int64, st queue.Status, why queue.Reason) {
 	w.tb.Helper()
-	rs, err := w.store.End(w.tb.Context(), []queue.EndReq{{Tracker: 101, ID: id, Status: st, Reason: why}})
+	rs, err := w.store.End(w.tb.Context(), []queue.EndReq{{Tracker: t, ID: id, Status: st, Reason: why}})
 	if err != nil || rs[0] != queue.EndNow {
 		w.tb.Fatal(err, rs)
 	}
@@ -94,10 +93,10 @@ func TestDeliveryStates(t *testing.T) {
 	w.setTime("2016-02-29T10:05:07.999Z")
 	w.ack(101, delivered)
 	w.ack(101, opened)
-	w.end(failed, queue.StatusFailed, queue.ReasonStorage)
-	w.end(expired, queue.StatusExpired, queue.ReasonNone)
-	w.end(cancelled, queue.StatusCancelled, queue.ReasonNone)
-	w.end(unconfirmed, queue.StatusSent, queue.ReasonNone)
+	w.end(101, failed, queue.StatusFailed, queue.ReasonStorage)
+	w.end(101, expired, queue.StatusExpired, queue.ReasonNone)
+	w.end(101, cancelled, queue.StatusCancelled, queue.ReasonNone)
+	w.end(101, unconfirmed, queue.StatusSent, queue.ReasonNone)
 	w.setTime("2016-02-29T10:06:00Z")
 	replaced := w.send(101, "d")
 	if _, err := w.store.Ack(t.Context(), []queue.AckReq{{Tracker: 101, ID: opened, Opened: true}, {Tracker: 101, ID: replaced, Replaced: 3}}); err != nil {
@@ -165,8 +164,8 @@ func TestCancel(t *testing.T) {
 	if _, err := w.store.Ack(t.Context(), []queue.AckReq{{Tracker: 101, ID: opened, Opened: true}}); err != nil {
 		t.Fatal(err)
 	}
-	w.end(failed, queue.StatusFailed, queue.ReasonRefused)
-	w.end(sent, queue.StatusSent, queue.ReasonNone)
+	w.end(101, failed, queue.StatusFailed, queue.ReasonRefused)
+	w.end(101, sent, queue.StatusSent, queue.ReasonNone)
 	overdue := w.form("tracker/chat/send", "tracker_id", "101", "message", "f", "ttl", "1").id(t)
 	w.setTime("2016-02-29T10:00:02Z")
 

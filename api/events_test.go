@@ -262,9 +262,13 @@ func TestFeed(t *testing.T) {
 	for name, st := range map[string]queue.Status{"failed": queue.StatusFailed, "expired": queue.StatusExpired, "progress": queue.StatusSent} {
 		id := w.send(102, name)
 		all(func(s *stream) { s.want("message", 102, id) })
-		w.end(102, id, st, queue.ReasonRefused)
+		why := queue.ReasonNone
+		if st == queue.StatusFailed {
+			why = queue.ReasonRefused
+		}
+		w.end(102, id, st, why)
 		all(func(s *stream) {
-			if d := s.want(name, 102, id).Delivery; *d.Reason != "refused by the device" {
+			if d := s.want(name, 102, id).Delivery; (st == queue.StatusFailed) != (d.Reason != nil) || d.Reason != nil && *d.Reason != "refused by the device" {
 				t.Errorf("%s: %+v", name, d)
 			}
 		})

@@ -25,6 +25,7 @@ type batcher[Q, R any] struct {
 	op    string
 	again bool // repeat a call that failed: the outcome must not be lost, and a repetition does no harm
 	most  int  // items of a call
+	each  bool // a call may take the StoreTimeout for each of its items
 	call  func(context.Context, []Q) ([]R, error)
 	done  func(request[Q], R, error)
 
@@ -200,7 +201,11 @@ func (b *batcher[Q, R]) take(l *lane[Q], batch []request[Q]) []request[Q] {
 // execute calls the store, again and again where the outcome must not be lost, until it answers or ctx ends.
 func (b *batcher[Q, R]) execute(ctx context.Context, qs []Q) ([]R, error) {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		call, cancel := context.WithTimeout(ctx, b.g.o.StoreTimeout)
+		limit := b.g.o.StoreTimeout
+		if b.each {
+			limit *= time.Duration(len(qs))
+		}
+		call, cancel := context.WithTimeout(ctx, limit)
 		rs, err := b.call(call, qs)
 		cancel()
 		if err == nil && len(rs) != len(qs) {
@@ -291,7 +296,7 @@ func newStoreWork(g *Gateway) *storeWork {
 		w.end.settle(p)
 	}
 	w.late = newBatcher(g, "late", false, g.matchLate, g.lateMatched)
-	w.late.most = lateItems
+	w.late.most, w.late.each = lateItems, true
 	return w
 }
 

@@ -63,7 +63,7 @@ const (
 	backlogTexts = 64      // messages of one tracker in memory
 	backlogBytes = 64 << 10
 	batchItems   = 1024
-	lateItems    = 16 // each takes a store call or two of its own, and all have one StoreTimeout
+	lateItems    = 16 // each takes store calls of its own
 	lateMatches  = 64 // unacknowledged messages that a late ack is compared with
 	lateEvery    = time.Second
 	maxRounds    = 1 << 16                // trackers with texts that were written and never confirmed

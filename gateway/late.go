@@ -36,6 +36,7 @@ type lateMatch struct {
 	part   int
 	parts  int
 	text   string // of an answer
+	err    error  // it could not be looked up
 }
 
 // lateAck looks an ack up among the tracker's unacknowledged messages.
@@ -107,32 +108,39 @@ func (s *session) lookUpEarly(b *outbox) {
 	}
 }
 
-// matchLate runs in the store worker: it compares the references of what may have been written once with the one that the device names.
+// matchLate runs in the store worker: it compares the references of what may have been written once with the one that the device names. What goes wrong with one is not the others' fault.
 func (g *Gateway) matchLate(ctx context.Context, acks []lateAck) ([]lateMatch, error) {
 	out := make([]lateMatch, len(acks))
 	for i := range acks {
-		a := &acks[i]
-		var candidates []queue.Message
-		var err error
-		switch {
-		case a.answer:
-			candidates, err = g.recent(ctx, a, func(m *queue.Message) bool { return len(m.Choices) > 0 })
-		case a.reply && a.caps.RefBits == 0: // it only keeps its place behind another one
-			continue
-		case a.reply:
-			candidates, err = g.recent(ctx, a, func(*queue.Message) bool { return true })
-		default:
-			candidates, err = g.unacknowledged(ctx, a)
-		}
-		if err != nil {
-			return nil, err
-		}
-		out[i] = a.matchContained(candidates)
-		if a.answer {
-			out[i].text = chosen(&out[i].msg, a.choice)
-		}
+		out[i] = g.lookedUp(ctx, &acks[i])
 	}
 	return out, nil
+}
+
+// lookedUp has a StoreTimeout of its own: it takes several calls.
+func (g *Gateway) lookedUp(ctx context.Context, a *lateAck) lateMatch {
+	ctx, cancel := context.WithTimeout(ctx, g.o.StoreTimeout)
+	defer cancel()
+	var candidates []queue.Message
+	var err error
+	switch {
+	case a.answer:
+		candidates, err = g.recent(ctx, a, func(m *queue.Message) bool { return len(m.Choices) > 0 })
+	case a.reply && a.caps.RefBits == 0: // it only keeps its place behind another one
+		return lateMatch{}
+	case a.reply:
+		candidates, err = g.recent(ctx, a, func(*queue.Message) bool { return true })
+	default:
+		candidates, err = g.unacknowledged(ctx, a)
+	}
+	if err != nil {
+		return lateMatch{err: err}
+	}
+	m := a.matchContained(candidates)
+	if a.answer {
+		m.text = chosen(&m.msg, a.choice)
+	}
+	return m
 }
 
 // unacknowledged returns what a late ack can mean: messages that ended without an ack, and the oldest pending one. Those pending behind it were never written.
@@ -225,6 +233,9 @@ func chosen(m *queue.Message, choice int) string {
 
 // lateMatched runs in the store worker as well; what it decides goes to the store from here, and the session is told.
 func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
+	if err == nil {
+		err = m.err
+	}
 	if err != nil {
 		g.log.Warn("late ack not looked up", zap.Int64("tracker", int64(r.q.tracker)), zap.Error(err))
 		if r.q.answer || r.q.reply {

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -104,5 +105,48 @@ func TestRepushIsTimedOnlyForWhatWaited(t *testing.T) {
 	d.text()
 	if n := r.metric("repush_seconds"); n != 1 {
 		t.Errorf("%v pushes timed, want 1", n)
+	}
+}
+
+// picky is a store that fails for one tracker.
+type picky struct {
+	*gated
+	not queue.TrackerID
+}
+
+func (p *picky) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message, error) {
+	if t == p.not {
+		return nil, queue.ErrUnavailable
+	}
+	return p.gated.Unacknowledged(ctx, t, limit)
+}
+
+// What cannot be looked up for one device is not lost for those that are looked up with it.
+func TestLateAckThatCannotBeLookedUpIsNotTheOthersFault(t *testing.T) {
+	st := &picky{gated: newGated(t), not: 2}
+	list := []queue.Tracker{jt(1), jt(2), jt(3)}
+	r := newRigOn(t, st, list)
+	devices, texts, ids := make([]*device, len(list)), make([]protocol.DeviceEvent, len(list)), make([]int64, len(list))
+	for i, tr := range list {
+		ids[i] = r.send(tr.ID, "withdrawn")[0]
+		devices[i] = r.login("jt808", tr.DeviceID)
+		texts[i] = devices[i].text()
+		_, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: tr.ID, ID: ids[i], Status: queue.StatusCancelled}})
+		must(t, err)
+		r.send(tr.ID, "next")
+		devices[i].text() // the wake that tells of the end has come
+	}
+	entered, release := st.stop("unacknowledged")
+	devices[0].ack(texts[0], protocol.AckDelivered)
+	<-entered
+	for _, i := range []int{1, 2} { // these two wait for the next call, and go together
+		devices[i].ack(texts[i], protocol.AckDelivered)
+		devices[i].silent(protocol.DeviceText)
+	}
+	release()
+	r.become(ids[0], 1, queue.StatusDelivered)
+	r.become(ids[2], 3, queue.StatusDelivered)
+	if m := r.message(ids[1], 2); m.Status != queue.StatusCancelled {
+		t.Errorf("%+v", m)
 	}
 }

@@ -39,12 +39,16 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
 		defer cancel()
 	}
+	common := trackersim.Options{Protocol: p, Device: protocol.DeviceConfig{Variant: f.variant, Settings: settings}}
+	if f.interactive {
+		return drive(ctx, &f, n, common, os.Stdin, stdout)
+	}
 	seen := &figures{devices: f.devices}
 	start := time.Now()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		play(ctx, &f, n, trackersim.Options{Protocol: p, Device: protocol.DeviceConfig{Variant: f.variant, Settings: settings}}, seen)
+		play(ctx, &f, n, common, seen)
 	}()
 	watch(seen, start, ended, stdout)
 	seen.summary(stdout, time.Since(start))
@@ -57,11 +61,8 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 
 // play runs every tracker until it ends; common has what all of them share.
 func play(ctx context.Context, f *fleetFlags, n ids, common trackersim.Options, seen *figures) {
-	limiter := rate.NewLimiter(rate.Limit(f.connectRate), max(1, int(f.connectRate/100)))
-	common.Gateway, common.Now, common.Seed = f.gateway, time.Now, f.seed
-	common.AckDelay, common.NoAck, common.Reply = f.ackDelay, float64(f.noAck), f.reply
-	common.PositionEvery, common.HeartbeatEvery = f.positionEvery, f.heartbeatEvery
-	common.Reconnect, common.Pace, common.Buffers = f.reconnect, limiter.Wait, new(trackersim.Buffers)
+	common = f.lay(common)
+	common.Buffers = new(trackersim.Buffers)
 	var group sync.WaitGroup
 	defer group.Wait()
 	for i := range f.devices {
@@ -73,6 +74,16 @@ func play(ctx context.Context, f *fleetFlags, n ids, common trackersim.Options, 
 		t := trackersim.New(o)
 		group.Go(func() { _ = t.Run(ctx) }) // its events told why it ended
 	}
+}
+
+// lay puts the flags over the options that all trackers share.
+func (f *fleetFlags) lay(o trackersim.Options) trackersim.Options {
+	limiter := rate.NewLimiter(rate.Limit(f.connectRate), max(1, int(f.connectRate/100)))
+	o.Gateway, o.Now, o.Seed = f.gateway, time.Now, f.seed
+	o.AckDelay, o.NoAck, o.Reply = f.ackDelay, float64(f.noAck), f.reply
+	o.PositionEvery, o.HeartbeatEvery = f.positionEvery, f.heartbeatEvery
+	o.Reconnect, o.Pace = f.reconnect, limiter.Wait
+	return o
 }
 
 // watch writes a line every second until ended is closed; on a terminal it is the same line.

@@ -25,6 +25,7 @@ type fleetFlags struct {
 	duration       time.Duration
 	connectRate    float64
 	reconnect      bool
+	interactive    bool
 	sources        sources
 	seed           uint64
 }
@@ -40,6 +41,7 @@ func (f *fleetFlags) register(fs *flag.FlagSet) {
 	fs.DurationVar(&f.duration, "duration", 0, "`TIME` of the run, 0: until interrupted")
 	fs.Float64Var(&f.connectRate, "connect-rate", 500, "most connections per second, `NUMBER`")
 	fs.BoolVar(&f.reconnect, "reconnect", true, "connect again when a connection ends; --reconnect=false ends that tracker")
+	fs.BoolVar(&f.interactive, "interactive", false, "be the driver of one tracker: shows texts, says what is typed")
 	fs.Var(&f.sources, "source", "local `ADDRESS[,ADDRESS]` that trackers connect from, in turn; one address has about 28,000 ports")
 	fs.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that decides what is drawn at random")
 }
@@ -50,6 +52,8 @@ func (f *fleetFlags) check(p *protocol.Protocol) error {
 		return errors.New("a duration is negative")
 	case !(f.connectRate > 0):
 		return fmt.Errorf("--connect-rate %v is not positive", f.connectRate)
+	case f.interactive && f.devices != 1:
+		return errors.New("--interactive is for one device")
 	}
 	if f.gateway == "" {
 		f.gateway = net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Port))

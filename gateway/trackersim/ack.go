@@ -100,6 +100,15 @@ func (t *Tracker) Ack(e protocol.DeviceEvent, o protocol.Outcome) error {
 	return nil
 }
 
+// Choose answers a text with choices by one of them, counted from 1: over the present connection or, without one, right after the next login.
+func (t *Tracker) Choose(e protocol.DeviceEvent, choice int) error {
+	if !t.postpone(heldAck{text: e, action: Action{Never: true, Choice: choice}}) {
+		return ErrBusy
+	}
+	t.wake()
+	return nil
+}
+
 // postpone keeps an ack until the device is logged in; false says that too many wait.
 func (t *Tracker) postpone(h heldAck) bool {
 	t.mu.Lock()

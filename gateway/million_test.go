@@ -171,7 +171,9 @@ func holdQuietSessions(b *testing.B, n int) {
 	for i := range conns {
 		say(i, protocol.Device.AppendHeartbeat)
 	}
-	await(b, func() bool { return conns[n-1].written.Load() > 0 && conns[0].written.Load() > 0 && conns[n/2].written.Load() > 0 })
+	await(b, func() bool {
+		return conns[n-1].written.Load() > 0 && conns[0].written.Load() > 0 && conns[n/2].written.Load() > 0
+	})
 	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "heartbeats/s")
 	swept := store.peeked.Load()
 	start = time.Now()

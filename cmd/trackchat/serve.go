@@ -8,7 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,9 +18,6 @@ import (
 
 // stopWithin bounds an orderly stop: what supervisors grant before they kill.
 const stopWithin = 10 * time.Second
-
-// gcPercent trades a little CPU for a heap that stays close to what the sessions need.
-const gcPercent = 50
 
 func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("trackchat serve", flag.ContinueOnError)
@@ -64,7 +61,11 @@ func flagExit(err error) int {
 // runApp runs an app until ctx ends, then stops it in order. SIGHUP reads the certificates and the directory file again.
 func runApp(ctx context.Context, app *App, log *zap.Logger) error {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		pacing, stop := context.WithCancel(ctx)
+		var pacer sync.WaitGroup
+		pacer.Go(func() { paceCollections(pacing) })
+		defer pacer.Wait()
+		defer stop()
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP) // before the start: it would end the process

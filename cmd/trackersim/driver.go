@@ -63,7 +63,7 @@ func drive(ctx context.Context, f *fleetFlags, n ids, common trackersim.Options,
 	err := d.listen(ctx, lines, ended)
 	stop()
 	if err == nil {
-		<-ended
+		_ = <-ended // its events have told why
 	} else {
 		d.tell("%v\n", err)
 	}

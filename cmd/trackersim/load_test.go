@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -312,6 +314,27 @@ func TestLoadOutlivesLostAnswers(t *testing.T) {
 	want.Accepted, want.Written, want.Acked, want.Delivered, want.Unanswered = 90, 90, 90, 90, 10
 	if countsOf(&r) != want {
 		t.Errorf("%+v\n%s", countsOf(&r), out)
+	}
+}
+
+// TestLoadCutShort is interrupted in the middle, and still tells what became of what it had sent.
+func TestLoadCutShort(t *testing.T) {
+	s := startService(t, "jt808", 5, nil)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	var stdout, stderr buffer
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"load", "--protocol", "jt808", "--api", s.api, "--gateway", s.gateway, "--trackers", "1-5", "--rate", "50", "--duration", "10m"}, &stdout, &stderr)
+	}()
+	awaitTrue(t, func() bool { return regexp.MustCompile(`acked [1-9]`).MatchString(stderr.String()) }, &stderr)
+	interrupt()
+	var r load.Report
+	if c := <-code; c != exitOK || json.Unmarshal([]byte(stdout.String()[strings.LastIndex(strings.TrimSpace(stdout.String()), "\n")+1:]), &r) != nil {
+		t.Fatalf("exit code %d\n%s", c, stdout.String())
+	}
+	if r.Sent == 0 || r.Sent >= 30_000 || r.Accepted != r.Sent || r.Delivered != r.Acked || r.Lost+r.Unanswered != 0 {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -51,13 +51,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if r.meter, err = newMeter(o.PIDs); err != nil {
 		return nil, err
 	}
-	inner, cancel := context.WithCancel(ctx)
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx)) // an interrupted run still reads back what became of its messages
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
 		r.watch(inner)
 	}()
-	err = r.play(inner)
+	err = r.play(ctx, inner)
 	r.crowd.ending.Store(true)
 	r.client.end()
 	cancel()
@@ -73,33 +73,28 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return r.report(), nil
 }
 
-// play goes through the phases of the run; ctx cuts it short, and what was found till then is reported.
-func (r *run) play(ctx context.Context) error {
-	if err := r.client.connect(ctx); err != nil {
+// play goes through the phases of the run. The end of ctx cuts them short; connections and what has to follow live until whole ends.
+func (r *run) play(ctx, whole context.Context) error {
+	if err := r.client.connect(whole); err != nil {
 		return fmt.Errorf("connecting to the API: %w", err)
 	}
 	r.meter.mark(before)
 	if r.o.Storm > 0 {
 		r.fill(ctx)
-		r.meter.mark(loggedIn)
-		r.meter.mark(start)
-		r.ledger.started.Store(time.Now().UnixNano())
+		r.begin()
 	}
-	if err := r.login(ctx); err != nil {
+	if err := r.login(ctx, whole); err != nil {
 		return err
 	}
 	switch {
 	case r.o.Storm > 0:
 		r.crowd.await(ctx, r.o.Drain+time.Minute, r.sending.done)
 	case r.o.Rate > 0:
-		r.meter.mark(loggedIn)
-		r.meter.mark(start)
+		r.begin()
 		r.send(ctx)
 		r.crowd.await(ctx, r.o.Drain, r.sending.done)
 	default:
-		r.meter.mark(loggedIn)
-		r.meter.mark(start)
-		r.ledger.started.Store(time.Now().UnixNano())
+		r.begin()
 		r.crowd.await(ctx, r.o.Duration, func() bool { return false })
 	}
 	r.meter.mark(end)
@@ -107,17 +102,24 @@ func (r *run) play(ctx context.Context) error {
 		if unsent := r.sending.stop(); unsent > 0 {
 			r.note(fmt.Sprintf("%d messages were due and found no free connection to the API", unsent))
 		}
-		r.crowd.await(ctx, answerTime, r.sending.idle)
+		r.crowd.await(whole, answerTime, r.sending.idle)
 		r.sending.close()
-		r.readBack(ctx)
+		r.readBack(whole)
 	}
 	return nil
 }
 
+// begin starts the clock of the schedule.
+func (r *run) begin() {
+	r.meter.mark(loggedIn)
+	r.meter.mark(start)
+	r.ledger.started.Store(time.Now().UnixNano())
+}
+
 // login brings the devices on line.
-func (r *run) login(ctx context.Context) error {
+func (r *run) login(ctx, whole context.Context) error {
 	start := time.Now()
-	r.crowd.connect(ctx)
+	r.crowd.connect(whole)
 	most := r.o.LoginWithin + time.Duration(float64(r.o.trackers())/r.o.ConnectRate*float64(time.Second))
 	all := int64(r.o.trackers())
 	r.crowd.await(ctx, most, func() bool { return r.crowd.online.Load() >= all })
@@ -148,7 +150,6 @@ func (r *run) fill(ctx context.Context) {
 func (r *run) send(ctx context.Context) {
 	const shortest = 200 * time.Microsecond // between two looks at the clock: what is due meanwhile goes out together
 	s := r.sending
-	r.ledger.started.Store(time.Now().UnixNano())
 	r.client.work(s.operation(), s)
 	for total := r.ledger.requests(); ctx.Err() == nil; {
 		now := r.ledger.since(time.Now())

@@ -63,8 +63,9 @@ func drive(ctx context.Context, f *fleetFlags, n ids, common trackersim.Options,
 	err := d.listen(ctx, lines, ended)
 	stop()
 	if err == nil {
-		_ = <-ended // its events have told why
-	} else {
+		err = <-ended
+	}
+	if err != nil {
 		d.tell("%v\n", err)
 	}
 	if d.count() == 0 {

@@ -23,7 +23,7 @@ const (
 	MinSize      = 32          // characters: the text's own number has to fit
 	maxMessages  = 20_000_000  // 16 bytes each
 	maxTrackers  = 1_000_000   //
-	portsPerIP   = 28_000      // connections of one local address to one port, see ip_local_port_range
+	portsPerIP   = 12_000      // connections of one local address to one port: Linux first looks through the even half of its 28,000 ports, in vain once that is used up
 	maxAnswer    = 64 << 20    // bytes of one HTTP answer
 	reconnect    = time.Second // before a device that lost its connection dials again; 50 to 100 % of it are used
 	redialAPI    = 200 * time.Millisecond

@@ -41,7 +41,7 @@ type batcher[Q, R any] struct {
 }
 
 // laneRoom is how many requests an empty lane keeps room for.
-const laneRoom = 32
+const laneRoom = 4
 
 // lane is a partition's queue, guarded by its batcher's mu.
 type lane[Q any] struct {

@@ -36,6 +36,10 @@ start() {
 		durability=${1#redis-}
 		taskset -c 0 redis-server --port 17379 --bind 127.0.0.1 --dir "$work/data" --appendonly yes --appendfsync "$durability" --save '' --daemonize no >"$out/redis.log" &
 		pids+=($!)
+		for _ in $(seq 300); do
+			redis-cli -p 17379 ping 2>/dev/null | grep -q PONG && break
+			sleep 0.1
+		done
 		store='backend: redis, redis: { addrs: ["127.0.0.1:17379"] }'
 	fi
 	cat >"$work/config.yaml" <<-YAML
@@ -49,6 +53,7 @@ start() {
 	taskset -c 0 "$work/trackchat" serve --config "$work/config.yaml" 2>>"$out/service.log" &
 	pids+=($!)
 	for _ in $(seq 600); do
+		kill -0 "${pids[-1]}" || break
 		curl -sf -o /dev/null http://127.0.0.1:17081/readyz && return
 		sleep 0.1
 	done

@@ -30,6 +30,7 @@ const (
 	listLimit    = 1024
 	readBackTime = 2 * time.Minute
 	answerTime   = 15 * time.Second // for answers that are still under way when the drain is over
+	closeTime    = 30 * time.Second // for the connections to close at the end
 	settleTime   = 5 * time.Second  // of reading again what is acknowledged and not yet listed as delivered
 )
 

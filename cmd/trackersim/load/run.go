@@ -62,9 +62,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	r.client.end()
 	cancel()
 	<-watching
-	bounded, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	bounded, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer stop()
-	err = errors.Join(err, r.eng.Shutdown(bounded))
+	if late := r.eng.Shutdown(bounded); late != nil {
+		r.note(late.Error()) // what was found out is true all the same
+	}
 	r.crowd.group.Wait()
 	r.client.dial.Wait()
 	if err != nil {

@@ -159,7 +159,7 @@ type ClaimReq struct {
 }
 
 // ClaimResult answers a ClaimReq. Err is ErrFenced if the lease's epoch is not the current one, ErrCorrupt if the message that comes next cannot be read; what comes before
-// it is answered first, and what comes after it waits for an operator (who may end the message, whose id the error tells where that is known).
+// it is answered first, and what comes after it waits for an operator.
 type ClaimResult struct {
 	Msgs []Message
 	Next Cursor // where to go on, also when there is nothing more now

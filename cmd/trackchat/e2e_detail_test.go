@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"trackchat/gateway/trackersim"
+	"trackchat/protocol"
+	"trackchat/queue/queuetest"
+)
+
+// TestDeliveryDetailAcrossKills follows messages through every state with the eyes of a client, on both stores, while the service is killed in between.
+func TestDeliveryDetailAcrossKills(t *testing.T) {
+	t.Run("embedded", func(t *testing.T) { followDeliveries(t, childOptions{trackers: 3}) })
+	t.Run("redis", func(t *testing.T) {
+		followDeliveries(t, childOptions{trackers: 3, redis: []string{queuetest.StartRedis(t).Addr}})
+	})
+}
+
+func followDeliveries(t *testing.T, o childOptions) {
+	t.Helper()
+	c := newChild(t, o)
+	c.start()
+	api := c.client()
+
+	// Offline.
+	short := api.call("send", "tracker_id", "1", "message", "short-lived", "ttl", "1").ID
+	withdrawn := api.send(1, "withdrawn")
+	if a := api.call("cancel", "message_id", itoa(withdrawn)); !a.Success {
+		t.Fatalf("cancel: %+v", a)
+	}
+	once := func() (int64, []int64) {
+		t.Helper()
+		return api.call("send", "tracker_id", "1", "message", "once", "idempotency_key", "k").ID,
+			api.call("broadcast", "trackers", "[1,3]", "message", "to all", "idempotency_key", "b").SentTo
+	}
+	id, all := once()
+	c.kill()
+	c.start()
+	if again, allAgain := once(); again != id || !slices.Equal(all, []int64{1, 3}) || !slices.Equal(all, allAgain) {
+		t.Fatalf("after a kill: message %d and %d, trackers %v and %v", id, again, all, allAgain)
+	}
+	api.reaches("EXPIRED", short)
+	api.reaches("CANCELLED", withdrawn)
+
+	// In flight: the device drops the connection instead of acknowledging, and acknowledges over the next one, which the test lets it make.
+	d := newWaryDevice(t, c.ports["jt808"])
+	d.dial <- struct{}{}
+	api.reaches("DELIVERED", id)
+	cancelled := api.send(1, "hold: cancelled in flight")
+	d.sees("hold: cancelled in flight")
+	if a := api.call("cancel", "message_id", itoa(cancelled)); !a.Success {
+		t.Fatalf("cancel: %+v", a)
+	}
+	c.kill()
+	c.start()
+	api.reaches("CANCELLED", cancelled)
+	d.dial <- struct{}{}
+	api.reaches("DELIVERED", cancelled)
+	if a := api.call("cancel", "message_id", itoa(cancelled)); a.Status.Code != 13 {
+		t.Fatalf("cancelling what is delivered: %+v", a)
+	}
+
+	var expired int64
+	for expired = 0; !d.saw("hold: expired in flight"); { // on a machine that is slow now a message may expire before it is written
+		expired = api.call("send", "tracker_id", "1", "message", "hold: expired in flight", "ttl", "3").ID
+		eventually(t, "seen or expired", func() bool { return d.saw("hold: expired in flight") || api.state(expired) == "EXPIRED" })
+	}
+	api.reaches("EXPIRED", expired)
+	d.dial <- struct{}{}
+	api.reaches("DELIVERED", expired)
+
+	if d.saw("short-lived") || d.saw("withdrawn") {
+		t.Error("a text that had ended was sent")
+	}
+	n := 0
+	for _, m := range api.list(1) {
+		if m.Text == "once" || m.Text == "to all" {
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d messages of two requests with keys", n)
+	}
+}
+
+// waryDevice is tracker 1 on jt808. It dials when the test lets it, and holds its ack of texts that begin with "hold" back until the next connection.
+type waryDevice struct {
+	t    *testing.T
+	dial chan struct{}
+
+	mu    sync.Mutex
+	shown []string
+}
+
+func newWaryDevice(t *testing.T, addr string) *waryDevice {
+	t.Helper()
+	d := &waryDevice{t: t, dial: make(chan struct{}, 1)}
+	held := map[string]bool{}
+	playDevice(t, addr, 1, func(o *trackersim.Options) {
+		o.Pace = func(ctx context.Context) error {
+			select {
+			case <-d.dial:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.shown = append(d.shown, e.Body)
+			if len(e.Body) > 4 && e.Body[:4] == "hold" && !held[e.Body] {
+				held[e.Body] = true
+				return trackersim.Action{Drop: trackersim.DropHoldingAck}
+			}
+			return trackersim.Action{}
+		}
+	})
+	return d
+}
+
+func (d *waryDevice) saw(text string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Contains(d.shown, text)
+}
+
+func (d *waryDevice) sees(text string) {
+	d.t.Helper()
+	eventually(d.t, "shown: "+text, func() bool { return d.saw(text) })
+}
+
+// state is what tracker/chat/read calls the state of a message.
+func (c client) state(id int64) string {
+	c.t.Helper()
+	a := c.call("read", "message_id", itoa(id))
+	b, err := json.Marshal(a.Value["delivery"])
+	must(c.t, err)
+	var d struct{ State string }
+	must(c.t, json.Unmarshal(b, &d))
+	return d.State
+}
+
+func (c client) reaches(state string, id int64) {
+	c.t.Helper()
+	eventually(c.t, state, func() bool { return c.state(id) == state })
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -9,8 +9,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"trackchat/api"
 	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
 )
 
 // benchHTTP sends requests over 16 connections of loopback; the allocations are those of the server, the client's part writes and reads bytes only.
@@ -57,30 +61,66 @@ func postJSON(op, body string) string {
 	return fmt.Sprintf("POST /v2/tracker/chat/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", op, len(body), body)
 }
 
+// benchStores are worlds on each store, with Redis as durable as the embedded one is here (a write-ahead log that is synced every second).
+func benchStores() map[string]func(b *testing.B) (*world, queue.Store) {
+	return map[string]func(b *testing.B) (*world, queue.Store){
+		"embedded": func(b *testing.B) (*world, queue.Store) {
+			b.Helper()
+			w := newWorld(b)
+			return w, w.store
+		},
+		"redis": func(b *testing.B) (*world, queue.Store) {
+			b.Helper()
+			server := queuetest.StartRedis(b, "--appendfsync", "everysec")
+			st, err := redisstore.Open(b.Context(), redisstore.Options{Addrs: []string{server.Addr}, Durability: redisstore.EverySecond, MaxPending: maxPending, Now: time.Now})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() {
+				if err := st.Close(); err != nil {
+					b.Error(err)
+				}
+			})
+			return newWorld(b, func(o *api.Options) { o.Store, o.Now = st, time.Now }), st
+		},
+	}
+}
+
 func BenchmarkHTTP(b *testing.B) {
-	b.Run("send", func(b *testing.B) {
-		w := newWorld(b)
-		w.benchHTTP(b, func(i int64) string {
-			return postJSON("send", `{"hash":"`+berlinKey+`","tracker_id":`+itoa(bulkFirst+i%(bulkLast-bulkFirst+1))+`,"message":"Please turn left after the bridge."}`)
+	for name, open := range benchStores() {
+		b.Run(name, func(b *testing.B) {
+			b.Run("send", func(b *testing.B) {
+				w, _ := open(b)
+				w.benchHTTP(b, func(i int64) string {
+					return postJSON("send", `{"hash":"`+berlinKey+`","tracker_id":`+itoa(bulkFirst+i%(bulkLast-bulkFirst+1))+`,"message":"Please turn left after the bridge."}`)
+				})
+			})
+			b.Run("list50", func(b *testing.B) {
+				w, st := open(b)
+				reqs := make([]queue.SendReq, 50)
+				for i := range reqs {
+					reqs[i] = queue.SendReq{Tracker: plain, Text: "Please turn left after the bridge and call me."}
+				}
+				if _, err := st.Send(b.Context(), reqs); err != nil {
+					b.Fatal(err)
+				}
+				request := postJSON("list", `{"hash":"`+berlinKey+`","tracker_id":101}`)
+				w.benchHTTP(b, func(int64) string { return request })
+			})
+			b.Run("unread1000", func(b *testing.B) {
+				w, st := open(b)
+				list, in := make([]queue.Tracker, 1000), make([]queue.Incoming, 1000)
+				for i := range list {
+					list[i] = queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, DeviceID: fmt.Sprint(i), Chat: true, Features: []string{queue.FeatureChat}}
+					in[i] = queue.Incoming{Tracker: list[i].ID, Text: "unread"}
+				}
+				if _, err := st.Receive(b.Context(), in); err != nil {
+					b.Fatal(err)
+				}
+				w.dir.Replace(queue.NewSnapshot(accounts(), list))
+				request := postJSON("unread/count", `{"hash":"`+berlinKey+`"}`)
+				w.benchHTTP(b, func(int64) string { return request })
+			})
 		})
-	})
-	b.Run("list50", func(b *testing.B) {
-		w := newWorld(b)
-		for range 50 {
-			w.send(plain, "Please turn left after the bridge and call me.")
-		}
-		request := postJSON("list", `{"hash":"`+berlinKey+`","tracker_id":101}`)
-		w.benchHTTP(b, func(int64) string { return request })
-	})
-	b.Run("unread1000", func(b *testing.B) {
-		w := newWorld(b)
-		list := make([]queue.Tracker, 1000)
-		for i := range list {
-			list[i] = queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, DeviceID: fmt.Sprint(i), Chat: true, Features: []string{queue.FeatureChat}}
-			w.receive(list[i].ID, "unread")
-		}
-		w.dir.Replace(queue.NewSnapshot(accounts(), list))
-		request := postJSON("unread/count", `{"hash":"`+berlinKey+`"}`)
-		w.benchHTTP(b, func(int64) string { return request })
-	})
+	}
 }

@@ -107,7 +107,7 @@ func TestUpdated(t *testing.T) {
 func TestIsolation(t *testing.T) {
 	w := newWorld(t)
 	in := w.receive(101, "secret")
-	w.send(101, "secret")
+	out := w.send(101, "secret")
 	for op, params := range map[string][2][]string{
 		"tracker/chat/list":          {{"tracker_id", "101"}, {"tracker_id", "999"}},
 		"tracker/chat/send":          {{"tracker_id", "101", "message", "x"}, {"tracker_id", "999", "message", "x"}},
@@ -116,6 +116,8 @@ func TestIsolation(t *testing.T) {
 		"tracker/chat/mark_read_all": {{"trackers", "101"}, {"trackers", "999"}},
 		"tracker/chat/updated/list":  {{"trackers", "101"}, {"trackers", "999"}},
 		"tracker/read":               {{"tracker_id", "101"}, {"tracker_id", "999"}},
+		"tracker/chat/read":          {{"message_id", itoa(in)}, {"message_id", "999"}},
+		"tracker/chat/cancel":        {{"message_id", itoa(out)}, {"message_id", "999"}},
 	} {
 		theirs, nobodys := w.formAs(uralKey, op, params[0]...), w.formAs(uralKey, op, params[1]...)
 		if theirs.body != nobodys.body || theirs.status != nobodys.status || theirs.status == 200 {

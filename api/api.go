@@ -35,6 +35,7 @@ type Options struct {
 	MaxBody     int64                 // bytes; 0: DefaultMaxBody
 	Timeout     time.Duration         // of the store in one request; 0: DefaultTimeout
 	SessionLife time.Duration         // of a login; 0: DefaultSessionLife
+	Full        func() bool           // reports that memory is short: no new texts then; nil: never
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
 	Feed        FeedStore             // nil: there is no live feed
 	FeedBuffer  int                   // events that one slow client may lag behind; 0: DefaultFeedBuffer
@@ -55,6 +56,7 @@ type API struct {
 	maxBody     int64
 	timeout     time.Duration
 	sessionLife time.Duration
+	full        func() bool
 	cors        *cors
 	metrics     *metrics
 	zones       zones
@@ -83,6 +85,9 @@ func New(o Options) *API {
 	if o.SessionLife <= 0 {
 		o.SessionLife = DefaultSessionLife
 	}
+	if o.Full == nil {
+		o.Full = func() bool { return false }
+	}
 	a := &API{
 		store:       o.Store,
 		directory:   o.Directory,
@@ -95,6 +100,7 @@ func New(o Options) *API {
 		sessionLife: o.SessionLife,
 		maxBody:     o.MaxBody,
 		timeout:     o.Timeout,
+		full:        o.Full,
 		cors:        newCORS(o.CORSOrigins),
 		metrics:     newMetrics(o.Registerer),
 		zones:       zones{log: o.Logger},

@@ -63,6 +63,9 @@ func (a *API) send(ctx context.Context, c *call) error {
 	if err := a.checkReply(ctx, &q.extras, t); err != nil {
 		return err
 	}
+	if err := a.roomForTexts(); err != nil {
+		return err
+	}
 	results, err := a.store.Send(ctx, []queue.SendReq{c.outgoing(t, q.text, &q.extras)})
 	if err == nil {
 		err = results[0].Err
@@ -79,6 +82,15 @@ func (a *API) send(ctx context.Context, c *call) error {
 	return a.remember(ctx, c, q.extras.key, answerSend)
 }
 
+// roomForTexts refuses new texts while memory is short; what was accepted is not touched by that.
+func (a *API) roomForTexts() error {
+	if !a.full() {
+		return nil
+	}
+	a.metrics.refuse(reasonMemory)
+	return refuse(codeQueueService)
+}
+
 // broadcast answers tracker/chat/broadcast.
 func (a *API) broadcast(ctx context.Context, c *call) error {
 	q, err := readBroadcast(c.read, c.header)
@@ -93,6 +105,9 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 		return err
 	}
 	if err := a.checkReply(ctx, &q.extras, trackers...); err != nil {
+		return err
+	}
+	if err := a.roomForTexts(); err != nil {
 		return err
 	}
 	reqs := make([]queue.SendReq, 0, len(trackers))

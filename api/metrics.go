@@ -28,6 +28,7 @@ const (
 	reasonHash      = "hash"
 	reasonQueueFull = "queue_full"
 	reasonFeed      = "feed"
+	reasonMemory    = "memory"
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {

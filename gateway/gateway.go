@@ -43,6 +43,8 @@ type Options struct {
 	Repoll       time.Duration   // 60 s
 	StoreTimeout time.Duration   // 5 s: one store call
 	Limits       Limits
+	Takeovers    int         // 10: sessions of one tracker that may take over each other within two minutes; then its logins are refused for a while
+	Full         func() bool // reports that memory is short: no new connections and no new texts then; nil: never
 }
 
 // Limits bound what devices can take. 0 switches a limit off.
@@ -87,6 +89,7 @@ type Gateway struct {
 	rounds    *rounds
 	panics    *quota // of log lines
 	refusals  *quota // of log lines about devices and frames that are refused
+	conduct   *conduct
 	door      *door
 	next      atomic.Uint64 // shard of the next session
 	seconds   atomic.Int64  // coarse clock for engine callbacks
@@ -123,6 +126,7 @@ func New(o Options) (*Gateway, error) {
 	o.RetryFailed = cmp.Or(o.RetryFailed, time.Minute)
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 5)
 	o.Repoll = cmp.Or(o.Repoll, time.Minute)
+	o.Takeovers = cmp.Or(o.Takeovers, 10)
 	o.StoreTimeout = cmp.Or(o.StoreTimeout, 5*time.Second)
 	if len(o.AckTimeout) == 0 {
 		o.AckTimeout = []time.Duration{10 * time.Second, 20 * time.Second, time.Minute}
@@ -130,7 +134,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: newRegistry()}
+	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: newRegistry(), conduct: newConduct()}
 	g.panics, g.refusals = newQuota(time.Minute, 1), newQuota(time.Second, 20)
 	g.door = newDoor(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
@@ -189,6 +193,12 @@ func (l *Listener) Serve(e engine.Engine, ln net.Listener) error {
 	}
 	return nil
 }
+
+// full reports that memory is short.
+func (g *Gateway) full() bool { return g.o.Full != nil && g.o.Full() }
+
+// minute is the coarse clock's.
+func (g *Gateway) minute() int64 { return g.seconds.Load() / 60 }
 
 // Sessions returns the number of sessions that are logged in.
 func (g *Gateway) Sessions() int { return g.reg.len() }

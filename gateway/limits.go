@@ -1,11 +1,15 @@
 package gateway
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"trackchat/gateway/engine"
+
+	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 )
 
@@ -19,12 +23,15 @@ type door struct {
 
 	draining atomic.Bool // nobody is let in any more
 
-	mu   sync.Mutex
-	byIP map[netip.Addr]int32
+	mu     sync.Mutex
+	byIP   map[netip.Addr]int32
+	alarms map[string]time.Time // when a reason was warned of last
 }
 
+const alarmEvery = time.Minute
+
 func newDoor(l Limits, now func() time.Time, m *metrics) *door {
-	d := &door{limits: l, now: now, m: m, byIP: make(map[netip.Addr]int32)}
+	d := &door{limits: l, now: now, m: m, byIP: make(map[netip.Addr]int32), alarms: make(map[string]time.Time)}
 	if l.AcceptRate > 0 {
 		d.rate = rate.NewLimiter(rate.Limit(l.AcceptRate), max(int(l.AcceptRate), 1))
 	}
@@ -37,18 +44,62 @@ func (l *Listener) Admit(remote netip.AddrPort) bool {
 	switch {
 	case l.g.halt.Load(), d.draining.Load():
 		return d.refuse("shutdown")
+	case l.g.full():
+		return l.turnAway("memory", remote)
 	case l.maxConns > 0 && l.conns.Load() >= int64(l.maxConns):
-		return d.refuse("max_conns")
+		return l.turnAway("max_conns", remote)
 	case d.limits.Unauthenticated > 0 && d.waiting.Load() >= int64(d.limits.Unauthenticated):
-		return d.refuse("unauthenticated")
+		return l.turnAway("unauthenticated", remote)
 	case !d.enter(remote.Addr()):
-		return d.refuse("per_ip")
+		return l.turnAway("per_ip", remote)
 	case d.rate != nil && !d.rate.AllowN(d.now(), 1):
 		d.leave(remote.Addr())
-		return d.refuse("accept_rate")
+		return l.turnAway("accept_rate", remote)
 	}
 	d.waiting.Add(1)
 	l.conns.Add(1)
+	return true
+}
+
+// turnAway refuses a connection and warns of it now and then: a limit that is reached is news for an operator, each connection that meets it is not.
+func (l *Listener) turnAway(reason string, remote netip.AddrPort) bool {
+	d := l.g.door
+	if d.alarm(reason) {
+		l.g.log.Warn("connections are refused; trackchat_refused_total counts them", zap.String("reason", reason), zap.String("protocol", l.protocol.Name), zap.Stringer("remote", remote))
+	}
+	return d.refuse(reason)
+}
+
+// Refused implements engine.Refuser.
+func (l *Listener) Refused(remote netip.AddrPort, cause error) {
+	l.turnAway(engineRefusal(cause), remote)
+}
+
+// engineRefusal is the label for what the engine turned away by itself.
+func engineRefusal(cause error) string {
+	switch {
+	case errors.Is(cause, engine.ErrDescriptors):
+		return "descriptors"
+	case errors.Is(cause, engine.ErrProxyLate):
+		return "proxy_timeout"
+	case errors.Is(cause, engine.ErrProxyFull):
+		return "proxy_pending"
+	case errors.Is(cause, engine.ErrBudget):
+		return "budget"
+	default:
+		return "proxy_header"
+	}
+}
+
+// alarm says whether a reason is to be warned of, which it is once a minute.
+func (d *door) alarm(reason string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	if last, ok := d.alarms[reason]; ok && now.Sub(last) < alarmEvery {
+		return false
+	}
+	d.alarms[reason] = now
 	return true
 }
 

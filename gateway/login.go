@@ -49,11 +49,32 @@ func (s *session) login(e *protocol.Event) protocol.Result {
 	if t.Password != "" && subtle.ConstantTimeCompare([]byte(t.Password), []byte(e.Secret)) != 1 {
 		return s.refuse(protocol.BadCredentials, "bad_credentials", e.DeviceID)
 	}
+	if s.tracker == 0 && s.contested(t) {
+		return protocol.Later
+	}
 	s.l.g.m.logins.WithLabelValues("ok").Inc()
 	if s.tracker == 0 {
 		s.bind(t)
 	}
 	return protocol.OK
+}
+
+// contested refuses another login of a tracker whose sessions keep taking over each other, as those of two devices with one id do: the session that is there stays.
+// Each takeover costs the store a lease and both devices what was in flight.
+func (s *session) contested(t *queue.Tracker) bool {
+	g := s.l.g
+	contested, first := g.conduct.contested(t.ID, g.minute(), g.o.Takeovers)
+	if !contested {
+		return false
+	}
+	if first {
+		g.log.Warn("sessions of one tracker keep taking over each other; do two devices have its id? Its logins are refused for a while",
+			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
+	}
+	g.m.logins.WithLabelValues(resultLabel(protocol.Later)).Inc()
+	g.door.refuse("takeovers")
+	s.close(reasonRefused)
+	return true
 }
 
 func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Result {
@@ -93,10 +114,12 @@ func (s *session) bind(t *queue.Tracker) {
 	s.tracker, s.device, s.since = t.ID, hashOf(t.DeviceID), now.UnixMilli()
 	s.state = stateLeasing
 	s.marks |= markFresh
+	s.minute, s.texts = uint16(g.minute()), g.conduct.texts(t.ID, g.minute())
 	g.door.waiting.Add(-1)
 	s.l.c.sessions.Inc()
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
 	if old := g.reg.swap(t.ID, s); old != nil {
+		g.conduct.takeover(t.ID, g.minute())
 		old.shard.box.put(item{kind: itemTakeover, s: old})
 	}
 	g.store.acquire.add(s, 0, t.ID)

@@ -22,13 +22,13 @@ func (l *Listener) panicked(cause any) error {
 }
 
 // cut cuts whole frames off buf into pk and returns how many bytes are used up.
-func (s *session) cut(buf []byte, pk *packet) (off int) {
+func (s *session) cut(buf []byte, pk *packet, most int) (off int) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			pk.err, off = s.l.panicked(cause), len(buf)
 		}
 	}()
-	for off < len(buf) {
+	for off < len(buf) && len(pk.ends) < most {
 		n, next, err := s.l.protocol.Frame(buf[off:], int(s.scanned))
 		if err != nil {
 			pk.err = err

@@ -32,13 +32,15 @@ const (
 	reasonUnconfirmed
 	reasonPanic
 	reasonUnanswered
+	reasonHandshake
+	reasonHandshakeLate
 )
 
 // String is the label.
 func (r reason) String() string {
 	return [...]string{
 		"none", "local", "peer", "broken", "shutdown", "framing", "frame_too_long", "too_much", "garbage", "slow", "idle", "login_timeout", "refused",
-		"takeover", "moved", "fenced", "directory", "unconfirmed", "panic", "unanswered",
+		"takeover", "moved", "fenced", "directory", "unconfirmed", "panic", "unanswered", "tls_handshake", "tls_timeout",
 	}[r]
 }
 
@@ -49,6 +51,10 @@ func closeReason(err error) reason {
 		return reasonLocal
 	case errors.Is(err, errPanic):
 		return reasonPanic
+	case errors.Is(err, engine.ErrHandshakeLate):
+		return reasonHandshakeLate
+	case errors.Is(err, engine.ErrHandshake): // before the end of the stream, which it may wrap
+		return reasonHandshake
 	case errors.Is(err, io.EOF):
 		return reasonPeer
 	case errors.Is(err, protocol.ErrTooLong):

@@ -30,6 +30,7 @@ type rig struct {
 	store queue.Store
 	dir   *queue.Directory
 	gw    *gateway.Gateway
+	eng   engine.Engine
 	reg   *prometheus.Registry
 	addrs map[string]string
 	clock *clock
@@ -70,6 +71,7 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 	r.gw = gw
 	must(t, gw.Start(t.Context()))
 	eng := engine.New(engine.Options{Now: r.clock.now})
+	r.eng = eng
 	served, listeners := make(chan error, 16), 0
 	r.serve = func(p *protocol.Protocol) {
 		t.Helper()

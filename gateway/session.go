@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"errors"
+	"math"
+	"sync/atomic"
 	"time"
 
 	"trackchat/gateway/engine"
@@ -29,9 +31,9 @@ type session struct {
 	shard *shard
 
 	// Owned by the engine's callbacks.
-	scanned int32 // bytes of the unfinished frame that Frame has looked at
-	second  int32 // of the frame count
-	frames  int32 // in that second
+	scanned int32         // bytes of the unfinished frame that Frame has looked at
+	frames  int32         // in the second of heard
+	heard   atomic.Uint32 // when the last whole frame came, Unix seconds; read by the shard
 
 	// Owned by the shard.
 	wheelPos  int32
@@ -92,38 +94,47 @@ func (l *Listener) OnData(c engine.Conn, buf []byte) int {
 		return len(buf)
 	}
 	pk := l.g.packets.get()
-	off := s.cut(buf, pk)
+	left := s.framesLeft()
+	off := s.cut(buf, pk, left)
+	if len(pk.ends) >= left && off < len(buf) { // the rest waits with the connection
+		l.g.door.refuse("frames_per_second")
+		c.Pause()
+		s.shard.box.put(item{kind: itemThrottle, s: s})
+	}
 	if len(pk.ends) == 0 && pk.err == nil {
 		l.g.packets.put(pk)
 		return off
 	}
+	s.framesCame(len(pk.ends))
 	l.c.frames.Add(float64(len(pk.ends)))
-	over := s.overLimit(len(pk.ends))
 	crowd := s.shard.box.full()
 	if crowd {
 		l.g.m.paused.Inc()
 		c.Pause() // before the shard can know of it and let it read again
 	}
 	s.shard.box.putPacket(s, pk, crowd)
-	if over {
-		l.g.door.refuse("frames_per_second")
-		c.Pause()
-		s.shard.box.put(item{kind: itemThrottle, s: s})
-	}
 	return off
 }
 
-// overLimit counts n frames and reports whether the second's allowance is used up.
-func (s *session) overLimit(n int) bool {
+// framesLeft is how many frames the session may still send in this second.
+func (s *session) framesLeft() int {
 	limit := s.l.g.o.Limits.FramesPerSecond
-	if limit <= 0 {
-		return false
+	switch {
+	case limit <= 0:
+		return math.MaxInt
+	case s.heard.Load() != uint32(s.l.g.seconds.Load()):
+		return limit
+	default:
+		return max(limit-int(s.frames), 0)
 	}
-	if now := int32(s.l.g.seconds.Load()); now != s.second {
-		s.second, s.frames = now, 0
+}
+
+func (s *session) framesCame(n int) {
+	if now := uint32(s.l.g.seconds.Load()); n > 0 && now != s.heard.Load() {
+		s.heard.Store(now)
+		s.frames = 0
 	}
 	s.frames += int32(n)
-	return int(s.frames) > limit
 }
 
 // OnClose implements engine.Handler.
@@ -317,9 +328,13 @@ func (s *session) closed(err error) {
 		why = closeReason(err)
 	}
 	g.m.closed.WithLabelValues(why.String()).Inc()
+	if errors.Is(err, engine.ErrHandshake) || errors.Is(err, engine.ErrHandshakeLate) {
+		s.l.turnAway(why.String(), s.conn.RemoteAddr())
+	}
 	if s.tracker == 0 {
 		g.door.waiting.Add(-1)
 	} else {
+		s.remember(why)
 		s.l.c.sessions.Dec()
 		g.reg.remove(s.tracker, s)
 		if s.epoch != 0 {
@@ -330,6 +345,17 @@ func (s *session) closed(err error) {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("reason", why), zap.NamedError("cause", err))
 	}
 	s.codec, s.box, s.replies = nil, nil, nil
+}
+
+// remember leaves to the tracker's next session here what must not begin anew with it.
+func (s *session) remember(why reason) {
+	g := s.l.g
+	if why == reasonMoved || why == reasonFenced {
+		g.conduct.takeover(s.tracker, g.minute())
+	}
+	if minute := g.minute(); s.texts > 0 && s.minute == uint16(minute) {
+		g.conduct.spent(s.tracker, minute, s.texts)
+	}
 }
 
 // arm makes the wheel fire no later than ms.
@@ -354,7 +380,7 @@ func (s *session) due(now time.Time) {
 		s.lingering(ms)
 		return
 	}
-	idle := s.seen() + s.l.idle.Milliseconds()
+	idle := max(int64(s.heard.Load())*1000, s.since) + s.l.idle.Milliseconds() // bytes that never become a frame are no life
 	if ms >= idle {
 		s.close(reasonIdle)
 		return

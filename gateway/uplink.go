@@ -66,6 +66,10 @@ func (s *session) acceptable(text string) protocol.Result {
 // allowance counts a text, or an answer, against what one device may send in a minute.
 func (s *session) allowance() protocol.Result {
 	g := s.l.g
+	if g.full() {
+		g.door.refuse("memory")
+		return protocol.Later
+	}
 	limit := g.o.Limits.TextsPerMinute
 	if limit <= 0 {
 		return protocol.OK

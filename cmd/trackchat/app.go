@@ -43,6 +43,7 @@ type App struct {
 	addrs      map[string]netip.AddrPort
 	certs      *certificates
 	clients    *api.Conns
+	memory     *memory
 	pending    prometheus.Gauge
 	expired    prometheus.Counter
 	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
@@ -84,13 +85,14 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 		Name: "trackchat_expired_total", Help: "Messages whose time ran out before their tracker's session came to them.",
 	})
 	a.certs, a.clients = newCertificates(log, a.registry), api.NewConns(a.registry)
+	a.memory = newMemory(log, a.registry)
 	a.ready.Store(&errStarting)
 	return a, nil
 }
 
 // Start opens the store, then the ports; the admin listener comes first and goes last, so that it can be asked all the time. After an error everything that was started is stopped again.
 func (a *App) Start(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{a.openStore, a.startAdmin, a.loadDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startCertificates, a.startChores} {
+	for _, step := range []func(context.Context) error{a.openStore, a.startMemory, a.startAdmin, a.loadDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startCertificates, a.startChores} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 		}
@@ -164,7 +166,7 @@ func (a *App) startGateway(ctx context.Context) error {
 	gw, err := gateway.New(gateway.Options{
 		Node: nodeID(a.cfg.Node), Store: a.store, Directory: &a.directory, Registerer: a.registry, Logger: a.log, Now: time.Now,
 		LoginTimeout: c.LoginTimeout.D(), IdleTimeout: c.IdleTimeout.D(), AckTimeout: durations(c.AckTimeout), RetryIdle: c.RetryIdle.D(),
-		MaxAttempts: c.MaxAttempts, Repoll: c.Repoll.D(),
+		MaxAttempts: c.MaxAttempts, Repoll: c.Repoll.D(), Full: a.memory.short,
 		Limits: gateway.Limits{
 			Unauthenticated: c.Limits.Unauthenticated, PerIP: c.Limits.PerIP, AcceptRate: c.Limits.AcceptRate,
 			FramesPerSecond: c.Limits.FramesPerSecond, TextsPerMinute: c.Limits.TextsPerMinute,
@@ -192,7 +194,7 @@ func (a *App) startGateway(ctx context.Context) error {
 		return err
 	}
 	eng := newEngine(engine.Options{
-		Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive,
+		Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive, UserTimeout: userTimeout,
 	}, a.registry)
 	a.onStop(eng.Shutdown)
 	a.onStop(func(ctx context.Context) error {
@@ -248,7 +250,7 @@ func (a *App) startAPI(ctx context.Context) error {
 	h := api.New(api.Options{
 		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
 		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(), CORSOrigins: c.CORSOrigins,
-		Sessions: a.sessions(), SessionLife: c.SessionLife.D(), Feed: a.store, FeedBuffer: c.FeedBuffer,
+		Full: a.memory.short, Sessions: a.sessions(), SessionLife: c.SessionLife.D(), Feed: a.store, FeedBuffer: c.FeedBuffer,
 	})
 	a.onStop(func(context.Context) error {
 		h.Close()

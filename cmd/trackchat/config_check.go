@@ -86,23 +86,6 @@ func (l *loader) check(c *Config) {
 	l.checkGateway(c)
 	l.checkRest(c)
 	l.checkAddresses(c)
-	for _, u := range unavailable(c) {
-		l.report(u.path, "%s", u.text)
-	}
-}
-
-// absent is something that the configuration can say and that this version cannot do.
-type absent struct{ path, text string }
-
-// unavailable lists what a configuration asks for in vain: better refused than ignored.
-func unavailable(c *Config) []absent {
-	var list []absent
-	for i := range c.Gateway.Listeners {
-		if len(c.Gateway.Listeners[i].ProxyProtocol) > 0 {
-			list = append(list, absent{fmt.Sprintf("gateway.listeners[%d].proxy_protocol", i), "the PROXY protocol is not available in this version, leave the key out"})
-		}
-	}
-	return list
 }
 
 func (l *loader) checkNode(c *Config) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -18,7 +19,9 @@ import (
 )
 
 const (
-	keepAlive     = 3 * time.Minute // finds peers that are gone without a word and never send
+	keepAlive     = 3 * time.Minute  // finds peers that are gone without a word and never send
+	userTimeout   = 5 * time.Minute  // the same for peers that something was sent to: longer than a tunnel, shorter than the kernel's quarter of an hour
+	frontWithin   = 10 * time.Second // PROXY header, TLS handshake
 	quiesceWithin = 3 * time.Second
 	clientsWithin = 2 * time.Second // a stalled client must not cost the devices their orderly end
 )
@@ -79,14 +82,20 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 	if err != nil {
 		return devicePort{}, err
 	}
-	if c.TLSCert == "" {
-		return devicePort{listener: l, ln: ln}, nil
+	front := &engine.Front{Listener: ln, Timeout: frontWithin, Pending: a.cfg.Gateway.Limits.Unauthenticated}
+	for _, network := range c.ProxyProtocol {
+		p, err := netip.ParsePrefix(network)
+		if err != nil {
+			return devicePort{}, errors.Join(err, ln.Close())
+		}
+		front.Proxy = append(front.Proxy, p.Masked())
 	}
-	conf, err := a.tlsConfig(c)
-	if err != nil {
-		return devicePort{}, errors.Join(err, ln.Close())
+	if c.TLSCert != "" {
+		if front.TLS, err = a.tlsConfig(c); err != nil {
+			return devicePort{}, errors.Join(err, ln.Close())
+		}
 	}
-	return devicePort{listener: l, ln: tls.NewListener(ln, conf)}, nil
+	return devicePort{listener: l, ln: front}, nil
 }
 
 func (a *App) tlsConfig(c *Listener) (*tls.Config, error) {

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"math"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"go.uber.org/zap"
+)
+
+const (
+	memoryEvery = 250 * time.Millisecond
+	memoryHigh  = 0.90 // of GOMEMLIMIT: from here on new work is refused
+	memoryLow   = 0.85 // and below here it is taken again
+)
+
+// memory watches how much of GOMEMLIMIT is in use that a garbage collection cannot give back. Beyond the limit the collector would take all processors and the service
+// stand still for everybody; refusing new work keeps it useful to those whom it has. Without GOMEMLIMIT it never is short.
+type memory struct {
+	log   *zap.Logger
+	limit int64 // bytes; math.MaxInt64: none
+	tight atomic.Bool
+	used  atomic.Int64
+	read  func() int64 // bytes in use
+}
+
+func newMemory(log *zap.Logger, reg prometheus.Registerer) *memory {
+	m := &memory{log: log, limit: debug.SetMemoryLimit(-1), read: memoryUsed}
+	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "trackchat_memory_used_bytes", Help: "Memory that a garbage collection cannot give back, of what GOMEMLIMIT counts."},
+		func() float64 { return float64(m.used.Load()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "trackchat_memory_limit_bytes", Help: "GOMEMLIMIT, 0 without one."}, func() float64 {
+		if m.limit == math.MaxInt64 {
+			return 0
+		}
+		return float64(m.limit)
+	})
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "trackchat_memory_short", Help: "1 while new connections and new texts are refused because memory is short."}, func() float64 {
+		if m.short() {
+			return 1
+		}
+		return 0
+	})
+	return m
+}
+
+// short reports that new work is to be refused.
+func (m *memory) short() bool { return m.tight.Load() }
+
+// look takes note of what is in use now.
+func (m *memory) look() {
+	used := m.read()
+	m.used.Store(used)
+	part := float64(used) / float64(m.limit)
+	switch {
+	case part >= memoryHigh && m.tight.CompareAndSwap(false, true):
+		m.log.Warn("memory is short: new connections and new texts are refused", zap.Int64("used", used), zap.Int64("limit", m.limit))
+	case part < memoryLow && m.tight.CompareAndSwap(true, false):
+		m.log.Info("memory suffices again: new connections and new texts are taken", zap.Int64("used", used), zap.Int64("limit", m.limit))
+	}
+}
+
+// memoryUsed is what GOMEMLIMIT counts, with the heap as large as the last garbage collection left it: garbage is no reason to refuse anything.
+func memoryUsed() int64 {
+	s := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+	}
+	metrics.Read(s)
+	v := func(i int) int64 { return int64(s[i].Value.Uint64()) }
+	return v(0) - v(1) - v(2) - v(3) - v(4) + v(5)
+}
+
+func (a *App) startMemory(ctx context.Context) error {
+	a.meanwhile(ctx, func(ctx context.Context) {
+		tick := time.NewTicker(memoryEvery)
+		defer tick.Stop()
+		for {
+			a.memory.look()
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	return nil
+}

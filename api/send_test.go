@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"trackchat/api"
 	"trackchat/queue"
 )
 
@@ -132,4 +134,23 @@ func TestBroadcast(t *testing.T) {
 	if n := len(w.stored(1001)); n != 2 {
 		t.Errorf("%d stored", n)
 	}
+}
+
+// While memory is short nothing new is accepted; everything else is answered.
+func TestMemoryShort(t *testing.T) {
+	var short atomic.Bool
+	w := newWorld(t, func(o *api.Options) { o.Full = short.Load })
+	expect := func(want, op string, pairs ...string) {
+		t.Helper()
+		if got := w.form("tracker/chat/"+op, pairs...).body; !strings.Contains(got, want) {
+			t.Errorf("%s %q: %s, want %s", op, pairs, got, want)
+		}
+	}
+	short.Store(true)
+	expect(`"code":8,`, "send", "tracker_id", "101", "message", "text")
+	expect(`"code":8,`, "broadcast", "trackers", "[101,102]", "message", "text")
+	expect(`"code":201,`, "send", "tracker_id", "999", "message", "text")
+	expect(`"list":[]`, "list", "tracker_id", "101")
+	short.Store(false)
+	expect(`"success":true`, "send", "tracker_id", "101", "message", "text")
 }

@@ -58,6 +58,13 @@ func TestEmbeddedStoreNeedsBothRoles(t *testing.T) {
 type composeFile struct {
 	Services map[string]composeService `yaml:"services"`
 	Volumes  map[string]any            `yaml:"volumes"`
+	Networks map[string]struct {
+		IPAM struct {
+			Config []struct {
+				Subnet string `yaml:"subnet"`
+			} `yaml:"config"`
+		} `yaml:"ipam"`
+	} `yaml:"networks"`
 }
 
 type composeService struct {
@@ -122,8 +129,8 @@ func TestShippedCompose(t *testing.T) {
 		if cfg.Store.Backend != BackendRedis || cfg.Store.Redis.Password != "given-REDIS_PASSWORD" || !slices.Equal(cfg.Store.Redis.Addrs, []string{"redis:6379"}) {
 			t.Errorf("%s: %+v", name, cfg.Store)
 		}
-		if cfg.Admin.Listen != ":8081" || cfg.Admin.Token != "given-ADMIN_TOKEN" || cfg.Gateway.Limits.PerIP != 0 {
-			t.Errorf("%s: admin %+v, per_ip %d", name, cfg.Admin, cfg.Gateway.Limits.PerIP)
+		if cfg.Admin.Listen != ":8081" || cfg.Admin.Token != "given-ADMIN_TOKEN" {
+			t.Errorf("%s: admin %+v", name, cfg.Admin)
 		}
 	}
 	if diff := cmp.Diff(map[string]int{RoleAPI: 2, RoleGateway: 2}, roles); diff != "" {
@@ -178,13 +185,24 @@ func TestShippedBalancer(t *testing.T) {
 		}
 	}
 	got := map[string][]string{}
+	subnet := f.Networks["default"].IPAM.Config[0].Subnet
+	for name, cfg := range fleetOf(t, f) {
+		for _, l := range cfg.Gateway.Listeners {
+			if cfg.HasRole(RoleGateway) && !slices.Equal(l.ProxyProtocol, []string{subnet}) {
+				t.Errorf("%s believes headers on %s from %q, the balancer is in %s", name, l.Listen, l.ProxyProtocol, subnet)
+			}
+		}
+	}
 	bind := ""
 	for line := range strings.Lines(string(data)) {
 		line, _, _ = strings.Cut(line, "#")
 		switch fields := strings.Fields(line); {
 		case len(fields) == 2 && fields[0] == "bind":
 			bind = fields[1]
-		case len(fields) == 3 && fields[0] == "server":
+		case len(fields) >= 3 && fields[0] == "server":
+			if device := strings.HasPrefix(fields[1], "gateway"); device != (len(fields) == 4 && fields[3] == "send-proxy-v2") {
+				t.Errorf("%q: a gateway, and nobody else, is told the device's address", line)
+			}
 			got[bind] = append(got[bind], fields[1]+" "+fields[2])
 		case len(fields) > 3 && fields[0] == "default-server":
 			if fields[1] != "check" || fields[2] != "port" || !listening[":"+fields[3]] {

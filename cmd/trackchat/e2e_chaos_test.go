@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"trackchat/queue/queuetest"
+)
+
+const (
+	chaosTrackers = 8
+	chaosFor      = 7 * time.Second // TRACKCHAT_CHAOS=10m: longer
+	chaosHalfs    = 5               // connections of one device left half open
+)
+
+// chaosPlan says how long it goes on and from which seed; TRACKCHAT_CHAOS and TRACKCHAT_CHAOS_SEED change that.
+func chaosPlan(t *testing.T) (time.Duration, uint64) {
+	t.Helper()
+	d, seed := chaosFor, uint64(time.Now().UnixNano())
+	if s := os.Getenv("TRACKCHAT_CHAOS"); s != "" {
+		var err error
+		d, err = time.ParseDuration(s)
+		must(t, err)
+	}
+	if s := os.Getenv("TRACKCHAT_CHAOS_SEED"); s != "" {
+		var err error
+		seed, err = strconv.ParseUint(s, 10, 64)
+		must(t, err)
+	}
+	t.Logf("TRACKCHAT_CHAOS=%s TRACKCHAT_CHAOS_SEED=%d", d, seed)
+	return d, seed
+}
+
+// TestChaosOnTheEmbeddedStore has devices behind a bad network and the service killed now and then: nothing accepted is lost, nothing is DELIVERED without the device's ack,
+// order is kept, each text of a driver is there once.
+func TestChaosOnTheEmbeddedStore(t *testing.T) {
+	d, seed := chaosPlan(t)
+	c := newChild(t, childOptions{trackers: chaosTrackers})
+	c.start()
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	chaos(t, c, d, seed, func(ctx context.Context) string {
+		pause(ctx, time.Duration(500+rnd.IntN(4000))*time.Millisecond)
+		if ctx.Err() != nil {
+			return ""
+		}
+		c.kill()
+		pause(ctx, time.Duration(rnd.IntN(500))*time.Millisecond)
+		c.start()
+		return "killed"
+	})
+}
+
+// TestChaosOnRedis has devices behind a bad network and the store behind one that stalls, cuts and refuses: the same must hold.
+func TestChaosOnRedis(t *testing.T) {
+	d, seed := chaosPlan(t)
+	proxy := queuetest.StartProxy(t, queuetest.StartRedis(t).Addr)
+	c := newChild(t, childOptions{trackers: chaosTrackers, redis: []string{proxy.Addr}})
+	c.start()
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	chaos(t, c, d, seed, func(ctx context.Context) string {
+		pause(ctx, time.Duration(200+rnd.IntN(1500))*time.Millisecond)
+		if ctx.Err() != nil {
+			return ""
+		}
+		switch rnd.IntN(3) {
+		case 0:
+			proxy.Cut()
+			return "store cut"
+		case 1:
+			proxy.Stall()
+			pause(ctx, time.Duration(rnd.IntN(1500))*time.Millisecond)
+			proxy.Resume()
+			return "store stalled"
+		default:
+			proxy.Refuse(true)
+			proxy.Cut()
+			pause(ctx, time.Duration(rnd.IntN(1000))*time.Millisecond)
+			proxy.Refuse(false)
+			return "store refused"
+		}
+	})
+}
+
+// chaos has texts flow both ways through bad weather while harm is done to the service again and again, and then compares what is stored with what happened.
+func chaos(t *testing.T, c *child, d time.Duration, seed uint64, harm func(context.Context) string) {
+	t.Helper()
+	l := newLedger(t, c.client(), max(15*time.Millisecond, d/mostTexts))
+	networks := map[int]*weather{}
+	ids := trackerIDs(1, chaosTrackers)
+	for _, id := range ids {
+		networks[id] = newWeather(t, c.ports[protocolOf(id)], seed+uint64(id), chaosHalfs)
+	}
+	l.play(ids, func(id int) string { return networks[id].addr })
+	ctx, stop := context.WithTimeout(t.Context(), d)
+	defer stop()
+	var load sync.WaitGroup
+	for _, id := range ids {
+		networks[id].storm.Store(true)
+		load.Go(func() { l.sendAll(ctx, id) })
+		if numbered(id) { // else a copy that meets its answer on the way is a text of its own
+			load.Go(func() { l.sayAll(ctx, id) })
+		}
+	}
+	done := map[string]int{}
+	for ctx.Err() == nil {
+		done[harm(ctx)]++
+	}
+	l.stop = load.Wait
+	for _, w := range networks {
+		w.storm.Store(false)
+	}
+	l.finish()
+	delete(done, "")
+	var faults [faultKinds]int64
+	for _, w := range networks {
+		for k := range faults {
+			faults[k] += w.faults[k].Load()
+		}
+	}
+	said := 0
+	for _, texts := range l.said {
+		said += len(texts)
+	}
+	t.Logf("%d texts accepted and delivered, %d of drivers stored; pieces passed %d, delayed %d, in bytes %d, stalled %d, cut %d, half open %d; %v", l.count(), said,
+		faults[faultNone], faults[faultDelay], faults[faultBytes], faults[faultStall], faults[faultCut], faults[faultHalfOpen], done)
+	if l.count() < chaosTrackers || faults[faultCut] == 0 || len(done) == 0 {
+		t.Error("nothing happened")
+	}
+}

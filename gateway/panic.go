@@ -21,7 +21,7 @@ func (l *Listener) panicked(cause any) error {
 	return fmt.Errorf("%w: %v", errPanic, cause)
 }
 
-// cut cuts whole frames off buf into pk and returns how many bytes are used up.
+// cut cuts whole frames, at most so many, off buf into pk and returns how many bytes are used up.
 func (s *session) cut(buf []byte, pk *packet, most int) (off int) {
 	defer func() {
 		if cause := recover(); cause != nil {

@@ -14,25 +14,25 @@ import (
 
 const (
 	chaosTrackers = 8
-	chaosFor      = 7 * time.Second // TRACKCHAT_CHAOS=10m: longer
+	chaosFor      = 7 * time.Second // CHAOS_FOR=10m: longer
 	chaosHalfs    = 5               // connections of one device left half open
 )
 
-// chaosPlan says how long it goes on and from which seed; TRACKCHAT_CHAOS and TRACKCHAT_CHAOS_SEED change that.
+// chaosPlan says how long it goes on and from which seed; CHAOS_FOR and CHAOS_SEED change that.
 func chaosPlan(t *testing.T) (time.Duration, uint64) {
 	t.Helper()
 	d, seed := chaosFor, uint64(time.Now().UnixNano())
-	if s := os.Getenv("TRACKCHAT_CHAOS"); s != "" {
+	if s := os.Getenv("CHAOS_FOR"); s != "" {
 		var err error
 		d, err = time.ParseDuration(s)
 		must(t, err)
 	}
-	if s := os.Getenv("TRACKCHAT_CHAOS_SEED"); s != "" {
+	if s := os.Getenv("CHAOS_SEED"); s != "" {
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
 		must(t, err)
 	}
-	t.Logf("TRACKCHAT_CHAOS=%s TRACKCHAT_CHAOS_SEED=%d", d, seed)
+	t.Logf("CHAOS_FOR=%s CHAOS_SEED=%d", d, seed)
 	return d, seed
 }
 

@@ -36,6 +36,9 @@ func BenchmarkFleet(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			devices := fromEnvironment(b, "BENCH_DEVICES", 2000)
 			servers, durability := start(b)
+			for _, server := range servers {
+				server.Must(b, "CONFIG", "SET", "latency-monitor-threshold", "5")
+			}
 			f := startFleet(b, servers, fleetOptions{trackers: devices, durability: durability})
 			var round atomic.Pointer[pushes]
 			playFleet(b, f, devices, func(text string, at time.Time) { round.Load().arrive(b, text, at) })
@@ -47,6 +50,9 @@ func BenchmarkFleet(b *testing.B) {
 				b.ReportMetric(milliseconds(took, 0.5), "p50-ms")
 				b.ReportMetric(milliseconds(took, 0.99), "p99-ms")
 				b.ReportMetric(milliseconds(took, 1), "max-ms")
+			}
+			for _, server := range servers { // event, when, last ms, most ms: a slow disk shows as aof-fsync-always, a busy processor as command
+				b.Logf("what Redis was held up by: %q", server.Must(b, "LATENCY", "LATEST"))
 			}
 			if n := f.sum("trackchat_wake_missed_total"); n != 0 {
 				b.Errorf("%v wakes were missed", n)

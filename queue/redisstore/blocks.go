@@ -55,7 +55,7 @@ func (s *Store) read(ctx context.Context, op string, rs []run) ([]page, error) {
 		}
 		qs[i] = &query{slot: s.slots[p], sc: sc, args: []any{"evalsha", sc.sha, 1, s.keys[p], trackerArg(r.tracker), direction, r.from, r.at, r.bytes, r.blocks}}
 	}
-	if err := s.ask(ctx, op, qs); err != nil && !(errors.Is(err, queue.ErrCorrupt) && eachAnswered(qs)) {
+	if err := s.ask(ctx, op, qs); err != nil && (!errors.Is(err, queue.ErrCorrupt) || !eachAnswered(qs)) {
 		return nil, err
 	}
 	pages := make([]page, len(rs))

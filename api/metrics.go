@@ -33,7 +33,7 @@ const (
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
-	return &metrics{
+	m := &metrics{
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "trackchat_http_seconds", Help: "Time from a request's header to the last byte of its answer; code is the API's error code, 0 for success.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
@@ -48,6 +48,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "trackchat_http_panics_total", Help: "Requests that ended in a panic of their handler.",
 		}),
 	}
+	// From zero, so that the first refusal shows as a rise.
+	for _, reason := range [...]string{reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed} {
+		m.refused.WithLabelValues(reason)
+	}
+	return m
 }
 
 // observe notes an answer; err is what it came from.

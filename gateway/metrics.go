@@ -50,8 +50,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string) *labelled {
 		return &labelled{counter: f.NewCounterVec(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help}, []string{"protocol"})}
 	}
-	vec := func(name, label, help string) *prometheus.CounterVec {
-		return f.NewCounterVec(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help}, []string{label})
+	// A value that is known beforehand starts at zero, so that the first time it happens shows as a rise.
+	vec := func(name, label, help string, values ...string) *prometheus.CounterVec {
+		v := f.NewCounterVec(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help}, []string{label})
+		for _, value := range values {
+			v.WithLabelValues(value)
+		}
+		return v
 	}
 	one := func(name, help string) prometheus.Counter {
 		return f.NewCounter(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help})
@@ -78,10 +83,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		replaced:     counter("replaced_characters_total", "Characters of texts that the device's charset cannot carry, replaced by the nearest one or '?'; a text counts each time its delivery begins."),
 		panics:       counter("panics_total", "Panics in the code of a protocol, each of which has cost one session. Never normal: the log has the stack."),
 		unsupported:  counter("unsupported_total", "Sessions whose device said that it has no text service; its texts fail until its next login."),
-		refused:      vec("refused_total", "reason", "What a limit turned away."),
-		closed:       vec("closed_total", "reason", "Device connections that ended."),
-		logins:       vec("logins_total", "result", "Logins of devices."),
-		lateAcks:     vec("late_acks_total", "result", "Acks for nothing in flight, by what the store knew of them."),
+		refused:      vec("refused_total", "reason", "What a limit turned away.", refusals()...),
+		closed:       vec("closed_total", "reason", "Device connections that ended.", reasons()...),
+		logins:       vec("logins_total", "result", "Logins of devices.", "ok", "unknown_device", "bad_credentials", "invalid", "later"),
+		lateAcks:     vec("late_acks_total", "result", "Acks for nothing in flight, by what the store knew of them.", "ignored", "limited", "matched", "none", "several", "stale"),
 		ended:        vec("texts_ended_total", "status", "Messages that ended without an ack."),
 		evidence:     vec("texts_evidence_total", "level", "Parts of texts of which something less than the device's word is known: its link has them, its command service accepted them."),
 		delivery:     seconds("delivery_seconds", "From submitted to acknowledged by the device."),
@@ -120,4 +125,18 @@ func resultLabel(r protocol.Result) string {
 	default:
 		return "later"
 	}
+}
+
+// refusals are the labels of refused that every gateway knows.
+func refusals() []string {
+	return []string{"max_conns", "unauthenticated", "per_ip", "accept_rate", "frames_per_second", "texts_per_minute", "garbage", "no_login", "unsent", "login_timeout", "unknown_device", "bad_credentials"}
+}
+
+// reasons are the labels of closed.
+func reasons() []string {
+	var list []string
+	for r := reasonLocal; r <= reasonUnanswered; r++ {
+		list = append(list, r.String())
+	}
+	return list
 }

@@ -47,9 +47,11 @@ func (m *StoreMetrics) Overflowed() { m.missed.Inc() }
 // Observe notes one call of op that took d.
 func (m *StoreMetrics) Observe(op string, d time.Duration, err error) {
 	m.seconds.WithLabelValues(op).Observe(d.Seconds())
+	failed := m.errors.WithLabelValues(op) // from zero, so that the first failure shows as a rise
 	if err != nil {
-		m.errors.WithLabelValues(op).Inc()
+		failed.Inc()
 	}
+	m.corrupt.WithLabelValues(op)
 	if errors.Is(err, ErrCorrupt) {
 		m.Corrupt(op)
 	}

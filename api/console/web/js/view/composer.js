@@ -5,7 +5,8 @@ import { popup } from './popup.js';
 
 const TALLEST = 220; // px of the field
 const TIMES = [0, 900, 3600, 8 * 3600, 24 * 3600]; // seconds that a text may wait
-const MAX_CHOICES = 8;
+const MAX_CHOICES = 8; // different ones, of at most MAX_CHOICE characters
+const MAX_CHOICE = 50;
 
 /** The field for a new text, with canned texts, a time limit and answers to choose from. send(text, extras) gets what is to be sent; extras are parameters of the API. */
 export class Composer {
@@ -88,7 +89,10 @@ export class Composer {
     this.#changed();
   }
 
-  #choices() { return this.choices.value.split('\n').map((s) => s.trim()).filter(Boolean).slice(0, MAX_CHOICES); }
+  #choices() {
+    const lines = this.choices.value.split('\n').map((s) => [...s.trim()].slice(0, MAX_CHOICE).join('')).filter(Boolean);
+    return [...new Set(lines)].slice(0, MAX_CHOICES);
+  }
 
   #insert(text) {
     const { field } = this;

@@ -27,13 +27,15 @@ type AdminOptions struct {
 	Token        string                      // of /admin and /debug; empty: only this machine
 
 	// Administration of the directory; Store nil: none. Sync, Now are required with it.
-	Store   queue.LiveDirectory
-	Sync    func(context.Context) error    // brings this node's directory to what the store holds
-	Devices func(*queue.Tracker) []Problem // what is wrong with a tracker's protocol, device id and settings; nil: nothing
-	Fleet   Fleet                          // nil: no nodes to be asked
-	Recent  func() []Trouble               // the last warnings and errors of the log, newest first; nil: not to be had
-	Now     func() time.Time
-	Logger  *zap.Logger // nil: none
+	Store        queue.LiveDirectory
+	Sync         func(context.Context) error    // brings this node's directory to what the store holds
+	Devices      func(*queue.Tracker) []Problem // what is wrong with a tracker's protocol, device id and settings; nil: nothing
+	Fleet        Fleet                          // nil: no nodes to be asked
+	Recent       func() []Trouble               // the last warnings and errors of the log, newest first; nil: not to be had
+	Webhooks     queue.WebhookStore             // nil: none
+	AllowPrivate bool                           // webhooks may point into private networks
+	Now          func() time.Time
+	Logger       *zap.Logger // nil: none
 }
 
 // NewAdmin returns the handler of the admin listener: /metrics, /healthz, /readyz and the operations view at / for everybody, /admin/ and /debug/pprof/ for administrators.
@@ -73,12 +75,15 @@ func NewAdmin(o AdminOptions) http.Handler {
 func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", notFound)
-	a := &administration{store: o.Store, sync: o.Sync, devices: o.Devices, now: o.Now, log: o.Logger}
+	a := &administration{store: o.Store, sync: o.Sync, devices: o.Devices, now: o.Now, log: o.Logger, hooks: o.Webhooks}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}
 	if o.Store != nil {
 		a.routes().register(mux)
+		if o.Webhooks != nil {
+			(&webhookAdmin{a, o.AllowPrivate}).routes().register(mux)
+		}
 	}
 	if o.Recent != nil {
 		(&troubleAdmin{a, o.Recent}).routes().register(mux)

@@ -92,7 +92,11 @@ func (a *administration) deleteAccount(ctx context.Context, r *http.Request) (an
 	if err != nil {
 		return nil, err
 	}
-	return a.edit(ctx, queue.Edit{Kind: queue.EditDropAccount, Account: queue.Account{ID: queue.AccountID(id)}})
+	answer, err := a.edit(ctx, queue.Edit{Kind: queue.EditDropAccount, Account: queue.Account{ID: queue.AccountID(id)}})
+	if err == nil && a.hooks != nil {
+		_, err = a.hooks.DropWebhook(ctx, queue.AccountID(id))
+	}
+	return answer, err
 }
 
 // createKey answers the key, which nobody can be told again.

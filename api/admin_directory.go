@@ -27,6 +27,7 @@ type administration struct {
 	store   queue.LiveDirectory
 	sync    func(context.Context) error
 	devices func(*queue.Tracker) []Problem
+	hooks   queue.WebhookStore // nil: none
 	now     func() time.Time
 	log     *zap.Logger
 }

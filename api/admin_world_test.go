@@ -30,7 +30,7 @@ func newAdminWorld(t *testing.T, change ...func(*api.AdminOptions)) *adminWorld 
 	w.dir.Replace(queue.NewSnapshot(nil, nil))
 	follower := queue.NewFollower(w.store, w.dir, nil)
 	o := api.AdminOptions{
-		Gatherer: prometheus.NewRegistry(), Token: adminToken, Store: w.store, Sync: follower.Sync, Now: time.Now, // deadlines are made from it
+		Gatherer: prometheus.NewRegistry(), Token: adminToken, Store: w.store, Webhooks: w.store, Sync: follower.Sync, Now: time.Now, // deadlines are made from it
 		Devices: func(t *queue.Tracker) []api.Problem {
 			if t.Protocol == "morse" {
 				return []api.Problem{{Parameter: "protocol", Error: "morse is not built in"}}

@@ -24,6 +24,7 @@ const (
 type event struct {
 	name     string
 	tracker  queue.TrackerID // 0: of none
+	id       int64           // of the message; 0: of none
 	data     []byte          // a JSON object
 	ms       int64           // when it happened
 	position int64           // of the feed: where who has seen this one goes on
@@ -90,7 +91,7 @@ func messageEvent(name string, m *queue.Message, ms, now int64) *event {
 	data = appendMessage(data, m, eventClock())
 	data = append(data, `,"delivery":`...)
 	data = appendDelivery(data, m, eventClock(), now)
-	return &event{name: name, tracker: m.Tracker, data: append(data, '}'), ms: ms}
+	return &event{name: name, tracker: m.Tracker, id: m.ID, data: append(data, '}'), ms: ms}
 }
 
 func presenceEvent(t queue.TrackerID, p queue.Presence, now int64) *event {

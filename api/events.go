@@ -187,7 +187,7 @@ func (s *stream) replay(ctx context.Context, since int64) (reset bool, err error
 			return nil
 		}
 		return s.flush()
-	})
+	}, noReset)
 	switch {
 	case errors.Is(err, queue.ErrReset), errors.Is(err, errTooMuch):
 		return true, nil

@@ -2,6 +2,7 @@ package api
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -10,6 +11,9 @@ import (
 func (a *API) HurryFeed(heartbeat time.Duration, most int) {
 	a.feed.heartbeat, a.feed.most = heartbeat, most
 }
+
+// IsPublic is isPublic.
+func IsPublic(a netip.Addr) bool { return isPublic(a) }
 
 // Routes returns the operations of an API as paths.
 func (a *API) Routes() []string {
@@ -28,6 +32,7 @@ func AdminRoutes() []string {
 	all := new(administration).routes()
 	maps.Copy(all, (&fleetAdmin{administration: new(administration)}).routes())
 	maps.Copy(all, (&troubleAdmin{administration: new(administration)}).routes())
+	maps.Copy(all, (&webhookAdmin{administration: new(administration)}).routes())
 	var list []string
 	for path, ms := range all {
 		for method := range ms {

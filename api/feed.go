@@ -30,6 +30,8 @@ const (
 // FeedStore is what the live feed and the webhooks need of a store.
 type FeedStore interface {
 	queue.Feed
+	// List is queue.Sender.List.
+	List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error)
 	// Get is queue.Sender.Get.
 	Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error)
 	// Presence is queue.Sender.Presence.

@@ -174,7 +174,7 @@ func (l *listener) resync(ctx context.Context) {
 			err := f.replay(ctx, account, since, func(events []*event) error {
 				f.publish(account, events)
 				return nil
-			})
+			}, noReset)
 			if errors.Is(err, queue.ErrReset) {
 				f.publish(account, []*event{resetEvent(f.now().UnixMilli())})
 				break

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 
 	"trackchat/queue"
 )
@@ -13,8 +15,9 @@ const (
 )
 
 // replay hands out what has happened to the trackers of an account since a time, as far as it still shows: of what happened to a message twice, the first may be left out
-// where the second says more. The events of each tracker are in order. An error of emit ends it; queue.ErrReset says that since is too long ago to know.
-func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64, emit func([]*event) error) error {
+// where the second says more. The events of each tracker are in order. An error of emit or reset ends it. reset is called for a tracker of which since is too long ago to know, and
+// then the messages are told that were stored since.
+func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64, emit func([]*event) error, reset func(t queue.TrackerID) error) error {
 	return f.eachTrackers(account, func(ts []queue.TrackerID) error {
 		bounded, cancel := context.WithTimeout(ctx, f.timeout)
 		changed, err := f.store.Changed(bounded, ts, since)
@@ -23,7 +26,13 @@ func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64,
 			return fmt.Errorf("reading what has changed: %w", err)
 		}
 		for _, t := range changed {
-			if err := f.replayTracker(ctx, t, since, emit); err != nil {
+			err := f.replayTracker(ctx, t, since, emit)
+			if errors.Is(err, queue.ErrReset) {
+				if err = reset(t); err == nil {
+					err = f.replayStored(ctx, t, since, emit)
+				}
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -62,6 +71,33 @@ func (f *feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64
 			return nil
 		}
 		from = list[len(list)-1].ChangeMs + 1
+	}
+}
+
+// noReset ends a replay that cannot be whole.
+func noReset(queue.TrackerID) error { return queue.ErrReset }
+
+// replayStored tells the messages of a tracker that were stored since a time.
+func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64, emit func([]*event) error) error {
+	for from := since; ; {
+		bounded, cancel := context.WithTimeout(ctx, f.timeout)
+		list, err := f.store.List(bounded, queue.ListQuery{Tracker: t, FromMs: from, ToMs: math.MaxInt64, Limit: maxList})
+		cancel()
+		if err != nil {
+			return fmt.Errorf("reading messages of tracker %d: %w", t, err)
+		}
+		now := f.now().UnixMilli()
+		for i := range list {
+			for _, name := range eventsSince(&list[i], since) {
+				if err := emit([]*event{messageEvent(name, &list[i], list[i].ChangeMs, now)}); err != nil {
+					return err
+				}
+			}
+		}
+		if len(list) < maxList {
+			return nil
+		}
+		from = list[len(list)-1].SubmitMs + 1 // a full page within one millisecond does not occur
 	}
 }
 

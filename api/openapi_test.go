@@ -209,6 +209,13 @@ func TestOpenAPIAnswers(t *testing.T) {
 	admin("DELETE", "/admin/keys/{id}", "/admin/keys/"+id, "")
 	admin("POST", "/admin/import", "/admin/import", `{"tracker":{"id":102,"account":1,"protocol":"p","device_id":"2"}}`+"\nnonsense\n"+`{"tracker":{"id":103,"account":1,"protocol":"p","device_id":"3"}}`)
 	admin("GET", "/admin/export", "/admin/export", "")
+	for _, body := range []string{`{"url":"https://hooks.example/"}`, `{"url":"gopher://hooks.example/"}`, `{"url":"https://hooks.example/","secret":"0123456789abcdef"}`} {
+		admin("PUT", "/admin/accounts/{id}/webhook", "/admin/accounts/1/webhook", body)
+	}
+	admin("GET", "/admin/accounts/{id}/webhook", "/admin/accounts/1/webhook", "")
+	admin("POST", "/admin/accounts/{id}/webhook/replay", "/admin/accounts/1/webhook/replay", `{"since":"2026-05-28T00:00:00Z"}`)
+	admin("POST", "/admin/accounts/{id}/webhook/replay", "/admin/accounts/1/webhook/replay", "")
+	admin("DELETE", "/admin/accounts/{id}/webhook", "/admin/accounts/1/webhook", "")
 	admin("DELETE", "/admin/trackers/{id}", "/admin/trackers/103", "")
 	admin("DELETE", "/admin/accounts/{id}", "/admin/accounts/1", "")
 	admin("PUT", "/admin/accounts/{id}", "/admin/accounts/2", `{}`)

@@ -39,6 +39,7 @@ type App struct {
 	gateway    *gateway.Gateway
 	serving    atomic.Pointer[gateway.Gateway] // gateway once it runs, for who may ask at any time
 	api        *http.Server
+	handler    *api.API // of api
 	admin      *http.Server
 	addrs      map[string]netip.AddrPort
 	certs      *certificates
@@ -92,7 +93,9 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 
 // Start opens the store, then the ports; the admin listener comes first and goes last, so that it can be asked all the time. After an error everything that was started is stopped again.
 func (a *App) Start(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{a.openStore, a.startMemory, a.startAdmin, a.loadDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startCertificates, a.startChores} {
+	for _, step := range []func(context.Context) error{
+		a.openStore, a.startMemory, a.startAdmin, a.loadDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startChores,
+	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 		}
@@ -247,17 +250,17 @@ func (a *App) startAPI(ctx context.Context) error {
 		return nil
 	}
 	c := &a.cfg.API
-	h := api.New(api.Options{
+	a.handler = api.New(api.Options{
 		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
 		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(), CORSOrigins: c.CORSOrigins,
 		Full: a.memory.short, Sessions: a.sessions(), SessionLife: c.SessionLife.D(), Feed: a.store, FeedBuffer: c.FeedBuffer,
 	})
 	a.onStop(func(context.Context) error {
-		h.Close()
+		a.handler.Close()
 		return nil
 	})
-	a.api = api.NewServer(h, a.log)
-	a.api.RegisterOnShutdown(h.Close) // streams end at once, so that the stop does not wait for their clients
+	a.api = api.NewServer(a.handler, a.log)
+	a.api.RegisterOnShutdown(a.handler.Close) // streams end at once, so that the stop does not wait for their clients
 	if c.TLSCert != "" {
 		conf, err := a.certs.config(c.TLSCert, c.TLSKey)
 		if err != nil {

@@ -35,6 +35,7 @@ func (a *App) adminOptions() api.AdminOptions {
 	if s := a.adminStore(); s != nil {
 		a.follower = queue.NewFollower(s, &a.directory, a.directoryChanged)
 		o.Store, o.Sync = s, a.follower.Sync
+		o.Webhooks, o.AllowPrivate = a.store, a.cfg.Webhooks.AllowPrivate
 	}
 	return o
 }

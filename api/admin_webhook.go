@@ -1,0 +1,191 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"trackchat/queue"
+)
+
+const (
+	minSecret = 16
+	maxSecret = 255
+)
+
+// webhookAdmin answers /admin/accounts/{id}/webhook and what is below it.
+type webhookAdmin struct {
+	*administration
+	allowPrivate bool
+}
+
+func (a *webhookAdmin) routes() adminRoutes {
+	return adminRoutes{
+		"/admin/accounts/{id}/webhook":        {http.MethodGet: a.handle(a.get), http.MethodPut: a.handle(a.put), http.MethodDelete: a.handle(a.drop)},
+		"/admin/accounts/{id}/webhook/replay": {http.MethodPost: a.handle(a.replay)},
+	}
+}
+
+// webhookObject is what is put.
+type webhookObject struct {
+	URL    string  `json:"url"`
+	Secret *string `json:"secret"` // absent: a webhook that exists keeps its own, a new one gets one that is answered once
+}
+
+// webhookState is what is answered; the secret is not.
+type webhookState struct {
+	URL          string  `json:"url"`
+	Position     string  `json:"position"`    // everything before it is delivered or given up
+	LagSeconds   float64 `json:"lag_seconds"` // age of the oldest event that waits
+	LastDelivery *string `json:"last_delivery"`
+	LastError    *string `json:"last_error"`
+	LastErrorAt  *string `json:"last_error_at"`
+	FailingSince *string `json:"failing_since"` // null: the last call succeeded
+	Dropped      int64   `json:"dropped"`
+}
+
+// find returns the webhook of the path's account.
+func (a *webhookAdmin) find(ctx context.Context, r *http.Request) (id int64, hook *queue.Webhook, err error) {
+	if id, err = pathID(r); err != nil {
+		return 0, nil, err
+	}
+	if _, err := a.account(ctx, id); err != nil {
+		return 0, nil, err
+	}
+	list, err := a.hooks.Webhooks(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	for i := range list {
+		if int64(list[i].Account) == id {
+			return id, &list[i], nil
+		}
+	}
+	return id, nil, nil
+}
+
+func (a *webhookAdmin) get(ctx context.Context, r *http.Request) (any, error) {
+	_, hook, err := a.find(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if hook == nil {
+		return nil, refuse(codeNotFound)
+	}
+	p := &hook.Progress
+	state := webhookState{
+		URL: hook.URL, Position: time.UnixMilli(p.PositionMs).UTC().Format(isoTime), LagSeconds: lagOf(p, a.now()),
+		LastDelivery: moment(p.DeliveredMs), LastErrorAt: moment(p.ErrorMs), FailingSince: moment(p.FailingSinceMs), Dropped: p.Dropped,
+	}
+	if p.LastError != "" {
+		state.LastError = &p.LastError
+	}
+	return valueMembers{state}, nil
+}
+
+// lagOf is the age of what waits for its delivery. A position that does not move means that nobody delivers.
+func lagOf(p *queue.WebhookProgress, now time.Time) float64 {
+	oldest := p.OldestMs
+	if oldest == 0 {
+		oldest = p.PositionMs
+		if now.Sub(time.UnixMilli(oldest)) < 2*savesIdle*saveEvery {
+			return 0
+		}
+	}
+	return max(0, now.Sub(time.UnixMilli(oldest)).Seconds())
+}
+
+// moment is a time in an answer, nil for 0.
+func moment(ms int64) *string {
+	if ms == 0 {
+		return nil
+	}
+	text := time.UnixMilli(ms).UTC().Format(isoTime)
+	return &text
+}
+
+func (a *webhookAdmin) put(ctx context.Context, r *http.Request) (any, error) {
+	id, hook, err := a.find(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var o webhookObject
+	if err := readObject(r, &o); err != nil {
+		return nil, err
+	}
+	var c checker
+	if problem := checkHookURL(o.URL, a.allowPrivate); problem != "" {
+		c.fail("url", "%s", problem)
+	}
+	if o.Secret != nil {
+		n := utf8.RuneCountInString(*o.Secret)
+		if n < minSecret || n > maxSecret || !utf8.ValidString(*o.Secret) || strings.ContainsFunc(*o.Secret, unicode.IsControl) {
+			c.fail("secret", "must have %d to %d characters and no control characters", minSecret, maxSecret)
+		}
+	}
+	if err := c.done(); err != nil {
+		return nil, err
+	}
+	made := ""
+	next := queue.Webhook{Account: queue.AccountID(id), URL: o.URL, Progress: queue.WebhookProgress{PositionMs: a.now().UnixMilli()}}
+	switch {
+	case o.Secret != nil:
+		next.Secret = *o.Secret
+	case hook != nil:
+		next.Secret = hook.Secret
+	default:
+		made = newHash()
+		next.Secret = made
+	}
+	if err := a.hooks.PutWebhook(ctx, next); err != nil {
+		return nil, err
+	}
+	return valueMembers{struct {
+		URL    string `json:"url"`
+		Secret string `json:"secret,omitempty"`
+	}{o.URL, made}}, nil
+}
+
+func (a *webhookAdmin) drop(ctx context.Context, r *http.Request) (any, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
+	}
+	done, err := a.hooks.DropWebhook(ctx, queue.AccountID(id))
+	if err == nil && !done {
+		err = refuse(codeNotFound)
+	}
+	return nil, err
+}
+
+// replay has events delivered again: those of the last 24 hours, or since a time.
+func (a *webhookAdmin) replay(ctx context.Context, r *http.Request) (any, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
+	}
+	var o struct {
+		Since string `json:"since"`
+	}
+	if r.ContentLength != 0 {
+		if err := readObject(r, &o); err != nil {
+			return nil, err
+		}
+	}
+	since := a.now().Add(-feedRetained)
+	if o.Since != "" {
+		unix, ok := eventClock().parse(o.Since, false)
+		if !ok || unix < 0 {
+			return nil, &refusal{code: codeInvalid, params: []paramError{{"since", "must be a time like 2026-05-28T20:26:40Z"}}}
+		}
+		since = time.Unix(unix, 0)
+	}
+	done, err := a.hooks.ReplayWebhook(ctx, queue.AccountID(id), since.UnixMilli())
+	if err == nil && !done {
+		err = refuse(codeNotFound)
+	}
+	return nil, err
+}

@@ -1,0 +1,278 @@
+package api_test
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"trackchat/api"
+	"trackchat/queue"
+)
+
+const hookSecret = "0123456789abcdef"
+
+// receiver is an account's own server.
+type receiver struct {
+	tb     testing.TB
+	url    string
+	answer func(n int, event, text string) int // status of the n-th call
+
+	mu    sync.Mutex // guards what follows
+	calls int
+	taken map[queue.TrackerID][]string // event and text of those answered with 200, in order
+}
+
+func newReceiver(tb testing.TB, answer func(n int, event, text string) int) *receiver {
+	r := &receiver{tb: tb, answer: answer, taken: map[queue.TrackerID][]string{}}
+	s := httptest.NewServer(r)
+	tb.Cleanup(s.Close)
+	r.url = s.URL + "/hook?x=1"
+	return r
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	body, err := io.ReadAll(req.Body)
+	mac := hmac.New(sha256.New, []byte(hookSecret))
+	mac.Write([]byte(req.Header.Get("X-Timestamp") + "." + string(body)))
+	if want := "sha256=" + hex.EncodeToString(mac.Sum(nil)); err != nil || req.Method != http.MethodPost || req.Header.Get("X-Signature") != want || req.URL.RawQuery != "x=1" {
+		r.tb.Errorf("%s %s signed %q, want %q: %v", req.Method, req.URL, req.Header.Get("X-Signature"), want, err)
+	}
+	var got struct {
+		told
+		Event string
+	}
+	if err := json.Unmarshal(body, &got); err != nil {
+		r.tb.Errorf("body %s: %v", body, err)
+	}
+	text := ""
+	if got.Message != nil {
+		text = got.Message.Text
+	}
+	r.mu.Lock()
+	r.calls++
+	status := http.StatusOK
+	if r.answer != nil {
+		status = r.answer(r.calls, got.Event, text)
+	}
+	if status == http.StatusOK {
+		r.taken[got.TrackerID] = append(r.taken[got.TrackerID], got.Event+" "+text)
+	}
+	r.mu.Unlock()
+	if status/100 == 3 {
+		w.Header().Set("Location", r.url)
+	}
+	w.WriteHeader(status)
+}
+
+// wait waits until what was taken of a tracker is as wanted, repetitions apart.
+func (r *receiver) wait(t queue.TrackerID, want ...string) {
+	r.tb.Helper()
+	var got []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); runtime.Gosched() {
+		r.mu.Lock()
+		got = firsts(r.taken[t])
+		r.mu.Unlock()
+		if len(got) >= len(want) {
+			break
+		}
+	}
+	if strings.Join(got, ", ") != strings.Join(want, ", ") {
+		r.tb.Fatalf("tracker %d: taken %q, want %q", t, got, want)
+	}
+}
+
+// firsts leaves repetitions out.
+func firsts(list []string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (w *world) hooks(change ...func(*api.WebhookOptions)) *api.Webhooks {
+	w.tb.Helper()
+	// A clock that goes: pauses and leases end by it.
+	o := api.WebhookOptions{API: w.api, Store: w.store, Node: "n-1", AllowPrivate: true, Now: time.Now, Registerer: w.reg, Pause: time.Millisecond}
+	for _, f := range change {
+		f(&o)
+	}
+	h := api.StartWebhooks(o)
+	w.tb.Cleanup(h.Close)
+	return h
+}
+
+func (w *world) putHook(account queue.AccountID, url string) {
+	w.tb.Helper()
+	err := w.store.PutWebhook(context.Background(), queue.Webhook{Account: account, URL: url, Secret: hookSecret, Progress: queue.WebhookProgress{PositionMs: w.clock.Load()}})
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+}
+
+// TestWebhook delivers through a receiver that fails now and then, in order for each tracker, also what happened while nobody delivered.
+func TestWebhook(t *testing.T) {
+	w := newWorld(t)
+	r := newReceiver(t, func(n int, _, _ string) int {
+		if n%3 == 1 {
+			return []int{500, 302, 404, 429}[n/3%4]
+		}
+		return http.StatusOK
+	})
+	w.putHook(1, r.url)
+	id := w.send(101, "before")
+	h := w.hooks()
+	w.ack(101, id)
+	in := w.receive(102, "from the driver")
+	w.send(foreign, "another account's")
+	r.wait(101, "message before", "delivered before")
+	r.wait(102, "message from the driver")
+	h.Close()
+
+	w.clock.Add(5000)
+	w.form("tracker/chat/mark_read", "message_id", itoa(in))
+	w.end(101, w.send(101, "refused"), queue.StatusFailed, queue.ReasonRefused)
+	w.acquire(102)
+	w.beside().hooks(func(o *api.WebhookOptions) { o.Node = "n-2" })
+	r.wait(102, "message from the driver", "read from the driver", "tracker ")
+	r.wait(101, "message before", "delivered before", "message refused", "failed refused")
+	r.wait(foreign)
+}
+
+// TestWebhookSharesNothingBetweenAccounts: neither a dead receiver nor one that never answers holds up another account.
+func TestWebhookSharesNothingBetweenAccounts(t *testing.T) {
+	w := newWorld(t)
+	dead := newReceiver(t, func(int, string, string) int { return http.StatusServiceUnavailable })
+	hang := make(chan struct{})
+	slow := newReceiver(t, func(int, string, string) int { <-hang; return http.StatusOK })
+	t.Cleanup(func() { close(hang) })
+	good := newReceiver(t, nil)
+	w.putHook(1, dead.url)
+	w.putHook(5, slow.url)
+	w.putHook(2, good.url)
+	w.hooks()
+	for i := range 20 {
+		w.send(queue.TrackerID(bulkFirst+i), "never")
+	}
+	w.send(501, "hangs")
+	w.send(foreign, "arrives")
+	good.wait(foreign, "message arrives")
+	a := w.state(1, func(p queue.WebhookProgress) bool { return p.FailingSinceMs != 0 })
+	if !strings.Contains(a.LastError, "503") || a.DeliveredMs != 0 {
+		t.Errorf("state %+v", a)
+	}
+}
+
+// state waits until the progress of an account is as wanted.
+func (w *world) state(account queue.AccountID, want func(queue.WebhookProgress) bool) queue.WebhookProgress {
+	w.tb.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); runtime.Gosched() {
+		list, err := w.store.Webhooks(context.Background())
+		if err != nil {
+			w.tb.Fatal(err)
+		}
+		for _, h := range list {
+			if h.Account == account && want(h.Progress) {
+				return h.Progress
+			}
+		}
+	}
+	w.tb.Fatal("the progress is never as wanted")
+	return queue.WebhookProgress{}
+}
+
+// TestWebhookGivesUp: an event that is refused for too long is dropped, and those after it come.
+func TestWebhookGivesUp(t *testing.T) {
+	w := newWorld(t)
+	r := newReceiver(t, func(_ int, _, text string) int {
+		if text == "poison" {
+			return http.StatusBadRequest
+		}
+		return http.StatusOK
+	})
+	w.putHook(1, r.url)
+	w.hooks(func(o *api.WebhookOptions) { o.RetryFor = 20 * time.Millisecond })
+	w.send(101, "poison")
+	w.send(101, "after it")
+	w.send(102, "beside it")
+	r.wait(101, "message after it")
+	r.wait(102, "message beside it")
+	if n := w.state(1, func(p queue.WebhookProgress) bool { return p.Dropped > 0 && p.FailingSinceMs == 0 }); n.Dropped != 1 || w.metric("trackchat_webhook_dropped_total") != 1 {
+		t.Errorf("given up: %+v", n)
+	}
+}
+
+// TestWebhookAddresses: neither a name that points into a private network nor an address of one is called.
+func TestWebhookAddresses(t *testing.T) {
+	w := newWorld(t)
+	r := newReceiver(t, nil)
+	w.putHook(1, strings.Replace(r.url, "127.0.0.1", "localhost", 1))
+	w.hooks(func(o *api.WebhookOptions) { o.AllowPrivate = false })
+	w.send(101, "secret")
+	p := w.state(1, func(p queue.WebhookProgress) bool { return p.FailingSinceMs != 0 })
+	if r.calls != 0 || !strings.Contains(p.LastError, "not public") {
+		t.Errorf("%d calls, %+v", r.calls, p)
+	}
+	for text, public := range map[string]bool{
+		"8.8.8.8": true, "2606:4700::1111": true, "127.0.0.1": false, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false, "169.254.169.254": false,
+		"100.64.0.1": false, "0.0.0.0": false, "255.255.255.255": false, "224.0.0.1": false, "::1": false, "::": false, "fe80::1%eth0": false, "fd00::1": false,
+		"::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false, "2002:a00:1::": false, "ff02::1": false, "198.18.0.1": false, "::10.0.0.1": false,
+	} {
+		if api.IsPublic(netip.MustParseAddr(text)) != public {
+			t.Errorf("%s: public %v", text, !public)
+		}
+	}
+}
+
+func TestWebhookAdministration(t *testing.T) {
+	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Now = time.Now })
+	const path = "/admin/accounts/1/webhook"
+	w.put(path, `{"url":"https://hooks.example/"}`).refused(t, 201) // no such account
+	w.put("/admin/accounts/1", `{}`).succeeds(t)
+	w.get(path).refused(t, 201)
+	w.delete(path).refused(t, 201)
+	w.post(path+"/replay", "").refused(t, 201)
+	for _, url := range []string{"", "nonsense", "ftp://hooks.example/", "https://", "https://user:secret@hooks.example/", "http://127.0.0.1/", "http://[::1]:80/", "https://a.example/#x"} {
+		w.put(path, `{"url":"`+url+`"}`).invalid(t, "url")
+	}
+	w.put(path, `{"url":"https://hooks.example/","secret":"short"}`).invalid(t, "secret")
+	made := w.put(path, `{"url":"https://hooks.example/"}`)
+	if !strings.Contains(made.body, `"secret":"`) {
+		t.Errorf("a new webhook without a secret: %s", made.body)
+	}
+	w.put(path, `{"url":"https://other.example/"}`).is(t, `{"success":true,"value":{"url":"https://other.example/"}}`)
+	list, err := w.store.Webhooks(t.Context())
+	if err != nil || !strings.Contains(made.body, list[0].Secret) {
+		t.Errorf("the secret has changed: %v", err)
+	}
+	a := w.get(path)
+	if !strings.Contains(a.body, `"url":"https://other.example/"`) || !strings.Contains(a.body, `"failing_since":null`) || strings.Contains(a.body, list[0].Secret) {
+		t.Errorf("state %s", a.body)
+	}
+	w.post(path+"/replay", `{"since":"2016-02-29T00:00:00Z"}`).is(t, `{"success":true}`)
+	if list, _ = w.store.Webhooks(t.Context()); list[0].Progress.PositionMs != 1456704000000 {
+		t.Errorf("position %d", list[0].Progress.PositionMs)
+	}
+	w.post(path+"/replay", `{"since":"yesterday"}`).invalid(t, "since")
+	w.delete(path).is(t, `{"success":true}`)
+	w.put(path, `{"url":"https://hooks.example/"}`).succeeds(t)
+	w.delete("/admin/accounts/1").succeeds(t)
+	if list, _ = w.store.Webhooks(t.Context()); len(list) != 0 {
+		t.Errorf("the webhook of a removed account is still there")
+	}
+}

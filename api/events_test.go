@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +17,20 @@ import (
 
 // patience bounds every wait for something that must happen.
 const patience = 20 * time.Second
+
+// eventually looks every few milliseconds whether ok is true; false where it never is.
+func eventually(ok func() bool) bool {
+	every := time.NewTicker(5 * time.Millisecond)
+	defer every.Stop()
+	for deadline := time.Now().Add(patience); ; <-every.C {
+		if ok() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
 
 // sse is one block of a stream.
 type sse struct {
@@ -469,10 +482,8 @@ func TestFeedBounds(t *testing.T) {
 		}
 	}
 	a.close()
-	for deadline := time.Now().Add(patience); w.metric("trackchat_feed_subscribers") != 2; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatal("a reader that has left is still counted")
-		}
+	if !eventually(func() bool { return w.metric("trackchat_feed_subscribers") == 2 }) {
+		t.Fatal("a reader that has left is still counted")
 	}
 	b := w.stream(events(berlinKey)).hello()
 	w.api.Close()

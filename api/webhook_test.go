@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -79,14 +78,12 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (r *receiver) wait(t queue.TrackerID, want ...string) {
 	r.tb.Helper()
 	var got []string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); runtime.Gosched() {
+	eventually(func() bool {
 		r.mu.Lock()
+		defer r.mu.Unlock()
 		got = firsts(r.taken[t])
-		r.mu.Unlock()
-		if len(got) >= len(want) {
-			break
-		}
-	}
+		return len(got) >= len(want)
+	})
 	if strings.Join(got, ", ") != strings.Join(want, ", ") {
 		r.tb.Fatalf("tracker %d: taken %q, want %q", t, got, want)
 	}
@@ -181,19 +178,24 @@ func TestWebhookSharesNothingBetweenAccounts(t *testing.T) {
 // state waits until the progress of an account is as wanted.
 func (w *world) state(account queue.AccountID, want func(queue.WebhookProgress) bool) queue.WebhookProgress {
 	w.tb.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); runtime.Gosched() {
+	var found queue.WebhookProgress
+	ok := eventually(func() bool {
 		list, err := w.store.Webhooks(context.Background())
 		if err != nil {
 			w.tb.Fatal(err)
 		}
 		for _, h := range list {
 			if h.Account == account && want(h.Progress) {
-				return h.Progress
+				found = h.Progress
+				return true
 			}
 		}
+		return false
+	})
+	if !ok {
+		w.tb.Fatal("the progress is never as wanted")
 	}
-	w.tb.Fatal("the progress is never as wanted")
-	return queue.WebhookProgress{}
+	return found
 }
 
 // TestWebhookGivesUp: an event that is refused for too long is dropped, and those after it come.

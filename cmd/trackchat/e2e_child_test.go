@@ -28,6 +28,8 @@ type childOptions struct {
 	redis      []string // addresses of its store; none: embedded
 	durability string   // always
 	trackers   int      // of its directory
+	directory  string   // instead of one with so many trackers
+	extra      string   // lines of its configuration
 }
 
 // child is trackchat in a process of its own, on ports that stay the same over restarts.
@@ -44,7 +46,7 @@ type child struct {
 func newChild(tb testing.TB, o childOptions) *child {
 	tb.Helper()
 	c := &child{t: tb, dir: tb.TempDir(), ports: map[string]string{}, log: new(bytes.Buffer)}
-	must(tb, os.WriteFile(c.directory(), []byte(directoryYAML(o.trackers)), 0o600))
+	must(tb, os.WriteFile(c.directory(), []byte(cmp.Or(o.directory, directoryYAML(o.trackers))), 0o600))
 	must(tb, os.WriteFile(c.config(), []byte(c.configYAML(o)), 0o600))
 	tb.Cleanup(func() {
 		c.kill()
@@ -76,8 +78,8 @@ func (c *child) configYAML(o childOptions) string {
 		store = fmt.Sprintf("backend: redis, redis: {addrs: ['%s']}", strings.Join(o.redis, "', '"))
 	}
 	return fmt.Sprintf("node: %s\nroles: [%s]\nstore: {durability: %s, %s}\napi: {listen: %q, rate_limit: 0, timeout: %s}\nadmin: {listen: %q}\ndirectory: {file: %q}\n"+
-		"gateway: {ack_timeout: [2s, 4s], retry_idle: 2s, listeners: [%s]}\n",
-		o.node, strings.Join(o.roles, ", "), o.durability, store, c.ports["api"], childAPITimeout, c.ports["admin"], c.directory(), strings.Join(listeners, ", "))
+		"gateway: {ack_timeout: [2s, 4s], retry_idle: 2s, listeners: [%s]}\n%s",
+		o.node, strings.Join(o.roles, ", "), o.durability, store, c.ports["api"], childAPITimeout, c.ports["admin"], c.directory(), strings.Join(listeners, ", "), o.extra)
 }
 
 // nextPort is where freeAddr goes on looking: no port is given out twice, and test binaries that run side by side begin at different ones.

@@ -36,6 +36,7 @@ func (a *API) events(ctx context.Context, c *call) error {
 	}
 	st.sub.cut = st.interrupt
 	defer a.feed.leave(st.sub)
+	defer st.sub.retire() // its connection may be somebody else's next request
 	return st.run(ctx)
 }
 

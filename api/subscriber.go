@@ -67,6 +67,13 @@ func (s *subscriber) end(why ending) {
 	}
 }
 
+// retire ends the subscription from its own side: nothing is cut off any more.
+func (s *subscriber) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over, s.waiting = endStopping, nil
+}
+
 func (s *subscriber) signal() {
 	select {
 	case s.ready <- struct{}{}:

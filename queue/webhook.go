@@ -16,7 +16,7 @@ type Webhook struct {
 
 // WebhookProgress is how far the delivery has come. Times are UTC milliseconds, 0 never.
 type WebhookProgress struct {
-	PositionMs     int64  `json:"position"` // every event before it was delivered or given up
+	PositionMs     int64  `json:"position"`         // every event before it was delivered or given up
 	OldestMs       int64  `json:"oldest,omitempty"` // of the events that wait
 	DeliveredMs    int64  `json:"delivered,omitempty"`
 	LastError      string `json:"error,omitempty"`

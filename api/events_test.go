@@ -58,7 +58,7 @@ func (w *world) stream(target string, header ...string) *stream {
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := http.DefaultClient.Do(req) //nolint:bodyclose // closed with the stream
 	if err != nil {
 		w.tb.Fatal(err)
 	}

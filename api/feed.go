@@ -89,7 +89,7 @@ var errFeedClosed = fmt.Errorf("%w: the feed is closed", queue.ErrUnavailable)
 
 // subscribe registers s and returns the feed's position: s is told what happens from then on, and possibly some of what happened shortly before.
 func (f *feed) subscribe(ctx context.Context, s *subscriber) (position int64, err error) {
-	run, err := f.enter(s)
+	run, err := f.enter(s) //nolint:contextcheck // what it starts outlives this subscriber
 	if err != nil {
 		return 0, err
 	}

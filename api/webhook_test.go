@@ -33,6 +33,7 @@ type receiver struct {
 }
 
 func newReceiver(tb testing.TB, answer func(n int, event, text string) int) *receiver {
+	tb.Helper()
 	r := &receiver{tb: tb, answer: answer, taken: map[queue.TrackerID][]string{}}
 	s := httptest.NewServer(r)
 	tb.Cleanup(s.Close)

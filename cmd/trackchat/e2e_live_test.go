@@ -239,11 +239,11 @@ type liveHook struct {
 	taken map[int][]string // event and text by tracker, in order
 }
 
-func newLiveHook(t testing.TB) *liveHook {
-	t.Helper()
-	h := &liveHook{t: t, taken: map[int][]string{}}
+func newLiveHook(tb testing.TB) *liveHook {
+	tb.Helper()
+	h := &liveHook{t: tb, taken: map[int][]string{}}
 	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
+	tb.Cleanup(s.Close)
 	h.url = s.URL + "/"
 	return h
 }

@@ -55,8 +55,8 @@ func (w *watch) read() {
 
 func (w *watch) next() queue.Change {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience); ; {
-		if time.Now().After(deadline) {
+	for deadline := time.Now().Add(patience); ; { //nolint:forbidigo // a wait is bounded by real time
+		if time.Now().After(deadline) { //nolint:forbidigo // the same
 			w.t.Fatal("nothing but times is told")
 		}
 		for len(w.left) == 0 {

@@ -42,7 +42,7 @@ for i = 5, #ARGV, 3 do
       local at, id = struct.pack('>I6', l), (tonumber(blk) * 64 + string.byte(meta, 9)) * 256 + P
       if first then
         result = '\2'
-        change('D', string.sub(meta, 1, 8), id)
+        change(ARGV[4], 'D', string.sub(meta, 1, 8), id)
         oc = oc - 1
         if status == 'P' then
           pc, off_queue = pc - 1, off_queue + 1
@@ -60,7 +60,7 @@ for i = 5, #ARGV, 3 do
         end
       end
       if opened then
-        change('V', string.sub(meta, 1, 8), id)
+        change(ARGV[4], 'V', string.sub(meta, 1, 8), id)
         local updated = first and at or string.sub(r, 3, 8)
         redis.call('SETRANGE', chunk_key, off, 'V' .. reason .. updated .. at .. parts .. last)
       elseif reason ~= '\0' or last ~= string.sub(r, 17, 18) then

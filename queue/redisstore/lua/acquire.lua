@@ -14,7 +14,7 @@ for i = 4, #ARGV, 3 do
   e, owner, since = e + 1, ARGV[i + 2], now
   heard(now)
   save_owner()
-  change('O', ARGV[i + 1], owned, now)
+  change(ARGV[3], 'O', ARGV[i + 1], owned, now)
   results[#results + 1] = struct.pack('>I6I3I7', e, pc, lo)
 end
 publish(ARGV[3])

@@ -1,12 +1,17 @@
--- Changes are collected and published once, at the end, to the partition's own channel; watch.go reads them. With nobody there that costs one call of a script.
-local changes = {}
+-- Changes are collected and published once, at the end, to the partition's own channel; changes.go reads them. Where nobody listens a script pays for asking that, and nothing else.
+local changes, listened = {}, nil
 
--- change notes what happened (kind 1 B) to a message (tracker 8 B, id 7 B), at ms or with the tracker's clock.
-local function change(kind, t8, id, ms)
-  changes[#changes + 1] = kind .. t8 .. struct.pack('>I7I6', id, ms or l)
+-- change notes what happened (kind 1 B) to a message (tracker 8 B, id 7 B), at ms or with the tracker's clock. cmd is PUBLISH or SPUBLISH.
+local function change(cmd, kind, t8, id, ms)
+  if listened == nil then
+    listened = redis.call('PUBSUB', cmd == 'PUBLISH' and 'NUMSUB' or 'SHARDNUMSUB', K .. ':w')[2] > 0
+  end
+  if listened then
+    changes[#changes + 1] = kind .. t8 .. struct.pack('>I7I6', id, ms or l)
+  end
 end
 
--- tell publishes what was collected with PUBLISH or SPUBLISH.
+-- tell publishes what was collected.
 local function tell(cmd)
   if #changes > 0 then
     redis.call(cmd, K .. ':w', table.concat(changes))

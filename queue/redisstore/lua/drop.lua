@@ -15,7 +15,7 @@ if not done or struct.unpack('>I7', done) < version then
   if load(T) then
     if owner ~= '' then
       wake('K' .. ARGV[5] .. struct.pack('>I6', e))
-      change('O', ARGV[5], 1, now)
+      change(ARGV[3], 'O', ARGV[5], 1, now)
     end
     if pc > 0 then
       redis.call('DECRBY', K .. ':p', pc)

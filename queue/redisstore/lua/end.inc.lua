@@ -25,7 +25,7 @@ local function stop(chunk, blk, off, mark, P)
     redis.call('ZREM', K .. ':e', member(blk, slot, P))
   end
   local to, t8 = string.sub(mark, 1, 1), string.sub(chunk, 1, 8)
-  change(to, t8, (blk * 64 + slot) * 256 + P)
+  change(ARGV[4], to, t8, (blk * 64 + slot) * 256 + P)
   if owner ~= '' and (to == 'X' or to == 'E') then
     wake('E' .. t8 .. struct.pack('>I6', e) .. member(blk, slot, P) .. to)
   end

@@ -12,7 +12,7 @@ for i = 4, #ARGV, 2 do
     wake('K' .. ARGV[i + 1] .. struct.pack('>I6', e))
     e, owner, since = e + 1, '', now
     save_owner()
-    change('O', ARGV[i + 1], 1, now)
+    change(ARGV[3], 'O', ARGV[i + 1], 1, now)
   end
   results[#results + 1] = result
 end

@@ -42,7 +42,7 @@ while i <= #ARGV do
         uc = uc - 1
         redis.call('SETRANGE', K .. ':c:' .. ARGV[j + 1], off, 'R\0' .. struct.pack('>I6', l))
         save_read()
-        change('R', string.sub(ARGV[j + 2], 1, 8), (tonumber(ARGV[j + 1]) * 64 + string.byte(ARGV[j + 2], 9)) * 256 + P)
+        change(ARGV[4], 'R', string.sub(ARGV[j + 2], 1, 8), (tonumber(ARGV[j + 1]) * 64 + string.byte(ARGV[j + 2], 9)) * 256 + P)
       end
     end
   end

@@ -25,7 +25,7 @@ for i = 5, #ARGV, 2 do
         touched(blk)
         redis.call('SETRANGE', chunk_key, off, 'R\0' .. struct.pack('>I6', l))
         uc, marked = uc - 1, marked + 1
-        change('R', string.sub(chunk, 1, 8), (blk * 64 + string.byte(chunk, off + 19)) * 256 + P)
+        change(ARGV[4], 'R', string.sub(chunk, 1, 8), (blk * 64 + string.byte(chunk, off + 19)) * 256 + P)
       end
       local x, y, v = string.byte(chunk, off + 31, off + 33)
       off = off + 33 + x * 65536 + y * 256 + v

@@ -22,7 +22,7 @@ for i = 5, #ARGV, 3 do
       touched(tonumber(blk))
       redis.call('SETRANGE', chunk_key, off + 2, struct.pack('>I6', l) .. '\0\0\0\0\0\0' .. string.sub(meta, 10, 13))
       save_counts()
-      change('A', string.sub(meta, 1, 8), (tonumber(blk) * 64 + string.byte(meta, 9)) * 256 + P)
+      change(ARGV[4], 'A', string.sub(meta, 1, 8), (tonumber(blk) * 64 + string.byte(meta, 9)) * 256 + P)
     end
   end
   results[#results + 1] = result

@@ -48,7 +48,7 @@ for i = 5, #ARGV, 6 do
     local slot = put(T, string.sub(meta, 1, 8), 'U', string.sub(meta, 9, 12), tail)
     local number = (b * 64 + slot) * 256 + P
     local id = struct.pack('>I7', number)
-    change('N', string.sub(meta, 1, 8), number)
+    change(ARGV[4], 'N', string.sub(meta, 1, 8), number)
     uc = uc + 1
     save_log()
     if key ~= '' then

@@ -14,7 +14,7 @@ for i = 4, #ARGV, 4 do
       owner, since = '', now
       heard(tonumber(ARGV[i + 3]))
       save_owner()
-      change('O', ARGV[i + 1], 1, now)
+      change(ARGV[3], 'O', ARGV[i + 1], 1, now)
     end
   end
   results[#results + 1] = result

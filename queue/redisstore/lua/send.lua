@@ -106,7 +106,7 @@ for i = 7, #ARGV, 4 do
     pc, oc, no, stored = pc + 1, oc + 1, no + 1, stored + 1
     local prev = lo
     lo = id
-    change('N', t8, id)
+    change(pubcmd, 'N', t8, id)
     if fresh then
       save_log()
     else

@@ -19,7 +19,7 @@ import (
 // browser is one Chromium for all tests of pages; each page has storage of its own.
 type browser struct {
 	t   *testing.T
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // chromedp keeps its tab in the context
 }
 
 // startBrowser starts Chromium and closes it when the test ends.
@@ -38,7 +38,7 @@ func startBrowser(t *testing.T) *browser {
 // page is one tab. A script that fails, or that the page's policy refuses, fails the test.
 type page struct {
 	t   *testing.T
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // chromedp keeps its tab in the context
 }
 
 // open shows an address in a new tab of width and height pixels.

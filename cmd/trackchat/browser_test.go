@@ -56,13 +56,20 @@ func consoleConfig(t *testing.T) *Config {
 func TestConsole(t *testing.T) {
 	s := startService(t, consoleConfig(t))
 	c := &consoleRig{service: s, browser: startBrowser(t)}
-	for name, f := range map[string]func(*testing.T){
-		"signing in": c.testSigningIn, "one tick, then two": c.testTicks, "incoming": c.testIncoming, "hostile text": c.testHostileText, "long text": c.testLongText,
-		"broadcast": c.testBroadcast, "outage": c.testOutage, "history": c.testHistory, "endings": c.testEndings, "phone": c.testPhone, "big fleet": c.testBigFleet,
-		"languages": c.testLanguages, "keyboard": c.testKeyboard, "accessibility": c.testAccessibility,
-	} {
-		t.Run(name, f)
-	}
+	t.Run("signing in", c.testSigningIn)
+	t.Run("one tick, then two", c.testTicks)
+	t.Run("incoming", c.testIncoming)
+	t.Run("hostile text", c.testHostileText)
+	t.Run("long text", c.testLongText)
+	t.Run("broadcast", c.testBroadcast)
+	t.Run("outage", c.testOutage)
+	t.Run("history", c.testHistory)
+	t.Run("endings", c.testEndings)
+	t.Run("phone", c.testPhone)
+	t.Run("big fleet", c.testBigFleet)
+	t.Run("languages", c.testLanguages)
+	t.Run("keyboard", c.testKeyboard)
+	t.Run("accessibility", c.testAccessibility)
 }
 
 // consoleRig is what the console's tests share.

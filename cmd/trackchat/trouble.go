@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -48,8 +49,8 @@ func (t *troubles) recent() []api.Trouble {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list := make([]api.Trouble, 0, len(t.ring))
-	for i := len(t.ring) - 1; i >= 0; i-- {
-		list = append(list, t.ring[i])
+	for _, e := range slices.Backward(t.ring) {
+		list = append(list, e)
 	}
 	return list
 }
@@ -78,7 +79,7 @@ func (c *troubleCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLe
 
 // With keeps the fields of a logger that is made from another one.
 func (c *troubleCore) With(fields []zapcore.Field) zapcore.Core {
-	return &troubleCore{c.troubles, append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return &troubleCore{c.troubles, append(slices.Clip(c.fields), fields...)}
 }
 
 // Check adds itself to who is to write an entry.

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"trackchat/gateway"
 	"trackchat/protocol"
 	"trackchat/queue"
+	"trackchat/queue/sqlitestore"
 )
 
 func TestOfflineTextReachesTheDeviceAfterItsLogin(t *testing.T) {
@@ -241,7 +243,8 @@ func TestReconnectRepeatsWhatWasInFlight(t *testing.T) {
 }
 
 func TestExpiredAndCancelledTextsAreNotSent(t *testing.T) {
-	r := newRig(t, []queue.Tracker{jt(1)})
+	r := newRig(t, []queue.Tracker{jt(1), jt(2)})
+	other := r.login("jt808", phone(2))
 	ids := r.sendReqs(queue.SendReq{Tracker: 1, Text: "stale", ExpiresMs: 1}, queue.SendReq{Tracker: 1, Text: "first"},
 		queue.SendReq{Tracker: 1, Text: "withdrawn"}, queue.SendReq{Tracker: 1, Text: "last"})
 	d := r.login("jt808", phone(1))
@@ -249,12 +252,51 @@ func TestExpiredAndCancelledTextsAreNotSent(t *testing.T) {
 	if _, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: ids[2], Status: queue.StatusCancelled}}); err != nil {
 		t.Fatal(err)
 	}
-	d.silent(protocol.DeviceText) // by the time this is answered, the wake has come
+	r.send(2, "wakes come in their order, so the other one's has come")
+	other.text()
 	d.ack(e, protocol.AckDelivered)
 	if next := d.text(); e.Body != "first" || next.Body != "last" {
 		t.Fatalf("got %q and %q", e.Body, next.Body)
 	}
 	r.become(ids[0], 1, queue.StatusExpired)
+}
+
+// deaf is a store whose news of ended messages are lost and told as a resync, like after a subscription that was interrupted.
+type deaf struct{ queue.Store }
+
+func (d deaf) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
+	in, err := d.Store.Wakes(ctx, node)
+	out := make(chan []queue.Wake)
+	go func() {
+		defer close(out)
+		for batch := range in {
+			for i := range batch {
+				if batch[i].Kind == queue.WakeEnd {
+					batch[i] = queue.Wake{Kind: queue.WakeResync}
+				}
+			}
+			out <- batch
+		}
+	}()
+	return out, err
+}
+
+func TestCancelledTextIsNotSentWhereItsWakeWasLost(t *testing.T) {
+	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now})
+	must(t, err)
+	t.Cleanup(func() { must(t, st.Close()) })
+	r := newRigOn(t, deaf{st}, []queue.Tracker{jt(1), jt(2)})
+	d, other := r.login("jt808", phone(1)), r.login("jt808", phone(2))
+	ids := r.send(1, "first", "withdrawn", "last")
+	first := d.text()
+	_, err = r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: ids[1], Status: queue.StatusCancelled}})
+	must(t, err)
+	r.send(2, "comes after the resync")
+	other.text()
+	d.ack(first, protocol.AckDelivered)
+	if next := d.text(); first.Body != "first" || next.Body != "last" {
+		t.Fatalf("got %q and %q", first.Body, next.Body)
+	}
 }
 
 func TestTextsOfManyTrackersKeepTheirOrder(t *testing.T) {

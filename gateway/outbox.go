@@ -215,11 +215,42 @@ func (s *session) forget(id int64) {
 // resync looks at the store because wakes may have been lost.
 func (s *session) resync() {
 	if s.state == stateReady && !s.dead && !s.closing {
+		s.reread()
 		s.nextMs = 0
 		s.arm(s.l.g.o.Now().UnixMilli())
 	} else {
 		s.dirty = true
 	}
+}
+
+// reread forgets the texts that wait behind the one in flight and claims them again: one of them may have been cancelled, and nobody was told.
+func (s *session) reread() {
+	b := s.box
+	if b == nil || b.state == flightParked || len(b.msgs) == 0 && !b.asking {
+		return
+	}
+	keep := 0
+	if len(b.msgs) > 0 {
+		s.tail = b.msgs[0].ID - 1 // what was before it is done, also where the store does not know yet
+		switch b.state {
+		case flightSent, flightPause, flightPace:
+			keep, s.tail = 1, b.msgs[0].ID
+		default:
+			b.land()
+			b.parts, b.part, b.replaced, b.ended = nil, 0, 0, false
+		}
+	}
+	if keep == len(b.msgs) && !b.asking {
+		return
+	}
+	clear(b.msgs[keep:])
+	b.msgs = b.msgs[:keep]
+	b.bytes = 0
+	for i := range b.msgs {
+		b.bytes += len(b.msgs[i].Text)
+	}
+	b.cursor, b.asking, b.gone = 0, false, nil
+	s.claim()
 }
 
 // peeked is the store's word that something is pending, or that another session owns the tracker.

@@ -77,6 +77,7 @@ func liveKey(id int) string {
 }
 
 func followKilled(t *testing.T, apis, others []*child) {
+	t.Helper()
 	hook := newLiveHook(t)
 	for _, account := range []string{"1", "2"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+apis[0].ports["admin"]+"/admin/accounts/"+account+"/webhook",

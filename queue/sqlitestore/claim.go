@@ -18,7 +18,8 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 		for i := range reqs {
 			err := translate(claim(c, &reqs[i], &res[i]))
 			if errors.Is(err, queue.ErrCorrupt) {
-				err = s.claimCorrupt(&res[i], err)
+				s.claimCorrupt(&res[i], err)
+				continue
 			}
 			if err != nil {
 				return err
@@ -33,14 +34,13 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 }
 
 // claimCorrupt keeps what cannot be read from the other requests of a call; it comes up again when it is next.
-func (s *Store) claimCorrupt(r *queue.ClaimResult, err error) error {
+func (s *Store) claimCorrupt(r *queue.ClaimResult, err error) {
 	if len(r.Msgs) > 0 {
 		r.More = true
-		return nil
+		return
 	}
 	s.metrics.Corrupt("claim")
 	r.Err = err
-	return nil
 }
 
 func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {

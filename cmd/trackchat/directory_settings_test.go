@@ -13,7 +13,8 @@ func TestSettingsOfTrackersAreChecked(t *testing.T) {
 	for _, tc := range []struct{ protocol, settings, want string }{
 		{"teltonika", `{ chat: serial, ack_pattern: '^A(\d+)$', eol: '\n', up_types: "6,11", charset: cp1251 }`, ""},
 		{"teltonika", `{ chat: sms }`, `trackers[0].settings.chat (line 4): teltonika setting "chat": "sms" is none of fmi, serial, none`},
-		{"teltonika", `{ ack_pattern: '^A\d+$' }`, `teltonika setting "ack_pattern": pattern needs exactly one group, for the number`},
+		{"teltonika", `{ ack_pattern: '^A\d+$' }`, ""},
+		{"teltonika", `{ ack_pattern: '^(A)(\d+)$' }`, `teltonika setting "ack_pattern": pattern may have one group, for the number`},
 		{"teltonika", `{ up_types: "6,16" }`, `teltonika setting "up_types": "16" is not a number from 0 to 15`},
 		{"teltonika", `{ delivered_on: record }`, `teltonika has no setting "delivered_on" (it has: ack_pattern, charset, chat, down_codec, down_type, eol, fmi_show, fmi_version, link_ack, part_bytes, part_prefix, up_types)`},
 		{"egts", `{ delivered_on: record, ucs2: le, sid: 7 }`, ""},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,14 +25,15 @@ func livedIn(t *testing.T, n, texts int) string {
 	dir := t.TempDir()
 	file := filepath.Join(t.TempDir(), "directory.yaml")
 	must(t, os.WriteFile(file, []byte(directoryYAML(n)), 0o600))
-	now := time.Now().Add(-24 * time.Hour)
-	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: func() time.Time { return now }, MaxPending: 1 << 20})
+	var now atomic.Int64 // Unix ms; the store reads it from goroutines of its own
+	now.Store(time.Now().Add(-24 * time.Hour).UnixMilli())
+	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: func() time.Time { return time.UnixMilli(now.Load()) }, MaxPending: 1 << 20})
 	must(t, err)
 	_, err = ImportDirectory(t.Context(), st, file, false)
 	must(t, err)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range texts {
-		now = now.Add(time.Duration(r.IntN(200)) * time.Millisecond)
+		now.Add(int64(r.IntN(200)))
 		for id := 1; id <= n; id++ {
 			liveOn(t, st, r, queue.TrackerID(id), fmt.Sprintf("%d/%d", id, i))
 		}

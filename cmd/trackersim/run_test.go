@@ -188,7 +188,7 @@ func TestMisuse(t *testing.T) {
 		{"bogus"},
 		{"load"},
 		{"--bogus"},
-		{"--interactive", "--protocol", "jt808"},
+		{"--interactive", "--protocol", "jt808", "--devices", "2"},
 		{"--protocol", "smoke"},
 		{"--protocol", "jt808", "stray"},
 		{"--protocol", "jt808", "--devices", "0"},

@@ -124,15 +124,18 @@ func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 		return nil
 	}
 	for _, cmd := range cmds {
-		err := cmd.Err()
-		if err != nil && (strings.HasPrefix(err.Error(), "MOVED ") || strings.HasPrefix(err.Error(), "ASK ")) {
-			continue // a node that has just started says CLUSTERDOWN of its own partitions, too: those are not sealed yet
-		}
-		if err != nil {
+		if err := cmd.Err(); err != nil && !elsewhere(err) {
 			return fmt.Errorf("sealing partitions: %w", err)
 		}
 	}
 	return nil
+}
+
+// elsewhere reports whether an error says that the master does not have the slot: another one has it, or none. CLUSTERDOWN of the whole cluster is not among them:
+// a node that has just started says that of its own slots, too.
+func elsewhere(err error) bool {
+	text := err.Error()
+	return strings.HasPrefix(text, "MOVED ") || strings.HasPrefix(text, "ASK ") || strings.HasPrefix(text, "CLUSTERDOWN Hash slot not served")
 }
 
 // judgeIf is judge for what may be no error.

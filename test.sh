@@ -58,25 +58,27 @@ GOOS=darwin GOARCH=arm64 go vet ./gateway/... ./protocol/... ./queue/... ./api/.
 step 'golangci-lint'
 "$lint" run --allow-parallel-runners ./...
 step 'tests'
-CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m ./...
+CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 ./...
 
-# fuzz TARGET PACKAGE: a finding comes with a failing input. Without one, Go's fuzzer has only reported its own time limit as an error, which means that nothing was found.
+# fuzz PACKAGE TARGET: a finding comes with a failing input. Without one, Go's fuzzer has only reported its own time limit as an error, which means that nothing was found.
 fuzz() {
 	local out
-	out=$(go test -run='^$' -fuzz="^$1\$" -fuzztime="$FUZZ_TIME" -fuzzminimizetime=10x "$2" 2>&1) && return 0
-	if [[ $out == *'context deadline exceeded'* && $out != *'Failing input'* && $out != *panic* && $out != *_test.go:* ]]; then
-		echo '  out of time, nothing found'
-		return 0
+	if out=$(go test -run='^$' -fuzz="^$2\$" -fuzztime="$FUZZ_TIME" -fuzzminimizetime=10x -parallel=1 "$1" 2>&1); then
+		printf '%s %s\n' "$1" "$2"
+	elif [[ $out == *'context deadline exceeded'* && $out != *'Failing input'* && $out != *panic* && $out != *_test.go:* ]]; then
+		printf '%s %s: out of time, nothing found\n' "$1" "$2"
+	else
+		printf '%s %s\n%s\n' "$1" "$2" "$out" >&2
+		return 1
 	fi
-	printf '%s\n' "$out" >&2
-	return 1
 }
+export -f fuzz
+export FUZZ_TIME
 
-step "fuzzing, $FUZZ_TIME each"
+step "fuzzing, $FUZZ_TIME each, two at a time"
 for file in $(git ls-files '*_test.go' | xargs grep -lE '^func Fuzz[A-Z]'); do
 	for target in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | cut -d' ' -f2); do
-		printf '%s %s\n' "$(dirname "$file")" "$target"
-		fuzz "$target" "./$(dirname "$file")"
+		printf './%s %s\n' "$(dirname "$file")" "$target"
 	done
-done
+done | xargs -P 2 -L 1 bash -c 'fuzz "$0" "$1"'
 step 'all passed'

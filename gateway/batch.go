@@ -290,13 +290,14 @@ func newStoreWork(g *Gateway) *storeWork {
 		}
 		r.s.shard.box.put(it)
 	})
-	w.claim.after = func(p queue.Partition) { // a text whose ack is on its way to the store is not pending any more
+	settled := func(p queue.Partition) { // a text whose ack is on its way to the store is not pending any more
 		w.ack.settle(p)
 		w.progress.settle(p)
 		w.end.settle(p)
 	}
+	w.claim.after = settled
 	w.late = newBatcher(g, "late", false, g.matchLate, g.lateMatched)
-	w.late.most, w.late.each = lateItems, true
+	w.late.most, w.late.each, w.late.after = lateItems, true, settled
 	return w
 }
 

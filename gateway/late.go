@@ -145,6 +145,10 @@ func (g *Gateway) lookedUp(ctx context.Context, a *lateAck) lateMatch {
 
 // unacknowledged returns what a late ack can mean: messages that ended without an ack, and the oldest pending one. Those pending behind it were never written.
 func (g *Gateway) unacknowledged(ctx context.Context, a *lateAck) ([]queue.Message, error) {
+	oldest, err := g.o.Store.Claim(ctx, []queue.ClaimReq{{Lease: a.lease, MaxBytes: 1}}) // first, so that one that ends meanwhile is missed by neither
+	if err != nil {
+		return nil, fmt.Errorf("looking for a late ack: %w", err)
+	}
 	msgs, err := g.o.Store.Unacknowledged(ctx, a.tracker, lateMatches)
 	if err != nil {
 		return nil, fmt.Errorf("looking for a late ack: %w", err)
@@ -155,23 +159,24 @@ func (g *Gateway) unacknowledged(ctx context.Context, a *lateAck) ([]queue.Messa
 			ended = append(ended, m)
 		}
 	}
-	oldest, err := g.o.Store.Claim(ctx, []queue.ClaimReq{{Lease: a.lease, MaxBytes: 1}})
-	if err != nil {
-		return nil, fmt.Errorf("looking for a late ack: %w", err)
-	}
 	if c := oldest[0]; c.Err == nil && len(c.Msgs) > 0 {
-		ended = append(ended, c.Msgs[0])
+		ended = withNew(ended, c.Msgs[:1])
 	}
 	if !a.opened {
 		return ended, nil
 	}
 	delivered, err := g.recent(ctx, a, func(m *queue.Message) bool { return m.Status == queue.StatusDelivered })
-	for _, m := range delivered { // asked last, so that one whose ack has just been stored is missed by neither; it may be among both
-		if !slices.ContainsFunc(ended, func(e queue.Message) bool { return e.ID == m.ID }) {
-			ended = append(ended, m)
+	return withNew(ended, delivered), err // asked last, so that one whose ack has just been stored is missed by neither
+}
+
+// withNew appends those that are not in the list: a message that changes between two looks may be in both.
+func withNew(list, more []queue.Message) []queue.Message {
+	for _, m := range more {
+		if !slices.ContainsFunc(list, func(e queue.Message) bool { return e.ID == m.ID }) {
+			list = append(list, m)
 		}
 	}
-	return ended, err
+	return list
 }
 
 // recent returns those of the newest outgoing messages that are wanted.

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,4 +150,66 @@ func TestLateAckThatCannotBeLookedUpIsNotTheOthersFault(t *testing.T) {
 	if m := r.message(ids[1], 2); m.Status != queue.StatusCancelled {
 		t.Errorf("%+v", m)
 	}
+}
+
+// hasty is a store in which something happens right after the next look at what is unacknowledged.
+type hasty struct {
+	*gated
+	next atomic.Pointer[func()]
+}
+
+func (h *hasty) meanwhile() {
+	if f := h.next.Swap(nil); f != nil {
+		(*f)()
+	}
+}
+
+func (h *hasty) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.ClaimResult, error) {
+	defer h.meanwhile()
+	return h.gated.Claim(ctx, reqs)
+}
+
+func (h *hasty) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message, error) {
+	defer h.meanwhile()
+	return h.gated.Unacknowledged(ctx, t, limit)
+}
+
+// A message that ends while its late ack is looked up, by the expiry or a cancellation, is delivered all the same: the device will not say it again.
+func TestLateAckOfAMessageThatEndsMeanwhile(t *testing.T) {
+	st := &hasty{gated: newGated(t)}
+	r := newRigOn(t, st, []queue.Tracker{jt(1)}, withAcks(50*time.Millisecond), func(o *gateway.Options) { o.RetryIdle = time.Hour })
+	id := r.send(1, "ends")[0]
+	d := r.login("jt808", phone(1))
+	e := d.text()
+	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 }, func() string { return "no timeout" })
+	ended := make(chan error, 1)
+	end := func() {
+		_, err := st.End(context.Background(), []queue.EndReq{{Tracker: 1, ID: id, Status: queue.StatusExpired}})
+		ended <- err
+	}
+	st.next.Store(&end)
+	d.ack(e, protocol.AckDelivered)
+	must(t, <-ended)
+	r.become(id, 1, queue.StatusDelivered)
+}
+
+// While the ack of the text before is still on its way to the store, the one a late ack means looks as if it had never been written.
+func TestLateAckBehindOneThatIsNotStoredYet(t *testing.T) {
+	st := newGated(t)
+	r := newRigOn(t, st, []queue.Tracker{jt(1)}, withAcks(20*time.Second), func(o *gateway.Options) { o.RetryIdle = time.Hour })
+	ids := r.send(1, "one", "two")
+	d := r.login("jt808", phone(1))
+	entered, release := st.stop("ack")
+	d.ack(d.text(), protocol.AckDelivered)
+	<-entered
+	second := d.text()
+	r.clock.advance(21 * time.Second)
+	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 }, func() string { return "no timeout" })
+	d.ack(second, protocol.AckDelivered)
+	for range 100 { // the lookup would go on
+		d.silent(protocol.DeviceText)
+	}
+	release()
+	r.become(ids[0], 1, queue.StatusDelivered)
+	r.become(ids[1], 1, queue.StatusDelivered)
 }

@@ -89,8 +89,7 @@ func (c *consoleRig) state(tracker int) string {
 }
 
 func (c *consoleRig) testPhone(t *testing.T) {
-	p := c.browser.open(t, c.url(), 390, 760)
-	p.signIn("demo")
+	p := c.signedIn(t, c.url(), testKey, 390, 760)
 	wide := func(what string) {
 		t.Helper()
 		if eval[bool](p, `document.documentElement.scrollWidth > innerWidth || document.querySelector('.shell').scrollWidth > innerWidth`) {
@@ -115,9 +114,8 @@ func (c *consoleRig) testPhone(t *testing.T) {
 }
 
 func (c *consoleRig) testBigFleet(t *testing.T) {
-	p := c.browser.open(t, c.url(), 1280, 800)
 	begin := time.Now()
-	p.signIn(bigLogin)
+	p := c.signedIn(t, c.url(), bigKey, 1280, 800)
 	p.until(shows(".row .label", "Lorry 0"))
 	t.Logf("%d trackers are listed after %v", bigFleet, time.Since(begin))
 	if n := eval[int](p, `document.querySelectorAll('.row').length`); n > 60 {

@@ -25,7 +25,9 @@ type browser struct {
 // startBrowser starts Chromium and closes it when the test ends.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WindowSize(1280, 800), chromedp.Flag("lang", "en"), chromedp.UserDataDir(t.TempDir()))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WindowSize(1280, 800), chromedp.Flag("lang", "en"), chromedp.UserDataDir(t.TempDir()),
+		// The browser's own pages (search of tabs and the like) are not loaded ahead with each window: they would take more of the processor than the console.
+		chromedp.Flag("disable-features", "Translate,PreloadTopChromeWebUI"), chromedp.DisableGPU)
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses root otherwise
 	}
@@ -123,15 +125,6 @@ func (p *page) click(selector string) {
 func (p *page) write(selector, text string) {
 	p.t.Helper()
 	p.do(chromedp.WaitVisible(selector), chromedp.SendKeys(selector, text))
-}
-
-// signIn signs in by login and password, which are the same, as a dispatcher does.
-func (p *page) signIn(login string) {
-	p.t.Helper()
-	p.write(`input[name=login]`, login)
-	p.write(`input[name=password]`, login)
-	p.click(`button[type=submit]`)
-	p.until(`document.querySelector('.row') !== null`)
 }
 
 // enter presses the Enter key.

@@ -109,6 +109,8 @@ func (c *consoleRig) testPhone(t *testing.T) {
 	if !eval[bool](p, `document.querySelector('.send').getBoundingClientRect().bottom <= innerHeight`) {
 		t.Error("the field for a text is not on the screen")
 	}
+	p.do(chromedp.EmulateViewport(390, 380)) // a keyboard comes up
+	p.until(`innerHeight === 380 && (log => log.scrollHeight > log.clientHeight && log.scrollHeight - log.scrollTop - log.clientHeight < 2)(document.querySelector('.log'))`)
 	p.click(".back")
 	p.until(`document.querySelector('.side').checkVisibility() && !document.querySelector('.main').checkVisibility()`)
 }

@@ -12,7 +12,7 @@ const TOGETHER = 250; // ms in which what has been seen is collected
 
 /** The conversation with one tracker. */
 export class ConversationView {
-  #state; #messenger; #id; #known = new Map(); #listeners = new AbortController(); #first = null; #seen = new Set(); #timer = null; #missed = 0; #last = 0; #fetching = false;
+  #state; #messenger; #id; #known = new Map(); #listeners = new AbortController(); #first = null; #seen = new Set(); #timer = null; #missed = 0; #last = 0; #fetching = false; #height = 0;
 
   constructor({ state, messenger, canned }, id, back) {
     this.#state = state;
@@ -32,6 +32,8 @@ export class ConversationView {
         this.dot, h('div', { class: 'who' }, h('h2', { id: 'tracker-title' }, this.label), this.about)),
       h('div', { class: 'scroll' }, this.note, this.log, this.jump), this.refusal, this.composer.element);
     this.observer = new IntersectionObserver((entries) => this.#visible(entries), { root: this.log, threshold: [0, 0.5] });
+    this.resized = new ResizeObserver(() => this.#resized());
+    this.resized.observe(this.log);
     const { signal } = this.#listeners;
     state.addEventListener('messages', (e) => { if (e.detail === id) this.#draw(); }, { signal });
     state.addEventListener('trackers', () => this.#head(), { signal });
@@ -50,6 +52,7 @@ export class ConversationView {
     this.#conversation.draft = this.composer.text;
     this.#listeners.abort();
     this.observer.disconnect();
+    this.resized.disconnect();
     clearTimeout(this.#timer);
     this.composer.close();
   }
@@ -144,6 +147,13 @@ export class ConversationView {
   }
 
   #atEnd() { return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR; }
+
+  /** A banner, a long draft or a phone's keyboard takes room: what was the end stays in sight. */
+  #resized() {
+    const { scrollHeight, scrollTop, clientHeight } = this.log;
+    if (scrollHeight - scrollTop - this.#height < NEAR) this.log.scrollTop = scrollHeight;
+    this.#height = clientHeight;
+  }
 
   #toEnd() {
     this.log.scrollTop = this.log.scrollHeight;

@@ -48,7 +48,7 @@ export class Shell {
   shown() {
     this.#show();
     this.#changed();
-    this.list.element.focus({ preventScroll: true });
+    this.list.element.focus({ preventScroll: true, focusVisible: false }); // nobody has used a key yet: no frame around the list
   }
 
   close() {

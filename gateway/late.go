@@ -242,6 +242,7 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 		err = m.err
 	}
 	if err != nil {
+		g.m.lateAcks.WithLabelValues("failed").Inc()
 		g.log.Warn("late ack not looked up", zap.Int64("tracker", int64(r.q.tracker)), zap.Error(err))
 		if r.q.answer || r.q.reply {
 			r.s.shard.box.put(item{kind: itemReceived, s: r.s, n: r.tag, data: err})

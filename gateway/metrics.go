@@ -86,7 +86,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		refused:      vec("refused_total", "reason", "What a limit turned away.", refusals()...),
 		closed:       vec("closed_total", "reason", "Device connections that ended.", reasons()...),
 		logins:       vec("logins_total", "result", "Logins of devices.", "ok", "unknown_device", "bad_credentials", "invalid", "later"),
-		lateAcks:     vec("late_acks_total", "result", "Acks for nothing in flight, by what the store knew of them.", "ignored", "limited", "matched", "none", "several", "stale"),
+		lateAcks:     vec("late_acks_total", "result", "Acks for nothing in flight, by what the store knew of them.", "failed", "ignored", "limited", "matched", "none", "several", "stale"),
 		ended:        vec("texts_ended_total", "status", "Messages that ended without an ack."),
 		evidence:     vec("texts_evidence_total", "level", "Parts of texts of which something less than the device's word is known: its link has them, its command service accepted them."),
 		delivery:     seconds("delivery_seconds", "From submitted to acknowledged by the device."),

@@ -389,7 +389,7 @@ func deafNode(t *testing.T, where place) {
 	}
 }
 
-// TestAbandonedReads: readers that left while Redis did not answer cost nothing afterwards.
+// TestAbandonedReads: readers that left while Redis did not answer cost nothing afterwards, and what is answered then does not reach them.
 func TestAbandonedReads(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
@@ -402,6 +402,11 @@ func TestAbandonedReads(t *testing.T) {
 			wg.Go(func() {
 				if _, err := s.Get(ctx, []queue.Ref{{Tracker: 1, ID: id}}); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("get: %v", err)
+				}
+			})
+			wg.Go(func() {
+				if _, err := s.Webhooks(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("webhooks: %v", err)
 				}
 			})
 		}

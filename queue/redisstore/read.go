@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -41,10 +42,11 @@ func (s *Store) askAll(ctx context.Context, qs []*query) error {
 	var left atomic.Int32
 	left.Store(int32(len(qs)))
 	jobs := make([]*job, len(qs))
+	answers := make([]answer, len(qs)) // not the queries': after ctx's end they are the caller's alone, and answers still come
 	deadline := s.now().Add(s.opts.RetryFor)
 	for i, q := range qs {
 		jobs[i] = &job{slot: q.slot, args: q.args, script: q.sc, writes: q.writes, bytes: 64, deadline: deadline, finish: func(reply any, err error) {
-			q.reply, q.err = reply, err
+			answers[i] = answer{reply, err}
 			if left.Add(-1) == 0 {
 				close(done)
 			}
@@ -58,12 +60,18 @@ func (s *Store) askAll(ctx context.Context, qs []*query) error {
 	case <-ctx.Done():
 		return abandon(ctx, jobs)
 	}
-	for _, q := range qs {
-		if q.err != nil {
-			return q.err
-		}
+	var first error
+	for i, q := range qs {
+		q.reply, q.err = answers[i].reply, answers[i].err
+		first = cmp.Or(first, q.err)
 	}
-	return nil
+	return first
+}
+
+// answer is what came to a query.
+type answer struct {
+	reply any
+	err   error
 }
 
 // abandon gives up waiting for jobs.

@@ -262,7 +262,7 @@ func (a *App) startAPI(ctx context.Context) error {
 	a.api = api.NewServer(a.handler, a.log)
 	a.api.RegisterOnShutdown(a.handler.Close) // streams end at once, so that the stop does not wait for their clients
 	if c.TLSCert != "" {
-		conf, err := a.certs.config(c.TLSCert, c.TLSKey)
+		conf, err := a.certs.config(c.TLSCert, c.TLSKey, "")
 		if err != nil {
 			return fmt.Errorf("api: %w", err)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -21,13 +22,16 @@ const (
 	tlsVersion        = uint16(tls.VersionTLS12)
 )
 
-// certificate is a key pair in two files, which is read again when they change. Connections that there are keep what they began with.
+// certificate is a key pair in two files, and the authorities in a third whose clients alone are let in; all are read again when one of them changes. Connections that there are keep
+// what they began with.
 type certificate struct {
 	certFile, keyFile string
+	caFile            string // empty: clients need no certificate
 	current           atomic.Pointer[tls.Certificate]
+	config            atomic.Pointer[tls.Config] // with the newest authorities
 
 	mu    sync.Mutex // guards marks, and makes one reader at a time
-	marks [2]fileMark
+	marks [3]fileMark
 }
 
 // fileMark is what a changed file shows of itself.
@@ -49,12 +53,20 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
-// refresh reads the pair if its files have changed since it was read last, in any case if always. After an error the pair that was good stays in use, and is not tried again
+// configFor is for tls.Config.GetConfigForClient.
+func (c *certificate) configFor(*tls.ClientHelloInfo) (*tls.Config, error) {
+	return c.config.Load(), nil
+}
+
+// refresh reads the files if one has changed since they were read last, in any case if always. After an error everything that was good stays in use, and is not tried again
 // until the files change.
 func (c *certificate) refresh(always bool) (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	marks := [2]fileMark{markOf(c.certFile), markOf(c.keyFile)}
+	marks := [3]fileMark{markOf(c.certFile), markOf(c.keyFile)}
+	if c.caFile != "" {
+		marks[2] = markOf(c.caFile)
+	}
 	if marks == c.marks && !always {
 		return false, nil
 	}
@@ -63,8 +75,28 @@ func (c *certificate) refresh(always bool) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("reading certificate %s and key %s: %w", c.certFile, c.keyFile, err)
 	}
+	conf := &tls.Config{GetCertificate: c.get, MinVersion: tlsVersion}
+	if c.caFile != "" {
+		if conf.ClientCAs, err = readAuthorities(c.caFile); err != nil {
+			return false, err
+		}
+		conf.ClientAuth = tls.RequireAndVerifyClientCert
+	}
 	c.current.Store(&pair)
+	c.config.Store(conf)
 	return true, nil
+}
+
+func readAuthorities(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading client_ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("client_ca %s holds no certificate", file)
+	}
+	return pool, nil
 }
 
 // certificates are those of all listeners.
@@ -91,9 +123,9 @@ func newCertificates(log *zap.Logger, reg prometheus.Registerer) *certificates {
 	}
 }
 
-// config reads a key pair and returns a configuration that always shows its newest state.
-func (cs *certificates) config(certFile, keyFile string) (*tls.Config, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile}
+// config reads a key pair, and authorities for client certificates where caFile is not empty, and returns a configuration that always shows their newest state.
+func (cs *certificates) config(certFile, keyFile, caFile string) (*tls.Config, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile, caFile: caFile}
 	if _, err := c.refresh(true); err != nil {
 		return nil, err
 	}
@@ -101,7 +133,11 @@ func (cs *certificates) config(certFile, keyFile string) (*tls.Config, error) {
 	cs.list = append(cs.list, c)
 	cs.mu.Unlock()
 	cs.tell(c)
-	return &tls.Config{GetCertificate: c.get, MinVersion: tlsVersion}, nil
+	conf := &tls.Config{GetCertificate: c.get, MinVersion: tlsVersion}
+	if caFile != "" {
+		conf.GetConfigForClient = c.configFor
+	}
+	return conf, nil
 }
 
 // refresh reads what has changed, or everything if always.

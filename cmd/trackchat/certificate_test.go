@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -23,20 +25,52 @@ import (
 // issue writes a self-signed pair that ends after a time and tells its certificate's serial number.
 func issue(t *testing.T, certFile, keyFile string, number int64, life time.Duration) {
 	t.Helper()
+	newIdentity(t, nil, number, life).write(t, certFile, keyFile)
+}
+
+// identity is a certificate and its key.
+type identity struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// newIdentity makes a certificate that issuer signs, or itself without one.
+func newIdentity(t *testing.T, issuer *identity, number int64, life time.Duration) *identity {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(number), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life),
+		SerialNumber: big.NewInt(number), Subject: pkix.Name{CommonName: fmt.Sprint(number)}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life), IsCA: issuer == nil, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(t, err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
-	// The key comes first: whoever looks in between sees a pair that does not match.
-	for _, f := range []struct{ name, kind, text string }{{keyFile, "PRIVATE KEY", string(private)}, {certFile, "CERTIFICATE", string(cert)}} {
-		must(t, os.WriteFile(f.name+".new", pem.EncodeToMemory(&pem.Block{Type: f.kind, Bytes: []byte(f.text)}), 0o600))
-		must(t, os.Rename(f.name+".new", f.name))
+	id := &identity{key: key}
+	parent, signer := template, key
+	if issuer != nil {
+		parent, signer = issuer.cert, issuer.key
 	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+	must(t, err)
+	id.cert, err = x509.ParseCertificate(der)
+	must(t, err)
+	return id
+}
+
+// write puts the key first: whoever looks in between sees a pair that does not match.
+func (id *identity) write(t *testing.T, certFile, keyFile string) {
+	t.Helper()
+	private, err := x509.MarshalPKCS8PrivateKey(id.key)
+	must(t, err)
+	if keyFile != "" {
+		replaceFile(t, keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
+	}
+	replaceFile(t, certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.cert.Raw}))
+}
+
+func replaceFile(t *testing.T, name string, text []byte) {
+	t.Helper()
+	must(t, os.WriteFile(name+".new", text, 0o600))
+	must(t, os.Rename(name+".new", name))
 }
 
 // serial is the serial number of the certificate that a server shows.
@@ -104,4 +138,79 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	eventually(t, "the third certificate", func() bool { return serial(t, addrs[0]) == 3 })
 	must(t, app.Reload(t.Context()))
 	all(3)
+}
+
+// TestClientCertificates: a device port with client_ca hears only devices with a certificate of that authority, and the authority can be replaced under a running service.
+func TestClientCertificates(t *testing.T) {
+	cfg := testConfig(t, 2)
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	issue(t, file("cert.pem"), file("key.pem"), 1, 1000*time.Hour)
+	first, second := newIdentity(t, nil, 2, 1000*time.Hour), newIdentity(t, nil, 3, 1000*time.Hour)
+	first.write(t, file("ca.pem"), "")
+	for i := range cfg.Gateway.Listeners {
+		l := &cfg.Gateway.Listeners[i]
+		l.TLSCert, l.TLSKey, l.ClientCA = file("cert.pem"), file("key.pem"), file("ca.pem")
+	}
+	app, err := New(cfg, zap.NewNop())
+	must(t, err)
+	app.certs.every = 10 * time.Millisecond
+	must(t, app.Start(t.Context()))
+	t.Cleanup(func() { must(t, app.Stop(context.Background())) })
+
+	// login tries to log device 2 in and returns the connection if the service answered.
+	login := func(issuer *identity, number int64) net.Conn {
+		t.Helper()
+		conf := &tls.Config{InsecureSkipVerify: true} //nolint:gosec // the other side is what is tried
+		if issuer != nil {
+			id := newIdentity(t, issuer, number, time.Hour)
+			conf.Certificates = []tls.Certificate{{Certificate: [][]byte{id.cert.Raw}, PrivateKey: id.key}}
+		}
+		d := tls.Dialer{Config: conf}
+		c, err := d.DialContext(t.Context(), "tcp", app.Addrs()["wialon"].String())
+		if err != nil {
+			return nil
+		}
+		must(t, c.SetDeadline(time.Now().Add(patience)))
+		answer := make([]byte, 64)
+		_, _ = c.Write([]byte("#L#" + deviceOf(2) + ";NA\r\n")) // a refusal may have come already
+		n, _ := c.Read(answer)
+		if got := string(answer[:n]); got != "#AL#1\r\n" {
+			_ = c.Close()
+			return nil
+		}
+		return c
+	}
+	refused := func(what string, c net.Conn) {
+		t.Helper()
+		if c != nil {
+			t.Errorf("%s was let in", what)
+			_ = c.Close()
+		}
+	}
+	refused("a device without a certificate", login(nil, 0))
+	refused("a device with another authority's certificate", login(second, 10))
+	refused("a device that shows a certificate of its own making", login(newIdentity(t, nil, 2, time.Hour), 11))
+	trusted := login(first, 12)
+	if trusted == nil {
+		t.Fatal("the device of the right authority was not let in")
+	}
+	defer trusted.Close()
+
+	replaceFile(t, file("ca.pem"), []byte("no certificate"))
+	if err := app.Reload(t.Context()); err == nil {
+		t.Error("a reload finds nothing wrong with it")
+	}
+	refused("a device without a certificate", login(nil, 0))
+
+	second.write(t, file("ca.pem"), "")
+	eventually(t, "the second authority", func() bool {
+		c := login(second, 13)
+		if c == nil {
+			return false
+		}
+		_ = c.Close()
+		return true
+	})
+	refused("a device of the authority before", login(first, 14))
 }

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"time"
 
 	"trackchat/gateway"
@@ -91,29 +88,9 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 		front.Proxy = append(front.Proxy, p.Masked())
 	}
 	if c.TLSCert != "" {
-		if front.TLS, err = a.tlsConfig(c); err != nil {
+		if front.TLS, err = a.certs.config(c.TLSCert, c.TLSKey, c.ClientCA); err != nil {
 			return devicePort{}, errors.Join(err, ln.Close())
 		}
 	}
 	return devicePort{listener: l, ln: front}, nil
-}
-
-func (a *App) tlsConfig(c *Listener) (*tls.Config, error) {
-	conf, err := a.certs.config(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, err
-	}
-	if c.ClientCA == "" {
-		return conf, nil
-	}
-	pem, err := os.ReadFile(c.ClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("reading client_ca: %w", err)
-	}
-	conf.ClientCAs = x509.NewCertPool()
-	if !conf.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("client_ca %s holds no certificate", c.ClientCA)
-	}
-	conf.ClientAuth = tls.RequireAndVerifyClientCert
-	return conf, nil
 }

@@ -57,13 +57,35 @@ go vet ./...
 GOOS=darwin GOARCH=arm64 go vet ./gateway/... ./protocol/... ./queue/... ./api/... ./cmd/...
 step 'golangci-lint'
 "$lint" run --allow-parallel-runners ./...
+
+# The fuzzers are built beside the tests, which wait more than they compute.
+fuzzers=$(mktemp -d)
+builder=
+trap '[[ -z $builder ]] || kill "$builder" 2>/dev/null || true; rm -rf "$fuzzers"' EXIT
+targets=$(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Z][A-Za-z0-9_]*' | sed -E 's|^(.*)/[^/]*:func |\1 |')
+build_fuzzers() {
+	cut -d' ' -f1 <<<"$targets" | sort -u | while read -r package; do
+		nice -n 19 go test -c -fuzz=. -o "$fuzzers/$package/fuzzer" "./$package"
+	done
+}
+build_fuzzers >"$fuzzers/log" 2>&1 &
+builder=$!
+
 step 'tests'
-CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 ./...
+CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 ./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./... # the longest first
+
+step 'building the fuzzers'
+wait "$builder" || {
+	cat "$fuzzers/log" >&2
+	exit 1
+}
+builder=
 
 # fuzz PACKAGE TARGET: a finding comes with a failing input. Without one, Go's fuzzer has only reported its own time limit as an error, which means that nothing was found.
 fuzz() {
 	local out
-	if out=$(go test -run='^$' -fuzz="^$2\$" -fuzztime="$FUZZ_TIME" -fuzzminimizetime=10x -parallel=1 "$1" 2>&1); then
+	cd "$1"
+	if out=$("$fuzzers/$1/fuzzer" -test.run='^$' -test.fuzz="^$2\$" -test.fuzztime="$FUZZ_TIME" -test.fuzzminimizetime=10x -test.parallel=1 -test.fuzzcachedir="$fuzzers/$1/corpus" 2>&1) && [[ $out != *'no fuzz tests'* ]]; then
 		printf '%s %s\n' "$1" "$2"
 	elif [[ $out == *'context deadline exceeded'* && $out != *'Failing input'* && $out != *panic* && $out != *_test.go:* ]]; then
 		printf '%s %s: out of time, nothing found\n' "$1" "$2"
@@ -73,12 +95,8 @@ fuzz() {
 	fi
 }
 export -f fuzz
-export FUZZ_TIME
+export FUZZ_TIME fuzzers
 
 step "fuzzing, $FUZZ_TIME each, two at a time"
-for file in $(git ls-files '*_test.go' | xargs grep -lE '^func Fuzz[A-Z]'); do
-	for target in $(grep -oE '^func Fuzz[A-Za-z0-9_]+' "$file" | cut -d' ' -f2); do
-		printf './%s %s\n' "$(dirname "$file")" "$target"
-	done
-done | xargs -P 2 -L 1 bash -c 'fuzz "$0" "$1"'
+xargs -P 2 -L 1 bash -c 'fuzz "$0" "$1"' <<<"$targets"
 step 'all passed'

@@ -72,7 +72,7 @@ build_fuzzers >"$fuzzers/log" 2>&1 &
 builder=$!
 
 step 'tests'
-CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 ./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./... # the longest first
+CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 -parallel 4 ./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./... # the longest first
 
 step 'building the fuzzers'
 wait "$builder" || {

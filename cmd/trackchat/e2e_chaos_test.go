@@ -14,8 +14,8 @@ import (
 
 const (
 	chaosTrackers = 8
-	chaosFor      = 7 * time.Second // CHAOS_FOR=10m: longer
-	chaosHalfs    = 5               // connections of one device left half open
+	chaosFor      = time.Minute // CHAOS_FOR=10m: longer
+	chaosHalfs    = 5           // connections of one device left half open
 )
 
 // chaosPlan says how long it goes on and from which seed; CHAOS_FOR and CHAOS_SEED change that.
@@ -39,6 +39,7 @@ func chaosPlan(t *testing.T) (time.Duration, uint64) {
 // TestChaosOnTheEmbeddedStore has devices behind a bad network and the service killed now and then: nothing accepted is lost, nothing is DELIVERED without the device's ack,
 // order is kept, each text of a driver is there once.
 func TestChaosOnTheEmbeddedStore(t *testing.T) {
+	t.Parallel()
 	d, seed := chaosPlan(t)
 	c := newChild(t, childOptions{trackers: chaosTrackers})
 	c.start()
@@ -57,6 +58,7 @@ func TestChaosOnTheEmbeddedStore(t *testing.T) {
 
 // TestChaosOnRedis has devices behind a bad network and the store behind one that stalls, cuts and refuses: the same must hold.
 func TestChaosOnRedis(t *testing.T) {
+	t.Parallel()
 	d, seed := chaosPlan(t)
 	proxy := queuetest.StartProxy(t, queuetest.StartRedis(t).Addr)
 	c := newChild(t, childOptions{trackers: chaosTrackers, redis: []string{proxy.Addr}})

@@ -21,6 +21,7 @@ type scenario struct {
 // TestFleet runs an API and two gateways, each in a process of its own, on one Redis and on a Cluster of three masters, and takes from them what can be taken: nothing accepted
 // is lost, nothing is DELIVERED without an ack or twice, order is kept, and the fleet recovers without a restart of what still runs.
 func TestFleet(t *testing.T) {
+	t.Parallel()
 	scenarios := []struct {
 		name string
 		run  func(*scenario)
@@ -37,6 +38,7 @@ func TestFleet(t *testing.T) {
 	}
 	for backend, start := range fleetStores {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			f := startFleet(t, start(t), fleetOptions{trackers: fleetGroup * len(scenarios)})
 			for i, s := range scenarios {
 				t.Run(s.name, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 // TestKilledTenTimesUnderLoad kills the service while texts flow both ways: nothing accepted is lost, nothing is DELIVERED without an ack, order is kept, each text of a
 // driver is there once.
 func TestKilledTenTimesUnderLoad(t *testing.T) {
+	t.Parallel()
 	const trackers, kills = 12, 10
 	c := newChild(t, childOptions{trackers: trackers})
 	c.start()

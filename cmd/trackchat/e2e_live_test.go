@@ -33,6 +33,7 @@ const (
 // TestLive has readers of the feed on every API node, and a webhook that fails now and then, follow what happens on other nodes while all of those are killed one after the
 // other: each is told everything of its account at least once, and nothing of another one.
 func TestLive(t *testing.T) {
+	t.Parallel()
 	for backend, start := range map[string]func(testing.TB, childOptions) ([]*child, []*child){
 		"embedded": func(tb testing.TB, o childOptions) (apis, others []*child) {
 			tb.Helper()
@@ -50,6 +51,7 @@ func TestLive(t *testing.T) {
 		},
 	} {
 		t.Run(backend, func(t *testing.T) {
+			t.Parallel()
 			apis, others := start(t, childOptions{directory: liveDirectory(), extra: "webhooks: {allow_private: true}\n"})
 			for _, c := range append(slices.Clone(apis), others...) {
 				c.start()

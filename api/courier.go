@@ -242,7 +242,7 @@ func (c *courier) deliver(ctx context.Context, e *event) bool {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(pause/2 + rand.N(pause)): //nolint:gosec // no secret: calls should not come all at once
+		case <-time.After(pause/2 + rand.N(pause)):
 		}
 	}
 }

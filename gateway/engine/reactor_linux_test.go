@@ -52,7 +52,7 @@ func alone(t *testing.T, f func(*testing.T, kind)) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 			defer cancel()
 			parent, _, _ := strings.Cut(t.Name(), "/")
-			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+parent+"$", "-test.v") //nolint:gosec // this very test
+			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+parent+"$", "-test.v")
 			cmd.Env = append(os.Environ(), childKind+"="+k.name)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)

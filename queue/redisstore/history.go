@@ -181,7 +181,7 @@ func appendHistory(dst []byte, m *queue.Message) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(min(m.Parts, math.MaxUint16)))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(min(acked, math.MaxUint16)))
 	dst = append(dst, 0)
-	dst = binary.BigEndian.AppendUint32(dst, rand.Uint32()) //nolint:gosec // not a secret
+	dst = binary.BigEndian.AppendUint32(dst, rand.Uint32())
 	return appendTail(appendUint48(dst, m.SubmitMs), m, 0)
 }
 

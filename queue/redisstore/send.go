@@ -62,7 +62,7 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 func sendItem(r *queue.SendReq) *item {
 	meta := tracker8(r.Tracker)
 	flags, look := byte(0), byte(0)
-	check := rand.Uint32() //nolint:gosec // not a secret
+	check := rand.Uint32()
 	if r.Nonce != 0 {
 		flags, look, check = flagNonce, 1, r.Nonce
 	}
@@ -117,7 +117,7 @@ func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 }
 
 func receiveItem(in *queue.Incoming) *item {
-	meta := binary.BigEndian.AppendUint32(tracker8(in.Tracker), rand.Uint32()) //nolint:gosec // not a secret
+	meta := binary.BigEndian.AppendUint32(tracker8(in.Tracker), rand.Uint32())
 	tail := appendTail(make([]byte, 0, len(in.Text)+32), &queue.Message{Employee: in.Employee, ReplyTo: in.ReplyTo, Text: in.Text}, 0)
 	var key []byte
 	if in.Key != 0 {

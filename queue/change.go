@@ -1,9 +1,6 @@
 package queue
 
-import (
-	"context"
-	"sync"
-)
+import "context"
 
 // ChangeKind tells the changes apart. The values of what happens to messages and trackers are part of what stores publish.
 type ChangeKind byte
@@ -49,66 +46,10 @@ type Feed interface {
 	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
 }
 
-// ChangeBuffer holds changes for one reader of Watch.
-type ChangeBuffer struct {
-	limit int
-	ready chan struct{} // holds a token while waiting is not empty
-
-	mu      sync.Mutex
-	waiting []Change // guarded by mu
-}
-
-// NewChangeBuffer returns a buffer for up to limit changes.
-func NewChangeBuffer(limit int) *ChangeBuffer {
-	return &ChangeBuffer{limit: limit, ready: make(chan struct{}, 1)}
-}
-
-// Add appends list and never waits. What would exceed the limit is replaced by a single ChangeResync, which stands for all of it. It reports whether there was room.
-func (b *ChangeBuffer) Add(list ...Change) bool {
-	if len(list) == 0 {
-		return true
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.waiting) == 1 && b.waiting[0].Kind == ChangeResync && b.waiting[0].Partitions == nil {
-		return true
-	}
+// NewChangeBuffer returns a buffer for up to limit changes of one reader of Watch; ChangeResync stands for what does not fit.
+func NewChangeBuffer(limit int) *Buffer[Change] {
+	b := newBuffer(limit, Change{Kind: ChangeResync}, func(c *Change) bool { return c.Kind == ChangeResync && c.Partitions == nil })
 	// A later time says more than the one before it.
-	if n := len(b.waiting); n > 0 && b.waiting[n-1].Kind == ChangeThrough && list[len(list)-1].Kind == ChangeThrough {
-		b.waiting = b.waiting[:n-1]
-	}
-	room := len(b.waiting)+len(list) <= b.limit
-	if room {
-		b.waiting = append(b.waiting, list...)
-	} else {
-		b.waiting = []Change{{Kind: ChangeResync}}
-	}
-	select {
-	case b.ready <- struct{}{}:
-	default:
-	}
-	return room
-}
-
-// Pump hands over everything that waits at once until done.
-func (b *ChangeBuffer) Pump(done <-chan struct{}, out chan<- []Change) {
-	for {
-		select {
-		case <-b.ready:
-		case <-done:
-			return
-		}
-		b.mu.Lock()
-		batch := b.waiting
-		b.waiting = nil
-		b.mu.Unlock()
-		if len(batch) == 0 { // the token came after the last hand-over had already taken everything
-			continue
-		}
-		select {
-		case out <- batch:
-		case <-done:
-			return
-		}
-	}
+	b.covers = func(last, next *Change) bool { return last.Kind == ChangeThrough && next.Kind == ChangeThrough }
+	return b
 }

@@ -10,7 +10,7 @@ import (
 
 // modelWatch is one reader of changes.
 type modelWatch struct {
-	buffer *queue.ChangeBuffer
+	buffer *queue.Buffer[queue.Change]
 	stop   context.CancelFunc
 }
 

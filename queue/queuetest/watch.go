@@ -229,8 +229,11 @@ func slowWatcher(c *check) {
 	}
 	id := c.send(900, "after it caught up")[0]
 	for {
-		if n := w.next(); n.Kind == queue.ChangeStored && n.ID == id {
+		switch n := w.next(); {
+		case n.Kind == queue.ChangeStored && n.ID == id:
 			return
+		case n.Kind == queue.ChangeResync: // a second one was on its way, and may stand for the last message too
+			id = c.send(900, "after it caught up again")[0]
 		}
 	}
 }

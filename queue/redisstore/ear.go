@@ -81,20 +81,21 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 	if node == "" || len(node) > maxNode {
 		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
 	}
-	sub := newSubscriber(s.opts.WakeBuffer)
+	buffer := queue.NewWakeBuffer(s.opts.WakeBuffer)
 	out := make(chan []queue.Wake)
 	err := s.listen(ctx, &ear{
-		channel: ":n:" + string(node), every: pingEvery, missed: sub.resync,
+		channel: ":n:" + string(node), every: pingEvery,
+		missed: func(ps []queue.Partition) { buffer.Add(resyncWake(ps)) },
 		heed: func(payload string) error {
 			list, err := decodeWakes(payload)
 			if err == nil {
-				sub.add(list...)
+				buffer.Add(list...)
 			}
 			return err
 		},
 	}, func(done <-chan struct{}) {
 		defer close(out)
-		sub.pump(done, out)
+		buffer.Pump(done, out)
 	})
 	if err != nil {
 		return nil, err

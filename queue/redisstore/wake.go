@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"sync"
 
 	"trackchat/queue"
 )
@@ -61,65 +60,11 @@ func decodeWake(b []byte) (queue.Wake, int, error) {
 	return w, end, decodeRest(&w.Msg, b[42], b[size:end])
 }
 
-// subscriber is one reader of a node's wakes.
-type subscriber struct {
-	limit int
-	ready chan struct{} // holds a token while waiting is not empty
-
-	mu      sync.Mutex
-	waiting []queue.Wake
-}
-
-func newSubscriber(limit int) *subscriber {
-	return &subscriber{limit: limit, ready: make(chan struct{}, 1)}
-}
-
-// add appends list and never waits. What would exceed the limit is replaced by a single WakeResync, which stands for all of it.
-func (sub *subscriber) add(list ...queue.Wake) {
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
-	all := len(sub.waiting) == 1 && sub.waiting[0].Kind == queue.WakeResync && sub.waiting[0].Partitions == nil
-	switch {
-	case all:
-	case len(sub.waiting)+len(list) > sub.limit:
-		sub.waiting = []queue.Wake{{Kind: queue.WakeResync}}
-	default:
-		sub.waiting = append(sub.waiting, list...)
-	}
-	select {
-	case sub.ready <- struct{}{}:
-	default:
-	}
-}
-
-// resync says that wakes of partitions may have been lost.
-func (sub *subscriber) resync(ps []queue.Partition) {
+// resyncWake says that wakes of partitions may have been lost.
+func resyncWake(ps []queue.Partition) queue.Wake {
 	w := queue.Wake{Kind: queue.WakeResync, Partitions: slices.Clone(ps)}
 	if len(ps) == partitions {
 		w.Partitions = nil
 	}
-	sub.add(w)
-}
-
-// pump hands over everything that waits at once until done.
-func (sub *subscriber) pump(done <-chan struct{}, out chan<- []queue.Wake) {
-	for {
-		select {
-		case <-sub.ready:
-		case <-done:
-			return
-		}
-		sub.mu.Lock()
-		batch := sub.waiting
-		sub.waiting = nil
-		sub.mu.Unlock()
-		if len(batch) == 0 { // the token came after the last hand-over had already taken everything
-			continue
-		}
-		select {
-		case out <- batch:
-		case <-done:
-			return
-		}
-	}
+	return w
 }

@@ -47,11 +47,8 @@ type wakes struct {
 
 // subscriber is one reader of a node's wakes.
 type subscriber struct {
-	ready chan struct{} // holds a token while waiting is not empty
-	stop  chan struct{}
-
-	mu      sync.Mutex
-	waiting []queue.Wake
+	buffer *queue.Buffer[queue.Wake]
+	stop   context.CancelFunc
 }
 
 func newWakes(limit int) *wakes {
@@ -63,48 +60,24 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	sub := &subscriber{ready: make(chan struct{}, 1), stop: make(chan struct{})}
 	ws := s.wakes
+	life, stop := context.WithCancel(ctx)
+	sub := &subscriber{buffer: queue.NewWakeBuffer(ws.limit), stop: stop}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.closed {
+		stop()
 		return nil, fmt.Errorf("%w: closed", queue.ErrUnavailable)
 	}
 	ws.subs[node] = append(ws.subs[node], sub)
 	out := make(chan []queue.Wake)
 	ws.pumps.Go(func() {
 		defer close(out)
-		sub.pump(ctx, out)
+		sub.buffer.Pump(life.Done(), out)
+		stop()
 		ws.remove(node, sub)
 	})
 	return out, nil
-}
-
-// pump hands over everything that waits at once until ctx or the store ends.
-func (sub *subscriber) pump(ctx context.Context, out chan<- []queue.Wake) {
-	for {
-		select {
-		case <-sub.ready:
-		case <-sub.stop:
-			return
-		case <-ctx.Done():
-			return
-		}
-		sub.mu.Lock()
-		batch := sub.waiting
-		sub.waiting = nil
-		sub.mu.Unlock()
-		if len(batch) == 0 { // the token came after the last hand-over had already taken everything
-			continue
-		}
-		select {
-		case out <- batch:
-		case <-sub.stop:
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // publish never waits for a reader.
@@ -116,31 +89,11 @@ func (ws *wakes) publish(batch map[queue.NodeID][]queue.Wake) {
 	defer ws.mu.Unlock()
 	for node, list := range batch {
 		for _, sub := range ws.subs[node] {
-			if !sub.add(list, ws.limit) {
+			if !sub.buffer.Add(list...) {
 				ws.lost.Inc()
 			}
 		}
 	}
-}
-
-// add appends list; what would exceed limit is replaced by a single WakeResync, which stands for all of it. It reports whether there was room.
-func (sub *subscriber) add(list []queue.Wake, limit int) bool {
-	sub.mu.Lock()
-	defer sub.mu.Unlock()
-	if len(sub.waiting) == 1 && sub.waiting[0].Kind == queue.WakeResync {
-		return true
-	}
-	room := len(sub.waiting)+len(list) <= limit
-	if room {
-		sub.waiting = append(sub.waiting, list...)
-	} else {
-		sub.waiting = []queue.Wake{{Kind: queue.WakeResync}}
-	}
-	select {
-	case sub.ready <- struct{}{}:
-	default:
-	}
-	return room
 }
 
 func (ws *wakes) remove(node queue.NodeID, sub *subscriber) {
@@ -161,7 +114,7 @@ func (ws *wakes) close() {
 		ws.closed = true
 		for _, list := range ws.subs {
 			for _, sub := range list {
-				close(sub.stop)
+				sub.stop()
 			}
 		}
 	}

@@ -40,7 +40,7 @@ type watchers struct {
 }
 
 type watcher struct {
-	buffer *queue.ChangeBuffer
+	buffer *queue.Buffer[queue.Change]
 	stop   context.CancelFunc
 }
 

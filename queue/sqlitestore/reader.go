@@ -6,26 +6,33 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"trackchat/queue"
 )
 
 // readers is a small pool of connections that only read.
 type readers struct {
-	free   chan *conn
+	turns  chan struct{} // one for each free connection
 	closed chan struct{}
 	count  int // connections in all
+
+	mu   sync.Mutex
+	free []*conn // the last one is the next: where one at a time is enough, one cache is filled and not all of them
 }
 
+// readerCache is little: every commit makes all of it void, and the system has the file in memory as well.
+const readerCache = "cache_size = -1024"
+
 func newReaders(file string, n int) (*readers, error) {
-	r := &readers{free: make(chan *conn, n), closed: make(chan struct{})}
+	r := &readers{turns: make(chan struct{}, n), closed: make(chan struct{})}
 	for range n {
-		c, err := openConn(file, "ro", "busy_timeout = 10000", "query_only = 1", "cache_size = -8192")
+		c, err := openConn(file, "ro", "busy_timeout = 10000", "query_only = 1", readerCache)
 		if err != nil {
 			return nil, errors.Join(err, r.close())
 		}
-		r.free <- c
 		r.count++
+		r.put(c)
 	}
 	return r, nil
 }
@@ -35,7 +42,8 @@ func (r *readers) close() error {
 	close(r.closed)
 	errs := make([]error, 0, r.count)
 	for range r.count {
-		errs = append(errs, (<-r.free).close())
+		<-r.turns
+		errs = append(errs, r.pop().close())
 	}
 	return errors.Join(errs...)
 }
@@ -50,13 +58,29 @@ func (r *readers) take(ctx context.Context) (*conn, error) {
 	default:
 	}
 	select {
-	case c := <-r.free:
-		return c, nil
+	case <-r.turns:
+		return r.pop(), nil
 	case <-r.closed:
 		return nil, fmt.Errorf("%w: closed", queue.ErrUnavailable)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+func (r *readers) pop() *conn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := len(r.free) - 1
+	c := r.free[last]
+	r.free = r.free[:last]
+	return c
+}
+
+func (r *readers) put(c *conn) {
+	r.mu.Lock()
+	r.free = append(r.free, c)
+	r.mu.Unlock()
+	r.turns <- struct{}{} // has room for every connection
 }
 
 // read runs f on a connection of the pool, on one state of the file.
@@ -72,7 +96,7 @@ func (s *Store) readOnce(ctx context.Context, f func(c *conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer func() { s.readers.free <- c }()
+	defer s.readers.put(c)
 	return translate(c.view(func() error { return f(c) }))
 }
 

@@ -122,7 +122,7 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 }
 
 func (w *writer) acquire(l *queue.Lease) error {
-	t, err := w.tracker(l.Tracker)
+	t, err := w.leased(l.Tracker)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	res := make([]bool, len(leases))
 	err := s.write(ctx, &operation{name: "release", items: len(leases), bytes: 64 * len(leases), run: func(w *writer) error {
 		for i := range leases {
-			t, err := w.tracker(leases[i].Tracker)
+			t, err := w.leased(leases[i].Tracker)
 			if err != nil {
 				return err
 			}
@@ -169,7 +169,7 @@ func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
 	ls = append([]queue.Lease(nil), ls...)
 	return s.write(ctx, &operation{name: "touch", items: len(ls), bytes: 64 * len(ls), bulk: true, run: func(w *writer) error {
 		for _, l := range ls {
-			t, err := w.tracker(l.Tracker)
+			t, err := w.leased(l.Tracker)
 			if err != nil {
 				return err
 			}

@@ -44,35 +44,53 @@ func (t *tracker) tick(now int64) int64 {
 	return t.changeMs
 }
 
-// cache keeps the trackers used last. Two generations: what is not used while the young one fills is dropped with the old one.
+// cacheMs is how long a generation of the cache lasts at most.
+const cacheMs = 5 * 60 * 1000
+
+// cache keeps the trackers used last. Two generations: what is not used while the young one fills, or for cacheMs, is dropped with the old one.
 type cache struct {
 	limit      int
 	young, old map[queue.TrackerID]*tracker
+	born       int64                        // Unix ms of the young one
+	passing    map[queue.TrackerID]*tracker // of the running transaction alone: those of sessions that come, go and are heard of, with no message
 }
 
 func newCache(limit int) cache {
-	return cache{limit: limit, young: make(map[queue.TrackerID]*tracker), old: nil}
+	return cache{limit: limit, young: make(map[queue.TrackerID]*tracker), passing: make(map[queue.TrackerID]*tracker)}
 }
 
+// get finds a tracker, nil if it is not cached, and keeps it.
 func (c *cache) get(id queue.TrackerID) *tracker {
 	t, ok := c.young[id]
 	if !ok {
-		if t, ok = c.old[id]; ok {
+		if t = c.peek(id); t != nil {
 			c.young[id] = t
 		}
 	}
 	return t
 }
 
+// peek finds a tracker, nil if it is not cached, and leaves it where it is.
+func (c *cache) peek(id queue.TrackerID) *tracker {
+	for _, m := range []map[queue.TrackerID]*tracker{c.young, c.old, c.passing} {
+		if t, ok := m[id]; ok {
+			return t
+		}
+	}
+	return nil
+}
+
 // trim bounds the cache. Not within a transaction: dirty trackers must stay.
-func (c *cache) trim() {
-	if len(c.young) >= c.limit {
-		c.old, c.young = c.young, make(map[queue.TrackerID]*tracker, c.limit/4)
+func (c *cache) trim(now int64) {
+	clear(c.passing)
+	if len(c.young) >= c.limit || now-c.born >= cacheMs || now < c.born {
+		c.old, c.young, c.born = c.young, make(map[queue.TrackerID]*tracker), now
 	}
 }
 
 func (c *cache) clear() {
 	clear(c.young)
+	clear(c.passing)
 	c.old = nil
 }
 
@@ -90,6 +108,26 @@ func (w *writer) tracker(id queue.TrackerID) (*tracker, error) {
 	if t := w.trackers.get(id); t != nil {
 		return t, nil
 	}
+	t, err := w.load(id)
+	if err == nil {
+		w.trackers.young[id] = t
+	}
+	return t, err
+}
+
+// leased is tracker for what concerns a session and no message: of as many trackers as there are, each once in a while, so what is read for it is not kept.
+func (w *writer) leased(id queue.TrackerID) (*tracker, error) {
+	if t := w.trackers.peek(id); t != nil {
+		return t, nil
+	}
+	t, err := w.load(id)
+	if err == nil {
+		w.trackers.passing[id] = t
+	}
+	return t, err
+}
+
+func (w *writer) load(id queue.TrackerID) (*tracker, error) {
 	t := &tracker{id: id}
 	err := w.c.query("SELECT last_ms, change_ms, pending, unread, last_out, epoch, owner, since_ms, seen_ms FROM tracker WHERE id = ?", func(row []driver.Value) error {
 		t.lastMs, t.changeMs, t.pending, t.unread = integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])
@@ -100,7 +138,6 @@ func (w *writer) tracker(id queue.TrackerID) (*tracker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.trackers.young[id] = t
 	return t, nil
 }
 

@@ -153,7 +153,8 @@ func (w *writer) execute(batch []*operation) {
 		o.finish(err)
 	}
 	w.s.metrics.Batch("commit", items)
-	w.trackers.trim()
+	clear(w.dirty) // they are held on to by nobody but the cache
+	w.trackers.trim(w.now)
 }
 
 // doubtful is what a failed transaction has to tell: where it may have been committed, that changes may have been missed.

@@ -18,8 +18,14 @@ type core struct {
 
 func newCore(o Options) *core { return &core{Options: o.withDefaults()} }
 
-// service is what the connections of one Serve or Dial share.
+// service is what the connections of one Serve or Dial share; in the reactor, those of each loop have their own, so that a connection needs no other way to it.
 type service struct {
+	*terms
+	loop *loop // nil in the std engine
+}
+
+// terms are those of one Serve or Dial.
+type terms struct {
 	core    *core
 	handler Handler
 	front   *Front                      // nil: none
@@ -31,7 +37,7 @@ type service struct {
 }
 
 func (k *core) service(h Handler, front *Front) *service {
-	s := &service{core: k, handler: h, front: front}
+	s := &service{terms: &terms{core: k, handler: h, front: front}}
 	if a, ok := h.(Admitter); ok {
 		s.admit = a.Admit
 	}

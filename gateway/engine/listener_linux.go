@@ -16,6 +16,7 @@ import (
 type acceptor struct {
 	reactor *reactor
 	srv     *service
+	each    []*service // one a loop
 	addr    net.Addr
 	file    *os.File // the listening socket, in Go's runtime poller
 	raw     syscall.RawConn
@@ -33,7 +34,7 @@ func newAcceptor(r *reactor, ln *net.TCPListener, srv *service) (*acceptor, erro
 	if err != nil {
 		return nil, fmt.Errorf("engine: taking over a listener: %w", err)
 	}
-	a := &acceptor{reactor: r, srv: srv, addr: ln.Addr(), file: os.NewFile(uintptr(fd), "listener")}
+	a := &acceptor{reactor: r, srv: srv, each: r.each(srv), addr: ln.Addr(), file: os.NewFile(uintptr(fd), "listener")}
 	if a.raw, err = a.file.SyscallConn(); err != nil {
 		_ = a.file.Close() // the first error says what is wrong
 		return nil, fmt.Errorf("engine: preparing a listener: %w", err)
@@ -134,5 +135,5 @@ func (a *acceptor) accepted(fd int, sa unix.Sockaddr) {
 		return
 	}
 	a.reactor.core.tuneFD(fd)
-	a.reactor.attach(a.srv, fd, peer, set)
+	a.reactor.attach(a.each, fd, peer, set)
 }

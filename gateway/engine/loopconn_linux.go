@@ -15,18 +15,17 @@ type loopConn struct {
 	state
 
 	// static
-	loop *loop
-	fd   int32
+	fd int32
+
+	// guarded by state.mu
+	failed uint16 // errno of a write; 0 for none
 
 	// owned by the loop
 	queued bool // is in loop.again
-
-	// guarded by state.mu
-	failed syscall.Errno // of a write; 0 for none
 }
 
-func newLoopConn(l *loop, srv *service, fd int, peer netip.AddrPort) *loopConn {
-	c := &loopConn{loop: l, fd: int32(fd)}
+func newLoopConn(srv *service, fd int, peer netip.AddrPort) *loopConn {
+	c := &loopConn{fd: int32(fd)}
 	c.init(srv, peer)
 	return c
 }
@@ -69,11 +68,11 @@ func (c *loopConn) sendLocked(p []byte) (n int, err error) {
 		case errors.Is(err, unix.EAGAIN):
 			return n, nil
 		default:
-			if !errors.As(err, &c.failed) {
-				c.failed = unix.EIO
-			}
+			no := unix.EIO
+			_ = errors.As(err, &no) // what it is not stays EIO
+			c.failed = uint16(no)
 			c.dropOutLocked()
-			c.loop.post(order{c, orderPump})
+			c.srv.loop.post(order{c, orderPump})
 			return n, fmt.Errorf("engine: write: %w", err)
 		}
 	}
@@ -111,7 +110,7 @@ func (c *loopConn) Close() error {
 	}
 	c.flushLocked()
 	c.flags |= closed
-	c.loop.post(order{c, orderClose})
+	c.srv.loop.post(order{c, orderClose})
 	return nil
 }
 
@@ -122,7 +121,7 @@ func (c *loopConn) Resume() {
 		return
 	}
 	c.flags = c.flags&^paused | rerun
-	c.loop.post(order{c, orderPump})
+	c.srv.loop.post(order{c, orderPump})
 }
 
 // broken returns the error of a failed write.
@@ -132,5 +131,5 @@ func (c *loopConn) broken() error {
 	if c.failed == 0 {
 		return nil
 	}
-	return fmt.Errorf("engine: write: %w", c.failed)
+	return fmt.Errorf("engine: write: %w", syscall.Errno(c.failed))
 }

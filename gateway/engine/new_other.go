@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// loop is of the reactor, which there is none of here.
+type loop struct{}
+
 // New returns the best engine for this system: the std engine.
 func New(o Options) Engine { return NewStd(o) }
 

@@ -80,12 +80,21 @@ func (r *reactor) Serve(ln net.Listener, h Handler) error {
 	return a.run()
 }
 
-// attach gives a socket to a loop. The caller takes part in serving, so the loops are there.
-func (r *reactor) attach(srv *service, fd int, peer netip.AddrPort, set flags) *loopConn {
-	l := r.loops[int(r.next.Add(1))%len(r.loops)]
-	c := newLoopConn(l, srv, fd, peer)
+// each returns the service as the connections of each loop have it. The caller takes part in serving, so the loops are there.
+func (r *reactor) each(srv *service) []*service {
+	each := make([]*service, len(r.loops))
+	for i, l := range r.loops {
+		each[i] = &service{terms: srv.terms, loop: l}
+	}
+	return each
+}
+
+// attach gives a socket to the next loop.
+func (r *reactor) attach(each []*service, fd int, peer netip.AddrPort, set flags) *loopConn {
+	srv := each[int(r.next.Add(1))%len(each)]
+	c := newLoopConn(srv, fd, peer)
 	c.flags = set
-	l.post(order{c, orderOpen})
+	srv.loop.post(order{c, orderOpen})
 	return c
 }
 
@@ -116,7 +125,7 @@ func (r *reactor) Dial(ctx context.Context, addr string, local netip.Addr, h Han
 	if err != nil {
 		return nil, fmt.Errorf("engine: dialing %s: %w", addr, err)
 	}
-	return r.attach(r.core.service(h, nil), fd, peerOf(nc), 0), nil
+	return r.attach(r.each(r.core.service(h, nil)), fd, peerOf(nc), 0), nil
 }
 
 // bindLate lets the kernel choose the local port when it knows the destination, so that one local address is good for more connections

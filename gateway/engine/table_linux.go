@@ -69,7 +69,7 @@ func (t *table) of(l *loop) func(yield func(*loopConn) bool) {
 		}
 		for _, p := range *pages {
 			for i := range p {
-				if c := p[i].Load(); c != nil && c.loop == l && !yield(c) {
+				if c := p[i].Load(); c != nil && c.srv.loop == l && !yield(c) {
 					return
 				}
 			}

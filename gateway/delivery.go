@@ -168,7 +168,7 @@ func (s *session) timedOut(now time.Time) {
 func (s *session) park(now time.Time) {
 	s.claims++ // a claim that is still under way is not for this outbox
 	b := &outbox{state: flightParked, deadline: now.Add(s.l.g.o.RetryIdle).UnixMilli()}
-	s.box = b
+	s.own().box = b
 	s.arm(b.deadline)
 }
 

@@ -60,6 +60,8 @@ const (
 	tickEvery    = 50 * time.Millisecond
 	mailboxFull  = 4096    // items of a shard from which on the connections that feed it are paused
 	mailboxBytes = 8 << 20 // the same, of frames
+	mailboxRoom  = 64      // items that a mailbox always keeps room for
+	mailboxSlack = 8       // and else that many times what was needed of late
 	maxReplies   = 64      // replies of one session that wait for the store; then its reads pause
 	maxGarbage   = 16      // refused frames before the login; then the connection is closed
 	backlogTexts = 64      // messages of one tracker in memory
@@ -92,6 +94,7 @@ type Gateway struct {
 	conduct   *conduct
 	door      *door
 	next      atomic.Uint64 // shard of the next session
+	rest      stir          // of all sessions at rest
 	seconds   atomic.Int64  // coarse clock for engine callbacks
 	halt      atomic.Bool   // shutting down: nothing new is sent to devices
 
@@ -109,6 +112,7 @@ type Listener struct {
 	login    time.Duration
 	idle     time.Duration
 	maxConns int
+	berths   []berth // one a shard
 	conns    atomic.Int64
 	c        protocolMetrics
 }
@@ -134,7 +138,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: newRegistry(), conduct: newConduct()}
+	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: new(registry), conduct: newConduct()}
 	g.panics, g.refusals = newQuota(time.Minute, 1), newQuota(time.Second, 20)
 	g.door = newDoor(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
@@ -182,6 +186,9 @@ func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxCo
 		if stated := p.LoginTimeout(s); stated > 0 {
 			l.login = min(l.login, stated)
 		}
+	}
+	for _, sh := range g.shards {
+		l.berths = append(l.berths, berth{l, sh})
 	}
 	return l, nil
 }

@@ -93,9 +93,9 @@ func (r *registry) find(q SessionQuery) []*session {
 	for i := range r.stripe {
 		st := &r.stripe[i]
 		st.Lock()
-		for t, s := range st.sessions {
-			if t > q.After && (q.Protocol == "" || q.Protocol == s.l.protocol.Name) {
-				best.add(t, s, q.Limit)
+		for _, s := range st.slots {
+			if s != nil && s.tracker > q.After && (q.Protocol == "" || q.Protocol == s.l.protocol.Name) {
+				best.add(s.tracker, s, q.Limit)
 			}
 		}
 		st.Unlock()

@@ -49,7 +49,7 @@ func (s *session) lateAck(e *protocol.Event) {
 		g.m.lateAcks.WithLabelValues("ignored").Inc()
 	case s.state != stateReady || s.box != nil && s.box.asking && s.box.state == flightNone:
 		if s.box == nil {
-			s.box = &outbox{}
+			s.own().box = &outbox{}
 		}
 		if len(s.box.early) >= maxEarly {
 			g.m.lateAcks.WithLabelValues("limited").Inc()
@@ -69,7 +69,7 @@ func (s *session) lookUp(ref uint64, opened bool) {
 		g.m.lateAcks.WithLabelValues("limited").Inc()
 		return
 	}
-	s.lateMs = max(s.lateMs, now) + lateEvery.Milliseconds()
+	s.own().lateMs = max(s.lateMs, now) + lateEvery.Milliseconds()
 	g.store.late.add(s, -1, lateAck{from: s.l, tracker: s.tracker, lease: s.lease(), ref: ref, caps: s.codec.Caps(), opened: opened})
 }
 

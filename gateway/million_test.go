@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -105,99 +106,188 @@ func BenchmarkQuietSessions(b *testing.B) {
 
 func holdQuietSessions(b *testing.B, n int) {
 	b.Helper()
-	ok := func(err error) {
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
 	at := heap()
 	share := func(name string) { // reports what was added to the heap since, for each session
 		now := heap()
 		b.ReportMetric(float64(now-at)/float64(n), name)
 		at = now
 	}
-	trackers := make([]queue.Tracker, n)
-	ids := make([]queue.TrackerID, n)
-	for i := range trackers {
-		trackers[i] = jt(queue.TrackerID(i + 1))
-		trackers[i].Account, ids[i] = 1, queue.TrackerID(i+1)
-	}
 	known := new(queue.Directory)
-	known.Replace(queue.NewSnapshot([]queue.Account{{ID: 1}}, trackers))
+	known.Replace(quietDirectory(n))
 	share("directory-B/tracker")
-	store := &countingStore{Model: queuetest.NewModel(time.Now, 1000)}
-	_, err := store.Acquire(b.Context(), "before", ids) // what the model keeps of each tracker is not the gateway's
-	ok(err)
-	store.acquired.Store(0)
-	conns := make([]memoryConn, n)
+	q := prepareQuiet(b, known, n)
 	at = heap()
+	before := at
 
-	gw, err := gateway.New(gateway.Options{Node: "bench", Store: store, Directory: known, Now: time.Now, Repoll: 10 * time.Second})
-	ok(err)
-	ok(gw.Start(b.Context()))
-	p, _ := all.Find("jt808")
-	l, err := gw.Listen(p, nil, 0)
-	ok(err)
-	eng := &memoryEngine{handler: make(chan engine.Handler, 1), down: make(chan struct{})}
-	served := make(chan error, 1)
-	go func() { served <- l.Serve(eng, nil) }()
-	h := <-eng.handler
-
-	settings, err := p.NewSettings()
-	ok(err)
-	say := func(i int, what func(protocol.Device, []byte) []byte) {
-		side := p.NewDevice(protocol.DeviceConfig{ID: phone(ids[i]), Password: "code", Settings: settings})
-		frame := what(side, nil)
-		conns[i].last.Store(uint32(time.Now().Unix()))
-		if used := h.OnData(&conns[i], frame); used != len(frame) {
-			b.Fatalf("%d of %d bytes taken", used, len(frame))
-		}
-	}
+	q.start(b, 10*time.Second)
 	start := time.Now()
-	for i := range conns {
-		conns[i].id = uint64(i + 1)
-		h.(engine.Admitter).Admit(netip.AddrPort{})
-		h.OnOpen(&conns[i])
-		say(i, protocol.Device.AppendLogin)
-	}
-	await(b, func() bool { return gw.Sessions() == n && store.acquired.Load() == int64(n) })
+	q.login(b)
 	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "logins/s")
 	share("session-B")
 
 	start = time.Now()
-	for i := range conns {
-		conns[i].written.Store(0)
-	}
-	for i := range conns {
-		say(i, protocol.Device.AppendHeartbeat)
-	}
-	await(b, func() bool {
-		return conns[n-1].written.Load() > 0 && conns[0].written.Load() > 0 && conns[n/2].written.Load() > 0
-	})
+	q.heartbeats(b)
 	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "heartbeats/s")
-	swept := store.peeked.Load()
 	start = time.Now()
-	await(b, func() bool { return store.peeked.Load()-swept >= int64(n) }) // a sweep of all
+	q.sweep(b)
 	b.ReportMetric(time.Since(start).Seconds(), "sweep-s")
+	b.ReportMetric(float64(heap()-before)/float64(n), "session-at-rest-B")
 	pauses(b)
 
 	start = time.Now()
-	for i := range conns {
-		h.OnClose(&conns[i], nil)
-	}
-	await(b, func() bool { return gw.Sessions() == 0 && store.released.Load() >= int64(n) })
+	q.leave(b)
 	b.ReportMetric(time.Since(start).Seconds(), "gone-s")
-	for i := range conns {
-		conns[i].session.Store(nil)
-	}
 	share("session-left-B")
+	q.stop(b)
+	runtime.KeepAlive(known)
+}
+
+// TestQuietSessionInBytes bounds what a quiet session takes apart from its connection: itself, its codec, its places in registry and shard.
+func TestQuietSessionInBytes(t *testing.T) {
+	const n, most = 20_000, 260
+	known := new(queue.Directory)
+	known.Replace(quietDirectory(n))
+	q := prepareQuiet(t, known, n)
+	before := heap()
+	q.start(t, time.Second)
+	q.login(t)
+	q.heartbeats(t)
+	q.sweep(t)
+	limit := time.Now().Add(patience)
+	for each := int64(most + 1); each > most; each = (heap() - before) / n { // what the burst of logins needed goes by and by
+		if time.Now().After(limit) {
+			t.Fatalf("%d bytes a session", each)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	q.leave(t)
+	q.stop(t)
+	runtime.KeepAlive(known)
+}
+
+// quietDirectory has the trackers 1 to n.
+func quietDirectory(n int) *queue.Snapshot {
+	trackers := make([]queue.Tracker, n)
+	for i := range trackers {
+		trackers[i] = jt(queue.TrackerID(i + 1))
+		trackers[i].Account = 1
+	}
+	return queue.NewSnapshot([]queue.Account{{ID: 1}}, trackers)
+}
+
+// quiet is a gateway without sockets and the devices 1 to n.
+type quiet struct {
+	known    *queue.Directory
+	store    *countingStore
+	conns    []memoryConn
+	gw       *gateway.Gateway
+	eng      *memoryEngine
+	served   chan error
+	h        engine.Handler
+	protocol *protocol.Protocol
+	settings protocol.Settings
+}
+
+// prepareQuiet makes what is not the gateway's.
+func prepareQuiet(tb testing.TB, known *queue.Directory, n int) *quiet {
+	tb.Helper()
+	q := &quiet{known: known, store: &countingStore{Model: queuetest.NewModel(time.Now, 1000)}, conns: make([]memoryConn, n), served: make(chan error, 1)}
+	q.eng = &memoryEngine{handler: make(chan engine.Handler, 1), down: make(chan struct{})}
+	ids := make([]queue.TrackerID, n)
+	for i := range ids {
+		ids[i] = queue.TrackerID(i + 1)
+	}
+	_, err := q.store.Acquire(tb.Context(), "before", ids) // what the model keeps of each tracker
+	need(tb, err)
+	q.store.acquired.Store(0)
+	q.protocol, _ = all.Find("jt808")
+	q.settings, err = q.protocol.NewSettings()
+	need(tb, err)
+	return q
+}
+
+func (q *quiet) start(tb testing.TB, repoll time.Duration) {
+	tb.Helper()
+	var err error
+	q.gw, err = gateway.New(gateway.Options{Node: "bench", Store: q.store, Directory: q.known, Now: time.Now, Repoll: repoll})
+	need(tb, err)
+	need(tb, q.gw.Start(tb.Context()))
+	l, err := q.gw.Listen(q.protocol, nil, 0)
+	need(tb, err)
+	go func() { q.served <- l.Serve(q.eng, nil) }()
+	q.h = <-q.eng.handler
+}
+
+func (q *quiet) say(tb testing.TB, i int, what func(protocol.Device, []byte) []byte) {
+	tb.Helper()
+	side := q.protocol.NewDevice(protocol.DeviceConfig{ID: phone(queue.TrackerID(i + 1)), Password: "code", Settings: q.settings})
+	frame := what(side, nil)
+	q.conns[i].last.Store(uint32(time.Now().Unix()))
+	if used := q.h.OnData(&q.conns[i], frame); used != len(frame) {
+		tb.Fatalf("%d of %d bytes taken", used, len(frame))
+	}
+}
+
+func (q *quiet) login(tb testing.TB) {
+	tb.Helper()
+	for i := range q.conns {
+		q.conns[i].id = uint64(i + 1)
+		q.h.(engine.Admitter).Admit(netip.AddrPort{})
+		q.h.OnOpen(&q.conns[i])
+		q.say(tb, i, protocol.Device.AppendLogin)
+	}
+	n := len(q.conns)
+	await(tb, func() bool { return q.gw.Sessions() == n && q.store.acquired.Load() == int64(n) })
+}
+
+// heartbeats has each device give a sign of life.
+func (q *quiet) heartbeats(tb testing.TB) {
+	tb.Helper()
+	for i := range q.conns {
+		q.conns[i].written.Store(0)
+	}
+	for i := range q.conns {
+		q.say(tb, i, protocol.Device.AppendHeartbeat)
+	}
+	await(tb, func() bool {
+		return !slices.ContainsFunc([]int{0, len(q.conns) / 2, len(q.conns) - 1}, func(i int) bool { return q.conns[i].written.Load() == 0 })
+	})
+}
+
+// sweep waits until all were looked after in the store.
+func (q *quiet) sweep(tb testing.TB) {
+	tb.Helper()
+	swept := q.store.peeked.Load()
+	await(tb, func() bool { return q.store.peeked.Load()-swept >= int64(len(q.conns)) })
+}
+
+// leave closes all connections at once.
+func (q *quiet) leave(tb testing.TB) {
+	tb.Helper()
+	for i := range q.conns {
+		q.h.OnClose(&q.conns[i], nil)
+	}
+	await(tb, func() bool { return q.gw.Sessions() == 0 && q.store.released.Load() >= int64(len(q.conns)) })
+	for i := range q.conns {
+		q.conns[i].session.Store(nil)
+	}
+}
+
+func (q *quiet) stop(tb testing.TB) {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	ok(gw.Quiesce(ctx))
-	ok(eng.Shutdown(ctx))
-	ok(gw.Close(ctx))
-	ok(<-served)
-	runtime.KeepAlive(conns)
+	need(tb, q.gw.Quiesce(ctx))
+	need(tb, q.eng.Shutdown(ctx))
+	need(tb, q.gw.Close(ctx))
+	need(tb, <-q.served)
+}
+
+func need(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // heap is what is reachable.
@@ -229,12 +319,12 @@ func pauses(b *testing.B) {
 }
 
 // await waits until done, or fails.
-func await(b *testing.B, done func() bool) {
-	b.Helper()
+func await(tb testing.TB, done func() bool) {
+	tb.Helper()
 	limit := time.Now().Add(10 * time.Minute)
 	for !done() {
 		if time.Now().After(limit) {
-			b.Fatal("waited in vain")
+			tb.Fatal("waited in vain")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -85,7 +85,7 @@ func (e evidence) String() string { return [...]string{"none", "written", "link"
 // claim asks the store for what is pending.
 func (s *session) claim() {
 	if s.box == nil {
-		s.box = &outbox{}
+		s.own().box = &outbox{}
 	}
 	b := s.box
 	if b.asking {
@@ -172,7 +172,7 @@ func (s *session) announced(w *queue.Wake) {
 		s.pump(s.l.g.o.Now())
 	default:
 		if b == nil {
-			s.box = &outbox{}
+			s.own().box = &outbox{}
 		}
 		s.box.push(&w.Msg)
 		s.tail = w.Msg.ID
@@ -268,7 +268,7 @@ func (s *session) peeked(p *queue.PeekResult) {
 // unannounced deals with a message that the store has and no wake has told of. The wake may just be on its way, so it counts as missed only if the next look finds the same.
 func (s *session) unannounced(last int64) {
 	if s.suspect <= s.known {
-		s.suspect = last
+		s.own().suspect = last
 		s.nextMs = s.l.g.o.Now().Add(time.Second).UnixMilli()
 		s.arm(s.nextMs)
 		return
@@ -283,7 +283,7 @@ func (s *session) unannounced(last int64) {
 // restart begins again with the oldest pending message.
 func (s *session) restart(slow bool) {
 	s.tail = 0
-	s.box = &outbox{slow: slow}
+	s.own().box = &outbox{slow: slow}
 	s.claims++
 	s.claim()
 }

@@ -48,7 +48,7 @@ func (s *session) answer(e *protocol.Event, r protocol.Result) {
 // hold queues an answer and returns its number.
 func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64 {
 	if s.replies == nil {
-		s.replies = &replies{}
+		s.own().replies = &replies{}
 	}
 	q := s.replies
 	q.slots = append(q.slots, slot{event: *e, frame: s.shard.frame, result: max(r, s.shard.worst), waiting: waiting, at: s.l.g.o.Now().UnixMilli()})
@@ -106,7 +106,7 @@ func (s *session) received(n int64, repeated bool, err error) {
 		s.settle(n, protocol.Invalid)
 	default:
 		if q := s.replies; q != nil && n >= q.first && n < q.first+int64(len(q.slots)) {
-			s.doubtful = hashOf(q.slots[n-q.first].event.Text)
+			s.own().doubtful = hashOf(q.slots[n-q.first].event.Text)
 		}
 		s.settle(n, protocol.Later)
 	}

@@ -22,13 +22,12 @@ const (
 	stateReady                       // logged in and owner
 )
 
-// session is one connection of a device. A quiet one is this struct, its codec and its place in four tables, so every field here is paid for a million times;
-// what is needed only while something is in flight hangs on outbox and replies.
+// session is one connection of a device. A quiet one is this struct, its codec and its place in three tables, so every field here is paid for a million times;
+// what is needed only while something is in flight hangs on stir.
 type session struct {
 	// Static after OnOpen.
-	conn  engine.Conn
-	l     *Listener
-	shard *shard
+	conn engine.Conn
+	*berth
 
 	// Owned by the engine's callbacks.
 	scanned int32         // bytes of the unfinished frame that Frame has looked at
@@ -36,25 +35,20 @@ type session struct {
 	heard   atomic.Uint32 // when the last whole frame came, Unix seconds; read by the shard
 
 	// Owned by the shard.
-	wheelPos  int32
-	claims    int32  // number of the newest claim
-	doubtful  uint32 // hash of the newest driver's text of which the store did not say whether it has it, 0 none
+	claims int32 // number of the newest claim
+	*stir
 	codec     protocol.Codec
 	tracker   queue.TrackerID // 0 until the login
 	epoch     int64           // 0 until the lease
 	known     int64           // newest outgoing message this session knows to exist
 	tail      int64           // newest one that was put into the outbox
 	since     int64           // login, Unix ms; stands for the connection in dedupe
-	dueMs     int64           // when the wheel fires
 	nextMs    int64           // before the login: when the wait for it ends; then: when the store is asked what is pending
-	pollMs    int64           // when the codec wants to be asked, 0 never
-	suspect   int64           // newest message that a look found and no wake had announced
-	lateMs    int64           // up to when lookups of late acks are used up
-	box       *outbox
-	replies   *replies
-	device    uint32 // hash of the normalised id it logged in with
-	place     int32  // in the shard's list of open sessions
-	wheelSlot int16  // place in the shard's wheel, 0 none
+	device    uint32          // hash of the normalised id it logged in with
+	place     int32           // in the shard's list of open sessions
+	wheelPrev int32           // places of its neighbours in a slot of the shard's wheel, from 1; 0 none
+	wheelNext int32
+	wheelSlot int16  // from 1; 0 not in the wheel
 	minute    uint16 // of the count of texts
 	texts     uint16
 	garbage   uint8
@@ -67,6 +61,46 @@ type session struct {
 	throttled bool // reads are paused by the frame limit
 	crowded   bool // reads are paused because too many replies wait
 	marks     marks
+}
+
+// berth is where a session belongs; the sessions of a listener in a shard share one.
+type berth struct {
+	l     *Listener
+	shard *shard
+}
+
+// stir is what a session needs while something is going on. Sessions at rest share the zero one of the gateway, which nobody writes to.
+type stir struct {
+	box      *outbox
+	replies  *replies
+	pollMs   int64  // when the codec wants to be asked, 0 never
+	suspect  int64  // newest message that a look found and no wake had announced
+	lateMs   int64  // up to when lookups of late acks are used up
+	doubtful uint32 // hash of the newest driver's text of which the store did not say whether it has it, 0 none
+}
+
+// own returns the session's stir to write to.
+func (s *session) own() *stir {
+	if s.stir == &s.l.g.rest {
+		s.stir = new(stir)
+	}
+	return s.stir
+}
+
+// settleDown gives the session's own stir up if nothing is going on any more. From time to time is enough: a text in flight comes and goes many times a second.
+func (s *session) settleDown(ms int64) {
+	if s.stir == &s.l.g.rest {
+		return
+	}
+	if s.suspect <= s.known {
+		s.suspect = 0
+	}
+	if s.lateMs <= ms {
+		s.lateMs = 0
+	}
+	if *s.stir == (stir{}) {
+		s.stir = &s.l.g.rest
+	}
 }
 
 // marks are what a session remembers in a bit each.
@@ -82,7 +116,7 @@ const (
 func (l *Listener) OnOpen(c engine.Conn) {
 	g := l.g
 	l.c.connections.Inc()
-	s := &session{conn: c, l: l, shard: g.shards[g.next.Add(1)%uint64(len(g.shards))]}
+	s := &session{conn: c, berth: &l.berths[g.next.Add(1)%uint64(len(l.berths))], stir: &g.rest}
 	c.SetSession(s)
 	s.shard.box.put(item{kind: itemOpened, s: s})
 }
@@ -236,10 +270,12 @@ func (s *session) poll(now time.Time) {
 func (s *session) pollCodec(now time.Time) {
 	var next time.Time
 	s.shard.out, next = s.codec.Poll(s.shard.out, now)
-	s.pollMs = 0
-	if !next.IsZero() {
-		s.pollMs = next.UnixMilli()
+	switch {
+	case !next.IsZero():
+		s.own().pollMs = next.UnixMilli()
 		s.arm(s.pollMs)
+	case s.pollMs != 0:
+		s.pollMs = 0
 	}
 	if q, ok := s.codec.(protocol.Quitter); ok && q.Gone() {
 		s.close(reasonUnanswered)
@@ -321,7 +357,6 @@ func (s *session) closed(err error) {
 	g := s.l.g
 	s.dead = true
 	s.shard.out = s.shard.out[:0]
-	s.shard.wheel.remove(s)
 	s.shard.leave(s)
 	why := s.reason
 	if why == reasonNone {
@@ -344,7 +379,7 @@ func (s *session) closed(err error) {
 	if ce := g.log.Check(zap.DebugLevel, "session closed"); ce != nil {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("reason", why), zap.NamedError("cause", err))
 	}
-	s.codec, s.box, s.replies = nil, nil, nil
+	s.codec, s.stir = nil, &g.rest
 }
 
 // remember leaves to the tracker's next session here what must not begin anew with it.
@@ -359,12 +394,7 @@ func (s *session) remember(why reason) {
 }
 
 // arm makes the wheel fire no later than ms.
-func (s *session) arm(ms int64) {
-	if s.wheelSlot == 0 || ms < s.dueMs {
-		s.dueMs = ms
-		s.shard.wheel.add(s, time.UnixMilli(ms))
-	}
-}
+func (s *session) arm(ms int64) { s.shard.wheel.arm(s, time.UnixMilli(ms)) }
 
 // due runs every deadline that has passed and arms the next one. It may be called early.
 func (s *session) due(now time.Time) {
@@ -376,6 +406,7 @@ func (s *session) due(now time.Time) {
 	if s.pollMs != 0 && ms >= s.pollMs {
 		s.poll(now)
 	}
+	s.settleDown(ms)
 	if s.tracker == 0 {
 		s.lingering(ms)
 		return

@@ -42,6 +42,7 @@ type item struct {
 type mailbox struct {
 	mu     sync.Mutex
 	items  []item
+	most   int        // items taken at once of late
 	bytes  int        // of the packets among them
 	paused []*session // whose reads wait for room
 	took   int64      // items that the shard has taken so far
@@ -94,9 +95,20 @@ func (b *mailbox) take(empty []item) (items []item, resume []*session) {
 	defer b.mu.Unlock()
 	b.done = b.took
 	b.took += int64(len(b.items))
+	b.most = max(b.most, len(b.items))
+	if cap(empty) > mailboxRoom && cap(empty)/mailboxSlack > b.most {
+		empty = nil
+	}
 	items, b.items = b.items, empty[:0]
 	resume, b.paused, b.bytes = b.paused, nil, 0
 	return items, resume
+}
+
+// calm forgets a part of what was needed at once, so that a burst is over some seconds after it.
+func (b *mailbox) calm() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.most -= (b.most + 1) / 2
 }
 
 // mark returns what reports whether everything that is in the mailbox now is dealt with.
@@ -113,13 +125,14 @@ func (b *mailbox) mark() func() bool {
 
 // shard owns sessions: its goroutine alone reads and changes them.
 type shard struct {
-	g     *Gateway
-	box   mailbox
-	wheel wheel
-	live  []*session            // every open session
-	out   []byte                // what the session at work is about to write
-	emit  func(*protocol.Event) // one closure for all frames
-	peeks []*session            // to be looked after in the store at the end of this tick
+	g      *Gateway
+	box    mailbox
+	wheel  wheel
+	live   []*session            // every open session
+	out    []byte                // what the session at work is about to write
+	emit   func(*protocol.Event) // one closure for all frames
+	peeks  []*session            // to be looked after in the store at the end of this tick
+	second int64                 // of the last tick
 
 	// Of the frame at work.
 	cur     *session
@@ -130,6 +143,7 @@ type shard struct {
 
 func newShard(g *Gateway) *shard {
 	sh := &shard{g: g}
+	sh.wheel.shard = sh
 	sh.box.signal = make(chan struct{}, 1)
 	sh.wheel.start(g.o.Now())
 	sh.emit = func(e *protocol.Event) { sh.cur.event(e) }
@@ -166,11 +180,14 @@ func (sh *shard) enter(s *session) {
 	sh.live = append(sh.live, s)
 }
 
-// leave takes it off.
+// leave takes it off, and out of the wheel.
 func (sh *shard) leave(s *session) {
 	last := len(sh.live) - 1
-	sh.live[s.place] = sh.live[last]
-	sh.live[s.place].place = s.place
+	sh.wheel.remove(s)
+	moved := sh.live[last]
+	sh.live[s.place] = moved
+	moved.place = s.place
+	sh.wheel.link(moved)
 	sh.live[last] = nil
 	sh.live = sh.live[:last]
 }
@@ -194,6 +211,10 @@ func (sh *shard) tick() {
 	}
 	clear(sh.peeks)
 	sh.peeks = sh.peeks[:0]
+	if second := now.Unix(); second != sh.second {
+		sh.second = second
+		sh.box.calm()
+	}
 }
 
 func (sh *shard) handle(it *item) {

@@ -4,23 +4,46 @@ import "time"
 
 const wheelSlots = 1200 // at tickEvery each: a minute
 
-// wheel is a shard's timers: a session has at most one place in it. What is due later than a turn comes round and is put in again. Owned by the shard.
+// wheel is a shard's timers: a session has at most one place in it. What is due later than a turn comes round and is put in again. A slot is a list through the sessions
+// themselves, by their places among the shard's open ones, so that the wheel of any number of them takes no memory of its own. Owned by the shard.
 type wheel struct {
-	slots [wheelSlots][]*session
-	at    int64 // ticks since 1970 that have been run
+	shard *shard
+	first [wheelSlots]int32 // place of a slot's first session, from 1; 0 none
+	at    int64             // ticks since 1970 that have been run
 }
 
 func ticks(t time.Time) int64 { return t.UnixNano() / int64(tickEvery) }
 
 func (w *wheel) start(now time.Time) { w.at = ticks(now) }
 
-// add puts s in for the first tick at or after its time, a tick from now at the earliest.
-func (w *wheel) add(s *session, at time.Time) {
-	w.remove(s)
+// arm has s fire in the first tick at or after its time, a tick from now at the earliest, unless it fires earlier anyhow.
+func (w *wheel) arm(s *session, at time.Time) {
 	tick := min(max(ticks(at.Add(tickEvery-1)), w.at+1), w.at+wheelSlots-1)
-	slot := &w.slots[tick%wheelSlots]
-	s.wheelSlot, s.wheelPos = int16(tick%wheelSlots)+1, int32(len(*slot))
-	*slot = append(*slot, s)
+	if s.wheelSlot != 0 {
+		if w.at+(int64(s.wheelSlot-1)-w.at%wheelSlots+wheelSlots)%wheelSlots <= tick {
+			return
+		}
+		w.remove(s)
+	}
+	slot := tick % wheelSlots
+	s.wheelSlot, s.wheelPrev, s.wheelNext = int16(slot)+1, 0, w.first[slot]
+	w.link(s)
+}
+
+// link makes the neighbours of s know where it is.
+func (w *wheel) link(s *session) {
+	if s.wheelSlot == 0 {
+		return
+	}
+	place := s.place + 1
+	if s.wheelPrev == 0 {
+		w.first[s.wheelSlot-1] = place
+	} else {
+		w.shard.live[s.wheelPrev-1].wheelNext = place
+	}
+	if s.wheelNext != 0 {
+		w.shard.live[s.wheelNext-1].wheelPrev = place
+	}
 }
 
 // remove takes s out; it does nothing if s is not in.
@@ -28,13 +51,15 @@ func (w *wheel) remove(s *session) {
 	if s.wheelSlot == 0 {
 		return
 	}
-	slot := w.slots[s.wheelSlot-1]
-	last := len(slot) - 1
-	slot[s.wheelPos] = slot[last]
-	slot[s.wheelPos].wheelPos = s.wheelPos
-	slot[last] = nil
-	w.slots[s.wheelSlot-1] = slot[:last]
-	s.wheelSlot = 0
+	if s.wheelPrev == 0 {
+		w.first[s.wheelSlot-1] = s.wheelNext
+	} else {
+		w.shard.live[s.wheelPrev-1].wheelNext = s.wheelNext
+	}
+	if s.wheelNext != 0 {
+		w.shard.live[s.wheelNext-1].wheelPrev = s.wheelPrev
+	}
+	s.wheelSlot, s.wheelPrev, s.wheelNext = 0, 0, 0
 }
 
 // advance takes out what is due up to now and calls fire for each. A clock that jumps runs at most one turn.
@@ -45,15 +70,10 @@ func (w *wheel) advance(now time.Time, fire func(*session)) {
 	}
 	for w.at < to {
 		w.at++
-		slot := w.slots[w.at%wheelSlots]
-		w.slots[w.at%wheelSlots] = nil
-		for i, s := range slot {
-			s.wheelSlot = 0
-			slot[i] = nil
-			fire(s)
-		}
-		if w.slots[w.at%wheelSlots] == nil && cap(slot) <= 64 {
-			w.slots[w.at%wheelSlots] = slot[:0]
+		for first := &w.first[w.at%wheelSlots]; *first != 0; {
+			s := w.shard.live[*first-1]
+			w.remove(s)
+			fire(s) // never puts it in here again
 		}
 	}
 }

@@ -7,49 +7,119 @@ import (
 	"time"
 )
 
-// The collector's percentage. A small one keeps the heap of many quiet sessions close to what they need. Under load on a small heap it would collect dozens of times a
-// second, which costs a tenth of the processor and more, so it rises then, and falls again when it is quiet.
+// The collector's percentage. Many quiet sessions make hardly any garbage: there the heap can be kept close to what they need for next to nothing. Under load on a small heap a
+// small percentage would collect dozens of times a second, which costs a tenth of the processor and more. So it rises while collections are many, and falls again when they
+// are few; below gcPercent it goes by what they cost, since one of a million sessions is worth a hundred of a thousand.
 const (
-	gcPercent     = 50
-	gcPercentMost = 400
-	gcOften       = 4 // collections a second that are too many
-	gcSeldom      = 1 // and so few that a step down may be tried
-	gcLook        = time.Second
+	gcPercent      = 50 // at the start, and the most that cost alone makes of it
+	gcPercentLeast = 10
+	gcPercentMost  = 400
+	gcOften        = 4                // collections a second that are too many
+	gcSeldom       = 1                // and so few that a step down may be tried
+	gcDear         = 0.04             // of one processor: too much for a percentage below gcPercent
+	gcCheap        = 0.015            // and so little that half the percentage may be tried
+	gcMemory       = 20.0             // seconds, about, over which the cost is averaged
+	gcSpeed        = 1e9              // bytes of a heap like ours that a processor looks through in a second
+	gcKept         = 0.15             // unused memory, as a part of the heap, that is worth giving back
+	gcRest         = 20 * time.Second // without a collection: nobody knows how much of the heap is used
+	gcLooks        = 5                // a second: the first moments of a load are not to be spent on collections
 )
 
-// paceCollections sets the collector's percentage until ctx ends.
+// pace decides on the percentage.
+type pace struct {
+	percent int
+	cost    float64 // share of one processor, averaged
+	looks   int     // in this second
+	cycles  uint64  // collections in this second
+}
+
+// look takes note of the collections since the last look, and of what each cost in CPU seconds.
+func (p *pace) look(cycles uint64, each float64) {
+	const fade = 1 / (gcMemory * gcLooks)
+	p.cost += float64(cycles)*each/gcMemory - p.cost*fade
+	p.looks++
+	p.cycles += cycles
+	switch {
+	case p.cycles > 2*gcOften: // no need to see the second out
+		p.percent = min(max(p.percent*int(min(p.cycles, gcPercentMost))/gcOften, gcPercent), gcPercentMost)
+	case p.looks < gcLooks:
+		return
+	case p.cycles > gcOften:
+		p.percent = min(2*p.percent, gcPercentMost)
+	case p.percent > gcPercent:
+		if p.cycles < gcSeldom {
+			p.percent = max(p.percent/2, gcPercent)
+		}
+	case p.cycles > 0 && p.cost > gcDear:
+		p.percent = min(2*p.percent, gcPercent)
+	case p.cost < gcCheap:
+		p.percent = max(p.percent/2, gcPercentLeast)
+	}
+	p.looks, p.cycles = 0, 0
+}
+
+// collections is what the runtime tells of them.
+type collections struct {
+	samples []metrics.Sample
+	cycles  uint64
+}
+
+func newCollections() *collections {
+	c := &collections{samples: []metrics.Sample{
+		{Name: "/gc/cycles/total:gc-cycles"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+	}}
+	c.since()
+	return c
+}
+
+// since returns how many there were since the last call, and about what each cost in CPU seconds. What the runtime itself says of that is no use where other programs want the
+// processors as well: it counts the waiting.
+func (c *collections) since() (cycles uint64, each float64) {
+	metrics.Read(c.samples[:2])
+	cycles = c.samples[0].Value.Uint64() - c.cycles
+	c.cycles += cycles
+	return cycles, float64(c.samples[1].Value.Uint64()) / gcSpeed
+}
+
+// kept is the memory that the heap does not use and has not given back to the system, as a part of what it uses.
+func (c *collections) kept() float64 {
+	metrics.Read(c.samples[2:])
+	return float64(c.samples[2].Value.Uint64()) / float64(c.samples[3].Value.Uint64()+1)
+}
+
+// paceCollections sets the collector's percentage until ctx ends. In quiet times it gives memory back to the system that nothing uses any more: what a load needed that is over,
+// and what sessions left that have gone. That takes a collection, so it is done as often as gcCheap allows.
 func paceCollections(ctx context.Context) {
-	percent := gcPercent
-	debug.SetGCPercent(percent)
-	every := time.NewTicker(gcLook)
+	p := pace{percent: gcPercent}
+	debug.SetGCPercent(p.percent)
+	every := time.NewTicker(time.Second / gcLooks)
 	defer every.Stop()
-	sample := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
-	metrics.Read(sample)
-	before := sample[0].Value.Uint64()
+	c := newCollections()
+	last, next := time.Now(), time.Time{} // collection; when memory may be given back
 	for {
+		var now time.Time
 		select {
 		case <-ctx.Done():
 			return
-		case <-every.C:
+		case now = <-every.C:
 		}
-		metrics.Read(sample)
-		now := sample[0].Value.Uint64()
-		if next := nextPercent(percent, now-before); next != percent { // setting it stops everything for a moment
-			percent = next
-			debug.SetGCPercent(percent)
+		cycles, each := c.since()
+		if cycles > 0 {
+			last = now
 		}
-		before = now
-	}
-}
-
-// nextPercent decides from the collections of the last second.
-func nextPercent(percent int, collections uint64) int {
-	switch {
-	case collections > gcOften:
-		return min(2*percent, gcPercentMost)
-	case collections < gcSeldom:
-		return max(percent/2, gcPercent)
-	default:
-		return percent
+		before := p.percent
+		p.look(cycles, each)
+		if p.percent != before {
+			debug.SetGCPercent(p.percent) // stops everything for a moment
+		}
+		if p.percent > gcPercentLeast || now.Before(next) || now.Sub(last) < gcRest && c.kept() < gcKept {
+			continue
+		}
+		debug.FreeOSMemory()
+		_, each = c.since()
+		last, next = now, now.Add(max(gcRest, time.Duration(each/gcCheap*float64(time.Second))))
 	}
 }

@@ -262,8 +262,11 @@ func slowReader(c *check) {
 	c.acquire("slow", 501)
 	id = c.send(501, "after it caught up")[0]
 	for {
-		if wake := w.next(); wake.Kind == queue.WakeMessage && wake.Msg.ID == id {
+		switch wake := w.next(); {
+		case wake.Kind == queue.WakeMessage && wake.Msg.ID == id:
 			return
+		case wake.Kind == queue.WakeResync: // a second one was on its way, and may stand for the last message too
+			id = c.send(501, "after it caught up again")[0]
 		}
 	}
 }

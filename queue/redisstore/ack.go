@@ -69,7 +69,7 @@ func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 
 // change runs a transition of single messages: request describes one, meta being what follows tracker and slot, and result takes its code, 0 where there is no such message.
 func (s *Store) change(ctx context.Context, op string, n int, request func(i int) (queue.Ref, []byte), result func(i int, code byte)) error {
-	items, places, index := make([]*item, 0, n), make([]int, 0, n), make([]int, 0, n)
+	items, index := make([]*item, 0, n), make([]int, 0, n)
 	for i := range n {
 		ref, meta := request(i)
 		at, ok := placeIn(ref.Tracker, ref.ID)
@@ -77,10 +77,10 @@ func (s *Store) change(ctx context.Context, op string, n int, request func(i int
 			continue
 		}
 		full := append(append(tracker8(ref.Tracker), byte(at.slot)), meta...)
-		items = append(items, &item{args: []any{trackerArg(ref.Tracker), at.block, full}, weight: 1, width: 1, bytes: 64})
-		places, index = append(places, at.partition), append(index, i)
+		items = append(items, &item{partition: at.partition, args: []any{trackerArg(ref.Tracker), at.block, full}, weight: 1, width: 1, bytes: 64})
+		index = append(index, i)
 	}
-	if err := s.transit(ctx, op, items, places); err != nil {
+	if err := s.transit(ctx, op, items); err != nil {
 		return err
 	}
 	if err := anyError(items); err != nil {

@@ -26,36 +26,42 @@ type meter struct {
 	cpu    float64
 	aof    int64
 	mem    int64
+	calls  int64 // of scripts
 }
 
 func newMeter(b *testing.B, server *queuetest.RedisServer) *meter {
 	b.Helper()
 	m := &meter{b: b, server: server}
-	m.cpu, m.aof, m.mem = m.read()
+	m.cpu, m.aof, m.mem, m.calls = m.read()
 	b.ReportAllocs()
 	b.ResetTimer()
 	return m
 }
 
-func (m *meter) read() (cpu float64, aof, mem int64) {
+func (m *meter) read() (cpu float64, aof, mem, calls int64) {
 	m.b.Helper()
 	fields := make(map[string]float64)
 	for line := range strings.Lines(m.server.Must(m.b, "INFO", "everything")) {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if k == "cmdstat_evalsha" {
+			v, _, _ = strings.Cut(strings.TrimPrefix(v, "calls="), ",")
+		}
 		if f, err := strconv.ParseFloat(v, 64); err == nil {
 			fields[k] = f
 		}
 	}
-	return fields["used_cpu_user_main_thread"] + fields["used_cpu_sys_main_thread"], int64(fields["aof_current_size"]), int64(fields["used_memory"])
+	return fields["used_cpu_user_main_thread"] + fields["used_cpu_sys_main_thread"], int64(fields["aof_current_size"]), int64(fields["used_memory"]),
+		int64(fields["cmdstat_evalsha"])
 }
 
 // report gives figures for n lifecycles or messages.
 func (m *meter) report(n int64) {
 	m.b.Helper()
 	m.b.StopTimer()
-	cpu, aof, mem := m.read()
+	cpu, aof, mem, calls := m.read()
 	m.b.ReportMetric(float64(n)/m.b.Elapsed().Seconds(), "lives/s")
 	m.b.ReportMetric((cpu-m.cpu)*1e6/float64(n), "redis-us/life")
+	m.b.ReportMetric(float64(calls-m.calls)/float64(n), "calls/life")
 	m.b.ReportMetric(float64(aof-m.aof)/float64(n), "aof-B/life")
 	m.b.ReportMetric(float64(mem-m.mem)/float64(n), "mem-B/life")
 	m.b.ReportMetric(0, "ns/op")
@@ -152,10 +158,10 @@ func sendBatch(b *testing.B, s *redisstore.Store, trackers []queue.TrackerID, tu
 	}
 }
 
-// BenchmarkSingles: whole lives of single messages (send, wake, ack with its hint) by 64 senders at once, to 10,000 trackers.
+// BenchmarkSingles: whole lives of single messages (send, wake, ack with its hint) by many senders at once, to 10,000 trackers.
 func BenchmarkSingles(b *testing.B) {
 	for _, fsync := range []string{"everysec", "always"} {
-		for _, senders := range []int{64, 512} {
+		for _, senders := range []int{16, 128, 512} {
 			b.Run(fmt.Sprintf("%s/senders=%d", fsync, senders), func(b *testing.B) {
 				server, o := benchServer(b, fsync)
 				o.WakeBuffer = 1 << 20

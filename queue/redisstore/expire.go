@@ -25,14 +25,13 @@ func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 		return queue.ExpireStats{}, err
 	}
 	var items []*item
-	var places []int
 	for p, look := range looks {
 		if n, _ := look.reply.(int64); n > 0 {
-			items, places = append(items, &item{args: []any{expireLook}, weight: expireLook, width: 4, bytes: 64}), append(places, p)
+			items = append(items, &item{partition: p, args: []any{expireLook}, weight: expireLook, width: 4, bytes: 64})
 		}
 	}
 	var st queue.ExpireStats
-	if err := s.transit(ctx, opExpire, items, places); err != nil {
+	if err := s.transit(ctx, opExpire, items); err != nil {
 		return st, err
 	}
 	for _, it := range items {

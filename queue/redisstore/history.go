@@ -97,17 +97,15 @@ func (s *Store) ImportMessages(ctx context.Context, ms []queue.Message) ([]int64
 		return nil, err
 	}
 	waiting := make(map[int][]int) // partition to indexes
-	places := make([]int, 0, len(ms))
 	for i := range ms {
 		if _, ok := placeOf(ms[i].ID); !ok {
 			return nil, fmt.Errorf("no id: %d", ms[i].ID)
 		}
 		p := partitionOf(ms[i].Tracker)
+		if err := s.roomIn(p); err != nil {
+			return nil, err
+		}
 		waiting[p] = append(waiting[p], i)
-		places = append(places, p)
-	}
-	if err := s.roomFor(places); err != nil {
-		return nil, err
 	}
 	ids := make([]int64, len(ms))
 	for len(waiting) > 0 {

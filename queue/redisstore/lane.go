@@ -36,21 +36,26 @@ const (
 
 // kind is one transition.
 type kind struct {
-	name  string
-	bulk  bool  // only adds load: refused first
-	fixed []any // ARGV before the items, after number and clock; partitionArg and the like are filled in per lane
+	name   string
+	script *script
+	bulk   bool  // only adds load: refused first
+	fixed  []any // ARGV before the items, after what all scripts get
+
+	mu    sync.Mutex // guards what follows
+	lanes [partitions]*lane
 }
 
 // item is what one request adds to a batch.
 type item struct {
-	args   []any
-	weight int // requests in it
-	width  int // bytes of result it gets
-	bytes  int
-	state  atomic.Int32
-	call   *call
-	reply  string // valid after the call is done
-	err    error
+	partition int
+	args      []any
+	weight    int // requests in it
+	width     int // bytes of result it gets
+	bytes     int
+	state     atomic.Int32
+	call      *call
+	reply     string // valid after the call is done
+	err       error
 }
 
 // States of an item; who moves it from queued decides.
@@ -73,13 +78,12 @@ func (it *item) finish(reply string, err error) {
 	}
 }
 
-// lane is the queue of one transition of one partition. One batch of it is on its way at any time; what is queued meanwhile is the next one, so requests are executed in
-// the order they came.
+// lane is the queue of one transition: of everything where one master holds all partitions, else of one partition, whose master may fail by itself and whose keys are the only
+// ones that a script may touch. One batch of it is on its way at any time; what is queued meanwhile is the next one, so requests are executed in the order they came.
 type lane struct {
-	s         *Store
-	kind      *kind
-	partition int
-	memo      string // key of the last batch's results
+	s    *Store
+	kind *kind
+	memo string // key of the last batch's results
 
 	mu     sync.Mutex // guards what follows
 	queue  []*item
@@ -138,30 +142,34 @@ func (l *lane) take() []*item {
 	return batch
 }
 
-// send makes one script call of a batch.
+// send makes one script call of a batch. once.inc.lua says what its arguments are.
 func (l *lane) send(batch []*item, number int64) {
 	s := l.s
-	sc := s.scripts[l.kind.name]
-	size, bytes, weight := 7+len(l.kind.fixed), 200, 0
+	size, bytes, weight := 0, 200, 0
+	tags := make([]any, 0, len(batch))    // the partitions that occur, in the order of their first items
+	places := make([]byte, 0, len(batch)) // of the items
+	var known [partitions]bool
 	for _, it := range batch {
 		size += len(it.args)
 		bytes += it.bytes
 		weight += it.weight
-	}
-	args := make([]any, 0, size)
-	args = append(args, "evalsha", sc.sha, 2, s.keys[l.partition], l.memo, number, s.scriptClock())
-	for _, a := range l.kind.fixed {
-		if a == partitionArg {
-			a = l.partition
+		places = append(places, byte(it.partition))
+		if !known[it.partition] {
+			known[it.partition] = true
+			tags = append(tags, s.tags[it.partition])
 		}
-		args = append(args, a)
 	}
+	args := make([]any, 0, 8+len(tags)+len(l.kind.fixed)+size)
+	args = append(args, "evalsha", l.kind.script.sha, 1+len(tags), l.memo)
+	args = append(args, tags...)
+	args = append(args, number, s.scriptClock(), places, s.publish)
+	args = append(args, l.kind.fixed...)
 	for _, it := range batch {
 		args = append(args, it.args...)
 	}
 	s.metrics.Batch(l.kind.name, weight)
 	s.submit(&job{
-		slot: s.slots[l.partition], args: args, script: sc, writes: true, bytes: bytes, deadline: s.now().Add(s.opts.RetryFor),
+		slot: s.slots[batch[0].partition], args: args, script: l.kind.script, writes: true, bytes: bytes, deadline: s.now().Add(s.opts.RetryFor),
 		finish: func(reply any, err error) {
 			l.settle(batch, reply, err)
 			l.next()
@@ -169,28 +177,44 @@ func (l *lane) send(batch []*item, number int64) {
 	})
 }
 
-// partitionArg stands for the number of the partition in kind.fixed.
-const partitionArg = "\x00partition"
-
 // settle answers the items of a batch.
 func (l *lane) settle(batch []*item, reply any, err error) {
-	text, ok := reply.(string)
-	total := 0
-	for _, it := range batch {
-		total += it.width
-	}
-	if err == nil && (!ok || len(text) != total) {
-		err = fmt.Errorf("%w: script %s answered %d bytes for %d", queue.ErrCorrupt, l.kind.name, len(text), total)
-	}
-	for _, it := range batch {
-		if err != nil {
+	if err != nil {
+		for _, it := range batch {
 			it.finish("", err)
-			continue
 		}
-		it.finish(text[:it.width], nil)
-		text = text[it.width:]
+		return
+	}
+	text, _ := reply.(string)
+	for _, it := range batch {
+		var result string
+		if result, text, err = it.cut(text); err != nil {
+			_, err = judge(err)
+		}
+		it.finish(result, err)
 	}
 }
+
+// cut takes what a script says of the item off the beginning of its answer.
+func (it *item) cut(text string) (result, rest string, err error) {
+	switch {
+	case len(text) > it.width && text[0] == 0:
+		return text[1 : 1+it.width], text[1+it.width:], nil
+	case len(text) > 1 && text[0] == 1 && len(text) >= 2+int(text[1]):
+		end := 2 + int(text[1])
+		return "", text[end:], scriptError(text[2:end])
+	default: // so is what follows
+		return "", "", scriptError("ERR torn answer")
+	}
+}
+
+// scriptError is what Redis would have answered if the item had been the only one.
+type scriptError string
+
+func (e scriptError) Error() string { return string(e) }
+
+// RedisError implements redis.Error.
+func (scriptError) RedisError() {}
 
 // waiting counts what is queued in front of Redis.
 type waiting struct {
@@ -221,14 +245,14 @@ const grace = time.Second
 
 // transit has items executed, each in the lane of its partition, and waits for their results. An error means that nothing of them is known to be done, except
 // queue.ErrUnknownOutcome; where only some failed, each has its own.
-func (s *Store) transit(ctx context.Context, op string, items []*item, places []int) error {
+func (s *Store) transit(ctx context.Context, op string, items []*item) error {
 	start := s.now()
-	err := s.run(ctx, op, items, places)
+	err := s.run(ctx, op, items)
 	s.metrics.Observe(op, s.now().Sub(start), err)
 	return err
 }
 
-func (s *Store) run(ctx context.Context, op string, items []*item, places []int) error {
+func (s *Store) run(ctx context.Context, op string, items []*item) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -251,22 +275,26 @@ func (s *Store) run(ctx context.Context, op string, items []*item, places []int)
 			return err
 		}
 	}
-	for p, list := range byPartition(items, places) {
-		s.lane(op, p).put(list)
-	}
+	s.put(k, items)
 	if err := c.wait(ctx, items); err != nil {
 		return err
 	}
 	return commonError(items)
 }
 
-// byPartition groups items in their order.
-func byPartition(items []*item, places []int) map[int][]*item {
-	groups := make(map[int][]*item)
-	for i, it := range items {
-		groups[places[i]] = append(groups[places[i]], it)
+// put queues items in their lanes, in their order.
+func (s *Store) put(k *kind, items []*item) {
+	if s.undivided() {
+		s.lane(k, 0).put(items)
+		return
 	}
-	return groups
+	groups := make(map[int][]*item)
+	for _, it := range items {
+		groups[it.partition] = append(groups[it.partition], it)
+	}
+	for p, list := range groups {
+		s.lane(k, p).put(list)
+	}
 }
 
 // wait returns when all items are answered, or soon after ctx is done.
@@ -326,19 +354,17 @@ func anyError(items []*item) error {
 	return failed
 }
 
-// lane returns the queue of a transition and partition.
-func (s *Store) lane(op string, partition int) *lane {
-	s.lanesMu.Lock()
-	defer s.lanesMu.Unlock()
-	table := s.lanes[op]
-	if table == nil {
-		table = new([partitions]*lane)
-		s.lanes[op] = table
-	}
-	l := table[partition]
+// undivided reports whether one master holds all partitions. Of a single address that is sure: Open refuses a node of a Cluster there.
+func (s *Store) undivided() bool { return !s.nodes.cluster }
+
+// lane returns the queue of a transition, with the memo in a partition.
+func (s *Store) lane(k *kind, partition int) *lane {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l := k.lanes[partition]
 	if l == nil {
-		l = &lane{s: s, kind: s.kinds[op], partition: partition, memo: s.keys[partition] + ":m:" + op + ":" + s.instance}
-		table[partition] = l
+		l = &lane{s: s, kind: k, memo: s.keys[partition] + ":m:" + k.name + ":" + s.instance}
+		k.lanes[partition] = l
 	}
 	return l
 }

@@ -15,12 +15,11 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 	if node == "" || len(node) > maxNode {
 		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
 	}
-	items, places := make([]*item, len(ts)), make([]int, len(ts))
+	items := make([]*item, len(ts))
 	for i, t := range ts {
-		items[i] = &item{args: []any{trackerArg(t), tracker8(t), string(node)}, weight: 1, width: 16, bytes: 96}
-		places[i] = partitionOf(t)
+		items[i] = &item{partition: partitionOf(t), args: []any{trackerArg(t), tracker8(t), string(node)}, weight: 1, width: 16, bytes: 96}
 	}
-	if err := s.transit(ctx, opAcquire, items, places); err != nil {
+	if err := s.transit(ctx, opAcquire, items); err != nil {
 		return nil, err
 	}
 	if err := anyError(items); err != nil {
@@ -56,13 +55,12 @@ func (s *Store) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) 
 
 // leases runs a transition that answers each of n items with a byte: whether it was done.
 func (s *Store) leases(ctx context.Context, op string, n int, args func(i int) (queue.TrackerID, []any)) ([]bool, error) {
-	items, places := make([]*item, n), make([]int, n)
+	items := make([]*item, n)
 	for i := range items {
 		t, a := args(i)
-		items[i] = &item{args: a, weight: 1, width: 1, bytes: 64}
-		places[i] = partitionOf(t)
+		items[i] = &item{partition: partitionOf(t), args: a, weight: 1, width: 1, bytes: 64}
 	}
-	if err := s.transit(ctx, op, items, places); err != nil {
+	if err := s.transit(ctx, op, items); err != nil {
 		return nil, err
 	}
 	if err := anyError(items); err != nil {

@@ -24,7 +24,7 @@ func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkRes
 			return results, err
 		}
 	}
-	items, places, index := make([]*item, 0, len(groups)), make([]int, 0, len(groups)), make([][]int, 0, len(groups))
+	items, index := make([]*item, 0, len(groups)), make([][]int, 0, len(groups))
 	for p, list := range groups {
 		args := make([]any, 1, 1+3*len(list))
 		args[0] = len(list)
@@ -32,10 +32,10 @@ func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkRes
 			at, _ := placeIn(refs[i].Tracker, refs[i].ID)
 			args = append(args, trackerArg(refs[i].Tracker), at.block, append(tracker8(refs[i].Tracker), byte(at.slot)))
 		}
-		items = append(items, &item{args: args, weight: len(list), width: len(list), bytes: 64 * len(list)})
-		places, index = append(places, p), append(index, list)
+		items = append(items, &item{partition: p, args: args, weight: len(list), width: len(list), bytes: 64 * len(list)})
+		index = append(index, list)
 	}
-	if err := s.transit(ctx, opMark, items, places); err != nil {
+	if err := s.transit(ctx, opMark, items); err != nil {
 		return nil, err
 	}
 	if err := anyError(items); err != nil {
@@ -82,12 +82,11 @@ func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, err
 	}
 	total := 0
 	for first := true; first || len(open) > 0; first = false {
-		items, places := make([]*item, len(open)), make([]int, len(open))
+		items := make([]*item, len(open))
 		for i, m := range open {
-			items[i] = &item{args: []any{trackerArg(m.tracker), m.done}, weight: 8, width: 7, bytes: 64}
-			places[i] = partitionOf(m.tracker)
+			items[i] = &item{partition: partitionOf(m.tracker), args: []any{trackerArg(m.tracker), m.done}, weight: 8, width: 7, bytes: 64}
 		}
-		if err := s.transit(ctx, opMarkAll, items, places); err != nil {
+		if err := s.transit(ctx, opMarkAll, items); err != nil {
 			return total, err
 		}
 		var left []marking

@@ -27,13 +27,13 @@ func TestLateBatches(t *testing.T) {
 	if number != 2 {
 		t.Fatalf("batch %d", number)
 	}
-	tag, _, _ := strings.Cut(memo, ":")
+	tag := "{" + redisstore.Tags()[redisstore.PartitionOf(1)] + "}"
 	late := func(number uint64) (string, error) {
 		meta := "\x00\x00\x00\x00\x00\x00\x00\x01" + "abcd" + "\x00"
-		return server.Do(t.Context(), "EVALSHA", s.ScriptSHA("send"), "2", tag, memo, fmt.Sprint(number), "0", fmt.Sprint(redisstore.PartitionOf(1)), "PUBLISH", "1000", "1000",
+		return server.Do(t.Context(), "EVALSHA", s.ScriptSHA("send"), "2", memo, tag, fmt.Sprint(number), "0", string([]byte{byte(redisstore.PartitionOf(1))}), "PUBLISH", "1000", "1000",
 			"1", meta, "\x00\x00\x00\x04late", "")
 	}
-	if got, err := late(2); err != nil || got != value[7:] || int64(binary.BigEndian.Uint64(append([]byte{0}, got[1:]...))) != ids[1] {
+	if got, err := late(2); err != nil || got != value[7:] || int64(binary.BigEndian.Uint64(append([]byte{0}, got[2:]...))) != ids[1] {
 		t.Fatalf("%q, %v; the memo is %q", got, err, value)
 	}
 	if got, err := late(1); err == nil || !strings.HasPrefix(err.Error(), "STALE") {

@@ -86,6 +86,7 @@ type Store struct {
 	scripts  scripts
 	kinds    map[string]*kind
 	keys     [partitions]string // hash tags in braces: the beginning of all keys of a partition
+	tags     [partitions]any    // keys, as arguments of a command
 	slots    [partitions]int
 	instance string // of this run, part of the names of its memos
 	publish  string // PUBLISH or SPUBLISH
@@ -94,9 +95,6 @@ type Store struct {
 	waiting waiting
 	wakes   *wakes
 	asks    chan struct{} // has room for as many as may ask at a time
-
-	lanesMu sync.Mutex
-	lanes   map[string]*[partitions]*lane
 
 	editing chan struct{} // holds a token while a change of the directory is under way
 
@@ -126,13 +124,14 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12], publish: "PUBLISH",
 		editing: make(chan struct{}, 1),
 		asks:    make(chan struct{}, peerAsks),
-		lanes:   make(map[string]*[partitions]*lane), waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
+		waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
 	}
 	if s.scripts, err = loadScripts(); err != nil {
 		return nil, err
 	}
 	for p, tag := range tags() {
 		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
+		s.tags[p] = s.keys[p]
 	}
 	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1)}
 	s.wakes = newWakes(s)
@@ -179,20 +178,21 @@ func (s *Store) start(ctx context.Context) error {
 func (s *Store) transitions() map[string]*kind {
 	kinds := make(map[string]*kind)
 	for _, k := range []*kind{
-		{name: opSend, bulk: true, fixed: []any{partitionArg, s.publish, s.opts.MaxPending, s.opts.WakeText}},
-		{name: opReceive, bulk: true, fixed: []any{partitionArg, s.publish}},
-		{name: opAck, fixed: []any{partitionArg, s.publish}},
-		{name: opFinish, fixed: []any{partitionArg, s.publish}},
-		{name: opProgress, fixed: []any{partitionArg, s.publish}},
-		{name: opMark, bulk: true, fixed: []any{partitionArg, s.publish}},
-		{name: opMarkAll, bulk: true, fixed: []any{partitionArg, s.publish}},
-		{name: opAcquire, fixed: []any{s.publish}},
-		{name: opRelease, fixed: []any{s.publish}},
+		{name: opSend, bulk: true, fixed: []any{s.opts.MaxPending, s.opts.WakeText}},
+		{name: opReceive, bulk: true},
+		{name: opAck},
+		{name: opFinish},
+		{name: opProgress},
+		{name: opMark, bulk: true},
+		{name: opMarkAll, bulk: true},
+		{name: opAcquire},
+		{name: opRelease},
 		{name: opTouch, bulk: true},
-		{name: opKick, fixed: []any{s.publish}},
-		{name: opExpire, fixed: []any{partitionArg, s.publish}},
+		{name: opKick},
+		{name: opExpire},
 		{name: opTrim, bulk: true},
 	} {
+		k.script = s.scripts[k.name]
 		kinds[k.name] = k
 	}
 	return kinds

@@ -21,7 +21,7 @@ const (
 // Send implements queue.Sender.
 func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
 	results := make([]queue.SendResult, len(reqs))
-	items, places, index := make([]*item, 0, len(reqs)), make([]int, 0, len(reqs)), make([]int, 0, len(reqs))
+	items, index := make([]*item, 0, len(reqs)), make([]int, 0, len(reqs))
 	for i := range reqs {
 		r := &reqs[i]
 		if queue.TextTooLong(r.Text) {
@@ -33,12 +33,12 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 			results[i].Err = queue.ErrTooLarge
 			continue
 		}
-		items, places, index = append(items, it), append(places, partitionOf(r.Tracker)), append(index, i)
+		if err := s.roomIn(it.partition); err != nil {
+			return nil, err
+		}
+		items, index = append(items, it), append(index, i)
 	}
-	if err := s.roomFor(places); err != nil {
-		return nil, err
-	}
-	if err := s.transit(ctx, opSend, items, places); err != nil {
+	if err := s.transit(ctx, opSend, items); err != nil {
 		return nil, err
 	}
 	for i, it := range items {
@@ -75,17 +75,15 @@ func sendItem(r *queue.SendReq) *item {
 		sum := sha256.Sum256(append(tracker8(r.Tracker), r.Key...))
 		key = hex.EncodeToString(sum[:16])
 	}
-	return &item{args: []any{trackerArg(r.Tracker), meta, tail, key}, weight: 1, width: 8, bytes: len(tail) + 64}
+	return &item{partition: partitionOf(r.Tracker), args: []any{trackerArg(r.Tracker), meta, tail, key}, weight: 1, width: 8, bytes: len(tail) + 64}
 }
 
 func trackerArg(t queue.TrackerID) string { return strconv.FormatInt(int64(t), 10) }
 
-// roomFor refuses to store anything where memory is nearly used up: what is left is for acks.
-func (s *Store) roomFor(places []int) error {
-	for _, p := range places {
-		if m := s.nodes.serving(s.slots[p]); m != nil && m.full.Load() {
-			return m.errFull()
-		}
+// roomIn refuses to store anything where memory is nearly used up: what is left is for acks.
+func (s *Store) roomIn(partition int) error {
+	if m := s.nodes.serving(s.slots[partition]); m != nil && m.full.Load() {
+		return m.errFull()
 	}
 	return nil
 }
@@ -93,18 +91,19 @@ func (s *Store) roomFor(places []int) error {
 // Receive implements queue.Delivery.
 func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
 	results := make([]queue.ReceiveResult, len(in))
-	items, places, index := make([]*item, 0, len(in)), make([]int, 0, len(in)), make([]int, 0, len(in))
+	items, index := make([]*item, 0, len(in)), make([]int, 0, len(in))
 	for i := range in {
 		if queue.TextTooLong(in[i].Text) {
 			results[i].Err = queue.ErrTooLarge
 			continue
 		}
-		items, places, index = append(items, receiveItem(&in[i])), append(places, partitionOf(in[i].Tracker)), append(index, i)
+		it := receiveItem(&in[i])
+		if err := s.roomIn(it.partition); err != nil {
+			return nil, err
+		}
+		items, index = append(items, it), append(index, i)
 	}
-	if err := s.roomFor(places); err != nil {
-		return nil, err
-	}
-	if err := s.transit(ctx, opReceive, items, places); err != nil {
+	if err := s.transit(ctx, opReceive, items); err != nil {
 		return nil, err
 	}
 	for i, it := range items {
@@ -124,7 +123,8 @@ func receiveItem(in *queue.Incoming) *item {
 		key = binary.BigEndian.AppendUint64(nil, in.Key)
 	}
 	return &item{
-		args:   []any{trackerArg(in.Tracker), meta, tail, key, in.Window.Milliseconds(), binary.BigEndian.AppendUint64(nil, uint64(in.Epoch))},
-		weight: 1, width: 8, bytes: len(tail) + 96,
+		partition: partitionOf(in.Tracker),
+		args:      []any{trackerArg(in.Tracker), meta, tail, key, in.Window.Milliseconds(), binary.BigEndian.AppendUint64(nil, uint64(in.Epoch))},
+		weight:    1, width: 8, bytes: len(tail) + 96,
 	}
 }

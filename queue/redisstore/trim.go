@@ -16,8 +16,8 @@ func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) 
 	s.trimMu.Lock()
 	index := s.trimAt[p]
 	s.trimMu.Unlock()
-	items := []*item{{args: []any{index, trimLook, r.CutoffMs, r.Max}, weight: 16, width: 12, bytes: 64}}
-	if err := s.transit(ctx, opTrim, items, []int{int(p)}); err != nil {
+	items := []*item{{partition: int(p), args: []any{index, trimLook, r.CutoffMs, r.Max}, weight: 16, width: 12, bytes: 64}}
+	if err := s.transit(ctx, opTrim, items); err != nil {
 		return queue.TrimStats{}, err
 	}
 	b := []byte(items[0].reply)

@@ -1,11 +1,10 @@
 #!lua flags=allow-oom
 -- Marks outgoing messages acknowledged by the device, from whatever state.
--- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH,
+-- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH,
 --       then for each ack: tracker, block, meta (tracker 8 B, slot 1 B, opened 1 B, offset 3 B or 0, check 4 B, replaced characters 2 B)
 -- Returns 1 B each: 0 no such outgoing message, 1 acknowledged before, 2 now.
 --#include once clock state record wake change end
-local P = tonumber(ARGV[3])
 
 -- A record at a guessed place is the right one only if both slot and check agree: text can look like anything.
 local function look(chunk_key, meta)
@@ -23,8 +22,7 @@ local function look(chunk_key, meta)
   end
 end
 
-local results, off_queue = {}, 0
-for i = 5, #ARGV, 3 do
+each(5, 3, function(i)
   local T, blk, meta = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local chunk_key = K .. ':c:' .. blk
   local r, off, opened = look(chunk_key, meta)
@@ -45,7 +43,8 @@ for i = 5, #ARGV, 3 do
         change(ARGV[4], 'D', string.sub(meta, 1, 8), id)
         oc = oc - 1
         if status == 'P' then
-          pc, off_queue = pc - 1, off_queue + 1
+          pc = pc - 1
+          count_pending(-1)
           if limited(r, 30) then
             redis.call('ZREM', K .. ':e', member(tonumber(blk), string.byte(r, 19), P))
           end
@@ -71,8 +70,7 @@ for i = 5, #ARGV, 3 do
       save_counts()
     end
   end
-  results[#results + 1] = result
-end
-count_pending(-off_queue)
+  return result
+end)
 tell(ARGV[4])
-return finish(results)
+return finish()

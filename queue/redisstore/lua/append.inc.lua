@@ -32,7 +32,7 @@ end
 -- put appends a record in the given state and returns its slot, its offset and whether it opened a block.
 local function put(T, t8, status, nonce, tail)
   tick()
-  local fresh = k == 0 or n >= 64 or z > 16384 or b <= seal
+  local fresh = k == 0 or n >= 64 or z > 16384 or b <= seals[K]
   local head = ''
   if fresh then
     roll(T)

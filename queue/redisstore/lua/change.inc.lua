@@ -1,4 +1,5 @@
--- Changes are collected and published once, at the end, to the partition's own channel; changes.go reads them. Where nobody listens a script pays for asking that, and nothing else.
+-- Changes are collected and published once, at the end; changes.go reads them. Where nobody listens a script pays for asking that, once, and nothing else. Of a call for several
+-- partitions the first is asked for and the last has it all: where one Redis holds everything a reader subscribes to the channels of all partitions with one command.
 local changes, listened = {}, nil
 
 -- change notes what happened (kind 1 B) to a message (tracker 8 B, id 7 B), at ms or with the tracker's clock. cmd is PUBLISH or SPUBLISH.

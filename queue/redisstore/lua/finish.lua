@@ -1,13 +1,11 @@
 #!lua flags=allow-oom
 -- Ends messages that are still pending; the owner is told of what it must not send any more (expired, cancelled).
--- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH,
+-- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH,
 --       then for each: tracker, block, meta (tracker 8 B, slot 1 B, status 1 B, reason 1 B, replaced characters 2 B)
 -- Returns 1 B each: 0 no such outgoing message, 1 not pending any more, 2 ended now.
 --#include once clock state record wake change end
-local P = tonumber(ARGV[3])
-local results, off_queue = {}, 0
-for i = 5, #ARGV, 3 do
+each(5, 3, function(i)
   local T, blk, meta = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local chunk_key = K .. ':c:' .. blk
   local chunk = redis.call('GET', chunk_key)
@@ -25,13 +23,12 @@ for i = 5, #ARGV, 3 do
       redis.call('SETRANGE', chunk_key, off + 16, replaced)
     end
     stop(chunk, tonumber(blk), off, mark, P)
-    off_queue = off_queue + 1
+    count_pending(-1)
   elseif status and status ~= 'U' and status ~= 'R' then
     result = '\1'
   end
-  results[#results + 1] = result
-end
-count_pending(-off_queue)
+  return result
+end)
 publish(ARGV[4])
 tell(ARGV[4])
-return finish(results)
+return finish()

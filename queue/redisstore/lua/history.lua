@@ -5,7 +5,7 @@
 -- Returns 8 B each: 0 stored, 1 stored before, 2 the tracker has messages of its own, 3 it has newer ones; id 7 B.
 local K, P = KEYS[1], tonumber(ARGV[1])
 local now = 0 -- times come with the messages
-local seal = tonumber(redis.call('GET', K .. ':seal') or 0)
+local seals = { [K] = tonumber(redis.call('GET', K .. ':seal') or 0) }
 local queued = 0 -- pending messages among those appended
 --#include state record append wake end
 
@@ -35,7 +35,7 @@ local function take(T, t8, record)
   local changed, opened = struct.unpack('>I6I6', record, 3)
   local submitted = struct.unpack('>I6', record, 24)
   local clock, head = l, ''
-  if k == 0 or n >= 64 or z > 16384 or b <= seal then
+  if k == 0 or n >= 64 or z > 16384 or b <= seals[K] then
     l = submitted -- what the directory of blocks is ordered by
     roll(T)
     head = t8 .. '\0'

@@ -1,12 +1,10 @@
 #!lua flags=allow-oom
 -- Marks unread incoming messages read, the newest first, at most 256 a request.
--- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, then for each request: tracker, how many blocks from the newest on need no look
+-- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each request: tracker, how many blocks from the newest on need no look
 -- Returns 7 B each: marked 2 B, blocks that need no look 4 B, 1 B: 1 = there are more.
 --#include once clock state change
-local P = tonumber(ARGV[3])
-local results = {}
-for i = 5, #ARGV, 2 do
+each(5, 2, function(i)
   local T, at = ARGV[i], tonumber(ARGV[i + 1])
   local marked = 0
   load(T)
@@ -41,7 +39,7 @@ for i = 5, #ARGV, 2 do
   if found then
     save_read()
   end
-  results[#results + 1] = struct.pack('>I2I4B', marked, at, more)
-end
+  return struct.pack('>I2I4B', marked, at, more)
+end)
 tell(ARGV[4])
-return finish(results)
+return finish()

@@ -1,27 +1,58 @@
--- A batch is executed once, however often it arrives: KEYS[2] holds the number of the lane's last batch and its results, ARGV[1] is this one's number.
+-- A batch is executed once, however often it arrives: KEYS[1] holds the number of the lane's last batch and its results, ARGV[1] is this one's number.
 -- A batch that comes after a later one was given up by its sender and must not be executed any more.
-local K = KEYS[1]
-local memo = redis.call('MGET', KEYS[2], K .. ':seal')
-local seal = tonumber(memo[2] or 0)
-if memo[1] then
-  local last, this = struct.unpack('>I7', memo[1]), tonumber(ARGV[1])
+--
+-- KEYS[2] and so on are the partitions in which something is to be done, in the order of their first items; ARGV[3] has a byte for each item, the number of its partition.
+-- Only where one Redis holds everything there are several of them.
+local memo = redis.call('GET', KEYS[1])
+if memo then
+  local last, this = struct.unpack('>I7', memo), tonumber(ARGV[1])
   if last == this then
-    return string.sub(memo[1], 8)
+    return string.sub(memo, 8)
   elseif last > this then
     return redis.error_reply('STALE batch ' .. ARGV[1])
   end
 end
 
--- finish remembers the results for an hour, longer than any repetition takes, and returns them.
-local function finish(results)
-  local r = table.concat(results)
-  redis.call('SET', KEYS[2], struct.pack('>I7', tonumber(ARGV[1])) .. r, 'EX', 3600)
-  return r
+local K, P -- the partition in hand: key, number
+local results, pending = {}, 0
+
+-- each has the items executed, that at ARGV[i] with one(i), which returns its result; size is how many arguments an item has, or a function of i that knows.
+-- An item that meets data which cannot be read fails by itself.
+local function each(first, size, one)
+  local tags, i = {}, first
+  local seen = 1
+  for at = 1, #ARGV[3] do
+    P = string.byte(ARGV[3], at)
+    K = tags[P]
+    if not K then
+      seen = seen + 1
+      K = KEYS[seen]
+      tags[P] = K
+    end
+    local fine, result = pcall(one, i)
+    if fine then
+      results[at] = '\0' .. result
+    else
+      result = string.sub(type(result) == 'table' and result.err or 'ERR ' .. tostring(result), 1, 200)
+      results[at] = '\1' .. string.char(#result) .. result
+    end
+    i = i + (type(size) == 'number' and size or size(i))
+  end
 end
 
--- count_pending keeps the partition's number of pending messages, which operators watch.
-local function count_pending(change)
-  if change ~= 0 then
-    redis.call('INCRBY', K .. ':p', change)
+-- count_pending notes a change of the number of pending messages, which operators watch. What a batch changed is counted in one of its partitions: only the sum of all of them
+-- means anything.
+local function count_pending(change) pending = pending + change end
+
+-- answer returns the results: for each item a byte 0 and its result, or a byte 1, the length of an error in 1 B and the error.
+local function answer() return table.concat(results) end
+
+-- finish remembers the results for an hour, longer than any repetition takes, and returns them.
+local function finish()
+  if pending ~= 0 then
+    redis.pcall('INCRBY', K .. ':p', pending) -- a counter that cannot be read fails no message; Check tells of it
   end
+  local r = answer()
+  redis.call('SET', KEYS[1], struct.pack('>I7', tonumber(ARGV[1])) .. r, 'EX', 3600)
+  return r
 end

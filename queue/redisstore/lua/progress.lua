@@ -1,12 +1,10 @@
 #!lua flags=allow-oom
 -- Notes how many parts of a pending message are acknowledged; never fewer than before for the same number of parts.
--- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, then for each: tracker, block, meta (tracker 8 B, slot 1 B, parts 2 B, acknowledged 2 B)
+-- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each: tracker, block, meta (tracker 8 B, slot 1 B, parts 2 B, acknowledged 2 B)
 -- Returns 1 B each: 1 noted, 0 not.
 --#include once clock state record change
-local P = tonumber(ARGV[3])
-local results = {}
-for i = 5, #ARGV, 3 do
+each(5, 3, function(i)
   local T, blk, meta = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local chunk_key = K .. ':c:' .. blk
   local chunk = redis.call('GET', chunk_key)
@@ -25,7 +23,7 @@ for i = 5, #ARGV, 3 do
       change(ARGV[4], 'A', string.sub(meta, 1, 8), (tonumber(blk) * 64 + string.byte(meta, 9)) * 256 + P)
     end
   end
-  results[#results + 1] = result
-end
+  return result
+end)
 tell(ARGV[4])
-return finish(results)
+return finish()

@@ -1,11 +1,10 @@
 #!lua
 -- Stores texts from devices; one that is known by its key is stored once.
--- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH,
+-- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH,
 --       then for each text: tracker, meta (tracker 8 B, check 4 B), tail of the record, key 8 B or '', window ms, epoch
 -- Returns 8 B each: 0 stored, 1 stored before; id 7 B.
---#include once clock state record append change
-local P = tonumber(ARGV[3])
+--#include once clock seals state record append change
 local ENTRY, ENTRIES = 29, 32 -- key 8 B, id 7 B, ms 6 B, epoch 8 B as it is given
 
 -- repeated returns the offset of the ring's entry that the text repeats: without an epoch the newest within the window, else the oldest of another epoch.
@@ -30,8 +29,7 @@ local function repeated(ring, key, window, epoch)
   end
 end
 
-local results = {}
-for i = 5, #ARGV, 6 do
+each(5, 6, function(i)
   local T, meta, tail, key, epoch = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5]
   load(T)
   local ring, at
@@ -40,27 +38,26 @@ for i = 5, #ARGV, 6 do
     at = repeated(ring, key, tonumber(ARGV[i + 4]), epoch)
   end
   if at then
-    results[#results + 1] = '\1' .. string.sub(ring, at + 8, at + 14)
     if epoch ~= '\0\0\0\0\0\0\0\0' then
       redis.call('SETRANGE', K .. ':d:' .. T, at + 20, epoch)
     end
-  else
-    local slot = put(T, string.sub(meta, 1, 8), 'U', string.sub(meta, 9, 12), tail)
-    local number = (b * 64 + slot) * 256 + P
-    local id = struct.pack('>I7', number)
-    change(ARGV[4], 'N', string.sub(meta, 1, 8), number)
-    uc = uc + 1
-    save_log()
-    if key ~= '' then
-      local entry = key .. id .. struct.pack('>I6', l) .. epoch
-      if #ring >= ENTRY * ENTRIES then
-        redis.call('SET', K .. ':d:' .. T, string.sub(ring, ENTRY + 1) .. entry)
-      else
-        redis.call('APPEND', K .. ':d:' .. T, entry)
-      end
-    end
-    results[#results + 1] = '\0' .. id
+    return '\1' .. string.sub(ring, at + 8, at + 14)
   end
-end
+  local slot = put(T, string.sub(meta, 1, 8), 'U', string.sub(meta, 9, 12), tail)
+  local number = (b * 64 + slot) * 256 + P
+  local id = struct.pack('>I7', number)
+  change(ARGV[4], 'N', string.sub(meta, 1, 8), number)
+  uc = uc + 1
+  save_log()
+  if key ~= '' then
+    local entry = key .. id .. struct.pack('>I6', l) .. epoch
+    if #ring >= ENTRY * ENTRIES then
+      redis.call('SET', K .. ':d:' .. T, string.sub(ring, ENTRY + 1) .. entry)
+    else
+      redis.call('APPEND', K .. ':d:' .. T, entry)
+    end
+  end
+  return '\0' .. id
+end)
 tell(ARGV[4])
-return finish(results)
+return finish()

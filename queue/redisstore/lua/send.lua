@@ -1,11 +1,11 @@
 #!lua
 -- Stores outgoing messages and wakes their trackers' owners.
--- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, 3 partition number, 4 PUBLISH or SPUBLISH, 5 undelivered messages allowed, 6 longest tail that a wake carries,
+-- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, 5 undelivered messages allowed, 6 longest tail that a wake carries,
 --       then for each message: tracker, meta (tracker 8 B, nonce 4 B, 1 B: 1 = look for the nonce), tail of the record, idempotency key or ''
 -- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
---#include once clock state record append wake change end
-local P, pubcmd, limit, carry = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+--#include once clock seals state record append wake change end
+local pubcmd, limit, carry = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- known_nonce looks a caller's nonce up in the tracker's list of at least the last 64 of them: mostly it is not there, and no block has to be read.
 local function known_nonce(T, nonce)
@@ -64,8 +64,7 @@ local function sent_before(T, t8, nonce)
   return nil
 end
 
-local results, stored, off_queue = {}, 0, 0
-for i = 7, #ARGV, 4 do
+each(7, 4, function(i)
   local T, meta, tail, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local t8, nonce = string.sub(meta, 1, 8), string.sub(meta, 9, 12)
   load(T)
@@ -90,7 +89,7 @@ for i = 7, #ARGV, 4 do
     end
   end
   if not id and pc >= limit then
-    off_queue = off_queue + expire(P, 100)
+    count_pending(-expire(P, 100))
     load(T)
   end
   if id then
@@ -103,7 +102,8 @@ for i = 7, #ARGV, 4 do
     if pc == 0 then
       pf = b
     end
-    pc, oc, no, stored = pc + 1, oc + 1, no + 1, stored + 1
+    pc, oc, no = pc + 1, oc + 1, no + 1
+    count_pending(1)
     local prev = lo
     lo = id
     change(pubcmd, 'N', t8, id)
@@ -130,9 +130,8 @@ for i = 7, #ARGV, 4 do
       wake(kind .. t8 .. struct.pack('>I6I7I7I3I6', e, id, prev, off, l) .. nonce .. body)
     end
   end
-  results[#results + 1] = struct.pack('>BI7', code, id)
-end
-count_pending(stored - off_queue)
+  return struct.pack('>BI7', code, id)
+end)
 publish(pubcmd)
 tell(pubcmd)
-return finish(results)
+return finish()

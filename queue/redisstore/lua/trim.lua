@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Removes old blocks: those without a pending message and with nothing as new as the cutoff. The tail block goes only when it is the tracker's last.
--- KEYS: 1 partition, 2 memo of the lane
--- ARGV: 1 batch number, 2 clock, then for each request: index in the partition's list of blocks, blocks to look at, cutoff ms, most messages to remove
+-- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 not used, then for each request: index in the partition's list of blocks, blocks to look at, cutoff ms, most messages to remove
 -- Returns 12 B each: messages removed 4 B, index to go on at 4 B, blocks looked at 2 B, of them young 2 B.
 --#include once clock state
 
@@ -41,8 +41,8 @@ local function drop(T, blk, open, unread)
   save_log()
 end
 
-local results, changed = {}, false
-for i = 3, #ARGV, 4 do
+local changed = false
+each(5, 4, function(i)
   local index, cutoff, most = tonumber(ARGV[i]), tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local blocks = redis.call('LRANGE', K .. ':q', index, index + tonumber(ARGV[i + 1]) - 1)
   local removed, gone, young, seen = 0, 0, 0, 0
@@ -80,9 +80,9 @@ for i = 3, #ARGV, 4 do
     changed = true
     redis.call('LREM', K .. ':q', gone, '')
   end
-  results[#results + 1] = struct.pack('>I4I4I2I2', removed, index + seen - gone, seen, young)
-end
+  return struct.pack('>I4I4I2I2', removed, index + seen - gone, seen, young)
+end)
 if not changed then
-  return table.concat(results) -- nothing to remember: asking again gives the same
+  return answer() -- nothing to remember: asking again gives the same
 end
-return finish(results)
+return finish()

@@ -18,12 +18,14 @@ type request[Q any] struct {
 	q   Q
 }
 
-// batcher gathers requests of one kind into store calls. The trackers of each partition of the store have a lane of their own, so that a part of it that does not answer holds
-// up nobody else: one call of a lane is in flight, and what queues up meanwhile is its next batch. The queues are bounded by what sessions may have outstanding.
+// batcher gathers requests of one kind into store calls. Where partitions of the store may fail one by one, the trackers of each have a lane of their own, so that a part of it that
+// does not answer holds up nobody else; else there is one lane. One call of a lane is in flight, and what queues up meanwhile is its next batch. The queues are bounded by what
+// sessions may have outstanding.
 type batcher[Q, R any] struct {
 	g     *Gateway
 	op    string
 	again bool // repeat a call that failed: the outcome must not be lost, and a repetition does no harm
+	apart bool // partitions have lanes of their own
 	most  int  // items of a call
 	each  bool // a call may take the StoreTimeout for each of its items
 	call  func(context.Context, []Q) ([]R, error)
@@ -31,21 +33,22 @@ type batcher[Q, R any] struct {
 
 	gather time.Duration // what waits for company: how long the first of a batch does
 
-	after func(queue.Partition) // waits for what of the partition has to be stored before the next call; nil: nothing
+	after func([]queue.TrackerID) // waits for what of the trackers, all of one lane, has to be stored before the next call; nil: nothing
 
 	mu      sync.Mutex // guards what follows
 	lanes   map[queue.Partition]*lane[Q]
-	start   func(queue.Partition, *lane[Q]) // has a lane worked on; nil before run
-	gone    bool                            // nothing is called any more
-	working sync.WaitGroup                  // lanes at work; grows only while gone is false
+	start   func(*lane[Q]) // has a lane worked on; nil before run
+	gone    bool           // nothing is called any more
+	working sync.WaitGroup // lanes at work; grows only while gone is false
 }
 
 // laneRoom is how many requests an empty lane keeps room for.
 const laneRoom = 4
 
-// lane is a partition's queue, guarded by its batcher's mu.
+// lane is a queue of its own, guarded by its batcher's mu.
 type lane[Q any] struct {
 	queued []request[Q]
+	flight []request[Q] // of the call that is being made; they are only read
 	busy   bool
 	added  int64 // requests so far
 	ended  int64 // of them: called and reported
@@ -53,21 +56,24 @@ type lane[Q any] struct {
 }
 
 func newBatcher[Q, R any](g *Gateway, op string, again bool, call func(context.Context, []Q) ([]R, error), done func(request[Q], R, error)) *batcher[Q, R] {
-	return &batcher[Q, R]{g: g, op: op, again: again, most: batchItems, call: call, done: done, lanes: make(map[queue.Partition]*lane[Q])}
+	return &batcher[Q, R]{g: g, op: op, again: again, apart: g.divided, most: batchItems, call: call, done: done, lanes: make(map[queue.Partition]*lane[Q])}
 }
 
 func (b *batcher[Q, R]) add(s *session, tag int64, q Q) {
-	p := b.g.partition(s.tracker)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := b.lane(p)
+	l := b.lane(s.tracker)
 	l.queued = append(l.queued, request[Q]{s, tag, q})
 	l.added++
-	b.begin(p, l)
+	b.begin(l)
 }
 
-// lane returns a partition's lane; mu is held.
-func (b *batcher[Q, R]) lane(p queue.Partition) *lane[Q] {
+// lane returns a tracker's lane; mu is held.
+func (b *batcher[Q, R]) lane(t queue.TrackerID) *lane[Q] {
+	p := queue.Partition(0)
+	if b.apart {
+		p = b.g.partition(t)
+	}
 	l := b.lanes[p]
 	if l == nil {
 		l = &lane[Q]{ending: sync.NewCond(&b.mu)}
@@ -77,20 +83,20 @@ func (b *batcher[Q, R]) lane(p queue.Partition) *lane[Q] {
 }
 
 // begin has a lane worked on until it is empty; mu is held.
-func (b *batcher[Q, R]) begin(p queue.Partition, l *lane[Q]) {
+func (b *batcher[Q, R]) begin(l *lane[Q]) {
 	if l.busy || b.start == nil || b.gone || len(l.queued) == 0 {
 		return
 	}
 	l.busy = true
-	b.start(p, l)
+	b.start(l)
 }
 
 // run lets requests through until ctx ends and everything that is queued then has been given up.
 func (b *batcher[Q, R]) run(ctx context.Context) {
 	b.mu.Lock()
-	b.start = func(p queue.Partition, l *lane[Q]) { b.working.Go(func() { b.work(ctx, p, l) }) }
-	for p, l := range b.lanes {
-		b.begin(p, l)
+	b.start = func(l *lane[Q]) { b.working.Go(func() { b.work(ctx, l) }) }
+	for _, l := range b.lanes {
+		b.begin(l)
 	}
 	b.mu.Unlock()
 	<-ctx.Done()
@@ -103,35 +109,50 @@ func (b *batcher[Q, R]) run(ctx context.Context) {
 	b.working.Wait()
 }
 
-func (b *batcher[Q, R]) work(ctx context.Context, p queue.Partition, l *lane[Q]) {
+func (b *batcher[Q, R]) work(ctx context.Context, l *lane[Q]) {
 	var batch []request[Q]
 	var qs []Q
+	var ts []queue.TrackerID
 	b.waitForMore(ctx)
 	for {
 		if batch = b.take(l, batch[:0]); len(batch) == 0 {
 			return
 		}
-		qs = qs[:0]
+		qs, ts = qs[:0], ts[:0]
 		for i := range batch {
-			qs = append(qs, batch[i].q)
+			qs, ts = append(qs, batch[i].q), append(ts, batch[i].s.tracker)
 		}
 		if b.after != nil {
-			b.after(p)
+			b.after(ts)
 		}
-		rs, err := b.execute(ctx, qs)
-		for i := range batch {
-			var r R
-			if err == nil {
-				r = rs[i]
-			}
-			b.done(batch[i], r, err)
-		}
+		b.perform(ctx, batch, qs)
 		b.mu.Lock()
 		l.ended += int64(len(batch))
+		l.flight = nil
 		l.ending.Broadcast()
 		b.mu.Unlock()
 		clear(batch)
 		clear(qs)
+	}
+}
+
+// perform calls the store and reports the results. Data that cannot be read are the matter of some item, and repeating the call with it would hold up all others for ever: either
+// half is called for by itself then.
+func (b *batcher[Q, R]) perform(ctx context.Context, batch []request[Q], qs []Q) {
+	rs, err := b.execute(ctx, qs)
+	if half := len(qs) / 2; half > 0 && b.again && errors.Is(err, queue.ErrCorrupt) {
+		b.perform(ctx, batch[:half], qs[:half])
+		b.perform(ctx, batch[half:], qs[half:])
+		return
+	}
+	for i := range batch {
+		var r R
+		if err == nil {
+			r = rs[i]
+		} else if errors.Is(err, queue.ErrCorrupt) {
+			b.g.log.Error("stored data cannot be read", zap.String("op", b.op), zap.Int64("tracker", int64(batch[i].s.tracker)), zap.Error(err))
+		}
+		b.done(batch[i], r, err)
 	}
 }
 
@@ -147,14 +168,36 @@ func (b *batcher[Q, R]) waitForMore(ctx context.Context) {
 	}
 }
 
-// settle waits until everything of a partition that was added before the call has its result or never will.
-func (b *batcher[Q, R]) settle(p queue.Partition) {
+// settle waits until everything of trackers of one lane that was added before the call has its result or never will. What others have on their way is not waited for.
+func (b *batcher[Q, R]) settle(ts []queue.TrackerID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l := b.lane(p)
-	for target := l.added; l.ended < target && !b.gone; {
+	l := b.lane(ts[0])
+	for target := l.last(ts); l.ended < target && !b.gone; {
 		l.ending.Wait()
 	}
+}
+
+// last is what ended comes to when the last request of the trackers has.
+func (l *lane[Q]) last(ts []queue.TrackerID) int64 {
+	if l.ended == l.added {
+		return 0
+	}
+	among := make(map[queue.TrackerID]struct{}, len(ts))
+	for _, t := range ts {
+		among[t] = struct{}{}
+	}
+	for i := len(l.queued) - 1; i >= 0; i-- {
+		if _, ok := among[l.queued[i].s.tracker]; ok {
+			return l.ended + int64(len(l.flight)+i) + 1
+		}
+	}
+	for i := len(l.flight) - 1; i >= 0; i-- {
+		if _, ok := among[l.flight[i].s.tracker]; ok {
+			return l.ended + int64(i) + 1
+		}
+	}
+	return 0
 }
 
 // mark returns what reports whether everything that was added before has its result or never will.
@@ -194,7 +237,7 @@ func (b *batcher[Q, R]) take(l *lane[Q], batch []request[Q]) []request[Q] {
 	default:
 		l.queued = nil
 	}
-	l.busy = n > 0
+	l.busy, l.flight = n > 0, batch
 	return batch
 }
 
@@ -211,7 +254,7 @@ func (b *batcher[Q, R]) execute(ctx context.Context, qs []Q) ([]R, error) {
 		if err == nil && len(rs) != len(qs) {
 			err = errors.New("store answered another number of items")
 		}
-		if err == nil || !b.again || ctx.Err() != nil {
+		if err == nil || !b.again || errors.Is(err, queue.ErrCorrupt) || ctx.Err() != nil {
 			return rs, err
 		}
 		b.g.m.storeRetry.WithLabelValues(b.op).Inc()
@@ -246,8 +289,12 @@ func newStoreWork(g *Gateway) *storeWork {
 	w.acquire = newBatcher(g, "acquire", true, func(ctx context.Context, ts []queue.TrackerID) ([]queue.Lease, error) {
 		return st.Acquire(ctx, g.o.Node, ts)
 	}, func(r request[queue.TrackerID], lease queue.Lease, err error) {
-		if err == nil {
+		switch {
+		case err == nil:
 			r.s.shard.box.put(item{kind: itemLease, s: r.s, data: &lease})
+		case errors.Is(err, queue.ErrCorrupt): // its device had better try again than wait in vain
+			r.s.shard.box.put(item{kind: itemUnreadable, s: r.s})
+		default:
 		}
 	})
 	w.release = newBatcher(g, "release", true, st.Release, func(request[queue.Lease], bool, error) {}) // else the tracker would count as online
@@ -290,14 +337,15 @@ func newStoreWork(g *Gateway) *storeWork {
 		}
 		r.s.shard.box.put(it)
 	})
-	settled := func(p queue.Partition) { // a text whose ack is on its way to the store is not pending any more
-		w.ack.settle(p)
-		w.progress.settle(p)
-		w.end.settle(p)
+	settled := func(ts []queue.TrackerID) { // a text whose ack is on its way to the store is not pending any more
+		w.ack.settle(ts)
+		w.progress.settle(ts)
+		w.end.settle(ts)
 	}
 	w.claim.after = settled
 	w.late = newBatcher(g, "late", false, g.matchLate, g.lateMatched)
 	w.late.most, w.late.each, w.late.after = lateItems, true, settled
+	w.late.apart = true // its items are several calls each, which go side by side
 	return w
 }
 

@@ -86,6 +86,7 @@ type Gateway struct {
 	shards    []*shard
 	store     *storeWork
 	partition func(queue.TrackerID) queue.Partition // of the store
+	divided   bool                                  // partitions of the store may fail one by one
 	packets   packets
 	reg       *registry
 	rounds    *rounds
@@ -143,7 +144,7 @@ func New(o Options) (*Gateway, error) {
 	g.door = newDoor(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
 	if placed, ok := o.Store.(queue.Placed); ok {
-		g.partition = placed.PartitionOf
+		g.partition, g.divided = placed.PartitionOf, placed.Divided()
 	}
 	g.rounds = newRounds(g.door)
 	g.store = newStoreWork(g)

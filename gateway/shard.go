@@ -12,21 +12,22 @@ import (
 type itemKind uint8
 
 const (
-	itemOpened   itemKind = iota + 1
-	itemPacket            // data *packet
-	itemClosed            // data error or nil
-	itemTakeover          // another connection of the tracker logged in here
-	itemWake              // data *queue.Wake
-	itemResync            // every session of the shard
-	itemRecheck           // every session of the shard
-	itemLease             // data *queue.Lease
-	itemClaimed           // n epoch of the outbox, data *queue.ClaimResult
-	itemReceived          // n reply number, code 1 for a repetition, data error or nil
-	itemPeeked            // data *queue.PeekResult, nil if there is nothing to tell
-	itemLate              // data *lateMatch
-	itemThrottle          // reads were paused by the frame limit
-	itemDrain             // data *drainShare
-	itemInspect           // data *inspection
+	itemOpened     itemKind = iota + 1
+	itemPacket              // data *packet
+	itemClosed              // data error or nil
+	itemTakeover            // another connection of the tracker logged in here
+	itemWake                // data *queue.Wake
+	itemResync              // every session of the shard
+	itemRecheck             // every session of the shard
+	itemLease               // data *queue.Lease
+	itemUnreadable          // what the store has of the tracker cannot be read
+	itemClaimed             // n epoch of the outbox, data *queue.ClaimResult
+	itemReceived            // n reply number, code 1 for a repetition, data error or nil
+	itemPeeked              // data *queue.PeekResult, nil if there is nothing to tell
+	itemLate                // data *lateMatch
+	itemThrottle            // reads were paused by the frame limit
+	itemDrain               // data *drainShare
+	itemInspect             // data *inspection
 )
 
 // item is one thing for a shard to deal with.
@@ -278,6 +279,8 @@ func (sh *shard) handleLive(it *item) {
 	case itemTakeover:
 		sh.g.m.takeovers.Inc()
 		s.close(reasonTakeover)
+	case itemUnreadable:
+		s.close(reasonRefused)
 	case itemWake:
 		s.wake(it.data.(*queue.Wake))
 	case itemClaimed:

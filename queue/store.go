@@ -262,10 +262,13 @@ type Wake struct {
 	Partitions []Partition // WakeResync: nil means all
 }
 
-// Placed is a store whose partitions may fail one by one. Who calls it for trackers of one partition at a time is not held up by another.
+// Placed is a store of several partitions.
 type Placed interface {
 	// PartitionOf is where a tracker lies, for ever.
 	PartitionOf(t TrackerID) Partition
+	// Divided reports whether partitions may fail one by one. Who calls such a store for trackers of one partition at a time is not held up by another; of one that is not divided
+	// a single call for trackers of any partitions costs least.
+	Divided() bool
 }
 
 // Partition is one of the store's partitions; the embedded store has only 0.

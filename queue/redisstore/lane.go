@@ -284,7 +284,7 @@ func (s *Store) run(ctx context.Context, op string, items []*item) error {
 
 // put queues items in their lanes, in their order.
 func (s *Store) put(k *kind, items []*item) {
-	if s.undivided() {
+	if !s.Divided() {
 		s.lane(k, 0).put(items)
 		return
 	}
@@ -353,9 +353,6 @@ func anyError(items []*item) error {
 	}
 	return failed
 }
-
-// undivided reports whether one master holds all partitions. Of a single address that is sure: Open refuses a node of a Cluster there.
-func (s *Store) undivided() bool { return !s.nodes.cluster }
 
 // lane returns the queue of a transition, with the memo in a partition.
 func (s *Store) lane(k *kind, partition int) *lane {

@@ -56,6 +56,10 @@ func (s *Store) PartitionOf(t queue.TrackerID) queue.Partition {
 	return queue.Partition(partitionOf(t))
 }
 
+// Divided implements queue.Placed: the masters of a Cluster fail one by one, while a single address or a set of Sentinels is one master, which holds everything. Of a single address
+// that is sure, because Open refuses a node of a Cluster there.
+func (s *Store) Divided() bool { return s.nodes.cluster }
+
 // place is where a message is: id = (block*64+slot)*256+partition.
 type place struct {
 	partition int

@@ -1,0 +1,185 @@
+package redisstore_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+
+	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
+)
+
+// scriptCalls is how many script calls a Redis has executed since its statistics were reset.
+func scriptCalls(t *testing.T, server *queuetest.RedisServer) int {
+	t.Helper()
+	for line := range strings.Lines(server.Must(t, "INFO", "commandstats")) {
+		if rest, ok := strings.CutPrefix(line, "cmdstat_evalsha:calls="); ok {
+			text, _, _ := strings.Cut(rest, ",")
+			n, err := strconv.Atoi(text)
+			if err != nil {
+				t.Fatal(line)
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// sends makes a text for each of n trackers.
+func sends(n int, text string) []queue.SendReq {
+	reqs := make([]queue.SendReq, n)
+	for i := range reqs {
+		reqs[i] = queue.SendReq{Tracker: queue.TrackerID(i + 1), Text: text}
+	}
+	return reqs
+}
+
+// TestMergedCalls: where one Redis holds everything, requests for any partitions go into one script call, up to its bounds.
+func TestMergedCalls(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	for _, c := range []struct {
+		requests, size, calls int
+	}{
+		{64, 10, 1},
+		{65, 10, 2},
+		{200, 10, 4},
+		{26, 20_000, 2}, // 256 KiB hold 13 of them
+		{27, 20_000, 3},
+	} {
+		server.Must(t, "CONFIG", "RESETSTAT")
+		res, err := s.Send(t.Context(), sends(c.requests, strings.Repeat("x", c.size)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range res {
+			if want := redisstore.PartitionOf(queue.TrackerID(i + 1)); r.Err != nil || queue.Partition(r.ID%256) != want {
+				t.Fatalf("result %d of %d: %+v, want partition %d", i, c.requests, r, want)
+			}
+		}
+		if n := scriptCalls(t, server); n != c.calls {
+			t.Errorf("%d texts of %d bytes took %d calls, want %d", c.requests, c.size, n, c.calls)
+		}
+	}
+	if rep, err := s.Check(t.Context()); err != nil || rep.Pending != 64+65+200+26+27 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
+// TestMergedCallOfDamagedData: what cannot be read fails its own requests, all others of the same call are executed.
+func TestMergedCallOfDamagedData(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	const n = 60
+	neighbour := queue.TrackerID(n + 1) // of the damaged tracker's partition
+	for redisstore.PartitionOf(neighbour) != redisstore.PartitionOf(1) {
+		neighbour++
+	}
+	reqs := append(sends(n, "whole"), queue.SendReq{Tracker: neighbour, Text: "whole"})
+	first, err := s.Send(t.Context(), reqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func(tracker queue.TrackerID) string {
+		return fmt.Sprintf("{%s}:t:%d", redisstore.Tags()[redisstore.PartitionOf(tracker)], tracker)
+	}
+	damaged := map[queue.TrackerID]bool{1: true, 2: true}
+	server.Must(t, "SET", key(1), "short")
+	server.Must(t, "DEL", key(2))
+	server.Must(t, "LPUSH", key(2), "of another type")
+	server.Must(t, "SET", fmt.Sprintf("{%s}:p", redisstore.Tags()[redisstore.PartitionOf(3)]), "no number") // a counter that only Check needs
+	server.Must(t, "CONFIG", "RESETSTAT")
+	second, err := s.Send(t.Context(), reqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := scriptCalls(t, server); n != 1 {
+		t.Errorf("%d calls", n)
+	}
+	acks := make([]queue.AckReq, len(reqs))
+	for i, r := range second {
+		tracker := reqs[i].Tracker
+		acks[i] = queue.AckReq{Tracker: tracker, ID: first[i].ID}
+		if damaged[tracker] != (r.ID == 0) || damaged[tracker] != isCorrupt(r.Err) {
+			t.Fatalf("tracker %d: %+v", tracker, r)
+		}
+	}
+	if _, err := s.Ack(t.Context(), acks); !isCorrupt(err) {
+		t.Fatal(err)
+	}
+	if _, err := s.Acquire(t.Context(), "node", []queue.TrackerID{2, 3}); !isCorrupt(err) {
+		t.Fatal(err)
+	}
+	for i, r := range reqs {
+		if damaged[r.Tracker] {
+			continue
+		}
+		msgs := list(t, s, r.Tracker)
+		if len(msgs) != 2 || msgs[0].ID != first[i].ID || msgs[0].Status != queue.StatusDelivered || msgs[1].ID != second[i].ID || msgs[1].Status != queue.StatusPending {
+			t.Fatalf("tracker %d: %+v", r.Tracker, msgs)
+		}
+	}
+	if ps, err := s.Presence(t.Context(), []queue.TrackerID{3}); err != nil || ps[3].SinceMs == 0 {
+		t.Errorf("%+v, %v", ps, err)
+	}
+}
+
+// TestMergedCallsAreExecutedOnce: whatever is lost of a call for many partitions, the call, its answer or the script, each of its requests is executed once.
+func TestMergedCallsAreExecutedOnce(t *testing.T) {
+	where := place{queuetest.StartRedis(t)}
+	s, proxies := where.proxied(t)
+	const n = 60
+	var ids [][]int64
+	round := func(fault func(text string)) {
+		t.Helper()
+		fault(":m:send:")
+		res, err := s.Send(t.Context(), sends(n, fmt.Sprint("round ", len(ids))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent, acks := make([]int64, n), make([]queue.AckReq, n)
+		for i, r := range res {
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			sent[i], acks[i] = r.ID, queue.AckReq{Tracker: queue.TrackerID(i + 1), ID: r.ID}
+		}
+		ids = append(ids, sent)
+		fault(":m:ack:")
+		acked, err := s.Ack(t.Context(), acks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range acked {
+			if r != queue.AckDelivered {
+				t.Fatalf("ack of tracker %d: %v", i+1, r)
+			}
+		}
+	}
+	for range 3 {
+		for _, arm := range []func(string) <-chan struct{}{proxies[0].CutRequest, proxies[0].CutReply} {
+			var faults []<-chan struct{}
+			round(func(text string) { faults = append(faults, arm(text)) })
+			for _, f := range faults {
+				await(t, f)
+			}
+		}
+		round(func(string) { where.all(t, "SCRIPT", "FLUSH") })
+	}
+	for i := range n {
+		msgs := list(t, s, queue.TrackerID(i+1))
+		if len(msgs) != len(ids) {
+			t.Fatalf("tracker %d has %d messages, %d were sent", i+1, len(msgs), len(ids))
+		}
+		for k, m := range msgs {
+			if m.ID != ids[k][i] || m.Text != fmt.Sprint("round ", k) || m.Status != queue.StatusDelivered {
+				t.Fatalf("%+v, want id %d of round %d", m, ids[k][i], k)
+			}
+		}
+	}
+	if rep, err := s.Check(t.Context()); err != nil || rep.Pending != 0 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}

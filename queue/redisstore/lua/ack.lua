@@ -6,19 +6,21 @@
 -- Returns 1 B each: 0 no such outgoing message, 1 acknowledged before, 2 now.
 --#include once clock state record wake change end
 
+-- look returns the beginning of a record, its offset as Redis takes it (of a number it would make a text by itself, far more slowly), and whether the driver has opened it.
 -- A record at a guessed place is the right one only if both slot and check agree: text can look like anything.
 local function look(chunk_key, meta)
   local slot, opened, off = struct.unpack('>BBI3', meta, 9)
   if off > 0 then
-    local r = redis.call('GETRANGE', chunk_key, off, off + 32)
+    local at = string.format('%d', off)
+    local r = redis.call('GETRANGE', chunk_key, at, string.format('%d', off + 32))
     if #r == 33 and string.byte(r, 19) == slot and string.sub(r, 20, 23) == string.sub(meta, 14, 17) then
-      return r, off, opened == 1
+      return r, at, opened == 1
     end
   end
   local chunk = redis.call('GET', chunk_key)
   off = find(chunk, string.sub(meta, 1, 8), slot)
   if off then
-    return string.sub(chunk, off + 1, off + 33), off, opened == 1
+    return string.sub(chunk, off + 1, off + 33), string.format('%d', off), opened == 1
   end
 end
 
@@ -34,10 +36,11 @@ each(5, 3, function(i)
     if first or (opened and status == 'D') then
       load(T)
     end
-    if (first or (opened and status == 'D')) and live(T, tonumber(blk)) then
+    local block = tonumber(blk)
+    if (first or (opened and status == 'D')) and live(T, block) then
       tick()
-      touched(tonumber(blk))
-      local at, id = struct.pack('>I6', l), (tonumber(blk) * 64 + string.byte(meta, 9)) * 256 + P
+      touched(block)
+      local at, id = struct.pack('>I6', l), (block * 64 + string.byte(meta, 9)) * 256 + P
       if first then
         result = '\2'
         change(ARGV[4], 'D', string.sub(meta, 1, 8), id)
@@ -46,7 +49,7 @@ each(5, 3, function(i)
           pc = pc - 1
           count_pending(-1)
           if limited(r, 30) then
-            redis.call('ZREM', K .. ':e', member(tonumber(blk), string.byte(r, 19), P))
+            redis.call('ZREM', K .. ':e', member(block, string.byte(r, 19), P))
           end
         end
       end

@@ -16,11 +16,11 @@ local function load(T)
 end
 
 -- save_counts: clock, pending, not acknowledged, last change outside the window.
-local function save_counts() redis.call('SETRANGE', tkey, 0, struct.pack('>I6I3I3I6', l, pc, oc, rst)) end
+local function save_counts() redis.call('SETRANGE', tkey, '0', struct.pack('>I6I3I3I6', l, pc, oc, rst)) end
 
 -- save_read: save_tail with the number of unread messages.
 local function save_read()
-  redis.call('SETRANGE', tkey, 0, struct.pack('>I6I3I3I6I6BI3BI7I5I3', l, pc, oc, rst, sub, n, z, no, lo, pf, uc))
+  redis.call('SETRANGE', tkey, '0', struct.pack('>I6I3I3I6I6BI3BI7I5I3', l, pc, oc, rst, sub, n, z, no, lo, pf, uc))
 end
 
 -- packed is the whole value.
@@ -29,11 +29,11 @@ local function packed()
 end
 
 -- save_log: everything that messages change.
-local function save_log() redis.call('SETRANGE', tkey, 0, packed()) end
+local function save_log() redis.call('SETRANGE', tkey, '0', packed()) end
 
 -- save_tail: what an outgoing message in the tail block changes.
 local function save_tail()
-  redis.call('SETRANGE', tkey, 0, struct.pack('>I6I3I3I6I6BI3BI7I5', l, pc, oc, rst, sub, n, z, no, lo, pf))
+  redis.call('SETRANGE', tkey, '0', struct.pack('>I6I3I3I6I6BI3BI7I5', l, pc, oc, rst, sub, n, z, no, lo, pf))
 end
 
 -- save_owner: everything; the value may become shorter.

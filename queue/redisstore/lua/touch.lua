@@ -9,7 +9,7 @@ each(5, 3, function(i)
     local before = seen
     heard(tonumber(ARGV[i + 2]))
     if seen ~= before then
-      redis.call('SETRANGE', tkey, 70, struct.pack('>I6', seen))
+      redis.call('SETRANGE', tkey, '70', struct.pack('>I6', seen))
     end
   end
   return '\0'

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -187,13 +188,13 @@ func (l *lane[Q]) last(ts []queue.TrackerID) int64 {
 	for _, t := range ts {
 		among[t] = struct{}{}
 	}
-	for i := len(l.queued) - 1; i >= 0; i-- {
-		if _, ok := among[l.queued[i].s.tracker]; ok {
+	for i, r := range slices.Backward(l.queued) {
+		if _, ok := among[r.s.tracker]; ok {
 			return l.ended + int64(len(l.flight)+i) + 1
 		}
 	}
-	for i := len(l.flight) - 1; i >= 0; i-- {
-		if _, ok := among[l.flight[i].s.tracker]; ok {
+	for i, r := range slices.Backward(l.flight) {
+		if _, ok := among[r.s.tracker]; ok {
 			return l.ended + int64(i) + 1
 		}
 	}

@@ -43,8 +43,11 @@ type batcher[Q, R any] struct {
 	working sync.WaitGroup // lanes at work; grows only while gone is false
 }
 
-// laneRoom is how many requests an empty lane keeps room for.
-const laneRoom = 4
+// How many requests an empty lane keeps room for: one of many, and the only one.
+const (
+	laneRoom = 4
+	onlyRoom = 256
+)
 
 // lane is a queue of its own, guarded by its batcher's mu.
 type lane[Q any] struct {
@@ -228,12 +231,16 @@ func (b *batcher[Q, R]) take(l *lane[Q], batch []request[Q]) []request[Q] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := min(len(l.queued), b.most)
+	room := onlyRoom
+	if b.apart {
+		room = laneRoom
+	}
 	batch = append(batch, l.queued[:n]...)
 	clear(l.queued[:n])
 	switch {
 	case n < len(l.queued):
 		l.queued = l.queued[n:]
-	case cap(l.queued) <= laneRoom:
+	case cap(l.queued) <= room:
 		l.queued = l.queued[:0]
 	default:
 		l.queued = nil

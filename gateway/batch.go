@@ -46,7 +46,7 @@ type batcher[Q, R any] struct {
 // How many requests an empty lane keeps room for: one of many, and the only one.
 const (
 	laneRoom = 4
-	onlyRoom = 256
+	onlyRoom = 64
 )
 
 // lane is a queue of its own, guarded by its batcher's mu.

@@ -40,8 +40,8 @@ func (p *pace) look(cycles uint64, each float64) {
 	p.looks++
 	p.cycles += cycles
 	switch {
-	case p.cycles > 2*gcOften: // no need to see the second out
-		p.percent = min(max(p.percent*int(min(p.cycles, gcPercentMost))/gcOften, gcPercent), gcPercentMost)
+	case p.cycles > gcOften && p.percent < gcPercent: // no need to see the second out
+		p.percent = gcPercent
 	case p.looks < gcLooks:
 		return
 	case p.cycles > gcOften:

@@ -2,7 +2,8 @@
 # Measures what docs/performance.md reports: the service and its store on core 0, generator and devices on core 1, every case in ROUNDS interleaved rounds.
 # One JSON line of `trackersim load` per run goes to OUT/<case>.<round>.json, the tables to OUT/<case>.<round>.txt. Needs two cores, redis-server, taskset and curl.
 #
-#   docs/performance.sh OUT [CASE...]      cases: see below; default all
+#   docs/performance.sh OUT [CASE...]      cases: see below; default all but the idle ones
+#   DEVICES=19000 ROUNDS=1 docs/performance.sh /tmp/figures embedded-idle redis-everysec-idle    memory per session: rss_per_session
 #   DEVICES=10000 ROUNDS=3 SECONDS_EACH=10 docs/performance.sh /tmp/figures embedded-single redis-everysec-single
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -82,6 +83,10 @@ for round in $(seq "$rounds"); do
 		latency) args=(--rate "${RATE_LATENCY:-5000}") ;;
 		storm) args=(--storm 10 --broadcast 250 --connections 16) ;;
 		healthy) args=(--rate "${RATE_HEALTHY:-2000}") ;;
+		idle) # once the start has settled; the devices are there for long enough that every one was heard of and looked after
+			sleep 40
+			args=(--rate 0 --connections 1 --duration 120s)
+			;;
 		unhealthy) args=(--rate "${RATE_HEALTHY:-2000}" --no-ack 5% --no-read 5%) ;;
 		esac
 		load --drain 20s --quiet "${args[@]}" >"$out/$name.$round.txt" || echo "$name.$round ended with $?"

@@ -21,7 +21,8 @@ const (
 	gcMemory       = 20.0             // seconds, about, over which the cost is averaged
 	gcSpeed        = 1e9              // bytes of a heap like ours that a processor looks through in a second
 	gcKept         = 0.15             // unused memory, as a part of the heap, that is worth giving back
-	gcRest         = 20 * time.Second // without a collection: nobody knows how much of the heap is used
+	gcGiving       = 0.005            // of one processor: what may be spent on giving memory back
+	gcRest         = 30 * time.Second // without a collection: nobody knows how much of the heap is used
 	gcLooks        = 5                // a second: the first moments of a load are not to be spent on collections
 )
 
@@ -91,7 +92,7 @@ func (c *collections) kept() float64 {
 }
 
 // paceCollections sets the collector's percentage until ctx ends. In quiet times it gives memory back to the system that nothing uses any more: what a load needed that is over,
-// and what sessions left that have gone. That takes a collection, so it is done as often as gcCheap allows.
+// and what sessions left that have gone. That takes a collection, so it is done as often as gcGiving allows.
 func paceCollections(ctx context.Context) {
 	p := pace{percent: gcPercent}
 	debug.SetGCPercent(p.percent)
@@ -120,6 +121,6 @@ func paceCollections(ctx context.Context) {
 		}
 		debug.FreeOSMemory()
 		_, each = c.since()
-		last, next = now, now.Add(max(gcRest, time.Duration(each/gcCheap*float64(time.Second))))
+		last, next = now, now.Add(max(gcRest, time.Duration(each/gcGiving*float64(time.Second))))
 	}
 }

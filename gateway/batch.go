@@ -245,7 +245,10 @@ func (b *batcher[Q, R]) take(l *lane[Q], batch []request[Q]) []request[Q] {
 	default:
 		l.queued = nil
 	}
-	l.busy, l.flight = n > 0, batch
+	l.busy = n > 0
+	if l.flight = nil; l.busy { // a lane at rest keeps no room for a batch
+		l.flight = batch
+	}
 	return batch
 }
 
@@ -345,6 +348,7 @@ func newStoreWork(g *Gateway) *storeWork {
 		}
 		r.s.shard.box.put(it)
 	})
+	w.peek.gather = lookGather
 	settled := func(ts []queue.TrackerID) { // a text whose ack is on its way to the store is not pending any more
 		w.ack.settle(ts)
 		w.progress.settle(ts)

@@ -76,6 +76,7 @@ const (
 	maxScratch   = 64 << 10
 	touchEvery   = 5 * time.Minute // how often the store is told when a device was heard of
 	touchGather  = 2 * time.Second // so that few transactions do it
+	lookGather   = 2 * tickEvery   // for what other shards ask in the same tick
 )
 
 // Gateway is one node's sessions.

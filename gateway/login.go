@@ -123,7 +123,7 @@ func (s *session) bind(t *queue.Tracker) {
 		old.shard.box.put(item{kind: itemTakeover, s: old})
 	}
 	g.store.acquire.add(s, 0, t.ID)
-	s.nextMs = now.UnixMilli() + g.jitter(g.o.Repoll)
+	s.nextMs = g.nextLook(t.ID, now.UnixMilli())
 	s.arm(s.nextMs)
 	if ce := g.log.Check(zap.DebugLevel, "device logged in"); ce != nil {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
@@ -179,6 +179,23 @@ func hashOf(s string) uint32 {
 	h := fnv.New32a()
 	_, _ = io.WriteString(h, s) // never fails
 	return h.Sum32()
+}
+
+// looksAPeriod is how many times in Repoll the store is asked about sessions of one partition.
+const looksAPeriod = 6
+
+// nextLook is when the store is asked about a session that it was asked about at ms: about Repoll later, at a time that all sessions of the partition have in common, each partition
+// its own, so that one call asks for many. Where no partition can fail alone, calls are for all of them anyhow.
+func (g *Gateway) nextLook(t queue.TrackerID, ms int64) int64 {
+	next := ms + g.jitter(g.o.Repoll)
+	grid := g.o.Repoll.Milliseconds() / looksAPeriod
+	if !g.divided || grid <= 0 {
+		return next
+	}
+	const partitions = 256
+	phase := grid * int64(g.partition(t)) / partitions
+	next -= grid / 2
+	return next + (phase-next%grid+grid)%grid
 }
 
 // jitter spreads a period over ± 20 %, so that sessions that logged in together do not stay together.

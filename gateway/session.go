@@ -418,7 +418,7 @@ func (s *session) due(now time.Time) {
 	}
 	if s.state == stateReady && ms >= s.nextMs {
 		was := s.nextMs
-		s.nextMs = ms + s.l.g.jitter(s.l.g.o.Repoll)
+		s.nextMs = s.l.g.nextLook(s.tracker, ms)
 		s.shard.peeks = append(s.shard.peeks, s)
 		s.touch(was)
 	}

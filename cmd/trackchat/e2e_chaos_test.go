@@ -92,6 +92,7 @@ func TestChaosOnRedis(t *testing.T) {
 func chaos(t *testing.T, c *child, d time.Duration, seed uint64, harm func(context.Context) string) {
 	t.Helper()
 	l := newLedger(t, c.client(), max(15*time.Millisecond, d/mostTexts))
+	l.drivers = max(driverPause, d/mostSaid)
 	networks := map[int]*weather{}
 	ids := trackerIDs(1, chaosTrackers)
 	for _, id := range ids {

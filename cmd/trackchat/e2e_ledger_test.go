@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	mostTexts   = 900                     // that one tracker gets: list answers with at most 1,024
+	mostTexts   = 900                     // that one tracker gets
+	mostSaid    = 100                     // that one driver says: list answers with at most 1,024 of both
 	driverPause = 1200 * time.Millisecond // a device may send 60 texts a minute
 )
 
@@ -24,6 +25,7 @@ type ledger struct {
 	t       *testing.T
 	c       client
 	pace    time.Duration // between two texts for one tracker
+	drivers time.Duration // between two texts of one driver
 	ids     []int         // of the trackers under load
 	devices map[int]*trackersim.Tracker
 	stop    func() // ends the load and waits for that
@@ -43,7 +45,7 @@ type ledger struct {
 func newLedger(t *testing.T, c client, pace time.Duration) *ledger {
 	t.Helper()
 	return &ledger{
-		t: t, c: c, pace: pace, devices: map[int]*trackersim.Tracker{}, accepted: map[int][]int64{}, texts: map[int64]string{}, acked: map[int]map[string]int{},
+		t: t, c: c, pace: pace, drivers: driverPause, devices: map[int]*trackersim.Tracker{}, accepted: map[int][]int64{}, texts: map[int64]string{}, acked: map[int]map[string]int{},
 		shown: map[int][]string{}, said: map[int]map[string]bool{}, copies: map[int]map[string]int{}, updated: map[int64]string{}, refused: map[int]int{},
 	}
 }
@@ -198,7 +200,7 @@ func (l *ledger) sayAll(ctx context.Context, id int) {
 		if err := l.devices[id].Say(ctx, text); err == nil {
 			l.with(func() { l.said[id][text] = true })
 		}
-		pause(ctx, driverPause)
+		pause(ctx, l.drivers)
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 	gcOften        = 4                // collections a second that are too many
 	gcSeldom       = 1                // and so few that a step down may be tried
 	gcDear         = 0.04             // of one processor: too much for a percentage below gcPercent
+	gcBurst        = 0.1              // the same within one second of several collections: all devices come or go
 	gcCheap        = 0.015            // and so little that half the percentage may be tried
 	gcMemory       = 20.0             // seconds, about, over which the cost is averaged
 	gcSpeed        = 1e9              // bytes of a heap like ours that a processor looks through in a second
@@ -41,7 +42,7 @@ func (p *pace) look(cycles uint64, each float64) {
 	p.looks++
 	p.cycles += cycles
 	switch {
-	case p.cycles > gcOften && p.percent < gcPercent: // no need to see the second out
+	case p.percent < gcPercent && (p.cycles > gcOften || p.cycles > 1 && float64(p.cycles)*each > gcBurst): // no need to see the second out
 		p.percent = gcPercent
 	case p.looks < gcLooks:
 		return

@@ -41,6 +41,11 @@ func TestPercentageFollowsCollections(t *testing.T) {
 	p.seconds(120, 0, 0)
 	expect("long after the load", gcPercentLeast)
 
+	p.look(2, 0.08) // of a middling heap
+	expect("many devices go", gcPercent)
+	p.seconds(60, 0, 0)
+	expect("long after that", gcPercentLeast)
+
 	p.seconds(1, 1, 3) // of a large heap
 	expect("a dear collection", 2*gcPercentLeast)
 	p.seconds(40, 0, 0)

@@ -320,6 +320,28 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
+// BenchmarkPeek looks after sessions of trackers all over the partitions, 1,000 a call; a life is a session here.
+func BenchmarkPeek(b *testing.B) {
+	server, o := benchServer(b, "everysec")
+	s := open(b, o)
+	const n = 1000
+	ts := make([]queue.TrackerID, n)
+	for i := range ts {
+		ts[i] = queue.TrackerID(i + 1)
+	}
+	leases, err := s.Acquire(b.Context(), "node", ts)
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := newMeter(b, server)
+	for range b.N {
+		if due, err := s.Peek(b.Context(), leases); err != nil || len(due) > 0 {
+			b.Fatal(due, err)
+		}
+	}
+	m.report(int64(b.N) * n)
+}
+
 // BenchmarkList reads 1,024 of 10,000 messages.
 func BenchmarkList(b *testing.B) {
 	server, o := benchServer(b, "everysec")

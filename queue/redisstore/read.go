@@ -102,21 +102,27 @@ func (s *Store) states(ctx context.Context, op string, ts []queue.TrackerID) ([]
 	return states, nil
 }
 
-// stateTexts reads what decodeState decodes, with one MGET for each partition.
+// stateReads is how many states one MGET of one master's reads.
+const stateReads = 256
+
+// stateTexts reads what decodeState decodes, with one MGET for each partition, or for stateReads trackers of any where one master holds all.
 func (s *Store) stateTexts(ctx context.Context, op string, ts []queue.TrackerID) ([]string, error) {
-	members := make(map[int][]int) // partition to indexes
+	members := make(map[int][]int) // partition, or number of the MGET, to indexes
 	for i, t := range ts {
-		p := partitionOf(t)
-		members[p] = append(members[p], i)
+		group := i / stateReads
+		if s.Divided() {
+			group = partitionOf(t)
+		}
+		members[group] = append(members[group], i)
 	}
 	qs, index := make([]*query, 0, len(members)), make([][]int, 0, len(members))
-	for p, list := range members {
+	for _, list := range members {
 		args := make([]any, 1, len(list)+1)
 		args[0] = "mget"
 		for _, i := range list {
-			args = append(args, s.keys[p]+":t:"+trackerArg(ts[i]))
+			args = append(args, s.keys[partitionOf(ts[i])]+":t:"+trackerArg(ts[i]))
 		}
-		qs, index = append(qs, &query{slot: s.slots[p], args: args}), append(index, list)
+		qs, index = append(qs, &query{slot: s.slots[partitionOf(ts[list[0]])], args: args}), append(index, list)
 	}
 	if err := s.ask(ctx, op, qs); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type requestLine struct {
 }
 
 // logRequest writes the access log: every request at debug, at info those that were slow or failed on this side. It names neither parameters nor paths, which may hold keys and texts.
-func (a *API) logRequest(r *http.Request, out *response, l *requestLine) {
+func (a *API) logRequest(r *http.Request, out *response, l requestLine) {
 	level := zapcore.DebugLevel
 	if l.slow || l.code == codeUnexpected || l.code == codeQueueService || l.code == codeDatabase {
 		level = zapcore.InfoLevel

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"io"
 	"sync/atomic"
 )
 
@@ -36,23 +35,3 @@ func (a *admission) enter(ctx context.Context) error {
 }
 
 func (a *admission) leave() { <-a.running }
-
-// metered is a body that is counted while it is read.
-type metered struct {
-	r     io.Reader
-	all   *atomic.Int64
-	taken int64
-}
-
-// Read refuses to go on when all bodies together are too much.
-func (m *metered) Read(p []byte) (int, error) {
-	n, err := m.r.Read(p)
-	m.taken += int64(n)
-	if m.all.Add(int64(n)) > maxBodies {
-		return n, &refusal{code: codeTooMany, retry: 1}
-	}
-	return n, err
-}
-
-// release gives back what was counted.
-func (m *metered) release() { m.all.Add(-m.taken) }

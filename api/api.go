@@ -62,7 +62,7 @@ type API struct {
 	zones       zones
 	routes      routes
 	console     *console.Site
-	bodies      sync.Pool // *bytes.Buffer
+	bodies      sync.Pool // *[]byte
 	answers     sync.Pool // *[]byte
 
 	// Header values shared by all answers.
@@ -147,6 +147,8 @@ type operation struct {
 	offline code // the answer where the store fails
 	open    bool // needs no hash
 	stream  bool // goes on until the client leaves: neither the store's timeout nor a place among the running is for it
+
+	succeeded func() prometheus.Observer
 }
 
 // routes are the operations by handler and action.
@@ -154,7 +156,7 @@ type routes map[string]map[string]*operation
 
 func (a *API) operations() routes {
 	on := func(route string, offline code, run func(context.Context, *call) error) *operation {
-		return &operation{route: route, run: run, offline: offline}
+		return &operation{route: route, run: run, offline: offline, succeeded: a.metrics.succeeded(route)}
 	}
 	rs := routes{
 		"tracker/chat": {

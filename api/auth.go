@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"trackchat/queue"
 )
@@ -12,9 +13,9 @@ const hashLength = 32
 
 // findHash looks for the caller's hash in the body, then the query, then the Authorization header.
 func findHash(p *params, h http.Header) (string, bool) {
-	for _, s := range [...]source{p.body, p.query} {
+	for _, s := range [...]*source{&p.body, &p.query} {
 		for _, name := range [...]string{"hash", "session_key"} {
-			if v, ok := s[name]; ok && !v.absent() {
+			if v, ok := s.get(name); ok && !v.absent() {
 				return v.scalar()
 			}
 		}
@@ -46,14 +47,14 @@ func isHash(s string) bool {
 }
 
 // account returns the account that a hash speaks for, and whether it is a session's rather than a key.
-func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHash) (account *queue.Account, session bool, err error) {
+func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHash, now time.Time) (account *queue.Account, session bool, err error) {
 	if account, ok := snap.AccountByKey(key); ok {
 		return account, false, nil
 	}
 	if a.sessions == nil {
 		return nil, false, refuse(codeUnknownHash)
 	}
-	id, err := a.sessions.find(ctx, key, a.now())
+	id, err := a.sessions.find(ctx, key, now)
 	if err != nil {
 		return nil, false, err
 	}

@@ -43,7 +43,11 @@ func (l *limiter) wait(key queue.KeyHash, now time.Time) time.Duration {
 	if l == nil {
 		return 0
 	}
-	r := l.bucket(key, now).ReserveN(now, 1)
+	b := l.bucket(key, now)
+	if b.AllowN(now, 1) {
+		return 0
+	}
+	r := b.ReserveN(now, 1)
 	d := r.DelayFrom(now)
 	if d > 0 {
 		r.CancelAt(now)

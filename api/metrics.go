@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,7 +56,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// observe notes an answer; err is what it came from.
+// succeeded returns what counts the successes of a route; it shows from the first one on.
+func (m *metrics) succeeded(route string) func() prometheus.Observer {
+	return sync.OnceValue(func() prometheus.Observer { return m.seconds.WithLabelValues(route, strconv.Itoa(int(codeOK))) })
+}
+
+// observe notes an answer other than a success; err is what it came from.
 func (m *metrics) observe(route string, c code, err error, d time.Duration) {
 	m.seconds.WithLabelValues(route, strconv.Itoa(int(c))).Observe(d.Seconds())
 	switch c {

@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 // Bounds of a parameter set beyond the size of the body and the header.
@@ -22,12 +23,37 @@ type value struct {
 	texts []string
 }
 
-type source map[string]value
+// source is one set of parameters: members of a JSON object, or pairs.
+type source struct {
+	members []member
+	pairs   pairs
+}
+
+// member is one of a JSON object. Both parts belong to the body.
+type member struct{ name, raw []byte }
+
+// get returns the value of a name, which must not end with [] itself. Of a member given twice the last one counts; a name with [] counts where there is none without.
+func (s *source) get(name string) (value, bool) {
+	if v, ok := s.pairs[name]; ok {
+		return v, true
+	}
+	var list []byte
+	for i := len(s.members) - 1; i >= 0; i-- {
+		m := &s.members[i]
+		switch {
+		case string(m.name) == name:
+			return value{raw: m.raw}, true
+		case list == nil && len(m.name) == len(name)+len("[]") && string(m.name[:len(name)]) == name && string(m.name[len(name):]) == "[]":
+			list = m.raw
+		}
+	}
+	return value{raw: list}, list != nil
+}
 
 // params are the parameters of one request. The body is asked first, then the query.
 type params struct{ body, query source }
 
-// parseParams reads both sources; it keeps no reference to body. Errors are of the error table.
+// parseParams reads both sources; what it returns refers to body. Errors are of the error table.
 func parseParams(contentType string, body []byte, query string) (params, error) {
 	var p params
 	var err error
@@ -43,7 +69,10 @@ func parseParams(contentType string, body []byte, query string) (params, error) 
 func parseBody(contentType string, body []byte) (source, error) {
 	trimmed := bytes.TrimSpace(body)
 	if len(trimmed) == 0 {
-		return nil, nil
+		return source{}, nil
+	}
+	if rest, ok := strings.CutPrefix(contentType, "application/json"); ok && (rest == "" || rest[0] == ';') { // what nearly everybody sends
+		return parseObject(trimmed)
 	}
 	media, attrs, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -58,31 +87,87 @@ func parseBody(contentType string, body []byte) (source, error) {
 	case media == "application/x-www-form-urlencoded", media == "", media == "text/plain", media == "application/octet-stream":
 		return parsePairs(string(trimmed))
 	default:
-		return nil, refuse(codeWrongFormat)
+		return source{}, refuse(codeWrongFormat)
 	}
 }
 
-// parseObject reads a JSON object. Of a name given twice the last one counts.
+// parseObject reads a JSON object.
 func parseObject(body []byte) (source, error) {
-	if body[0] != '{' || tooDeep(body) {
-		return nil, refuse(codeWrongFormat)
+	if body[0] != '{' || tooDeep(body) || !json.Valid(body) {
+		return source{}, refuse(codeWrongFormat)
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		return nil, refuse(codeWrongFormat)
+	members := cutMembers(body)
+	if len(members) > maxParams && differentNames(members) > maxParams {
+		return source{}, refuse(codeTooLarge)
 	}
-	if len(members) > maxParams {
-		return nil, refuse(codeTooLarge)
+	return source{members: members}, nil
+}
+
+func differentNames(members []member) int {
+	names := make(map[string]struct{}, len(members))
+	for _, m := range members {
+		names[string(m.name)] = struct{}{}
 	}
-	s := make(source, len(members))
-	for name, raw := range members {
-		bare, found := strings.CutSuffix(name, "[]")
-		if _, both := members[bare]; found && both {
-			continue
+	return len(names)
+}
+
+// cutMembers cuts a valid JSON object into its members.
+func cutMembers(object []byte) []member {
+	const usual = 8 // members of a request
+	members := make([]member, 0, usual)
+	for i := skipSpace(object, len("{")); object[i] == '"'; {
+		end := skipValue(object, i)
+		name := object[i+1 : end-1]
+		if bytes.ContainsFunc(name, func(r rune) bool { return r == '\\' || r >= utf8.RuneSelf }) {
+			var text string
+			_ = json.Unmarshal(object[i:end], &text) // a valid string
+			name = []byte(text)
 		}
-		s[bare] = value{raw: raw}
+		i = skipSpace(object, skipSpace(object, end)+len(":"))
+		end = skipValue(object, i)
+		members = append(members, member{name, object[i:end]})
+		if i = skipSpace(object, end); object[i] == ',' {
+			i = skipSpace(object, i+1)
+		}
 	}
-	return s, nil
+	return members
+}
+
+func skipSpace(json []byte, i int) int {
+	for json[i] == ' ' || json[i] == '\t' || json[i] == '\n' || json[i] == '\r' {
+		i++
+	}
+	return i
+}
+
+// skipValue returns the end of the value at i inside of a valid object.
+func skipValue(json []byte, i int) int {
+	for depth := 0; ; i++ {
+		switch json[i] {
+		case '"':
+			for i++; json[i] != '"'; i++ {
+				if json[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 {
+				return i // of the object around, after a number or a word
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\n', '\r':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
 }
 
 // tooDeep reports whether arrays and objects nest deeper than maxDepth; of malformed JSON it may say anything.
@@ -109,12 +194,12 @@ func tooDeep(body []byte) bool {
 // parsePairs reads name=value pairs of a query or a form. Unlike url.ParseQuery it takes a semicolon for a character like any other, as browsers do.
 func parsePairs(s string) (source, error) {
 	if s == "" {
-		return nil, nil
+		return source{}, nil
 	}
 	if strings.Count(s, "&") >= maxParams {
-		return nil, refuse(codeTooLarge)
+		return source{}, refuse(codeTooLarge)
 	}
-	pairs := make(source)
+	all := make(pairs)
 	for pair := range strings.SplitSeq(s, "&") {
 		if pair == "" {
 			continue
@@ -122,56 +207,59 @@ func parsePairs(s string) (source, error) {
 		rawName, rawText, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(rawName)
 		if err != nil {
-			return nil, refuse(codeWrongFormat)
+			return source{}, refuse(codeWrongFormat)
 		}
 		text, err := url.QueryUnescape(rawText)
 		if err != nil {
-			return nil, refuse(codeWrongFormat)
+			return source{}, refuse(codeWrongFormat)
 		}
-		pairs.add(name, text)
+		all.add(name, text)
 	}
-	return pairs, nil
+	return source{pairs: all}, nil
 }
 
 // parseMultipart reads the parts of a form in memory; files are values like any other.
 func parseMultipart(boundary string, body []byte) (source, error) {
 	if boundary == "" {
-		return nil, refuse(codeWrongFormat)
+		return source{}, refuse(codeWrongFormat)
 	}
-	pairs := make(source)
+	all := make(pairs)
 	parts := multipart.NewReader(bytes.NewReader(body), boundary)
 	for n := 0; ; n++ {
 		part, err := parts.NextPart()
 		if err == io.EOF { //nolint:errorlint // itself: a body that ends too early wraps it
-			return pairs, nil
+			return source{pairs: all}, nil
 		}
 		if err != nil {
-			return nil, refuse(codeWrongFormat)
+			return source{}, refuse(codeWrongFormat)
 		}
 		if n >= maxParams {
-			return nil, refuse(codeTooLarge)
+			return source{}, refuse(codeTooLarge)
 		}
 		text, err := io.ReadAll(part)
 		if err != nil {
-			return nil, refuse(codeWrongFormat)
+			return source{}, refuse(codeWrongFormat)
 		}
 		if name := part.FormName(); name != "" {
-			pairs.add(name, string(text))
+			all.add(name, string(text))
 		}
 	}
 }
 
-func (s source) add(name, text string) {
+// pairs are names with their texts.
+type pairs map[string]value
+
+func (p pairs) add(name, text string) {
 	name = strings.TrimSuffix(name, "[]")
-	v := s[name]
+	v := p[name]
 	v.texts = append(v.texts, text)
-	s[name] = v
+	p[name] = v
 }
 
 // find returns the value of a parameter for which the texts null and undefined mean absent.
 func (p *params) find(name string) (value, bool) {
-	for _, s := range [...]source{p.body, p.query} {
-		if v, ok := s[name]; ok && !v.absent() {
+	for _, s := range [...]*source{&p.body, &p.query} {
+		if v, ok := s.get(name); ok && !v.absent() {
 			return v, true
 		}
 	}
@@ -180,8 +268,8 @@ func (p *params) find(name string) (value, bool) {
 
 // findText returns the value of a parameter for which every text means itself; only a JSON null is absent.
 func (p *params) findText(name string) (value, bool) {
-	for _, s := range [...]source{p.body, p.query} {
-		if v, ok := s[name]; ok && !v.null() {
+	for _, s := range [...]*source{&p.body, &p.query} {
+		if v, ok := s.get(name); ok && !v.null() {
 			return v, true
 		}
 	}

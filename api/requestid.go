@@ -21,7 +21,8 @@ func (r *requestIDs) of(h http.Header) string {
 	if id := h.Get("X-Request-Id"); id != "" && len(id) <= maxRequestID && isToken(id) {
 		return id
 	}
-	return r.run + strconv.FormatUint(r.last.Add(1), 36)
+	var buf [32]byte
+	return string(strconv.AppendUint(append(buf[:0], r.run...), r.last.Add(1), 36))
 }
 
 func isToken(s string) bool {

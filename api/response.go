@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	flushAt = 64 << 10  // bytes after which an answer is written out as it grows
-	keepBuf = 256 << 10 // greatest buffer that is used again
+	shortBuf = 2048      // what net/http holds back until the handler returns; of an answer within it, it tells the length by itself
+	flushAt  = 64 << 10  // bytes after which an answer is written out as it grows
+	keepBuf  = 256 << 10 // greatest buffer that is used again
 )
 
 // response is the answer to one request, encoded into buf. A short one is written at once with its length; of a long one no more than about flushAt is held.
@@ -17,6 +18,7 @@ type response struct {
 	w       http.ResponseWriter
 	buf     []byte
 	account queue.AccountID // the caller's, 0 unknown
+	head    bool            // only the header is asked for
 	cut     bool            // the answer failed after started
 	started bool            // the header is out: no refusal can replace the answer any more
 	err     error           // of the first write that failed; later ones are not tried
@@ -36,7 +38,9 @@ func (o *response) flushLong() {
 // finish writes the rest.
 func (o *response) finish(status int) {
 	if !o.started {
-		o.w.Header()["Content-Length"] = []string{strconv.Itoa(len(o.buf))}
+		if len(o.buf) > shortBuf || o.head {
+			o.w.Header()["Content-Length"] = []string{strconv.Itoa(len(o.buf))} // a ninth header makes maps grow, here and in net/http
+		}
 		o.start(status)
 	}
 	o.write()

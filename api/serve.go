@@ -1,13 +1,13 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"math"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,14 +34,16 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore, a.noSniff
 	a.cors.apply(h, r)
-	id := a.requests.of(r.Header)
-	h["X-Request-Id"] = []string{id}
+	x := &exchange{id: [1]string{a.requests.of(r.Header)}}
+	id := x.id[0]
+	h["X-Request-Id"] = x.id[:]
 
 	buf, _ := a.answers.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
 	}
-	out := &response{w: w, buf: (*buf)[:0]}
+	out := &x.out
+	out.w, out.buf, out.head = w, (*buf)[:0], r.Method == http.MethodHead
 	op, err := a.route(r)
 	if op != nil && op.stream {
 		out.buf = nil // a stream would keep it
@@ -51,7 +53,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		route = op.route
 	}
 	if err == nil && op != nil {
-		err = a.serve(r, op, out, id)
+		err = a.serve(r, op, x)
 	} else if err == nil {
 		out.buf = append(out.buf, successAnswer...)
 	}
@@ -62,13 +64,25 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	took := a.now().Sub(begin)
 	streamed := op != nil && op.stream && out.started && c == codeOK // how long a stream takes is its client's affair
-	if !streamed {
+	switch {
+	case streamed:
+	case c == codeOK && op != nil:
+		op.succeeded().Observe(took.Seconds())
+	default:
 		a.metrics.observe(route, c, err, took)
 	}
-	a.logRequest(r, out, &requestLine{id: id, route: route, code: c, took: took, slow: took >= slowRequest && !streamed})
+	a.logRequest(r, out, requestLine{id: id, route: route, code: c, took: took, slow: took >= slowRequest && !streamed})
 	if out.cut {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
+}
+
+// exchange is what one request needs, in one piece of memory.
+type exchange struct {
+	id   [1]string // as a header's values
+	out  response
+	call call
+	read reader
 }
 
 // route finds the operation of a request; neither an operation nor an error means OPTIONS.
@@ -100,23 +114,38 @@ func (a *API) route(r *http.Request) (*operation, error) {
 }
 
 // serve runs an operation. The order of the checks is part of the API: format, hash, rate, parameters, and what the operation itself finds.
-func (a *API) serve(r *http.Request, op *operation, out *response, id string) (err error) {
+func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.metrics.panics.Inc()
-			a.log.Error("panic in a handler", zap.String("request", id), zap.String("route", op.route), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			a.log.Error("panic in a handler", zap.String("request", x.id[0]), zap.String("route", op.route), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			err = refuse(codeUnexpected)
 		}
 	}()
-	p, err := a.params(r)
+	body, err := a.body(r)
+	if body != nil && !op.stream { // the parameters refer to it
+		defer a.keepBody(body)
+	}
 	if err != nil {
 		return err
 	}
-	c := &call{snap: a.directory.Current(), read: &reader{params: p, clock: clock{zone: time.UTC}}, out: out, header: r.Header, remote: r.RemoteAddr, request: id}
+	c := &x.call
+	*c = call{snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header, remote: r.RemoteAddr, request: x.id[0]}
+	c.read.clock.zone = time.UTC
+	if c.read.params, err = readParams(r, body); err != nil {
+		return err
+	}
 	if err := a.within(r, op, c); err != nil || !op.stream {
 		return err
 	}
 	return op.run(r.Context(), c)
+}
+
+func readParams(r *http.Request, body *[]byte) (params, error) {
+	if body == nil {
+		return parseParams("", nil, r.URL.RawQuery)
+	}
+	return parseParams(r.Header.Get("Content-Type"), *body, r.URL.RawQuery)
 }
 
 // within does what has to be done in the time of one request: all of it, except for a stream.
@@ -127,6 +156,7 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 		return err
 	}
 	defer a.admission.leave()
+	c.now = a.now()
 	if !op.open {
 		if err := a.identify(ctx, c, r.Header); err != nil {
 			return err
@@ -134,7 +164,6 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 		c.out.account = c.account.ID
 		c.read.clock.zone = a.zones.find(c.account.TimeZone)
 	}
-	c.now = a.now()
 	c.read.clock.iso = c.read.flag("iso_datetime", false) || isTrue(r.Header.Get("NVX-ISO-DateTime"))
 	if op.stream {
 		return nil
@@ -147,10 +176,10 @@ func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) 
 	if c.key, err = callerHash(&c.read.params, h); err != nil {
 		return err
 	}
-	if c.account, c.session, err = a.account(ctx, c.snap, c.key); err != nil {
+	if c.account, c.session, err = a.account(ctx, c.snap, c.key, c.now); err != nil {
 		return err
 	}
-	if d := a.limiter.wait(c.key, a.now()); d > 0 {
+	if d := a.limiter.wait(c.key, c.now); d > 0 {
 		return &refusal{code: codeTooMany, retry: int(math.Ceil(d.Seconds()))}
 	}
 	return nil
@@ -158,37 +187,64 @@ func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) 
 
 func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
 
-// params reads the body and the query.
-func (a *API) params(r *http.Request) (params, error) {
+// firstBody is the room that is made before a body arrives.
+const firstBody = 4 << 10
+
+// body reads the body into a buffer for keepBody; nil where there is none.
+func (a *API) body(r *http.Request) (*[]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
-		return parseParams("", nil, r.URL.RawQuery)
+		return nil, nil //nolint:nilnil // said above
 	}
-	body, _ := a.bodies.Get().(*bytes.Buffer)
-	if body == nil {
-		body = new(bytes.Buffer)
+	buf, _ := a.bodies.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+		*buf = make([]byte, 0, firstBody)
 	}
-	defer func() {
-		if body.Cap() <= keepBuf {
-			body.Reset()
-			a.bodies.Put(body)
-		}
-	}()
+	var err error
 	if r.ContentLength <= a.maxBody {
-		counted := &metered{r: io.LimitReader(r.Body, a.maxBody+1), all: &a.admission.bodies}
-		defer counted.release()
-		if _, err := body.ReadFrom(counted); err != nil {
-			if full, ok := errors.AsType[*refusal](err); ok {
-				return params{}, full
-			}
-			return params{}, refuse(codeWrongFormat)
-		}
+		*buf, err = a.readBody((*buf)[:0], r.Body)
 	}
-	if r.ContentLength > a.maxBody || int64(body.Len()) > a.maxBody {
+	switch {
+	case err != nil:
+	case r.ContentLength > a.maxBody || int64(len(*buf)) > a.maxBody:
 		// The refusal stands, whether the rest can be read or not.
 		_, _ = io.CopyN(io.Discard, r.Body, drained)
-		return params{}, refuse(codeTooLarge)
+		err = refuse(codeTooLarge)
+	default:
+		_ = r.Body.Close() // has all been read: net/http would try to
 	}
-	return parseParams(r.Header.Get("Content-Type"), body.Bytes(), r.URL.RawQuery)
+	return buf, err
+}
+
+// readBody appends a body to dst, and no more than a byte beyond what it may have.
+func (a *API) readBody(dst []byte, body io.Reader) ([]byte, error) {
+	taken := int64(0)
+	defer func() { a.admission.bodies.Add(-taken) }()
+	for int64(len(dst)) <= a.maxBody {
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, firstBody)
+		}
+		n, err := body.Read(dst[len(dst):min(int64(cap(dst)), a.maxBody+1)])
+		dst = dst[:len(dst)+n]
+		taken += int64(n)
+		if a.admission.bodies.Add(int64(n)) > maxBodies {
+			return dst, &refusal{code: codeTooMany, retry: 1}
+		}
+		if errors.Is(err, io.EOF) {
+			return dst, nil
+		}
+		if err != nil {
+			return dst, refuse(codeWrongFormat)
+		}
+	}
+	return dst, nil
+}
+
+// keepBody takes back what body returned.
+func (a *API) keepBody(buf *[]byte) {
+	if cap(*buf) <= keepBuf {
+		a.bodies.Put(buf)
+	}
 }
 
 // finish writes the answer and returns its code.

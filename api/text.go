@@ -22,7 +22,7 @@ func normalizeText(s string) (text, problem string) {
 		return "", fmt.Sprintf("length must be between 1 and %d", queue.MaxText)
 	}
 	for _, r := range s {
-		if r == '\n' || r == '\t' {
+		if r >= ' ' && r <= '~' || r == '\n' || r == '\t' {
 			continue
 		}
 		if unicode.IsControl(r) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -39,7 +40,13 @@ func (v value) scalar() (string, bool) {
 
 // unquote decodes a valid JSON string. It reports false where encoding/json would silently put U+FFFD: for what is not UTF-8 and for lone surrogates.
 func unquote(raw []byte) (string, bool) {
-	if !utf8.Valid(raw) || loneSurrogate(raw) {
+	if !utf8.Valid(raw) {
+		return "", false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), true
+	}
+	if loneSurrogate(raw) {
 		return "", false
 	}
 	var s string
@@ -83,6 +90,10 @@ func escaped(raw []byte) (rune, bool) {
 
 // integer reads a decimal int64; fractions and exponents are none, so that no id is ever rounded.
 func (v value) integer() (int64, bool) {
+	if len(v.raw) > 0 && v.raw[0] != '"' {
+		n, err := strconv.ParseInt(string(v.raw), 10, 64)
+		return n, err == nil
+	}
 	s, ok := v.scalar()
 	if !ok {
 		return 0, false

@@ -2,6 +2,9 @@ package queue
 
 import (
 	"errors"
+	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,6 +18,15 @@ type StoreMetrics struct {
 	errors  *prometheus.CounterVec
 	corrupt *prometheus.CounterVec
 	missed  prometheus.Counter
+
+	ops     atomic.Pointer[map[string]*opMetrics] // of those seen so far; replaced as a whole
+	opsLock sync.Mutex                            // serialises replacing ops
+}
+
+// opMetrics are the figures of one operation, so that a call need not look for them by their labels.
+type opMetrics struct {
+	seconds prometheus.Observer
+	errors  prometheus.Counter
 }
 
 // NewStoreMetrics registers the figures; a nil reg keeps them unregistered.
@@ -46,15 +58,35 @@ func (m *StoreMetrics) Overflowed() { m.missed.Inc() }
 
 // Observe notes one call of op that took d.
 func (m *StoreMetrics) Observe(op string, d time.Duration, err error) {
-	m.seconds.WithLabelValues(op).Observe(d.Seconds())
-	failed := m.errors.WithLabelValues(op) // from zero, so that the first failure shows as a rise
-	if err != nil {
-		failed.Inc()
+	o := m.op(op)
+	o.seconds.Observe(d.Seconds())
+	if err == nil {
+		return
 	}
-	m.corrupt.WithLabelValues(op)
+	o.errors.Inc()
 	if errors.Is(err, ErrCorrupt) {
 		m.Corrupt(op)
 	}
+}
+
+// op finds the figures of an operation; its errors begin at zero, so that the first one shows as a rise.
+func (m *StoreMetrics) op(name string) *opMetrics {
+	if ops := m.ops.Load(); ops != nil {
+		if o := (*ops)[name]; o != nil {
+			return o
+		}
+	}
+	m.opsLock.Lock()
+	defer m.opsLock.Unlock()
+	ops := make(map[string]*opMetrics)
+	if old := m.ops.Load(); old != nil {
+		maps.Copy(ops, *old)
+	}
+	m.corrupt.WithLabelValues(name)
+	o := &opMetrics{m.seconds.WithLabelValues(name), m.errors.WithLabelValues(name)}
+	ops[name] = o
+	m.ops.Store(&ops)
+	return o
 }
 
 // Corrupt notes that one request of a call met data that cannot be read; Observe notes it of a whole call.

@@ -104,7 +104,7 @@ const maxUnacknowledged = 64
 func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message, error) {
 	const query = "SELECT " + messageColumns + " FROM message WHERE id IN (" +
 		"SELECT id FROM (SELECT id FROM message INDEXED BY message_pending WHERE tracker = ?1 AND status = 80 ORDER BY id DESC LIMIT ?2) UNION ALL " +
-		"SELECT id FROM (SELECT id FROM message INDEXED BY message_ended WHERE tracker = ?1 AND status IN (69, 70, 83, 88) ORDER BY id DESC LIMIT ?2)" +
+		"SELECT id FROM (SELECT id FROM message INDEXED BY message_ended WHERE tracker = ?1 AND (status = 69 OR status = 70 OR status = 83 OR status = 88) ORDER BY id DESC LIMIT ?2)" +
 		") ORDER BY id DESC LIMIT ?2"
 	var msgs []queue.Message
 	err := s.read(ctx, "unacknowledged", func(c *conn) error {

@@ -174,10 +174,11 @@ func (w *writer) storeTrackers() error {
 		if len(rest) >= rowsAtOnce {
 			n = rowsAtOnce
 		}
-		args := make([]driver.Value, 0, 10*rowsAtOnce)
+		args := w.args[:0]
 		for _, t := range rest[:n] {
 			args = append(args, int64(t.id), t.lastMs, t.changeMs, t.pending, t.unread, t.lastOut, t.epoch, string(t.owner), t.sinceMs, t.seenMs)
 		}
+		w.args = args
 		if _, err := w.c.exec(w.s.storeRows[n], args...); err != nil {
 			return err
 		}

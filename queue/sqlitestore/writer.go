@@ -1,6 +1,7 @@
 package sqlitestore
 
 import (
+	"database/sql/driver"
 	"errors"
 	"fmt"
 
@@ -28,6 +29,7 @@ type writer struct {
 	// Of the running transaction.
 	now      int64 // UTC ms
 	dirty    []*tracker
+	args     []driver.Value // of storeTrackers
 	wakes    map[queue.NodeID][]queue.Wake
 	changes  []queue.Change
 	mustSync bool // before the answers, whatever the durability

@@ -1,0 +1,145 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"trackchat/api"
+	"trackchat/queue"
+)
+
+// TestObjects sends texts in JSON objects of every shape.
+func TestObjects(t *testing.T) {
+	w := newWorld(t)
+	post := func(object string) answer {
+		t.Helper()
+		return w.do(http.MethodPost, "/v2/tracker/chat/send", object, "Content-Type", "application/json")
+	}
+	head := `"hash":"` + berlinKey + `","tracker_id":101,`
+	for object, want := range map[string]string{
+		`{` + head + `"message":"a","message":"b"}`:                                            "b",
+		`{` + head + `"mess\u0061ge":"escaped"}`:                                               "escaped",
+		`{` + head + `"message[]":"list"}`:                                                     "list",
+		`{` + head + `"message[]":"list","message":"plain"}`:                                   "plain",
+		`{` + head + `"message":"plain","message[]":"list"}`:                                   "plain",
+		`{` + head + `"message":17}`:                                                           "17",
+		`{` + head + `"message":true , "x":null}`:                                              "true",
+		" \r\n{\t\"message\" :\n\"space\" ,\r" + head + "\"x\" : [ ] }\n ":                     "space",
+		`{"x":{"message":[1,"}]\"\\",{"message":"no"}]},` + head + `"message":"beside"}`:       "beside",
+		`{` + head + `"message":"last","x":[[],{},[{"y":"z"}]],"":0,"é\ud800":-1.5e3}`:         "last",
+		`{"message":"first",` + strings.Repeat(`"x":1,`, 20_000) + head + `"session_key":"" }`: "first",
+	} {
+		id := post(object).id(t)
+		ms, err := w.store.Get(t.Context(), []queue.Ref{{Tracker: 101, ID: id}})
+		if err != nil || ms[0].Text != want {
+			t.Errorf("%.200s: stored as %q, want %q (%v)", object, ms[0].Text, want, err)
+		}
+	}
+	post(`{}`).refused(t, 3)
+	post(` { } `).refused(t, 3)
+	for _, broken := range []string{`{`, `{"a"}`, `{"a":1,}`, `{"a":1}}`, `{"a":1}{`, `{a:1}`, `{"a":01}`, `{"a":"` + "\n" + `"}`, `{"a":"\x"}`, `{"a":[}`, `[]`, `"a"`, `{"a":tru}`} {
+		post(broken).refused(t, 5)
+	}
+	var many strings.Builder
+	for i := range 10_001 {
+		fmt.Fprintf(&many, `"x%d":0,`, i)
+	}
+	post(`{`+many.String()+head+`"message":"too many names"}`).refused(t, 9)
+}
+
+// FuzzObject compares the names and values of an object with what encoding/json makes of it.
+func FuzzObject(f *testing.F) {
+	for _, s := range []string{`{}`, `{"a":1,"b":[1,{"c":"}"}],"a":"\""}`, "{ \"a\\u0041\" : null\t,\"é\":-1e5}", `{"a[]":true,"a":{},"b[]":0}`, `{"a":"\\"}`, `{"a":1`, `[1]`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		if body == "" || body[0] != '{' || strings.Count(body, "{")+strings.Count(body, "[") > 60 {
+			return
+		}
+		var want map[string]json.RawMessage
+		err := json.Unmarshal([]byte(body), &want)
+		for name, raw := range want {
+			if bare, ok := strings.CutSuffix(name, "[]"); ok {
+				if _, both := want[bare]; both {
+					continue
+				}
+				name = bare
+			}
+			if strings.HasSuffix(name, "[]") { // nothing is called so
+				continue
+			}
+			got, ok := api.ObjectMember([]byte(body), name)
+			if !ok || got != string(raw) {
+				t.Fatalf("%q of %q: %q, want %q", name, body, got, raw)
+			}
+		}
+		if _, ok := api.ObjectMember([]byte(body), "no such name"); ok && err != nil {
+			t.Fatalf("%q is no object", body)
+		}
+	})
+}
+
+// TestBodiesDoNotMix has many clients send at the same time: each text arrives at its own tracker, whole.
+func TestBodiesDoNotMix(t *testing.T) {
+	w := newWorld(t)
+	const clients, each = 16, 20
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := range each {
+				text := strings.Repeat(fmt.Sprintf("%c%d ", 'a'+c, i), 1+(c*37+i*101)%900)
+				w.json("tracker/chat/send", fmt.Sprintf(`"tracker_id":%d,"message":%q,"choices":["%c","no"]`, bulkFirst+c, text, 'a'+c)).id(t)
+			}
+		})
+	}
+	wg.Wait()
+	for c := range clients {
+		ms := w.stored(queue.TrackerID(bulkFirst + c))
+		if len(ms) != each {
+			t.Fatalf("client %d: %d texts", c, len(ms))
+		}
+		for i := range ms {
+			if text := strings.Repeat(fmt.Sprintf("%c%d ", 'a'+c, i), 1+(c*37+i*101)%900); ms[i].Text != text || ms[i].Choices[0] != string(rune('a'+c)) {
+				t.Fatalf("client %d: %.50q %q, want %.50q", c, ms[i].Text, ms[i].Choices, text)
+			}
+		}
+	}
+}
+
+// TestWholeAnswers compares answers with all their headers, short and long ones.
+func TestWholeAnswers(t *testing.T) {
+	w := newWorld(t)
+	for range 40 {
+		w.send(plain, strings.Repeat("x", 100))
+	}
+	const common = "Access-Control-Allow-Headers: Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key\n" +
+		"Access-Control-Allow-Methods: GET, POST, OPTIONS\nAccess-Control-Allow-Origin: *\nAccess-Control-Expose-Headers: Retry-After, X-Request-Id\n"
+	rest := func(length int, more string) string {
+		return fmt.Sprintf("Cache-Control: no-store\nContent-Length: %d\nContent-Type: application/json; charset=utf-8\n%sX-Content-Type-Options: nosniff\nX-Request-Id: mine\n", length, more)
+	}
+	for _, c := range []struct{ method, target, want string }{
+		{http.MethodPost, "tracker/chat/unread/count?hash=" + berlinKey, "200\n" + common + rest(27, "") + `{"success":true,"value":{}}`},
+		{http.MethodGet, "tracker/chat/nothing", "400\n" + common + rest(68, "") + `{"success":false,"status":{"code":112,"description":"Wrong method"}}`},
+		{http.MethodOptions, "tracker/chat/send", "200\n" + common + "Access-Control-Max-Age: 600\n" + rest(16, "") + `{"success":true}`},
+		{http.MethodHead, "tracker/chat/list", "400\n" + common + rest(68, "")},
+	} {
+		a := w.do(c.method, "/v2/"+c.target, "", "X-Request-Id", "mine")
+		a.header.Del("Date")
+		var got strings.Builder
+		fmt.Fprintln(&got, a.status)
+		if err := a.header.Write(&got); err != nil {
+			t.Fatal(err)
+		}
+		if text := strings.ReplaceAll(got.String(), "\r", "") + a.body; text != c.want {
+			t.Errorf("%s %s\ngot  %s\nwant %s", c.method, c.target, text, c.want)
+		}
+	}
+	long := w.form("tracker/chat/list", "tracker_id", "101")
+	if n := len(long.list(t)); n != 40 || len(long.body) < 4096 || long.header.Get("Content-Length") != itoa(len(long.body)) {
+		t.Errorf("%d messages in %d bytes, length %q", n, len(long.body), long.header.Get("Content-Length"))
+	}
+}

@@ -129,7 +129,12 @@ func (c *child) start() {
 // launch runs the child.
 func (c *child) launch() {
 	c.t.Helper()
-	c.cmd = command("serve", "--config", c.config())
+	c.run(command("serve", "--config", c.config()))
+}
+
+func (c *child) run(cmd *exec.Cmd) {
+	c.t.Helper()
+	c.cmd = cmd
 	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	must(c.t, c.cmd.Start())
 	c.exited = make(chan struct{})

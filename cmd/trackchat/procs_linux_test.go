@@ -1,11 +1,11 @@
 package main
 
 import (
-	"runtime"
+	"os"
+	"os/exec"
+	"regexp"
 	"strconv"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestSyncsLeaveProcessors runs the service on one core: with the embedded store Go has processors for those who sync, unless the operator said how many there are.
@@ -14,7 +14,7 @@ func TestSyncsLeaveProcessors(t *testing.T) {
 		t.Run("GOMAXPROCS="+variable, func(t *testing.T) {
 			t.Setenv("GOMAXPROCS", variable)
 			c := newChild(t, childOptions{trackers: 1})
-			onOneCore(t, c.launch)
+			c.run(onOneCore(t, command("serve", "--config", c.config())))
 			c.awaitReady()
 			if n := c.metric("go_sched_gomaxprocs_threads"); n != want {
 				t.Errorf("%v processors, want %v", n, want)
@@ -23,20 +23,16 @@ func TestSyncsLeaveProcessors(t *testing.T) {
 	}
 }
 
-// onOneCore has f start processes that may use a single core.
-func onOneCore(t *testing.T, f func()) {
+// onOneCore returns cmd to be run on the first core that this process may use.
+func onOneCore(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, one unix.CPUSet
-	must(t, unix.SchedGetaffinity(0, &all))
-	for cpu := range 1024 {
-		if all.IsSet(cpu) {
-			one.Set(cpu)
-			break
-		}
+	status, err := os.ReadFile("/proc/self/status")
+	must(t, err)
+	core := regexp.MustCompile(`Cpus_allowed_list:\s*(\d+)`).FindSubmatch(status)
+	if core == nil {
+		t.Fatal("no list of cores")
 	}
-	must(t, unix.SchedSetaffinity(0, &one))
-	f()
-	must(t, unix.SchedSetaffinity(0, &all))
+	pinned := exec.Command("taskset", append([]string{"-c", string(core[1])}, cmd.Args...)...)
+	pinned.Env = cmd.Env
+	return pinned
 }

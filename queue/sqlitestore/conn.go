@@ -17,14 +17,14 @@ import (
 type conn struct {
 	raw   driver.Conn
 	stmts map[string]statement
+	args  []driver.NamedValue // of the statement that begins
 	dest  []driver.Value
 }
 
-// statement is what the driver's prepared statements can do. Those without a context are for what takes microseconds: watching a caller's context for its end would cost
-// more, and a transaction of many callers must not end with one of them.
+// statement is what the driver's prepared statements can do. What takes microseconds runs without a context that ends: watching a caller's would cost more, and a transaction
+// of many callers must not end with one of them.
 type statement interface {
-	Exec(args []driver.Value) (driver.Result, error)
-	Query(args []driver.Value) (driver.Rows, error)
+	ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error)
 	QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error)
 	Close() error
 }
@@ -67,11 +67,21 @@ func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	r, err := s.Exec(args)
+	r, err := s.ExecContext(context.Background(), c.bind(args))
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
+}
+
+// bind returns args as the driver takes them; it keeps none of them.
+func (c *conn) bind(args []driver.Value) []driver.NamedValue {
+	clear(c.args) // may hold a long text
+	c.args = c.args[:0]
+	for i, v := range args {
+		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
+	}
+	return c.args
 }
 
 // script runs several statements once.
@@ -95,7 +105,7 @@ func (c *conn) query(query string, each func(row []driver.Value) error, args ...
 	if err != nil {
 		return err
 	}
-	rows, err := s.Query(args)
+	rows, err := s.QueryContext(context.Background(), c.bind(args))
 	if err != nil {
 		return err
 	}

@@ -17,16 +17,48 @@ import (
 type conn struct {
 	raw   driver.Conn
 	stmts map[string]statement
-	args  []driver.NamedValue // of the statement that begins
 	dest  []driver.Value
 }
 
-// statement is what the driver's prepared statements can do. What takes microseconds runs without a context that ends: watching a caller's would cost more, and a transaction
-// of many callers must not end with one of them.
+// statement is a prepared one. Those without a context are for what takes microseconds: watching a caller's context for its end would cost more, and a transaction of many
+// callers must not end with one of them.
 type statement interface {
-	ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error)
+	Exec(args []driver.Value) (driver.Result, error)
+	Query(args []driver.Value) (driver.Rows, error)
 	QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error)
 	Close() error
+}
+
+// prepared is one of the driver's. It reuses the list of arguments, which the driver's own Exec and Query make anew for each call.
+type prepared struct {
+	driverStatement
+	args []driver.NamedValue
+}
+
+type driverStatement interface {
+	driver.StmtExecContext
+	driver.StmtQueryContext
+	Close() error
+}
+
+func (p *prepared) Exec(args []driver.Value) (driver.Result, error) {
+	r, err := p.ExecContext(context.Background(), p.bind(args))
+	clear(p.args) // a text may be long
+	return r, err
+}
+
+func (p *prepared) Query(args []driver.Value) (driver.Rows, error) {
+	rows, err := p.QueryContext(context.Background(), p.bind(args))
+	clear(p.args)
+	return rows, err
+}
+
+func (p *prepared) bind(args []driver.Value) []driver.NamedValue {
+	p.args = p.args[:0]
+	for i, v := range args {
+		p.args = append(p.args, driver.NamedValue{Ordinal: i + 1, Value: v})
+	}
+	return p.args
 }
 
 // openConn opens the file with URI parameters such as mode=ro and runs the pragmas in order.
@@ -53,10 +85,11 @@ func (c *conn) prepare(query string) (statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, ok := s.(statement)
+	d, ok := s.(driverStatement)
 	if !ok {
 		return nil, errors.Join(errors.New("driver's statements are of another kind"), s.Close())
 	}
+	st := &prepared{driverStatement: d}
 	c.stmts[query] = st
 	return st, nil
 }
@@ -67,21 +100,11 @@ func (c *conn) exec(query string, args ...driver.Value) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	r, err := s.ExecContext(context.Background(), c.bind(args))
+	r, err := s.Exec(args)
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
-}
-
-// bind returns args as the driver takes them; it keeps none of them.
-func (c *conn) bind(args []driver.Value) []driver.NamedValue {
-	clear(c.args) // may hold a long text
-	c.args = c.args[:0]
-	for i, v := range args {
-		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: v})
-	}
-	return c.args
 }
 
 // script runs several statements once.
@@ -105,7 +128,7 @@ func (c *conn) query(query string, each func(row []driver.Value) error, args ...
 	if err != nil {
 		return err
 	}
-	rows, err := s.QueryContext(context.Background(), c.bind(args))
+	rows, err := s.Query(args)
 	if err != nil {
 		return err
 	}

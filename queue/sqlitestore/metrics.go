@@ -12,7 +12,7 @@ func registerMetrics(s *Store, reg prometheus.Registerer) {
 		name, help string
 		value      func() int64
 	}{
-		{"trackchat_store_queued_operations", "Calls that wait for the writer of the embedded store.", func() int64 { return int64(len(s.intake.ops)) }},
+		{"trackchat_store_queued_operations", "Calls that wait for the writer of the embedded store.", func() int64 { return int64(s.intake.waiting()) }},
 		{"trackchat_store_queued_bytes", "Bytes of the calls that wait for the writer of the embedded store.", s.intake.bytes.Load},
 		{"trackchat_store_unsynced_commits", "Answered transactions of the embedded store that are not synced yet; 0 with durability always.", s.wal.unsynced},
 	} {

@@ -44,7 +44,7 @@ type Options struct {
 	MaxPending int   // undelivered messages of one tracker; 0: 1000
 	LogBytes   int64 // size at which the write-ahead log starts over; 0: 32 MiB. Between two looks at it, one second, it may exceed that
 	MaxBytes   int64 // size of the database file at which it counts as full; 0: no limit but the disk's
-	QueueOps   int   // calls that may wait for the writer; 0: 4096
+	QueueOps   int   // calls that may wait for the writer, and three quarters as many that only add load; 0: 4096
 	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
 	WakeBuffer int   // wakes, and changes, that may wait for one reader; 0: 16384
 	Readers    int   // connections that read; 0: 4

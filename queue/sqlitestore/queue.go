@@ -37,9 +37,10 @@ func (o *operation) finish(err error) {
 	close(o.done)
 }
 
-// intake is the bounded queue in front of the writer.
+// intake is the bounded queue in front of the writer. What takes load away goes before what adds some, so that acks keep up with whatever is sent.
 type intake struct {
 	ops   chan *operation
+	bulk  chan *operation
 	limit int64 // bytes
 	bytes atomic.Int64
 
@@ -48,7 +49,7 @@ type intake struct {
 }
 
 func newIntake(length, bytes int) *intake {
-	return &intake{ops: make(chan *operation, length), limit: int64(bytes)}
+	return &intake{ops: make(chan *operation, length), bulk: make(chan *operation, length*3/4+1), limit: int64(bytes)}
 }
 
 // put never waits.
@@ -58,19 +59,56 @@ func (q *intake) put(o *operation) error {
 	if q.closed {
 		return fmt.Errorf("%w: closed", queue.ErrUnavailable)
 	}
-	if o.bulk && len(q.ops) > cap(q.ops)*3/4 {
-		return fmt.Errorf("%w: %d operations wait", queue.ErrOverloaded, len(q.ops))
-	}
 	if n := q.bytes.Add(int64(o.bytes)); n > q.limit && n > int64(o.bytes) {
 		q.bytes.Add(-int64(o.bytes))
 		return fmt.Errorf("%w: %d bytes wait", queue.ErrOverloaded, n)
 	}
+	line := q.ops
+	if o.bulk {
+		line = q.bulk
+	}
 	select {
-	case q.ops <- o:
+	case line <- o:
 		return nil
 	default:
 		q.bytes.Add(-int64(o.bytes))
-		return fmt.Errorf("%w: %d operations wait", queue.ErrOverloaded, cap(q.ops))
+		return fmt.Errorf("%w: %d operations wait", queue.ErrOverloaded, cap(line))
+	}
+}
+
+// waiting is how many operations are queued.
+func (q *intake) waiting() int { return len(q.ops) + len(q.bulk) }
+
+// next waits for an operation and returns it; nil when the intake is closed and empty.
+func (q *intake) next() *operation {
+	if o := q.more(q.ops); o != nil {
+		return o
+	}
+	ops, bulk := q.ops, q.bulk
+	for ops != nil || bulk != nil {
+		select {
+		case o, open := <-ops:
+			if open {
+				return o
+			}
+			ops = nil
+		case o, open := <-bulk:
+			if open {
+				return o
+			}
+			bulk = nil
+		}
+	}
+	return nil
+}
+
+// more returns an operation that is queued in a line, nil without one.
+func (q *intake) more(line <-chan *operation) *operation {
+	select {
+	case o := <-line: // nil when closed
+		return o
+	default:
+		return nil
 	}
 }
 
@@ -81,6 +119,7 @@ func (q *intake) close() {
 	if !q.closed {
 		q.closed = true
 		close(q.ops)
+		close(q.bulk)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,6 +100,62 @@ func TestQueueIsBounded(t *testing.T) {
 	msgs, err := s.List(t.Context(), queue.ListQuery{Tracker: 1, ToMs: 1 << 52, Limit: 100})
 	if err != nil || len(msgs) != stored {
 		t.Fatalf("%d messages, want %d: %v", len(msgs), stored, err)
+	}
+}
+
+// TestAcksGoFirst: an ack that comes when many texts wait to be stored does not wait for all of them, and the texts are stored all the same.
+func TestAcksGoFirst(t *testing.T) {
+	dir, reg := t.TempDir(), prometheus.NewRegistry()
+	var clock atomic.Int64
+	clock.Store(1_700_000_000_000)
+	s := open(t, sqlitestore.Options{Path: dir, Registerer: reg, Now: func() time.Time { return time.UnixMilli(clock.Add(1)) }})
+	id := mustSend(t, s, 1, "first")[0]
+	release := holdWriter(t, dir)
+	first := waiting(t, s, "taken", func() bool { return true })
+	queued := func(n float64) {
+		t.Helper()
+		eventually(t, "queued", func() bool { return gauge(t, reg, "trackchat_store_queued_operations") == n })
+	}
+	queued(0)
+	const broadcasts, trackers = 20, 300
+	var calls sync.WaitGroup
+	for n := range broadcasts {
+		reqs := make([]queue.SendReq, trackers)
+		for i := range reqs {
+			reqs[i] = queue.SendReq{Tracker: queue.TrackerID(2 + n), Text: "one of many"}
+		}
+		calls.Go(func() {
+			if res, err := s.Send(t.Context(), reqs); err != nil || res[0].Err != nil {
+				t.Errorf("send: %v, %v", res, err)
+			}
+		})
+	}
+	queued(broadcasts)
+	calls.Go(func() {
+		if res, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: id}}); err != nil || res[0] != queue.AckDelivered {
+			t.Errorf("ack: %v, %v", res, err)
+		}
+	})
+	queued(broadcasts + 1)
+	release()
+	_ = first() // whichever: it may have waited longer than the writer waits for the lock
+	calls.Wait()
+	acked, err := s.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: id}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := 0
+	for n := range broadcasts {
+		msgs, err := s.List(t.Context(), queue.ListQuery{Tracker: queue.TrackerID(2 + n), ToMs: 1 << 52, Limit: 1000})
+		if err != nil || len(msgs) != trackers {
+			t.Fatalf("%d messages: %v", len(msgs), err)
+		}
+		if msgs[0].SubmitMs > acked[0].UpdateMs {
+			later++
+		}
+	}
+	if later < broadcasts/2 {
+		t.Errorf("%d of %d texts that waited were stored after the ack", later, broadcasts)
 	}
 }
 

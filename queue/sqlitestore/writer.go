@@ -59,34 +59,39 @@ func (w *writer) loadReserved() error {
 // loop runs until the intake is closed and empty.
 func (w *writer) loop() {
 	batch := make([]*operation, 0, maxBatch)
-	for first := range w.s.intake.ops {
+	for first := w.s.intake.next(); first != nil; first = w.s.intake.next() {
 		batch = w.collect(batch[:0], first)
 		w.executeAll(batch)
 		clear(batch)
 	}
 }
 
-// collect takes first and what else is queued, up to maxBatch items.
+// collect takes first and what else is queued, up to maxBatch items: what takes load away before what adds some, of which at least one is among them if any waits.
 func (w *writer) collect(batch []*operation, first *operation) []*operation {
+	in := w.s.intake
 	items := 0
-	for o := first; ; {
-		if w.s.intake.taken(o) {
+	take := func(o *operation) {
+		if in.taken(o) {
 			batch = append(batch, o)
 			items += o.items
 		}
-		if items >= maxBatch {
-			return batch
-		}
-		select {
-		case next, ok := <-w.s.intake.ops:
-			if !ok {
-				return batch
-			}
-			o = next
-		default:
-			return batch
-		}
 	}
+	take(first)
+	for items < maxBatch {
+		o := in.more(in.ops)
+		if o == nil {
+			break
+		}
+		take(o)
+	}
+	for served := first.bulk; items < maxBatch || !served; served = true {
+		o := in.more(in.bulk)
+		if o == nil {
+			break
+		}
+		take(o)
+	}
+	return batch
 }
 
 // executeAll runs the operations of a batch that want no transaction by themselves and the others together.

@@ -140,11 +140,11 @@ func (b *batcher[Q, R]) work(ctx context.Context, l *lane[Q]) {
 	}
 }
 
-// perform calls the store and reports the results. Data that cannot be read are the matter of some item, and repeating the call with it would hold up all others for ever: either
-// half is called for by itself then.
+// perform calls the store and reports the results. Data that cannot be read are the matter of some item, and repeating the call with it would hold up all others for ever; so would
+// a call that is too large for a slow store to answer in time. Either half is called for by itself then.
 func (b *batcher[Q, R]) perform(ctx context.Context, batch []request[Q], qs []Q) {
 	rs, err := b.execute(ctx, qs)
-	if half := len(qs) / 2; half > 0 && b.again && errors.Is(err, queue.ErrCorrupt) {
+	if half := len(qs) / 2; half > 0 && b.again && divisible(err) && ctx.Err() == nil {
 		b.perform(ctx, batch[:half], qs[:half])
 		b.perform(ctx, batch[half:], qs[half:])
 		return
@@ -158,6 +158,11 @@ func (b *batcher[Q, R]) perform(ctx context.Context, batch []request[Q], qs []Q)
 		}
 		b.done(batch[i], r, err)
 	}
+}
+
+// divisible reports whether smaller calls may get on where one call failed.
+func divisible(err error) bool {
+	return errors.Is(err, queue.ErrCorrupt) || errors.Is(err, context.DeadlineExceeded)
 }
 
 func (b *batcher[Q, R]) waitForMore(ctx context.Context) {
@@ -270,6 +275,9 @@ func (b *batcher[Q, R]) execute(ctx context.Context, qs []Q) ([]R, error) {
 		}
 		b.g.m.storeRetry.WithLabelValues(b.op).Inc()
 		b.g.log.Warn("store call failed, will be repeated", zap.String("op", b.op), zap.Int("items", len(qs)), zap.Error(err))
+		if len(qs) > 1 && divisible(err) {
+			return rs, err
+		}
 		wait := time.NewTimer(pause)
 		select {
 		case <-wait.C:

@@ -1,10 +1,12 @@
 package gateway_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
+	"trackchat/gateway"
 	"trackchat/protocol"
 	"trackchat/queue"
 	"trackchat/queue/queuetest"
@@ -25,6 +27,42 @@ func TestClaimDoesNotWaitForAcksOfOthers(t *testing.T) {
 	other.ack(e, protocol.AckDelivered)
 	r.become(waiting, 2, queue.StatusDelivered)
 	r.become(held, 1, queue.StatusDelivered)
+}
+
+// narrow is a store that answers no call for more than a few acks in time.
+type narrow struct{ *gated }
+
+func (n narrow) Ack(ctx context.Context, qs []queue.AckReq) ([]queue.AckResult, error) {
+	if len(qs) > 2 {
+		<-ctx.Done()
+		return nil, fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, ctx.Err())
+	}
+	return n.gated.Ack(ctx, qs)
+}
+
+// TestCallsShrinkForASlowStore: what comes together while a call is under way is stored, also if that is more than the store can do in the time of one call.
+func TestCallsShrinkForASlowStore(t *testing.T) {
+	const devices = 12
+	st := newGated(t)
+	var list []queue.Tracker
+	for id := range queue.TrackerID(devices) {
+		list = append(list, jt(id+1))
+	}
+	r := newRigOn(t, narrow{st}, list, func(o *gateway.Options) { o.StoreTimeout = 200 * time.Millisecond })
+	ids := make([]int64, devices)
+	entered, release := st.stop("ack")
+	for i, tr := range list {
+		ids[i] = r.send(tr.ID, "one of many")[0]
+		d := r.login("jt808", phone(tr.ID))
+		d.ack(d.text(), protocol.AckDelivered)
+		if i == 0 {
+			<-entered
+		}
+	}
+	release()
+	for i, tr := range list {
+		r.become(ids[i], tr.ID, queue.StatusDelivered)
+	}
 }
 
 // TestUnreadableTrackerHoldsUpNobody: one Redis has one lane for the acks, logins and ends of all trackers; what it cannot do for one of them is done for the others.

@@ -118,6 +118,25 @@ func TestPanicInProtocolCodeEndsOnlyItsSession(t *testing.T) {
 	}
 }
 
+// A tracker whose session ends by a mistake before the store has answered its login is given back.
+func TestPanicBeforeTheLease(t *testing.T) {
+	st := newGated(t)
+	r := newRigOn(t, st, []queue.Tracker{{ID: 1, Protocol: "brittle", DeviceID: phone(1)}})
+	must(t, st.Beat(t.Context(), queue.Node{ID: r.gw.Node()}))
+	r.serve(brittleProtocol("Decode"))
+	entered, release := st.stop("acquire")
+	d := r.dial("brittle", phone(1))
+	<-entered // the store has made this node the owner, and the session does not know yet
+	d.write([]byte("#M#trigger\r\n"))
+	d.gone()
+	eventually(t, func() bool { return r.gw.Sessions() == 0 }, func() string { return "not cleared away" })
+	release()
+	eventually(t, func() bool {
+		must(t, st.Beat(t.Context(), queue.Node{ID: r.gw.Node()})) // of a node that is silent nothing counts as online
+		return !r.presence(1).Online
+	}, func() string { return "still owned" })
+}
+
 // Strangers do not fill the log: a burst of refusals is told in part, and the next line says how many were left out.
 func TestRefusalsInTheLogAreLimited(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)

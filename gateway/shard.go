@@ -249,6 +249,9 @@ func (sh *shard) handleOne(it *item) {
 	case !it.s.broken(), it.kind == itemClosed:
 	case it.kind == itemLease:
 		it.s.epoch = it.data.(*queue.Lease).Epoch // so that it is given back
+		if it.s.dead {
+			sh.g.store.release.add(it.s, 0, it.s.lease())
+		}
 		return
 	default:
 		return

@@ -59,7 +59,11 @@ func (q *intake) put(o *operation) error {
 	if q.closed {
 		return fmt.Errorf("%w: closed", queue.ErrUnavailable)
 	}
-	if n := q.bytes.Add(int64(o.bytes)); n > q.limit && n > int64(o.bytes) {
+	limit := q.limit
+	if o.bulk {
+		limit = limit * 3 / 4
+	}
+	if n := q.bytes.Add(int64(o.bytes)); n > limit && n > int64(o.bytes) {
 		q.bytes.Add(-int64(o.bytes))
 		return fmt.Errorf("%w: %d bytes wait", queue.ErrOverloaded, n)
 	}

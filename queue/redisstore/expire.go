@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"strconv"
@@ -34,12 +35,14 @@ func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 	if err := s.transit(ctx, opExpire, items); err != nil {
 		return st, err
 	}
+	var failed error // of a partition with a message that cannot be read; what is due of all others has ended
 	for _, it := range items {
 		if it.err != nil {
-			return st, it.err
+			failed = cmp.Or(failed, it.err)
+			continue
 		}
 		st.Ended += int(binary.BigEndian.Uint16([]byte(it.reply)))
 		st.More = st.More || binary.BigEndian.Uint16([]byte(it.reply[2:])) == expireLook
 	}
-	return st, nil
+	return st, failed
 }

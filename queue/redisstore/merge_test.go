@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"trackchat/queue"
 	"trackchat/queue/queuetest"
@@ -123,6 +124,34 @@ func TestMergedCallOfDamagedData(t *testing.T) {
 	}
 	if ps, err := s.Presence(t.Context(), []queue.TrackerID{3}); err != nil || ps[3].SinceMs == 0 {
 		t.Errorf("%+v, %v", ps, err)
+	}
+}
+
+// TestExpiryOfDamagedData: a message whose time has run out and that cannot be read keeps no other one alive, not in its partition either.
+func TestExpiryOfDamagedData(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	neighbour := queue.TrackerID(2) // of the damaged tracker's partition
+	for redisstore.PartitionOf(neighbour) != redisstore.PartitionOf(1) {
+		neighbour++
+	}
+	ends := time.Now().UnixMilli() + 50
+	var refs []queue.Ref
+	for _, tracker := range []queue.TrackerID{1, neighbour, neighbour + 1} {
+		res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: tracker, Text: "short-lived", ExpiresMs: ends}})
+		if err != nil || res[0].Err != nil {
+			t.Fatal(res, err)
+		}
+		refs = append(refs, queue.Ref{Tracker: tracker, ID: res[0].ID})
+	}
+	server.Must(t, "SET", fmt.Sprintf("{%s}:t:1", redisstore.Tags()[redisstore.PartitionOf(1)]), "short")
+	within(t, "the damage is told", func() bool {
+		_, err := s.Expire(t.Context())
+		return isCorrupt(err)
+	})
+	msgs, err := s.Get(t.Context(), refs[1:])
+	if err != nil || msgs[0].Status != queue.StatusExpired || msgs[1].Status != queue.StatusExpired {
+		t.Errorf("%+v, %v", msgs, err)
 	}
 }
 

@@ -31,24 +31,36 @@ local function stop(chunk, blk, off, mark, P)
   end
 end
 
--- expire ends up to most messages of the partition whose time has run out. It returns how many it ended and how many it looked at; another tracker is in hand then.
+-- end_due ends the message of a member of the list whose time has run out, and reports whether it was pending still; another tracker is in hand then.
+local function end_due(m, P)
+  local at = math.floor(struct.unpack('>I7', m) / 256)
+  local blk, slot = math.floor(at / 64), at % 64
+  local chunk = redis.call('GET', K .. ':c:' .. string.format('%d', blk))
+  local off = chunk and find(chunk, string.sub(chunk, 1, 8), slot)
+  local T = chunk and string.format('%.0f', (struct.unpack('>i8', chunk)))
+  if T then
+    load(T)
+  end
+  if off and string.byte(chunk, off + 1) == 80 and live(T, blk) then
+    stop(chunk, blk, off, 'E\0', P)
+    count_pending(-1)
+    return true
+  end
+  redis.call('ZREM', K .. ':e', m) -- the tracker was removed with all it had
+  return false
+end
+
+-- expire ends up to most messages of the partition whose time has run out. It returns how many it ended, how many it looked at, and the error of the first that cannot be
+-- read: the others do not wait for it.
 local function expire(P, most)
-  local due, ended = redis.call('ZRANGEBYSCORE', K .. ':e', '-inf', string.format('%d', now), 'LIMIT', 0, most), 0
+  local due, ended, failed = redis.call('ZRANGEBYSCORE', K .. ':e', '-inf', string.format('%d', now), 'LIMIT', 0, most), 0, nil
   for _, m in ipairs(due) do
-    local at = math.floor(struct.unpack('>I7', m) / 256)
-    local blk, slot = math.floor(at / 64), at % 64
-    local chunk = redis.call('GET', K .. ':c:' .. string.format('%d', blk))
-    local off = chunk and find(chunk, string.sub(chunk, 1, 8), slot)
-    local T = chunk and string.format('%.0f', (struct.unpack('>i8', chunk)))
-    if T then
-      load(T)
-    end
-    if off and string.byte(chunk, off + 1) == 80 and live(T, blk) then
-      stop(chunk, blk, off, 'E\0', P)
+    local fine, result = pcall(end_due, m, P)
+    if not fine then
+      failed = failed or result
+    elseif result then
       ended = ended + 1
-    else
-      redis.call('ZREM', K .. ':e', m) -- the tracker was removed with all it had
     end
   end
-  return ended, #due
+  return ended, #due, failed
 end

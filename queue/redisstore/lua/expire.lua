@@ -5,8 +5,10 @@
 -- Returns 4 B each: messages ended 2 B, looked at 2 B.
 --#include once clock state record wake change end
 each(5, 1, function(i)
-  local ended, seen = expire(P, ARGV[i])
-  count_pending(-ended)
+  local ended, seen, failed = expire(P, ARGV[i])
+  if failed then
+    error(failed)
+  end
   return struct.pack('>I2I2', ended, seen)
 end)
 publish(ARGV[4])

@@ -89,7 +89,7 @@ each(7, 4, function(i)
     end
   end
   if not id and pc >= limit then
-    count_pending(-expire(P, 100))
+    expire(P, 100)
     load(T)
   end
   if id then

@@ -106,10 +106,14 @@ func TestProxyHeaderAndWhatTheHandlerDoes(t *testing.T) {
 			s.open = func(c engine.Conn) { (<-acts)(c) }
 			stats := new(engine.Stats)
 			r := startFront(t, k, engine.Options{Stats: stats}, s, &engine.Front{Proxy: loopback})
-			acts <- func(c engine.Conn) { c.Pause() }
+			paused := make(chan engine.Conn, 1)
+			acts <- func(c engine.Conn) {
+				c.Pause()
+				paused <- c
+			}
 			nc := r.dialTCP()
 			send(t, nc, []byte(header1+"a line\n"))
-			receive(t, s.opened, "OnOpen").Resume()
+			receive(t, paused, "OnOpen").Resume()
 			expect(t, nc, "a line\n")
 			_ = nc.Close()
 			receive(t, s.ends, "OnClose")

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -152,13 +153,11 @@ func TestQuietSessionInBytes(t *testing.T) {
 	q.start(t, 10*time.Second)
 	q.login(t)
 	q.heartbeats(t)
-	limit := time.Now().Add(patience)
-	for each := int64(most + 1); each > most; each = (heap() - before) / n { // what the burst of logins needed goes by and by
-		if time.Now().After(limit) {
-			t.Fatalf("%d bytes a session", each)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	each := int64(0)
+	eventually(t, func() bool { // what the burst of logins needed goes by and by
+		each = (heap() - before) / n
+		return each <= most
+	}, func() string { return fmt.Sprintf("%d bytes a session", each) })
 	q.leave(t)
 	q.stop(t)
 	runtime.KeepAlive(known)

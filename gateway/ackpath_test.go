@@ -62,15 +62,15 @@ func BenchmarkTextAndAck(b *testing.B) {
 	known := new(queue.Directory)
 	known.Replace(queue.NewSnapshot([]queue.Account{{ID: 1}}, trackers))
 	store := &tellingStore{Model: queuetest.NewModel(time.Now, 1000), wakes: make(chan []queue.Wake), acked: make(chan int, devices)}
-	gw, err := gateway.New(gateway.Options{Node: "bench", Store: store, Directory: known, Now: time.Now, Repoll: time.Hour})
+	eng := newMemoryEngine()
+	gw, err := gateway.New(gateway.Options{Node: "bench", Engine: eng, Store: store, Directory: known, Now: time.Now, Repoll: time.Hour})
 	ok(err)
 	ok(gw.Start(b.Context()))
 	p, _ := all.Find("jt808")
 	l, err := gw.Listen(p, nil, 0)
 	ok(err)
-	eng := &memoryEngine{handler: make(chan engine.Handler, 1), down: make(chan struct{})}
 	served := make(chan error, 1)
-	go func() { served <- l.Serve(eng, nil) }()
+	go func() { served <- l.Serve(nil) }()
 	h := <-eng.handler
 
 	settings, err := p.NewSettings()
@@ -79,8 +79,10 @@ func BenchmarkTextAndAck(b *testing.B) {
 	for i := range conns {
 		c := &conns[i]
 		side := p.NewDevice(protocol.DeviceConfig{ID: phone(queue.TrackerID(i + 1)), Password: "code", Settings: settings})
-		c.id = uint64(i + 1)
+		c.loop = i % len(eng.loops)
+		loop := eng.loops[c.loop]
 		var out []byte
+		read := func() { h.OnData(c, out) }
 		var text protocol.DeviceEvent
 		note := func(e protocol.DeviceEvent) {
 			if e.Kind == protocol.DeviceText {
@@ -93,11 +95,13 @@ func BenchmarkTextAndAck(b *testing.B) {
 				return
 			}
 			out = side.AppendAck(out[:0], text, protocol.AckDelivered)
-			h.OnData(c, out)
+			loop.Execute(read)
 		}
 		h.(engine.Admitter).Admit(netip.AddrPort{})
-		h.OnOpen(c)
-		h.OnData(c, side.AppendLogin(nil))
+		loop.Execute(func() {
+			h.OnOpen(c)
+			h.OnData(c, side.AppendLogin(nil))
+		})
 	}
 	await(b, func() bool {
 		list, err := gw.Inspect(b.Context(), gateway.SessionQuery{Limit: devices})

@@ -310,9 +310,9 @@ func newStoreWork(g *Gateway) *storeWork {
 	}, func(r request[queue.TrackerID], lease queue.Lease, err error) {
 		switch {
 		case err == nil:
-			r.s.shard.box.put(item{kind: itemLease, s: r.s, data: &lease})
+			r.s.acquired(lease)
 		case errors.Is(err, queue.ErrCorrupt): // its device had better try again than wait in vain
-			r.s.shard.box.put(item{kind: itemUnreadable, s: r.s})
+			r.s.post(func() { r.s.close(reasonRefused) })
 		default:
 		}
 	})
@@ -323,7 +323,7 @@ func newStoreWork(g *Gateway) *storeWork {
 	w.touch.gather = touchGather
 	w.claim = newBatcher(g, "claim", true, st.Claim, func(r request[queue.ClaimReq], c queue.ClaimResult, err error) {
 		if err == nil {
-			r.s.shard.box.put(item{kind: itemClaimed, s: r.s, n: r.tag, data: &c})
+			r.s.post(func() { r.s.claimed(r.tag, &c) })
 		}
 	})
 	w.ack = newBatcher(g, "ack", true, st.Ack, func(r request[queue.AckReq], res queue.AckResult, err error) {
@@ -341,20 +341,18 @@ func newStoreWork(g *Gateway) *storeWork {
 		if err == nil {
 			err = res.Err
 		}
-		code := byte(0)
-		if res.Dup {
-			code = 1
-		}
-		r.s.shard.box.put(item{kind: itemReceived, s: r.s, n: r.tag, code: code, data: err})
+		r.s.post(func() { r.s.received(r.tag, res.Dup, err) })
 	})
 	w.peek = newBatcher(g, "peek", false, func(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 		return peekAll(ctx, st, ls)
 	}, func(r request[queue.Lease], res queue.PeekResult, err error) {
-		it := item{kind: itemPeeked, s: r.s}
-		if err == nil && (res.Fenced || res.Pending > 0) {
-			it.data = &res
-		}
-		r.s.shard.box.put(it)
+		news := err == nil && (res.Fenced || res.Pending > 0)
+		r.s.post(func() {
+			r.s.peeking = false
+			if news {
+				r.s.peeked(&res)
+			}
+		})
 	})
 	w.peek.gather = lookGather
 	settled := func(ts []queue.TrackerID) { // a text whose ack is on its way to the store is not pending any more

@@ -34,7 +34,9 @@ func benchGateway(b *testing.B, n int) (store queue.Store, addr string) {
 	}
 	dir := new(queue.Directory)
 	dir.Replace(queue.NewSnapshot([]queue.Account{{ID: 1}}, trackers))
-	gw, err := gateway.New(gateway.Options{Node: "bench", Store: st, Directory: dir, Now: time.Now})
+	eng, err := engine.New(engine.Options{Now: time.Now})
+	need(b, err)
+	gw, err := gateway.New(gateway.Options{Node: "bench", Engine: eng, Store: st, Directory: dir, Now: time.Now})
 	ok(err)
 	ok(gw.Start(b.Context()))
 	p, _ := all.Find("jt808")
@@ -43,9 +45,8 @@ func benchGateway(b *testing.B, n int) (store queue.Store, addr string) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	ok(err)
 	addr = ln.Addr().String()
-	eng := engine.New(engine.Options{Now: time.Now})
 	served := make(chan error, 1)
-	go func() { served <- l.Serve(eng, ln) }()
+	go func() { served <- l.Serve(ln) }()
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

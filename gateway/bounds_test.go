@@ -36,7 +36,7 @@ func (r *rig) balanced(proto string, maxConns int) string {
 	must(r.t, err)
 	go func() { // until the rig's engine is shut down
 		front := &engine.Front{Listener: ln, Proxy: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: 300 * time.Millisecond}
-		if err := l.Serve(r.eng, front); err != nil {
+		if err := l.Serve(front); err != nil {
 			r.t.Error(err)
 		}
 	}()

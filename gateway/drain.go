@@ -86,7 +86,9 @@ func (d *drain) round(ctx context.Context, g *Gateway, quota int, patient bool) 
 		}
 		s.d, s.shard, s.patient, s.quota = d, i, patient, upTo-given
 		given = upTo
-		sh.box.put(item{kind: itemDrain, data: s})
+		if !sh.loop.Execute(func() { sh.drain(s) }) {
+			d.answers <- drainAnswer{shard: i} // its loop has ended, and with it all it had
+		}
 	}
 	for range g.shards {
 		select {

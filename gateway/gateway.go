@@ -1,8 +1,9 @@
 // Package gateway holds the sessions of trackers and delivers texts to them: it reads frames from the engine, decides what they mean for messages,
 // and keeps the store, which is the truth, and the device in step.
 //
-// Ownership: an engine callback only cuts frames and posts them; a session belongs to one shard, whose goroutine alone touches it; store calls run in
-// batch workers whose results come back to the shard. Nothing in a shard or in a callback waits for the store or for a device.
+// Ownership: a session belongs to the event loop of its connection, which alone touches it. What the device sends is cut, decoded and answered in the
+// engine's callback; what comes from elsewhere (results of the store, wakes, time, administrators) comes as an order to the loop. Store calls run in batch
+// workers. Nothing in a loop waits for the store or for a device.
 package gateway
 
 import (
@@ -11,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,13 +27,13 @@ import (
 // Options configure a Gateway. Durations and limits that are 0 take the defaults of the configuration file, except Limits, where 0 means no limit.
 type Options struct {
 	Node       queue.NodeID
+	Engine     engine.Engine // holds the connections; each of its loops owns the sessions of its own
 	Store      queue.Delivery
 	Directory  *queue.Directory
 	Registerer prometheus.Registerer
 	Logger     *zap.Logger
 	Now        func() time.Time
 
-	Shards       int             // goroutines that own sessions; default 4 × GOMAXPROCS
 	LoginTimeout time.Duration   // 30 s
 	IdleTimeout  time.Duration   // 15 min
 	AckTimeout   []time.Duration // 10 s, 20 s, 60 s
@@ -58,13 +58,9 @@ type Limits struct {
 
 const (
 	tickEvery    = 50 * time.Millisecond
-	mailboxFull  = 4096    // items of a shard from which on the connections that feed it are paused
-	mailboxBytes = 8 << 20 // the same, of frames
-	mailboxRoom  = 64      // items that a mailbox always keeps room for
-	mailboxSlack = 8       // and else that many times what was needed of late
-	maxReplies   = 64      // replies of one session that wait for the store; then its reads pause
-	maxGarbage   = 16      // refused frames before the login; then the connection is closed
-	backlogTexts = 64      // messages of one tracker in memory
+	maxReplies   = 64 // replies of one session that wait for the store; then its reads pause
+	maxGarbage   = 16 // refused frames before the login; then the connection is closed
+	backlogTexts = 64 // messages of one tracker in memory
 	backlogBytes = 64 << 10
 	batchItems   = 1024
 	lateItems    = 16 // each takes store calls of its own
@@ -88,14 +84,13 @@ type Gateway struct {
 	store     *storeWork
 	partition func(queue.TrackerID) queue.Partition // of the store
 	divided   bool                                  // partitions of the store may fail one by one
-	packets   packets
 	reg       *registry
 	rounds    *rounds
 	panics    *quota // of log lines
 	refusals  *quota // of log lines about devices and frames that are refused
 	conduct   *conduct
 	door      *door
-	next      atomic.Uint64 // shard of the next session
+	next      atomic.Uint64 // number of the next jitter
 	rest      stir          // of all sessions at rest
 	seconds   atomic.Int64  // coarse clock for engine callbacks
 	halt      atomic.Bool   // shutting down: nothing new is sent to devices
@@ -105,7 +100,7 @@ type Gateway struct {
 	closing sync.Once
 }
 
-// Listener is one protocol on one engine.
+// Listener is one protocol on one port.
 type Listener struct {
 	g        *Gateway
 	protocol *protocol.Protocol
@@ -121,11 +116,10 @@ type Listener struct {
 
 // New makes a gateway; Start brings it to life.
 func New(o Options) (*Gateway, error) {
-	if o.Store == nil || o.Directory == nil || o.Now == nil {
-		return nil, errors.New("gateway needs a store, a directory and a clock")
+	if o.Engine == nil || o.Store == nil || o.Directory == nil || o.Now == nil {
+		return nil, errors.New("gateway needs an engine, a store, a directory and a clock")
 	}
 	o.Node = cmp.Or(o.Node, "node")
-	o.Shards = cmp.Or(o.Shards, 4*runtime.GOMAXPROCS(0))
 	o.LoginTimeout = cmp.Or(o.LoginTimeout, 30*time.Second)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 15*time.Minute)
 	o.RetryIdle = cmp.Or(o.RetryIdle, 10*time.Minute)
@@ -150,13 +144,13 @@ func New(o Options) (*Gateway, error) {
 	g.rounds = newRounds(g.door)
 	g.store = newStoreWork(g)
 	g.seconds.Store(o.Now().Unix())
-	for range o.Shards {
-		g.shards = append(g.shards, newShard(g))
+	for _, loop := range o.Engine.Loops() {
+		g.shards = append(g.shards, newShard(g, loop))
 	}
 	return g, nil
 }
 
-// Start subscribes to the store's wakes and starts the shards. They run until Close, whatever becomes of ctx.
+// Start subscribes to the store's wakes and starts the work. It goes on until Close, whatever becomes of ctx.
 func (g *Gateway) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.stop = stop
@@ -164,9 +158,6 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if err != nil {
 		stop()
 		return fmt.Errorf("subscribing to wakes: %w", err)
-	}
-	for _, sh := range g.shards {
-		g.group.Go(func() { sh.run(run) })
 	}
 	g.store.start(run, &g.group)
 	g.group.Go(func() { g.dispatch(wakes) })
@@ -196,8 +187,8 @@ func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxCo
 }
 
 // Serve accepts this listener's connections on ln until the engine is shut down.
-func (l *Listener) Serve(e engine.Engine, ln net.Listener) error {
-	if err := e.Serve(ln, l); err != nil {
+func (l *Listener) Serve(ln net.Listener) error {
+	if err := l.g.o.Engine.Serve(ln, l); err != nil {
 		return fmt.Errorf("serving %s: %w", l.protocol.Name, err)
 	}
 	return nil
@@ -215,7 +206,10 @@ func (g *Gateway) Sessions() int { return g.reg.len() }
 // Recheck looks at every session again after the directory has changed: the sessions of trackers that are gone, blocked or moved to another device are closed.
 func (g *Gateway) Recheck() {
 	for _, sh := range g.shards {
-		sh.box.put(item{kind: itemRecheck})
+		sh.each(func(s *session) {
+			s.recheck()
+			s.flush()
+		})
 	}
 }
 
@@ -250,7 +244,7 @@ func (g *Gateway) settle(ctx context.Context) error {
 func (g *Gateway) marks() []func() bool {
 	marks := g.store.marks()
 	for _, sh := range g.shards {
-		marks = append(marks, sh.box.mark())
+		marks = append(marks, sh.mark())
 	}
 	return marks
 }
@@ -269,7 +263,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 	return err
 }
 
-// tick keeps the coarse clock.
+// tick keeps the coarse clock, and has the shards do what is due.
 func (g *Gateway) tick(ctx context.Context) {
 	every := time.NewTicker(tickEvery)
 	defer every.Stop()
@@ -279,6 +273,11 @@ func (g *Gateway) tick(ctx context.Context) {
 			return
 		case <-every.C:
 			g.seconds.Store(g.o.Now().Unix())
+			for _, sh := range g.shards {
+				if !sh.ticking.Swap(true) {
+					sh.loop.Execute(sh.order)
+				}
+			}
 		}
 	}
 }
@@ -291,12 +290,12 @@ func (g *Gateway) dispatch(wakes <-chan []queue.Wake) {
 			if w.Kind == queue.WakeResync {
 				g.m.resyncs.Inc()
 				for _, sh := range g.shards {
-					sh.box.put(item{kind: itemResync})
+					sh.each((*session).resync)
 				}
 				continue
 			}
 			if s := g.reg.get(w.Tracker); s != nil {
-				s.shard.box.put(item{kind: itemWake, s: s, data: w})
+				s.post(func() { s.wake(w) })
 			}
 		}
 	}

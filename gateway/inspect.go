@@ -44,7 +44,9 @@ func (g *Gateway) Inspect(ctx context.Context, q SessionQuery) ([]SessionInfo, e
 		of.sessions = append(of.sessions, s)
 	}
 	for sh, of := range byShard {
-		sh.box.put(item{kind: itemInspect, data: of})
+		if !sh.loop.Execute(func() { sh.inspect(of) }) {
+			of.answers <- nil
+		}
 	}
 	list := make([]SessionInfo, 0, len(found))
 	for range byShard {

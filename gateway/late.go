@@ -245,7 +245,7 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 		g.m.lateAcks.WithLabelValues("failed").Inc()
 		g.log.Warn("late ack not looked up", zap.Int64("tracker", int64(r.q.tracker)), zap.Error(err))
 		if r.q.answer || r.q.reply {
-			r.s.shard.box.put(item{kind: itemReceived, s: r.s, n: r.tag, data: err})
+			r.s.post(func() { r.s.received(r.tag, false, err) })
 		}
 		return
 	}
@@ -271,7 +271,7 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 		g.store.receive.add(r.s, r.tag, in)
 	}
 	if m.result == "matched" {
-		r.s.shard.box.put(item{kind: itemLate, s: r.s, data: &m})
+		r.s.post(func() { r.s.lateMatched(&m) })
 	}
 }
 

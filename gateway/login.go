@@ -120,7 +120,10 @@ func (s *session) bind(t *queue.Tracker) {
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
 	if old := g.reg.swap(t.ID, s); old != nil {
 		g.conduct.takeover(t.ID, g.minute())
-		old.shard.box.put(item{kind: itemTakeover, s: old})
+		old.post(func() {
+			g.m.takeovers.Inc()
+			old.close(reasonTakeover)
+		})
 	}
 	g.store.acquire.add(s, 0, t.ID)
 	s.nextMs = g.nextLook(t.ID, now.UnixMilli())
@@ -143,13 +146,27 @@ func (l *Listener) settingsOf(t *queue.Tracker) protocol.Settings {
 	return s
 }
 
-// leased starts delivery: the node owns the tracker now.
-func (s *session) leased(l *queue.Lease) {
-	s.epoch = l.Epoch
-	if s.dead {
+// acquired is told by the store's worker that the node owns the tracker. When the session has ended meanwhile, the lease is given back.
+func (s *session) acquired(l queue.Lease) {
+	owned := s.shard.loop.Execute(func() {
+		defer s.recovered()
+		s.epoch = l.Epoch
+		switch {
+		case s.dead:
+			s.l.g.store.release.add(s, 0, s.lease())
+		case !s.broken():
+			s.leased(&l)
+			s.flush()
+		}
+	})
+	if !owned { // the loop has ended, and nobody else has the session
+		s.epoch = l.Epoch
 		s.l.g.store.release.add(s, 0, s.lease())
-		return
 	}
+}
+
+// leased starts delivery.
+func (s *session) leased(l *queue.Lease) {
 	s.state = stateReady
 	s.known = max(s.known, l.LastOut)
 	s.arm(s.nextMs)

@@ -23,12 +23,28 @@ import (
 	"trackchat/queue/queuetest"
 )
 
-// memoryEngine is an engine without sockets: whoever has its handler plays the peers.
+// memoryEngine is an engine without sockets: whoever has its handler plays the peers, in the loop of
+// their connections.
 type memoryEngine struct {
 	handler chan engine.Handler
 	down    chan struct{}
 	once    sync.Once
+	loops   []*memoryLoop
+	working sync.WaitGroup
 }
+
+func newMemoryEngine() *memoryEngine {
+	e := &memoryEngine{handler: make(chan engine.Handler, 1), down: make(chan struct{})}
+	for range 2 {
+		l := &memoryLoop{}
+		l.more.L = &l.mu
+		e.loops = append(e.loops, l)
+		e.working.Go(l.run)
+	}
+	return e
+}
+
+func (e *memoryEngine) Loops() []engine.Loop { return []engine.Loop{e.loops[0], e.loops[1]} }
 
 func (e *memoryEngine) Serve(_ net.Listener, h engine.Handler) error {
 	e.handler <- h
@@ -41,19 +57,71 @@ func (e *memoryEngine) Dial(context.Context, string, netip.Addr, engine.Handler)
 }
 
 func (e *memoryEngine) Shutdown(context.Context) error {
-	e.once.Do(func() { close(e.down) })
+	e.once.Do(func() {
+		close(e.down)
+		for _, l := range e.loops {
+			l.end()
+		}
+		e.working.Wait()
+	})
 	return nil
+}
+
+// memoryLoop is a loop of it.
+type memoryLoop struct {
+	mu     sync.Mutex
+	more   sync.Cond
+	orders []func()
+	ended  bool
+}
+
+func (l *memoryLoop) Execute(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return false
+	}
+	l.orders = append(l.orders, f)
+	l.more.Signal()
+	return true
+}
+
+func (l *memoryLoop) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	l.more.Signal()
+}
+
+func (l *memoryLoop) run() {
+	var orders, spare []func()
+	for {
+		l.mu.Lock()
+		for len(l.orders) == 0 && !l.ended {
+			l.more.Wait()
+		}
+		orders, l.orders = l.orders, spare[:0]
+		l.mu.Unlock()
+		if len(orders) == 0 {
+			return
+		}
+		for _, f := range orders {
+			f()
+		}
+		clear(orders)
+		spare = orders
+	}
 }
 
 // memoryConn is a connection of it, as small as one can be.
 type memoryConn struct {
-	id      uint64
+	loop    int
 	session atomic.Pointer[any]
 	written atomic.Uint32 // bytes
 	last    atomic.Uint32
 }
 
-func (c *memoryConn) ID() uint64                 { return c.id }
+func (c *memoryConn) Loop() int                  { return c.loop }
 func (c *memoryConn) RemoteAddr() netip.AddrPort { return netip.AddrPort{} }
 func (c *memoryConn) Write(p []byte) error       { c.written.Add(uint32(len(p))); return nil }
 func (c *memoryConn) Close() error               { return nil }
@@ -190,7 +258,7 @@ type quiet struct {
 func prepareQuiet(tb testing.TB, known *queue.Directory, n int) *quiet {
 	tb.Helper()
 	q := &quiet{known: known, store: &countingStore{Model: queuetest.NewModel(time.Now, 1000)}, conns: make([]memoryConn, n), served: make(chan error, 1)}
-	q.eng = &memoryEngine{handler: make(chan engine.Handler, 1), down: make(chan struct{})}
+	q.eng = newMemoryEngine()
 	ids := make([]queue.TrackerID, n)
 	for i := range ids {
 		ids[i] = queue.TrackerID(i + 1)
@@ -207,13 +275,19 @@ func prepareQuiet(tb testing.TB, known *queue.Directory, n int) *quiet {
 func (q *quiet) start(tb testing.TB, repoll time.Duration) {
 	tb.Helper()
 	var err error
-	q.gw, err = gateway.New(gateway.Options{Node: "bench", Store: q.store, Directory: q.known, Now: time.Now, Repoll: repoll})
+	q.gw, err = gateway.New(gateway.Options{Node: "bench", Engine: q.eng, Store: q.store, Directory: q.known, Now: time.Now, Repoll: repoll})
 	need(tb, err)
 	need(tb, q.gw.Start(tb.Context()))
 	l, err := q.gw.Listen(q.protocol, nil, 0)
 	need(tb, err)
-	go func() { q.served <- l.Serve(q.eng, nil) }()
+	go func() { q.served <- l.Serve(nil) }()
 	q.h = <-q.eng.handler
+}
+
+// in has the loop of a connection do something.
+func (q *quiet) in(i int, f func(*memoryConn)) {
+	c := &q.conns[i]
+	q.eng.loops[c.loop].Execute(func() { f(c) })
 }
 
 func (q *quiet) say(tb testing.TB, i int, what func(protocol.Device, []byte) []byte) {
@@ -221,17 +295,19 @@ func (q *quiet) say(tb testing.TB, i int, what func(protocol.Device, []byte) []b
 	side := q.protocol.NewDevice(protocol.DeviceConfig{ID: phone(queue.TrackerID(i + 1)), Password: "code", Settings: q.settings})
 	frame := what(side, nil)
 	q.conns[i].last.Store(uint32(time.Now().Unix()))
-	if used := q.h.OnData(&q.conns[i], frame); used != len(frame) {
-		tb.Fatalf("%d of %d bytes taken", used, len(frame))
-	}
+	q.in(i, func(c *memoryConn) {
+		if used := q.h.OnData(c, frame); used != len(frame) {
+			tb.Errorf("%d of %d bytes taken", used, len(frame))
+		}
+	})
 }
 
 func (q *quiet) login(tb testing.TB) {
 	tb.Helper()
 	for i := range q.conns {
-		q.conns[i].id = uint64(i + 1)
+		q.conns[i].loop = i % len(q.eng.loops)
 		q.h.(engine.Admitter).Admit(netip.AddrPort{})
-		q.h.OnOpen(&q.conns[i])
+		q.in(i, func(c *memoryConn) { q.h.OnOpen(c) })
 		q.say(tb, i, protocol.Device.AppendLogin)
 	}
 	n := len(q.conns)
@@ -263,7 +339,7 @@ func (q *quiet) sweep(tb testing.TB) {
 func (q *quiet) leave(tb testing.TB) {
 	tb.Helper()
 	for i := range q.conns {
-		q.h.OnClose(&q.conns[i], nil)
+		q.in(i, func(c *memoryConn) { q.h.OnClose(c, nil) })
 	}
 	await(tb, func() bool { return q.gw.Sessions() == 0 && q.store.released.Load() >= int64(len(q.conns)) })
 	for i := range q.conns {

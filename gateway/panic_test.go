@@ -86,7 +86,7 @@ func TestPanicInProtocolCodeEndsOnlyItsSession(t *testing.T) {
 		t.Run(in, func(t *testing.T) {
 			core, logs := observer.New(zap.InfoLevel)
 			victim := queue.Tracker{ID: 1, Protocol: "brittle", DeviceID: phone(1)}
-			r := newRig(t, []queue.Tracker{victim, jt(bystander)}, func(o *gateway.Options) { o.Logger, o.Shards = zap.New(core), 1 })
+			r := newRig(t, []queue.Tracker{victim, jt(bystander)}, func(o *gateway.Options) { o.Logger = zap.New(core) })
 			r.serve(brittleProtocol(in))
 			other := r.login("jt808", phone(bystander))
 			for range 2 { // the second one finds everything as it was before the first

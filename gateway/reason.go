@@ -49,8 +49,6 @@ func closeReason(err error) reason {
 	switch {
 	case err == nil:
 		return reasonLocal
-	case errors.Is(err, errPanic):
-		return reasonPanic
 	case errors.Is(err, engine.ErrHandshakeLate):
 		return reasonHandshakeLate
 	case errors.Is(err, engine.ErrHandshake): // before the end of the stream, which it may wrap

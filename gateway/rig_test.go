@@ -62,15 +62,17 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 	t.Helper()
 	r := &rig{t: t, store: st, dir: new(queue.Directory), reg: prometheus.NewRegistry(), addrs: map[string]string{}, clock: new(clock)}
 	r.directory(trackers)
-	o := gateway.Options{Node: "test", Store: st, Directory: r.dir, Registerer: r.reg, Now: r.clock.now, Shards: 3}
+	o := gateway.Options{Node: "test", Store: st, Directory: r.dir, Registerer: r.reg, Now: r.clock.now}
 	for _, opt := range opts {
 		opt(&o)
 	}
+	eng, err := engine.New(engine.Options{Now: r.clock.now, Loops: 3})
+	must(t, err)
+	o.Engine = eng
 	gw, err := gateway.New(o)
 	must(t, err)
 	r.gw = gw
 	must(t, gw.Start(t.Context()))
-	eng := engine.New(engine.Options{Now: r.clock.now})
 	r.eng = eng
 	served, listeners := make(chan error, 16), 0
 	r.serve = func(p *protocol.Protocol) {
@@ -81,7 +83,7 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 		must(t, err)
 		r.addrs[p.Name] = ln.Addr().String()
 		listeners++
-		go func() { served <- l.Serve(eng, ln) }()
+		go func() { served <- l.Serve(ln) }()
 	}
 	for _, p := range all.Protocols() {
 		r.serve(p)

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"trackchat/gateway/engine"
@@ -29,13 +28,11 @@ type session struct {
 	conn engine.Conn
 	*berth
 
-	// Owned by the engine's callbacks.
-	scanned int32         // bytes of the unfinished frame that Frame has looked at
-	frames  int32         // in the second of heard
-	heard   atomic.Uint32 // when the last whole frame came, Unix seconds; read by the shard
-
-	// Owned by the shard.
-	claims int32 // number of the newest claim
+	// Owned by the loop.
+	scanned int32  // bytes of the unfinished frame that Frame has looked at
+	frames  int32  // in the second of heard
+	heard   uint32 // when the last whole frame came, Unix seconds
+	claims  int32  // number of the newest claim
 	*stir
 	codec     protocol.Codec
 	tracker   queue.TrackerID // 0 until the login
@@ -114,61 +111,24 @@ const (
 
 // OnOpen implements engine.Handler.
 func (l *Listener) OnOpen(c engine.Conn) {
-	g := l.g
 	l.c.connections.Inc()
-	s := &session{conn: c, berth: &l.berths[g.next.Add(1)%uint64(len(l.berths))], stir: &g.rest}
+	s := &session{conn: c, berth: &l.berths[c.Loop()], stir: &l.g.rest}
 	c.SetSession(s)
-	s.shard.box.put(item{kind: itemOpened, s: s})
+	defer s.recovered()
+	s.opened(l.g.o.Now())
+	s.flush()
 }
 
-// OnData implements engine.Handler: it cuts whole frames and posts copies of them to the shard.
-func (l *Listener) OnData(c engine.Conn, buf []byte) int {
+// OnData implements engine.Handler.
+func (l *Listener) OnData(c engine.Conn, buf []byte) (used int) {
 	s, ok := c.Session().(*session)
-	if !ok {
+	if !ok || s.dead || s.closing {
 		return len(buf)
 	}
-	pk := l.g.packets.get()
-	left := s.framesLeft()
-	off := s.cut(buf, pk, left)
-	if len(pk.ends) >= left && off < len(buf) { // the rest waits with the connection
-		l.g.door.refuse("frames_per_second")
-		c.Pause()
-		s.shard.box.put(item{kind: itemThrottle, s: s})
-	}
-	if len(pk.ends) == 0 && pk.err == nil {
-		l.g.packets.put(pk)
-		return off
-	}
-	s.framesCame(len(pk.ends))
-	l.c.frames.Add(float64(len(pk.ends)))
-	crowd := s.shard.box.full()
-	if crowd {
-		l.g.m.paused.Inc()
-		c.Pause() // before the shard can know of it and let it read again
-	}
-	s.shard.box.putPacket(s, pk, crowd)
-	return off
-}
-
-// framesLeft is how many frames the session may still send in this second.
-func (s *session) framesLeft() int {
-	limit := s.l.g.o.Limits.FramesPerSecond
-	switch {
-	case limit <= 0:
-		return math.MaxInt
-	case s.heard.Load() != uint32(s.l.g.seconds.Load()):
-		return limit
-	default:
-		return max(limit-int(s.frames), 0)
-	}
-}
-
-func (s *session) framesCame(n int) {
-	if now := uint32(s.l.g.seconds.Load()); n > 0 && now != s.heard.Load() {
-		s.heard.Store(now)
-		s.frames = 0
-	}
-	s.frames += int32(n)
+	defer s.recovered()
+	used = s.read(buf)
+	s.flush()
+	return used
 }
 
 // OnClose implements engine.Handler.
@@ -176,7 +136,8 @@ func (l *Listener) OnClose(c engine.Conn, err error) {
 	l.conns.Add(-1)
 	l.g.door.leave(c.RemoteAddr().Addr())
 	if s, ok := c.Session().(*session); ok {
-		s.shard.box.put(item{kind: itemClosed, s: s, data: err})
+		defer s.recovered()
+		s.closed(err)
 	}
 }
 
@@ -191,30 +152,74 @@ func (s *session) opened(now time.Time) {
 	s.arm(s.nextMs)
 }
 
-// packet decodes the frames of one read.
-func (s *session) packet(pk *packet) {
-	sh := s.shard
-	sh.cur = s
-	from := int32(0)
-	for _, end := range pk.ends {
-		if s.closing || s.dead {
+// read cuts whole frames off buf, deals with them and returns how many bytes are used up. What is
+// left when reads are paused waits with the connection.
+func (s *session) read(buf []byte) (used int) {
+	s.shard.cur = s
+	left, frames := s.framesLeft(), int32(0)
+	var err error
+	for used < len(buf) && !s.closing && !s.crowded {
+		if int(frames) >= left {
+			s.throttle()
 			break
 		}
-		s.frame(pk.data[from:end])
-		from = end
+		var n, next int
+		if n, next, err = s.l.protocol.Frame(buf[used:], int(s.scanned)); err != nil {
+			used = len(buf)
+			break
+		}
+		if n <= 0 {
+			s.scanned = int32(next)
+			break
+		}
+		s.scanned = 0
+		frames++
+		s.frame(buf[used : used+n])
+		used += n
 	}
-	err := pk.err
-	s.l.g.packets.put(pk)
-	if s.closing || s.dead {
-		return
-	}
-	if err != nil {
+	s.framesCame(frames)
+	switch {
+	case s.closing:
+	case err != nil:
 		s.l.c.decodeErrors.Inc()
 		s.tellRefused(nil, err)
 		s.close(closeReason(err))
+	case frames > 0:
+		s.poll(s.l.g.o.Now())
+	}
+	return used
+}
+
+// framesLeft is how many frames the session may still send in this second.
+func (s *session) framesLeft() int {
+	limit := s.l.g.o.Limits.FramesPerSecond
+	switch {
+	case limit <= 0:
+		return math.MaxInt
+	case s.heard != uint32(s.l.g.seconds.Load()):
+		return limit
+	default:
+		return max(limit-int(s.frames), 0)
+	}
+}
+
+func (s *session) framesCame(n int32) {
+	if n == 0 {
 		return
 	}
-	s.poll(s.l.g.o.Now())
+	if now := uint32(s.l.g.seconds.Load()); now != s.heard {
+		s.heard, s.frames = now, 0
+	}
+	s.frames += n
+	s.l.c.frames.Add(float64(n))
+}
+
+// throttle pauses reading for a second.
+func (s *session) throttle() {
+	s.l.g.door.refuse("frames_per_second")
+	s.throttled = true
+	s.conn.Pause()
+	s.arm(s.l.g.o.Now().Add(time.Second).UnixMilli())
 }
 
 func (s *session) frame(frame []byte) {
@@ -411,7 +416,7 @@ func (s *session) due(now time.Time) {
 		s.lingering(ms)
 		return
 	}
-	idle := max(int64(s.heard.Load())*1000, s.since) + s.l.idle.Milliseconds() // bytes that never become a frame are no life
+	idle := max(int64(s.heard)*1000, s.since) + s.l.idle.Milliseconds() // bytes that never become a frame are no life
 	if ms >= idle {
 		s.close(reasonIdle)
 		return

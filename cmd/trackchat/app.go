@@ -166,8 +166,15 @@ func (a *App) startGateway(ctx context.Context) error {
 		return nil
 	}
 	c := &a.cfg.Gateway
+	eng, err := newEngine(engine.Options{
+		Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive, UserTimeout: userTimeout,
+	}, a.registry)
+	if err != nil {
+		return fmt.Errorf("preparing the gateway: %w", err)
+	}
+	a.onStop(eng.Shutdown) // a second time does no harm
 	gw, err := gateway.New(gateway.Options{
-		Node: nodeID(a.cfg.Node), Store: a.store, Directory: &a.directory, Registerer: a.registry, Logger: a.log, Now: time.Now,
+		Node: nodeID(a.cfg.Node), Engine: eng, Store: a.store, Directory: &a.directory, Registerer: a.registry, Logger: a.log, Now: time.Now,
 		LoginTimeout: c.LoginTimeout.D(), IdleTimeout: c.IdleTimeout.D(), AckTimeout: durations(c.AckTimeout), RetryIdle: c.RetryIdle.D(),
 		MaxAttempts: c.MaxAttempts, Repoll: c.Repoll.D(), Full: a.memory.short,
 		Limits: gateway.Limits{
@@ -196,9 +203,6 @@ func (a *App) startGateway(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	eng := newEngine(engine.Options{
-		Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive, UserTimeout: userTimeout,
-	}, a.registry)
 	a.onStop(eng.Shutdown)
 	a.onStop(func(ctx context.Context) error {
 		quiet, cancel := context.WithTimeout(ctx, quiesceWithin)
@@ -211,7 +215,7 @@ func (a *App) startGateway(ctx context.Context) error {
 	})
 	a.startDraining(ctx)
 	for _, p := range ports {
-		a.background("listener", func() error { return p.listener.Serve(eng, p.ln) })
+		a.background("listener", func() error { return p.listener.Serve(p.ln) })
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ const (
 )
 
 // newEngine makes the engine of all device connections; it takes TLS listeners too.
-func newEngine(o engine.Options, reg prometheus.Registerer) engine.Engine {
+func newEngine(o engine.Options, reg prometheus.Registerer) (engine.Engine, error) {
 	o.Stats = new(engine.Stats)
 	o.ObserveLoopLag = gateway.ObserveEngine(reg, o.Stats)
 	return engine.New(o)

@@ -280,7 +280,9 @@ func startDevices(t *testing.T, protocolName string, file directoryFile, o gatew
 	check(t, err)
 	known = new(queue.Directory)
 	known.Replace(queue.NewSnapshot(accounts, trackers))
-	o.Node, o.Store, o.Directory, o.Now = "test", store, known, time.Now
+	e, err := engine.New(engine.Options{Now: time.Now})
+	check(t, err)
+	o.Node, o.Engine, o.Store, o.Directory, o.Now = "test", e, store, known, time.Now
 	g, err := gateway.New(o)
 	check(t, err)
 	check(t, g.Start(t.Context()))
@@ -289,9 +291,8 @@ func startDevices(t *testing.T, protocolName string, file directoryFile, o gatew
 	check(t, err)
 	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	check(t, err)
-	e := engine.New(engine.Options{Now: time.Now})
 	served := make(chan error, 1)
-	go func() { served <- l.Serve(e, ln) }()
+	go func() { served <- l.Serve(ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -28,7 +28,7 @@ type quiet struct {
 func (q *quiet) OnOpen(c engine.Conn)               { q.last.Store(&c); q.opened.Add(1) }
 func (q *quiet) OnData(c engine.Conn, b []byte) int { _ = c.Write(b); return len(b) }
 func (q *quiet) OnClose(engine.Conn, error)         {}
-func plainKinds() []kind                            { return []kind{systemKinds()[0], {"std", engine.NewStd, false}} }
+func plainKinds() []kind                            { return kinds()[:1] }
 
 func (q *quiet) conn(tb testing.TB, n int64) engine.Conn {
 	tb.Helper()

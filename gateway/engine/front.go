@@ -103,7 +103,7 @@ func (s *service) turnAway(peer netip.AddrPort, cause error) {
 
 // hear looks for the PROXY header of a balancer's connection at the beginning of data. Once it is whole, its peer is asked about and opened, and
 // the header's length is returned; 0 asks for more bytes. An error ends the connection.
-func (s *service) hear(c socket, data []byte) (int, error) {
+func (s *service) hear(c *conn, data []byte) (int, error) {
 	peer, n, _, err := parseProxy(data)
 	if err != nil || n == 0 {
 		return 0, err
@@ -115,21 +115,20 @@ func (s *service) hear(c socket, data []byte) (int, error) {
 }
 
 // heard makes the peer of a header, if it names one, that of the connection, and asks whether it may come in.
-func (s *service) heard(c socket, peer netip.AddrPort) error {
-	b := c.base()
-	b.setPeer(peer)
+func (s *service) heard(c *conn, peer netip.AddrPort) error {
+	c.setPeer(peer)
 	if !s.admitted(c.RemoteAddr()) {
 		return errUnwanted
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.flags &^= unheard
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.flags &^= unheard
 	s.unheard.Add(-1)
 	return nil
 }
 
 // unopened deals with the end of a connection that had no OnOpen. A balancer that only looks whether the port is there is no news.
-func (s *service) unopened(c socket, cause error) {
+func (s *service) unopened(c *conn, cause error) {
 	for _, news := range []error{ErrProxy, ErrProxyLate, ErrTooMuch, ErrBudget} {
 		if errors.Is(cause, news) {
 			s.turnAway(c.RemoteAddr(), cause)

@@ -8,7 +8,7 @@ import (
 	"trackchat/gateway/engine"
 )
 
-func tlsKind() kind { return kind{"std-tls", engine.NewStd, true} }
+func tlsKind() kind { return kind{"tls", true} }
 
 // TestHandshakeFails: what is no handshake, or takes too long, ends the connection with the reason.
 func TestHandshakeFails(t *testing.T) {
@@ -41,7 +41,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 	_ = waiting.Close()
 	for range 2 {
 		if e := receive(t, s.ends, "OnClose"); e.c == waiting && e.err != nil || e.c == stalled && !errors.Is(e.err, engine.ErrHandshakeLate) {
-			t.Errorf("OnClose(%v) of %d", e.err, e.c.ID())
+			t.Errorf("OnClose(%v)", e.err)
 		}
 	}
 	nc := r.dial()

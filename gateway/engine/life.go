@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"syscall"
 	"time"
@@ -18,7 +17,8 @@ const (
 	keepAliveProbes = 3                      // unanswered keepalive probes that end a connection
 )
 
-// life is how an engine comes to its end: everyone who may still add connections takes part in serving until Shutdown.
+// life is how an engine comes to its end: everyone who may still add connections takes part in
+// serving until Shutdown.
 type life struct {
 	serving sync.WaitGroup
 	quit    chan struct{} // closed at Shutdown
@@ -26,13 +26,15 @@ type life struct {
 	mu        sync.Mutex
 	down      bool
 	listeners map[io.Closer]struct{}
+	cause     error // why it came to its end by itself
 }
 
 func newLife() *life {
 	return &life{quit: make(chan struct{}), listeners: map[io.Closer]struct{}{}}
 }
 
-// enter takes part in serving, with a listener to close at Shutdown unless ln is nil. It says false after Shutdown. To be followed by leave.
+// enter takes part in serving, with a listener to close at Shutdown unless ln is nil. It says false
+// after Shutdown. To be followed by leave.
 func (l *life) enter(ln io.Closer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,23 +51,31 @@ func (l *life) enter(ln io.Closer) bool {
 func (l *life) leave(ln io.Closer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.listeners, ln)
+	if ln != nil {
+		delete(l.listeners, ln)
+	}
 	l.serving.Done()
 }
 
-// halt ends all accepting. It says whether this was the first call.
-func (l *life) halt() bool {
+// halt ends all accepting, for Shutdown or because of cause.
+func (l *life) halt(cause error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
-		return false
+		return
 	}
-	l.down = true
+	l.down, l.cause = true, cause
 	close(l.quit)
 	for ln := range l.listeners {
 		_ = ln.Close() // its accept loop ends in any case
 	}
-	return true
+}
+
+// reason is why it came to its end by itself.
+func (l *life) reason() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cause
 }
 
 func (l *life) isDown() bool {
@@ -102,14 +112,15 @@ func awaited(ctx context.Context, wait func()) error {
 	}
 }
 
-// exhausted says whether accepting failed for lack of something that other connections may give back.
+// exhausted says whether something failed for lack of what other connections may give back.
 func exhausted(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+		errors.Is(err, syscall.ENOBUFS) || errors.Is(err, syscall.ENOMEM)
 }
 
 // acceptPaused counts that accepting has to wait, and logs the first time.
-func (k *core) acceptPaused(at net.Addr, cause error) {
+func (k *core) acceptPaused(at string, cause error) {
 	if k.Stats.Pauses.Add(1) == 1 {
-		k.Logger.Warn("accepting paused", zap.Stringer("listener", at), zap.Error(cause))
+		k.Logger.Warn("accepting paused", zap.String("listener", at), zap.Error(cause))
 	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"math/bits"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -15,12 +16,13 @@ const (
 	defaultBudget     = 16 << 20
 	defaultSendBuffer = 32 << 10
 	defaultHandshakes = 1024
-	readBuffer        = 64 << 10
+	mostRead          = 64 << 10 // bytes that a loop reads at a time, see readCap
+	leastRead         = 1 << 10  // gnet reads no less
 )
 
 // Options are the settings of an engine. The zero value of each field stands for its default.
 type Options struct {
-	Loops         int           // event loops of the reactor, handler goroutines of the std engine; default GOMAXPROCS
+	Loops         int           // event loops; default the processors of the machine
 	Unsent        int           // bytes per connection that wait for the kernel to take them; default 64 KiB
 	MaxPartial    int           // unconsumed bytes per connection before Trust; default 4 KiB
 	PartialBudget int           // unconsumed bytes of all connections before Trust together; default 16 MiB
@@ -32,12 +34,11 @@ type Options struct {
 
 	// Now is the clock behind LastRead and ObserveLoopLag. Without it LastRead is always 0 and no lag is observed.
 	Now func() time.Time
-	// ObserveLoopLag is told how long each round of an event loop took, which is how long an event at its start may have had to wait. Reactor only.
+	// ObserveLoopLag is told twice a second of each event loop how long an order had to wait for it. Calls may overlap.
 	ObserveLoopLag func(time.Duration)
 
-	IDs    *atomic.Uint64 // last connection id given out; share it between engines for ids unique in the process; default an own one
-	Stats  *Stats         // counters to add to; default an own one that nobody reads
-	Logger *zap.Logger    // default none
+	Stats  *Stats      // counters to add to; default an own one that nobody reads
+	Logger *zap.Logger // default none
 }
 
 // Stats counts what engines do. All fields may be read at any time; several engines may share one Stats.
@@ -50,22 +51,18 @@ type Stats struct {
 	Budget  atomic.Uint64 // connections closed with ErrBudget
 	Panics  atomic.Uint64 // handler calls that panicked or returned an impossible count
 	Pauses  atomic.Uint64 // times accepting paused for lack of descriptors or kernel memory
-	Stale   atomic.Uint64 // events dropped because their connection had gone; reactor only
 
 	Partial atomic.Int64 // unconsumed bytes kept now
 	Unsent  atomic.Int64 // unsent bytes kept now
 }
 
 func (o Options) withDefaults() Options {
-	o.Loops = cmp.Or(max(o.Loops, 0), runtime.GOMAXPROCS(0))
+	o.Loops = cmp.Or(max(o.Loops, 0), runtime.NumCPU())
 	o.Unsent = cmp.Or(max(o.Unsent, 0), defaultUnsent)
 	o.MaxPartial = cmp.Or(max(o.MaxPartial, 0), defaultMaxPartial)
 	o.PartialBudget = cmp.Or(max(o.PartialBudget, 0), defaultBudget)
 	o.SendBuffer = cmp.Or(o.SendBuffer, defaultSendBuffer)
 	o.Handshakes = cmp.Or(max(o.Handshakes, 0), defaultHandshakes)
-	if o.IDs == nil {
-		o.IDs = new(atomic.Uint64)
-	}
 	if o.Stats == nil {
 		o.Stats = new(Stats)
 	}
@@ -73,4 +70,10 @@ func (o Options) withDefaults() Options {
 		o.Logger = zap.NewNop()
 	}
 	return o
+}
+
+// readCap is how much is read at a time, a power of two: what comes amid a pause has been read and
+// must be kept, so it is no more than what an untrusted peer may have kept anyway.
+func (o *Options) readCap() int {
+	return min(max(1<<(bits.Len(uint(o.MaxPartial))-1), leastRead), mostRead)
 }

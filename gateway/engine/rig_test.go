@@ -26,15 +26,22 @@ const patience = 20 * time.Second // for everything that must happen; nothing is
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// kind is one of the engines under test.
+// kind is a kind of connection under test.
 type kind struct {
 	name string
-	make func(engine.Options) engine.Engine
 	tls  bool
 }
 
-func kinds() []kind {
-	return append(systemKinds(), kind{"std", engine.NewStd, false}, kind{"std-tls", engine.NewStd, true})
+func kinds() []kind { return []kind{{"plain", false}, {"tls", true}} }
+
+// make starts an engine.
+func (kind) make(tb testing.TB, o engine.Options) engine.Engine {
+	tb.Helper()
+	e, err := engine.New(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
 }
 
 // rig is an engine that serves one handler.
@@ -58,7 +65,7 @@ func startFront(tb testing.TB, k kind, o engine.Options, h engine.Handler, front
 	if o.Loops == 0 {
 		o.Loops = 2
 	}
-	r := &rig{tb: tb, kind: k, eng: k.make(o), addr: ln.Addr().String()}
+	r := &rig{tb: tb, kind: k, eng: k.make(tb, o), addr: ln.Addr().String()}
 	var conf *tls.Config
 	if k.tls {
 		var cert tls.Certificate
@@ -70,7 +77,7 @@ func startFront(tb testing.TB, k kind, o engine.Options, h engine.Handler, front
 		front.Listener, front.TLS = ln, conf
 		ln = front
 	case k.tls:
-		ln = tls.NewListener(ln, conf)
+		ln = &engine.Front{Listener: ln, TLS: conf}
 	}
 	served := make(chan error, 1)
 	go func() { served <- r.eng.Serve(ln, h) }()
@@ -194,22 +201,22 @@ type refusal struct {
 func (s *script) enter(c engine.Conn) *life {
 	v, ok := s.lives.Load(c)
 	if !ok {
-		s.tb.Errorf("connection %d: called before OnOpen", c.ID())
+		s.tb.Errorf("connection of %s: called before OnOpen", c.RemoteAddr())
 		return &life{}
 	}
 	l, _ := v.(*life)
 	if l.busy.Add(1) != 1 {
-		s.tb.Errorf("connection %d: overlapping calls", c.ID())
+		s.tb.Errorf("connection of %s: overlapping calls", c.RemoteAddr())
 	}
 	if l.closes.Load() != 0 {
-		s.tb.Errorf("connection %d: called after OnClose", c.ID())
+		s.tb.Errorf("connection of %s: called after OnClose", c.RemoteAddr())
 	}
 	return l
 }
 
 func (s *script) OnOpen(c engine.Conn) {
 	if _, again := s.lives.LoadOrStore(c, &life{}); again {
-		s.tb.Errorf("connection %d: opened twice", c.ID())
+		s.tb.Errorf("connection of %s: opened twice", c.RemoteAddr())
 	}
 	defer s.enter(c).busy.Add(-1)
 	s.opened <- c
@@ -221,7 +228,7 @@ func (s *script) OnOpen(c engine.Conn) {
 func (s *script) OnData(c engine.Conn, buf []byte) int {
 	defer s.enter(c).busy.Add(-1)
 	if len(buf) == 0 {
-		s.tb.Errorf("connection %d: OnData without data", c.ID())
+		s.tb.Errorf("connection of %s: OnData without data", c.RemoteAddr())
 	}
 	if s.data == nil {
 		return len(buf)
@@ -281,5 +288,23 @@ func expect(tb testing.TB, nc io.Reader, want string) {
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(nc, got); err != nil || string(got) != want {
 		tb.Fatalf("read %q, %v, want %q", got[:n], err, want)
+	}
+}
+
+// busy says whether a call is under way.
+func (s *script) busy() bool {
+	busy := false
+	s.lives.Range(func(_, v any) bool {
+		l, _ := v.(*life)
+		busy = busy || l.busy.Load() != 0
+		return true
+	})
+	return busy
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
 	}
 }

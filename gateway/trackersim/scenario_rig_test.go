@@ -87,14 +87,15 @@ func listen(t *testing.T, st queue.Store, trackers []queue.Tracker, vs []variant
 	check(t, err)
 	directory := new(queue.Directory)
 	directory.Replace(queue.NewSnapshot(accounts, trackers))
+	e, err := engine.New(engine.Options{Now: time.Now})
+	check(t, err)
 	g, err := gateway.New(gateway.Options{
-		Node: "test", Store: st, Directory: directory, Now: time.Now, Shards: 4,
+		Node: "test", Engine: e, Store: st, Directory: directory, Now: time.Now,
 		AckTimeout: []time.Duration{300 * time.Millisecond, 600 * time.Millisecond, 900 * time.Millisecond}, RetryIdle: time.Second, RetryFailed: 50 * time.Millisecond,
 		MaxAttempts: 1000, // on a busy machine a text whose ack is held back may see many rounds
 	})
 	check(t, err)
 	check(t, g.Start(t.Context()))
-	e := engine.New(engine.Options{Now: time.Now})
 	var served sync.WaitGroup
 	addrs := map[string]string{}
 	for _, v := range vs {
@@ -104,7 +105,7 @@ func listen(t *testing.T, st queue.Store, trackers []queue.Tracker, vs []variant
 		check(t, err)
 		addrs[v.name] = ln.Addr().String()
 		served.Go(func() {
-			if err := l.Serve(e, ln); err != nil {
+			if err := l.Serve(ln); err != nil {
 				t.Error(err)
 			}
 		})

@@ -44,12 +44,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{o: &o, ledger: newLedger(&o), eng: engine.New(engine.Options{}), began: time.Now(), clock: clock}
+	eng, err := engine.New(engine.Options{})
+	if err != nil {
+		return nil, err
+	}
+	r := &run{o: &o, ledger: newLedger(&o), eng: eng, began: time.Now(), clock: clock}
 	r.crowd = newCrowd(&o, r.ledger, r.eng)
 	r.client = newClient(r.eng, o.API, o.Connections)
 	r.sending = newSending(&o, r.ledger, r.crowd)
 	if r.meter, err = newMeter(o.PIDs); err != nil {
-		return nil, err
+		return nil, errors.Join(err, eng.Shutdown(ctx))
 	}
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx)) // an interrupted run still reads back what became of its messages
 	watching := make(chan struct{})

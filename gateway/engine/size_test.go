@@ -7,7 +7,7 @@ import (
 
 // A quiet connection is paid for a million times, as a session of the gateway is.
 func TestSizeOfAConnection(t *testing.T) {
-	if size := unsafe.Sizeof(loopConn{}); size > 96 {
+	if size := unsafe.Sizeof(conn{}); size > 96 {
 		t.Errorf("a connection takes %d bytes, the next size class is larger", size)
 	}
 }

@@ -4,8 +4,6 @@ package engine_test
 
 import "testing"
 
-func systemKinds() []kind { return nil }
-
 func descriptors(t *testing.T) int {
 	t.Helper()
 	return 0 // not to be counted here

@@ -14,14 +14,16 @@ type core struct {
 	Options
 	pool      chunkPool
 	untrusted atomic.Int64 // unconsumed bytes of connections before Trust
+	shakes    shakes
 }
 
 func newCore(o Options) *core { return &core{Options: o.withDefaults()} }
 
-// service is what the connections of one Serve or Dial share; in the reactor, those of each loop have their own, so that a connection needs no other way to it.
+// service is what the connections of one Serve or Dial in one loop share, so that a connection
+// needs no other way to it.
 type service struct {
 	*terms
-	loop *loop // nil in the std engine
+	loop *loop
 }
 
 // terms are those of one Serve or Dial.
@@ -36,31 +38,31 @@ type terms struct {
 	admitting sync.Mutex // calls of admit do not overlap
 }
 
-func (k *core) service(h Handler, front *Front) *service {
-	s := &service{terms: &terms{core: k, handler: h, front: front}}
+func (k *core) terms(h Handler, front *Front) *terms {
+	t := &terms{core: k, handler: h, front: front}
 	if a, ok := h.(Admitter); ok {
-		s.admit = a.Admit
+		t.admit = a.Admit
 	}
 	if r, ok := h.(Refuser); ok {
-		s.refused = r.Refused
+		t.refused = r.Refused
 	}
-	return s
+	return t
 }
 
 // admitted says whether a connection may be made for the peer, and counts refusals.
-func (s *service) admitted(peer netip.AddrPort) (ok bool) {
-	if s.admit == nil {
+func (t *terms) admitted(peer netip.AddrPort) (ok bool) {
+	if t.admit == nil {
 		return true
 	}
 	defer func() {
-		if s.core.caught(recover()) || !ok {
+		if t.core.caught(recover()) || !ok {
 			ok = false
-			s.core.Stats.Refused.Add(1)
+			t.core.Stats.Refused.Add(1)
 		}
 	}()
-	s.admitting.Lock()
-	defer s.admitting.Unlock()
-	return s.admit(peer)
+	t.admitting.Lock()
+	defer t.admitting.Unlock()
+	return t.admit(peer)
 }
 
 // seconds is the clock's reading as kept per connection; good until the year 2106.
@@ -103,7 +105,8 @@ func (s *service) data(c Conn, buf []byte) (n int, err error) {
 	n = s.handler.OnData(c, buf)
 	if n < 0 || n > len(buf) {
 		s.core.Stats.Panics.Add(1)
-		s.core.Logger.Error("handler consumed what it was not given", zap.Int("consumed", n), zap.Int("given", len(buf)))
+		s.core.Logger.Error("handler consumed what it was not given",
+			zap.Int("consumed", n), zap.Int("given", len(buf)))
 		return 0, ErrHandler
 	}
 	return n, nil

@@ -17,14 +17,19 @@ func (h *header) deviceID() string { return hex.EncodeToString(h.digits()) }
 // message says what a valid message means.
 func (c *codec) message(h *header, body []byte, emit func(*protocol.Event)) error {
 	e := protocol.Event{Msg: uint32(h.id), Seq: uint32(h.serial)}
-	if h.encrypted() {
+	switch {
+	case h.encrypted():
 		e.Kind = protocol.KindUnknown // we have no key; answered as unsupported
 		c.events.Emit(emit, e)
 		return nil
-	}
-	if h.total > 1 {
+	case h.total > 1:
 		return c.part(h, body, emit)
 	}
+	return c.whole(h, e, body, emit)
+}
+
+// whole says what a message means that came in one piece, or has been put together.
+func (c *codec) whole(h *header, e protocol.Event, body []byte, emit func(*protocol.Event)) error {
 	switch h.id {
 	case msgReply:
 		return c.ack(e, body, emit)
@@ -54,7 +59,7 @@ func (c *codec) message(h *header, body []byte, emit func(*protocol.Event)) erro
 			return c.malformed(h, body, emit)
 		}
 		e.Kind, e.Ref, e.Choice = protocol.KindAnswer, uint64(binary.BigEndian.Uint16(body)), int(body[2])
-		e.Key, e.Window = hash(h.serial, h.id, body), dedupeWindow
+		e.Key, e.Window = hash(h.first, h.id, body), dedupeWindow
 	case msgMedia:
 		if len(body) < 4 {
 			return c.malformed(h, body, emit)

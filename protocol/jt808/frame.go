@@ -160,17 +160,10 @@ type header struct {
 	address
 	id, attributes, serial uint16
 	total, number          uint16 // of a subpackage, number from 1; both 0 otherwise
+	first                  uint16 // serial of the message, which in parts is that of part 1
 }
 
 func (h *header) encrypted() bool { return h.attributes&attrEncryption != 0 }
-
-// first is the serial number of the first part of the message that h belongs to (4.4.3: the parts are numbered consecutively).
-func (h *header) first() uint16 {
-	if h.total == 0 {
-		return h.serial
-	}
-	return h.serial - (h.number - 1)
-}
 
 // parse reads a payload (header, body, XOR). Where the length alone is wrong, h is filled in.
 func parse(payload []byte) (h header, body []byte, err error) {
@@ -203,6 +196,7 @@ func parse(payload []byte) (h header, body []byte, err error) {
 	}
 	copy(h.phone[longPhone-len(h.digits()):], payload[size-2-len(h.digits()):])
 	h.serial = binary.BigEndian.Uint16(payload[size-2:])
+	h.first = h.serial
 	if whole > size {
 		h.total, h.number = binary.BigEndian.Uint16(payload[size:]), binary.BigEndian.Uint16(payload[size+2:])
 	}

@@ -24,7 +24,7 @@ func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protoc
 	if text == "" {
 		e.Kind, e.Aux = protocol.KindOther, 0 // taken, but nothing to show
 	} else {
-		e.Key, e.Window = hash(h.first(), h.id, body), dedupeWindow
+		e.Key, e.Window = hash(h.first, h.id, body), dedupeWindow
 		if h.id == msgTextReply { // terminals that do not know what they answer say 0
 			e.ReplyTo = uint64(binary.BigEndian.Uint16(body))
 			e.Replies = e.ReplyTo != 0

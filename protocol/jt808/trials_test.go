@@ -1,0 +1,125 @@
+package jt808_test
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/protocol"
+	"trackchat/protocol/jt808"
+	"trackchat/protocol/protocoltest"
+)
+
+// trials reads the frames of inputs from public reports that failed once, by their id. They lie beside
+// the collected vectors and are not kept here: where they are missing the test fails only if it has to
+// have them.
+func trials(t *testing.T) map[string][][]byte {
+	t.Helper()
+	folder := os.Getenv("TRACKCHAT_VECTORS")
+	named := folder != "" || os.Getenv("CI") != ""
+	if folder == "" {
+		folder = filepath.Join("..", "..", "..", "shared", "vectors")
+	}
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Clean(folder)), "trials", "jt808.jsonl"))
+	if errors.Is(err, fs.ErrNotExist) && !named {
+		t.Skip("no trials beside the module")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := map[string][][]byte{}
+	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
+		var trial struct {
+			ID  string   `json:"id"`
+			Hex []string `json:"hex"`
+		}
+		if err := json.Unmarshal([]byte(line), &trial); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range trial.Hex {
+			b, err := hex.DecodeString(h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			frames[trial.ID] = append(frames[trial.ID], b)
+		}
+	}
+	return frames
+}
+
+// played is what a terminal was answered and what of it was stored.
+type played struct {
+	ids     []uint16 // messages of the platform
+	results []byte   // of its 0x8001
+	texts   []string
+	last    message // of the platform
+}
+
+// play lets a terminal say frames one by one.
+func play(t *testing.T, values map[string]string, frames [][]byte) (p played) {
+	t.Helper()
+	settings := protocoltest.NewSettings(t, jt808.New(), values)
+	c := jt808.New().NewCodec(settings)
+	for _, f := range frames {
+		events, err := protocoltest.Decode(c, f)
+		if err != nil {
+			t.Errorf("% x: %v", f, err)
+		}
+		var down []byte
+		for i := range events {
+			e := &events[i]
+			if e.Kind == protocol.KindText {
+				p.texts = append(p.texts, e.Text)
+			}
+			if e.Kind == protocol.KindRegister {
+				e.Secret = protocoltest.Secret
+			}
+			down = c.AppendReply(down, e, protocol.OK)
+		}
+		down, _ = c.Poll(down, time.Date(2026, 11, 28, 12, 34, 56, 0, time.UTC))
+		for _, m := range unframe(t, down) {
+			p.ids, p.last = append(p.ids, m.id), m
+			if m.id == 0x8001 {
+				p.results = append(p.results, m.body[4])
+			}
+		}
+	}
+	return p
+}
+
+func (p *played) want(t *testing.T, ids []uint16, results []byte, texts ...string) {
+	t.Helper()
+	if !slices.Equal(p.ids, ids) || !slices.Equal(p.results, results) || !slices.Equal(p.texts, texts) {
+		t.Errorf("answered %04x with %d, stored %d texts %q", p.ids, p.results, len(p.texts), p.texts)
+	}
+}
+
+func TestTrials(t *testing.T) {
+	all := trials(t)
+	for id, check := range map[string]func(*testing.T, [][]byte){
+		"jt808-parts_gap_text": func(t *testing.T, frames [][]byte) {
+			t.Helper()
+			p := play(t, nil, frames)
+			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("请在三号门卸货", 100))
+		},
+		"jt808-parts_resent_new_serial": func(t *testing.T, frames [][]byte) {
+			t.Helper()
+			p := play(t, nil, frames)
+			p.want(t, []uint16{0x8001, 0x8001, 0x8001, 0x8003, 0x8001}, make([]byte, 4), strings.Repeat("ABCDEFGHIJ", 150))
+		},
+	} {
+		t.Run(id, func(t *testing.T) {
+			if len(all[id]) == 0 {
+				t.Fatal("not there")
+			}
+			check(t, all[id])
+		})
+	}
+}

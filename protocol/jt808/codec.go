@@ -20,6 +20,8 @@ type codec struct {
 	wrote     bool   // ref is set
 	asked     bool   // that text went out as a question
 	noAsking  bool   // the terminal does not know questions
+	awaited   bool   // no ack of that text has come
+	implied   uint16 // message id that acknowledges it by coming (setting ack), anyFrame, or 0
 	known     bool   // peer is set
 	loggedIn  bool
 	offered   bool // lenient: the login was emitted
@@ -28,7 +30,9 @@ type codec struct {
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
-	return &codec{shared: s, settings: settings}
+	c := &codec{shared: s}
+	c.Bind(settings)
+	return c
 }
 
 // Caps: before the first frame the form of the header is unknown, and questions with it.
@@ -38,6 +42,7 @@ func (c *codec) Caps() protocol.TextCaps {
 		RefBits:   16,
 		Charset:   c.gbk,
 		Prefix:    c.settings.Bool(settingPartPrefix),
+		Silent:    c.settings.String(settingAck) == ackNone,
 	}
 	if c.known && !c.peer.long && !c.noAsking {
 		caps.Choices = maxChoices
@@ -46,7 +51,19 @@ func (c *codec) Caps() protocol.TextCaps {
 }
 
 // Bind takes the tracker's settings.
-func (c *codec) Bind(s protocol.Settings) { c.settings = s }
+func (c *codec) Bind(s protocol.Settings) {
+	c.settings = s
+	switch s.String(settingAck) {
+	case ackTextReply:
+		c.implied = msgTextReply
+	case ackText:
+		c.implied = msgText
+	case ackNextFrame:
+		c.implied = anyFrame
+	default:
+		c.implied = 0
+	}
+}
 
 var errForeign = errors.New("phone of another terminal")
 

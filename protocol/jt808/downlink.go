@@ -15,7 +15,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	}
 	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long && !c.noAsking {
 		if out, ok := c.appendQuestion(dst, t); ok {
-			c.ref, c.wrote, c.asked = uint16(t.Ref), true, true
+			c.sent(&t, true)
 			return out, nil
 		}
 	}
@@ -29,8 +29,13 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	if n := len(out) - body; n > maxBody {
 		return dst, fmt.Errorf("%w: %d bytes in one message", protocol.ErrNotText, n)
 	}
-	c.ref, c.wrote, c.asked = uint16(t.Ref), true, false
+	c.sent(&t, false)
 	return finish(out, start), nil
+}
+
+// sent notes what the terminal may acknowledge.
+func (c *codec) sent(t *protocol.Text, asked bool) {
+	c.ref, c.wrote, c.asked, c.awaited = uint16(t.Ref), true, asked, true
 }
 
 func (c *codec) appendBody(dst []byte, t protocol.Text) []byte {

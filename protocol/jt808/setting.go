@@ -18,6 +18,16 @@ const (
 	settingEvents        = "events"
 	settingSerialText    = "serial_text"
 	settingSerialCharset = "serial_charset"
+	settingAck           = "ack"
+)
+
+// Values of settingAck.
+const (
+	ackReply     = "0001"
+	ackTextReply = "1300"
+	ackText      = "6006"
+	ackNextFrame = "next_frame"
+	ackNone      = "none"
 )
 
 func settings() []protocol.SettingSpec {
@@ -53,6 +63,13 @@ func settings() []protocol.SettingSpec {
 		{
 			Name: settingSerialCharset, Default: "gbk", Check: protocol.CheckOneOf("gbk", "utf8", "cp1251", "windows1251", "utf16be", "utf16le"),
 			Help: "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
+		},
+		{
+			Name: settingAck, Default: ackReply,
+			Check: protocol.CheckOneOf(ackReply, ackTextReply, ackText, ackNextFrame, ackNone),
+			Help: "what counts as delivered besides a general reply or a 0x1300 that names the text: " +
+				"0001 = nothing, 1300 = a 0x1300 that names none, 6006 = the next 0x6006, " +
+				"next_frame = whatever valid frame comes next, none = each text is written once and stays pending",
 		},
 	}
 }

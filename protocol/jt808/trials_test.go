@@ -114,6 +114,7 @@ func TestTrials(t *testing.T) {
 			p := play(t, nil, frames)
 			p.want(t, []uint16{0x8001, 0x8001, 0x8001, 0x8003, 0x8001}, make([]byte, 4), strings.Repeat("ABCDEFGHIJ", 150))
 		},
+		"jt808-answered_by_1300": answeredBy1300,
 	} {
 		t.Run(id, func(t *testing.T) {
 			if len(all[id]) == 0 {
@@ -121,5 +122,35 @@ func TestTrials(t *testing.T) {
 			}
 			check(t, all[id])
 		})
+	}
+}
+
+// answeredBy1300: the text was written under the number that the frames name.
+func answeredBy1300(t *testing.T, frames [][]byte) {
+	t.Helper()
+	c := jt808.New().NewCodec(protocoltest.NewSettings(t, jt808.New(), nil))
+	if _, _, err := receive(c, frames[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.AppendText(nil, protocol.Text{Ref: 0x3C6E, Parts: 1, Body: "where#"}); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[uint64]bool{}
+	for _, f := range frames[1:] {
+		events, reply, err := receive(c, f)
+		if err != nil || len(events) != 2 || len(unframe(t, reply)) != 1 {
+			t.Fatalf("%+v, % x, %v", events, reply, err)
+		}
+		ack, text := events[0], events[1]
+		if ack.Kind != protocol.KindAck || ack.Ref != 0x3C6E || ack.Outcome != protocol.AckDelivered {
+			t.Errorf("%+v", ack)
+		}
+		if text.Text != "Set OK!" || text.ReplyTo != 0x3C6E || !text.Replies {
+			t.Errorf("%+v", text)
+		}
+		keys[text.Key] = true
+	}
+	if len(keys) != 1 {
+		t.Errorf("it is stored %d times", len(keys))
 	}
 }

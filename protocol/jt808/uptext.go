@@ -24,11 +24,15 @@ func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protoc
 	if text == "" {
 		e.Kind, e.Aux = protocol.KindOther, 0 // taken, but nothing to show
 	} else {
-		e.Key, e.Window = hash(h.first, h.id, body), dedupeWindow
+		number := h.first
 		if h.id == msgTextReply { // terminals that do not know what they answer say 0
-			e.ReplyTo = uint64(binary.BigEndian.Uint16(body))
-			e.Replies = e.ReplyTo != 0
+			ref := binary.BigEndian.Uint16(body)
+			e.ReplyTo, e.Replies = uint64(ref), ref != 0 || c.newest(ref)
+			if c.newest(ref) {
+				number = 0 // a text that was written again is answered again
+			}
 		}
+		e.Key, e.Window = hash(number, h.id, body), dedupeWindow
 	}
 	c.events.Emit(emit, e)
 	return nil
@@ -48,7 +52,8 @@ func (c *codec) read(id uint16, body []byte) (string, error) {
 		if len(body) < 2 {
 			return "", fmt.Errorf("%w: no serial number", protocol.ErrMalformed)
 		}
-		return legible(c.utf16, body[2:])
+		text, err := decode(c.utf16, body[2:])
+		return clean(text), err
 	default:
 		if len(body) < 1 {
 			return "", fmt.Errorf("%w: no encoding", protocol.ErrMalformed)

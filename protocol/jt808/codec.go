@@ -40,7 +40,7 @@ func (c *codec) Caps() protocol.TextCaps {
 	caps := protocol.TextCaps{
 		PartBytes: c.settings.Int(settingPartBytes),
 		RefBits:   16,
-		Charset:   c.gbk,
+		Charset:   c.charset(c.settings),
 		Prefix:    c.settings.Bool(settingPartPrefix),
 		Silent:    c.settings.String(settingAck) == ackNone,
 	}

@@ -165,6 +165,12 @@ type header struct {
 
 func (h *header) encrypted() bool { return h.attributes&attrEncryption != 0 }
 
+// oneShort reports whether a header whose length is one less than that of the body is right all the same:
+// some firmwares do not count the byte that names the encoding of a text.
+func (h *header) oneShort(length int) bool {
+	return h.id == msgText && h.number <= 1 && length == int(h.attributes&attrLength)+1
+}
+
 // parse reads a payload (header, body, XOR). Where the length alone is wrong, h is filled in.
 func parse(payload []byte) (h header, body []byte, err error) {
 	if len(payload) < shortHeader+1 {
@@ -201,7 +207,7 @@ func parse(payload []byte) (h header, body []byte, err error) {
 		h.total, h.number = binary.BigEndian.Uint16(payload[size:]), binary.BigEndian.Uint16(payload[size+2:])
 	}
 	body = payload[whole:]
-	if want := int(h.attributes & attrLength); len(body) != want {
+	if want := int(h.attributes & attrLength); len(body) != want && !h.oneShort(len(body)) {
 		return h, nil, fmt.Errorf("%w: %d bytes of body, the header says %d", protocol.ErrMalformed, len(body), want)
 	}
 	if whole > size && (h.number == 0 || h.number > h.total) {

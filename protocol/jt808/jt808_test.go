@@ -214,6 +214,7 @@ func TestRoundTrip(t *testing.T) {
 		{"2013", "", "", nil},
 		{"2013 with a code", "2013", "K7", map[string]string{"events": "1=Arrived;2=出发"}},
 		{"2011", "2011", "K7", map[string]string{"part_bytes": "60", "part_prefix": "true"}},
+		{"2013 in UTF-8", "2013", "K7", map[string]string{"charset": "utf8", "events": "1=出发"}},
 		{"2019", "2019", "", map[string]string{"part_bytes": "64"}},
 		{"2019 with a code", "2019", "K7", map[string]string{"text_flags": "0x0D", "text_type": "1"}},
 	} {

@@ -69,9 +69,11 @@ const (
 	auxKind   = 0xFF << 56
 )
 
+// Encodings of msgText. Some firmwares send none: then the text begins at once.
 const (
-	encodingGBK     = 0 // of msgText
-	encodingUnicode = 1
+	encodingGBK     = 0
+	encodingUnicode = 1 // UTF-16BE
+	encodingUTF8    = 2
 )
 
 // questionFlags are the flags of a text that a question has as well: urgent, read aloud, advertising screen.

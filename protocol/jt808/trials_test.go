@@ -115,6 +115,11 @@ func TestTrials(t *testing.T) {
 			p.want(t, []uint16{0x8001, 0x8001, 0x8001, 0x8003, 0x8001}, make([]byte, 4), strings.Repeat("ABCDEFGHIJ", 150))
 		},
 		"jt808-answered_by_1300": answeredBy1300,
+		"jt808-text_6006_utf8": func(t *testing.T, frames [][]byte) {
+			t.Helper()
+			p := play(t, nil, frames)
+			p.want(t, []uint16{0x8001, 0x8001}, []byte{0, 0}, "返回:收到")
+		},
 	} {
 		t.Run(id, func(t *testing.T) {
 			if len(all[id]) == 0 {

@@ -28,7 +28,7 @@ func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []by
 				continue
 			}
 		}
-		h, body, err := parse(payload)
+		h, body, err := parse(payload, false)
 		if err != nil {
 			continue
 		}

@@ -115,6 +115,14 @@ func TestTrials(t *testing.T) {
 			p.want(t, []uint16{0x8001, 0x8001, 0x8001, 0x8003, 0x8001}, make([]byte, 4), strings.Repeat("ABCDEFGHIJ", 150))
 		},
 		"jt808-answered_by_1300": answeredBy1300,
+		"jt808-bit14_2013": func(t *testing.T, frames [][]byte) {
+			t.Helper()
+			p := play(t, nil, frames)
+			p.want(t, []uint16{0x8100, 0x8001}, []byte{0})
+			if p.last.long || string(p.last.phone) != "\x01\x38\x00\x00\x01\x05" {
+				t.Errorf("%+v", p.last)
+			}
+		},
 		"jt808-text_6006_utf8": func(t *testing.T, frames [][]byte) {
 			t.Helper()
 			p := play(t, nil, frames)

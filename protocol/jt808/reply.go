@@ -30,8 +30,6 @@ func (c *codec) note(e *protocol.Event, r protocol.Result) {
 		}
 		c.loggedIn = r == protocol.OK
 		c.eventsDue = c.loggedIn && c.settings.String(settingEvents) != ""
-	case protocol.KindLogout:
-		c.loggedIn, c.offered, c.assembly = false, false, nil
 	case protocol.KindText:
 		if e.Aux&auxKind == auxText && r != protocol.Later && c.assembly != nil {
 			c.assembly.settle(uint16(e.Msg), uint16(e.Aux))

@@ -115,6 +115,11 @@ func TestTrials(t *testing.T) {
 			p.want(t, []uint16{0x8001, 0x8001, 0x8001, 0x8003, 0x8001}, make([]byte, 4), strings.Repeat("ABCDEFGHIJ", 150))
 		},
 		"jt808-answered_by_1300": answeredBy1300,
+		"jt808-text_after_logout": func(t *testing.T, frames [][]byte) {
+			t.Helper()
+			p := play(t, nil, frames)
+			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("LONG", 300))
+		},
 		"jt808-bit14_2013": func(t *testing.T, frames [][]byte) {
 			t.Helper()
 			p := play(t, nil, frames)

@@ -28,6 +28,8 @@ type codec struct {
 	offered   bool // lenient: the login was emitted
 	timeDue   bool // Poll answers a time query
 	eventsDue bool // Poll sets the driver's menu
+
+	vendorTimeDue bool // Poll answers a time query of a vendor
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
@@ -128,6 +130,10 @@ func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.timeDue {
 		c.timeDue = false
 		dst = c.appendTime(dst, now)
+	}
+	if c.vendorTimeDue {
+		c.vendorTimeDue = false
+		dst = c.appendVendorTime(dst, now)
 	}
 	if c.eventsDue {
 		c.eventsDue = false

@@ -84,7 +84,11 @@ func (c *codec) other(h *header) protocol.Kind {
 	case msgTimeQuery:
 		c.timeDue = c.loggedIn
 		return protocol.KindOther
-	case msgResend, msgParameters, msgAttributes, msgLocated, msgDemand, msgControlled, msgWaybill, msgDriver, msgCAN, msgMediaEvent, msgCameraDone, msgCompressed:
+	case msgVendorTime:
+		c.vendorTimeDue = c.loggedIn
+		return protocol.KindOther
+	case msgResend, msgParameters, msgAttributes, msgLocated, msgDemand, msgControlled, msgWaybill,
+		msgDriver, msgCAN, msgMediaEvent, msgCameraDone, msgCompressed, msgVendorInfo, msgVendorData:
 		return protocol.KindOther
 	}
 	return protocol.KindUnknown

@@ -120,6 +120,15 @@ func TestTrials(t *testing.T) {
 			p := play(t, nil, frames)
 			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("LONG", 300))
 		},
+		"jt808-time_sync_0109": func(t *testing.T, frames [][]byte) {
+			t.Helper()
+			p := play(t, nil, frames)
+			p.want(t, []uint16{0x8001, 0x8109, 0x8001, 0x8001}, make([]byte, 3))
+			p = play(t, nil, frames[:2])
+			if want := "\x07\xea\x0b\x1c\x0c\x22\x38\x00"; string(p.last.body) != want {
+				t.Errorf("the time is % x", p.last.body)
+			}
+		},
 		"jt808-bit14_2013": func(t *testing.T, frames [][]byte) {
 			t.Helper()
 			p := play(t, nil, frames)

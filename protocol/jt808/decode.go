@@ -65,7 +65,7 @@ func (c *codec) whole(h *header, e protocol.Event, body []byte, emit func(*proto
 			return c.malformed(h, body, emit)
 		}
 		e.Kind, e.Ref, e.Choice = protocol.KindAnswer, uint64(binary.BigEndian.Uint16(body)), int(body[2])
-		e.Key, e.Window = hash(h.first, h.id, body), dedupeWindow
+		e.Key, e.Window, e.Fleeting = hash(h.first, h.id, body), dedupeWindow, true
 	case msgMedia:
 		if len(body) < 4 {
 			return c.malformed(h, body, emit)

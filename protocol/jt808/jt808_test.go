@@ -116,7 +116,7 @@ func TestVectors(t *testing.T) {
 func checkMeaning(t *testing.T, v protocoltest.Vector, up message, events []protocol.Event) {
 	t.Helper()
 	e := events[len(events)-1]
-	e.Msg, e.Seq, e.Aux, e.Key, e.Window = 0, 0, 0, 0, 0
+	e.Msg, e.Seq, e.Aux, e.Key, e.Window, e.Fleeting = 0, 0, 0, 0, 0, false
 	want, known := map[string]protocol.Event{
 		"jt808-0742": {Kind: protocol.KindLogin, DeviceID: "013812345678", Secret: "AUTH42"},
 		"jt808-0744": {Kind: protocol.KindLogin, DeviceID: "00000000013812345678", Secret: "AUTH42"},

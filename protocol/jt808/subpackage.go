@@ -113,9 +113,13 @@ func (c *codec) assemble(h *header, body []byte, kind partKind, emit func(*proto
 	case r.complete() && !r.settled:
 		// A repeated part of a text that could not be stored gives the text once more.
 		h.first, e.Aux = r.first, auxText|uint64(r.first)
-		err := c.whole(h, e, slices.Concat(r.parts...), emit)
+		text := slices.Concat(r.parts...)
+		r.key = hash(r.first, h.id, text)
+		err := c.whole(h, e, text, emit)
 		r.settled = err != nil
 		return err
+	case r.settled:
+		e.Key = r.key
 	}
 	c.events.Emit(emit, e)
 	return nil
@@ -137,6 +141,7 @@ type run struct {
 	have        bits
 	seen        bits      // came again since the newest part, or since the message was settled
 	parts       [][]byte  // of media only part 1
+	key         uint64    // of a text that is complete
 	touched     time.Time // when Poll saw the newest part; zero: not yet
 	asked, size int
 }

@@ -13,8 +13,9 @@ import (
 	"trackchat/protocol"
 )
 
-// dedupeWindow is how long a terminal may repeat a message that was not answered in time.
-const dedupeWindow = 5 * time.Minute
+// dedupeWindow is how long a terminal may repeat a message that was not answered in time, where nothing
+// tells whether it has seen the answer.
+const dedupeWindow = 2 * time.Minute
 
 // text emits what the driver, or a display on his behalf, wrote. A text that cannot be read is refused as malformed and never guessed at.
 func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protocol.Event)) error {
@@ -28,11 +29,12 @@ func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protoc
 		e.Kind, e.Aux = protocol.KindOther, 0 // taken, but nothing to show
 	} else {
 		number := h.first
+		e.Fleeting = true
 		if h.id == msgTextReply { // terminals that do not know what they answer say 0
 			ref := binary.BigEndian.Uint16(body)
 			e.ReplyTo, e.Replies = uint64(ref), ref != 0 || c.newest(ref)
 			if c.newest(ref) {
-				number = 0 // a text that was written again is answered again
+				number, e.Fleeting = 0, false // a text that was written again is answered again
 			}
 		}
 		e.Key, e.Window = hash(number, h.id, body), dedupeWindow

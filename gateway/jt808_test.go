@@ -110,3 +110,21 @@ func TestTextsOf808WithoutAcksAreWrittenOnce(t *testing.T) {
 	must(t, d.nc.Close())
 	r.login("jt808", phone(1)).silent(protocol.DeviceText)
 }
+
+// A registration and an authentication may come in parts, each of which is answered before the login.
+func TestLoginOf808InParts(t *testing.T) {
+	tracker := jt(1)
+	tracker.Password = "AUTH42"
+	r := newRig(t, []queue.Tracker{tracker})
+	d := &terminal808{r.connect("jt808")}
+	body := make([]byte, 44)
+	d.write(frame808(t, 0x0100, 0x201, body[:30], 1, 2))
+	d.answered(0x0100, 0x201)
+	d.write(frame808(t, 0x0100, 0x202, body[30:], 2, 2))
+	expect(t, d.nc, append([]byte{0x02, 0x02, 0x00}, "AUTH42"...))
+	d.write(frame808(t, 0x0102, 0x203, []byte("AUTH"), 1, 2))
+	d.answered(0x0102, 0x203)
+	d.write(frame808(t, 0x0102, 0x204, []byte("42"), 2, 2))
+	d.answered(0x0102, 0x204)
+	d.say808(0x0002, 0x205, "")
+}

@@ -23,7 +23,7 @@ type codec struct {
 	awaited   bool   // no ack of that text has come
 	implied   uint16 // message id that acknowledges it by coming (setting ack), anyFrame, or 0
 	known     bool   // peer is set
-	liar      bool   // the version flag of the terminal names the other form of the header
+	contrary  bool   // the version flag of the terminal names the other form of the header
 	loggedIn  bool
 	offered   bool // lenient: the login was emitted
 	timeDue   bool // Poll answers a time query
@@ -95,7 +95,7 @@ func (c *codec) unescaped(escaped []byte, emit func(*protocol.Event)) error {
 }
 
 func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
-	h, body, err := parse(payload, c.liar)
+	h, body, err := parse(payload, c.contrary)
 	if err != nil && h.id>>8 == oneByteSerial {
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errDialect)
 	}
@@ -109,7 +109,7 @@ func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 		c.refuse(&h, resultFailed, emit)
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errForeign)
 	}
-	c.peer, c.known, c.liar = h.address, true, h.liar
+	c.peer, c.known, c.contrary = h.address, true, h.contrary
 	if !c.loggedIn && !c.offered && c.settings.Bool(settingLenient) && h.id != msgRegister && h.id != msgAuth && h.id != msgLogout {
 		c.offered = true
 		c.events.Emit(emit, protocol.Event{Kind: protocol.KindLogin, DeviceID: h.deviceID()})

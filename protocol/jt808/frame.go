@@ -161,7 +161,7 @@ type header struct {
 	id, attributes, serial uint16
 	total, number          uint16 // of a subpackage, number from 1; both 0 otherwise
 	first                  uint16 // serial of the message, which in parts is that of part 1
-	liar                   bool   // the version flag names the other form
+	contrary               bool   // the version flag names the other form
 }
 
 func (h *header) encrypted() bool { return h.attributes&attrEncryption != 0 }
@@ -174,9 +174,9 @@ func (h *header) oneShort(length int) bool {
 
 // parse reads a payload (header, body, XOR). The version flag names the form of the header, unless only
 // the other form fits the length of the body: there are terminals of 2013 that set the flag, and such
-// that send the form of 2019 without it. liar is what is known of the terminal so far. Where the length
+// that send the form of 2019 without it. contrary says that this terminal has done so before. Where the length
 // alone is wrong, h is filled in.
-func parse(payload []byte, liar bool) (h header, body []byte, err error) {
+func parse(payload []byte, contrary bool) (h header, body []byte, err error) {
 	if len(payload) < shortHeader+1 {
 		return h, nil, fmt.Errorf("%w: %d bytes are no header", protocol.ErrMalformed, len(payload))
 	}
@@ -189,13 +189,13 @@ func parse(payload []byte, liar bool) (h header, body []byte, err error) {
 	}
 	payload = payload[:len(payload)-1]
 	flagged := payload[2]&(attrVersion>>8) != 0
-	h, body = split(payload, flagged != liar)
+	h, body = split(payload, flagged != contrary)
 	if !h.fits(body) {
-		if other, rest := split(payload, flagged == liar); other.fits(rest) {
-			h, body, liar = other, rest, !liar
+		if other, rest := split(payload, flagged == contrary); other.fits(rest) {
+			h, body, contrary = other, rest, !contrary
 		}
 	}
-	h.liar = liar
+	h.contrary = contrary
 	switch {
 	case body == nil:
 		return header{}, nil, fmt.Errorf("%w: %d bytes are no header", protocol.ErrMalformed, len(payload))

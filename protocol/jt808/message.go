@@ -67,7 +67,7 @@ const registerRefused = 4
 const (
 	auxResult = 1 << 56 // KindRefused: the result to answer with
 	auxPart   = 2 << 56 // a subpackage: answered even where the whole message would not be
-	auxText   = 3 << 56 // the text of several subpackages, the first of which has this serial number
+	auxText   = 3 << 56 // a text in subpackages: their number, then 16 bits of the serial of part 1
 	auxMedia  = 4 << 56 // complete multimedia of this id, in one message
 	auxParts  = 5 << 56 // complete multimedia of this id, in several
 	auxKind   = 0xFF << 56

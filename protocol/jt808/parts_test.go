@@ -165,7 +165,7 @@ func TestLoginInParts(t *testing.T) {
 	codec := jt808.New().NewCodec(protocoltest.NewSettings(t, jt808.New(), nil))
 	for range 2 {
 		events, _, err := receive(codec, frameFrom(phone2013, 0x0100, 1, body[:30], 2, 1))
-		if err != nil || events[0].Kind != protocol.KindOther {
+		if err != nil || events[0].Kind != protocol.KindUnknown {
 			t.Fatalf("the first part: %+v, %v", events, err)
 		}
 		events, reply, err := receive(codec, frameFrom(phone2013, 0x0100, 4, body[30:], 2, 2))

@@ -32,7 +32,7 @@ func (c *codec) note(e *protocol.Event, r protocol.Result) {
 		c.eventsDue = c.loggedIn && c.settings.String(settingEvents) != ""
 	case protocol.KindText:
 		if e.Aux&auxKind == auxText && r != protocol.Later && c.assembly != nil {
-			c.assembly.settle(uint16(e.Msg), uint16(e.Aux))
+			c.assembly.settle(uint16(e.Msg), uint16(e.Aux>>16), uint16(e.Aux))
 		}
 	default:
 	}
@@ -43,7 +43,7 @@ func result(e *protocol.Event, r protocol.Result) byte {
 	switch {
 	case e.Kind == protocol.KindRefused:
 		return byte(e.Aux)
-	case r == protocol.OK && e.Kind == protocol.KindUnknown:
+	case r == protocol.OK && e.Kind == protocol.KindUnknown && e.Aux&auxKind != auxPart:
 		return resultUnsupported
 	case r == protocol.OK:
 		return resultOK

@@ -101,6 +101,9 @@ func (c *codec) assemble(h *header, body []byte, kind partKind, emit func(*proto
 	e := protocol.Event{
 		Kind: protocol.KindOther, Msg: uint32(h.id), Seq: uint32(h.serial), Aux: auxPart,
 	}
+	if kind == partsLogin {
+		e.Kind = protocol.KindUnknown // that needs no login
+	}
 	switch {
 	case r.tooLong():
 		c.refuse(h, resultMalformed, emit)
@@ -112,7 +115,7 @@ func (c *codec) assemble(h *header, body []byte, kind partKind, emit func(*proto
 		return c.whole(h, e, slices.Concat(r.parts...), emit)
 	case r.complete() && !r.settled:
 		// A repeated part of a text that could not be stored gives the text once more.
-		h.first, e.Aux = r.first, auxText|uint64(r.first)
+		h.first, e.Aux = r.first, auxText|uint64(r.total)<<16|uint64(r.first)
 		text := slices.Concat(r.parts...)
 		r.key = hash(r.first, h.id, text)
 		err := c.whole(h, e, text, emit)
@@ -183,9 +186,9 @@ func (a *assembly) drop(r *run) {
 }
 
 // settle notes that a text was dealt with.
-func (a *assembly) settle(id, first uint16) {
+func (a *assembly) settle(id, total, first uint16) {
 	for _, r := range a.runs {
-		if r.id == id && r.first == first && r.complete() {
+		if r.id == id && r.total == total && r.first == first && r.complete() {
 			r.settled = true
 		}
 	}

@@ -106,12 +106,13 @@ func TestTextsOf808WithoutAcksAreWrittenOnce(t *testing.T) {
 	id := r.send(1, "one")[0]
 	d := r.login("jt808", phone(1))
 	d.text()
-	eventually(t, func() bool { return r.message(id, 1).Status == queue.StatusSent }, func() string { return "pending" })
+	r.become(id, 1, queue.StatusSent)
 	must(t, d.nc.Close())
 	r.login("jt808", phone(1)).silent(protocol.DeviceText)
 }
 
-// A registration and an authentication may come in parts, each of which is answered before the login.
+// A registration and an authentication may come in parts, each of which is answered before the
+// login.
 func TestLoginOf808InParts(t *testing.T) {
 	tracker := jt(1)
 	tracker.Password = "AUTH42"

@@ -14,9 +14,10 @@ const (
 	maxTold      = 16      // of one session
 )
 
-// known remembers of which texts with a fleeting key the device knows that they were taken, so that the
-// same key means another text from then on, also over its next connection. What is not remembered (a
-// device that comes back to another node, a restart) is left to the window of the key.
+// known remembers of which texts with a fleeting key the device knows that they were taken, so that
+// the same key means another text from then on, also over its next connection. What is not
+// remembered (a device that comes back to another node, a restart) is left to the window of the
+// key.
 type known struct {
 	mu          sync.Mutex
 	generation  int64
@@ -61,7 +62,8 @@ func (k *known) end(t queue.TrackerID, key uint64, minute int64) {
 	k.now[text] = k.countLocked(text) + 1
 }
 
-// key returns the key to store a text under: the device's own until it has ended, then one for each time.
+// key returns the key to store a text under: the device's own until it has ended, then one for each
+// time.
 func (k *known) key(t queue.TrackerID, key uint64, minute int64) uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -93,8 +95,8 @@ func (s *session) tell(e *protocol.Event, r protocol.Result) {
 	s.told.keys = append(s.told.keys, e.Key)
 }
 
-// wentOn takes a valid frame for the device's knowledge of the answers before it, except to a text that
-// it has just repeated.
+// wentOn takes a valid frame for the device's knowledge of the answers before it, except to a text
+// that it has just repeated.
 func (s *session) wentOn() {
 	copied := s.told.copied
 	minute := s.l.g.minute()

@@ -45,8 +45,8 @@ func (r *rig) texts() []string {
 	return texts
 }
 
-// A number that a terminal gives a text means the same text only while the terminal cannot know that we
-// have it.
+// A number that a terminal gives a text means the same text only while the terminal cannot know
+// that we have it.
 func TestTextIsKnownAgainUntilTheTerminalGoesOn(t *testing.T) {
 	for name, c := range map[string]struct {
 		id       uint16
@@ -109,7 +109,8 @@ func TestGoingOnBeforeTheAnswerIsNoKnowledge(t *testing.T) {
 	d.write(say808(t, 0x6006, 2, "\x00OK"))
 	<-entered
 	d.write(say808(t, 0x0200, 3, string(make([]byte, 28))))
-	eventually(t, func() bool { return r.metric("positions_total") == 1 }, func() string { return "no position" })
+	positioned := func() bool { return r.metric("positions_total") == 1 }
+	eventually(t, positioned, func() string { return "no position" })
 	d.write(say808(t, 0x6006, 2, "\x00OK")) // impatient
 	release()
 	d.answered(0x0200, 3)

@@ -13,9 +13,9 @@ const anyFrame = 0xFFFF
 // newest reports whether a number is that of the newest text.
 func (c *codec) newest(serial uint16) bool { return c.wrote && serial == c.ref }
 
-// ack reads a general reply: serial WORD, id WORD, result BYTE. It is never answered itself. Only one
-// that names a message which carries text is an ack; the number alone is not enough, because answers of
-// ours are numbered on their own.
+// ack reads a general reply: serial WORD, id WORD, result BYTE. It is never answered itself. Only
+// one that names a message which carries text is an ack; the number alone is not enough, because
+// answers of ours are numbered on their own.
 func (c *codec) ack(e protocol.Event, body []byte, emit func(*protocol.Event)) error {
 	if len(body) < 5 {
 		return fmt.Errorf("%w: general reply with %d bytes", protocol.ErrMalformed, len(body))
@@ -36,8 +36,8 @@ func (c *codec) ack(e protocol.Event, body []byte, emit func(*protocol.Event)) e
 	return nil
 }
 
-// namedAck takes a 0x1300 (serial WORD, text) that names a text for the word that it has arrived: some
-// terminals send nothing else for it. Those that do not know what they answer say 0.
+// namedAck takes a 0x1300 (serial WORD, text) that names a text for the word that it has arrived:
+// some terminals send nothing else for it. Those that do not know what they answer say 0.
 func (c *codec) namedAck(body []byte, emit func(*protocol.Event)) {
 	if len(body) < 2 {
 		return
@@ -51,8 +51,8 @@ func (c *codec) namedAck(body []byte, emit func(*protocol.Event)) {
 	c.acknowledged(serial, emit)
 }
 
-// impliedAck takes a frame that the setting ack names for the word that the newest text has arrived. One
-// that names a text itself is not it.
+// impliedAck takes a frame that the setting ack names for the word that the newest text has
+// arrived. One that names a text itself is not it.
 func (c *codec) impliedAck(h *header, body []byte, emit func(*protocol.Event)) {
 	switch {
 	case c.implied != anyFrame && c.implied != h.id:

@@ -62,7 +62,7 @@ func overstated(serial uint16, body string, less int, part ...uint16) []byte {
 	for _, b := range raw {
 		sum ^= b
 	}
-	return []byte("\x7e" + strings.NewReplacer("\x7d", "\x7d\x01", "\x7e", "\x7d\x02").Replace(string(append(raw, sum))) + "\x7e")
+	return flagged(append(raw, sum))
 }
 
 func TestLengthWithoutTheEncodingByte(t *testing.T) {
@@ -84,14 +84,17 @@ func TestLengthWithoutTheEncodingByte(t *testing.T) {
 		"short in a later part": overstated(5, "text", 1, 2, 2),
 	} {
 		events, reply, err := receive(codec, f)
-		if err == nil || len(events) != 1 || events[0].Kind != protocol.KindRefused || unframe(t, reply)[0].body[4] != 2 {
-			t.Errorf("%s: %+v, %v", name, events, err)
+		m := unframe(t, reply)
+		if err == nil || len(events) != 1 || events[0].Kind != protocol.KindRefused || m[0].body[4] != 2 {
+			t.Errorf("%s: %+v, %+v, %v", name, events, m, err)
 		}
 	}
 }
 
 func TestTextsToATerminalThatShowsUTF8(t *testing.T) {
-	codec := loggedIn(t, map[string]string{"charset": "utf8", "events": "1=Да;2=" + strings.Repeat("货", 100)})
+	codec := loggedIn(t, map[string]string{
+		"charset": "utf8", "events": "1=Да;2=" + strings.Repeat("货", 100),
+	})
 	menu, _ := codec.Poll(nil, time.Unix(0, 0))
 	if m := unframe(t, menu); len(m) != 1 || string(m[0].body) != "\x01\x01\x01\x04Да" {
 		t.Errorf("menu %+v: what has no room in UTF-8 is left out", m)
@@ -100,7 +103,9 @@ func TestTextsToATerminalThatShowsUTF8(t *testing.T) {
 	if m := unframe(t, text); err != nil || string(m[0].body) != "\x04ł👍" {
 		t.Errorf("%+v, %v", m, err)
 	}
-	question, err := codec.AppendText(nil, protocol.Text{Ref: 8, Parts: 1, Body: "ł?", Choices: []string{"да"}})
+	question, err := codec.AppendText(nil, protocol.Text{
+		Ref: 8, Parts: 1, Body: "ł?", Choices: []string{"да"},
+	})
 	if m := unframe(t, question); err != nil || string(m[0].body) != "\x00\x03ł?\x01\x00\x04да" {
 		t.Errorf("%+v, %v", m, err)
 	}

@@ -41,7 +41,8 @@ type device struct {
 
 // newDevice makes the terminal of phone c.ID. A longer id than the header has room for (an IMEI in twelve digits) keeps its last ones.
 func newDevice(s *shared, c protocol.DeviceConfig) *device {
-	d := &device{shared: s, charset: s.charset(c.Settings), variant: c.Variant, id: c.ID, code: c.Password}
+	d := &device{shared: s, variant: c.Variant, id: c.ID, code: c.Password}
+	d.charset = s.charset(c.Settings)
 	d.self.long = c.Variant == variant2019
 	if d.self.long {
 		d.self.version = 1

@@ -166,16 +166,16 @@ type header struct {
 
 func (h *header) encrypted() bool { return h.attributes&attrEncryption != 0 }
 
-// oneShort reports whether a header whose length is one less than that of the body is right all the same:
-// some firmwares do not count the byte that names the encoding of a text.
+// oneShort reports whether a header whose length is one less than that of the body is right all the
+// same: some firmwares do not count the byte that names the encoding of a text.
 func (h *header) oneShort(length int) bool {
 	return h.id == msgText && h.number <= 1 && length == int(h.attributes&attrLength)+1
 }
 
-// parse reads a payload (header, body, XOR). The version flag names the form of the header, unless only
-// the other form fits the length of the body: there are terminals of 2013 that set the flag, and such
-// that send the form of 2019 without it. contrary says that this terminal has done so before. Where the length
-// alone is wrong, h is filled in.
+// parse reads a payload (header, body, XOR). The version flag names the form of the header, unless
+// only the other form fits the length of the body: there are terminals of 2013 that set the flag,
+// and such that send the form of 2019 without it. contrary says that this terminal has done so
+// before. Where the length alone is wrong, h is filled in.
 func parse(payload []byte, contrary bool) (h header, body []byte, err error) {
 	if len(payload) < shortHeader+1 {
 		return h, nil, fmt.Errorf("%w: %d bytes are no header", protocol.ErrMalformed, len(payload))
@@ -198,10 +198,11 @@ func parse(payload []byte, contrary bool) (h header, body []byte, err error) {
 	h.contrary = contrary
 	switch {
 	case body == nil:
-		return header{}, nil, fmt.Errorf("%w: %d bytes are no header", protocol.ErrMalformed, len(payload))
+		err = fmt.Errorf("%w: %d bytes are no header", protocol.ErrMalformed, len(payload))
+		return header{}, nil, err
 	case !h.fits(body):
-		want := int(h.attributes & attrLength)
-		return h, nil, fmt.Errorf("%w: %d bytes of body, the header says %d", protocol.ErrMalformed, len(body), want)
+		return h, nil, fmt.Errorf("%w: %d bytes of body, the header says %d",
+			protocol.ErrMalformed, len(body), h.attributes&attrLength)
 	case h.attributes&attrSubpackage != 0 && (h.number == 0 || h.number > h.total):
 		return h, nil, fmt.Errorf("%w: subpackage %d of %d", protocol.ErrMalformed, h.number, h.total)
 	}
@@ -230,7 +231,8 @@ func split(message []byte, long bool) (h header, body []byte) {
 	h.serial = binary.BigEndian.Uint16(message[size-2:])
 	h.first = h.serial
 	if whole > size {
-		h.total, h.number = binary.BigEndian.Uint16(message[size:]), binary.BigEndian.Uint16(message[size+2:])
+		h.total = binary.BigEndian.Uint16(message[size:])
+		h.number = binary.BigEndian.Uint16(message[size+2:])
 	}
 	return h, message[whole:]
 }

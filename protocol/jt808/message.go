@@ -89,9 +89,9 @@ const (
 	flagsDisplay2019 = 0x05 // service, display
 )
 
-// quiet reports whether a message has no general reply where all is well: the time is the answer to a
-// question for it, and we send no subpackages that could be asked for again. Answers to queries have one
-// because we do not query: whoever sends them unasked waits for it.
+// quiet reports whether a message has no general reply where all is well: the time is the answer to
+// a question for it, and we send no subpackages that could be asked for again. Answers to queries
+// have one because we do not query: whoever sends them unasked waits for it.
 func quiet(id uint32) bool { return id == msgTimeQuery || id == msgVendorTime || id == msgResend }
 
 // positionBytes is the fixed part of a position (8.12).

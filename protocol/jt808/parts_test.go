@@ -32,23 +32,30 @@ func TestPartsBelongTogetherWhateverTheirNumbers(t *testing.T) {
 		pieces []piece
 		texts  []string
 	}{
-		"numbers in a row":     {[]piece{{5, 2, 1, "ab"}, {6, 2, 2, "cd"}}, []string{"abcd"}},
-		"positions in between": {[]piece{{5, 3, 1, "a"}, {9, 3, 2, "b"}, {30, 3, 3, "c"}}, []string{"abc"}},
-		"one number for all":   {[]piece{{0, 3, 1, "a"}, {0, 3, 2, "b"}, {0, 3, 3, "c"}}, []string{"abc"}},
+		"numbers in a row": {[]piece{{5, 2, 1, "ab"}, {6, 2, 2, "cd"}}, []string{"abcd"}},
+		"positions in between": {
+			[]piece{{5, 3, 1, "a"}, {9, 3, 2, "b"}, {30, 3, 3, "c"}}, []string{"abc"},
+		},
+		"one number for all": {
+			[]piece{{0, 3, 1, "a"}, {0, 3, 2, "b"}, {0, 3, 3, "c"}}, []string{"abc"},
+		},
 		"one that was asked for under the next number": {
 			[]piece{{5, 3, 1, "a"}, {7, 3, 3, "c"}, {8, 3, 2, "b"}}, []string{"abc"},
 		},
 		"all of it again under new numbers before it was whole": {
-			[]piece{{5, 3, 1, "a"}, {6, 3, 2, "b"}, {9, 3, 1, "a"}, {10, 3, 2, "b"}, {11, 3, 3, "c"}}, []string{"abc"},
+			[]piece{{5, 3, 1, "a"}, {6, 3, 2, "b"}, {9, 3, 1, "a"}, {10, 3, 2, "b"}, {11, 3, 3, "c"}},
+			[]string{"abc"},
 		},
 		"a part again after it was whole": {
 			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 2, "b"}, {8, 2, 2, "b"}}, []string{"ab"},
 		},
 		"one given up, another begun": {
-			[]piece{{5, 3, 1, "a"}, {6, 3, 2, "b"}, {7, 3, 1, "x"}, {8, 3, 2, "y"}, {9, 3, 3, "z"}}, []string{"xyz"},
+			[]piece{{5, 3, 1, "a"}, {6, 3, 2, "b"}, {7, 3, 1, "x"}, {8, 3, 2, "y"}, {9, 3, 3, "z"}},
+			[]string{"xyz"},
 		},
 		"one given up, another begun with the same part": {
-			[]piece{{5, 3, 1, "a"}, {6, 3, 2, "b"}, {7, 3, 1, "a"}, {8, 3, 2, "y"}, {9, 3, 3, "z"}}, []string{"ayz"},
+			[]piece{{5, 3, 1, "a"}, {6, 3, 2, "b"}, {7, 3, 1, "a"}, {8, 3, 2, "y"}, {9, 3, 3, "z"}},
+			[]string{"ayz"},
 		},
 		"two with the same beginning": {
 			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "a"}, {8, 2, 2, "y"}}, []string{"ab", "ay"},
@@ -60,7 +67,8 @@ func TestPartsBelongTogetherWhateverTheirNumbers(t *testing.T) {
 			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "a"}, {8, 2, 2, "b"}}, []string{"ab", "ab"},
 		},
 		"two lengths at once": {
-			[]piece{{5, 2, 1, "a"}, {6, 3, 1, "x"}, {7, 3, 2, "y"}, {8, 2, 2, "b"}, {9, 3, 3, "z"}}, []string{"ab", "xyz"},
+			[]piece{{5, 2, 1, "a"}, {6, 3, 1, "x"}, {7, 3, 2, "y"}, {8, 2, 2, "b"}, {9, 3, 3, "z"}},
+			[]string{"ab", "xyz"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,8 +80,9 @@ func TestPartsBelongTogetherWhateverTheirNumbers(t *testing.T) {
 				if err != nil || len(events) != 1 {
 					t.Fatalf("%+v: %+v, %v", p, events, err)
 				}
-				want := binary.BigEndian.AppendUint16(nil, p.serial)
-				if m := unframe(t, reply); len(m) != 1 || m[0].id != 0x8001 || !bytes.Equal(m[0].body, append(want, 0x60, 0x06, 0)) {
+				want := append(binary.BigEndian.AppendUint16(nil, p.serial), 0x60, 0x06, 0)
+				m := unframe(t, reply)
+				if len(m) != 1 || m[0].id != 0x8001 || !bytes.Equal(m[0].body, want) {
 					t.Fatalf("%+v was answered by %+v", p, m)
 				}
 				if events[0].Kind == protocol.KindText {
@@ -112,7 +121,8 @@ func TestTextInPartsHasOneKey(t *testing.T) {
 	}
 }
 
-// 0x8003 names a number that the terminal has used: that of part 1, else of the part that came first.
+// 0x8003 names a number that the terminal has used: that of part 1, else of the part that came
+// first.
 func TestPartsAreAskedForUnderANumberThatExists(t *testing.T) {
 	for name, c := range map[string]struct {
 		pieces []piece
@@ -141,7 +151,8 @@ func TestMediaInPartsIsConfirmed(t *testing.T) {
 	for medium := range uint16(2) { // the second has as many parts as the first
 		for i, serial := range []uint16{0x2031, 0x2032, 0x2035, 0x203B} {
 			body := []byte{0, 0, 0, byte(7 + medium), byte(i), 0xFF}
-			_, reply, err := receive(codec, frameFrom(phone2013, 0x0801, serial+medium<<8, body, 4, uint16(i+1)))
+			part := frameFrom(phone2013, 0x0801, serial+medium<<8, body, 4, uint16(i+1))
+			_, reply, err := receive(codec, part)
 			m := unframe(t, reply)
 			if err != nil || len(m) == 0 || m[0].id != 0x8001 || m[0].body[4] != 0 {
 				t.Fatalf("part %d: %+v, %v", i+1, m, err)
@@ -181,7 +192,8 @@ func TestLoginInParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	events, reply, err := receive(codec, frameFrom(phone2013, 0x0102, 6, []byte("42"), 2, 2))
-	if m := unframe(t, reply); err != nil || events[0].Kind != protocol.KindLogin || events[0].Secret != "AUTH42" || m[0].body[4] != 0 {
+	m := unframe(t, reply)
+	if err != nil || events[0].Kind != protocol.KindLogin || events[0].Secret != "AUTH42" || m[0].body[4] != 0 {
 		t.Errorf("%+v, %+v, %v", events, m, err)
 	}
 	for name, frame := range map[string][]byte{

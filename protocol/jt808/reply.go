@@ -102,13 +102,14 @@ func (c *codec) appendTime(dst []byte, now time.Time) []byte {
 	return finish(appendBCDTime(dst, now.UTC()), start)
 }
 
-// appendVendorTime answers the time query of a vendor: UTC as year WORD, then month, day, hour, minute and
-// second BYTE each, and a 0 (Xchinchun JT808, 0x8109).
+// appendVendorTime answers the time query of a vendor: UTC as year WORD, then month, day, hour,
+// minute and second BYTE each, and a 0 (Xchinchun JT808, 0x8109).
 func (c *codec) appendVendorTime(dst []byte, now time.Time) []byte {
 	dst, start := c.begin(dst, msgTimeVendor)
 	t := now.UTC()
 	dst = binary.BigEndian.AppendUint16(dst, uint16(t.Year()))
-	dst = append(dst, byte(t.Month()), byte(t.Day()), byte(t.Hour()), byte(t.Minute()), byte(t.Second()), 0)
+	dst = append(dst, byte(t.Month()), byte(t.Day()))
+	dst = append(dst, byte(t.Hour()), byte(t.Minute()), byte(t.Second()), 0)
 	return finish(dst, start)
 }
 

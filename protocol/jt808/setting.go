@@ -68,8 +68,9 @@ func settings() []protocol.SettingSpec {
 			Help: `types of 0x0900 that carry what the driver wrote on a display at the serial line, as "0x41,0x42"; empty: none`,
 		},
 		{
-			Name: settingSerialCharset, Default: "gbk", Check: protocol.CheckOneOf(charsetGBK, charsetUTF8, "cp1251", "windows1251", "utf16be", "utf16le"),
-			Help: "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
+			Name: settingSerialCharset, Default: charsetGBK,
+			Check: protocol.CheckOneOf(charsetGBK, charsetUTF8, "cp1251", "windows1251", "utf16be", "utf16le"),
+			Help:  "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
 		},
 		{
 			Name: settingCharset, Default: charsetGBK, Check: protocol.CheckOneOf(charsetGBK, charsetUTF8),
@@ -80,7 +81,8 @@ func settings() []protocol.SettingSpec {
 			Check: protocol.CheckOneOf(ackReply, ackTextReply, ackText, ackNextFrame, ackNone),
 			Help: "what counts as delivered besides a general reply or a 0x1300 that names the text: " +
 				"0001 = nothing, 1300 = a 0x1300 that names none, 6006 = the next 0x6006, " +
-				"next_frame = whatever valid frame comes next, none = each text is written once and stays pending",
+				"next_frame = whatever valid frame comes next, " +
+				"none = each text is written once and stays pending",
 		},
 	}
 }

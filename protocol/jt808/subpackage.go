@@ -69,8 +69,8 @@ func (k partKind) bounds() (parts uint16, size int) {
 	}
 }
 
-// part takes one subpackage. Texts, registrations and authentications are put together, of multimedia
-// only the completeness matters, and of anything else nothing does.
+// part takes one subpackage. Texts, registrations and authentications are put together, of
+// multimedia only the completeness matters, and of anything else nothing does.
 func (c *codec) part(h *header, body []byte, emit func(*protocol.Event)) error {
 	e := protocol.Event{
 		Kind: protocol.KindOther, Msg: uint32(h.id), Seq: uint32(h.serial), Aux: auxPart,
@@ -132,8 +132,8 @@ func (c *codec) assemble(h *header, body []byte, kind partKind, emit func(*proto
 type assembly struct{ runs []*run }
 
 // run is one message in parts. Only the message id and the number of parts say that parts belong
-// together: terminals number other messages in between, send a part that was asked for under a number
-// of its own, or give all parts the same (4.4.3 wants consecutive numbers).
+// together: terminals number other messages in between, send a part that was asked for under a
+// number of its own, or give all parts the same (4.4.3 wants consecutive numbers).
 type run struct {
 	id, total   uint16
 	first       uint16 // serial number of part 1, until it comes of the part that came first
@@ -194,8 +194,8 @@ func (a *assembly) settle(id, total, first uint16) {
 	}
 }
 
-// take puts a part into the run it belongs to. Another content under a number that is there is another
-// message, which what has come again since begins; so is one that comes again whole.
+// take puts a part into the run it belongs to. Another content under a number that is there is
+// another message, which what has come again since begins; so is one that comes again whole.
 func (a *assembly) take(h *header, body []byte, kind partKind) *run {
 	i := slices.IndexFunc(a.runs, func(r *run) bool { return r.id == h.id && r.total == h.total })
 	if i < 0 {
@@ -266,8 +266,8 @@ func (r *run) put(h *header, body []byte) {
 	clear(r.seen)
 }
 
-// again notes that a part came again. A text that does so whole is another one: the driver may say the
-// same twice. Whether its numbers are those of the first is for the key to tell.
+// again notes that a part came again. A text that does so whole is another one: the driver may say
+// the same twice. Whether its numbers are those of the first is for the key to tell.
 func (r *run) again(h *header) {
 	if h.number == 1 {
 		r.seenFirst = h.serial

@@ -13,8 +13,8 @@ import (
 	"trackchat/protocol"
 )
 
-// dedupeWindow is how long a terminal may repeat a message that was not answered in time, where nothing
-// tells whether it has seen the answer.
+// dedupeWindow is how long a terminal may repeat a message that was not answered in time, where
+// nothing tells whether it has seen the answer.
 const dedupeWindow = 2 * time.Minute
 
 // text emits what the driver, or a display on his behalf, wrote. A text that cannot be read is refused as malformed and never guessed at.
@@ -75,8 +75,8 @@ func (c *codec) read(id uint16, body []byte) (string, error) {
 	}
 }
 
-// unnamed returns the charset of a text of which nothing says it: that of the settings, unless only the
-// other one can be meant.
+// unnamed returns the charset of a text of which nothing says it: that of the settings, unless only
+// the other one can be meant.
 func (c *codec) unnamed(b []byte) protocol.Charset {
 	plain := !slices.ContainsFunc(b, func(x byte) bool { return x >= utf8.RuneSelf })
 	switch {
@@ -89,9 +89,9 @@ func (c *codec) unnamed(b []byte) protocol.Charset {
 	}
 }
 
-// likelyGBK reports whether valid UTF-8 that is not ASCII may be GBK all the same: all of it in the part
-// of GBK that GB 2312 has, where nearly all Chinese text lies, and no character of three bytes in UTF-8,
-// whose first one would begin a rare Chinese character.
+// likelyGBK reports whether valid UTF-8 that is not ASCII may be GBK all the same: all of it in the
+// part of GBK that GB 2312 has, where nearly all Chinese text lies, and no character of three bytes
+// in UTF-8, whose first one would begin a rare Chinese character.
 func likelyGBK(b []byte) bool {
 	for i := 0; i < len(b); i++ {
 		switch lead := b[i]; {

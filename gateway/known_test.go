@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"trackchat/protocol/protocoltest"
 	"trackchat/queue"
 )
 
@@ -24,6 +25,16 @@ func (d *terminal808) say808(id, serial uint16, body string) {
 	d.t.Helper()
 	d.write(say808(d.t, id, serial, body))
 	d.answered(id, serial)
+}
+
+// frames writes frames as they are, each behind the general reply to the one before.
+func (d *terminal808) frames(frames ...[]byte) {
+	d.t.Helper()
+	for _, f := range frames {
+		d.write(f)
+		at := 11 // flag, id, attributes, phone
+		d.answered(binary.BigEndian.Uint16(f[1:]), binary.BigEndian.Uint16(f[at:]))
+	}
 }
 
 func (d *terminal808) answered(id, serial uint16) {
@@ -132,4 +143,44 @@ func TestGoingOnBeforeTheAnswerIsNoKnowledge(t *testing.T) {
 	if got := r.texts(); !slices.Equal(got, []string{"OK", "one two"}) {
 		t.Errorf("%q", got)
 	}
+}
+
+// What terminals said in public reports, on the gateway as a whole.
+func TestTrialsOf808(t *testing.T) {
+	trials := protocoltest.Trials(t, "jt808.jsonl")
+	t.Run("jt808-event_over_two_connections", func(t *testing.T) {
+		tracker := jt(114)
+		tracker.Settings = map[string]string{"events": "1=Arrived"}
+		r := newRig(t, []queue.Tracker{tracker})
+		frames := trials["jt808-event_over_two_connections"].Frames
+		for said := range slices.Chunk(frames, len(frames)/2) {
+			d := &terminal808{r.connect("jt808")}
+			d.frames(said...)
+			must(t, d.nc.Close())
+		}
+		if m := incoming(r.list(114)); len(m) != 2 || m[0].Text != "Arrived" || m[1].Text != "Arrived" {
+			t.Errorf("%+v", m)
+		}
+	})
+	for id, tracker := range map[string]queue.Tracker{
+		"jt808-text_after_logout": jt(112), "jt808-text_6006_utf8": jt(106), "jt808-parts_gap_text": jt(101),
+	} {
+		t.Run(id, func(t *testing.T) {
+			tracker.Password = "code"
+			r := newRig(t, []queue.Tracker{tracker})
+			d := &terminal808{r.connect("jt808")}
+			d.frames(trials[id].Frames...)
+			if m := incoming(r.list(tracker.ID)); len(m) != 1 {
+				t.Errorf("%d texts", len(m))
+			}
+		})
+	}
+	t.Run("jt808-bit14_2013", func(t *testing.T) {
+		r := newRig(t, []queue.Tracker{jt(105)})
+		d := &terminal808{r.connect("jt808")}
+		frames := trials["jt808-bit14_2013"].Frames
+		d.write(frames[0])
+		expect(t, d.nc, []byte{0x81, 0x00})
+		d.frames(frames[1])
+	})
 }

@@ -1,12 +1,6 @@
 package jt808_test
 
 import (
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,44 +10,6 @@ import (
 	"trackchat/protocol/jt808"
 	"trackchat/protocol/protocoltest"
 )
-
-// trials reads the frames of inputs from public reports that failed once, by their id. They lie
-// beside the collected vectors and are not kept here: where they are missing the test fails only if
-// it has to have them.
-func trials(t *testing.T) map[string][][]byte {
-	t.Helper()
-	folder := os.Getenv("TRACKCHAT_VECTORS")
-	named := folder != "" || os.Getenv("CI") != ""
-	if folder == "" {
-		folder = filepath.Join("..", "..", "..", "shared", "vectors")
-	}
-	folder = filepath.Dir(filepath.Clean(folder))
-	data, err := os.ReadFile(filepath.Join(folder, "trials", "jt808.jsonl"))
-	if errors.Is(err, fs.ErrNotExist) && !named {
-		t.Skip("no trials beside the module")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	frames := map[string][][]byte{}
-	for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
-		var trial struct {
-			ID  string   `json:"id"`
-			Hex []string `json:"hex"`
-		}
-		if err := json.Unmarshal([]byte(line), &trial); err != nil {
-			t.Fatal(err)
-		}
-		for _, h := range trial.Hex {
-			b, err := hex.DecodeString(h)
-			if err != nil {
-				t.Fatal(err)
-			}
-			frames[trial.ID] = append(frames[trial.ID], b)
-		}
-	}
-	return frames
-}
 
 // played is what a terminal was answered and what of it was stored.
 type played struct {
@@ -104,7 +60,7 @@ func (p *played) want(t *testing.T, ids []uint16, results []byte, texts ...strin
 }
 
 func TestTrials(t *testing.T) {
-	all := trials(t)
+	all := protocoltest.Trials(t, vectorsFile)
 	for id, check := range map[string]func(*testing.T, [][]byte){
 		"jt808-parts_gap_text": func(t *testing.T, frames [][]byte) {
 			t.Helper()
@@ -147,10 +103,10 @@ func TestTrials(t *testing.T) {
 		},
 	} {
 		t.Run(id, func(t *testing.T) {
-			if len(all[id]) == 0 {
+			if len(all[id].Frames) == 0 {
 				t.Fatal("not there")
 			}
-			check(t, all[id])
+			check(t, all[id].Frames)
 		})
 	}
 }

@@ -70,6 +70,7 @@ type berth struct {
 type stir struct {
 	box      *outbox
 	replies  *replies
+	told     *told
 	pollMs   int64  // when the codec wants to be asked, 0 never
 	suspect  int64  // newest message that a look found and no wake had announced
 	lateMs   int64  // up to when lookups of late acks are used up
@@ -228,6 +229,9 @@ func (s *session) frame(frame []byte) {
 	sh.worst = protocol.OK
 	err := s.codec.Decode(frame, sh.emit)
 	if err == nil {
+		if s.told != nil {
+			s.wentOn()
+		}
 		return
 	}
 	s.l.c.decodeErrors.Inc()
@@ -289,6 +293,9 @@ func (s *session) pollCodec(now time.Time) {
 
 // event deals with one event of the frame being decoded, and answers it unless the store must be asked first.
 func (s *session) event(e *protocol.Event) {
+	if s.told != nil && e.Key != 0 {
+		s.told.copied = e.Key
+	}
 	r := protocol.OK
 	switch e.Kind {
 	case protocol.KindRegister:

@@ -111,6 +111,9 @@ type Event struct {
 	Key    uint64
 	Window time.Duration
 	Across bool
+	// Fleeting: Key ends with the first frame that the device sends after the answer to its text,
+	// because it knows by then that we have it. Any event with the key is a copy, not such a frame.
+	Fleeting bool
 }
 
 // Outcome is the device's word about a part of a text, see KindAck, or what is known below that, see KindEvidence.

@@ -20,15 +20,22 @@ type codec struct {
 	wrote     bool   // ref is set
 	asked     bool   // that text went out as a question
 	noAsking  bool   // the terminal does not know questions
+	awaited   bool   // no ack of that text has come
+	implied   uint16 // message id that acknowledges it by coming (setting ack), anyFrame, or 0
 	known     bool   // peer is set
+	contrary  bool   // the version flag of the terminal names the other form of the header
 	loggedIn  bool
 	offered   bool // lenient: the login was emitted
 	timeDue   bool // Poll answers a time query
 	eventsDue bool // Poll sets the driver's menu
+
+	vendorTimeDue bool // Poll answers a time query of a vendor
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
-	return &codec{shared: s, settings: settings}
+	c := &codec{shared: s}
+	c.Bind(settings)
+	return c
 }
 
 // Caps: before the first frame the form of the header is unknown, and questions with it.
@@ -36,8 +43,9 @@ func (c *codec) Caps() protocol.TextCaps {
 	caps := protocol.TextCaps{
 		PartBytes: c.settings.Int(settingPartBytes),
 		RefBits:   16,
-		Charset:   c.gbk,
+		Charset:   c.charset(c.settings),
 		Prefix:    c.settings.Bool(settingPartPrefix),
+		Silent:    c.settings.String(settingAck) == ackNone,
 	}
 	if c.known && !c.peer.long && !c.noAsking {
 		caps.Choices = maxChoices
@@ -46,7 +54,19 @@ func (c *codec) Caps() protocol.TextCaps {
 }
 
 // Bind takes the tracker's settings.
-func (c *codec) Bind(s protocol.Settings) { c.settings = s }
+func (c *codec) Bind(s protocol.Settings) {
+	c.settings = s
+	switch s.String(settingAck) {
+	case ackTextReply:
+		c.implied = msgTextReply
+	case ackText:
+		c.implied = msgText
+	case ackNextFrame:
+		c.implied = anyFrame
+	default:
+		c.implied = 0
+	}
+}
 
 var errForeign = errors.New("phone of another terminal")
 
@@ -75,7 +95,7 @@ func (c *codec) unescaped(escaped []byte, emit func(*protocol.Event)) error {
 }
 
 func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
-	h, body, err := parse(payload)
+	h, body, err := parse(payload, c.contrary)
 	if err != nil && h.id>>8 == oneByteSerial {
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errDialect)
 	}
@@ -89,7 +109,7 @@ func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 		c.refuse(&h, resultFailed, emit)
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errForeign)
 	}
-	c.peer, c.known = h.address, true
+	c.peer, c.known, c.contrary = h.address, true, h.contrary
 	if !c.loggedIn && !c.offered && c.settings.Bool(settingLenient) && h.id != msgRegister && h.id != msgAuth && h.id != msgLogout {
 		c.offered = true
 		c.events.Emit(emit, protocol.Event{Kind: protocol.KindLogin, DeviceID: h.deviceID()})
@@ -110,6 +130,10 @@ func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.timeDue {
 		c.timeDue = false
 		dst = c.appendTime(dst, now)
+	}
+	if c.vendorTimeDue {
+		c.vendorTimeDue = false
+		dst = c.appendVendorTime(dst, now)
 	}
 	if c.eventsDue {
 		c.eventsDue = false

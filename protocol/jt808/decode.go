@@ -17,14 +17,22 @@ func (h *header) deviceID() string { return hex.EncodeToString(h.digits()) }
 // message says what a valid message means.
 func (c *codec) message(h *header, body []byte, emit func(*protocol.Event)) error {
 	e := protocol.Event{Msg: uint32(h.id), Seq: uint32(h.serial)}
-	if h.encrypted() {
+	if c.awaited && c.implied != 0 {
+		c.impliedAck(h, body, emit)
+	}
+	switch {
+	case h.encrypted():
 		e.Kind = protocol.KindUnknown // we have no key; answered as unsupported
 		c.events.Emit(emit, e)
 		return nil
-	}
-	if h.total > 1 {
+	case h.total > 1:
 		return c.part(h, body, emit)
 	}
+	return c.whole(h, e, body, emit)
+}
+
+// whole says what a message means that came in one piece, or has been put together.
+func (c *codec) whole(h *header, e protocol.Event, body []byte, emit func(*protocol.Event)) error {
 	switch h.id {
 	case msgReply:
 		return c.ack(e, body, emit)
@@ -47,14 +55,17 @@ func (c *codec) message(h *header, body []byte, emit func(*protocol.Event)) erro
 			return c.malformed(h, body, emit)
 		}
 		e.Kind, e.Count = protocol.KindPosition, n
-	case msgText, msgTextReply, msgEvent, msgSerial:
+	case msgTextReply:
+		c.namedAck(body, emit)
+		return c.text(h, e, body, emit)
+	case msgText, msgEvent, msgSerial:
 		return c.text(h, e, body, emit)
 	case msgAnswer:
 		if len(body) < 3 {
 			return c.malformed(h, body, emit)
 		}
 		e.Kind, e.Ref, e.Choice = protocol.KindAnswer, uint64(binary.BigEndian.Uint16(body)), int(body[2])
-		e.Key, e.Window = hash(h.serial, h.id, body), dedupeWindow
+		e.Key, e.Window, e.Fleeting = hash(h.first, h.id, body), dedupeWindow, true
 	case msgMedia:
 		if len(body) < 4 {
 			return c.malformed(h, body, emit)
@@ -73,7 +84,11 @@ func (c *codec) other(h *header) protocol.Kind {
 	case msgTimeQuery:
 		c.timeDue = c.loggedIn
 		return protocol.KindOther
-	case msgResend, msgParameters, msgAttributes, msgLocated, msgDemand, msgControlled, msgWaybill, msgDriver, msgCAN, msgMediaEvent, msgCameraDone, msgCompressed:
+	case msgVendorTime:
+		c.vendorTimeDue = c.loggedIn
+		return protocol.KindOther
+	case msgResend, msgParameters, msgAttributes, msgLocated, msgDemand, msgControlled, msgWaybill,
+		msgDriver, msgCAN, msgMediaEvent, msgCameraDone, msgCompressed, msgVendorInfo, msgVendorData:
 		return protocol.KindOther
 	}
 	return protocol.KindUnknown
@@ -82,27 +97,6 @@ func (c *codec) other(h *header) protocol.Kind {
 func (c *codec) malformed(h *header, body []byte, emit func(*protocol.Event)) error {
 	c.refuse(h, resultMalformed, emit)
 	return fmt.Errorf("%w: message %04x with %d bytes", protocol.ErrMalformed, h.id, len(body))
-}
-
-// ack reads a general reply: serial WORD, id WORD, result BYTE. It is never answered itself. Only one that names a message which carries text is an ack; the number alone
-// is not enough, because answers of ours are numbered on their own.
-func (c *codec) ack(e protocol.Event, body []byte, emit func(*protocol.Event)) error {
-	if len(body) < 5 {
-		return fmt.Errorf("%w: general reply with %d bytes", protocol.ErrMalformed, len(body))
-	}
-	e.Kind = protocol.KindOther
-	serial, id := binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:])
-	switch newest := c.wrote && serial == c.ref; {
-	case id != msgShow && id != msgAsk:
-	case newest && c.asked != (id == msgAsk): // not what was sent under that number
-	default:
-		e.Kind, e.Ref, e.Outcome = protocol.KindAck, uint64(serial), outcome(body[4])
-		if newest && c.asked && e.Outcome == protocol.AckUnsupported {
-			c.noAsking, e.Outcome = true, protocol.AckDamaged // the same text at once, without its answers
-		}
-	}
-	c.events.Emit(emit, e)
-	return nil
 }
 
 // authCode reads the code of 0x0102: all of the body in 2011 and 2013; length BYTE, code, IMEI BYTE[15], version BYTE[20] in 2019, which some terminals with the new header do not follow.

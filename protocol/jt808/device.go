@@ -29,6 +29,7 @@ const (
 type device struct {
 	*shared
 	self       address
+	charset    protocol.Charset
 	variant    string
 	id         string
 	code       string // authentication code; empty: register first
@@ -41,6 +42,7 @@ type device struct {
 // newDevice makes the terminal of phone c.ID. A longer id than the header has room for (an IMEI in twelve digits) keeps its last ones.
 func newDevice(s *shared, c protocol.DeviceConfig) *device {
 	d := &device{shared: s, variant: c.Variant, id: c.ID, code: c.Password}
+	d.charset = s.charset(c.Settings)
 	d.self.long = c.Variant == variant2019
 	if d.self.long {
 		d.self.version = 1

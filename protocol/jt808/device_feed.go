@@ -28,7 +28,7 @@ func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []by
 				continue
 			}
 		}
-		h, body, err := parse(payload)
+		h, body, err := parse(payload, false)
 		if err != nil {
 			continue
 		}
@@ -104,7 +104,7 @@ func (d *device) read(h *header, body []byte, event *protocol.DeviceEvent) error
 			return err
 		}
 	}
-	shown, err := d.gbk.Decode(bytes.TrimRight(text, "\x00"))
+	shown, err := d.charset.Decode(bytes.TrimRight(text, "\x00"))
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (d *device) question(body []byte) (text []byte, choices []string, err error
 			return nil, nil, fmt.Errorf("%w: answer of %d bytes", errUnreadable, len(body))
 		}
 		size := 3 + int(binary.BigEndian.Uint16(body[1:]))
-		choice, err := d.gbk.Decode(body[3:size])
+		choice, err := d.charset.Decode(body[3:size])
 		if err != nil {
 			return nil, nil, err
 		}

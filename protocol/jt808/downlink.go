@@ -15,7 +15,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	}
 	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long && !c.noAsking {
 		if out, ok := c.appendQuestion(dst, t); ok {
-			c.ref, c.wrote, c.asked = uint16(t.Ref), true, true
+			c.sent(&t, true)
 			return out, nil
 		}
 	}
@@ -29,15 +29,20 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	if n := len(out) - body; n > maxBody {
 		return dst, fmt.Errorf("%w: %d bytes in one message", protocol.ErrNotText, n)
 	}
-	c.ref, c.wrote, c.asked = uint16(t.Ref), true, false
+	c.sent(&t, false)
 	return finish(out, start), nil
+}
+
+// sent notes what the terminal may acknowledge.
+func (c *codec) sent(t *protocol.Text, asked bool) {
+	c.ref, c.wrote, c.asked, c.awaited = uint16(t.Ref), true, asked, true
 }
 
 func (c *codec) appendBody(dst []byte, t protocol.Text) []byte {
 	if c.settings.Bool(settingPartPrefix) {
 		dst = protocol.AppendPrefix(dst, t)
 	}
-	return c.gbk.Append(dst, t.Body)
+	return c.charset(c.settings).Append(dst, t.Body)
 }
 
 func (c *codec) textFlags() byte {
@@ -60,7 +65,7 @@ func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 		out[body] = c.textFlags() & questionFlags
 	}
 	out = c.appendBody(out, t)
-	length := len(out) - body - 2
+	length, charset := len(out)-body-2, c.charset(c.settings)
 	if length > 0xFF {
 		return dst, false
 	}
@@ -68,7 +73,7 @@ func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 	for i, choice := range t.Choices {
 		out = append(out, byte(i+1), 0, 0)
 		at := len(out)
-		out = c.gbk.Append(out, choice)
+		out = charset.Append(out, choice)
 		binary.BigEndian.PutUint16(out[at-2:], uint16(min(len(out)-at, 0xFFFF)))
 	}
 	if len(out)-body > maxBody {
@@ -81,18 +86,26 @@ func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 const setEvents = 1
 
 // appendEvents sets the driver's menu: type BYTE, count BYTE, then id BYTE, length BYTE and text each.
+// What fits in GBK may not in UTF-8: an event that takes too much room then is left out.
 func (c *codec) appendEvents(dst []byte) []byte {
 	events, err := parseEvents(c.settings.String(settingEvents))
 	if err != nil || len(events) == 0 || c.peer.long {
 		return dst
 	}
+	charset := c.charset(c.settings)
 	dst, start := c.begin(dst, msgSetEvents)
-	dst = append(dst, setEvents, byte(len(events)))
+	body := len(dst)
+	dst = append(dst, setEvents, 0)
 	for _, e := range events {
-		dst = append(dst, e.id, 0)
 		at := len(dst)
-		dst = c.gbk.Append(dst, e.text)
-		dst[at-1] = byte(len(dst) - at)
+		dst = charset.Append(append(dst, e.id, 0), e.text)
+		size := len(dst) - at - 2
+		if size > 0xFF || len(dst)-body > maxBody {
+			dst = dst[:at]
+			continue
+		}
+		dst[at+1] = byte(size)
+		dst[body+1]++
 	}
 	return finish(dst, start)
 }

@@ -86,7 +86,7 @@ func plausible(escaped []byte) bool {
 	if err != nil {
 		return false
 	}
-	_, _, err = parse(payload)
+	_, _, err = parse(payload, false)
 	return err == nil
 }
 
@@ -160,20 +160,23 @@ type header struct {
 	address
 	id, attributes, serial uint16
 	total, number          uint16 // of a subpackage, number from 1; both 0 otherwise
+	first                  uint16 // serial of the message, which in parts is that of part 1
+	contrary               bool   // the version flag names the other form
 }
 
 func (h *header) encrypted() bool { return h.attributes&attrEncryption != 0 }
 
-// first is the serial number of the first part of the message that h belongs to (4.4.3: the parts are numbered consecutively).
-func (h *header) first() uint16 {
-	if h.total == 0 {
-		return h.serial
-	}
-	return h.serial - (h.number - 1)
+// oneShort reports whether a header whose length is one less than that of the body is right all the
+// same: some firmwares do not count the byte that names the encoding of a text.
+func (h *header) oneShort(length int) bool {
+	return h.id == msgText && h.number <= 1 && length == int(h.attributes&attrLength)+1
 }
 
-// parse reads a payload (header, body, XOR). Where the length alone is wrong, h is filled in.
-func parse(payload []byte) (h header, body []byte, err error) {
+// parse reads a payload (header, body, XOR). The version flag names the form of the header, unless
+// only the other form fits the length of the body: there are terminals of 2013 that set the flag,
+// and such that send the form of 2019 without it. contrary says that this terminal has done so
+// before. Where the length alone is wrong, h is filled in.
+func parse(payload []byte, contrary bool) (h header, body []byte, err error) {
 	if len(payload) < shortHeader+1 {
 		return h, nil, fmt.Errorf("%w: %d bytes are no header", protocol.ErrMalformed, len(payload))
 	}
@@ -185,35 +188,58 @@ func parse(payload []byte) (h header, body []byte, err error) {
 		return h, nil, fmt.Errorf("%w: XOR is off by %02x", protocol.ErrChecksum, sum)
 	}
 	payload = payload[:len(payload)-1]
-	h.id, h.attributes = binary.BigEndian.Uint16(payload), binary.BigEndian.Uint16(payload[2:])
-	h.long = h.attributes&attrVersion != 0
-	size := shortHeader
-	if h.long {
-		size = longHeader
+	flagged := payload[2]&(attrVersion>>8) != 0
+	h, body = split(payload, flagged != contrary)
+	if !h.fits(body) {
+		if other, rest := split(payload, flagged == contrary); other.fits(rest) {
+			h, body, contrary = other, rest, !contrary
+		}
 	}
-	whole := size
-	if h.attributes&attrSubpackage != 0 {
-		whole += 4
-	}
-	if len(payload) < whole {
-		return header{}, nil, fmt.Errorf("%w: %d bytes are no header", protocol.ErrMalformed, len(payload))
-	}
-	if h.long {
-		h.version = payload[4]
-	}
-	copy(h.phone[longPhone-len(h.digits()):], payload[size-2-len(h.digits()):])
-	h.serial = binary.BigEndian.Uint16(payload[size-2:])
-	if whole > size {
-		h.total, h.number = binary.BigEndian.Uint16(payload[size:]), binary.BigEndian.Uint16(payload[size+2:])
-	}
-	body = payload[whole:]
-	if want := int(h.attributes & attrLength); len(body) != want {
-		return h, nil, fmt.Errorf("%w: %d bytes of body, the header says %d", protocol.ErrMalformed, len(body), want)
-	}
-	if whole > size && (h.number == 0 || h.number > h.total) {
+	h.contrary = contrary
+	switch {
+	case body == nil:
+		err = fmt.Errorf("%w: %d bytes are no header", protocol.ErrMalformed, len(payload))
+		return header{}, nil, err
+	case !h.fits(body):
+		return h, nil, fmt.Errorf("%w: %d bytes of body, the header says %d",
+			protocol.ErrMalformed, len(body), h.attributes&attrLength)
+	case h.attributes&attrSubpackage != 0 && (h.number == 0 || h.number > h.total):
 		return h, nil, fmt.Errorf("%w: subpackage %d of %d", protocol.ErrMalformed, h.number, h.total)
 	}
 	return h, body, nil
+}
+
+// split takes a message apart by one form of the header; body is nil where there is not even that.
+func split(message []byte, long bool) (h header, body []byte) {
+	size := shortHeader
+	if long {
+		size = longHeader
+	}
+	attributes := binary.BigEndian.Uint16(message[2:])
+	whole := size
+	if attributes&attrSubpackage != 0 {
+		whole += 4
+	}
+	if len(message) < whole {
+		return h, nil
+	}
+	h.long, h.attributes, h.id = long, attributes, binary.BigEndian.Uint16(message)
+	if long {
+		h.version = message[4]
+	}
+	copy(h.phone[longPhone-len(h.digits()):], message[size-2-len(h.digits()):])
+	h.serial = binary.BigEndian.Uint16(message[size-2:])
+	h.first = h.serial
+	if whole > size {
+		h.total = binary.BigEndian.Uint16(message[size:])
+		h.number = binary.BigEndian.Uint16(message[size+2:])
+	}
+	return h, message[whole:]
+}
+
+// fits reports whether body has the length that the header says.
+func (h *header) fits(body []byte) bool {
+	return body != nil && (len(body) == int(h.attributes&attrLength) || h.oneShort(len(body)))
 }
 
 // begin appends a flag and the header of a message; finish completes it after its body. start is where it began.

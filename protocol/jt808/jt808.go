@@ -25,12 +25,13 @@ const maxChoices = 8
 type shared struct {
 	events protocol.Events
 	gbk    protocol.Charset
+	utf8   protocol.Charset
 	utf16  protocol.Charset
 }
 
 // New describes the protocol.
 func New() *protocol.Protocol {
-	s := &shared{gbk: protocol.GBK(), utf16: protocol.UTF16(true)}
+	s := &shared{gbk: protocol.GBK(), utf8: protocol.UTF8(), utf16: protocol.UTF16(true)}
 	return &protocol.Protocol{
 		Name:        "jt808",
 		Port:        6808,

@@ -66,9 +66,7 @@ func wantAnswer(m message, encrypted, part bool) (id uint16, body []byte) {
 		return 0x8001, []byte{byte(m.serial >> 8), byte(m.serial), byte(m.id >> 8), byte(m.id), result}
 	}
 	switch m.id {
-	case 0x0001, 0x0004, 0x0005:
-		return 0, nil
-	case 0x0104, 0x0107, 0x0201, 0x0500, 0x0805:
+	case 0x0001, 0x0004, 0x0005, 0x0109:
 		return 0, nil
 	case 0x0100:
 		return 0x8100, append([]byte{byte(m.serial >> 8), byte(m.serial), 0}, protocoltest.Secret...)
@@ -80,7 +78,8 @@ func wantAnswer(m message, encrypted, part bool) (id uint16, body []byte) {
 			return general(0)
 		}
 		return 0x8800, m.body[:4]
-	case 0x0002, 0x0003, 0x0102, 0x0200, 0x0301, 0x0302, 0x0303, 0x0701, 0x0702, 0x0704, 0x0705, 0x0800, 0x0900, 0x0901, 0x1300, 0x6006:
+	case 0x0002, 0x0003, 0x0102, 0x0104, 0x0107, 0x0200, 0x0201, 0x0210, 0x0301, 0x0302, 0x0303,
+		0x0500, 0x0701, 0x0702, 0x0704, 0x0705, 0x0800, 0x0805, 0x0900, 0x0901, 0x1007, 0x1300, 0x6006:
 		return general(0)
 	}
 	return general(3)
@@ -118,7 +117,7 @@ func TestVectors(t *testing.T) {
 func checkMeaning(t *testing.T, v protocoltest.Vector, up message, events []protocol.Event) {
 	t.Helper()
 	e := events[len(events)-1]
-	e.Msg, e.Seq, e.Aux, e.Key, e.Window = 0, 0, 0, 0, 0
+	e.Msg, e.Seq, e.Aux, e.Key, e.Window, e.Fleeting = 0, 0, 0, 0, 0, false
 	want, known := map[string]protocol.Event{
 		"jt808-0742": {Kind: protocol.KindLogin, DeviceID: "013812345678", Secret: "AUTH42"},
 		"jt808-0744": {Kind: protocol.KindLogin, DeviceID: "00000000013812345678", Secret: "AUTH42"},
@@ -137,7 +136,7 @@ func checkMeaning(t *testing.T, v protocoltest.Vector, up message, events []prot
 		"jt808-0052": {Kind: protocol.KindPosition, Count: 6},
 		"jt808-0245": {Kind: protocol.KindPosition, Count: 2},
 		"jt808-0292": {Kind: protocol.KindPosition, Count: 3},
-		"jt808-0084": {Kind: protocol.KindUnknown},
+		"jt808-0084": {Kind: protocol.KindOther},
 	}[v.ID]
 	if !known && v.Kind == "generated" {
 		t.Fatalf("nobody has said what %s means", v.ID)
@@ -214,6 +213,7 @@ func TestRoundTrip(t *testing.T) {
 		{"2013", "", "", nil},
 		{"2013 with a code", "2013", "K7", map[string]string{"events": "1=Arrived;2=出发"}},
 		{"2011", "2011", "K7", map[string]string{"part_bytes": "60", "part_prefix": "true"}},
+		{"2013 in UTF-8", "2013", "K7", map[string]string{"charset": "utf8", "events": "1=出发"}},
 		{"2019", "2019", "", map[string]string{"part_bytes": "64"}},
 		{"2019 with a code", "2019", "K7", map[string]string{"text_flags": "0x0D", "text_type": "1"}},
 	} {

@@ -15,10 +15,12 @@ const (
 	msgResend     = 0x0005 // 2019: asks for subpackages of ours
 	msgRegister   = 0x0100
 	msgAuth       = 0x0102
-	msgParameters = 0x0104 // answers to queries, which need no answer themselves
+	msgVendorTime = 0x0109 // Xchinchun: asks for the time
+	msgParameters = 0x0104 // an answer to a query, as are 0x0107, 0x0201, 0x0500 and 0x0805
 	msgAttributes = 0x0107
 	msgPosition   = 0x0200
 	msgLocated    = 0x0201
+	msgVendorInfo = 0x0210 // Xchinchun: battery and the like
 	msgEvent      = 0x0301
 	msgAnswer     = 0x0302
 	msgDemand     = 0x0303
@@ -32,6 +34,7 @@ const (
 	msgCameraDone = 0x0805
 	msgSerial     = 0x0900
 	msgCompressed = 0x0901
+	msgVendorData = 0x1007 // Xchinchun
 	msgTextReply  = 0x1300 // BSJ: serial WORD, UTF-16BE
 	msgText       = 0x6006 // BSJ: encoding BYTE, text
 )
@@ -42,6 +45,7 @@ const (
 	msgAskAgain      = 0x8003
 	msgTime          = 0x8004
 	msgRegistered    = 0x8100
+	msgTimeVendor    = 0x8109
 	msgShow          = 0x8300
 	msgSetEvents     = 0x8301
 	msgAsk           = 0x8302
@@ -63,15 +67,17 @@ const registerRefused = 4
 const (
 	auxResult = 1 << 56 // KindRefused: the result to answer with
 	auxPart   = 2 << 56 // a subpackage: answered even where the whole message would not be
-	auxText   = 3 << 56 // the text of several subpackages, the first of which has this serial number
+	auxText   = 3 << 56 // a text in subpackages: their number, then 16 bits of the serial of part 1
 	auxMedia  = 4 << 56 // complete multimedia of this id, in one message
 	auxParts  = 5 << 56 // complete multimedia of this id, in several
 	auxKind   = 0xFF << 56
 )
 
+// Encodings of msgText. Some firmwares send none: then the text begins at once.
 const (
-	encodingGBK     = 0 // of msgText
-	encodingUnicode = 1
+	encodingGBK     = 0
+	encodingUnicode = 1 // UTF-16BE
+	encodingUTF8    = 2
 )
 
 // questionFlags are the flags of a text that a question has as well: urgent, read aloud, advertising screen.
@@ -83,14 +89,10 @@ const (
 	flagsDisplay2019 = 0x05 // service, display
 )
 
-// quiet reports whether a message needs no answer where all is well.
-func quiet(id uint32) bool {
-	switch id {
-	case msgTimeQuery, msgResend, msgParameters, msgAttributes, msgLocated, msgControlled, msgCameraDone:
-		return true
-	}
-	return false
-}
+// quiet reports whether a message has no general reply where all is well: the time is the answer to
+// a question for it, and we send no subpackages that could be asked for again. Answers to queries
+// have one because we do not query: whoever sends them unasked waits for it.
+func quiet(id uint32) bool { return id == msgTimeQuery || id == msgVendorTime || id == msgResend }
 
 // positionBytes is the fixed part of a position (8.12).
 const positionBytes = 28

@@ -30,11 +30,9 @@ func (c *codec) note(e *protocol.Event, r protocol.Result) {
 		}
 		c.loggedIn = r == protocol.OK
 		c.eventsDue = c.loggedIn && c.settings.String(settingEvents) != ""
-	case protocol.KindLogout:
-		c.loggedIn, c.offered, c.assembly = false, false, nil
 	case protocol.KindText:
 		if e.Aux&auxKind == auxText && r != protocol.Later && c.assembly != nil {
-			c.assembly.settle(uint16(e.Msg), uint16(e.Aux))
+			c.assembly.settle(uint16(e.Msg), uint16(e.Aux>>16), uint16(e.Aux))
 		}
 	default:
 	}
@@ -45,7 +43,7 @@ func result(e *protocol.Event, r protocol.Result) byte {
 	switch {
 	case e.Kind == protocol.KindRefused:
 		return byte(e.Aux)
-	case r == protocol.OK && e.Kind == protocol.KindUnknown:
+	case r == protocol.OK && e.Kind == protocol.KindUnknown && e.Aux&auxKind != auxPart:
 		return resultUnsupported
 	case r == protocol.OK:
 		return resultOK
@@ -102,6 +100,17 @@ func (c *codec) appendMediaReceived(dst []byte, id uint32) []byte {
 func (c *codec) appendTime(dst []byte, now time.Time) []byte {
 	dst, start := c.begin(dst, msgTime)
 	return finish(appendBCDTime(dst, now.UTC()), start)
+}
+
+// appendVendorTime answers the time query of a vendor: UTC as year WORD, then month, day, hour,
+// minute and second BYTE each, and a 0 (Xchinchun JT808, 0x8109).
+func (c *codec) appendVendorTime(dst []byte, now time.Time) []byte {
+	dst, start := c.begin(dst, msgTimeVendor)
+	t := now.UTC()
+	dst = binary.BigEndian.AppendUint16(dst, uint16(t.Year()))
+	dst = append(dst, byte(t.Month()), byte(t.Day()))
+	dst = append(dst, byte(t.Hour()), byte(t.Minute()), byte(t.Second()), 0)
+	return finish(dst, start)
 }
 
 // appendBCDTime appends yyMMddHHmmss in the zone of t.

@@ -216,14 +216,15 @@ func TestPartsArriveInAnyOrder(t *testing.T) {
 func TestUnfinishedTextsAreBounded(t *testing.T) {
 	c := loggedIn(t, nil)
 	now := time.Unix(1_700_000_000, 0)
-	for first := range uint16(1000) {
-		if _, _, err := receive(c, frameFrom(phone2013, 0x6006, first*200, bytes.Repeat([]byte{1}, 1000), 128, 1)); err != nil {
+	for i := range uint16(1000) { // texts of other lengths, then others of the same length
+		part := bytes.Repeat([]byte{byte(i)}, 1000)
+		if _, _, err := receive(c, frameFrom(phone2013, 0x6006, i*200, part, 128-i%100, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c.Poll(nil, now)
 	out, _ := c.Poll(nil, now.Add(15*time.Second))
-	if asked := unframe(t, out); len(asked) != 2 {
+	if asked := unframe(t, out); len(asked) != 3 {
 		t.Errorf("%d messages are waited for", len(asked))
 	}
 	if out, next := c.Poll(nil, now.Add(time.Minute)); len(out) != 0 || !next.IsZero() {

@@ -18,6 +18,23 @@ const (
 	settingEvents        = "events"
 	settingSerialText    = "serial_text"
 	settingSerialCharset = "serial_charset"
+	settingAck           = "ack"
+	settingCharset       = "charset"
+)
+
+// Values of settingCharset.
+const (
+	charsetGBK  = "gbk"
+	charsetUTF8 = "utf8"
+)
+
+// Values of settingAck.
+const (
+	ackReply     = "0001"
+	ackTextReply = "1300"
+	ackText      = "6006"
+	ackNextFrame = "next_frame"
+	ackNone      = "none"
 )
 
 func settings() []protocol.SettingSpec {
@@ -36,7 +53,7 @@ func settings() []protocol.SettingSpec {
 		},
 		{
 			Name: settingPartBytes, Default: "500", Check: protocol.CheckInt(8, 1000),
-			Help: "most bytes of GBK text in one 0x8300, 8 to 1000; many terminals stop at 499 or 1024",
+			Help: "most bytes of text in one 0x8300, 8 to 1000; many terminals stop at 499 or 1024",
 		},
 		{
 			Name: settingPartPrefix, Default: "false", Check: protocol.CheckBool,
@@ -51,8 +68,21 @@ func settings() []protocol.SettingSpec {
 			Help: `types of 0x0900 that carry what the driver wrote on a display at the serial line, as "0x41,0x42"; empty: none`,
 		},
 		{
-			Name: settingSerialCharset, Default: "gbk", Check: protocol.CheckOneOf("gbk", "utf8", "cp1251", "windows1251", "utf16be", "utf16le"),
-			Help: "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
+			Name: settingSerialCharset, Default: charsetGBK,
+			Check: protocol.CheckOneOf(charsetGBK, charsetUTF8, "cp1251", "windows1251", "utf16be", "utf16le"),
+			Help:  "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
+		},
+		{
+			Name: settingCharset, Default: charsetGBK, Check: protocol.CheckOneOf(charsetGBK, charsetUTF8),
+			Help: "charset of texts in both directions where the message does not say it: gbk or utf8",
+		},
+		{
+			Name: settingAck, Default: ackReply,
+			Check: protocol.CheckOneOf(ackReply, ackTextReply, ackText, ackNextFrame, ackNone),
+			Help: "what counts as delivered besides a general reply or a 0x1300 that names the text: " +
+				"0001 = nothing, 1300 = a 0x1300 that names none, 6006 = the next 0x6006, " +
+				"next_frame = whatever valid frame comes next, " +
+				"none = each text is written once and stays pending",
 		},
 	}
 }
@@ -133,11 +163,19 @@ func checkSerialTypes(v string) error {
 	return err
 }
 
+// charset returns that of texts.
+func (s *shared) charset(settings protocol.Settings) protocol.Charset {
+	if settings.String(settingCharset) == charsetUTF8 {
+		return s.utf8
+	}
+	return s.gbk
+}
+
 // serialCharset returns the charset of displays at the serial line.
 func (s *shared) serialCharset(settings protocol.Settings) protocol.Charset {
 	switch settings.String(settingSerialCharset) {
-	case "utf8":
-		return protocol.UTF8()
+	case charsetUTF8:
+		return s.utf8
 	case "cp1251", "windows1251":
 		return protocol.Windows1251()
 	case "utf16be":

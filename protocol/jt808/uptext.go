@@ -1,17 +1,21 @@
 package jt808
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"trackchat/protocol"
 )
 
-// dedupeWindow is how long a terminal may repeat a message that was not answered in time.
-const dedupeWindow = 5 * time.Minute
+// dedupeWindow is how long a terminal may repeat a message that was not answered in time, where
+// nothing tells whether it has seen the answer.
+const dedupeWindow = 2 * time.Minute
 
 // text emits what the driver, or a display on his behalf, wrote. A text that cannot be read is refused as malformed and never guessed at.
 func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protocol.Event)) error {
@@ -24,11 +28,16 @@ func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protoc
 	if text == "" {
 		e.Kind, e.Aux = protocol.KindOther, 0 // taken, but nothing to show
 	} else {
-		e.Key, e.Window = hash(h.first(), h.id, body), dedupeWindow
+		number := h.first
+		e.Fleeting = true
 		if h.id == msgTextReply { // terminals that do not know what they answer say 0
-			e.ReplyTo = uint64(binary.BigEndian.Uint16(body))
-			e.Replies = e.ReplyTo != 0
+			ref := binary.BigEndian.Uint16(body)
+			e.ReplyTo, e.Replies = uint64(ref), ref != 0 || c.newest(ref)
+			if c.newest(ref) {
+				number, e.Fleeting = 0, false // a text that was written again is answered again
+			}
 		}
+		e.Key, e.Window = hash(number, h.id, body), dedupeWindow
 	}
 	c.events.Emit(emit, e)
 	return nil
@@ -48,19 +57,52 @@ func (c *codec) read(id uint16, body []byte) (string, error) {
 		if len(body) < 2 {
 			return "", fmt.Errorf("%w: no serial number", protocol.ErrMalformed)
 		}
-		return legible(c.utf16, body[2:])
+		text, err := decode(c.utf16, body[2:])
+		return clean(text), err
 	default:
 		if len(body) < 1 {
 			return "", fmt.Errorf("%w: no encoding", protocol.ErrMalformed)
 		}
 		switch body[0] {
 		case encodingGBK:
-			return legible(c.gbk, body[1:])
+			return legible(c.unnamed(body[1:]), body[1:])
 		case encodingUnicode:
 			return legible(c.utf16, body[1:])
+		case encodingUTF8:
+			return legible(c.utf8, body[1:])
 		}
-		return "", fmt.Errorf("%w: encoding %d", protocol.ErrMalformed, body[0])
+		return legible(c.unnamed(body), body)
 	}
+}
+
+// unnamed returns the charset of a text of which nothing says it: that of the settings, unless only
+// the other one can be meant.
+func (c *codec) unnamed(b []byte) protocol.Charset {
+	plain := !slices.ContainsFunc(b, func(x byte) bool { return x >= utf8.RuneSelf })
+	switch {
+	case plain || !utf8.Valid(b):
+		return c.gbk
+	case c.settings.String(settingCharset) != charsetUTF8 && likelyGBK(b):
+		return c.gbk
+	default:
+		return c.utf8
+	}
+}
+
+// likelyGBK reports whether valid UTF-8 that is not ASCII may be GBK all the same: all of it in the
+// part of GBK that GB 2312 has, where nearly all Chinese text lies, and no character of three bytes
+// in UTF-8, whose first one would begin a rare Chinese character.
+func likelyGBK(b []byte) bool {
+	for i := 0; i < len(b); i++ {
+		switch lead := b[i]; {
+		case lead < utf8.RuneSelf:
+		case lead < 0xA1 || lead > 0xA9 && lead < 0xB0 || lead > 0xF7 || i+1 == len(b) || b[i+1] < 0xA1:
+			return false
+		default:
+			i++
+		}
+	}
+	return !bytes.ContainsFunc(b, func(r rune) bool { return r >= 0x800 })
 }
 
 func (c *codec) eventText(id byte) string {

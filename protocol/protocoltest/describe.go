@@ -49,6 +49,9 @@ func describe(e *protocol.Event) string {
 	if e.Replies {
 		fmt.Fprintf(&b, " reply_to=%d", e.ReplyTo)
 	}
+	if e.Fleeting {
+		b.WriteString(" fleeting")
+	}
 	if e.Across {
 		b.WriteString(" across")
 	}

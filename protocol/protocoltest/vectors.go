@@ -68,11 +68,7 @@ func Vectors(tb testing.TB, file string) []Vector {
 		}
 		known[v.ID] = v.Hex
 	}
-	folder := os.Getenv("TRACKCHAT_VECTORS")
-	named := folder != "" || os.Getenv("CI") != ""
-	if folder == "" {
-		folder = filepath.Join(moduleRoot(tb), "..", "shared", "vectors")
-	}
+	folder, named := collected(tb)
 	path := filepath.Join(folder, file)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		if named {
@@ -93,6 +89,17 @@ func Vectors(tb testing.TB, file string) []Vector {
 		}
 	}
 	return vectors
+}
+
+// collected returns the folder of collected frames, and whether it has to be there.
+func collected(tb testing.TB) (folder string, named bool) {
+	tb.Helper()
+	folder = os.Getenv("TRACKCHAT_VECTORS")
+	named = folder != "" || os.Getenv("CI") != ""
+	if folder == "" {
+		folder = filepath.Join(moduleRoot(tb), "..", "shared", "vectors")
+	}
+	return folder, named
 }
 
 func readVectors(tb testing.TB, path string) []Vector {

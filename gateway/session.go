@@ -73,10 +73,10 @@ type berth struct {
 type stir struct {
 	box      *outbox
 	replies  *replies
-	pollMs   int64  // when the codec wants to be asked, 0 never
-	suspect  int64  // newest message that a look found and no wake had announced
-	lateMs   int64  // up to when lookups of late acks are used up
-	doubtful uint32 // hash of the newest driver's text of which the store did not say whether it has it, 0 none
+	pollMs   int64   // when the codec wants to be asked, 0 never
+	suspect  int64   // newest message that a look found and no wake had announced
+	lateMs   int64   // up to when lookups of late acks are used up
+	doubtful *doubts // driver's texts whose answer the device did not get
 }
 
 // own returns the session's stir to write to.

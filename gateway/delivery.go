@@ -63,7 +63,9 @@ func (s *session) begin(now time.Time) {
 	if m.Parts == len(parts) && m.Acked < m.Parts {
 		b.part = m.Acked
 	}
-	s.write(now)
+	if s.settled(m.ID, caps, now) {
+		s.write(now)
+	}
 }
 
 // write sends the part at hand, for the first time or again under the same reference.
@@ -90,6 +92,9 @@ func (s *session) write(now time.Time) {
 	}
 	s.shard.out = out
 	s.l.c.sent.Inc()
+	if caps.RefBits == 0 && !caps.Silent {
+		b.copies++
+	}
 	s.pollCodec(now)
 	b.written, b.evidence = now.UnixMilli(), max(b.evidence, evidenceWritten)
 	if s.marks&markFresh != 0 {
@@ -132,7 +137,7 @@ func (s *session) overdue(now time.Time) {
 	switch b.state {
 	case flightSent:
 		s.timedOut(now)
-	case flightPause:
+	case flightPause, flightQuiet:
 		b.state = flightNone
 		s.pump(now)
 	case flightPace:
@@ -149,6 +154,7 @@ func (s *session) timedOut(now time.Time) {
 	m := &b.msgs[0]
 	s.trace("text not acknowledged in time", m.ID, b.evidence.String())
 	if b.bits == 0 {
+		s.stray()
 		if !b.ended && g.rounds.add(s.tracker, m.ID) >= g.o.MaxAttempts {
 			s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
 		}
@@ -269,6 +275,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	if b.bits == 0 {
 		g.rounds.clear(s.tracker)
 	}
+	defer s.hush(b.copies, now)
 	b.land()
 	if b.part++; b.part < len(b.parts) {
 		if b.ended {

@@ -91,6 +91,7 @@ type Gateway struct {
 	packets   packets
 	reg       *registry
 	rounds    *rounds
+	strays    *strays
 	panics    *quota // of log lines
 	refusals  *quota // of log lines about devices and frames that are refused
 	conduct   *conduct
@@ -147,7 +148,7 @@ func New(o Options) (*Gateway, error) {
 	if placed, ok := o.Store.(queue.Placed); ok {
 		g.partition, g.divided = placed.PartitionOf, placed.Divided()
 	}
-	g.rounds = newRounds(g.door)
+	g.rounds, g.strays = newRounds(g.door), newStrays(g.door)
 	g.store = newStoreWork(g)
 	g.seconds.Store(o.Now().Unix())
 	for range o.Shards {

@@ -110,6 +110,7 @@ const (
 	markFresh   marks = 1 << iota // the first text that waited for the login is still to be written
 	markNoText                    // the device has said that it has no text service
 	markRefused                   // a frame of it was refused and the log says so
+	markSettled                   // what the last connection left unacknowledged is dealt with
 )
 
 // OnOpen implements engine.Handler.
@@ -348,6 +349,7 @@ func (s *session) flush() {
 // close ends the session once what it has appended is written; OnClose follows.
 func (s *session) close(why reason) {
 	if !s.closing {
+		s.stray()
 		s.closing, s.reason = true, why
 	}
 }
@@ -355,7 +357,9 @@ func (s *session) close(why reason) {
 // closed is the end: everything the session holds is given back.
 func (s *session) closed(err error) {
 	g := s.l.g
-	s.dead = true
+	if s.dead = true; !s.closing {
+		s.stray()
+	}
 	s.shard.out = s.shard.out[:0]
 	s.shard.leave(s)
 	why := s.reason

@@ -19,16 +19,13 @@ func unnumbered() map[string]queue.Tracker {
 	}
 }
 
-// enter logs a device in and lets it say what a tracker says before it takes texts.
+// enter logs in a device that has its tracker's settings.
 func (r *rig) enter(tr queue.Tracker) *device {
 	r.t.Helper()
 	p, _ := all.Find(tr.Protocol)
 	settings, err := p.NewSettings(tr.Settings)
 	must(r.t, err)
-	d := r.login(tr.Protocol, tr.DeviceID, func(c *protocol.DeviceConfig) { c.Settings = settings })
-	d.write(d.side.AppendPosition(nil, 1, 1, r.clock.now()))
-	d.wait(protocol.DeviceOther)
-	return d
+	return r.login(tr.Protocol, tr.DeviceID, func(c *protocol.DeviceConfig) { c.Settings = settings })
 }
 
 // leave ends the connection, and waits until the gateway has noticed.
@@ -47,7 +44,7 @@ func (r *rig) strayAck(d *device, e protocol.DeviceEvent, next int64) {
 	d.ack(e, protocol.AckDelivered)
 	ignored := func() bool { return r.metric("late_acks_total", "result=ignored") == was+1 }
 	eventually(r.t, ignored, func() string { return "counted for somebody" })
-	d.write(d.side.AppendPosition(nil, 1, 1, r.clock.now()))
+	r.read(d)
 	for answered := false; !answered; {
 		for _, seen := range d.seen {
 			if answered = seen.Kind == protocol.DeviceOther; seen.Kind == protocol.DeviceText {

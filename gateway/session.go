@@ -196,6 +196,9 @@ func (s *session) opened(now time.Time) {
 func (s *session) packet(pk *packet) {
 	sh := s.shard
 	sh.cur = s
+	if s.pollMs != 0 { // what follows now does not belong to what is held back
+		s.release(s.l.g.o.Now(), false)
+	}
 	from := int32(0)
 	for _, end := range pk.ends {
 		if s.closing || s.dead {
@@ -256,6 +259,9 @@ func (s *session) tellRefused(frame []byte, err error) {
 
 // poll lets the codec send what it has of its own, and goes on with the texts.
 func (s *session) poll(now time.Time) {
+	if s.pollMs != 0 {
+		s.release(now, false)
+	}
 	s.pollCodec(now)
 	if s.box == nil || s.closing {
 		return
@@ -357,7 +363,9 @@ func (s *session) close(why reason) {
 // closed is the end: everything the session holds is given back.
 func (s *session) closed(err error) {
 	g := s.l.g
-	if s.dead = true; !s.closing {
+	s.dead = true
+	s.lastWords()
+	if !s.closing {
 		s.stray()
 	}
 	s.shard.out = s.shard.out[:0]

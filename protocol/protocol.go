@@ -73,6 +73,15 @@ type Withdrawer interface {
 	AppendWithdraw(dst []byte, ref uint64) []byte
 }
 
+// Holder is a Codec that holds bytes back because more may follow that belong to them, such as a
+// line without its end. Poll says when to ask.
+type Holder interface {
+	Codec
+	// Release emits what has been held back long enough, or all of it where the session ends: frames
+	// that come later are not joined to it. It is called before Decode and Poll.
+	Release(now time.Time, end bool, emit func(*Event))
+}
+
 // Kind says what an event means for the gateway.
 type Kind uint8
 

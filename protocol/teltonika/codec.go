@@ -158,6 +158,21 @@ func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 
 // Poll implements protocol.Codec.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
+	dst, next := c.poll(dst, now)
+	if c.terminal != nil {
+		next = c.terminal.wait(now, next)
+	}
+	return dst, next
+}
+
+// Release implements protocol.Holder: a terminal's line without its end.
+func (c *codec) Release(now time.Time, end bool, emit func(*protocol.Event)) {
+	if c.terminal != nil {
+		c.terminal.release(c.shared, now, end, emit)
+	}
+}
+
+func (c *codec) poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.phase == phaseLogged {
 		if c.waitMs == 0 {
 			c.waitMs = now.Add(positionsWait).UnixMilli()

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"trackchat/protocol"
@@ -172,7 +173,8 @@ func (s *session) timedOut(now time.Time) {
 
 // park gives the texts back to the store until RetryIdle has passed or the device logs in again.
 func (s *session) park(now time.Time) {
-	s.claims++ // a claim that is still under way is not for this outbox
+	s.unrefused(math.MaxInt64) // or it would be claimed again
+	s.claims++                 // a claim that is still under way is not for this outbox
 	b := &outbox{state: flightParked, deadline: now.Add(s.l.g.o.RetryIdle).UnixMilli()}
 	s.own().box = b
 	s.arm(b.deadline)
@@ -183,7 +185,7 @@ func (s *session) paced(now time.Time) {
 	b := s.box
 	b.land()
 	if b.part++; b.part >= len(b.parts) {
-		s.end(queue.StatusSent, queue.ReasonNone)
+		s.written(now)
 	}
 	s.pump(now)
 }

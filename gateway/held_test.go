@@ -9,7 +9,8 @@ import (
 	"trackchat/queue"
 )
 
-// texts waits until the store has so many messages of tracker 1 that a driver sent, and returns them.
+// texts waits until the store has so many messages of tracker 1 that a driver sent, and returns
+// them.
 func (r *rig) texts(n int) (texts []string) {
 	r.t.Helper()
 	said := func() bool {
@@ -28,7 +29,7 @@ func (r *rig) texts(n int) (texts []string) {
 // read makes sure that the gateway has dealt with what the device has written.
 func (r *rig) read(d *device) {
 	r.t.Helper()
-	if _, ok := d.side.(protocol.Unanswered); ok { // trackers with a terminal say where they are at once
+	if _, ok := d.side.(protocol.Unanswered); ok { // such a tracker says at once where it is
 		placed := func() bool { return r.metric("positions_total") > 0 }
 		eventually(r.t, placed, func() string { return "silent" })
 	}
@@ -38,8 +39,8 @@ func (r *rig) read(d *device) {
 	eventually(r.t, read, func() string { return "unread" })
 }
 
-// A tracker answers somebody's command, without an end of its line; what the terminal says afterwards
-// is its own. The bytes are those of a trial.
+// A tracker answers somebody's command, without an end of its line; what the terminal says
+// afterwards is its own. The bytes are those of a trial.
 func TestTrackersOwnAnswerDoesNotJoinTheTerminalsLine(t *testing.T) {
 	frames := protocoltest.FindTrial(t, "west.jsonl", "west-F2b").Frames(t)
 	login, answer, ack := frames[0], frames[1], frames[2]
@@ -61,7 +62,8 @@ func TestTrackersOwnAnswerDoesNotJoinTheTerminalsLine(t *testing.T) {
 	}
 }
 
-// A line without an end is one a second after its last packet, and at the end of the session at once.
+// A line without an end is one a second after its last packet, and at the end of the session at
+// once.
 func TestLineWithoutItsEnd(t *testing.T) {
 	tr := queue.Tracker{ID: 1, Protocol: "teltonika", DeviceID: phone(1)}
 	tr.Settings = map[string]string{"chat": "serial"}

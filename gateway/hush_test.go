@@ -36,8 +36,8 @@ func (r *rig) leave(d *device) {
 	eventually(r.t, gone, func() string { return "still there" })
 }
 
-// strayAck has the device acknowledge once more: that counts for nobody, nothing is written for 5 s,
-// and then the next text has an ack of its own.
+// strayAck has the device acknowledge once more: that counts for nobody, nothing is written for 5
+// s, and then the next text has an ack of its own.
 func (r *rig) strayAck(d *device, e protocol.DeviceEvent, next int64) {
 	r.t.Helper()
 	was := r.metric("late_acks_total", "result=ignored")

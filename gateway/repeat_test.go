@@ -62,7 +62,8 @@ func TestSameRecordAfterItsAnswerIsAnotherText(t *testing.T) {
 // variant11 makes a device of Wialon IPS 1.1, whose packets have no CRC.
 func variant11(c *protocol.DeviceConfig) { c.Variant = "1.1" }
 
-// A device repeats a black box as a whole, over the same connection too, until all of it is answered.
+// A device repeats a black box as a whole, over the same connection too, until all of it is
+// answered.
 func TestBoxThatWasNotAnsweredIsRepeated(t *testing.T) {
 	st := &unsure{gated: newGated(t), mute: map[string]bool{"second": true}}
 	r := newRigOn(t, st, []queue.Tracker{wl(1, nil)})
@@ -98,8 +99,8 @@ func TestBoxWithAWrongRecordKeepsItsTextsOnce(t *testing.T) {
 	}
 }
 
-// A copy that an impatient device sends while the store is at work has no answer of its own: it would
-// say that a text is stored which is not.
+// A copy that an impatient device sends while the store is at work has no answer of its own: it
+// would say that a text is stored which is not.
 func TestImpatientCopyOfARecordIsNotAnswered(t *testing.T) {
 	st := &unsure{gated: newGated(t), mute: map[string]bool{"OK": true}}
 	r := newRigOn(t, st, []queue.Tracker{wl(1, nil)})
@@ -109,7 +110,8 @@ func TestImpatientCopyOfARecordIsNotAnswered(t *testing.T) {
 	<-entered
 	r.clock.advance(time.Second)
 	d.write([]byte(datedFrame))
-	eventually(t, func() bool { return r.metric("positions_total") == 2 }, func() string { return "not read" })
+	both := func() bool { return r.metric("positions_total") == 2 }
+	eventually(t, both, func() string { return "not read" })
 	release()
 	d.write([]byte("#P#\r\n"))
 	d.answer("#AP#")

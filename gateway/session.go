@@ -73,9 +73,10 @@ type berth struct {
 type stir struct {
 	box      *outbox
 	replies  *replies
-	pollMs   int64   // when the codec wants to be asked, 0 never
-	suspect  int64   // newest message that a look found and no wake had announced
-	lateMs   int64   // up to when lookups of late acks are used up
+	pollMs   int64 // when the codec wants to be asked, 0 never
+	suspect  int64 // newest message that a look found and no wake had announced
+	lateMs   int64 // up to when lookups of late acks are used up
+	sent     *sentTexts
 	doubtful *doubts // driver's texts whose answer the device did not get
 }
 
@@ -356,6 +357,7 @@ func (s *session) flush() {
 func (s *session) close(why reason) {
 	if !s.closing {
 		s.stray()
+		s.unrefused(math.MaxInt64) // before the next session asks what is pending
 		s.closing, s.reason = true, why
 	}
 }
@@ -382,6 +384,7 @@ func (s *session) closed(err error) {
 		g.door.waiting.Add(-1)
 	} else {
 		s.remember(why)
+		s.unrefused(math.MaxInt64)
 		s.l.c.sessions.Dec()
 		g.reg.remove(s.tracker, s)
 		if s.epoch != 0 {
@@ -434,7 +437,7 @@ func (s *session) due(now time.Time) {
 		s.shard.peeks = append(s.shard.peeks, s)
 		s.touch(was)
 	}
-	next := idle
+	next := min(idle, s.unrefused(ms))
 	if s.state == stateReady {
 		next = min(next, s.nextMs)
 	}

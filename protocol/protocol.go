@@ -162,6 +162,8 @@ type TextCaps struct {
 	NoText    bool    // this device has no text service (a setting): messages fail as unsupported
 	NotYet    bool    // a handshake is under way: texts wait, and the caps are asked again after every frame and every Poll
 	Choices   int     // canned answers that can be shown with a text, 0 none
+	// Refusal is how long a Silent device may take to refuse a part; 0: it says nothing at all.
+	Refusal time.Duration
 }
 
 // Text is one part of a message on its way to the device.

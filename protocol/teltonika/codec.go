@@ -20,6 +20,9 @@ const (
 // positionsWait is how long a device that logged in may take before it is written to nevertheless: one with nothing to send stays silent.
 const positionsWait = 3 * time.Second
 
+// nackWait is how long a device may take for the nACK of codec 14, over a slow network.
+const nackWait = 10 * time.Second
+
 type chat uint8
 
 const (
@@ -82,6 +85,9 @@ func (c *codec) Caps() protocol.TextCaps {
 		caps = c.newTerminal().caps()
 	default:
 		caps = c.options().Caps()
+	}
+	if caps.Silent && c.envelope.codec == codec14 {
+		caps.Refusal = nackWait
 	}
 	caps.NotYet = caps.NotYet || c.phase != phaseOpen
 	return caps

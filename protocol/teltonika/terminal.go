@@ -21,7 +21,8 @@ const (
 	storedWindow = 24 * time.Hour   // one with a time
 )
 
-// terminal is a display with keys on the tracker's serial port, which exchanges lines. The tracker passes bytes on in packets as they come, so lines may be cut anywhere.
+// terminal is a display with keys on the tracker's serial port, which exchanges lines. The tracker
+// passes bytes on in packets as they come, so lines may be cut anywhere.
 type terminal struct {
 	charset   protocol.Charset
 	pattern   *regexp.Regexp // nil: no acks
@@ -31,8 +32,8 @@ type terminal struct {
 	prefix    bool
 }
 
-// openLine is a line whose end has not come. Packets of another type do not belong to it: type 06 may
-// be the tracker's own answer to somebody's command, which ends without CR LF.
+// openLine is a line whose end has not come. Packets of another type do not belong to it: type 06
+// may be the tracker's own answer to somebody's command, which ends without CR LF.
 type openLine struct {
 	bytes    []byte
 	untilMs  int64  // it is whole then, Unix ms
@@ -145,8 +146,8 @@ func (t *terminal) receive(s *shared, item command, e protocol.Event, emit func(
 	}
 }
 
-// wait returns when the first unfinished line is whole without its end, the zero time where there is
-// none, or next if that is earlier.
+// wait returns when the first unfinished line is whole without its end, the zero time where there
+// is none, or next if that is earlier.
 func (t *terminal) wait(now, next time.Time) time.Time {
 	for i := range t.open {
 		l := &t.open[i]
@@ -178,7 +179,8 @@ func (t *terminal) release(s *shared, now time.Time, end bool, emit func(*protoc
 	}
 }
 
-// end finds the end of a line, -1 for none. Where that is made of CR and LF either of them ends it, because some terminals send only one.
+// end finds the end of a line, -1 for none. Where that is made of CR and LF either of them ends it,
+// because some terminals send only one.
 func (t *terminal) end(b []byte) (at, width int) {
 	switch {
 	case t.eol == "" && len(b) > 0:

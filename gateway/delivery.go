@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"trackchat/protocol"
@@ -63,7 +64,9 @@ func (s *session) begin(now time.Time) {
 	if m.Parts == len(parts) && m.Acked < m.Parts {
 		b.part = m.Acked
 	}
-	s.write(now)
+	if s.settled(m.ID, caps, now) {
+		s.write(now)
+	}
 }
 
 // write sends the part at hand, for the first time or again under the same reference.
@@ -90,6 +93,9 @@ func (s *session) write(now time.Time) {
 	}
 	s.shard.out = out
 	s.l.c.sent.Inc()
+	if caps.RefBits == 0 && !caps.Silent {
+		b.copies++
+	}
 	s.pollCodec(now)
 	b.written, b.evidence = now.UnixMilli(), max(b.evidence, evidenceWritten)
 	if s.marks&markFresh != 0 {
@@ -132,7 +138,7 @@ func (s *session) overdue(now time.Time) {
 	switch b.state {
 	case flightSent:
 		s.timedOut(now)
-	case flightPause:
+	case flightPause, flightQuiet:
 		b.state = flightNone
 		s.pump(now)
 	case flightPace:
@@ -149,6 +155,7 @@ func (s *session) timedOut(now time.Time) {
 	m := &b.msgs[0]
 	s.trace("text not acknowledged in time", m.ID, b.evidence.String())
 	if b.bits == 0 {
+		s.stray()
 		if !b.ended && g.rounds.add(s.tracker, m.ID) >= g.o.MaxAttempts {
 			s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
 		}
@@ -166,7 +173,8 @@ func (s *session) timedOut(now time.Time) {
 
 // park gives the texts back to the store until RetryIdle has passed or the device logs in again.
 func (s *session) park(now time.Time) {
-	s.claims++ // a claim that is still under way is not for this outbox
+	s.unrefused(math.MaxInt64) // or it would be claimed again
+	s.claims++                 // a claim that is still under way is not for this outbox
 	b := &outbox{state: flightParked, deadline: now.Add(s.l.g.o.RetryIdle).UnixMilli()}
 	s.own().box = b
 	s.arm(b.deadline)
@@ -177,7 +185,7 @@ func (s *session) paced(now time.Time) {
 	b := s.box
 	b.land()
 	if b.part++; b.part >= len(b.parts) {
-		s.end(queue.StatusSent, queue.ReasonNone)
+		s.written(now)
 	}
 	s.pump(now)
 }
@@ -269,6 +277,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	if b.bits == 0 {
 		g.rounds.clear(s.tracker)
 	}
+	defer s.hush(b.copies, now)
 	b.land()
 	if b.part++; b.part < len(b.parts) {
 		if b.ended {

@@ -86,6 +86,7 @@ type Gateway struct {
 	divided   bool                                  // partitions of the store may fail one by one
 	reg       *registry
 	rounds    *rounds
+	strays    *strays
 	panics    *quota // of log lines
 	refusals  *quota // of log lines about devices and frames that are refused
 	conduct   *conduct
@@ -141,7 +142,7 @@ func New(o Options) (*Gateway, error) {
 	if placed, ok := o.Store.(queue.Placed); ok {
 		g.partition, g.divided = placed.PartitionOf, placed.Divided()
 	}
-	g.rounds = newRounds(g.door)
+	g.rounds, g.strays = newRounds(g.door), newStrays(g.door)
 	g.store = newStoreWork(g)
 	g.seconds.Store(o.Now().Unix())
 	for _, loop := range o.Engine.Loops() {

@@ -45,6 +45,7 @@ func (s *session) lateAck(e *protocol.Event) {
 	final := e.Outcome == protocol.AckDelivered || e.Outcome == protocol.AckOpened
 	opened := e.Outcome == protocol.AckOpened
 	switch {
+	case s.refuses(e):
 	case s.codec.Caps().RefBits == 0 || !final:
 		g.m.lateAcks.WithLabelValues("ignored").Inc()
 	case s.state != stateReady || s.box != nil && s.box.asking && s.box.state == flightNone:

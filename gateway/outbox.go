@@ -16,6 +16,7 @@ const (
 	flightPause                // the device reported a temporary failure; written again at the deadline
 	flightPace                 // a device that never acknowledges: the next part is written at the deadline
 	flightHold                 // the codec cannot carry texts yet: asked again after every frame and Poll
+	flightQuiet                // until the deadline nothing is written and unnumbered acks are nobody's
 	flightParked               // no ack in time, often enough: everything starts again from the store at the deadline
 )
 
@@ -39,6 +40,7 @@ type outbox struct {
 	ref      uint64
 	bits     int  // width of references when the part was written
 	tries    int  // times the part timed out
+	copies   int  // of the part that may each earn an ack without a number
 	failed   bool // the device reported a temporary failure of this part before
 	damaged  bool // the part arrived damaged before
 	evidence evidence
@@ -66,7 +68,11 @@ func (b *outbox) drop(i int) {
 
 // land forgets what is in flight.
 func (b *outbox) land() {
-	b.state, b.deadline, b.tries, b.failed, b.damaged, b.slow, b.evidence = flightNone, 0, 0, false, false, false, evidenceNone
+	if b.state != flightQuiet {
+		b.state, b.deadline = flightNone, 0
+	}
+	b.tries, b.copies, b.evidence = 0, 0, evidenceNone
+	b.failed, b.damaged, b.slow = false, false, false
 }
 
 // evidence is what is known of the part at hand below the device's own word, in rising order. Only that word makes a message delivered; this says where one got stuck.
@@ -290,6 +296,7 @@ func (s *session) restart(slow bool) {
 
 // end tells the store that the first message will not be delivered.
 func (s *session) end(st queue.Status, why queue.Reason) {
+	defer s.hush(s.box.copies, s.l.g.o.Now())
 	if s.box.ended {
 		s.box.drop(0)
 		return

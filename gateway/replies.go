@@ -12,6 +12,9 @@ type replies struct {
 	first int64 // number of slots[0]
 	slots []slot
 	acks  int // slots of acks: what the gateway has in flight bounds them, so they alone do not make a crowd
+
+	// keys of texts that went to the store and came in the frame whose answers are leaving.
+	keys []uint64
 }
 
 // full reports whether reads have to pause.
@@ -27,6 +30,7 @@ type slot struct {
 	frame   int64
 	result  protocol.Result
 	waiting bool
+	asked   bool  // the store was, so it may have it whatever the result
 	at      int64 // Unix ms
 }
 
@@ -51,7 +55,10 @@ func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64
 		s.own().replies = &replies{}
 	}
 	q := s.replies
-	q.slots = append(q.slots, slot{event: *e, frame: s.shard.frame, result: max(r, s.shard.worst), waiting: waiting, at: s.l.g.o.Now().UnixMilli()})
+	q.slots = append(q.slots, slot{
+		event: *e, frame: s.shard.frame, result: max(r, s.shard.worst),
+		waiting: waiting, asked: waiting, at: s.l.g.o.Now().UnixMilli(),
+	})
 	if isAck(e) {
 		q.acks++
 	}
@@ -79,9 +86,12 @@ func (s *session) settle(n int64, r protocol.Result) {
 		if isAck(&sl.event) {
 			q.acks--
 		}
-		if next := out + 1; next < len(q.slots) && q.slots[next].frame == sl.frame {
+		next := out + 1
+		more := next < len(q.slots) && q.slots[next].frame == sl.frame
+		if more {
 			q.slots[next].result = max(q.slots[next].result, sl.result)
 		}
+		s.answered(sl, !more)
 	}
 	q.first += int64(out)
 	q.slots = append(q.slots[:0], q.slots[out:]...)
@@ -106,9 +116,6 @@ func (s *session) received(n int64, repeated bool, err error) {
 	case errors.Is(err, queue.ErrTooLarge):
 		s.settle(n, protocol.Invalid)
 	default:
-		if q := s.replies; q != nil && n >= q.first && n < q.first+int64(len(q.slots)) {
-			s.own().doubtful = hashOf(q.slots[n-q.first].event.Text)
-		}
 		s.settle(n, protocol.Later)
 	}
 }

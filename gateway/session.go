@@ -71,10 +71,11 @@ type stir struct {
 	box      *outbox
 	replies  *replies
 	told     *told
-	pollMs   int64  // when the codec wants to be asked, 0 never
-	suspect  int64  // newest message that a look found and no wake had announced
-	lateMs   int64  // up to when lookups of late acks are used up
-	doubtful uint32 // hash of the newest driver's text of which the store did not say whether it has it, 0 none
+	pollMs   int64 // when the codec wants to be asked, 0 never
+	suspect  int64 // newest message that a look found and no wake had announced
+	lateMs   int64 // up to when lookups of late acks are used up
+	sent     *sentTexts
+	doubtful *doubts // driver's texts whose answer the device did not get
 }
 
 // own returns the session's stir to write to.
@@ -108,6 +109,7 @@ const (
 	markFresh   marks = 1 << iota // the first text that waited for the login is still to be written
 	markNoText                    // the device has said that it has no text service
 	markRefused                   // a frame of it was refused and the log says so
+	markSettled                   // what the last connection left unacknowledged is dealt with
 )
 
 // OnOpen implements engine.Handler.
@@ -156,6 +158,9 @@ func (s *session) opened(now time.Time) {
 // read cuts whole frames off buf, deals with them and returns how many bytes are used up. What is
 // left when reads are paused waits with the connection.
 func (s *session) read(buf []byte) (used int) {
+	if s.pollMs != 0 { // what comes now does not belong to what is held back
+		s.release(s.l.g.o.Now(), false)
+	}
 	s.shard.cur = s
 	left, frames := s.framesLeft(), int32(0)
 	var err error
@@ -264,6 +269,9 @@ func (s *session) tellRefused(frame []byte, err error) {
 
 // poll lets the codec send what it has of its own, and goes on with the texts.
 func (s *session) poll(now time.Time) {
+	if s.pollMs != 0 {
+		s.release(now, false)
+	}
 	s.pollCodec(now)
 	if s.box == nil || s.closing {
 		return
@@ -360,6 +368,8 @@ func (s *session) flush() {
 // close ends the session once what it has appended is written; OnClose follows.
 func (s *session) close(why reason) {
 	if !s.closing {
+		s.stray()
+		s.unrefused(math.MaxInt64) // before the next session asks what is pending
 		s.closing, s.reason = true, why
 	}
 }
@@ -368,6 +378,10 @@ func (s *session) close(why reason) {
 func (s *session) closed(err error) {
 	g := s.l.g
 	s.dead = true
+	s.lastWords()
+	if !s.closing {
+		s.stray()
+	}
 	s.shard.out = s.shard.out[:0]
 	s.shard.leave(s)
 	why := s.reason
@@ -382,6 +396,7 @@ func (s *session) closed(err error) {
 		g.door.waiting.Add(-1)
 	} else {
 		s.remember(why)
+		s.unrefused(math.MaxInt64)
 		s.l.c.sessions.Dec()
 		g.reg.remove(s.tracker, s)
 		if s.epoch != 0 {
@@ -434,7 +449,7 @@ func (s *session) due(now time.Time) {
 		s.shard.peeks = append(s.shard.peeks, s)
 		s.touch(was)
 	}
-	next := idle
+	next := min(idle, s.unrefused(ms))
 	if s.state == stateReady {
 		next = min(next, s.nextMs)
 	}

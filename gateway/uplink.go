@@ -15,8 +15,11 @@ func (s *session) text(e *protocol.Event) (held bool) {
 		s.shard.verdict = r
 		return false
 	}
-	if e.Across && s.asked(e.Text) {
-		return true // the device is impatient: the answer to the first copy is still to come
+	if e.Across && s.asked(e.Key) {
+		// The device is impatient: the answer to the first copy is still to come, and nothing else of
+		// this frame is answered either.
+		s.shard.worst = protocol.Later
+		return true
 	}
 	n := s.hold(e, protocol.OK, true)
 	var caps protocol.TextCaps
@@ -43,13 +46,13 @@ func (s *session) lookingUp(n int64) bool {
 }
 
 // asked reports whether the store has been asked for a while to keep the same text of this session. A copy that comes at once is another text: a driver may say the same twice.
-func (s *session) asked(text string) bool {
+func (s *session) asked(key uint64) bool {
 	if s.replies == nil {
 		return false
 	}
 	since := s.l.g.o.Now().Add(-impatience).UnixMilli()
 	return slices.ContainsFunc(s.replies.slots, func(sl slot) bool {
-		return sl.waiting && sl.at < since && sl.event.Kind == protocol.KindText && sl.event.Text == text
+		return sl.waiting && sl.at < since && sl.event.Kind == protocol.KindText && sl.event.Key == key
 	})
 }
 
@@ -94,14 +97,54 @@ func (s *session) incoming(e *protocol.Event, text string) queue.Incoming {
 	}
 	if e.Across {
 		in.Epoch = s.since
-		if s.doubtful != 0 && s.doubtful == hashOf(text) {
-			s.doubtful, in.Epoch = 0, 0 // a copy of the same connection may be stored: it counts as a repetition too
+		if s.doubted(e.Key) {
+			in.Epoch = 0
 		}
 	}
 	if t, ok := s.l.g.o.Directory.Current().Tracker(s.tracker); ok {
 		in.Employee = t.Employee
 	}
 	return in
+}
+
+// doubts are the keys of driver's texts that may be stored although the device has no answer that
+// says so: a copy over the same connection counts as a repetition, too.
+type doubts map[uint64]struct{}
+
+// maxDoubts bounds them; of more, a copy is stored twice.
+const maxDoubts = 1024
+
+// answered takes note of an answer that has left, the last one of its frame or not. A device knows
+// that a text is stored when its whole frame was accepted.
+func (s *session) answered(sl *slot, last bool) {
+	q := s.replies
+	if sl.asked && sl.event.Kind == protocol.KindText && sl.event.Across {
+		q.keys = append(q.keys, sl.event.Key)
+	}
+	if !last {
+		return
+	}
+	if sl.result != protocol.OK && len(q.keys) > 0 {
+		if s.doubtful == nil {
+			s.own().doubtful = &doubts{}
+		}
+		for _, key := range q.keys[:min(len(q.keys), maxDoubts-len(*s.doubtful))] {
+			(*s.doubtful)[key] = struct{}{}
+		}
+	}
+	q.keys = q.keys[:0]
+}
+
+// doubted reports whether a text of that key is one of the doubtful ones, and forgets it.
+func (s *session) doubted(key uint64) bool {
+	if s.doubtful == nil {
+		return false
+	}
+	_, ok := (*s.doubtful)[key]
+	if delete(*s.doubtful, key); len(*s.doubtful) == 0 {
+		s.doubtful = nil
+	}
+	return ok
 }
 
 // choice deals with the driver's answer to a question: the question's message says what was chosen, so the store is asked first.

@@ -73,6 +73,15 @@ type Withdrawer interface {
 	AppendWithdraw(dst []byte, ref uint64) []byte
 }
 
+// Holder is a Codec that holds bytes back because more may follow that belong to them, such as a
+// line without its end. Poll says when to ask.
+type Holder interface {
+	Codec
+	// Release emits what has been held back long enough, or all of it where the session ends: frames
+	// that come later are not joined to it. It is called before Decode and Poll.
+	Release(now time.Time, end bool, emit func(*Event))
+}
+
 // Kind says what an event means for the gateway.
 type Kind uint8
 
@@ -156,6 +165,8 @@ type TextCaps struct {
 	NoText    bool    // this device has no text service (a setting): messages fail as unsupported
 	NotYet    bool    // a handshake is under way: texts wait, and the caps are asked again after every frame and every Poll
 	Choices   int     // canned answers that can be shown with a text, 0 none
+	// Refusal is how long a Silent device may take to refuse a part; 0: it says nothing at all.
+	Refusal time.Duration
 }
 
 // Text is one part of a message on its way to the device.

@@ -33,7 +33,8 @@ import (
 //	    ! text ref=N [part=1/2] [reply_to=N] [at=RFC3339] [choices="a|b"] "body"
 //	    ! withdraw ref=N
 //	    ! caps                          shows what the session can carry
-//	    ! poll RFC3339                  asks what the protocol sends by itself
+//	    ! poll RFC3339                  asks what was held back long enough, and what is sent unasked
+//	    ! end                           of the session: what it still holds back
 //
 // The lines with = and < are made by the codec: write the others, run the test with its update flag and read what came out.
 func Transcripts(t *testing.T, p *protocol.Protocol, update bool) {
@@ -167,9 +168,25 @@ func (tp *tape) sent(b []byte) {
 	}
 }
 
+// release shows what the codec has held back.
+func (tp *tape) release(at time.Time, end bool) {
+	if h, ok := tp.codec.(protocol.Holder); ok {
+		var events []protocol.Event
+		h.Release(at, end, func(e *protocol.Event) { events = append(events, *e) })
+		tp.events(events)
+	}
+}
+
 // frame does with a frame what the gateway does.
 func (tp *tape) frame(frame []byte) {
 	events, err := Decode(tp.codec, frame)
+	tp.events(events)
+	if err != nil {
+		tp.printf("= error: %v", err)
+	}
+}
+
+func (tp *tape) events(events []protocol.Event) {
 	for i := range events {
 		e := &events[i]
 		tp.printf("= %s", describe(e))
@@ -180,9 +197,6 @@ func (tp *tape) frame(frame []byte) {
 			tp.codec.Bind(tp.bound)
 		}
 		tp.sent(tp.codec.AppendReply(nil, e, tp.result))
-	}
-	if err != nil {
-		tp.printf("= error: %v", err)
 	}
 }
 
@@ -216,11 +230,14 @@ func (tp *tape) act(action string) error {
 		if err != nil {
 			return err
 		}
+		tp.release(at, false)
 		out, next := tp.codec.Poll(nil, at)
 		tp.sent(out)
 		if !next.IsZero() {
 			tp.printf("= poll again at %s", next.UTC().Format(time.RFC3339Nano))
 		}
+	case "end":
+		tp.release(time.Time{}, true)
 	case "text":
 		return tp.write(rest)
 	case "withdraw":

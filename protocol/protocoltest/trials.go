@@ -14,9 +14,8 @@ import (
 // Trial is an input from a public report or firmware that was handled wrongly once. Its ids are
 // invented.
 type Trial struct {
-	ID     string   `json:"id"`
-	Hex    []string `json:"hex"`
-	Frames [][]byte `json:"-"` // what the device says, in order
+	ID     string
+	Frames [][]byte // what the device says, in order; empty where a call has none
 }
 
 // Trials reads the trials of a file such as "jt808.jsonl", by their id. They lie in a folder beside
@@ -35,18 +34,48 @@ func Trials(tb testing.TB, file string) map[string]Trial {
 	}
 	trials := map[string]Trial{}
 	for line := range strings.Lines(string(data)) {
-		var t Trial
-		if err := json.Unmarshal([]byte(line), &t); err != nil {
-			tb.Fatalf("%s: %v", path, err)
-		}
-		for _, h := range t.Hex {
-			frame, err := hex.DecodeString(h)
-			if err != nil {
-				tb.Fatalf("%s: %s: %v", path, t.ID, err)
-			}
-			t.Frames = append(t.Frames, frame)
+		t, err := parseTrial(line)
+		if err != nil {
+			tb.Fatalf("%s: %s: %v", path, t.ID, err)
 		}
 		trials[t.ID] = t
 	}
 	return trials
+}
+
+// parseTrial reads a line: its frames are in hex, one or several, or in calls, each after a word
+// that says what happens.
+func parseTrial(line string) (Trial, error) {
+	var raw struct {
+		ID    string          `json:"id"`
+		Hex   json.RawMessage `json:"hex"`
+		Calls json.RawMessage `json:"calls"`
+	}
+	if err := json.Unmarshal([]byte(line), &raw); err != nil {
+		return Trial{}, err
+	}
+	t := Trial{ID: raw.ID}
+	var one string
+	var several []string
+	var calls [][2]string
+	switch {
+	case json.Unmarshal(raw.Hex, &one) == nil && one != "":
+		several = []string{one}
+	case json.Unmarshal(raw.Hex, &several) == nil && several != nil:
+	default:
+		if err := json.Unmarshal(raw.Calls, &calls); err != nil {
+			return t, err
+		}
+		for _, call := range calls {
+			several = append(several, call[1])
+		}
+	}
+	for _, h := range several {
+		frame, err := hex.DecodeString(h)
+		if err != nil {
+			return t, err
+		}
+		t.Frames = append(t.Frames, frame)
+	}
+	return t, nil
 }

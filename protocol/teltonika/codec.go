@@ -20,6 +20,9 @@ const (
 // positionsWait is how long a device that logged in may take before it is written to nevertheless: one with nothing to send stays silent.
 const positionsWait = 3 * time.Second
 
+// nackWait is how long a device may take for the nACK of codec 14, over a slow network.
+const nackWait = 10 * time.Second
+
 type chat uint8
 
 const (
@@ -82,6 +85,9 @@ func (c *codec) Caps() protocol.TextCaps {
 		caps = c.newTerminal().caps()
 	default:
 		caps = c.options().Caps()
+	}
+	if caps.Silent && c.envelope.codec == codec14 {
+		caps.Refusal = nackWait
 	}
 	caps.NotYet = caps.NotYet || c.phase != phaseOpen
 	return caps
@@ -158,6 +164,21 @@ func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 
 // Poll implements protocol.Codec.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
+	dst, next := c.poll(dst, now)
+	if c.terminal != nil {
+		next = c.terminal.wait(now, next)
+	}
+	return dst, next
+}
+
+// Release implements protocol.Holder: a terminal's line without its end.
+func (c *codec) Release(now time.Time, end bool, emit func(*protocol.Event)) {
+	if c.terminal != nil {
+		c.terminal.release(c.shared, now, end, emit)
+	}
+}
+
+func (c *codec) poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.phase == phaseLogged {
 		if c.waitMs == 0 {
 			c.waitMs = now.Add(positionsWait).UnixMilli()

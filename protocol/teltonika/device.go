@@ -23,7 +23,8 @@ type device struct {
 	up        envelope
 	navigator *fmi.Client
 	terminal  *terminal
-	waiting   bool // for the answer to the login
+	line      []byte // unfinished, to the terminal
+	waiting   bool   // for the answer to the login
 	last      [record]byte
 }
 
@@ -61,7 +62,7 @@ func (d *device) AppendLogin(dst []byte) []byte {
 		d.navigator.Reset()
 	}
 	if d.terminal != nil {
-		d.terminal.line = nil
+		d.line = nil
 	}
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(d.id)))
 	return append(dst, d.id...)

@@ -81,16 +81,16 @@ func (d *device) packet(dst, data []byte, emit func(protocol.DeviceEvent)) []byt
 // lines shows what came to the terminal: texts, numbered where the terminal acknowledges them.
 func (d *device) lines(b []byte, emit func(protocol.DeviceEvent)) {
 	t := d.terminal
-	if t.line = append(t.line, b...); len(t.line) > mostLine {
-		t.line = nil
+	if d.line = append(d.line, b...); len(d.line) > mostLine {
+		d.line = nil
 	}
 	for {
-		end, width := t.end(t.line)
+		end, width := t.end(d.line)
 		if end < 0 {
 			break
 		}
-		line := t.line[:end]
-		t.line = t.line[end+width:]
+		line := d.line[:end]
+		d.line = d.line[end+width:]
 		if len(line) == 0 {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,21 +14,34 @@ import (
 )
 
 const (
-	mostLine = 4096 // bytes from a terminal without the end of a line
+	mostLine = 4096        // bytes from a terminal without the end of a line
+	lineWait = time.Second // after its last packet, a line is whole without an end
 
 	againWindow  = 10 * time.Second // a line without a time that comes over another connection is the same one for so long
 	storedWindow = 24 * time.Hour   // one with a time
 )
 
-// terminal is a display with keys on the tracker's serial port, which exchanges lines. The tracker passes bytes on in packets as they come, so lines may be cut anywhere.
+// terminal is a display with keys on the tracker's serial port, which exchanges lines. The tracker
+// passes bytes on in packets as they come, so lines may be cut anywhere.
 type terminal struct {
 	charset   protocol.Charset
 	pattern   *regexp.Regexp // nil: no acks
 	eol       string
-	line      []byte // unfinished
+	open      []openLine // unfinished, one a packet type
 	partBytes int
 	prefix    bool
-	skipping  bool // of a line that is too long
+}
+
+// openLine is a line whose end has not come. Packets of another type do not belong to it: type 06
+// may be the tracker's own answer to somebody's command, which ends without CR LF.
+type openLine struct {
+	bytes    []byte
+	untilMs  int64  // it is whole then, Unix ms
+	msg      uint32 // Event.Msg of its last packet
+	time     uint32 // of that packet, 0 none
+	typ      byte
+	fresh    bool // a packet has come since untilMs was set
+	skipping bool // too long: only its end is looked for
 }
 
 func (c *codec) newTerminal() *terminal {
@@ -87,12 +101,23 @@ func (t *terminal) append(dst []byte, v *envelope, text protocol.Text) ([]byte, 
 	return v.End(out, start), nil
 }
 
-// receive takes the bytes of one packet and emits the lines that are whole now, at least one event: e where there is none.
+// take returns the unfinished line of a packet type, which is no longer kept then.
+func (t *terminal) take(typ byte) (l openLine) {
+	for i := range t.open {
+		if l = t.open[i]; l.typ == typ {
+			t.open = slices.Delete(t.open, i, i+1)
+			return l
+		}
+	}
+	return openLine{typ: typ}
+}
+
+// receive takes the bytes of one packet and emits the lines that are whole now, at least one event:
+// e where there is none.
 func (t *terminal) receive(s *shared, item command, e protocol.Event, emit func(*protocol.Event)) {
-	b := item.payload
-	if len(t.line) > 0 {
-		t.line = append(t.line, b...)
-		b = t.line
+	l, b := t.take(item.typ), item.payload
+	if len(l.bytes) > 0 {
+		b = append(l.bytes, b...)
 	}
 	emitted := false
 	for {
@@ -101,24 +126,61 @@ func (t *terminal) receive(s *shared, item command, e protocol.Event, emit func(
 			break
 		}
 		event, ok := t.read(bytes.TrimSpace(b[:end]), item.time, e)
-		if ok && !t.skipping {
+		if ok && !l.skipping {
 			emitted = true
 			s.events.Emit(emit, event)
 		}
-		b, t.skipping = b[end+width:], false
+		b, l.skipping = b[end+width:], false
 	}
-	if len(b) > mostLine || t.skipping {
-		b, t.skipping = b[max(len(b)-len(t.eol), 0):], true // where the end may begin
+	if len(b) > mostLine || l.skipping {
+		b, l.skipping = b[max(len(b)-len(t.eol), 0):], true // where the end may begin
 	}
-	if t.line = bytes.Clone(b); len(b) == 0 {
-		t.line = nil
+	if len(b) > 0 || l.skipping {
+		l.bytes, l.msg, l.time, l.fresh = bytes.Clone(b), e.Msg, item.time, true
+		t.open = append(t.open, l)
+	} else if len(t.open) == 0 {
+		t.open = nil
 	}
 	if !emitted {
 		s.events.Emit(emit, e)
 	}
 }
 
-// end finds the end of a line, -1 for none. Where that is made of CR and LF either of them ends it, because some terminals send only one.
+// wait returns when the first unfinished line is whole without its end, the zero time where there
+// is none, or next if that is earlier.
+func (t *terminal) wait(now, next time.Time) time.Time {
+	for i := range t.open {
+		l := &t.open[i]
+		if l.fresh {
+			l.untilMs, l.fresh = now.Add(lineWait).UnixMilli(), false
+		}
+		if until := time.UnixMilli(l.untilMs); next.IsZero() || until.Before(next) {
+			next = until
+		}
+	}
+	return next
+}
+
+// release emits the lines that are whole without their end.
+func (t *terminal) release(s *shared, now time.Time, end bool, emit func(*protocol.Event)) {
+	whole := func(l openLine) bool { return end || !l.fresh && now.UnixMilli() >= l.untilMs }
+	for i := range t.open {
+		l := &t.open[i]
+		if !whole(*l) || l.skipping {
+			continue
+		}
+		e := protocol.Event{Kind: protocol.KindOther, Msg: l.msg}
+		if event, ok := t.read(bytes.TrimSpace(l.bytes), l.time, e); ok {
+			s.events.Emit(emit, event)
+		}
+	}
+	if t.open = slices.DeleteFunc(t.open, whole); len(t.open) == 0 {
+		t.open = nil
+	}
+}
+
+// end finds the end of a line, -1 for none. Where that is made of CR and LF either of them ends it,
+// because some terminals send only one.
 func (t *terminal) end(b []byte) (at, width int) {
 	switch {
 	case t.eol == "" && len(b) > 0:

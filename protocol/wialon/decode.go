@@ -42,7 +42,7 @@ func (d *decoding) line(frame []byte) error {
 	if !ok {
 		return fmt.Errorf("%w: no packet", protocol.ErrGarbage)
 	}
-	if size := blockSize(line); size != len(d.block) {
+	if size, sure := blockSize(line); size != len(d.block) && (sure || len(d.block) > 0) {
 		return fmt.Errorf("%w: %d bytes behind a line that announces %d", protocol.ErrGarbage, len(d.block), size)
 	}
 	d.packet = p

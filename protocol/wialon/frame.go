@@ -42,7 +42,16 @@ func cut(buf []byte, scanned int) (n, next int, err error) {
 		return 0, len(buf), nil
 	}
 	lf += min(scanned, seen)
-	size := blockSize(trimEnd(buf[:lf+1]))
+	size, sure := blockSize(trimEnd(buf[:lf+1]))
+	if behind := buf[lf+1:]; !sure {
+		look := min(size, maxTypeLetters+2)
+		if len(behind) < look {
+			return 0, lf, nil
+		}
+		if beginsPacket(behind[:look]) {
+			size = 0
+		}
+	}
 	if n = lf + 1 + size; n > maxFrame {
 		return 0, 0, fmt.Errorf("%w: a block of %d bytes", protocol.ErrTooLong, size)
 	}
@@ -68,26 +77,44 @@ func trimEnd(line []byte) []byte {
 	return bytes.TrimSuffix(line, []byte{'\r'})
 }
 
-// blockSize returns how many raw bytes follow a line: the first field of #I#, the second of #T#; 0 for every other line and where that field is no number. A size past
-// maxFrame is returned as some number past maxFrame.
-func blockSize(line []byte) int {
+// blockSize returns how many raw bytes a line announces: the first field of #I#, #US#, #UC# and of
+// the video packets of 2.1 (#LV#, #PB#, #VF#), the second of #T#; 0 for every other line and where
+// that field is no number. A size past maxFrame is some number past maxFrame. sure is false where a
+// device may leave the bytes out: this package does not speak those packets, it steps over them.
+func blockSize(line []byte) (size int, sure bool) {
 	if len(line) > maxBlockHead {
-		return 0
+		return 0, true
 	}
 	p, ok := parsePacket(line)
 	if !ok {
-		return 0
+		return 0, true
 	}
-	size, rest, _ := bytes.Cut(p.msg, []byte{';'})
+	field, rest, _ := bytes.Cut(p.msg, []byte{';'})
 	switch p.typ {
 	case typeT:
-		size, _, _ = bytes.Cut(rest, []byte{';'})
+		field, _, _ = bytes.Cut(rest, []byte{';'})
+		sure = true
 	case typeI:
+		sure = true
+	case typeUS, typeUC, typeLV, typePB, typeVF:
 	default:
-		return 0
+		return 0, true
 	}
-	n, _ := parseUint(size, maxFrame+1)
-	return int(n)
+	n, _ := parseUint(field, maxFrame+1)
+	return int(n), sure
+}
+
+// beginsPacket reports whether b can be the first bytes of a packet: #, letters, #.
+func beginsPacket(b []byte) bool {
+	if len(b) == 0 || b[0] != '#' {
+		return false
+	}
+	for _, c := range b[1:] {
+		if c < 'A' || c > 'Z' {
+			return c == '#'
+		}
+	}
+	return true
 }
 
 // parseUint reads decimal digits; a number past most becomes most.

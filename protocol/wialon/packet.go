@@ -20,6 +20,11 @@ const (
 	typeIT = 'I'<<8 | 'T' // what tachograph file follows
 	typeT  = 'T'          // block of a tachograph file
 	typeAL = 'A'<<8 | 'L' // server's answers
+	typeUS = 'U'<<8 | 'S' // firmware, from the server
+	typeUC = 'U'<<8 | 'C' // configuration, from the server
+	typeLV = 'L'<<8 | 'V' // live video, 2.1
+	typePB = 'P'<<8 | 'B' // playback, 2.1
+	typeVF = 'V'<<8 | 'F' // video file, 2.1
 
 	maxTypeLetters = 4 // 3 in 2.0, 4 fit the number
 	maxID          = 64

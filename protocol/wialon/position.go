@@ -108,18 +108,27 @@ func (d *decoding) position() error {
 		verdict = answerStructure
 	}
 	var texts []string
-	if verdict == answerOne {
-		texts, verdict = d.texts(&r)
+	if verdict != answerStructure {
+		var readable bool
+		if texts, readable = d.texts(&r); verdict == answerOne && !readable {
+			verdict = answerParams
+		}
 	}
-	if verdict != answerOne {
+	if verdict != answerOne && len(texts) == 0 {
 		return d.refuse(verdict, fmt.Errorf("%w: position: %s", protocol.ErrMalformed, wrongPosition(verdict)))
 	}
-	d.outTexts(&r, texts)
+	// What the driver wrote beside a mistake is taken, and the answer says so: refused, it would come
+	// with the same mistake again.
+	for _, e := range d.recordTexts(nil, &r, texts) {
+		d.out(e)
+	}
 	d.out(protocol.Event{Kind: protocol.KindPosition, Count: 1})
 	return nil
 }
 
-// blackBox decodes #B#record|record[|CRC]. Records are those of #SD# or #D#; what is wrong with one is not the others' fault, so it is only left out of the number in the answer.
+// blackBox decodes #B#record|record[|CRC]. Records are those of #SD# or #D#; what is wrong with one
+// is not the others' fault, so it is only left out of the number in the answer, unless a driver's
+// text stands in it. A device that reads a smaller number than it sent sends them all again.
 func (d *decoding) blackBox() error {
 	p := d.packet
 	last := p.msg[bytes.LastIndexByte(p.msg, '|')+1:]
@@ -127,23 +136,31 @@ func (d *decoding) blackBox() error {
 	if err != nil {
 		return d.refuse(answerNothing, err)
 	}
-	taken := 0
+	var said []protocol.Event
+	taken, left := 0, 0
 	for len(msg) > 0 {
 		var b []byte
 		b, msg, _ = bytes.Cut(msg, []byte{'|'})
 		r := parseRecord(b)
-		if r.check() != answerOne {
-			continue
+		verdict := r.check()
+		var texts []string
+		readable := true
+		if verdict != answerStructure {
+			texts, readable = d.texts(&r)
 		}
-		texts, verdict := d.texts(&r)
-		if verdict != answerOne {
+		if len(texts) == 0 && (verdict != answerOne || !readable) {
+			left += min(len(b), 1) // an empty one is what stands behind the last separator
 			continue
 		}
 		taken++
-		d.outTexts(&r, texts)
+		said = d.recordTexts(said, &r, texts)
 	}
 	if taken == 0 {
 		return d.refuse(answerZero, fmt.Errorf("%w: black box without a record", protocol.ErrMalformed))
+	}
+	for _, e := range said {
+		e.Across = left == 0 // else they come again over this connection too
+		d.out(e)
 	}
 	d.out(protocol.Event{Kind: protocol.KindPosition, Count: taken})
 	return nil
@@ -169,7 +186,8 @@ func threePairs(b []byte) (x, y, z int, ok bool) {
 	return int(n / 10_000), int(n / 100 % 100), int(n % 100), digits && len(b) == 6
 }
 
-// validDegrees checks DDMM.MMMM or DDDMM.MMMM and its letter.
+// validDegrees checks DDMM.MMMM or DDDMM.MMMM and its letter. Minutes past 60 only add up, as
+// reference servers take them: a black box with one such record would come again and again.
 func validDegrees(b, sign []byte, plus, minus byte, most uint32) bool {
 	if isNA(b) {
 		return isNA(sign) || isLetter(sign, plus, minus)
@@ -177,12 +195,9 @@ func validDegrees(b, sign []byte, plus, minus byte, most uint32) bool {
 	whole, fraction := decimal(b)
 	n, digits := parseUint(whole, 100_000)
 	m, digits2 := parseUint(fraction, 1)
-	degrees, minutes := n/100, n%100
-	beyond := uint32(0)
-	if minutes > 0 || m > 0 {
-		beyond = 1
-	}
-	return digits && (len(fraction) == 0 || digits2) && minutes <= 60 && degrees+beyond <= most && isLetter(sign, plus, minus)
+	minutes := n/100*60 + n%100
+	inside := minutes < most*60 || minutes == most*60 && m == 0
+	return digits && (len(fraction) == 0 || digits2) && inside && isLetter(sign, plus, minus)
 }
 
 func isLetter(b []byte, x, y byte) bool {

@@ -85,7 +85,7 @@ func TestKeysOfTexts(t *testing.T) {
 			window = 10 * time.Second
 		}
 		got := s.send(frame + "\r\n")
-		if got.err != nil || got.events[0].Kind != protocol.KindText || got.events[0].Window != window || got.events[0].Across != (window < time.Hour) {
+		if got.err != nil || got.events[0].Kind != protocol.KindText || got.events[0].Window != window || !got.events[0].Across {
 			t.Fatalf("%s became %+v, %v", frame, got.events, got.err)
 		}
 		return got.events[0].Key

@@ -6,12 +6,18 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"trackchat/protocol"
 )
 
-// recordWindow is how long a text in a record with a time is known again: until a device with a full black box has sent it all.
-const recordWindow = 24 * time.Hour
+const (
+	// recordWindow is how long a text in a record with a time is known again: until a device with a
+	// full black box has sent it all.
+	recordWindow = 24 * time.Hour
+	// undatedWindow is that of a record whose time cannot be read: it may be the same in all of them.
+	undatedWindow = 2 * time.Minute
+)
 
 // maxParamName bounds the search for the end of a parameter's name, so that a line full of commas costs no more than its length.
 const maxParamName = 128
@@ -22,9 +28,9 @@ func (d *decoding) message() error {
 	if err != nil {
 		return d.refuse(answerDamaged, err)
 	}
-	text, err := d.text(msg)
-	if err != nil {
-		return d.refuse(answerZero, err)
+	text := d.text(msg)
+	if text == "" {
+		return d.refuse(answerZero, fmt.Errorf("%w: empty text", protocol.ErrMalformed))
 	}
 	d.out(d.driverText(text))
 	return nil
@@ -35,12 +41,9 @@ func (c *codec) driverText(text string) protocol.Event {
 	return protocol.Event{Kind: protocol.KindText, Text: text, Key: max(hash(hashSeed, text), 1), Window: time.Duration(c.repeat) * time.Second, Across: true}
 }
 
-// text decodes what a driver wrote and drops control characters. A text of which nothing is left is an error.
-func (c *codec) text(b []byte) (string, error) {
-	text, err := c.charset().Decode(b)
-	if err != nil {
-		return "", fmt.Errorf("text: %w", err)
-	}
+// text decodes what a driver wrote and drops control characters; empty where nothing is left.
+func (c *codec) text(b []byte) string {
+	text := c.decode(b)
 	if strings.ContainsFunc(text, dropped) {
 		text = strings.Map(func(r rune) rune {
 			if dropped(r) {
@@ -49,38 +52,80 @@ func (c *codec) text(b []byte) (string, error) {
 			return r
 		}, text)
 	}
-	if text == "" {
-		return "", fmt.Errorf("%w: empty text", protocol.ErrMalformed)
-	}
-	return text, nil
+	return text
 }
 
 func dropped(r rune) bool { return unicode.IsControl(r) && r != '\t' }
 
-// texts checks the parameters of a record, name:type:value separated by commas, and returns the values of those that are called text and are of type 3.
-func (c *codec) texts(r *record) (texts []string, verdict answer) {
+// notInCP1251 is the one byte that windows-1251 gives no character.
+const notInCP1251 = 0x98
+
+// decode takes what is no UTF-8 for windows-1251, in which any bytes are text: a device says a text
+// that is refused, and the black box around it, for ever.
+func (c *codec) decode(b []byte) string {
+	if !c.cp1251 {
+		if whole := b[:len(b)-cutShort(b)]; utf8.Valid(whole) {
+			return string(whole)
+		}
+	}
+	text, err := c.shared.cp1251.Decode(b)
+	if err != nil {
+		text, _ = c.shared.cp1251.Decode(bytes.ReplaceAll(b, []byte{notInCP1251}, []byte{'?'}))
+	}
+	return text
+}
+
+// cutShort returns how many bytes at the end of b begin a character of UTF-8 that is not whole:
+// devices cut long texts anywhere. 0 where nothing before it says that b is UTF-8 at all.
+func cutShort(b []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if end := b[len(b)-n:]; utf8.RuneStart(end[0]) {
+			whole := b[:len(b)-n]
+			if utf8.FullRune(end) || utf8.RuneCount(whole) == len(whole) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// texts returns the values of the parameters that are called text and are of type 3. Parameters are
+// name:type:value, separated by commas, with blanks around them; one that cannot be read is passed
+// over, and readable is false then.
+func (c *codec) texts(r *record) (texts []string, readable bool) {
 	params := r.f[fieldParams]
 	if isNA(params) {
-		return nil, answerOne
+		return nil, true
 	}
-	for len(params) > 0 {
+	readable = true
+	for {
+		if params = bytes.TrimLeft(params, betweenParams); len(params) == 0 {
+			return texts, readable
+		}
 		name, typ, value, ok := cutParam(params)
 		if !ok {
-			return nil, answerParams
+			readable = false
+			_, params, _ = bytes.Cut(params, []byte{','})
+			continue
 		}
 		end := valueEnd(value, typ)
-		value, params = value[:end], bytes.TrimLeft(value[end:], ",")
+		value, params = value[:end], value[end:]
 		if typ != typeString || string(name) != "text" || len(bytes.TrimSpace(value)) == 0 {
 			continue
 		}
-		text, err := c.text(value)
-		if err != nil {
-			return nil, answerParams
+		if text := c.text(value); text != "" {
+			texts = append(texts, text)
 		}
-		texts = append(texts, text)
 	}
-	return texts, answerOne
 }
+
+// betweenParams may stand between parameters, and blanks behind a name (Wialon IPS 2.2, "Additional
+// Parameters": its example has them).
+const (
+	blanks        = " \t"
+	betweenParams = "," + blanks
+)
 
 // typeString is the type of a parameter that is text; 1 is whole numbers, 2 fractions.
 const typeString = '3'
@@ -92,7 +137,7 @@ func cutParam(b []byte) (name []byte, typ byte, value []byte, ok bool) {
 		return nil, 0, nil, false
 	}
 	typ = b[colon+1]
-	return b[:colon], typ, b[colon+3:], typ >= '1' && typ <= '9'
+	return bytes.TrimRight(b[:colon], blanks), typ, b[colon+3:], typ >= '1' && typ <= '9'
 }
 
 // valueEnd returns where the value at the start of b ends: at a comma. In a string only a comma counts behind which another parameter or nothing comes, so that a driver's own
@@ -103,7 +148,7 @@ func valueEnd(b []byte, typ byte) int {
 			i++
 			continue
 		}
-		rest := bytes.TrimLeft(b[i:], ",")
+		rest := bytes.TrimLeft(b[i:], betweenParams)
 		if _, _, _, next := cutParam(rest); typ != typeString || next || len(rest) == 0 {
 			return i
 		}
@@ -112,15 +157,21 @@ func valueEnd(b []byte, typ byte) int {
 	return len(b)
 }
 
-func (d *decoding) outTexts(r *record, texts []string) {
+// recordTexts appends the texts of a record as events. One that comes again over another connection
+// is the old one, whose answer got lost.
+func (c *codec) recordTexts(events []protocol.Event, r *record, texts []string) []protocol.Event {
+	date, clock := r.f[fieldDate], r.f[fieldTime]
 	for _, text := range texts {
-		if isNA(r.f[fieldDate]) {
-			d.out(d.driverText(text))
-			continue
+		e := c.driverText(text)
+		if !isNA(date) || !isNA(clock) {
+			e.Key = max(hash(hash(hash(hashSeed, date), clock), text), 1)
+			if e.Window = recordWindow; !validDate(date, clock) {
+				e.Window = undatedWindow
+			}
 		}
-		h := hash(hash(hash(hashSeed, r.f[fieldDate]), r.f[fieldTime]), text)
-		d.out(protocol.Event{Kind: protocol.KindText, Text: text, Key: max(h, 1), Window: recordWindow})
+		events = append(events, e)
 	}
+	return events
 }
 
 // AppendText implements protocol.Codec: #M#text, and in 2.0 ;CRC. A text cannot hold a line's end; it becomes a space.

@@ -1,4 +1,5 @@
-// Package wialon speaks Wialon IPS 1.1 and 2.0 (Gurtam, "Wialon IPS" v.1.1 and v.2.0; the packets of 2.1 that this package does not know are passed over).
+// Package wialon speaks Wialon IPS 1.1 and 2.0 (Gurtam, "Wialon IPS" v.1.1 and v.2.0; the packets of
+// 2.1 that this package does not know are passed over with their raw bytes).
 //
 // Flow, the device connects:
 //
@@ -11,7 +12,8 @@
 //	#M#text  or  #M#text;CRC    <>   message to or from the driver
 //	#AM#1                       ><   its answer; towards the server it is custom, not specification
 //
-// A packet is one line ending in LF, with an optional CR before it; #I# and #T# are followed by raw bytes. In 2.0 the last field is a CRC.
+// A packet is one line ending in LF, with an optional CR before it; #I#, #T# and a few others are
+// followed by raw bytes. In 2.0 the last field is a CRC.
 package wialon
 
 import (
@@ -58,7 +60,10 @@ func New() *protocol.Protocol {
 				Name: settingAck, Default: ackAM, Check: protocol.CheckOneOf(ackAM, ackNextFrame, ackNone),
 				Help: "what counts as delivered, because the specification has no ack from the device: am = its #AM#1, next_frame = whatever valid frame it sends next, none = nothing, a text written once stays pending",
 			},
-			{Name: settingCharset, Default: charsetUTF8, Check: protocol.CheckOneOf(charsetUTF8, charsetCP1251), Help: "of texts on the wire: utf8 or cp1251"},
+			{
+				Name: settingCharset, Default: charsetUTF8, Check: protocol.CheckOneOf(charsetUTF8, charsetCP1251),
+				Help: "of texts on the wire: utf8 (what is none is read as windows-1251) or cp1251",
+			},
 			{Name: settingPartBytes, Default: "1000", Check: protocol.CheckInt(16, 65_535), Help: "most bytes of text in one #M#"},
 			{Name: settingPartPrefix, Default: "false", Check: protocol.CheckBool, Help: `"(2/7) " before each part of a longer text`},
 			{

@@ -1,0 +1,29 @@
+package gateway
+
+import (
+	"time"
+
+	"trackchat/protocol"
+)
+
+// release lets the codec say what it has held back because more could have followed, for long
+// enough or until the end of the session.
+func (s *session) release(now time.Time, end bool) {
+	h, ok := s.codec.(protocol.Holder)
+	if !ok {
+		return
+	}
+	sh := s.shard
+	sh.cur, sh.worst = s, protocol.OK
+	sh.frame++
+	h.Release(now, end, sh.emit)
+}
+
+// lastWords are what a device has said without an end when its connection ends. A panic in them
+// must not keep the session from ending.
+func (s *session) lastWords() {
+	defer s.recovered()
+	if s.tracker != 0 && !s.broken() {
+		s.release(s.l.g.o.Now(), true)
+	}
+}

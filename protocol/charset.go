@@ -42,7 +42,7 @@ func GBK() Charset {
 		}
 		return [2]byte(out), n
 	}
-	return tableCharset{"gbk", encode, simplifiedchinese.GB18030}
+	return &tableCharset{"gbk", encode, simplifiedchinese.GB18030}
 }
 
 // Windows1251 is Cyrillic in one byte a character.
@@ -54,7 +54,7 @@ func Windows1251() Charset {
 		}
 		return [2]byte{b}, 1
 	}
-	return tableCharset{"cp1251", encode, charmap.Windows1251}
+	return &tableCharset{"cp1251", encode, charmap.Windows1251}
 }
 
 // UTF16 is two bytes a character (UCS2); it lacks what lies outside the basic plane.
@@ -84,9 +84,9 @@ type tableCharset struct {
 	decoder encoding.Encoding
 }
 
-func (c tableCharset) String() string { return c.name }
+func (c *tableCharset) String() string { return c.name }
 
-func (c tableCharset) RuneLen(r rune) int {
+func (c *tableCharset) RuneLen(r rune) int {
 	if r < utf8.RuneSelf {
 		return 1
 	}
@@ -94,7 +94,7 @@ func (c tableCharset) RuneLen(r rune) int {
 	return max(n, 1)
 }
 
-func (c tableCharset) Lossy(r rune) bool {
+func (c *tableCharset) Lossy(r rune) bool {
 	if r < utf8.RuneSelf {
 		return false
 	}
@@ -102,7 +102,7 @@ func (c tableCharset) Lossy(r rune) bool {
 	return n == 0
 }
 
-func (c tableCharset) Append(dst []byte, text string) []byte {
+func (c *tableCharset) Append(dst []byte, text string) []byte {
 	start := len(dst)
 	for _, r := range text {
 		if r < utf8.RuneSelf {
@@ -119,7 +119,7 @@ func (c tableCharset) Append(dst []byte, text string) []byte {
 	return dst
 }
 
-func (c tableCharset) Decode(b []byte) (string, error) {
+func (c *tableCharset) Decode(b []byte) (string, error) {
 	out, err := c.decoder.NewDecoder().Bytes(b)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrMalformed, err)

@@ -28,13 +28,43 @@ func Split(text string, c TextCaps) ([]string, error) {
 		return cut(text, c.Charset, c.PartBytes, MaxParts)
 	}
 	for digits, most := 1, 9; most <= MaxParts; digits, most = digits+1, most*10+9 {
-		room := c.PartBytes - len("(/) ") - 2*digits
-		if parts, err := cut(text, c.Charset, room, most); err == nil {
+		if parts, err := cut(text, c.Charset, prefixed(c.PartBytes, digits), most); err == nil {
 			return parts, nil
 		}
 	}
 	return nil, ErrTextTooLong
 }
+
+// Longest returns how many characters of its charset a text can have and be certain to fit.
+func Longest(c TextCaps) int {
+	widest := 1
+	for _, r := range [...]rune{'я', '好', '🦕'} { // of two, three and four bytes in UTF-8
+		if !lacks(c.Charset, r) {
+			widest = max(widest, c.Charset.RuneLen(r))
+		}
+	}
+	longest := max(c.PartBytes/widest, 0)
+	if !c.Prefix {
+		return max(longest, leastIn(c.PartBytes, widest, MaxParts))
+	}
+	for digits, most := 1, 9; most <= MaxParts; digits, most = digits+1, most*10+9 {
+		longest = max(longest, leastIn(prefixed(c.PartBytes, digits), widest, most))
+	}
+	return longest
+}
+
+// leastIn returns how many characters of widest bytes at most stand in that many parts at least. A
+// part may end at a space in its last 15 %, or where the next character has no room.
+func leastIn(room, widest, parts int) int {
+	if room < utf8.UTFMax {
+		return 0
+	}
+	bytes := min((room*85+99)/100, room-widest+1)
+	return parts * ((bytes + widest - 1) / widest)
+}
+
+// prefixed is the room that "(n/m) " with so many digits for both leaves.
+func prefixed(room, digits int) int { return room - len("(/) ") - 2*digits }
 
 // AppendPrefix appends "(2/7) " for part 1 of 7 (parts count from 0 in t), nothing for a text of a single part.
 func AppendPrefix(dst []byte, t Text) []byte {

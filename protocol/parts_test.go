@@ -41,6 +41,38 @@ func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
 	}
 }
 
+// A text of as many characters as Longest promises fits, however its spaces fall and whatever its characters take.
+func TestTheLongestTextFits(t *testing.T) {
+	alphabets := map[protocol.Charset]string{
+		protocol.UTF8(): "[ a🦕]", protocol.GBK(): "[ a好]", protocol.Windows1251(): "[ aя]", protocol.UTF16(true): "[ a好]", protocol.ASCII(): "[ a]",
+	}
+	for cs, alphabet := range alphabets {
+		t.Run(cs.String(), rapid.MakeCheck(func(t *rapid.T) {
+			c := protocol.TextCaps{Charset: cs, PartBytes: rapid.IntRange(8, 40).Draw(t, "room"), Prefix: rapid.Bool().Draw(t, "prefix")}
+			pattern := rapid.StringMatching(alphabet+"{1,30}").Draw(t, "pattern")
+			n := min(protocol.Longest(c), 20_000)
+			text := string([]rune(strings.Repeat(pattern, n/utf8.RuneCountInString(pattern)+1))[:n])
+			if _, err := protocol.Split(text, c); err != nil {
+				t.Fatalf("%d times %q: %v", n, pattern, err)
+			}
+		}))
+	}
+	for _, c := range []struct {
+		room   int
+		prefix bool
+		cs     protocol.Charset
+		want   int
+	}{
+		{8, true, protocol.GBK(), 4},                       // no room for a number and a text
+		{8, false, protocol.UTF8(), 2 * protocol.MaxParts}, // 5 bytes of a part at least
+		{13, true, protocol.ASCII(), 99 * 5},
+	} {
+		if got := protocol.Longest(protocol.TextCaps{Charset: c.cs, PartBytes: c.room, Prefix: c.prefix}); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}
+
 // widening takes one byte for each letter, two where one of them is not Latin: what a Fitter is for.
 type widening struct{ protocol.Charset }
 

@@ -31,7 +31,7 @@ func newCodec(s *shared, settings protocol.Settings) *codec {
 	return &codec{shared: s, settings: settings}
 }
 
-// Caps: before the first frame the form of the header is unknown, and questions with it.
+// Caps: before the first frame, which tells the form of the header, what terminals of 2011 and 2013 can.
 func (c *codec) Caps() protocol.TextCaps {
 	caps := protocol.TextCaps{
 		PartBytes: c.settings.Int(settingPartBytes),
@@ -39,7 +39,7 @@ func (c *codec) Caps() protocol.TextCaps {
 		Charset:   c.gbk,
 		Prefix:    c.settings.Bool(settingPartPrefix),
 	}
-	if c.known && !c.peer.long && !c.noAsking {
+	if !c.peer.long && !c.noAsking {
 		caps.Choices = maxChoices
 	}
 	return caps

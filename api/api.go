@@ -39,8 +39,8 @@ type Options struct {
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
 	Feed        FeedStore             // nil: there is no live feed
 	FeedBuffer  int                   // events that one slow client may lag behind; 0: DefaultFeedBuffer
-	// Capabilities says what a tracker's device can be sent; false: nothing. It is safe for concurrent
-	// use. nil: of no device it is known.
+	// Capabilities says what a tracker's device can be sent; false: nothing. It is safe for
+	// concurrent use. nil: of no device it is known.
 	Capabilities func(t *queue.Tracker) (Capabilities, bool)
 }
 

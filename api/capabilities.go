@@ -10,7 +10,8 @@ import (
 	"trackchat/queue"
 )
 
-// Capabilities are what a tracker's device can be sent, as far as its protocol and its settings say.
+// Capabilities are what a tracker's device can be sent, as far as its protocol and its settings
+// say.
 type Capabilities struct {
 	Protocol      string
 	Charset       string // name; those of one name show the same characters
@@ -84,7 +85,9 @@ func (a *API) strictSend(t *queue.Tracker, q *sendRequest) error {
 
 // strictBroadcast refuses what one of the devices would not show, and tells which trackers have
 // devices that can be sent anything; the others are not sent to.
-func (a *API) strictBroadcast(trackers []*queue.Tracker, q *broadcastRequest) (able []bool, err error) {
+func (a *API) strictBroadcast(
+	trackers []*queue.Tracker, q *broadcastRequest,
+) (able []bool, err error) {
 	able = make([]bool, len(trackers))
 	var s strictness
 	for i, t := range trackers {
@@ -175,7 +178,8 @@ func (s *strictness) done(named bool) error {
 		errs = append(errs, paramError{"message", by(l) + ": " + spaced(l.runes)})
 	}
 	if l := &s.few; len(l.trackers) > 0 {
-		errs = append(errs, paramError{"choices", fmt.Sprintf("%s more than %d choices", by(l), s.most)})
+		problem := fmt.Sprintf("%s more than %d choices", by(l), s.most)
+		errs = append(errs, paramError{"choices", problem})
 	} else if l := &s.answer; len(l.trackers) > 0 {
 		errs = append(errs, paramError{"choices", by(l) + ": " + spaced(l.runes)})
 	}

@@ -77,7 +77,8 @@ func trackers() []queue.Tracker {
 	return ts
 }
 
-// capabilities makes jt808 lose what is Arabic or outside the basic plane, and wialon nothing; of other protocols nothing is known.
+// capabilities makes jt808 lose what is Arabic or outside the basic plane, and wialon nothing; of
+// other protocols nothing is known.
 func capabilities(t *queue.Tracker) (api.Capabilities, bool) {
 	c := api.Capabilities{Protocol: t.Protocol, PartBytes: 500, MaxCharacters: 4_000_000}
 	switch t.Protocol {

@@ -41,7 +41,7 @@ func Fold(cs Charset, text string) (folded string, replaced int) {
 			}
 		}
 	}
-	if len(out) == 0 { // nothing to see, but still a text, which some devices want to hold something
+	if len(out) == 0 { // nothing to see, but still a text, and some devices refuse empty ones
 		out = append(out, '?')
 	}
 	return string(out), replaced
@@ -121,7 +121,8 @@ func appendJoined(dst []byte, cs Charset, r rune) (out []byte, joined bool) {
 
 // lookalike finds r in the table; most letters are of scripts that it has nothing for.
 func lookalike(r rune) (string, bool) {
-	if unicode.IsLetter(r) && !unicode.In(r, unicode.Latin, unicode.Cyrillic, unicode.Greek, unicode.Common) {
+	if unicode.IsLetter(r) &&
+		!unicode.In(r, unicode.Latin, unicode.Cyrillic, unicode.Greek, unicode.Common) {
 		return "", false
 	}
 	at := strings.IndexRune(lookalikes, r)

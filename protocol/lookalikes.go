@@ -1,8 +1,8 @@
 package protocol
 
 // lookalikes says what stands for characters that have no decomposition in Unicode, or none that
-// reads well. A line is what is shown, a tab, and the characters that it is shown for. What is shown
-// is ASCII, or a letter that every Cyrillic or Greek charset has and that is no key itself.
+// reads well. A line is what is shown, a tab, and the characters that it is shown for. What is
+// shown is ASCII, or a letter that every Cyrillic or Greek charset has and that is no key itself.
 const lookalikes = `
 A	Ɑ
 B	Ɓ

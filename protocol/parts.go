@@ -9,7 +9,8 @@ import (
 // Fitter is a Charset in which the room that a character takes depends on the others of the same part. Its RuneLen is the most that one can take.
 type Fitter interface {
 	Charset
-	// Fit is asked about folded text. It returns how many bytes of text, in whole characters, make the longest part of at most room bytes.
+	// Fit returns how many bytes of folded text, in whole characters, make the longest part of at
+	// most room bytes.
 	Fit(text string, room int) int
 }
 
@@ -17,8 +18,8 @@ type Fitter interface {
 const MaxParts = 9_999
 
 // Split cuts text into parts of at most c.PartBytes bytes each in c.Charset, on code-point boundaries and, where one lies in the last 15 % of a part, after a space or a newline.
-// With c.Prefix the room for "(n/m) " is kept free. The parts are slices of the text as Fold makes it
-// and together are the whole of that. ErrTextTooLong: more than MaxParts would be needed.
+// With c.Prefix the room for "(n/m) " is kept free. The parts are slices of the text as Fold makes
+// it and together are the whole of that. ErrTextTooLong: more than MaxParts would be needed.
 func Split(text string, c TextCaps) ([]string, error) {
 	text, _ = Fold(c.Charset, text)
 	if isWhole(text, c) {

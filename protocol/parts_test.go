@@ -41,7 +41,8 @@ func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
 	}
 }
 
-// A text of as many characters as Longest promises fits, however its spaces fall and whatever its characters take.
+// A text of as many characters as Longest promises fits, however its spaces fall and whatever its
+// characters take.
 func TestTheLongestTextFits(t *testing.T) {
 	alphabets := map[protocol.Charset]string{
 		protocol.UTF8(): "[ a🦕]", protocol.GBK(): "[ a好]", protocol.Windows1251(): "[ aя]", protocol.UTF16(true): "[ a好]", protocol.ASCII(): "[ a]",

@@ -153,7 +153,7 @@ type TextCaps struct {
 	NoText    bool    // this device has no text service (a setting): messages fail as unsupported
 	NotYet    bool    // a handshake is under way: texts wait, and the caps are asked again after every frame and every Poll
 	Choices   int     // canned answers that can be shown with a text, 0 none
-	Opens     bool    // the device says when the driver has opened a text, without being asked anything
+	Opens     bool    // the device says when the driver has opened a text, with or without choices
 }
 
 // Text is one part of a message on its way to the device.

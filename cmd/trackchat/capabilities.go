@@ -63,13 +63,15 @@ func (c capabilities) of(t *queue.Tracker) (api.Capabilities, bool) {
 	}
 	can.Charset = strings.Join(names, "/")
 	can.Lost = func(r rune) bool {
-		return slices.ContainsFunc(charsets, func(cs protocol.Charset) bool { return protocol.Lost(cs, r) })
+		return slices.ContainsFunc(charsets, func(cs protocol.Charset) bool {
+			return protocol.Lost(cs, r)
+		})
 	}
 	return can, len(s.layers) > 0
 }
 
-// caps are those of a session that has not begun. A tracker's settings that are wrong count as little
-// as they do for the gateway.
+// caps are those of a session that has not begun. A tracker's settings that are wrong count as
+// little as they do for the gateway.
 func (s spoken) caps(listener, tracker map[string]string) protocol.TextCaps {
 	settings, err := s.protocol.NewSettings(listener, tracker)
 	if err != nil {

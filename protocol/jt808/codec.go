@@ -31,7 +31,8 @@ func newCodec(s *shared, settings protocol.Settings) *codec {
 	return &codec{shared: s, settings: settings}
 }
 
-// Caps: before the first frame, which tells the form of the header, what terminals of 2011 and 2013 can.
+// Caps: before the first frame, which tells the form of the header, what terminals of 2011 and 2013
+// can.
 func (c *codec) Caps() protocol.TextCaps {
 	caps := protocol.TextCaps{
 		PartBytes: c.settings.Int(settingPartBytes),

@@ -60,9 +60,6 @@ func Windows1251() Charset {
 // UTF16 is two bytes a character (UCS2); it lacks what lies outside the basic plane.
 func UTF16(bigEndian bool) Charset { return utf16Charset{bigEndian} }
 
-// ASCII is what every device shows.
-func ASCII() Charset { return asciiCharset{} }
-
 type utf8Charset struct{}
 
 func (utf8Charset) String() string                     { return "utf8" }
@@ -128,26 +125,6 @@ func (c *tableCharset) Decode(b []byte) (string, error) {
 		return "", fmt.Errorf("%w: bytes that are no text", ErrMalformed)
 	}
 	return string(out), nil
-}
-
-type asciiCharset struct{}
-
-func (asciiCharset) String() string    { return "ascii" }
-func (asciiCharset) RuneLen(rune) int  { return 1 }
-func (asciiCharset) Lossy(r rune) bool { return r >= utf8.RuneSelf }
-
-func (c asciiCharset) Append(dst []byte, text string) []byte {
-	folded, _ := Fold(c, text)
-	return append(dst, folded...)
-}
-
-func (asciiCharset) Decode(b []byte) (string, error) {
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return "", fmt.Errorf("%w: byte %02x in ASCII", ErrMalformed, c)
-		}
-	}
-	return string(b), nil
 }
 
 type utf16Charset struct{ bigEndian bool }

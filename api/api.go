@@ -39,6 +39,9 @@ type Options struct {
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
 	Feed        FeedStore             // nil: there is no live feed
 	FeedBuffer  int                   // events that one slow client may lag behind; 0: DefaultFeedBuffer
+	// Capabilities says what a tracker's device can be sent; false: nothing. It is safe for
+	// concurrent use. nil: of no device it is known.
+	Capabilities func(t *queue.Tracker) (Capabilities, bool)
 }
 
 // API answers the operations. It is safe for concurrent use. One with a live feed is to be closed.
@@ -57,6 +60,7 @@ type API struct {
 	timeout     time.Duration
 	sessionLife time.Duration
 	full        func() bool
+	can         func(t *queue.Tracker) (Capabilities, bool)
 	cors        *cors
 	metrics     *metrics
 	zones       zones
@@ -88,6 +92,9 @@ func New(o Options) *API {
 	if o.Full == nil {
 		o.Full = func() bool { return false }
 	}
+	if o.Capabilities == nil {
+		o.Capabilities = func(*queue.Tracker) (Capabilities, bool) { return Capabilities{}, false }
+	}
 	a := &API{
 		store:       o.Store,
 		directory:   o.Directory,
@@ -101,6 +108,7 @@ func New(o Options) *API {
 		maxBody:     o.MaxBody,
 		timeout:     o.Timeout,
 		full:        o.Full,
+		can:         o.Capabilities,
 		cors:        newCORS(o.CORSOrigins),
 		metrics:     newMetrics(o.Registerer),
 		zones:       zones{log: o.Logger},
@@ -165,6 +173,7 @@ func (a *API) operations() routes {
 			"broadcast":     on("tracker/chat/broadcast", codeQueueService, a.broadcast),
 			"read":          on("tracker/chat/read", codeDatabase, a.readOne),
 			"cancel":        on("tracker/chat/cancel", codeDatabase, a.cancel),
+			"capabilities":  on("tracker/chat/capabilities", codeDatabase, a.capabilities),
 			"mark_read":     on("tracker/chat/mark_read", codeDatabase, a.markRead),
 			"mark_read_all": on("tracker/chat/mark_read_all", codeDatabase, a.markReadAll),
 		},

@@ -60,6 +60,9 @@ func (a *API) send(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := a.strictSend(t, &q); err != nil {
+		return err
+	}
 	if err := a.checkReply(ctx, &q.extras, t); err != nil {
 		return err
 	}
@@ -104,6 +107,10 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	able, err := a.strictBroadcast(trackers, &q)
+	if err != nil {
+		return err
+	}
 	if err := a.checkReply(ctx, &q.extras, trackers...); err != nil {
 		return err
 	}
@@ -111,8 +118,8 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 		return err
 	}
 	reqs := make([]queue.SendReq, 0, len(trackers))
-	for _, t := range trackers {
-		if t.Chat {
+	for i, t := range trackers {
+		if able[i] {
 			reqs = append(reqs, c.outgoing(t, q.text, &q.extras))
 		}
 	}
@@ -123,8 +130,8 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 	sent := make([]queue.TrackerID, 0, len(trackers))
 	var refused []queue.TrackerID
 	next := 0
-	for _, t := range trackers {
-		if !t.Chat {
+	for i, t := range trackers {
+		if !able[i] {
 			refused = append(refused, t.ID)
 			continue
 		}

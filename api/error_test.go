@@ -99,6 +99,8 @@ func TestTrackerChecks(t *testing.T) {
 		w.form("tracker/chat/list", "tracker_id", itoa(id)).refused(t, code)
 		w.form("tracker/chat/list", "tracker_id", itoa(id), "limit", "0").invalid(t, "limit")
 		w.form("tracker/chat/send", "tracker_id", itoa(id), "message", "hi").refused(t, code)
+		w.form("tracker/chat/send", "tracker_id", itoa(id), "message", "سلام", "strict", "true").refused(t, code)
+		w.form("tracker/chat/capabilities", "tracker_id", itoa(id)).refused(t, code)
 		w.form("tracker/chat/send", "tracker_id", itoa(id)).invalid(t, "message")
 		if n := len(w.stored(queue.TrackerID(id))); n != 0 {
 			t.Errorf("tracker %d has %d messages", id, n)
@@ -120,6 +122,9 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	w.form("tracker/chat/unread/count", "iso_datetime", "x").invalid(t, "iso_datetime")
 	w.form("tracker/list", "iso_datetime", "x").invalid(t, "iso_datetime")
 	w.form("tracker/read").invalid(t, "tracker_id")
+	w.form("tracker/chat/capabilities").invalid(t, "tracker_id")
+	w.form("tracker/chat/send", "tracker_id", "x", "message", "", "strict", "maybe").invalid(t, "tracker_id", "message", "strict")
+	w.form("tracker/chat/broadcast", "trackers", "101", "message", "سلام", "strict", "2").invalid(t, "strict")
 }
 
 func (a answer) is400(tb testing.TB, body string) {

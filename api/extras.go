@@ -27,6 +27,7 @@ type extras struct {
 	key     string        // the client's idempotency key, '' none
 	choices []string
 	replyTo int64 // 0 none
+	strict  bool  // refuse what the device cannot show
 }
 
 func readExtras(r *reader, h http.Header) extras {
@@ -36,6 +37,7 @@ func readExtras(r *reader, h http.Header) extras {
 		key:     r.key("idempotency_key", h),
 		choices: r.choices("choices"),
 		replyTo: replyTo,
+		strict:  r.flag("strict", false),
 	}
 }
 

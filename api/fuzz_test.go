@@ -27,7 +27,7 @@ func FuzzParams(f *testing.F) {
 	}
 	w := newWorld(f, func(o *api.Options) { o.MaxBody = 1 << 16 })
 	f.Fuzz(func(t *testing.T, contentType, body, query string) {
-		for _, op := range []string{"list", "broadcast", "mark_read", "mark_read_all", "updated/list"} {
+		for _, op := range []string{"list", "capabilities", "broadcast", "mark_read", "mark_read_all", "updated/list"} {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/tracker/chat/"+op, strings.NewReader(body))
 			r.URL = &url.URL{Path: "/tracker/chat/" + op, RawQuery: query}
 			r.Header.Set("Content-Type", contentType)

@@ -242,6 +242,8 @@ func TestOpenAPIAnswers(t *testing.T) {
 	in := w.receive(101, "from the driver")
 	w.ack(101, w.send(101, "delivered"))
 	both("/tracker/chat/send", "tracker_id", "101", "message", "pending")
+	both("/tracker/chat/capabilities", "tracker_id", "101")
+	both("/tracker/chat/send", "tracker_id", "101", "message", "😀", "strict", "true")
 	both("/tracker/chat/list", "tracker_id", "101")
 	both("/tracker/chat/list", "tracker_id", "101", "iso_datetime", "true", "limit", "2000")
 	both("/tracker/chat/list", "tracker_id", "101", "iso_datetime", "true")

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	"trackchat/api"
 	"trackchat/queue"
@@ -76,6 +77,23 @@ func trackers() []queue.Tracker {
 	return ts
 }
 
+// capabilities makes jt808 lose what is Arabic or outside the basic plane, and wialon nothing; of
+// other protocols nothing is known.
+func capabilities(t *queue.Tracker) (api.Capabilities, bool) {
+	c := api.Capabilities{Protocol: t.Protocol, PartBytes: 500, MaxCharacters: 4_000_000}
+	switch t.Protocol {
+	case "jt808":
+		c.Charset, c.Choices, c.Delivered = "gbk", 8, true
+		c.Lost = func(r rune) bool { return r > 0xFFFF || unicode.Is(unicode.Arabic, r) }
+	case "wialon":
+		c.Charset, c.MaxCharacters, c.ReadReceipts = "utf8", 700, true
+		c.Lost = func(rune) bool { return false }
+	default:
+		return c, false
+	}
+	return c, true
+}
+
 // world is an API on a real store behind a real listener.
 type world struct {
 	tb    testing.TB
@@ -122,7 +140,7 @@ func (w *world) beside() *world {
 // serve starts an API.
 func (w *world) serve(change ...func(*api.Options)) {
 	w.tb.Helper()
-	o := api.Options{Store: w.store, Feed: w.store, Directory: w.dir, Now: w.now, Registerer: w.reg}
+	o := api.Options{Store: w.store, Feed: w.store, Directory: w.dir, Now: w.now, Registerer: w.reg, Capabilities: capabilities}
 	for _, f := range change {
 		f(&o)
 	}

@@ -18,13 +18,8 @@ func (s *session) tellReplaced(m *queue.Message, cs protocol.Charset) int {
 	return n
 }
 
-// replaced returns how many characters of text cs replaces.
+// replaced returns how many characters of text the device shows otherwise than they were written.
 func replaced(text string, cs protocol.Charset) int {
-	n := 0
-	for _, r := range text {
-		if cs.Lossy(r) {
-			n++
-		}
-	}
+	_, n := protocol.Fold(cs, text)
 	return n
 }

@@ -21,11 +21,13 @@ func TestReplacedCharactersAreCountedAndTold(t *testing.T) {
 		text, shown       string
 		replaced          float64
 	}{
-		{"jt808", "", "Čas 好 😀", "Cas 好 ?", 2},
+		{"jt808", "", "Čas 好 😀 🦕", "Cas 好 :) ?", 3},
+		{"jt808", "", "Płońsk → 👍", "Plońsk → OK", 2},
 		{"wialon", "cp1251", "Стоп é 好", "Стоп e ?", 2},
+		{"wialon", "cp1251", "Łódź → Iğdır", "Lodz -> Igdir", 6},
 		{"wialon", "utf8", "Стоп é 好 😀", "Стоп é 好 😀", 0},
-		{"teltonika", "gbk", "Привет 😀😀", "Привет ??", 2},
-		{"egts", "", "Груз 好 😀", "Груз 好 ?", 1},
+		{"teltonika", "gbk", "Привет 😀🦕", "Привет :)?", 2},
+		{"egts", "", "Груз 好 😀🦕", "Груз 好 :)?", 2},
 		{"galileosky", "cp1251", "Груз №7", "Груз №7", 0},
 	} {
 		t.Run(tc.protocol+" "+tc.charset, func(t *testing.T) {

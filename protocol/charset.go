@@ -10,16 +10,18 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/simplifiedchinese"
-	"golang.org/x/text/unicode/norm"
 )
 
-// Charset is how text becomes bytes on the wire and back. What it cannot carry is brought to its base letters (é to e) or becomes '?'. Values are stateless and shared.
+// Charset is how text becomes bytes on the wire and back. Each has at least ASCII; what it lacks is
+// replaced as Fold says. Values are stateless and shared.
 type Charset interface {
-	// RuneLen returns how many bytes r takes, at least 1.
+	// String is the charset's name in settings and answers.
+	String() string
+	// RuneLen returns how many bytes r takes, at least 1. What the charset lacks is folded before.
 	RuneLen(r rune) int
-	// Append appends text; it never fails.
+	// Append appends text, folded; it never fails.
 	Append(dst []byte, text string) []byte
-	// Lossy reports whether r would be replaced.
+	// Lossy reports whether the charset lacks r.
 	Lossy(r rune) bool
 	// Decode returns valid UTF-8; an error where b is not text in this charset.
 	Decode(b []byte) (string, error)
@@ -30,19 +32,37 @@ func UTF8() Charset { return utf8Charset{} }
 
 // GBK encodes Chinese for JT/T 808 and decodes its superset GB 18030.
 func GBK() Charset {
-	return tableCharset{simplifiedchinese.GBK.NewEncoder(), simplifiedchinese.GB18030}
+	encoder := simplifiedchinese.GBK.NewEncoder() // of a stateless encoding: safe to share
+	encode := func(r rune) (code [2]byte, n int) {
+		var b [utf8.UTFMax + len(code)]byte
+		in, out := b[:utf8.EncodeRune(b[:], r)], b[utf8.UTFMax:]
+		n, _, err := encoder.Transform(out, in, true)
+		if err != nil {
+			return code, 0
+		}
+		return [2]byte(out), n
+	}
+	return &tableCharset{"gbk", encode, simplifiedchinese.GB18030}
 }
 
 // Windows1251 is Cyrillic in one byte a character.
 func Windows1251() Charset {
-	return tableCharset{charmap.Windows1251.NewEncoder(), charmap.Windows1251}
+	encode := func(r rune) (code [2]byte, n int) {
+		b, ok := charmap.Windows1251.EncodeRune(r)
+		if !ok {
+			return code, 0
+		}
+		return [2]byte{b}, 1
+	}
+	return &tableCharset{"cp1251", encode, charmap.Windows1251}
 }
 
-// UTF16 is two bytes a character (UCS2); what lies outside the basic plane becomes '?'.
+// UTF16 is two bytes a character (UCS2); it lacks what lies outside the basic plane.
 func UTF16(bigEndian bool) Charset { return utf16Charset{bigEndian} }
 
 type utf8Charset struct{}
 
+func (utf8Charset) String() string                     { return "utf8" }
 func (utf8Charset) RuneLen(r rune) int                 { return max(utf8.RuneLen(r), 1) }
 func (utf8Charset) Append(dst []byte, t string) []byte { return append(dst, t...) }
 func (utf8Charset) Lossy(rune) bool                    { return false }
@@ -54,69 +74,49 @@ func (utf8Charset) Decode(b []byte) (string, error) {
 	return string(b), nil
 }
 
+// tableCharset has one or two bytes for a character.
 type tableCharset struct {
-	encoder *encoding.Encoder // of a stateless encoding: safe to share
+	name    string
+	encode  func(r rune) (code [2]byte, n int) // n = 0: the table lacks r
 	decoder encoding.Encoding
 }
 
-func (c tableCharset) RuneLen(r rune) int {
+func (c *tableCharset) String() string { return c.name }
+
+func (c *tableCharset) RuneLen(r rune) int {
 	if r < utf8.RuneSelf {
 		return 1
 	}
-	var out [16]byte
-	return len(c.appendRune(out[:0], r))
+	_, n := c.encode(r)
+	return max(n, 1)
 }
 
-func (c tableCharset) Append(dst []byte, text string) []byte {
+func (c *tableCharset) Lossy(r rune) bool {
+	if r < utf8.RuneSelf {
+		return false
+	}
+	_, n := c.encode(r)
+	return n == 0
+}
+
+func (c *tableCharset) Append(dst []byte, text string) []byte {
+	start := len(dst)
 	for _, r := range text {
 		if r < utf8.RuneSelf {
 			dst = append(dst, byte(r))
 			continue
 		}
-		dst = c.appendRune(dst, r)
+		code, n := c.encode(r)
+		if n == 0 {
+			folded, _ := Fold(c, text)
+			return c.Append(dst[:start], folded)
+		}
+		dst = append(dst, code[:n]...)
 	}
 	return dst
 }
 
-func (c tableCharset) Lossy(r rune) bool {
-	if r < utf8.RuneSelf {
-		return false
-	}
-	var out [8]byte
-	_, ok := c.encode(out[:], r)
-	return !ok
-}
-
-func (c tableCharset) encode(out []byte, r rune) (int, bool) {
-	var in [utf8.UTFMax]byte
-	n, _, err := c.encoder.Transform(out, in[:utf8.EncodeRune(in[:], r)], true)
-	return n, err == nil && n > 0
-}
-
-// appendRune appends r, else its decomposed base letters, else '?'.
-func (c tableCharset) appendRune(dst []byte, r rune) []byte {
-	var out [8]byte
-	if n, ok := c.encode(out[:], r); ok {
-		return append(dst, out[:n]...)
-	}
-	before := len(dst)
-	var in [utf8.UTFMax]byte
-	var room [32]byte
-	for _, base := range string(norm.NFKD.Append(room[:0], in[:utf8.EncodeRune(in[:], r)]...)) {
-		if base == r {
-			break
-		}
-		if n, ok := c.encode(out[:], base); ok {
-			dst = append(dst, out[:n]...)
-		}
-	}
-	if len(dst) == before {
-		dst = append(dst, '?')
-	}
-	return dst
-}
-
-func (c tableCharset) Decode(b []byte) (string, error) {
+func (c *tableCharset) Decode(b []byte) (string, error) {
 	out, err := c.decoder.NewDecoder().Bytes(b)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ErrMalformed, err)
@@ -129,14 +129,13 @@ func (c tableCharset) Decode(b []byte) (string, error) {
 
 type utf16Charset struct{ bigEndian bool }
 
+func (utf16Charset) String() string    { return "ucs2" }
 func (utf16Charset) RuneLen(rune) int  { return 2 }
 func (utf16Charset) Lossy(r rune) bool { return r > 0xFFFF || utf16.IsSurrogate(r) }
 
 func (c utf16Charset) Append(dst []byte, text string) []byte {
+	text, _ = Fold(c, text)
 	for _, r := range text {
-		if c.Lossy(r) {
-			r = '?'
-		}
 		if c.bigEndian {
 			dst = append(dst, byte(r>>8), byte(r))
 		} else {

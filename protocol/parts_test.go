@@ -18,13 +18,13 @@ func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
 	}
 	for name, cs := range charsets {
 		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
-			text := rapid.StringMatching(`[ a-z\nя亊é😀]{1,400}`).Draw(t, "text")
+			text := rapid.StringMatching(`[ a-z\nя亊éłŒ…→👍😀🦕́]{1,400}`).Draw(t, "text")
 			c := protocol.TextCaps{Charset: cs, PartBytes: rapid.IntRange(16, 200).Draw(t, "room"), Prefix: rapid.Bool().Draw(t, "prefix")}
 			parts, err := protocol.Split(text, c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Join(parts, "") != text {
+			if want, _ := protocol.Fold(cs, text); strings.Join(parts, "") != want {
 				t.Fatalf("parts %q are not the whole of %q", parts, text)
 			}
 			for i, part := range parts {
@@ -38,6 +38,39 @@ func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
 				}
 			}
 		}))
+	}
+}
+
+// A text of as many characters as Longest promises fits, however its spaces fall and whatever its
+// characters take.
+func TestTheLongestTextFits(t *testing.T) {
+	alphabets := map[protocol.Charset]string{
+		protocol.UTF8(): "[ a🦕]", protocol.GBK(): "[ a好]", protocol.Windows1251(): "[ aя]", protocol.UTF16(true): "[ a好]", protocol.ASCII(): "[ a]",
+	}
+	for cs, alphabet := range alphabets {
+		t.Run(cs.String(), rapid.MakeCheck(func(t *rapid.T) {
+			c := protocol.TextCaps{Charset: cs, PartBytes: rapid.IntRange(8, 40).Draw(t, "room"), Prefix: rapid.Bool().Draw(t, "prefix")}
+			pattern := rapid.StringMatching(alphabet+"{1,30}").Draw(t, "pattern")
+			n := min(protocol.Longest(c), 20_000)
+			text := string([]rune(strings.Repeat(pattern, n/utf8.RuneCountInString(pattern)+1))[:n])
+			if _, err := protocol.Split(text, c); err != nil {
+				t.Fatalf("%d times %q: %v", n, pattern, err)
+			}
+		}))
+	}
+	for _, c := range []struct {
+		room   int
+		prefix bool
+		cs     protocol.Charset
+		want   int
+	}{
+		{8, true, protocol.GBK(), 4},                       // no room for a number and a text
+		{8, false, protocol.UTF8(), 2 * protocol.MaxParts}, // 5 bytes of a part at least
+		{13, true, protocol.ASCII(), 99 * 5},
+	} {
+		if got := protocol.Longest(protocol.TextCaps{Charset: c.cs, PartBytes: c.room, Prefix: c.prefix}); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
 	}
 }
 
@@ -109,14 +142,14 @@ func TestCharsetsReplaceWhatTheyCannotCarry(t *testing.T) {
 		text, back string
 	}{
 		{protocol.GBK(), "Привет, 你好，司机 亊亇", "Привет, 你好，司机 亊亇"},
-		{protocol.GBK(), "Čž 😀", "Cz ?"},
-		{protocol.Windows1251(), "Груз ё Œuvre 好", "Груз ё ?uvre ?"},
-		{protocol.UTF16(true), "a😀я", "a?я"},
+		{protocol.GBK(), "Čž 😀", "Cz :)"},
+		{protocol.Windows1251(), "Груз ё Œuvre 好", "Груз ё OEuvre ?"},
+		{protocol.UTF16(true), "a🦕я", "a?я"},
 		{protocol.UTF16(false), "日本", "日本"},
 	} {
-		wire := c.cs.Append(nil, c.text)
+		wire := c.cs.Append([]byte("head"), c.text)[len("head"):]
 		n := 0
-		for _, r := range c.text {
+		for _, r := range c.back {
 			n += c.cs.RuneLen(r)
 		}
 		back, err := c.cs.Decode(wire)

@@ -167,6 +167,7 @@ type TextCaps struct {
 	Choices   int     // canned answers that can be shown with a text, 0 none
 	// Refusal is how long a Silent device may take to refuse a part; 0: it says nothing at all.
 	Refusal time.Duration
+	Opens   bool // the device says when the driver has opened a text, with or without choices
 }
 
 // Text is one part of a message on its way to the device.

@@ -2,10 +2,10 @@ package engine
 
 // came takes what the loop has read.
 func (c *conn) came(fresh []byte) error {
-	c.last.Store(c.srv.core.seconds())
 	if t := c.tls(); t != nil && !c.has(unheard) {
 		return t.came(fresh)
 	}
+	c.last.Store(c.srv.core.seconds())
 	return c.offer(fresh)
 }
 

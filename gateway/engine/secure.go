@@ -179,6 +179,7 @@ func (t *secure) pump() error {
 	for !c.has(closed | paused | rerun) {
 		n, err := t.tc.Read(c.srv.loop.plain)
 		if n > 0 {
+			c.last.Store(c.srv.core.seconds())
 			c.mu.Lock()
 			t.pending = t.left() // the beginning of another record may be inside crypto/tls as well
 			c.mu.Unlock()

@@ -40,7 +40,7 @@ func newCharset(bigEndian bool) charset {
 // width is the room that a text takes as it grows.
 type width struct {
 	narrow, wide int
-	widened      bool // a character needs UCS2
+	widened      bool // a character needs UCS2; what that lacks too is folded before
 }
 
 func (w *width) bytes() int {
@@ -60,11 +60,7 @@ func (c *charset) grow(w *width, r rune) {
 		w.narrow++
 		return
 	}
-	if !c.wide.Lossy(r) {
-		w.widened = true
-		return
-	}
-	w.narrow += c.narrow.RuneLen(r) // what UCS2 cannot carry either is no reason to double the size of the text
+	w.widened = true
 }
 
 // RuneLen implements protocol.Charset: UCS2, so that a part is never too long; Fit does better.
@@ -72,6 +68,15 @@ func (c *charset) RuneLen(r rune) int { return max(c.wide.RuneLen(r), c.narrow.R
 
 // Lossy implements protocol.Charset.
 func (c *charset) Lossy(r rune) bool { return c.wide.Lossy(r) && c.narrow.Lossy(r) }
+
+// String implements protocol.Charset.
+func (c *charset) String() string { return c.narrow.String() + "/" + c.wide.String() }
+
+// fold brings text to characters that one of the two has.
+func (c *charset) fold(text string) string {
+	folded, _ := protocol.Fold(c, text)
+	return folded
+}
 
 // Fit implements protocol.Fitter.
 func (c *charset) Fit(text string, room int) int {
@@ -84,7 +89,7 @@ func (c *charset) Fit(text string, room int) int {
 	return len(text)
 }
 
-// length returns how many bytes text takes after its flags and CHS.
+// length returns how many bytes folded text takes after its flags and CHS.
 func (c *charset) length(text string) (n int, wide bool) {
 	var w width
 	for _, r := range text {
@@ -95,6 +100,7 @@ func (c *charset) length(text string) (n int, wide bool) {
 
 // Append implements protocol.Charset.
 func (c *charset) Append(dst []byte, text string) []byte {
+	text = c.fold(text)
 	_, wide := c.length(text)
 	return c.appendText(appendCharset(dst, wide), text, wide)
 }
@@ -107,7 +113,7 @@ func appendCharset(dst []byte, wide bool) []byte {
 	return append(dst, 0)
 }
 
-// appendText appends text alone.
+// appendText appends folded text alone.
 func (c *charset) appendText(dst []byte, text string, wide bool) []byte {
 	if wide {
 		return c.wide.Append(dst, text)
@@ -117,11 +123,10 @@ func (c *charset) appendText(dst []byte, text string, wide bool) []byte {
 		if r >= utf8.RuneSelf {
 			b, ok = charmap.Windows1251.EncodeRune(r)
 		}
-		if ok {
-			dst = append(dst, b)
-			continue
+		if !ok {
+			b = '?'
 		}
-		dst = c.narrow.Append(dst, string(r))
+		dst = append(dst, b)
 	}
 	return dst
 }
@@ -152,7 +157,7 @@ func (c *charset) Decode(b []byte) (string, error) {
 	case chsUCS2:
 		return c.wide.Decode(text)
 	case chsASCII:
-		return ascii(text)
+		return protocol.ASCII().Decode(text)
 	case chsLatin1:
 		return table(charmap.ISO8859_1, text)
 	case chs8859x5:
@@ -183,15 +188,6 @@ func body(b []byte) (chs byte, rest []byte, err error) {
 		b = b[1+int(b[0]):]
 	}
 	return chs, b, nil
-}
-
-func ascii(b []byte) (string, error) {
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return "", fmt.Errorf("%w: byte %02x in ASCII", protocol.ErrMalformed, c)
-		}
-	}
-	return string(b), nil
 }
 
 func table(m *charmap.Charmap, b []byte) (string, error) {

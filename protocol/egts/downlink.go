@@ -14,7 +14,8 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 		prefix = string(protocol.AppendPrefix(nil, t))
 	}
 	cs := c.charset(c.settings)
-	n, wide := cs.length(t.Body)
+	body := cs.fold(t.Body)
+	n, wide := cs.length(body)
 	n += len(prefix)
 	if wide {
 		n += len(prefix)
@@ -41,7 +42,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	if prefix != "" {
 		dst = cs.appendText(dst, prefix, wide)
 	}
-	dst = finish(cs.appendText(dst, t.Body, wide), start)
+	dst = finish(cs.appendText(dst, body, wide), start)
 	if again {
 		c.repeated(c.text.pid)
 	} else {

@@ -146,6 +146,7 @@ func (s *Session) appendChoice(dst []byte, c Carrier, text string, choice int) [
 	p := binary.LittleEndian.AppendUint16(make([]byte, 0, maxPayload), packetReply)
 	p = binary.LittleEndian.AppendUint32(p, responseID(text, choice))
 	from, room := len(p), replyBytes
+	text, _ = protocol.Fold(s.charset, text)
 	for i, r := range text {
 		if room -= s.charset.RuneLen(r); room < 0 {
 			text = text[:i]

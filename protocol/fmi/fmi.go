@@ -182,7 +182,7 @@ func (h *Shared) Options(s protocol.Settings, askA1 bool) Options {
 func (o Options) Caps() protocol.TextCaps { return capsOf(o.Version, o) }
 
 func capsOf(v Version, o Options) protocol.TextCaps {
-	caps := protocol.TextCaps{PartBytes: shortBytes, RefBits: RefBits, Charset: o.Charset, Prefix: o.Prefix, Choices: maxChoices}
+	caps := protocol.TextCaps{PartBytes: shortBytes, RefBits: RefBits, Charset: o.Charset, Prefix: o.Prefix, Choices: maxChoices, Opens: true}
 	switch v {
 	case A602:
 		caps.Choices = 0

@@ -336,6 +336,18 @@ func TestLongChoicesAreCutBetweenCharacters(t *testing.T) {
 	}
 }
 
+// What the charset lacks is replaced before the room is measured.
+func TestChoicesAreFoldedBeforeTheyAreCut(t *testing.T) {
+	x := ready(t, fmi.A604, fmi.Options{AskA1: true, Charset: protocol.ASCII()})
+	x.text(protocol.Text{
+		Ref: 5, Parts: 1, Body: "Płońsk →", Choices: []string{"Größe ✓", strings.Repeat("ß", 30)},
+	})
+	want := []string{"Grosse OK", strings.Repeat("s", 49)}
+	if len(x.seen) != 1 || x.seen[0].Body != "Plonsk ->" || !slices.Equal(x.seen[0].Choices, want) {
+		t.Errorf("%+v", x.seen)
+	}
+}
+
 func TestTextsThatDoNotFit(t *testing.T) {
 	for v, most := range map[fmi.Version]int{fmi.A602: 199, fmi.A604: 199, fmi.A611: 1999} {
 		x := ready(t, v, fmi.Options{Version: v})

@@ -38,7 +38,8 @@ func newCodec(s *shared, settings protocol.Settings) *codec {
 	return c
 }
 
-// Caps: before the first frame the form of the header is unknown, and questions with it.
+// Caps: before the first frame, which tells the form of the header, what terminals of 2011 and 2013
+// can.
 func (c *codec) Caps() protocol.TextCaps {
 	caps := protocol.TextCaps{
 		PartBytes: c.settings.Int(settingPartBytes),
@@ -47,7 +48,7 @@ func (c *codec) Caps() protocol.TextCaps {
 		Prefix:    c.settings.Bool(settingPartPrefix),
 		Silent:    c.settings.String(settingAck) == ackNone,
 	}
-	if c.known && !c.peer.long && !c.noAsking {
+	if !c.peer.long && !c.noAsking {
 		caps.Choices = maxChoices
 	}
 	return caps

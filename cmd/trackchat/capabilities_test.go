@@ -1,0 +1,165 @@
+package main
+
+import (
+	"testing"
+
+	"trackchat/api"
+	"trackchat/protocol/all"
+	"trackchat/queue"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// Every protocol says what its devices can be sent before one has connected: settings of the tracker
+// count before those of its listener, and of several listeners what holds for all.
+func TestCapabilitiesOfEveryProtocol(t *testing.T) {
+	type set = map[string]string
+	for name, c := range map[string]struct {
+		protocol  string
+		listeners []set // of the protocol
+		tracker   set
+		want      api.Capabilities
+		lost      string // of "aяłש好😀🦕"
+	}{
+		"jt808": {
+			"jt808", []set{nil}, nil,
+			api.Capabilities{Charset: "gbk", PartBytes: 500, Choices: 8, Delivered: true}, "ש🦕",
+		},
+		"jt808, small parts": {
+			"jt808", []set{{"part_bytes": "300"}}, set{"part_bytes": "100"},
+			api.Capabilities{Charset: "gbk", PartBytes: 100, Choices: 8, Delivered: true}, "ש🦕",
+		},
+		"jt808, no listener here": {
+			"jt808", nil, nil,
+			api.Capabilities{Charset: "gbk", PartBytes: 500, Choices: 8, Delivered: true}, "ש🦕",
+		},
+		"jt808, wrong settings": {
+			"jt808", []set{{"part_bytes": "300"}}, set{"part_bytes": "1"},
+			api.Capabilities{Charset: "gbk", PartBytes: 300, Choices: 8, Delivered: true}, "ש🦕",
+		},
+		"wialon": {
+			"wialon", []set{nil}, nil,
+			api.Capabilities{Charset: "utf8", PartBytes: 1000, Delivered: true}, "",
+		},
+		"wialon, cp1251 listener": {
+			"wialon", []set{{"charset": "cp1251", "ack": "none"}}, nil,
+			api.Capabilities{Charset: "cp1251", PartBytes: 1000}, "ש好🦕",
+		},
+		"wialon, utf8 tracker": {
+			"wialon", []set{{"charset": "cp1251", "ack": "none"}}, set{"charset": "utf8"},
+			api.Capabilities{Charset: "utf8", PartBytes: 1000}, "",
+		},
+		"wialon, two listeners": {
+			"wialon", []set{nil, {"charset": "cp1251", "part_bytes": "200", "ack": "none"}, nil}, nil,
+			api.Capabilities{Charset: "utf8/cp1251", PartBytes: 200}, "ש好🦕",
+		},
+		"teltonika": {
+			"teltonika", []set{nil}, set{"fmi_version": "a611"},
+			api.Capabilities{Charset: "utf8", PartBytes: 1999, Choices: 8, Delivered: true, ReadReceipts: true}, "",
+		},
+		"teltonika, serial": {
+			"teltonika", []set{nil}, set{"chat": "serial", "charset": "gbk"},
+			api.Capabilities{Charset: "gbk", PartBytes: 478}, "ש🦕",
+		},
+		"teltonika, serial, acks": {
+			"teltonika", []set{{"chat": "serial"}}, set{"ack_pattern": "^OK$"},
+			api.Capabilities{Charset: "utf8", PartBytes: 478, Delivered: true}, "",
+		},
+		"egts": {
+			"egts", []set{nil}, nil,
+			api.Capabilities{Charset: "cp1251/ucs2", PartBytes: 990, Delivered: true, ReadReceipts: true}, "🦕",
+		},
+		"galileosky, commands": {
+			"galileosky", []set{nil}, set{"chat": "command", "charset": "cp1251"},
+			api.Capabilities{Charset: "cp1251", PartBytes: 255}, "ש好🦕",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listeners := []Listener{{Protocol: "other", Settings: set{"x": "y"}}}
+			for _, s := range c.listeners {
+				listeners = append(listeners, Listener{Protocol: c.protocol, Settings: s})
+			}
+			tracker := queue.Tracker{Protocol: c.protocol, Settings: c.tracker}
+			got, ok := newCapabilities(listeners).of(&tracker)
+			if !ok {
+				t.Fatal("nothing is known")
+			}
+			lost := ""
+			for _, r := range "aяłש好😀🦕" {
+				if got.Lost(r) {
+					lost += string(r)
+				}
+			}
+			if lost != c.lost {
+				t.Errorf("%q are lost, want %q", lost, c.lost)
+			}
+			c.want.Protocol = c.protocol
+			apart := cmpopts.IgnoreFields(api.Capabilities{}, "Lost", "MaxCharacters")
+			diff := cmp.Diff(c.want, got, apart)
+			if diff != "" || got.MaxCharacters < queue.MaxText {
+				t.Errorf("%s, %d characters", diff, got.MaxCharacters)
+			}
+		})
+	}
+	for _, p := range all.Protocols() {
+		got, ok := newCapabilities(nil).of(&queue.Tracker{Protocol: p.Name})
+		if !ok || got.Charset == "" || got.PartBytes < 8 {
+			t.Errorf("%s: %+v, %t", p.Name, got, ok)
+		}
+	}
+	for _, nobody := range []queue.Tracker{
+		{Protocol: "unknown"},
+		{Protocol: "teltonika", Settings: set{"chat": "none"}},
+		{Protocol: "galileosky", Settings: set{"chat": "none"}},
+	} {
+		if got, ok := newCapabilities(nil).of(&nobody); ok {
+			t.Errorf("%+v: %+v", nobody, got)
+		}
+	}
+	tiny := queue.Tracker{Protocol: "jt808", Settings: set{"part_bytes": "8", "part_prefix": "true"}}
+	if got, _ := newCapabilities(nil).of(&tiny); got.MaxCharacters != 4 {
+		t.Errorf("parts without room for their number: %d characters", got.MaxCharacters)
+	}
+}
+
+// A client of the service is told what a device would not show, by the settings in the configuration
+// and the directory.
+func TestStrictThroughTheService(t *testing.T) {
+	cfg := testConfig(t, 2)
+	for i := range cfg.Gateway.Listeners {
+		if l := &cfg.Gateway.Listeners[i]; l.Protocol == "wialon" {
+			l.Settings = map[string]string{"charset": "cp1251", "ack": "none"}
+		}
+	}
+	s := startService(t, cfg)
+	a := s.api.call("capabilities", "tracker_id", "2")
+	for name, want := range map[string]any{
+		"protocol": "wialon", "charset": "cp1251", "delivered": "none",
+		"max_characters": 20_000.0, "online": false,
+	} {
+		if a.Value[name] != want {
+			t.Errorf("%s is not %v: %+v", name, want, a)
+		}
+	}
+	for text, code := range map[string]int{"Płońsk → 好": 7, "Płońsk → 👍": 0, "مرحبا": 7} {
+		a := s.api.call("send", "tracker_id", "2", "message", text, "strict", "true")
+		if a.Status.Code != code {
+			t.Errorf("%s: %+v", text, a)
+		}
+	}
+	if n := len(s.api.list(2)); n != 1 {
+		t.Errorf("%d messages", n)
+	}
+	id := s.api.call("send", "tracker_id", "1", "message", "Płońsk → 好", "strict", "true").ID
+	s.device(1, nil)
+	s.api.delivered(1, id)
+	v := s.api.call("capabilities", "tracker_id", "1").Value
+	if v["charset"] != "gbk" || v["delivered"] != "device" || v["online"] != true {
+		t.Errorf("%+v", v)
+	}
+	delivery, ok := s.api.call("read", "message_id", itoa(id)).Value["delivery"].(map[string]any)
+	if !ok || delivery["replaced"] != 1.0 {
+		t.Errorf("%+v", delivery)
+	}
+}

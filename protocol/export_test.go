@@ -1,0 +1,4 @@
+package protocol
+
+// Lookalikes is the table.
+const Lookalikes = lookalikes

@@ -22,6 +22,9 @@ const enrolling = 64
 // errPoller says what gnet does not: it reports a socket as enrolled that its poller did not take.
 var errPoller = errors.New("engine: the poller did not take the socket")
 
+// Importing gnet starts a pool with two goroutines, which nothing here uses.
+func init() { goroutine.DefaultWorkerPool.Release() } //nolint:gochecknoinits // so does gnet
+
 // server is the engine.
 type server struct {
 	*life
@@ -34,8 +37,6 @@ type server struct {
 
 // New starts an engine. An error says that the system has no event loop to give.
 func New(o Options) (Engine, error) {
-	// Importing gnet starts a pool of goroutines, which nothing here uses.
-	goroutine.DefaultWorkerPool.Release()
 	e := &server{life: newLife(), core: newCore(o)}
 	for i := range e.core.Loops {
 		l, err := startLoop(e.core, i, e.life)

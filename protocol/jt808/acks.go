@@ -11,7 +11,7 @@ import (
 const anyFrame = 0xFFFF
 
 // newest reports whether a number is that of the newest text.
-func (c *codec) newest(serial uint16) bool { return c.wrote && serial == c.ref }
+func (c *codec) newest(serial uint16) bool { return c.is(wrote) && serial == c.ref }
 
 // ack reads a general reply: serial WORD, id WORD, result BYTE. It is never answered itself. Only
 // one that names a message which carries text is an ack; the number alone is not enough, because
@@ -24,12 +24,13 @@ func (c *codec) ack(e protocol.Event, body []byte, emit func(*protocol.Event)) e
 	serial, id := binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:])
 	switch newest := c.newest(serial); {
 	case id != msgShow && id != msgAsk:
-	case newest && c.asked != (id == msgAsk): // not what was sent under that number
+	case newest && c.is(asked) != (id == msgAsk): // not what was sent under that number
 	default:
 		e.Kind, e.Ref, e.Outcome = protocol.KindAck, uint64(serial), outcome(body[4])
-		c.awaited = c.awaited && !newest
-		if newest && c.asked && e.Outcome == protocol.AckUnsupported {
-			c.noAsking, e.Outcome = true, protocol.AckDamaged // the same text at once, without its answers
+		c.set(awaited, c.is(awaited) && !newest)
+		if newest && c.is(asked) && e.Outcome == protocol.AckUnsupported {
+			c.set(noAsking, true)
+			e.Outcome = protocol.AckDamaged // the same text at once, without its answers
 		}
 	}
 	c.events.Emit(emit, e)
@@ -47,7 +48,7 @@ func (c *codec) namedAck(body []byte, emit func(*protocol.Event)) {
 	if serial == 0 && !newest {
 		return
 	}
-	c.awaited = c.awaited && !newest
+	c.set(awaited, c.is(awaited) && !newest)
 	c.acknowledged(serial, emit)
 }
 
@@ -64,7 +65,7 @@ func (c *codec) impliedAck(h *header, body []byte, emit func(*protocol.Event)) {
 			return
 		}
 	}
-	c.awaited = false
+	c.set(awaited, false)
 	c.acknowledged(c.ref, emit)
 }
 

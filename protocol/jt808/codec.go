@@ -12,24 +12,40 @@ import (
 // can acknowledge, answer and write only for itself. A change of the form of the header is followed.
 type codec struct {
 	*shared
-	settings  protocol.Settings
-	assembly  *assembly // nil unless subpackages arrived lately
-	peer      address
-	serial    uint16 // of the next message of ours that is no text
-	ref       uint16 // of the newest text
-	wrote     bool   // ref is set
-	asked     bool   // that text went out as a question
-	noAsking  bool   // the terminal does not know questions
-	awaited   bool   // no ack of that text has come
-	implied   uint16 // message id that acknowledges it by coming (setting ack), anyFrame, or 0
-	known     bool   // peer is set
-	contrary  bool   // the version flag of the terminal names the other form of the header
-	loggedIn  bool
-	offered   bool // lenient: the login was emitted
-	timeDue   bool // Poll answers a time query
-	eventsDue bool // Poll sets the driver's menu
+	settings protocol.Settings
+	assembly *assembly // nil unless subpackages arrived lately
+	peer     address
+	serial   uint16 // of the next message of ours that is no text
+	ref      uint16 // of the newest text
+	before   uint16 // of another one before it, 0 none: its last answers may come beside the newest
+	implied  uint16 // message id that acknowledges it by coming (setting ack), anyFrame, or 0
+	marks    marks
+}
 
-	vendorTimeDue bool // Poll answers a time query of a vendor
+// marks are what a codec knows in a bit each: there is one for every quiet terminal.
+type marks uint16
+
+const (
+	wrote         marks = 1 << iota // ref is set
+	asked                           // that text went out as a question
+	awaited                         // no ack of that text has come
+	noAsking                        // the terminal does not know questions
+	known                           // peer is set
+	contrary                        // the version flag of the terminal names the other form of the header
+	loggedIn                        // the terminal is authenticated
+	offered                         // lenient: the login was emitted
+	timeDue                         // Poll answers a time query
+	vendorTimeDue                   // the same of a vendor's
+	eventsDue                       // Poll sets the driver's menu
+)
+
+// is reports whether any of the marks is set.
+func (c *codec) is(m marks) bool { return c.marks&m != 0 }
+
+func (c *codec) set(m marks, on bool) {
+	if c.marks &^= m; on {
+		c.marks |= m
+	}
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
@@ -48,7 +64,7 @@ func (c *codec) Caps() protocol.TextCaps {
 		Prefix:    c.settings.Bool(settingPartPrefix),
 		Silent:    c.settings.String(settingAck) == ackNone,
 	}
-	if !c.peer.long && !c.noAsking {
+	if !c.peer.long && !c.is(noAsking) {
 		caps.Choices = maxChoices
 	}
 	return caps
@@ -96,23 +112,25 @@ func (c *codec) unescaped(escaped []byte, emit func(*protocol.Event)) error {
 }
 
 func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
-	h, body, err := parse(payload, c.contrary)
+	h, body, err := parse(payload, c.is(contrary))
 	if err != nil && h.id>>8 == oneByteSerial {
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errDialect)
 	}
 	if err != nil {
-		if c.known && h.id != 0 && h.phone == c.peer.phone { // only the length is wrong
+		if c.is(known) && h.id != 0 && h.phone == c.peer.phone { // only the length is wrong
 			c.refuse(&h, resultMalformed, emit)
 		}
 		return err
 	}
-	if c.known && h.phone != c.peer.phone {
+	if c.is(known) && h.phone != c.peer.phone {
 		c.refuse(&h, resultFailed, emit)
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errForeign)
 	}
-	c.peer, c.known, c.contrary = h.address, true, h.contrary
-	if !c.loggedIn && !c.offered && c.settings.Bool(settingLenient) && h.id != msgRegister && h.id != msgAuth && h.id != msgLogout {
-		c.offered = true
+	c.peer = h.address
+	c.set(known, true)
+	c.set(contrary, h.contrary)
+	if !c.is(loggedIn) && !c.is(offered) && c.settings.Bool(settingLenient) && h.id != msgRegister && h.id != msgAuth && h.id != msgLogout {
+		c.set(offered, true)
 		c.events.Emit(emit, protocol.Event{Kind: protocol.KindLogin, DeviceID: h.deviceID()})
 	}
 	return c.message(&h, body, emit)
@@ -125,19 +143,19 @@ func (c *codec) refuse(h *header, result uint64, emit func(*protocol.Event)) {
 
 // Poll sends the time, the driver's menu, and asks for subpackages that are missing.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
-	if !c.known {
+	if !c.is(known) {
 		return dst, time.Time{}
 	}
-	if c.timeDue {
-		c.timeDue = false
+	if c.is(timeDue) {
+		c.set(timeDue, false)
 		dst = c.appendTime(dst, now)
 	}
-	if c.vendorTimeDue {
-		c.vendorTimeDue = false
+	if c.is(vendorTimeDue) {
+		c.set(vendorTimeDue, false)
 		dst = c.appendVendorTime(dst, now)
 	}
-	if c.eventsDue {
-		c.eventsDue = false
+	if c.is(eventsDue) {
+		c.set(eventsDue, false)
 		dst = c.appendEvents(dst)
 	}
 	if c.assembly == nil {

@@ -17,7 +17,7 @@ func (h *header) deviceID() string { return hex.EncodeToString(h.digits()) }
 // message says what a valid message means.
 func (c *codec) message(h *header, body []byte, emit func(*protocol.Event)) error {
 	e := protocol.Event{Msg: uint32(h.id), Seq: uint32(h.serial)}
-	if c.awaited && c.implied != 0 {
+	if c.is(awaited) && c.implied != 0 {
 		c.impliedAck(h, body, emit)
 	}
 	switch {
@@ -82,10 +82,10 @@ func (c *codec) whole(h *header, e protocol.Event, body []byte, emit func(*proto
 func (c *codec) other(h *header) protocol.Kind {
 	switch h.id {
 	case msgTimeQuery:
-		c.timeDue = c.loggedIn
+		c.set(timeDue, c.is(loggedIn))
 		return protocol.KindOther
 	case msgVendorTime:
-		c.vendorTimeDue = c.loggedIn
+		c.set(vendorTimeDue, c.is(loggedIn))
 		return protocol.KindOther
 	case msgResend, msgParameters, msgAttributes, msgLocated, msgDemand, msgControlled, msgWaybill,
 		msgDriver, msgCAN, msgMediaEvent, msgCameraDone, msgCompressed, msgVendorInfo, msgVendorData:

@@ -10,10 +10,10 @@ import (
 // AppendText writes 0x8300, or 0x8302 for a question to a terminal of 2011 or 2013. The serial number is the reference. A question that is too long for its length byte is
 // shown as a text without its answers: the driver can still write.
 func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
-	if !c.known {
+	if !c.is(known) {
 		return dst, fmt.Errorf("%w: the form of the header is not known before the first frame", protocol.ErrNotText)
 	}
-	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long && !c.noAsking {
+	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long && !c.is(noAsking) {
 		if out, ok := c.appendQuestion(dst, t); ok {
 			c.sent(&t, true)
 			return out, nil
@@ -34,8 +34,13 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 }
 
 // sent notes what the terminal may acknowledge.
-func (c *codec) sent(t *protocol.Text, asked bool) {
-	c.ref, c.wrote, c.asked, c.awaited = uint16(t.Ref), true, asked, true
+func (c *codec) sent(t *protocol.Text, question bool) {
+	if c.is(wrote) && c.ref != uint16(t.Ref) {
+		c.before = c.ref
+	}
+	c.ref = uint16(t.Ref)
+	c.set(wrote|awaited, true)
+	c.set(asked, question)
 }
 
 func (c *codec) appendBody(dst []byte, t protocol.Text) []byte {

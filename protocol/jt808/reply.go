@@ -28,8 +28,8 @@ func (c *codec) note(e *protocol.Event, r protocol.Result) {
 		if r == protocol.Later {
 			return
 		}
-		c.loggedIn = r == protocol.OK
-		c.eventsDue = c.loggedIn && c.settings.String(settingEvents) != ""
+		c.set(loggedIn, r == protocol.OK)
+		c.set(eventsDue, c.is(loggedIn) && c.settings.String(settingEvents) != "")
 	case protocol.KindText:
 		if e.Aux&auxKind == auxText && r != protocol.Later && c.assembly != nil {
 			c.assembly.settle(uint16(e.Msg), uint16(e.Aux>>16), uint16(e.Aux))

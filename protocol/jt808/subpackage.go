@@ -86,7 +86,7 @@ func (c *codec) part(h *header, body []byte, emit func(*protocol.Event)) error {
 	case h.id == msgPositions && h.number == 1 && len(body) >= 2:
 		e.Kind = protocol.KindPosition
 		e.Count = min(int(binary.BigEndian.Uint16(body)), maxTextBytes/positionBytes)
-	case kind == partsLogin, c.loggedIn && kind != partsPassed:
+	case kind == partsLogin, c.is(loggedIn) && kind != partsPassed:
 		return c.assemble(h, body, kind, emit)
 	}
 	c.events.Emit(emit, e)

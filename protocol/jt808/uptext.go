@@ -33,7 +33,7 @@ func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protoc
 		if h.id == msgTextReply { // terminals that do not know what they answer say 0
 			ref := binary.BigEndian.Uint16(body)
 			e.ReplyTo, e.Replies = uint64(ref), ref != 0 || c.newest(ref)
-			if c.newest(ref) {
+			if c.newest(ref) || ref != 0 && ref == c.before {
 				number, e.Fleeting = 0, false // a text that was written again is answered again
 			}
 		}

@@ -67,6 +67,9 @@ func parseTrial(line string) (Trial, error) {
 			return t, err
 		}
 		for _, call := range calls {
+			if _, err := hex.DecodeString(call[1]); err != nil {
+				call[1] = "" // words, not bytes
+			}
 			several = append(several, call[1])
 		}
 	}

@@ -22,7 +22,7 @@ func (s *session) pump(now time.Time) {
 	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 && b.bytes <= backlogBytes/2 {
 		s.claim()
 	}
-	if len(b.msgs) == 0 && !b.asking && b.state == flightNone {
+	if len(b.msgs) == 0 && !b.asking && b.state == flightNone && len(b.early) == 0 {
 		s.box = nil
 	}
 }

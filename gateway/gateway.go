@@ -91,6 +91,7 @@ type Gateway struct {
 	packets   packets
 	reg       *registry
 	rounds    *rounds
+	learnt    *learnt
 	panics    *quota // of log lines
 	refusals  *quota // of log lines about devices and frames that are refused
 	conduct   *conduct
@@ -148,6 +149,7 @@ func New(o Options) (*Gateway, error) {
 		g.partition, g.divided = placed.PartitionOf, placed.Divided()
 	}
 	g.rounds = newRounds(g.door)
+	g.learnt = newLearnt()
 	g.store = newStoreWork(g)
 	g.seconds.Store(o.Now().Unix())
 	for range o.Shards {

@@ -264,12 +264,14 @@ func (s *session) poll(now time.Time) {
 	}
 	if s.box.state == flightNone {
 		s.pump(now)
+		s.lookUpEarly(s.box)
 	}
 }
 
 func (s *session) pollCodec(now time.Time) {
 	var next time.Time
 	s.shard.out, next = s.codec.Poll(s.shard.out, now)
+	s.learn()
 	switch {
 	case !next.IsZero():
 		s.own().pollMs = next.UnixMilli()

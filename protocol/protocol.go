@@ -66,6 +66,17 @@ type Quitter interface {
 	Gone() bool
 }
 
+// Learner is a Codec that finds out about a device what does not end with the connection.
+type Learner interface {
+	Codec
+	// Recall gives, after Bind, what an earlier connection of the device learnt; it is not called
+	// where that is nothing.
+	Recall(learnt uint8)
+	// Learnt returns what is known by now, 0 nothing; news says that it differs from what Recall
+	// gave or Learnt returned before.
+	Learnt() (learnt uint8, news bool)
+}
+
 // Withdrawer is a Codec whose protocol can take a text back that is on its way.
 type Withdrawer interface {
 	Codec

@@ -423,3 +423,44 @@ func TestIdleSessionIsSmall(t *testing.T) {
 		t.Errorf("an idle session takes %d bytes, more than %d", each, most)
 	}
 }
+
+// That nobody answers 0000 is learnt once for a tracker, and forgotten with the first answer.
+func TestMuteTracker(t *testing.T) {
+	shared := fmi.NewShared()
+	first := shared.NewSession(fmi.Options{Charset: protocol.UTF8()})
+	if learnt, news := first.Learnt(); learnt != 0 || news {
+		t.Errorf("before anything was asked: %d, %v", learnt, news)
+	}
+	out, _ := first.Poll(nil, bare{}, now())
+	if learnt, news := first.Learnt(); learnt != fmi.Mute || !news || len(out) == 0 {
+		t.Errorf("asked: %d, %v", learnt, news)
+	}
+	if _, news := first.Learnt(); news {
+		t.Error("told twice")
+	}
+	second := shared.NewSession(fmi.Options{Charset: protocol.UTF8(), Mute: true})
+	again, next := second.Poll(nil, bare{}, now())
+	if !bytes.Equal(again, out) || !second.Caps().NotYet || !next.Equal(now().Add(2*time.Second)) {
+		t.Errorf("%x, not yet: %v, again at %v", again, second.Caps().NotYet, next)
+	}
+	again, next = second.Poll(nil, bare{}, next)
+	if !bytes.Equal(again, out) || second.Caps().NotYet || next.Before(now().Add(time.Minute)) {
+		t.Errorf("%x, not yet: %v, again at %v", again, second.Caps().NotYet, next)
+	}
+	if _, news := second.Learnt(); news {
+		t.Error("what was known is told as new")
+	}
+	decode(second, fleet(0x0041, strings.Repeat("a", 20)))
+	if learnt, news := second.Learnt(); learnt != 0 || !news {
+		t.Errorf("after a word: %d, %v", learnt, news)
+	}
+}
+
+// A client that wakes up within the moment that it is given is asked as any other.
+func TestMuteTrackerSpeaks(t *testing.T) {
+	x := newEnds(t, fmi.A611, fmi.Options{AskA1: true, Mute: true})
+	x.poll(now())
+	if x.session.Caps().NotYet || x.session.Caps().PartBytes != 1999 {
+		t.Errorf("%+v", x.session.Caps())
+	}
+}

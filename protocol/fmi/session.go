@@ -16,6 +16,7 @@ const (
 	stepProtocols             // 0001 until 0002 and 0003 have come
 	stepStatuses              // 0250 for 0041
 	stepTexts                 // 0250 for 0024
+	stepUnicode               // a moment for 0004, which may come after the answers to all of that
 	stepReady
 )
 
@@ -26,7 +27,9 @@ const (
 	askWait     = 5 * time.Second
 	askTries    = 3
 	reportWait  = 5 * time.Second
-	lostReceipt = 3 // writes of a part without the client's word say that it lost power or its cable: FMI is enabled anew
+	unicodeWait = 2 * time.Second
+	muteWait    = 2 * time.Second // for an answer to 0000 where none came before
+	lostReceipt = 3               // writes of a part without the client's word say that it lost power or its cable: FMI is enabled anew
 )
 
 // Session is our side of FMI over one connection of a tracker; the codec that holds it passes bytes and time. It has one owner.
@@ -46,14 +49,40 @@ type Session struct {
 	askA1    bool
 	now      bool
 	prefix   bool
+	mute     bool // 0000 was written, or was on an earlier connection, and nothing has come since
+	told     bool // mute, as Learnt said it last
+	early    bool // Options.Mute, and nothing has come since
 }
 
 // NewSession returns a session that begins with enabling FMI at its first Poll.
 func (h *Shared) NewSession(o Options) *Session {
-	return &Session{
+	s := &Session{
 		shared: h, charset: o.Charset, version: o.Version,
 		linkACK: o.LinkACK, askA1: o.AskA1, now: o.Now, prefix: o.Prefix,
+		mute: o.Mute, told: o.Mute, early: o.Mute,
 	}
+	if o.Mute { // the tries that nobody answered were made before
+		s.tries = blindTries - 1
+	}
+	return s
+}
+
+// Mute is what a Session may learn: nobody answers 0000, because the tracker keeps the link's
+// acknowledgements to itself. That belongs to the tracker and not to one connection of it, so its
+// next Session begins with Options.Mute.
+const Mute = 1
+
+// Learnt is what protocol.Learner wants. A nil Session has learnt nothing.
+func (s *Session) Learnt() (learnt uint8, news bool) {
+	if s == nil {
+		return 0, false
+	}
+	if s.mute {
+		learnt = Mute
+	}
+	news = s.mute != s.told
+	s.told = s.mute
+	return learnt, news
 }
 
 func (s *Session) speaks() Version {
@@ -130,7 +159,12 @@ func (s *Session) Poll(dst []byte, c Carrier, now time.Time) ([]byte, time.Time)
 func (s *Session) wait() time.Duration {
 	switch s.step {
 	case stepEnable:
+		if s.early && s.tries < blindTries {
+			return muteWait
+		}
 		return min(enableWait<<min(s.tries, 10), enableMost)
+	case stepUnicode:
+		return unicodeWait
 	case stepProtocols:
 		return askWait
 	default:
@@ -156,11 +190,15 @@ func (s *Session) advance() {
 	if s.step == stepProtocols && (!s.askA1 || s.version != Auto) {
 		s.step++
 	}
+	if s.step == stepUnicode && !s.waitsForUnicode() {
+		s.step++
+	}
 	s.tries, s.sent, s.deadline = 0, false, 0
 }
 
 // heard takes note that the client has said something; acked that it acknowledged a packet.
 func (s *Session) heard(acked bool) {
+	s.mute, s.early = false, false
 	if !s.sent {
 		return
 	}
@@ -175,6 +213,10 @@ func (s *Session) heard(acked bool) {
 		if acked {
 			s.advance()
 		}
+	case stepUnicode:
+		if !s.waitsForUnicode() {
+			s.advance()
+		}
 	case stepReady:
 	}
 }
@@ -185,6 +227,7 @@ func (s *Session) appendStep(dst []byte, c Carrier) []byte {
 	p := room[:0]
 	switch s.step {
 	case stepEnable:
+		s.mute = true
 		p = binary.LittleEndian.AppendUint16(p, packetEnable)
 		p = append(p, 2, 0)
 		p = binary.LittleEndian.AppendUint16(p, featureOn|featureUnicode)
@@ -195,6 +238,9 @@ func (s *Session) appendStep(dst []byte, c Carrier) []byte {
 		p = appendReport(p, packetStatus)
 	case stepTexts:
 		p = appendReport(p, packetClientText)
+	case stepUnicode:
+		s.sent = true
+		return dst
 	case stepReady:
 		return dst
 	}

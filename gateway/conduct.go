@@ -12,6 +12,7 @@ type conduct struct {
 	mu          sync.Mutex
 	minute      int64 // of now
 	now, before map[queue.TrackerID]habits
+	known       known
 }
 
 // habits are those of one tracker within one minute.

@@ -155,6 +155,11 @@ func (s *session) timedOut(now time.Time) {
 		s.close(reasonUnconfirmed)
 		return
 	}
+	if s.attempted() {
+		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
+		s.pump(now)
+		return
+	}
 	b.tries++
 	if !b.slow && b.tries >= len(g.o.AckTimeout) {
 		s.park(now)
@@ -266,7 +271,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	m := &b.msgs[0]
 	s.l.c.acked.Inc()
 	g.m.ack.Observe(float64(now.UnixMilli()-b.written) / 1000)
-	if b.bits == 0 {
+	if b.bits == 0 || s.codec.Caps().Verdict {
 		g.rounds.clear(s.tracker)
 	}
 	b.land()

@@ -75,6 +75,7 @@ func (s *session) settle(n int64, r protocol.Result) {
 	for ; out < len(q.slots) && !q.slots[out].waiting; out++ {
 		sl := &q.slots[out]
 		s.shard.out = s.codec.AppendReply(s.shard.out, &sl.event, sl.result)
+		s.tell(&sl.event, sl.result)
 		if isAck(&sl.event) {
 			q.acks--
 		}

@@ -73,6 +73,7 @@ type berth struct {
 type stir struct {
 	box      *outbox
 	replies  *replies
+	told     *told
 	pollMs   int64  // when the codec wants to be asked, 0 never
 	suspect  int64  // newest message that a look found and no wake had announced
 	lateMs   int64  // up to when lookups of late acks are used up
@@ -223,6 +224,9 @@ func (s *session) frame(frame []byte) {
 	sh.worst = protocol.OK
 	err := s.codec.Decode(frame, sh.emit)
 	if err == nil {
+		if s.told != nil {
+			s.wentOn()
+		}
 		return
 	}
 	s.l.c.decodeErrors.Inc()
@@ -286,6 +290,9 @@ func (s *session) pollCodec(now time.Time) {
 
 // event deals with one event of the frame being decoded, and answers it unless the store must be asked first.
 func (s *session) event(e *protocol.Event) {
+	if s.told != nil && e.Key != 0 {
+		s.told.copied = e.Key
+	}
 	r := protocol.OK
 	switch e.Kind {
 	case protocol.KindRegister:
@@ -317,6 +324,8 @@ func (s *session) said(e *protocol.Event) (held bool) {
 		s.evidence(e)
 	case protocol.KindText:
 		return s.text(e)
+	case protocol.KindKnown:
+		s.l.g.conduct.known.end(s.tracker, e.Key, s.l.g.minute())
 	case protocol.KindAnswer:
 		return s.choice(e)
 	case protocol.KindPosition:
@@ -372,6 +381,7 @@ func (s *session) closed(err error) {
 		g.door.waiting.Add(-1)
 	} else {
 		s.remember(why)
+		s.leftWithoutVerdict(why)
 		s.l.c.sessions.Dec()
 		g.reg.remove(s.tracker, s)
 		if s.epoch != 0 {

@@ -101,6 +101,7 @@ const (
 	KindOther                     // valid, answered, without meaning for chat
 	KindUnknown                   // valid frame of an unknown type
 	KindRefused                   // damaged or unreadable frame that the protocol answers; Decode returns an error with it
+	KindKnown                     // Key: the device knows that we have that text
 )
 
 // Event is what one frame, or one part of it, means. Msg, Seq and Aux belong to the codec: they are what AppendReply needs.
@@ -122,6 +123,9 @@ type Event struct {
 	Key    uint64
 	Window time.Duration
 	Across bool
+	// Fleeting: Key ends with the first frame that the device sends after the answer to its text,
+	// because it knows by then that we have it. Any event with the key is a copy, not such a frame.
+	Fleeting bool
 }
 
 // Outcome is the device's word about a part of a text, see KindAck, or what is known below that, see KindEvidence.
@@ -164,6 +168,10 @@ type TextCaps struct {
 	NoText    bool    // this device has no text service (a setting): messages fail as unsupported
 	NotYet    bool    // a handshake is under way: texts wait, and the caps are asked again after every frame and every Poll
 	Choices   int     // canned answers that can be shown with a text, 0 none
+
+	// Verdict: the device says what became of a text that its command service took (Accepted).
+	// Where it keeps that to itself MaxAttempts bounds how often the text is written.
+	Verdict bool
 }
 
 // Text is one part of a message on its way to the device.

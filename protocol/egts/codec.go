@@ -54,7 +54,9 @@ func (c *codec) Caps() protocol.TextCaps {
 	if prefix {
 		room -= prefixRoom
 	}
-	return protocol.TextCaps{PartBytes: room, RefBits: 32, Charset: c.charset(c.settings), Prefix: prefix}
+	return protocol.TextCaps{
+		PartBytes: room, RefBits: 32, Charset: c.charset(c.settings), Prefix: prefix, Verdict: true,
+	}
 }
 
 // limit is the most bytes of a packet to the terminal.

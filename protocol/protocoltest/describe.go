@@ -12,7 +12,7 @@ func results() []string {
 }
 
 func kinds() []string {
-	return []string{"", "login", "register", "logout", "heartbeat", "position", "ack", "evidence", "answer", "text", "other", "unknown", "refused"}
+	return []string{"", "login", "register", "logout", "heartbeat", "position", "ack", "evidence", "answer", "text", "other", "unknown", "refused", "known"}
 }
 
 func outcomes() []string {
@@ -48,6 +48,9 @@ func describe(e *protocol.Event) string {
 	}
 	if e.Replies {
 		fmt.Fprintf(&b, " reply_to=%d", e.ReplyTo)
+	}
+	if e.Fleeting {
+		b.WriteString(" fleeting")
 	}
 	if e.Across {
 		b.WriteString(" across")

@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"slices"
+	"sync"
+
+	"trackchat/protocol"
+	"trackchat/queue"
+)
+
+const (
+	knownMinutes = 2       // of a generation; it is looked into for as long again
+	maxKnown     = 1 << 16 // texts of one generation; beyond that the oldest are forgotten early
+	maxTold      = 16      // of one session
+)
+
+// known remembers of which texts with a fleeting key the device knows that they were taken, so that
+// the same key means another text from then on, also over its next connection. What is not
+// remembered (a device that comes back to another node, a restart) is left to the window of the
+// key.
+type known struct {
+	mu          sync.Mutex
+	generation  int64
+	now, before map[knownText]uint32 // how often the key has ended
+}
+
+type knownText struct {
+	tracker queue.TrackerID
+	key     uint64
+}
+
+func (k *known) turnLocked(minute int64) {
+	generation := minute / knownMinutes
+	if generation == k.generation && len(k.now) < maxKnown && k.now != nil {
+		return
+	}
+	k.before = k.now
+	if generation > k.generation+1 {
+		k.before = nil
+	}
+	k.generation, k.now = generation, make(map[knownText]uint32)
+}
+
+// countLocked returns how often a key has ended, which is remembered for as long again.
+func (k *known) countLocked(t knownText) uint32 {
+	n, ok := k.now[t]
+	if ok {
+		return n
+	}
+	if n = k.before[t]; n > 0 {
+		k.now[t] = n
+	}
+	return n
+}
+
+// end notes that the device knows of the text: its key is that of another one now.
+func (k *known) end(t queue.TrackerID, key uint64, minute int64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.turnLocked(minute)
+	text := knownText{t, key}
+	k.now[text] = k.countLocked(text) + 1
+}
+
+// key returns the key to store a text under: the device's own until it has ended, then one for each
+// time.
+func (k *known) key(t queue.TrackerID, key uint64, minute int64) uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.turnLocked(minute)
+	const step = 0x9E3779B97F4A7C15
+	return max(key+uint64(k.countLocked(knownText{t, key}))*step, 1)
+}
+
+// told are texts whose answers have been written and that the device may not know of yet.
+type told struct {
+	keys   []uint64
+	copied uint64 // key of a copy in the frame at hand
+}
+
+// tell notes the answer to a text with a fleeting key.
+func (s *session) tell(e *protocol.Event, r protocol.Result) {
+	if !e.Fleeting || e.Key == 0 || r != protocol.OK || s.dead {
+		return
+	}
+	if s.told == nil {
+		s.own().told = &told{}
+	}
+	if slices.Contains(s.told.keys, e.Key) {
+		return
+	}
+	if len(s.told.keys) == maxTold {
+		s.told.keys = slices.Delete(s.told.keys, 0, 1)
+	}
+	s.told.keys = append(s.told.keys, e.Key)
+}
+
+// wentOn takes a valid frame for the device's knowledge of the answers before it, except to a text
+// that it has just repeated.
+func (s *session) wentOn() {
+	copied := s.told.copied
+	minute := s.l.g.minute()
+	kept := s.told.keys[:0]
+	for _, key := range s.told.keys {
+		if key == copied {
+			kept = append(kept, key)
+			continue
+		}
+		s.l.g.conduct.known.end(s.tracker, key, minute)
+	}
+	s.told.keys, s.told.copied = kept, 0
+	if len(kept) == 0 {
+		s.told = nil
+	}
+}

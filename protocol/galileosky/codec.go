@@ -3,6 +3,7 @@ package galileosky
 import (
 	"encoding/binary"
 	"fmt"
+	"regexp"
 	"time"
 
 	"trackchat/protocol"
@@ -32,8 +33,9 @@ type codec struct {
 	imei     [imeiDigits]byte
 	logged   bool
 	chat     chat
-	onReply  bool // delivered_on: reply
-	mute     bool // nobody answered the navigator's packets on an earlier connection
+	failure  *regexp.Regexp // delivered_on: reply; answers that it matches are errors, nil: none is
+	onReply  bool           // delivered_on: reply
+	mute     bool           // nobody answered the navigator's packets on an earlier connection
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
@@ -52,6 +54,7 @@ func (c *codec) Bind(s protocol.Settings) {
 		c.chat = withNone
 	}
 	c.onReply = s.String(settingDeliveredOn) == deliveredReply
+	c.failure = c.patterns.Get(s.String(settingErrorPattern))
 }
 
 // Caps implements protocol.Codec.
@@ -143,6 +146,9 @@ func (c *codec) tags(t tags, e protocol.Event, emit func(*protocol.Event)) {
 	switch {
 	case reply:
 		e.Kind, e.Outcome, e.Ref = protocol.KindAck, protocol.AckDelivered, uint64(t.number)
+		if c.failure != nil && c.failure.Match(t.command) {
+			e.Outcome = protocol.AckRejected
+		}
 	case t.positions > 0:
 		e.Kind, e.Count = protocol.KindPosition, t.positions
 	case !t.more:

@@ -35,7 +35,7 @@ func (c *codec) newTerminal() *terminal {
 	eol, _ := parseEOL(c.settings.String(settingEOL)) // checked
 	return &terminal{
 		charset: c.shared.fmi.Charset(c.settings), prefix: o.Prefix, eol: eol,
-		pattern:   c.patterns.get(c.settings.String(settingAckPattern)),
+		pattern:   c.patterns.Get(c.settings.String(settingAckPattern)),
 		partBytes: min(max(c.settings.Int(settingPartBytes), leastPart), mostPart),
 	}
 }

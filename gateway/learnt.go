@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"sync"
+	"time"
 
 	"trackchat/protocol"
 	"trackchat/queue"
@@ -53,9 +54,9 @@ func (s *session) recall() {
 }
 
 // learn takes note of what the codec has found out.
-func (s *session) learn() {
+func (s *session) learn(now time.Time) {
 	if c, ok := s.codec.(protocol.Learner); ok && s.tracker != 0 {
-		if what, news := c.Learnt(); news {
+		if what, news := c.Learnt(now); news {
 			s.l.g.learnt.set(s.tracker, what)
 		}
 	}

@@ -275,7 +275,7 @@ func (s *session) poll(now time.Time) {
 func (s *session) pollCodec(now time.Time) {
 	var next time.Time
 	s.shard.out, next = s.codec.Poll(s.shard.out, now)
-	s.learn()
+	s.learn(now)
 	switch {
 	case !next.IsZero():
 		s.own().pollMs = next.UnixMilli()
@@ -382,6 +382,7 @@ func (s *session) closed(err error) {
 	} else {
 		s.remember(why)
 		s.leftWithoutVerdict(why)
+		s.learn(g.o.Now())
 		s.l.c.sessions.Dec()
 		g.reg.remove(s.tracker, s)
 		if s.epoch != 0 {

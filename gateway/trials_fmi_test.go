@@ -150,7 +150,10 @@ func TestTrialMuteGarminTracker(t *testing.T) {
 	var w *wire
 	for n := range 2 {
 		if n > 0 {
+			r.clock.advance(8 * time.Second)
 			must(t, w.nc.Close())
+			gone := func() bool { return r.metric("closed_total") > 0 }
+			eventually(t, gone, func() string { return "not closed" })
 		}
 		w = r.wire("teltonika")
 		w.write(login)
@@ -161,7 +164,7 @@ func TestTrialMuteGarminTracker(t *testing.T) {
 			t.Fatal("the text came before anybody could answer")
 		}
 	}
-	r.clock.advance(3 * time.Second)
+	r.clock.advance(4 * time.Second)
 	w.until([]byte("Hello"))
 	if m := r.message(id, 1); m.Status != queue.StatusPending {
 		t.Errorf("%+v", m)

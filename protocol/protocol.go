@@ -73,8 +73,9 @@ type Learner interface {
 	// where that is nothing.
 	Recall(learnt uint8)
 	// Learnt returns what is known by now, 0 nothing; news says that it differs from what Recall
-	// gave or Learnt returned before.
-	Learnt() (learnt uint8, news bool)
+	// gave or Learnt returned before. It is asked after every Poll and when the connection has
+	// ended.
+	Learnt(now time.Time) (learnt uint8, news bool)
 }
 
 // Withdrawer is a Codec whose protocol can take a text back that is on its way.

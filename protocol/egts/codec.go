@@ -32,9 +32,10 @@ type codec struct {
 
 // sent is the newest text: repeated under the same numbers, and the one that a word about a packet or record can mean.
 type sent struct {
-	ref     uint32
-	pid, rn uint16
-	is      bool
+	ref       uint32
+	pid, rn   uint16
+	is        bool
+	withdrawn bool // by CT_DELCOM: CT_COMCONF is about that
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {

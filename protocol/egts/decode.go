@@ -321,7 +321,7 @@ func (m *emission) command(r *record, sub []byte) {
 	case messageFrom:
 		m.driverText(r, &cmd)
 	case commandConfirmed:
-		if !m.text.is || cmd.cid != m.text.ref { // the answer to a command of somebody else
+		if !m.text.is || m.text.withdrawn || cmd.cid != m.text.ref { // about another command
 			m.plain(protocol.KindOther)
 			return
 		}

@@ -147,6 +147,7 @@ func (c *codec) appendDelivered(dst []byte, t message) []byte {
 func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 	if c.text.is && c.text.ref == uint32(ref) {
 		c.answered(c.text.pid) // it is not repeated any more
+		c.text.withdrawn = true
 	}
 	of := message{cid: uint32(ref), sid: uint32(c.settings.Int(settingSID))}
 	return c.appendBare(dst, deleteCommand, of)

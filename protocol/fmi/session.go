@@ -28,7 +28,7 @@ const (
 	askTries    = 3
 	reportWait  = 5 * time.Second
 	unicodeWait = 2 * time.Second
-	muteWait    = 2 * time.Second // for an answer to 0000 where none came before
+	muteWait    = 3 * time.Second // for an answer to 0000; a tracker is mute without one
 	lostReceipt = 3               // writes of a part without the client's word say that it lost power or its cable: FMI is enabled anew
 )
 
@@ -49,7 +49,7 @@ type Session struct {
 	askA1    bool
 	now      bool
 	prefix   bool
-	mute     bool // 0000 was written, or was on an earlier connection, and nothing has come since
+	mute     bool // nobody has answered 0000, on this connection or an earlier one, for muteWait
 	told     bool // mute, as Learnt said it last
 	early    bool // Options.Mute, and nothing has come since
 }
@@ -73,9 +73,13 @@ func (h *Shared) NewSession(o Options) *Session {
 const Mute = 1
 
 // Learnt is what protocol.Learner wants. A nil Session has learnt nothing.
-func (s *Session) Learnt() (learnt uint8, news bool) {
+func (s *Session) Learnt(now time.Time) (learnt uint8, news bool) {
 	if s == nil {
 		return 0, false
+	}
+	if s.step == stepEnable && s.sent && s.deadline != 0 {
+		asked := s.deadline - s.wait().Milliseconds()
+		s.mute = s.mute || now.UnixMilli()-asked >= muteWait.Milliseconds()
 	}
 	if s.mute {
 		learnt = Mute
@@ -177,6 +181,7 @@ func (s *Session) timedOut() {
 	if s.tries < 0xFF {
 		s.tries++
 	}
+	s.mute = s.mute || s.step == stepEnable
 	switch {
 	case s.step == stepEnable, s.step == stepProtocols && s.tries < askTries:
 		s.sent, s.deadline = false, 0
@@ -227,7 +232,6 @@ func (s *Session) appendStep(dst []byte, c Carrier) []byte {
 	p := room[:0]
 	switch s.step {
 	case stepEnable:
-		s.mute = true
 		p = binary.LittleEndian.AppendUint16(p, packetEnable)
 		p = append(p, 2, 0)
 		p = binary.LittleEndian.AppendUint16(p, featureOn|featureUnicode)

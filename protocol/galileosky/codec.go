@@ -90,7 +90,7 @@ func (c *codec) charset() protocol.Charset { return c.shared.fmi.Charset(c.setti
 func (c *codec) Recall(learnt uint8) { c.mute = learnt == fmi.Mute }
 
 // Learnt implements protocol.Learner.
-func (c *codec) Learnt() (learnt uint8, news bool) { return c.fmi.Learnt() }
+func (c *codec) Learnt(now time.Time) (learnt uint8, news bool) { return c.fmi.Learnt(now) }
 
 // auxConfirm marks the last event of a packet: AppendReply confirms that, with the CRC in the low bits of Event.Aux.
 const auxConfirm = 1 << 16

@@ -98,7 +98,7 @@ func (c *codec) options() fmi.Options {
 func (c *codec) Recall(learnt uint8) { c.mute = learnt == fmi.Mute }
 
 // Learnt implements protocol.Learner.
-func (c *codec) Learnt() (learnt uint8, news bool) { return c.fmi.Learnt() }
+func (c *codec) Learnt(now time.Time) (learnt uint8, news bool) { return c.fmi.Learnt(now) }
 
 // AppendReply implements protocol.Codec.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {

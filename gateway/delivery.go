@@ -23,7 +23,7 @@ func (s *session) pump(now time.Time) {
 	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 && b.bytes <= backlogBytes/2 {
 		s.claim()
 	}
-	if len(b.msgs) == 0 && !b.asking && b.state == flightNone {
+	if len(b.msgs) == 0 && !b.asking && b.state == flightNone && len(b.early) == 0 {
 		s.box = nil
 	}
 }
@@ -162,6 +162,11 @@ func (s *session) timedOut(now time.Time) {
 		s.close(reasonUnconfirmed)
 		return
 	}
+	if s.attempted() {
+		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
+		s.pump(now)
+		return
+	}
 	b.tries++
 	if !b.slow && b.tries >= len(g.o.AckTimeout) {
 		s.park(now)
@@ -274,7 +279,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	m := &b.msgs[0]
 	s.l.c.acked.Inc()
 	g.m.ack.Observe(float64(now.UnixMilli()-b.written) / 1000)
-	if b.bits == 0 {
+	if b.bits == 0 || s.codec.Caps().Verdict {
 		g.rounds.clear(s.tracker)
 	}
 	defer s.hush(b.copies, now)

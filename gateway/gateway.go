@@ -87,6 +87,7 @@ type Gateway struct {
 	reg       *registry
 	rounds    *rounds
 	strays    *strays
+	learnt    *learnt
 	panics    *quota // of log lines
 	refusals  *quota // of log lines about devices and frames that are refused
 	conduct   *conduct
@@ -143,6 +144,7 @@ func New(o Options) (*Gateway, error) {
 		g.partition, g.divided = placed.PartitionOf, placed.Divided()
 	}
 	g.rounds, g.strays = newRounds(g.door), newStrays(g.door)
+	g.learnt = newLearnt()
 	g.store = newStoreWork(g)
 	g.seconds.Store(o.Now().Unix())
 	for _, loop := range o.Engine.Loops() {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"math"
 	"time"
 
 	"trackchat/protocol"
@@ -19,11 +20,18 @@ func (s *session) release(now time.Time, end bool) {
 	h.Release(now, end, sh.emit)
 }
 
-// lastWords are what a device has said without an end when its connection ends. A panic in them
-// must not keep the session from ending.
-func (s *session) lastWords() {
+// lastWords are what a device has said without an end when its connection ends, and what its
+// session leaves to the next one. A panic in them must not keep the session from ending.
+func (s *session) lastWords(why reason) {
 	defer s.recovered()
-	if s.tracker != 0 && !s.broken() {
-		s.release(s.l.g.o.Now(), true)
+	if s.tracker == 0 || s.broken() {
+		return
 	}
+	s.release(s.l.g.o.Now(), true)
+	if !s.closing {
+		s.stray()
+	}
+	s.unrefused(math.MaxInt64)
+	s.leftWithoutVerdict(why)
+	s.learn(s.l.g.o.Now())
 }

@@ -41,14 +41,15 @@ type lateMatch struct {
 
 // lateAck looks an ack up among the tracker's unacknowledged messages.
 func (s *session) lateAck(e *protocol.Event) {
-	g := s.l.g
+	g, caps := s.l.g, s.codec.Caps()
 	final := e.Outcome == protocol.AckDelivered || e.Outcome == protocol.AckOpened
 	opened := e.Outcome == protocol.AckOpened
 	switch {
 	case s.refuses(e):
-	case s.codec.Caps().RefBits == 0 || !final:
+	case caps.RefBits == 0 || !final:
 		g.m.lateAcks.WithLabelValues("ignored").Inc()
-	case s.state != stateReady || s.box != nil && s.box.asking && s.box.state == flightNone:
+	case s.state != stateReady || caps.NotYet ||
+		s.box != nil && s.box.asking && s.box.state == flightNone:
 		if s.box == nil {
 			s.own().box = &outbox{}
 		}
@@ -74,7 +75,9 @@ func (s *session) lookUp(ref uint64, opened bool) {
 	g.store.late.add(s, -1, lateAck{from: s.l, tracker: s.tracker, lease: s.lease(), ref: ref, caps: s.codec.Caps(), opened: opened})
 }
 
-// earlyAck is an ack that came right after the login, before the store has said what is pending: probably for what the last connection had in flight.
+// earlyAck is an ack that came right after the login, probably for what the last connection had in
+// flight: before the store has said what is pending, or before it is known into which parts texts
+// are cut, without which an ack of one part could be taken for that of the whole.
 type earlyAck struct {
 	ref    uint64
 	opened bool
@@ -99,7 +102,7 @@ func (s *session) ackedEarly(now time.Time) bool {
 
 // lookUpEarly looks up the early acks that were not for the oldest pending text.
 func (s *session) lookUpEarly(b *outbox) {
-	if b == nil || b.asking {
+	if b == nil || b.asking || s.state != stateReady || s.codec.Caps().NotYet {
 		return
 	}
 	early := b.early

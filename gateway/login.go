@@ -112,6 +112,7 @@ func (s *session) bind(t *queue.Tracker) {
 	now := g.o.Now()
 	s.codec.Bind(s.l.settingsOf(t)) // first: it is the protocol's code
 	s.tracker, s.device, s.since = t.ID, hashOf(t.DeviceID), now.UnixMilli()
+	s.recall()
 	s.state = stateLeasing
 	s.marks |= markFresh
 	s.minute, s.texts = uint16(g.minute()), g.conduct.texts(t.ID, g.minute())

@@ -281,12 +281,14 @@ func (s *session) poll(now time.Time) {
 	}
 	if s.box.state == flightNone {
 		s.pump(now)
+		s.lookUpEarly(s.box)
 	}
 }
 
 func (s *session) pollCodec(now time.Time) {
 	var next time.Time
 	s.shard.out, next = s.codec.Poll(s.shard.out, now)
+	s.learn(now)
 	switch {
 	case !next.IsZero():
 		s.own().pollMs = next.UnixMilli()
@@ -335,6 +337,8 @@ func (s *session) said(e *protocol.Event) (held bool) {
 		s.evidence(e)
 	case protocol.KindText:
 		return s.text(e)
+	case protocol.KindKnown:
+		s.l.g.conduct.known.end(s.tracker, e.Key, s.l.g.minute())
 	case protocol.KindAnswer:
 		return s.choice(e)
 	case protocol.KindPosition:
@@ -351,8 +355,8 @@ func (s *session) flush() {
 		if !s.dead {
 			if err := s.conn.Write(sh.out); errors.Is(err, engine.ErrSlow) {
 				s.l.g.door.refuse("unsent")
-				s.reason = reasonSlow
-				s.closing = true
+				s.close(reasonSlow)
+				s.reason = reasonSlow // whatever it was about to be closed for
 			}
 		}
 		if cap(sh.out) > maxScratch {
@@ -378,16 +382,13 @@ func (s *session) close(why reason) {
 func (s *session) closed(err error) {
 	g := s.l.g
 	s.dead = true
-	s.lastWords()
-	if !s.closing {
-		s.stray()
-	}
-	s.shard.out = s.shard.out[:0]
-	s.shard.leave(s)
 	why := s.reason
 	if why == reasonNone {
 		why = closeReason(err)
 	}
+	s.lastWords(why)
+	s.shard.out = s.shard.out[:0]
+	s.shard.leave(s)
 	g.m.closed.WithLabelValues(why.String()).Inc()
 	if errors.Is(err, engine.ErrHandshake) || errors.Is(err, engine.ErrHandshakeLate) {
 		s.l.turnAway(why.String(), s.conn.RemoteAddr())
@@ -396,7 +397,6 @@ func (s *session) closed(err error) {
 		g.door.waiting.Add(-1)
 	} else {
 		s.remember(why)
-		s.unrefused(math.MaxInt64)
 		s.l.c.sessions.Dec()
 		g.reg.remove(s.tracker, s)
 		if s.epoch != 0 {

@@ -66,6 +66,18 @@ type Quitter interface {
 	Gone() bool
 }
 
+// Learner is a Codec that finds out about a device what does not end with the connection.
+type Learner interface {
+	Codec
+	// Recall gives, after Bind, what an earlier connection of the device learnt; it is not called
+	// where that is nothing.
+	Recall(learnt uint8)
+	// Learnt returns what is known by now, 0 nothing; news says that it differs from what Recall
+	// gave or Learnt returned before. It is asked after every Poll and when the connection has
+	// ended.
+	Learnt(now time.Time) (learnt uint8, news bool)
+}
+
 // Withdrawer is a Codec whose protocol can take a text back that is on its way.
 type Withdrawer interface {
 	Codec
@@ -99,6 +111,7 @@ const (
 	KindOther                     // valid, answered, without meaning for chat
 	KindUnknown                   // valid frame of an unknown type
 	KindRefused                   // damaged or unreadable frame that the protocol answers; Decode returns an error with it
+	KindKnown                     // Key: the device knows that we have that text
 )
 
 // Event is what one frame, or one part of it, means. Msg, Seq and Aux belong to the codec: they are what AppendReply needs.
@@ -168,6 +181,10 @@ type TextCaps struct {
 	// Refusal is how long a Silent device may take to refuse a part; 0: it says nothing at all.
 	Refusal time.Duration
 	Opens   bool // the device says when the driver has opened a text, with or without choices
+
+	// Verdict: the device says what became of a text that its command service took (Accepted).
+	// Where it keeps that to itself MaxAttempts bounds how often the text is written.
+	Verdict bool
 }
 
 // Text is one part of a message on its way to the device.

@@ -57,7 +57,7 @@ const (
 	ReasonRefused      Reason = 1 // the device reported a failure, twice
 	ReasonMalformed    Reason = 2 // the device could not parse the frame
 	ReasonUnsupported  Reason = 3 // the device has no text service
-	ReasonNotConfirmed Reason = 4 // written as often as allowed and never acknowledged (protocols with unnumbered acks)
+	ReasonNotConfirmed Reason = 4 // written as often as allowed and never acknowledged
 	ReasonTooLong      Reason = 5 // more parts than the protocol can number
 	ReasonStorage      Reason = 6 // the device has no room for it
 )

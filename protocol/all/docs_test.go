@@ -44,7 +44,7 @@ func rows(p *protocol.Protocol) []string {
 	for _, s := range p.Settings {
 		value, help := "empty", s.Help
 		if s.Default != "" {
-			value = "`" + s.Default + "`"
+			value = "`" + strings.ReplaceAll(s.Default, "|", `\|`) + "`" // as tables want it
 		}
 		if s.Early {
 			help += ". Listener only"

@@ -32,9 +32,10 @@ type codec struct {
 
 // sent is the newest text: repeated under the same numbers, and the one that a word about a packet or record can mean.
 type sent struct {
-	ref     uint32
-	pid, rn uint16
-	is      bool
+	ref       uint32
+	pid, rn   uint16
+	is        bool
+	withdrawn bool // by CT_DELCOM: CT_COMCONF is about that
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
@@ -54,7 +55,10 @@ func (c *codec) Caps() protocol.TextCaps {
 	if prefix {
 		room -= prefixRoom
 	}
-	return protocol.TextCaps{PartBytes: room, RefBits: 32, Charset: c.charset(c.settings), Prefix: prefix, Opens: true}
+	return protocol.TextCaps{
+		PartBytes: room, RefBits: 32, Charset: c.charset(c.settings), Prefix: prefix,
+		Opens: true, Verdict: true,
+	}
 }
 
 // limit is the most bytes of a packet to the terminal.

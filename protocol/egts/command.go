@@ -47,12 +47,17 @@ func parseCommand(sub []byte) (c command, err error) {
 	}, nil
 }
 
-// outcome is what a confirmation says about the text with that CID; 0 where it says nothing.
-func (c *command) outcome() protocol.Outcome {
+// outcome is what a confirmation says about the text with that CID; 0 where it says nothing. taken
+// is the outcome of a text that the command service took: some terminals answer with CT_COMCONF, as
+// if the text were a command, and when that is well it says no more.
+func (c *command) outcome(taken protocol.Outcome) protocol.Outcome {
 	switch c.confirmed {
 	case confirmedOK, confirmedNegative:
-		if c.kind == messageConfirmed {
+		switch c.kind {
+		case messageConfirmed:
 			return protocol.AckOpened
+		case commandConfirmed:
+			return taken
 		}
 		return protocol.AckDelivered
 	case confirmedError, confirmedIllegal:

@@ -103,6 +103,12 @@ func (m *emission) response(data []byte) ([]byte, error) {
 		m.begin(protocol.Event{Seq: uint32(m.pid)})
 		m.ack(m.text.ref, packetOutcome(result))
 	}
+	if result != codeHeaderCRC && result != codeDataCRC {
+		if key := m.learned(func(t told) bool { return t.pid == answered }); key != 0 {
+			m.begin(protocol.Event{Seq: uint32(m.pid)})
+			m.known(key)
+		}
+	}
 	return data[responseHead:], nil
 }
 
@@ -139,6 +145,13 @@ func (m *emission) ack(ref uint32, o protocol.Outcome) {
 	if o == protocol.Linked || o == protocol.Accepted {
 		e.Kind = protocol.KindEvidence
 	}
+	m.add(e)
+}
+
+// known says that the terminal knows what became of its text.
+func (m *emission) known(key uint64) {
+	e := m.base
+	e.Kind, e.Key = protocol.KindKnown, key
 	m.add(e)
 }
 
@@ -222,7 +235,7 @@ func (m *emission) record(r *record) {
 		case r.service == serviceECall && kind == subTrack:
 			positions += track(sub)
 		default:
-			m.sub(r.service, kind, sub)
+			m.sub(r, kind, sub)
 		}
 	}
 	switch {
@@ -254,14 +267,14 @@ func track(sub []byte) int {
 }
 
 // sub emits what a subrecord means that is no position; nothing where it means nothing.
-func (m *emission) sub(service, kind byte, sub []byte) {
-	switch {
+func (m *emission) sub(r *record, kind byte, sub []byte) {
+	switch service := r.service; {
 	case kind == subRecordResponse:
 		m.confirmed(sub)
 	case service == serviceAuth && kind == subTermIdentity:
 		m.identity(sub)
 	case service == serviceCommands && kind == subCommand:
-		m.command(sub)
+		m.command(r, sub)
 	}
 }
 
@@ -270,7 +283,12 @@ func (m *emission) confirmed(sub []byte) {
 		m.bad(codeDataForm, fmt.Errorf("%w: confirmation of %d bytes", protocol.ErrMalformed, len(sub)))
 		return
 	}
-	if m.text.is && binary.LittleEndian.Uint16(sub) == m.text.rn {
+	number := binary.LittleEndian.Uint16(sub)
+	if key := m.learned(func(t told) bool { return t.rn == number }); key != 0 {
+		m.known(key)
+		return
+	}
+	if m.text.is && number == m.text.rn {
 		if o := recordOutcome(code(sub[2]), m.taken()); o != 0 {
 			m.ack(m.text.ref, o)
 			return
@@ -293,7 +311,7 @@ func (m *emission) identity(sub []byte) {
 	m.add(e)
 }
 
-func (m *emission) command(sub []byte) {
+func (m *emission) command(r *record, sub []byte) {
 	cmd, err := parseCommand(sub)
 	if err != nil {
 		m.bad(codeDataForm, err)
@@ -301,14 +319,18 @@ func (m *emission) command(sub []byte) {
 	}
 	switch cmd.kind {
 	case messageFrom:
-		m.driverText(&cmd)
+		m.driverText(r, &cmd)
+	case commandConfirmed:
+		if !m.text.is || m.text.withdrawn || cmd.cid != m.text.ref { // about another command
+			m.plain(protocol.KindOther)
+			return
+		}
+		fallthrough
 	case messageConfirmed, messageDelivered:
-		if o := cmd.outcome(); o != 0 {
+		if o := cmd.outcome(m.taken()); o != 0 {
 			m.ack(cmd.cid, o)
 			return
 		}
-		m.plain(protocol.KindOther)
-	case commandConfirmed:
 		m.plain(protocol.KindOther)
 	default:
 		m.code = codeType

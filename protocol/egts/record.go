@@ -42,6 +42,7 @@ const (
 type record struct {
 	number  uint16
 	oid     uint32 // 0: none
+	time    uint32 // TM: when it was made, seconds since 2010; 0: not said
 	service byte   // SST
 	data    []byte
 }
@@ -65,11 +66,15 @@ func nextRecord(data []byte) (r record, rest []byte, problem code) {
 	if flags&flagEVID != 0 {
 		at += 4
 	}
+	tm := at
 	if flags&flagTM != 0 {
 		at += 4
 	}
 	if len(data) < at+2 {
 		return r, nil, codeDataForm
+	}
+	if at > tm {
+		r.time = binary.LittleEndian.Uint32(data[tm:])
 	}
 	r.service = data[at]
 	at += 2

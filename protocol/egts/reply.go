@@ -1,6 +1,7 @@
 package egts
 
 import (
+	"cmp"
 	"sync"
 
 	"trackchat/protocol"
@@ -9,8 +10,11 @@ import (
 // maxDelivered bounds the CT_DELIV that one packet calls for; the RESPONSE confirms the others as well.
 const maxDelivered = 64
 
-// message names a text of the driver.
-type message struct{ cid, sid uint32 }
+// message names a text of the driver; key is that of its event.
+type message struct {
+	cid, sid uint32
+	key      uint64
+}
 
 // answer is what a packet is answered with: one RESPONSE for all of its records, then what the records call for.
 type answer struct {
@@ -69,7 +73,7 @@ func (a *answer) add(e *protocol.Event, r protocol.Result) {
 	case e.Kind == protocol.KindLogin && e.Msg != 0:
 		a.login, a.verdict = true, resultCode(r)
 	case e.Kind == protocol.KindText && r == protocol.OK && len(a.texts) < maxDelivered:
-		a.texts = append(a.texts, message{uint32(e.Ref), uint32(e.Aux)})
+		a.texts = append(a.texts, message{uint32(e.Ref), uint32(e.Aux), e.Key})
 	}
 }
 
@@ -103,9 +107,12 @@ func (c *codec) appendAnswer(dst []byte, e *protocol.Event, worst protocol.Resul
 	return dst
 }
 
-// appendResponse appends one RESPONSE, or several where the confirmations would make one that is longer than the terminal takes.
+// appendResponse appends one RESPONSE, or several where the confirmations would make one that is
+// longer than the terminal says it takes (BS). One that says nothing gets a single one: it may take
+// the first for the whole answer.
 func (c *codec) appendResponse(dst []byte, answered uint16, result code, records []confirmation) []byte {
-	most := (c.limit() - c.via.header() - responseHead - checksum) / confirmationBytes
+	limit := int(cmp.Or(c.bs, maxFrame))
+	most := (limit - c.via.header() - responseHead - checksum) / confirmationBytes
 	for {
 		var start int
 		n := min(len(records), most)
@@ -132,6 +139,7 @@ func (c *codec) appendVerdict(dst []byte, verdict code) []byte {
 
 // appendDelivered appends CT_DELIV for a text of the driver.
 func (c *codec) appendDelivered(dst []byte, t message) []byte {
+	c.tell(told{c.pid, c.rn, t.key})
 	return c.appendBare(dst, messageDelivered, t)
 }
 
@@ -139,8 +147,10 @@ func (c *codec) appendDelivered(dst []byte, t message) []byte {
 func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 	if c.text.is && c.text.ref == uint32(ref) {
 		c.answered(c.text.pid) // it is not repeated any more
+		c.text.withdrawn = true
 	}
-	return c.appendBare(dst, deleteCommand, message{uint32(ref), uint32(c.settings.Int(settingSID))})
+	of := message{cid: uint32(ref), sid: uint32(c.settings.Int(settingSID))}
+	return c.appendBare(dst, deleteCommand, of)
 }
 
 // appendBare appends a command that is nothing but its kind and whose it is.

@@ -2,8 +2,10 @@ package egts_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -257,6 +259,97 @@ func TestConfirmationsKeepToThePacketSize(t *testing.T) {
 	}
 }
 
+// A terminal that states no size gets one RESPONSE: some take the first for the whole answer.
+func TestConfirmationsOfATerminalWithoutBS(t *testing.T) {
+	c := egts.New().NewCodec(defaults(t))
+	if _, _, err := receive(c, frame(1, 1, rec(1, 1, sub{1, "\x67\x12\x00\x00\x00"}))); err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]int{100: 1, 5039: 1, 5040: 2} {
+		var data []byte
+		for i := range n {
+			data = append(data, rec(uint16(i), 2, sub{16, ""})...)
+		}
+		_, reply, err := receive(c, frame(1, 300, data))
+		packets := unframe(t, reply)
+		if err != nil || len(packets) != want || len(packets[0].records) != min(n, 5039) {
+			t.Errorf("%d records: %d packets, %v", n, len(packets), err)
+		}
+	}
+}
+
+// A terminal that confirms CT_DELIV, in whatever way, knows that we have its text.
+func TestTerminalLearnsOfItsText(t *testing.T) {
+	said := frame(1, 5, rec(5, 4, command(3, 0, 7, 0, "\x00OK")))
+	for name, c := range map[string]struct {
+		confirm func(deliv packet) []byte
+		known   bool
+	}{
+		"RESPONSE": {func(d packet) []byte { return frame(0, 6, le16(d.pid, 0)) }, true},
+		"RECORD_RESPONSE": {func(d packet) []byte {
+			return frame(1, 6, rec(6, 4, sub{0, string(le16(d.records[0].number, 0))}))
+		}, true},
+		"refused":      {func(d packet) []byte { return frame(0, 6, le16(d.pid, 133)) }, true},
+		"damaged":      {func(d packet) []byte { return frame(0, 6, le16(d.pid, 138)) }, false},
+		"another one":  {func(d packet) []byte { return frame(0, 6, le16(d.pid+1, 0)) }, false},
+		"its RESPONSE": {func(d packet) []byte { return frame(0, 6, le16(d.pid-1, 0)) }, false},
+	} {
+		c1 := loggedIn(t, nil)
+		events, reply, err := receive(c1, said)
+		if err != nil || len(events) != 1 {
+			t.Fatal(err)
+		}
+		down := unframe(t, reply)
+		for i := range 2 {
+			got, _, err := receive(c1, c.confirm(down[1]))
+			known := len(got) == 1 && got[0].Kind == protocol.KindKnown
+			known = known && got[0].Key == events[0].Key
+			if err != nil || known != (c.known && i == 0) {
+				t.Errorf("%s, time %d: %+v, %v", name, i+1, got, err)
+			}
+		}
+	}
+}
+
+// Of two CT_DELIV for one text only the newer one tells, and a terminal that confirms none fills no
+// memory.
+func TestUnconfirmedDeliveriesAreBounded(t *testing.T) {
+	c := loggedIn(t, nil)
+	deliv := func(cid uint32) packet {
+		_, reply, err := receive(c, frame(1, 5, rec(5, 4, command(3, 0, cid, 0, "\x00OK"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unframe(t, reply)[1]
+	}
+	known := func(d packet) bool {
+		got, _, err := receive(c, frame(0, 6, le16(d.pid, 0)))
+		return err == nil && len(got) == 1 && got[0].Kind == protocol.KindKnown
+	}
+	first := deliv(1)
+	if again := deliv(1); known(first) || !known(again) {
+		t.Error("the copy does not stand for both")
+	}
+	var all []packet
+	for cid := range uint32(100) {
+		all = append(all, deliv(cid+1))
+	}
+	c.Poll(nil, time.Unix(0, 0))
+	c.Poll(nil, time.Unix(5, 0))
+	c.Poll(nil, time.Unix(10, 0))
+	c.Poll(nil, time.Unix(15, 0))
+	c.Poll(nil, time.Unix(20, 0)) // given up
+	for i, d := range all {
+		if known(d) != (i >= 36) {
+			t.Errorf("text %d of 100", i+1)
+		}
+	}
+}
+
+func le16(n uint16, code byte) []byte {
+	return append(binary.LittleEndian.AppendUint16(nil, n), code)
+}
+
 func TestManyTextsInOnePacketAreBounded(t *testing.T) {
 	var subs []sub
 	for i := range uint32(1000) {
@@ -322,20 +415,43 @@ func TestAnswersOfPacketsDoNotMix(t *testing.T) {
 	}
 }
 
-// A text is the same one if its number, its sender and its words are; without a number only the same packet is.
+// timed adds TM to a record without optional fields.
+func timed(record []byte, tm uint32) []byte {
+	record[4] |= 4
+	return slices.Insert(record, 5, binary.LittleEndian.AppendUint32(nil, tm)...)
+}
+
+// A text is the same one if its number, its sender, its words and the time and object of its record
+// are; without a number only the same packet is.
 func TestKeysOfTexts(t *testing.T) {
 	c := loggedIn(t, nil)
-	key := func(pid, rn uint16, s sub) protocol.Event {
+	of := func(pid uint16, record []byte) protocol.Event {
 		t.Helper()
-		events, _, err := receive(c, frame(1, pid, rec(rn, 4, s)))
+		events, _, err := receive(c, frame(1, pid, record))
 		if err != nil || len(events) != 1 || events[0].Key == 0 {
 			t.Fatalf("%+v, %v", events, err)
 		}
 		return events[0]
 	}
-	base := key(1, 1, command(3, 0, 5, 0, "\x00OK"))
-	if base.Window != 24*time.Hour || base.Across {
+	key := func(pid, rn uint16, s sub) protocol.Event { return of(pid, rec(rn, 4, s)) }
+	ok := command(3, 0, 5, 0, "\x00OK")
+	base := key(1, 1, ok)
+	if base.Window != 2*time.Minute || base.Across {
 		t.Errorf("%+v", base)
+	}
+	at7 := of(1, timed(rec(1, 4, ok), 7))
+	again := of(2, timed(rec(2, 4, ok), 7))
+	if at7.Window != 24*time.Hour || again.Key != at7.Key || at7.Key == base.Key {
+		t.Errorf("%+v, %+v", at7, again)
+	}
+	if at8 := of(1, timed(rec(1, 4, ok), 8)); at8.Key == at7.Key {
+		t.Errorf("at another time: %+v", at8)
+	}
+	if never := of(1, timed(rec(1, 4, ok), 0)); never.Window != 2*time.Minute {
+		t.Errorf("from a terminal without a clock: %+v", never)
+	}
+	if other := of(1, recOf(9, 1, 4, ok)); other.Key == base.Key {
+		t.Errorf("of another object: %+v", other)
 	}
 	for name, c := range map[string]struct {
 		e    protocol.Event

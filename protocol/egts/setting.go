@@ -35,7 +35,7 @@ func settings() []protocol.SettingSpec {
 		},
 		{
 			Name: settingDeliveredOn, Default: deliveredOnDeliv, Check: protocol.CheckOneOf(deliveredOnDeliv, deliveredOnRecord),
-			Help: "what counts as delivered: deliv = the terminal's CT_DELIV or CT_MSGCONF, record = already its RECORD_RESPONSE, for terminals that send no more than that; with deliv such a terminal gets every text again and again",
+			Help: "what counts as delivered: deliv = the terminal's CT_DELIV or CT_MSGCONF, record = already its RECORD_RESPONSE, for terminals that send no more than that; with deliv such a terminal gets every text again and again, max_attempts times",
 		},
 		{
 			Name: settingUCS2, Default: orderBig, Check: protocol.CheckOneOf(orderBig, orderLittle),

@@ -16,7 +16,19 @@ const (
 // unanswered are packets of ours that wait for their RESPONSE: texts, RESULT_CODE and CT_DELIV. A terminal that answers none of the copies of a text is gone: the connection is closed,
 // as the standard wants it, and the text goes out again after the next login. The other two are given up without a word: both only repeat what the terminal finds out otherwise,
 // and to close the connection for that would cost a session with each terminal that is careless about it.
-type unanswered struct{ packets []waitingPacket }
+//
+// told are the texts of the driver that CT_DELIV spoke of. They are remembered until the terminal
+// confirms that, also after it was given up.
+type unanswered struct {
+	packets []waitingPacket
+	told    []told // at most maxDelivered; the oldest gives way
+}
+
+// told is a CT_DELIV: its packet and record, and the key of the text.
+type told struct {
+	pid, rn uint16
+	key     uint64
+}
 
 type waitingPacket struct {
 	pid   uint16
@@ -26,12 +38,51 @@ type waitingPacket struct {
 	text  bool
 }
 
-// wait notes a packet that has to be answered.
-func (c *codec) wait(p waitingPacket, frame []byte) {
+func (c *codec) await() *unanswered {
 	if c.waiting == nil {
 		c.waiting = &unanswered{}
 	}
+	return c.waiting
+}
+
+// rest gives up what is not needed until something else has to be answered.
+func (c *codec) rest() {
+	if w := c.waiting; w != nil && len(w.packets) == 0 && len(w.told) == 0 {
+		c.waiting = nil
+	}
+}
+
+// tell notes a CT_DELIV. Of several for one text only the newest says that the terminal knows of
+// it.
+func (c *codec) tell(t told) {
+	w := c.await()
+	w.told = slices.DeleteFunc(w.told, func(o told) bool { return o.key == t.key })
+	if len(w.told) == maxDelivered {
+		w.told = slices.Delete(w.told, 0, 1)
+	}
+	w.told = append(w.told, t)
+}
+
+// learned returns the key of the text whose CT_DELIV the terminal confirms, 0 for none, and forgets
+// it.
+func (c *codec) learned(confirms func(told) bool) uint64 {
+	if c.waiting == nil {
+		return 0
+	}
 	w := c.waiting
+	i := slices.IndexFunc(w.told, confirms)
+	if i < 0 {
+		return 0
+	}
+	key := w.told[i].key
+	w.told = slices.Delete(w.told, i, i+1)
+	c.rest()
+	return key
+}
+
+// wait notes a packet that has to be answered.
+func (c *codec) wait(p waitingPacket, frame []byte) {
+	w := c.await()
 	if len(w.packets) == maxUnanswered {
 		w.packets = slices.Delete(w.packets, 0, 1)
 	}
@@ -62,9 +113,7 @@ func (c *codec) answered(pid uint16) {
 	}
 	w := c.waiting
 	w.packets = slices.DeleteFunc(w.packets, func(p waitingPacket) bool { return p.pid == pid })
-	if len(w.packets) == 0 {
-		c.waiting = nil
-	}
+	c.rest()
 }
 
 // Poll implements protocol.Codec: it repeats what the terminal has not answered.
@@ -94,7 +143,7 @@ func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	}
 	w.packets = slices.DeleteFunc(w.packets, func(p waitingPacket) bool { return p.tries > resendAttempts })
 	if len(w.packets) == 0 {
-		c.waiting = nil
+		c.rest()
 		return dst, time.Time{}
 	}
 	return dst, next

@@ -22,6 +22,8 @@ const (
 	actPong                 // 0261
 	actNAK                  // link NAK
 	actAgain                // the last packet once more
+	actDriver               // 0812 for Event.Seq; the driver's index is in the next byte
+	actDuty                 // 0822, likewise
 
 	actShift = 8
 )
@@ -33,12 +35,13 @@ const (
 )
 
 const (
-	dedupeWindow = 24 * time.Hour
-	protocolText = 'A' // letter of 0003 before the numbers of application protocols
-	textHead     = 8   // bytes of 0024 before the text
-	replyUnique  = 12  // offset in 0026 of the unique id
-	replyID      = 16  // of the id of the text that is answered
-	replyHead    = 36  // bytes of 0026 before the text
+	dedupeWindow   = 24 * time.Hour  // a text whose time of writing is known
+	timelessWindow = 2 * time.Minute // one without: clients count anew
+	protocolText   = 'A'             // letter of 0003 before the numbers of application protocols
+	textHead       = 8               // bytes of 0024 before the text
+	replyUnique    = 12              // offset in 0026 of the unique id
+	replyID        = 16              // of the id of the text that is answered
+	replyHead      = 36              // bytes of 0026 before the text
 )
 
 // Owns reports whether an event comes from a Session: AppendReply of the codec passes it back.
@@ -113,6 +116,7 @@ func (s *Session) fleet(packet uint16, b []byte, e *protocol.Event) error {
 	case packetProtocols:
 		s.protocols(b)
 	case packetAskUnicode:
+		s.asked()
 		e.Aux = actUnicode
 	case packetPing:
 		e.Kind, e.Aux = protocol.KindHeartbeat, actPong
@@ -130,13 +134,15 @@ func (s *Session) fleet(packet uint16, b []byte, e *protocol.Event) error {
 		if len(b) < textHead {
 			return errShort(packet, len(b))
 		}
-		s.text(binary.LittleEndian.Uint32(b[4:]), b[textHead:], e)
+		s.text(b, b[4:], b[textHead:], e)
 	case packetClientReply:
 		if len(b) < replyHead {
 			return errShort(packet, len(b))
 		}
-		s.text(binary.LittleEndian.Uint32(b[replyUnique:]), b[replyHead:], e)
+		s.text(b, b[replyUnique:], b[replyHead:], e)
 		e.ReplyTo, _, e.Replies = readID(b[replyID:]).ours()
+	case packetDriver, packetDriverA607, packetDuty, packetDutyA607:
+		return changed(packet, b, e)
 	default:
 		e.Kind = protocol.KindUnknown
 	}
@@ -158,23 +164,43 @@ func (s *Session) protocols(b []byte) {
 	}
 }
 
-// text reads what the driver wrote. Clients repeat a text until it is acknowledged, and number texts anew when they lose their memory, so the text itself is part of the key.
-func (s *Session) text(unique uint32, b []byte, e *protocol.Event) {
-	e.Seq, e.Aux = unique, actReceipt
+// changed reads that another driver, or another duty, was chosen on the client, which says so until
+// it has its receipt. Who drives is no matter of chat.
+func changed(packet uint16, b []byte, e *protocol.Event) error {
+	index, act := 8, uint64(actDriver) // where the driver's index is
+	if packet == packetDuty || packet == packetDutyA607 {
+		index, act = 12, actDuty
+	}
+	if len(b) < index || packet&2 != 0 && len(b) == index {
+		return errShort(packet, len(b))
+	}
+	e.Seq, e.Aux = binary.LittleEndian.Uint32(b), act
+	if packet&2 != 0 { // A607: there are several drivers
+		e.Aux |= uint64(b[index]) << actShift
+	}
+	return nil
+}
+
+// text reads what the driver wrote; at and unique begin with the time of writing and the number.
+// Clients repeat a text until it is acknowledged, and number texts anew when they lose their
+// memory, so the time and the text itself are part of the key.
+func (s *Session) text(at, unique, b []byte, e *protocol.Event) {
+	e.Seq, e.Aux = binary.LittleEndian.Uint32(unique), actReceipt
 	if end := bytes.IndexByte(b, 0); end >= 0 {
 		b = b[:end]
 	}
 	text, err := s.charset.Decode(b)
 	if err != nil {
-		text = strings.ToValidUTF8(string(b), "?")
+		text, _ = s.shared.narrow.Decode(b) // never fails
 	}
 	if strings.TrimSpace(text) == "" {
 		return // nothing to store; the receipt ends it
 	}
 	e.Kind, e.Text, e.Window = protocol.KindText, text, dedupeWindow
-	var number [4]byte
-	binary.LittleEndian.PutUint32(number[:], unique)
-	e.Key = max(hash(hash(hashSeed, number[:]), b), 1)
+	if t := binary.LittleEndian.Uint32(at); t == 0 || t == noTime {
+		e.Window = timelessWindow
+	}
+	e.Key = max(hash(hash(hash(hashSeed, at[:4]), unique[:4]), b), 1)
 }
 
 // aboutText reads 002B, 0056 and 0020: time u32, id_size u8, three bytes, id.

@@ -13,6 +13,7 @@
 //	<  0030 …, 0028 id, then the text: with answers to choose from  >  0032 …, 0029, and 0020 id, answer  <  002C id
 //	>  0041 id, status               unread, read, not found; by itself or when asked with 0040
 //	>  0024 or 0026 unique id, text  from the driver              <  0025 unique id
+//	>  0811, 0813, 0821, 0823        driver and status            <  0812 or 0822
 //
 // Numbers are little-endian, structures packed. Times are seconds since 1989-12-31 00:00 UTC.
 package fmi
@@ -98,6 +99,7 @@ type Options struct {
 	AskA1   bool // ask for the client's protocols with 0001: the carrier lets that and the answer through
 	Now     bool // a text is shown at once instead of in the inbox with a floating button
 	Prefix  bool // "(2/7) " before each part
+	Mute    bool // nobody answered on an earlier connection, see Session.Learnt
 }
 
 // Names and values of the settings that carriers share.
@@ -136,7 +138,7 @@ func Settings(linkACK string) []protocol.SettingSpec {
 		},
 		{
 			Name: SettingCharset, Default: charsetUTF8, Check: protocol.CheckOneOf(charsetUTF8, charsetCP1251, charsetGBK),
-			Help: "of texts on the wire: utf8, cp1251 or gbk; Garmin clients of A604 and later take utf8",
+			Help: "of texts on the wire: utf8, cp1251 or gbk; with utf8 a Garmin client gets ASCII until it has asked for Unicode (packet 0004)",
 		},
 		{Name: SettingPartPrefix, Default: "false", Check: protocol.CheckBool, Help: `"(2/7) " before each part of a longer text`},
 	}
@@ -147,14 +149,18 @@ type Shared struct {
 	events            protocol.Events
 	bodies            sync.Pool // *[maxBody]byte
 	utf8, cp1251, gbk protocol.Charset
+	narrow            protocol.Charset // instead of utf8 until the client asks for Unicode
 }
 
 // NewShared makes it.
 func NewShared() *Shared {
-	return &Shared{utf8: protocol.UTF8(), cp1251: protocol.Windows1251(), gbk: protocol.GBK()}
+	return &Shared{
+		utf8: protocol.UTF8(), cp1251: protocol.Windows1251(), gbk: protocol.GBK(),
+		narrow: &untilAsked{protocol.ASCII()},
+	}
 }
 
-// Charset returns the charset that the settings name.
+// Charset returns the charset that the settings name, for whatever is no Garmin client.
 func (h *Shared) Charset(s protocol.Settings) protocol.Charset {
 	switch s.String(SettingCharset) {
 	case charsetCP1251:
@@ -168,9 +174,13 @@ func (h *Shared) Charset(s protocol.Settings) protocol.Charset {
 
 // Options reads the settings; askA1 is the carrier's.
 func (h *Shared) Options(s protocol.Settings, askA1 bool) Options {
+	charset := h.Charset(s)
+	if charset == h.utf8 {
+		charset = h.narrow
+	}
 	return Options{
 		Version: ParseVersion(s.String(SettingVersion)),
-		Charset: h.Charset(s),
+		Charset: charset,
 		LinkACK: s.String(SettingLinkACK) == LinkACKServer,
 		AskA1:   askA1,
 		Now:     s.String(SettingShow) == showNow,
@@ -178,8 +188,14 @@ func (h *Shared) Options(s protocol.Settings, askA1 bool) Options {
 	}
 }
 
-// Caps says what a session with these options can carry as long as the client has not spoken.
-func (o Options) Caps() protocol.TextCaps { return capsOf(o.Version, o) }
+// Caps says what a session with these options can carry as long as the client has not spoken. One
+// that knows more than A602 is about to ask for Unicode.
+func (o Options) Caps() protocol.TextCaps {
+	if _, narrow := o.Charset.(*untilAsked); narrow && o.Version != A602 {
+		o.Charset = protocol.UTF8()
+	}
+	return capsOf(o.Version, o)
+}
 
 func capsOf(v Version, o Options) protocol.TextCaps {
 	caps := protocol.TextCaps{PartBytes: shortBytes, RefBits: RefBits, Charset: o.Charset, Prefix: o.Prefix, Choices: maxChoices, Opens: true}

@@ -435,3 +435,54 @@ func TestIdleSessionIsSmall(t *testing.T) {
 		t.Errorf("an idle session takes %d bytes, more than %d", each, most)
 	}
 }
+
+// That nobody answers 0000 is learnt once for a tracker, and forgotten with the first answer.
+func TestMuteTracker(t *testing.T) {
+	shared := fmi.NewShared()
+	first := shared.NewSession(fmi.Options{Charset: protocol.UTF8()})
+	if learnt, news := first.Learnt(now().Add(time.Hour)); learnt != 0 || news {
+		t.Errorf("before anything was asked: %d, %v", learnt, news)
+	}
+	out, _ := first.Poll(nil, bare{}, now())
+	for after, mute := range map[time.Duration]bool{0: false, 2 * time.Second: false, 3 * time.Second: true} {
+		s := *first
+		learnt, news := s.Learnt(now().Add(after))
+		if news != mute || learnt == fmi.Mute != mute {
+			t.Errorf("%v after 0000: %d, %v", after, learnt, news)
+		}
+		if _, news := s.Learnt(now().Add(after)); news {
+			t.Errorf("%v after 0000: told twice", after)
+		}
+	}
+	if first.Poll(nil, bare{}, now().Add(10*time.Second)); len(out) == 0 { // once more
+		t.Error("nothing was asked")
+	}
+	if learnt, _ := first.Learnt(now().Add(10 * time.Second)); learnt != fmi.Mute {
+		t.Error("the second 0000 makes the first forgotten")
+	}
+	second := shared.NewSession(fmi.Options{Charset: protocol.UTF8(), Mute: true})
+	again, next := second.Poll(nil, bare{}, now())
+	if !bytes.Equal(again, out) || !second.Caps().NotYet || !next.Equal(now().Add(3*time.Second)) {
+		t.Errorf("%x, not yet: %v, again at %v", again, second.Caps().NotYet, next)
+	}
+	again, next = second.Poll(nil, bare{}, next)
+	if !bytes.Equal(again, out) || second.Caps().NotYet || next.Before(now().Add(time.Minute)) {
+		t.Errorf("%x, not yet: %v, again at %v", again, second.Caps().NotYet, next)
+	}
+	if _, news := second.Learnt(next); news {
+		t.Error("what was known is told as new")
+	}
+	decode(second, fleet(0x0041, strings.Repeat("a", 20)))
+	if learnt, news := second.Learnt(now()); learnt != 0 || !news {
+		t.Errorf("after a word: %d, %v", learnt, news)
+	}
+}
+
+// A client that wakes up within the moment that it is given is asked as any other.
+func TestMuteTrackerSpeaks(t *testing.T) {
+	x := newEnds(t, fmi.A611, fmi.Options{AskA1: true, Mute: true})
+	x.poll(now())
+	if x.session.Caps().NotYet || x.session.Caps().PartBytes != 1999 {
+		t.Errorf("%+v", x.session.Caps())
+	}
+}

@@ -32,6 +32,13 @@ const (
 	packetReported      = 0x0251
 	packetPing          = 0x0260
 	packetPong          = 0x0261
+
+	packetDriver        = 0x0811 // change id u32, time u32, driver id
+	packetDriverReceipt = 0x0812 // change id u32, result u8, index u8, u16 0
+	packetDriverA607    = 0x0813 // as 0811, but index u8, 3 x 0 after the time
+	packetDuty          = 0x0821 // change id u32, time u32, status u32
+	packetDutyReceipt   = 0x0822 // as 0812
+	packetDutyA607      = 0x0823 // as 0821, then index u8, 3 x 0
 )
 
 // Features of 0000: low 15 bits the number, high bit on.

@@ -47,6 +47,14 @@ func (s *Session) appendAction(dst []byte, c Carrier, e *protocol.Event, r proto
 		return s.appendFlight(dst, c)
 	case actUnicode:
 		p = binary.LittleEndian.AppendUint16(p, packetUnicode)
+	case actDriver, actDuty:
+		receipt := uint16(packetDriverReceipt)
+		if byte(e.Aux) == actDuty {
+			receipt = packetDutyReceipt
+		}
+		p = binary.LittleEndian.AppendUint16(p, receipt)
+		p = binary.LittleEndian.AppendUint32(p, e.Seq)
+		p = append(p, 1, byte(e.Aux>>actShift), 0, 0)
 	case actPong:
 		p = binary.LittleEndian.AppendUint16(p, packetPong)
 	case actNAK:

@@ -16,6 +16,7 @@ const (
 	stepProtocols             // 0001 until 0002 and 0003 have come
 	stepStatuses              // 0250 for 0041
 	stepTexts                 // 0250 for 0024
+	stepUnicode               // a moment for 0004, which may come after the answers to all of that
 	stepReady
 )
 
@@ -26,7 +27,9 @@ const (
 	askWait     = 5 * time.Second
 	askTries    = 3
 	reportWait  = 5 * time.Second
-	lostReceipt = 3 // writes of a part without the client's word say that it lost power or its cable: FMI is enabled anew
+	unicodeWait = 2 * time.Second
+	muteWait    = 3 * time.Second // for an answer to 0000; a tracker is mute without one
+	lostReceipt = 3               // writes of a part without the client's word say that it lost power or its cable: FMI is enabled anew
 )
 
 // Session is our side of FMI over one connection of a tracker; the codec that holds it passes bytes and time. It has one owner.
@@ -46,14 +49,44 @@ type Session struct {
 	askA1    bool
 	now      bool
 	prefix   bool
+	mute     bool // nobody has answered 0000, on this connection or an earlier one, for muteWait
+	told     bool // mute, as Learnt said it last
+	early    bool // Options.Mute, and nothing has come since
 }
 
 // NewSession returns a session that begins with enabling FMI at its first Poll.
 func (h *Shared) NewSession(o Options) *Session {
-	return &Session{
+	s := &Session{
 		shared: h, charset: o.Charset, version: o.Version,
 		linkACK: o.LinkACK, askA1: o.AskA1, now: o.Now, prefix: o.Prefix,
+		mute: o.Mute, told: o.Mute, early: o.Mute,
 	}
+	if o.Mute { // the tries that nobody answered were made before
+		s.tries = blindTries - 1
+	}
+	return s
+}
+
+// Mute is what a Session may learn: nobody answers 0000, because the tracker keeps the link's
+// acknowledgements to itself. That belongs to the tracker and not to one connection of it, so its
+// next Session begins with Options.Mute.
+const Mute = 1
+
+// Learnt is what protocol.Learner wants. A nil Session has learnt nothing.
+func (s *Session) Learnt(now time.Time) (learnt uint8, news bool) {
+	if s == nil {
+		return 0, false
+	}
+	if s.step == stepEnable && s.sent && s.deadline != 0 {
+		asked := s.deadline - s.wait().Milliseconds()
+		s.mute = s.mute || now.UnixMilli()-asked >= muteWait.Milliseconds()
+	}
+	if s.mute {
+		learnt = Mute
+	}
+	news = s.mute != s.told
+	s.told = s.mute
+	return learnt, news
 }
 
 func (s *Session) speaks() Version {
@@ -130,7 +163,12 @@ func (s *Session) Poll(dst []byte, c Carrier, now time.Time) ([]byte, time.Time)
 func (s *Session) wait() time.Duration {
 	switch s.step {
 	case stepEnable:
+		if s.early && s.tries < blindTries {
+			return muteWait
+		}
 		return min(enableWait<<min(s.tries, 10), enableMost)
+	case stepUnicode:
+		return unicodeWait
 	case stepProtocols:
 		return askWait
 	default:
@@ -143,6 +181,7 @@ func (s *Session) timedOut() {
 	if s.tries < 0xFF {
 		s.tries++
 	}
+	s.mute = s.mute || s.step == stepEnable
 	switch {
 	case s.step == stepEnable, s.step == stepProtocols && s.tries < askTries:
 		s.sent, s.deadline = false, 0
@@ -156,11 +195,15 @@ func (s *Session) advance() {
 	if s.step == stepProtocols && (!s.askA1 || s.version != Auto) {
 		s.step++
 	}
+	if s.step == stepUnicode && !s.waitsForUnicode() {
+		s.step++
+	}
 	s.tries, s.sent, s.deadline = 0, false, 0
 }
 
 // heard takes note that the client has said something; acked that it acknowledged a packet.
 func (s *Session) heard(acked bool) {
+	s.mute, s.early = false, false
 	if !s.sent {
 		return
 	}
@@ -173,6 +216,10 @@ func (s *Session) heard(acked bool) {
 		}
 	case stepStatuses, stepTexts:
 		if acked {
+			s.advance()
+		}
+	case stepUnicode:
+		if !s.waitsForUnicode() {
 			s.advance()
 		}
 	case stepReady:
@@ -195,6 +242,9 @@ func (s *Session) appendStep(dst []byte, c Carrier) []byte {
 		p = appendReport(p, packetStatus)
 	case stepTexts:
 		p = appendReport(p, packetClientText)
+	case stepUnicode:
+		s.sent = true
+		return dst
 	case stepReady:
 		return dst
 	}

@@ -3,6 +3,7 @@ package galileosky
 import (
 	"encoding/binary"
 	"fmt"
+	"regexp"
 	"time"
 
 	"trackchat/protocol"
@@ -32,7 +33,9 @@ type codec struct {
 	imei     [imeiDigits]byte
 	logged   bool
 	chat     chat
-	onReply  bool // delivered_on: reply
+	failure  *regexp.Regexp // delivered_on: reply; answers that it matches are errors, nil: none is
+	onReply  bool           // delivered_on: reply
+	mute     bool           // nobody answered the navigator's packets on an earlier connection
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
@@ -51,6 +54,7 @@ func (c *codec) Bind(s protocol.Settings) {
 		c.chat = withNone
 	}
 	c.onReply = s.String(settingDeliveredOn) == deliveredReply
+	c.failure = c.patterns.Get(s.String(settingErrorPattern))
 }
 
 // Caps implements protocol.Codec.
@@ -58,10 +62,13 @@ func (c *codec) Caps() protocol.TextCaps {
 	o := c.options()
 	switch {
 	case c.chat == withNone:
-		return protocol.TextCaps{PartBytes: leastPart, Charset: o.Charset, NoText: true}
+		return protocol.TextCaps{PartBytes: leastPart, Charset: c.charset(), NoText: true}
 	case c.chat == withCommands:
 		room := mostCommand - len(c.settings.String(settingCommandPrefix))
-		return protocol.TextCaps{PartBytes: room, RefBits: commandBits, Charset: o.Charset, Prefix: o.Prefix, Silent: !c.onReply, NotYet: !c.logged}
+		return protocol.TextCaps{
+			PartBytes: room, RefBits: commandBits, Charset: c.charset(), Prefix: o.Prefix,
+			Silent: !c.onReply, NotYet: !c.logged,
+		}
 	case c.fmi == nil:
 		caps := o.Caps()
 		caps.NotYet = true
@@ -70,7 +77,20 @@ func (c *codec) Caps() protocol.TextCaps {
 	return c.fmi.Caps()
 }
 
-func (c *codec) options() fmi.Options { return c.shared.fmi.Options(c.settings, true) }
+func (c *codec) options() fmi.Options {
+	o := c.shared.fmi.Options(c.settings, true)
+	o.Mute = c.mute
+	return o
+}
+
+// charset is that of commands.
+func (c *codec) charset() protocol.Charset { return c.shared.fmi.Charset(c.settings) }
+
+// Recall implements protocol.Learner.
+func (c *codec) Recall(learnt uint8) { c.mute = learnt == fmi.Mute }
+
+// Learnt implements protocol.Learner.
+func (c *codec) Learnt(now time.Time) (learnt uint8, news bool) { return c.fmi.Learnt(now) }
 
 // auxConfirm marks the last event of a packet: AppendReply confirms that, with the CRC in the low bits of Event.Aux.
 const auxConfirm = 1 << 16
@@ -126,6 +146,9 @@ func (c *codec) tags(t tags, e protocol.Event, emit func(*protocol.Event)) {
 	switch {
 	case reply:
 		e.Kind, e.Outcome, e.Ref = protocol.KindAck, protocol.AckDelivered, uint64(t.number)
+		if c.failure != nil && c.failure.Match(t.command) {
+			e.Outcome = protocol.AckRejected
+		}
 	case t.positions > 0:
 		e.Kind, e.Count = protocol.KindPosition, t.positions
 	case !t.more:
@@ -181,7 +204,7 @@ func (c *codec) appendCommand(dst []byte, t protocol.Text) ([]byte, error) {
 	if o.Prefix {
 		out = protocol.AppendPrefix(out, t)
 	}
-	out = o.Charset.Append(out, t.Body)
+	out = c.charset().Append(out, t.Body)
 	if len(out)-from > mostCommand {
 		return dst, fmt.Errorf("%w: command of %d bytes", protocol.ErrNotText, len(out)-from)
 	}

@@ -31,6 +31,7 @@ const (
 const (
 	settingChat          = "chat"
 	settingDeliveredOn   = "delivered_on"
+	settingErrorPattern  = "error_pattern"
 	settingCommandPrefix = "command_prefix"
 
 	chatFMI     = "fmi"
@@ -41,12 +42,16 @@ const (
 	deliveredReply = "reply"
 
 	mostPrefix = 64
+
+	// defaultErrors is how answers begin that say that there is no such command, or not like this.
+	defaultErrors = `(?i)^\W*(unknown|error|wrong|incorrect|invalid|access denied)`
 )
 
 // shared is what all sessions have in common. It is safe for concurrent use.
 type shared struct {
-	events protocol.Events
-	fmi    *fmi.Shared
+	events   protocol.Events
+	fmi      *fmi.Shared
+	patterns protocol.Patterns
 }
 
 // New describes the protocol.
@@ -73,6 +78,10 @@ func settings() []protocol.SettingSpec {
 		{
 			Name: settingDeliveredOn, Default: deliveredNone, Check: protocol.CheckOneOf(deliveredNone, deliveredReply),
 			Help: "chat: command; what counts as delivered: reply = the tracker's answer to the command, none = nothing, a text is sent once",
+		},
+		{
+			Name: settingErrorPattern, Default: defaultErrors, Check: protocol.CheckPattern,
+			Help: "chat: command with delivered_on: reply; regular expression for answers that say that the tracker did not do what the command wanted: the text is FAILED then. Empty: every answer counts as delivered",
 		},
 		{
 			Name: settingCommandPrefix, Default: "", Check: checkPrefix,

@@ -12,7 +12,7 @@ func results() []string {
 }
 
 func kinds() []string {
-	return []string{"", "login", "register", "logout", "heartbeat", "position", "ack", "evidence", "answer", "text", "other", "unknown", "refused"}
+	return []string{"", "login", "register", "logout", "heartbeat", "position", "ack", "evidence", "answer", "text", "other", "unknown", "refused", "known"}
 }
 
 func outcomes() []string {

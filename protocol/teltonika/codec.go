@@ -44,6 +44,7 @@ type codec struct {
 	phase    phase
 	chat     chat
 	wrote    bool // ref holds
+	mute     bool // nobody answered the navigator's packets on an earlier connection
 }
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
@@ -93,7 +94,17 @@ func (c *codec) Caps() protocol.TextCaps {
 	return caps
 }
 
-func (c *codec) options() fmi.Options { return c.shared.fmi.Options(c.settings, false) }
+func (c *codec) options() fmi.Options {
+	o := c.shared.fmi.Options(c.settings, false)
+	o.Mute = c.mute
+	return o
+}
+
+// Recall implements protocol.Learner.
+func (c *codec) Recall(learnt uint8) { c.mute = learnt == fmi.Mute }
+
+// Learnt implements protocol.Learner.
+func (c *codec) Learnt(now time.Time) (learnt uint8, news bool) { return c.fmi.Learnt(now) }
 
 // AppendReply implements protocol.Codec.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {

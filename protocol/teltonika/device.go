@@ -47,7 +47,7 @@ func newDevice(s *shared, cfg protocol.DeviceConfig) *device {
 	}
 	switch c.chat {
 	case withFMI:
-		d.navigator = s.fmi.NewClient(fmi.ParseVersion(cfg.Variant), c.options().Charset)
+		d.navigator = s.fmi.NewClient(fmi.ParseVersion(cfg.Variant), s.fmi.Charset(cfg.Settings))
 	case withSerial:
 		d.terminal = c.newTerminal()
 	case withNone:

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 
 	"trackchat/protocol"
 )
@@ -36,7 +35,6 @@ const (
 	leastPart     = 32
 	mostPart      = 1200 // trackers take packets of 1,280 bytes, older ones of 512
 	mostEOL       = 4
-	mostPatterns  = 256
 	numberDigits  = len("65535")
 	numberLetters = len("M:")
 	refBits       = 16 // of texts to a terminal
@@ -133,33 +131,4 @@ func checkPattern(v string) error {
 		return errGroups
 	}
 	return nil
-}
-
-// patterns keeps compiled patterns, so that sessions share them. The zero value is ready.
-type patterns struct {
-	mu       sync.Mutex
-	compiled map[string]*regexp.Regexp
-}
-
-// get returns nil for an empty pattern and for one that checkPattern refuses.
-func (p *patterns) get(v string) *regexp.Regexp {
-	if v == "" || checkPattern(v) != nil {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if re, ok := p.compiled[v]; ok {
-		return re
-	}
-	re, err := regexp.Compile(v)
-	if err != nil {
-		return nil
-	}
-	if p.compiled == nil {
-		p.compiled = make(map[string]*regexp.Regexp)
-	}
-	if len(p.compiled) < mostPatterns {
-		p.compiled[v] = re
-	}
-	return re
 }

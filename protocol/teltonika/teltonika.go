@@ -30,7 +30,7 @@ const (
 type shared struct {
 	events   protocol.Events
 	fmi      *fmi.Shared
-	patterns patterns
+	patterns protocol.Patterns
 }
 
 // New describes the protocol.

@@ -48,8 +48,8 @@ func (c *codec) newTerminal() *terminal {
 	o := c.options()
 	eol, _ := parseEOL(c.settings.String(settingEOL)) // checked
 	return &terminal{
-		charset: o.Charset, prefix: o.Prefix, eol: eol,
-		pattern:   c.patterns.get(c.settings.String(settingAckPattern)),
+		charset: c.shared.fmi.Charset(c.settings), prefix: o.Prefix, eol: eol,
+		pattern:   c.patterns.Get(c.settings.String(settingAckPattern)),
 		partBytes: min(max(c.settings.Int(settingPartBytes), leastPart), mostPart),
 	}
 }

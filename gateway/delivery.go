@@ -19,6 +19,10 @@ func (s *session) pump(now time.Time) {
 	if b == nil || s.state != stateReady {
 		return
 	}
+	if b.overdue && b.more() {
+		s.close(reasonUnconfirmed)
+		return
+	}
 	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 && b.bytes <= backlogBytes/2 {
 		s.claim()
 	}
@@ -149,10 +153,7 @@ func (s *session) timedOut(now time.Time) {
 	m := &b.msgs[0]
 	s.trace("text not acknowledged in time", m.ID, b.evidence.String())
 	if b.bits == 0 {
-		if !b.ended && g.rounds.add(s.tracker, m.ID) >= g.o.MaxAttempts {
-			s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
-		}
-		s.close(reasonUnconfirmed)
+		s.unconfirmed(now)
 		return
 	}
 	b.tries++
@@ -267,7 +268,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	s.l.c.acked.Inc()
 	g.m.ack.Observe(float64(now.UnixMilli()-b.written) / 1000)
 	if b.bits == 0 {
-		g.rounds.clear(s.tracker)
+		g.rounds.clear(s.tracker, m.ID)
 	}
 	b.land()
 	if b.part++; b.part < len(b.parts) {

@@ -370,6 +370,7 @@ func (s *session) closed(err error) {
 		g.door.waiting.Add(-1)
 	} else {
 		s.remember(why)
+		s.hungUp(why)
 		s.l.c.sessions.Dec()
 		g.reg.remove(s.tracker, s)
 		if s.epoch != 0 {

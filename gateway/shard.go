@@ -282,6 +282,7 @@ func (sh *shard) handleLive(it *item) {
 	case itemTakeover:
 		sh.g.m.takeovers.Inc()
 		s.close(reasonTakeover)
+		s.hungUp(reasonTakeover)
 	case itemUnreadable:
 		s.close(reasonRefused)
 	case itemWake:

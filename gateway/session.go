@@ -31,11 +31,12 @@ type session struct {
 
 	// Owned by the engine's callbacks.
 	scanned int32         // bytes of the unfinished frame that Frame has looked at
-	frames  int32         // in the second of heard
+	alive   atomic.Bool   // a frame came since the login, or since a newcomer was refused for that
 	heard   atomic.Uint32 // when the last whole frame came, Unix seconds; read by the shard
+	frames  uint16        // in the second of heard
 
 	// Owned by the shard.
-	claims int32 // number of the newest claim
+	claims uint16 // number of the newest claim
 	*stir
 	codec     protocol.Codec
 	tracker   queue.TrackerID // 0 until the login
@@ -168,7 +169,10 @@ func (s *session) framesCame(n int) {
 		s.heard.Store(now)
 		s.frames = 0
 	}
-	s.frames += int32(n)
+	s.frames = uint16(min(int(s.frames)+n, math.MaxUint16))
+	if n > 0 && !s.alive.Load() {
+		s.alive.Store(true)
+	}
 }
 
 // OnClose implements engine.Handler.

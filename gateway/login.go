@@ -18,8 +18,12 @@ import (
 const takeoverFight = 100
 
 // find looks a device up and says why it is refused, if it is.
-func (s *session) find(deviceID string) (*queue.Tracker, string) {
-	t, ok := s.l.g.o.Directory.Current().Device(s.l.protocol.Name, deviceID)
+func (s *session) find(e *protocol.Event) (*queue.Tracker, string) {
+	directory := s.l.g.o.Directory.Current()
+	t, ok := directory.Device(s.l.protocol.Name, e.DeviceID)
+	if !ok && e.Alias != "" {
+		t, ok = directory.Device(s.l.protocol.Name, e.Alias)
+	}
 	switch {
 	case !ok:
 		return nil, "unknown_device"
@@ -33,7 +37,7 @@ func (s *session) find(deviceID string) (*queue.Tracker, string) {
 
 // register answers a device that asks for its credentials.
 func (s *session) register(e *protocol.Event) protocol.Result {
-	t, why := s.find(e.DeviceID)
+	t, why := s.find(e)
 	if why != "" {
 		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
 	}
@@ -46,7 +50,7 @@ func (s *session) register(e *protocol.Event) protocol.Result {
 
 // login binds the session to its tracker or refuses it.
 func (s *session) login(e *protocol.Event) protocol.Result {
-	t, why := s.find(e.DeviceID)
+	t, why := s.find(e)
 	if why != "" {
 		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
 	}

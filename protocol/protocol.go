@@ -100,6 +100,7 @@ type Event struct {
 	Seq      uint32 // the frame's own number
 	Aux      uint64
 	DeviceID string // KindLogin, KindRegister; as on the wire, not normalised
+	Alias    string // KindLogin, KindRegister: what else it may be known by; empty: nothing
 	Secret   string // KindLogin: what the device presents; KindRegister: what the gateway hands out
 	Ref      uint64 // KindAck, KindAnswer; without meaning where TextCaps.RefBits is 0
 	Choice   int    // KindAnswer: number of the chosen answer, from 1 in the order of Text.Choices

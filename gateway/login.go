@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
-	"crypto/subtle"
 	"hash/fnv"
 	"io"
 	"time"
@@ -35,26 +33,13 @@ func (s *session) find(e *protocol.Event) (*queue.Tracker, string) {
 	return t, ""
 }
 
-// register answers a device that asks for its credentials.
-func (s *session) register(e *protocol.Event) protocol.Result {
-	t, why := s.find(e)
-	if why != "" {
-		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
-	}
-	e.Secret = t.Password
-	if e.Secret == "" {
-		e.Secret = rand.Text()[:12]
-	}
-	return protocol.OK
-}
-
 // login binds the session to its tracker or refuses it.
 func (s *session) login(e *protocol.Event) protocol.Result {
 	t, why := s.find(e)
 	if why != "" {
 		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
 	}
-	if t.Password != "" && subtle.ConstantTimeCompare([]byte(t.Password), []byte(e.Secret)) != 1 {
+	if !s.l.opens(t, e.Secret) {
 		return s.refuse(protocol.BadCredentials, "bad_credentials", e.DeviceID)
 	}
 	if s.tracker == 0 && s.contested(t) {

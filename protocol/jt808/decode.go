@@ -33,7 +33,7 @@ func (c *codec) message(h *header, body []byte, emit func(*protocol.Event)) erro
 	case msgLogout:
 		e.Kind = protocol.KindLogout
 	case msgRegister:
-		e.Kind, e.DeviceID = protocol.KindRegister, h.deviceID()
+		e.Kind, e.DeviceID, e.Secret = protocol.KindRegister, h.deviceID(), terminalID(h, body)
 	case msgAuth:
 		e.Kind, e.DeviceID, e.Secret = protocol.KindLogin, h.deviceID(), authCode(h, body)
 	case msgPosition:

@@ -39,6 +39,7 @@ func New() *protocol.Protocol {
 		NewCodec:    func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
 		NewDevice:   func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Settings:    settings(),
+		Registers:   registers,
 		Variants:    []string{variant2013, variant2011, variant2019},
 		RefuseDelay: refuseDelay,
 	}

@@ -18,6 +18,8 @@ const (
 	settingEvents        = "events"
 	settingSerialText    = "serial_text"
 	settingSerialCharset = "serial_charset"
+	settingRegister      = "register"
+	settingTerminalID    = "terminal_id"
 )
 
 func settings() []protocol.SettingSpec {
@@ -53,6 +55,20 @@ func settings() []protocol.SettingSpec {
 		{
 			Name: settingSerialCharset, Default: "gbk", Check: protocol.CheckOneOf("gbk", "utf8", "cp1251", "windows1251", "utf16be", "utf16le"),
 			Help: "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
+		},
+		{
+			Name: settingRegister, Default: registerCode,
+			Check: protocol.CheckOneOf(registerOpen, registerCode, registerKnown),
+			Help: "who gets an authentication code by registering (0x0100) although the tracker has a " +
+				"password, which is never handed out itself: " +
+				"code = nobody, the password has to be presented; " +
+				"known = a terminal that names the tracker's terminal_id; " +
+				"open = whoever knows the phone number. " +
+				"Such a code is made from the password and logs in as it does",
+		},
+		{
+			Name: settingTerminalID, Default: "",
+			Help: "register: known; the terminal id that the registration has to name; empty: none does",
 		},
 	}
 }

@@ -74,6 +74,7 @@ type berth struct {
 type stir struct {
 	box      *outbox
 	replies  *replies
+	spaced   *spaced
 	pollMs   int64  // when the codec wants to be asked, 0 never
 	suspect  int64  // newest message that a look found and no wake had announced
 	lateMs   int64  // up to when lookups of late acks are used up
@@ -98,6 +99,9 @@ func (s *session) settleDown(ms int64) {
 	}
 	if s.lateMs <= ms {
 		s.lateMs = 0
+	}
+	if p := s.spaced; p != nil && len(p.held) == 0 && p.next <= ms {
+		s.spaced = nil
 	}
 	if *s.stir == (stir{}) {
 		s.stir = &s.l.g.rest
@@ -331,6 +335,7 @@ func (s *session) said(e *protocol.Event) (held bool) {
 // flush writes what the session has appended and closes it if that was asked for.
 func (s *session) flush() {
 	sh := s.shard
+	s.pace()
 	if len(sh.out) > 0 {
 		if !s.dead {
 			if err := s.conn.Write(sh.out); errors.Is(err, engine.ErrSlow) {
@@ -463,7 +468,7 @@ func (s *session) unthrottle() {
 
 // resume lets the connection read again unless there is another reason to wait.
 func (s *session) resume() {
-	if !s.throttled && !s.crowded && !s.dead {
+	if !s.throttled && !s.crowded && !s.dead && !s.swamped() {
 		s.conn.Resume()
 	}
 }

@@ -70,6 +70,13 @@ type Quitter interface {
 	Gone() bool
 }
 
+// Spacer is a Codec whose device may take what one read brings for one frame.
+type Spacer interface {
+	Codec
+	// FrameGap is the least time from one frame to the next one to the device; 0: none.
+	FrameGap() time.Duration
+}
+
 // Withdrawer is a Codec whose protocol can take a text back that is on its way.
 type Withdrawer interface {
 	Codec

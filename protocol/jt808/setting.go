@@ -20,6 +20,7 @@ const (
 	settingSerialCharset = "serial_charset"
 	settingRegister      = "register"
 	settingTerminalID    = "terminal_id"
+	settingFrameGap      = "frame_gap"
 )
 
 func settings() []protocol.SettingSpec {
@@ -69,6 +70,12 @@ func settings() []protocol.SettingSpec {
 		{
 			Name: settingTerminalID, Default: "",
 			Help: "register: known; the terminal id that the registration has to name; empty: none does",
+		},
+		{
+			Name: settingFrameGap, Default: "0", Check: protocol.CheckInt(0, maxFrameGap),
+			Help: "milliseconds from one frame to the next one to the terminal, 0 to 5000, for terminals " +
+				"that take what one read brings for one frame. " +
+				"Counted up to the gateway's tick of 50 ms; 0: frames leave at once",
 		},
 	}
 }

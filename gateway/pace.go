@@ -33,11 +33,14 @@ func (s *session) gap() time.Duration {
 // it at once when the connection is closed.
 func (s *session) pace() {
 	sh := s.shard
-	gap := s.gap()
-	if s.dead || s.spaced == nil && (gap == 0 || len(sh.out) == 0) {
+	if s.dead || s.spaced == nil && len(sh.out) == 0 {
 		return
 	}
+	gap := s.gap()
 	if s.spaced == nil {
+		if gap == 0 {
+			return
+		}
 		s.own().spaced = new(spaced)
 	}
 	p, now := s.spaced, sh.g.o.Now().UnixMilli()

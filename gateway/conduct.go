@@ -42,23 +42,29 @@ func (c *conduct) takeover(t queue.TrackerID, minute int64) {
 	defer c.mu.Unlock()
 	c.turnLocked(minute)
 	h := c.now[t]
-	h.takeovers++
+	h.takeovers = max(h.takeovers, h.takeovers+1) // never wraps
 	c.now[t] = h
 }
 
-// contested reports whether the tracker's sessions have taken over each other at least most times in this minute and the one before. first is true once a minute.
-func (c *conduct) contested(t queue.TrackerID, minute int64, most int) (contested, first bool) {
+// takeovers returns how often the tracker's sessions have taken over each other in this minute and
+// the one before.
+func (c *conduct) takeovers(t queue.TrackerID, minute int64) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turnLocked(minute)
+	return int(c.now[t].takeovers) + int(c.before[t].takeovers)
+}
+
+// alarm reports, once a minute, that the operator should be told of the tracker.
+func (c *conduct) alarm(t queue.TrackerID, minute int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turnLocked(minute)
 	h := c.now[t]
-	if int(h.takeovers)+int(c.before[t].takeovers) < most {
-		return false, false
-	}
-	first = !h.alarmed
+	first := !h.alarmed
 	h.alarmed = true
 	c.now[t] = h
-	return true, first
+	return first
 }
 
 // spent notes how many texts a session that ends had sent in the given minute.

@@ -20,6 +20,10 @@ func (s *session) pump(now time.Time) {
 	if b == nil || s.state != stateReady {
 		return
 	}
+	if b.overdue && b.more() {
+		s.close(reasonUnconfirmed)
+		return
+	}
 	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 && b.bytes <= backlogBytes/2 {
 		s.claim()
 	}
@@ -155,11 +159,7 @@ func (s *session) timedOut(now time.Time) {
 	m := &b.msgs[0]
 	s.trace("text not acknowledged in time", m.ID, b.evidence.String())
 	if b.bits == 0 {
-		s.stray()
-		if !b.ended && g.rounds.add(s.tracker, m.ID) >= g.o.MaxAttempts {
-			s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
-		}
-		s.close(reasonUnconfirmed)
+		s.unconfirmed(now)
 		return
 	}
 	if s.attempted() {
@@ -280,7 +280,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	s.l.c.acked.Inc()
 	g.m.ack.Observe(float64(now.UnixMilli()-b.written) / 1000)
 	if b.bits == 0 || s.codec.Caps().Verdict {
-		g.rounds.clear(s.tracker)
+		g.rounds.clear(s.tracker, m.ID)
 	}
 	defer s.hush(b.copies, now)
 	b.land()

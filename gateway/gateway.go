@@ -43,7 +43,7 @@ type Options struct {
 	Repoll       time.Duration   // 60 s
 	StoreTimeout time.Duration   // 5 s: one store call
 	Limits       Limits
-	Takeovers    int         // 10: sessions of one tracker that may take over each other within two minutes; then its logins are refused for a while
+	Takeovers    int         // 10: sessions of one tracker that may take over each other within two minutes; then logins are refused while the session that is there shows life
 	Full         func() bool // reports that memory is short: no new connections and no new texts then; nil: never
 }
 

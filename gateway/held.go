@@ -32,6 +32,7 @@ func (s *session) lastWords(why reason) {
 		s.stray()
 	}
 	s.unrefused(math.MaxInt64)
+	s.hungUp(why)
 	s.leftWithoutVerdict(why)
 	s.learn(s.l.g.o.Now())
 }

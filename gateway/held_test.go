@@ -34,7 +34,7 @@ func (r *rig) read(d *device) {
 // A tracker answers somebody's command, without an end of its line; what the terminal says
 // afterwards is its own. The bytes are those of a trial.
 func TestTrackersOwnAnswerDoesNotJoinTheTerminalsLine(t *testing.T) {
-	frames := protocoltest.Trials(t, "west.jsonl")["west-F2b"].Frames
+	frames := protocoltest.Trials(t, "west.jsonl")["west-F2b"].Frames()
 	login, answer, ack := frames[0], frames[1], frames[2]
 	tr := queue.Tracker{
 		ID: 1, Protocol: "teltonika", DeviceID: string(login[2:]),

@@ -152,7 +152,7 @@ func TestTrialsOf808(t *testing.T) {
 		tracker := jt(114)
 		tracker.Settings = map[string]string{"events": "1=Arrived"}
 		r := newRig(t, []queue.Tracker{tracker})
-		frames := trials["jt808-event_over_two_connections"].Frames
+		frames := trials["jt808-event_over_two_connections"].Frames()
 		for said := range slices.Chunk(frames, len(frames)/2) {
 			d := &terminal808{r.connect("jt808")}
 			d.frames(said...)
@@ -169,7 +169,7 @@ func TestTrialsOf808(t *testing.T) {
 			tracker.Password = "code"
 			r := newRig(t, []queue.Tracker{tracker})
 			d := &terminal808{r.connect("jt808")}
-			d.frames(trials[id].Frames...)
+			d.frames(trials[id].Frames()...)
 			if m := incoming(r.list(tracker.ID)); len(m) != 1 {
 				t.Errorf("%d texts", len(m))
 			}
@@ -178,7 +178,7 @@ func TestTrialsOf808(t *testing.T) {
 	t.Run("jt808-bit14_2013", func(t *testing.T) {
 		r := newRig(t, []queue.Tracker{jt(105)})
 		d := &terminal808{r.connect("jt808")}
-		frames := trials["jt808-bit14_2013"].Frames
+		frames := trials["jt808-bit14_2013"].Frames()
 		d.write(frames[0])
 		expect(t, d.nc, []byte{0x81, 0x00})
 		d.frames(frames[1])

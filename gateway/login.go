@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
-	"crypto/subtle"
 	"hash/fnv"
 	"io"
 	"time"
@@ -13,9 +11,17 @@ import (
 	"go.uber.org/zap"
 )
 
+// takeoverFight is how many times as many takeovers there may be of sessions that show no life: no
+// device reconnects that fast, and somebody who does costs the store no more.
+const takeoverFight = 100
+
 // find looks a device up and says why it is refused, if it is.
-func (s *session) find(deviceID string) (*queue.Tracker, string) {
-	t, ok := s.l.g.o.Directory.Current().Device(s.l.protocol.Name, deviceID)
+func (s *session) find(e *protocol.Event) (*queue.Tracker, string) {
+	directory := s.l.g.o.Directory.Current()
+	t, ok := directory.Device(s.l.protocol.Name, e.DeviceID)
+	if !ok && e.Alias != "" {
+		t, ok = directory.Device(s.l.protocol.Name, e.Alias)
+	}
 	switch {
 	case !ok:
 		return nil, "unknown_device"
@@ -27,26 +33,13 @@ func (s *session) find(deviceID string) (*queue.Tracker, string) {
 	return t, ""
 }
 
-// register answers a device that asks for its credentials.
-func (s *session) register(e *protocol.Event) protocol.Result {
-	t, why := s.find(e.DeviceID)
-	if why != "" {
-		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
-	}
-	e.Secret = t.Password
-	if e.Secret == "" {
-		e.Secret = rand.Text()[:12]
-	}
-	return protocol.OK
-}
-
 // login binds the session to its tracker or refuses it.
 func (s *session) login(e *protocol.Event) protocol.Result {
-	t, why := s.find(e.DeviceID)
+	t, why := s.find(e)
 	if why != "" {
 		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
 	}
-	if t.Password != "" && subtle.ConstantTimeCompare([]byte(t.Password), []byte(e.Secret)) != 1 {
+	if !s.l.opens(t, e.Secret) {
 		return s.refuse(protocol.BadCredentials, "bad_credentials", e.DeviceID)
 	}
 	if s.tracker == 0 && s.contested(t) {
@@ -59,15 +52,22 @@ func (s *session) login(e *protocol.Event) protocol.Result {
 	return protocol.OK
 }
 
-// contested refuses another login of a tracker whose sessions keep taking over each other, as those of two devices with one id do: the session that is there stays.
-// Each takeover costs the store a lease and both devices what was in flight.
+// contested refuses another login of a tracker whose sessions keep taking over each other while the
+// one that is there shows that it lives, as those of two devices with one id do. Each takeover
+// costs the store a lease and both devices what was in flight. A session of which nothing was heard
+// since its login, or since it had a newcomer refused, is one that hangs half-open: its own device
+// has come back.
 func (s *session) contested(t *queue.Tracker) bool {
 	g := s.l.g
-	contested, first := g.conduct.contested(t.ID, g.minute(), g.o.Takeovers)
-	if !contested {
+	n := g.conduct.takeovers(t.ID, g.minute())
+	if n < g.o.Takeovers {
 		return false
 	}
-	if first {
+	old := g.reg.get(t.ID)
+	if n < takeoverFight*g.o.Takeovers && (old == nil || !old.alive.Swap(false)) {
+		return false
+	}
+	if g.conduct.alarm(t.ID, g.minute()) {
 		g.log.Warn("sessions of one tracker keep taking over each other; do two devices have its id? Its logins are refused for a while",
 			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
 	}
@@ -106,7 +106,8 @@ func printable(said string, most int) string {
 	return string(b)
 }
 
-// bind makes s the tracker's session: an older one is closed, and the store makes this node the owner under a new epoch.
+// bind makes s the tracker's session: an older one is closed, and the store makes this node the
+// owner under a new epoch.
 func (s *session) bind(t *queue.Tracker) {
 	g := s.l.g
 	now := g.o.Now()
@@ -119,11 +120,13 @@ func (s *session) bind(t *queue.Tracker) {
 	g.door.waiting.Add(-1)
 	s.l.c.sessions.Inc()
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
+	s.alive.Store(false)
 	if old := g.reg.swap(t.ID, s); old != nil {
 		g.conduct.takeover(t.ID, g.minute())
 		old.post(func() {
 			g.m.takeovers.Inc()
 			old.close(reasonTakeover)
+			old.hungUp(reasonTakeover)
 		})
 	}
 	g.store.acquire.add(s, 0, t.ID)
@@ -134,7 +137,8 @@ func (s *session) bind(t *queue.Tracker) {
 	}
 }
 
-// settingsOf lays a tracker's own settings over the listener's; wrong ones are ignored and logged (an import refuses them).
+// settingsOf lays a tracker's own settings over the listener's; wrong ones are ignored and logged
+// (an import refuses them).
 func (l *Listener) settingsOf(t *queue.Tracker) protocol.Settings {
 	if len(t.Settings) == 0 {
 		return l.settings
@@ -202,8 +206,9 @@ func hashOf(s string) uint32 {
 // looksAPeriod is how many times in Repoll the store is asked about sessions of one partition.
 const looksAPeriod = 6
 
-// nextLook is when the store is asked about a session that it was asked about at ms: about Repoll later, at a time that all sessions of the partition have in common, each partition
-// its own, so that one call asks for many. Where no partition can fail alone, calls are for all of them anyhow.
+// nextLook is when the store is asked about a session that it was asked about at ms: about Repoll
+// later, at a time that all sessions of the partition have in common, each partition its own, so
+// that one call asks for many. Where no partition can fail alone, calls are for all of them anyhow.
 func (g *Gateway) nextLook(t queue.TrackerID, ms int64) int64 {
 	next := ms + g.jitter(g.o.Repoll)
 	grid := g.o.Repoll.Milliseconds() / looksAPeriod
@@ -216,7 +221,8 @@ func (g *Gateway) nextLook(t queue.TrackerID, ms int64) int64 {
 	return next + (phase-next%grid+grid)%grid
 }
 
-// jitter spreads a period over ± 20 %, so that sessions that logged in together do not stay together.
+// jitter spreads a period over ± 20 %, so that sessions that logged in together do not stay
+// together.
 func (g *Gateway) jitter(d time.Duration) int64 {
 	ms := d.Milliseconds()
 	return ms*4/5 + int64(g.next.Add(1)*0x9E3779B97F4A7C15>>33)%max(ms*2/5, 1)

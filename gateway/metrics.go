@@ -129,7 +129,11 @@ func resultLabel(r protocol.Result) string {
 
 // refusals are the labels of refused that every gateway knows.
 func refusals() []string {
-	return []string{"max_conns", "unauthenticated", "per_ip", "accept_rate", "frames_per_second", "texts_per_minute", "garbage", "no_login", "unsent", "login_timeout", "unknown_device", "bad_credentials"}
+	return []string{
+		"max_conns", "unauthenticated", "per_ip", "accept_rate", "frames_per_second", "texts_per_minute",
+		"garbage", "no_login", "unsent", "login_timeout", "unknown_device", "bad_credentials",
+		"registration",
+	}
 }
 
 // reasons are the labels of closed.

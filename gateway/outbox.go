@@ -44,6 +44,7 @@ type outbox struct {
 	failed   bool // the device reported a temporary failure of this part before
 	damaged  bool // the part arrived damaged before
 	evidence evidence
+	overdue  bool  // its ack was awaited in vain: nothing else may be written here
 	ended    bool  // the message has ended otherwise; only the ack of the part at hand is awaited, lest it be taken for that of the next text
 	written  int64 // Unix ms
 	deadline int64 // Unix ms, 0 none
@@ -66,13 +67,16 @@ func (b *outbox) drop(i int) {
 	}
 }
 
+// more reports whether another message waits behind the first one.
+func (b *outbox) more() bool { return len(b.msgs) > 1 || b.behind }
+
 // land forgets what is in flight.
 func (b *outbox) land() {
 	if b.state != flightQuiet {
 		b.state, b.deadline = flightNone, 0
 	}
 	b.tries, b.copies, b.evidence = 0, 0, evidenceNone
-	b.failed, b.damaged, b.slow = false, false, false
+	b.failed, b.damaged, b.slow, b.overdue = false, false, false, false
 }
 
 // evidence is what is known of the part at hand below the device's own word, in rising order. Only that word makes a message delivered; this says where one got stuck.
@@ -301,11 +305,16 @@ func (s *session) end(st queue.Status, why queue.Reason) {
 		s.box.drop(0)
 		return
 	}
+	s.tellEnd(st, why)
+	s.box.drop(0)
+}
+
+// tellEnd is end for a message whose ack is still awaited.
+func (s *session) tellEnd(st queue.Status, why queue.Reason) {
 	m := &s.box.msgs[0]
-	s.l.g.rounds.clear(s.tracker)
+	s.l.g.rounds.clear(s.tracker, m.ID)
 	s.trace("text ended", m.ID, string(st))
 	s.l.g.store.end.add(s, 0, queue.EndReq{Tracker: s.tracker, ID: m.ID, Status: st, Reason: why, Replaced: s.box.replaced})
-	s.box.drop(0)
 }
 
 func statusLabel(st queue.Status) string {

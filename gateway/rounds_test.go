@@ -27,4 +27,12 @@ func TestRoundsAreBounded(t *testing.T) {
 	if n := testutil.ToFloat64(m.refused.WithLabelValues("rounds")); n != more {
 		t.Errorf("%v counted", n)
 	}
+	r.clear(last, 2) // of another message
+	if n := r.add(last, 1); n != 3 {
+		t.Errorf("round %d after another message was cleared", n)
+	}
+	r.clear(last, 1)
+	if n := r.add(last, 1); n != 1 {
+		t.Errorf("round %d after it was cleared", n)
+	}
 }

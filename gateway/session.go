@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"trackchat/gateway/engine"
@@ -29,10 +30,11 @@ type session struct {
 	*berth
 
 	// Owned by the loop.
-	scanned int32  // bytes of the unfinished frame that Frame has looked at
-	frames  int32  // in the second of heard
-	heard   uint32 // when the last whole frame came, Unix seconds
-	claims  int32  // number of the newest claim
+	scanned int32       // bytes of the unfinished frame that Frame has looked at
+	alive   atomic.Bool // a frame came since the login, or since a newcomer was refused for that; other loops look
+	heard   uint32      // when the last whole frame came, Unix seconds
+	frames  uint16      // in the second of heard
+	claims  uint16      // number of the newest claim
 	*stir
 	codec     protocol.Codec
 	tracker   queue.TrackerID // 0 until the login
@@ -71,6 +73,7 @@ type stir struct {
 	box      *outbox
 	replies  *replies
 	told     *told
+	spaced   *spaced
 	pollMs   int64 // when the codec wants to be asked, 0 never
 	suspect  int64 // newest message that a look found and no wake had announced
 	lateMs   int64 // up to when lookups of late acks are used up
@@ -96,6 +99,9 @@ func (s *session) settleDown(ms int64) {
 	}
 	if s.lateMs <= ms {
 		s.lateMs = 0
+	}
+	if p := s.spaced; p != nil && len(p.held) == 0 && p.next <= ms {
+		s.spaced = nil
 	}
 	if *s.stir == (stir{}) {
 		s.stir = &s.l.g.rest
@@ -180,6 +186,7 @@ func (s *session) read(buf []byte) (used int) {
 		}
 		s.scanned = 0
 		frames++
+		s.alive.Store(true) // what the frame says may end that
 		s.frame(buf[used : used+n])
 		used += n
 	}
@@ -216,7 +223,7 @@ func (s *session) framesCame(n int32) {
 	if now := uint32(s.l.g.seconds.Load()); now != s.heard {
 		s.heard, s.frames = now, 0
 	}
-	s.frames += n
+	s.frames = uint16(min(int32(s.frames)+n, math.MaxUint16))
 	s.l.c.frames.Add(float64(n))
 }
 
@@ -351,6 +358,7 @@ func (s *session) said(e *protocol.Event) (held bool) {
 // flush writes what the session has appended and closes it if that was asked for.
 func (s *session) flush() {
 	sh := s.shard
+	s.pace()
 	if len(sh.out) > 0 {
 		if !s.dead {
 			if err := s.conn.Write(sh.out); errors.Is(err, engine.ErrSlow) {
@@ -485,7 +493,7 @@ func (s *session) unthrottle() {
 
 // resume lets the connection read again unless there is another reason to wait.
 func (s *session) resume() {
-	if !s.throttled && !s.crowded && !s.dead {
+	if !s.throttled && !s.crowded && !s.dead && !s.swamped() {
 		s.conn.Resume()
 	}
 }

@@ -37,7 +37,7 @@ func TestRefusedDevices(t *testing.T) {
 	} {
 		before := r.metric("refused_total", "reason="+c.reason)
 		d := r.dial(c.proto, c.id, password(c.password))
-		if c.name != "wrong code jt808" { // that device registers anew, which tells it the right code
+		if c.name != "wrong code jt808" { // that device registers anew, which gets it no code
 			d.wait(protocol.DeviceRefused)
 		}
 		eventually(t, func() bool { return r.metric("refused_total", "reason="+c.reason) > before }, func() string { return c.name + " not counted" })

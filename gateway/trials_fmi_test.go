@@ -1,61 +1,22 @@
 package gateway_test
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"trackchat/protocol"
+	"trackchat/protocol/protocoltest"
 	"trackchat/queue"
 )
 
-// trialFrames returns the frames of each call of a trial, an input from a public report that failed
-// once. The trials lie beside the collected frames, see protocoltest.Vectors; without them the test
-// is skipped unless TRACKCHAT_VECTORS says where they are.
+// trialFrames returns the frames of each call of a trial.
 func trialFrames(t *testing.T, id string) [][][]byte {
 	t.Helper()
-	vectors := os.Getenv("TRACKCHAT_VECTORS")
-	named := vectors != ""
-	if !named {
-		vectors = filepath.Join("..", "..", "shared", "vectors")
-	}
-	f, err := os.Open(filepath.Join(vectors, "..", "trials", "west.jsonl"))
-	if err != nil && !named {
-		t.Skipf("no trials: %v", err)
-	}
-	must(t, err)
-	defer func() { must(t, f.Close()) }()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var trial struct {
-			ID    string      `json:"id"`
-			Calls [][2]string `json:"calls"`
-		}
-		must(t, json.Unmarshal(lines.Bytes(), &trial))
-		if trial.ID != id {
-			continue
-		}
-		var calls [][][]byte
-		for _, call := range trial.Calls {
-			var frames [][]byte
-			for _, word := range strings.Fields(call[1]) {
-				b, err := hex.DecodeString(word)
-				must(t, err)
-				frames = append(frames, b)
-			}
-			calls = append(calls, frames)
-		}
-		return calls
-	}
-	t.Fatalf("no trial %s", id)
-	return nil
+	return protocoltest.Trials(t, "west.jsonl")[id].Calls
 }
 
 // wire is a device without a mind of its own: bytes out and in.

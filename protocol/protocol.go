@@ -33,6 +33,10 @@ type Protocol struct {
 	Settings  []SettingSpec
 	// Variants are what DeviceConfig.Variant may be, the default first.
 	Variants []string
+	// Registers reports whether a device that asks for its credentials (KindRegister) gets some
+	// although its tracker, whose settings these are, has a password; nil: the protocol has no such
+	// request.
+	Registers func(s Settings, e *Event) bool
 	// LoginTimeout is how long a device with these settings of its listener may take to log in where the protocol states that; nil, or 0: the gateway's own limit, which holds in any case.
 	LoginTimeout func(s Settings) time.Duration
 	// IdleTimeout replaces the gateway's default where the protocol states its own; 0 otherwise.
@@ -78,6 +82,13 @@ type Learner interface {
 	Learnt(now time.Time) (learnt uint8, news bool)
 }
 
+// Spacer is a Codec whose device may take what one read brings for one frame.
+type Spacer interface {
+	Codec
+	// FrameGap is the least time from one frame to the next one to the device; 0: none.
+	FrameGap() time.Duration
+}
+
 // Withdrawer is a Codec whose protocol can take a text back that is on its way.
 type Withdrawer interface {
 	Codec
@@ -100,7 +111,7 @@ type Kind uint8
 // Kinds of events.
 const (
 	KindLogin     Kind = iota + 1 // DeviceID, Secret: bind the session or refuse
-	KindRegister                  // DeviceID: the device asks for its credentials; the gateway sets Secret before AppendReply
+	KindRegister                  // DeviceID, Secret: it asks for credentials; the gateway sets Secret
 	KindLogout                    // the device says good-bye
 	KindHeartbeat                 // sign of life
 	KindPosition                  // Count positions
@@ -122,7 +133,8 @@ type Event struct {
 	Seq      uint32 // the frame's own number
 	Aux      uint64
 	DeviceID string // KindLogin, KindRegister; as on the wire, not normalised
-	Secret   string // KindLogin: what the device presents; KindRegister: what the gateway hands out
+	Alias    string // KindLogin, KindRegister: what else it may be known by; empty: nothing
+	Secret   string // KindLogin, KindRegister: what the device presents; then what it is handed out
 	Ref      uint64 // KindAck, KindAnswer; without meaning where TextCaps.RefBits is 0
 	Choice   int    // KindAnswer: number of the chosen answer, from 1 in the order of Text.Choices
 	Count    int    // KindPosition: number of positions

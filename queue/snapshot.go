@@ -13,6 +13,7 @@ type Snapshot struct {
 	accounts *table[AccountID, *Account]
 	trackers *table[TrackerID, *Tracker]
 	devices  *table[deviceKey, *Tracker]
+	tails    *table[uint64, *tail]
 	keys     *table[KeyHash, *Account]
 	logins   *table[string, *Account]
 	owned    *table[AccountID, *fleet]
@@ -23,6 +24,7 @@ func emptySnapshot(accounts, trackers int) *Snapshot {
 		accounts: newTable[AccountID, *Account](accounts),
 		trackers: newTable[TrackerID, *Tracker](trackers),
 		devices:  newTable[deviceKey, *Tracker](trackers),
+		tails:    newTable[uint64, *tail](0),
 		keys:     newTable[KeyHash, *Account](accounts),
 		logins:   newTable[string, *Account](accounts),
 		owned:    newTable[AccountID, *fleet](accounts),
@@ -63,9 +65,15 @@ func (s *Snapshot) AccountByLogin(login string) (*Account, bool) { return s.logi
 // Tracker finds a tracker by id.
 func (s *Snapshot) Tracker(id TrackerID) (*Tracker, bool) { return s.trackers.get(id) }
 
-// Device finds a tracker by the protocol and id that its device logs in with.
+// Device finds a tracker by the protocol and id that its device logs in with. Where nobody has the
+// id, that of a terminal of JT/T 808 may be the last twelve digits of an IMEI, if only one
+// tracker's ends so.
 func (s *Snapshot) Device(protocol, id string) (*Tracker, bool) {
-	return s.devices.get(deviceKey{protocol, NormalizeDeviceID(id)})
+	id = NormalizeDeviceID(id)
+	if t, ok := s.devices.get(deviceKey{protocol, id}); ok {
+		return t, true
+	}
+	return s.byIMEI(protocol, id)
 }
 
 // TrackersOf returns the trackers of an account, ordered by id.
@@ -90,6 +98,7 @@ type snapshotEdit struct {
 	accounts tableEdit[AccountID, *Account]
 	trackers tableEdit[TrackerID, *Tracker]
 	devices  tableEdit[deviceKey, *Tracker]
+	tails    tableEdit[uint64, *tail]
 	keys     tableEdit[KeyHash, *Account]
 	logins   tableEdit[string, *Account]
 	owned    tableEdit[AccountID, *fleet]
@@ -98,7 +107,8 @@ type snapshotEdit struct {
 
 func (s *Snapshot) edit() *snapshotEdit {
 	return &snapshotEdit{
-		accounts: s.accounts.edit(), trackers: s.trackers.edit(), devices: s.devices.edit(), keys: s.keys.edit(), logins: s.logins.edit(), owned: s.owned.edit(),
+		accounts: s.accounts.edit(), trackers: s.trackers.edit(), devices: s.devices.edit(),
+		tails: s.tails.edit(), keys: s.keys.edit(), logins: s.logins.edit(), owned: s.owned.edit(),
 		fleets: make(map[AccountID]*fleetEdit),
 	}
 }
@@ -112,7 +122,9 @@ func (e *snapshotEdit) done(version int64) *Snapshot {
 		}
 	}
 	return &Snapshot{
-		version: version, accounts: e.accounts.done(), trackers: e.trackers.done(), devices: e.devices.done(), keys: e.keys.done(), logins: e.logins.done(), owned: e.owned.done(),
+		version: version, accounts: e.accounts.done(), trackers: e.trackers.done(),
+		devices: e.devices.done(),
+		tails:   e.tails.done(), keys: e.keys.done(), logins: e.logins.done(), owned: e.owned.done(),
 	}
 }
 
@@ -168,9 +180,11 @@ func (e *snapshotEdit) putTracker(t *Tracker) {
 		if old.Protocol != t.Protocol || old.DeviceID != t.DeviceID {
 			e.removeDevice(old)
 		}
+		e.removeTail(old)
 	}
 	e.trackers.put(t.ID, t)
 	e.devices.put(deviceKey{t.Protocol, t.DeviceID}, t)
+	e.putTail(t)
 	e.fleet(t.Account).put(t)
 }
 
@@ -178,6 +192,7 @@ func (e *snapshotEdit) removeTracker(id TrackerID) {
 	if t, ok := e.trackers.get(id); ok {
 		e.trackers.remove(id)
 		e.removeDevice(t)
+		e.removeTail(t)
 		e.fleet(t.Account).remove(id)
 	}
 }

@@ -307,7 +307,8 @@ func (m *emission) identity(sub []byte) {
 		m.bs = id.bs
 	}
 	e := m.base
-	e.Kind, e.DeviceID = protocol.KindLogin, id.deviceID(m.settings.String(settingLoginBy))
+	by := m.settings.String(settingLoginBy)
+	e.Kind, e.DeviceID, e.Alias = protocol.KindLogin, id.deviceID(by), id.alias(by)
 	m.add(e)
 }
 

@@ -82,3 +82,11 @@ func (id *identity) deviceID(by string) string {
 	}
 	return strconv.FormatUint(uint64(id.tid), 10)
 }
+
+// alias is what else the terminal may be known by, empty where that is nothing.
+func (id *identity) alias(by string) string {
+	if by != loginByAuto || id.imei == nil {
+		return ""
+	}
+	return id.deviceID(loginByTID)
+}

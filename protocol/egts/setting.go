@@ -27,7 +27,10 @@ func settings() []protocol.SettingSpec {
 	return []protocol.SettingSpec{
 		{
 			Name: settingLoginBy, Default: loginByAuto, Check: protocol.CheckOneOf(loginByTID, loginByIMEI, loginByAuto), Early: true,
-			Help: "what of TERM_IDENTITY is the device id: tid = the terminal's number in decimal, imei = its IMEI (a terminal that sends none is unknown), auto = the IMEI where it sends one, else the number. The standard has no password, so only trackers with an empty one get in",
+			Help: "what of TERM_IDENTITY is the device id: tid = the terminal's number in decimal, " +
+				"imei = its IMEI (a terminal that sends none is unknown), " +
+				"auto = its IMEI or its number, whichever the directory has, the IMEI first. " +
+				"The standard has no password, so only trackers with an empty one get in",
 		},
 		{
 			Name: settingLenient, Default: "false", Check: protocol.CheckBool, Early: true,

@@ -41,7 +41,7 @@ func (c *codec) whole(h *header, e protocol.Event, body []byte, emit func(*proto
 	case msgLogout:
 		e.Kind = protocol.KindLogout
 	case msgRegister:
-		e.Kind, e.DeviceID = protocol.KindRegister, h.deviceID()
+		e.Kind, e.DeviceID, e.Secret = protocol.KindRegister, h.deviceID(), terminalID(h, body)
 	case msgAuth:
 		e.Kind, e.DeviceID, e.Secret = protocol.KindLogin, h.deviceID(), authCode(h, body)
 	case msgPosition:

@@ -39,7 +39,8 @@ func New() *protocol.Protocol {
 		Frame:       cut,
 		NewCodec:    func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
 		NewDevice:   func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
-		Settings:    settings(),
+		Settings:    append(settings(), linkSettings()...),
+		Registers:   registers,
 		Variants:    []string{variant2013, variant2011, variant2019},
 		RefuseDelay: refuseDelay,
 	}

@@ -60,9 +60,6 @@ const (
 	resultUnsupported = 3
 )
 
-// registerRefused is the result of 0x8100 for a terminal that is not in the directory (8.6).
-const registerRefused = 4
-
 // Values of Event.Aux: a kind in the top byte, a number below.
 const (
 	auxResult = 1 << 56 // KindRefused: the result to answer with

@@ -84,7 +84,7 @@ func (c *codec) appendRegistered(dst []byte, e *protocol.Event, r protocol.Resul
 	dst, start := c.begin(dst, msgRegistered)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(e.Seq))
 	if r != protocol.OK || len(e.Secret) > maxBody-3 {
-		return finish(append(dst, registerRefused), start)
+		return finish(append(dst, refusal(r)), start)
 	}
 	dst = append(dst, resultOK)
 	return finish(append(dst, e.Secret...), start)

@@ -103,10 +103,10 @@ func TestTrials(t *testing.T) {
 		},
 	} {
 		t.Run(id, func(t *testing.T) {
-			if len(all[id].Frames) == 0 {
+			if len(all[id].Frames()) == 0 {
 				t.Fatal("not there")
 			}
-			check(t, all[id].Frames)
+			check(t, all[id].Frames())
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package protocoltest
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,8 @@ import (
 // Trial is an input from a public report or firmware that was handled wrongly once. Its ids are
 // invented.
 type Trial struct {
-	ID     string
-	Frames [][]byte // what the device says, in order; empty where a call has none
+	ID    string
+	Calls [][][]byte // what the device says, in order: frames of each call, none where it says nothing
 }
 
 // Trials reads the trials of a file such as "jt808.jsonl", by their id. They lie in a folder beside
@@ -43,6 +44,15 @@ func Trials(tb testing.TB, file string) map[string]Trial {
 	return trials
 }
 
+// Frames returns what the device says in each call, all in one.
+func (t Trial) Frames() [][]byte {
+	frames := make([][]byte, len(t.Calls))
+	for i, call := range t.Calls {
+		frames[i] = bytes.Join(call, nil)
+	}
+	return frames
+}
+
 // parseTrial reads a line: its frames are in hex, one or several, or in calls, each after a word
 // that says what happens.
 func parseTrial(line string) (Trial, error) {
@@ -67,18 +77,21 @@ func parseTrial(line string) (Trial, error) {
 			return t, err
 		}
 		for _, call := range calls {
-			if _, err := hex.DecodeString(call[1]); err != nil {
-				call[1] = "" // words, not bytes
-			}
 			several = append(several, call[1])
 		}
 	}
-	for _, h := range several {
-		frame, err := hex.DecodeString(h)
-		if err != nil {
-			return t, err
+	for _, said := range several {
+		var frames [][]byte
+		for _, h := range strings.Fields(said) {
+			frame, err := hex.DecodeString(h)
+			if err != nil && calls == nil {
+				return t, err
+			}
+			if err == nil { // else words, not bytes
+				frames = append(frames, frame)
+			}
 		}
-		t.Frames = append(t.Frames, frame)
+		t.Calls = append(t.Calls, frames)
 	}
 	return t, nil
 }

@@ -26,7 +26,7 @@ func TestTrials(t *testing.T) {
 			}
 			var answers string
 			var texts []string
-			for _, frame := range tr.Frames {
+			for _, frame := range tr.Frames() {
 				in := string(frame)
 				if in[len(in)-1] != '\n' {
 					in += "\r\n" // logins are written without their end

@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"trackchat/queue"
+)
+
+// rounds counts how many waits for its ack a message of a protocol with unnumbered acks has
+// outlived. Only trackers in that trouble have an entry. Each node counts for itself and from its
+// start: a message whose device moves from node to node is tried that often on each.
+type rounds struct {
+	door *door
+	mu   sync.Mutex
+	of   map[queue.TrackerID]round
+}
+
+type round struct {
+	message int64
+	n       int
+}
+
+func newRounds(d *door) *rounds { return &rounds{door: d, of: make(map[queue.TrackerID]round)} }
+
+// add counts one more round of message and returns how many there were.
+func (r *rounds) add(t queue.TrackerID, message int64) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was, known := r.of[t]
+	if !known && len(r.of) >= maxRounds {
+		r.giveWay()
+	}
+	if was.message != message {
+		was = round{message: message}
+	}
+	was.n++
+	r.of[t] = was
+	return was.n
+}
+
+// giveWay forgets the count of any one tracker, whose text is tried a few times more for it.
+// Entries stay where a device never comes back.
+func (r *rounds) giveWay() {
+	for t := range r.of {
+		delete(r.of, t)
+		r.door.refuse("rounds")
+		return
+	}
+}
+
+// clear forgets the count of message; that of another one stays.
+func (r *rounds) clear(t queue.TrackerID, message int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.of[t].message == message {
+		delete(r.of, t)
+	}
+}
+
+// unconfirmed ends the wait for an ack without a number. A device that was heard of meanwhile has
+// what it was sent, and nothing is gained by a new connection: it is waited for again, as long as
+// MaxAttempts connections. Only where another text is to be written the connection has to end,
+// because an ack that still came would be taken for that text's.
+func (s *session) unconfirmed(now time.Time) {
+	b := s.box
+	alive := int64(s.heard)*1000 > now.Add(-s.patience()).UnixMilli()
+	over := b.ended
+	if !over && s.count() {
+		s.tellEnd(queue.StatusFailed, queue.ReasonNotConfirmed)
+		over, b.ended = true, true
+	}
+	switch {
+	case !alive, over && b.more():
+		s.stray()
+		b.land() // it is counted
+		s.close(reasonUnconfirmed)
+	case over:
+		b.overdue = true
+	default:
+		b.deadline = now.Add(s.patience()).UnixMilli()
+		s.arm(b.deadline)
+	}
+}
+
+// count adds a round to the message in flight and reports whether that was its last one.
+func (s *session) count() bool {
+	return s.l.g.rounds.add(s.tracker, s.box.msgs[0].ID) >= s.l.g.o.MaxAttempts
+}
+
+// hungUp counts a connection that ends, however soon, with a text written and no ack without a
+// number for it. It is called before the tracker's next session can ask the store what is pending.
+func (s *session) hungUp(why reason) {
+	b := s.box
+	if b == nil || b.bits > 0 || b.ended || len(b.msgs) == 0 || why == reasonShutdown {
+		return
+	}
+	if b.state != flightSent && b.state != flightPause {
+		return
+	}
+	if s.count() {
+		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
+		return
+	}
+	b.land()
+}

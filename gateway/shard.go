@@ -36,10 +36,10 @@ func newShard(g *Gateway, loop engine.Loop) *shard {
 	return sh
 }
 
-// post has the loop deal with something that concerns the session, unless it has ended by then. A
-// panic on the way ends that session alone. False says that the loop has ended.
-func (s *session) post(f func()) bool {
-	return s.shard.loop.Execute(func() {
+// post has the loop deal with something that concerns the session, unless it has ended by then, or
+// the loop has. A panic on the way ends that session alone.
+func (s *session) post(f func()) {
+	s.shard.loop.Execute(func() {
 		defer s.recovered()
 		if s.dead || s.broken() {
 			return

@@ -137,7 +137,7 @@ func TestTrialEGTSTextsWithOneNumber(t *testing.T) {
 	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: clock.now})
 	must(t, err)
 	t.Cleanup(func() { must(t, st.Close()) })
-	r := newRigOn(t, st, []queue.Tracker{tracker("egts", imeiIn(login), nil)})
+	r := newRigOn(t, st, []queue.Tracker{tracker("egts", imeiIn(login))})
 	say := func(confirm bool) {
 		t.Helper()
 		w := r.wire("egts")
@@ -186,7 +186,7 @@ func TestTrialEGTSCommandConfirmed(t *testing.T) {
 	login := trialFrames(t, "west-F7")[0][0]
 	for name, confirmed := range map[string]byte{"CC_ERROR": 1, "CC_ILL": 2} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, []queue.Tracker{tracker("egts", imeiIn(login), nil)})
+			r := newRig(t, []queue.Tracker{tracker("egts", imeiIn(login))})
 			ids := r.send(1, "first", "second")
 			w := loggedInEGTS(r, login)
 			for i, text := range []string{"first", "second"} {
@@ -212,7 +212,7 @@ func TestEGTSWithoutVerdict(t *testing.T) {
 	for name, stays := range map[string]bool{"stays": true, "comes back": false} {
 		for answer, comconf := range map[string]bool{"record": false, "CC_OK": true} {
 			t.Run(name+", "+answer, func(t *testing.T) {
-				trackers := []queue.Tracker{tracker("egts", imeiIn(login), nil)}
+				trackers := []queue.Tracker{tracker("egts", imeiIn(login))}
 				r := newRig(t, trackers, func(o *gateway.Options) {
 					if o.MaxAttempts = 4; stays { // three attempts, a pause, and the last one
 						const wait = 100 * time.Millisecond

@@ -58,8 +58,8 @@ func fleet(packet uint16, data []byte) []byte {
 	return append(append([]byte{0x10, 0xA1}, body...), 0x10, 0x03)
 }
 
-func tracker(proto, device string, settings map[string]string) queue.Tracker {
-	return queue.Tracker{ID: 1, Protocol: proto, DeviceID: device, Settings: settings}
+func tracker(proto, device string) queue.Tracker {
+	return queue.Tracker{ID: 1, Protocol: proto, DeviceID: device}
 }
 
 // imeiIn finds the device's number in its first packet.
@@ -80,7 +80,7 @@ func imeiIn(b []byte) string {
 // another text.
 func TestTrialGarminTextsWithOneNumber(t *testing.T) {
 	calls := trialFrames(t, "west-F1b")
-	r := newRig(t, []queue.Tracker{tracker("galileosky", imeiIn(calls[0][0]), nil)})
+	r := newRig(t, []queue.Tracker{tracker("galileosky", imeiIn(calls[0][0]))})
 	var last []byte
 	for i := 0; i < len(calls); i += 2 {
 		w := r.wire("galileosky")
@@ -105,7 +105,7 @@ func TestTrialMuteGarminTracker(t *testing.T) {
 	position := []byte{8: 8, 9: 1, 40: 1}
 	binary.BigEndian.PutUint32(position[4:], uint32(len(position)-8))
 	position = binary.BigEndian.AppendUint32(position, uint32(protocol.CRC16(0, position[8:])))
-	r := newRig(t, []queue.Tracker{tracker("teltonika", imeiIn(login), nil)})
+	r := newRig(t, []queue.Tracker{tracker("teltonika", imeiIn(login))})
 	id := r.send(1, "Hello")[0]
 	enable := fleet(0x0000, []byte{2, 0, 1, 0x80, 2, 0x80})
 	var w *wire
@@ -135,7 +135,7 @@ func TestTrialMuteGarminTracker(t *testing.T) {
 // A client that has not asked for Unicode gets ASCII, and what that lacks is counted.
 func TestTrialGarminClientWithoutUnicode(t *testing.T) {
 	calls := trialFrames(t, "west-F9")
-	r := newRig(t, []queue.Tracker{tracker("galileosky", imeiIn(calls[0][0]), nil)})
+	r := newRig(t, []queue.Tracker{tracker("galileosky", imeiIn(calls[0][0]))})
 	id := r.send(1, "Größe")[0]
 	w := r.wire("galileosky")
 	w.write(calls[0][0])
@@ -169,7 +169,7 @@ func TestTrialGarminClientWithoutUnicode(t *testing.T) {
 // The parts of a text depend on whether the client asks for Unicode. An ack of one of them that
 // comes before that is known is not taken for the ack of the whole.
 func TestAckBeforeTheClientAsksForUnicode(t *testing.T) {
-	r := newRig(t, []queue.Tracker{tracker("galileosky", phone(1), nil)})
+	r := newRig(t, []queue.Tracker{tracker("galileosky", phone(1))})
 	a604 := func(c *protocol.DeviceConfig) { c.Variant = "a604" }
 	d := r.login("galileosky", phone(1), a604)
 	id := r.send(1, strings.Repeat("я", 150))[0] // 300 bytes in UTF-8, 150 in ASCII

@@ -166,7 +166,7 @@ func (a *App) startGateway(ctx context.Context) error {
 		return nil
 	}
 	c := &a.cfg.Gateway
-	eng, err := newEngine(engine.Options{
+	eng, err := newEngine(engine.Options{ //nolint:contextcheck // it outlives the start
 		Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive, UserTimeout: userTimeout,
 	}, a.registry)
 	if err != nil {

@@ -75,7 +75,7 @@ func (c *conn) leaveLocked() error {
 	}
 	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // it stays
 	}
 	c.setPeerLocked(c.peerLocked())
 	c.fd = int32(fd)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -124,7 +125,7 @@ func (t *secure) isOver() bool {
 func (t *secure) shake() {
 	defer t.timer.Stop()
 	c := t.c
-	if err := t.tc.Handshake(); err != nil {
+	if err := t.tc.HandshakeContext(context.Background()); err != nil {
 		c.endWith(fmt.Errorf("%w: %w", ErrHandshake, err)) // nothing new to one that has ended
 		return
 	}

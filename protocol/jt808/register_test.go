@@ -22,8 +22,12 @@ func TestKnownTerminals(t *testing.T) {
 			register, id string
 			want         bool
 		}{
-			{"open", "", true}, {"code", "2345678", false}, {"known", "", false},
-			{"known", "2345678", true}, {"known", "2345679", false}, {"known", "345678", false},
+			{"open", "", true},
+			{"code", "2345678", false},
+			{"known", "", false},
+			{"known", "2345678", true},
+			{"known", "2345679", false},
+			{"known", "345678", false},
 		} {
 			set := map[string]string{"register": c.register, "terminal_id": c.id}
 			if p.Registers(protocoltest.NewSettings(t, p, set), &events[0]) != c.want {

@@ -20,9 +20,9 @@ type played struct {
 }
 
 // play lets a terminal say frames one by one.
-func play(t *testing.T, values map[string]string, frames [][]byte) (p played) {
+func play(t *testing.T, frames [][]byte) (p played) {
 	t.Helper()
-	settings := protocoltest.NewSettings(t, jt808.New(), values)
+	settings := protocoltest.NewSettings(t, jt808.New(), nil)
 	c := jt808.New().NewCodec(settings)
 	for _, f := range frames {
 		events, err := protocoltest.Decode(c, f)
@@ -64,33 +64,33 @@ func TestTrials(t *testing.T) {
 	for id, check := range map[string]func(*testing.T, [][]byte){
 		"jt808-parts_gap_text": func(t *testing.T, frames [][]byte) {
 			t.Helper()
-			p := play(t, nil, frames)
+			p := play(t, frames)
 			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("请在三号门卸货", 100))
 		},
 		"jt808-parts_resent_new_serial": func(t *testing.T, frames [][]byte) {
 			t.Helper()
-			p := play(t, nil, frames)
+			p := play(t, frames)
 			ids := []uint16{0x8001, 0x8001, 0x8001, 0x8003, 0x8001}
 			p.want(t, ids, make([]byte, 4), strings.Repeat("ABCDEFGHIJ", 150))
 		},
 		"jt808-answered_by_1300": answeredBy1300,
 		"jt808-text_after_logout": func(t *testing.T, frames [][]byte) {
 			t.Helper()
-			p := play(t, nil, frames)
+			p := play(t, frames)
 			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("LONG", 300))
 		},
 		"jt808-time_sync_0109": func(t *testing.T, frames [][]byte) {
 			t.Helper()
-			p := play(t, nil, frames)
+			p := play(t, frames)
 			p.want(t, []uint16{0x8001, 0x8109, 0x8001, 0x8001}, make([]byte, 3))
-			p = play(t, nil, frames[:2])
+			p = play(t, frames[:2])
 			if want := "\x07\xea\x0b\x1c\x0c\x22\x38\x00"; string(p.last.body) != want {
 				t.Errorf("the time is % x", p.last.body)
 			}
 		},
 		"jt808-bit14_2013": func(t *testing.T, frames [][]byte) {
 			t.Helper()
-			p := play(t, nil, frames)
+			p := play(t, frames)
 			p.want(t, []uint16{0x8100, 0x8001}, []byte{0})
 			if p.last.long || string(p.last.phone) != "\x01\x38\x00\x00\x01\x05" {
 				t.Errorf("%+v", p.last)
@@ -98,7 +98,7 @@ func TestTrials(t *testing.T) {
 		},
 		"jt808-text_6006_utf8": func(t *testing.T, frames [][]byte) {
 			t.Helper()
-			p := play(t, nil, frames)
+			p := play(t, frames)
 			p.want(t, []uint16{0x8001, 0x8001}, []byte{0, 0}, "返回:收到")
 		},
 	} {

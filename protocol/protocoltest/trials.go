@@ -82,7 +82,7 @@ func parseTrial(line string) (Trial, error) {
 	}
 	for _, said := range several {
 		var frames [][]byte
-		for _, h := range strings.Fields(said) {
+		for h := range strings.FieldsSeq(said) {
 			frame, err := hex.DecodeString(h)
 			if err != nil && calls == nil {
 				return t, err

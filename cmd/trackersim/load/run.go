@@ -44,7 +44,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	eng, err := engine.New(engine.Options{})
+	eng, err := engine.New(engine.Options{}) //nolint:contextcheck // it is shut down after ctx
 	if err != nil {
 		return nil, err
 	}

@@ -209,10 +209,7 @@ func (g *Gateway) Sessions() int { return g.reg.len() }
 // Recheck looks at every session again after the directory has changed: the sessions of trackers that are gone, blocked or moved to another device are closed.
 func (g *Gateway) Recheck() {
 	for _, sh := range g.shards {
-		sh.each(func(s *session) {
-			s.recheck()
-			s.flush()
-		})
+		sh.each((*session).recheck)
 	}
 }
 

@@ -53,7 +53,11 @@ func (s *session) post(f func()) {
 func (sh *shard) each(f func(*session)) {
 	sh.loop.Execute(func() {
 		for _, s := range sh.live {
-			f(s)
+			func() {
+				defer s.recovered()
+				f(s)
+				s.flush()
+			}()
 		}
 	})
 }

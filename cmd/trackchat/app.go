@@ -36,6 +36,7 @@ type App struct {
 	recheck    atomic.Pointer[func()]
 	store      queue.Store
 	partitions int // of the store
+	loops      int // event loops; 0: as the engine likes
 	gateway    *gateway.Gateway
 	serving    atomic.Pointer[gateway.Gateway] // gateway once it runs, for who may ask at any time
 	api        *http.Server
@@ -167,7 +168,7 @@ func (a *App) startGateway(ctx context.Context) error {
 	}
 	c := &a.cfg.Gateway
 	eng, err := newEngine(engine.Options{ //nolint:contextcheck // it outlives the start
-		Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive, UserTimeout: userTimeout,
+		Loops: a.loops, Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive, UserTimeout: userTimeout,
 	}, a.registry)
 	if err != nil {
 		return fmt.Errorf("preparing the gateway: %w", err)

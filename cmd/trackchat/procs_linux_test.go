@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestSyncsLeaveProcessors runs the service on one core: with the embedded store Go has processors for those who sync, unless the operator said how many there are.
-func TestSyncsLeaveProcessors(t *testing.T) {
-	for variable, want := range map[string]float64{"": 1 + syncing, "1": 1, strconv.Itoa(manyProcs): manyProcs} {
+// TestWaitersLeaveProcessors runs the service on one core: with the embedded store Go has processors for its event loop and for those who sync, unless the operator said how many there are.
+func TestWaitersLeaveProcessors(t *testing.T) {
+	for variable, want := range map[string]float64{"": 1 + 1 + syncing, "1": 1, strconv.Itoa(manyProcs): manyProcs} {
 		t.Run("GOMAXPROCS="+variable, func(t *testing.T) {
 			t.Setenv("GOMAXPROCS", variable)
 			c := newChild(t, childOptions{trackers: 1})
@@ -35,4 +35,12 @@ func onOneCore(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	pinned := exec.Command("taskset", append([]string{"-c", string(core[1])}, cmd.Args...)...)
 	pinned.Env = cmd.Env
 	return pinned
+}
+
+func TestEventLoops(t *testing.T) {
+	for n, want := range map[int]int{1: 1, 2: 2, 3: 2, 4: 2, 8: 4, 64: 32} {
+		if got := eventLoops(n); got != want {
+			t.Errorf("%d event loops for %d processors, want %d", got, n, want)
+		}
+	}
 }

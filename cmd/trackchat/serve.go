@@ -60,7 +60,7 @@ func flagExit(err error) int {
 
 // runApp runs an app until ctx ends, then stops it in order. SIGHUP reads the certificates and the directory file again.
 func runApp(ctx context.Context, app *App, log *zap.Logger) error {
-	allowForSyncs(app.cfg)
+	app.loops = allowForWaiters(app.cfg)
 	if os.Getenv("GOGC") == "" {
 		pacing, stop := context.WithCancel(ctx)
 		var pacer sync.WaitGroup

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enrolling is how many accepted connections of a listener may wait for their loops: each has two
+// enrolling is how many accepted connections may wait for their loops: each has two
 // descriptors for that moment.
 const enrolling = 64
 
@@ -33,11 +33,14 @@ type server struct {
 	next   atomic.Uint32 // which loop is the next connection's
 	probes sync.WaitGroup
 	stop   sync.Once
+
+	turns  chan struct{} // has room for each socket that waits for its loop
+	scarce sync.Mutex    // held by who enrolls alone, since few descriptors are left
 }
 
 // New starts an engine. An error says that the system has no event loop to give.
 func New(o Options) (Engine, error) {
-	e := &server{life: newLife(), core: newCore(o)}
+	e := &server{life: newLife(), core: newCore(o), turns: make(chan struct{}, enrolling)}
 	for i := range e.core.Loops {
 		l, err := startLoop(e.core, i, e.life)
 		if err != nil {
@@ -76,7 +79,7 @@ func (e *server) services(h Handler, front *Front) []*service {
 
 // turn chooses the next connection's loop.
 func (e *server) turn(each []*service) *service {
-	return each[int(e.next.Add(1))%len(each)]
+	return each[e.next.Add(1)%uint32(len(each))]
 }
 
 func (e *server) Serve(ln net.Listener, h Handler) error {
@@ -89,7 +92,7 @@ func (e *server) Serve(ln net.Listener, h Handler) error {
 		return ErrShutdown
 	}
 	defer e.leave(ln)
-	a := &acceptor{server: e, each: e.services(h, front), addr: ln.Addr().String(), turns: make(chan struct{}, enrolling)}
+	a := &acceptor{server: e, each: e.services(h, front), addr: ln.Addr().String()}
 	defer a.enrolling.Wait()
 	for {
 		nc, err := inner.Accept()
@@ -114,7 +117,6 @@ type acceptor struct {
 	*server
 	each      []*service
 	addr      string
-	turns     chan struct{}
 	enrolling sync.WaitGroup
 }
 
@@ -131,22 +133,40 @@ func (a *acceptor) accepted(nc net.Conn) error {
 		_ = nc.Close() // refused: nobody is interested in how that ends
 		return nil
 	}
-	if fd > fdLimit()-2*enrolling { // few are left: one after the other
-		a.enrolling.Wait()
-		a.awaitDescriptor(tc)
-	}
 	a.core.tune(tc)
 	c := newConn(srv)
 	c.flags = set
-	a.turns <- struct{}{}
-	a.enrolling.Go(func() {
+	enroll := func() {
 		if err := srv.loop.enroll(c, tc); err != nil {
 			c.setPeer(peer)
 			c.stillborn(err)
 		}
+	}
+	if fd > fdLimit()-2*enrolling {
+		a.alone(tc, enroll)
+		return nil
+	}
+	a.turns <- struct{}{}
+	a.enrolling.Go(func() {
+		enroll()
 		<-a.turns
 	})
 	return nil
+}
+
+// alone enrolls a socket while nobody else does, since few descriptors are left, and when there is
+// one for its duplicate.
+func (e *server) alone(tc *net.TCPConn, enroll func()) {
+	e.scarce.Lock()
+	defer e.scarce.Unlock()
+	for range cap(e.turns) {
+		e.turns <- struct{}{}
+	}
+	e.awaitDescriptor(tc)
+	enroll()
+	for range cap(e.turns) {
+		<-e.turns
+	}
 }
 
 // awaitDescriptor waits until there is one for the duplicate that gnet makes: it would close the
@@ -247,6 +267,11 @@ func (k *core) tune(tc *net.TCPConn) {
 	if fd := fdOf(tc); fd >= 0 && k.UserTimeout > 0 {
 		setUserTimeout(fd, k.UserTimeout)
 	}
+	k.keepAlive(tc)
+}
+
+// keepAlive is part of tune, and needed again for each socket that package net makes of a descriptor.
+func (k *core) keepAlive(tc *net.TCPConn) {
 	_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: k.KeepAlive > 0, Idle: k.KeepAlive, Interval: k.KeepAlive, Count: keepAliveProbes,
 	})

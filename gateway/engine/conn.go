@@ -31,7 +31,8 @@ const (
 	leaving                   // gnet is about to close its descriptor, but the connection goes on
 	outside                   // it is in no loop: nothing is read
 	joining                   // on its way back into its loop
-	waiting                   // is among the loop's stalled ones
+	waiting                   // a timer runs for its unsent bytes
+	entered                   // gnet has taken it once
 )
 
 // conn is a connection. It is kept small: a node holds a million of them. Only its loop reads,
@@ -207,7 +208,7 @@ func (c *conn) enter(g gnet.Conn) gnet.Action {
 	}
 	old := int(c.fd)
 	c.g, c.fd = g, int32(g.Fd())
-	c.flags &^= outside | joining
+	c.flags = c.flags&^(outside|joining) | entered
 	waits := c.flags&unheard != 0
 	c.mu.Unlock()
 	switch {
@@ -362,6 +363,10 @@ func (c *conn) discard(fd int) {
 // socket.
 func (c *conn) stillborn(cause error) {
 	c.mu.Lock()
+	if c.flags&(entered|gone) != 0 { // its loop has ended just then, and has seen to it
+		c.mu.Unlock()
+		return
+	}
 	c.flags |= closed
 	opened := c.flags&unheard == 0
 	c.endLocked()
@@ -375,6 +380,8 @@ func (c *conn) stillborn(cause error) {
 		c.srv.close(c, cause)
 	}
 	if !c.srv.loop.Execute(tell) {
+		c.srv.loop.after.Lock()
+		defer c.srv.loop.after.Unlock()
 		tell()
 	}
 }

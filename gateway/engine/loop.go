@@ -37,11 +37,11 @@ type loop struct {
 	// owned by the loop
 	working []func() // spare storage for orders
 	outside map[*conn]struct{}
-	stalled stalled
 	unheard newcomers
 	plain   []byte // what TLS decrypts into
 
 	joins joins
+	after sync.Mutex // held by who does the loop's work when it has ended
 
 	mu     sync.Mutex
 	orders []func()
@@ -56,7 +56,7 @@ func startLoop(k *core, index int, life *life) (*loop, error) {
 		plain: make([]byte, k.readCap()), ended: make(chan struct{}),
 	}
 	l.order = gnet.RunnableFunc(l.obey)
-	l.stalled.loop, l.unheard.loop, l.joins.loop = l, l, l
+	l.unheard.loop, l.joins.loop = l, l
 	cli, err := gnet.NewClient(l,
 		gnet.WithNumEventLoop(1),
 		gnet.WithReadBufferCap(k.readCap()),
@@ -189,6 +189,7 @@ func (l *loop) OnClose(g gnet.Conn, err error) gnet.Action {
 	l.mu.Unlock()
 	close(l.ended)
 	if unexpected {
+		l.closeOutside()
 		l.core.Logger.Error("event loop has ended by itself", zap.Int("loop", l.index))
 		l.life.halt(ErrLoop)
 	}
@@ -220,7 +221,6 @@ func (l *loop) stop() {
 	if err := l.client.Stop(); err != nil {
 		l.core.Logger.Error("event loop failed", zap.Error(err))
 	}
-	l.stalled.end()
 	l.weigh()
 }
 

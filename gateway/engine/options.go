@@ -22,7 +22,7 @@ const (
 
 // Options are the settings of an engine. The zero value of each field stands for its default.
 type Options struct {
-	Loops         int           // event loops; default the processors of the machine
+	Loops         int           // event loops; default GOMAXPROCS
 	Unsent        int           // bytes per connection that wait for the kernel to take them; default 64 KiB
 	MaxPartial    int           // unconsumed bytes per connection before Trust; default 4 KiB
 	PartialBudget int           // unconsumed bytes of all connections before Trust together; default 16 MiB
@@ -57,7 +57,7 @@ type Stats struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.Loops = cmp.Or(max(o.Loops, 0), runtime.NumCPU())
+	o.Loops = cmp.Or(max(o.Loops, 0), runtime.GOMAXPROCS(0))
 	o.Unsent = cmp.Or(max(o.Unsent, 0), defaultUnsent)
 	o.MaxPartial = cmp.Or(max(o.MaxPartial, 0), defaultMaxPartial)
 	o.PartialBudget = cmp.Or(max(o.PartialBudget, 0), defaultBudget)

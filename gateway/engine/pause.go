@@ -70,8 +70,8 @@ func (c *conn) offerKept() error {
 // nobody takes grows without bound. Its socket lives on in a duplicate, and nothing is sent to the
 // peer. Without a descriptor for that it stays, and what more comes is bounded all the same.
 func (c *conn) leaveLocked() error {
-	if c.g == nil || c.flags&outside != 0 {
-		return nil
+	if c.g == nil || c.flags&outside != 0 || c.srv.loop.isDead() {
+		return nil // gnet ends those that are in the loop at its end
 	}
 	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -163,6 +163,9 @@ func (c *conn) join() error {
 	if nc.RemoteAddr() == nil { // gnet takes it for granted
 		_ = nc.Close() // a duplicate
 		return errPeerGone
+	}
+	if tc, ok := nc.(*net.TCPConn); ok {
+		c.srv.core.keepAlive(tc)
 	}
 	return c.srv.loop.enroll(c, nc)
 }

@@ -8,14 +8,16 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	mostUnshaken = 4 << 10 // bytes beyond which a peer whose handshake is not done is not read
-	writeSlack   = 4 << 10 // unsent bytes beyond Options.Unsent that TLS itself may add
+	mostUnshaken = 4 << 10  // bytes beyond which a peer whose handshake is not done is not read
+	mostRecord   = 18 << 10 // bytes of one record of TLS and what is around it
+	writeSlack   = 4 << 10  // unsent bytes beyond Options.Unsent that TLS itself may add
 )
 
 // secure is TLS in an event loop: crypto/tls over a transport in memory, which the loop fills. A
@@ -51,7 +53,7 @@ func (t *secure) begin(data []byte) error {
 		return err
 	}
 	t.start()
-	return nil
+	return t.came(nil)
 }
 
 // start has the handshake wait for its turn.
@@ -70,13 +72,20 @@ type shakes struct {
 	mu      sync.Mutex
 	running int
 	waiting []*secure
+	tidyAt  int // how many waiting ones are looked through for those that have ended
 	work    sync.WaitGroup
 }
+
+const leastTidy = 1024
 
 func (s *shakes) add(t *secure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running >= t.c.srv.core.Handshakes {
+		if len(s.waiting) >= s.tidyAt {
+			s.waiting = slices.DeleteFunc(s.waiting, (*secure).isOver)
+			s.tidyAt = max(2*len(s.waiting), leastTidy)
+		}
 		s.waiting = append(s.waiting, t)
 		return
 	}
@@ -125,6 +134,11 @@ func (t *secure) isOver() bool {
 func (t *secure) shake() {
 	defer t.timer.Stop()
 	c := t.c
+	defer func() {
+		if c.srv.core.caught(recover()) { // a certificate callback's
+			c.endWith(ErrHandler)
+		}
+	}()
 	if err := t.tc.HandshakeContext(context.Background()); err != nil {
 		c.endWith(fmt.Errorf("%w: %w", ErrHandshake, err)) // nothing new to one that has ended
 		return
@@ -210,9 +224,15 @@ func (t *secure) settle() error {
 	if c.flags&closed != 0 {
 		return nil
 	}
+	if !t.up.Load() {
+		t.pending = t.left() // the handshake may have taken it meanwhile
+	}
 	err := c.accountLocked()
 	if err == nil && (t.pending > 0 && c.flags&paused != 0 || t.pending > mostUnshaken && !t.up.Load()) {
 		err = c.leaveLocked()
+	}
+	if most := int(c.limit) + 2*c.srv.core.readCap() + mostRecord; err == nil && t.pending > most {
+		return ErrTooMuch // it could not leave
 	}
 	return err
 }

@@ -199,3 +199,43 @@ func TestLoopLag(t *testing.T) {
 	close(lagging)
 	eventually(t, "the lag", func() bool { return worst.Load() == int64(time.Second) })
 }
+
+// TestShutdownWhileBytesCome: a paused connection that gets bytes while the loop ends has its OnClose
+// too, though it would have left the loop for them.
+func TestShutdownWhileBytesCome(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			for range 5 {
+				s := newScript(t)
+				s.data = func(c engine.Conn, b []byte) int { c.Pause(); return len(b) - 1 }
+				ending, let := make(chan struct{}, 1), make(chan struct{})
+				s.close = func(engine.Conn, error) {
+					select {
+					case ending <- struct{}{}:
+						<-let
+					default:
+					}
+				}
+				r := start(t, k, engine.Options{Loops: 1}, s)
+				left := r.dial()
+				receive(t, s.opened, "OnOpen")
+				send(t, left, []byte("kept")) // so it leaves, and Shutdown ends it first
+				paused := r.dial()
+				receive(t, s.opened, "OnOpen").Pause()
+				eventually(t, "pause", func() bool { return !s.busy() })
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					r.shutdown()
+				}()
+				receive(t, ending, "the first OnClose")
+				send(t, paused, []byte("more"))
+				close(let)
+				receive(t, done, "Shutdown")
+				if len(s.ends) != 2 {
+					t.Fatalf("%d of 2 have had their OnClose", len(s.ends))
+				}
+			}
+		})
+	}
+}

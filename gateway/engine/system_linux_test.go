@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -200,31 +201,54 @@ func cpu(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestSocketOptions looks at the engine's end of a connection.
+// TestSocketOptions looks at the engine's end of a connection, also after a pause for which it had
+// left its loop.
 func TestSocketOptions(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			s := newScript(t)
-			r := start(t, k, engine.Options{SendBuffer: 20_000, KeepAlive: time.Minute, UserTimeout: 5 * time.Minute}, s)
-			nc := r.dial()
-			receive(t, s.opened, "OnOpen")
-			fd := serverEnd(t, nc)
-			for _, o := range []struct {
-				name                string
-				level, option, want int
-			}{
-				{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, 40_000}, // the kernel doubles it, see socket(7)
-				{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-				{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
-				{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 60},
-				{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 300_000},
-				{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-			} {
-				if got, err := unix.GetsockoptInt(fd, o.level, o.option); err != nil || got != o.want {
-					t.Errorf("%s is %d (%v), want %d", o.name, got, err, o.want)
+			stats := new(engine.Stats)
+			var full atomic.Bool
+			full.Store(true)
+			s.data = func(c engine.Conn, b []byte) int {
+				if !full.Load() {
+					return len(b)
 				}
+				c.Pause()
+				return 0
 			}
+			r := start(t, k, engine.Options{SendBuffer: 20_000, KeepAlive: time.Minute, UserTimeout: 5 * time.Minute, Stats: stats}, s)
+			nc := r.dial()
+			c := receive(t, s.opened, "OnOpen")
+			options(t, serverEnd(t, nc))
+			before := descriptors(t)
+			send(t, nc, []byte("kept"))
+			eventually(t, "kept", func() bool { return stats.Partial.Load() >= 4 })
+			full.Store(false)
+			c.Resume()
+			eventually(t, "taken", func() bool { return stats.Partial.Load() == 0 && descriptors(t) == before })
+			options(t, serverEnd(t, nc))
 		})
+	}
+}
+
+func options(t *testing.T, fd int) {
+	t.Helper()
+	for _, o := range []struct {
+		name                string
+		level, option, want int
+	}{
+		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, 40_000}, // the kernel doubles it, see socket(7)
+		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
+		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 60},
+		{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
+		{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 300_000},
+		{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+	} {
+		if got, err := unix.GetsockoptInt(fd, o.level, o.option); err != nil || got != o.want {
+			t.Errorf("%s is %d (%v), want %d", o.name, got, err, o.want)
+		}
 	}
 }
 

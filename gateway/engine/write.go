@@ -52,7 +52,7 @@ func (c *conn) putLocked(p []byte) error {
 	c.srv.core.Stats.Unsent.Add(int64(len(p)))
 	if c.flags&waiting == 0 {
 		c.flags |= waiting
-		c.srv.loop.Execute(func() { c.srv.loop.stalled.add(c) })
+		c.retry(leastStall)
 	}
 	return nil
 }
@@ -146,83 +146,29 @@ func (c *conn) dropOutLocked() {
 // How long a connection with unsent bytes is left alone before the next try.
 const (
 	leastStall = 2 * time.Millisecond
-	mostStall  = 256 * time.Millisecond
+	mostStall  = 512 * time.Millisecond
 )
 
-// stalled are a loop's connections with unsent bytes. gnet tells when a socket takes bytes again
-// only to its own buffer, which has no bound and nobody to tell how far it is. So they are tried
-// again and again, the less often the longer their peers do not read: one that reads gets 64 KiB
-// and more every 2 ms, and one that does not costs a system call four times a second.
-type stalled struct {
-	loop  *loop
-	list  []stall
-	timer *time.Timer
-	armed bool
+// retry has a connection with unsent bytes be tried again after a pause. gnet tells when a socket
+// takes bytes again only to its own buffer, which has no bound and tells nobody how far it is. So
+// there is a timer for each connection whose peer does not read: one that reads gets 64 KiB and more
+// every 2 ms, one that does not costs a system call twice a second.
+func (c *conn) retry(pause time.Duration) {
+	time.AfterFunc(pause, func() { c.srv.loop.Execute(func() { c.again(pause) }) })
 }
 
-type stall struct {
-	c     *conn
-	pause time.Duration
-	left  time.Duration // until the next try
-}
-
-// add is called in the loop.
-func (s *stalled) add(c *conn) {
-	s.list = append(s.list, stall{c: c, pause: leastStall, left: leastStall})
-	s.arm()
-}
-
-func (s *stalled) arm() {
-	if s.armed || len(s.list) == 0 {
-		return
-	}
-	next := mostStall
-	for i := range s.list {
-		next = min(next, s.list[i].left)
-	}
-	s.armed = true
-	s.timer = time.AfterFunc(next, func() { s.loop.Execute(func() { s.try(next) }) })
-}
-
-// try sends what it can after a pause.
-func (s *stalled) try(passed time.Duration) {
-	s.armed = false
-	kept := s.list[:0]
-	for _, e := range s.list {
-		if e.left -= passed; e.left <= 0 && !e.again() {
-			continue
-		}
-		kept = append(kept, e)
-	}
-	clear(s.list[len(kept):])
-	s.list = kept
-	if len(kept) == 0 {
-		s.list = nil
-	}
-	s.arm()
-}
-
-// again says whether there are unsent bytes left.
-func (e *stall) again() bool {
-	c := e.c
+// again sends what can be sent after a pause.
+func (c *conn) again(pause time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.flushLocked() {
-		e.pause = leastStall
+		pause = leastStall
 	} else {
-		e.pause = min(2*e.pause, mostStall)
+		pause = min(2*pause, mostStall)
 	}
-	e.left = e.pause
 	if c.out == nil || c.flags&closed != 0 {
 		c.flags &^= waiting
-		return false
+		return
 	}
-	return true
-}
-
-// end is called when the loop has ended.
-func (s *stalled) end() {
-	if s.timer != nil {
-		s.timer.Stop()
-	}
+	c.retry(pause)
 }

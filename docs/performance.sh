@@ -62,7 +62,7 @@ start() {
 	exit 1
 }
 
-# lag: the 99th percentile of the event loops' rounds in ms, from the service's own histogram.
+# lag: the 99th percentile of what orders had to wait for the event loops in ms, from the service's own histogram.
 lag() {
 	curl -s http://127.0.0.1:17081/metrics | awk -F'[" ]' '/^trackchat_loop_lag_seconds_bucket/ { le[++n] = $2; count[n] = $NF }
 		END { for (i = 1; i <= n; i++) if (count[i] >= 0.99 * count[n]) { print le[i] * 1000; exit } }'

@@ -26,7 +26,7 @@ func ObserveEngine(reg prometheus.Registerer, stats *engine.Stats) func(time.Dur
 	gauge("partial_bytes", "Bytes of unfinished frames.", stats.Partial.Load)
 	gauge("unsent_bytes", "Bytes that wait for slow peers.", stats.Unsent.Load)
 	lag := f.NewHistogram(prometheus.HistogramOpts{
-		Name: "trackchat_loop_lag_seconds", Help: "How long a round of an event loop took: what an event may have had to wait.",
+		Name: "trackchat_loop_lag_seconds", Help: "How long an order had to wait for its event loop, probed twice a second.",
 		Buckets: prometheus.ExponentialBuckets(0.00005, 3, 12),
 	})
 	return func(d time.Duration) { lag.Observe(d.Seconds()) }

@@ -74,7 +74,7 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 		return devicePort{}, err
 	}
 	lc := net.ListenConfig{KeepAlive: -1} // the engine sees to that
-	lc.SetMultipathTCP(false) // such sockets do not hand their options on to connections
+	lc.SetMultipathTCP(false)             // such sockets do not hand their options on to connections
 	ln, err := lc.Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return devicePort{}, err

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -69,37 +70,24 @@ func (r *rig) strayAck(d *device, e protocol.DeviceEvent, next int64) {
 
 func TestAckOfACopyOnAnEarlierConnection(t *testing.T) {
 	for name, tr := range unnumbered() {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, []queue.Tracker{tr})
-			ids := r.send(1, "one", "two")
-			d := r.enter(tr)
-			d.text()
-			r.leave(d)
-			d = r.enter(tr)
-			e := d.text()
-			d.ack(e, protocol.AckDelivered)
-			r.become(ids[0], 1, queue.StatusDelivered)
-			r.strayAck(d, e, ids[1])
-		})
-	}
-}
-
-// That the connection ends while the stray ack is waited for changes nothing.
-func TestAckOfACopyOnTheConnectionAfter(t *testing.T) {
-	for name, tr := range unnumbered() {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, []queue.Tracker{tr})
-			ids := r.send(1, "one", "two")
-			d := r.enter(tr)
-			d.text()
-			r.leave(d)
-			d = r.enter(tr)
-			e := d.text()
-			d.ack(e, protocol.AckDelivered)
-			r.become(ids[0], 1, queue.StatusDelivered)
-			r.leave(d)
-			r.strayAck(r.enter(tr), e, ids[1])
-		})
+		for _, again := range []bool{false, true} { // ending the connection while the ack is waited for changes nothing
+			t.Run(fmt.Sprint(name, again), func(t *testing.T) {
+				r := newRig(t, []queue.Tracker{tr})
+				ids := r.send(1, "one", "two")
+				d := r.enter(tr)
+				d.text()
+				r.leave(d)
+				d = r.enter(tr)
+				e := d.text()
+				d.ack(e, protocol.AckDelivered)
+				r.become(ids[0], 1, queue.StatusDelivered)
+				if again {
+					r.leave(d)
+					d = r.enter(tr)
+				}
+				r.strayAck(d, e, ids[1])
+			})
+		}
 	}
 }
 

@@ -127,8 +127,8 @@ func (a *acceptor) accepted(nc net.Conn) error {
 		_ = nc.Close() // nobody has seen it
 		return fmt.Errorf("%w: %T", ErrListener, nc)
 	}
-	srv, peer, fd := a.turn(a.each), addrPort(nc.RemoteAddr()), fdOf(tc)
-	set, ok := srv.knock(peer, fd < a.core.descriptors())
+	srv, peer, fd, limit := a.turn(a.each), addrPort(nc.RemoteAddr()), fdOf(tc), fdLimit()
+	set, ok := srv.knock(peer, fd < a.core.descriptors(limit))
 	if !ok {
 		_ = nc.Close() // refused: nobody is interested in how that ends
 		return nil
@@ -142,7 +142,7 @@ func (a *acceptor) accepted(nc net.Conn) error {
 			c.stillborn(err)
 		}
 	}
-	if fd > fdLimit()-2*enrolling {
+	if fd > limit-2*enrolling {
 		a.alone(tc, enroll)
 		return nil
 	}
@@ -280,15 +280,14 @@ func (k *core) keepAlive(tc *net.TCPConn) {
 // descriptors is the number below which the descriptor of an accepted connection must be. The
 // kernel gives the lowest number that is free, so one beyond it says that nearly all are in use. The
 // limit may change while the process runs.
-func (k *core) descriptors() int {
-	most := fdLimit()
+func (k *core) descriptors(limit int) int {
 	switch {
 	case k.Spare < 0:
 		return math.MaxInt
 	case k.Spare > 0:
-		return most - k.Spare
+		return limit - k.Spare
 	default:
-		return most - min(max(most/50, 8), 512)
+		return limit - min(max(limit/50, 8), 512)
 	}
 }
 

@@ -70,7 +70,10 @@ func startLoop(k *core, index int, life *life) (*loop, error) {
 		return nil, fmt.Errorf("engine: starting an event loop: %w", err)
 	}
 	l.client = cli
-	if err := l.drop(); err != nil {
+	if err := l.enrollAnchor(); err != nil {
+		l.mu.Lock()
+		l.dead = true // nobody has it yet
+		l.mu.Unlock()
 		_ = cli.Stop() // what is wrong is known
 		return nil, err
 	}
@@ -82,9 +85,9 @@ func gnetLogger(log *zap.Logger) *zap.SugaredLogger {
 	return log.Named("gnet").WithOptions(zap.IncreaseLevel(zap.WarnLevel)).Sugar()
 }
 
-// drop casts the anchor: gnet hands the loop itself out only through a connection, and tells of its
-// end only by closing that.
-func (l *loop) drop() error {
+// enrollAnchor enrolls a connection that stays: gnet hands the loop itself out only through one, and
+// tells of its end only by closing that.
+func (l *loop) enrollAnchor() error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return fmt.Errorf("engine: anchoring an event loop: %w", err)
@@ -101,14 +104,13 @@ func (l *loop) drop() error {
 		err = errPoller
 	}
 	if err != nil {
-		l.weigh()
+		l.closeAnchor()
 		return fmt.Errorf("engine: anchoring an event loop: %w", err)
 	}
 	return nil
 }
 
-// weigh gives the anchor's descriptors back.
-func (l *loop) weigh() {
+func (l *loop) closeAnchor() {
 	for _, f := range l.anchor {
 		_ = f.Close() // descriptors of our own making: closing frees them whatever it returns
 	}
@@ -127,6 +129,7 @@ func (l *loop) Execute(f func()) bool {
 	}
 	l.posted = true
 	if err := l.events.Execute(context.Background(), l.order); err != nil {
+		l.posted = false // the next order tries again
 		l.core.Logger.Error("event loop does not take orders", zap.Error(err))
 	}
 	return true
@@ -221,7 +224,7 @@ func (l *loop) stop() {
 	if err := l.client.Stop(); err != nil {
 		l.core.Logger.Error("event loop failed", zap.Error(err))
 	}
-	l.weigh()
+	l.closeAnchor()
 }
 
 // probe observes how long an order waits for the loop, again and again until Shutdown.

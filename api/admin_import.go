@@ -25,6 +25,10 @@ const (
 	lineBuffer    = 64 << 10
 )
 
+// notLines is said once of an input that begins with something else, such as directory.yaml.
+const notLines = `this is not NDJSON: import takes lines {"account":{…}} and {"tracker":{…}}, ` +
+	`such as export writes; a YAML file is named as directory.file`
+
 // importSummary is the last line of the answer to an import.
 type importSummary struct {
 	Lines    int           `json:"lines"` // read, empty ones included
@@ -68,6 +72,7 @@ type importing struct {
 	lines   []int            // of edits
 	told    time.Time        // of the last progress
 	started bool             // something is written
+	seen    bool             // a line that is not empty was read
 }
 
 // importLines answers POST /admin/import: NDJSON in, NDJSON out. Lines take effect in order, a thousand at a time; a refused one stops nobody.
@@ -96,6 +101,11 @@ func (m *importing) run(r *http.Request) error {
 		if len(line) == 0 {
 			continue
 		}
+		if !m.seen && line[0] != '{' {
+			m.summary.Stopped = notLines
+			break
+		}
+		m.seen = true
 		if err := m.take(line); err != nil {
 			m.refuse(m.summary.Lines, err)
 		}

@@ -33,7 +33,7 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	}
 	if !ok {
 		a.log.Info("login refused", zap.String("remote", c.remote), zap.Bool("known", found), zap.String("request", c.request))
-		return refuse(codeWrongLogin)
+		return c.wrongLogin()
 	}
 	text := newHash()
 	session := queue.Session{Hash: queue.HashKey(text), Account: account.ID, CreatedMs: c.now.UnixMilli(), ExpiresMs: c.now.Add(a.sessionLife).UnixMilli()}
@@ -47,6 +47,16 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	c.out.buf = append(c.out.buf, text...)
 	c.out.buf = append(c.out.buf, `"}`...)
 	return nil
+}
+
+// wrongLogin refuses a login, and tells who has just installed the service what is missing.
+func (c *call) wrongLogin() error {
+	if accounts, _ := c.snap.Len(); accounts > 0 {
+		return refuse(codeWrongLogin)
+	}
+	return &refusal{code: codeWrongLogin, params: []paramError{
+		{"login", "there are no accounts yet; trackchat account put makes one"},
+	}}
 }
 
 // newHash returns a hash that nobody can guess.

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // adminClient speaks to the administration of a running service.
@@ -79,6 +80,10 @@ func (c *adminClient) do(ctx context.Context, method, path string, body io.Reade
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	res, err := c.http.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("no service answers at %s: start it with trackchat serve, "+
+			"or say where it is with --config FILE or --admin URL", c.base)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -104,6 +104,10 @@ func (a *App) Start(ctx context.Context) error {
 	a.ready.Store(nil)
 	accounts, trackers := a.directory.Current().Len()
 	a.log.Info("trackchat is ready", zap.Int("accounts", accounts), zap.Int("trackers", trackers), zap.Any("listen", a.addrs))
+	if accounts == 0 {
+		a.log.Warn("nobody can sign in yet: make an account with trackchat account put, a key with " +
+			"trackchat key create, a tracker with trackchat tracker put; README has the three commands")
+	}
 	if a.started != nil {
 		a.started()
 	}

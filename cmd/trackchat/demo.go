@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,6 +55,15 @@ func demoTrackers() []demoTracker {
 	return list
 }
 
+// yourTracker is the one that nobody plays: trackersim --interactive lets a person be its driver. Its device id is the
+// first that trackersim gives out.
+func yourTracker() demoTracker {
+	return demoTracker{Tracker: queue.Tracker{
+		ID: 107, Account: 1, Label: "You", Protocol: "jt808", DeviceID: "13800000001", Model: "jt808", Chat: true,
+		Features: []string{queue.FeatureChat},
+	}, variant: "2013"}
+}
+
 // runDemo runs the service with a demo account, and plays its trackers over real connections on loopback.
 func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr io.Writer) int {
 	dir, err := os.MkdirTemp("", "trackchat-demo-")
@@ -63,17 +74,27 @@ func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr i
 	defer func() { _ = os.RemoveAll(dir) }()
 	cfg.Store.Path = dir
 	cfg.Log.Level = "warn"
-	loopback(ctx, cfg, !configured)
+	open := os.Getenv("TRACKCHAT_API_LISTEN") != "" && !onLoopback(cfg.API.Listen) // as in the container's image
+	if !open {
+		loopback(ctx, cfg, !configured)
+	}
 	log := newLogger(cfg.Log, stderr)
 	app, err := New(cfg, log)
 	if err == nil {
-		err = (&demo{app: app, key: newKey(), out: stdout}).run(ctx, log)
+		err = (&demo{app: app, key: newKey(), open: open, out: stdout}).run(ctx, log)
 	}
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "trackchat: %v\n", err)
 		return 1
 	}
 	return 0
+}
+
+// onLoopback tells whether only this machine reaches an address to listen on.
+func onLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip, parseErr := netip.ParseAddr(host)
+	return err == nil && (host == "localhost" || parseErr == nil && ip.IsLoopback())
 }
 
 // loopback moves every listener to this machine's own address; a port that is taken gives way to a free one if the operator did not ask for it.
@@ -109,8 +130,9 @@ func newKey() string {
 }
 
 type demo struct {
-	app *App
-	key string
+	app  *App
+	key  string
+	open bool // to other machines
 
 	mu  sync.Mutex
 	out io.Writer
@@ -145,19 +167,28 @@ func (d *demo) seed(ctx context.Context, trackers []demoTracker) error {
 		return err
 	}
 	account := queue.Account{ID: 1, Login: demoLogin, Password: password, Title: "Demo fleet", TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(d.key)}}
-	list := make([]queue.Tracker, len(trackers))
-	for i := range trackers {
-		list[i] = trackers[i].Tracker
-		list[i].DeviceID = queue.NormalizeDeviceID(list[i].DeviceID)
+	list := make([]queue.Tracker, 0, len(trackers)+1)
+	for _, t := range append(trackers, yourTracker()) {
+		t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
+		list = append(list, t.Tracker)
 	}
 	_, err = d.app.store.ImportDirectory(ctx, []queue.Account{account}, list, false)
 	return err
 }
 
 func (d *demo) welcome(trackers []demoTracker) {
-	addrs := d.app.Addrs()
-	base := "http://" + addrs["api"].String()
-	d.printf("trackchat demo: %d trackers, data in a temporary directory, everything on this machine only; Ctrl-C ends it.\n\n", len(trackers))
+	addrs := make(map[string]string)
+	for name, a := range d.app.Addrs() {
+		if addrs[name] = a.String(); a.Addr().IsUnspecified() {
+			addrs[name] = net.JoinHostPort("localhost", strconv.Itoa(int(a.Port())))
+		}
+	}
+	base := "http://" + addrs["api"]
+	where := "everything on this machine only"
+	if d.open {
+		where = "open to other machines, with a password that everybody knows"
+	}
+	d.printf("trackchat demo: %d trackers, data in a temporary directory, %s; Ctrl-C ends it.\n\n", len(trackers), where)
 	d.printf("  console    %s/#key=%s\n             or sign in at %s/ as %s, password %s\n", base, d.key, base, demoLogin, demoLogin)
 	d.printf("  operations http://%s/\n  API        %s\n  key        %s\n", addrs["admin"], base, d.key)
 	for _, p := range all.Protocols() {
@@ -171,7 +202,9 @@ func (d *demo) welcome(trackers []demoTracker) {
 	for _, t := range trackers {
 		d.printf("  tracker %d  %-12s %s %s\n", t.ID, t.Label, t.Protocol, t.variant)
 	}
-	d.printf("\n")
+	yours := yourTracker()
+	d.printf("\nBe the driver of tracker %d yourself: it shows what is sent to it, and says what you type.\n\n", yours.ID)
+	d.printf("  trackersim --protocol %s --interactive --gateway %s\n\n", yours.Protocol, addrs[yours.Protocol])
 }
 
 // play is one simulated tracker: it acknowledges every part of a text, answers, and now and then writes by itself.

@@ -6,11 +6,15 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"trackchat/gateway/trackersim"
+	"trackchat/protocol"
 )
 
 // TestKilledTenTimesUnderLoad kills the service while texts flow both ways: nothing accepted is lost, nothing is DELIVERED without an ack, order is kept, each text of a
@@ -100,6 +104,26 @@ func TestDemo(t *testing.T) {
 	_ = res.Body.Close()
 	for _, want := range []string{`shows "Hello demo"`, "acknowledged it: DELIVERED", "writes", "INCOMING"} {
 		eventually(t, want, func() bool { return strings.Contains(printed(), want) })
+	}
+	driver := regexp.MustCompile(`--interactive --gateway (\S+)`).FindStringSubmatch(printed())
+	if driver == nil {
+		t.Fatalf("the demo does not say how to be a driver:\n%s", printed())
+	}
+	heard := make(chan string, 1)
+	playDevice(t, driver[1], 1, func(o *trackersim.Options) {
+		o.Device.ID = yourTracker().DeviceID
+		o.OnText = func(e protocol.DeviceEvent) trackersim.Action { heard <- e.Body; return trackersim.Action{} }
+	})
+	res, err = http.PostForm(fields[1], url.Values{"hash": {strings.TrimPrefix(fields[3], "hash=")}, "tracker_id": {"107"}, "message": {"Hello you"}})
+	must(t, err)
+	_ = res.Body.Close()
+	select {
+	case got := <-heard:
+		if got != "Hello you" {
+			t.Errorf("the driver reads %q", got)
+		}
+	case <-time.After(patience):
+		t.Error("the driver got nothing")
 	}
 	must(t, cmd.Process.Signal(syscall.SIGTERM))
 	<-read

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -31,6 +32,9 @@ func runReady(ctx context.Context, cfg *Config, err error, stdout io.Writer) int
 	address := localAddress(cfg.Admin.Listen)
 	problems, err := askReady(ctx, address)
 	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		r.wrong("no service answers at %s: start it with trackchat serve, "+
+			"or say where it is with --config FILE", address)
 	case err != nil:
 		r.wrong("no answer from %s: %v", address, err)
 	case len(problems) > 0:

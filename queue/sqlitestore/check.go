@@ -94,6 +94,9 @@ func inspectFile(ctx context.Context, c *conn, rep *queue.Report) error {
 
 // checkDisk looks at the disk below dir.
 func checkDisk(rep *queue.Report, dir string, now func() time.Time) {
+	if w := exposed(dir); w != "" {
+		rep.Warnings = append(rep.Warnings, w)
+	}
 	if free, known := freeBytes(dir); known {
 		switch {
 		case free < leastFree:

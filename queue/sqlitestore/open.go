@@ -148,6 +148,9 @@ func (s *Store) start() (err error) {
 	if s.opts.Durability == EverySecond {
 		synchronous = "synchronous = NORMAL"
 	}
+	if err := makePrivate(s.file); err != nil {
+		return err
+	}
 	s.writeConn, err = openConn(s.file, "rwc", "busy_timeout = 1000", "journal_mode = WAL", synchronous, "wal_autocheckpoint = 0",
 		logLimit(s.opts.LogBytes), "cache_size = -65536", "temp_store = MEMORY")
 	if err != nil {

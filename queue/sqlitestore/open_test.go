@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,5 +184,51 @@ func TestCheckSeesTheDisk(t *testing.T) {
 	}
 	if err != nil || len(rep.Problems) == 0 {
 		t.Fatalf("without a directory: %+v %v", rep, err)
+	}
+}
+
+// TestFilesArePrivate holds files of the store, new and of earlier versions, and copies of it to mode 0600.
+func TestFilesArePrivate(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	private := func(when string) {
+		t.Helper()
+		files, err := filepath.Glob(filepath.Join(dir, "chat.*"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %q %v", when, files, err)
+		}
+		for _, name := range files {
+			if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %s has mode %v (%v)", when, filepath.Base(name), info.Mode(), err)
+			}
+		}
+	}
+	s := open(t, sqlitestore.Options{Path: dir})
+	mustSend(t, s, 1, "for the driver's eyes")
+	private("new")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(dir, "chat.db"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, sqlitestore.Options{Path: dir})
+	mustSend(t, s, 1, "and again")
+	private("of an earlier version")
+	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(dir, "chat.copy")); err != nil {
+		t.Fatal(err)
+	}
+	private("with a copy")
+	for mode, want := range map[os.FileMode]bool{0o755: true, 0o750: false, 0o700: false} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		rep, err := s.Check(t.Context())
+		told := slices.ContainsFunc(rep.Warnings, func(w string) bool { return strings.Contains(w, "other users") })
+		if err != nil || told != want {
+			t.Errorf("a directory of mode %o: warnings %q, %v", mode, rep.Warnings, err)
+		}
 	}
 }

@@ -11,9 +11,10 @@ export const CODE = {
 
 /** A refusal of the API, or code 0 if there was no answer. */
 export class ApiError extends Error {
-  constructor(code, description) {
+  constructor(code, description, errors = []) {
     super(description);
     this.code = code;
+    this.errors = errors; // [{parameter, error}]
   }
 
   /** Whether the session or key is not known any more. */
@@ -39,7 +40,7 @@ export class Api {
       const response = await this.#post(operation, params, signal);
       const answer = await body(response);
       if (answer.success) return answer;
-      const error = new ApiError(answer.status?.code ?? CODE.unreachable, answer.status?.description ?? `HTTP ${response.status}`);
+      const error = new ApiError(answer.status?.code ?? CODE.unreachable, answer.status?.description ?? `HTTP ${response.status}`, answer.errors);
       if (error.code !== CODE.tooFast || attempt >= RETRIES) throw error;
       await pause(1000 * Math.max(1, Number(response.headers.get('Retry-After')) || 1), signal);
     }

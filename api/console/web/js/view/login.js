@@ -39,7 +39,7 @@ export function loginView({ why, key, done }) {
         done({ hash: text, key: true }, false);
       }
     } catch (e) {
-      problem.textContent = explain(e);
+      problem.textContent = [explain(e), ...(e.errors ?? []).map((each) => each.error)].join(' ');
       problem.hidden = false;
       submit.disabled = false;
     }

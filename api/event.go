@@ -18,6 +18,7 @@ const (
 	eventProgress  = "progress"
 	eventTracker   = "tracker"
 	eventReset     = "reset"
+	eventHeartbeat = "heartbeat"
 )
 
 // event is something that has happened, as clients are told it. It is shared by all who are told and not changed once it is published.

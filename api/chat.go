@@ -26,6 +26,7 @@ func (a *API) list(ctx context.Context, c *call) error {
 		ToMs:    q.to*1000 + 999, // a message shown as …:24 is found by to=…:24
 		Limit:   q.limit,
 		Desc:    q.newest,
+		Beyond:  q.beyond,
 	})
 	if err != nil {
 		return fmt.Errorf("listing messages: %w", err)

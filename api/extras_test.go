@@ -18,8 +18,8 @@ func TestExtrasRefusals(t *testing.T) {
 	foreignID, otherID := w.send(foreign, "x"), w.send(102, "x")
 	long := strings.Repeat("é", 51)
 	for name, values := range map[string][]string{
-		"ttl":             {"0", "-1", "x", "1.5", "31536001", ""},
-		"idempotency_key": {"", strings.Repeat("k", 256), "a\nb", "a\x7fb", "\xff", "a\u202eb"},
+		"ttl":             {"0", "-1", "x", "1.5", "31536001"},
+		"idempotency_key": {strings.Repeat("k", 256), "a\nb", "a\x7fb", "\xff", "a\u202eb"},
 		"choices":         {`["yes",""]`, `["yes"," "]`, `["yes","yes"]`, `["yes"," yes"]`, `["a\nb"]`, `["a\tb"]`, `["` + long + `"]`, `[1]`, `["a","b","c","d","e","f","g","h","i"]`, `["\ue000"]`, `{"a":1}x,`, "a,,b"},
 		"reply_to":        {"x", itoa(foreignID), itoa(otherID), "-1", "4711"},
 	} {
@@ -29,7 +29,7 @@ func TestExtrasRefusals(t *testing.T) {
 		}
 	}
 	w.form("tracker/chat/broadcast", "trackers", "101,102", "message", "x", "reply_to", itoa(otherID)).invalid(t, "reply_to")
-	w.form("tracker/chat/send", "tracker_id", "x", "message", "", "ttl", "x", "idempotency_key", "", "choices", "[1]", "reply_to", "x").
+	w.form("tracker/chat/send", "tracker_id", "x", "message", "", "ttl", "x", "idempotency_key", "\x7f", "choices", "[1]", "reply_to", "x").
 		invalid(t, "tracker_id", "message", "reply_to", "ttl", "idempotency_key", "choices")
 	if n := len(w.stored(101)); n != 0 {
 		t.Errorf("%d stored", n)

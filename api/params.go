@@ -20,6 +20,9 @@ const (
 	maxDepth  = 64     // nested arrays and objects of a JSON body
 )
 
+// byteOrderMark is what some editors and libraries begin UTF-8 with.
+const byteOrderMark = "\ufeff"
+
 // value is what one source gave for one name: raw JSON from a JSON body, else texts in the order given.
 type value struct {
 	raw      []byte
@@ -145,7 +148,7 @@ func parseParams(contentType string, body []byte, query string) (params, error) 
 // parseBody goes by the content type, but a JSON object is taken for one under any type except multipart: curl -d calls everything a form, and no form of ours begins with a brace.
 // A missing, plain or unspecific type may be a form.
 func parseBody(contentType string, body []byte) (source, error) {
-	trimmed := bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff"))) // some editors and libraries begin with it
+	trimmed := bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
 	if len(trimmed) == 0 {
 		return source{}, nil
 	}

@@ -18,6 +18,7 @@ const (
 	problemID       = "must be between 1 and 2^53-1"
 	problemName     = "must have at most 255 characters and no control characters"
 	problemPassword = "must have at most 1024 bytes"
+	problemUnknown  = "is unknown"
 )
 
 // Problem says what is wrong with a part of an object.

@@ -1,12 +1,14 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -61,25 +63,29 @@ func (a *administration) routes() adminRoutes {
 	return adminRoutes{
 		"/admin/accounts": {http.MethodGet: a.handle(a.listAccounts)},
 		"/admin/accounts/{id}": {
-			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount), http.MethodDelete: a.handle(a.deleteAccount),
+			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount), http.MethodDelete: a.handle(bare(a.deleteAccount)),
 		},
-		"/admin/accounts/{id}/keys": {http.MethodPost: a.handle(a.createKey)},
-		"/admin/keys/{id}":          {http.MethodDelete: a.handle(a.deleteKey)},
+		"/admin/accounts/{id}/keys": {http.MethodPost: a.handle(bare(a.createKey))},
+		"/admin/keys/{id}":          {http.MethodDelete: a.handle(bare(a.deleteKey))},
 		"/admin/trackers":           {http.MethodGet: a.handle(a.listTrackers)},
 		"/admin/trackers/{id}": {
-			http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker), http.MethodDelete: a.handle(a.deleteTracker),
+			http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker), http.MethodDelete: a.handle(bare(a.deleteTracker)),
 		},
 		"/admin/import": {http.MethodPost: http.HandlerFunc(a.importLines)},
 		"/admin/export": {http.MethodGet: http.HandlerFunc(a.exportLines)},
 	}
 }
 
-// handle bounds a request in time and puts its outcome into the API's form.
-func (a *administration) handle(h adminHandler) http.Handler {
+// handle bounds a request in time and puts its outcome into the API's form. query are the parameters that a write may have in its address.
+func (a *administration) handle(h adminHandler, query ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
 		defer cancel()
-		members, err := h(ctx, r)
+		var members any
+		err := onlyKnown(r, query)
+		if err == nil {
+			members, err = h(ctx, r)
+		}
 		if r.Method != http.MethodGet {
 			a.log.Info("administration", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.String("remote", r.RemoteAddr), zap.Error(err))
 		}
@@ -95,6 +101,30 @@ func (a *administration) handle(h adminHandler) http.Handler {
 		}
 		writeJSON(w, http.StatusOK, body)
 	})
+}
+
+// onlyKnown refuses parameters in the address of a write that it does not know: what an administrator asks for is done or refused.
+func onlyKnown(r *http.Request, query []string) error {
+	if r.Method == http.MethodGet {
+		return nil
+	}
+	var c checker
+	for name := range r.URL.Query() {
+		if !slices.Contains(query, name) {
+			c.fail(name, problemUnknown)
+		}
+	}
+	return c.done()
+}
+
+// bare is h for requests without a body, or with an object that asks for nothing.
+func bare(h adminHandler) adminHandler {
+	return func(ctx context.Context, r *http.Request) (any, error) {
+		if err := readOptional(r, &struct{}{}); err != nil {
+			return nil, err
+		}
+		return h(ctx, r)
+	}
 }
 
 // refusal finds the table's answer to an error.
@@ -191,14 +221,31 @@ func page(r *http.Request) (after int64, limit int, err error) {
 }
 
 func readObject(r *http.Request, into any) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxObject+1))
+	body, err := adminBody(r)
 	if err != nil {
-		return refuse(codeWrongFormat)
-	}
-	if len(body) > maxObject {
-		return refuse(codeTooLarge)
+		return err
 	}
 	return decodeObject(body, into)
+}
+
+// readOptional is readObject, but there may be none.
+func readOptional(r *http.Request, into any) error {
+	body, err := adminBody(r)
+	if err != nil || len(bytes.TrimSpace(body)) == 0 {
+		return err
+	}
+	return decodeObject(body, into)
+}
+
+func adminBody(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxObject+1))
+	switch {
+	case err != nil:
+		return nil, refuse(codeWrongFormat)
+	case len(body) > maxObject:
+		return nil, refuse(codeTooLarge)
+	}
+	return body, nil
 }
 
 // sameID takes the id of the path for an object that has none.

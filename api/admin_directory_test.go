@@ -232,3 +232,41 @@ func TestAdminFleet(t *testing.T) {
 		t.Errorf("drained %d times", fleet.drained)
 	}
 }
+
+// TestAdminRefusesWhatItDoesNotKnow: nothing that an administrator asks for is swallowed, wherever
+// something is written.
+func TestAdminRefusesWhatItDoesNotKnow(t *testing.T) {
+	fleet := &fixedFleet{sessions: []api.DeviceSession{{Tracker: 101}}}
+	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet = fleet })
+	w.put("/admin/accounts/1", `{}`).succeeds(t)
+	w.put("/admin/trackers/101", `{"account":1,"protocol":"jt808","device_id":"1"}`).succeeds(t)
+	w.put("/admin/accounts/1/webhook", `{"url":"https://hooks.example/"}`).succeeds(t)
+	id, key := w.newKey("1")
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/admin/accounts/1/keys", ""},
+		{"PUT", "/admin/accounts/1", `"title":"x",`},
+		{"PUT", "/admin/trackers/101", `"account":1,"protocol":"jt808","device_id":"2",`},
+		{"PUT", "/admin/accounts/1/webhook", `"url":"https://other.example/",`},
+		{"POST", "/admin/accounts/1/webhook/replay", ""},
+		{"POST", "/admin/drain", ""},
+		{"DELETE", "/admin/sessions/101", ""},
+		{"DELETE", "/admin/accounts/1/webhook", ""},
+		{"DELETE", "/admin/keys/" + id, ""},
+		{"DELETE", "/admin/trackers/101", ""},
+		{"DELETE", "/admin/accounts/1", ""},
+	} {
+		body := "{" + strings.TrimSuffix(c.body, ",") + "}"
+		w.call(c.method, c.path, strings.NewReader("{"+c.body+`"rights":["read"]}`)).invalid(t, "rights")
+		w.call(c.method, c.path+"?expires=1", strings.NewReader(body)).invalid(t, "expires")
+		w.call(c.method, c.path, strings.NewReader("rights=read")).refused(t, 5)
+	}
+	w.call("POST", "/admin/import?prune=true", strings.NewReader(`{"account":{"id":2}}`)).invalid(t, "prune")
+	w.get("/admin/accounts/2").refused(t, 201)
+	if fleet.drained != 0 || !strings.Contains(w.get("/admin/trackers/101").body, `"device_id":"1"`) || strings.Count(w.get("/admin/accounts/1").body, id) != 1 {
+		t.Error("something was done")
+	}
+	w.formAs(key, "user/get_info").succeeds(t)
+	w.put("/admin/accounts/1", "\ufeff"+`{"title":"with a byte order mark"}`).succeeds(t)
+	w.post("/admin/accounts/1/keys", " {} ").succeeds(t)
+	w.post("/admin/drain?node=", "").succeeds(t)
+}

@@ -67,9 +67,9 @@ type fleetAdmin struct {
 func (a *fleetAdmin) routes() adminRoutes {
 	return adminRoutes{
 		"/admin/sessions":      {http.MethodGet: a.handle(a.sessions)},
-		"/admin/sessions/{id}": {http.MethodDelete: a.handle(a.disconnect)},
+		"/admin/sessions/{id}": {http.MethodDelete: a.handle(bare(a.disconnect))},
 		"/admin/nodes":         {http.MethodGet: a.handle(a.nodes)},
-		"/admin/drain":         {http.MethodPost: a.handle(a.drain)},
+		"/admin/drain":         {http.MethodPost: a.handle(bare(a.drain), "node")},
 	}
 }
 

@@ -78,6 +78,10 @@ type importing struct {
 // importLines answers POST /admin/import: NDJSON in, NDJSON out. Lines take effect in order, a thousand at a time; a refused one stops nobody.
 // The answer is lines {"progress":{"lines":n}} while it runs and at the end {"success":true,"summary":{…}}.
 func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
+	if err := onlyKnown(r, nil); err != nil {
+		writeJSON(w, http.StatusBadRequest, appendRefusal(nil, a.refusal(err)))
+		return
+	}
 	m := &importing{a: a, w: w, control: http.NewResponseController(w), told: a.now()}
 	m.summary.Refused = []refusedLine{}
 	// Progress is written while lines are read; where that cannot be done, a client that reads only at the end is as well served.

@@ -91,6 +91,7 @@ func parseKeyID(s string) (queue.KeyHash, bool) {
 
 // decodeObject reads exactly one JSON object without unknown members.
 func decodeObject(body []byte, into any) error {
+	body = bytes.TrimPrefix(body, []byte(byteOrderMark))
 	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' || tooDeep(trimmed) {
 		return refuse(codeWrongFormat)
 	}
@@ -107,7 +108,7 @@ func decodeObject(body []byte, into any) error {
 		return &refusal{code: codeInvalid, params: []paramError{{wrong.Field, "must not be a JSON " + wrong.Value}}}
 	}
 	if name, ok := unknownMember(err); ok {
-		return &refusal{code: codeInvalid, params: []paramError{{name, "is unknown"}}}
+		return &refusal{code: codeInvalid, params: []paramError{{name, problemUnknown}}}
 	}
 	return refuse(codeWrongFormat)
 }

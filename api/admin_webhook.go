@@ -24,7 +24,7 @@ type webhookAdmin struct {
 
 func (a *webhookAdmin) routes() adminRoutes {
 	return adminRoutes{
-		"/admin/accounts/{id}/webhook":        {http.MethodGet: a.handle(a.get), http.MethodPut: a.handle(a.put), http.MethodDelete: a.handle(a.drop)},
+		"/admin/accounts/{id}/webhook":        {http.MethodGet: a.handle(a.get), http.MethodPut: a.handle(a.put), http.MethodDelete: a.handle(bare(a.drop))},
 		"/admin/accounts/{id}/webhook/replay": {http.MethodPost: a.handle(a.replay)},
 	}
 }
@@ -170,10 +170,8 @@ func (a *webhookAdmin) replay(ctx context.Context, r *http.Request) (any, error)
 	var o struct {
 		Since string `json:"since"`
 	}
-	if r.ContentLength != 0 {
-		if err := readObject(r, &o); err != nil {
-			return nil, err
-		}
+	if err := readOptional(r, &o); err != nil {
+		return nil, err
 	}
 	since := a.now().Add(-feedRetained)
 	if o.Since != "" {

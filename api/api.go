@@ -66,8 +66,9 @@ type API struct {
 	zones       zones
 	routes      routes
 	console     *console.Site
-	bodies      sync.Pool // *[]byte
-	answers     sync.Pool // *[]byte
+	zipped      http.Handler // answer, compressed
+	bodies      sync.Pool    // *[]byte
+	answers     sync.Pool    // *[]byte
 
 	// Header values shared by all answers.
 	jsonType, noStore, noSniff []string
@@ -124,6 +125,7 @@ func New(o Options) *API {
 		a.feed = newFeed(&o)
 	}
 	a.routes = a.operations()
+	a.zipped = zipped(a.answer)
 	return a
 }
 

@@ -15,7 +15,7 @@ const hashLength = 32
 func findHash(p *params, h http.Header) (string, bool) {
 	for _, s := range [...]*source{&p.body, &p.query} {
 		for _, name := range [...]string{"hash", "session_key"} {
-			if v, ok := s.get(name); ok && !v.absent() {
+			if v, ok := s.get(name); ok && !v.absent() && !v.empty() {
 				return v.scalar()
 			}
 		}

@@ -127,7 +127,7 @@ func TestManyKeys(t *testing.T) {
 }
 
 func TestCORS(t *testing.T) {
-	const headers = "Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key"
+	const headers = "Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key, X-Requested-With"
 	w := newWorld(t)
 	for _, path := range []string{"/", "/v2/tracker/chat/send", "/api-v2/nothing/", "/console/x"} {
 		a := w.do(http.MethodOptions, path, "", "Origin", "https://a.example", "Access-Control-Request-Method", "POST")
@@ -143,12 +143,27 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// TestCORSAllowsWhatIsAskedFor: libraries send headers of their own, which are harmless.
+func TestCORSAllowsWhatIsAskedFor(t *testing.T) {
+	w := newWorld(t)
+	ask := func(names string) string {
+		return w.do(http.MethodOptions, "/v2/tracker/list", "", "Origin", "https://a.example", "Access-Control-Request-Method", "POST",
+			"Access-Control-Request-Headers", names).header.Get("Access-Control-Allow-Headers")
+	}
+	if got := ask("traceparent,x-app-version"); !strings.HasSuffix(got, ", X-Requested-With, traceparent,x-app-version") {
+		t.Errorf("allowed %q", got)
+	}
+	if got := ask(strings.Repeat("x", 5000)); !strings.HasSuffix(got, ", X-Requested-With") {
+		t.Errorf("allowed %.300q", got)
+	}
+}
+
 func TestCORSOrigins(t *testing.T) {
 	o := api.Options{Now: time.Now, Directory: new(queue.Directory), CORSOrigins: []string{"https://a.example"}}
 	for origin, want := range map[string]string{"https://a.example": "https://a.example", "https://b.example": "", "": ""} {
 		for _, method := range []string{http.MethodOptions, http.MethodGet} {
 			h := record(api.New(o), method, "/nothing", "Origin", origin).Header()
-			if h.Get("Access-Control-Allow-Origin") != want || h.Get("Vary") != "Origin" || (h.Get("Access-Control-Allow-Methods") != "") != (want != "") {
+			if h.Get("Access-Control-Allow-Origin") != want || strings.Join(h["Vary"], ", ") != "Accept-Encoding, Origin" || (h.Get("Access-Control-Allow-Methods") != "") != (want != "") {
 				t.Errorf("%s from %q: %v", method, origin, h)
 			}
 		}

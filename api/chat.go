@@ -26,6 +26,7 @@ func (a *API) list(ctx context.Context, c *call) error {
 		ToMs:    q.to*1000 + 999, // a message shown as …:24 is found by to=…:24
 		Limit:   q.limit,
 		Desc:    q.newest,
+		Beyond:  q.beyond,
 	})
 	if err != nil {
 		return fmt.Errorf("listing messages: %w", err)
@@ -53,7 +54,11 @@ func (a *API) send(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if done, err := a.answered(ctx, c, q.extras.key, answerSend); done || err != nil {
+	k, err := newKeyed(answerSend, []int64{int64(q.tracker)}, q.text, &q.extras)
+	if err != nil {
+		return err
+	}
+	if done, err := a.answered(ctx, c, &k); done || err != nil {
 		return err
 	}
 	t, err := c.chatTracker(q.tracker)
@@ -69,6 +74,9 @@ func (a *API) send(ctx context.Context, c *call) error {
 	if err := a.roomForTexts(); err != nil {
 		return err
 	}
+	if err := a.claim(ctx, c, &k); err != nil {
+		return err
+	}
 	results, err := a.store.Send(ctx, []queue.SendReq{c.outgoing(t, q.text, &q.extras)})
 	if err == nil {
 		err = results[0].Err
@@ -82,7 +90,7 @@ func (a *API) send(ctx context.Context, c *call) error {
 	c.out.buf = append(c.out.buf, `{"success":true,"id":`...)
 	c.out.buf = strconv.AppendInt(c.out.buf, results[0].ID, 10)
 	c.out.buf = append(c.out.buf, '}')
-	return a.remember(ctx, c, q.extras.key, answerSend)
+	return a.remember(ctx, c, &k)
 }
 
 // roomForTexts refuses new texts while memory is short; what was accepted is not touched by that.
@@ -100,7 +108,11 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if done, err := a.answered(ctx, c, q.extras.key, answerBroadcast); done || err != nil {
+	k, err := newKeyed(answerBroadcast, q.trackers, q.text, &q.extras)
+	if err != nil {
+		return err
+	}
+	if done, err := a.answered(ctx, c, &k); done || err != nil {
 		return err
 	}
 	trackers, err := c.chatTrackers(q.trackers)
@@ -122,6 +134,9 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 		if able[i] {
 			reqs = append(reqs, c.outgoing(t, q.text, &q.extras))
 		}
+	}
+	if err := a.claim(ctx, c, &k); err != nil {
+		return err
 	}
 	results, err := a.sendAll(ctx, reqs, q.extras.key != "")
 	if err != nil {
@@ -150,7 +165,7 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 	c.out.buf = append(c.out.buf, `,"not_sent_to":`...)
 	c.out.buf = appendIDs(c.out.buf, refused)
 	c.out.buf = append(c.out.buf, '}')
-	return a.remember(ctx, c, q.extras.key, answerBroadcast)
+	return a.remember(ctx, c, &k)
 }
 
 // sendAll sends with one call of the store. It is an error only if nothing is known to be stored and a full queue is not the reason of all. With a key that makes a repetition

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,31 +34,63 @@ func (c clock) appendTime(dst []byte, ms int64) []byte {
 	return append(dst, '"')
 }
 
-// parse reads either form of time into Unix seconds. A local time that occurs twice is the later one if late.
+// parse reads a time in any form of ISO 8601 that clients write into Unix seconds: a date, T or a space, and a time to the second, or finer; then the
+// distance from UTC, or none for the account's zone. A local time that occurs twice is the later one if late.
 func (c clock) parse(s string, late bool) (int64, bool) {
-	const date, seconds, offset = len("2006-01-02"), len("2006-01-02 15:04:05"), len("+07:00")
-	if len(s) == seconds && s[date] == ' ' {
-		t, err := time.Parse(plainTime, s)
-		if err != nil {
-			return 0, false
-		}
-		return c.fromLocal(t.Unix(), late), true
-	}
+	const date, seconds = len("2006-01-02"), len("2006-01-02 15:04:05")
+	s = strings.TrimSpace(s)
 	// time.Parse also reads hours of one digit; the fixed places of the separators rule them out.
-	if len(s) <= seconds || s[date] != 'T' || s[seconds-3] != ':' {
+	if len(s) < seconds || s[date] != ' ' && s[date] != 'T' && s[date] != 't' || s[seconds-3] != ':' {
 		return 0, false
 	}
-	if i := len(s) - offset; i >= seconds && s[i] == ' ' {
-		s = s[:i] + "+" + s[i+1:] // a query's plus arrives as a space
-	}
-	if strings.IndexByte(s, ',') >= 0 {
-		return 0, false
-	}
-	t, err := time.Parse(isoTime, s)
+	t, err := time.Parse(plainTime, s[:date]+" "+s[date+1:seconds])
 	if err != nil {
 		return 0, false
 	}
-	return t.Unix(), true
+	rest := s[seconds:]
+	if fraction, ok := strings.CutPrefix(rest, "."); ok {
+		rest = strings.TrimLeft(fraction, "0123456789")
+		if len(rest) == len(fraction) {
+			return 0, false
+		}
+	}
+	if rest == "" {
+		return c.fromLocal(t.Unix(), late), true
+	}
+	offset, ok := parseOffset(rest)
+	return t.Unix() - offset, ok
+}
+
+// parseOffset reads the distance from UTC in seconds: Z, +07:00, +0700 or +07, spaces before it. A query's plus arrives as a space.
+func parseOffset(s string) (int64, bool) {
+	text := strings.TrimLeft(s, " ")
+	if text == "Z" || text == "z" {
+		return 0, true
+	}
+	sign := int64(1)
+	switch {
+	case text[0] == '+':
+		text = text[1:]
+	case text[0] == '-':
+		sign, text = -1, text[1:]
+	case len(text) == len(s):
+		return 0, false
+	}
+	hours, minutes, colon := strings.Cut(text, ":")
+	if !colon && len(text) == len("0700") {
+		hours, minutes = text[:2], text[2:]
+	} else if !colon {
+		minutes = "00"
+	}
+	if len(hours) != 2 || len(minutes) != 2 {
+		return 0, false
+	}
+	h, err := strconv.ParseUint(hours, 10, 8)
+	m, err2 := strconv.ParseUint(minutes, 10, 8)
+	if err != nil || err2 != nil || h > 23 || m > 59 {
+		return 0, false
+	}
+	return sign * int64(h*3600+m*60), true
 }
 
 // fromLocal turns seconds on the zone's wall clock into Unix seconds. A wall time that the clocks skipped moves forward by what they skipped.

@@ -63,7 +63,7 @@ func (c code) answer() (description string, status int) {
 	case codeWrongLogin:
 		return "Wrong login or password", http.StatusBadRequest
 	case codeLoginAttempts:
-		return "Login attempts limit exceeded, try again later", http.StatusTooManyRequests
+		return "Login attempts limit exceeded, try again later", http.StatusBadRequest
 	case codeWrongHandler:
 		return "Wrong handler", http.StatusBadRequest
 	case codeWrongMethod:

@@ -5,6 +5,9 @@ import (
 	"slices"
 )
 
+// maxAsked bounds, in bytes, the names of headers that a preflight asks for.
+const maxAsked = 4096
+
 // cors allows pages of other origins to call the API and to read its answers, refusals included.
 type cors struct {
 	any     bool
@@ -14,7 +17,6 @@ type cors struct {
 	headers []string
 	exposed []string
 	maxAge  []string
-	vary    []string
 }
 
 func newCORS(origins []string) *cors {
@@ -23,10 +25,9 @@ func newCORS(origins []string) *cors {
 		origins: origins,
 		star:    []string{"*"},
 		methods: []string{"GET, POST, OPTIONS"},
-		headers: []string{"Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key"},
+		headers: []string{"Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key, X-Requested-With"},
 		exposed: []string{"Retry-After, X-Request-Id"},
 		maxAge:  []string{"600"},
-		vary:    []string{"Origin"},
 	}
 }
 
@@ -35,7 +36,7 @@ func (c *cors) apply(h http.Header, r *http.Request) {
 	if c.any {
 		h["Access-Control-Allow-Origin"] = c.star
 	} else {
-		h["Vary"] = c.vary
+		h.Add("Vary", "Origin")
 		origin := r.Header.Get("Origin")
 		if !slices.Contains(c.origins, origin) {
 			return
@@ -46,6 +47,9 @@ func (c *cors) apply(h http.Header, r *http.Request) {
 	h["Access-Control-Allow-Headers"] = c.headers
 	h["Access-Control-Expose-Headers"] = c.exposed
 	if r.Method == http.MethodOptions {
+		if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" && len(asked) <= maxAsked {
+			h["Access-Control-Allow-Headers"] = []string{c.headers[0] + ", " + asked}
+		}
 		h["Access-Control-Max-Age"] = c.maxAge
 	}
 }

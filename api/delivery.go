@@ -72,7 +72,13 @@ func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 // appendDetail appends the message object with its delivery, and with its choices and what it answers where it has any.
 func appendDetail(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	dst = appendMessage(dst, m, c)
-	dst = append(dst[:len(dst)-1], `,"delivery":`...)
+	return append(appendMore(dst[:len(dst)-1], m, c, now), '}')
+}
+
+// appendMore appends the members that say more about a message than its object: its delivery,
+// and its choices and what it answers where it has any.
+func appendMore(dst []byte, m *queue.Message, c clock, now int64) []byte {
+	dst = append(dst, `,"delivery":`...)
 	dst = appendDelivery(dst, m, c, now)
 	if len(m.Choices) > 0 {
 		dst = append(dst, `,"choices":[`...)
@@ -88,7 +94,7 @@ func appendDetail(dst []byte, m *queue.Message, c clock, now int64) []byte {
 		dst = append(dst, `,"reply_to":`...)
 		dst = strconv.AppendInt(dst, m.ReplyTo, 10)
 	}
-	return append(dst, '}')
+	return dst
 }
 
 // message finds a message of a tracker that can be talked to.

@@ -38,7 +38,7 @@ func errorTable() []tableRow {
 		{14, 503, "Database unavailable"},
 		{15, 429, "Too many requests (rate limit exceeded)"},
 		{102, 400, "Wrong login or password"},
-		{105, 429, "Login attempts limit exceeded, try again later"},
+		{105, 400, "Login attempts limit exceeded, try again later"},
 		{111, 400, "Wrong handler"},
 		{112, 400, "Wrong method"},
 		{201, 400, "Not found in database"},

@@ -18,6 +18,7 @@ const (
 	eventProgress  = "progress"
 	eventTracker   = "tracker"
 	eventReset     = "reset"
+	eventHeartbeat = "heartbeat"
 )
 
 // event is something that has happened, as clients are told it. It is shared by all who are told and not changed once it is published.
@@ -89,8 +90,7 @@ func messageEvent(name string, m *queue.Message, ms, now int64) *event {
 	data = strconv.AppendInt(data, int64(m.Tracker), 10)
 	data = append(data, `,"message":`...)
 	data = appendMessage(data, m, eventClock())
-	data = append(data, `,"delivery":`...)
-	data = appendDelivery(data, m, eventClock(), now)
+	data = appendMore(data, m, eventClock(), now)
 	return &event{name: name, tracker: m.Tracker, id: m.ID, data: append(data, '}'), ms: ms}
 }
 

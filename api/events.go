@@ -66,6 +66,7 @@ type stream struct {
 	resumes bool  // there is such a place
 	control *http.ResponseController
 	sub     *subscriber
+	store   string      // its state as last told
 	stall   *time.Timer // interrupts a write that takes too long
 	buf     []byte
 	count   int // of replayed events
@@ -111,6 +112,8 @@ func (s *stream) run(ctx context.Context) error {
 	s.buf = append(s.buf, "\nid: "...)
 	s.buf = strconv.AppendInt(s.buf, position, 10)
 	s.buf = append(s.buf, "\n\n"...)
+	_, store := s.feed.pulse()
+	s.heartbeat(position, store)
 	if s.flush() == nil {
 		s.live(ctx)
 	}
@@ -132,13 +135,15 @@ func (s *stream) live(ctx context.Context) {
 		}
 	}()
 	for {
+		due := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.sub.ready:
 		case <-beat.C:
+			due = true
 		}
-		position := s.feed.at() // read before looking whether something waits: all before it has been handed over then
+		position, store := s.feed.pulse() // read before looking whether something waits: all before it has been handed over then
 		list, over := s.sub.take()
 		if over != endNot {
 			return
@@ -151,17 +156,24 @@ func (s *stream) live(ctx context.Context) {
 				return
 			}
 		}
-		if len(list) == 0 {
-			// The comment is the heartbeat; the position saves a client that was idle for long from being told reset.
-			s.buf = append(s.buf, ":\nid: "...)
-			s.buf = strconv.AppendInt(s.buf, position, 10)
-			s.buf = append(s.buf, "\n\n"...)
+		if due || len(list) == 0 || store != s.store {
+			s.heartbeat(position, store)
 		}
 		s.feed.metrics.events.Add(float64(len(list)))
 		if s.flush() != nil {
 			return
 		}
 	}
+}
+
+// heartbeat appends a sign of life that names the store's state. Its position saves a client that
+// was idle for long from being told reset.
+func (s *stream) heartbeat(position int64, store string) {
+	s.store = store
+	data := append([]byte(`{"store":"`), store...)
+	data = append(data, `"}`...)
+	s.buf = append(s.buf, ":\n"...) // a comment as well, for clients that look for one
+	s.buf = appendEvent(s.buf, &event{name: eventHeartbeat, position: position, data: data})
 }
 
 // replay writes what has happened since a position. The events carry that position: a client that is cut off in the middle begins again. It reports whether that was too much.

@@ -119,7 +119,7 @@ func (s *stream) read() {
 	}
 }
 
-// next returns the next event; blocks without data only move the position.
+// next returns the next event; heartbeats and blocks without data only move the position.
 func (s *stream) next() sse {
 	s.tb.Helper()
 	deadline := time.After(patience)
@@ -132,7 +132,7 @@ func (s *stream) next() sse {
 			if e.id != "" {
 				s.last = e.id
 			}
-			if e.name != "" {
+			if e.name != "" && e.name != "heartbeat" {
 				return e
 			}
 		case <-deadline:
@@ -471,14 +471,11 @@ func TestFeedBounds(t *testing.T) {
 		t.Errorf("refused with %v", got.header)
 	}
 	w.stream(events(uralKey)).hello() // another account's own
-	// A heartbeat is a comment and moves the position.
-	for {
+	// A heartbeat holds a comment and the store's state, and moves the position.
+	for range 3 {
 		e, ok := <-a.events
-		if !ok || e.name != "" {
+		if !ok || !e.comment || e.name != "heartbeat" || e.id == "" || e.data != `{"store":"ok"}` {
 			t.Fatalf("%+v", e)
-		}
-		if e.comment && e.id != "" {
-			break
 		}
 	}
 	a.close()

@@ -65,7 +65,7 @@ func (r *reader) key(name string, h http.Header) string {
 
 // choices reads the optional canned answers. An empty list is none.
 func (r *reader) choices(name string) []string {
-	v, given := r.params.find(name)
+	v, given := r.params.findList(name)
 	if !given {
 		return nil
 	}

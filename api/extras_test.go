@@ -18,8 +18,8 @@ func TestExtrasRefusals(t *testing.T) {
 	foreignID, otherID := w.send(foreign, "x"), w.send(102, "x")
 	long := strings.Repeat("é", 51)
 	for name, values := range map[string][]string{
-		"ttl":             {"0", "-1", "x", "1.5", "31536001", ""},
-		"idempotency_key": {"", strings.Repeat("k", 256), "a\nb", "a\x7fb", "\xff", "a\u202eb"},
+		"ttl":             {"0", "-1", "x", "1.5", "31536001"},
+		"idempotency_key": {strings.Repeat("k", 256), "a\nb", "a\x7fb", "\xff", "a\u202eb"},
 		"choices":         {`["yes",""]`, `["yes"," "]`, `["yes","yes"]`, `["yes"," yes"]`, `["a\nb"]`, `["a\tb"]`, `["` + long + `"]`, `[1]`, `["a","b","c","d","e","f","g","h","i"]`, `["\ue000"]`, `{"a":1}x,`, "a,,b"},
 		"reply_to":        {"x", itoa(foreignID), itoa(otherID), "-1", "4711"},
 	} {
@@ -29,7 +29,7 @@ func TestExtrasRefusals(t *testing.T) {
 		}
 	}
 	w.form("tracker/chat/broadcast", "trackers", "101,102", "message", "x", "reply_to", itoa(otherID)).invalid(t, "reply_to")
-	w.form("tracker/chat/send", "tracker_id", "x", "message", "", "ttl", "x", "idempotency_key", "", "choices", "[1]", "reply_to", "x").
+	w.form("tracker/chat/send", "tracker_id", "x", "message", "", "ttl", "x", "idempotency_key", "\x7f", "choices", "[1]", "reply_to", "x").
 		invalid(t, "tracker_id", "message", "reply_to", "ttl", "idempotency_key", "choices")
 	if n := len(w.stored(101)); n != 0 {
 		t.Errorf("%d stored", n)
@@ -84,9 +84,14 @@ func TestIdempotentSend(t *testing.T) {
 	first := w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "order 1").body
 	same := func(a answer) { t.Helper(); a.is(t, first) }
 	same(w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "order 1"))
-	same(w.json("tracker/chat/send", `"tracker_id":"101","message":"another text","ttl":5,"idempotency_key":"order 1"`))
-	same(w.form("tracker/chat/send", "tracker_id", "102", "message", "x", "idempotency_key", "order 1"))
-	same(w.form("tracker/chat/send", "tracker_id", itoa(unknown), "message", "x", "idempotency_key", "order 1"))
+	same(w.json("tracker/chat/send", `"tracker_id":"101","message":"x","strict":false,"choices":[],"ttl":"","idempotency_key":"order 1"`))
+	for _, other := range []string{
+		`"tracker_id":101,"message":"another text"`, `"tracker_id":102,"message":"x"`, `"tracker_id":` + itoa(unknown) + `,"message":"x"`,
+		`"tracker_id":101,"message":"x","ttl":5`, `"tracker_id":101,"message":"x","choices":["y"]`, `"tracker_id":101,"message":"x","strict":true`,
+		`"tracker_id":101,"message":"x","reply_to":` + strings.Trim(first, `{"successtrue:,id}`),
+	} {
+		w.json("tracker/chat/send", other+`,"idempotency_key":"order 1"`).invalid(t, "idempotency_key")
+	}
 	header := func(path, key string) answer {
 		t.Helper()
 		return w.do(http.MethodGet, path+"&hash="+berlinKey, "", "Idempotency-Key", key)
@@ -129,10 +134,41 @@ func TestIdempotentBroadcast(t *testing.T) {
 	w.form("tracker/chat/broadcast", "trackers", "1001,102,104,101", "message", "x", "idempotency_key", "k").is(t, first)
 	w.ack(102, w.stored(102)[0].ID) // there is room now
 	w.form("tracker/chat/broadcast", "trackers", "1001,102,104,101", "message", "x", "idempotency_key", "k").is(t, first)
-	w.json("tracker/chat/broadcast", `"trackers":[1002],"message":"y","idempotency_key":"k"`).is(t, first)
+	w.json("tracker/chat/broadcast", `"trackers":[101,102,104,1001,101],"message":"x","idempotency_key":"k"`).is(t, first)
+	w.json("tracker/chat/broadcast", `"trackers":[1002],"message":"x","idempotency_key":"k"`).invalid(t, "idempotency_key")
+	w.json("tracker/chat/broadcast", `"trackers":[101,102,104,1001],"message":"y","idempotency_key":"k"`).invalid(t, "idempotency_key")
 	w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", "k").invalid(t, "idempotency_key")
 	if a, b, c := len(w.stored(101)), len(w.stored(1001)), len(w.stored(1002)); a != 1 || b != 1 || c != 0 {
 		t.Errorf("%d, %d and %d stored", a, b, c)
+	}
+}
+
+// TestOneKeyForManyTexts: of different requests with one key at the same time one is sent, and the
+// others are told that theirs is not.
+func TestOneKeyForManyTexts(t *testing.T) {
+	w := newWorld(t)
+	answers := make([]answer, 12)
+	var wg sync.WaitGroup
+	for i := range answers {
+		wg.Go(func() {
+			answers[i] = w.form("tracker/chat/send", "tracker_id", itoa(bulkFirst+i), "message", itoa(i), "idempotency_key", "k")
+		})
+	}
+	wg.Wait()
+	sent := 0
+	for i, a := range answers {
+		ms := w.stored(queue.TrackerID(bulkFirst + i))
+		if len(ms) == 0 {
+			a.invalid(t, "idempotency_key")
+			continue
+		}
+		sent++
+		if id := a.id(t); len(ms) != 1 || ms[0].ID != id || ms[0].Text != itoa(i) {
+			t.Errorf("request %d: %s, stored %+v", i, a.body, ms)
+		}
+	}
+	if sent != 1 {
+		t.Errorf("%d sent", sent)
 	}
 }
 

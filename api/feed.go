@@ -64,6 +64,8 @@ type feed struct {
 	run      *feedRun // nil: nothing is listened to
 	closed   bool
 	position int64
+	quiet    int  // looks since the store was heard of
+	down     bool // it has been quiet for too long
 }
 
 // feedRun is the time between the first subscriber and the last.
@@ -120,9 +122,10 @@ func (f *feed) enter(s *subscriber) (*feedRun, error) {
 	if f.run == nil {
 		ctx, stop := context.WithCancel(context.Background())
 		f.run = &feedRun{ready: make(chan struct{}), stop: stop}
-		f.position = f.now().UnixMilli()
+		f.position, f.quiet, f.down = f.now().UnixMilli(), 0, false
 		run := f.run
 		f.running.Go(func() { f.listen(ctx, run) })
+		f.running.Go(func() { f.watchStore(ctx) })
 	}
 	return f.run, nil
 }

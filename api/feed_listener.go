@@ -61,6 +61,7 @@ func (l *listener) take(ctx context.Context, batch []queue.Change) {
 		case queue.ChangeThrough:
 			l.tell(ctx, batch[from:i])
 			l.feed.advance(batch[i].Ms)
+			l.feed.heard()
 		case queue.ChangeResync:
 			l.tell(ctx, batch[from:i])
 			l.resync(ctx)
@@ -180,6 +181,7 @@ func (l *listener) resync(ctx context.Context) {
 				break
 			}
 			if err == nil {
+				f.heard()
 				break
 			}
 			f.log.Warn("reading what was missed failed", zap.Error(err))

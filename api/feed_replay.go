@@ -79,9 +79,9 @@ func noReset(queue.TrackerID) error { return queue.ErrReset }
 
 // replayStored tells the messages of a tracker that were stored since a time.
 func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64, emit func([]*event) error) error {
-	for from := since; ; {
+	for q := (queue.ListQuery{Tracker: t, FromMs: since, ToMs: math.MaxInt64, Limit: maxList}); ; {
 		bounded, cancel := context.WithTimeout(ctx, f.timeout)
-		list, err := f.store.List(bounded, queue.ListQuery{Tracker: t, FromMs: from, ToMs: math.MaxInt64, Limit: maxList})
+		list, err := f.store.List(bounded, q)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("reading messages of tracker %d: %w", t, err)
@@ -97,7 +97,8 @@ func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
 		if len(list) < maxList {
 			return nil
 		}
-		from = list[len(list)-1].SubmitMs + 1 // a full page within one millisecond does not occur
+		last := &list[len(list)-1]
+		q.FromMs, q.Beyond = last.SubmitMs, last.ID
 	}
 }
 

@@ -116,10 +116,10 @@ func TestWholeAnswers(t *testing.T) {
 	for range 40 {
 		w.send(plain, strings.Repeat("x", 100))
 	}
-	const common = "Access-Control-Allow-Headers: Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key\n" +
+	const common = "Access-Control-Allow-Headers: Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key, X-Requested-With\n" +
 		"Access-Control-Allow-Methods: GET, POST, OPTIONS\nAccess-Control-Allow-Origin: *\nAccess-Control-Expose-Headers: Retry-After, X-Request-Id\n"
 	rest := func(length int, more string) string {
-		return fmt.Sprintf("Cache-Control: no-store\nContent-Length: %d\nContent-Type: application/json; charset=utf-8\n%sX-Content-Type-Options: nosniff\nX-Request-Id: mine\n", length, more)
+		return fmt.Sprintf("Cache-Control: no-store\nContent-Length: %d\nContent-Type: application/json; charset=utf-8\n%sVary: Accept-Encoding\nX-Content-Type-Options: nosniff\nX-Request-Id: mine\n", length, more)
 	}
 	for _, c := range []struct{ method, target, want string }{
 		{http.MethodPost, "tracker/chat/unread/count?hash=" + berlinKey, "200\n" + common + rest(27, "") + `{"success":true,"value":{}}`},
@@ -138,7 +138,7 @@ func TestWholeAnswers(t *testing.T) {
 			t.Errorf("%s %s\ngot  %s\nwant %s", c.method, c.target, text, c.want)
 		}
 	}
-	long := w.form("tracker/chat/list", "tracker_id", "101")
+	long := w.do(http.MethodGet, "/v2/tracker/chat/list?tracker_id=101&hash="+berlinKey, "", "Accept-Encoding", "identity")
 	if n := len(long.list(t)); n != 40 || len(long.body) < 4096 || long.header.Get("Content-Length") != itoa(len(long.body)) {
 		t.Errorf("%d messages in %d bytes, length %q", n, len(long.body), long.header.Get("Content-Length"))
 	}

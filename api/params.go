@@ -2,11 +2,14 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"mime"
 	"mime/multipart"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,10 +20,76 @@ const (
 	maxDepth  = 64     // nested arrays and objects of a JSON body
 )
 
+// byteOrderMark is what some editors and libraries begin UTF-8 with.
+const byteOrderMark = "\ufeff"
+
 // value is what one source gave for one name: raw JSON from a JSON body, else texts in the order given.
 type value struct {
-	raw   []byte
-	texts []string
+	raw      []byte
+	texts    []string
+	numbered []numbered // of name[0], name[1] …, as given
+	listed   bool       // a text is that of name[] or name[0]: an element, whatever it looks like
+	odd      bool       // the name was also given in a shape that means nothing, as name[a]
+}
+
+// numbered is an element of a list with its index, which may leave holes.
+type numbered struct {
+	index uint64
+	text  string
+	raw   []byte // of a JSON body
+}
+
+// shape is what follows a name: nothing, [] for an element, [7] for one with an index, or anything
+// else, which means nothing.
+type shape byte
+
+const (
+	shapePlain shape = iota
+	shapeElement
+	shapeNumbered
+	shapeOdd
+)
+
+// cutShape cuts a name as it was given into the name of a parameter and its shape.
+func cutShape(given string) (name string, s shape, index uint64) {
+	i := strings.IndexAny(given, "[.")
+	if i < 0 {
+		return given, shapePlain, 0
+	}
+	name, rest := given[:i], given[i:]
+	if rest == "[]" {
+		return name, shapeElement, 0
+	}
+	if digits := strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]"); len(digits) == len(rest)-len("[]") {
+		if n, err := strconv.ParseUint(digits, 10, 64); err == nil {
+			return name, shapeNumbered, n
+		}
+	}
+	return name, shapeOdd, 0
+}
+
+// whole is the value with its numbered elements in the order of their indexes.
+func (v value) whole() value {
+	if len(v.numbered) == 0 {
+		return v
+	}
+	elements := slices.Clone(v.numbered)
+	slices.SortStableFunc(elements, func(a, b numbered) int { return cmp.Compare(a.index, b.index) })
+	if elements[0].raw != nil {
+		array := []byte{'['}
+		for i, e := range elements {
+			if i > 0 {
+				array = append(array, ',')
+			}
+			array = append(array, e.raw...)
+		}
+		return value{raw: append(array, ']'), odd: v.odd}
+	}
+	v.texts, v.listed = slices.Clone(v.texts), true
+	for _, e := range elements {
+		v.texts = append(v.texts, e.text)
+	}
+	return v
 }
 
 // source is one set of parameters: members of a JSON object, or pairs.
@@ -32,22 +101,34 @@ type source struct {
 // member is one of a JSON object. Both parts belong to the body.
 type member struct{ name, raw []byte }
 
-// get returns the value of a name, which must not end with [] itself. Of a member given twice the last one counts; a name with [] counts where there is none without.
+// get returns the value of a name. Of a member given twice the last one counts; a name with [] counts where there is none without, and numbered ones where there is neither.
 func (s *source) get(name string) (value, bool) {
 	if v, ok := s.pairs[name]; ok {
-		return v, true
+		return v.whole(), true
 	}
-	var list []byte
+	var v value
 	for i := len(s.members) - 1; i >= 0; i-- {
 		m := &s.members[i]
-		switch {
-		case string(m.name) == name:
+		if !bytes.HasPrefix(m.name, []byte(name)) {
+			continue
+		}
+		if len(m.name) == len(name) {
 			return value{raw: m.raw}, true
-		case list == nil && len(m.name) == len(name)+len("[]") && string(m.name[:len(name)]) == name && string(m.name[len(name):]) == "[]":
-			list = m.raw
+		}
+		switch base, sh, index := cutShape(string(m.name)); {
+		case base != name:
+		case sh == shapeElement && v.raw == nil:
+			v.raw = m.raw
+		case sh == shapeNumbered:
+			v.numbered = append(v.numbered, numbered{index: index, raw: m.raw})
+		default:
+			v.odd = v.odd || sh == shapeOdd
 		}
 	}
-	return value{raw: list}, list != nil
+	if v.raw != nil {
+		return v, true
+	}
+	return v.whole(), v.odd || len(v.numbered) > 0
 }
 
 // params are the parameters of one request. The body is asked first, then the query.
@@ -67,7 +148,7 @@ func parseParams(contentType string, body []byte, query string) (params, error) 
 // parseBody goes by the content type, but a JSON object is taken for one under any type except multipart: curl -d calls everything a form, and no form of ours begins with a brace.
 // A missing, plain or unspecific type may be a form.
 func parseBody(contentType string, body []byte) (source, error) {
-	trimmed := bytes.TrimSpace(body)
+	trimmed := bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
 	if len(trimmed) == 0 {
 		return source{}, nil
 	}
@@ -249,17 +330,33 @@ func parseMultipart(boundary string, body []byte) (source, error) {
 // pairs are names with their texts.
 type pairs map[string]value
 
-func (p pairs) add(name, text string) {
-	name = strings.TrimSuffix(name, "[]")
+func (p pairs) add(given, text string) {
+	name, sh, index := cutShape(given)
 	v := p[name]
-	v.texts = append(v.texts, text)
+	switch sh {
+	case shapePlain:
+		v.texts = append(v.texts, text)
+	case shapeElement:
+		v.texts, v.listed = append(v.texts, text), true
+	case shapeNumbered:
+		v.numbered = append(v.numbered, numbered{index: index, text: text})
+	default:
+		v.odd = true
+	}
 	p[name] = v
 }
 
-// find returns the value of a parameter for which the texts null and undefined mean absent.
+// find returns the value of a parameter for which nothing, and the texts null and undefined, mean absent.
 func (p *params) find(name string) (value, bool) {
+	return p.first(name, func(v *value) bool { return v.absent() || v.empty() })
+}
+
+// findList is find for lists: an empty text is an empty one.
+func (p *params) findList(name string) (value, bool) { return p.first(name, (*value).absent) }
+
+func (p *params) first(name string, absent func(*value) bool) (value, bool) {
 	for _, s := range [...]*source{&p.body, &p.query} {
-		if v, ok := s.get(name); ok && !v.absent() {
+		if v, ok := s.get(name); ok && !absent(&v) {
 			return v, true
 		}
 	}

@@ -100,7 +100,7 @@ func (r *reader) moment(name string, fallback int64, late bool) int64 {
 
 // ids reads a list of int64 and leaves out repeated ones; given is also true for what is no list. An empty list is not nil.
 func (r *reader) ids(name string) (ids []int64, given bool) {
-	v, given := r.params.find(name)
+	v, given := r.params.findList(name)
 	if !given {
 		return nil, false
 	}
@@ -147,7 +147,7 @@ func (r *reader) message(name string) string {
 
 // labels reads an optional list of different texts of 1 to longest characters, lower case.
 func (r *reader) labels(name string, most, longest int) []string {
-	v, given := r.params.find(name)
+	v, given := r.params.findList(name)
 	if !given {
 		return nil
 	}

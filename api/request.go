@@ -21,8 +21,9 @@ type listRequest struct {
 	tracker  queue.TrackerID
 	from, to int64 // Unix seconds, both inclusive
 	limit    int
-	newest   bool // from the newest message backwards
-	detail   bool // with the delivery of each
+	newest   bool  // from the newest message backwards
+	detail   bool  // with the delivery of each
+	beyond   int64 // id of the last message of the page before, 0 none
 }
 
 func readList(r *reader, now time.Time) (listRequest, error) {
@@ -33,6 +34,9 @@ func readList(r *reader, now time.Time) (listRequest, error) {
 		limit:   r.within("limit", maxList, 1, maxList),
 		newest:  !r.flag("ascending", true),
 		detail:  r.flag("detail", false),
+	}
+	if q.beyond, _ = r.optionalID("after_id"); q.beyond < 0 {
+		r.fail("after_id", "must not be negative")
 	}
 	if q.from > q.to && len(r.errs) == 0 {
 		r.fail("from", "must not be later than to")

@@ -30,6 +30,15 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.console.ServeHTTP(w, r)
 		return
 	}
+	if op, err := a.route(r); err == nil && op != nil && op.stream {
+		a.answer(w, r) // what is compressed waits for more
+		return
+	}
+	a.zipped.ServeHTTP(w, r)
+}
+
+// answer is ServeHTTP for the operations.
+func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 	begin := a.now()
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore, a.noSniff
@@ -200,9 +209,9 @@ func (a *API) body(r *http.Request) (*[]byte, error) {
 		buf = new([]byte)
 		*buf = make([]byte, 0, firstBody)
 	}
-	var err error
-	if r.ContentLength <= a.maxBody {
-		*buf, err = a.readBody((*buf)[:0], r.Body)
+	plain, err := inflated(r)
+	if err == nil && r.ContentLength <= a.maxBody {
+		*buf, err = a.readBody((*buf)[:0], plain)
 	}
 	switch {
 	case err != nil:

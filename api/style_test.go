@@ -206,6 +206,9 @@ func TestListSpellings(t *testing.T) {
 		"trackers=[1002,101,1001]",
 		`trackers=["1002",+"101",1001]`,
 		"trackers=[1002,101]&trackers=1001,101",
+		"trackers[0]=1002&trackers[1]=101&trackers[2]=1001",
+		"trackers[7]=1001&trackers[0]=1002.0&trackers%5B3%5D=101&trackers[9]=1002",
+		"trackers[]=&trackers[]=1002&trackers[]=101&trackers[]=1001",
 		"trackers=1002,101,1002,1001,101",
 	} {
 		w.do(http.MethodPost, "/tracker/chat/broadcast", key+list, "Content-Type", formType).is(t, want)
@@ -214,6 +217,7 @@ func TestListSpellings(t *testing.T) {
 	for _, list := range []string{
 		`"trackers":[1002,101,1001]`, `"trackers":["1002","101","1001"]`, `"trackers":"[1002, 101, 1001]"`, `"trackers":"[\"1002\",\"101\",\"1001\"]"`,
 		`"trackers":"1002,101,1001"`, `"trackers":" 1002 , 101 , 1001 "`, `"trackers":[1002,"101", 1001 ,101]`, `"trackers[]":[1002,101,1001]`,
+		`"trackers[2]":1001,"trackers[0]":"1002","trackers[1]":101`, `"trackers":[1002.0,"101.0",1001]`,
 		`"trackers":[5],"trackers":[1002,101,1001]`, `"trackers[]":[5],"trackers":[1002,101,1001]`,
 	} {
 		w.json("tracker/chat/broadcast", list+`,"message":"hi"`).is(t, want)
@@ -223,7 +227,7 @@ func TestListSpellings(t *testing.T) {
 	}
 	w.json("tracker/chat/broadcast", `"trackers":101,"message":"hi"`).is(t, `{"success":true,"sent_to":[101],"not_sent_to":[]}`)
 	for _, list := range []string{
-		`[1.0]`, `[1e3]`, `[null]`, `[true]`, `[[1]]`, `{"1":1}`, `"[1,]"`, `"[1"`, `"1,"`, `"x"`, `["1,2"]`, `[9223372036854775808]`, `true`, `[""]`, `"\ud800"`, `1.5`,
+		`[1.5]`, `[1e3]`, `[null]`, `[true]`, `[[1]]`, `{"1":1}`, `"[1,]"`, `"[1"`, `"1,"`, `"x"`, `["1,2"]`, `[9223372036854775808]`, `true`, `[""]`, `"\ud800"`, `1.5`,
 	} {
 		w.json("tracker/chat/broadcast", `"trackers":`+list+`,"message":"hi"`).invalid(t, "trackers")
 	}
@@ -248,19 +252,24 @@ func TestScalars(t *testing.T) {
 		`"tracker_id":101`, `"tracker_id":"101"`, `"tracker_id":" 101 "`, `"tracker_id":5,"tracker_id":101`, `"tracker_id":101,"unknown":{"deep":[1,{"a":null}]}`,
 		`"tracker_id":101,"from":null,"to":null,"limit":null,"ascending":null,"iso_datetime":null`,
 		`"tracker_id":101,"from":"null","to":"undefined","limit":"null","ascending":"undefined","iso_datetime":"null"`,
+		`"tracker_id":101,"from":"","to":"","limit":"","ascending":"","iso_datetime":"","detail":"","after_id":""`, `"tracker_id":101.0`, `"tracker_id":"101.000"`,
 		`"tracker_id":101,"limit":"1","ascending":"TRUE"`, `"tracker_id":101,"ascending":1`, `"tracker_id":101,"ascending":"0"`, `"tracker_id":101,"ascending":false`,
 	} {
 		found(w.json("tracker/chat/list", members))
 	}
 	found(w.do(http.MethodGet, "/tracker/chat/list?tracker_id=101&tracker_id=5&from=null&to=undefined&limit=undefined&hash="+berlinKey, ""))
+	found(w.do(http.MethodGet, "/tracker/chat/list?tracker_id=101.0&from=&to=&limit=&ascending=&hash="+berlinKey, ""))
+	found(w.do(http.MethodPost, "/tracker/chat/list", "\ufeff {\"tracker_id\":101,\"hash\":\""+berlinKey+"\"}", "Content-Type", "application/json"))
+	found(w.do(http.MethodPost, "/tracker/chat/list", "\ufefftracker_id=101&hash="+berlinKey, "Content-Type", formType))
+	found(w.do(http.MethodGet, "/tracker/chat/list?tracker_id=101&hash=", "", "Authorization", "NVX "+berlinKey))
 	found(w.do(http.MethodGet, "/tracker/chat/list?&&tracker_id=101&hash="+berlinKey+"&", ""))
 	found(w.do(http.MethodPost, "/tracker/chat/list?tracker_id=101", `{"tracker_id":null,"hash":"`+berlinKey+`"}`))
 	found(w.do(http.MethodPost, "/tracker/chat/list?tracker_id=5", `{"tracker_id":101,"hash":"`+berlinKey+`"}`))
 	found(w.do(http.MethodGet, "/tracker/chat/list", `{"tracker_id":101,"hash":"`+berlinKey+`"}`, "Content-Type", "application/json"))
-	for _, id := range []string{`1.0`, `101.5`, `1e2`, `"0x65"`, `"1_01"`, `true`, `[101]`, `{}`, `""`, `"abc"`, `9223372036854775808`, `-9223372036854775809`, `1e400`} {
+	for _, id := range []string{`101.5`, `"101."`, `".0"`, `"101.0.0"`, `101.00000000000000001`, `1e2`, `"0x65"`, `"1_01"`, `true`, `[101]`, `{}`, `""`, `"abc"`, `9223372036854775808`, `-9223372036854775809`, `1e400`} {
 		w.json("tracker/chat/list", `"tracker_id":`+id).invalid(t, "tracker_id")
 	}
-	for _, is := range []string{`2`, `"yes"`, `[true]`, `{}`, `""`, `"\ud800"`} {
+	for _, is := range []string{`2`, `"yes"`, `[true]`, `{}`, `"\ud800"`} {
 		w.json("tracker/chat/list", `"tracker_id":101,"ascending":`+is).invalid(t, "ascending")
 	}
 	for _, id := range []string{`9223372036854775807`, `"-9223372036854775808"`, `9007199254740993`} {

@@ -68,7 +68,7 @@ func newHash() string {
 
 // userLogout answers user/logout; a key is no session and does not end.
 func (a *API) userLogout(ctx context.Context, c *call) error {
-	if err := c.sessionOnly(); err != nil {
+	if err := c.sessionOnly(codeUnknownHash); err != nil {
 		return err
 	}
 	if _, err := a.sessions.store.EndSession(ctx, c.key); err != nil {
@@ -81,7 +81,7 @@ func (a *API) userLogout(ctx context.Context, c *call) error {
 
 // userRenew answers user/session/renew: the session lives its whole life again from now on.
 func (a *API) userRenew(ctx context.Context, c *call) error {
-	if err := c.sessionOnly(); err != nil {
+	if err := c.sessionOnly(codeNotPermitted); err != nil {
 		return err
 	}
 	done, err := a.sessions.store.RenewSession(ctx, c.key, c.now.Add(a.sessionLife).UnixMilli())
@@ -96,13 +96,13 @@ func (a *API) userRenew(ctx context.Context, c *call) error {
 	return nil
 }
 
-// sessionOnly refuses what makes sense for sessions only.
-func (c *call) sessionOnly() error {
+// sessionOnly refuses keys for what makes sense for sessions only.
+func (c *call) sessionOnly(key code) error {
 	if err := c.read.done(); err != nil {
 		return err
 	}
 	if !c.session {
-		return refuse(codeNotPermitted)
+		return refuse(key)
 	}
 	return nil
 }

@@ -83,8 +83,8 @@ func TestSession(t *testing.T) {
 	w.formAs(hash, "user/get_info").refused(t, 4)
 	w.formAs(hash, "user/logout").refused(t, 4)
 	w.formAs(hash, "user/session/renew").refused(t, 4)
-	for _, op := range []string{"user/logout", "user/session/renew"} {
-		w.form(op).refused(t, 13) // a key is no session
+	for op, code := range map[string]int{"user/logout": 4, "user/session/renew": 13} {
+		w.form(op).refused(t, code) // a key is no session
 		w.do(http.MethodGet, "/"+op, "").refused(t, 3)
 		w.formAs(unknownKey, op).refused(t, 4)
 	}
@@ -212,60 +212,64 @@ func TestAuthRefusals(t *testing.T) {
 func TestAuthAttempts(t *testing.T) {
 	w := newLiveWorld(t)
 	second := w.second()
-	try := func(peer, login, password string) (int, string) {
+	try := func(peer, login, password string) (code int, after string) { // 0: success
 		r := record(second, http.MethodGet, "/user/auth?login="+login+"&password="+password, "peer", peer)
-		return r.Code, r.Header().Get("Retry-After")
+		var got struct{ Status struct{ Code int } }
+		if err := json.Unmarshal(r.Body.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		return got.Status.Code, r.Header().Get("Retry-After")
 	}
 	const good, bad = "pass+word", "x"
 	const home, elsewhere = "192.0.2.7:1000", "192.0.2.8:1000"
 	for i := range 10 {
 		if i%3 == 0 { // the right password costs nothing
-			if code, _ := try(home, "berlin", good); code != http.StatusOK {
+			if code, _ := try(home, "berlin", good); code != 0 {
 				t.Fatalf("right password after %d wrong ones: %d", i, code)
 			}
 		}
-		if code, _ := try(home, "berlin", bad); code != http.StatusBadRequest {
+		if code, _ := try(home, "berlin", bad); code != 102 {
 			t.Fatalf("wrong password %d: %d", i, code)
 		}
 	}
 	for range 3 {
-		if code, after := try(home, "berlin", good); code != http.StatusTooManyRequests || after != "30" {
+		if code, after := try(home, "berlin", good); code != 105 || after != "30" {
 			t.Errorf("after ten failures: %d, Retry-After %q", code, after)
 		}
 	}
 	for _, c := range [][2]string{{elsewhere, "berlin"}, {"[2001:db8::1]:5", "berlin"}} {
-		if code, _ := try(c[0], c[1], good); code != http.StatusOK {
+		if code, _ := try(c[0], c[1], good); code != 0 {
 			t.Errorf("from %s as %s: %d", c[0], c[1], code)
 		}
 	}
-	if code, _ := try(home, "ural", "null"); code != http.StatusOK {
+	if code, _ := try(home, "ural", "null"); code != 0 {
 		t.Error("another login from there is refused")
 	}
 	w.clock.Add((30 * time.Second).Milliseconds())
-	if code, _ := try(home, "berlin", good); code != http.StatusOK {
+	if code, _ := try(home, "berlin", good); code != 0 {
 		t.Error("refused after the wait")
 	}
 	// An unknown login is limited like a known one.
 	for range 10 {
 		try(home, "ghost", bad)
 	}
-	if code, _ := try(home, "ghost", bad); code != http.StatusTooManyRequests {
+	if code, _ := try(home, "ghost", bad); code != 105 {
 		t.Errorf("unknown login: %d", code)
 	}
 	// Many addresses that guess one password, and one that guesses for many logins.
 	for i := range 50 {
 		try(fmt.Sprintf("198.51.100.%d:1", i), "island", bad)
 	}
-	if code, after := try("203.0.113.1:1", "island", bad); code != http.StatusTooManyRequests || after != "10" {
+	if code, after := try("203.0.113.1:1", "island", bad); code != 105 || after != "10" {
 		t.Errorf("one login from everywhere: %d, Retry-After %q", code, after)
 	}
 	for i := range 50 {
 		try("[2001:db8:1:1::1]:1", fmt.Sprintf("login%d", i), bad)
 	}
-	if code, after := try("[2001:db8:1:1:ffff::2]:1", "berlin", good); code != http.StatusTooManyRequests || after != "1" {
+	if code, after := try("[2001:db8:1:1:ffff::2]:1", "berlin", good); code != 105 || after != "1" {
 		t.Errorf("all logins from one network: %d, Retry-After %q", code, after)
 	}
-	if code, _ := try("[2001:db8:1:2::1]:1", "berlin", good); code != http.StatusOK {
+	if code, _ := try("[2001:db8:1:2::1]:1", "berlin", good); code != 0 {
 		t.Errorf("from the next network: %d", code)
 	}
 }

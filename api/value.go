@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -12,7 +13,10 @@ import (
 func (v value) null() bool { return string(v.raw) == "null" }
 
 // absent reports a JSON null or one of the texts that clients send for it.
-func (v value) absent() bool {
+func (v *value) absent() bool {
+	if v.odd || v.listed {
+		return false
+	}
 	if v.raw != nil {
 		switch string(v.raw) {
 		case "null", `"null"`, `"undefined"`:
@@ -23,8 +27,19 @@ func (v value) absent() bool {
 	return len(v.texts) == 1 && (v.texts[0] == "null" || v.texts[0] == "undefined")
 }
 
+// empty reports an empty text.
+func (v *value) empty() bool {
+	if v.odd {
+		return false
+	}
+	return string(v.raw) == `""` || len(v.texts) == 1 && v.texts[0] == ""
+}
+
 // scalar returns the value as text, false if it is none: an array, an object, or a string that is not Unicode. Of a repeated name the first value counts.
 func (v value) scalar() (string, bool) {
+	if v.odd || len(v.numbered) > 0 {
+		return "", false
+	}
 	if v.raw == nil {
 		return v.texts[0], true
 	}
@@ -88,17 +103,22 @@ func escaped(raw []byte) (rune, bool) {
 	return rune(n), err == nil
 }
 
-// integer reads a decimal int64; fractions and exponents are none, so that no id is ever rounded.
+// integer reads a decimal int64.
 func (v value) integer() (int64, bool) {
-	if len(v.raw) > 0 && v.raw[0] != '"' {
-		n, err := strconv.ParseInt(string(v.raw), 10, 64)
-		return n, err == nil
-	}
 	s, ok := v.scalar()
 	if !ok {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	return parseInteger(s)
+}
+
+// parseInteger reads a decimal int64, also one that was written as a float: 5.0. Other fractions, and exponents, are none, so that no id is ever rounded.
+func parseInteger(s string) (int64, bool) {
+	s = strings.TrimSpace(s)
+	if i := strings.IndexByte(s, '.'); i >= 0 && i < len(s)-1 && strings.Trim(s[i+1:], "0") == "" {
+		s = s[:i]
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
 	return n, err == nil
 }
 
@@ -117,11 +137,17 @@ func (v value) boolean() (is, ok bool) {
 }
 
 // integers reads a list of int64 in any spelling: a JSON array of numbers or strings, such an array in a text, a comma list, repeated texts, or a single number.
-// An empty text is an empty list.
+// Empty texts are no elements; one with an index would be, and is no integer.
 func (v value) integers() ([]int64, bool) {
+	if v.odd {
+		return nil, false
+	}
 	if v.raw == nil {
 		var ids []int64
 		for _, text := range v.texts {
+			if len(v.numbered) > 0 && strings.TrimSpace(text) == "" {
+				return nil, false
+			}
 			var ok bool
 			if ids, ok = appendIntegers(ids, text); !ok {
 				return nil, false
@@ -139,8 +165,14 @@ func (v value) integers() ([]int64, bool) {
 	return appendIntegers(nil, s)
 }
 
-// strings reads a list of texts in the same spellings as integers; texts with commas need JSON or repeated names.
+// strings reads a list of texts in the same spellings as integers; texts with commas need JSON, repeated names, or names with brackets.
 func (v value) strings() ([]string, bool) {
+	if v.odd {
+		return nil, false
+	}
+	if v.listed {
+		return slices.Clone(v.texts), true
+	}
 	if v.raw != nil && v.raw[0] == '[' {
 		return appendTexts(nil, v.raw)
 	}
@@ -202,8 +234,8 @@ func appendIntegers(dst []int64, s string) ([]int64, bool) {
 		return appendElements(dst, s)
 	}
 	for text := range strings.SplitSeq(s, ",") {
-		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-		if err != nil {
+		n, ok := parseInteger(text)
+		if !ok {
 			return nil, false
 		}
 		dst = append(dst, n)
@@ -222,8 +254,8 @@ func appendElements(dst []int64, array string) ([]int64, bool) {
 		if len(text) > 2 && text[0] == '"' && text[len(text)-1] == '"' {
 			text = strings.TrimSpace(text[1 : len(text)-1])
 		}
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
+		n, ok := parseInteger(text)
+		if !ok {
 			return nil, false
 		}
 		dst = append(dst, n)

@@ -120,6 +120,9 @@ type ListQuery struct {
 	FromMs, ToMs int64
 	Limit        int  // 1..1024
 	Desc         bool // newest first, and the newest Limit of the window
+	// Beyond, if not 0, is where the page before ended: only messages with a higher id, with Desc
+	// a lower one. Ids rise in the order of a tracker's messages.
+	Beyond int64
 }
 
 // Ref names a message of a tracker.

@@ -15,6 +15,7 @@ func listRules() []rule {
 		{"11 bounds are inclusive", listBounds},
 		{"12 limits across many sizes", listLimits},
 		{"13 14 descending is the reverse and gives the newest", listDescending},
+		{"14b pages by id within one moment, in both directions", listPages},
 		{"15 both directions interleave in the order they were stored", listInterleaves},
 		{"16 update time follows the state", listUpdateTime},
 		{"17 18 nothing of others, nothing of an empty window", listEmpty},
@@ -94,6 +95,35 @@ func listDescending(c *check) {
 		want := slices.Clone(sent[len(sent)-n:])
 		slices.Reverse(want)
 		c.wantIDs(c.query(queue.ListQuery{Tracker: 1, ToMs: forever, Limit: limit, Desc: true}), want)
+	}
+}
+
+func listPages(c *check) {
+	sent := c.storeMany(1, 2100)
+	for _, desc := range []bool{false, true} {
+		want := slices.Clone(sent)
+		if desc {
+			slices.Reverse(want)
+		}
+		var got []int64
+		for q := (queue.ListQuery{Tracker: 1, ToMs: forever, Limit: 1024, Desc: desc}); ; {
+			page := c.query(q)
+			if len(page) == 0 {
+				break
+			}
+			for _, m := range page {
+				got = append(got, m.ID)
+			}
+			q.Beyond = got[len(got)-1]
+			if m := page[len(page)-1]; desc {
+				q.ToMs = m.SubmitMs
+			} else {
+				q.FromMs = m.SubmitMs
+			}
+		}
+		if !slices.Equal(got, want) {
+			c.Fatalf("descending %v: %d messages in pages, want %d", desc, len(got), len(want))
+		}
 	}
 }
 

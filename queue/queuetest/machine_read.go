@@ -99,9 +99,13 @@ func (m *machine) list(*rapid.T) {
 	if len(all) > 0 {
 		q.FromMs = rapid.SampledFrom(all).Draw(m.T, "from").SubmitMs
 		q.ToMs = rapid.SampledFrom(all).Draw(m.T, "to").SubmitMs
+		if rapid.Bool().Draw(m.T, "paged") {
+			q.Beyond = rapid.SampledFrom(all).Draw(m.T, "beyond").ID
+		}
 	}
 	want, err := m.model.List(m.t.Context(), q)
 	m.must(err)
+	q.Beyond = m.theirsOrNone(q.Beyond)
 	got, err := m.real.List(m.t.Context(), q)
 	m.must(err)
 	m.sameMessages("list", want, got)

@@ -189,7 +189,10 @@ func (m *Model) send(r queue.SendReq) queue.SendResult {
 
 // List implements queue.Sender.
 func (m *Model) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error) {
-	msgs, err := m.selectFrom(ctx, q.Tracker, func(msg queue.Message) bool { return msg.SubmitMs >= q.FromMs && msg.SubmitMs <= q.ToMs })
+	msgs, err := m.selectFrom(ctx, q.Tracker, func(msg queue.Message) bool {
+		beyond := q.Beyond == 0 || q.Desc && msg.ID < q.Beyond || !q.Desc && msg.ID > q.Beyond
+		return beyond && msg.SubmitMs >= q.FromMs && msg.SubmitMs <= q.ToMs
+	})
 	if q.Desc {
 		slices.Reverse(msgs)
 	}

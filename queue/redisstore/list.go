@@ -24,6 +24,7 @@ func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, e
 	var list []queue.Message
 	err := s.walk(ctx, "list", r, func(*state) bool { return q.FromMs <= q.ToMs }, func(m *queue.Message) bool {
 		switch {
+		case q.Beyond != 0 && (q.Desc && m.ID >= q.Beyond || !q.Desc && m.ID <= q.Beyond):
 		case m.SubmitMs >= q.FromMs && m.SubmitMs <= q.ToMs:
 			list = append(list, *m)
 		case q.Desc && m.SubmitMs < q.FromMs, !q.Desc && m.SubmitMs > q.ToMs:

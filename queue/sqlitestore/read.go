@@ -40,19 +40,22 @@ func collect(msgs *[]queue.Message) func(row []driver.Value) error {
 
 const (
 	maxList  = 1024
-	listUp   = "SELECT " + messageColumns + " FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? ORDER BY submit_ms, id LIMIT ?"
-	listDown = "SELECT " + messageColumns + " FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? ORDER BY submit_ms DESC, id DESC LIMIT ?"
+	listUp   = "SELECT " + messageColumns + " FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? AND id > ? ORDER BY submit_ms, id LIMIT ?"
+	listDown = "SELECT " + messageColumns + " FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? AND id < ? ORDER BY submit_ms DESC, id DESC LIMIT ?"
 )
 
 // List implements queue.Sender.
 func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error) {
-	query := listUp
+	query, beyond := listUp, q.Beyond
 	if q.Desc {
 		query = listDown
+		if beyond == 0 {
+			beyond = queue.MaxID
+		}
 	}
 	var msgs []queue.Message
 	err := s.read(ctx, "list", func(c *conn) error {
-		return c.query(query, collect(&msgs), int64(q.Tracker), q.FromMs, q.ToMs, int64(min(max(q.Limit, 1), maxList)))
+		return c.query(query, collect(&msgs), int64(q.Tracker), q.FromMs, q.ToMs, beyond, int64(min(max(q.Limit, 1), maxList)))
 	})
 	return msgs, err
 }

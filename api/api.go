@@ -4,6 +4,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -37,8 +38,10 @@ type Options struct {
 	SessionLife time.Duration         // of a login; 0: DefaultSessionLife
 	Full        func() bool           // reports that memory is short: no new texts then; nil: never
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
-	Feed        FeedStore             // nil: there is no live feed
-	FeedBuffer  int                   // events that one slow client may lag behind; 0: DefaultFeedBuffer
+	// TrustedProxies are the networks of those whose X-Forwarded-For and Forwarded are believed.
+	TrustedProxies []netip.Prefix
+	Feed           FeedStore // nil: there is no live feed
+	FeedBuffer     int       // events that one slow client may lag behind; 0: DefaultFeedBuffer
 	// Capabilities says what a tracker's device can be sent; false: nothing. It is safe for
 	// concurrent use. nil: of no device it is known.
 	Capabilities func(t *queue.Tracker) (Capabilities, bool)
@@ -53,6 +56,7 @@ type API struct {
 	limiter     *limiter
 	sessions    *sessions // nil: none
 	attempts    *attempts
+	clients     *clients
 	admission   *admission
 	feed        *feed // nil: none
 	requests    *requestIDs
@@ -102,6 +106,7 @@ func New(o Options) *API {
 		log:         o.Logger,
 		limiter:     newLimiter(o.RateLimit),
 		attempts:    newAttempts(),
+		clients:     &clients{trusted: o.TrustedProxies, log: o.Logger},
 		admission:   newAdmission(),
 		requests:    newRequestIDs(),
 		sessionLife: o.SessionLife,
@@ -139,7 +144,7 @@ type call struct {
 	account *queue.Account // nil in an open operation
 	key     queue.KeyHash  // what the caller showed
 	session bool           // key is a session's
-	remote  string
+	client  client
 	request string // id
 	snap    *queue.Snapshot
 	read    *reader

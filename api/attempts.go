@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/netip"
 	"runtime"
-	"strings"
 	"time"
 
 	"trackchat/queue"
@@ -25,6 +24,7 @@ const decoyHash = "$argon2id$v=19$m=19456,t=2,p=1$jh913INdmABiTCr3CwkDZQ$KQuPvvp
 // attempts limits failed logins, and the logins that are verified at a time: each takes 19 MiB and tens of milliseconds of a processor.
 type attempts struct {
 	pair, login, address *limiter
+	familiar             *familiar
 	verifying            chan struct{}
 }
 
@@ -34,15 +34,16 @@ func newAttempts() *attempts {
 	}
 	return &attempts{
 		pair: every(pairEvery, pairBurst), login: every(loginEvery, loginBurst), address: every(addressEvery, addressBurst),
+		familiar:  newFamiliar(),
 		verifying: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 }
 
 // attempt is one login from one place.
 type attempt struct {
-	login  string
-	remote string // of http.Request.RemoteAddr
-	now    time.Time
+	login string
+	addr  netip.Addr // of the client
+	now   time.Time
 }
 
 // bucketOf is one of the buckets that an attempt draws from.
@@ -51,31 +52,19 @@ type bucketOf struct {
 	key     queue.KeyHash
 }
 
-func (a *attempts) buckets(t *attempt) []bucketOf {
-	place, local := placeOf(t.remote)
-	list := []bucketOf{{a.pair, queue.HashKey("pair\x00" + place + "\x00" + t.login)}, {a.login, queue.HashKey("login\x00" + t.login)}}
-	if !local {
+// buckets returns those that an attempt draws from. From where somebody has logged in before, it is
+// that pair's alone, so that strangers cannot lock a person out by guessing from elsewhere.
+func (a *attempts) buckets(t *attempt, familiar bool) []bucketOf {
+	place := placeOf(t.addr)
+	list := []bucketOf{{a.pair, queue.HashKey("pair\x00" + place + "\x00" + t.login)}}
+	if familiar {
+		return list
+	}
+	list = append(list, bucketOf{a.login, queue.HashKey("login\x00" + t.login)})
+	if !t.addr.IsLoopback() {
 		list = append(list, bucketOf{a.address, queue.HashKey("address\x00" + place)})
 	}
 	return list
-}
-
-// placeOf returns what stands for one customer's address: of IPv6 the first 64 bits.
-func placeOf(remote string) (place string, local bool) {
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return strings.ToLower(remote), false
-	}
-	addr := peer.Addr().Unmap().WithZone("")
-	if addr.IsLoopback() {
-		return "loopback", true
-	}
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.String(), false
-		}
-	}
-	return addr.String(), false
 }
 
 // verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says that there were too many failures, or that too many wait.
@@ -87,7 +76,8 @@ func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string
 		return false, &refusal{code: codeTooMany, retry: 1}
 	}
 	// Here, where few run at a time, so that a volley cannot pass before its first failure is counted.
-	buckets := a.buckets(t)
+	familiar := a.familiar.has(t.login, placeOf(t.addr))
+	buckets := a.buckets(t, familiar)
 	for _, b := range buckets {
 		if d := b.limiter.delay(b.key, t.now); d > 0 {
 			return false, &refusal{code: codeLoginAttempts, retry: int(math.Ceil(d.Seconds()))}
@@ -98,6 +88,7 @@ func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string
 		hash = decoyHash
 	}
 	if VerifyPassword(hash, password) && known {
+		a.familiar.note(t.login, placeOf(t.addr))
 		return true, nil
 	}
 	for _, b := range buckets {

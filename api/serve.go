@@ -130,7 +130,7 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 		return err
 	}
 	c := &x.call
-	*c = call{snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header, remote: r.RemoteAddr, request: x.id[0]}
+	*c = call{snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header, client: a.clients.of(r), request: x.id[0]}
 	c.read.clock.zone = time.UTC
 	if c.read.params, err = readParams(r, body); err != nil {
 		return err

@@ -27,12 +27,12 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	if found {
 		hash = account.Password
 	}
-	ok, err := a.attempts.verify(ctx, &attempt{login: q.login, remote: c.remote, now: c.now}, hash, q.password)
+	ok, err := a.attempts.verify(ctx, &attempt{login: q.login, addr: c.client.addr, now: c.now}, hash, q.password)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		a.log.Info("login refused", zap.String("remote", c.remote), zap.Bool("known", found), zap.String("request", c.request))
+		a.log.Info("login refused", zap.String("remote", c.client.remote), zap.Bool("known", found), zap.String("request", c.request))
 		return refuse(codeWrongLogin)
 	}
 	text := newHash()

@@ -259,7 +259,7 @@ func (a *App) startAPI(ctx context.Context) error {
 		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
 		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(), CORSOrigins: c.CORSOrigins,
 		Full: a.memory.short, Sessions: a.sessions(), SessionLife: c.SessionLife.D(), Feed: a.store, FeedBuffer: c.FeedBuffer,
-		Capabilities: newCapabilities(a.cfg.Gateway.Listeners).of,
+		Capabilities: newCapabilities(a.cfg.Gateway.Listeners).of, TrustedProxies: prefixes(c.TrustedProxies),
 	})
 	a.onStop(func(context.Context) error {
 		a.handler.Close()

@@ -37,6 +37,8 @@ type Options struct {
 	Timeout     time.Duration         // of the store in one request; 0: DefaultTimeout
 	SessionLife time.Duration         // of a login; 0: DefaultSessionLife
 	Full        func() bool           // reports that memory is short: no new texts then; nil: never
+	MemoryLimit int64                 // bytes that the process may have, of which requests and logins get a share; 0: not known
+	Processors  int                   // all but one of them may verify passwords; 0: those that Go uses
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
 	// TrustedProxies are the networks of those whose X-Forwarded-For and Forwarded are believed.
 	TrustedProxies []netip.Prefix
@@ -57,7 +59,8 @@ type API struct {
 	sessions    *sessions // nil: none
 	attempts    *attempts
 	clients     *clients
-	admission   *admission
+	places      admission
+	room        *fair // for requests in memory, in bytes
 	feed        *feed // nil: none
 	requests    *requestIDs
 	maxBody     int64
@@ -105,9 +108,10 @@ func New(o Options) *API {
 		now:         o.Now,
 		log:         o.Logger,
 		limiter:     newLimiter(o.RateLimit),
-		attempts:    newAttempts(),
+		attempts:    newAttempts(o.Processors, o.MemoryLimit),
 		clients:     &clients{trusted: o.TrustedProxies, log: o.Logger},
-		admission:   newAdmission(),
+		places:      newAdmission(),
+		room:        newRequestRoom(o.MemoryLimit, o.MaxBody),
 		requests:    newRequestIDs(),
 		sessionLife: o.SessionLife,
 		maxBody:     o.MaxBody,
@@ -128,6 +132,7 @@ func New(o Options) *API {
 	if o.Feed != nil {
 		a.feed = newFeed(&o)
 	}
+	registerRoom(o.Registerer, a.room)
 	a.routes = a.operations()
 	return a
 }

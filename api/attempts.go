@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"net/netip"
-	"runtime"
 	"time"
 
 	"trackchat/queue"
@@ -21,21 +20,20 @@ const (
 // decoyHash is that of no password that anybody knows: an unknown login costs as much time as a wrong password.
 const decoyHash = "$argon2id$v=19$m=19456,t=2,p=1$jh913INdmABiTCr3CwkDZQ$KQuPvvpdLwBT5rp9rXkpLZes7uaxt2Cf9iBPxDE5RcM"
 
-// attempts limits failed logins, and the logins that are verified at a time: each takes 19 MiB and tens of milliseconds of a processor.
+// attempts limits failed logins, and the logins that are verified at a time.
 type attempts struct {
 	pair, login, address *limiter
 	familiar             *familiar
-	verifying            chan struct{}
+	queue                *hashing
 }
 
-func newAttempts() *attempts {
+func newAttempts(processors int, memory int64) *attempts {
 	every := func(d time.Duration, burst int) *limiter {
 		return newBuckets(1/d.Seconds(), burst, maxAttemptBuckets)
 	}
 	return &attempts{
 		pair: every(pairEvery, pairBurst), login: every(loginEvery, loginBurst), address: every(addressEvery, addressBurst),
-		familiar:  newFamiliar(),
-		verifying: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		familiar: newFamiliar(), queue: newHashing(processors, memory),
 	}
 }
 
@@ -67,28 +65,40 @@ func (a *attempts) buckets(t *attempt, familiar bool) []bucketOf {
 	return list
 }
 
-// verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says that there were too many failures, or that too many wait.
-func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string) (bool, error) {
-	select {
-	case a.verifying <- struct{}{}:
-		defer func() { <-a.verifying }()
-	case <-ctx.Done():
-		return false, &refusal{code: codeTooMany, retry: 1}
-	}
-	// Here, where few run at a time, so that a volley cannot pass before its first failure is counted.
-	familiar := a.familiar.has(t.login, placeOf(t.addr))
-	buckets := a.buckets(t, familiar)
+// refused says how long an attempt has to wait because there were too many failures.
+func refused(buckets []bucketOf, now time.Time) error {
 	for _, b := range buckets {
-		if d := b.limiter.delay(b.key, t.now); d > 0 {
-			return false, &refusal{code: codeLoginAttempts, retry: int(math.Ceil(d.Seconds()))}
+		if d := b.limiter.delay(b.key, now); d > 0 {
+			return &refusal{code: codeLoginAttempts, retry: int(math.Ceil(d.Seconds()))}
 		}
+	}
+	return nil
+}
+
+// verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says that
+// there were too many failures, or that too many wait; ctx bounds the wait.
+func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string) (bool, error) {
+	place := placeOf(t.addr)
+	familiar := a.familiar.has(t.login, place)
+	buckets := a.buckets(t, familiar)
+	if err := refused(buckets, t.now); err != nil { // who is refused anyway takes nobody's turn
+		return false, err
+	}
+	leave, err := a.queue.enter(ctx, place, familiar)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	// Again, where few run at a time, so that a volley cannot pass before its first failure is counted.
+	if err := refused(buckets, t.now); err != nil {
+		return false, err
 	}
 	known := hash != ""
 	if !known {
 		hash = decoyHash
 	}
 	if VerifyPassword(hash, password) && known {
-		a.familiar.note(t.login, placeOf(t.addr))
+		a.familiar.note(t.login, place)
 		return true, nil
 	}
 	for _, b := range buckets {

@@ -36,6 +36,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeRefusal(w, codeDenied)
 		return
 	}
+	knownOn(r.Context(), "administrator")
 	g.next.ServeHTTP(w, r)
 }
 

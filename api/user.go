@@ -27,7 +27,9 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	if found {
 		hash = account.Password
 	}
-	ok, err := a.attempts.verify(ctx, &attempt{login: q.login, addr: c.client.addr, now: c.now}, hash, q.password)
+	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
+	defer cancel()
+	ok, err := a.attempts.verify(wait, &attempt{login: q.login, addr: c.client.addr, now: c.now}, hash, q.password)
 	if err != nil {
 		return err
 	}
@@ -35,6 +37,10 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 		a.log.Info("login refused", zap.String("remote", c.client.remote), zap.Bool("known", found), zap.String("request", c.request))
 		return refuse(codeWrongLogin)
 	}
+	if err := a.places.running.enter(ctx); err != nil {
+		return err
+	}
+	defer a.places.running.leave()
 	text := newHash()
 	session := queue.Session{Hash: queue.HashKey(text), Account: account.ID, CreatedMs: c.now.UnixMilli(), ExpiresMs: c.now.Add(a.sessionLife).UnixMilli()}
 	switch err := a.sessions.store.PutSession(ctx, session); {

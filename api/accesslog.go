@@ -31,5 +31,5 @@ func (a *API) logRequest(r *http.Request, out *response, l requestLine) {
 		return
 	}
 	entry.Write(zap.String("request", l.id), zap.String("route", l.route), zap.String("method", r.Method), zap.Int("code", int(l.code)),
-		zap.Int64("account", int64(out.account)), zap.Duration("took", l.took), zap.String("remote", r.RemoteAddr), zap.NamedError("write_error", out.err))
+		zap.Int64("account", int64(out.account)), zap.Duration("took", l.took), zap.String("remote", a.clients.of(r).remote), zap.NamedError("write_error", out.err))
 }

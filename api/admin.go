@@ -24,7 +24,7 @@ type AdminOptions struct {
 	Gatherer     prometheus.Gatherer
 	Ready        func(context.Context) error // nil: always ready. Each of joined errors is named by itself
 	ReadyTimeout time.Duration               // 0: DefaultReadyTimeout
-	Token        string                      // of /admin and /debug; empty: only this machine
+	Token        string                      // of /admin and /debug; empty: /admin only for this machine, no /debug
 
 	// Administration of the directory; Store nil: none. Sync, Now are required with it.
 	Store        queue.LiveDirectory
@@ -38,8 +38,9 @@ type AdminOptions struct {
 	Logger       *zap.Logger // nil: none
 }
 
-// NewAdmin returns the handler of the admin listener: /metrics, /healthz, /readyz and the operations view at / for everybody, /admin/ and /debug/pprof/ for administrators.
-// The view is files only; what it shows beyond /metrics it asks /admin/ for, as any administrator does.
+// NewAdmin returns the handler of the admin listener: /metrics, /healthz, /readyz and the operations
+// view at / for everybody, /admin/ for administrators, /debug/pprof/ for those with a token. The view
+// is files only; what it shows beyond /metrics it asks /admin/ for, as any administrator does.
 func NewAdmin(o AdminOptions) http.Handler {
 	if o.ReadyTimeout <= 0 {
 		o.ReadyTimeout = DefaultReadyTimeout
@@ -58,7 +59,7 @@ func NewAdmin(o AdminOptions) http.Handler {
 		writeJSON(w, http.StatusOK, []byte(`{"alive":true}`))
 	})
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, &o) })
-	mux.Handle("/debug/pprof/", newGuard(o.Token, debug))
+	mux.Handle("/debug/pprof/", newDebugGuard(o.Token, debug))
 	mux.Handle("/admin/", newGuard(o.Token, newAdministration(&o, notFound)))
 	view := console.NewOperations()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +69,17 @@ func NewAdmin(o AdminOptions) http.Handler {
 		}
 		notFound(w, r)
 	})
-	return mux
+	return unkept(mux)
+}
+
+// unkept lets no answer be kept by anybody or taken for another type than it says.
+func unkept(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // newAdministration returns the handler of /admin/.

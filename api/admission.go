@@ -1,37 +1,37 @@
 package api
 
-import (
-	"context"
-	"sync/atomic"
-)
+import "context"
 
-// Bounds of all requests together.
+// Operations at a time; others wait, as long as a store may take.
 const (
-	maxRunning = 1024      // operations at a time; others wait, as long as a store may take
-	maxBodies  = 256 << 20 // bytes of bodies that have arrived and are not parsed yet
+	maxRunning   = 1024
+	maxStrangers = 64 // look-ups of hashes that this process does not know, beside them
 )
 
-// admission bounds what requests take together. Nobody holds a place while the client is slow: a body counts as it arrives, and an operation runs once it is there.
-type admission struct {
-	running chan struct{}
-	bodies  atomic.Int64
+// admission bounds what requests take of the store together. Nobody holds a place while the client is
+// slow or a password is verified: an operation runs once its body is there and its caller is known.
+type admission struct{ running, strangers places }
+
+func newAdmission() admission {
+	return admission{running: make(places, maxRunning), strangers: make(places, maxStrangers)}
 }
 
-func newAdmission() *admission { return &admission{running: make(chan struct{}, maxRunning)} }
+// places are taken by those who came first.
+type places chan struct{}
 
 // enter waits for a place; leave gives it back.
-func (a *admission) enter(ctx context.Context) error {
+func (p places) enter(ctx context.Context) error {
 	select {
-	case a.running <- struct{}{}:
+	case p <- struct{}{}:
 		return nil
 	default:
 	}
 	select {
-	case a.running <- struct{}{}:
+	case p <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return &refusal{code: codeTooMany, retry: 1}
+		return &refusal{code: codeTooMany, reason: reasonPlaces, retry: 1}
 	}
 }
 
-func (a *admission) leave() { <-a.running }
+func (p places) leave() { <-p }

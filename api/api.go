@@ -4,6 +4,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -36,9 +37,13 @@ type Options struct {
 	Timeout     time.Duration         // of the store in one request; 0: DefaultTimeout
 	SessionLife time.Duration         // of a login; 0: DefaultSessionLife
 	Full        func() bool           // reports that memory is short: no new texts then; nil: never
+	MemoryLimit int64                 // bytes that the process may have, of which requests and logins get a share; 0: not known
+	Processors  int                   // all but one of them may verify passwords; 0: those that Go uses
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
-	Feed        FeedStore             // nil: there is no live feed
-	FeedBuffer  int                   // events that one slow client may lag behind; 0: DefaultFeedBuffer
+	// TrustedProxies are the networks of those whose X-Forwarded-For and Forwarded are believed.
+	TrustedProxies []netip.Prefix
+	Feed           FeedStore // nil: there is no live feed
+	FeedBuffer     int       // events that one slow client may lag behind; 0: DefaultFeedBuffer
 	// Capabilities says what a tracker's device can be sent; false: nothing. It is safe for
 	// concurrent use. nil: of no device it is known.
 	Capabilities func(t *queue.Tracker) (Capabilities, bool)
@@ -53,7 +58,9 @@ type API struct {
 	limiter     *limiter
 	sessions    *sessions // nil: none
 	attempts    *attempts
-	admission   *admission
+	clients     *clients
+	places      admission
+	room        *fair // for requests in memory, in bytes
 	feed        *feed // nil: none
 	requests    *requestIDs
 	maxBody     int64
@@ -102,8 +109,10 @@ func New(o Options) *API {
 		now:         o.Now,
 		log:         o.Logger,
 		limiter:     newLimiter(o.RateLimit),
-		attempts:    newAttempts(),
-		admission:   newAdmission(),
+		attempts:    newAttempts(o.Processors, o.MemoryLimit),
+		clients:     &clients{trusted: o.TrustedProxies, log: o.Logger},
+		places:      newAdmission(),
+		room:        newRequestRoom(o.MemoryLimit, o.MaxBody),
 		requests:    newRequestIDs(),
 		sessionLife: o.SessionLife,
 		maxBody:     o.MaxBody,
@@ -124,6 +133,7 @@ func New(o Options) *API {
 	if o.Feed != nil {
 		a.feed = newFeed(&o)
 	}
+	registerRoom(o.Registerer, a.room)
 	a.routes = a.operations()
 	a.zipped = zipped(a.answer)
 	return a
@@ -141,7 +151,7 @@ type call struct {
 	account *queue.Account // nil in an open operation
 	key     queue.KeyHash  // what the caller showed
 	session bool           // key is a session's
-	remote  string
+	client  client
 	request string // id
 	snap    *queue.Snapshot
 	read    *reader

@@ -4,8 +4,6 @@ import (
 	"context"
 	"math"
 	"net/netip"
-	"runtime"
-	"strings"
 	"time"
 
 	"trackchat/queue"
@@ -22,27 +20,28 @@ const (
 // decoyHash is that of no password that anybody knows: an unknown login costs as much time as a wrong password.
 const decoyHash = "$argon2id$v=19$m=19456,t=2,p=1$jh913INdmABiTCr3CwkDZQ$KQuPvvpdLwBT5rp9rXkpLZes7uaxt2Cf9iBPxDE5RcM"
 
-// attempts limits failed logins, and the logins that are verified at a time: each takes 19 MiB and tens of milliseconds of a processor.
+// attempts limits failed logins, and the logins that are verified at a time.
 type attempts struct {
 	pair, login, address *limiter
-	verifying            chan struct{}
+	familiar             *familiar
+	queue                *hashing
 }
 
-func newAttempts() *attempts {
+func newAttempts(processors int, memory int64) *attempts {
 	every := func(d time.Duration, burst int) *limiter {
 		return newBuckets(1/d.Seconds(), burst, maxAttemptBuckets)
 	}
 	return &attempts{
 		pair: every(pairEvery, pairBurst), login: every(loginEvery, loginBurst), address: every(addressEvery, addressBurst),
-		verifying: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		familiar: newFamiliar(), queue: newHashing(processors, memory),
 	}
 }
 
 // attempt is one login from one place.
 type attempt struct {
-	login  string
-	remote string // of http.Request.RemoteAddr
-	now    time.Time
+	login string
+	addr  netip.Addr // of the client
+	now   time.Time
 }
 
 // bucketOf is one of the buckets that an attempt draws from.
@@ -51,53 +50,55 @@ type bucketOf struct {
 	key     queue.KeyHash
 }
 
-func (a *attempts) buckets(t *attempt) []bucketOf {
-	place, local := placeOf(t.remote)
-	list := []bucketOf{{a.pair, queue.HashKey("pair\x00" + place + "\x00" + t.login)}, {a.login, queue.HashKey("login\x00" + t.login)}}
-	if !local {
+// buckets returns those that an attempt draws from. From where somebody has logged in before, it is
+// that pair's alone, so that strangers cannot lock a person out by guessing from elsewhere.
+func (a *attempts) buckets(t *attempt, familiar bool) []bucketOf {
+	place := placeOf(t.addr)
+	list := []bucketOf{{a.pair, queue.HashKey("pair\x00" + place + "\x00" + t.login)}}
+	if familiar {
+		return list
+	}
+	list = append(list, bucketOf{a.login, queue.HashKey("login\x00" + t.login)})
+	if !t.addr.IsLoopback() {
 		list = append(list, bucketOf{a.address, queue.HashKey("address\x00" + place)})
 	}
 	return list
 }
 
-// placeOf returns what stands for one customer's address: of IPv6 the first 64 bits.
-func placeOf(remote string) (place string, local bool) {
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return strings.ToLower(remote), false
-	}
-	addr := peer.Addr().Unmap().WithZone("")
-	if addr.IsLoopback() {
-		return "loopback", true
-	}
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.String(), false
+// refused says how long an attempt has to wait because there were too many failures.
+func refused(buckets []bucketOf, now time.Time) error {
+	for _, b := range buckets {
+		if d := b.limiter.delay(b.key, now); d > 0 {
+			return &refusal{code: codeLoginAttempts, retry: int(math.Ceil(d.Seconds()))}
 		}
 	}
-	return addr.String(), false
+	return nil
 }
 
-// verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says that there were too many failures, or that too many wait.
+// verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says that
+// there were too many failures, or that too many wait; ctx bounds the wait.
 func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string) (bool, error) {
-	select {
-	case a.verifying <- struct{}{}:
-		defer func() { <-a.verifying }()
-	case <-ctx.Done():
-		return false, &refusal{code: codeTooMany, retry: 1}
+	place := placeOf(t.addr)
+	familiar := a.familiar.has(t.login, place)
+	buckets := a.buckets(t, familiar)
+	if err := refused(buckets, t.now); err != nil { // who is refused anyway takes nobody's turn
+		return false, err
 	}
-	// Here, where few run at a time, so that a volley cannot pass before its first failure is counted.
-	buckets := a.buckets(t)
-	for _, b := range buckets {
-		if d := b.limiter.delay(b.key, t.now); d > 0 {
-			return false, &refusal{code: codeLoginAttempts, retry: int(math.Ceil(d.Seconds()))}
-		}
+	leave, err := a.queue.enter(ctx, place, familiar)
+	if err != nil {
+		return false, err
+	}
+	defer leave()
+	// Again, where few run at a time, so that a volley cannot pass before its first failure is counted.
+	if err := refused(buckets, t.now); err != nil {
+		return false, err
 	}
 	known := hash != ""
 	if !known {
 		hash = decoyHash
 	}
 	if VerifyPassword(hash, password) && known {
+		a.familiar.note(t.login, place)
 		return true, nil
 	}
 	for _, b := range buckets {

@@ -54,7 +54,7 @@ func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHa
 	if a.sessions == nil {
 		return nil, false, refuse(codeUnknownHash)
 	}
-	id, err := a.sessions.find(ctx, key, now)
+	id, err := a.sessionAccount(ctx, key, now)
 	if err != nil {
 		return nil, false, err
 	}
@@ -63,4 +63,21 @@ func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHa
 		return nil, false, refuse(codeUnknownHash)
 	}
 	return account, true, nil
+}
+
+// sessionAccount returns the account of a session, 0 where there is none.
+func (a *API) sessionAccount(ctx context.Context, key queue.KeyHash, now time.Time) (queue.AccountID, error) {
+	k, known := a.sessions.cached(key, now)
+	if known && k.fresh(now) {
+		return k.account, nil
+	}
+	place := a.places.strangers // guesses wait for guesses
+	if known {
+		place = a.places.running
+	}
+	if err := place.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer place.leave()
+	return a.sessions.ask(ctx, key, now)
 }

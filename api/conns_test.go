@@ -27,7 +27,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	server := api.NewServer(w.api, nil)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(api.NewConns(reg).Listen(ln, "api", most, false)) }()
+	go func() { served <- server.Serve(api.NewConns(reg, 0).Listen(ln, "api", most, false)) }()
 	t.Cleanup(func() {
 		if err := server.Close(); err != nil {
 			t.Error(err)

@@ -6,10 +6,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
-// guard admits requests to what is not for everybody who reaches the admin listener: those with the token, or, where none is set, those of this machine.
+// guard admits requests to what is not for everybody who reaches the admin listener: those with the
+// token, or, where none is set, those of this machine.
 type guard struct {
 	token [sha256.Size]byte
 	open  bool // no token is set
@@ -20,11 +22,21 @@ func newGuard(token string, next http.Handler) *guard {
 	return &guard{token: sha256.Sum256([]byte(token)), open: token == "", next: next}
 }
 
+// newDebugGuard admits only those with the token: a profile holds up the process and tells of its
+// memory, and who reaches this machine is not yet who runs the service.
+func newDebugGuard(token string, next http.Handler) http.Handler {
+	if token == "" {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeRefusal(w, codeDenied) })
+	}
+	return newGuard(token, next)
+}
+
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.admits(r) {
 		writeRefusal(w, codeDenied)
 		return
 	}
+	knownOn(r.Context(), "administrator")
 	g.next.ServeHTTP(w, r)
 }
 
@@ -37,11 +49,20 @@ func (g *guard) admits(r *http.Request) bool {
 	return ok && subtle.ConstantTimeCompare(got[:], g.token[:]) == 1
 }
 
-// isLocal reports whether a request comes from a program on this machine: not through a proxy, not from a page in a browser, not by a foreign name that was made to
-// point here (such a page sends no Origin when it reads from what it takes for its own host).
+// isLocal reports whether a request comes from a program on this machine: not through a proxy, not
+// from a page in a browser, not by a foreign name that was made to point here (such a page sends no
+// Origin when it reads from what it takes for its own host).
 func isLocal(r *http.Request) bool {
-	for _, name := range [...]string{"Origin", "Forwarded", "X-Forwarded-For"} {
-		if _, ok := r.Header[name]; ok {
+	if !r.ProtoAtLeast(1, 1) { // what nginx speaks to its upstreams unless told otherwise, and no browser or curl
+		return false
+	}
+	for name, values := range r.Header {
+		switch {
+		case name == "Sec-Fetch-Site":
+			if slices.ContainsFunc(values, isForeignSite) {
+				return false
+			}
+		case slices.Contains([]string{"Origin", "Forwarded", "Via", "X-Real-Ip"}, name), strings.HasPrefix(name, "X-Forwarded-"):
 			return false
 		}
 	}
@@ -49,13 +70,16 @@ func isLocal(r *http.Request) bool {
 	return err == nil && peer.Addr().Unmap().IsLoopback() && isLoopbackName(r.Host)
 }
 
-// isLoopbackName reports whether a Host header names this machine; one without a host is of a client that has no names.
+// isForeignSite reports whether a browser says of a request that another page had a part in it.
+func isForeignSite(site string) bool { return site != "none" && site != "same-origin" }
+
+// isLoopbackName reports whether a Host header names this machine.
 func isLoopbackName(host string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = strings.Trim(host, "[]")
 	}
-	if name == "" || strings.EqualFold(name, "localhost") {
+	if strings.EqualFold(strings.TrimSuffix(name, "."), "localhost") {
 		return true
 	}
 	addr, err := netip.ParseAddr(name)

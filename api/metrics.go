@@ -30,6 +30,9 @@ const (
 	reasonQueueFull = "queue_full"
 	reasonFeed      = "feed"
 	reasonMemory    = "memory"
+	reasonBodies    = "bodies"
+	reasonPlaces    = "places"
+	reasonWaiting   = "login_queue"
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -50,10 +53,23 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 	}
 	// From zero, so that the first refusal shows as a rise.
-	for _, reason := range [...]string{reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed} {
+	for _, reason := range [...]string{
+		reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed, reasonBodies, reasonPlaces, reasonWaiting,
+	} {
 		m.refused.WithLabelValues(reason)
 	}
 	return m
+}
+
+// registerRoom tells how much of the room for requests is in use, and how much there is.
+func registerRoom(reg prometheus.Registerer, room *fair) {
+	f := promauto.With(reg)
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trackchat_http_request_bytes", Help: "Memory of requests that arrive or are answered, but for the first 8 KiB of each.",
+	}, func() float64 { return float64(room.held()) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trackchat_http_request_limit_bytes", Help: "What trackchat_http_request_bytes may be; strangers may have half of it.",
+	}, func() float64 { return float64(room.most) })
 }
 
 // succeeded returns what counts the successes of a route; it shows from the first one on.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore, a.noSniff
 	a.cors.apply(h, r)
-	x := &exchange{id: [1]string{a.requests.of(r.Header)}}
+	x := &exchange{id: [1]string{a.requests.of(r.Header)}, load: a.newLoad(w, r)}
 	id := x.id[0]
 	h["X-Request-Id"] = x.id[:]
 
@@ -89,6 +88,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 // exchange is what one request needs, in one piece of memory.
 type exchange struct {
 	id   [1]string // as a header's values
+	load load
 	out  response
 	call call
 	read reader
@@ -131,7 +131,8 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 			err = refuse(codeUnexpected)
 		}
 	}()
-	body, err := a.body(r)
+	defer x.load.leave()
+	body, err := a.body(r, &x.load)
 	if body != nil && !op.stream { // the parameters refer to it
 		defer a.keepBody(body)
 	}
@@ -139,7 +140,7 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 		return err
 	}
 	c := &x.call
-	*c = call{snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header, remote: r.RemoteAddr, request: x.id[0]}
+	*c = call{snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header, client: a.clients.of(r), request: x.id[0]}
 	c.read.clock.zone = time.UTC
 	if c.read.params, err = readParams(r, body); err != nil {
 		return err
@@ -161,22 +162,24 @@ func readParams(r *http.Request, body *[]byte) (params, error) {
 func (a *API) within(r *http.Request, op *operation, c *call) error {
 	ctx, cancel := context.WithTimeout(r.Context(), a.timeout)
 	defer cancel()
-	if err := a.admission.enter(ctx); err != nil {
+	c.now = a.now()
+	if op.open { // takes a place itself, once it needs the store
+		return op.run(ctx, c)
+	}
+	if err := a.identify(ctx, c, r.Header); err != nil {
 		return err
 	}
-	defer a.admission.leave()
-	c.now = a.now()
-	if !op.open {
-		if err := a.identify(ctx, c, r.Header); err != nil {
-			return err
-		}
-		c.out.account = c.account.ID
-		c.read.clock.zone = a.zones.find(c.account.TimeZone)
-	}
+	c.out.account = c.account.ID
+	c.read.clock.zone = a.zones.find(c.account.TimeZone)
 	c.read.clock.iso = c.read.flag("iso_datetime", false) || isTrue(r.Header.Get("NVX-ISO-DateTime"))
 	if op.stream {
 		return nil
 	}
+	if err := a.places.running.enter(ctx); err != nil {
+		return err
+	}
+	defer a.places.running.leave()
+	c.now = a.now()
 	return op.run(ctx, c)
 }
 
@@ -188,6 +191,7 @@ func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) 
 	if c.account, c.session, err = a.account(ctx, c.snap, c.key, c.now); err != nil {
 		return err
 	}
+	knownOn(ctx, accountPlace(c.account.ID))
 	if d := a.limiter.wait(c.key, c.now); d > 0 {
 		return &refusal{code: codeTooMany, retry: int(math.Ceil(d.Seconds()))}
 	}
@@ -196,49 +200,76 @@ func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) 
 
 func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
 
-// firstBody is the room that is made before a body arrives.
+// firstBody is the room that is made before a body arrives, and the greatest that is used again: what
+// is kept for the next request is not counted.
 const firstBody = 4 << 10
 
+// inflaterRoom is what reading a compressed body takes beside it.
+const inflaterRoom = 48 << 10
+
+// errNoRoom refuses what finds no room in memory.
+func errNoRoom() error { return &refusal{code: codeTooMany, reason: reasonBodies, retry: 1} }
+
 // body reads the body into a buffer for keepBody; nil where there is none.
-func (a *API) body(r *http.Request) (*[]byte, error) {
+func (a *API) body(r *http.Request, l *load) (*[]byte, error) {
+	if !l.header() {
+		return nil, errNoRoom()
+	}
 	if r.Body == nil || r.Body == http.NoBody {
+		if !l.whole() {
+			return nil, errNoRoom()
+		}
 		return nil, nil //nolint:nilnil // said above
+	}
+	if r.ContentLength > a.maxBody {
+		return nil, tooLarge(r.Body)
+	}
+	if !l.take(firstBody) {
+		return nil, errNoRoom()
 	}
 	buf, _ := a.bodies.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
 		*buf = make([]byte, 0, firstBody)
 	}
+	if r.Header.Get("Content-Encoding") != "" && !l.take(inflaterRoom) {
+		return buf, errNoRoom()
+	}
 	plain, err := inflated(r)
-	if err == nil && r.ContentLength <= a.maxBody {
-		*buf, err = a.readBody((*buf)[:0], plain)
+	if err == nil {
+		*buf, err = a.readBody(l, (*buf)[:0], plain)
 	}
 	switch {
-	case err != nil:
-	case r.ContentLength > a.maxBody || int64(len(*buf)) > a.maxBody:
-		// The refusal stands, whether the rest can be read or not.
-		_, _ = io.CopyN(io.Discard, r.Body, drained)
-		err = refuse(codeTooLarge)
-	default:
+	case err == nil && int64(len(*buf)) > a.maxBody:
+		*buf = nil
+		l.leave()
+		return nil, tooLarge(r.Body)
+	case !l.whole():
+		return buf, errNoRoom()
+	case err == nil:
 		_ = r.Body.Close() // has all been read: net/http would try to
 	}
 	return buf, err
 }
 
+// tooLarge refuses a body. The refusal stands, whether the rest can be read or not.
+func tooLarge(rest io.Reader) error {
+	_, _ = io.CopyN(io.Discard, rest, drained)
+	return refuse(codeTooLarge)
+}
+
 // readBody appends a body to dst, and no more than a byte beyond what it may have.
-func (a *API) readBody(dst []byte, body io.Reader) ([]byte, error) {
-	taken := int64(0)
-	defer func() { a.admission.bodies.Add(-taken) }()
+func (a *API) readBody(l *load, dst []byte, body io.Reader) ([]byte, error) {
 	for int64(len(dst)) <= a.maxBody {
 		if len(dst) == cap(dst) {
-			dst = slices.Grow(dst, firstBody)
+			room := int(min(2*int64(cap(dst)), a.maxBody+1))
+			if !l.take(int64(room - cap(dst))) {
+				return dst, errNoRoom()
+			}
+			dst = append(make([]byte, 0, room), dst...)
 		}
 		n, err := body.Read(dst[len(dst):min(int64(cap(dst)), a.maxBody+1)])
 		dst = dst[:len(dst)+n]
-		taken += int64(n)
-		if a.admission.bodies.Add(int64(n)) > maxBodies {
-			return dst, &refusal{code: codeTooMany, retry: 1}
-		}
 		if errors.Is(err, io.EOF) {
 			return dst, nil
 		}
@@ -251,7 +282,7 @@ func (a *API) readBody(dst []byte, body io.Reader) ([]byte, error) {
 
 // keepBody takes back what body returned.
 func (a *API) keepBody(buf *[]byte) {
-	if cap(*buf) <= keepBuf {
+	if cap(*buf) <= firstBody {
 		a.bodies.Put(buf)
 	}
 }

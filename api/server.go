@@ -27,7 +27,9 @@ func NewServer(h http.Handler, log *zap.Logger) *http.Server {
 		logger = zap.NewStdLog(log)
 	}
 	return &http.Server{
-		Handler:                      h,
+		Handler:                      begun(h),
+		ConnContext:                  withConn,
+		ConnState:                    connState,
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            headerTimeout,
 		ReadTimeout:                  readTimeout,

@@ -33,14 +33,22 @@ func newSessions(store queue.SessionStore) *sessions {
 	return &sessions{store: store, known: make(map[queue.KeyHash]knownSession)}
 }
 
-// find returns the account of a session, 0 where there is none. Only sessions that exist are remembered, so that guessing fills nothing.
-func (s *sessions) find(ctx context.Context, h queue.KeyHash, now time.Time) (queue.AccountID, error) {
+// fresh reports whether what the store said still counts.
+func (k *knownSession) fresh(now time.Time) bool {
+	age := now.Sub(k.asked)
+	return age >= 0 && age < sessionFresh
+}
+
+// cached returns what is known of a session that has not expired, however old that is.
+func (s *sessions) cached(h queue.KeyHash, now time.Time) (knownSession, bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	k, ok := s.known[h]
-	s.mu.Unlock()
-	if age := now.Sub(k.asked); ok && age >= 0 && age < sessionFresh && k.expiresMs > now.UnixMilli() {
-		return k.account, nil
-	}
+	return k, ok && k.expiresMs > now.UnixMilli()
+}
+
+// ask returns the account of a session, 0 where there is none, as the store says. Only sessions that exist are remembered, so that guessing fills nothing.
+func (s *sessions) ask(ctx context.Context, h queue.KeyHash, now time.Time) (queue.AccountID, error) {
 	found, err := s.store.Sessions(ctx, []queue.KeyHash{h})
 	if err != nil {
 		return 0, fmt.Errorf("looking up a session: %w", err)

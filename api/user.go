@@ -27,14 +27,20 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	if found {
 		hash = account.Password
 	}
-	ok, err := a.attempts.verify(ctx, &attempt{login: q.login, remote: c.remote, now: c.now}, hash, q.password)
+	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
+	defer cancel()
+	ok, err := a.attempts.verify(wait, &attempt{login: q.login, addr: c.client.addr, now: c.now}, hash, q.password)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		a.log.Info("login refused", zap.String("remote", c.remote), zap.Bool("known", found), zap.String("request", c.request))
+		a.log.Info("login refused", zap.String("remote", c.client.remote), zap.Bool("known", found), zap.String("request", c.request))
 		return c.wrongLogin()
 	}
+	if err := a.places.running.enter(ctx); err != nil {
+		return err
+	}
+	defer a.places.running.leave()
 	text := newHash()
 	session := queue.Session{Hash: queue.HashKey(text), Account: account.ID, CreatedMs: c.now.UnixMilli(), ExpiresMs: c.now.Add(a.sessionLife).UnixMilli()}
 	switch err := a.sessions.store.PutSession(ctx, session); {

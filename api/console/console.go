@@ -16,14 +16,16 @@ var files embed.FS
 const page = "index.html"
 
 // NewChat returns the dispatchers' console: the page is at / and at /console/, its files are below /console/. All it asks for is the public API.
-func NewChat() *Site { return newSite("/console/", "web") }
+func NewChat() *Site { return newSite("/console/", "web", "no-cache") }
 
 // NewOperations returns the operators' view: the page is at / and at /ui/, its files are below /ui/. It reads /metrics and /admin/.
-func NewOperations() *Site { return newSite("/ui/", "ops") }
+func NewOperations() *Site { return newSite("/ui/", "ops", "no-store") }
 
-// newSite takes the files of dir, and the shared ones, as what is below prefix.
-func newSite(prefix, dir string) *Site {
-	s := &Site{prefix: prefix, files: map[string]*file{}}
+// newSite takes the files of dir, and the shared ones, as what is below prefix; cache says who may keep
+// them, as Cache-Control does. Browsers ask every time: a page of one version never meets files of
+// another for longer than a load.
+func newSite(prefix, dir, cache string) *Site {
+	s := &Site{prefix: prefix, cache: cache, files: map[string]*file{}}
 	for _, root := range [...]string{dir, "shared"} {
 		err := fs.WalkDir(files, root, func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {

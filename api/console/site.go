@@ -18,6 +18,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // Site serves one page and its files. It is safe for concurrent use.
 type Site struct {
 	prefix string           // of the files' paths, with a slash at both ends
+	cache  string           // Cache-Control of files
 	files  map[string]*file // by path below prefix
 }
 
@@ -51,6 +52,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such file", http.StatusNotFound)
 		return
 	}
+	h.Set("Cache-Control", s.cache)
 	f.serve(w, r)
 }
 
@@ -100,10 +102,9 @@ func compress(body []byte) []byte {
 	return buf.Bytes()
 }
 
-// serve sends the file, or 304 to who has it already. Browsers ask every time: a page of one version never meets files of another for longer than a load.
+// serve sends the file, or 304 to who has it already.
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
-	h.Set("Cache-Control", "no-cache")
 	h.Set("Vary", "Accept-Encoding")
 	body, etag := f.body, f.etag
 	if acceptsGzip(r.Header.Get("Accept-Encoding")) {

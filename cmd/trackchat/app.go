@@ -37,6 +37,7 @@ type App struct {
 	store      queue.Store
 	partitions int // of the store
 	loops      int // event loops; 0: as the engine likes
+	procs      int // processors that there are for Go; 0: those that it uses
 	gateway    *gateway.Gateway
 	serving    atomic.Pointer[gateway.Gateway] // gateway once it runs, for who may ask at any time
 	api        *http.Server
@@ -58,11 +59,21 @@ type App struct {
 	started func()                      // of the demo: called when everything is up
 }
 
-// Connections of HTTP clients; an idle one takes about 20 KiB.
+// Connections of HTTP clients; an idle one takes about 20 KiB. All together get a share of the memory.
 const (
 	apiConns   = 20_000
 	adminConns = 1000
+	connMemory = 20 << 10
+	connShare  = 4 // one part in so many of the limit of memory
 )
+
+// mostConns is how many connections the API may have with so much memory; 0: not known.
+func mostConns(memory int64) int {
+	if memory == 0 {
+		return apiConns
+	}
+	return int(min(max(memory/connShare/connMemory, adminConns), apiConns))
+}
 
 var (
 	errStarting = errors.New("starting")
@@ -86,8 +97,8 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	a.expired = promauto.With(a.registry).NewCounter(prometheus.CounterOpts{
 		Name: "trackchat_expired_total", Help: "Messages whose time ran out before their tracker's session came to them.",
 	})
-	a.certs, a.clients = newCertificates(log, a.registry), api.NewConns(a.registry)
 	a.memory = newMemory(log, a.registry)
+	a.certs, a.clients = newCertificates(log, a.registry), api.NewConns(a.registry, a.memory.total())
 	a.ready.Store(&errStarting)
 	return a, nil
 }
@@ -263,7 +274,8 @@ func (a *App) startAPI(ctx context.Context) error {
 		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
 		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(), CORSOrigins: c.CORSOrigins,
 		Full: a.memory.short, Sessions: a.sessions(), SessionLife: c.SessionLife.D(), Feed: a.store, FeedBuffer: c.FeedBuffer,
-		Capabilities: newCapabilities(a.cfg.Gateway.Listeners).of,
+		Capabilities: newCapabilities(a.cfg.Gateway.Listeners).of, TrustedProxies: prefixes(c.TrustedProxies),
+		MemoryLimit: a.memory.total(), Processors: a.procs,
 	})
 	a.onStop(func(context.Context) error {
 		a.handler.Close()
@@ -278,7 +290,7 @@ func (a *App) startAPI(ctx context.Context) error {
 		}
 		a.api.TLSConfig = conf
 	}
-	return a.serveHTTP(ctx, "api", a.api, c.Listen, apiConns)
+	return a.serveHTTP(ctx, "api", a.api, c.Listen, mostConns(a.memory.total()))
 }
 
 func (a *App) startAdmin(ctx context.Context) error {

@@ -69,6 +69,8 @@ type API struct {
 	SessionLife Duration `yaml:"session_life"`
 	CORSOrigins []string `yaml:"cors_origins"`
 	FeedBuffer  int      `yaml:"feed_buffer"` // events for each client
+
+	TrustedProxies []string `yaml:"trusted_proxies"` // networks whose X-Forwarded-For and Forwarded are believed
 }
 
 // Admin is the listener for operators.
@@ -151,6 +153,8 @@ func DefaultConfig() *Config {
 			SessionLife: Duration(30 * 24 * time.Hour),
 			CORSOrigins: []string{"*"},
 			FeedBuffer:  1024,
+
+			TrustedProxies: []string{},
 		},
 		Admin:    Admin{Listen: "127.0.0.1:8081"},
 		Gateway:  defaultGateway(),

@@ -147,6 +147,7 @@ func (l *loader) checkAPI(c *Config) {
 		}
 	}
 	between(l, "api.feed_buffer", a.FeedBuffer, 1, 1_000_000)
+	l.networks("api.trusted_proxies", a.TrustedProxies)
 }
 
 // isOrigin accepts what a browser can send as Origin: scheme, host and port, nothing else.

@@ -110,8 +110,9 @@ func TestEnvironmentProblems(t *testing.T) {
 			},
 		},
 		"values": {
-			[]string{"TRACKCHAT_LOG_LEVEL=loud", "TRACKCHAT_ADMIN_TOKEN=a b"},
+			[]string{"TRACKCHAT_LOG_LEVEL=loud", "TRACKCHAT_ADMIN_TOKEN=a b", `TRACKCHAT_API_TRUSTED_PROXIES=["10.0.0.0/8","10.0.0.1"]`},
 			[]string{
+				`api.trusted_proxies[1] (TRACKCHAT_API_TRUSTED_PROXIES): "10.0.0.1" is not a network such as 10.0.0.0/8`,
 				"admin.token (TRACKCHAT_ADMIN_TOKEN): the (hidden) value holds characters that a header cannot carry; letters, digits and signs without spaces are expected",
 				`log.level (TRACKCHAT_LOG_LEVEL): "loud" is none of debug, info, warn, error`,
 			},

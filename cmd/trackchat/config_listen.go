@@ -40,20 +40,32 @@ func (l *loader) checkListener(prefix string, ln *Listener) {
 	if ln.ClientCA != "" {
 		l.authorities(prefix, ln)
 	}
-	for i, network := range ln.ProxyProtocol {
-		if path := fmt.Sprintf("%sproxy_protocol[%d]", prefix, i); !isNetwork(network) {
-			l.report(path, "%s is not a network such as 10.0.0.0/8", l.show(path, network))
-		}
-	}
+	l.networks(prefix+"proxy_protocol", ln.ProxyProtocol)
 	between(l, prefix+"max_conns", ln.MaxConns, 0, 100_000_000)
 	if ok {
 		l.settings(prefix+"settings", p, ln.Settings)
 	}
 }
 
-func isNetwork(s string) bool {
-	_, err := netip.ParsePrefix(s)
-	return err == nil
+// networks reports what is not address/bits.
+func (l *loader) networks(path string, list []string) {
+	for i, network := range list {
+		if _, err := netip.ParsePrefix(network); err != nil {
+			path := fmt.Sprintf("%s[%d]", path, i)
+			l.report(path, "%s is not a network such as 10.0.0.0/8", l.show(path, network))
+		}
+	}
+}
+
+// prefixes returns networks that were checked; what is none is left out.
+func prefixes(networks []string) []netip.Prefix {
+	var list []netip.Prefix
+	for _, network := range networks {
+		if p, err := netip.ParsePrefix(network); err == nil {
+			list = append(list, p.Masked())
+		}
+	}
+	return list
 }
 
 // settings lets the protocol check the settings of a listener.

@@ -187,6 +187,9 @@ func TestShippedBalancer(t *testing.T) {
 	got := map[string][]string{}
 	subnet := f.Networks["default"].IPAM.Config[0].Subnet
 	for name, cfg := range fleetOf(t, f) {
+		if cfg.HasRole(RoleAPI) && !slices.Equal(cfg.API.TrustedProxies, []string{subnet}) {
+			t.Errorf("%s believes %q about its clients, the balancer is in %s", name, cfg.API.TrustedProxies, subnet)
+		}
 		for _, l := range cfg.Gateway.Listeners {
 			if cfg.HasRole(RoleGateway) && !slices.Equal(l.ProxyProtocol, []string{subnet}) {
 				t.Errorf("%s believes headers on %s from %q, the balancer is in %s", name, l.Listen, l.ProxyProtocol, subnet)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"trackchat/gateway"
@@ -80,13 +79,7 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 		return devicePort{}, err
 	}
 	front := &engine.Front{Listener: ln, Timeout: frontWithin, Pending: a.cfg.Gateway.Limits.Unauthenticated}
-	for _, network := range c.ProxyProtocol {
-		p, err := netip.ParsePrefix(network)
-		if err != nil {
-			return devicePort{}, errors.Join(err, ln.Close())
-		}
-		front.Proxy = append(front.Proxy, p.Masked())
-	}
+	front.Proxy = prefixes(c.ProxyProtocol)
 	if c.TLSCert != "" {
 		if front.TLS, err = a.certs.config(c.TLSCert, c.TLSKey, c.ClientCA); err != nil {
 			return devicePort{}, errors.Join(err, ln.Close())

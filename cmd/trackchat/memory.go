@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"math"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
@@ -17,9 +19,10 @@ const (
 	memoryEvery = 250 * time.Millisecond
 	memoryHigh  = 0.90 // of GOMEMLIMIT: from here on new work is refused
 	memoryLow   = 0.85 // and below here it is taken again
+	cgroupPart  = 0.90 // of the cgroup's limit is GOMEMLIMIT, if the operator sets none
 )
 
-// memory watches how much of GOMEMLIMIT is in use that a garbage collection cannot give back. Beyond the limit the collector would take all processors and the service
+// memory watches how much of GOMEMLIMIT, set by the operator or by limitMemory, is in use that a garbage collection cannot give back. Beyond the limit the collector would take all processors and the service
 // stand still for everybody; refusing new work keeps it useful to those whom it has. Without GOMEMLIMIT it never is short.
 type memory struct {
 	log   *zap.Logger
@@ -47,6 +50,27 @@ func newMemory(log *zap.Logger, reg prometheus.Registerer) *memory {
 		return 0
 	})
 	return m
+}
+
+// limitMemory tells Go the limit of the cgroup, less a tenth, where GOMEMLIMIT does not say another.
+func limitMemory(log *zap.Logger) {
+	_, err := memlimit.Set(memlimit.WithRatio(cgroupPart))
+	if err != nil && !errors.Is(err, memlimit.ErrNoCgroup) && !errors.Is(err, memlimit.ErrCgroupsNotSupported) {
+		log.Warn("the cgroup's limit of memory cannot be read; set GOMEMLIMIT", zap.Error(err))
+	}
+}
+
+// total is how much memory there is to be shared out: the limit, or without one all of this machine's;
+// 0: not known.
+func (m *memory) total() int64 {
+	if m.limit != math.MaxInt64 {
+		return m.limit
+	}
+	n, err := memlimit.FromSystem()
+	if err != nil {
+		return 0
+	}
+	return int64(min(n, math.MaxInt64))
 }
 
 // short reports that new work is to be refused.

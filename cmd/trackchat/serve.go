@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -36,10 +37,11 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "trackchat: %v\n", err)
 		return 1
 	}
+	log := newLogger(cfg.Log, stderr)
+	limitMemory(log)
 	if *demo {
 		return runDemo(ctx, cfg, *file != "", stdout, stderr)
 	}
-	log := newLogger(cfg.Log, stderr)
 	app, err := New(cfg, log)
 	if err == nil {
 		err = runApp(ctx, app, log)
@@ -60,6 +62,7 @@ func flagExit(err error) int {
 
 // runApp runs an app until ctx ends, then stops it in order. SIGHUP reads the certificates and the directory file again.
 func runApp(ctx context.Context, app *App, log *zap.Logger) error {
+	app.procs = runtime.GOMAXPROCS(0) // before some are added that only wait
 	app.loops = allowForWaiters(app.cfg)
 	if os.Getenv("GOGC") == "" {
 		pacing, stop := context.WithCancel(ctx)

@@ -1,0 +1,71 @@
+package api
+
+import (
+	"context"
+	"runtime"
+)
+
+// Bounds of logins that are verified.
+const (
+	loginMemory     = passwordMemory << 10 // bytes of one
+	loginShare      = 16                   // one part in so many of the limit of memory is for all of them
+	maxLogins       = 128                  // that wait or are verified
+	maxStrangeLogin = 64                   // of them, from where nobody has logged in before
+)
+
+// hashing is the queue of logins whose password is to be verified: each takes 19 MiB and tens of
+// milliseconds of a processor, and one processor is left to everybody else in any case.
+type hashing struct {
+	turns     places // verified at this moment
+	strangers places // who may wait for a turn: those who are familiar wait for few of them
+	waiting   *fair
+}
+
+// newHashing returns a queue for a number of processors and a limit of memory; 0: those that Go uses,
+// and not known.
+func newHashing(processors int, memory int64) *hashing {
+	if processors <= 0 {
+		processors = runtime.GOMAXPROCS(0)
+	}
+	n := processors - 1
+	if memory > 0 {
+		n = min(n, int(memory/loginShare/loginMemory))
+	}
+	n = max(n, 1)
+	waiting := newFair(maxLogins, maxStrangeLogin, 0)
+	waiting.last = true // who has waited is next
+	return &hashing{turns: make(places, n), strangers: make(places, n), waiting: waiting}
+}
+
+// enter waits for a turn; leave ends it.
+func (q *hashing) enter(ctx context.Context, place string, familiar bool) (leave func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	h := q.waiting.join(place, familiar, cancel)
+	if !h.grow(1) {
+		h.leave()
+		return nil, errLoginQueue()
+	}
+	if !familiar {
+		if q.strangers.enter(ctx) != nil {
+			h.leave()
+			return nil, errLoginQueue()
+		}
+		defer q.strangers.leave()
+	}
+	if q.turns.enter(ctx) != nil {
+		h.leave()
+		return nil, errLoginQueue()
+	}
+	leave = func() {
+		q.turns.leave()
+		h.leave()
+	}
+	if !h.settle() {
+		leave()
+		return nil, errLoginQueue()
+	}
+	return leave, nil
+}
+
+func errLoginQueue() error { return &refusal{code: codeTooMany, reason: reasonWaiting, retry: 2} }

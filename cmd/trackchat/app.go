@@ -46,7 +46,7 @@ type App struct {
 	certs      *certificates
 	clients    *api.Conns
 	memory     *memory
-	pending    prometheus.Gauge
+	health     *storeHealth
 	expired    prometheus.Counter
 	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
 	drain      chan struct{}         // holds a token once the sessions are to be closed
@@ -80,14 +80,12 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	); err != nil {
 		return nil, fmt.Errorf("registering collectors: %w", err)
 	}
-	a.pending = promauto.With(a.registry).NewGauge(prometheus.GaugeOpts{
-		Name: "trackchat_pending", Help: "Messages that are still to be delivered, as of the last check of the store.",
-	})
+	a.health = newStoreHealth(a, a.registry)
 	a.expired = promauto.With(a.registry).NewCounter(prometheus.CounterOpts{
 		Name: "trackchat_expired_total", Help: "Messages whose time ran out before their tracker's session came to them.",
 	})
-	a.certs, a.clients = newCertificates(log, a.registry), api.NewConns(a.registry)
-	a.memory = newMemory(log, a.registry)
+	a.certs, a.clients = newCertificates(a.log, a.registry), api.NewConns(a.registry)
+	a.memory = newMemory(a.log, a.registry)
 	a.ready.Store(&errStarting)
 	return a, nil
 }

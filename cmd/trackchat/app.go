@@ -17,6 +17,7 @@ import (
 	"trackchat/api"
 	"trackchat/gateway"
 	"trackchat/gateway/engine"
+	"trackchat/protocol/all"
 	"trackchat/queue"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -173,7 +174,7 @@ func (a *App) startGateway(ctx context.Context) error {
 	}
 	a.onStop(eng.Shutdown) // a second time does no harm
 	gw, err := gateway.New(gateway.Options{
-		Node: nodeID(a.cfg.Node), Engine: eng, Store: a.store, Directory: &a.directory, Registerer: a.registry, Logger: a.log, Now: time.Now,
+		Node: nodeID(a.cfg.Node), Engine: eng, Store: a.store, Directory: &a.directory, Protocols: all.Protocols(), Registerer: a.registry, Logger: a.log, Now: time.Now,
 		LoginTimeout: c.LoginTimeout.D(), IdleTimeout: c.IdleTimeout.D(), AckTimeout: durations(c.AckTimeout), RetryIdle: c.RetryIdle.D(),
 		MaxAttempts: c.MaxAttempts, Repoll: c.Repoll.D(), Full: a.memory.short,
 		Limits: gateway.Limits{

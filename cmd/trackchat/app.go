@@ -120,6 +120,7 @@ func (a *App) Stop(ctx context.Context) error {
 		errs = append(errs, undo(ctx))
 	}
 	a.work.Wait()
+	a.troubles.folds.flush()
 	return errors.Join(errs...)
 }
 

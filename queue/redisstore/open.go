@@ -141,6 +141,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.publish = "SPUBLISH"
 	}
 	s.kinds = s.transitions()
+	logClient(opts.Logger)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -227,6 +228,7 @@ func (s *Store) Close() error {
 		s.calls.Wait()
 		s.err = s.nodes.close()
 		s.working.Wait()
+		logClient(zap.NewNop())
 	})
 	return s.err
 }

@@ -22,6 +22,7 @@ need redis-server redis-server
 need curl curl
 need chromium chromium fonts-noto-core fonts-noto-color-emoji
 need promtool prometheus
+need haproxy haproxy
 if ((${#missing[@]})); then
 	if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null 2>&1; then
 		printf 'test.sh needs these programs, please install them: %s\n' "${missing[*]}" >&2

@@ -20,10 +20,12 @@ type requestLine struct {
 	slow  bool
 }
 
-// logRequest writes the access log: every request at debug, at info those that were slow or failed on this side. It names neither parameters nor paths, which may hold keys and texts.
+// logRequest writes the access log: every request at debug, at info those that were slow or failed on this side, unless the log
+// says already why. It names neither parameters nor paths, which may hold keys and texts.
 func (a *API) logRequest(r *http.Request, out *response, l requestLine) {
 	level := zapcore.DebugLevel
-	if l.slow || l.code == codeUnexpected || l.code == codeQueueService || l.code == codeDatabase {
+	failed := l.code == codeUnexpected || l.code == codeQueueService || l.code == codeDatabase
+	if (l.slow || failed) && !out.told {
 		level = zapcore.InfoLevel
 	}
 	entry := a.log.Check(level, "request")

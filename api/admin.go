@@ -32,6 +32,7 @@ type AdminOptions struct {
 	Devices      func(*queue.Tracker) []Problem // what is wrong with a tracker's protocol, device id and settings; nil: nothing
 	Fleet        Fleet                          // nil: no nodes to be asked
 	Recent       func() []Trouble               // the last warnings and errors of the log, newest first; nil: not to be had
+	Trouble      func() DeviceTrouble           // devices that are refused or do not acknowledge; nil: there are none
 	Webhooks     queue.WebhookStore             // nil: none
 	AllowPrivate bool                           // webhooks may point into private networks
 	Now          func() time.Time
@@ -97,7 +98,7 @@ func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler 
 		}
 	}
 	if o.Recent != nil {
-		(&troubleAdmin{a, o.Recent}).routes().register(mux)
+		(&troubleAdmin{a, o.Recent, o.Trouble}).routes().register(mux)
 	}
 	if o.Fleet != nil {
 		(&fleetAdmin{a, o.Fleet}).routes().register(mux)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"trackchat/queue"
 )
 
 // Trouble is one warning or error of this process's log.
@@ -14,23 +16,76 @@ type Trouble struct {
 	Fields  map[string]string `json:"fields"`
 }
 
-// troubleAdmin answers /admin/errors: the last warnings and errors of this process, newest first.
+// DeviceTrouble are the devices of this process that somebody has to look after.
+type DeviceTrouble struct {
+	Refused []RefusedDevice // the last one first
+	Silent  []SilentDevice  // get texts and acknowledge none
+}
+
+// RefusedDevice is a device that was not let in within a day.
+type RefusedDevice struct {
+	Protocol  string          `json:"protocol"`             // of the port it came to
+	Device    string          `json:"device"`               // what it calls itself, else its address
+	Reason    string          `json:"reason"`               // unknown_device, blocked, bad_credentials, wrong_protocol, …
+	LooksLike string          `json:"looks_like,omitempty"` // with wrong_protocol: what it speaks
+	Tracker   queue.TrackerID `json:"tracker_id,omitempty"` // whose device it is, where that is known now
+	Label     string          `json:"label,omitempty"`
+	Remote    string          `json:"remote"` // address and port, the last time
+	First     time.Time       `json:"first"`
+	Last      time.Time       `json:"last"`
+	Times     int             `json:"times"`
+}
+
+// SilentDevice is a device that left the last texts unacknowledged.
+type SilentDevice struct {
+	Tracker  queue.TrackerID `json:"tracker_id"`
+	Label    string          `json:"label"`
+	Protocol string          `json:"protocol"`
+	Device   string          `json:"device"`
+	Message  int64           `json:"message_id"` // what it was sent last
+	Since    time.Time       `json:"since"`      // when it was sent the first part that it left so
+	Last     time.Time       `json:"last"`       // when one was waited for last
+	Times    int             `json:"times"`      // parts
+}
+
+// troubleAdmin answers /admin/errors: the last warnings and errors of this process, newest first, and the
+// devices that have trouble with it.
 type troubleAdmin struct {
 	*administration
-	recent func() []Trouble
+	recent  func() []Trouble
+	devices func() DeviceTrouble // nil: there are none
 }
 
 func (a *troubleAdmin) routes() adminRoutes {
 	return adminRoutes{"/admin/errors": {http.MethodGet: a.handle(a.list)}}
 }
 
+// troubleMembers are the members of the answer.
+type troubleMembers struct {
+	List    []Trouble       `json:"list"`
+	Refused []RefusedDevice `json:"refused"`
+	Silent  []SilentDevice  `json:"not_acknowledging"`
+}
+
 func (a *troubleAdmin) list(context.Context, *http.Request) (any, error) {
-	list := a.recent()
-	if list == nil {
-		list = []Trouble{}
+	answer := troubleMembers{List: a.recent(), Refused: []RefusedDevice{}, Silent: []SilentDevice{}}
+	if answer.List == nil {
+		answer.List = []Trouble{}
 	}
-	for i := range list {
-		list[i].Time = list[i].Time.UTC()
+	for i := range answer.List {
+		answer.List[i].Time = answer.List[i].Time.UTC()
 	}
-	return listMembers{list}, nil
+	if a.devices == nil {
+		return answer, nil
+	}
+	found := a.devices()
+	for _, d := range found.Refused {
+		d.First, d.Last = d.First.UTC(), d.Last.UTC()
+		answer.Refused = append(answer.Refused, d)
+	}
+	for _, d := range found.Silent {
+		d.Since, d.Last = d.Since.UTC(), d.Last.UTC()
+		answer.Silent = append(answer.Silent, d)
+	}
+	return answer, nil
 }

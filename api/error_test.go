@@ -333,10 +333,18 @@ func TestLogsKeepSecrets(t *testing.T) {
 	for i, want := range []struct {
 		level   zapcore.Level
 		account int64
-	}{{zapcore.DebugLevel, 1}, {zapcore.DebugLevel, 0}, {zapcore.DebugLevel, 1}, {zapcore.InfoLevel, 1}} { // the last one failed on our side
+	}{{zapcore.DebugLevel, 1}, {zapcore.DebugLevel, 0}, {zapcore.DebugLevel, 1}, {zapcore.DebugLevel, 1}} {
 		if e := requests[i]; e.Level != want.level || e.ContextMap()["account"] != want.account || e.ContextMap()["request"] == "" {
 			t.Errorf("request %d: %v %v", i, e.Level, e.ContextMap())
 		}
+	}
+	failed := logs.FilterLevelExact(zapcore.WarnLevel).All() // on our side: one line, with what is needed to find it
+	if len(failed) != 1 || logs.FilterLevelExact(zapcore.InfoLevel).Len() != 0 {
+		t.Fatalf("a failed send writes %v", failed)
+	}
+	said := failed[0].ContextMap()
+	if said["request"] != requests[3].ContextMap()["request"] || said["route"] != "tracker/chat/send" || said["account"] != int64(1) || said["error"] == "" {
+		t.Errorf("%v", said)
 	}
 	for _, e := range logs.All() {
 		line := fmt.Sprint(e.Message, e.ContextMap())

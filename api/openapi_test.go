@@ -191,7 +191,7 @@ func TestOpenAPIParameters(t *testing.T) {
 // TestOpenAPIAnswers validates real answers of every operation, successes and refusals.
 func TestOpenAPIAnswers(t *testing.T) {
 	fleet := &fixedFleet{sessions: []api.DeviceSession{{Tracker: 101, Protocol: "jt808", Node: "a-1", Remote: "192.0.2.1:5"}}}
-	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet, o.Recent = fleet, recentTrouble })
+	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet, o.Recent, o.Trouble = fleet, recentTrouble, deviceTrouble })
 	s := readSpec(w.world)
 	admin := func(method, template, path, body string) {
 		s.valid(method, template, w.call(method, path, strings.NewReader(body)))

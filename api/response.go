@@ -17,6 +17,7 @@ const (
 type response struct {
 	w       http.ResponseWriter
 	buf     []byte
+	told    bool            // the log says why it failed
 	account queue.AccountID // the caller's, 0 unknown
 	head    bool            // only the header is asked for
 	cut     bool            // the answer failed after started

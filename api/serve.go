@@ -295,7 +295,7 @@ func (a *API) finish(out *response, op *operation, err error, id string) code {
 	}
 	var answer *refusal
 	if !errors.As(err, &answer) {
-		a.logFailure(op.route, id, err)
+		out.told = a.logFailure(op.route, id, out, err)
 		answer = &refusal{code: op.offline}
 	}
 	if out.started {
@@ -311,15 +311,18 @@ func (a *API) finish(out *response, op *operation, err error, id string) code {
 	return answer.code
 }
 
-// logFailure notes a failed store call; one that ended because the client went away is no failure.
-func (a *API) logFailure(route, id string, err error) {
-	log := a.log.With(zap.String("request", id), zap.String("route", route))
+// logFailure notes a failed store call and reports whether it did; one that ended because the client
+// went away is no failure.
+func (a *API) logFailure(route, id string, out *response, err error) bool {
+	log := a.log.With(zap.String("request", id), zap.String("route", route), zap.Int64("account", int64(out.account)))
 	switch {
 	case errors.Is(err, context.Canceled):
 		log.Debug("client went away")
+		return false
 	case errors.Is(err, queue.ErrCorrupt):
 		log.Error("store holds unreadable data", zap.Error(err))
 	default:
 		log.Warn("store call failed", zap.Error(err))
 	}
+	return true
 }

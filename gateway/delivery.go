@@ -159,9 +159,11 @@ func (s *session) timedOut(now time.Time) {
 	m := &b.msgs[0]
 	s.trace("text not acknowledged in time", m.ID, b.evidence.String())
 	if b.bits == 0 {
+		s.unacknowledged(len(g.o.AckTimeout), now)
 		s.unconfirmed(now)
 		return
 	}
+	s.unacknowledged(1, now)
 	if s.attempted() {
 		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
 		s.pump(now)
@@ -216,6 +218,7 @@ func (s *session) ack(e *protocol.Event) {
 		s.lateAck(e)
 		return
 	}
+	s.acknowledges()
 	now := s.l.g.o.Now()
 	switch e.Outcome {
 	case protocol.AckDelivered, protocol.AckOpened:

@@ -36,10 +36,15 @@ func (s *session) read(buf []byte) (used int) {
 		s.scanned = 0
 		frames++
 		s.alive.Store(true) // what the frame says may end that
+		s.shard.rest = buf[used:]
 		s.frame(buf[used : used+n])
 		used += n
 	}
+	s.shard.rest = nil
 	s.framesCame(frames)
+	if frames == 0 {
+		s.recognise(buf, markLooked)
+	}
 	switch {
 	case s.closing:
 	case err != nil:
@@ -96,6 +101,7 @@ func (s *session) frame(frame []byte) {
 		return
 	}
 	s.l.c.decodeErrors.Inc()
+	s.recognise(sh.rest, markRefused) // its frames may be longer
 	s.tellRefused(frame, err)
 	if errors.Is(err, protocol.ErrFraming) {
 		s.close(reasonFraming)

@@ -30,6 +30,7 @@ type Options struct {
 	Engine     engine.Engine // holds the connections; each of its loops owns the sessions of its own
 	Store      queue.Delivery
 	Directory  *queue.Directory
+	Protocols  []*protocol.Protocol // that devices at a wrong port are looked for in
 	Registerer prometheus.Registerer
 	Logger     *zap.Logger
 	Now        func() time.Time
@@ -90,6 +91,8 @@ type Gateway struct {
 	learnt    *learnt
 	panics    *quota // of log lines
 	refusals  *quota // of log lines about devices and frames that are refused
+	troubles  *troubles
+	speakers  []speaker
 	conduct   *conduct
 	door      *door
 	next      atomic.Uint64 // number of the next jitter
@@ -144,7 +147,12 @@ func New(o Options) (*Gateway, error) {
 		g.partition, g.divided = placed.PartitionOf, placed.Divided()
 	}
 	g.rounds, g.strays = newRounds(g.door), newStrays(g.door)
-	g.learnt = newLearnt()
+	g.learnt, g.troubles = newLearnt(), newTroubles(g.door)
+	speakers, err := newSpeakers(o.Protocols)
+	if err != nil {
+		return nil, err
+	}
+	g.speakers = speakers
 	g.store = newStoreWork(g)
 	g.seconds.Store(o.Now().Unix())
 	for _, loop := range o.Engine.Loops() {

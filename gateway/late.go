@@ -281,6 +281,7 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 
 // lateMatched stops the delivery of a message that a late ack has just delivered. A device that answers is worth another try of what was parked.
 func (s *session) lateMatched(m *lateMatch) {
+	s.acknowledges()
 	if s.box != nil && s.box.state == flightParked {
 		s.restart(true)
 		return

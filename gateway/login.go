@@ -71,19 +71,18 @@ func (s *session) contested(t *queue.Tracker) bool {
 		g.log.Warn("sessions of one tracker keep taking over each other; do two devices have its id? Its logins are refused for a while",
 			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
 	}
-	g.m.logins.WithLabelValues(resultLabel(protocol.Later)).Inc()
+	g.m.logins.WithLabelValues("later").Inc()
 	g.door.refuse("takeovers")
+	s.noteRefused("takeovers", t.DeviceID, "")
 	s.close(reasonRefused)
 	return true
 }
 
 func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Result {
 	g := s.l.g
-	g.m.logins.WithLabelValues(resultLabel(r)).Inc()
+	g.m.logins.WithLabelValues(why).Inc()
 	g.door.refuse(why)
-	if unsaid, ok := g.refusals.take(g.o.Now()); ok {
-		g.log.Info("device refused", zap.String("protocol", s.l.protocol.Name), zap.String("device", printable(deviceID, 40)), zap.String("why", why), zap.Stringer("remote", s.conn.RemoteAddr()), unsaid)
-	}
+	s.noteRefused(why, deviceID, "")
 	if s.tracker != 0 || s.l.protocol.RefuseDelay <= 0 {
 		s.close(reasonRefused)
 		return r

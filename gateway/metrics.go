@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"trackchat/protocol"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -85,9 +83,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		unsupported:  counter("unsupported_total", "Sessions whose device said that it has no text service; its texts fail until its next login."),
 		refused:      vec("refused_total", "reason", "What a limit turned away.", refusals()...),
 		closed:       vec("closed_total", "reason", "Device connections that ended.", reasons()...),
-		logins:       vec("logins_total", "result", "Logins of devices.", "ok", "unknown_device", "bad_credentials", "invalid", "later"),
+		logins:       vec("logins_total", "result", "Logins of devices, and why they were refused.", loginResults()...),
 		lateAcks:     vec("late_acks_total", "result", "Acks for nothing in flight, by what the store knew of them.", "failed", "ignored", "limited", "matched", "none", "several", "stale"),
-		ended:        vec("texts_ended_total", "status", "Messages that ended without an ack."),
+		ended:        vec("texts_ended_total", "status", "Messages that ended without an ack.", "failed", "expired", "sent", "other"),
 		evidence:     vec("texts_evidence_total", "level", "Parts of texts of which something less than the device's word is known: its link has them, its command service accepted them."),
 		delivery:     seconds("delivery_seconds", "From submitted to acknowledged by the device."),
 		ack:          seconds("ack_seconds", "From written to the device to its ack."),
@@ -110,29 +108,19 @@ func (m *metrics) of(p string) protocolMetrics {
 	}
 }
 
-func resultLabel(r protocol.Result) string {
-	switch r {
-	case protocol.OK:
-		return "ok"
-	case protocol.NoLogin:
-		return "no_login"
-	case protocol.UnknownDevice:
-		return "unknown_device"
-	case protocol.BadCredentials:
-		return "bad_credentials"
-	case protocol.Invalid:
-		return "invalid"
-	default:
-		return "later"
-	}
-}
-
 // refusals are the labels of refused that every gateway knows.
 func refusals() []string {
 	return []string{
 		"max_conns", "unauthenticated", "per_ip", "accept_rate", "frames_per_second", "texts_per_minute",
 		"garbage", "no_login", "unsent", "login_timeout", "unknown_device", "bad_credentials",
-		"registration",
+		"registration", "blocked", "other_device", "takeovers", reasonWrongProtocol, "troubles",
+	}
+}
+
+// loginResults are the labels of logins; later: takeovers were too many.
+func loginResults() []string {
+	return []string{
+		"ok", "unknown_device", "blocked", "other_device", "bad_credentials", "registration", "later",
 	}
 }
 

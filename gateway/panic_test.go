@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -143,8 +144,8 @@ func TestRefusalsInTheLogAreLimited(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(bystander)}, func(o *gateway.Options) { o.Logger = zap.New(core) })
 	const devices = 200
 	var all []*device
-	for range devices {
-		all = append(all, r.dial("wialon", "stranger"))
+	for i := range devices {
+		all = append(all, r.dial("wialon", "stranger"+strconv.Itoa(i)))
 	}
 	for _, d := range all {
 		d.gone()
@@ -165,7 +166,7 @@ func TestRefusalsInTheLogAreLimited(t *testing.T) {
 func TestForeignProtocolIsToldOnce(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	r := newRig(t, []queue.Tracker{jt(bystander)}, func(o *gateway.Options) { o.Logger = zap.New(core) })
-	foreign := map[string]string{"jt808": "(0136BP05)(0136BR00)", "wialon": "GET / HTTP/1.1\r\nHost: x\r\n", "teltonika": "$$", "egts": "~~", "galileosky": "xx"}
+	foreign := map[string]string{"jt808": "(0136BP05)(0136BR00)", "wialon": "hello\r\nhello\r\n", "teltonika": "$$", "egts": "~~", "galileosky": "xx"}
 	for name, greeting := range foreign {
 		d := r.connect(name)
 		d.write([]byte(greeting))

@@ -62,7 +62,7 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 	t.Helper()
 	r := &rig{t: t, store: st, dir: new(queue.Directory), reg: prometheus.NewRegistry(), addrs: map[string]string{}, clock: new(clock)}
 	r.directory(trackers)
-	o := gateway.Options{Node: "test", Store: st, Directory: r.dir, Registerer: r.reg, Now: r.clock.now}
+	o := gateway.Options{Node: "test", Store: st, Directory: r.dir, Registerer: r.reg, Now: r.clock.now, Protocols: all.Protocols()}
 	for _, opt := range opts {
 		opt(&o)
 	}

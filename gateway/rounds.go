@@ -98,6 +98,7 @@ func (s *session) hungUp(why reason) {
 	if b.state != flightSent && b.state != flightPause {
 		return
 	}
+	s.unacknowledged(1, s.l.g.o.Now())
 	if s.count() {
 		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
 		return

@@ -115,6 +115,7 @@ const (
 	markFresh   marks = 1 << iota // the first text that waited for the login is still to be written
 	markNoText                    // the device has said that it has no text service
 	markRefused                   // a frame of it was refused and the log says so
+	markLooked                    // it was looked whether it speaks another protocol
 	markSettled                   // what the last connection left unacknowledged is dealt with
 )
 

@@ -23,6 +23,7 @@ type shard struct {
 	// Of the frame at work.
 	cur     *session
 	frame   int64           // its number
+	rest    []byte          // what was read, from it on
 	worst   protocol.Result // among its events so far
 	verdict protocol.Result // of the event at work
 }

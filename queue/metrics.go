@@ -18,6 +18,7 @@ type StoreMetrics struct {
 	errors  *prometheus.CounterVec
 	corrupt *prometheus.CounterVec
 	missed  prometheus.Counter
+	failure func(error) // nil: nobody asks
 
 	ops     atomic.Pointer[map[string]*opMetrics] // of those seen so far; replaced as a whole
 	opsLock sync.Mutex                            // serialises replacing ops
@@ -53,6 +54,10 @@ func NewStoreMetrics(reg prometheus.Registerer) *StoreMetrics {
 	}
 }
 
+// OnFailure has f told the error of each call that fails as a whole. f must not block, and is set before
+// the first call.
+func (m *StoreMetrics) OnFailure(f func(error)) { m.failure = f }
+
 // Overflowed notes that a reader of changes was too slow for them.
 func (m *StoreMetrics) Overflowed() { m.missed.Inc() }
 
@@ -66,6 +71,9 @@ func (m *StoreMetrics) Observe(op string, d time.Duration, err error) {
 	o.errors.Inc()
 	if errors.Is(err, ErrCorrupt) {
 		m.Corrupt(op)
+	}
+	if m.failure != nil {
+		m.failure(err)
 	}
 }
 

@@ -300,4 +300,5 @@ type Report struct {
 	Problems []string
 	Warnings []string
 	Pending  int64 // messages that are still to be delivered
+	Counted  bool  // Pending is their number; false: it could not be found out
 }

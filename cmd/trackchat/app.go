@@ -17,6 +17,7 @@ import (
 	"trackchat/api"
 	"trackchat/gateway"
 	"trackchat/gateway/engine"
+	"trackchat/protocol/all"
 	"trackchat/queue"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,7 +48,7 @@ type App struct {
 	certs      *certificates
 	clients    *api.Conns
 	memory     *memory
-	pending    prometheus.Gauge
+	health     *storeHealth
 	expired    prometheus.Counter
 	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
 	drain      chan struct{}         // holds a token once the sessions are to be closed
@@ -91,14 +92,12 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	); err != nil {
 		return nil, fmt.Errorf("registering collectors: %w", err)
 	}
-	a.pending = promauto.With(a.registry).NewGauge(prometheus.GaugeOpts{
-		Name: "trackchat_pending", Help: "Messages that are still to be delivered, as of the last check of the store.",
-	})
+	a.health = newStoreHealth(a, a.registry)
 	a.expired = promauto.With(a.registry).NewCounter(prometheus.CounterOpts{
 		Name: "trackchat_expired_total", Help: "Messages whose time ran out before their tracker's session came to them.",
 	})
-	a.memory = newMemory(log, a.registry)
-	a.certs, a.clients = newCertificates(log, a.registry), api.NewConns(a.registry, a.memory.total())
+	a.memory = newMemory(a.log, a.registry)
+	a.certs, a.clients = newCertificates(a.log, a.registry), api.NewConns(a.registry, a.memory.total())
 	a.ready.Store(&errStarting)
 	return a, nil
 }
@@ -136,6 +135,7 @@ func (a *App) Stop(ctx context.Context) error {
 		errs = append(errs, undo(ctx))
 	}
 	a.work.Wait()
+	a.troubles.folds.flush()
 	return errors.Join(errs...)
 }
 
@@ -190,7 +190,7 @@ func (a *App) startGateway(ctx context.Context) error {
 	}
 	a.onStop(eng.Shutdown) // a second time does no harm
 	gw, err := gateway.New(gateway.Options{
-		Node: nodeID(a.cfg.Node), Engine: eng, Store: a.store, Directory: &a.directory, Registerer: a.registry, Logger: a.log, Now: time.Now,
+		Node: nodeID(a.cfg.Node), Engine: eng, Store: a.store, Directory: &a.directory, Protocols: all.Protocols(), Registerer: a.registry, Logger: a.log, Now: time.Now,
 		LoginTimeout: c.LoginTimeout.D(), IdleTimeout: c.IdleTimeout.D(), AckTimeout: durations(c.AckTimeout), RetryIdle: c.RetryIdle.D(),
 		MaxAttempts: c.MaxAttempts, Repoll: c.Repoll.D(), Full: a.memory.short,
 		Limits: gateway.Limits{

@@ -31,7 +31,7 @@ func (a *App) sessions() queue.SessionStore {
 
 // adminOptions are those of the admin listener. The directory's follower is there from now on.
 func (a *App) adminOptions() api.AdminOptions {
-	o := api.AdminOptions{Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token, Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: nodes{a}, Recent: a.troubles.recent}
+	o := api.AdminOptions{Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token, Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: nodes{a}, Recent: a.troubles.recent, Trouble: a.deviceTrouble}
 	if s := a.adminStore(); s != nil {
 		a.follower = queue.NewFollower(s, &a.directory, a.directoryChanged)
 		o.Store, o.Sync = s, a.follower.Sync

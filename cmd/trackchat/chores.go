@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"sync"
 	"time"
 
 	"trackchat/queue"
@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	checkEvery  = time.Minute
 	expireEvery = 2 * time.Second
 	trimEvery   = 10 * time.Minute
 	trimStep    = 1000 // messages removed at a time, so that nobody waits for it
@@ -26,31 +25,26 @@ func (a *App) startChores(ctx context.Context) error {
 		defer close(done)
 		a.chores(run)
 	}()
-	expiring := make(chan struct{})
-	go func() { // apart from the others, which may take their time
-		defer close(expiring)
-		a.expireOverdue(run)
-	}()
+	var apart sync.WaitGroup // from the others, which may take their time
+	apart.Go(func() { a.expireOverdue(run) })
+	apart.Go(func() { a.watchStore(run) })
 	a.onStop(func(context.Context) error {
 		cancel()
 		<-done
-		<-expiring
+		apart.Wait()
 		return nil
 	})
 	return nil
 }
 
 func (a *App) chores(ctx context.Context) {
-	health, trim := time.NewTicker(checkEvery), time.NewTicker(trimEvery)
-	defer health.Stop()
+	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
 	a.trim(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-health.C:
-			a.checkStore(ctx)
 		case <-trim.C:
 			a.trim(ctx)
 		}
@@ -77,22 +71,6 @@ func (a *App) expireOverdue(ctx context.Context) {
 			a.expired.Add(float64(stats.Ended))
 			more = stats.More && err == nil
 		}
-	}
-}
-
-// checkStore makes the service not ready while the store is not fit for use.
-func (a *App) checkStore(ctx context.Context) {
-	err := a.fitStore(ctx)
-	if ctx.Err() != nil {
-		return
-	}
-	if err != nil {
-		a.log.Error("store check failed", zap.Error(err))
-		a.ready.CompareAndSwap(nil, &err)
-		return
-	}
-	if why := a.ready.Load(); why != nil && !errors.Is(*why, errStopping) && !errors.Is(*why, errDraining) {
-		a.ready.CompareAndSwap(why, nil)
 	}
 }
 

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -88,10 +90,13 @@ func shippedCompose(t *testing.T) composeFile {
 	return f
 }
 
+// givenByOperator finds what stands for a variable of the operator's environment.
+func givenByOperator() *regexp.Regexp { return regexp.MustCompile(`\$\{(\w+)(:\?[^}]*)?\}`) }
+
 // fleetOf loads the configuration of each trackchat in the compose file, with its environment.
 func fleetOf(t *testing.T, f composeFile) map[string]*Config {
 	t.Helper()
-	given := regexp.MustCompile(`\$\{(\w+)(:\?[^}]*)?\}`)
+	given := givenByOperator()
 	fleet := make(map[string]*Config)
 	for name, s := range f.Services {
 		if s.Image != "trackchat" {
@@ -123,6 +128,7 @@ func fleetOf(t *testing.T, f composeFile) map[string]*Config {
 func TestShippedCompose(t *testing.T) {
 	f := shippedCompose(t)
 	fleet := fleetOf(t, f)
+	given := givenByOperator()
 	roles := map[string]int{}
 	for name, cfg := range fleet {
 		roles[strings.Join(cfg.Roles, "+")]++
@@ -141,7 +147,10 @@ func TestShippedCompose(t *testing.T) {
 	}
 	for name, s := range f.Services {
 		for _, v := range s.Volumes {
-			from, _, _ := strings.Cut(v, ":")
+			from, _, _ := strings.Cut(given.ReplaceAllString(v, "given-$1"), ":")
+			if strings.HasPrefix(from, "given-") {
+				continue // the operator's own
+			}
 			if file, ok := strings.CutPrefix(from, "./"); ok {
 				if _, err := os.Stat(shipped(filepath.FromSlash(file))); err != nil {
 					t.Errorf("%s: %v", name, err)
@@ -196,12 +205,17 @@ func TestShippedBalancer(t *testing.T) {
 			}
 		}
 	}
-	bind := ""
+	bind, secured, tlsFile := "", []string(nil), mountOf(t, f.Services["balancer"], "${TLS_PEM:?a file with certificate and key}")
 	for line := range strings.Lines(string(data)) {
 		line, _, _ = strings.Cut(line, "#")
 		switch fields := strings.Fields(line); {
 		case len(fields) == 2 && fields[0] == "bind":
 			bind = fields[1]
+		case len(fields) > 2 && fields[0] == "bind":
+			secured = append(secured, fields[1])
+			if fields[2] != "ssl" || fields[4] != tlsFile || fields[1] != withTLS(bind) {
+				t.Errorf("%q beside %s", line, bind)
+			}
 		case len(fields) >= 3 && fields[0] == "server":
 			if device := strings.HasPrefix(fields[1], "gateway"); device != (len(fields) == 4 && fields[3] == "send-proxy-v2") {
 				t.Errorf("%q: a gateway, and nobody else, is told the device's address", line)
@@ -230,9 +244,80 @@ func TestShippedBalancer(t *testing.T) {
 		published = append(published, ":"+parts[len(parts)-1])
 	}
 	slices.Sort(published)
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(want)), published); diff != "" {
+	if len(secured) != len(want) {
+		t.Errorf("%d of %d ports have a twin with TLS", len(secured), len(want))
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(slices.AppendSeq(secured, maps.Keys(want)))), published); diff != "" {
 		t.Errorf("published ports (-fleet +compose.yaml):\n%s", diff)
 	}
+}
+
+// withTLS is the port that stands beside another one for those who speak TLS.
+func withTLS(port string) string {
+	if port == ":8080" {
+		return ":8443"
+	}
+	n, _ := strconv.Atoi(strings.TrimPrefix(port, ":"))
+	return ":" + strconv.Itoa(n+10_000)
+}
+
+// mountOf is where a file or a directory is found in a container.
+func mountOf(t *testing.T, s composeService, from string) string {
+	t.Helper()
+	for _, v := range s.Volumes {
+		if rest, ok := strings.CutPrefix(v, from+":"); ok {
+			return strings.TrimSuffix(rest, ":ro")
+		}
+	}
+	t.Fatalf("%s is not mounted: %q", from, s.Volumes)
+	return ""
+}
+
+// TestShippedGrafana has the dashboard, and the Prometheus of the fleet to take its figures from.
+func TestShippedGrafana(t *testing.T) {
+	f := shippedCompose(t)
+	s := f.Services["grafana"]
+	var sources struct {
+		Datasources []struct {
+			Type, URL string
+			IsDefault bool `yaml:"isDefault"`
+		}
+	}
+	must(t, yaml.Unmarshal(readFile(t, shipped("grafana/datasources.yaml")), &sources))
+	if d := sources.Datasources; len(d) != 1 || d[0].Type != "prometheus" || d[0].URL != "http://prometheus:9090" || !d[0].IsDefault {
+		t.Errorf("%+v", sources)
+	}
+	if ports := f.Services["prometheus"].Ports; !slices.Equal(ports, []string{"127.0.0.1:9090:9090"}) {
+		t.Errorf("Prometheus is at %q", ports)
+	}
+	var boards struct {
+		Providers []struct {
+			Type    string
+			Options struct{ Path string }
+		}
+	}
+	must(t, yaml.Unmarshal(readFile(t, shipped("grafana/dashboards.yaml")), &boards))
+	if p := boards.Providers; len(p) != 1 || p[0].Type != "file" || p[0].Options.Path != path.Dir(mountOf(t, s, "./grafana-dashboard.json")) {
+		t.Errorf("%+v", boards)
+	}
+	if home := s.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]; home != mountOf(t, s, "./grafana-dashboard.json") {
+		t.Errorf("the first page is %s", home)
+	}
+	for file, dir := range map[string]string{"datasources": "datasources", "dashboards": "dashboards"} {
+		if at := mountOf(t, s, "./grafana/"+file+".yaml"); path.Dir(at) != "/etc/grafana/provisioning/"+dir {
+			t.Errorf("%s.yaml is at %s", file, at)
+		}
+	}
+	if !strings.Contains(s.Environment["GF_SECURITY_ADMIN_PASSWORD"], ":?") {
+		t.Error("Grafana may have its well-known password")
+	}
+}
+
+func readFile(t *testing.T, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	must(t, err)
+	return data
 }
 
 func TestShippedPrometheus(t *testing.T) {

@@ -39,12 +39,13 @@ func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
 	}
 	return sqlitestore.Open(ctx, sqlitestore.Options{
 		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, Logger: a.log, Registerer: a.registry,
+		OnFailure: a.storeFailed,
 	})
 }
 
 func (a *App) openRedis(ctx context.Context) (queue.Store, error) {
 	o := redisOptions(&a.cfg.Store)
-	o.Logger, o.Registerer = a.log, a.registry
+	o.Logger, o.Registerer, o.OnFailure = a.log, a.registry, a.storeFailed
 	return redisstore.Open(ctx, o)
 }
 
@@ -69,9 +70,11 @@ func (a *App) fitStore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("checking the store: %w", err)
 	}
-	a.pending.Set(float64(report.Pending))
+	a.health.count(&report)
 	for _, w := range report.Warnings {
-		a.log.Warn("store", zap.String("warning", w))
+		if a.health.news(w, time.Now()) {
+			a.log.Warn("store", zap.String("warning", w))
+		}
 	}
 	if len(report.Problems) > 0 {
 		return fmt.Errorf("the store is not fit for use: %q", report.Problems)

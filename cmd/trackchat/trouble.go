@@ -24,14 +24,15 @@ const (
 // troubles remembers the last warnings and errors of the log, for the operations view, and counts them.
 type troubles struct {
 	entries *prometheus.CounterVec // level
+	folds   *folds
 
 	mu   sync.Mutex
 	ring []api.Trouble // guarded by mu; oldest first
 }
 
 func newTroubles(reg prometheus.Registerer) *troubles {
-	t := &troubles{entries: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
-		Name: "trackchat_log_entries_total", Help: "Warnings and errors written to the log.",
+	t := &troubles{folds: &folds{of: make(map[foldKey]*fold)}, entries: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
+		Name: "trackchat_log_entries_total", Help: "Warnings and errors for the log, with those that it has only as a number of repetitions.",
 	}, []string{"level"})}
 	for _, l := range [...]zapcore.Level{zapcore.WarnLevel, zapcore.ErrorLevel} {
 		t.entries.WithLabelValues(l.String())
@@ -39,9 +40,17 @@ func newTroubles(reg prometheus.Registerer) *troubles {
 	return t
 }
 
-// watch returns a logger that writes as log does, and whose warnings and errors are remembered too.
+// watch returns a logger that writes as log does, with repeated warnings and errors folded. They are
+// counted and remembered too.
 func (t *troubles) watch(log *zap.Logger) *zap.Logger {
-	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, &troubleCore{troubles: t}) }))
+	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
+		return newFoldCore(zapcore.NewTee(c, &troubleCore{troubles: t}), t.folds)
+	}), zap.Hooks(func(e zapcore.Entry) error {
+		if e.Level >= zapcore.WarnLevel {
+			t.entries.WithLabelValues(e.Level.String()).Inc()
+		}
+		return nil
+	}))
 }
 
 // recent returns what is remembered, newest first.
@@ -56,7 +65,6 @@ func (t *troubles) recent() []api.Trouble {
 }
 
 func (t *troubles) add(e api.Trouble) {
-	t.entries.WithLabelValues(e.Level).Inc()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.ring) == troubleEntries {

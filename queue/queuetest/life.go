@@ -53,6 +53,9 @@ func checkFit(c *check) {
 	if len(rep.Problems) != 0 {
 		c.Fatal(rep.Problems)
 	}
+	if !rep.Counted || rep.Pending != 1 {
+		c.Errorf("%d messages are to be delivered, counted: %v", rep.Pending, rep.Counted)
+	}
 }
 
 func closed(c *check) {

@@ -375,8 +375,16 @@ func (m *Model) Check(ctx context.Context) (queue.Report, error) {
 	if err := m.enter(ctx); err != nil {
 		return queue.Report{}, err
 	}
-	m.mu.Unlock()
-	return queue.Report{}, nil
+	defer m.mu.Unlock()
+	rep := queue.Report{Counted: true}
+	for _, t := range m.trackers {
+		for i := range t.msgs {
+			if t.msgs[i].Status == queue.StatusPending {
+				rep.Pending++
+			}
+		}
+	}
+	return rep, nil
 }
 
 // LoadDirectory implements queue.DirectoryStore.

@@ -124,6 +124,7 @@ func (s *Store) countPending(ctx context.Context, report *queue.Report) error {
 			report.Pending += n
 		}
 	}
+	report.Counted = true
 	return nil
 }
 

@@ -23,6 +23,7 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 	if err != nil {
 		return report, err
 	}
+	logClient(opts.Logger)
 	s := &Store{opts: opts, now: opts.Now, log: opts.Logger}
 	for p, tag := range tags() {
 		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)

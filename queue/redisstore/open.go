@@ -53,6 +53,7 @@ type Options struct {
 	RetryFor      time.Duration    // how long a request is repeated after errors that may pass; 0: 5 s
 	Logger        *zap.Logger
 	Registerer    prometheus.Registerer // nil: metrics stay unregistered
+	OnFailure     func(error)           // told of each call that fails as a whole; must not block; nil: nobody
 
 	clock func() time.Time // not nil: instead of Redis's time
 }
@@ -126,6 +127,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		asks:    make(chan struct{}, peerAsks),
 		waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
 	}
+	s.metrics.OnFailure(opts.OnFailure)
 	if s.scripts, err = loadScripts(); err != nil {
 		return nil, err
 	}
@@ -139,6 +141,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.publish = "SPUBLISH"
 	}
 	s.kinds = s.transitions()
+	logClient(opts.Logger)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -225,6 +228,7 @@ func (s *Store) Close() error {
 		s.calls.Wait()
 		s.err = s.nodes.close()
 		s.working.Wait()
+		logClient(zap.NewNop())
 	})
 	return s.err
 }

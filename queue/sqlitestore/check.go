@@ -36,7 +36,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	if errors.Is(err, queue.ErrUnavailable) {
 		return rep, err
 	}
-	if err != nil {
+	if rep.Counted = err == nil; !rep.Counted {
 		rep.Problems = append(rep.Problems, err.Error())
 	}
 	if f := s.wal.failure.Load(); f != nil {

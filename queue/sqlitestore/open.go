@@ -50,6 +50,7 @@ type Options struct {
 	Readers    int   // connections that read; 0: 4
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics stay unregistered
+	OnFailure  func(error)           // told of each call that fails as a whole; must not block; nil: nobody
 
 	cacheTrackers int
 }
@@ -132,6 +133,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
 		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
 	}
+	s.metrics.OnFailure(opts.OnFailure)
 	s.watchers = newWatchers(opts.WakeBuffer, s.metrics)
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.release())

@@ -1,7 +1,7 @@
 import { h, setText } from './shared/dom.js';
 import { count, seconds } from './format.js';
 import { buckets, parse, quantile, total } from './metrics.js';
-import { errorTable, histogram, nodeTable, protocolTable, refusalTable } from './panels.js';
+import { errorTable, histogram, nodeTable, protocolTable, refusalTable, refusedTable, silentTable } from './panels.js';
 
 const EVERY = 5000; // ms
 const TOKEN = 'trackchat.admin'; // in this tab only
@@ -19,11 +19,13 @@ class View {
     this.latency = panel('Delivery latency', 'From submitted to acknowledged by the device.');
     this.refusals = panel('Refused', 'What a bound or a check has turned away since the start, and how much of it in the last minutes.');
     this.nodes = panel('Nodes', 'Processes that serve devices.');
+    this.silent = panel('Not acknowledging', 'Devices that left the last texts unacknowledged; whoever acknowledges again is gone from here.', true);
+    this.refused = panel('Last refused', 'Devices that this process did not let in, of the last day; times in UTC.', true);
     this.errors = panel('Last warnings and errors', 'Of this process, times in UTC; the log has all of them.', true);
     this.token = this.#form();
     document.body.append(
       h('header', { class: 'top' }, h('h1', {}, h('img', { src: '/ui/shared/icon.svg', alt: '', width: 28, height: 28 }), 'trackchat operations'), this.ready, h('span', { class: 'right' }, this.note)),
-      h('main', {}, this.token, this.tiles, h('div', { class: 'panels' }, this.sessions.element, this.latency.element, this.nodes.element, this.refusals.element, this.errors.element)));
+      h('main', {}, this.token, this.tiles, h('div', { class: 'panels' }, this.sessions.element, this.latency.element, this.nodes.element, this.refusals.element, this.silent.element, this.refused.element, this.errors.element)));
   }
 
   #form() {
@@ -31,7 +33,7 @@ class View {
     return h('form', {
       class: 'token', hidden: true,
       on: { submit: (e) => { e.preventDefault(); sessionStorage.setItem(TOKEN, field.value.trim()); field.value = ''; this.look(); } },
-    }, h('label', { class: 'field' }, 'Admin token', field, h('small', {}, 'For nodes and errors. It is kept in this tab only.')), h('button', { class: 'button primary', type: 'submit' }, 'Use'));
+    }, h('label', { class: 'field' }, 'Admin token', field, h('small', {}, 'For nodes, devices and errors. It is kept in this tab only.')), h('button', { class: 'button primary', type: 'submit' }, 'Use'));
   }
 
   async run() {
@@ -51,7 +53,14 @@ class View {
       setText(this.note, `figures of ${this.#latest ? new Date(this.#latest).toLocaleTimeString('en-GB') : 'never'}: ${e.message}`);
       return;
     }
-    await Promise.all([this.#admin('/admin/nodes', (list) => this.nodes.show(nodeTable(list)), this.nodes), this.#admin('/admin/errors', (list) => this.errors.show(errorTable(list)), this.errors)]);
+    await Promise.all([
+      this.#admin('/admin/nodes', (answer) => this.nodes.show(nodeTable(answer.list)), this.nodes),
+      this.#admin('/admin/errors', (answer) => {
+        this.errors.show(errorTable(answer.list));
+        this.refused.show(refusedTable(answer.refused));
+        this.silent.show(silentTable(answer.not_acknowledging));
+      }, this.errors, this.refused, this.silent),
+    ]);
   }
 
   #say(state, words) {
@@ -94,20 +103,20 @@ class View {
   }
 
   /** Reads what only administrators may; asks for the token where there is none, or a wrong one. */
-  async #admin(path, show, panel) {
+  async #admin(path, show, ...panels) {
     try {
       const { status, body } = await get(path, sessionStorage.getItem(TOKEN));
       if (status === 403) {
         this.token.hidden = false;
-        panel.show(h('p', { class: 'quiet' }, 'For administrators only.'));
+        for (const p of panels) p.show(h('p', { class: 'quiet' }, 'For administrators only.'));
         return;
       }
       const answer = JSON.parse(body);
       if (!answer.success) throw new Error(answer.status.description);
       this.token.hidden = true;
-      show(answer.list);
+      show(answer);
     } catch (e) {
-      panel.show(h('p', { class: 'quiet' }, `Not to be had: ${e.message}`));
+      for (const p of panels) p.show(h('p', { class: 'quiet' }, `Not to be had: ${e.message}`));
     }
   }
 }

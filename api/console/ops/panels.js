@@ -61,3 +61,20 @@ export function errorTable(list) {
   return table([['time', true], ['level'], ['what']], rows, 'None since the start.');
 }
 
+const REASONS = {
+  unknown_device: 'unknown device', blocked: 'blocked', other_device: 'became another device', bad_credentials: 'wrong password or code',
+  registration: 'registration not allowed', takeovers: 'two devices with this id?', wrong_protocol: 'wrong port',
+};
+
+/** Devices that were not let in, the last one first. */
+export function refusedTable(list) {
+  const rows = list.map((d) => [moment(d.last), [d.label ? `${d.label} ` : '', h('span', { class: 'fields' }, d.device)], d.protocol,
+    `${REASONS[d.reason] ?? d.reason}${d.looks_like ? `: looks like ${d.looks_like}` : ''}`, count(d.times), d.remote]);
+  return table([['last', true], ['device'], ['port of'], ['why'], ['times', true], ['from']], rows, 'No device was refused.');
+}
+
+/** Devices that get texts and acknowledge none. */
+export function silentTable(list) {
+  const rows = list.map((d) => [d.label, h('span', { class: 'fields' }, d.device), d.protocol, count(d.times), moment(d.since), moment(d.last)]);
+  return table([['tracker'], ['device'], ['protocol'], ['written', true], ['no answer since', true], ['last', true]], rows, 'Every device acknowledges what it gets.');
+}

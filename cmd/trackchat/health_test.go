@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/queuetest"
+)
+
+// figure is the value of a metric without labels.
+func (s *service) figure(name string) string {
+	s.t.Helper()
+	_, body := s.ask(http.MethodGet, "/metrics")
+	for line := range strings.Lines(body) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	s.t.Fatalf("no metric %s", name)
+	return ""
+}
+
+func (s *service) ready() bool {
+	s.t.Helper()
+	code, _ := s.ask(http.MethodGet, "/readyz")
+	return code == http.StatusOK
+}
+
+// TestReadinessFollowsTheStore: long before a check a minute would see it, the service is not ready
+// while Redis is dead or stands still, and ready when it is back; what was pending stays known.
+func TestReadinessFollowsTheStore(t *testing.T) {
+	t.Parallel()
+	server := queuetest.StartRedis(t)
+	node := func() *service {
+		cfg := testConfig(t, 3)
+		cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis, []string{server.Addr}
+		cfg.API.Timeout = Duration(time.Second)
+		return startService(t, cfg)
+	}
+	first := node()
+	for id := 1; id <= 3; id++ {
+		first.api.send(id, "for nobody yet")
+	}
+	s := node()
+	if got := s.figure("trackchat_pending"); got != "3" || s.figure("trackchat_ready") != "1" {
+		t.Fatalf("from the start on: %s pending, ready %s", got, s.figure("trackchat_ready"))
+	}
+	for what, away := range map[string]struct{ down, up func(testing.TB) }{
+		"dead": {server.Kill, server.Start}, "stopped": {server.Pause, server.Resume},
+	} {
+		away.down(t)
+		if a := s.api.call("list", "tracker_id", "1"); a.Success {
+			t.Fatalf("%s: %+v", what, a)
+		}
+		eventually(t, "not ready while Redis is "+what, func() bool { return !s.ready() })
+		_, body := s.ask(http.MethodGet, "/readyz")
+		if !strings.Contains(body, "store") {
+			t.Errorf("%s: not ready for %s", what, body)
+		}
+		if got := s.figure("trackchat_pending"); got != "3" || s.figure("trackchat_ready") != "0" {
+			t.Errorf("%s: %s pending, ready %s", what, got, s.figure("trackchat_ready"))
+		}
+		if s.figure("trackchat_pending_age_seconds") == "0" {
+			t.Errorf("%s: pending is said to be new", what)
+		}
+		away.up(t)
+		eventually(t, "ready again", s.ready)
+	}
+	s.api.send(1, "one more")
+	eventually(t, "counted again", func() bool { return s.figure("trackchat_pending") == "4" })
+}
+
+// TestFailedCallsDecideReadiness: which errors of the store make the service not ready at once.
+func TestFailedCallsDecideReadiness(t *testing.T) {
+	s := startService(t, testConfig(t, 1))
+	for _, c := range []struct {
+		err          error
+		away, doubts bool
+	}{
+		{fmt.Errorf("%w: connection refused", queue.ErrUnavailable), true, true},
+		{fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, queue.ErrUnavailable), true, true},
+		{fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, context.DeadlineExceeded), false, true},
+		{queue.ErrOverloaded, false, false},
+		{queue.ErrCorrupt, false, false},
+		{context.Canceled, false, false},
+		{fmt.Errorf("%w: %w", queue.ErrUnavailable, context.Canceled), false, false},
+		{errors.New("something else"), false, false},
+	} {
+		app := &App{log: s.app.log, health: &storeHealth{doubt: make(chan struct{}, 1)}}
+		app.storeFailed(c.err)
+		app.storeFailed(c.err) // never blocks
+		if away := app.notReady(t.Context()) != nil; away != c.away || len(app.health.doubt) > 0 != c.doubts {
+			t.Errorf("%v: not ready %v, to be checked %d", c.err, away, len(app.health.doubt))
+		}
+	}
+	s.app.storeFailed(queue.ErrUnavailable)
+	eventually(t, "ready after a check", s.ready)
+	s.app.ready.Store(&errDraining)
+	s.app.checkStore(t.Context())
+	if s.ready() {
+		t.Error("a check has ended the drain")
+	}
+}
+
+func TestWarningsOfTheStoreAreToldOnceAnHour(t *testing.T) {
+	h := &storeHealth{warned: make(map[string]time.Time)}
+	now := time.Now()
+	for i, c := range []struct {
+		warning string
+		after   time.Duration
+		want    bool
+	}{
+		{"disk of /data has only 412 MiB left", 0, true},
+		{"disk of /data has only 398 MiB left", time.Minute, false},
+		{"fsync took 1.2s", time.Minute, true},
+		{"disk of /data has only 390 MiB left", warnEvery + time.Second, true},
+	} {
+		if got := h.news(c.warning, now.Add(c.after)); got != c.want {
+			t.Errorf("%d: %v", i, got)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"net/netip"
+	"time"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// Bounds of what is remembered of devices in trouble.
+const (
+	maxTroubled   = 4096 // devices of each kind; of more the ones longest not heard of are forgotten
+	listTroubled  = 100  // of them are told to an operator
+	troubleAge    = 24 * time.Hour
+	troubleLogged = time.Hour // between two lines of the log about one device
+	maxDeviceID   = 40        // characters of what a stranger calls itself
+)
+
+// reasonWrongProtocol is the Reason of a connection that speaks what its port does not.
+const reasonWrongProtocol = "wrong_protocol"
+
+// RefusedDevice is a device that the gateway did not let in.
+type RefusedDevice struct {
+	Protocol string         // of the port it came to
+	Device   string         // what it calls itself, else its address
+	Reason   string         // label of trackchat_refused_total
+	Speaks   string         // with wrong_protocol: what it seems to speak
+	Remote   netip.AddrPort // the last time
+	FirstMs  int64
+	LastMs   int64
+	Times    int
+}
+
+// SilentDevice is a device that gets texts and acknowledges none.
+type SilentDevice struct {
+	Tracker  queue.TrackerID
+	Protocol string
+	Message  int64 // the text that it was sent last
+	SinceMs  int64 // when the first part was written that it left unacknowledged
+	LastMs   int64 // when one was given up waiting for last
+	Times    int   // parts that were written and not acknowledged in time
+}
+
+type refusedKey struct{ protocol, device, reason string }
+
+// troubles are the devices that an operator has to look after. Each node knows its own, from its start
+// on.
+type troubles struct {
+	refused *latest[refusedKey, refusedEntry]
+	silent  *latest[queue.TrackerID, silentEntry]
+	quiet   *quota // of log lines about devices that do not acknowledge
+}
+
+type refusedEntry struct {
+	RefusedDevice
+	logged time.Time
+}
+
+type silentEntry struct {
+	SilentDevice
+	weight int // of Times: one without references has waited for all repetitions at once
+	logged time.Time
+}
+
+func newTroubles(d *door) *troubles {
+	dropped := func() { d.refuse("troubles") }
+	return &troubles{
+		refused: newLatest[refusedKey, refusedEntry](maxTroubled, dropped),
+		silent:  newLatest[queue.TrackerID, silentEntry](maxTroubled, dropped),
+		quiet:   newQuota(time.Second, 20),
+	}
+}
+
+// RefusedDevices returns the devices that were refused within a day, the last one first.
+func (g *Gateway) RefusedDevices() []RefusedDevice {
+	since := g.o.Now().Add(-troubleAge).UnixMilli()
+	recent := func(e *refusedEntry) bool { return e.LastMs >= since }
+	entries := g.troubles.refused.list(listTroubled, recent)
+	devices := make([]RefusedDevice, len(entries))
+	for i := range entries {
+		devices[i] = entries[i].RefusedDevice
+	}
+	return devices
+}
+
+// SilentDevices returns the devices that have left the last texts unacknowledged, as often as one is
+// repeated or more. Whoever acknowledges again is none.
+func (g *Gateway) SilentDevices() []SilentDevice {
+	since := g.o.Now().Add(-troubleAge).UnixMilli()
+	entries := g.troubles.silent.list(listTroubled, func(e *silentEntry) bool {
+		return e.LastMs >= since && g.silent(e)
+	})
+	devices := make([]SilentDevice, len(entries))
+	for i := range entries {
+		devices[i] = entries[i].SilentDevice
+	}
+	return devices
+}
+
+func (g *Gateway) silent(e *silentEntry) bool { return e.weight >= len(g.o.AckTimeout) }
+
+// noteRefused counts a device that was not let in, and logs it once an hour as far as strangers may
+// fill the log.
+func (s *session) noteRefused(why, device, speaks string) {
+	g, now := s.l.g, s.l.g.o.Now()
+	device = printable(device, maxDeviceID)
+	name := s.l.protocol.Name
+	unsaid, tell, times := zap.Skip(), false, 0
+	g.troubles.refused.touch(refusedKey{name, device, why}, func(e *refusedEntry) {
+		if e.Times == 0 {
+			e.Protocol, e.Device, e.Reason, e.FirstMs = name, device, why, now.UnixMilli()
+		}
+		e.Times++
+		e.Speaks, e.Remote, e.LastMs = speaks, s.conn.RemoteAddr(), now.UnixMilli()
+		times = e.Times
+		unsaid, tell = g.refusals.onceAnHour(&e.logged, now)
+	})
+	if !tell {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("protocol", name), zap.String("device", device), zap.String("why", why),
+		zap.Stringer("remote", s.conn.RemoteAddr()), zap.Int("times", times), unsaid,
+	}
+	if speaks != "" {
+		fields = append(fields, zap.String("looks_like", speaks))
+	}
+	g.log.Info("device refused", fields...)
+}
+
+// onceAnHour reports whether a line that was written at last may be written again, and notes that it
+// is; else it counts as one of those that were left out.
+func (q *quota) onceAnHour(last *time.Time, now time.Time) (unsaid zap.Field, ok bool) {
+	if !last.IsZero() && now.Sub(*last) < troubleLogged {
+		return zap.Skip(), false
+	}
+	if unsaid, ok = q.take(now); ok {
+		*last = now
+	}
+	return unsaid, ok
+}
+
+// unacknowledged notes that the device was sent a part whose ack did not come in time. weight is how
+// many of the waits in AckTimeout that were.
+func (s *session) unacknowledged(weight int, now time.Time) {
+	b, g := s.box, s.l.g
+	var told SilentDevice
+	unsaid, tell := zap.Skip(), false
+	g.troubles.silent.touch(s.tracker, func(e *silentEntry) {
+		if e.Times == 0 {
+			e.Tracker, e.Protocol, e.SinceMs = s.tracker, s.l.protocol.Name, b.written
+		}
+		e.Times++
+		e.weight += weight
+		e.Message, e.LastMs = b.msgs[0].ID, now.UnixMilli()
+		if g.silent(e) {
+			unsaid, tell = g.troubles.quiet.onceAnHour(&e.logged, now)
+		}
+		told = e.SilentDevice
+	})
+	if tell {
+		g.log.Warn("device does not acknowledge its texts", s.field(), zap.String("protocol", told.Protocol),
+			zap.Int64("message", told.Message), zap.Int("times", told.Times),
+			zap.Time("since", time.UnixMilli(told.SinceMs)),
+			zap.Stringer("remote", s.conn.RemoteAddr()), unsaid)
+	}
+}
+
+// acknowledges notes that the device has said what became of a text.
+func (s *session) acknowledges() { s.l.g.troubles.silent.remove(s.tracker) }

@@ -19,6 +19,7 @@ type StoreMetrics struct {
 	corrupt *prometheus.CounterVec
 	missed  prometheus.Counter
 	failure func(error) // nil: nobody asks
+	lost    prometheus.Gauge
 
 	ops     atomic.Pointer[map[string]*opMetrics] // of those seen so far; replaced as a whole
 	opsLock sync.Mutex                            // serialises replacing ops
@@ -51,12 +52,24 @@ func NewStoreMetrics(reg prometheus.Registerer) *StoreMetrics {
 		missed: f.NewCounter(prometheus.CounterOpts{
 			Name: "trackchat_store_changes_overflowed_total", Help: "Times that a reader was too slow for the changes of messages and was told to look at everything instead.",
 		}),
+		lost: f.NewGauge(prometheus.GaugeOpts{
+			Name: "trackchat_store_lost", Help: "1 while the store has lost its data or is another one than this process knows, so that nothing is taken or given out.",
+		}),
 	}
 }
 
 // OnFailure has f told the error of each call that fails as a whole. f must not block, and is set before
 // the first call.
 func (m *StoreMetrics) OnFailure(f func(error)) { m.failure = f }
+
+// Lost notes whether the store is another one than this process knows.
+func (m *StoreMetrics) Lost(lost bool) {
+	v := 0.0
+	if lost {
+		v = 1
+	}
+	m.lost.Set(v)
+}
 
 // Overflowed notes that a reader of changes was too slow for them.
 func (m *StoreMetrics) Overflowed() { m.missed.Inc() }

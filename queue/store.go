@@ -16,6 +16,7 @@ var (
 	ErrUnknownOutcome = errors.New("store did not answer, outcome unknown")       // may have been executed
 	ErrCorrupt        = errors.New("store holds data that cannot be read")        // never skipped silently
 	ErrReset          = errors.New("changes before that moment are not retained") // Changes only
+	ErrLost           = errors.New("store has lost its data or is another one")   // with ErrUnavailable: nothing is taken or given out
 	ErrInUse          = errors.New("store is in use by another process")
 	ErrConflict       = errors.New("directory contradicts itself") // ImportDirectory only: nothing changed
 )

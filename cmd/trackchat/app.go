@@ -36,9 +36,10 @@ type App struct {
 	follower   *queue.Follower // keeps directory up to date; nil where the store cannot tell changes
 	recheck    atomic.Pointer[func()]
 	store      queue.Store
-	partitions int // of the store
-	loops      int // event loops; 0: as the engine likes
-	procs      int // processors that there are for Go; 0: those that it uses
+	partitions int   // of the store
+	loops      int   // event loops; 0: as the engine likes
+	procs      int   // processors that there are for Go; 0: those that it uses
+	leastFree  int64 // of the embedded store, see its Options
 	gateway    *gateway.Gateway
 	serving    atomic.Pointer[gateway.Gateway] // gateway once it runs, for who may ask at any time
 	api        *http.Server
@@ -105,15 +106,19 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 // Start opens the store, then the ports; the admin listener comes first and goes last, so that it can be asked all the time. After an error everything that was started is stopped again.
 func (a *App) Start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.startMemory, a.startAdmin, a.loadDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startChores,
+		a.openStore, a.startMemory, a.startAdmin, a.startDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startChores,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 		}
 	}
-	a.ready.Store(nil)
+	a.ready.CompareAndSwap(&errStarting, nil) // unless the store is not fit for use
 	accounts, trackers := a.directory.Current().Len()
-	a.log.Info("trackchat is ready", zap.Int("accounts", accounts), zap.Int("trackers", trackers), zap.Any("listen", a.addrs))
+	state := "trackchat is ready"
+	if a.ready.Load() != nil {
+		state = "trackchat has started, and is not ready"
+	}
+	a.log.Info(state, zap.Int("accounts", accounts), zap.Int("trackers", trackers), zap.Any("listen", a.addrs))
 	if accounts == 0 {
 		a.log.Warn("nobody can sign in yet: make an account with trackchat account put, a key with " +
 			"trackchat key create, a tracker with trackchat tracker put; README has the three commands")
@@ -162,6 +167,16 @@ func (a *App) loadDirectory(ctx context.Context) error {
 		a.log.Info("directory imported", zap.String("file", file), zap.Any("stats", stats))
 	}
 	return a.readDirectory(ctx)
+}
+
+// startDirectory is loadDirectory for a start: where the store has no room for what the file changes, what it holds already serves.
+func (a *App) startDirectory(ctx context.Context) error {
+	err := a.loadDirectory(ctx)
+	if errors.Is(err, queue.ErrOverloaded) {
+		a.log.Error("the directory file is not taken over until the next reload", zap.Error(err))
+		return a.readDirectory(ctx)
+	}
+	return err
 }
 
 // Reload reads the certificates and the directory file again and closes the sessions of trackers that are no longer allowed. What cannot be read stays as it was.

@@ -22,6 +22,7 @@ func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.SetOutput(stderr)
 	file := fs.String("config", "", "configuration `FILE`; none: the defaults")
 	ready := fs.Bool("ready", false, "only ask the running service whether it is ready")
+	adopt := fs.Bool("adopt", false, "accept what the store holds now as the store, although data was lost or exchanged")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -33,8 +34,14 @@ func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	cfg, err := Load(*file, os.Environ())
-	if *ready {
+	switch {
+	case *ready && *adopt:
+		_, _ = fmt.Fprintln(stderr, "trackchat check: --ready and --adopt exclude each other")
+		return 2
+	case *ready:
 		return runReady(ctx, cfg, err, stdout)
+	case *adopt:
+		return runAdopt(ctx, cfg, err, stdout)
 	}
 	return runCheck(ctx, cfg, err, stdout)
 }

@@ -29,7 +29,15 @@ func (a *App) openStore(ctx context.Context) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	a.onStop(func(context.Context) error { return a.store.Close() })
-	return a.fitStore(ctx)
+	// What must not be opened was refused. The rest, such as a disk that is nearly full, keeps nobody from reading: the service starts and is not ready.
+	if err := a.fitStore(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		a.log.Error("store check failed", zap.Error(err))
+		a.ready.Store(&err)
+	}
+	return nil
 }
 
 func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
@@ -38,8 +46,8 @@ func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
 		durability = sqlitestore.EverySecond
 	}
 	return sqlitestore.Open(ctx, sqlitestore.Options{
-		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, Logger: a.log, Registerer: a.registry,
-		OnFailure: a.storeFailed,
+		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, LeastFree: a.leastFree,
+		Logger: a.log, Registerer: a.registry, OnFailure: a.storeFailed,
 	})
 }
 

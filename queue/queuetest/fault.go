@@ -151,6 +151,9 @@ func (p *Proxy) end(client net.Conn) {
 	if up, ok := p.open[client]; ok {
 		_, _ = client.Close(), up.Close()
 		delete(p.open, client)
+		if c := p.cut; c != nil && c.on == client { // its answer did not come in time: the next one counts
+			c.armed, c.on = false, nil
+		}
 	}
 }
 

@@ -23,21 +23,6 @@ func schemaFields() map[string]string {
 	return map[string]string{"schema": schema, "partitions": strconv.Itoa(partitions), "slots": strconv.Itoa(slotsABlock)}
 }
 
-// claimSchema writes the schema's parameters where there are none yet.
-func (s *Store) claimSchema(ctx context.Context) error {
-	m := s.nodes.serving(slotOf(metaKey))
-	if m == nil {
-		return fmt.Errorf("%w: no master serves %s", queue.ErrUnavailable, metaKey)
-	}
-	for field, value := range schemaFields() {
-		if err := m.client.HSetNX(ctx, metaKey, field, value).Err(); err != nil {
-			_, err = judge(err)
-			return fmt.Errorf("noting the schema: %w", err)
-		}
-	}
-	return nil
-}
-
 // checker collects what is wrong with one master.
 type checker struct {
 	s      *Store
@@ -97,10 +82,10 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	if !s.checkMap(&report) || silent {
 		return report, nil // more questions would only wait
 	}
-	if err := s.countPending(ctx, &report); err != nil {
+	if fine, err := s.checkIdentity(ctx, &report); err != nil || !fine {
 		return report, err
 	}
-	return report, s.checkSchema(ctx, &report)
+	return report, s.countPending(ctx, &report)
 }
 
 // countPending adds up the partitions' counters.
@@ -238,21 +223,17 @@ func (s *Store) checkMap(report *queue.Report) bool {
 	return served == partitions
 }
 
-// checkSchema compares the parameters that are stored with this program's.
-func (s *Store) checkSchema(ctx context.Context, report *queue.Report) error {
-	m := s.nodes.serving(slotOf(metaKey))
-	if m == nil {
-		return nil
-	}
-	stored, err := m.client.HGetAll(ctx, metaKey).Result()
-	if err != nil {
-		report.Problems = append(report.Problems, fmt.Sprintf("%s: reading %s: %v", m.addr, metaKey, err))
-		return ctx.Err()
+// schemaProblems compares the parameters that are stored with this program's.
+func (s *Store) schemaProblems(meta map[string]string) []string {
+	var problems []string
+	addr := "redis"
+	if m := s.nodes.serving(slotOf(metaKey)); m != nil {
+		addr = m.addr
 	}
 	for field, want := range schemaFields() {
-		if got, ok := stored[field]; ok && got != want {
-			report.Problems = append(report.Problems, fmt.Sprintf("%s: %s of the stored data is %q, this program's is %q", m.addr, field, got, want))
+		if got, ok := meta[field]; ok && got != want {
+			problems = append(problems, fmt.Sprintf("%s: %s of the stored data is %q, this program's is %q", addr, field, got, want))
 		}
 	}
-	return nil
+	return problems
 }

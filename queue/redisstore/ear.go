@@ -60,6 +60,19 @@ func (ws *wakes) remap() {
 	}
 }
 
+// resync has every reader look at everything again.
+func (ws *wakes) resync() {
+	all := make([]queue.Partition, partitions)
+	for p := range all {
+		all[p] = queue.Partition(p)
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for e := range ws.ears {
+		e.missed(all)
+	}
+}
+
 // ear listens to one channel in each partition.
 type ear struct {
 	s       *Store

@@ -33,6 +33,8 @@ func judge(err error) (outcome, error) {
 	}
 	var op *net.OpError
 	switch {
+	case errors.Is(err, queue.ErrLost):
+		return outcomeFinal, err
 	case errors.Is(err, errConnect), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, redis.ErrClosed),
 		errors.As(err, &op) && op.Op == "dial":
 		return outcomeRetry, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
@@ -51,6 +53,8 @@ func judgeReply(reply string, err error) (outcome, error) {
 		return outcomeMoved, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
 	case "LOADING", "MASTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS":
 		return outcomeRetry, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+	case "LOST":
+		return outcomeFinal, errLost
 	case "OOM", "MISCONF":
 		return outcomeFinal, fmt.Errorf("%w: %w", queue.ErrOverloaded, err)
 	case "STALE":

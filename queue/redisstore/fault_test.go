@@ -86,44 +86,49 @@ func TestCutConnections(t *testing.T) { cutConnections(t, place{queuetest.StartR
 func cutConnections(t *testing.T, where place) {
 	t.Helper()
 	s, proxies := where.proxied(t)
-	p := proxies[redisstore.SlotOf(1)*len(proxies)/16384]
+	at := func(tracker queue.TrackerID) int { return redisstore.SlotOf(tracker) * len(proxies) / 16384 }
+	tracker := queue.TrackerID(1)
+	p := proxies[at(tracker)]
 	for name, arm := range map[string]func(string) <-chan struct{}{"request lost": p.CutRequest, "answer lost": p.CutReply} {
 		t.Run(name, func(t *testing.T) {
-			where.all(t, "FLUSHALL")
+			defer func() { // the next round has another one of the same master
+				for tracker++; at(tracker) != at(1); tracker++ {
+				}
+			}()
 			fault := arm(":m:send:")
-			sent := send(t, s, 1, "once", "twice")
+			sent := send(t, s, tracker, "once", "twice")
 			await(t, fault)
 			fault = arm(":m:receive:")
-			in, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: 1, Text: "without a key"}})
+			in, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: tracker, Text: "without a key"}})
 			if err != nil || in[0].Err != nil || in[0].Dup {
 				t.Fatalf("receive: %+v, %v", in, err)
 			}
 			await(t, fault)
-			if msgs := list(t, s, 1); len(msgs) != 3 || msgs[0].ID != sent[0] || msgs[1].ID != sent[1] || msgs[2].ID != in[0].ID {
+			if msgs := list(t, s, tracker); len(msgs) != 3 || msgs[0].ID != sent[0] || msgs[1].ID != sent[1] || msgs[2].ID != in[0].ID {
 				t.Fatalf("%+v", msgs)
 			}
 			fault = arm(":m:ack:")
-			if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: sent[0]}}); err != nil || r[0] != queue.AckDelivered {
+			if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: tracker, ID: sent[0]}}); err != nil || r[0] != queue.AckDelivered {
 				t.Fatalf("ack: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:finish:")
-			if r, err := s.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: sent[1], Status: queue.StatusFailed}}); err != nil || r[0] != queue.EndNow {
+			if r, err := s.End(t.Context(), []queue.EndReq{{Tracker: tracker, ID: sent[1], Status: queue.StatusFailed}}); err != nil || r[0] != queue.EndNow {
 				t.Fatalf("end: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:mark:")
-			if r, err := s.MarkRead(t.Context(), []queue.Ref{{Tracker: 1, ID: in[0].ID}}); err != nil || r[0] != queue.MarkNewly {
+			if r, err := s.MarkRead(t.Context(), []queue.Ref{{Tracker: tracker, ID: in[0].ID}}); err != nil || r[0] != queue.MarkNewly {
 				t.Fatalf("mark: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:acquire:")
-			if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{1}); err != nil || ls[0].Epoch != 1 || ls[0].Pending != 0 {
+			if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{tracker}); err != nil || ls[0].Epoch != 1 || ls[0].Pending != 0 {
 				t.Fatalf("acquire: %v, %v", ls, err)
 			}
 			await(t, fault)
 			p.Cut()
-			if msgs := list(t, s, 1); len(msgs) != 3 {
+			if msgs := list(t, s, tracker); len(msgs) != 3 {
 				t.Fatalf("%d messages", len(msgs))
 			}
 		})

@@ -19,23 +19,11 @@ const visitConns = 8
 // Inspect says what Open would find wrong, and writes nothing: version, role, persistence, memory and its policy, clock, buffers of subscribers, the stored schema, and in a
 // Cluster whether every partition is served. It may be used beside services that run. The error says that nobody answers.
 func Inspect(ctx context.Context, opts Options) (report queue.Report, err error) {
-	opts, err = opts.withDefaults()
+	s, err := visitor(ctx, opts)
 	if err != nil {
 		return report, err
 	}
-	logClient(opts.Logger)
-	s := &Store{opts: opts, now: opts.Now, log: opts.Logger}
-	for p, tag := range tags() {
-		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
-	}
-	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1), masters: make(map[string]*master)}
 	defer func() { err = errors.Join(err, s.nodes.hangUp()) }()
-	if !s.nodes.cluster {
-		m := s.nodes.visit(opts.Addrs[0])
-		s.nodes.table = []*master{m}
-	} else if err := s.nodes.survey(ctx); err != nil {
-		return report, err
-	}
 	for _, m := range s.nodes.all() {
 		c := &checker{s: s, report: &report, addr: m.addr}
 		if err := c.read(ctx, m); err != nil {
@@ -49,8 +37,41 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 			return report, nil // it has only a part of the keys
 		}
 	}
-	s.checkMap(&report)
-	return report, s.checkSchema(ctx, &report)
+	if !s.checkMap(&report) {
+		return report, nil // nobody knows what the others hold
+	}
+	n, err := s.look(ctx)
+	if err != nil {
+		return report, err
+	}
+	if wrong := s.schemaProblems(n.meta); len(wrong) > 0 {
+		report.Problems = append(report.Problems, wrong...)
+	} else if what := n.contradiction(""); what != "" {
+		report.Problems = append(report.Problems, lostProblem(what))
+	}
+	return report, nil
+}
+
+// visitor is a store that only looks: hangUp ends it.
+func visitor(ctx context.Context, opts Options) (*Store, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	logClient(opts.Logger)
+	s := &Store{opts: opts, now: opts.Now, log: opts.Logger}
+	for p, tag := range tags() {
+		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
+	}
+	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1), masters: make(map[string]*master)}
+	if !s.nodes.cluster {
+		s.nodes.table = []*master{s.nodes.visit(opts.Addrs[0])}
+		return s, nil
+	}
+	if err := s.nodes.survey(ctx); err != nil {
+		return nil, errors.Join(err, s.nodes.hangUp())
+	}
+	return s, nil
 }
 
 // visit makes a client that only asks: it prepares nothing on the other side.
@@ -71,6 +92,8 @@ func (n *nodes) visit(addr string) *master {
 			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		})
 	}
+	m.reads = newWire(n.s, m, 1)
+	m.writes = m.reads
 	n.masters[addr] = m
 	return m
 }
@@ -111,7 +134,7 @@ func (n *nodes) draw(shards []redis.ClusterShard, asked string) error {
 	}
 	errs := make([]error, 0, len(visited))
 	for _, m := range visited {
-		errs = append(errs, m.client.Close())
+		errs = append(errs, m.close())
 	}
 	return errors.Join(errs...)
 }
@@ -132,7 +155,8 @@ func (n *nodes) addrOf(node *redis.Node, host string) string {
 func (n *nodes) hangUp() error {
 	errs := make([]error, 0, len(n.masters))
 	for _, m := range n.masters {
-		errs = append(errs, m.client.Close())
+		errs = append(errs, m.close())
 	}
+	n.s.working.Wait()
 	return errors.Join(errs...)
 }

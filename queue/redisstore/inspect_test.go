@@ -57,6 +57,8 @@ func TestInspect(t *testing.T) {
 	server.Must(t, "HSET", "chat:meta", "partitions", "16")
 	wantInspected(t, o, []string{`partitions of the stored data is "16", this program's is "256"`}, nil)
 	server.Must(t, "HSET", "chat:meta", "partitions", "256")
+	wantInspected(t, o, []string{"257 of 257 parts hold nothing"}, nil) // what the policy has thrown away meanwhile
+	server.Must(t, "FLUSHALL")
 	o.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	rep, err := redisstore.Inspect(t.Context(), o)
 	if err != nil || len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "its clock differs from ours by -") {

@@ -159,7 +159,7 @@ func (l *lane) send(batch []*item, number int64) {
 			tags = append(tags, s.tags[it.partition])
 		}
 	}
-	args := make([]any, 0, 8+len(tags)+len(l.kind.fixed)+size)
+	args := make([]any, 0, 9+len(tags)+len(l.kind.fixed)+size) // one for the identity
 	args = append(args, "evalsha", l.kind.script.sha, 1+len(tags), l.memo)
 	args = append(args, tags...)
 	args = append(args, number, s.scriptClock(), places, s.publish)

@@ -87,9 +87,13 @@ func (m *master) prepare(ctx context.Context, cn *redis.Conn) error {
 	if err := m.loadScripts(ctx, cn); err != nil {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
+	if m.s.expected() == "" {
+		return nil // Open reads the identity of the store with it, and seals before anybody else sends
+	}
 	if err := m.seal(ctx, cn, identity); err != nil {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
+	m.s.doubt() // whose data has it?
 	if m.identity != "" {
 		m.s.log.Warn("another Redis process answers", zap.String("addr", m.addr))
 	}
@@ -115,16 +119,21 @@ func (m *master) loadScripts(ctx context.Context, c pipeliner) error {
 // seal closes what partitions of this master held under another process. Partitions of other masters are refused by Redis and left to those.
 func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 	pipe := c.Pipeline()
+	store := m.s.expected()
 	for _, key := range m.s.keys {
-		_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptSeal].sha, 1, key, identity)})
+		_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptSeal].sha, 1, key, identity, store)})
 	}
-	_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptDirSeal].sha, 1, dirHead, identity)})
+	_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptDirSeal].sha, 1, dirHead, identity, store)})
 	cmds, err := pipe.Exec(ctx)
 	if err == nil {
 		return nil
 	}
 	for _, cmd := range cmds {
-		if err := cmd.Err(); err != nil && !elsewhere(err) {
+		switch err := cmd.Err(); {
+		case err == nil || elsewhere(err):
+		case strings.HasPrefix(err.Error(), "LOST "): // nothing of this store is there to be sealed; whoever asks for it is told
+			m.s.doubt()
+		default:
 			return fmt.Errorf("sealing partitions: %w", err)
 		}
 	}

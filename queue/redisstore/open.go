@@ -92,6 +92,9 @@ type Store struct {
 	instance string // of this run, part of the names of its memos
 	publish  string // PUBLISH or SPUBLISH
 
+	identity identity
+	guards   map[int]string // see newGuards
+
 	nodes   *nodes
 	waiting waiting
 	wakes   *wakes
@@ -135,6 +138,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
 		s.tags[p] = s.keys[p]
 	}
+	s.identity.doubted, s.guards = make(chan struct{}, 1), s.newGuards()
 	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1)}
 	s.wakes = newWakes(s)
 	if s.nodes.cluster {
@@ -159,7 +163,7 @@ func (s *Store) start(ctx context.Context) error {
 	} else {
 		s.nodes.single(s.opts.Addrs[0])
 	}
-	if err := s.claimSchema(ctx); err != nil {
+	if err := s.claim(ctx); err != nil {
 		return err
 	}
 	report, err := s.Check(ctx)

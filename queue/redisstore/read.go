@@ -15,7 +15,8 @@ type query struct {
 	args   []any
 	sc     *script
 	writes bool
-	reply  any // valid after ask
+	bare   bool // not guarded by the store's identity
+	reply  any  // valid after ask
 	err    error
 }
 
@@ -45,7 +46,7 @@ func (s *Store) askAll(ctx context.Context, qs []*query) error {
 	answers := make([]answer, len(qs)) // not the queries': after ctx's end they are the caller's alone, and answers still come
 	deadline := s.now().Add(s.opts.RetryFor)
 	for i, q := range qs {
-		jobs[i] = &job{slot: q.slot, args: q.args, script: q.sc, writes: q.writes, bytes: 64, deadline: deadline, finish: func(reply any, err error) {
+		jobs[i] = &job{slot: q.slot, args: q.args, script: q.sc, writes: q.writes, bare: q.bare, bytes: 64, deadline: deadline, finish: func(reply any, err error) {
 			answers[i] = answer{reply, err}
 			if left.Add(-1) == 0 {
 				close(done)

@@ -47,7 +47,12 @@ const (
 	scriptRenewSession = "session_renew"
 	scriptEndSession   = "session_end"
 
+	// Of an operator, sent as they are; they set the identity that all others compare first.
+	scriptAdopt    = "adopt"
+	scriptDirAdopt = "diradopt"
+
 	includeMark = "--#include "
+	guardMark   = "#!lua" // the first line of every script; the guard follows it
 )
 
 func loadScripts() (scripts, error) {
@@ -72,6 +77,10 @@ func assemble(name string) (string, error) {
 	var b strings.Builder
 	for line := range strings.Lines(string(body)) {
 		list, ok := strings.CutPrefix(line, includeMark)
+		if strings.HasPrefix(line, guardMark) && name != scriptAdopt && name != scriptDirAdopt {
+			list, ok = "guard", true
+			b.WriteString(line)
+		}
 		if !ok {
 			b.WriteString(line)
 			continue

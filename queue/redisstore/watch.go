@@ -16,7 +16,7 @@ const (
 	reloadPause = 100 * time.Millisecond
 )
 
-// watch keeps an eye on the memory of the masters and follows changes of the cluster until ctx ends.
+// watch keeps an eye on the memory of the masters and the identity of what they hold, and follows changes of the cluster until ctx ends.
 func (s *Store) watch(ctx context.Context) {
 	tick := time.NewTicker(memoryEvery)
 	defer tick.Stop()
@@ -26,6 +26,9 @@ func (s *Store) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.watchMemory(ctx)
+			s.reverify(ctx, false)
+		case <-s.identity.doubted:
+			s.reverify(ctx, true)
 		case <-s.nodes.changed:
 			if err := s.nodes.reload(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("reading the map of the cluster failed", zap.Error(err))

@@ -27,6 +27,7 @@ type job struct {
 	args     []any
 	script   *script // not nil: args are those of EVALSHA and hold its name
 	writes   bool
+	bare     bool // not guarded by the store's identity
 	bytes    int
 	finish   func(reply any, err error) // called once, by a worker
 	left     atomic.Bool                // nobody waits for it any more: only of jobs that change nothing
@@ -34,6 +35,17 @@ type job struct {
 	backoff  time.Duration
 	maybe    bool // some attempt may have been executed
 }
+
+// command is what is sent: a script gets the identity of the store as its last argument.
+func (j *job) command(identity string) []any {
+	if j.bare || j.args[0] != "evalsha" && j.args[0] != "eval" {
+		return j.args
+	}
+	return append(j.args, identity)
+}
+
+// plain reports whether nothing in Redis compares the identity: what such commands answer counts only if it is still there afterwards.
+func (j *job) plain() bool { return !j.bare && j.args[0] != "evalsha" && j.args[0] != "eval" }
 
 // command never lets the client repeat it by itself: only a repetition that this package knows about is counted.
 type command struct{ *redis.Cmd }
@@ -133,21 +145,50 @@ func (w *wire) exec(jobs []*job) {
 	ctx := context.Background()
 	pipe := w.m.client.Pipeline()
 	cmds := make([]command, len(jobs))
+	identity := w.s.expected()
 	for i, j := range jobs {
-		cmds[i] = command{redis.NewCmd(ctx, j.args...)}
+		cmds[i] = command{redis.NewCmd(ctx, j.command(identity)...)}
 		_ = pipe.Process(ctx, cmds[i])
 	}
+	guards := w.guard(ctx, pipe, jobs)
 	_, broken := pipe.Exec(ctx)
 	for i, j := range jobs {
-		reply, err := cmds[i].Result()
-		switch {
-		case errors.Is(err, redis.Nil):
-			err = nil
-		case err == nil && reply == nil: // the pipeline failed and the client did not say so of this command
-			err = fmt.Errorf("%w: %w", errNoAnswer, broken)
+		reply, err := result(cmds[i], broken)
+		if err == nil && j.plain() {
+			var id any
+			if id, err = result(guards[w.s.guardOf(j.slot)], broken); err == nil && id != identity {
+				err = errLost
+			}
 		}
 		w.settle(ctx, j, reply, err)
 	}
+}
+
+// result is what a command of a pipeline was answered; broken is the pipeline's error.
+func result(c command, broken error) (any, error) {
+	reply, err := c.Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		err = nil
+	case err == nil && reply == nil: // the pipeline failed and the client did not say so of this command
+		err = fmt.Errorf("%w: %w", errNoAnswer, broken)
+	}
+	return reply, err
+}
+
+// guard has the identity read after the plain commands of a pipeline, for each slot where masters lose them one by one.
+func (w *wire) guard(ctx context.Context, pipe redis.Pipeliner, jobs []*job) map[string]command {
+	guards := make(map[string]command, 1)
+	for _, j := range jobs {
+		key := w.s.guardOf(j.slot)
+		if _, ok := guards[key]; ok || !j.plain() {
+			continue
+		}
+		c := command{redis.NewCmd(ctx, "get", key)}
+		guards[key] = c
+		_ = pipe.Process(ctx, c)
+	}
+	return guards
 }
 
 var errNoAnswer = errors.New("no answer")
@@ -161,6 +202,9 @@ func (w *wire) settle(ctx context.Context, j *job, reply any, err error) {
 	what, err := judge(err)
 	switch what {
 	case outcomeFinal:
+		if errors.Is(err, queue.ErrLost) {
+			w.s.doubt()
+		}
 		j.finish(nil, err)
 		return
 	case outcomeScript:

@@ -35,6 +35,13 @@ func OpenArchive(path string) (*Archive, error) {
 		if a.lock, err = lockFile(filepath.Join(filepath.Dir(path), lockName)); err != nil {
 			return nil, err
 		}
+		v, err := lookAround(filepath.Dir(path), readMemo(a.lock))
+		if err == nil {
+			err = v.refusal()
+		}
+		if err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
 	}
 	if a.c, err = openConn(path, "ro", "busy_timeout = 1000", "query_only = 1", "cache_size = -65536"); err == nil {
 		err = a.readable()

@@ -104,6 +104,9 @@ func finishCopy(ctx context.Context, file string) error {
 	var rep queue.Report
 	_, err = c.exec("UPDATE meta SET value = value + min(?, (? - value) / 2) WHERE name = 'reserved'", int64(backupLeap), int64(maxNumber))
 	if err == nil {
+		_, err = c.exec("UPDATE meta SET value = 0 WHERE name = 'open'")
+	}
+	if err == nil {
 		err = inspectFile(ctx, c, &rep)
 	}
 	if err := errors.Join(err, c.close()); err != nil {

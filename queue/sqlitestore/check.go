@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	leastFree = 64 << 20  // bytes below which the store counts as unfit
+	leastFree = 64 << 20  // bytes below which the store counts as unfit, unless Options say otherwise
 	fewFree   = 512 << 20 // bytes below which it warns
 	slowSync  = 100 * time.Millisecond
 )
@@ -42,7 +42,10 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	if f := s.wal.failure.Load(); f != nil {
 		rep.Problems = append(rep.Problems, (*f).Error())
 	}
-	checkDisk(&rep, s.opts.Path, s.now)
+	if err := s.checkHome(); err != nil {
+		rep.Problems = append(rep.Problems, err.Error())
+	}
+	checkDisk(&rep, s.opts.Path, s.now, s.opts.LeastFree)
 	return rep, nil
 }
 
@@ -51,6 +54,9 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 func Inspect(ctx context.Context, dir string, now func() time.Time) (queue.Report, error) {
 	var rep queue.Report
 	file := filepath.Join(dir, databaseFile)
+	if err := inspectFiles(dir, &rep); err != nil || len(rep.Problems) > 0 {
+		return rep, err
+	}
 	switch _, err := os.Stat(file); {
 	case errors.Is(err, os.ErrNotExist):
 		rep.Warnings = append(rep.Warnings, fmt.Sprintf("%s does not exist yet", file))
@@ -58,7 +64,7 @@ func Inspect(ctx context.Context, dir string, now func() time.Time) (queue.Repor
 	case err != nil:
 		return rep, fmt.Errorf("looking for the store: %w", err)
 	}
-	checkDisk(&rep, dir, now)
+	checkDisk(&rep, dir, now, leastFree)
 	c, err := openConn(file, "ro", "busy_timeout = 10000", "query_only = 1")
 	if err == nil {
 		err = errors.Join(inspectFile(ctx, c, &rep), c.close())
@@ -70,6 +76,36 @@ func Inspect(ctx context.Context, dir string, now func() time.Time) (queue.Repor
 		rep.Problems = append(rep.Problems, translate(err).Error())
 	}
 	return rep, nil
+}
+
+// inspectFiles says what Open would refuse. Of files in use it says nothing: whoever has them open changes them.
+func inspectFiles(dir string, rep *queue.Report) error {
+	if running, err := InUse(dir); err != nil || running {
+		return err
+	}
+	var m memo
+	lock, err := os.Open(filepath.Join(dir, lockName))
+	switch {
+	case err == nil:
+		m = readMemo(lock)
+		err = lock.Close()
+	case errors.Is(err, os.ErrNotExist):
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the lock file: %w", err)
+	}
+	v, err := lookAround(dir, m)
+	if err != nil {
+		return err
+	}
+	if err := v.refusal(); err != nil {
+		rep.Problems = append(rep.Problems, err.Error())
+	}
+	if damage := v.damage(); damage != "" {
+		rep.Problems = append(rep.Problems, damage+"; the next start goes on without them, and keeps a copy of the log")
+	}
+	return nil
 }
 
 func inspectFile(ctx context.Context, c *conn, rep *queue.Report) error {
@@ -92,14 +128,14 @@ func inspectFile(ctx context.Context, c *conn, rep *queue.Report) error {
 	})
 }
 
-// checkDisk looks at the disk below dir.
-func checkDisk(rep *queue.Report, dir string, now func() time.Time) {
+// checkDisk looks at the disk below dir, which must have least bytes left.
+func checkDisk(rep *queue.Report, dir string, now func() time.Time, least int64) {
 	if w := exposed(dir); w != "" {
 		rep.Warnings = append(rep.Warnings, w)
 	}
 	if free, known := freeBytes(dir); known {
 		switch {
-		case free < leastFree:
+		case free < least:
 			rep.Problems = append(rep.Problems, fmt.Sprintf("disk of %s has only %d MiB left", dir, free>>20))
 		case free < fewFree:
 			rep.Warnings = append(rep.Warnings, fmt.Sprintf("disk of %s has only %d MiB left", dir, free>>20))

@@ -112,6 +112,9 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
+	if c.Stats == (queue.ImportStats{Unchanged: c.Stats.Unchanged}) {
+		return c.Stats, nil // also where nothing can be stored
+	}
 	err = s.write(ctx, &operation{name: "import_directory", items: maxBatch, bulk: true, grows: true, run: func(w *writer) error { return importDirectory(w.c, &c) }})
 	if err != nil {
 		return queue.ImportStats{}, err

@@ -19,6 +19,9 @@ func translate(err error) error {
 	case !errors.As(err, &se):
 		return err
 	}
+	if se.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // not even room for the log's index
+		return fmt.Errorf("%w: %w", queue.ErrOverloaded, err)
+	}
 	switch se.Code() & 0xff {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM:
 		return fmt.Errorf("%w: %w", queue.ErrOverloaded, err)

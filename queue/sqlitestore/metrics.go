@@ -14,6 +14,11 @@ func registerMetrics(s *Store, reg prometheus.Registerer) {
 	}{
 		{"trackchat_store_queued_operations", "Calls that wait for the writer of the embedded store.", func() int64 { return int64(s.intake.waiting()) }},
 		{"trackchat_store_queued_bytes", "Bytes of the calls that wait for the writer of the embedded store.", s.intake.bytes.Load},
+		{
+			"trackchat_store_log_unreadable_transactions",
+			"Transactions that stood behind damage in the embedded store's write-ahead log when this process started, and are lost.",
+			func() int64 { return int64(s.hidden) },
+		},
 		{"trackchat_store_unsynced_commits", "Answered transactions of the embedded store that are not synced yet; 0 with durability always.", s.wal.unsynced},
 	} {
 		f.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) })

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"trackchat/queue"
@@ -44,6 +45,7 @@ type Options struct {
 	MaxPending int   // undelivered messages of one tracker; 0: 1000
 	LogBytes   int64 // size at which the write-ahead log starts over; 0: 32 MiB. Between two looks at it, one second, it may exceed that
 	MaxBytes   int64 // size of the database file at which it counts as full; 0: no limit but the disk's
+	LeastFree  int64 // bytes of the disk below which nothing new is stored; 0: 64 MiB
 	QueueOps   int   // calls that may wait for the writer, and three quarters as many that only add load; 0: 4096
 	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
 	WakeBuffer int   // wakes, and changes, that may wait for one reader; 0: 16384
@@ -67,6 +69,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.LogBytes <= 0 {
 		o.LogBytes = 32 << 20
 	}
+	if o.LeastFree <= 0 {
+		o.LeastFree = leastFree
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
@@ -89,6 +94,10 @@ type Store struct {
 	wal      *wal
 
 	lock      *os.File
+	memo      memo           // what lock remembers; the writer's, once it runs
+	home      [2]os.FileInfo // of places
+	away      atomic.Bool    // others lie there, or none
+	hidden    int            // transactions that could not be read at the start
 	writeConn *conn
 	writer    *writer
 	writing   sync.WaitGroup // the writer
@@ -108,7 +117,8 @@ type Store struct {
 	messagesIn map[int]string
 }
 
-// Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt, and a schema newer than this program.
+// Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt, queue.ErrLost where files do not
+// belong together or are missing (see Adopt), and a schema newer than this program.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -146,6 +156,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 
 // start opens the connections and starts the goroutines; what it opened before an error is left to release.
 func (s *Store) start() (err error) {
+	if err := s.settle(); err != nil {
+		return err
+	}
 	synchronous := "synchronous = FULL"
 	if s.opts.Durability == EverySecond {
 		synchronous = "synchronous = NORMAL"
@@ -168,6 +181,14 @@ func (s *Store) start() (err error) {
 		return translate(err)
 	}
 	if s.writer, err = newWriter(s, s.writeConn); err != nil {
+		return err
+	}
+	if err := s.writer.markOpen(); errors.Is(err, queue.ErrCorrupt) {
+		return err
+	} else if err != nil {
+		s.log.Error("nothing can be stored", zap.Error(err)) // what is there can be read; each write tries again
+	}
+	if err := s.moveIn(); err != nil {
 		return err
 	}
 	if s.readers, err = newReaders(s.file, s.opts.Readers); err != nil {
@@ -229,6 +250,8 @@ func (s *Store) finish() error {
 	}
 	if _, err := s.writeConn.exec("UPDATE meta SET value = ? WHERE name = 'reserved'", s.writer.next-1); err != nil {
 		s.log.Warn("store cannot give back reserved message numbers", zap.Error(err))
+	} else {
+		s.remember(s.writer.next - 1)
 	}
 	if _, err := runCheckpoint(s.writeConn, "TRUNCATE"); err != nil && !busy(err) {
 		return fmt.Errorf("closing the store: %w", translate(err))
@@ -246,7 +269,7 @@ func (s *Store) release() error {
 		errs = append(errs, s.wal.close())
 	}
 	if s.writeConn != nil {
-		errs = append(errs, s.writeConn.close())
+		errs = append(errs, s.closeWriter())
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }

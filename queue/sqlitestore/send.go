@@ -153,6 +153,7 @@ func (w *writer) insert(t *tracker, m *queue.Message, nonce uint32) error {
 // newID returns the next id. The reservation is part of the transaction that uses its first number, and such a transaction is synced before anybody hears of it.
 func (w *writer) newID() (int64, error) {
 	if w.next > w.reserved {
+		w.s.remember(w.next + idsReserved - 1)
 		if _, err := w.c.exec("UPDATE meta SET value = ? WHERE name = 'reserved'", w.next+idsReserved-1); err != nil {
 			return 0, err
 		}

@@ -22,6 +22,7 @@ type writer struct {
 	trackers cache
 	next     int64 // number of the next message; id = next << 8, partition 0
 	reserved int64 // numbers up to this one may be used; stored in meta before they are
+	marked   bool  // the database says that it is not closed
 
 	failed     int   // operations since the last complaint
 	complained int64 // second of the last complaint
@@ -54,6 +55,12 @@ func (w *writer) loadReserved() error {
 	}
 	w.reserved = n
 	return nil
+}
+
+// skipTo leaves out numbers up to reserved.
+func (w *writer) skipTo(reserved int64) {
+	w.reserved = max(w.reserved, reserved)
+	w.next = w.reserved + 1
 }
 
 // loop runs until the intake is closed and empty.
@@ -116,8 +123,11 @@ func (w *writer) executeAll(batch []*operation) {
 // reserve is the part of MaxBytes that is kept for acks and the like: they let records grow by some bytes.
 const reserve = 16
 
-// full says why nothing that makes the file larger may be stored now. The limit itself is SQLite's to hold; this keeps a part of it free.
+// full says why nothing that makes the file larger may be stored now. The limits themselves are SQLite's and the disk's to hold; this keeps a part of them free.
 func (w *writer) full() error {
+	if free, known := freeBytes(w.s.opts.Path); known && free < w.s.opts.LeastFree {
+		return fmt.Errorf("%w: the disk has only %d MiB left", queue.ErrOverloaded, free>>20)
+	}
 	limit := w.s.opts.MaxBytes
 	if limit == 0 {
 		return nil
@@ -191,6 +201,9 @@ func (w *writer) transaction(batch []*operation) (err error) {
 	w.changes = w.changes[:0]
 	w.dirty = w.dirty[:0]
 	w.mustSync = false
+	if err := w.fit(); err != nil {
+		return err
+	}
 	if err := w.c.begin(true); err != nil {
 		return translate(err)
 	}

@@ -1,0 +1,320 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// A store has a random identity, written once: chat:meta says which, and every part of it (a partition, the directory, the webhooks, the roster) has a copy in <part>:id, a
+// STRING, because each master of a Cluster may lose its data by itself. A process takes the identity at its start and believes nothing else from then on: every script compares
+// the part's (guard.inc.lua) before it does anything, and a pipeline of plain commands reads it after them. So whatever comes from a Redis that was emptied or exchanged is
+// queue.ErrLost, never an answer. A process that starts knows nothing to compare with: to it an empty Redis is a new store.
+const (
+	metaIdentity = "identity"
+	metaClaim    = "claim"   // the identity to be, while the parts get it at the first start
+	metaAdopted  = "adopted" // the identity, where Adopt has set it: processes that know another one take it
+)
+
+// Numbers that no block and no version of the directory before Adopt can have reached: they grow with the time.
+const (
+	adoptBlocks   = 16            // a second, of each partition
+	adoptVersions = 1_000_000     // a second
+	adoptEpoch    = 1_500_000_000 // where counting seconds begins
+)
+
+// identity is what a process knows of its store.
+type identity struct {
+	known   atomic.Pointer[string] // nil before Open has found it
+	doubted chan struct{}          // holds a token once some answer was queue.ErrLost
+	mu      sync.Mutex             // one comparison at a time; guards what follows
+	problem string                 // of the last one, empty if it went well
+}
+
+// expected is what the parts must hold, empty while nothing is known.
+func (s *Store) expected() string {
+	if id := s.identity.known.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
+
+// errLost is an answer that came from another store, or none.
+var errLost = fmt.Errorf("%w: %w", queue.ErrUnavailable, queue.ErrLost)
+
+// doubt has the identity compared soon.
+func (s *Store) doubt() {
+	select {
+	case s.identity.doubted <- struct{}{}:
+	default:
+	}
+}
+
+// parts are the hash tags of everything that has a copy of the identity.
+func (s *Store) parts() []string {
+	return append(s.keys[:len(s.keys):len(s.keys)], dirTag, hookTag, rosterTag)
+}
+
+// guardOf is the copy of the identity that stands for a slot; where one master holds everything, one copy stands for all.
+func (s *Store) guardOf(slot int) string {
+	if !s.Divided() {
+		return dirTag + ":id"
+	}
+	return s.guards[slot]
+}
+
+// newGuards are the keys of the copies by their slots.
+func (s *Store) newGuards() map[int]string {
+	keys := make(map[int]string)
+	for _, tag := range s.parts() {
+		keys[slotOf(strings.Trim(tag, "{}"))] = tag + ":id"
+	}
+	return keys
+}
+
+// seen is what Redis says of the identity.
+type seen struct {
+	meta    map[string]string // chat:meta
+	empty   int               // parts without a copy
+	foreign int               // parts with another one than chat:meta's
+	used    int               // of the partitions and the directory: those that a process has held before
+}
+
+// bare is a query that no identity guards.
+func bare(tag string, args ...any) *query {
+	return &query{slot: slotOf(strings.Trim(tag, "{}")), args: args, bare: true}
+}
+
+// look reads what every part says, and chat:meta last: it is the first that the first process writes.
+func (s *Store) look(ctx context.Context) (seen, error) {
+	var n seen
+	qs := []*query{bare(dirTag, "exists", dirHead)}
+	for _, key := range s.keys {
+		qs = append(qs, bare(key, "exists", key+":run"))
+	}
+	if err := s.askAll(ctx, qs); err != nil {
+		return n, err
+	}
+	for _, q := range qs {
+		if q.reply == int64(1) {
+			n.used++
+		}
+	}
+	qs = qs[:0]
+	for _, tag := range s.parts() {
+		qs = append(qs, bare(tag, "get", tag+":id"))
+	}
+	if err := s.askAll(ctx, qs); err != nil {
+		return n, err
+	}
+	meta, err := s.readMeta(ctx)
+	if err != nil {
+		return n, err
+	}
+	n.meta = meta
+	for _, q := range qs {
+		switch id, ok := q.reply.(string); {
+		case !ok:
+			n.empty++
+		case id != meta[metaIdentity]:
+			n.foreign++
+		}
+	}
+	return n, nil
+}
+
+func (s *Store) readMeta(ctx context.Context) (map[string]string, error) {
+	q := bare(metaKey, "hgetall", metaKey)
+	if err := s.askAll(ctx, []*query{q}); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", metaKey, err)
+	}
+	values, _ := q.reply.([]any)
+	fields := make(map[string]string, len(values)/2)
+	for i := 0; i+1 < len(values); i += 2 {
+		fields[fmt.Sprint(values[i])] = fmt.Sprint(values[i+1])
+	}
+	return fields, nil
+}
+
+// contradiction is what is wrong with the identity by itself; known is that of this process, empty if it knows none.
+func (n *seen) contradiction(known string) string {
+	parts := partitions + 3
+	id := n.meta[metaIdentity]
+	switch {
+	case id == "" && (known != "" || n.used > 0 && len(n.meta) == 0):
+		return fmt.Sprintf("its identity is gone from %s, and %d of %d parts are empty", metaKey, n.empty, parts)
+	case id == "" && n.meta[metaClaim] == "" && len(n.meta) > 0 && n.used < partitions+1: // written before there were identities, and whole
+		return fmt.Sprintf("%d of %d parts hold nothing, although %s says that the store was in use", partitions+1-n.used, partitions+1, metaKey)
+	case id == "":
+		return ""
+	case known != "" && id != known:
+		return fmt.Sprintf("it is another store: identity %s instead of %s", id, known)
+	case n.empty+n.foreign > 0:
+		return fmt.Sprintf("%d of %d parts have lost the store's identity, and with it their data", n.empty+n.foreign, parts)
+	default:
+		return ""
+	}
+}
+
+// lostProblem says what an operator can do.
+func lostProblem(what string) string {
+	return "Redis has lost the store's data or holds another store: " + what +
+		"; nothing is taken or given out until the data is back, or trackchat check --adopt accepts what is there"
+}
+
+// claim takes the store's identity, and gives a new store one, also one that was written before there were identities.
+func (s *Store) claim(ctx context.Context) error {
+	n, err := s.look(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the store's identity: %w", err)
+	}
+	if wrong := s.schemaProblems(n.meta); len(wrong) > 0 {
+		return fmt.Errorf("redis is not fit for use: %s", strings.Join(wrong, "; "))
+	}
+	if what := n.contradiction(""); what != "" {
+		return fmt.Errorf("%w: %s", queue.ErrLost, lostProblem(what))
+	}
+	id := n.meta[metaIdentity]
+	if id == "" {
+		if id, err = s.found(ctx); err != nil {
+			return fmt.Errorf("writing the store's identity: %w", err)
+		}
+	}
+	s.identity.known.Store(&id)
+	return nil
+}
+
+// found writes the schema's parameters and an identity, once however many processes do. Who comes after one that died goes on with what that one chose.
+func (s *Store) found(ctx context.Context) (string, error) {
+	qs := []*query{bare(metaKey, "hsetnx", metaKey, metaClaim, rand.Text())}
+	for field, value := range schemaFields() {
+		qs = append(qs, bare(metaKey, "hsetnx", metaKey, field, value))
+	}
+	if err := s.askAll(ctx, qs); err != nil {
+		return "", err
+	}
+	meta, err := s.readMeta(ctx)
+	if err != nil {
+		return "", err
+	}
+	id := meta[metaClaim]
+	qs = qs[:0]
+	for _, tag := range s.parts() {
+		qs = append(qs, bare(tag, "set", tag+":id", id, "nx"))
+	}
+	if err := s.askAll(ctx, qs); err != nil {
+		return "", err
+	}
+	return id, s.askAll(ctx, []*query{bare(metaKey, "hsetnx", metaKey, metaIdentity, id)})
+}
+
+// verify compares the identity and the schema, and returns what is wrong with them. What changed since the last time is logged. An identity that an operator has adopted becomes this process's.
+func (s *Store) verify(ctx context.Context) ([]string, error) {
+	s.identity.mu.Lock()
+	defer s.identity.mu.Unlock()
+	n, err := s.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wrong := s.schemaProblems(n.meta)
+	known := s.expected()
+	problem := n.contradiction(known)
+	if id := n.meta[metaIdentity]; problem != "" && id != known && id == n.meta[metaAdopted] && n.empty+n.foreign == 0 {
+		s.identity.known.Store(&id)
+		s.log.Warn("what Redis holds was adopted as the store", zap.String("identity", id))
+		s.wakes.resync()
+		problem = ""
+	}
+	switch was := s.identity.problem; {
+	case problem != "" && was == "":
+		s.log.Error("Redis is not the store that this service knows", zap.String("problem", lostProblem(problem)))
+	case problem == "" && was != "":
+		s.log.Info("the store is back")
+	}
+	s.identity.problem = problem
+	s.metrics.Lost(problem != "")
+	if problem != "" {
+		wrong = append(wrong, lostProblem(problem))
+	}
+	return wrong, nil
+}
+
+// reverify is verify for whoever heard that something was lost, or waits for its return.
+func (s *Store) reverify(ctx context.Context, doubted bool) {
+	s.identity.mu.Lock()
+	waiting := s.identity.problem != ""
+	s.identity.mu.Unlock()
+	if !doubted && !waiting {
+		return
+	}
+	if _, err := s.verify(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("the store's identity cannot be compared", zap.Error(err))
+	}
+}
+
+// Adopt makes whatever Redis holds, be it nothing or an older copy, the store: under a new identity, with message ids and versions of the directory that no state before can have
+// given out. Services that run take it within a second or two. It returns what was wrong before, empty if nothing was.
+func Adopt(ctx context.Context, opts Options) (was string, err error) {
+	s, err := visitor(ctx, opts)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.nodes.hangUp()) }()
+	n, err := s.look(ctx)
+	if err != nil {
+		return "", err
+	}
+	if wrong := s.schemaProblems(n.meta); len(wrong) > 0 {
+		return "", errors.New(strings.Join(wrong, "; "))
+	}
+	id := rand.Text()
+	if err := s.adoptParts(ctx, id); err != nil {
+		return "", fmt.Errorf("adopting: %w", err)
+	}
+	args := []any{"hset", metaKey, metaIdentity, id, metaClaim, id, metaAdopted, id}
+	for field, value := range schemaFields() {
+		args = append(args, field, value)
+	}
+	return n.contradiction(""), s.askAll(ctx, []*query{bare(metaKey, args...)})
+}
+
+func (s *Store) adoptParts(ctx context.Context, id string) error {
+	blocks, err := assemble(scriptAdopt)
+	if err != nil {
+		return err
+	}
+	directory, err := assemble(scriptDirAdopt)
+	if err != nil {
+		return err
+	}
+	seconds := s.now().Unix() - adoptEpoch
+	qs := []*query{
+		bare(dirTag, "eval", directory, 1, dirHead, id, seconds*adoptVersions),
+		bare(hookTag, "set", hookTag+":id", id), bare(rosterTag, "set", rosterTag+":id", id),
+	}
+	for _, key := range s.keys {
+		qs = append(qs, bare(key, "eval", blocks, 1, key, id, seconds*adoptBlocks))
+	}
+	return s.askAll(ctx, qs)
+}
+
+// checkIdentity reports whether Redis holds this process's store, in this program's schema.
+func (s *Store) checkIdentity(ctx context.Context, report *queue.Report) (bool, error) {
+	problems, err := s.verify(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case err != nil:
+		problems = []string{fmt.Sprintf("comparing the store's identity: %v", err)}
+	}
+	report.Problems = append(report.Problems, problems...)
+	return len(problems) == 0, nil
+}

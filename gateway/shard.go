@@ -23,6 +23,7 @@ type shard struct {
 	// Of the frame at work.
 	cur     *session
 	frame   int64           // its number
+	taken   int64           // number of the newest frame whose texts are taken
 	worst   protocol.Result // among its events so far
 	verdict protocol.Result // of the event at work
 }

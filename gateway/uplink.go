@@ -66,7 +66,9 @@ func (s *session) acceptable(text string) protocol.Result {
 	return s.allowance()
 }
 
-// allowance counts a text, or an answer, against what one device may send in a minute.
+// allowance counts a text, or an answer, against what one device may send in a minute. A frame that
+// begins within that is taken as a whole, because the device repeats it as a whole; what it brings
+// in excess counts in the minutes that follow.
 func (s *session) allowance() protocol.Result {
 	g := s.l.g
 	if g.full() {
@@ -77,15 +79,17 @@ func (s *session) allowance() protocol.Result {
 	if limit <= 0 {
 		return protocol.OK
 	}
-	if minute := uint16(g.seconds.Load() / 60); minute != s.minute {
-		s.minute, s.texts = minute, 0
+	if minute := uint16(g.minute()); minute != s.minute {
+		over := int(s.texts) - limit*int(minute-s.minute)
+		s.minute, s.texts = minute, uint16(max(over, 0))
 	}
-	if s.texts < math.MaxUint16 {
-		s.texts++
-	}
-	if int(s.texts) > limit {
+	if int(s.texts) >= limit && s.shard.taken != s.shard.frame {
 		g.door.refuse("texts_per_minute")
 		return protocol.Later
+	}
+	s.shard.taken = s.shard.frame
+	if s.texts < math.MaxUint16 {
+		s.texts++
 	}
 	return protocol.OK
 }

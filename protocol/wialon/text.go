@@ -158,13 +158,14 @@ func valueEnd(b []byte, typ byte) int {
 }
 
 // recordTexts appends the texts of a record as events. One that comes again over another connection
-// is the old one, whose answer got lost.
+// is the old one, whose answer got lost, unless the device went on after that answer: clocks may
+// stand still.
 func (c *codec) recordTexts(events []protocol.Event, r *record, texts []string) []protocol.Event {
 	date, clock := r.f[fieldDate], r.f[fieldTime]
 	for _, text := range texts {
 		e := c.driverText(text)
 		if !isNA(date) || !isNA(clock) {
-			e.Key = max(hash(hash(hash(hashSeed, date), clock), text), 1)
+			e.Key, e.Fleeting = max(hash(hash(hash(hashSeed, date), clock), text), 1), true
 			if e.Window = recordWindow; !validDate(date, clock) {
 				e.Window = undatedWindow
 			}

@@ -107,12 +107,9 @@ func (d *decoding) position() error {
 	if r.n != most {
 		verdict = answerStructure
 	}
-	var texts []string
-	if verdict != answerStructure {
-		var readable bool
-		if texts, readable = d.texts(&r); verdict == answerOne && !readable {
-			verdict = answerParams
-		}
+	texts, readable := d.texts(&r)
+	if verdict == answerOne && !readable {
+		verdict = answerParams
 	}
 	if verdict != answerOne && len(texts) == 0 {
 		return d.refuse(verdict, fmt.Errorf("%w: position: %s", protocol.ErrMalformed, wrongPosition(verdict)))
@@ -145,13 +142,8 @@ func (d *decoding) blackBox() error {
 		}
 		records++
 		r := parseRecord(b)
-		verdict := r.check()
-		var texts []string
-		legible := true
-		if verdict != answerStructure {
-			texts, legible = d.texts(&r)
-		}
-		if verdict == answerOne && legible || len(texts) > 0 {
+		texts, legible := d.texts(&r)
+		if legible && r.check() == answerOne || len(texts) > 0 {
 			readable++
 			said = d.recordTexts(said, &r, texts)
 		}

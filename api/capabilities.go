@@ -22,6 +22,9 @@ type Capabilities struct {
 	Delivered     bool   // the device can confirm a text
 	// Lost reports whether the device shows '?' for a character.
 	Lost func(r rune) bool
+	// Asks says why the device would not show a text with all of these canned answers whole, as far
+	// as that is not a matter of their number or characters; nil where it would.
+	Asks func(text string, choices []string) error
 }
 
 const mostLost = 10 // characters that a refusal names
@@ -108,7 +111,9 @@ type strictness struct {
 	seen            map[string][2][]rune // by charset: what it loses of the text, of the choices
 	message, answer loss
 	few             loss // devices that show fewer choices
-	most            int  // of those, the least that one shows
+	long            loss // devices that have no room for them
+	why             error
+	most            int // of those, the least that one shows
 }
 
 // loss is what some trackers' devices lose.
@@ -130,6 +135,9 @@ func (s *strictness) check(t *queue.Tracker, can *Capabilities, text string, cho
 	s.message.add(lost[0], id)
 	if len(choices) <= can.Choices {
 		s.answer.add(lost[1], id)
+		if err := can.Asks(text, choices); err != nil {
+			s.long.trackers, s.why = append(s.long.trackers, id), err
+		}
 		return
 	}
 	if len(s.few.trackers) == 0 || can.Choices < s.most {
@@ -182,6 +190,8 @@ func (s *strictness) done(named bool) error {
 		errs = append(errs, paramError{"choices", problem})
 	} else if l := &s.answer; len(l.trackers) > 0 {
 		errs = append(errs, paramError{"choices", by(l) + ": " + spaced(l.runes)})
+	} else if l := &s.long; len(l.trackers) > 0 {
+		errs = append(errs, paramError{"choices", by(l) + " " + s.why.Error()})
 	}
 	if len(errs) == 0 {
 		return nil

@@ -84,6 +84,9 @@ func TestStrictSend(t *testing.T) {
 	send(`"tracker_id":101,"message":"😀","choices":["😀"],"strict":true`).
 		invalid(t, "message", "choices")
 	send(`"tracker_id":101,"message":"ok?","choices":["yes","no"],"strict":true`).id(t)
+	long := strings.Repeat("long ", 60)
+	send(`"tracker_id":101,"message":"`+long+`","choices":["yes","no"],"strict":true`).
+		says(t, "choices", cannot+" answers beside more than 255 bytes of text")
 	send(`"tracker_id":110,"message":"hi","strict":true`).refused(t, 214)
 	// A key remembers answers, not refusals.
 	send(`"tracker_id":101,"message":"😀","strict":true,"idempotency_key":"k"`).invalid(t, "message")
@@ -106,6 +109,9 @@ func TestStrictBroadcast(t *testing.T) {
 		says(t, "message", "the devices of trackers 1001, 101 cannot show: س ل ا م 😀")
 	send(`"trackers":[101,102],"message":"ok?","choices":["yes"],"strict":true`).
 		says(t, "choices", "the devices of trackers 102 cannot show more than 0 choices")
+	long := strings.Repeat("long ", 60)
+	send(`"trackers":[101,1001],"message":"`+long+`","choices":["yes"],"strict":true`).
+		says(t, "choices", "the devices of trackers 101, 1001 cannot show answers beside more than 255 bytes of text")
 	send(`"trackers":[1001,999],"message":"😀","strict":true`).refused(t, 217)
 	for _, id := range []queue.TrackerID{101, 102, 1001} {
 		if n := len(w.stored(id)); n != 0 {

@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -81,6 +82,12 @@ func trackers() []queue.Tracker {
 // other protocols nothing is known.
 func capabilities(t *queue.Tracker) (api.Capabilities, bool) {
 	c := api.Capabilities{Protocol: t.Protocol, PartBytes: 500, MaxCharacters: 4_000_000}
+	c.Asks = func(text string, choices []string) error {
+		if len(choices) > 0 && len(text) > 255 {
+			return errors.New("answers beside more than 255 bytes of text")
+		}
+		return nil
+	}
 	switch t.Protocol {
 	case "jt808":
 		c.Charset, c.Choices, c.Delivered = "gbk", 8, true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -117,6 +118,40 @@ func TestTextsPerMinuteAcrossConnections(t *testing.T) {
 		d.say("next minute")
 		return len(r.list(1)) > most
 	}, func() string { return "refused" })
+}
+
+// A box is repeated as a whole until it is answered, so it is taken as a whole; what it brought in
+// excess counts afterwards.
+func TestBoxOfMoreTextsThanAMinuteAllows(t *testing.T) {
+	const most = 3
+	begin := time.Now().Truncate(time.Minute)
+	var ahead atomic.Int64
+	now := func() time.Time { return begin.Add(time.Duration(ahead.Load())) }
+	r := newRig(t, []queue.Tracker{wl(1, nil)}, func(o *gateway.Options) {
+		o.Limits.TextsPerMinute, o.Now = most, now
+	})
+	d := r.login("wialon", phone(1), variant11)
+	box := "#B#"
+	for i := range 2*most + 1 {
+		box += fmt.Sprintf("%stext %d|", dated, i)
+	}
+	d.write([]byte(strings.TrimSuffix(box, "|") + "\r\n"))
+	d.answer("#AB#7")
+	if n := len(r.list(1)); n != 2*most+1 {
+		t.Fatalf("stored %d texts", n)
+	}
+	for minute := range 3 {
+		ahead.Store(int64(minute) * int64(time.Minute))
+		turned := func() bool { return r.gw.Seconds() >= now().Unix() }
+		eventually(t, turned, func() string { return "earlier" })
+		d.say("another")
+		if minute < 2 {
+			r.counted("refused_total", float64(minute+1), "reason=texts_per_minute")
+			d.silent(protocol.DeviceTextAck)
+			continue
+		}
+		d.wait(protocol.DeviceTextAck)
+	}
 }
 
 // Bytes that never become a frame keep a connection neither before nor after the login.

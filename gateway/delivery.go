@@ -282,7 +282,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	m := &b.msgs[0]
 	s.l.c.acked.Inc()
 	g.m.ack.Observe(float64(now.UnixMilli()-b.written) / 1000)
-	if b.bits == 0 || s.codec.Caps().Verdict {
+	if b.bits == 0 || b.failed || s.codec.Caps().Verdict {
 		g.rounds.clear(s.tracker, m.ID)
 	}
 	defer s.hush(b.copies, now)

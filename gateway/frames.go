@@ -93,6 +93,9 @@ func (s *session) frame(frame []byte) {
 	sh := s.shard
 	sh.frame++
 	sh.worst = protocol.OK
+	if s.told != nil {
+		s.told.copied = nil
+	}
 	err := s.codec.Decode(frame, sh.emit)
 	if err == nil {
 		if s.told != nil {

@@ -38,24 +38,29 @@ func (s *session) awaitsUnnumbered() bool {
 func (s *session) stray() {
 	switch {
 	case s.awaitsUnnumbered():
-		s.l.g.strays.put(s.tracker, s.box.msgs[0].ID)
-	case s.box != nil && s.box.state == flightQuiet:
-		s.l.g.strays.put(s.tracker, 0) // of a message that is done
+		s.l.g.strays.put(s.tracker, stray{message: s.box.msgs[0].ID})
+	case s.box != nil && s.box.state == flightQuiet: // of a message that is done
+		s.l.g.strays.put(s.tracker, stray{untilMs: s.box.deadline})
 	}
 }
 
 // settled deals with what the tracker's last connection left unacknowledged, once a session, before
 // the first part of message is written. The same text counts as written before; after another one,
-// which was given up, the device has a while from its login on for a late ack: false.
+// which was given up, the device has a while from its next login on for a late ack: false. That does
+// not begin anew with each login, or nothing would ever be written over short connections.
 func (s *session) settled(message int64, caps protocol.TextCaps, now time.Time) bool {
 	if caps.RefBits > 0 || caps.Silent || s.marks&markSettled != 0 {
 		return true
 	}
 	s.marks |= markSettled
 	left, ok := s.l.g.strays.take(s.tracker)
-	switch until := time.UnixMilli(s.since).Add(hushFor); {
+	until := time.UnixMilli(s.since).Add(hushFor)
+	if given := time.UnixMilli(left.untilMs); left.untilMs != 0 && given.Before(until) {
+		until = given
+	}
+	switch {
 	case !ok:
-	case left == message:
+	case left.message == message:
 		s.box.copies = 1
 	case now.Before(until):
 		s.quiet(until)
@@ -64,18 +69,24 @@ func (s *session) settled(message int64, caps protocol.TextCaps, now time.Time) 
 	return true
 }
 
-// strays are the trackers that an ack without a number may still come from, and the message that it
-// means, 0 for none that can be written again. Each node knows its own, from its start on.
+// strays are the trackers that an ack without a number may still come from. Each node knows its own,
+// from its start on.
 type strays struct {
 	door *door
 	mu   sync.Mutex
-	of   map[queue.TrackerID]int64
+	of   map[queue.TrackerID]stray
 }
 
-func newStrays(d *door) *strays { return &strays{door: d, of: make(map[queue.TrackerID]int64)} }
+// stray is an ack that may still come.
+type stray struct {
+	message int64 // that it means, 0 for none that can be written again
+	untilMs int64 // that nothing is written, Unix ms; 0: that begins with the next login
+}
+
+func newStrays(d *door) *strays { return &strays{door: d, of: make(map[queue.TrackerID]stray)} }
 
 // put notes one. Entries stay where a device never comes back; past the bound any other gives way.
-func (r *strays) put(t queue.TrackerID, message int64) {
+func (r *strays) put(t queue.TrackerID, s stray) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.of[t]; !known && len(r.of) >= maxRounds {
@@ -85,14 +96,14 @@ func (r *strays) put(t queue.TrackerID, message int64) {
 			break
 		}
 	}
-	r.of[t] = message
+	r.of[t] = s
 }
 
 // take forgets the tracker's entry and returns it.
-func (r *strays) take(t queue.TrackerID) (message int64, ok bool) {
+func (r *strays) take(t queue.TrackerID) (s stray, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	message, ok = r.of[t]
+	s, ok = r.of[t]
 	delete(r.of, t)
-	return message, ok
+	return s, ok
 }

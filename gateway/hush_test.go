@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,6 +89,43 @@ func TestAckOfACopyOnAnEarlierConnection(t *testing.T) {
 				r.strayAck(d, e, ids[1])
 			})
 		}
+	}
+}
+
+// The quiet goes on over the next connection and does not begin anew with it, or a device with short
+// ones would get nothing more.
+func TestQuietIsOverWhateverTheConnections(t *testing.T) {
+	for name, tr := range unnumbered() {
+		t.Run(name, func(t *testing.T) {
+			begin := time.Now()
+			var ahead atomic.Int64
+			still := func(o *gateway.Options) {
+				o.Now = func() time.Time { return begin.Add(time.Duration(ahead.Load())) }
+			}
+			r := newRig(t, []queue.Tracker{tr}, still)
+			ids := r.send(1, "one", "two")
+			enter := func() *device {
+				t.Helper()
+				d := r.enter(tr)
+				r.read(d)
+				return d
+			}
+			d := r.enter(tr)
+			d.text()
+			r.leave(d)
+			d = r.enter(tr)
+			d.ack(d.text(), protocol.AckDelivered)
+			r.become(ids[0], 1, queue.StatusDelivered)
+			for range 4 {
+				r.leave(d)
+				ahead.Add(int64(time.Second))
+				d = enter()
+			}
+			ahead.Add(int64(time.Second + 100*time.Millisecond)) // two ticks past its end
+			if e := d.text(); e.Body != "two" {
+				t.Errorf("got %q", e.Body)
+			}
+		})
 	}
 }
 

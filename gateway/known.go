@@ -4,7 +4,6 @@ import (
 	"slices"
 	"sync"
 
-	"trackchat/protocol"
 	"trackchat/queue"
 )
 
@@ -75,40 +74,46 @@ func (k *known) key(t queue.TrackerID, key uint64, minute int64) uint64 {
 // told are texts whose answers have been written and that the device may not know of yet.
 type told struct {
 	keys   []uint64
-	copied uint64 // key of a copy in the frame at hand
+	copied []uint64 // those of which a copy is in the frame at hand
 }
 
-// tell notes the answer to a text with a fleeting key.
-func (s *session) tell(e *protocol.Event, r protocol.Result) {
-	if !e.Fleeting || e.Key == 0 || r != protocol.OK || s.dead {
+// tell notes that a text with a fleeting key has its answer.
+func (s *session) tell(key uint64) {
+	if s.dead {
 		return
 	}
 	if s.told == nil {
 		s.own().told = &told{}
 	}
-	if slices.Contains(s.told.keys, e.Key) {
+	if slices.Contains(s.told.keys, key) {
 		return
 	}
 	if len(s.told.keys) == maxTold {
 		s.told.keys = slices.Delete(s.told.keys, 0, 1)
 	}
-	s.told.keys = append(s.told.keys, e.Key)
+	s.told.keys = append(s.told.keys, key)
 }
 
-// wentOn takes a valid frame for the device's knowledge of the answers before it, except to a text
+// copies takes note of an event of the frame at hand that has the key of a text that was answered.
+func (t *told) copies(key uint64) {
+	if slices.Contains(t.keys, key) && !slices.Contains(t.copied, key) {
+		t.copied = append(t.copied, key)
+	}
+}
+
+// wentOn takes a valid frame for the device's knowledge of the answers before it, except to texts
 // that it has just repeated.
 func (s *session) wentOn() {
-	copied := s.told.copied
 	minute := s.l.g.minute()
 	kept := s.told.keys[:0]
 	for _, key := range s.told.keys {
-		if key == copied {
+		if slices.Contains(s.told.copied, key) {
 			kept = append(kept, key)
 			continue
 		}
 		s.l.g.conduct.known.end(s.tracker, key, minute)
 	}
-	s.told.keys, s.told.copied = kept, 0
+	s.told.keys, s.told.copied = kept, nil
 	if len(kept) == 0 {
 		s.told = nil
 	}

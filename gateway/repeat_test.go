@@ -86,16 +86,41 @@ func TestBoxThatWasNotAnsweredIsRepeated(t *testing.T) {
 	}
 }
 
-// A black box with a record that cannot be read comes again and again, and its texts with it.
-func TestBoxWithAWrongRecordKeepsItsTextsOnce(t *testing.T) {
+// A black box with a record that cannot be read, with a text beside it or without, does not come
+// again and again: the answer counts all of its records.
+func TestBoxWithAWrongRecordIsTaken(t *testing.T) {
 	r := newRig(t, []queue.Tracker{wl(1, nil)})
 	d := r.login("wialon", phone(1), variant11)
-	for range 3 {
-		d.write([]byte("#B#" + dated + "OK|1;2;3\r\n"))
-		d.answer("#AB#1")
+	wrongDate := "000000" + dated[6:]
+	for _, box := range []string{dated + "OK|1;2;3", "1;2;3|" + wrongDate + "OK", wrongDate + "|x"} {
+		d.write([]byte("#B#" + box + "\r\n"))
+		d.answer("#AB#2")
 	}
-	if n := len(r.list(1)); n != 1 {
+	if n := len(r.list(1)); n != 2 {
 		t.Errorf("stored %d texts", n)
+	}
+	stranger := r.connect("wialon", variant11)
+	stranger.write([]byte("#B#1;2;3|x\r\n"))
+	stranger.answer("#AB#0")
+}
+
+// A device whose clock stands still knows that we have a record when it goes on after our answer: the
+// same one over its next connection is another text.
+func TestRecordOfAClockThatStandsStill(t *testing.T) {
+	r := newRig(t, []queue.Tracker{wl(1, nil)})
+	box := []byte("#B#" + dated + "OK|" + dated + "Yes\r\n")
+	for round, want := range []int{2, 4, 4, 6} {
+		d := r.login("wialon", phone(1), variant11)
+		d.write(box)
+		d.answer("#AB#2")
+		if n := len(r.list(1)); n != want {
+			t.Fatalf("round %d: stored %d texts", round, n)
+		}
+		if round != 1 { // there nothing says that it has the answer
+			d.write([]byte("#P#\r\n"))
+			d.answer("#AP#")
+		}
+		must(t, d.nc.Close())
 	}
 }
 

@@ -13,8 +13,7 @@ type replies struct {
 	slots []slot
 	acks  int // slots of acks: what the gateway has in flight bounds them, so they alone do not make a crowd
 
-	// keys of texts that went to the store and came in the frame whose answers are leaving.
-	keys []uint64
+	said []saidText // texts that went to the store and came in the frame whose answers are leaving
 }
 
 // full reports whether reads have to pause.
@@ -32,6 +31,12 @@ type slot struct {
 	waiting bool
 	asked   bool  // the store was, so it may have it whatever the result
 	at      int64 // Unix ms
+}
+
+// saidText is what is to be noted of a text when its frame has its answer.
+type saidText struct {
+	key              uint64
+	across, fleeting bool
 }
 
 func isAck(e *protocol.Event) bool {
@@ -82,7 +87,6 @@ func (s *session) settle(n int64, r protocol.Result) {
 	for ; out < len(q.slots) && !q.slots[out].waiting; out++ {
 		sl := &q.slots[out]
 		s.shard.out = s.codec.AppendReply(s.shard.out, &sl.event, sl.result)
-		s.tell(&sl.event, sl.result)
 		if isAck(&sl.event) {
 			q.acks--
 		}

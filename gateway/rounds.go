@@ -8,8 +8,9 @@ import (
 )
 
 // rounds counts how many waits for its ack a message of a protocol with unnumbered acks has
-// outlived. Only trackers in that trouble have an entry. Each node counts for itself and from its
-// start: a message whose device moves from node to node is tried that often on each.
+// outlived, and how many connections one that the device could not take. Only trackers in that
+// trouble have an entry. Each node counts for itself and from its start: a message whose device
+// moves from node to node is tried that often on each.
 type rounds struct {
 	door *door
 	mu   sync.Mutex
@@ -89,18 +90,23 @@ func (s *session) count() bool {
 }
 
 // hungUp counts a connection that ends, however soon, with a text written and no ack without a
-// number for it. It is called before the tracker's next session can ask the store what is pending.
+// number for it, or with one that the device could not take. It is called before the tracker's next
+// session can ask the store what is pending.
 func (s *session) hungUp(why reason) {
 	b := s.box
-	if b == nil || b.bits > 0 || b.ended || len(b.msgs) == 0 || why == reasonShutdown {
+	if b == nil || b.bits > 0 && !b.failed || b.ended || len(b.msgs) == 0 || why == reasonShutdown {
 		return
 	}
 	if b.state != flightSent && b.state != flightPause {
 		return
 	}
 	s.unacknowledged(1, s.l.g.o.Now())
+	ends := queue.ReasonNotConfirmed
+	if b.failed {
+		ends = queue.ReasonRefused
+	}
 	if s.count() {
-		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
+		s.end(queue.StatusFailed, ends)
 		return
 	}
 	b.land()

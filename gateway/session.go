@@ -199,7 +199,7 @@ func (s *session) pollCodec(now time.Time) {
 // event deals with one event of the frame being decoded, and answers it unless the store must be asked first.
 func (s *session) event(e *protocol.Event) {
 	if s.told != nil && e.Key != 0 {
-		s.told.copied = e.Key
+		s.told.copies(e.Key)
 	}
 	r := protocol.OK
 	switch e.Kind {

@@ -24,6 +24,7 @@ type shard struct {
 	cur     *session
 	frame   int64           // its number
 	rest    []byte          // what was read, from it on
+	taken   int64           // number of the newest frame whose texts are taken
 	worst   protocol.Result // among its events so far
 	verdict protocol.Result // of the event at work
 }

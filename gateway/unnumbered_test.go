@@ -99,6 +99,44 @@ func TestShortConnectionsCount(t *testing.T) {
 	}
 }
 
+// Nor does one that says each time that it cannot take the text now, and hangs up before it is asked
+// again.
+func TestDeviceThatFailsAndHangsUp(t *testing.T) {
+	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) { o.MaxAttempts = 3 })
+	ids := r.send(1, "Show me", "Next")
+	for i := range 3 {
+		d := r.login("jt808", phone(1))
+		e := d.text()
+		if e.Body != "Show me" {
+			t.Fatalf("got %q on connection %d", e.Body, i+1)
+		}
+		d.ack(e, protocol.AckFailed)
+		d.silent(protocol.DeviceText)
+		must(t, d.nc.Close())
+		r.counted("closed_total", float64(i+1))
+	}
+	if m := r.become(ids[0], 1, queue.StatusFailed); m.Reason != queue.ReasonRefused {
+		t.Errorf("reason %v", m.Reason)
+	}
+	d := r.login("jt808", phone(1))
+	d.ack(d.text(), protocol.AckDelivered)
+	r.become(ids[1], 1, queue.StatusDelivered)
+
+	// One that answers with nothing at all may be out of reach: it gets its text whenever it comes.
+	id := r.send(1, "in the tunnel")[0]
+	for i := range 4 {
+		if d.text(); i == 3 {
+			break
+		}
+		must(t, d.nc.Close())
+		r.counted("closed_total", float64(i+4))
+		d = r.login("jt808", phone(1))
+	}
+	if m := r.message(id, 1); m.Status != queue.StatusPending {
+		t.Errorf("%+v", m)
+	}
+}
+
 // A connection that a newer one takes over counts as one that ended; one that this side shuts down
 // does not.
 func TestWhatEndsAConnectionOfAnUnconfirmedText(t *testing.T) {

@@ -66,7 +66,9 @@ func (s *session) acceptable(text string) protocol.Result {
 	return s.allowance()
 }
 
-// allowance counts a text, or an answer, against what one device may send in a minute.
+// allowance counts a text, or an answer, against what one device may send in a minute. A frame that
+// begins within that is taken as a whole, because the device repeats it as a whole; what it brings
+// in excess counts in the minutes that follow.
 func (s *session) allowance() protocol.Result {
 	g := s.l.g
 	if g.full() {
@@ -77,15 +79,17 @@ func (s *session) allowance() protocol.Result {
 	if limit <= 0 {
 		return protocol.OK
 	}
-	if minute := uint16(g.seconds.Load() / 60); minute != s.minute {
-		s.minute, s.texts = minute, 0
+	if minute := uint16(g.minute()); minute != s.minute {
+		over := int(s.texts) - limit*int(minute-s.minute)
+		s.minute, s.texts = minute, uint16(max(over, 0))
 	}
-	if s.texts < math.MaxUint16 {
-		s.texts++
-	}
-	if int(s.texts) > limit {
+	if int(s.texts) >= limit && s.shard.taken != s.shard.frame {
 		g.door.refuse("texts_per_minute")
 		return protocol.Later
+	}
+	s.shard.taken = s.shard.frame
+	if s.texts < math.MaxUint16 {
+		s.texts++
 	}
 	return protocol.OK
 }
@@ -117,22 +121,32 @@ const maxDoubts = 1024
 // answered takes note of an answer that has left, the last one of its frame or not. A device knows
 // that a text is stored when its whole frame was accepted.
 func (s *session) answered(sl *slot, last bool) {
-	q := s.replies
-	if sl.asked && sl.event.Kind == protocol.KindText && sl.event.Across {
-		q.keys = append(q.keys, sl.event.Key)
+	q, e := s.replies, &sl.event
+	if sl.asked && e.Key != 0 && (e.Fleeting || e.Across) {
+		q.said = append(q.said, saidText{e.Key, e.Across, e.Fleeting})
 	}
 	if !last {
 		return
 	}
-	if sl.result != protocol.OK && len(q.keys) > 0 {
-		if s.doubtful == nil {
-			s.own().doubtful = &doubts{}
-		}
-		for _, key := range q.keys[:min(len(q.keys), maxDoubts-len(*s.doubtful))] {
-			(*s.doubtful)[key] = struct{}{}
+	for _, t := range q.said {
+		switch {
+		case sl.result == protocol.OK && t.fleeting:
+			s.tell(t.key)
+		case sl.result != protocol.OK && t.across:
+			s.doubt(t.key)
 		}
 	}
-	q.keys = q.keys[:0]
+	q.said = q.said[:0]
+}
+
+// doubt notes a text whose answer the device did not get.
+func (s *session) doubt(key uint64) {
+	if s.doubtful == nil {
+		s.own().doubtful = &doubts{}
+	}
+	if len(*s.doubtful) < maxDoubts {
+		(*s.doubtful)[key] = struct{}{}
+	}
 }
 
 // doubted reports whether a text of that key is one of the doubtful ones, and forgets it.

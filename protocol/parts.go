@@ -36,6 +36,20 @@ func Split(text string, c TextCaps) ([]string, error) {
 	return nil, ErrTextTooLong
 }
 
+// Asks says why a device would lose canned answers to a text, or a part of one; nil: it does not.
+func Asks(c Codec, text string, choices []string) error {
+	a, ok := c.(Asker)
+	if !ok || len(choices) == 0 {
+		return nil
+	}
+	parts, err := Split(text, c.Caps())
+	if err != nil {
+		return err
+	}
+	last := len(parts) - 1
+	return a.Asks(Text{Part: last, Parts: len(parts), Body: parts[last], Choices: choices})
+}
+
 // Longest returns how many characters of its charset a text can have and be certain to fit.
 func Longest(c TextCaps) int {
 	widest := 1

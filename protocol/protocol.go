@@ -89,6 +89,13 @@ type Spacer interface {
 	FrameGap() time.Duration
 }
 
+// Asker is a Codec that can show a text with canned answers only where they fit.
+type Asker interface {
+	Codec
+	// Asks says why the part of a text that has choices would lose some of them; nil: it does not.
+	Asks(t Text) error
+}
+
 // Withdrawer is a Codec whose protocol can take a text back that is on its way.
 type Withdrawer interface {
 	Codec

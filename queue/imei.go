@@ -20,8 +20,7 @@ func (s *Snapshot) byIMEI(protocol, phone string) (*Tracker, bool) {
 		return nil, false
 	}
 	if n, err := strconv.ParseUint(phone, 16, 64); err == nil && n >= minPacked && n < maxPacked {
-		imei := strconv.FormatUint(10*n+luhn(n), 10)
-		if t, ok := s.devices.get(deviceKey{protocol, imei}); ok {
+		if t, ok := s.packed(protocol, n); ok {
 			return t, true
 		}
 	}
@@ -34,6 +33,24 @@ func (s *Snapshot) byIMEI(protocol, phone string) (*Tracker, bool) {
 		return nil, false
 	}
 	return found.tracker, true
+}
+
+// packed finds the tracker whose IMEI begins with n: with its check digit, or with the only other
+// last digit that is there, since not every IMEI in use has the right one.
+func (s *Snapshot) packed(protocol string, n uint64) (found *Tracker, ok bool) {
+	check := luhn(n)
+	for last := range uint64(10) {
+		t, there := s.devices.get(deviceKey{protocol, strconv.FormatUint(10*n+last, 10)})
+		switch {
+		case there && last == check:
+			return t, true
+		case there && ok:
+			found = nil
+		case there:
+			found, ok = t, true
+		}
+	}
+	return found, found != nil
 }
 
 // luhn is the check digit of an IMEI (3GPP TS 23.003, annex B): every second digit from the last

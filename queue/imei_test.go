@@ -94,6 +94,29 @@ func TestDeviceByItsPackedIMEI(t *testing.T) {
 	})
 }
 
+// An IMEI whose check digit is wrong is found by the rest of it, unless another one has the right
+// digit, or several are wrong.
+func TestDeviceByItsPackedIMEIWithAWrongCheckDigit(t *testing.T) {
+	const n = 35209308149003
+	right := check(n)
+	imei := func(id queue.TrackerID, digit int) queue.Tracker {
+		return queue.Tracker{ID: id, Protocol: "jt808", DeviceID: fmt.Sprintf("%d%d", n, digit%10)}
+	}
+	for name, c := range map[string]struct {
+		trackers []queue.Tracker
+		want     queue.TrackerID
+	}{
+		"wrong":              {[]queue.Tracker{imei(1, right+1)}, 1},
+		"beside a right one": {[]queue.Tracker{imei(1, right+1), imei(2, right), imei(3, right+2)}, 2},
+		"several":            {[]queue.Tracker{imei(1, right+1), imei(2, right+2), imei(3, right+3)}, 0},
+	} {
+		found, ok := queue.NewSnapshot(nil, c.trackers).Device("jt808", fmt.Sprintf("%012x", int64(n)))
+		if ok != (c.want != 0) || ok && found.ID != c.want {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
 // check is the digit that makes the Luhn sum of the whole a multiple of ten.
 func check(n uint64) int {
 	for digit := range uint64(10) {

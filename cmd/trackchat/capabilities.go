@@ -43,8 +43,10 @@ func (c capabilities) of(t *queue.Tracker) (api.Capabilities, bool) {
 	can := api.Capabilities{Protocol: t.Protocol, ReadReceipts: true, Delivered: true}
 	var charsets []protocol.Charset
 	var names []string
+	codecs := make([]protocol.Codec, len(s.layers))
 	for i, layer := range s.layers {
-		caps := s.caps(layer, t.Settings)
+		codecs[i] = s.codec(layer, t.Settings)
+		caps := codecs[i].Caps()
 		if caps.NoText {
 			return api.Capabilities{}, false
 		}
@@ -67,15 +69,23 @@ func (c capabilities) of(t *queue.Tracker) (api.Capabilities, bool) {
 			return protocol.Lost(cs, r)
 		})
 	}
+	can.Asks = func(text string, choices []string) error {
+		for _, c := range codecs {
+			if err := protocol.Asks(c, text, choices); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return can, len(s.layers) > 0
 }
 
-// caps are those of a session that has not begun. A tracker's settings that are wrong count as
+// codec is that of a session that has not begun. A tracker's settings that are wrong count as
 // little as they do for the gateway.
-func (s spoken) caps(listener, tracker map[string]string) protocol.TextCaps {
+func (s spoken) codec(listener, tracker map[string]string) protocol.Codec {
 	settings, err := s.protocol.NewSettings(listener, tracker)
 	if err != nil {
 		settings, _ = s.protocol.NewSettings(listener) // checked with the configuration
 	}
-	return s.protocol.NewCodec(settings).Caps()
+	return s.protocol.NewCodec(settings)
 }

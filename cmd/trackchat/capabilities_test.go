@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"trackchat/api"
@@ -132,7 +133,7 @@ func TestCapabilitiesOfEveryProtocol(t *testing.T) {
 				t.Errorf("%q are lost, want %q", lost, c.lost)
 			}
 			c.want.Protocol = c.protocol
-			apart := cmpopts.IgnoreFields(api.Capabilities{}, "Lost", "MaxCharacters")
+			apart := cmpopts.IgnoreFields(api.Capabilities{}, "Lost", "Asks", "MaxCharacters")
 			diff := cmp.Diff(c.want, got, apart)
 			if diff != "" || got.MaxCharacters < queue.MaxText {
 				t.Errorf("%s, %d characters", diff, got.MaxCharacters)
@@ -157,6 +158,38 @@ func TestCapabilitiesOfEveryProtocol(t *testing.T) {
 	tiny := queue.Tracker{Protocol: "jt808", Settings: set{"part_bytes": "8", "part_prefix": "true"}}
 	if got, _ := newCapabilities(nil).of(&tiny); got.MaxCharacters != 4 {
 		t.Errorf("parts without room for their number: %d characters", got.MaxCharacters)
+	}
+}
+
+// Canned answers that would be left out or cut are told before sending.
+func TestAskedBeforeSending(t *testing.T) {
+	type set = map[string]string
+	short, long := "yes", strings.Repeat("да", 13)
+	for name, c := range map[string]struct {
+		protocol string
+		settings set
+		text     string
+		choices  []string
+		fits     bool
+	}{
+		"jt808":                  {"jt808", nil, strings.Repeat("x", 255), []string{short}, true},
+		"jt808, text":            {"jt808", nil, strings.Repeat("x", 256), []string{short}, false},
+		"jt808, no answers":      {"jt808", nil, strings.Repeat("x", 256), nil, true},
+		"jt808, last part":       {"jt808", nil, strings.Repeat("x", 600), []string{short}, true},
+		"jt808, two bytes each":  {"jt808", nil, strings.Repeat("д", 128), []string{short}, false},
+		"jt808, all together":    {"jt808", nil, "?", []string{strings.Repeat("д", 520)}, false},
+		"teltonika, 49 bytes":    {"teltonika", nil, "?", []string{strings.Repeat("x", 49)}, true},
+		"teltonika, 50 bytes":    {"teltonika", nil, "?", []string{short, strings.Repeat("x", 50)}, false},
+		"galileosky, UTF-8":      {"galileosky", nil, "?", []string{long}, false},
+		"galileosky, narrow":     {"galileosky", set{"charset": "cp1251"}, "?", []string{long}, true},
+		"galileosky, folded":     {"galileosky", set{"charset": "cp1251"}, "?", []string{"ß" + strings.Repeat("x", 48)}, false},
+		"wialon, which has none": {"wialon", nil, "?", []string{long}, true},
+	} {
+		tracker := queue.Tracker{Protocol: c.protocol, Settings: c.settings}
+		can, _ := newCapabilities(nil).of(&tracker)
+		if err := can.Asks(c.text, c.choices); (err == nil) != c.fits {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package fmi
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -160,6 +161,19 @@ func (s *Session) appendChoice(dst []byte, c Carrier, text string, choice int) [
 		}
 	}
 	return wrap(dst, c, linkFleet, append(p, 0))
+}
+
+var errAnswers = errors.New("answers of more than 49 bytes")
+
+// Asks says why a client would be shown a canned answer cut short, for protocol.Asker.
+func (o Options) Asks(t protocol.Text) error {
+	charset := o.Caps().Charset
+	for _, choice := range t.Choices {
+		if n := len(charset.Append(nil, choice)); n > replyBytes {
+			return errAnswers
+		}
+	}
+	return nil
 }
 
 // replied reports whether response is the canned answer that the flight waits for.

@@ -231,6 +231,9 @@ func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 	return c.fmi.AppendWithdraw(dst, tunnel{}, ref)
 }
 
+// Asks implements protocol.Asker.
+func (c *codec) Asks(t protocol.Text) error { return c.options().Asks(t) }
+
 // Poll implements protocol.Codec.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.fmi == nil {

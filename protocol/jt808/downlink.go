@@ -2,6 +2,7 @@ package jt808
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"trackchat/protocol"
@@ -61,6 +62,9 @@ func (c *codec) textFlags() byte {
 	}
 }
 
+// mostQuestion is how many bytes of text a question can have.
+const mostQuestion = 0xFF
+
 // appendQuestion appends flag BYTE, length BYTE and question, then for each answer id BYTE, length WORD and text (8.25).
 func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 	out, start := begin(dst, &c.peer, msgAsk, uint16(t.Ref))
@@ -71,7 +75,7 @@ func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 	}
 	out = c.appendBody(out, t)
 	length, charset := len(out)-body-2, c.charset(c.settings)
-	if length > 0xFF {
+	if length > mostQuestion {
 		return dst, false
 	}
 	out[body+1] = byte(length)
@@ -85,6 +89,16 @@ func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 		return dst, false
 	}
 	return finish(out, start), true
+}
+
+var errAnswers = errors.New("answers beside more than 255 bytes of text, or more than 1023 in all")
+
+// Asks implements protocol.Asker.
+func (c *codec) Asks(t protocol.Text) error {
+	if _, ok := c.appendQuestion(nil, t); !ok {
+		return errAnswers
+	}
+	return nil
 }
 
 // setEvents is the type of 0x8301 that adds events and replaces those of the same number (8.23).

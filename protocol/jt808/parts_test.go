@@ -57,6 +57,10 @@ func TestPartsBelongTogetherWhateverTheirNumbers(t *testing.T) {
 			[]piece{{5, 3, 1, "a"}, {6, 3, 2, "b"}, {7, 3, 1, "a"}, {8, 3, 2, "y"}, {9, 3, 3, "z"}},
 			[]string{"ayz"},
 		},
+		"one without its beginning, another begun": { // its part 1 may have been that of the other
+			[]piece{{6, 3, 2, "b"}, {7, 3, 3, "c"}, {8, 3, 1, "x"}, {9, 3, 2, "y"}, {10, 3, 3, "z"}},
+			[]string{"xbc", "xyz"},
+		},
 		"two with the same beginning": {
 			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "a"}, {8, 2, 2, "y"}}, []string{"ab", "ay"},
 		},

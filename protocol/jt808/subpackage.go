@@ -138,6 +138,7 @@ type run struct {
 	id, total   uint16
 	first       uint16 // serial number of part 1, until it comes of the part that came first
 	seenFirst   uint16 // the one under which part 1 came again
+	newest      uint16 // number of the part that came last of those that were not there
 	kind        partKind
 	settled     bool // dealt with; stays until the timeout so that a repeated part begins nothing
 	last        bool // the last part has arrived
@@ -262,7 +263,7 @@ func (r *run) put(h *header, body []byte) {
 	if r.tooLong() {
 		r.parts = nil
 	}
-	r.last, r.touched = r.last || h.number == h.total, time.Time{}
+	r.last, r.touched, r.newest = r.last || h.number == h.total, time.Time{}, h.number
 	clear(r.seen)
 }
 
@@ -283,8 +284,13 @@ func (r *run) again(h *header) {
 	}
 }
 
-// begin takes over what came again under the run before.
+// begin takes over what came again under the run before, and a part 1 that came last there: it may
+// have been the first of this one.
 func (r *run) begin(before *run) {
+	if before.newest == 1 && !before.seen.has(0) {
+		before.seen.set(0)
+		before.seenFirst = before.first
+	}
 	for i := range before.total {
 		if !before.seen.has(i) || r.have.has(i) {
 			continue

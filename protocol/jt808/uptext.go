@@ -57,7 +57,11 @@ func (c *codec) read(id uint16, body []byte) (string, error) {
 		if len(body) < 2 {
 			return "", fmt.Errorf("%w: no serial number", protocol.ErrMalformed)
 		}
-		text, err := decode(c.utf16, body[2:])
+		charset := c.utf16
+		if len(body)%2 != 0 { // then it is another one
+			charset = c.unnamed(body[2:])
+		}
+		text, err := decode(charset, body[2:])
 		return clean(text), err
 	default:
 		if len(body) < 1 {

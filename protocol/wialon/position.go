@@ -107,12 +107,9 @@ func (d *decoding) position() error {
 	if r.n != most {
 		verdict = answerStructure
 	}
-	var texts []string
-	if verdict != answerStructure {
-		var readable bool
-		if texts, readable = d.texts(&r); verdict == answerOne && !readable {
-			verdict = answerParams
-		}
+	texts, readable := d.texts(&r)
+	if verdict == answerOne && !readable {
+		verdict = answerParams
 	}
 	if verdict != answerOne && len(texts) == 0 {
 		return d.refuse(verdict, fmt.Errorf("%w: position: %s", protocol.ErrMalformed, wrongPosition(verdict)))
@@ -126,9 +123,9 @@ func (d *decoding) position() error {
 	return nil
 }
 
-// blackBox decodes #B#record|record[|CRC]. Records are those of #SD# or #D#; what is wrong with one
-// is not the others' fault, so it is only left out of the number in the answer, unless a driver's
-// text stands in it. A device that reads a smaller number than it sent sends them all again.
+// blackBox decodes #B#record|record[|CRC]. Records are those of #SD# or #D#. The answer counts all of
+// them, also those that cannot be read, as reference servers do: a device that reads a smaller number
+// than it sent sends them all again, with the same mistakes, and never what stands behind them.
 func (d *decoding) blackBox() error {
 	p := d.packet
 	last := p.msg[bytes.LastIndexByte(p.msg, '|')+1:]
@@ -136,34 +133,34 @@ func (d *decoding) blackBox() error {
 	if err != nil {
 		return d.refuse(answerNothing, err)
 	}
+	readable, records := 0, uint32(0)
 	var said []protocol.Event
-	taken, left := 0, 0
 	for len(msg) > 0 {
 		var b []byte
-		b, msg, _ = bytes.Cut(msg, []byte{'|'})
-		r := parseRecord(b)
-		verdict := r.check()
-		var texts []string
-		readable := true
-		if verdict != answerStructure {
-			texts, readable = d.texts(&r)
-		}
-		if len(texts) == 0 && (verdict != answerOne || !readable) {
-			left += min(len(b), 1) // an empty one is what stands behind the last separator
+		if b, msg, _ = bytes.Cut(msg, []byte{'|'}); len(b) == 0 {
 			continue
 		}
-		taken++
-		said = d.recordTexts(said, &r, texts)
+		records++
+		r := parseRecord(b)
+		texts, legible := d.texts(&r)
+		if legible && r.check() == answerOne || len(texts) > 0 {
+			readable++
+			said = d.recordTexts(said, &r, texts)
+		}
 	}
-	if taken == 0 {
-		return d.refuse(answerZero, fmt.Errorf("%w: black box without a record", protocol.ErrMalformed))
+	if records == 0 {
+		return d.refuse(answerZero, fmt.Errorf("%w: empty black box", protocol.ErrMalformed))
 	}
 	for _, e := range said {
-		e.Across = left == 0 // else they come again over this connection too
 		d.out(e)
 	}
-	d.out(protocol.Event{Kind: protocol.KindPosition, Count: taken})
-	return nil
+	e := protocol.Event{Kind: protocol.KindPosition, Count: readable, Aux: aux(answerCount, records)}
+	if readable == 0 {
+		e.Kind = protocol.KindOther
+		err = fmt.Errorf("%w: black box without a record", protocol.ErrMalformed)
+	}
+	d.out(e)
+	return err
 }
 
 // validDate checks DDMMYY and HHMMSS[.fraction], in UTC. Both are NA where the device has no clock.

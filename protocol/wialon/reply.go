@@ -25,13 +25,14 @@ const (
 	answerDamaged      answer = iota + 64 // "01"
 	answerStructure                       // "-1"
 	answerNothing                         // "": the CRC of a black box is wrong
+	answerCount                           // the number of records of a black box
 	answerBlock                           // "ind;1"
 	answerBlockWrong                      // "ind;0"
 	answerBlockDamaged                    // "ind;01"
 	answerBlockUnknown                    // "NA;0"
 )
 
-// aux packs an answer and the number of a block into Event.Aux.
+// aux packs an answer and the number of a block, or of records, into Event.Aux.
 func aux(a answer, block uint32) uint64 { return uint64(a) | uint64(block)<<8 }
 
 // notLoggedIn is the answer to a packet that needs a login, or comes from another device than the one that logged in. Only a login has a word for that; the nearest one says that nothing was taken.
@@ -82,7 +83,7 @@ func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []
 		switch {
 		case r == protocol.OK:
 			return appendPrepared(dst, e)
-		case e.Msg == typeIT:
+		case e.Msg == typeIT, e.Msg == typeB:
 			return appendAnswer(dst, e.Msg, answerZero, 0)
 		}
 		return appendAnswer(dst, e.Msg, answerBlockWrong, uint32(e.Aux>>8))
@@ -107,9 +108,7 @@ func appendPositionAnswer(dst []byte, e *protocol.Event, r protocol.Result) []by
 	taken := r == protocol.OK || r == protocol.Invalid
 	switch {
 	case taken && e.Msg == typeB:
-		dst = append(dst, "#AB#"...)
-		dst = strconv.AppendInt(dst, int64(e.Count), 10)
-		return append(dst, '\r', '\n')
+		return appendPrepared(dst, e)
 	case r == protocol.OK:
 		return appendAnswer(dst, e.Msg, answerOne, 0)
 	case taken && e.Msg == typeD:
@@ -135,6 +134,8 @@ func appendAnswer(dst []byte, typ uint32, a answer, block uint32) []byte {
 	case answerStructure:
 		dst = append(dst, "-1"...)
 	case answerNothing:
+	case answerCount:
+		dst = strconv.AppendUint(dst, uint64(block), 10)
 	case answerBlock:
 		dst = append(strconv.AppendUint(dst, uint64(block), 10), ";1"...)
 	case answerBlockWrong:

@@ -92,9 +92,12 @@ func cutShort(b []byte) int {
 
 // texts returns the values of the parameters that are called text and are of type 3. Parameters are
 // name:type:value, separated by commas, with blanks around them; one that cannot be read is passed
-// over, and readable is false then.
+// over, and readable is false then. They are the last field, also of a record with too few.
 func (c *codec) texts(r *record) (texts []string, readable bool) {
 	params := r.f[fieldParams]
+	if r.n < extendedFields && r.n != shortFields {
+		params = r.f[r.n-1]
+	}
 	if isNA(params) {
 		return nil, true
 	}
@@ -120,11 +123,11 @@ func (c *codec) texts(r *record) (texts []string, readable bool) {
 	}
 }
 
-// betweenParams may stand between parameters, and blanks behind a name (Wialon IPS 2.2, "Additional
-// Parameters": its example has them).
+// betweenParams may stand between parameters, and blanks around a name and a type (Wialon IPS 2.2,
+// "Additional Parameters": its example has them). A semicolon is of a field too many.
 const (
 	blanks        = " \t"
-	betweenParams = "," + blanks
+	betweenParams = ",;" + blanks
 )
 
 // typeString is the type of a parameter that is text; 1 is whole numbers, 2 fractions.
@@ -132,18 +135,30 @@ const typeString = '3'
 
 // cutParam takes name and type off the start of b; value is all the rest of b.
 func cutParam(b []byte) (name []byte, typ byte, value []byte, ok bool) {
-	colon := bytes.IndexByte(b[:min(len(b), maxParamName)], ':')
-	if colon <= 0 || len(b) < colon+3 || b[colon+2] != ':' || bytes.IndexByte(b[:colon], ',') >= 0 {
+	head := b[:min(len(b), maxParamName)]
+	colon := bytes.IndexByte(head, ':')
+	if colon <= 0 || bytes.IndexByte(b[:colon], ',') >= 0 {
 		return nil, 0, nil, false
 	}
-	typ = b[colon+1]
-	return bytes.TrimRight(b[:colon], blanks), typ, b[colon+3:], typ >= '1' && typ <= '9'
+	name = b[bytes.LastIndexByte(b[:colon], ';')+1 : colon]
+	second := bytes.IndexByte(head[colon+1:], ':')
+	if second < 0 {
+		return nil, 0, nil, false
+	}
+	is := bytes.Trim(b[colon+1:colon+1+second], blanks)
+	if len(is) != 1 || is[0] < '1' || is[0] > '9' {
+		return nil, 0, nil, false
+	}
+	return bytes.Trim(name, blanks), is[0], b[colon+1+second+1:], true
 }
 
 // valueEnd returns where the value at the start of b ends: at a comma. In a string only a comma counts behind which another parameter or nothing comes, so that a driver's own
-// commas survive devices that do not replace them.
+// commas survive devices that do not replace them; a number ends at a semicolon as well.
 func valueEnd(b []byte, typ byte) int {
 	for i := 0; i < len(b); {
+		if b[i] == ';' && typ != typeString {
+			return i
+		}
 		if b[i] != ',' {
 			i++
 			continue
@@ -158,13 +173,14 @@ func valueEnd(b []byte, typ byte) int {
 }
 
 // recordTexts appends the texts of a record as events. One that comes again over another connection
-// is the old one, whose answer got lost.
+// is the old one, whose answer got lost, unless the device went on after that answer: clocks may
+// stand still.
 func (c *codec) recordTexts(events []protocol.Event, r *record, texts []string) []protocol.Event {
 	date, clock := r.f[fieldDate], r.f[fieldTime]
 	for _, text := range texts {
 		e := c.driverText(text)
 		if !isNA(date) || !isNA(clock) {
-			e.Key = max(hash(hash(hash(hashSeed, date), clock), text), 1)
+			e.Key, e.Fleeting = max(hash(hash(hash(hashSeed, date), clock), text), 1), true
 			if e.Window = recordWindow; !validDate(date, clock) {
 				e.Window = undatedWindow
 			}

@@ -253,5 +253,5 @@ func (s *Store) checkSchema(ctx context.Context, report *queue.Report) error {
 			report.Problems = append(report.Problems, fmt.Sprintf("%s: %s of the stored data is %q, this program's is %q", m.addr, field, got, want))
 		}
 	}
-	return nil
+	return s.checkMigration(ctx, m, report)
 }

@@ -19,22 +19,11 @@ const visitConns = 8
 // Inspect says what Open would find wrong, and writes nothing: version, role, persistence, memory and its policy, clock, buffers of subscribers, the stored schema, and in a
 // Cluster whether every partition is served. It may be used beside services that run. The error says that nobody answers.
 func Inspect(ctx context.Context, opts Options) (report queue.Report, err error) {
-	opts, err = opts.withDefaults()
+	s, err := newVisitor(ctx, opts)
 	if err != nil {
 		return report, err
 	}
-	s := &Store{opts: opts, now: opts.Now, log: opts.Logger}
-	for p, tag := range tags() {
-		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
-	}
-	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1), masters: make(map[string]*master)}
 	defer func() { err = errors.Join(err, s.nodes.hangUp()) }()
-	if !s.nodes.cluster {
-		m := s.nodes.visit(opts.Addrs[0])
-		s.nodes.table = []*master{m}
-	} else if err := s.nodes.survey(ctx); err != nil {
-		return report, err
-	}
 	for _, m := range s.nodes.all() {
 		c := &checker{s: s, report: &report, addr: m.addr}
 		if err := c.read(ctx, m); err != nil {
@@ -50,6 +39,28 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 	}
 	s.checkMap(&report)
 	return report, s.checkSchema(ctx, &report)
+}
+
+// newVisitor is a store that only asks: hangUp ends it.
+func newVisitor(ctx context.Context, opts Options) (*Store, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{opts: opts, now: opts.Now, log: opts.Logger}
+	for p, tag := range tags() {
+		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
+	}
+	cluster := len(opts.Addrs) > 1 && opts.Master == ""
+	s.nodes = &nodes{
+		s: s, cluster: cluster, changed: make(chan struct{}, 1), masters: make(map[string]*master),
+	}
+	if !cluster {
+		s.nodes.table = []*master{s.nodes.visit(opts.Addrs[0])}
+	} else if err := s.nodes.survey(ctx); err != nil {
+		return nil, errors.Join(err, s.nodes.hangUp())
+	}
+	return s, nil
 }
 
 // visit makes a client that only asks: it prepares nothing on the other side.

@@ -54,7 +54,8 @@ type Options struct {
 	Logger        *zap.Logger
 	Registerer    prometheus.Registerer // nil: metrics stay unregistered
 
-	clock func() time.Time // not nil: instead of Redis's time
+	clock     func() time.Time // not nil: instead of Redis's time
+	migration string           // not empty: what this process migrates into it, see OpenMigration
 }
 
 func (o Options) withDefaults() (Options, error) {

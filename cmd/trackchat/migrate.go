@@ -61,7 +61,11 @@ func runMigrate(ctx context.Context, from string, cfg *Config, stdout io.Writer)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", from, err)
 	}
-	target, done, err := redisstore.OpenMigration(ctx, redisOptions(&cfg.Store), name)
+	options, err := redisOptions(&cfg.Store)
+	if err != nil {
+		return err
+	}
+	target, done, err := redisstore.OpenMigration(ctx, options, name)
 	if errors.Is(err, redisstore.ErrUsed) {
 		return fmt.Errorf("nothing was written: %w; a migration goes into an empty Redis", err)
 	}

@@ -165,19 +165,34 @@ func (c *checker) process() {
 	}
 }
 
+// unseen is what a Redis keeps to itself that does not let CONFIG be read.
+const unseen = "appendfsync, no-appendfsync-on-rewrite, aof-load-truncated, min-replicas-to-write, " +
+	"client-output-buffer-limit"
+
 func (c *checker) durability() {
-	if c.info["aof_enabled"] != "1" {
-		c.volatile("keeps no append-only file (appendonly yes is needed)")
-	} else {
+	trusted := c.config == nil && c.s.opts.TrustDurability
+	switch {
+	case c.info["aof_enabled"] == "1":
 		for _, name := range []string{"aof_last_write_status", "aof_last_bgrewrite_status"} {
 			if v := c.info[name]; v != "ok" {
 				c.problem("%s is %q", name, v)
 			}
 		}
+	case trusted: // managed services keep what they call their log elsewhere
+		c.warn("shows no append-only file: its durability is trusted")
+	default:
+		c.volatile("keeps no append-only file (appendonly yes is needed)")
 	}
-	if c.config == nil {
-		c.volatile("does not tell its configuration, so that appendfsync is unknown")
+	switch {
+	case trusted:
+		c.warn("does not let CONFIG be read, so these are not seen: %s; its durability is trusted", unseen)
 		return
+	case c.config == nil:
+		c.problem("does not let CONFIG be read, so these are not seen: %s; "+
+			"store.trust_durability: true where you know that it is durable", unseen)
+		return
+	case c.s.opts.TrustDurability:
+		c.warn("lets CONFIG be read: trust_durability is not needed, and does nothing")
 	}
 	switch fsync := c.config["appendfsync"]; {
 	case fsync == "always", fsync == "everysec" && c.s.opts.Durability == EverySecond:

@@ -279,17 +279,15 @@ func (c *courier) enter(ctx context.Context) bool {
 			return false
 		}
 	}
-	select {
-	case c.w.calls <- struct{}{}:
-		return true
-	case <-ctx.Done():
+	if !c.w.places.enter(ctx, c.hook.Account) {
 		<-c.calls
 		return false
 	}
+	return true
 }
 
 func (c *courier) leave() {
-	<-c.w.calls
+	c.w.places.leave(c.hook.Account)
 	<-c.calls
 }
 

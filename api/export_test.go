@@ -1,10 +1,15 @@
 package api
 
 import (
+	"context"
 	"maps"
 	"net/netip"
 	"slices"
 	"time"
+
+	"trackchat/queue"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // HurryFeed makes what is slow about the feed fast enough for a test, and bounds the readers of an account.
@@ -51,4 +56,28 @@ func ObjectMember(object []byte, name string) (string, bool) {
 	}
 	v, ok := s.get(name)
 	return string(v.raw), ok
+}
+
+// HookPlaces is hookPlaces for tests.
+type HookPlaces struct{ p *hookPlaces }
+
+// NewHookPlaces returns places that nobody has.
+func NewHookPlaces(total int) HookPlaces {
+	return HookPlaces{newHookPlaces(total, prometheus.NewGauge(prometheus.GaugeOpts{Name: "waiting"}))}
+}
+
+// SetHooks tells how many accounts there are.
+func (h HookPlaces) SetHooks(n int) { h.p.setHooks(n) }
+
+// Enter waits for a place.
+func (h HookPlaces) Enter(ctx context.Context, a queue.AccountID) bool { return h.p.enter(ctx, a) }
+
+// Leave gives one back.
+func (h HookPlaces) Leave(a queue.AccountID) { h.p.leave(a) }
+
+// Waiting is how many wait.
+func (h HookPlaces) Waiting() int {
+	h.p.mu.Lock()
+	defer h.p.mu.Unlock()
+	return len(h.p.queue)
 }

@@ -13,7 +13,7 @@ import (
 
 // Bounds of the webhooks.
 const (
-	hookCalls        = 256 // at a time
+	hookCalls        = 256 // at a time, shared fairly among accounts
 	hookCallsAccount = 8   // of one account
 	hookLook         = time.Second
 	hookLease        = 10 * time.Second // after which another node takes over from one that died
@@ -47,7 +47,7 @@ type Webhooks struct {
 	feed     *feed
 	node     queue.NodeID
 	caller   *hookCaller
-	calls    chan struct{}
+	places   *hookPlaces
 	retryFor time.Duration
 	pause    time.Duration // after the first failure
 	now      func() time.Time
@@ -73,9 +73,11 @@ func StartWebhooks(o WebhookOptions) *Webhooks {
 		o.Logger = zap.NewNop()
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	metrics := newHookMetrics(o.Registerer)
 	w := &Webhooks{
-		store: o.Store, feed: o.API.feed, node: o.Node, caller: newHookCaller(o.AllowPrivate, o.Timeout, o.Now), calls: make(chan struct{}, hookCalls),
-		retryFor: o.RetryFor, pause: o.Pause, now: o.Now, log: o.Logger, metrics: newHookMetrics(o.Registerer), stop: stop,
+		store: o.Store, feed: o.API.feed, node: o.Node, caller: newHookCaller(o.AllowPrivate, o.Timeout, o.Now),
+		places: newHookPlaces(hookCalls, metrics.waiting), retryFor: o.RetryFor, pause: o.Pause, now: o.Now,
+		log: o.Logger, metrics: metrics, stop: stop,
 	}
 	w.running.Go(func() { w.manage(ctx) })
 	return w
@@ -155,6 +157,7 @@ func (w *Webhooks) assign(ctx context.Context, runs map[queue.AccountID]*hookRun
 			delete(runs, account)
 		}
 	}
+	w.places.setHooks(len(mine))
 	lag := 0.0
 	for account := range mine {
 		if runs[account] == nil {

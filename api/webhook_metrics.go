@@ -15,6 +15,7 @@ type hookMetrics struct {
 	dropped  prometheus.Counter
 	accounts prometheus.Gauge
 	lag      prometheus.Gauge
+	waiting  prometheus.Gauge
 }
 
 func newHookMetrics(reg prometheus.Registerer) *hookMetrics {
@@ -24,6 +25,10 @@ func newHookMetrics(reg prometheus.Registerer) *hookMetrics {
 		dropped:  f.NewCounter(prometheus.CounterOpts{Name: "trackchat_webhook_dropped_total", Help: "Events that were given up because no call succeeded for too long."}),
 		accounts: f.NewGauge(prometheus.GaugeOpts{Name: "trackchat_webhook_accounts", Help: "Accounts whose events this node delivers."}),
 		lag:      f.NewGauge(prometheus.GaugeOpts{Name: "trackchat_webhook_lag_seconds", Help: "Age of the oldest event that waits for its delivery by this node."}),
+		waiting: f.NewGauge(prometheus.GaugeOpts{
+			Name: "trackchat_webhook_waiting",
+			Help: "Calls of webhooks that wait until fewer are under way.",
+		}),
 		seconds: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "trackchat_webhook_seconds", Help: "Time of a call of a webhook.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 14),
 		}),

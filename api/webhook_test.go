@@ -176,6 +176,101 @@ func TestWebhookSharesNothingBetweenAccounts(t *testing.T) {
 	}
 }
 
+// TestWebhookPlacesAreSharedByAccount: receivers that do not answer, more than there are places for
+// all their calls, hold up neither the first call of another account nor those after it.
+func TestWebhookPlacesAreSharedByAccount(t *testing.T) {
+	const accountsHanging, trackersEach = 60, 8
+	w := newWorld(t)
+	hang := make(chan struct{})
+	hung := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
+	t.Cleanup(hung.Close)
+	t.Cleanup(func() { close(hang) })
+	as, ts := accounts(), trackers()
+	for i := range accountsHanging {
+		a := queue.AccountID(100 + i)
+		as = append(as, queue.Account{ID: a, Login: itoa(int64(a))})
+		for j := range trackersEach {
+			id := queue.TrackerID(10_000 + 10*i + j)
+			ts = append(ts, queue.Tracker{
+				ID: id, Account: a, Protocol: "jt808", DeviceID: itoa(int64(id)), Chat: true, Features: []string{"chat"},
+			})
+		}
+		w.putHook(a, hung.URL)
+	}
+	w.dir.Replace(queue.NewSnapshot(as, ts))
+	good := newReceiver(t, nil)
+	w.putHook(2, good.url)
+	w.hooks(func(o *api.WebhookOptions) { o.Timeout = time.Hour })
+	eventually(func() bool { return w.metric("trackchat_webhook_accounts") == accountsHanging+1 })
+	for _, tr := range ts {
+		if tr.Account >= 100 {
+			w.send(tr.ID, "hangs")
+		}
+	}
+	if !eventually(func() bool { return w.metric("trackchat_webhook_waiting") > accountsHanging*trackersEach-256 }) {
+		t.Fatalf("%v calls wait", w.metric("trackchat_webhook_waiting"))
+	}
+	for i := range 30 {
+		w.send(foreign, "first "+itoa(int64(i)))
+		w.send(202, "second "+itoa(int64(i)))
+		good.wait(foreign, manyTexts("first ", i+1)...)
+		good.wait(202, manyTexts("second ", i+1)...)
+	}
+}
+
+func manyTexts(prefix string, n int) []string {
+	texts := make([]string, n)
+	for i := range texts {
+		texts[i] = "message " + prefix + itoa(int64(i))
+	}
+	return texts
+}
+
+// TestHookPlaces: who has the fewest places is next, and what is kept for those without any is not
+// more than half.
+func TestHookPlaces(t *testing.T) {
+	places := api.NewHookPlaces(8)
+	places.SetHooks(100)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for i := range 4 { // half of them for one account, the rest is kept
+		if !places.Enter(t.Context(), 1) {
+			t.Fatalf("no place %d", i)
+		}
+	}
+	if places.Enter(ended, 1) {
+		t.Fatal("a place that is kept for others was given")
+	}
+	for a := range queue.AccountID(4) {
+		if !places.Enter(t.Context(), 2+a) {
+			t.Fatalf("no first place for account %d", 2+a)
+		}
+	}
+	order := make(chan queue.AccountID, 3)
+	for i, a := range []queue.AccountID{1, 2, 9} {
+		go func() {
+			places.Enter(t.Context(), a)
+			order <- a
+		}()
+		if !eventually(func() bool { return places.Waiting() == i+1 }) {
+			t.Fatal("it does not wait")
+		}
+	}
+	places.Leave(3)
+	if a := <-order; a != 9 {
+		t.Errorf("account %d is next, not that without a place", a)
+	}
+	places.SetHooks(0)
+	places.Leave(4)
+	if a := <-order; a != 2 {
+		t.Errorf("account %d is next, not that with the fewest", a)
+	}
+	places.Leave(5)
+	if a := <-order; a != 1 {
+		t.Errorf("account %d is last", a)
+	}
+}
+
 // state waits until the progress of an account is as wanted.
 func (w *world) state(account queue.AccountID, want func(queue.WebhookProgress) bool) queue.WebhookProgress {
 	w.tb.Helper()

@@ -61,8 +61,8 @@ type EditKind byte
 // Kinds of Edit.
 const (
 	EditPutAccount  EditKind = iota + 1 // Account is added, or replaces the one with its id
-	EditPutTracker                      // Tracker is added, or replaces the one with its id; its messages stay with it, also in another account
-	EditDropAccount                     // Account.ID is removed with its keys and sessions; a conflict while it has trackers
+	EditPutTracker                      // Tracker is added, or replaces the one with its id; in another account Tracker.History says what becomes of its messages
+	EditDropAccount                     // Account.ID is removed with its keys and sessions; a conflict while it has trackers, or messages of former ones
 	EditDropTracker                     // Tracker.ID is removed with all its messages: pending ones are never sent, ids resolve to nothing, its session is kicked
 	EditAddKey                          // Key is added to Account.ID
 	EditDropKey                         // Key is removed from whoever has it

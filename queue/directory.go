@@ -33,10 +33,14 @@ type Tracker struct {
 	Password string // what the device presents; empty accepts anything
 	Model    string
 	Blocked  bool
-	Chat     bool     // the model has a chat at all
-	Features []string // of the tariff; "chat" allows messages
-	Employee int64    // 0 none
-	Settings map[string]string
+	Chat     bool // the model has a chat at all
+	// Conversation is the number of its account's conversation, see Key.
+	Conversation uint8
+	History      History  // of an edit or import only: never stored
+	Features     []string // of the tariff; "chat" allows messages
+	Employee     int64    // 0 none
+	Settings     map[string]string
+	Former       []Former // conversations that other accounts have kept
 }
 
 // FeatureChat is the tariff's feature that allows messages.
@@ -54,7 +58,8 @@ func NormalizeDeviceID(id string) string { return strings.TrimLeft(strings.ToLow
 type DirectoryStore interface {
 	// LoadDirectory reads all of it, ordered by id.
 	LoadDirectory(ctx context.Context) ([]Account, []Tracker, error)
-	// ImportDirectory adds and updates accounts and trackers in one step; prune also removes those that are not given (a removed tracker's messages stay until retention takes them).
+	// ImportDirectory adds and updates accounts and trackers in one step; prune also removes those that are not given (a removed tracker's messages stay until retention takes them,
+	// with the account that had it: it finds them when the tracker comes back, another account does not).
 	// Rows that are as given already are not written. ErrConflict says that the result would contradict itself, and nothing changes; see MergeDirectory.
 	ImportDirectory(ctx context.Context, accounts []Account, trackers []Tracker, prune bool) (ImportStats, error)
 }

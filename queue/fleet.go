@@ -105,3 +105,35 @@ func (e *fleetEdit) remove(id TrackerID) {
 		e.own = slices.Delete(e.own, piece, piece+1)
 	}
 }
+
+// fleetsEdit makes a changed copy of the fleets of accounts.
+type fleetsEdit struct {
+	tableEdit[AccountID, *fleet]
+	changed map[AccountID]*fleetEdit
+}
+
+func editFleets(t *table[AccountID, *fleet]) fleetsEdit {
+	return fleetsEdit{t.edit(), make(map[AccountID]*fleetEdit)}
+}
+
+// of is the fleet of an account, to be changed.
+func (e *fleetsEdit) of(id AccountID) *fleetEdit {
+	f, ok := e.changed[id]
+	if !ok {
+		old, _ := e.get(id)
+		f = old.edit()
+		e.changed[id] = f
+	}
+	return f
+}
+
+func (e *fleetsEdit) done() *table[AccountID, *fleet] {
+	for id, f := range e.changed {
+		if f.count == 0 {
+			e.remove(id)
+		} else {
+			e.put(id, f.fleet)
+		}
+	}
+	return e.tableEdit.done()
+}

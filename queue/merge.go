@@ -13,13 +13,15 @@ type DirectoryChange struct {
 	PutTrackers    []Tracker
 	RemoveAccounts []AccountID
 	RemoveTrackers []TrackerID
+	Dropped        []TrackerID // keys of conversations that are removed with all they have
 	Stats          ImportStats
 }
 
 // MergeDirectory works out what importing accounts and trackers over the stored ones changes; it is the same for every store.
+// kept are trackers that an import removed before: one that comes back has what it had, see Succeed.
 // Device ids are normalised. ErrConflict names both sides if the result would contradict itself: an id given twice, two accounts with one login or key, two trackers that
 // log in alike, a tracker without its account.
-func MergeDirectory(storedAccounts []Account, storedTrackers []Tracker, accounts []Account, trackers []Tracker, prune bool) (DirectoryChange, error) {
+func MergeDirectory(storedAccounts []Account, storedTrackers, kept []Tracker, accounts []Account, trackers []Tracker, prune bool) (DirectoryChange, error) {
 	var c DirectoryChange
 	newAccounts, err := byID(accounts, "account", func(a Account) AccountID { return a.ID })
 	if err != nil {
@@ -43,7 +45,11 @@ func MergeDirectory(storedAccounts []Account, storedTrackers []Tracker, accounts
 		return c, err
 	}
 	c.PutAccounts, c.RemoveAccounts = overlay(oldAccounts, newAccounts, sameAccount, prune, &c.Stats)
+	if err := c.succeed(oldTrackers, kept, newTrackers); err != nil {
+		return DirectoryChange{}, err
+	}
 	c.PutTrackers, c.RemoveTrackers = overlay(oldTrackers, newTrackers, sameTracker, prune, &c.Stats)
+	c.forgetFormer(oldTrackers, oldAccounts)
 	if err := checkAccounts(oldAccounts); err != nil {
 		return DirectoryChange{}, err
 	}
@@ -51,6 +57,59 @@ func MergeDirectory(storedAccounts []Account, storedTrackers []Tracker, accounts
 		return DirectoryChange{}, err
 	}
 	return c, nil
+}
+
+// succeed works out the conversations of the trackers that are given.
+func (c *DirectoryChange) succeed(old map[TrackerID]Tracker, kept []Tracker, given map[TrackerID]Tracker) error {
+	removed := make(map[TrackerID]*Tracker, len(kept))
+	for i := range kept {
+		removed[kept[i].ID] = &kept[i]
+	}
+	for _, id := range slices.Sorted(maps.Keys(given)) {
+		t := given[id]
+		before := removed[id]
+		if was, ok := old[id]; ok {
+			before = &was
+		}
+		dropped, err := t.Succeed(before)
+		if err != nil {
+			return fmt.Errorf("%w: tracker %d: %w", ErrConflict, id, err)
+		}
+		given[id] = t
+		c.Dropped = append(c.Dropped, dropped...)
+	}
+	return nil
+}
+
+// forgetFormer drops what accounts have kept that the import removes.
+func (c *DirectoryChange) forgetFormer(trackers map[TrackerID]Tracker, accounts map[AccountID]Account) {
+	if len(c.RemoveAccounts) == 0 {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(trackers)) {
+		t := trackers[id]
+		former := slices.DeleteFunc(slices.Clone(t.Former), func(f Former) bool {
+			_, stays := accounts[f.Account]
+			if !stays {
+				c.Dropped = append(c.Dropped, conversationKey(id, f.Conversation))
+			}
+			return !stays
+		})
+		if len(former) == len(t.Former) {
+			continue
+		}
+		t.Former = former
+		trackers[id] = t
+		byTracker := func(t Tracker, id TrackerID) int { return cmp.Compare(t.ID, id) }
+		i, put := slices.BinarySearchFunc(c.PutTrackers, id, byTracker)
+		if put {
+			c.PutTrackers[i] = t
+			continue
+		}
+		c.PutTrackers = slices.Insert(c.PutTrackers, i, t)
+		c.Stats.Unchanged--
+		c.Stats.Updated++
+	}
 }
 
 func byID[K ~int64, V any](vs []V, what string, id func(V) K) (map[K]V, error) {
@@ -100,7 +159,8 @@ func sameAccount(a, b *Account) bool {
 
 func sameTracker(a, b *Tracker) bool {
 	return a.Account == b.Account && a.Label == b.Label && a.Protocol == b.Protocol && a.DeviceID == b.DeviceID && a.Password == b.Password && a.Model == b.Model &&
-		a.Blocked == b.Blocked && a.Chat == b.Chat && a.Employee == b.Employee && slices.Equal(a.Features, b.Features) && maps.Equal(a.Settings, b.Settings)
+		a.Blocked == b.Blocked && a.Chat == b.Chat && a.Employee == b.Employee && slices.Equal(a.Features, b.Features) && maps.Equal(a.Settings, b.Settings) &&
+		a.Conversation == b.Conversation && slices.Equal(a.Former, b.Former)
 }
 
 func checkAccounts(accounts map[AccountID]Account) error {

@@ -17,6 +17,7 @@ type Snapshot struct {
 	keys     *table[KeyHash, *Account]
 	logins   *table[string, *Account]
 	owned    *table[AccountID, *fleet]
+	former   *table[AccountID, *fleet] // trackers of which an account has kept conversations
 }
 
 func emptySnapshot(accounts, trackers int) *Snapshot {
@@ -28,6 +29,7 @@ func emptySnapshot(accounts, trackers int) *Snapshot {
 		keys:     newTable[KeyHash, *Account](accounts),
 		logins:   newTable[string, *Account](accounts),
 		owned:    newTable[AccountID, *fleet](accounts),
+		former:   newTable[AccountID, *fleet](0),
 	}
 }
 
@@ -82,6 +84,22 @@ func (s *Snapshot) TrackersOf(a AccountID) iter.Seq[*Tracker] {
 	return f.all()
 }
 
+// FormerOf returns the trackers of which an account has kept conversations, ordered by id.
+func (s *Snapshot) FormerOf(a AccountID) iter.Seq[*Tracker] {
+	f, _ := s.former.get(a)
+	return f.all()
+}
+
+// Conversation finds the tracker that has a conversation, and the account that it belongs to;
+// present says that it is the one that goes on.
+func (s *Snapshot) Conversation(key TrackerID) (t *Tracker, a AccountID, present, ok bool) {
+	id, _ := TrackerOf(key)
+	if t, ok = s.trackers.get(id); ok {
+		a, present, ok = t.Holder(key)
+	}
+	return t, a, present, ok
+}
+
 // CountOf returns how many trackers an account has.
 func (s *Snapshot) CountOf(a AccountID) int {
 	if f, ok := s.owned.get(a); ok {
@@ -101,30 +119,24 @@ type snapshotEdit struct {
 	tails    tableEdit[uint64, *tail]
 	keys     tableEdit[KeyHash, *Account]
 	logins   tableEdit[string, *Account]
-	owned    tableEdit[AccountID, *fleet]
-	fleets   map[AccountID]*fleetEdit // of accounts whose trackers change
+	owned    fleetsEdit
+	former   fleetsEdit
 }
 
 func (s *Snapshot) edit() *snapshotEdit {
 	return &snapshotEdit{
 		accounts: s.accounts.edit(), trackers: s.trackers.edit(), devices: s.devices.edit(),
-		tails: s.tails.edit(), keys: s.keys.edit(), logins: s.logins.edit(), owned: s.owned.edit(),
-		fleets: make(map[AccountID]*fleetEdit),
+		tails: s.tails.edit(), keys: s.keys.edit(), logins: s.logins.edit(),
+		owned: editFleets(s.owned), former: editFleets(s.former),
 	}
 }
 
 func (e *snapshotEdit) done(version int64) *Snapshot {
-	for id, f := range e.fleets {
-		if f.count == 0 {
-			e.owned.remove(id)
-		} else {
-			e.owned.put(id, f.fleet)
-		}
-	}
 	return &Snapshot{
 		version: version, accounts: e.accounts.done(), trackers: e.trackers.done(),
 		devices: e.devices.done(),
-		tails:   e.tails.done(), keys: e.keys.done(), logins: e.logins.done(), owned: e.owned.done(),
+		tails:   e.tails.done(), keys: e.keys.done(), logins: e.logins.done(),
+		owned: e.owned.done(), former: e.former.done(),
 	}
 }
 
@@ -175,8 +187,9 @@ func (e *snapshotEdit) removeAccount(id AccountID) {
 func (e *snapshotEdit) putTracker(t *Tracker) {
 	if old, ok := e.trackers.get(t.ID); ok {
 		if old.Account != t.Account {
-			e.fleet(old.Account).remove(t.ID)
+			e.owned.of(old.Account).remove(t.ID)
 		}
+		e.forget(old)
 		if old.Protocol != t.Protocol || old.DeviceID != t.DeviceID {
 			e.removeDevice(old)
 		}
@@ -185,7 +198,17 @@ func (e *snapshotEdit) putTracker(t *Tracker) {
 	e.trackers.put(t.ID, t)
 	e.devices.put(deviceKey{t.Protocol, t.DeviceID}, t)
 	e.putTail(t)
-	e.fleet(t.Account).put(t)
+	e.owned.of(t.Account).put(t)
+	for _, f := range t.Former {
+		e.former.of(f.Account).put(t)
+	}
+}
+
+// forget takes a tracker from the accounts that have kept conversations of it.
+func (e *snapshotEdit) forget(t *Tracker) {
+	for _, f := range t.Former {
+		e.former.of(f.Account).remove(t.ID)
+	}
 }
 
 func (e *snapshotEdit) removeTracker(id TrackerID) {
@@ -193,7 +216,8 @@ func (e *snapshotEdit) removeTracker(id TrackerID) {
 		e.trackers.remove(id)
 		e.removeDevice(t)
 		e.removeTail(t)
-		e.fleet(t.Account).remove(id)
+		e.owned.of(t.Account).remove(id)
+		e.forget(t)
 	}
 }
 
@@ -203,16 +227,6 @@ func (e *snapshotEdit) removeDevice(t *Tracker) {
 	if now, ok := e.devices.get(k); ok && now.ID == t.ID {
 		e.devices.remove(k)
 	}
-}
-
-func (e *snapshotEdit) fleet(id AccountID) *fleetEdit {
-	f, ok := e.fleets[id]
-	if !ok {
-		old, _ := e.owned.get(id)
-		f = old.edit()
-		e.fleets[id] = f
-	}
-	return f
 }
 
 // Directory is the current Snapshot, replaced as a whole when something changes. The zero value is empty and ready to use.

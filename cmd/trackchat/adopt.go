@@ -28,7 +28,11 @@ func runAdopt(ctx context.Context, cfg *Config, err error, stdout io.Writer) int
 		}
 	} else {
 		name := "redis " + strings.Join(cfg.Store.Redis.Addrs, ", ")
-		was, err := redisstore.Adopt(ctx, redisOptions(&cfg.Store))
+		o, err := redisOptions(&cfg.Store)
+		was := ""
+		if err == nil {
+			was, err = redisstore.Adopt(ctx, o)
+		}
 		switch {
 		case err != nil:
 			r.wrong("store %s: not adopted: %v", name, err)

@@ -78,7 +78,7 @@ func (c *certificate) refresh(always bool) (changed bool, err error) {
 	conf := &tls.Config{GetCertificate: c.get, MinVersion: tlsVersion}
 	if c.caFile != "" {
 		if conf.ClientCAs, err = readAuthorities(c.caFile); err != nil {
-			return false, err
+			return false, fmt.Errorf("client_ca: %w", err)
 		}
 		conf.ClientAuth = tls.RequireAndVerifyClientCert
 	}
@@ -90,11 +90,11 @@ func (c *certificate) refresh(always bool) (changed bool, err error) {
 func readAuthorities(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading client_ca: %w", err)
+		return nil, fmt.Errorf("reading authorities: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("client_ca %s holds no certificate", file)
+		return nil, fmt.Errorf("%s holds no certificate", file)
 	}
 	return pool, nil
 }

@@ -14,7 +14,12 @@ import (
 // checkRedis looks at Redis as a service would at its start, and writes nothing there.
 func (r *findings) checkRedis(ctx context.Context, c *Store) {
 	name := "redis " + strings.Join(c.Redis.Addrs, ", ")
-	report, err := redisstore.Inspect(ctx, redisOptions(c))
+	o, err := redisOptions(c)
+	if err != nil {
+		r.wrong("store %s: %v", name, err)
+		return
+	}
+	report, err := redisstore.Inspect(ctx, o)
 	if err != nil {
 		r.wrong("store %s: %v", name, err)
 	}

@@ -40,13 +40,14 @@ const (
 
 // Store says where messages are kept and how safely.
 type Store struct {
-	Backend       string   `yaml:"backend"`
-	Path          string   `yaml:"path"`
-	Redis         Redis    `yaml:"redis"`
-	Durability    string   `yaml:"durability"`
-	AllowVolatile bool     `yaml:"allow_volatile"`
-	Retention     Duration `yaml:"retention"` // 0: for ever
-	MaxPending    int      `yaml:"max_pending"`
+	Backend         string   `yaml:"backend"`
+	Path            string   `yaml:"path"`
+	Redis           Redis    `yaml:"redis"`
+	Durability      string   `yaml:"durability"`
+	AllowVolatile   bool     `yaml:"allow_volatile"`
+	TrustDurability bool     `yaml:"trust_durability"` // of a Redis that does not tell its CONFIG
+	Retention       Duration `yaml:"retention"`        // 0: for ever
+	MaxPending      int      `yaml:"max_pending"`
 }
 
 // Redis says how Redis is reached: several addresses are a Cluster, a master name makes them Sentinels.
@@ -56,6 +57,9 @@ type Redis struct {
 	Password string   `yaml:"password" secret:"true"`
 	TLS      bool     `yaml:"tls"`
 	Master   string   `yaml:"master"`
+	CA       string   `yaml:"ca"`   // of a private authority; empty: the system's
+	Cert     string   `yaml:"cert"` // shown to Redis
+	Key      string   `yaml:"key"`
 }
 
 // API is the HTTP side for dispatchers.

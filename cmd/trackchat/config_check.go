@@ -131,6 +131,19 @@ func (l *loader) checkStore(c *Config) {
 	for i, a := range s.Redis.Addrs {
 		l.address(fmt.Sprintf("store.redis.addrs[%d]", i), a, dialAddress)
 	}
+	l.checkRedisTLS(&s.Redis)
+}
+
+func (l *loader) checkRedisTLS(r *Redis) {
+	for key, value := range map[string]string{"ca": r.CA, "cert": r.Cert, "key": r.Key} {
+		if value != "" && !r.TLS {
+			l.report("store.redis."+key, "given without tls: true")
+		}
+	}
+	l.keyPair("store.redis.cert", r.Cert, "store.redis.key", r.Key)
+	if r.CA != "" {
+		l.certificatesIn("store.redis.ca", r.CA)
+	}
 }
 
 func (l *loader) checkAPI(c *Config) {

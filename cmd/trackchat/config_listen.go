@@ -90,19 +90,26 @@ func checkSetting(p *protocol.Protocol, name, value string) error {
 
 // certificate checks a certificate and its key, whose keys are prefix + tls_cert and tls_key.
 func (l *loader) certificate(prefix, cert, key string) {
+	l.keyPair(prefix+"tls_cert", cert, prefix+"tls_key", key)
+}
+
+// keyPair checks a certificate and its key, of two configuration keys.
+func (l *loader) keyPair(certPath, cert, keyPath, key string) {
+	lastName := func(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+	const missing = "missing, because %s is given; both or neither are expected"
 	switch {
 	case cert == "" && key == "":
 	case cert == "":
-		l.report(prefix+"tls_cert", "missing, because tls_key is given; both or neither are expected")
+		l.report(certPath, missing, lastName(keyPath))
 	case key == "":
-		l.report(prefix+"tls_key", "missing, because tls_cert is given; both or neither are expected")
+		l.report(keyPath, missing, lastName(certPath))
 	default:
-		certOK, keyOK := l.readable(prefix+"tls_cert", cert), l.readable(prefix+"tls_key", key)
+		certOK, keyOK := l.readable(certPath, cert), l.readable(keyPath, key)
 		if !certOK || !keyOK {
 			return
 		}
 		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-			l.report(prefix+"tls_cert", "%s and its key cannot be used: %v", l.show(prefix+"tls_cert", cert), cause(err))
+			l.report(certPath, "%s and its key cannot be used: %v", l.show(certPath, cert), cause(err))
 		}
 	}
 }
@@ -113,16 +120,21 @@ func (l *loader) authorities(prefix string, ln *Listener) {
 	if ln.TLSCert == "" && ln.TLSKey == "" {
 		l.report(path, "given without tls_cert and tls_key; certificates of clients need TLS")
 	}
-	if !l.readable(path, ln.ClientCA) {
+	l.certificatesIn(path, ln.ClientCA)
+}
+
+// certificatesIn checks a file of authorities' certificates.
+func (l *loader) certificatesIn(path, file string) {
+	if !l.readable(path, file) {
 		return
 	}
-	pem, err := os.ReadFile(ln.ClientCA)
+	pem, err := os.ReadFile(file)
 	if err != nil {
-		l.report(path, "%s cannot be read: %v", l.show(path, ln.ClientCA), cause(err))
+		l.report(path, "%s cannot be read: %v", l.show(path, file), cause(err))
 		return
 	}
 	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		l.report(path, "%s holds no certificate in PEM form", l.show(path, ln.ClientCA))
+		l.report(path, "%s holds no certificate in PEM form", l.show(path, file))
 	}
 }
 

@@ -57,12 +57,27 @@ func runMigrate(ctx context.Context, from string, cfg *Config, stdout io.Writer)
 		return fmt.Errorf("opening %s: %w", from, err)
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	target, err := redisstore.Open(ctx, redisOptions(&cfg.Store))
+	name, err := source.Fingerprint(ctx)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", from, err)
+	}
+	options, err := redisOptions(&cfg.Store)
+	if err != nil {
+		return err
+	}
+	target, done, err := redisstore.OpenMigration(ctx, options, name)
+	if errors.Is(err, redisstore.ErrUsed) {
+		return fmt.Errorf("nothing was written: %w; a migration goes into an empty Redis", err)
+	}
 	if err != nil {
 		return fmt.Errorf("opening Redis: %w", err)
 	}
 	defer func() { err = errors.Join(err, target.Close()) }()
-	return newMigration(source, target, stdout).run(ctx)
+	m := newMigration(source, target, stdout)
+	if done {
+		return m.again(ctx)
+	}
+	return m.run(ctx)
 }
 
 // importStore is what a migration writes to.
@@ -70,6 +85,7 @@ type importStore interface {
 	queue.DirectoryStore
 	queue.Importer
 	queue.SessionStore
+	FinishMigration(ctx context.Context) error
 	List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error)
 }
 
@@ -105,7 +121,20 @@ func (m *migration) say(format string, args ...any) {
 }
 
 func (m *migration) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{m.directory, m.survey, m.copy, m.logins, m.check, m.finish} {
+	return inOrder(ctx, m.count, m.directory, m.survey, m.copy, m.logins, m.check, m.finish)
+}
+
+// again looks at what was taken over before, and writes nothing.
+func (m *migration) again(ctx context.Context) error {
+	m.say("this store was taken over before: nothing is written, everything is compared")
+	if err := inOrder(ctx, m.count, m.check); err != nil {
+		return fmt.Errorf("services have used this Redis since, or something is missing: %w", err)
+	}
+	return nil
+}
+
+func inOrder(ctx context.Context, steps ...func(context.Context) error) error {
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}

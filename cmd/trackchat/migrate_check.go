@@ -12,8 +12,8 @@ import (
 	"trackchat/queue"
 )
 
-// survey finds out which messages Redis has already, and refuses trackers whose messages there are not this store's.
-func (m *migration) survey(ctx context.Context) (err error) {
+// count finds out what there is to take over.
+func (m *migration) count(ctx context.Context) (err error) {
 	if m.counts, err = m.from.Trackers(ctx); err != nil {
 		return fmt.Errorf("counting messages: %w", err)
 	}
@@ -21,6 +21,12 @@ func (m *migration) survey(ctx context.Context) (err error) {
 	for _, n := range m.counts {
 		m.total += n
 	}
+	return nil
+}
+
+// survey finds out which messages Redis has already, and refuses trackers whose messages there are
+// not this store's.
+func (m *migration) survey(ctx context.Context) error {
 	for some := range slices.Chunk(m.trackers, migrateTrackers) {
 		states, err := m.to.Imported(ctx, some)
 		if err != nil {
@@ -55,7 +61,7 @@ func (m *migration) surveyOne(ctx context.Context, t queue.TrackerID, st queue.I
 	// Either everything of it was taken over and finished before, or somebody else wrote it.
 	last, err := m.compare(ctx, t, nil)
 	if err != nil {
-		return fmt.Errorf("tracker %d has messages in Redis that are not of this store; a migration goes into a Redis that no service has used: %w", t, err)
+		return fmt.Errorf("tracker %d has messages in Redis that are not of this store: %w", t, err)
 	}
 	m.done[t] = last
 	return nil
@@ -180,12 +186,16 @@ func (m *migration) checkDirectory(ctx context.Context) error {
 	return nil
 }
 
-// finish takes the marks of the import away. From then on the same migration finds everything there, as long as no service has changed it.
+// finish takes the marks of the import away and lets services in. From then on the same migration
+// only compares.
 func (m *migration) finish(ctx context.Context) error {
 	for some := range slices.Chunk(m.trackers, migrateTrackers) {
 		if err := m.to.FinishImport(ctx, some); err != nil {
 			return fmt.Errorf("finishing the import: %w", err)
 		}
+	}
+	if err := m.to.FinishMigration(ctx); err != nil {
+		return fmt.Errorf("finishing the migration: %w", err)
 	}
 	m.say("done. Messages have new ids: a late acknowledgement of a text that was written to a device before is not recognised, and such a text may be shown twice")
 	return nil

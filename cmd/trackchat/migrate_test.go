@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -154,7 +155,9 @@ func migrateUntil(t *testing.T, from, addr string, n int, happens func(cancel fu
 	source, err := sqlitestore.OpenArchive(from)
 	must(t, err)
 	defer func() { must(t, source.Close()) }()
-	target, err := redisstore.Open(ctx, redisstore.Options{Addrs: []string{addr}, Now: time.Now})
+	name, err := source.Fingerprint(ctx)
+	must(t, err)
+	target, _, err := redisstore.OpenMigration(ctx, redisstore.Options{Addrs: []string{addr}, Now: time.Now}, name)
 	must(t, err)
 	defer func() { must(t, target.Close()) }()
 	return newMigration(source, &interrupter{target, n, func() { happens(cancel) }}, new(bytes.Buffer)).run(ctx)
@@ -169,15 +172,30 @@ func TestMigrateGoesOn(t *testing.T) {
 			t.Fatalf("interrupted at %d: %v", n, err)
 		}
 	}
-	target, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	options := redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now}
+	if _, err := redisstore.Open(t.Context(), options); err == nil || !strings.Contains(err.Error(), "a migration into it is not finished") {
+		t.Errorf("a service on half a migration: %v", err)
+	}
+	source, err := sqlitestore.OpenArchive(from)
 	must(t, err)
+	name, err := source.Fingerprint(t.Context())
+	must(t, errors.Join(err, source.Close()))
+	target, done, err := redisstore.OpenMigration(t.Context(), options, name)
+	must(t, err)
+	if done {
+		t.Error("an interrupted migration counts as done")
+	}
 	states, err := target.Imported(t.Context(), []queue.TrackerID{1, 2, 3})
 	must(t, errors.Join(err, target.Close()))
 	if states[0].ID == 0 {
 		t.Fatalf("nothing was imported before the interruption: %+v", states)
 	}
 	must(t, migrateUntil(t, from, server.Addr, 3, func(func()) { server.Restart(t) }))
-	wantMigrated(t, from, toRedis(t, server.Addr), 0, "0 added, 0 updated, 4 there already", "messages: 0 copied, ", "checked one by one: ")
+	before := everyKey(t, server)
+	wantMigrated(t, from, toRedis(t, server.Addr), 0, "nothing is written", "checked one by one: ")
+	if after := everyKey(t, server); after != before {
+		t.Errorf("a repeated migration wrote:\n%s\nbefore:\n%s", after, before)
+	}
 }
 
 // TestMigrateToACluster from a backup.
@@ -214,15 +232,58 @@ func TestMigrateRefuses(t *testing.T) {
 	if err := migrateUntil(t, livedIn(t, 2, 30), server.Addr, 4, func(cancel func()) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	wantMigrated(t, from, file, 1, "was begun from another store")
+	wantMigrated(t, from, file, 1, "nothing was written", "a migration of another store")
+}
 
-	// Messages that a service wrote are not mixed with those of a store.
-	server.Must(t, "FLUSHALL")
+// everyKey is all that a Redis holds.
+func everyKey(t *testing.T, server *queuetest.RedisServer) string {
+	t.Helper()
+	keys := strings.Split(server.Must(t, "KEYS", "*"), "\n")
+	slices.Sort(keys)
+	for i, key := range keys {
+		keys[i] += " " + fmt.Sprintf("%x", server.Must(t, "DUMP", key))
+	}
+	return strings.Join(keys, "\n")
+}
+
+// TestMigrateWritesNothingWhereAServiceHasBeen: a fleet's accounts are not overwritten by a command
+// that is refused in the end, whatever is left of the service there.
+func TestMigrateWritesNothingWhereAServiceHasBeen(t *testing.T) {
+	from := livedIn(t, 2, 5)
+	server := queuetest.StartRedis(t)
+	file := toRedis(t, server.Addr)
+	refused := func(what string) {
+		t.Helper()
+		before := everyKey(t, server)
+		wantMigrated(t, from, file, 1, "nothing was written", "a service uses it, or has used it")
+		if after := everyKey(t, server); after != before {
+			t.Errorf("%s: it wrote\n%s\nbefore:\n%s", what, after, before)
+		}
+	}
 	st, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
 	must(t, err)
-	_, err = st.Send(t.Context(), []queue.SendReq{{Tracker: 2, Text: "hello"}})
+	refused("a service that has only started")
+	_, err = st.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "live", Title: "live fleet"}}, nil, false)
+	must(t, err)
+	refused("a fleet that runs")
+	must(t, st.Close())
+	refused("a fleet that has run")
+	server.Must(t, "DEL", "chat:meta")
+	refused("a fleet that has lost the mark of its schema")
+
+	// What is not a service's is no reason.
+	server.Must(t, "FLUSHALL")
+	server.Must(t, "SET", "something", "else")
+	wantMigrated(t, from, file, 0, "checked one by one: ")
+	st, err = redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	must(t, err)
+	_, err = st.Receive(t.Context(), []queue.Incoming{{Tracker: 2, Text: "hello"}})
 	must(t, errors.Join(err, st.Close()))
-	wantMigrated(t, from, file, 1, "tracker 2 has messages in Redis that are not of this store")
+	before := everyKey(t, server)
+	wantMigrated(t, from, file, 1, "services have used this Redis since")
+	if after := everyKey(t, server); after != before {
+		t.Errorf("after the migration: it wrote\n%s\nbefore:\n%s", after, before)
+	}
 }
 
 // TestMigrateSeesEveryDifference: what is not as it was in the embedded store is found at the end.
@@ -264,7 +325,7 @@ func TestMigrateSeesEveryDifference(t *testing.T) {
 			must(t, err)
 			defer func() { must(t, target.Close()) }()
 			m := newMigration(source, target, new(bytes.Buffer))
-			must(t, errors.Join(m.directory(t.Context()), m.survey(t.Context()), m.copy(t.Context()), m.check(t.Context())))
+			must(t, errors.Join(m.count(t.Context()), m.directory(t.Context()), m.survey(t.Context()), m.copy(t.Context()), m.check(t.Context())))
 			spoil(target)
 			if err := m.check(t.Context()); !errors.Is(err, errDiffers) {
 				t.Errorf("found: %v", err)

@@ -52,24 +52,55 @@ func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
 }
 
 func (a *App) openRedis(ctx context.Context) (queue.Store, error) {
-	o := redisOptions(&a.cfg.Store)
+	o, err := redisOptions(&a.cfg.Store)
+	if err != nil {
+		return nil, err
+	}
 	o.Logger, o.Registerer, o.OnFailure = a.log, a.registry, a.storeFailed
 	return redisstore.Open(ctx, o)
 }
 
-// redisOptions is what the configuration says about Redis.
-func redisOptions(c *Store) redisstore.Options {
+// redisOptions is what the configuration says about Redis; an error is about files for TLS.
+func redisOptions(c *Store) (redisstore.Options, error) {
 	o := redisstore.Options{
 		Addrs: c.Redis.Addrs, Username: c.Redis.Username, Password: c.Redis.Password, Master: c.Redis.Master,
-		Durability: redisstore.Always, AllowVolatile: c.AllowVolatile, MaxPending: c.MaxPending, Now: time.Now,
+		Durability: redisstore.Always, AllowVolatile: c.AllowVolatile, TrustDurability: c.TrustDurability, MaxPending: c.MaxPending, Now: time.Now,
 	}
 	if c.Durability == DurabilityEverysec {
 		o.Durability = redisstore.EverySecond
 	}
+	var err error
 	if c.Redis.TLS {
-		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+		o.TLS, err = redisTLS(&c.Redis)
 	}
-	return o
+	return o, err
+}
+
+// redisTLS is how connections to Redis, its Sentinels and its Cluster are secured. The pair for
+// client certificates is read for each connection, so that one that was renewed is shown.
+func redisTLS(c *Redis) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tlsVersion}
+	if c.CA != "" {
+		var err error
+		if conf.RootCAs, err = readAuthorities(c.CA); err != nil {
+			return nil, fmt.Errorf("store.redis.ca: %w", err)
+		}
+	}
+	if c.Cert == "" {
+		return conf, nil
+	}
+	load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("store.redis.cert and key: %w", err)
+		}
+		return &pair, nil
+	}
+	if _, err := load(nil); err != nil {
+		return nil, err
+	}
+	conf.GetClientCertificate = load
+	return conf, nil
 }
 
 // fitStore asks the store how it is.

@@ -28,6 +28,8 @@ func Machine(t *testing.T, f Fixture) {
 		for i := range queue.TrackerID(3) {
 			m.trackers = append(m.trackers, base+i+1)
 		}
+		moved := queue.Tracker{ID: base + 3, Conversation: 1} // a key is negative then
+		m.trackers[2] = moved.Key()
 		rt.Repeat(map[string]func(*rapid.T){
 			"send": m.send, "receive": m.receive, "ack": m.ack, "end": m.end, "expire": m.expire, "progress": m.progress, "mark": m.mark, "markAll": m.markAll,
 			"acquire": m.acquire, "release": m.release, "touch": m.touch, "kick": m.kick, "beat": m.beat, "claim": m.claim, "peek": m.peek, "trim": m.trim, "clock": m.clock,

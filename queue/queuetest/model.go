@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type Model struct {
 	trackers map[queue.TrackerID]*modelTracker
 	accounts []queue.Account
 	devices  []queue.Tracker
+	kept     map[queue.TrackerID]queue.Tracker // that imports have removed
 	history  map[modelEntry]int64 // version of the newest change
 	version  int64
 	sessions []queue.Session
@@ -71,7 +73,7 @@ type (
 func NewModel(now func() time.Time, maxPending int) *Model {
 	return &Model{
 		now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker), history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node),
-		answers: make(map[modelQuestion]modelAnswer),
+		answers: make(map[modelQuestion]modelAnswer), kept: make(map[queue.TrackerID]queue.Tracker),
 	}
 }
 
@@ -402,7 +404,8 @@ func (m *Model) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 		return queue.ImportStats{}, err
 	}
 	defer m.mu.Unlock()
-	d, err := queue.MergeDirectory(m.accounts, m.devices, accounts, trackers, prune)
+	kept := slices.Collect(maps.Values(m.kept))
+	d, err := queue.MergeDirectory(m.accounts, m.devices, kept, accounts, trackers, prune)
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
@@ -416,7 +419,9 @@ func (m *Model) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 		m.removeAccount(id)
 	}
 	for _, id := range d.RemoveTrackers {
+		m.kept[id] = *m.findTracker(id)
 		m.removeTracker(id)
 	}
+	m.drop(d.Dropped)
 	return d.Stats, nil
 }

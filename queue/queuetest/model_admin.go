@@ -58,6 +58,7 @@ func (m *Model) putTracker(t queue.Tracker) {
 	} else {
 		m.devices = slices.Insert(m.devices, i, t)
 	}
+	delete(m.kept, t.ID)
 	m.note(0, t.ID)
 }
 

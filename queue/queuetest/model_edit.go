@@ -78,6 +78,14 @@ func (m *Model) editAccount(e queue.Edit) queue.EditResult {
 func (m *Model) editTracker(t queue.Tracker) queue.EditResult {
 	t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
 	old := m.findTracker(t.ID)
+	before := old
+	if kept, ok := m.kept[t.ID]; ok && old == nil {
+		before = &kept
+	}
+	dropped, err := t.Succeed(before)
+	if err != nil {
+		return queue.EditResult{Err: err}
+	}
 	if old != nil && queue.SameTracker(old, &t) {
 		return queue.EditResult{}
 	}
@@ -89,8 +97,10 @@ func (m *Model) editTracker(t queue.Tracker) queue.EditResult {
 			return queue.EditResult{Err: queue.DeviceTaken(b.ID)}
 		}
 	}
+	res := added(old != nil)
 	m.putTracker(t)
-	return added(old != nil)
+	m.drop(dropped)
+	return res
 }
 
 func (m *Model) dropAccount(id queue.AccountID) queue.EditResult {
@@ -102,19 +112,33 @@ func (m *Model) dropAccount(id queue.AccountID) queue.EditResult {
 			return queue.EditResult{Err: queue.HasTrackers(t.ID)}
 		}
 	}
+	for _, t := range m.devices {
+		if len(t.FormerKeys(id)) > 0 {
+			return queue.EditResult{Err: queue.KeepsHistory(t.ID)}
+		}
+	}
 	m.removeAccount(id)
 	return queue.EditResult{Outcome: queue.EditRemoved}
 }
 
 func (m *Model) dropTracker(id queue.TrackerID) queue.EditResult {
-	if m.findTracker(id) == nil {
+	old := m.findTracker(id)
+	if old == nil {
 		return queue.EditResult{Err: queue.ErrNotFound}
 	}
+	keys := old.Keys()
 	m.removeTracker(id)
-	t := m.tracker(id)
-	m.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: id, Epoch: t.epoch})
-	m.trackers[id] = &modelTracker{keys: make(map[string]modelKey), clock: t.clock, lastOut: t.lastOut, epoch: t.epoch + 1}
+	m.drop(keys)
 	return queue.EditResult{Outcome: queue.EditRemoved}
+}
+
+// drop removes conversations with all they have.
+func (m *Model) drop(keys []queue.TrackerID) {
+	for _, key := range keys {
+		t := m.tracker(key)
+		m.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: key, Epoch: t.epoch})
+		m.trackers[key] = &modelTracker{keys: make(map[string]modelKey), clock: t.clock, lastOut: t.lastOut, epoch: t.epoch + 1}
+	}
 }
 
 func (m *Model) editKey(e queue.Edit) queue.EditResult {

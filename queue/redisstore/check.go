@@ -151,19 +151,34 @@ func (c *checker) process() {
 	}
 }
 
+// unseen is what a Redis keeps to itself that does not let CONFIG be read.
+const unseen = "appendfsync, no-appendfsync-on-rewrite, aof-load-truncated, min-replicas-to-write, " +
+	"client-output-buffer-limit"
+
 func (c *checker) durability() {
-	if c.info["aof_enabled"] != "1" {
-		c.volatile("keeps no append-only file (appendonly yes is needed)")
-	} else {
+	trusted := c.config == nil && c.s.opts.TrustDurability
+	switch {
+	case c.info["aof_enabled"] == "1":
 		for _, name := range []string{"aof_last_write_status", "aof_last_bgrewrite_status"} {
 			if v := c.info[name]; v != "ok" {
 				c.problem("%s is %q", name, v)
 			}
 		}
+	case trusted: // managed services keep what they call their log elsewhere
+		c.warn("shows no append-only file: its durability is trusted")
+	default:
+		c.volatile("keeps no append-only file (appendonly yes is needed)")
 	}
-	if c.config == nil {
-		c.volatile("does not tell its configuration, so that appendfsync is unknown")
+	switch {
+	case trusted:
+		c.warn("does not let CONFIG be read, so these are not seen: %s; its durability is trusted", unseen)
 		return
+	case c.config == nil:
+		c.problem("does not let CONFIG be read, so these are not seen: %s; "+
+			"store.trust_durability: true where you know that it is durable", unseen)
+		return
+	case c.s.opts.TrustDurability:
+		c.warn("lets CONFIG be read: trust_durability is not needed, and does nothing")
 	}
 	switch fsync := c.config["appendfsync"]; {
 	case fsync == "always", fsync == "everysec" && c.s.opts.Durability == EverySecond:
@@ -223,17 +238,23 @@ func (s *Store) checkMap(report *queue.Report) bool {
 	return served == partitions
 }
 
-// schemaProblems compares the parameters that are stored with this program's.
-func (s *Store) schemaProblems(meta map[string]string) []string {
+// misfits compares the parameters that are stored with this program's, and finds a migration that is under
+// way or was interrupted.
+func (s *Store) misfits(n seen) []string {
 	var problems []string
 	addr := "redis"
 	if m := s.nodes.serving(slotOf(metaKey)); m != nil {
 		addr = m.addr
 	}
 	for field, want := range schemaFields() {
-		if got, ok := meta[field]; ok && got != want {
+		if got, ok := n.meta[field]; ok && got != want {
 			problems = append(problems, fmt.Sprintf("%s: %s of the stored data is %q, this program's is %q", addr, field, got, want))
 		}
+	}
+	note, begun := strings.CutPrefix(n.migration, migrationBegun)
+	if begun && note != s.opts.migration {
+		problems = append(problems, addr+": a migration into it is not finished: "+
+			"repeat that command, or empty this Redis and begin anew")
 	}
 	return problems
 }

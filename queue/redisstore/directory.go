@@ -19,10 +19,11 @@ import (
 //	{chat:dir}:a:<n>   HASH  accounts n*256 to n*256+255: id, version and row (JSON); {chat:dir}:t:<n> the same for trackers
 //	{chat:dir}:a, :t   ZSET  the n of each that is not empty, for pages in order
 //	{chat:dir}:u:<n>   HASH  what only one may have (a login, a key, a device of a protocol) and who has it, in 4,096 parts
-//	{chat:dir}:o:<id>  HASH  an account's trackers: n of their row's hash and how many are there; "n" is their sum
+//	{chat:dir}:o:<id>  HASH  an account's trackers and those it has kept messages of: n of their row's hash and how many are there; "n" is their sum
 //	{chat:dir}:log     ZSET  a<id> and t<id> by the version of their last change; {chat:dir}:gone the same for what was removed last
 //	{chat:dir}:seals   ZSET  versions that were left out because another Redis process came, see dirseal.lua
-//	{chat:dir}:drop    HASH  removed trackers whose messages are still to be removed, and the version of their removal
+//	{chat:dir}:drop    HASH  conversations (queue/conversation.go) whose messages are still to be removed, and the version of their removal
+//	{chat:dir}:kept    ZSET, {chat:dir}:kept:<n> HASH: like those of trackers, of those that an import removed: whose their messages are when they come back
 //	{chat:dir}:s:<key> STRING, {chat:dir}:l:<account> ZSET: see session.go
 //
 // A change is worked out here from what was read, and committed by a script that refuses it if the directory has another version by then. A large one is written aside in
@@ -37,6 +38,7 @@ const (
 	dirGone     = dirTag + ":gone"
 	dirSeals    = dirTag + ":seals"
 	dirDrops    = dirTag + ":drop"
+	dirKept     = dirTag + ":kept"
 
 	dirBucket  = 8    // bits of an id within a HASH of rows
 	dirUniques = 4096 // parts of what is unique

@@ -23,14 +23,15 @@ type change struct {
 	version  int64 // of the last row changed
 	accounts map[queue.AccountID]*rowChange[queue.Account]
 	trackers map[queue.TrackerID]*rowChange[queue.Tracker]
-	dropped  map[queue.TrackerID]int64    // removed with their messages: version of the removal
-	ended    map[queue.AccountID]struct{} // whose sessions end
+	dropped  map[queue.TrackerID]int64          // conversations that are removed: version of the removal
+	kept     map[queue.TrackerID]*queue.Tracker // of trackers that come: what an import removed before
+	ended    map[queue.AccountID]struct{}       // whose sessions end
 }
 
 func newChange(version int64) *change {
 	return &change{
 		version: version, accounts: make(map[queue.AccountID]*rowChange[queue.Account]), trackers: make(map[queue.TrackerID]*rowChange[queue.Tracker]),
-		dropped: make(map[queue.TrackerID]int64), ended: make(map[queue.AccountID]struct{}),
+		dropped: make(map[queue.TrackerID]int64), kept: make(map[queue.TrackerID]*queue.Tracker), ended: make(map[queue.AccountID]struct{}),
 	}
 }
 
@@ -49,6 +50,25 @@ func (c *change) setTracker(id queue.TrackerID, t *queue.Tracker) {
 	c.version++
 	r := c.trackers[id]
 	r.is, r.version = t, c.version
+}
+
+// drop notes that conversations go with the change that was made last.
+func (c *change) drop(keys []queue.TrackerID) {
+	for _, key := range keys {
+		c.dropped[key] = c.version
+	}
+}
+
+// holdersOf are the accounts that a tracker keeps from being removed.
+func holdersOf(t *queue.Tracker) []queue.AccountID {
+	if t == nil {
+		return nil
+	}
+	list := []queue.AccountID{t.Account}
+	for _, f := range t.Former {
+		list = append(list, f.Account)
+	}
+	return list
 }
 
 // accountUniques are what no other account may have.
@@ -102,11 +122,14 @@ func (c *change) plan() (*plan, error) {
 			continue
 		}
 		w.uniques(int64(id), trackerUniques(r.was), trackerUniques(r.is))
-		if r.was != nil {
-			w.own(r.was.Account, bucketOf(int64(id)), -1)
+		for _, a := range holdersOf(r.was) {
+			w.own(a, bucketOf(int64(id)), -1)
 		}
-		if r.is != nil {
-			w.own(r.is.Account, bucketOf(int64(id)), 1)
+		for _, a := range holdersOf(r.is) {
+			w.own(a, bucketOf(int64(id)), 1)
+		}
+		if err := w.keep(c, id, r); err != nil {
+			return nil, err
 		}
 		if err := w.row(dirTrackers, "t", int64(id), r.version, r.is != nil, func() (string, error) { return encodeTracker(r.is, r.version) }); err != nil {
 			return nil, err
@@ -119,6 +142,29 @@ func (c *change) plan() (*plan, error) {
 		w.add([]string{"hset", dirDrops}, strconv.FormatInt(int64(id), 10), strconv.FormatInt(c.dropped[id], 10))
 	}
 	return w.done(), nil
+}
+
+// keep notes whose messages a tracker leaves behind that goes without them, and forgets it where it
+// comes back.
+func (w *sheet) keep(c *change, id queue.TrackerID, r *rowChange[queue.Tracker]) error {
+	bucket, field := strconv.FormatInt(bucketOf(int64(id)), 10), strconv.FormatInt(int64(id), 10)
+	if r.is != nil {
+		if c.kept[id] != nil {
+			w.add([]string{"cut", dirKept, bucket}, field)
+		}
+		return nil
+	}
+	if r.was == nil {
+		return nil
+	}
+	if _, drops := c.dropped[r.was.Key()]; drops {
+		return nil
+	}
+	value, err := encodeTracker(r.was, r.version)
+	if err == nil {
+		w.add([]string{"put", dirKept, bucket}, field, value)
+	}
+	return err
 }
 
 func (w *sheet) own(id queue.AccountID, bucket int64, n int) {

@@ -55,7 +55,26 @@ func (d *desk) fetch(ctx context.Context, edits []queue.Edit) error {
 	if err := d.fetchAccounts(ctx, accounts); err != nil {
 		return err
 	}
-	return d.fetchTrackers(ctx, trackers)
+	if err := d.fetchTrackers(ctx, trackers); err != nil {
+		return err
+	}
+	return d.s.finishDrops(ctx, d.newKeys(edits))
+}
+
+// newKeys are those of the conversations that trackers begin which move.
+func (d *desk) newKeys(edits []queue.Edit) []queue.TrackerID {
+	var keys []queue.TrackerID
+	for i := range edits {
+		if edits[i].Kind != queue.EditPutTracker {
+			continue
+		}
+		t := edits[i].Tracker
+		old := d.before(t.ID)
+		if _, err := t.Succeed(old); err == nil && old != nil && t.Key() != old.Key() {
+			keys = append(keys, t.Key())
+		}
+	}
+	return keys
 }
 
 func (d *desk) fetchHolders(ctx context.Context, fields []string) error {
@@ -121,6 +140,9 @@ func (d *desk) fetchTrackers(ctx context.Context, ids []queue.TrackerID) error {
 	if err != nil {
 		return err
 	}
+	if err := d.fetchKept(ctx, ids); err != nil {
+		return err
+	}
 	for i, id := range ids {
 		r := &rowChange[queue.Tracker]{}
 		if values[i] != "" {
@@ -133,6 +155,32 @@ func (d *desk) fetchTrackers(ctx context.Context, ids []queue.TrackerID) error {
 		d.change.trackers[id] = r
 	}
 	return nil
+}
+
+func (d *desk) fetchKept(ctx context.Context, ids []queue.TrackerID) error {
+	values, err := fetchRows(ctx, d.s, dirKept, ids)
+	if err != nil {
+		return err
+	}
+	for i, id := range ids {
+		if values[i] == "" {
+			continue
+		}
+		t, _, err := decodeTracker(values[i])
+		if err != nil {
+			return err
+		}
+		d.change.kept[id] = &t
+	}
+	return nil
+}
+
+// before is what a tracker replaces: itself as it is, or as it was when an import removed it.
+func (d *desk) before(id queue.TrackerID) *queue.Tracker {
+	if old := d.change.trackers[id].is; old != nil {
+		return old
+	}
+	return d.change.kept[id]
 }
 
 // fetchRows reads rows by id, ” where there is none.
@@ -185,11 +233,11 @@ func (d *desk) setAccount(id queue.AccountID, a *queue.Account) {
 func (d *desk) setTracker(id queue.TrackerID, t *queue.Tracker) {
 	was := d.change.trackers[id].is
 	d.hand(int64(id), trackerUniques(was), trackerUniques(t))
-	if was != nil {
-		d.owned[was.Account]--
+	for _, a := range holdersOf(was) {
+		d.owned[a]--
 	}
-	if t != nil {
-		d.owned[t.Account]++
+	for _, a := range holdersOf(t) {
+		d.owned[a]++
 	}
 	d.change.setTracker(id, t)
 }
@@ -233,6 +281,10 @@ func (d *desk) putAccount(e *queue.Edit) (queue.EditOutcome, error) {
 func (d *desk) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 	t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
 	old := d.change.trackers[t.ID].is
+	dropped, err := t.Succeed(d.before(t.ID))
+	if err != nil {
+		return 0, err
+	}
 	if old != nil && queue.SameTracker(old, &t) {
 		return queue.EditUnchanged, nil
 	}
@@ -243,6 +295,7 @@ func (d *desk) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 		return 0, queue.DeviceTaken(queue.TrackerID(other))
 	}
 	d.setTracker(t.ID, &t)
+	d.change.drop(dropped)
 	return putOutcome(old != nil), nil
 }
 
@@ -252,26 +305,29 @@ func (d *desk) dropAccount(ctx context.Context, id queue.AccountID) (queue.EditO
 	}
 	if d.owned[id] > 0 {
 		one, err := d.oneOf(ctx, id)
-		if err != nil {
+		switch {
+		case err != nil:
 			return 0, err
+		case one.Account == id:
+			return 0, queue.HasTrackers(one.ID)
 		}
-		return 0, queue.HasTrackers(one)
+		return 0, queue.KeepsHistory(one.ID)
 	}
 	d.setAccount(id, nil)
 	return queue.EditRemoved, nil
 }
 
-// oneOf finds some tracker of an account.
-func (d *desk) oneOf(ctx context.Context, id queue.AccountID) (queue.TrackerID, error) {
-	for t, r := range d.change.trackers {
-		if r.is != nil && r.is.Account == id {
-			return t, nil
+// oneOf finds some tracker that an account has, or has kept messages of.
+func (d *desk) oneOf(ctx context.Context, id queue.AccountID) (*queue.Tracker, error) {
+	for _, r := range d.change.trackers {
+		if slices.Contains(holdersOf(r.is), id) {
+			return r.is, nil
 		}
 	}
 	// One field may be the sum. An account whose trackers were all in hand has none here.
 	q := dirQuery("hrandfield", ownedKey(id), 2)
 	if err := d.s.ask(ctx, "directory", []*query{q}); err != nil {
-		return 0, err
+		return nil, err
 	}
 	fields, _ := q.reply.([]any)
 	for _, f := range fields {
@@ -281,23 +337,24 @@ func (d *desk) oneOf(ctx context.Context, id queue.AccountID) (queue.TrackerID, 
 		}
 		rows, err := d.s.bucketRows(ctx, dirTrackers, []int64{bucket})
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		for _, row := range rows {
-			if t, _, err := decodeTracker(row); err != nil || t.Account == id {
-				return t.ID, err
+			if t, _, err := decodeTracker(row); err != nil || slices.Contains(holdersOf(&t), id) {
+				return &t, err
 			}
 		}
 	}
-	return 0, fmt.Errorf("%w: account %d has trackers that are nowhere", queue.ErrCorrupt, id)
+	return nil, fmt.Errorf("%w: account %d has trackers that are nowhere", queue.ErrCorrupt, id)
 }
 
 func (d *desk) dropTracker(id queue.TrackerID) (queue.EditOutcome, error) {
-	if d.change.trackers[id].is == nil {
+	old := d.change.trackers[id].is
+	if old == nil {
 		return 0, queue.ErrNotFound
 	}
 	d.setTracker(id, nil)
-	d.change.dropped[id] = d.change.version
+	d.change.drop(old.Keys())
 	return queue.EditRemoved, nil
 }
 

@@ -32,18 +32,22 @@ func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.
 	return res, nil
 }
 
-// editsAtOnce is how many of the edits are one step: all of them, unless one puts a tracker that one before it removes. What is sent to the new one must not be taken for
-// messages of the old one that are still to be removed.
+// editsAtOnce is how many of the edits are one step: all of them, unless one puts a tracker that one before it removes, puts into another account, or of which it removes
+// messages. What is sent to the new one must not be taken for messages of the old one that are still to be removed.
 func editsAtOnce(edits []queue.Edit) int {
 	dropped := make(map[queue.TrackerID]bool)
+	account := make(map[queue.TrackerID]queue.AccountID)
 	for i := range edits {
 		switch e := &edits[i]; e.Kind {
 		case queue.EditDropTracker:
 			dropped[e.Tracker.ID] = true
 		case queue.EditPutTracker:
-			if dropped[e.Tracker.ID] {
+			t := &e.Tracker
+			if before, again := account[t.ID]; dropped[t.ID] || again && before != t.Account {
 				return i
 			}
+			account[t.ID] = t.Account
+			dropped[t.ID] = t.History == queue.HistoryDrop
 		default:
 		}
 	}

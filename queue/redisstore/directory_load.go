@@ -100,22 +100,37 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 			return queue.ImportStats{}, err
 		}
 		stored, devices := m.lists()
-		merged, err := queue.MergeDirectory(stored, devices, accounts, trackers, prune)
+		kept, err := s.keptTrackers(ctx)
+		if err != nil {
+			return queue.ImportStats{}, err
+		}
+		merged, err := queue.MergeDirectory(stored, devices, kept, accounts, trackers, prune)
 		if err != nil {
 			return queue.ImportStats{}, err
 		}
 		c := m.change(&merged)
+		for i := range kept {
+			c.kept[kept[i].ID] = &kept[i]
+		}
 		if c.version == m.version {
 			return merged.Stats, nil
 		}
-		if err := s.finishDrops(ctx, slices.Collect(maps.Keys(c.trackers))); err != nil {
+		keys := make([]queue.TrackerID, len(merged.PutTrackers))
+		for i := range merged.PutTrackers {
+			keys[i] = merged.PutTrackers[i].Key()
+		}
+		if err := s.finishDrops(ctx, keys); err != nil {
 			return queue.ImportStats{}, err
 		}
 		p, err := c.plan()
 		if err != nil {
 			return queue.ImportStats{}, err
 		}
-		if done, err := s.commit(ctx, m.version, c.version, p); err != nil || done {
+		done, err := s.commit(ctx, m.version, c.version, p)
+		if done && err == nil {
+			err = s.dropAll(ctx, c.dropped)
+		}
+		if err != nil || done {
 			return merged.Stats, err
 		}
 		if err := dirWait(ctx); err != nil {
@@ -156,6 +171,7 @@ func (m *image) change(d *queue.DirectoryChange) *change {
 	for i := range d.PutTrackers {
 		tracker(d.PutTrackers[i].ID, &d.PutTrackers[i])
 	}
+	c.drop(d.Dropped)
 	return c
 }
 
@@ -173,7 +189,23 @@ func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) 
 
 // Trackers implements queue.LiveDirectory.
 func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker, error) {
-	return listRows(ctx, s, rowKind[queue.Tracker]{dirTrackers, decodeTracker, func(t *queue.Tracker) int64 { return int64(t.ID) }}, int64(after), limit)
+	return listRows(ctx, s, trackerRows(dirTrackers), int64(after), limit)
+}
+
+func trackerRows(key string) rowKind[queue.Tracker] {
+	return rowKind[queue.Tracker]{key, decodeTracker, func(t *queue.Tracker) int64 { return int64(t.ID) }}
+}
+
+// keptTrackers are those that imports have removed.
+func (s *Store) keptTrackers(ctx context.Context) ([]queue.Tracker, error) {
+	var kept []queue.Tracker
+	for after := int64(0); ; {
+		page, err := listRows(ctx, s, trackerRows(dirKept), after, maxPage)
+		if kept = append(kept, page...); err != nil || len(page) < maxPage {
+			return kept, err
+		}
+		after = int64(page[len(page)-1].ID)
+	}
 }
 
 // pageBuckets is how many HASHes of rows are read at once for a page.

@@ -86,6 +86,8 @@ type seen struct {
 	empty   int               // parts without a copy
 	foreign int               // parts with another one than chat:meta's
 	used    int               // of the partitions and the directory: those that a process has held before
+
+	migration string // migrationKey
 }
 
 // bare is a query that no identity guards.
@@ -119,7 +121,12 @@ func (s *Store) look(ctx context.Context) (seen, error) {
 	if err != nil {
 		return n, err
 	}
+	note := bare(metaKey, "get", migrationKey)
+	if err := s.askAll(ctx, []*query{note}); err != nil {
+		return n, err
+	}
 	n.meta = meta
+	n.migration, _ = note.reply.(string)
 	for _, q := range qs {
 		switch id, ok := q.reply.(string); {
 		case !ok:
@@ -176,7 +183,7 @@ func (s *Store) claim(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the store's identity: %w", err)
 	}
-	if wrong := s.schemaProblems(n.meta); len(wrong) > 0 {
+	if wrong := s.misfits(n); len(wrong) > 0 {
 		return fmt.Errorf("redis is not fit for use: %s", strings.Join(wrong, "; "))
 	}
 	if what := n.contradiction(""); what != "" {
@@ -224,7 +231,7 @@ func (s *Store) verify(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	wrong := s.schemaProblems(n.meta)
+	wrong := s.misfits(n)
 	known := s.expected()
 	problem := n.contradiction(known)
 	if id := n.meta[metaIdentity]; problem != "" && id != known && id == n.meta[metaAdopted] && n.empty+n.foreign == 0 {
@@ -272,7 +279,7 @@ func Adopt(ctx context.Context, opts Options) (was string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if wrong := s.schemaProblems(n.meta); len(wrong) > 0 {
+	if wrong := s.misfits(n); len(wrong) > 0 {
 		return "", errors.New(strings.Join(wrong, "; "))
 	}
 	id := rand.Text()

@@ -44,7 +44,7 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 	if err != nil {
 		return report, err
 	}
-	if wrong := s.schemaProblems(n.meta); len(wrong) > 0 {
+	if wrong := s.misfits(n); len(wrong) > 0 {
 		report.Problems = append(report.Problems, wrong...)
 	} else if what := n.contradiction(""); what != "" {
 		report.Problems = append(report.Problems, lostProblem(what))

@@ -41,21 +41,24 @@ type Options struct {
 	TLS           *tls.Config // nil: no TLS
 	Master        string      // name of the master that Sentinels watch
 	Durability    Durability
-	AllowVolatile bool             // a durability weaker than wanted is a warning, not a problem
-	MaxPending    int              // undelivered messages of one tracker; 0: 1000
-	Now           func() time.Time // for time limits and metrics; messages have Redis's time
-	QueueItems    int              // requests that may wait for Redis; 0: 65536
-	QueueBytes    int              // bytes that may wait with them; 0: 64 MiB
-	WakeBuffer    int              // wakes, and changes, that may wait for one reader; 0: 16384
-	WakeText      int              // bytes of the longest text that a wake carries; 0: 1024
-	DialTimeout   time.Duration    // 0: 2 s
-	ReadTimeout   time.Duration    // until an answer counts as lost; 0: 3 s
-	RetryFor      time.Duration    // how long a request is repeated after errors that may pass; 0: 5 s
-	Logger        *zap.Logger
-	Registerer    prometheus.Registerer // nil: metrics stay unregistered
-	OnFailure     func(error)           // told of each call that fails as a whole; must not block; nil: nobody
+	AllowVolatile bool // a durability weaker than wanted is a warning, not a problem
+	// TrustDurability: where Redis does not let CONFIG be read, durability is the operator's word.
+	TrustDurability bool
+	MaxPending      int              // undelivered messages of one tracker; 0: 1000
+	Now             func() time.Time // for time limits and metrics; messages have Redis's time
+	QueueItems      int              // requests that may wait for Redis; 0: 65536
+	QueueBytes      int              // bytes that may wait with them; 0: 64 MiB
+	WakeBuffer      int              // wakes, and changes, that may wait for one reader; 0: 16384
+	WakeText        int              // bytes of the longest text that a wake carries; 0: 1024
+	DialTimeout     time.Duration    // 0: 2 s
+	ReadTimeout     time.Duration    // until an answer counts as lost; 0: 3 s
+	RetryFor        time.Duration    // how long a request is repeated after errors that may pass; 0: 5 s
+	Logger          *zap.Logger
+	Registerer      prometheus.Registerer // nil: metrics stay unregistered
+	OnFailure       func(error)           // told of each call that fails as a whole; must not block; nil: nobody
 
-	clock func() time.Time // not nil: instead of Redis's time
+	clock     func() time.Time // not nil: instead of Redis's time
+	migration string           // not empty: what this process migrates into it, see OpenMigration
 }
 
 func (o Options) withDefaults() (Options, error) {

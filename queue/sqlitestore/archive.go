@@ -2,7 +2,9 @@ package sqlitestore
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql/driver"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -97,6 +99,23 @@ func (a *Archive) Sessions(after queue.KeyHash, limit int) ([]queue.Session, err
 		return nil
 	}, after[:], int64(limit))
 	return list, translate(err)
+}
+
+// Fingerprint names what the store holds: it is another one as soon as anything of a message or of
+// the directory has changed.
+func (a *Archive) Fingerprint(ctx context.Context) (string, error) {
+	version, _, err := directoryVersion(a.c)
+	if err != nil {
+		return "", translate(err)
+	}
+	sum := sha256.New()
+	_, _ = fmt.Fprintln(sum, version) // a hash takes everything
+	const states = "SELECT id, change_ms, last_out, pending, unread FROM tracker ORDER BY id"
+	err = a.c.queryContext(ctx, states, func(row []driver.Value) error {
+		_, err := fmt.Fprintln(sum, row)
+		return err
+	})
+	return hex.EncodeToString(sum.Sum(nil)[:8]), translate(err)
 }
 
 // LastID is the greatest id that a message may have had, 0 if there never was one.

@@ -27,7 +27,7 @@ func (s *Store) LoadDirectory(ctx context.Context) (accounts []queue.Account, tr
 
 const (
 	accountColumns = "SELECT id, login, password, title, time_zone, version FROM account "
-	trackerColumns = "SELECT tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version FROM device "
+	trackerColumns = "SELECT tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version, conversation, former FROM device "
 )
 
 func accountOf(row []driver.Value) queue.Account {
@@ -80,12 +80,16 @@ func trackerOf(row []driver.Value) (queue.Tracker, error) {
 	t := queue.Tracker{
 		ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])), Label: text(row[2]), Protocol: text(row[3]), DeviceID: text(row[4]),
 		Password: text(row[5]), Model: text(row[6]), Blocked: integer(row[7]) != 0, Chat: integer(row[8]) != 0, Employee: integer(row[10]),
+		Conversation: uint8(integer(row[13])),
 	}
 	if err := fromJSON(row[9], &t.Features); err != nil {
 		return t, fmt.Errorf("%w: features of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
 	}
 	if err := fromJSON(row[11], &t.Settings); err != nil {
 		return t, fmt.Errorf("%w: settings of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
+	}
+	if err := fromJSON(row[14], &t.Former); err != nil {
+		return t, fmt.Errorf("%w: former accounts of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
 	}
 	return t, nil
 }
@@ -108,22 +112,31 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
-	c, err := queue.MergeDirectory(storedAccounts, storedTrackers, accounts, trackers, prune)
+	var kept []queue.Tracker
+	err = s.read(ctx, "load_directory", func(c *conn) (err error) {
+		kept, err = keptTrackers(c, "")
+		return err
+	})
+	if err != nil {
+		return queue.ImportStats{}, err
+	}
+	c, err := queue.MergeDirectory(storedAccounts, storedTrackers, kept, accounts, trackers, prune)
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
 	if c.Stats == (queue.ImportStats{Unchanged: c.Stats.Unchanged}) {
 		return c.Stats, nil // also where nothing can be stored
 	}
-	err = s.write(ctx, &operation{name: "import_directory", items: maxBatch, bulk: true, grows: true, run: func(w *writer) error { return importDirectory(w.c, &c) }})
+	err = s.write(ctx, &operation{name: "import_directory", items: maxBatch, bulk: true, grows: true, run: func(w *writer) error { return w.importDirectory(&c) }})
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
-	return c.Stats, nil
+	return c.Stats, s.purgeAll(ctx, c.Dropped)
 }
 
 // importDirectory removes first everything that will be there anew: logins, keys and devices may have changed places.
-func importDirectory(c *conn, d *queue.DirectoryChange) error {
+func (w *writer) importDirectory(d *queue.DirectoryChange) error {
+	c := w.c
 	h, err := openHistory(c)
 	if err != nil {
 		return err
@@ -140,12 +153,18 @@ func importDirectory(c *conn, d *queue.DirectoryChange) error {
 		}
 	}
 	for _, id := range d.RemoveTrackers {
-		if err := errors.Join(removeTracker(c, id), h.gone(goneTracker, int64(id))); err != nil {
+		if err := errors.Join(keepTracker(c, id), removeTracker(c, id), h.gone(goneTracker, int64(id))); err != nil {
 			return err
 		}
 	}
 	for i := range d.PutTrackers {
-		if err := removeTracker(c, d.PutTrackers[i].ID); err != nil {
+		t := &d.PutTrackers[i]
+		if err := errors.Join(w.finishPurge(t.Key()), removeTracker(c, t.ID)); err != nil {
+			return err
+		}
+	}
+	for _, key := range d.Dropped {
+		if err := w.endQueue(key); err != nil {
 			return err
 		}
 	}
@@ -174,6 +193,30 @@ func removeAccount(c *conn, id queue.AccountID) error {
 func removeTracker(c *conn, id queue.TrackerID) error {
 	_, err := c.exec("DELETE FROM device WHERE tracker = ?", int64(id))
 	return err
+}
+
+// keepTracker notes whose messages a tracker leaves behind that is about to be removed.
+func keepTracker(c *conn, id queue.TrackerID) error {
+	const keep = "INSERT OR REPLACE INTO kept (tracker, account, conversation, former)" +
+		" SELECT tracker, account, conversation, former FROM device WHERE tracker = ?"
+	_, err := c.exec(keep, int64(id))
+	return err
+}
+
+// keptTrackers reads what is known of removed trackers; where begins with WHERE, or is empty.
+func keptTrackers(c *conn, where string, args ...driver.Value) (list []queue.Tracker, err error) {
+	err = c.query("SELECT tracker, account, conversation, former FROM kept "+where, func(row []driver.Value) error {
+		t := queue.Tracker{
+			ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])),
+			Conversation: uint8(integer(row[2])),
+		}
+		if err := fromJSON(row[3], &t.Former); err != nil {
+			return fmt.Errorf("%w: former accounts of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
+		}
+		list = append(list, t)
+		return nil
+	}, args...)
+	return list, err
 }
 
 // endSessionsOfOldPassword is called before a is stored over the account as it was.
@@ -214,9 +257,17 @@ func putTracker(c *conn, h *history, t *queue.Tracker) error {
 	if err != nil {
 		return err
 	}
-	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version)" +
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-	_, err = c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID, t.Password, t.Model, number(t.Blocked), number(t.Chat), features, t.Employee, settings, version)
+	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee," +
+		" settings, version, conversation, former) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	former, err := toJSON(t.Former, len(t.Former))
+	if err != nil {
+		return err
+	}
+	if _, err := c.exec("DELETE FROM kept WHERE tracker = ?", int64(t.ID)); err != nil {
+		return err
+	}
+	_, err = c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID, t.Password, t.Model,
+		number(t.Blocked), number(t.Chat), features, t.Employee, settings, version, int64(t.Conversation), former)
 	return err
 }
 

@@ -56,7 +56,7 @@ func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.
 	defer s.importing.Unlock()
 	edits = slices.Clone(edits)
 	var res []queue.EditResult
-	var dropped []queue.TrackerID
+	var dropped []queue.TrackerID // keys
 	err := s.write(ctx, &operation{name: "edit_directory", items: len(edits), bulk: true, grows: true, run: func(w *writer) (err error) {
 		res, dropped, err = w.editDirectory(edits)
 		return err
@@ -64,10 +64,8 @@ func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range dropped {
-		if err := s.purge(ctx, id); err != nil {
-			return nil, fmt.Errorf("removing the messages of tracker %d: %w", id, err)
-		}
+	if err := s.purgeAll(ctx, dropped); err != nil {
+		return nil, err
 	}
 	return res, nil
 }
@@ -81,16 +79,15 @@ func (w *writer) editDirectory(edits []queue.Edit) (res []queue.EditResult, drop
 	res = make([]queue.EditResult, len(edits))
 	for i := range edits {
 		e := &edits[i]
-		outcome, err := w.edit(h, e)
+		outcome, keys, err := w.edit(h, e)
 		switch {
 		case errors.Is(err, queue.ErrConflict), errors.Is(err, queue.ErrNotFound):
 			res[i].Err = err
 			continue
 		case err != nil:
 			return nil, nil, err
-		case e.Kind == queue.EditDropTracker:
-			dropped = append(dropped, e.Tracker.ID)
 		}
+		dropped = append(dropped, keys...)
 		res[i].Outcome = outcome
 	}
 	if h.version == before {
@@ -99,24 +96,26 @@ func (w *writer) editDirectory(edits []queue.Edit) (res []queue.EditResult, drop
 	return res, dropped, h.close()
 }
 
-// edit checks everything before it changes anything.
-func (w *writer) edit(h *history, e *queue.Edit) (queue.EditOutcome, error) {
+// edit checks everything before it changes anything. It returns the keys of conversations whose
+// messages are to be removed.
+func (w *writer) edit(h *history, e *queue.Edit) (o queue.EditOutcome, dropped []queue.TrackerID, err error) {
 	switch e.Kind {
 	case queue.EditPutAccount:
-		return w.editAccount(h, e)
+		o, err = w.editAccount(h, e)
 	case queue.EditPutTracker:
 		return w.editTracker(h, e)
 	case queue.EditDropAccount:
-		return w.dropAccount(h, e.Account.ID)
+		o, err = w.dropAccount(h, e.Account.ID)
 	case queue.EditDropTracker:
 		return w.dropTracker(h, e.Tracker.ID)
 	case queue.EditAddKey:
-		return w.addKey(h, e.Account.ID, e.Key)
+		o, err = w.addKey(h, e.Account.ID, e.Key)
 	case queue.EditDropKey:
-		return w.dropKey(h, e.Key)
+		o, err = w.dropKey(h, e.Key)
 	default:
-		return 0, fmt.Errorf("unknown edit %d", e.Kind)
+		err = fmt.Errorf("unknown edit %d", e.Kind)
 	}
+	return o, nil, err
 }
 
 func (w *writer) account(id queue.AccountID) (a queue.Account, found bool, err error) {
@@ -193,34 +192,55 @@ func (w *writer) checkKey(id queue.AccountID, k queue.KeyHash) error {
 	return err
 }
 
-func (w *writer) editTracker(h *history, e *queue.Edit) (queue.EditOutcome, error) {
+// storedTracker reads a tracker, nil where there is none.
+func (w *writer) storedTracker(id queue.TrackerID) (t *queue.Tracker, err error) {
+	err = w.c.query(trackerColumns+"WHERE tracker = ?", func(row []driver.Value) error {
+		old, err := trackerOf(row)
+		t = &old
+		return err
+	}, int64(id))
+	return t, err
+}
+
+func (w *writer) editTracker(h *history, e *queue.Edit) (queue.EditOutcome, []queue.TrackerID, error) {
 	t := e.Tracker
 	t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
-	var old queue.Tracker
-	found := false
-	err := w.c.query(trackerColumns+"WHERE tracker = ?", func(row []driver.Value) (err error) {
-		old, err = trackerOf(row)
-		found = true
-		return err
-	}, int64(t.ID))
+	old, err := w.storedTracker(t.ID)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	if found && queue.SameTracker(&old, &t) {
-		return queue.EditUnchanged, nil
-	}
-	if err := w.checkTracker(&t); err != nil {
-		return 0, err
-	}
-	if !found {
-		if err := w.finishPurge(t.ID); err != nil {
-			return 0, err
+	before := old
+	if old == nil {
+		kept, err := keptTrackers(w.c, "WHERE tracker = ?", int64(t.ID))
+		if err != nil {
+			return 0, nil, err
+		}
+		if len(kept) > 0 {
+			before = &kept[0]
 		}
 	}
-	if err := removeTracker(w.c, t.ID); err != nil {
-		return 0, err
+	dropped, err := t.Succeed(before)
+	if err != nil {
+		return 0, nil, err
 	}
-	return putOutcome(found), putTracker(w.c, h, &t)
+	if old != nil && queue.SameTracker(old, &t) {
+		return queue.EditUnchanged, nil, nil
+	}
+	if err := w.checkTracker(&t); err != nil {
+		return 0, nil, err
+	}
+	if err := w.finishPurge(t.Key()); err != nil {
+		return 0, nil, err
+	}
+	if err := removeTracker(w.c, t.ID); err != nil {
+		return 0, nil, err
+	}
+	for _, key := range dropped {
+		if err := w.endQueue(key); err != nil {
+			return 0, nil, err
+		}
+	}
+	return putOutcome(old != nil), dropped, putTracker(w.c, h, &t)
 }
 
 // checkTracker looks for its account, and for another tracker that logs in alike.
@@ -253,6 +273,15 @@ func (w *writer) dropAccount(h *history, id queue.AccountID) (queue.EditOutcome,
 	}
 	if has {
 		return 0, queue.HasTrackers(queue.TrackerID(one))
+	}
+	const former = "SELECT tracker FROM device WHERE former IS NOT NULL AND EXISTS" +
+		" (SELECT 1 FROM json_each(former) WHERE json_extract(value, '$.account') = ?) ORDER BY tracker LIMIT 1"
+	one, has, err = w.c.number(former, int64(id))
+	if err != nil {
+		return 0, err
+	}
+	if has {
+		return 0, queue.KeepsHistory(queue.TrackerID(one))
 	}
 	return queue.EditRemoved, errors.Join(removeAccount(w.c, id), endSessions(w.c, id), h.gone(goneAccount, int64(id)))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 
 	"trackchat/queue"
 )
@@ -12,24 +13,26 @@ import (
 const purgeStep = 512
 
 // dropTracker removes a tracker and notes that its messages are to go; those that are still to be delivered go at once.
-func (w *writer) dropTracker(h *history, id queue.TrackerID) (queue.EditOutcome, error) {
-	_, found, err := w.c.number("SELECT 1 FROM device WHERE tracker = ?", int64(id))
+func (w *writer) dropTracker(h *history, id queue.TrackerID) (queue.EditOutcome, []queue.TrackerID, error) {
+	old, err := w.storedTracker(id)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	if !found {
-		return 0, queue.ErrNotFound
+	if old == nil {
+		return 0, nil, queue.ErrNotFound
 	}
 	if err := removeTracker(w.c, id); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	if err := w.endQueue(id); err != nil {
-		return 0, err
+	for _, key := range old.Keys() {
+		if err := w.endQueue(key); err != nil {
+			return 0, nil, err
+		}
 	}
-	return queue.EditRemoved, h.gone(goneTracker, int64(id))
+	return queue.EditRemoved, old.Keys(), h.gone(goneTracker, int64(id))
 }
 
-// endQueue removes what was to be delivered, forgets what is known of the tracker's messages and kicks its session.
+// endQueue removes what was to be delivered, forgets what is known of a conversation's messages and kicks its session.
 func (w *writer) endQueue(id queue.TrackerID) error {
 	t, err := w.tracker(id)
 	if err != nil {
@@ -49,6 +52,16 @@ func (w *writer) endQueue(id queue.TrackerID) error {
 	t.pending, t.unread, t.lastMs, t.sinceMs, t.seenMs = 0, 0, 0, 0, 0
 	t.nonces, t.nonceLoaded = nil, false
 	t.ring, t.ringLoaded, t.ringDirty = nil, true, false
+	return nil
+}
+
+// purgeAll removes the messages of conversations that are gone.
+func (s *Store) purgeAll(ctx context.Context, keys []queue.TrackerID) error {
+	for _, key := range keys {
+		if err := s.purge(ctx, key); err != nil {
+			return fmt.Errorf("removing the messages of tracker %d: %w", key, err)
+		}
+	}
 	return nil
 }
 

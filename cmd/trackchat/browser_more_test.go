@@ -180,12 +180,19 @@ func (c *consoleRig) testAccessibility(t *testing.T) {
 	if named < 20 {
 		t.Errorf("only %d controls were found", named)
 	}
+	p.legible()
+}
+
+// legible: text stands out from what is behind it, in either appearance.
+func (p *page) legible() {
+	p.t.Helper()
 	for _, scheme := range []string{"light", "dark"} {
 		devtools(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 		for _, weak := range eval[[]string](p, contrastScript) {
-			t.Errorf("%s: %s", scheme, weak)
+			p.t.Errorf("%s: %s", scheme, weak)
 		}
 	}
+	devtools(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
 }
 
 // contrastScript finds visible texts whose contrast (WCAG 2.2, 1.4.3) is below 4.5; what is disabled is exempt.

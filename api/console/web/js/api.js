@@ -1,11 +1,12 @@
 // The public API, as any other client calls it.
 
 const TIMEOUT = 20_000; // ms of one call
+const LEAVING = 2000; // ms within which a page is gone that is being left
 const RETRIES = 3; // of a call that was refused for coming too fast
 
 /** Codes of the API that mean something to the page. 0 is ours: no answer. */
 export const CODE = {
-  unreachable: 0, wrongHash: 3, unknownHash: 4, tooFast: 15, wrongLogin: 102, loginAttempts: 105, wrongHandler: 111, wrongMethod: 112,
+  unreachable: 0, wrongHash: 3, unknownHash: 4, unexpected: 6, noQueue: 8, noStore: 14, tooFast: 15, wrongLogin: 102, loginAttempts: 105, wrongHandler: 111, wrongMethod: 112,
   notPermitted: 13, notFound: 201, blocked: 208, unsupported: 214, nonexistent: 217, tariff: 236, queueFull: 267,
 };
 
@@ -19,13 +20,28 @@ export class ApiError extends Error {
 
   /** Whether the session or key is not known any more. */
   get ended() { return this.code === CODE.wrongHash || this.code === CODE.unknownHash; }
+
+  /** Whether the server answers and has no store to do it with. */
+  get storeless() { return this.code === CODE.noQueue || this.code === CODE.noStore; }
+
+  /** Whether it was refused for what it is, so that the same would be refused again. */
+  get refused() { return ![CODE.unreachable, CODE.unexpected, CODE.tooFast].includes(this.code) && !this.storeless; }
 }
 
-/** Calls for one caller. Times are ISO 8601 in both directions. */
-export class Api {
+/** Operations that are answered without the store. */
+const STORELESS = ['tracker/list', 'tracker/read', 'tracker/chat/capabilities'];
+
+/**
+ * Calls for one caller. Times are ISO 8601 in both directions. It tells by the event `store` (detail:
+ * whether it is there) what each answer shows of the server's store.
+ */
+export class Api extends EventTarget {
   #hash;
 
-  constructor(hash = '') { this.#hash = hash; }
+  constructor(hash = '') {
+    super();
+    this.#hash = hash;
+  }
 
   /** What names the caller; never part of an address, so that it gets into no log. */
   get headers() {
@@ -39,12 +55,18 @@ export class Api {
     for (let attempt = 0; ; attempt++) {
       const response = await this.#post(operation, params, signal);
       const answer = await body(response);
-      if (answer.success) return answer;
+      if (answer.success) {
+        if (!STORELESS.includes(operation) && operation.startsWith('tracker/')) this.#tell(true);
+        return answer;
+      }
       const error = new ApiError(answer.status?.code ?? CODE.unreachable, answer.status?.description ?? `HTTP ${response.status}`, answer.errors);
+      if (error.storeless) this.#tell(false);
       if (error.code !== CODE.tooFast || attempt >= RETRIES) throw error;
       await pause(1000 * Math.max(1, Number(response.headers.get('Retry-After')) || 1), signal);
     }
   }
+
+  #tell(detail) { this.dispatchEvent(new CustomEvent('store', { detail })); }
 
   async #post(operation, params, signal) {
     const limit = AbortSignal.timeout(TIMEOUT);
@@ -55,10 +77,15 @@ export class Api {
       });
     } catch (e) {
       if (signal?.aborted) throw e;
+      // A page that is being left loses its calls: what it was sending is not to be noted as failed.
+      if (Date.now() - leaving < LEAVING) await pause(LEAVING);
       throw new ApiError(CODE.unreachable, e.message);
     }
   }
 }
+
+let leaving = 0; // when the page was about to be left
+addEventListener('beforeunload', () => { leaving = Date.now(); });
 
 /** Reads an answer; one that is not the API's comes from something before it, and is as good as none. */
 async function body(response) {

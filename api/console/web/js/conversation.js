@@ -7,7 +7,7 @@ export class Conversation {
   loaded = false; // the newest messages are there
   complete = false; // and the oldest too
   error = null; // why it could not be loaded
-  draft = '';
+  quoted = new Map(); // messages that others answer and that are not among those, by id
   #sorted = null;
 
   constructor(tracker) { this.tracker = tracker; }
@@ -39,6 +39,9 @@ export class Conversation {
 
   /** What is not read, oldest first. */
   unread() { return this.sorted().filter((m) => m.unread); }
+
+  /** A message that another one answers, null if it is not known. */
+  answered(id) { return this.messages.get(id) ?? this.quoted.get(id) ?? null; }
 
   oldest() { return this.sorted()[0]; }
 

@@ -1,9 +1,12 @@
 import { ApiError, CODE, pause } from './api.js';
 import { events } from './sse.js';
 
-const SILENCE = 40_000; // ms; heartbeats come every 15 s
+const SILENCE = 20_000; // ms; heartbeats come every 15 s
 const SOONEST = 500; // ms before the first new attempt; doubles up to LATEST
 const LATEST = 15_000;
+
+/** The server, or something before it, has ended the feed as streams end: that alone is no trouble. */
+export class FeedEnded extends Error {}
 
 /**
  * The live feed. It connects again by itself and goes on after the last event that it has handed over, so that none is lost as long as the server still has them.
@@ -52,7 +55,7 @@ export class Feed {
         if (e.data !== '') this.#on.event(e.event, JSON.parse(e.data));
         if (e.id !== undefined) this.#last = e.id;
       }
-      throw new Error('the feed has ended');
+      throw new FeedEnded();
     } finally {
       watch.stop();
     }

@@ -1,11 +1,13 @@
 import { h } from '../shared/dom.js';
 import { choose, load, t } from '../shared/i18n.js';
 import { Api, ApiError } from './api.js';
+import { Broadcasts } from './broadcast.js';
 import { Messenger } from './messenger.js';
 import * as prefs from './prefs.js';
 import { State } from './state.js';
 import { Sync } from './sync.js';
 import { setZone } from './time.js';
+import { explain } from './view/errors.js';
 import { Shell } from './view/shell.js';
 import { loginView } from './view/login.js';
 
@@ -27,32 +29,39 @@ async function enter(login) {
     info = (await api.call('user/get_info')).user_info;
   } catch (e) {
     if (e instanceof ApiError && e.ended) return leave('login.ended');
-    app.replaceChildren(h('p', { class: 'splash', role: 'status' }, t('connection.unreachable')));
+    const why = e.storeless ? t('connection.storeless') : e.code === 0 ? t('connection.unreachable') : explain(e);
+    app.replaceChildren(h('p', { class: 'splash', role: 'status' }, why));
     setTimeout(() => enter(login), RETRY);
     return undefined;
   }
   setZone(info.time_zone);
-  const state = new State();
-  state.account = info;
+  const state = new State(info);
   const messenger = new Messenger(api, state);
-  const sync = new Sync(api, state, messenger, () => { shell.close(); leave('login.ended'); });
+  const broadcasts = new Broadcasts(api, state);
+  const close = () => {
+    sync.stop();
+    shell.close();
+    broadcasts.close();
+  };
+  const sync = new Sync(api, state, messenger, () => { close(); leave('login.ended'); });
   const shell = new Shell({
-    api, state, messenger, sync,
+    api, state, messenger, sync, broadcasts,
     signOut: async () => {
-      sync.stop();
-      shell.close();
+      close();
+      state.work.clear();
       if (!login.key) await api.call('user/logout').catch(() => {}); // it ends here in any case
       leave();
     },
     again: () => {
-      sync.stop();
-      shell.close();
+      close();
       start();
     },
   });
   app.replaceChildren(shell.element);
   shell.shown();
   sync.start();
+  messenger.resume();
+  broadcasts.resume();
   return undefined;
 }
 

@@ -3,7 +3,7 @@
 /** What a message has come to; later ones replace earlier ones, because the device's word, even a late one, is the last. */
 const RANK = { QUEUED: 0, SENT: 1, EXPIRED: 2, CANCELLED: 3, FAILED: 4, DELIVERED: 5, READ: 6 };
 
-/** Takes the API's message object, with `delivery` where the server tells it. */
+/** Takes the API's message object, with `delivery` where the server tells it. heard is when it came. */
 export function fromApi(m) {
   const incoming = m.type === 'INCOMING';
   const d = m.delivery ?? {};
@@ -13,7 +13,7 @@ export function fromApi(m) {
     state: incoming ? null : outgoingState(m, d),
     parts: d.parts ?? 0, acked: d.parts_acked ?? 0,
     delivered: incoming ? null : time(d.delivered_at ?? m.update_time), opened: time(d.read_at), expires: time(d.expires_at), reason: d.reason ?? null,
-    choices: m.choices ?? d.choices ?? null,
+    heard: Date.now(), replaced: d.replaced ?? 0, choices: m.choices ?? null, replyTo: m.reply_to ?? null,
   };
 }
 
@@ -32,11 +32,30 @@ export function newer(a, b) {
   return a.acked > b.acked ? a : b;
 }
 
+/** A text as it stands until the server tells of it, of what it was sent with. */
+export const stored = (id, text, extras) => ({
+  id, incoming: false, text, at: Date.now(), unread: false, state: 'QUEUED', parts: 0, acked: 0,
+  delivered: null, opened: null, expires: extras.ttl ? Date.now() + extras.ttl * 1000 : null,
+  reason: null, heard: Date.now(), replaced: 0, choices: extras.choices ?? null, replyTo: extras.reply_to ?? null,
+});
+
+/** What a message was sent with, to send it once more: parameters of the API. */
+export function extrasOf(m) {
+  const extras = {};
+  if (m.expires) extras.ttl = Math.max(1, Math.round((m.expires - m.at) / 1000));
+  if (m.choices?.length) extras.choices = m.choices;
+  if (m.replyTo) extras.reply_to = m.replyTo;
+  return extras;
+}
+
 /** Orders messages of one tracker: their ids increase, whatever the clocks do. */
 export const inOrder = (a, b) => a.id - b.id;
 
 /** Whether the message may still be withdrawn. */
 export const cancellable = (m) => m.state === 'QUEUED';
+
+/** Whether the message has ended without the driver having it; it may be sent again. */
+export const endedBadly = (m) => m.state === 'FAILED' || m.state === 'EXPIRED';
 
 /** Characters as the API counts them. */
 export function length(text) {

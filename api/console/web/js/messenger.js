@@ -1,13 +1,15 @@
 import { CODE } from './api.js';
-import { fromApi } from './message.js';
+import { endedBadly, extrasOf, fromApi, stored } from './message.js';
 
 const PAGE = 50; // messages of one step backwards
+const FEW = 10; // messages that are looked through for those that ended badly
 const MOST = 1024; // messages of one answer
 const BEGINNING = '1970-01-02T00:00:00Z'; // before every message
 
 /** Reads and writes the conversations of a State. */
 export class Messenger {
   #api; #state; #older = new Map(); // running reads backwards, by tracker
+  #quotes = new Set(); // ids of messages that have been read for being answered
 
   constructor(api, state) {
     this.#api = api;
@@ -16,8 +18,13 @@ export class Messenger {
 
   async #list(tracker, limit, to) {
     const { list } = await this.#api.call('tracker/chat/list', { tracker_id: tracker, from: BEGINNING, ...(to && { to }), limit, ascending: false, detail: true });
-    return list.map(fromApi);
+    const messages = list.map(fromApi);
+    this.#state.learn(tracker, messages);
+    return messages;
   }
+
+  /** Looks for texts to a tracker that ended badly, among the newest. */
+  async look(tracker) { await this.#list(tracker, FEW); }
 
   /** Reads the newest messages. Where more have come than one page holds since the last time, there would be a gap: the older ones are read again then. */
   async refresh(tracker) {
@@ -32,9 +39,9 @@ export class Messenger {
       c.error = null;
       await this.#settle(c, page);
     } catch (e) {
-      if (c.loaded && e.code === CODE.unreachable) throw e;
+      if (c.loaded && !e.refused) throw e;
       c.error = e;
-      if (e.code === CODE.unreachable || e.ended) throw e;
+      if (!e.refused || e.ended) throw e;
     } finally {
       this.#state.tell('messages', tracker);
     }
@@ -72,9 +79,35 @@ export class Messenger {
 
   /** Sends a text. It is in the outbox until the server has it; sent again after a failure it has the same key, so that it is never stored twice. */
   async send(tracker, text, extras = {}) {
-    const item = { key: crypto.randomUUID?.() ?? randomKey(), text, extras, at: Date.now(), state: 'sending', error: null };
-    this.#state.conversation(tracker).outbox.push(item);
+    await this.#post(tracker, crypto.randomUUID?.() ?? randomKey(), text, extras);
+  }
+
+  /** Sends a message that has ended badly once more, as another one. Asked for twice it is sent once. */
+  async again(tracker, message) {
+    this.dismiss(tracker, message);
+    await this.#post(tracker, `again ${message.id}`, message.text, extrasOf(message));
+  }
+
+  /** Has done with a message that has ended badly. */
+  dismiss(tracker, message) {
+    this.#state.problems.dismiss(tracker, message.id);
+    this.#state.tell('trackers');
+    this.#state.tell('messages', tracker);
+  }
+
+  async #post(tracker, key, text, extras) {
+    const c = this.#state.conversation(tracker);
+    if (c.outbox.some((o) => o.key === key)) return;
+    const item = { key, tracker, text, extras, at: Date.now(), state: 'sending', error: null };
+    c.outbox.push(item);
     await this.#deliver(tracker, item);
+  }
+
+  /** Goes on with what was being sent when the page was left. */
+  resume() {
+    for (const c of [...this.#state.known()]) {
+      for (const item of [...c.outbox]) if (item.state === 'sending') this.#deliver(c.tracker, item);
+    }
   }
 
   /** Sends what has failed once more. */
@@ -86,28 +119,45 @@ export class Messenger {
 
   async #deliver(tracker, item) {
     const c = this.#state.conversation(tracker);
-    this.#state.tell('messages', tracker);
+    this.#note(tracker, item);
     try {
       const { id } = await this.#api.call('tracker/chat/send', { tracker_id: tracker, message: item.text, idempotency_key: item.key, ...item.extras });
       if (!c.messages.has(id)) {
-        this.#state.arrived(tracker, {
-          id, incoming: false, text: item.text, at: Date.now(), unread: false, state: 'QUEUED', parts: 0, acked: 0, delivered: null, opened: null, expires: null, reason: null,
-          choices: item.extras.choices ?? null, provisional: true,
-        });
+        this.#state.arrived(tracker, stored(id, item.text, item.extras));
       }
       this.discard(tracker, item);
     } catch (e) {
       item.state = 'failed';
       item.error = e;
+      if (c.outbox.includes(item)) this.#note(tracker, item);
     }
-    this.#state.tell('messages', tracker);
+  }
+
+  #note(tracker, item) {
+    this.#state.work.keep(item);
+    this.#state.unsent(tracker, item);
   }
 
   /** Takes a text out of the outbox. */
   discard(tracker, item) {
     const c = this.#state.conversation(tracker);
     c.outbox = c.outbox.filter((o) => o !== item);
-    this.#state.tell('messages', tracker);
+    this.#state.work.drop(item);
+    this.#state.unsent(tracker, { ...item, state: 'sent' });
+  }
+
+  /** Reads a message that another one answers, if it is not known yet. */
+  async quote(tracker, id) {
+    const c = this.#state.conversation(tracker);
+    if (c.answered(id) || this.#quotes.has(id)) return;
+    this.#quotes.add(id);
+    try {
+      const { value } = await this.#api.call('tracker/chat/read', { message_id: id });
+      c.quoted.set(id, fromApi(value));
+      this.#state.tell('messages', tracker);
+    } catch (e) {
+      if (!e.refused) this.#quotes.delete(id); // it is asked for again when it is drawn next
+    }
   }
 
   /** Withdraws a message; false if the device has acknowledged it before. */

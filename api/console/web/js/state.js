@@ -1,20 +1,35 @@
 import { Conversation } from './conversation.js';
+import { Problems } from './problems.js';
+import { Waiting } from './waiting.js';
+import { Work } from './work.js';
 
 const KEPT = 12; // conversations in memory besides the open one
 const SEEN = 4096; // ids of messages that have been counted, so that a repeated event is not counted again
 
 /**
- * What the page knows. It tells its listeners what has changed: `trackers` (any of the list), `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed).
- * A tracker is {id, label, search, model, device, blocked, online, seen, unread, updated}; online is undefined where the server does not tell.
+ * What the page knows. It tells its listeners what has changed: `trackers` (any of the list), `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed),
+ * `problem` (detail: {tracker, message}, {tracker, item}, {tracker, since} or {broadcast} of what has just ended badly).
+ * A tracker is {id, label, search, model, device, blocked, online, since, seen, unread, updated}; online is undefined where the server does not tell,
+ * since is when that was first known to be so.
  */
 export class State extends EventTarget {
-  account = null;
   trackers = new Map();
-  connection = 'connecting'; // live | connecting | polling | down
+  connection = 'connecting'; // live | connecting | polling | store: the server has none | down
+  listed = false; // the trackers are known
   open = null; // the tracker whose conversation is shown
   #conversations = new Map(); // by tracker, the one that was used last at the end
   #counted = new Map(); // whether a message that came by itself is unread, by id
   #told = new Set();
+  #waiting = new Waiting();
+
+  /** account is what user/get_info says. What was begun before is taken up again. */
+  constructor(account) {
+    super();
+    this.account = account;
+    this.work = new Work(account.id);
+    this.problems = new Problems(account.id, this.work);
+    for (const item of this.work.outbox()) this.conversation(item.tracker).outbox.push(item);
+  }
 
   /** Tells listeners, once per turn of the event loop for each kind and detail. */
   tell(kind, detail = null) {
@@ -36,12 +51,13 @@ export class State extends EventTarget {
   /** Takes the answer of tracker/list; what is known of a tracker beyond it stays. */
   setTrackers(list) {
     const before = this.trackers;
+    this.listed = true;
     this.trackers = new Map(list.map((t) => {
       const old = before.get(t.id);
       return [t.id, {
         id: t.id, label: t.label, search: `${t.label}\n${t.id}\n${t.source.device_id}\n${t.source.model}`.toLowerCase(),
         model: t.source.model, device: t.source.device_id, blocked: t.source.blocked,
-        online: t.online, seen: t.last_seen ? Date.parse(t.last_seen) : null, unread: old?.unread ?? 0, updated: old?.updated ?? 0,
+        online: t.online, since: old && old.online === t.online ? old.since : Date.now(), seen: t.last_seen ? Date.parse(t.last_seen) : null, unread: old?.unread ?? 0, updated: old?.updated ?? 0,
       }];
     }));
     this.tell('trackers');
@@ -96,11 +112,51 @@ export class State extends EventTarget {
       this.#count(message);
     }
     this.#touch(id, message.at);
+    this.#waiting.take(id, message);
+    if (this.problems.take(id, message, true)) this.#problem({ tracker: id, message });
     this.tell('trackers');
     if (c?.loaded) {
       c.add([message]);
       this.tell('messages', id);
     }
+  }
+
+  /** Takes messages that were asked for, without adding them to a conversation. */
+  learn(id, messages) {
+    for (const m of messages) {
+      this.#waiting.take(id, m);
+      this.problems.take(id, m, false);
+    }
+    this.tell('trackers');
+  }
+
+  /** Since when a connected device has not answered a text, null where that is not so. */
+  unanswered(id, message) {
+    const tracker = this.trackers.get(id);
+    const found = tracker && this.#waiting.unanswered(tracker);
+    return found?.id === message ? found.since : null;
+  }
+
+  /** Looks for devices that do not answer; called every few seconds. */
+  listen() {
+    for (const id of new Set([...this.#waiting.trackers(), ...this.problems.trackers()])) {
+      const tracker = this.trackers.get(id);
+      const found = tracker ? this.#waiting.unanswered(tracker) : null;
+      const before = this.problems.of(id);
+      if (this.problems.unanswered(id, found?.id ?? null)) this.#problem({ tracker: id, since: found.since });
+      if (this.problems.of(id) === before) continue;
+      this.tell('trackers');
+      this.tell('messages', id);
+    }
+  }
+
+  #problem(detail) { this.dispatchEvent(new CustomEvent('problem', { detail })); }
+
+  /** Takes what a text of the outbox has come to: `sending`, `failed` or `sent`. */
+  unsent(id, item) {
+    if (this.problems.unsent(id, item)) this.#problem({ tracker: id, item });
+    this.tell('trackers');
+    this.tell('messages', id);
   }
 
   #count(message) {
@@ -113,7 +169,8 @@ export class State extends EventTarget {
     const t = this.trackers.get(id);
     if (!t) return;
     t.online = online;
-    if (since) t.seen = Date.parse(since);
+    t.since = since ? Date.parse(since) : Date.now();
+    if (since) t.seen = t.since;
     this.tell('trackers');
   }
 }

@@ -1,11 +1,15 @@
-import { ApiError } from './api.js';
-import { Feed } from './feed.js';
+import { ApiError, CODE, pause } from './api.js';
+import { Feed, FeedEnded } from './feed.js';
 import { fromApi } from './message.js';
 
 const POLL = 5000; // ms between looks while there is no feed
 const SLOW = 6; // every so many looks what changes rarely is asked for too
 const RECOUNT = 1500; // ms after an event, until the unread counts are asked for
 const BATCH = 300; // trackers of one updated/list
+const RECENT = 24 * 3600_000; // ms in which a tracker had a message, for its texts to be looked through
+const LOOKED = 100; // trackers whose texts are looked through
+const APART = 100; // ms between two of them
+const LISTEN = 5000; // ms between looks for devices that do not answer
 
 /**
  * Keeps a State as the server has it: by the live feed, and while that cannot be had by asking every few seconds. Everything it takes in may come twice.
@@ -13,7 +17,7 @@ const BATCH = 300; // trackers of one updated/list
  */
 export class Sync {
   #api; #state; #messenger; #feed; #ended; #stopped = new AbortController();
-  #live = false; #polling = false; #looks = 0; #recount = null; #loading = null;
+  #live = false; #storeAnswers = true; #storeReported = true; #polling = false; #looks = 0; #recount = null; #loading = null; #searched = false; #wake = new AbortController(); #listening;
 
   constructor(api, state, messenger, ended) {
     this.#api = api;
@@ -29,7 +33,9 @@ export class Sync {
 
   /** Begins. The feed is opened first, so that nothing happens unseen between the answers and it. */
   start() {
+    this.#listening = setInterval(() => this.#state.listen(), LISTEN);
     this.#feed.run();
+    this.#api.addEventListener('store', (e) => this.#answered(e.detail), { signal: this.#stopped.signal });
     const kick = () => { if (document.visibilityState === 'visible' && !this.#live) this.kick(); };
     for (const [target, event] of [[window, 'online'], [document, 'visibilitychange']]) target.addEventListener(event, kick, { signal: this.#stopped.signal });
   }
@@ -38,21 +44,55 @@ export class Sync {
     this.#feed.stop();
     this.#stopped.abort();
     clearTimeout(this.#recount);
+    clearInterval(this.#listening);
   }
 
   /** Looks for a connection now. */
-  kick() { this.#feed.kick(); }
+  kick() {
+    this.#feed.kick();
+    this.#wake.abort();
+  }
 
   #opened(resumed) {
-    this.#live = true;
-    if (resumed) this.#state.setConnection('live');
+    this.#live = this.#storeReported = true;
+    if (resumed) this.#judge();
     else this.reload();
   }
 
   #down(error) {
     this.#live = false;
     if (this.#over(error)) return;
+    this.#trouble(error);
     this.#poll();
+  }
+
+  /** Says at once what is known of a failure; polling finds out more. */
+  #trouble(error) {
+    if (error.storeless) this.#state.setConnection('store');
+    else if (error instanceof FeedEnded) this.#state.setConnection('connecting');
+    else if (!(error instanceof ApiError) || error.code === CODE.unreachable) this.#state.setConnection('down');
+  }
+
+  /** What is shown as live is what the server can do now: tell and store. */
+  #judge() {
+    if (!this.#storeAnswers || !this.#storeReported) this.#state.setConnection('store');
+    else if (this.#live) this.#state.setConnection('live');
+  }
+
+  /** Takes what an answer shows of the store. */
+  #answered(there) {
+    if (this.#storeAnswers === there) return;
+    this.#storeAnswers = there;
+    this.#judge();
+    if (!there) this.#poll();
+  }
+
+  /** Takes what the feed says of the store. */
+  #reported(there) {
+    const back = there && !this.#storeReported;
+    this.#storeReported = there;
+    if (back) this.reload();
+    else this.#judge();
   }
 
   #over(error) {
@@ -71,16 +111,33 @@ export class Sync {
   async #load() {
     const state = this.#state;
     await this.#roster();
-    if (this.#live) state.setConnection('live');
+    this.#judge();
     for (const c of state.known()) if (c.tracker !== state.open) c.forget();
     if (state.open !== null) await this.#messenger.refresh(state.open);
     await this.#activity([...state.trackers.keys()]);
+    this.#search();
+  }
+
+  /** Looks, once and in no hurry, for texts that ended badly before anybody looked. */
+  async #search() {
+    if (this.#searched) return;
+    this.#searched = true;
+    const since = Date.now() - RECENT;
+    const busy = [...this.#state.trackers.values()].filter((x) => x.updated > since && !x.blocked);
+    busy.sort((a, b) => b.updated - a.updated);
+    const signal = this.#stopped.signal;
+    for (const { id } of busy.slice(0, LOOKED)) {
+      await this.#messenger.look(id).catch(() => {}); // the list is marked for what is known
+      await pause(APART, signal).catch(() => {});
+      if (signal.aborted) return;
+    }
   }
 
   async #roster() {
-    const [trackers, unread] = await Promise.all([this.#ask('tracker/list'), this.#unread()]);
-    this.#state.setTrackers(trackers.list);
-    this.#state.setUnread(unread);
+    const unread = this.#unread();
+    unread.catch(() => {}); // it is awaited below; the list is there without it
+    this.#state.setTrackers((await this.#ask('tracker/list')).list);
+    this.#state.setUnread(await unread);
   }
 
   #ask(operation, params) { return this.#api.call(operation, params, this.#stopped.signal); }
@@ -116,7 +173,7 @@ export class Sync {
 
   #failed(error) {
     if (this.#stopped.signal.aborted || this.#over(error)) return;
-    if (error instanceof ApiError && error.code === 0) this.#state.setConnection('down');
+    this.#trouble(error);
     this.#poll();
   }
 
@@ -125,12 +182,16 @@ export class Sync {
       this.reload();
       return;
     }
+    if (name === 'heartbeat') {
+      this.#reported(data.store === 'ok');
+      return;
+    }
     if (name === 'tracker') {
       this.#state.presence(data.tracker_id, data.online, data.since);
       return;
     }
     if (!data?.message) return;
-    const message = fromApi({ ...data.message, delivery: data.delivery });
+    const message = fromApi({ ...data.message, delivery: data.delivery, choices: data.choices, reply_to: data.reply_to });
     this.#state.arrived(data.tracker_id, message);
     this.#state.dispatchEvent(new CustomEvent('event', { detail: { name, tracker: data.tracker_id, message } }));
     if (message.incoming) this.#countSoon();
@@ -148,19 +209,24 @@ export class Sync {
     }, RECOUNT);
   }
 
-  /** Asks every few seconds until the feed is there. */
+  /** Asks every few seconds until the feed is there, and the store. */
   async #poll() {
     if (this.#polling) return;
     this.#polling = true;
-    while (!this.#live && !this.#stopped.signal.aborted) {
+    while (!(this.#live && this.#storeAnswers) && !this.#stopped.signal.aborted) {
       try {
         await this.#look();
-        if (!this.#live) this.#state.setConnection('polling');
+        if (this.#live) this.#judge();
+        else {
+          this.#state.setConnection('polling');
+          this.#feed.kick();
+        }
       } catch (e) {
         if (this.#stopped.signal.aborted || this.#over(e)) break;
-        if (!this.#live) this.#state.setConnection('down');
+        this.#trouble(e);
       }
-      await new Promise((resolve) => { setTimeout(resolve, POLL); });
+      this.#wake = new AbortController();
+      await pause(POLL, AbortSignal.any([this.#stopped.signal, this.#wake.signal])).catch(() => {});
     }
     this.#polling = false;
   }

@@ -1,7 +1,7 @@
 import { h, icon, setText } from '../../shared/dom.js';
 import { has, t } from '../../shared/i18n.js';
-import { cancellable } from '../message.js';
-import { clock, dayKey, exact } from '../time.js';
+import { cancellable, endedBadly } from '../message.js';
+import { brief, clock, dayKey, exact } from '../time.js';
 import { explain } from './errors.js';
 
 const LONG = 1200; // characters, beyond which a text is folded
@@ -9,22 +9,25 @@ const LINES = 16;
 
 const ICON = { QUEUED: 'tick', SENT: 'tick', DELIVERED: 'ticks', READ: 'ticks', FAILED: 'alert', EXPIRED: 'clock', CANCELLED: 'cancel' };
 
-/** Makes the element of a message; on.cancel(message) and on.reply(message) are its actions. */
+/**
+ * Makes the element of a message. Its actions are on.cancel(message), on.reply(message),
+ * on.again(message), on.dismiss(message) and on.show(id), for a message that it answers.
+ */
 export function bubble(message, on) {
+  return frame(message.incoming ? 'in' : 'out', { id: message.id }, message.text, on);
+}
+
+function frame(side, dataset, words, on) {
+  const quote = h('button', { class: 'answered', type: 'button', hidden: true });
   const text = h('div', { class: 'text', dir: 'auto' });
   const choices = h('ul', { class: 'choices', 'aria-label': t('message.choices'), hidden: true });
   const state = h('span', { class: 'state' });
   const time = h('time', {});
   const actions = h('span', { class: 'actions' });
-  const el = h('article', { class: `bubble ${message.incoming ? 'in' : 'out'}`, dataset: { id: message.id } }, text, choices, h('footer', {}, actions, time, state));
-  el.parts = { text, choices, state, time, actions };
-  fold(text, message.text);
-  if (message.choices?.length) {
-    choices.append(...message.choices.map((c) => h('li', { dir: 'auto' }, c)));
-    choices.hidden = false;
-  }
-  if (message.incoming) actions.append(h('button', { class: 'button link', type: 'button', on: { click: () => on.reply(message) } }, t('message.reply')));
-  else actions.append(h('button', { class: 'button link', type: 'button', on: { click: () => on.cancel(message) } }, t('message.cancel')));
+  const el = h('article', { class: `bubble ${side}`, dataset }, quote, text, choices, h('footer', {}, actions, time, state));
+  el.parts = { quote, choices, state, time, actions };
+  el.on = on;
+  fold(text, words);
   return el;
 }
 
@@ -45,31 +48,90 @@ function fold(el, text) {
   queueMicrotask(() => el.after(more));
 }
 
-/** Brings an element up to its message. */
-export function fill(el, message) {
-  const { state, time, actions } = el.parts;
+/**
+ * Brings an element up to its message. quoted is the message that it answers, if that is known;
+ * problem says that nobody has done with its bad end, unanswered since when its device is silent.
+ */
+export function fill(el, message, { quoted = null, problem = false, unanswered = null } = {}) {
+  const { state, time } = el.parts;
   setText(time, clock(message.at));
   time.dateTime = new Date(message.at).toISOString();
   time.title = exact(message.at);
+  fillQuote(el, message, quoted);
+  fillChoices(el, message);
+  fillActions(el, message, problem);
   if (message.incoming) {
     el.classList.toggle('unread', message.unread);
     el.setAttribute('aria-label', t(message.unread ? 'message.fromUnread' : 'message.from', { time: exact(message.at) }));
     return;
   }
-  actions.hidden = !cancellable(message);
-  if (el.dataset.state !== message.state || el.dataset.acked !== String(message.acked)) {
-    el.dataset.state = message.state;
-    el.dataset.acked = message.acked;
-    state.replaceChildren(icon(ICON[message.state]), h('span', {}, outcome(message)));
-  }
-  const detail = [message.delivered && t('message.deliveredAt', { time: exact(message.delivered) }), message.opened && t('message.readAt', { time: exact(message.opened) }),
-    message.expires && message.state === 'QUEUED' && t('message.expiresAt', { time: exact(message.expires) })];
-  state.title = detail.filter(Boolean).join('\n');
-  el.setAttribute('aria-label', t('message.to', { time: exact(message.at), state: outcome(message) }));
+  const words = unanswered === null ? outcome(message) : silence(unanswered);
+  fillState(el, state, message, words);
+  el.classList.toggle('unanswered', unanswered !== null);
+  state.title = details(message);
+  el.setAttribute('aria-label', t('message.to', { time: exact(message.at), state: words }));
 }
+
+function fillQuote(el, { replyTo }, quoted) {
+  const { quote } = el.parts;
+  const words = replyTo && (quoted ? quoted.text.slice(0, 200) : t('message.earlier'));
+  quote.hidden = !replyTo;
+  if (!replyTo || quote.textContent === words) return;
+  quote.replaceChildren(icon('reply'), h('span', { dir: 'auto' }, words));
+  quote.setAttribute('aria-label', t('message.answers', { text: words }));
+  quote.onclick = () => el.on.show(replyTo);
+}
+
+function fillChoices(el, { choices }) {
+  const list = el.parts.choices;
+  const words = (choices ?? []).join('\n');
+  if (list.dataset.words === words) return;
+  list.dataset.words = words;
+  list.hidden = words === '';
+  list.replaceChildren(...(choices ?? []).map((c) => h('li', { dir: 'auto' }, c)));
+}
+
+/** What can be done about a message depends on what has become of it. */
+function fillActions(el, message, problem) {
+  const can = [cancellable(message) && 'cancel', endedBadly(message) && 'again', problem && 'dismiss'];
+  offer(el, message, message.incoming ? ['reply'] : can.filter(Boolean));
+}
+
+/** Shows the actions can of what is a message or a text of the outbox. */
+function offer(el, what, can) {
+  const { actions } = el.parts;
+  el.shown = what;
+  if (actions.dataset.can === can.join(' ')) return;
+  actions.dataset.can = can.join(' ');
+  actions.replaceChildren(...can.map((name) => h('button', { class: 'button link', type: 'button', on: { click: () => el.on[name](el.shown) } }, t(`message.${name}`))));
+}
+
+/**
+ * Shows in cell what an outgoing message has come to: its icon and words, and the colour by the
+ * data of el. Characters that the device could not show keep it from being green.
+ */
+export function fillState(el, cell, message, words = outcome(message)) {
+  el.dataset.state = message.state;
+  el.classList.toggle('replaced', message.replaced > 0);
+  if (cell.textContent !== words) cell.replaceChildren(icon(ICON[message.state]), h('span', {}, words));
+}
+
+function details(m) {
+  return [
+    m.delivered && t('message.deliveredAt', { time: exact(m.delivered) }), m.opened && t('message.readAt', { time: exact(m.opened) }),
+    m.expires && m.state === 'QUEUED' && t('message.expiresAt', { time: exact(m.expires) }), m.replaced > 0 && t('message.replaced'),
+  ].filter(Boolean).join('\n');
+}
+
+/** That a device has not answered since, in words. */
+export const silence = (since) => t('state.unanswered', { time: brief(since, Date.now()) });
 
 /** The state of an outgoing message in words. */
 export function outcome(m) {
+  return m.replaced > 0 ? t('state.replaced', { state: plain(m), n: m.replaced }) : plain(m);
+}
+
+function plain(m) {
   const at = (ms) => (dayKey(ms) === dayKey(m.at) ? clock(ms) : exact(ms));
   switch (m.state) {
     case 'QUEUED': return m.parts > 1 && m.acked > 0 ? t('state.progress', { acked: m.acked, parts: m.parts }) : t('state.QUEUED');
@@ -87,24 +149,16 @@ function reason(text) {
 }
 
 /** Makes the element of a text that the server does not have yet; on.retry(item), on.discard(item). */
-export function unsent(item, on) {
-  const state = h('span', { class: 'state' });
-  const actions = h('span', { class: 'actions' },
-    h('button', { class: 'button link', type: 'button', on: { click: () => on.retry(item) } }, t('message.retry')),
-    h('button', { class: 'button link', type: 'button', on: { click: () => on.discard(item) } }, t('message.discard')));
-  const text = h('div', { class: 'text', dir: 'auto' });
-  fold(text, item.text);
-  const el = h('article', { class: 'bubble out', dataset: { key: item.key } }, text, h('footer', {}, actions, state));
-  el.parts = { state, actions };
-  return el;
-}
+export const unsent = (item, on) => frame('out', { key: item.key }, item.text, on);
 
-export function fillUnsent(el, item) {
-  const { state, actions } = el.parts;
+export function fillUnsent(el, item, { quoted = null } = {}) {
+  const { state } = el.parts;
   const failed = item.state === 'failed';
   el.dataset.state = failed ? 'UNSENT' : 'SENDING';
   el.hidden = !failed && item.claimed === true; // the message itself is there already
-  actions.hidden = !failed;
+  fillQuote(el, { replyTo: item.extras.reply_to }, quoted);
+  fillChoices(el, item.extras);
+  offer(el, item, failed ? ['retry', 'discard'] : []);
   const words = failed ? t('state.unsent', { reason: explain(item.error) }) : t('state.sending');
   if (state.textContent !== words) state.replaceChildren(icon(failed ? 'alert' : 'clock'), h('span', {}, words));
   el.setAttribute('aria-label', words);

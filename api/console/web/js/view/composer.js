@@ -8,23 +8,30 @@ const TIMES = [0, 900, 3600, 8 * 3600, 24 * 3600]; // seconds that a text may wa
 const MAX_CHOICES = 8; // different ones, of at most MAX_CHOICE characters
 const MAX_CHOICE = 50;
 
-/** The field for a new text, with canned texts, a time limit and answers to choose from. send(text, extras) gets what is to be sent; extras are parameters of the API. */
+/**
+ * The field for a new text, with canned texts, a time limit and answers to choose from.
+ * send(text, extras) gets what is to be sent; extras are parameters of the API. draft is
+ * {text, ttl, choices, quoted} to begin with, changed(draft) is told each change of it (null where
+ * nothing is written), and check(text, choices) says what the driver would not see of it.
+ */
 export class Composer {
-  #send; #quoted = null; #state; #popups = [];
+  #send; #quoted = null; #popups = []; #tell; #check;
 
-  constructor({ state, canned, draft = '', send, label = t('composer.label') }) {
+  constructor({ canned, draft, changed = () => {}, check = () => [], send, label = t('composer.label') }) {
     this.#send = send;
-    this.#state = state;
+    this.#tell = () => {};
+    this.#check = check;
     this.field = h('textarea', {
-      class: 'input', rows: 1, dir: 'auto', placeholder: label, 'aria-label': label, 'aria-describedby': 'composer-count', enterKeyHint: 'enter', value: draft,
+      class: 'input', rows: 1, dir: 'auto', placeholder: label, 'aria-label': label, 'aria-describedby': 'composer-count', enterKeyHint: 'enter', value: draft?.text ?? '',
       on: { input: () => this.#changed(), keydown: (e) => this.#key(e) },
     });
     this.button = h('button', { class: 'button primary send', type: 'submit', title: t('composer.sendKey') }, icon('send'), h('span', {}, t('composer.send')));
     this.count = h('span', { class: 'count', id: 'composer-count' });
     this.offline = h('span', { class: 'hint' });
+    this.warnings = h('ul', { class: 'warnings', role: 'status', hidden: true });
     this.quote_ = h('div', { class: 'quoted', hidden: true });
-    this.wait = h('select', { class: 'input', name: 'ttl' }, TIMES.map((s) => h('option', { value: String(s) }, s === 0 ? t('composer.noLimit') : t('composer.hours', { text: this.#hours(s) }))));
-    this.choices = h('textarea', { class: 'input', rows: 3, name: 'choices', dir: 'auto' });
+    this.wait = h('select', { class: 'input', name: 'ttl' }, TIMES.map((s) => h('option', { value: String(s), selected: s === (draft?.ttl ?? 0) }, s === 0 ? t('composer.noLimit') : t('composer.hours', { text: this.#hours(s) }))));
+    this.choices = h('textarea', { class: 'input', rows: 3, name: 'choices', dir: 'auto', value: draft?.choices ?? '' });
     this.chosen = h('span', { class: 'hint' });
     for (const el of [this.wait, this.choices]) el.addEventListener('input', () => this.#changed());
     const texts = popup(icon('list'), t('composer.canned'), (close) => canned.menu((text) => { close(); this.#insert(text); }));
@@ -33,18 +40,18 @@ export class Composer {
       h('label', { class: 'field' }, t('composer.choices'), this.choices, h('small', {}, t('composer.choicesHint', { n: MAX_CHOICES })))));
     this.#popups = [texts, options];
     this.element = h('form', { class: 'composer', on: { submit: (e) => { e.preventDefault(); this.submit(); } } }, this.quote_,
-      h('div', { class: 'write' }, texts.element, options.element, this.field, this.button), h('div', { class: 'below' }, this.offline, this.chosen, this.count));
+      h('div', { class: 'write' }, texts.element, options.element, this.field, this.button), h('div', { class: 'below' }, this.offline, this.chosen, this.count), this.warnings);
     this.resized = new ResizeObserver(() => this.#grow());
     this.resized.observe(this.element);
+    if (draft?.quoted) this.#quote(draft.quoted);
     this.#changed();
+    this.#tell = changed;
   }
 
   #hours(seconds) {
     const unit = seconds < 3600 ? 'minute' : 'hour';
     return new Intl.NumberFormat(current(), { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / (unit === 'hour' ? 3600 : 60));
   }
-
-  get text() { return this.field.value; }
 
   focus() { this.field.focus(); }
 
@@ -56,14 +63,28 @@ export class Composer {
   /** Says something about what sending will come to. */
   hint(text) { setText(this.offline, text); }
 
+  /** Says anew what the driver would not see. */
+  check() {
+    const words = this.#check(this.field.value.trim(), this.#choices());
+    this.warnings.hidden = words.length === 0;
+    if (this.warnings.dataset.words === words.join('\n')) return;
+    this.warnings.dataset.words = words.join('\n');
+    this.warnings.replaceChildren(...words.map((s) => h('li', {}, icon('alert'), h('span', { dir: 'auto' }, s))));
+  }
+
   /** Makes the next text an answer to a message. */
   quote(message) {
-    this.#quoted = message;
-    this.quote_.hidden = !message;
-    if (message) {
-      this.quote_.replaceChildren(icon('reply'), h('span', { class: 'quote', dir: 'auto' }, message.text.slice(0, 200)),
+    this.#quote(message && { id: message.id, text: message.text.slice(0, 200) });
+    this.#changed();
+    if (message) this.focus();
+  }
+
+  #quote(quoted) {
+    this.#quoted = quoted;
+    this.quote_.hidden = !quoted;
+    if (quoted) {
+      this.quote_.replaceChildren(icon('reply'), h('span', { class: 'quote', dir: 'auto' }, quoted.text),
         h('button', { class: 'iconbutton', type: 'button', 'aria-label': t('composer.noReply'), on: { click: () => this.quote(null) } }, icon('close')));
-      this.focus();
     }
   }
 
@@ -76,6 +97,7 @@ export class Composer {
     if (Number(this.wait.value) > 0) extras.ttl = Number(this.wait.value);
     if (this.#choices().length > 0) extras.choices = this.#choices();
     if (this.#quoted) extras.reply_to = this.#quoted.id;
+    for (const p of this.#popups) p.close();
     this.clear();
     this.#send(text, extras);
   }
@@ -111,6 +133,13 @@ export class Composer {
     const set = [Number(this.wait.value) > 0 && t('composer.expires', { text: this.#hours(Number(this.wait.value)) }), answers > 0 && t('composer.answers', { n: answers })];
     setText(this.chosen, set.filter(Boolean).join(' · '));
     this.#grow();
+    this.check();
+    this.#tell(this.#draft());
+  }
+
+  #draft() {
+    const draft = { text: this.field.value, ttl: Number(this.wait.value), choices: this.choices.value, quoted: this.#quoted };
+    return draft.text || draft.ttl || draft.choices || draft.quoted ? draft : null;
   }
 
   #grow() {

@@ -5,6 +5,7 @@ import { bubble, fill, fillUnsent, unsent } from './bubble.js';
 import { Composer } from './composer.js';
 import { explain } from './errors.js';
 import { toast } from './toast.js';
+import { Warnings } from './warnings.js';
 
 const NEAR = 60; // px from the end that count as being there
 const AHEAD = 400; // px before the oldest message, at which older ones are read
@@ -12,11 +13,12 @@ const TOGETHER = 250; // ms in which what has been seen is collected
 
 /** The conversation with one tracker. */
 export class ConversationView {
-  #state; #messenger; #id; #known = new Map(); #listeners = new AbortController(); #first = null; #seen = new Set(); #timer = null; #missed = 0; #last = 0; #fetching = false; #height = 0;
+  #state; #messenger; #warnings; #id; #known = new Map(); #listeners = new AbortController(); #first = null; #seen = new Set(); #timer = null; #missed = 0; #last = 0; #fetching = false; #height = 0;
 
-  constructor({ state, messenger, canned }, id, back) {
+  constructor({ state, messenger, capabilities, canned }, id, back) {
     this.#state = state;
     this.#messenger = messenger;
+    this.#warnings = new Warnings(capabilities, () => [id], () => this.composer.check());
     this.#id = id;
     this.dot = h('span', { class: 'dot' });
     this.label = h('bdi', {});
@@ -25,7 +27,10 @@ export class ConversationView {
     this.note = h('p', { class: 'quiet note', role: 'status', hidden: true });
     this.jump = h('button', { class: 'jump', type: 'button', hidden: true, on: { click: () => this.#toEnd() } });
     this.refusal = h('p', { class: 'notice', role: 'alert', hidden: true });
-    this.composer = new Composer({ state, canned, draft: this.#conversation.draft, send: (text, extras) => this.#send(text, extras) });
+    this.composer = new Composer({
+      canned, draft: state.work.draft(id), changed: (draft) => state.work.setDraft(id, draft), send: (text, extras) => this.#send(text, extras),
+      check: (text, choices) => this.#warnings.words(text, choices),
+    });
     this.element = h('section', { class: 'conversation', 'aria-labelledby': 'tracker-title' },
       h('header', { class: 'bar' },
         h('button', { class: 'iconbutton back', type: 'button', 'aria-label': t('conversation.back'), on: { click: back } }, icon('back')),
@@ -49,11 +54,11 @@ export class ConversationView {
   focus() { this.composer.focus(); }
 
   close() {
-    this.#conversation.draft = this.composer.text;
     this.#listeners.abort();
     this.observer.disconnect();
     this.resized.disconnect();
     clearTimeout(this.#timer);
+    this.#warnings.close();
     this.composer.close();
   }
 
@@ -83,9 +88,8 @@ export class ConversationView {
     const c = this.#conversation;
     const end = this.#atEnd();
     const items = this.#items(c);
-    const on = { cancel: (m) => this.#cancel(m), reply: (m) => this.composer.quote(m), retry: (o) => this.#messenger.resend(this.#id, o), discard: (o) => this.#messenger.discard(this.#id, o) };
     const anchor = end ? null : this.#anchor();
-    reconcile(this.log, this.#known, items, (x) => x.key, (x) => this.#create(x, on), (el, x) => this.#fill(el, x));
+    reconcile(this.log, this.#known, items, (x) => x.key, (x) => this.#create(x), (el, x) => this.#fill(el, x));
     if (end) this.log.scrollTop = this.log.scrollHeight;
     else if (anchor) this.log.scrollTop += anchor.el.getBoundingClientRect().top - anchor.top;
     const newest = c.sorted().at(-1)?.id ?? 0;
@@ -110,7 +114,19 @@ export class ConversationView {
     return items;
   }
 
-  #create(x, on) {
+  /** What can be done about a bubble. */
+  #actions = {
+    cancel: (m) => this.#cancel(m),
+    reply: (m) => this.composer.quote(m),
+    again: (m) => this.#messenger.again(this.#id, m),
+    dismiss: (m) => this.#messenger.dismiss(this.#id, m),
+    retry: (o) => this.#messenger.resend(this.#id, o),
+    discard: (o) => this.#messenger.discard(this.#id, o),
+    show: (id) => this.#show(id),
+  };
+
+  #create(x) {
+    const on = this.#actions;
     if (x.message) {
       const el = bubble(x.message, on);
       if (x.message.unread) this.observer.observe(el);
@@ -121,16 +137,33 @@ export class ConversationView {
   }
 
   #fill(el, x) {
-    if (x.message) fill(el, x.message);
-    else if (x.item) fillUnsent(el, x.item);
+    if (x.message) {
+      const { id, replyTo } = x.message;
+      const problem = this.#state.problems.kind(this.#id, id);
+      fill(el, x.message, { quoted: this.#quoted(replyTo), problem: problem !== undefined, unanswered: problem === 'UNANSWERED' ? this.#state.unanswered(this.#id, id) : null });
+    } else if (x.item) fillUnsent(el, x.item, { quoted: this.#quoted(x.item.extras.reply_to) });
     else if (x.day) setText(el, dayName(x.day, Date.now(), t('day.today'), t('day.yesterday')));
   }
 
+  /** The message that another one answers; one that is not here is asked for. */
+  #quoted(id) {
+    const found = id ? this.#conversation.answered(id) : null;
+    if (id && !found) this.#messenger.quote(this.#id, id);
+    return found;
+  }
+
+  /** Brings a message that another one answers into sight, where it is loaded. */
+  #show(id) {
+    const el = this.#known.get(id);
+    el?.scrollIntoView({ block: 'center' });
+    el?.animate([{ opacity: 0.35 }, { opacity: 1 }], 900);
+  }
+
   #notes(c, items) {
-    const refused = c.error && c.error.code !== 0;
+    const refused = c.error?.refused === true;
     this.refusal.hidden = !refused;
     if (refused) setText(this.refusal, explain(c.error));
-    this.composer.element.hidden = Boolean(refused) && !c.loaded;
+    this.composer.element.hidden = refused && !c.loaded;
     const text = c.error && !c.loaded ? (refused ? '' : t('conversation.waiting')) : !c.loaded ? t('conversation.loading') : items.length === 0 ? t('conversation.empty') : '';
     setText(this.note, text);
     this.note.hidden = text === '';

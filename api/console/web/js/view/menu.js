@@ -7,7 +7,7 @@ import { popup } from './popup.js';
 
 const KEYS = [['/', 'search'], ['↑ ↓', 'move'], ['Enter', 'open'], ['Enter', 'send'], ['Shift+Enter', 'line'], ['Alt+↑ / Alt+↓', 'neighbour'], ['Alt+N', 'unread'], ['Esc', 'escape'], ['?', 'help']];
 
-/** The menu of the account. Actions are {signOut, again, markAllRead}. */
+/** The menu of the account. Actions are {signOut, again, markAllRead, broadcasts}. */
 export function accountMenu(account, actions) {
   return popup(icon('menu'), t('menu.label'), (close) => {
     const languages = h('select', { class: 'input', name: 'language', on: { change: () => { prefs.setLanguage(languages.value); actions.again(); } } },
@@ -18,7 +18,7 @@ export function accountMenu(account, actions) {
     return h('div', { class: 'menu account' },
       h('p', { class: 'quiet' }, h('bdi', {}, account.login), ' · ', zoneName()),
       h('label', { class: 'field' }, t('menu.language'), languages), h('label', { class: 'field' }, t('menu.theme'), themes),
-      item('menu.markAll', actions.markAllRead), item('menu.keys', showKeys), item('menu.signOut', actions.signOut));
+      item('menu.broadcasts', actions.broadcasts), item('menu.markAll', actions.markAllRead), item('menu.keys', showKeys), item('menu.signOut', actions.signOut));
   });
 }
 

@@ -1,34 +1,51 @@
 import { h, icon, setText } from '../../shared/dom.js';
 import { t } from '../../shared/i18n.js';
 import { MOST } from '../broadcast.js';
-import { BroadcastView } from './broadcast.js';
+import { Capabilities } from '../capabilities.js';
+import { BroadcastsView, BroadcastView } from './broadcast.js';
+import { outcome, silence } from './bubble.js';
 import { Canned } from './canned.js';
 import { ConversationView } from './conversation.js';
+import { dialog } from './dialog.js';
 import { explain } from './errors.js';
 import { accountMenu, showKeys } from './menu.js';
+import { BroadcastResultView } from './result.js';
 import { toast } from './toast.js';
 import { TrackerList } from './trackers.js';
 
+const TOGETHER = 300; // ms in which texts that end badly are told together
+const MANY = 2; // of them are told one by one
+
+/** A text that ended badly, in words. */
+function problemWords({ message, since, item, broadcast }, label = '') {
+  if (message) return t('problem.message', { label, state: outcome(message) });
+  if (since) return t('problem.message', { label, state: silence(since) });
+  return item ? t('problem.unsent', { label, reason: explain(item.error) }) : t('problem.broadcast', { reason: explain(broadcast.error) });
+}
+
 /** The whole console of somebody who is signed in: the list at one side, what is open at the other. On a phone one of them is seen. The address says which: #/t/101, #/broadcast. */
 export class Shell {
-  #services; #listeners = new AbortController(); #pane = null; #route = null; #selection = null; #range = null; #warned = false; #minute;
+  #services; #listeners = new AbortController(); #pane = null; #route = null; #selection = null; #range = null; #warned = false; #minute; #problems = [];
 
-  constructor({ api, state, messenger, sync, signOut, again }) {
-    this.#services = { api, state, messenger, canned: new Canned(state.account.id), changed: () => this.#selectionChanged() };
+  constructor({ api, state, messenger, sync, broadcasts, signOut, again }) {
+    this.#services = {
+      api, state, messenger, broadcasts, capabilities: new Capabilities(api), canned: new Canned(state.account.id),
+      changed: () => this.#selectionChanged(), go: (hash) => this.#go(hash), end: () => this.#select(false),
+    };
     this.list = new TrackerList(state, { open: (id) => this.#go(`#/t/${id}`), toggle: (id, range) => this.#toggle(id, range) });
     this.search = h('input', {
       class: 'input', type: 'search', placeholder: t('trackers.search'), 'aria-label': t('trackers.search'), 'aria-controls': 'trackers', autocomplete: 'off', spellcheck: false,
       on: { input: () => this.list.search(this.search.value), keydown: (e) => this.#searchKey(e) },
     });
     this.filters = h('div', { class: 'filters', role: 'group', 'aria-label': t('trackers.filter') },
-      ['all', 'unread', 'online'].map((name) => h('button', { class: 'filter', type: 'button', dataset: { name }, 'aria-pressed': String(name === 'all'), on: { click: () => this.#filter(name) } }, t(`filter.${name}`))));
+      ['all', 'unread', 'problems', 'online'].map((name) => h('button', { class: 'filter', type: 'button', dataset: { name }, 'aria-pressed': String(name === 'all'), on: { click: () => this.#filter(name) } }, t(`filter.${name}`))));
     this.selecting = h('button', { class: 'iconbutton', type: 'button', title: t('select.start'), 'aria-label': t('select.start'), 'aria-pressed': 'false', on: { click: () => this.#select(this.#selection === null) } }, icon('broadcast'));
     this.chosen = h('span', { role: 'status' });
     this.write = h('button', { class: 'button primary', type: 'button', on: { click: () => this.#go('#/broadcast') } }, t('select.write'));
     this.selectBar = h('div', { class: 'selectbar', hidden: true }, this.chosen, h('button', { class: 'button link', type: 'button', on: { click: () => this.#selectShown() } }, t('select.shown')), this.write);
     this.connection = h('p', { class: 'connection', role: 'status' });
     this.banner = h('div', { class: 'banner', role: 'alert', hidden: true });
-    this.menu = accountMenu(state.account, { signOut, again, showKeys, markAllRead: () => messenger.markAllRead().catch((e) => toast(explain(e), true)) });
+    this.menu = accountMenu(state.account, { signOut: () => this.#signOut(signOut), again, broadcasts: () => this.#go('#/broadcasts'), markAllRead: () => messenger.markAllRead().catch((e) => toast(explain(e), true)) });
     this.main = h('main', { class: 'main' });
     this.element = h('div', { class: 'shell' }, this.banner,
       h('aside', { class: 'side', 'aria-label': t('trackers.label') },
@@ -38,10 +55,13 @@ export class Shell {
     const { signal } = this.#listeners;
     state.addEventListener('trackers', () => this.#changed(), { signal });
     state.addEventListener('connection', () => this.#connection(sync), { signal });
+    state.addEventListener('problem', (e) => this.#problem(e.detail), { signal });
     addEventListener('hashchange', () => this.#show(), { signal });
     addEventListener('keydown', (e) => this.#key(e), { signal });
     this.#minute = setInterval(() => this.list.update(), 60_000); // "today" does not last
     this.#connection(sync);
+    const chosen = state.work.selection();
+    if (chosen) this.#select(true, chosen);
   }
 
   /** Called when the element is on the page. */
@@ -59,6 +79,16 @@ export class Shell {
     document.querySelector('dialog')?.close();
   }
 
+  /** Signing out forgets what is not sent: that is asked about. */
+  #signOut(act) {
+    const n = this.#services.state.work.outbox().length;
+    if (n === 0) return act();
+    const el = dialog(t('menu.signOut'), h('p', {}, t('signout.unsent', { n })),
+      h('footer', {}, h('button', { class: 'button', type: 'button', on: { click: () => el.close() } }, t('signout.stay')),
+        h('button', { class: 'button danger', type: 'button', on: { click: () => { el.close(); act(); } } }, t('menu.signOut'))));
+    return undefined;
+  }
+
   #go(hash) {
     if (location.hash === hash) this.#show();
     else location.hash = hash;
@@ -67,7 +97,8 @@ export class Shell {
   #show() {
     const { state } = this.#services;
     const id = Number(/^#\/t\/(\d+)$/.exec(location.hash)?.[1] ?? 0);
-    const route = location.hash === '#/broadcast' && this.#selection?.size > 0 ? 'broadcast' : id ? `t ${id}` : '';
+    const sent = this.#services.broadcasts.get(/^#\/broadcasts\/([\w-]+)$/.exec(location.hash)?.[1]);
+    const route = location.hash === '#/broadcast' && this.#selection?.size > 0 ? 'broadcast' : id ? `t ${id}` : sent ? `sent ${sent.key}` : location.hash === '#/broadcasts' ? 'broadcasts' : '';
     if (route === this.#route && this.#pane) {
       this.#pane.focus();
       return;
@@ -76,7 +107,9 @@ export class Shell {
     this.#route = route;
     state.open = id || null;
     this.element.classList.toggle('paneopen', route !== '');
-    if (route === 'broadcast') this.#pane = new BroadcastView(this.#services, this.#selection, (end) => { this.#go('#/'); if (end) this.#select(false); });
+    if (route === 'broadcast') this.#pane = new BroadcastView(this.#services, this.#selection);
+    else if (route === 'broadcasts') this.#pane = new BroadcastsView(this.#services);
+    else if (sent) this.#pane = new BroadcastResultView(this.#services, sent);
     else if (id) this.#pane = new ConversationView(this.#services, id, () => this.#go('#/'));
     else this.#pane = null;
     this.main.replaceChildren(this.#pane?.element ?? h('p', { class: 'quiet placeholder' }, t('main.placeholder')));
@@ -90,6 +123,11 @@ export class Shell {
     document.title = unread > 0 ? `(${unread}) ${t('app.title')}` : t('app.title');
     const button = this.filters.querySelector('[data-name="unread"]');
     setText(button, unread > 0 ? t('filter.unreadCount', { n: unread }) : t('filter.unread'));
+    const problems = this.#services.state.problems.total;
+    const other = this.filters.querySelector('[data-name="problems"]');
+    setText(other, problems > 0 ? t('filter.problemsCount', { n: problems }) : t('filter.problems'));
+    other.classList.toggle('bad', problems > 0);
+    if (this.#route === 'broadcast') this.#pane.update();
     this.list.update();
   }
 
@@ -97,7 +135,7 @@ export class Shell {
     const { connection } = this.#services.state;
     this.connection.dataset.state = connection;
     setText(this.connection, t(`connection.${connection}`));
-    const lost = connection === 'down' || connection === 'polling';
+    const lost = connection !== 'live' && connection !== 'connecting';
     this.banner.hidden = !lost;
     this.banner.dataset.state = connection;
     if (lost) this.banner.replaceChildren(h('span', {}, t(`banner.${connection}`)), h('button', { class: 'button link', type: 'button', on: { click: () => sync.kick() } }, t('banner.now')));
@@ -106,13 +144,26 @@ export class Shell {
     this.list.update();
   }
 
+  /** Says that a text has ended badly, unless it is before somebody's eyes. Many at once are one word. */
+  #problem(problem) {
+    if (this.#problems.push(problem) > 1) return;
+    setTimeout(() => {
+      const { state } = this.#services;
+      const where = (x) => (x.broadcast ? `#/broadcasts/${x.broadcast.key}` : `#/t/${x.tracker}`);
+      const seen = (x) => where(x) === location.hash && document.visibilityState === 'visible';
+      const told = this.#problems.splice(0).filter((x) => !seen(x));
+      if (told.length > MANY) toast(t('problem.many', { n: told.length }), true, () => this.#filter('problems'));
+      else for (const x of told) toast(problemWords(x, state.trackers.get(x.tracker)?.label), true, () => this.#go(where(x)));
+    }, TOGETHER);
+  }
+
   #filter(name) {
     for (const b of this.filters.children) b.setAttribute('aria-pressed', String(b.dataset.name === name));
     this.list.filter(name);
   }
 
-  #select(on) {
-    this.#selection = on ? new Set() : null;
+  #select(on, chosen = []) {
+    this.#selection = on ? new Set(chosen) : null;
     this.#range = null;
     this.selecting.setAttribute('aria-pressed', String(on));
     this.selectBar.hidden = !on;
@@ -123,6 +174,7 @@ export class Shell {
 
   #selectionChanged() {
     const n = this.#selection?.size ?? 0;
+    this.#services.state.work.setSelection(this.#selection && [...this.#selection]);
     setText(this.chosen, t('select.chosen', { n }));
     this.write.disabled = n === 0;
     this.list.update();

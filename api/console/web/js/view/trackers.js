@@ -1,4 +1,4 @@
-import { h, reconcile, setText } from '../../shared/dom.js';
+import { h, icon, reconcile, setText } from '../../shared/dom.js';
 import { current, t } from '../../shared/i18n.js';
 import { brief, clock, exact } from '../time.js';
 
@@ -32,7 +32,7 @@ export class TrackerList {
     this.update();
   }
 
-  /** 'all', 'unread' or 'online'. */
+  /** 'all', 'unread', 'problems' or 'online'. */
   filter(name) {
     this.#filter = name;
     this.element.scrollTop = 0;
@@ -86,11 +86,12 @@ export class TrackerList {
       this.#rank = new Map([...all.values()].sort((a, b) => collator.compare(a.label, b.label) || a.id - b.id).map((x, i) => [x.id, i]));
       this.#ranked = all;
     }
-    const keep = { all: () => true, unread: (x) => x.unread > 0 || x.id === this.#state.open, online: (x) => x.online === true }[this.#filter];
+    const { open, problems } = this.#state;
+    const keep = { all: () => true, unread: (x) => x.unread > 0 || x.id === open, problems: (x) => problems.of(x.id) > 0 || x.id === open, online: (x) => x.online === true }[this.#filter];
     this.#shown = [...all.values()].filter((x) => keep(x) && this.#query.every((word) => x.search.includes(word)));
     this.#shown.sort((a, b) => b.updated - a.updated || this.#rank.get(a.id) - this.#rank.get(b.id));
     this.space.style.blockSize = `${this.#shown.length * ROW}px`;
-    const none = this.#shown.length === 0 && this.#state.connection !== 'connecting';
+    const none = this.#shown.length === 0 && this.#state.listed;
     this.empty.hidden = !none;
     if (none) setText(this.empty, t(all.size === 0 ? 'trackers.none' : 'trackers.noMatch'));
   }
@@ -108,16 +109,17 @@ export class TrackerList {
   #create(tracker) {
     const parts = {
       dot: h('span', { class: 'dot' }), label: h('bdi', { class: 'label' }), time: h('time', { class: 'when' }), about: h('span', { class: 'about' }),
-      badge: h('span', { class: 'badge' }), box: h('span', { class: 'box', 'aria-hidden': 'true' }),
+      problem: h('span', { class: 'problem', hidden: true }, icon('alert'), h('span')), badge: h('span', { class: 'badge' }), box: h('span', { class: 'box', 'aria-hidden': 'true' }),
     };
     const el = h('div', { class: 'row', role: 'option', id: `tracker-${tracker.id}`, dataset: { id: tracker.id } },
-      parts.box, parts.dot, h('span', { class: 'line' }, parts.label, parts.time), h('span', { class: 'line' }, parts.about, parts.badge));
+      parts.box, parts.dot, h('span', { class: 'line' }, parts.label, parts.time), h('span', { class: 'line' }, parts.about, parts.problem, parts.badge));
     el.parts = parts;
     return el;
   }
 
   #fill(el, { tracker, at }) {
-    const { dot, label, time, about, badge, box } = el.parts;
+    const { dot, label, time, about, problem, badge, box } = el.parts;
+    const problems = this.#state.problems.of(tracker.id);
     const now = Date.now();
     const presence = tracker.blocked ? 'blocked' : { true: 'online', false: 'offline' }[tracker.online] ?? 'unknown';
     const status = presence === 'offline' && tracker.seen ? t('trackers.seen', { time: brief(tracker.seen, now) }) : t(`trackers.${presence}`);
@@ -129,12 +131,15 @@ export class TrackerList {
     setText(about, [status, tracker.model].filter(Boolean).join(' · '));
     setText(badge, tracker.unread > 999 ? '999+' : String(tracker.unread || ''));
     badge.hidden = !tracker.unread;
+    problem.hidden = problems === 0;
+    setText(problem.lastChild, String(problems));
+    problem.title = problems > 0 ? t('trackers.problems', { n: problems }) : '';
     const picked = this.#selection?.has(tracker.id) ?? false;
     box.hidden = this.#selection === null;
     box.classList.toggle('picked', picked);
     el.classList.toggle('open', this.#selection === null && tracker.id === this.#state.open);
     el.classList.toggle('active', tracker.id === this.#active);
-    const name = [tracker.label, status, tracker.unread ? t('trackers.unreadOf', { n: tracker.unread }) : '', tracker.updated ? t('trackers.last', { time: clock(tracker.updated) }) : ''];
+    const name = [tracker.label, status, problem.title, tracker.unread ? t('trackers.unreadOf', { n: tracker.unread }) : '', tracker.updated ? t('trackers.last', { time: clock(tracker.updated) }) : ''];
     for (const [attribute, value] of [
       ['aria-label', name.filter(Boolean).join(', ')], ['aria-posinset', at + 1], ['aria-setsize', this.#shown.length],
       ['aria-selected', String(this.#selection ? picked : tracker.id === this.#state.open)], ['aria-disabled', String(this.#selection !== null && tracker.blocked)],

@@ -1,6 +1,6 @@
 // The public API, as any other client calls it.
 
-const TIMEOUT = 20_000; // ms of one call
+const SILENCE = 20_000; // ms without a byte of an answer; a long one may take as long as it comes
 const LEAVING = 2000; // ms within which a page is gone that is being left
 const RETRIES = 3; // of a call that was refused for coming too fast
 
@@ -53,8 +53,7 @@ export class Api extends EventTarget {
   /** Calls an operation and returns its answer. A refusal by the rate limit is repeated after the time it names: nothing has been done then. */
   async call(operation, params = {}, signal = undefined) {
     for (let attempt = 0; ; attempt++) {
-      const response = await this.#post(operation, params, signal);
-      const answer = await body(response);
+      const { response, answer } = await this.#post(operation, params, signal);
       if (answer.success) {
         if (!STORELESS.includes(operation) && operation.startsWith('tracker/')) this.#tell(true);
         return answer;
@@ -69,17 +68,25 @@ export class Api extends EventTarget {
   #tell(detail) { this.dispatchEvent(new CustomEvent('store', { detail })); }
 
   async #post(operation, params, signal) {
-    const limit = AbortSignal.timeout(TIMEOUT);
+    const silence = new AbortController();
+    let timer = setTimeout(() => silence.abort(), SILENCE);
+    const heard = () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => silence.abort(), SILENCE);
+    };
     try {
-      return await fetch(`/v2/${operation}`, {
+      const response = await fetch(`/v2/${operation}`, {
         method: 'POST', headers: { ...this.headers, 'Content-Type': 'application/json' }, body: JSON.stringify(params), cache: 'no-store',
-        signal: signal ? AbortSignal.any([signal, limit]) : limit,
+        signal: signal ? AbortSignal.any([signal, silence.signal]) : silence.signal,
       });
+      return { response, answer: await body(response, heard) };
     } catch (e) {
       if (signal?.aborted) throw e;
       // A page that is being left loses its calls: what it was sending is not to be noted as failed.
       if (Date.now() - leaving < LEAVING) await pause(LEAVING);
       throw new ApiError(CODE.unreachable, e.message);
+    } finally {
+      clearTimeout(timer);
     }
   }
 }
@@ -87,10 +94,16 @@ export class Api extends EventTarget {
 let leaving = 0; // when the page was about to be left
 addEventListener('beforeunload', () => { leaving = Date.now(); });
 
-/** Reads an answer; one that is not the API's comes from something before it, and is as good as none. */
-async function body(response) {
+/** Reads an answer; one that is not the API's comes from something before it, and is as good as none. heard is called for each piece. */
+async function body(response, heard) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    heard();
+    text += piece.value;
+  }
   try {
-    return await response.json();
+    return JSON.parse(text);
   } catch {
     throw new ApiError(CODE.unreachable, `HTTP ${response.status}`);
   }

@@ -1,9 +1,9 @@
 import { CODE } from './api.js';
 import { endedBadly, extrasOf, fromApi, stored } from './message.js';
 
-const PAGE = 50; // messages of one step backwards
+const PAGE = 50; // messages that a conversation begins with
+const OLDER = 200; // messages of one step backwards
 const FEW = 10; // messages that are looked through for those that ended badly
-const MOST = 1024; // messages of one answer
 const BEGINNING = '1970-01-02T00:00:00Z'; // before every message
 
 /** Reads and writes the conversations of a State. */
@@ -16,8 +16,8 @@ export class Messenger {
     this.#state = state;
   }
 
-  async #list(tracker, limit, to) {
-    const { list } = await this.#api.call('tracker/chat/list', { tracker_id: tracker, from: BEGINNING, ...(to && { to }), limit, ascending: false, detail: true });
+  async #list(tracker, limit, before = {}) {
+    const { list } = await this.#api.call('tracker/chat/list', { tracker_id: tracker, from: BEGINNING, ...before, limit, ascending: false, detail: true });
     const messages = list.map(fromApi);
     this.#state.learn(tracker, messages);
     return messages;
@@ -64,17 +64,11 @@ export class Messenger {
     const c = this.#state.conversation(tracker);
     const oldest = c.oldest();
     if (!c.loaded || c.complete || !oldest) return false;
-    // Times are whole seconds here: a second may hold more messages than a page.
-    for (let limit = PAGE; ; limit = Math.min(limit * 4, MOST)) {
-      const page = await this.#list(tracker, limit, new Date(Math.floor(oldest.at / 1000) * 1000).toISOString().replace('.000', ''));
-      const fresh = c.add(page);
-      if (page.length < limit) c.complete = true;
-      if (fresh > 0 || c.complete || limit === MOST) {
-        if (fresh === 0) c.complete = true;
-        this.#state.tell('messages', tracker);
-        return fresh > 0;
-      }
-    }
+    const page = await this.#list(tracker, OLDER, { to: new Date(Math.floor(oldest.at / 1000) * 1000).toISOString().replace('.000', ''), after_id: oldest.id });
+    c.complete = page.length < OLDER;
+    const fresh = c.add(page);
+    this.#state.tell('messages', tracker);
+    return fresh > 0;
   }
 
   /** Sends a text. It is in the outbox until the server has it; sent again after a failure it has the same key, so that it is never stored twice. */

@@ -4,6 +4,7 @@ import { current } from '../shared/i18n.js';
 
 let zone = 'UTC';
 let formats = {};
+const days = new Map(); // their keys, by quarter of an hour
 
 /** Sets the account's time zone; one that the browser does not know becomes UTC. */
 export function setZone(name) {
@@ -14,9 +15,18 @@ export function setZone(name) {
     zone = 'UTC';
   }
   formats = {};
+  days.clear();
 }
 
 export const zoneName = () => zone;
+
+/** Whether the account's clock shows another time than this computer's, in summer or winter; zones have many names. */
+export function foreign() {
+  const own = new Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const offset = (timeZone, at) => new Intl.DateTimeFormat('en', { timeZone, timeZoneName: 'longOffset' }).formatToParts(at).find((p) => p.type === 'timeZoneName').value;
+  const half = 182 * 86_400_000;
+  return [Date.now(), Date.now() + half].some((at) => offset(zone, at) !== offset(own, at));
+}
 
 const SHAPES = {
   clock: { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' },
@@ -39,8 +49,19 @@ export const clock = (ms) => format('clock', ms);
 /** Day and time to the second. */
 export const exact = (ms) => format('exact', ms);
 
-/** A key that is the same for all moments of a day. */
-export const dayKey = (ms) => format('number', ms, 'sv');
+const QUARTER = 900_000; // ms; no zone's day begins within a quarter of an hour
+const KEPT = 50_000; // quarters whose day is remembered
+
+/** A key that is the same for all moments of a day. Long conversations ask for it over and over. */
+export function dayKey(ms) {
+  const quarter = Math.floor(ms / QUARTER);
+  let key = days.get(quarter);
+  if (key === undefined) {
+    if (days.size >= KEPT) days.clear();
+    days.set(quarter, key = format('number', ms, 'sv'));
+  }
+  return key;
+}
 
 /** A day in words; `today` and `yesterday` are the words for those. */
 export function dayName(ms, now, today, yesterday) {

@@ -14,7 +14,7 @@ export class BroadcastView {
     this.#services = services;
     this.#selection = selection;
     this.#warnings = new Warnings(services.capabilities, () => [...selection], () => this.composer.check());
-    this.title = h('h2', {});
+    this.title = h('h1', {});
     this.chips = h('ul', { class: 'chips', 'aria-label': t('broadcast.to') });
     this.composer = new Composer({
       canned, label: t('broadcast.label'), draft: state.work.draft('broadcast'), changed: (draft) => state.work.setDraft('broadcast', draft),
@@ -65,7 +65,7 @@ export class BroadcastsView {
         h('span', { class: 'about' }, h('time', { title: exact(b.at) }, exact(b.at)), ' · ', t('broadcast.title', { n: b.results.size })),
         h('span', { class: 'quote', dir: 'auto' }, b.text.slice(0, 200)), h('span', { class: 'about' }, summary(b))))));
     const body = list.length > 0 ? this.items : h('p', { class: 'quiet' }, t('broadcast.none'));
-    this.element = h('section', { class: 'conversation broadcast' }, bar(services, h('h2', {}, t('broadcast.history'))), h('div', { class: 'result' }, body));
+    this.element = h('section', { class: 'conversation broadcast' }, bar(services, h('h1', {}, t('broadcast.history'))), h('div', { class: 'result' }, body));
   }
 
   focus() { this.items.querySelector('button')?.focus(); }

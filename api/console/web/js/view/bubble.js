@@ -3,6 +3,7 @@ import { has, t } from '../../shared/i18n.js';
 import { cancellable, endedBadly } from '../message.js';
 import { brief, clock, dayKey, exact } from '../time.js';
 import { explain } from './errors.js';
+import { linked } from './links.js';
 
 const LONG = 1200; // characters, beyond which a text is folded
 const LINES = 16;
@@ -34,7 +35,7 @@ function frame(side, dataset, words, on) {
 /** Shows a text, a long one folded. */
 function fold(el, text) {
   const long = text.length > LONG || text.split('\n', LINES + 1).length > LINES;
-  el.textContent = text;
+  el.append(...linked(text));
   if (!long) return;
   el.classList.add('folded');
   const more = h('button', {

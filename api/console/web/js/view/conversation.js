@@ -1,7 +1,8 @@
-import { h, icon, reconcile, setText } from '../../shared/dom.js';
+import { h, icon, setText } from '../../shared/dom.js';
 import { t } from '../../shared/i18n.js';
 import { brief, dayKey, dayName } from '../time.js';
 import { bubble, fill, fillUnsent, unsent } from './bubble.js';
+import { Column } from './column.js';
 import { Composer } from './composer.js';
 import { explain } from './errors.js';
 import { toast } from './toast.js';
@@ -13,7 +14,7 @@ const TOGETHER = 250; // ms in which what has been seen is collected
 
 /** The conversation with one tracker. */
 export class ConversationView {
-  #state; #messenger; #warnings; #id; #known = new Map(); #listeners = new AbortController(); #first = null; #seen = new Set(); #timer = null; #missed = 0; #last = 0; #fetching = false; #height = 0;
+  #state; #messenger; #warnings; #id; #column; #listeners = new AbortController(); #first = null; #seen = new Set(); #timer = null; #missed = 0; #last = 0; #fetching = false; #height = 0;
 
   constructor({ state, messenger, capabilities, canned }, id, back) {
     this.#state = state;
@@ -24,6 +25,7 @@ export class ConversationView {
     this.label = h('bdi', {});
     this.about = h('p', { class: 'about' });
     this.log = h('div', { class: 'log', role: 'log', 'aria-label': t('conversation.label'), tabIndex: 0, on: { scroll: () => this.#scrolled() } });
+    this.#column = new Column(this.log, { create: (x) => this.#create(x), fill: (el, x) => this.#fill(el, x) });
     this.note = h('p', { class: 'quiet note', role: 'status', hidden: true });
     this.jump = h('button', { class: 'jump', type: 'button', hidden: true, on: { click: () => this.#toEnd() } });
     this.refusal = h('p', { class: 'notice', role: 'alert', hidden: true });
@@ -34,7 +36,7 @@ export class ConversationView {
     this.element = h('section', { class: 'conversation', 'aria-labelledby': 'tracker-title' },
       h('header', { class: 'bar' },
         h('button', { class: 'iconbutton back', type: 'button', 'aria-label': t('conversation.back'), on: { click: back } }, icon('back')),
-        this.dot, h('div', { class: 'who' }, h('h2', { id: 'tracker-title' }, this.label), this.about)),
+        this.dot, h('div', { class: 'who' }, h('h1', { id: 'tracker-title' }, this.label), this.about)),
       h('div', { class: 'scroll' }, this.note, this.log, this.jump), this.refusal, this.composer.element);
     this.observer = new IntersectionObserver((entries) => this.#visible(entries), { root: this.log, threshold: [0, 0.5] });
     this.resized = new ResizeObserver(() => this.#resized());
@@ -88,10 +90,7 @@ export class ConversationView {
     const c = this.#conversation;
     const end = this.#atEnd();
     const items = this.#items(c);
-    const anchor = end ? null : this.#anchor();
-    reconcile(this.log, this.#known, items, (x) => x.key, (x) => this.#create(x), (el, x) => this.#fill(el, x));
-    if (end) this.log.scrollTop = this.log.scrollHeight;
-    else if (anchor) this.log.scrollTop += anchor.el.getBoundingClientRect().top - anchor.top;
+    this.#column.set(items, end);
     const newest = c.sorted().at(-1)?.id ?? 0;
     if (newest > this.#last && this.#last && !end) this.#missed += c.sorted().filter((m) => m.id > this.#last && m.incoming).length;
     this.#last = newest;
@@ -133,7 +132,7 @@ export class ConversationView {
       return el;
     }
     if (x.item) return unsent(x.item, on);
-    return x.day ? h('h3', { class: 'day' }) : h('p', { class: 'newline' }, h('span', {}, t('conversation.new')));
+    return x.day ? h('h2', { class: 'day' }) : h('p', { class: 'newline' }, h('span', {}, t('conversation.new')));
   }
 
   #fill(el, x) {
@@ -154,9 +153,7 @@ export class ConversationView {
 
   /** Brings a message that another one answers into sight, where it is loaded. */
   #show(id) {
-    const el = this.#known.get(id);
-    el?.scrollIntoView({ block: 'center' });
-    el?.animate([{ opacity: 0.35 }, { opacity: 1 }], 900);
+    this.#column.show(id)?.animate([{ opacity: 0.35 }, { opacity: 1 }], 900);
   }
 
   #notes(c, items) {
@@ -169,31 +166,23 @@ export class ConversationView {
     this.note.hidden = text === '';
   }
 
-  /** The first element that is seen and where, so that it stays there when others come before it. */
-  #anchor() {
-    const top = this.log.getBoundingClientRect().top;
-    for (const el of this.log.children) {
-      const r = el.getBoundingClientRect();
-      if (r.bottom > top && el.dataset.id) return { el, top: r.top };
-    }
-    return null;
-  }
-
   #atEnd() { return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR; }
 
   /** A banner, a long draft or a phone's keyboard takes room: what was the end stays in sight. */
   #resized() {
     const { scrollHeight, scrollTop, clientHeight } = this.log;
-    if (scrollHeight - scrollTop - this.#height < NEAR) this.log.scrollTop = scrollHeight;
+    if (scrollHeight - scrollTop - this.#height < NEAR) this.#column.toEnd();
+    else this.#column.scrolled();
     this.#height = clientHeight;
   }
 
   #toEnd() {
-    this.log.scrollTop = this.log.scrollHeight;
+    this.#column.toEnd();
     this.log.focus({ preventScroll: true });
   }
 
   #scrolled() {
+    this.#column.scrolled();
     if (this.#atEnd()) this.#missed = 0;
     this.#tellMissed();
     this.#fillScreen();
@@ -237,7 +226,7 @@ export class ConversationView {
       await this.#messenger.markRead(this.#id, ids);
       for (const id of ids) {
         this.#seen.delete(id);
-        const el = this.#known.get(id);
+        const el = this.#column.element(id);
         if (el) this.observer.unobserve(el);
       }
     } catch {
@@ -248,7 +237,7 @@ export class ConversationView {
   async #send(text, extras) {
     this.#missed = 0;
     const sent = this.#messenger.send(this.#id, text, extras);
-    this.log.scrollTop = this.log.scrollHeight;
+    this.#column.toEnd();
     await sent;
     if (this.#state.connection !== 'live') await this.#load();
   }

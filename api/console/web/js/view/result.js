@@ -43,7 +43,7 @@ export class BroadcastResultView {
     this.table = h('ul', { class: 'results', 'aria-label': t('broadcast.results') });
     this.result = h('div', { class: 'result', tabIndex: -1 }, h('blockquote', { class: 'text', dir: 'auto' }, broadcast.text), this.summary, this.retry, this.table);
     this.element = h('section', { class: 'conversation broadcast' },
-      bar(services, h('h2', {}, t('broadcast.title', { n: broadcast.results.size })), t('broadcast.end')), this.result);
+      bar(services, h('h1', {}, t('broadcast.title', { n: broadcast.results.size })), t('broadcast.end')), this.result);
     broadcast.addEventListener('change', () => this.#draw(), { signal });
     services.state.addEventListener('trackers', () => this.#draw(), { signal });
     this.#draw();

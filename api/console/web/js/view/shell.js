@@ -1,6 +1,7 @@
 import { h, icon, setText } from '../../shared/dom.js';
 import { t } from '../../shared/i18n.js';
 import { MOST } from '../broadcast.js';
+import { foreign, zoneName } from '../time.js';
 import { Capabilities } from '../capabilities.js';
 import { BroadcastsView, BroadcastView } from './broadcast.js';
 import { outcome, silence } from './bubble.js';
@@ -46,10 +47,11 @@ export class Shell {
     this.connection = h('p', { class: 'connection', role: 'status' });
     this.banner = h('div', { class: 'banner', role: 'alert', hidden: true });
     this.menu = accountMenu(state.account, { signOut: () => this.#signOut(signOut), again, broadcasts: () => this.#go('#/broadcasts'), markAllRead: () => messenger.markAllRead().catch((e) => toast(explain(e), true)) });
-    this.main = h('main', { class: 'main' });
-    this.element = h('div', { class: 'shell' }, this.banner,
-      h('aside', { class: 'side', 'aria-label': t('trackers.label') },
-        h('header', { class: 'bar' }, h('h1', {}, h('bdi', {}, state.account.title || state.account.login)), this.selecting, this.menu.element),
+    this.main = h('section', { class: 'main', 'aria-label': t('main.label') });
+    const zone = foreign() && h('span', { class: 'zone', title: t('app.zone', { zone: zoneName() }) }, zoneName());
+    this.element = h('main', { class: 'shell' }, this.banner,
+      h('section', { class: 'side', 'aria-label': t('trackers.label') },
+        h('header', { class: 'bar' }, h('h1', {}, h('bdi', {}, state.account.title || state.account.login)), zone, this.selecting, this.menu.element),
         h('div', { class: 'find' }, this.search, this.filters), this.selectBar, this.list.empty, this.list.element, this.connection),
       this.main);
     const { signal } = this.#listeners;

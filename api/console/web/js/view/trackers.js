@@ -47,20 +47,29 @@ export class TrackerList {
     this.update();
   }
 
-  /** The ids of the rows, in order. */
-  ids() { return this.#shown.map((x) => x.id); }
+  /** The ids of the rows, in order, with all that has changed: who types faster than frames come gets what was typed. */
+  ids() {
+    this.#flush();
+    return this.#shown.map((x) => x.id);
+  }
 
   /** Draws anew what has changed, at most once a frame. */
   update() {
-    this.#frame ||= requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.#arrange();
-      this.#draw();
-    });
+    this.#frame ||= requestAnimationFrame(() => this.#flush());
+  }
+
+  /** Draws what waits for the next frame now. */
+  #flush() {
+    if (!this.#frame) return;
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    this.#arrange();
+    this.#draw();
   }
 
   /** The id that comes step rows after the active one; unread: the next with unread messages. */
   neighbour(step, unread = false) {
+    this.#flush();
     const at = this.#shown.findIndex((x) => x.id === (this.#state.open ?? this.#active));
     if (!unread) return this.#shown[Math.min(Math.max(at + step, 0), this.#shown.length - 1)]?.id;
     const after = [...this.#shown.slice(at + 1), ...this.#shown.slice(0, Math.max(at, 0))];
@@ -69,6 +78,7 @@ export class TrackerList {
 
   /** Makes a row the active one and shows it. */
   activate(id) {
+    this.#flush();
     this.#active = id;
     const at = this.#shown.findIndex((x) => x.id === id);
     if (at >= 0) {
@@ -163,6 +173,7 @@ export class TrackerList {
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const page = Math.max(1, Math.floor(this.element.clientHeight / ROW) - 1);
+    this.#flush();
     const last = this.#shown.length - 1;
     const at = this.#shown.findIndex((x) => x.id === this.#active);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: last }[event.key];

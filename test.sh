@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 LINT_VERSION=v2.15.0
+AXE_VERSION=4.14.1
 FUZZ_TIME=${FUZZ_TIME:-10s}
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/trackchat/tools
 step() { printf '\n== %s\n' "$*"; }
@@ -23,6 +24,7 @@ need curl curl
 need chromium chromium fonts-noto-core fonts-noto-color-emoji
 need promtool prometheus
 need haproxy haproxy
+need npm npm
 if ((${#missing[@]})); then
 	if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null 2>&1; then
 		printf 'test.sh needs these programs, please install them: %s\n' "${missing[*]}" >&2
@@ -43,6 +45,16 @@ if [[ ! -x $lint ]]; then
 	mkdir -p "$tools"
 	GOFLAGS= GOBIN=$tools go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$LINT_VERSION"
 	mv "$tools/golangci-lint" "$lint"
+fi
+
+export AXE_SCRIPT=$tools/axe-core-$AXE_VERSION.js # the browser's tests run it on each page
+if [[ ! -f $AXE_SCRIPT ]]; then
+	step "getting axe-core $AXE_VERSION"
+	package=$(mktemp -d)
+	(cd "$package" && npm pack --silent "axe-core@$AXE_VERSION" && tar -xzf axe-core-*.tgz)
+	mkdir -p "$tools"
+	mv "$package/package/axe.min.js" "$AXE_SCRIPT"
+	rm -rf "$package"
 fi
 
 step 'formatting'

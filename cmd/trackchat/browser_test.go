@@ -28,6 +28,7 @@ const (
 	failingTracker
 	cancelTracker
 	phoneTracker
+	archiveTracker // with a conversation of archived messages
 	otherTracker
 	muteTracker // its device has no chat
 	blockedTracker
@@ -35,12 +36,14 @@ const (
 	bigKey   = "0f1e2d3c4b5a69788796a5b4c3d2e1f0" // of the account with bigFleet trackers
 	bigFirst = 100_000
 	bigFleet = 10_000
+	archived = 20_000
 )
 
 // consoleConfig is a service with a small account and a big one.
 func consoleConfig(t *testing.T) *Config {
 	t.Helper()
 	cfg := testConfig(t, otherTracker)
+	cfg.Store.MaxPending = archived + 1000
 	var b strings.Builder
 	b.WriteString(strings.Replace(directoryYAML(otherTracker), "trackers:\n", "  - {id: 2, login: big, password: big, title: Big fleet, keys: ["+bigKey+"]}\ntrackers:\n", 1))
 	fmt.Fprintf(&b, "  - {id: %d, account: 1, label: Mute, protocol: jt808, device_id: %q, chat: false}\n", muteTracker, deviceOf(muteTracker))
@@ -67,9 +70,15 @@ func TestConsole(t *testing.T) {
 	t.Run("endings", c.testEndings)
 	t.Run("phone", c.testPhone)
 	t.Run("big fleet", c.testBigFleet)
+	t.Run("slow line", c.testSlowLine)
+	t.Run("archive", c.testArchive)
+	t.Run("search at machine speed", c.testSearchAtOnce)
+	t.Run("time zone", c.testZone)
+	t.Run("links", c.testLinks)
 	t.Run("languages", c.testLanguages)
 	t.Run("keyboard", c.testKeyboard)
 	t.Run("accessibility", c.testAccessibility)
+	t.Run("axe", c.testAxe)
 }
 
 // consoleRig is what the console's tests share.

@@ -8,7 +8,8 @@ const GUESS = 64; // px of an item that was never drawn
  * A long column of items in a scrolling element, of which only those near what is seen exist: it stays quick
  * with twenty thousand. What is seen stays where it is when items come before it. The height of an item, with
  * the room to the next one, is measured when it is drawn and remembered by its key.
- * An item is {key, …}; create(item) makes its element, fill(element, item) brings one up to date.
+ * An item is {key, …}, with floats where it moves about among the others; create(item) makes its element,
+ * fill(element, item) brings one up to date.
  */
 export class Column {
   #scroller; #create; #fill; #known = new Map(); #heights = new Map(); #items = []; #tops = [0]; #from = 0; #to = 0;
@@ -56,10 +57,11 @@ export class Column {
     return this.#known.get(key);
   }
 
-  /** The first item that is seen: how far its top is below the upper edge, and where on the page if it is drawn. */
+  /** The first item that is seen and stays among its neighbours: how far its top is below the upper edge, and where on the page if it is drawn. */
   #place() {
     if (this.#items.length === 0) return null;
-    const at = this.#find(this.#scroller.scrollTop);
+    let at = this.#find(this.#scroller.scrollTop);
+    while (this.#items[at].floats && at + 1 < this.#items.length) at++;
     const { key } = this.#items[at];
     return { at, key, above: this.#tops[at] - this.#scroller.scrollTop, seen: this.#known.get(key)?.getBoundingClientRect().top };
   }

@@ -105,8 +105,8 @@ export class ConversationView {
     this.#first ??= c.loaded ? c.unread()[0]?.id ?? 0 : null;
     for (const m of c.sorted()) {
       const key = dayKey(m.at);
-      if (key !== day) items.push({ key: `day ${day = key}`, day: m.at });
-      if (m.id === this.#first) items.push({ key: 'new' });
+      if (key !== day) items.push({ key: `day ${day = key}`, day: m.at, floats: true });
+      if (m.id === this.#first) items.push({ key: 'new', floats: true });
       items.push({ key: m.id, message: m });
     }
     for (const item of c.outbox) items.push({ key: item.key, item });

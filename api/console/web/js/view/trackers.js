@@ -1,6 +1,6 @@
 import { h, icon, reconcile, setText } from '../../shared/dom.js';
 import { current, t } from '../../shared/i18n.js';
-import { brief, clock, exact } from '../time.js';
+import { brief, exact } from '../time.js';
 
 const ROW = 58; // px, as in trackers.css
 const SPARE = 6; // rows drawn beyond what is seen
@@ -119,16 +119,16 @@ export class TrackerList {
   #create(tracker) {
     const parts = {
       dot: h('span', { class: 'dot' }), label: h('bdi', { class: 'label' }), time: h('time', { class: 'when' }), about: h('span', { class: 'about' }),
-      problem: h('span', { class: 'problem', hidden: true }, icon('alert'), h('span')), badge: h('span', { class: 'badge' }), box: h('span', { class: 'box', 'aria-hidden': 'true' }),
+      problem: h('span', { class: 'problem', hidden: true, 'aria-hidden': 'true' }, icon('alert'), h('span')), badge: h('span', { class: 'badge', 'aria-hidden': 'true' }), words: h('span', { class: 'unseen' }), box: h('span', { class: 'box', 'aria-hidden': 'true' }),
     };
     const el = h('div', { class: 'row', role: 'option', id: `tracker-${tracker.id}`, dataset: { id: tracker.id } },
-      parts.box, parts.dot, h('span', { class: 'line' }, parts.label, parts.time), h('span', { class: 'line' }, parts.about, parts.problem, parts.badge));
+      parts.box, parts.dot, h('span', { class: 'line' }, parts.label, parts.time), h('span', { class: 'line' }, parts.about, parts.problem, parts.badge, parts.words));
     el.parts = parts;
     return el;
   }
 
   #fill(el, { tracker, at }) {
-    const { dot, label, time, about, problem, badge, box } = el.parts;
+    const { dot, label, time, about, problem, badge, words, box } = el.parts;
     const problems = this.#state.problems.of(tracker.id);
     const now = Date.now();
     const presence = tracker.blocked ? 'blocked' : { true: 'online', false: 'offline' }[tracker.online] ?? 'unknown';
@@ -149,9 +149,9 @@ export class TrackerList {
     box.classList.toggle('picked', picked);
     el.classList.toggle('open', this.#selection === null && tracker.id === this.#state.open);
     el.classList.toggle('active', tracker.id === this.#active);
-    const name = [tracker.label, status, problem.title, tracker.unread ? t('trackers.unreadOf', { n: tracker.unread }) : '', tracker.updated ? t('trackers.last', { time: clock(tracker.updated) }) : ''];
+    setText(words, [problem.title, tracker.unread ? t('trackers.unreadOf', { n: tracker.unread }) : ''].filter(Boolean).join(', '));
     for (const [attribute, value] of [
-      ['aria-label', name.filter(Boolean).join(', ')], ['aria-posinset', at + 1], ['aria-setsize', this.#shown.length],
+      ['aria-posinset', at + 1], ['aria-setsize', this.#shown.length],
       ['aria-selected', String(this.#selection ? picked : tracker.id === this.#state.open)], ['aria-disabled', String(this.#selection !== null && tracker.blocked)],
     ]) el.setAttribute(attribute, value);
   }

@@ -17,17 +17,17 @@ import (
 )
 
 func (c *consoleRig) testHistory(t *testing.T) {
-	const messages = 280 // two pages and a bit
+	const messages = 600 // two pages and a bit
 	for i := range messages {
 		c.api.send(historyTracker, "message "+strconv.Itoa(i))
 	}
 	p := c.console(t)
 	p.choose(historyTracker)
-	p.until(bubble("message 279") + ` !== undefined`)
+	p.until(bubble("message 599") + ` !== undefined`)
 	if n := eval[int](p, `document.querySelectorAll('.bubble').length`); n >= messages {
 		t.Errorf("%d messages at first", n)
 	}
-	for _, oldest := range []string{"message 230", "message 0"} {
+	for _, oldest := range []string{"message 550", "message 0"} {
 		// What is seen stays where it is while older messages come before it.
 		p.until(`(document.querySelector('.log').scrollTop = 0, ` + bubble(oldest) + ` !== undefined)`)
 	}

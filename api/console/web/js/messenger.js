@@ -2,7 +2,7 @@ import { CODE } from './api.js';
 import { endedBadly, extrasOf, fromApi, stored } from './message.js';
 
 const PAGE = 50; // messages that a conversation begins with
-const OLDER = 200; // messages of one step backwards
+const OLDER = 500; // messages of one step backwards
 const FEW = 10; // messages that are looked through for those that ended badly
 const BEGINNING = '1970-01-02T00:00:00Z'; // before every message
 

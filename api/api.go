@@ -194,8 +194,13 @@ func (a *API) operations() routes {
 		"tracker": {
 			"list": on("tracker/list", codeDatabase, a.trackerList),
 			"read": on("tracker/read", codeDatabase, a.trackerRead),
+
+			"get_state":  on("tracker/get_state", codeDatabase, a.trackerState),
+			"get_states": on("tracker/get_states", codeDatabase, a.trackerStates),
 		},
-		"user": {"get_info": on("user/get_info", codeDatabase, a.userInfo)},
+		"tracker/group": {"list": on("tracker/group/list", codeDatabase, a.groupList)},
+		"employee":      {"list": on("employee/list", codeDatabase, a.employeeList)},
+		"user":          {"get_info": on("user/get_info", codeDatabase, a.userInfo)},
 	}
 	if a.feed != nil {
 		events := on("tracker/chat/events", codeDatabase, a.events)

@@ -262,6 +262,10 @@ func TestOpenAPIAnswers(t *testing.T) {
 	}
 	both("/tracker/list")
 	both("/tracker/read", "tracker_id", "101")
+	both("/tracker/get_state", "tracker_id", "101")
+	both("/tracker/get_states", "trackers", "101,102,9", "allow_not_exist", "true", "list_blocked", "1", "iso_datetime", "1")
+	both("/tracker/group/list")
+	both("/employee/list")
 	both("/user/get_info")
 	both("/user/auth", "login", "demo", "password", "pass")
 	for _, method := range []string{http.MethodGet, http.MethodPost} {

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"strconv"
 
 	"trackchat/queue"
 
@@ -13,10 +12,13 @@ import (
 // presenceAtOnce is how many trackers the store is asked about at once.
 const presenceAtOnce = 1024
 
-// presences appends tracker objects with what is known of their connections, some at a time.
+// presences appends something about trackers with what is known of their connections, some at a time.
 type presences struct {
-	a       *API
-	c       *call
+	a *API
+	c *call
+	// item appends what is said of one tracker; p is nil where nothing is known.
+	item func(dst []byte, t *queue.Tracker, p *queue.Presence) []byte
+
 	waiting []*queue.Tracker
 	ids     []queue.TrackerID
 	blind   bool // the store did not answer; it is not asked again in this request
@@ -39,17 +41,11 @@ func (p *presences) flush(ctx context.Context) {
 			out.buf = append(out.buf, ',')
 		}
 		p.written = true
-		out.buf = appendTracker(out.buf, t)
-		out.buf = out.buf[:len(out.buf)-1] // its last brace
 		if known == nil {
-			out.buf = append(out.buf, `,"online":null,"last_seen":null}`...)
+			out.buf = p.item(out.buf, t, nil)
 		} else {
 			of := known[t.ID]
-			out.buf = append(out.buf, `,"online":`...)
-			out.buf = strconv.AppendBool(out.buf, of.Online)
-			out.buf = append(out.buf, `,"last_seen":`...)
-			out.buf = p.c.read.clock.appendTime(out.buf, of.SeenMs)
-			out.buf = append(out.buf, '}')
+			out.buf = p.item(out.buf, t, &of)
 		}
 		out.flushLong()
 	}

@@ -119,3 +119,18 @@ func readTracker(r *reader) (queue.TrackerID, error) {
 	id := queue.TrackerID(r.id("tracker_id"))
 	return id, r.done()
 }
+
+type statesRequest struct {
+	trackers         []int64
+	blocked, unknown bool // name those in the answer; unknown ones are no error then
+}
+
+// readStates returns any number of trackers, none for an empty list.
+func readStates(r *reader) (statesRequest, error) {
+	ids, given := r.ids("trackers")
+	if !given {
+		r.fail("trackers", problemNull)
+	}
+	q := statesRequest{trackers: ids, blocked: r.flag("list_blocked", false), unknown: r.flag("allow_not_exist", false)}
+	return q, r.done()
+}

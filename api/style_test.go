@@ -158,6 +158,10 @@ func TestEveryOperationInEveryStyle(t *testing.T) {
 		"tracker/chat/unread/count":  {map[string]any{}, `{"success":true,"value":{"1002":1*}}`},
 		"tracker/list":               {map[string]any{}, `{"success":true,"list":[{"id":101,*,"clone":false,"online":false,"last_seen":null}]}`},
 		"tracker/read":               {map[string]any{"tracker_id": 102}, `{"success":true,"value":{"id":102,*}}`},
+		"tracker/get_state":          {map[string]any{"tracker_id": 102}, `{"success":true,"user_time":"2016-02-29 11:00:00","state":{"source_id":102,*}}`},
+		"tracker/get_states":         {map[string]any{"trackers": []int64{102, 9}, "allow_not_exist": true}, `{"success":true,"user_time":"2016-02-29 11:00:00","states":{"102":{*}},"not_exist":[9]}`},
+		"tracker/group/list":         {map[string]any{}, `{"success":true,"list":[]}`},
+		"employee/list":              {map[string]any{}, `{"success":true,"list":[{"id":7,"tracker_id":101,*}]}`},
 	}
 	sent := 0
 	for op, c := range calls {

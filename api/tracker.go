@@ -66,7 +66,7 @@ func (a *API) trackerList(ctx context.Context, c *call) error {
 	}
 	out := c.out
 	out.buf = append(out.buf, `{"success":true,"list":[`...)
-	list := presences{a: a, c: c}
+	list := presences{a: a, c: c, item: c.appendTracker}
 	for t := range c.snap.TrackersOf(c.account.ID) {
 		if labels == nil || containsAny(strings.ToLower(t.Label), labels) {
 			list.add(ctx, t)
@@ -97,11 +97,25 @@ func (a *API) trackerRead(ctx context.Context, c *call) error {
 		return refuse(codeNotFound)
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"value":`...)
-	value := presences{a: a, c: c}
+	value := presences{a: a, c: c, item: c.appendTracker}
 	value.add(ctx, t)
 	value.flush(ctx)
 	c.out.buf = append(c.out.buf, '}')
 	return nil
+}
+
+// appendTracker appends the platform's tracker object, with what is known of its connection.
+func (c *call) appendTracker(dst []byte, t *queue.Tracker, p *queue.Presence) []byte {
+	dst = appendTracker(dst, t)
+	dst = dst[:len(dst)-1] // its last brace
+	if p == nil {
+		return append(dst, `,"online":null,"last_seen":null}`...)
+	}
+	dst = append(dst, `,"online":`...)
+	dst = strconv.AppendBool(dst, p.Online)
+	dst = append(dst, `,"last_seen":`...)
+	dst = c.read.clock.appendTime(dst, p.SeenMs)
+	return append(dst, '}')
 }
 
 // appendTracker appends the platform's tracker object. There are neither groups nor tariffs with numbers here, and a source is its tracker: group_id is 0 ("no group"),

@@ -41,7 +41,7 @@ func ackOnce(c *check) {
 	if m := c.wantStatus(1, id, queue.StatusDelivered); m.UpdateMs != first.UpdateMs {
 		c.Fatalf("update time moved from %d to %d", first.UpdateMs, m.UpdateMs)
 	}
-	res, err := c.Store.Ack(c.Context(), []queue.AckReq{{Tracker: 1, ID: c.send(1, "y")[0]}, {Tracker: 1, ID: id}, {Tracker: 1, ID: id + 1}})
+	res, err := c.Store.Ack(c.Context(), []queue.AckReq{{Tracker: 1, ID: c.send(1, "y")[0]}, {Tracker: 1, ID: id}, {Tracker: 1, ID: id + 1<<30}})
 	c.must(err)
 	if res[0] != queue.AckDelivered || res[1] != queue.AckAlready || res[2] != queue.AckUnknown {
 		c.Fatalf("in one batch: %v", res)
@@ -351,7 +351,7 @@ func endTwice(c *check) {
 func endUnknown(c *check) {
 	id := c.send(1, "x")[0]
 	in := c.receive(queue.Incoming{Tracker: 1, Text: "in"}).ID
-	for _, ref := range []queue.Ref{{Tracker: 1, ID: in}, {Tracker: 2, ID: id}, {Tracker: 1, ID: id + 1}, {Tracker: 1}} {
+	for _, ref := range []queue.Ref{{Tracker: 1, ID: in}, {Tracker: 2, ID: id}, {Tracker: 1, ID: id + 1<<30}, {Tracker: 1}} {
 		if r := c.end(ref.Tracker, ref.ID, queue.StatusCancelled, 0); r != queue.EndUnknown {
 			c.Fatalf("%+v: %v", ref, r)
 		}

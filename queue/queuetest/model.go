@@ -136,7 +136,7 @@ func (t *modelTracker) count(st queue.Status) int {
 
 func (m *Model) store(t *modelTracker, msg queue.Message) queue.Message {
 	m.next++
-	msg.ID = m.next << 8
+	msg.ID = m.next
 	msg.SubmitMs = m.tick(t)
 	msg.ChangeMs = msg.SubmitMs
 	t.msgs = append(t.msgs, msg)

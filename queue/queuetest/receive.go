@@ -305,7 +305,7 @@ func manyTrackers(c *check) {
 func resolve(c *check) {
 	out := c.send(7, "out")[0]
 	in := c.receive(queue.Incoming{Tracker: 8, Text: "in"}).ID
-	ask := []int64{in, out, out + 1, 0, -1, queue.MaxID, out}
+	ask := []int64{in, out, out + 1<<30, 0, -1, queue.MaxID, out}
 	ts, err := c.Store.Resolve(c.Context(), ask)
 	c.must(err)
 	if !slices.Equal(ts, []queue.TrackerID{8, 7, 0, 0, 0, 0, 7}) {

@@ -121,7 +121,7 @@ func (a *Archive) Fingerprint(ctx context.Context) (string, error) {
 // LastID is the greatest id that a message may have had, 0 if there never was one.
 func (a *Archive) LastID() (int64, error) {
 	n, _, err := a.c.number("SELECT value FROM meta WHERE name = 'reserved'")
-	return n << 8, translate(err)
+	return n, translate(err)
 }
 
 // Trackers returns every tracker that has messages, with their number. Messages of trackers that were removed with all they had do not count, nor are they read.

@@ -13,12 +13,12 @@ import (
 	"trackchat/queue"
 )
 
-// backupLeap is how many message numbers a restored copy leaves out: those that the running store gives between the copy and its end must not be given again, because a device
-// would take the new message for a repetition of the old one. At a thousand messages a second it is 50 days, and there are numbers for 8,000 leaps.
-const backupLeap = 1 << 32
+// backupLeap is how many ids a restored copy leaves out: those that the running store gives between the copy and its end must not be given again, because a device
+// would take the new message for a repetition of the old one. At ten messages a second it is 29 hours; clients whose ids have 32 bits have room for 2,000 leaps.
+const backupLeap = 1 << 20
 
-// maxNumber is the greatest message number; an id has 8 bits of partition more.
-const maxNumber = queue.MaxID>>8 - 1
+// maxNumber is the greatest id.
+const maxNumber = queue.MaxID - 1
 
 // Backup copies the store in dir into file, also while a service runs on it: the copy is one moment of the store, without a log beside it, checked and synced. To restore it,
 // put it into an empty directory under the name chat.db. Numbers of messages that are stored after the copy are not used again by the restored store.

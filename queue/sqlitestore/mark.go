@@ -114,7 +114,7 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 		u := &rest[i]
 		first := u.upTo == 0
 		if first {
-			u.upTo = (w.next - 1) << 8
+			u.upTo = w.next - 1
 		}
 		t, err := w.tracker(u.id)
 		if err != nil {

@@ -160,7 +160,7 @@ func (w *writer) newID() (int64, error) {
 		w.reserved = w.next + idsReserved - 1
 		w.mustSync = true
 	}
-	id := w.next << 8
+	id := w.next
 	w.next++
 	return id, nil
 }

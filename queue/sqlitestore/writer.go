@@ -20,7 +20,7 @@ type writer struct {
 	c *conn
 
 	trackers cache
-	next     int64 // number of the next message; id = next << 8, partition 0
+	next     int64 // id of the next message
 	reserved int64 // numbers up to this one may be used; stored in meta before they are
 	marked   bool  // the database says that it is not closed
 

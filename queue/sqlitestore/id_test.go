@@ -1,0 +1,95 @@
+package sqlitestore_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/sqlitestore"
+)
+
+// TestIDsAreSmall: clients of the platform keep ids in 32 bits, so that none may be wasted, neither
+// on partitions that this store does not have nor on a restore.
+func TestIDsAreSmall(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlitestore.Options{Path: dir})
+	if got := mustSend(t, s, 1, "a", "b", "c"); !slices.Equal(got, []int64{1, 2, 3}) {
+		t.Errorf("the first ids are %v", got)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, sqlitestore.Options{Path: dir})
+	if got := mustSend(t, s, 2, "d"); got[0] != 4 {
+		t.Errorf("after a restart: id %d", got[0])
+	}
+	last := int64(4)
+	for range 3 { // a copy of a copy of a copy
+		file := filepath.Join(t.TempDir(), "copy")
+		if err := sqlitestore.Backup(t.Context(), dir, file); err != nil {
+			t.Fatal(err)
+		}
+		dir = t.TempDir()
+		if err := os.Rename(file, filepath.Join(dir, "chat.db")); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, sqlitestore.Options{Path: dir})
+		// A store that runs has reserved some beforehand.
+		if id := mustSend(t, s, 1, "after the restore")[0]; id <= last+1<<19 || id > last+1<<20+1<<17 {
+			t.Errorf("after a restore: id %d, the last one was %d", id, last)
+		} else {
+			last = id
+		}
+	}
+}
+
+// TestOldIDsStay: a store whose ids had a partition in their low 8 bits goes on above them.
+func TestOldIDsStay(t *testing.T) {
+	dir := t.TempDir()
+	scripts, err := filepath.Glob("schema/00[1-6]_*.sql")
+	if err != nil || len(scripts) != 6 {
+		t.Fatalf("scripts %q: %v", scripts, err)
+	}
+	db := other(t, dir)
+	for _, name := range scripts {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		execute(t, db, string(text))
+	}
+	execute(t, db, strings.Join([]string{
+		"UPDATE meta SET value = 3 WHERE name = 'reserved'",
+		"INSERT INTO message (id, tracker, status, submit_ms, change_ms, employee, reply_to, text) VALUES (256, 1, 68, 1, 1, 0, 0, 'a'), (512, 1, 85, 2, 2, 0, 0, 'b'), (768, 1, 80, 3, 3, 0, 256, 'c')",
+		"INSERT INTO tracker (id, last_ms, change_ms, pending, unread, last_out, epoch, owner) VALUES (1, 3, 3, 1, 1, 768, 0, '')",
+		"PRAGMA user_version = 6",
+	}, "; "))
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, sqlitestore.Options{Path: dir})
+	in, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: 1, Text: "new"}})
+	if err != nil || in[0].ID != 769 {
+		t.Fatalf("new id: %+v %v", in, err)
+	}
+	wantStored(t, s, 1, []int64{256, 512, 768, 769})
+	if got, err := s.Resolve(t.Context(), []int64{256, 512, 768, 769, 1, 770}); err != nil || !slices.Equal(got, []queue.TrackerID{1, 1, 1, 1, 0, 0}) {
+		t.Errorf("resolved %v %v", got, err)
+	}
+	if acks, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: 768}}); err != nil || acks[0] != queue.AckDelivered {
+		t.Errorf("ack %v %v", acks, err)
+	}
+	if n, err := s.MarkReadAll(t.Context(), []queue.TrackerID{1}); err != nil || n != 2 {
+		t.Errorf("%d marked read: %v", n, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now); err != nil || len(rep.Problems) > 0 {
+		t.Errorf("%+v %v", rep, err)
+	}
+}

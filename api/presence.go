@@ -44,7 +44,7 @@ func (p *presences) flush(ctx context.Context) {
 		if known == nil {
 			out.buf = append(out.buf, `,"online":null,"last_seen":null}`...)
 		} else {
-			of := known[t.ID]
+			of := known[t.Key()]
 			out.buf = append(out.buf, `,"online":`...)
 			out.buf = strconv.AppendBool(out.buf, of.Online)
 			out.buf = append(out.buf, `,"last_seen":`...)
@@ -63,7 +63,7 @@ func (p *presences) read(ctx context.Context) map[queue.TrackerID]queue.Presence
 	}
 	p.ids = p.ids[:0]
 	for _, t := range p.waiting {
-		p.ids = append(p.ids, t.ID)
+		p.ids = append(p.ids, t.Key())
 	}
 	known, err := p.a.store.Presence(ctx, p.ids)
 	if err != nil {

@@ -35,6 +35,7 @@ type trackerObject struct {
 	Features   []string          `json:"features"`
 	EmployeeID int64             `json:"employee_id"`
 	Settings   map[string]string `json:"settings"`
+	History    string            `json:"history,omitempty"` // keep, move or drop, where the account is another one; never answered
 }
 
 func newAccountObject() *accountObject { return &accountObject{TimeZone: "UTC"} }

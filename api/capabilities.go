@@ -66,7 +66,7 @@ func (a *API) capabilities(ctx context.Context, c *call) error {
 	if known == nil {
 		dst = append(dst, `null`...)
 	} else {
-		dst = strconv.AppendBool(dst, known[t.ID].Online)
+		dst = strconv.AppendBool(dst, known[t.Key()].Online)
 	}
 	c.out.buf = append(dst, `}}`...)
 	return nil

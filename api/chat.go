@@ -17,16 +17,16 @@ func (a *API) list(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.chatTracker(q.tracker); err != nil {
+	keys, err := c.conversations(q.tracker)
+	if err != nil {
 		return err
 	}
-	messages, err := a.store.List(ctx, queue.ListQuery{
-		Tracker: q.tracker,
-		FromMs:  q.from * 1000,
-		ToMs:    q.to*1000 + 999, // a message shown as …:24 is found by to=…:24
-		Limit:   q.limit,
-		Desc:    q.newest,
-		Beyond:  q.beyond,
+	messages, err := a.listAll(ctx, keys, queue.ListQuery{
+		FromMs: q.from * 1000,
+		ToMs:   q.to*1000 + 999, // a message shown as …:24 is found by to=…:24
+		Limit:  q.limit,
+		Desc:   q.newest,
+		Beyond: q.beyond,
 	})
 	if err != nil {
 		return fmt.Errorf("listing messages: %w", err)

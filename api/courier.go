@@ -144,7 +144,8 @@ func (c *courier) follow(ctx context.Context) error {
 
 // tellReset has told that changes of a tracker are too long ago to know; what is newer than that follows.
 func (c *courier) tellReset(ctx context.Context, since int64) func(t queue.TrackerID) error {
-	return func(t queue.TrackerID) error {
+	return func(key queue.TrackerID) error {
+		t := trackerID(key)
 		c.log.Error("changes of a tracker are too long ago to be delivered", zap.Int64("tracker", int64(t)))
 		e := resetEvent(c.w.now().UnixMilli())
 		e.tracker, e.position = t, since

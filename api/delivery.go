@@ -97,17 +97,16 @@ func appendMore(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	return dst
 }
 
-// message finds a message of a tracker that can be talked to.
+// message finds a message of a conversation that the caller can talk in, or has kept.
 func (a *API) message(ctx context.Context, c *call, id int64) (queue.Message, error) {
 	trackers, err := a.store.Resolve(ctx, []int64{id})
 	if err != nil {
 		return queue.Message{}, fmt.Errorf("resolving message %d: %w", id, err)
 	}
-	t, err := c.chatTracker(trackers[0])
-	if err != nil {
+	if err := c.chatConversation(trackers[0]); err != nil {
 		return queue.Message{}, err
 	}
-	return a.get(ctx, queue.Ref{Tracker: t.ID, ID: id})
+	return a.get(ctx, queue.Ref{Tracker: trackers[0], ID: id})
 }
 
 func (a *API) get(ctx context.Context, r queue.Ref) (queue.Message, error) {

@@ -102,7 +102,7 @@ func (r *reader) choices(name string) []string {
 
 // outgoing makes the request for one message. It has no nonce: nobody repeats it from here, and a drawn one might match an older message.
 func (c *call) outgoing(t *queue.Tracker, text string, x *extras) queue.SendReq {
-	r := queue.SendReq{Tracker: t.ID, Employee: t.Employee, Text: text, Choices: x.choices, ReplyTo: x.replyTo}
+	r := queue.SendReq{Tracker: t.Key(), Employee: t.Employee, Text: text, Choices: x.choices, ReplyTo: x.replyTo}
 	if x.ttl > 0 {
 		r.ExpiresMs = c.now.Add(x.ttl).UnixMilli()
 	}
@@ -122,7 +122,7 @@ func (a *API) checkReply(ctx context.Context, x *extras, trackers ...*queue.Trac
 		return fmt.Errorf("resolving message %d: %w", x.replyTo, err)
 	}
 	for _, t := range trackers {
-		if t.ID != found[0] {
+		if t.Key() != found[0] {
 			return &refusal{code: codeInvalid, params: []paramError{{"reply_to", "must be a message of the same tracker"}}}
 		}
 	}

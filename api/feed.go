@@ -231,15 +231,16 @@ func (f *feed) accounts() []queue.AccountID {
 	return slices.Sorted(maps.Keys(f.topics))
 }
 
-// listened returns those of the trackers whose account somebody listens to, with that account.
+// listened returns those of the conversations whose account somebody listens to, with that account.
 func (f *feed) listened(changes []queue.Change) map[queue.TrackerID]queue.AccountID {
 	snap := f.directory.Current()
 	owners := make(map[queue.TrackerID]queue.AccountID)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range changes {
-		if t, ok := snap.Tracker(changes[i].Tracker); ok && len(f.topics[t.Account]) > 0 {
-			owners[t.ID] = t.Account
+		key := changes[i].Tracker
+		if _, account, _, ok := snap.Conversation(key); ok && len(f.topics[account]) > 0 {
+			owners[key] = account
 		}
 	}
 	return owners

@@ -129,16 +129,27 @@ func (f *feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t 
 	return nil
 }
 
-// eachTrackers calls each for the trackers of an account, some at a time.
+// eachTrackers calls each for the conversations of an account, some at a time: those of its
+// trackers, and those that it has kept.
 func (f *feed) eachTrackers(account queue.AccountID, each func(ts []queue.TrackerID) error) error {
 	snap := f.directory.Current()
 	ts := make([]queue.TrackerID, 0, min(replayTrackers, snap.CountOf(account)))
+	add := func(keys ...queue.TrackerID) error {
+		if ts = append(ts, keys...); len(ts) < replayTrackers {
+			return nil
+		}
+		err := each(ts)
+		ts = ts[:0]
+		return err
+	}
 	for t := range snap.TrackersOf(account) {
-		if ts = append(ts, t.ID); len(ts) == replayTrackers {
-			if err := each(ts); err != nil {
-				return err
-			}
-			ts = ts[:0]
+		if err := add(t.Key()); err != nil {
+			return err
+		}
+	}
+	for t := range snap.FormerOf(account) {
+		if err := add(t.FormerKeys(account)...); err != nil {
+			return err
 		}
 	}
 	if len(ts) == 0 {

@@ -20,7 +20,7 @@ func (a *API) markRead(ctx context.Context, c *call) error {
 	}
 	refs := make([]queue.Ref, len(ids))
 	for i, id := range ids {
-		if _, ok := c.tracker(trackers[i]); !ok {
+		if !c.owns(trackers[i]) {
 			return refuse(codeNotFound)
 		}
 		refs[i] = queue.Ref{Tracker: trackers[i], ID: id}
@@ -42,7 +42,7 @@ func (a *API) markReadAll(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	var trackers []queue.TrackerID
+	var trackers []queue.TrackerID // keys
 	if given {
 		trackers = make([]queue.TrackerID, 0, len(ids))
 		for _, id := range ids {
@@ -50,7 +50,7 @@ func (a *API) markReadAll(ctx context.Context, c *call) error {
 			if !ok || t.Blocked {
 				return refuse(codeNotFound)
 			}
-			trackers = append(trackers, t.ID)
+			trackers = append(trackers, t.Key())
 		}
 	} else {
 		trackers = c.ownTrackers()

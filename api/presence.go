@@ -44,7 +44,7 @@ func (p *presences) flush(ctx context.Context) {
 		if known == nil {
 			out.buf = p.item(out.buf, t, nil)
 		} else {
-			of := known[t.ID]
+			of := known[t.Key()]
 			out.buf = p.item(out.buf, t, &of)
 		}
 		out.flushLong()
@@ -59,7 +59,7 @@ func (p *presences) read(ctx context.Context) map[queue.TrackerID]queue.Presence
 	}
 	p.ids = p.ids[:0]
 	for _, t := range p.waiting {
-		p.ids = append(p.ids, t.ID)
+		p.ids = append(p.ids, t.Key())
 	}
 	known, err := p.a.store.Presence(ctx, p.ids)
 	if err != nil {

@@ -20,16 +20,16 @@ func (a *API) updatedList(ctx context.Context, c *call) error {
 	}
 	asked := make([]queue.TrackerID, len(trackers))
 	for i, t := range trackers {
-		asked[i] = t.ID
+		asked[i] = t.Key()
 	}
 	times, err := a.store.LastTimes(ctx, asked)
 	if err != nil {
 		return fmt.Errorf("reading last times: %w", err)
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"value":{`...)
-	for _, id := range asked {
-		if ms, ok := times[id]; ok {
-			c.out.buf = appendKey(c.out.buf, id)
+	for _, t := range trackers {
+		if ms, ok := times[t.Key()]; ok {
+			c.out.buf = appendKey(c.out.buf, t.ID)
 			c.out.buf = c.read.clock.appendTime(c.out.buf, ms)
 		}
 	}
@@ -45,7 +45,7 @@ func (a *API) unreadCount(ctx context.Context, c *call) error {
 	asked := make([]queue.TrackerID, 0, c.snap.CountOf(c.account.ID))
 	chat := false
 	for t := range c.snap.TrackersOf(c.account.ID) {
-		asked = append(asked, t.ID)
+		asked = append(asked, t.Key())
 		chat = chat || t.HasFeature(queue.FeatureChat)
 	}
 	if !chat {
@@ -56,9 +56,9 @@ func (a *API) unreadCount(ctx context.Context, c *call) error {
 		return fmt.Errorf("counting unread messages: %w", err)
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"value":{`...)
-	for _, id := range asked {
-		if n := counts[id]; n > 0 {
-			c.out.buf = appendKey(c.out.buf, id)
+	for _, key := range asked {
+		if n := counts[key]; n > 0 {
+			c.out.buf = appendKey(c.out.buf, trackerID(key))
 			c.out.buf = strconv.AppendInt(c.out.buf, int64(n), 10)
 		}
 	}

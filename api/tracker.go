@@ -17,13 +17,13 @@ func (c *call) tracker(id queue.TrackerID) (*queue.Tracker, bool) {
 	return t, true
 }
 
-// ownTrackers returns the ids of all trackers of the account.
+// ownTrackers returns the keys of all trackers of the account.
 func (c *call) ownTrackers() []queue.TrackerID {
-	ids := make([]queue.TrackerID, 0, c.snap.CountOf(c.account.ID))
+	keys := make([]queue.TrackerID, 0, c.snap.CountOf(c.account.ID))
 	for t := range c.snap.TrackersOf(c.account.ID) {
-		ids = append(ids, t.ID)
+		keys = append(keys, t.Key())
 	}
-	return ids
+	return keys
 }
 
 // chatTracker finds a tracker that can be talked to.

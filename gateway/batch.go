@@ -154,7 +154,7 @@ func (b *batcher[Q, R]) perform(ctx context.Context, batch []request[Q], qs []Q)
 		if err == nil {
 			r = rs[i]
 		} else if errors.Is(err, queue.ErrCorrupt) {
-			b.g.log.Error("stored data cannot be read", zap.String("op", b.op), zap.Int64("tracker", int64(batch[i].s.tracker)), zap.Error(err))
+			b.g.log.Error("stored data cannot be read", zap.String("op", b.op), batch[i].s.field(), zap.Error(err))
 		}
 		b.done(batch[i], r, err)
 	}

@@ -304,11 +304,11 @@ func (s *session) delivered(opened bool, now time.Time) {
 func (g *Gateway) acked(r request[queue.AckReq], res queue.AckResult, err error) {
 	switch {
 	case err != nil:
-		g.log.Error("ack could not be stored", zap.Int64("tracker", int64(r.q.Tracker)), zap.Int64("message", r.q.ID), zap.Error(err))
+		g.log.Error("ack could not be stored", trackerField(r.q.Tracker), zap.Int64("message", r.q.ID), zap.Error(err))
 	case res == queue.AckDelivered:
 		g.m.delivery.Observe(float64(g.o.Now().UnixMilli()-r.tag) / 1000)
 	case res == queue.AckUnknown:
-		g.log.Warn("acknowledged message is not in the store", zap.Int64("tracker", int64(r.q.Tracker)), zap.Int64("message", r.q.ID))
+		g.log.Warn("acknowledged message is not in the store", trackerField(r.q.Tracker), zap.Int64("message", r.q.ID))
 	default:
 	}
 }

@@ -32,7 +32,11 @@ type SessionInfo struct {
 
 // Inspect returns sessions of devices that have logged in, ordered by tracker. Those that end meanwhile may be missing.
 func (g *Gateway) Inspect(ctx context.Context, q SessionQuery) ([]SessionInfo, error) {
-	found := g.reg.find(q)
+	key := q.Tracker
+	if t, ok := g.o.Directory.Current().Tracker(q.Tracker); ok {
+		key = t.Key()
+	}
+	found := g.reg.find(q, key)
 	byShard := make(map[*shard]*inspection)
 	answers := make(chan []SessionInfo, len(g.shards))
 	for _, s := range found {
@@ -73,7 +77,8 @@ func (sh *shard) inspect(of *inspection) {
 		if s.dead || s.closing {
 			continue
 		}
-		info := SessionInfo{Tracker: s.tracker, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(), SinceMs: s.since, SeenMs: s.seen()}
+		id, _ := queue.TrackerOf(s.tracker)
+		info := SessionInfo{Tracker: id, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(), SinceMs: s.since, SeenMs: s.seen()}
 		if s.box != nil && s.box.state == flightSent {
 			info.InFlight = 1 // one text at a time
 		}
@@ -83,10 +88,11 @@ func (sh *shard) inspect(of *inspection) {
 	of.answers <- list
 }
 
-// find returns the first sessions of a query in the order of their trackers.
-func (r *registry) find(q SessionQuery) []*session {
+// find returns the first sessions of a query in the order of their trackers; key is that of the
+// tracker it names.
+func (r *registry) find(q SessionQuery, key queue.TrackerID) []*session {
 	if q.Tracker != 0 {
-		if s := r.get(q.Tracker); s != nil && q.Tracker > q.After && (q.Protocol == "" || q.Protocol == s.l.protocol.Name) {
+		if s := r.get(key); s != nil && q.Tracker > q.After && (q.Protocol == "" || q.Protocol == s.l.protocol.Name) {
 			return []*session{s}
 		}
 		return nil
@@ -96,8 +102,11 @@ func (r *registry) find(q SessionQuery) []*session {
 		st := &r.stripe[i]
 		st.Lock()
 		for _, s := range st.slots {
-			if s != nil && s.tracker > q.After && (q.Protocol == "" || q.Protocol == s.l.protocol.Name) {
-				best.add(s.tracker, s, q.Limit)
+			if s == nil || q.Protocol != "" && q.Protocol != s.l.protocol.Name {
+				continue
+			}
+			if id, _ := queue.TrackerOf(s.tracker); id > q.After {
+				best.add(id, s, q.Limit)
 			}
 		}
 		st.Unlock()

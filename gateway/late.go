@@ -247,7 +247,7 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 	}
 	if err != nil {
 		g.m.lateAcks.WithLabelValues("failed").Inc()
-		g.log.Warn("late ack not looked up", zap.Int64("tracker", int64(r.q.tracker)), zap.Error(err))
+		g.log.Warn("late ack not looked up", trackerField(r.q.tracker), zap.Error(err))
 		if r.q.answer || r.q.reply {
 			r.s.post(func() { r.s.received(r.tag, false, err) })
 		}

@@ -27,7 +27,7 @@ func (s *session) find(e *protocol.Event) (*queue.Tracker, string) {
 		return nil, "unknown_device"
 	case t.Blocked:
 		return nil, "blocked"
-	case s.tracker != 0 && s.tracker != t.ID:
+	case s.tracker != 0 && s.tracker != t.Key():
 		return nil, "other_device"
 	}
 	return t, ""
@@ -59,15 +59,15 @@ func (s *session) login(e *protocol.Event) protocol.Result {
 // has come back.
 func (s *session) contested(t *queue.Tracker) bool {
 	g := s.l.g
-	n := g.conduct.takeovers(t.ID, g.minute())
+	n := g.conduct.takeovers(t.Key(), g.minute())
 	if n < g.o.Takeovers {
 		return false
 	}
-	old := g.reg.get(t.ID)
+	old := g.reg.get(t.Key())
 	if n < takeoverFight*g.o.Takeovers && (old == nil || !old.alive.Swap(false)) {
 		return false
 	}
-	if g.conduct.alarm(t.ID, g.minute()) {
+	if g.conduct.alarm(t.Key(), g.minute()) {
 		g.log.Warn("sessions of one tracker keep taking over each other; do two devices have its id? Its logins are refused for a while",
 			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
 	}
@@ -111,25 +111,25 @@ func (s *session) bind(t *queue.Tracker) {
 	g := s.l.g
 	now := g.o.Now()
 	s.codec.Bind(s.l.settingsOf(t)) // first: it is the protocol's code
-	s.tracker, s.device, s.since = t.ID, hashOf(t.DeviceID), now.UnixMilli()
+	s.tracker, s.device, s.since = t.Key(), hashOf(t.DeviceID), now.UnixMilli()
 	s.recall()
 	s.state = stateLeasing
 	s.marks |= markFresh
-	s.minute, s.texts = uint16(g.minute()), g.conduct.texts(t.ID, g.minute())
+	s.minute, s.texts = uint16(g.minute()), g.conduct.texts(s.tracker, g.minute())
 	g.door.waiting.Add(-1)
 	s.l.c.sessions.Inc()
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
 	s.alive.Store(false)
-	if old := g.reg.swap(t.ID, s); old != nil {
-		g.conduct.takeover(t.ID, g.minute())
+	if old := g.reg.swap(s.tracker, s); old != nil {
+		g.conduct.takeover(s.tracker, g.minute())
 		old.post(func() {
 			g.m.takeovers.Inc()
 			old.close(reasonTakeover)
 			old.hungUp(reasonTakeover)
 		})
 	}
-	g.store.acquire.add(s, 0, t.ID)
-	s.nextMs = g.nextLook(t.ID, now.UnixMilli())
+	g.store.acquire.add(s, 0, s.tracker)
+	s.nextMs = g.nextLook(s.tracker, now.UnixMilli())
 	s.arm(s.nextMs)
 	if ce := g.log.Check(zap.DebugLevel, "device logged in"); ce != nil {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
@@ -185,13 +185,14 @@ func (s *session) leased(l *queue.Lease) {
 	s.pump(s.l.g.o.Now())
 }
 
-// recheck closes the session if the directory no longer knows its tracker as it logged in.
+// recheck closes the session if the directory no longer knows its tracker as it logged in; in
+// another account it begins another conversation.
 func (s *session) recheck() {
 	if s.tracker == 0 {
 		return
 	}
-	t, ok := s.l.g.o.Directory.Current().Tracker(s.tracker)
-	if !ok || t.Blocked || t.Protocol != s.l.protocol.Name || hashOf(t.DeviceID) != s.device {
+	t, _, present, ok := s.l.g.o.Directory.Current().Conversation(s.tracker)
+	if !ok || !present || t.Blocked || t.Protocol != s.l.protocol.Name || hashOf(t.DeviceID) != s.device {
 		s.close(reasonDirectory)
 	}
 }

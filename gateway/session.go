@@ -37,7 +37,7 @@ type session struct {
 	claims  uint16      // number of the newest claim
 	*stir
 	codec     protocol.Codec
-	tracker   queue.TrackerID // 0 until the login
+	tracker   queue.TrackerID // its conversation's key, 0 until the login
 	epoch     int64           // 0 until the lease
 	known     int64           // newest outgoing message this session knows to exist
 	tail      int64           // newest one that was put into the outbox
@@ -386,4 +386,10 @@ func (s *session) resume() {
 	}
 }
 
-func (s *session) field() zap.Field { return zap.Int64("tracker", int64(s.tracker)) }
+func (s *session) field() zap.Field { return trackerField(s.tracker) }
+
+// trackerField names the tracker of a conversation in the log.
+func trackerField(key queue.TrackerID) zap.Field {
+	id, _ := queue.TrackerOf(key)
+	return zap.Int64("tracker", int64(id))
+}

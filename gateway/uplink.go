@@ -105,7 +105,7 @@ func (s *session) incoming(e *protocol.Event, text string) queue.Incoming {
 			in.Epoch = 0
 		}
 	}
-	if t, ok := s.l.g.o.Directory.Current().Tracker(s.tracker); ok {
+	if t, _, present, ok := s.l.g.o.Directory.Current().Conversation(s.tracker); ok && present {
 		in.Employee = t.Employee
 	}
 	return in

@@ -60,6 +60,7 @@ const (
 	ReasonNotConfirmed Reason = 4 // written as often as allowed and never acknowledged
 	ReasonTooLong      Reason = 5 // more parts than the protocol can number
 	ReasonStorage      Reason = 6 // the device has no room for it
+	ReasonMoved        Reason = 7 // the tracker is another account's now
 )
 
 // String is the text that the API and the logs show.
@@ -79,6 +80,8 @@ func (r Reason) String() string {
 		return "too long for the device"
 	case ReasonStorage:
 		return "device storage full"
+	case ReasonMoved:
+		return "tracker moved to another account"
 	default:
 		return "unknown"
 	}

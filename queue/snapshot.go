@@ -90,6 +90,19 @@ func (s *Snapshot) FormerOf(a AccountID) iter.Seq[*Tracker] {
 	return f.all()
 }
 
+// Kept are the keys of all conversations that accounts have kept of other accounts' trackers.
+func (s *Snapshot) Kept() []TrackerID {
+	var keys []TrackerID
+	for _, piece := range s.former.pieces {
+		for a, trackers := range piece {
+			for t := range trackers.all() {
+				keys = append(keys, t.FormerKeys(a)...)
+			}
+		}
+	}
+	return keys
+}
+
 // Conversation finds the tracker that has a conversation, and the account that it belongs to;
 // present says that it is the one that goes on.
 func (s *Snapshot) Conversation(key TrackerID) (t *Tracker, a AccountID, present, ok bool) {

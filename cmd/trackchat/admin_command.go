@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,9 +11,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 )
 
-const adminUsage = `  trackchat tracker list|get|put|delete|import|export …
+const adminUsage = `  trackchat tracker list|get|put|move|delete|import|export …
   trackchat account list|get|put|delete|import|export …
   trackchat key create|delete …               administer a running service, see trackchat tracker --help
 `
@@ -21,6 +24,8 @@ const adminHelp = `usage: trackchat tracker|account|key COMMAND [ARGUMENTS] [--c
   tracker list [--after ID] [--limit N]   account list …   ordered by id
   tracker get ID                          account get ID
   tracker put ID [FILE]                   account put ID [FILE]      an object in the shape of directory.yaml as JSON, from FILE or the standard input
+  tracker move ID ACCOUNT [--history H]                              into another account, with its messages: keep (the account that had it keeps
+                                                                     them, the default), move (they go along) or drop (they are removed)
   tracker delete ID                       account delete ID          a tracker's messages are removed with it; an account must have no trackers
   tracker import [FILE]                                              lines {"account":{…}} and {"tracker":{…}} (NDJSON); account import is the same
   tracker export                                                     everything, as import takes it; account export is the same
@@ -38,6 +43,7 @@ type adminCommand struct {
 	client         *adminClient
 	args           []string // the verb and its arguments
 	after, limit   *int64
+	history        *string
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -54,6 +60,7 @@ func administer(ctx context.Context, noun string, args []string, stdout, stderr 
 	c := &adminCommand{noun: noun, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	c.after = fs.Int64("after", 0, "list only greater ids than `ID`")
 	c.limit = fs.Int64("limit", 100, "list at most `N`, up to 1000")
+	c.history = fs.String("history", "", "for tracker move: `keep`, move or drop")
 	var err error
 	if c.args, err = parseAnywhere(fs, args); err != nil {
 		return flagExit(err)
@@ -105,6 +112,8 @@ func (c *adminCommand) run(ctx context.Context) error {
 		return c.input(args[1:], func(in io.Reader) error {
 			return c.client.show(ctx, http.MethodPut, path+"/"+url.PathEscape(args[0]), in, c.stdout)
 		})
+	case verb == "move" && len(args) == 2 && c.noun == "tracker":
+		return c.move(ctx, path+"/"+url.PathEscape(args[0]), args[1])
 	case verb == "import" && len(args) <= 1:
 		return c.input(args, func(in io.Reader) error { return c.client.importLines(ctx, in, c.stdout, c.stderr) })
 	case verb == "export" && len(args) == 0:
@@ -112,6 +121,34 @@ func (c *adminCommand) run(ctx context.Context) error {
 	default:
 		return errUsage
 	}
+}
+
+// move puts a tracker as it is into another account.
+func (c *adminCommand) move(ctx context.Context, path, account string) error {
+	id, err := strconv.ParseInt(account, 10, 64)
+	if err != nil {
+		return fmt.Errorf("account %q is not an id", account)
+	}
+	answer, err := c.client.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Close() }() // read to its end
+	var tracker struct{ Value map[string]any }
+	d := json.NewDecoder(answer)
+	d.UseNumber() // ids stay exact
+	if err := d.Decode(&tracker); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	tracker.Value["account"] = id
+	if *c.history != "" {
+		tracker.Value["history"] = *c.history
+	}
+	object, err := json.Marshal(tracker.Value)
+	if err != nil {
+		return err
+	}
+	return c.client.show(ctx, http.MethodPut, path, bytes.NewReader(object), c.stdout)
 }
 
 func (c *adminCommand) key(ctx context.Context, verb string, args []string) error {

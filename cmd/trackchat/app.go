@@ -35,6 +35,7 @@ type App struct {
 	directory  queue.Directory
 	follower   *queue.Follower // keeps directory up to date; nil where the store cannot tell changes
 	recheck    atomic.Pointer[func()]
+	moved      chan struct{} // holds a token once the directory has changed
 	store      queue.Store
 	partitions int   // of the store
 	loops      int   // event loops; 0: as the engine likes
@@ -87,6 +88,7 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	registry := prometheus.NewRegistry()
 	seen := newTroubles(registry)
 	a := &App{cfg: cfg, log: seen.watch(log), troubles: seen, registry: registry, addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1), drain: make(chan struct{}, 1)}
+	a.moved = make(chan struct{}, 1)
 	if err := errors.Join(
 		a.registry.Register(collectors.NewGoCollector()),
 		a.registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
@@ -106,7 +108,7 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 // Start opens the store, then the ports; the admin listener comes first and goes last, so that it can be asked all the time. After an error everything that was started is stopped again.
 func (a *App) Start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.startMemory, a.startAdmin, a.startDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startChores,
+		a.openStore, a.startMemory, a.startAdmin, a.startDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startChores, a.startEndingMoved,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))

@@ -42,6 +42,10 @@ func (a *App) adminOptions() api.AdminOptions {
 
 // directoryChanged has the gateway look at its sessions: what is blocked, removed or moved is closed.
 func (a *App) directoryChanged(queue.Update) {
+	select {
+	case a.moved <- struct{}{}:
+	default:
+	}
 	if recheck := a.recheck.Load(); recheck != nil {
 		(*recheck)()
 	}

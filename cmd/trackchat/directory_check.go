@@ -156,6 +156,9 @@ func (r *directoryReader) checkTracker(at entry, e *trackerEntry) {
 			r.report(at, fmt.Sprintf("features[%d]", i), "%s is not the name of a feature such as chat", shown(f, false))
 		}
 	}
+	if _, ok := queue.ParseHistory(e.History); !ok {
+		r.report(at, "history", "%s is none of keep, move, drop", shown(e.History, false))
+	}
 	r.checkDevice(at, e)
 }
 

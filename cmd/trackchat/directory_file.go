@@ -48,6 +48,7 @@ type trackerEntry struct {
 	Features   []string          `yaml:"features"`
 	EmployeeID int64             `yaml:"employee_id"`
 	Settings   map[string]string `yaml:"settings"`
+	History    string            `yaml:"history"`
 
 	line int
 }
@@ -182,11 +183,13 @@ func (r *directoryReader) account(p *keyPath, e *accountEntry) {
 
 func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
 	r.checkTracker(entry{p, e.line}, e)
+	history, _ := queue.ParseHistory(e.History)
 	if e.Features == nil || slices.Equal(e.Features, r.check.features) {
 		e.Features = r.check.features
 	}
 	r.file.Trackers = append(r.file.Trackers, queue.Tracker{
 		ID: queue.TrackerID(e.ID), Account: queue.AccountID(e.Account), Label: e.Label, Protocol: e.Protocol, DeviceID: queue.NormalizeDeviceID(e.DeviceID),
 		Password: e.Password, Model: e.Model, Blocked: e.Blocked, Chat: e.Chat, Features: e.Features, Employee: e.EmployeeID, Settings: e.Settings,
+		History: history,
 	})
 }

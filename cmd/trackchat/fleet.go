@@ -83,11 +83,15 @@ func (n nodes) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPag
 
 // Disconnect implements api.Fleet: the store takes the ownership away and tells the owner, wherever that is.
 func (n nodes) Disconnect(ctx context.Context, t queue.TrackerID) (bool, error) {
-	known, err := n.a.store.Presence(ctx, []queue.TrackerID{t})
-	if err != nil || !known[t].Online {
+	key := t
+	if known, ok := n.a.directory.Current().Tracker(t); ok {
+		key = known.Key()
+	}
+	known, err := n.a.store.Presence(ctx, []queue.TrackerID{key})
+	if err != nil || !known[key].Online {
 		return false, err
 	}
-	done, err := n.a.store.Kick(ctx, []queue.TrackerID{t})
+	done, err := n.a.store.Kick(ctx, []queue.TrackerID{key})
 	return err == nil && done[0], err
 }
 

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"trackchat/queue"
+)
+
+// chatConversation says whether the caller may talk in a conversation, or read it because the
+// account has kept it of a tracker that is another account's now; of that tracker nothing is told.
+func (c *call) chatConversation(key queue.TrackerID) error {
+	t, account, present, ok := c.snap.Conversation(key)
+	switch {
+	case !ok || account != c.account.ID:
+		return refuse(codeNotFound)
+	case present:
+		_, err := c.chatTracker(t.ID)
+		return err
+	default:
+		return nil
+	}
+}
+
+// owns reports whether a conversation is the caller's, present or kept.
+func (c *call) owns(key queue.TrackerID) bool {
+	_, account, _, ok := c.snap.Conversation(key)
+	return ok && account == c.account.ID
+}
+
+// conversations are those that the caller can read of a tracker: what goes on, and what the
+// account has kept.
+func (c *call) conversations(id queue.TrackerID) ([]queue.TrackerID, error) {
+	t, ok := c.snap.Tracker(id)
+	if !ok {
+		return nil, refuse(codeNotFound)
+	}
+	kept := t.FormerKeys(c.account.ID)
+	if t.Account != c.account.ID && len(kept) > 0 {
+		return kept, nil
+	}
+	if _, err := c.chatTracker(id); err != nil {
+		return nil, err
+	}
+	return append([]queue.TrackerID{t.Key()}, kept...), nil
+}
+
+// listAll is the store's List over conversations of one tracker.
+func (a *API) listAll(ctx context.Context, keys []queue.TrackerID, q queue.ListQuery) ([]queue.Message, error) {
+	var all []queue.Message
+	for _, key := range keys {
+		q.Tracker = key
+		list, err := a.store.List(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	if len(keys) == 1 {
+		return all, nil
+	}
+	slices.SortFunc(all, func(a, b queue.Message) int {
+		order := cmp.Or(cmp.Compare(a.SubmitMs, b.SubmitMs), cmp.Compare(a.ID, b.ID))
+		if q.Desc {
+			return -order
+		}
+		return order
+	})
+	return all[:min(len(all), q.Limit)], nil
+}
+
+// trackerID is the id of the tracker that a conversation is about.
+func trackerID(key queue.TrackerID) queue.TrackerID {
+	id, _ := queue.TrackerOf(key)
+	return id
+}

@@ -37,7 +37,7 @@ type Options struct {
 	Timeout     time.Duration         // of the store in one request; 0: DefaultTimeout
 	SessionLife time.Duration         // of a login; 0: DefaultSessionLife
 	Full        func() bool           // reports that memory is short: no new texts then; nil: never
-	MemoryLimit int64                 // bytes that the process may have, of which requests and logins get a share; 0: not known
+	MemoryLimit int64                 // bytes of the process, of which requests and logins get a share; 0: not known
 	Processors  int                   // all but one of them may verify passwords; 0: those that Go uses
 	CORSOrigins []string              // nil or containing "*": every origin; empty: none
 	// TrustedProxies are the networks of those whose X-Forwarded-For and Forwarded are believed.

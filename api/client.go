@@ -16,15 +16,15 @@ type client struct {
 	remote string     // as logs name it
 }
 
-// clients tells whom requests come from: the peer, or whom proxies that are trusted say they speak for.
+// clients tells whom requests come from: the peer, or whom a trusted proxy says it speaks for.
 type clients struct {
 	trusted []netip.Prefix
 	log     *zap.Logger
 	once    sync.Once // of the hint that a proxy may be missing
 }
 
-// of returns the client of a request. Of X-Forwarded-For and Forwarded the rightmost hop counts that is
-// no trusted proxy: what stands to its left is that hop's own word. If both are there and disagree,
+// of returns the client of a request. Of X-Forwarded-For and Forwarded the rightmost hop counts that
+// is no trusted proxy: what stands to its left is that hop's own word. If both are there and disagree,
 // one of them is the client's word, passed on by a proxy that sets the other, and neither counts.
 func (c *clients) of(r *http.Request) client {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -57,7 +57,8 @@ func (c *clients) of(r *http.Request) client {
 
 func (c *clients) hint() {
 	c.once.Do(func() {
-		c.log.Warn("a proxy on this machine is not in api.trusted_proxies: all its clients count as one, for limits and login attempts")
+		c.log.Warn("a proxy on this machine is not in api.trusted_proxies: " +
+			"all its clients count as one, for limits and login attempts")
 	})
 }
 
@@ -68,8 +69,8 @@ func (c *clients) trusts(addr netip.Addr) bool {
 // behind follows the hops of a header's lines from the last one on, as long as they are trusted
 // proxies. One that cannot be read ends the way: what stands before it cannot be told from a lie.
 func (c *clients) behind(peer netip.Addr, lines []string, read func(string) netip.Addr) netip.Addr {
-	for i := len(lines) - 1; i >= 0; i-- {
-		for rest, more := lines[i], true; more; {
+	for _, line := range slices.Backward(lines) {
+		for rest, more := line, true; more; {
 			hop := rest
 			if at := strings.LastIndexByte(rest, ','); at >= 0 {
 				rest, hop = rest[:at], rest[at+1:]

@@ -15,10 +15,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-const (
-	refuseWithin = 50 * time.Millisecond // of the farewell to a connection that is one too many; it goes into an empty socket buffer
+// refuseWithin bounds the farewell to a connection that is one too many; it goes into an empty socket
+// buffer.
+const refuseWithin = 50 * time.Millisecond
 
-	headerShare         = 32 // one part in so many of the limit of memory is for headers that have not arrived
+// Memory of headers that have not arrived.
+const (
+	headerShare         = 32 // one part in so many of the limit of memory
 	leastHeaderMemory   = 4 << 20
 	defaultHeaderMemory = 128 << 20
 )
@@ -44,13 +47,14 @@ func NewConns(reg prometheus.Registerer, memory int64) *Conns {
 		open: f.NewGaugeVec(prometheus.GaugeOpts{Name: "trackchat_http_connections", Help: "Open connections of HTTP clients."}, []string{"listener"}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "trackchat_http_connections_refused_total",
-			Help: "Connections of HTTP clients that were closed because there were too many, or too much of unfinished headers.",
+			Help: "Connections of HTTP clients closed because there were too many, or too much of unfinished headers.",
 		}, []string{"listener"}),
 		headers: newFair(most, most, max(most/addressShare, maxHeader)),
 	}
 }
 
-// Listen wraps ln, which name is for in the figures. tls says that it is to carry TLS. The server has to be one of NewServer.
+// Listen wraps ln, which name is for in the figures. tls says that it is to carry TLS. The server has to
+// be one of NewServer.
 func (c *Conns) Listen(ln net.Listener, name string, most int, tls bool) net.Listener {
 	l := &boundListener{
 		Listener: ln, seats: newFair(int64(most), int64(most), 0), headers: c.headers,
@@ -58,8 +62,9 @@ func (c *Conns) Listen(ln net.Listener, name string, most int, tls bool) net.Lis
 	}
 	if !tls {
 		body := appendRefusal(nil, &refusal{code: codeTooMany})
-		l.farewell = []byte("HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n" +
-			"X-Content-Type-Options: nosniff\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + string(body))
+		l.farewell = []byte("HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\n" +
+			"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nRetry-After: 1\r\n" +
+			"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + string(body))
 	}
 	return l
 }

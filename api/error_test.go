@@ -384,9 +384,12 @@ func TestMetrics(t *testing.T) {
 	if err := testutil.GatherAndCompare(w.reg, strings.NewReader(`
 # HELP trackchat_http_refused_total Requests, and trackers of a broadcast, refused at a bound.
 # TYPE trackchat_http_refused_total counter
+trackchat_http_refused_total{reason="bodies"} 0
 trackchat_http_refused_total{reason="feed"} 0
 trackchat_http_refused_total{reason="hash"} 1
 trackchat_http_refused_total{reason="login_attempts"} 0
+trackchat_http_refused_total{reason="login_queue"} 0
+trackchat_http_refused_total{reason="places"} 0
 trackchat_http_refused_total{reason="queue_full"} 0
 trackchat_http_refused_total{reason="rate_limit"} 1
 trackchat_http_refused_total{reason="too_large"} 0

@@ -53,7 +53,7 @@ func (g *guard) admits(r *http.Request) bool {
 // from a page in a browser, not by a foreign name that was made to point here (such a page sends no
 // Origin when it reads from what it takes for its own host).
 func isLocal(r *http.Request) bool {
-	if !r.ProtoAtLeast(1, 1) { // what nginx speaks to its upstreams unless told otherwise, and no browser or curl
+	if !r.ProtoAtLeast(1, 1) { // nginx to its upstreams, unless told otherwise; no browser and no curl
 		return false
 	}
 	for name, values := range r.Header {
@@ -62,7 +62,8 @@ func isLocal(r *http.Request) bool {
 			if slices.ContainsFunc(values, isForeignSite) {
 				return false
 			}
-		case slices.Contains([]string{"Origin", "Forwarded", "Via", "X-Real-Ip"}, name), strings.HasPrefix(name, "X-Forwarded-"):
+		case slices.Contains([]string{"Origin", "Forwarded", "Via", "X-Real-Ip"}, name),
+			strings.HasPrefix(name, "X-Forwarded-"):
 			return false
 		}
 	}

@@ -94,7 +94,17 @@ func accountPlace[T ~int | ~int64](id T) string { return "account " + strconv.Fo
 
 // cut ends the reading of the body: others need the room, and this one has had it for longest.
 func (l *load) cut() {
-	_ = http.NewResponseController(l.w).SetReadDeadline(time.Unix(1, 0)) // without deadlines there is no connection either
+	// Without deadlines there is no connection either.
+	_ = http.NewResponseController(l.w).SetReadDeadline(time.Unix(1, 0))
+}
+
+// refuse is the answer to a request that found no room, or lost it. Its connection ends: the rest of
+// the body is not read, and cut may still be on its way.
+func (l *load) refuse() error {
+	if l.r.ProtoMajor == 1 {
+		l.w.Header().Set("Connection", "close")
+	}
+	return &refusal{code: codeTooMany, reason: reasonBodies, retry: 1}
 }
 
 // whole says that all has arrived: nobody can take the room away any more. false: somebody has.

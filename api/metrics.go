@@ -54,7 +54,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	// From zero, so that the first refusal shows as a rise.
 	for _, reason := range [...]string{
-		reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed, reasonBodies, reasonPlaces, reasonWaiting,
+		reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed, reasonBodies,
+		reasonPlaces, reasonWaiting,
 	} {
 		m.refused.WithLabelValues(reason)
 	}
@@ -65,10 +66,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 func registerRoom(reg prometheus.Registerer, room *fair) {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "trackchat_http_request_bytes", Help: "Memory of requests that arrive or are answered, but for the first 8 KiB of each.",
+		Name: "trackchat_http_request_bytes",
+		Help: "Memory of requests that arrive or are answered, but for the first 8 KiB of each.",
 	}, func() float64 { return float64(room.held()) })
 	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "trackchat_http_request_limit_bytes", Help: "What trackchat_http_request_bytes may be; strangers may have half of it.",
+		Name: "trackchat_http_request_limit_bytes",
+		Help: "What trackchat_http_request_bytes may be; strangers may have half of it.",
 	}, func() float64 { return float64(room.most) })
 }
 

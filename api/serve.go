@@ -140,7 +140,9 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 		return err
 	}
 	c := &x.call
-	*c = call{snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header, client: a.clients.of(r), request: x.id[0]}
+	*c = call{
+		snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header, client: a.clients.of(r), request: x.id[0],
+	}
 	c.read.clock.zone = time.UTC
 	if c.read.params, err = readParams(r, body); err != nil {
 		return err
@@ -207,17 +209,14 @@ const firstBody = 4 << 10
 // inflaterRoom is what reading a compressed body takes beside it.
 const inflaterRoom = 48 << 10
 
-// errNoRoom refuses what finds no room in memory.
-func errNoRoom() error { return &refusal{code: codeTooMany, reason: reasonBodies, retry: 1} }
-
 // body reads the body into a buffer for keepBody; nil where there is none.
 func (a *API) body(r *http.Request, l *load) (*[]byte, error) {
 	if !l.header() {
-		return nil, errNoRoom()
+		return nil, l.refuse()
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		if !l.whole() {
-			return nil, errNoRoom()
+			return nil, l.refuse()
 		}
 		return nil, nil //nolint:nilnil // said above
 	}
@@ -225,7 +224,7 @@ func (a *API) body(r *http.Request, l *load) (*[]byte, error) {
 		return nil, tooLarge(r.Body)
 	}
 	if !l.take(firstBody) {
-		return nil, errNoRoom()
+		return nil, l.refuse()
 	}
 	buf, _ := a.bodies.Get().(*[]byte)
 	if buf == nil {
@@ -245,7 +244,7 @@ func (a *API) body(r *http.Request, l *load) (*[]byte, error) {
 		l.leave()
 		return nil, tooLarge(r.Body)
 	case !l.whole():
-		return buf, errNoRoom()
+		return buf, l.refuse()
 	case err == nil:
 		_ = r.Body.Close() // has all been read: net/http would try to
 	}
@@ -264,7 +263,7 @@ func (a *API) readBody(l *load, dst []byte, body io.Reader) ([]byte, error) {
 		if len(dst) == cap(dst) {
 			room := int(min(2*int64(cap(dst)), a.maxBody+1))
 			if !l.take(int64(room - cap(dst))) {
-				return dst, errNoRoom()
+				return dst, l.refuse()
 			}
 			dst = append(make([]byte, 0, room), dst...)
 		}

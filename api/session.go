@@ -47,7 +47,8 @@ func (s *sessions) cached(h queue.KeyHash, now time.Time) (knownSession, bool) {
 	return k, ok && k.expiresMs > now.UnixMilli()
 }
 
-// ask returns the account of a session, 0 where there is none, as the store says. Only sessions that exist are remembered, so that guessing fills nothing.
+// ask returns the account of a session, 0 where there is none, as the store says. Only sessions that
+// exist are remembered, so that guessing fills nothing.
 func (s *sessions) ask(ctx context.Context, h queue.KeyHash, now time.Time) (queue.AccountID, error) {
 	found, err := s.store.Sessions(ctx, []queue.KeyHash{h})
 	if err != nil {

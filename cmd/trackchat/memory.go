@@ -22,7 +22,7 @@ const (
 	cgroupPart  = 0.90 // of the cgroup's limit is GOMEMLIMIT, if the operator sets none
 )
 
-// memory watches how much of GOMEMLIMIT, set by the operator or by limitMemory, is in use that a garbage collection cannot give back. Beyond the limit the collector would take all processors and the service
+// memory watches how much of GOMEMLIMIT is in use that a garbage collection cannot give back. Beyond the limit the collector would take all processors and the service
 // stand still for everybody; refusing new work keeps it useful to those whom it has. Without GOMEMLIMIT it never is short.
 type memory struct {
 	log   *zap.Logger

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"sync/atomic"
 	"testing"
 
@@ -34,5 +35,21 @@ func TestMemoryUsed(t *testing.T) {
 	}
 	if m.short() {
 		t.Error("short without a limit")
+	}
+}
+
+// TestConnectionsGoByMemory: all connections together get a quarter of the memory, and never fewer than a small service needs.
+func TestConnectionsGoByMemory(t *testing.T) {
+	for memory, want := range map[int64]int{0: 20_000, 16 << 20: 1000, 512 << 20: 6553, 2 << 30: 20_000, 1 << 40: 20_000} {
+		if n := mostConns(memory); n != want {
+			t.Errorf("%d connections with %d MiB, want %d", n, memory>>20, want)
+		}
+	}
+	m := &memory{limit: 5 << 30}
+	if m.total() != m.limit {
+		t.Errorf("%d bytes to be shared out of a limit of %d", m.total(), m.limit)
+	}
+	if m.limit = math.MaxInt64; m.total() < 64<<20 || m.total() > 1<<50 {
+		t.Errorf("%d bytes to be shared out without a limit", m.total())
 	}
 }

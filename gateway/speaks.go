@@ -48,9 +48,16 @@ func (s *session) recognise(buf []byte, mark marks) {
 // the device where they tell it; empty: it is not known.
 func (g *Gateway) speaks(buf []byte, other string) (name, device string) {
 	for _, known := range [...]struct{ begin, name string }{
-		{"GET ", "http"}, {"HEAD ", "http"}, {"POST ", "http"}, {"PUT ", "http"}, {"OPTIONS ", "http"},
-		{"CONNECT ", "http"}, {"\x16\x03", "tls"}, {"SSH-", "ssh"},
-		{"PROXY ", "proxy_header"}, {"\r\n\r\n\x00\r\nQUIT\n", "proxy_header"},
+		{"GET ", "http"},
+		{"HEAD ", "http"},
+		{"POST ", "http"},
+		{"PUT ", "http"},
+		{"OPTIONS ", "http"},
+		{"CONNECT ", "http"},
+		{"\x16\x03", "tls"},
+		{"SSH-", "ssh"},
+		{"PROXY ", "proxy_header"},
+		{"\r\n\r\n\x00\r\nQUIT\n", "proxy_header"},
 	} {
 		if bytes.HasPrefix(buf, []byte(known.begin)) {
 			return known.name, ""

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -133,7 +134,7 @@ func (o *fold) told() func() {
 		return func() {}
 	}
 	core, last := o.core, o.last
-	fields := append(o.fields[:len(o.fields):len(o.fields)], zap.Int("repeated", o.more), zap.Time("since", o.since))
+	fields := append(slices.Clip(o.fields), zap.Int("repeated", o.more), zap.Time("since", o.since))
 	o.more, o.fields, o.core = 0, nil, nil
 	return func() { _ = forward(core, last, fields) }
 }

@@ -85,8 +85,12 @@ func TestOperationsViewNamesTrouble(t *testing.T) {
 	p := startBrowser(t).open(t, "http://"+s.addrs["admin"]+"/", 1280, 1400)
 	const silent, refused = `[aria-label="Not acknowledging"]`, `[aria-label="Last refused"]`
 	for _, c := range []struct{ place, text string }{
-		{silent, "Truck 1"}, {silent, deviceOf(1)}, {refused, "Truck 2"}, {refused, "blocked"},
-		{refused, "Truck 4"}, {refused, "wrong port: looks like wialon"},
+		{silent, "Truck 1"},
+		{silent, deviceOf(1)},
+		{refused, "Truck 2"},
+		{refused, "blocked"},
+		{refused, "Truck 4"},
+		{refused, "wrong port: looks like wialon"},
 	} {
 		p.until(shows(c.place, c.text))
 	}

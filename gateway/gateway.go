@@ -32,7 +32,7 @@ type Options struct {
 	Directory  *queue.Directory
 	Registerer prometheus.Registerer
 	Logger     *zap.Logger
-	Now        func() time.Time
+	Now        func() time.Time // its readings are those of time.Now: deadlines go by the monotonic clock in them
 
 	LoginTimeout time.Duration   // 30 s
 	IdleTimeout  time.Duration   // 15 min
@@ -77,7 +77,8 @@ const (
 
 // Gateway is one node's sessions.
 type Gateway struct {
-	o         Options
+	o Options
+	clock
 	log       *zap.Logger
 	m         *metrics
 	shards    []*shard
@@ -94,7 +95,7 @@ type Gateway struct {
 	door      *door
 	next      atomic.Uint64 // number of the next jitter
 	rest      stir          // of all sessions at rest
-	seconds   atomic.Int64  // coarse clock for engine callbacks
+	seconds   atomic.Int64  // coarse clock for engine callbacks: ms to the second
 	halt      atomic.Bool   // shutting down: nothing new is sent to devices
 
 	stop    context.CancelFunc
@@ -136,7 +137,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: new(registry), conduct: newConduct()}
+	g := &Gateway{o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer), reg: new(registry), conduct: newConduct()}
 	g.panics, g.refusals = newQuota(time.Minute, 1), newQuota(time.Second, 20)
 	g.door = newDoor(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
@@ -146,7 +147,7 @@ func New(o Options) (*Gateway, error) {
 	g.rounds, g.strays = newRounds(g.door), newStrays(g.door)
 	g.learnt = newLearnt()
 	g.store = newStoreWork(g)
-	g.seconds.Store(o.Now().Unix())
+	g.seconds.Store(g.ms(o.Now()) / 1000)
 	for _, loop := range o.Engine.Loops() {
 		g.shards = append(g.shards, newShard(g, loop))
 	}
@@ -272,7 +273,7 @@ func (g *Gateway) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-every.C:
-			g.seconds.Store(g.o.Now().Unix())
+			g.seconds.Store(g.ms(g.o.Now()) / 1000)
 			for _, sh := range g.shards {
 				if !sh.ticking.Swap(true) {
 					sh.loop.Execute(sh.order)

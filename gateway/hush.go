@@ -18,12 +18,12 @@ func (s *session) hush(copies int, now time.Time) {
 	if copies < 2 || s.box == nil {
 		return
 	}
-	s.quiet(now.Add(hushFor))
+	s.quiet(s.l.g.ms(now.Add(hushFor)))
 }
 
-func (s *session) quiet(until time.Time) {
+func (s *session) quiet(untilMs int64) {
 	b := s.box
-	b.state, b.deadline = flightQuiet, until.UnixMilli()
+	b.state, b.deadline = flightQuiet, untilMs
 	s.arm(b.deadline)
 }
 
@@ -53,11 +53,11 @@ func (s *session) settled(message int64, caps protocol.TextCaps, now time.Time) 
 	}
 	s.marks |= markSettled
 	left, ok := s.l.g.strays.take(s.tracker)
-	switch until := time.UnixMilli(s.since).Add(hushFor); {
+	switch until := s.since + hushFor.Milliseconds(); {
 	case !ok:
 	case left == message:
 		s.box.copies = 1
-	case now.Before(until):
+	case s.l.g.ms(now) < until:
 		s.quiet(until)
 		return false
 	}

@@ -73,7 +73,7 @@ func (sh *shard) inspect(of *inspection) {
 		if s.dead || s.closing {
 			continue
 		}
-		info := SessionInfo{Tracker: s.tracker, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(), SinceMs: s.since, SeenMs: s.seen()}
+		info := SessionInfo{Tracker: s.tracker, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(), SinceMs: s.l.g.wall(s.since), SeenMs: s.seen()}
 		if s.box != nil && s.box.state == flightSent {
 			info.InFlight = 1 // one text at a time
 		}

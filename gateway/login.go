@@ -89,7 +89,7 @@ func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Resul
 		return r
 	}
 	s.state = stateRefused
-	linger := g.o.Now().Add(s.l.protocol.RefuseDelay).UnixMilli()
+	linger := g.ms(g.o.Now().Add(s.l.protocol.RefuseDelay))
 	s.nextMs = min(s.nextMs, linger)
 	s.arm(s.nextMs)
 	return r
@@ -110,9 +110,9 @@ func printable(said string, most int) string {
 // owner under a new epoch.
 func (s *session) bind(t *queue.Tracker) {
 	g := s.l.g
-	now := g.o.Now()
+	now := g.ms(g.o.Now())
 	s.codec.Bind(s.l.settingsOf(t)) // first: it is the protocol's code
-	s.tracker, s.device, s.since = t.ID, hashOf(t.DeviceID), now.UnixMilli()
+	s.tracker, s.device, s.since = t.ID, hashOf(t.DeviceID), now
 	s.recall()
 	s.state = stateLeasing
 	s.marks |= markFresh
@@ -130,7 +130,7 @@ func (s *session) bind(t *queue.Tracker) {
 		})
 	}
 	g.store.acquire.add(s, 0, t.ID)
-	s.nextMs = g.nextLook(t.ID, now.UnixMilli())
+	s.nextMs = g.nextLook(t.ID, now)
 	s.arm(s.nextMs)
 	if ce := g.log.Check(zap.DebugLevel, "device logged in"); ce != nil {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))

@@ -14,6 +14,7 @@ import (
 	"trackchat/protocol"
 	"trackchat/protocol/all"
 	"trackchat/queue"
+	"trackchat/queue/queuetest"
 	"trackchat/queue/sqlitestore"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,11 +39,19 @@ type rig struct {
 }
 
 // clock is the real time and what a test adds to it.
-type clock struct{ ahead atomic.Int64 }
+type clock struct {
+	ahead   atomic.Int64
+	stepped atomic.Int64 // of the system's clock alone
+}
 
-func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) now() time.Time {
+	return queuetest.Stepped(time.Now().Add(time.Duration(c.ahead.Load())), time.Duration(c.stepped.Load()))
+}
 
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// set puts the system's clock forward or back; no time passes.
+func (c *clock) set(by time.Duration) { c.stepped.Add(int64(by)) }
 
 type rigOption func(*gateway.Options)
 

@@ -60,6 +60,7 @@ type Codec interface {
 	// AppendText appends one part of a text. Repeating it for the same part gives the same bytes.
 	AppendText(dst []byte, t Text) ([]byte, error)
 	// Poll appends what the protocol sends by itself and returns when it wants to be asked again; the zero time means only after the next frame or text.
+	// now is a reading of time.Now: codecs keep and compare such readings, or what a Clock makes of them, so that a clock that is set makes nothing due.
 	Poll(dst []byte, now time.Time) ([]byte, time.Time)
 }
 

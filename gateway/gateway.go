@@ -92,6 +92,7 @@ type Gateway struct {
 	panics    *quota // of log lines
 	refusals  *quota // of log lines about devices and frames that are refused
 	conduct   *conduct
+	guesses   *guesses
 	door      *door
 	next      atomic.Uint64 // number of the next jitter
 	rest      stir          // of all sessions at rest
@@ -137,7 +138,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	g := &Gateway{o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer), reg: new(registry), conduct: newConduct()}
+	g := &Gateway{o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer), reg: new(registry), conduct: newConduct(), guesses: newGuesses()}
 	g.panics, g.refusals = newQuota(time.Minute, 1), newQuota(time.Second, 20)
 	g.door = newDoor(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
@@ -207,7 +208,7 @@ func (g *Gateway) minute() int64 { return g.seconds.Load() / 60 }
 // Sessions returns the number of sessions that are logged in.
 func (g *Gateway) Sessions() int { return g.reg.len() }
 
-// Recheck looks at every session again after the directory has changed: the sessions of trackers that are gone, blocked or moved to another device are closed.
+// Recheck looks at every session again after the directory has changed: the sessions of trackers that are gone, blocked, moved to another device or have another password are closed.
 func (g *Gateway) Recheck() {
 	for _, sh := range g.shards {
 		sh.each((*session).recheck)

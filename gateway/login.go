@@ -39,8 +39,14 @@ func (s *session) login(e *protocol.Event) protocol.Result {
 	if why != "" {
 		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
 	}
-	if !s.l.opens(t, e.Secret) {
+	switch {
+	case t.Password == "":
+	case e.Secret == "": // no guess
 		return s.refuse(protocol.BadCredentials, "bad_credentials", e.DeviceID)
+	default:
+		if r := s.proves(t, e, "bad_credentials", func() bool { return s.l.opens(t, e.Secret) }); r != protocol.OK {
+			return r
+		}
 	}
 	if s.tracker == 0 && s.contested(t) {
 		return protocol.Later
@@ -112,7 +118,7 @@ func (s *session) bind(t *queue.Tracker) {
 	g := s.l.g
 	now := g.ms(g.o.Now())
 	s.codec.Bind(s.l.settingsOf(t)) // first: it is the protocol's code
-	s.tracker, s.device, s.since = t.ID, hashOf(t.DeviceID), now
+	s.tracker, s.device, s.since = t.ID, credentialsOf(t), now
 	s.recall()
 	s.state = stateLeasing
 	s.marks |= markFresh
@@ -192,7 +198,7 @@ func (s *session) recheck() {
 		return
 	}
 	t, ok := s.l.g.o.Directory.Current().Tracker(s.tracker)
-	if !ok || t.Blocked || t.Protocol != s.l.protocol.Name || hashOf(t.DeviceID) != s.device {
+	if !ok || t.Blocked || t.Protocol != s.l.protocol.Name || credentialsOf(t) != s.device {
 		s.close(reasonDirectory)
 	}
 }

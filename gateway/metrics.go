@@ -132,7 +132,7 @@ func refusals() []string {
 	return []string{
 		"max_conns", "unauthenticated", "per_ip", "accept_rate", "frames_per_second", "texts_per_minute",
 		"garbage", "no_login", "unsent", "login_timeout", "unknown_device", "bad_credentials",
-		"registration",
+		"registration", "login_attempts",
 	}
 }
 

@@ -36,6 +36,7 @@ type rig struct {
 	addrs map[string]string
 	clock *clock
 	serve func(p *protocol.Protocol)
+	local string // address that devices come from; empty: the system's choice
 }
 
 // clock is the real time and what a test adds to it.
@@ -227,7 +228,7 @@ func (r *rig) connect(proto string, opts ...func(*protocol.DeviceConfig)) *devic
 	if !ok {
 		p, _ = all.Find("wialon") // what tests make of it
 	}
-	nc, err := net.Dial("tcp", r.addrs[proto])
+	nc, err := r.dialer().Dial("tcp", r.addrs[proto])
 	must(r.t, err)
 	s, err := p.NewSettings()
 	must(r.t, err)
@@ -238,6 +239,13 @@ func (r *rig) connect(proto string, opts ...func(*protocol.DeviceConfig)) *devic
 	d := &device{t: r.t, nc: nc, side: p.NewDevice(cfg)}
 	r.t.Cleanup(func() { _ = nc.Close() })
 	return d
+}
+
+func (r *rig) dialer() *net.Dialer {
+	if r.local == "" {
+		return &net.Dialer{}
+	}
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(r.local)}}
 }
 
 // login dials and waits until the gateway has taken the device in.

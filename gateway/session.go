@@ -43,7 +43,7 @@ type session struct {
 	tail      int64           // newest one that was put into the outbox
 	since     int64           // login, clock.ms; stands for the connection in dedupe
 	nextMs    int64           // clock.ms; before the login: when the wait for it ends; then: when the store is asked what is pending
-	device    uint32          // hash of the normalised id it logged in with
+	device    uint32          // credentialsOf its tracker at the login
 	place     int32           // in the shard's list of open sessions
 	wheelPrev int32           // places of its neighbours in a slot of the shard's wheel, from 1; 0 none
 	wheelNext int32

@@ -33,8 +33,9 @@ type courier struct {
 	room     chan struct{} // holds a token when count has gone down
 	reached  int64         // where the reading is: every event before it is in waiting or done
 	progress queue.WebhookProgress
-	changed  bool // progress is not noted
-	failures int  // in a row
+	changed  bool      // progress is not noted
+	failures int       // in a row
+	failing  time.Time // since when, by the clock that nobody sets
 	notUntil time.Time
 }
 
@@ -299,18 +300,21 @@ func (c *courier) note(err error, now time.Time) (failing time.Time) {
 	c.changed = true
 	p := &c.progress
 	if err == nil {
-		p.DeliveredMs, p.FailingSinceMs, c.failures, c.notUntil = now.UnixMilli(), 0, 0, time.Time{}
+		p.DeliveredMs, p.FailingSinceMs, c.failures, c.failing, c.notUntil = now.UnixMilli(), 0, 0, time.Time{}, time.Time{}
 		return now
 	}
 	text := err.Error()
 	p.LastError, p.ErrorMs = text[:min(len(text), maxLastText)], now.UnixMilli()
 	if p.FailingSinceMs == 0 {
-		p.FailingSinceMs = now.UnixMilli()
+		p.FailingSinceMs, c.failing = now.UnixMilli(), now
+	}
+	if c.failing.IsZero() { // since before a restart
+		c.failing = time.UnixMilli(p.FailingSinceMs)
 	}
 	if c.failures++; c.failures > hookCallsAccount { // no single tracker's fault any more
 		c.notUntil = now.Add(min(c.w.pause<<min(c.failures/hookCallsAccount, 12), hookLastPause))
 	}
-	return time.UnixMilli(p.FailingSinceMs)
+	return c.failing
 }
 
 // reach notes that every event before a position is known here.

@@ -232,7 +232,7 @@ func (a *API) body(r *http.Request, l *load) (*[]byte, error) {
 		*buf = make([]byte, 0, firstBody)
 	}
 	if r.Header.Get("Content-Encoding") != "" && !l.take(inflaterRoom) {
-		return buf, errNoRoom()
+		return buf, l.refuse()
 	}
 	plain, err := inflated(r)
 	if err == nil {

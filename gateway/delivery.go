@@ -101,7 +101,7 @@ func (s *session) write(now time.Time) {
 		b.copies++
 	}
 	s.pollCodec(now)
-	b.written, b.evidence = now.UnixMilli(), max(b.evidence, evidenceWritten)
+	b.written, b.evidence = g.ms(now), max(b.evidence, evidenceWritten)
 	if s.marks&markFresh != 0 {
 		s.marks &^= markFresh
 		g.m.repush.Observe(float64(b.written-s.since) / 1000)
@@ -109,9 +109,9 @@ func (s *session) write(now time.Time) {
 	s.trace("text written", m.ID, "")
 	switch {
 	case caps.Silent:
-		b.state, b.deadline = flightPace, now.Add(tickEvery).UnixMilli()
+		b.state, b.deadline = flightPace, g.ms(now.Add(tickEvery))
 	default:
-		b.state, b.deadline = flightSent, now.Add(s.patience()).UnixMilli()
+		b.state, b.deadline = flightSent, g.ms(now.Add(s.patience()))
 	}
 	s.arm(b.deadline)
 }
@@ -182,7 +182,7 @@ func (s *session) timedOut(now time.Time) {
 func (s *session) park(now time.Time) {
 	s.unrefused(math.MaxInt64) // or it would be claimed again
 	s.claims++                 // a claim that is still under way is not for this outbox
-	b := &outbox{state: flightParked, deadline: now.Add(s.l.g.o.RetryIdle).UnixMilli()}
+	b := &outbox{state: flightParked, deadline: s.l.g.ms(now.Add(s.l.g.o.RetryIdle))}
 	s.own().box = b
 	s.arm(b.deadline)
 }
@@ -224,13 +224,13 @@ func (s *session) ack(e *protocol.Event) {
 	case protocol.AckDelivered, protocol.AckOpened:
 		s.delivered(e.Outcome == protocol.AckOpened, now)
 	case protocol.AckLater:
-		b.deadline = now.Add(s.patience()).UnixMilli()
+		b.deadline = s.l.g.ms(now.Add(s.patience()))
 		s.arm(b.deadline)
 		return
 	case protocol.AckFailed:
 		s.l.c.refused.Inc()
 		if !b.failed && !b.ended {
-			b.failed, b.state, b.deadline = true, flightPause, now.Add(s.l.g.o.RetryFailed).UnixMilli()
+			b.failed, b.state, b.deadline = true, flightPause, s.l.g.ms(now.Add(s.l.g.o.RetryFailed))
 			s.arm(b.deadline)
 			return
 		}
@@ -264,7 +264,7 @@ func (s *session) evidence(e *protocol.Event) {
 	s.l.g.m.evidence.WithLabelValues(level.String()).Inc()
 	s.trace("text on its way", b.msgs[0].ID, level.String())
 	if level == evidenceAccepted {
-		b.deadline = s.l.g.o.Now().Add(s.patience()).UnixMilli()
+		b.deadline = s.l.g.ms(s.l.g.o.Now().Add(s.patience()))
 		s.arm(b.deadline)
 	}
 }
@@ -281,7 +281,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	b, g := s.box, s.l.g
 	m := &b.msgs[0]
 	s.l.c.acked.Inc()
-	g.m.ack.Observe(float64(now.UnixMilli()-b.written) / 1000)
+	g.m.ack.Observe(float64(g.ms(now)-b.written) / 1000)
 	if b.bits == 0 || b.failed || s.codec.Caps().Verdict {
 		g.rounds.clear(s.tracker, m.ID)
 	}

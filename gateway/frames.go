@@ -86,7 +86,7 @@ func (s *session) throttle() {
 	s.l.g.door.refuse("frames_per_second")
 	s.throttled = true
 	s.conn.Pause()
-	s.arm(s.l.g.o.Now().Add(time.Second).UnixMilli())
+	s.arm(s.l.g.ms(s.l.g.o.Now().Add(time.Second)))
 }
 
 func (s *session) frame(frame []byte) {

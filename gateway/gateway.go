@@ -33,7 +33,7 @@ type Options struct {
 	Protocols  []*protocol.Protocol // that devices at a wrong port are looked for in
 	Registerer prometheus.Registerer
 	Logger     *zap.Logger
-	Now        func() time.Time
+	Now        func() time.Time // its readings are those of time.Now: deadlines go by the monotonic clock in them
 
 	LoginTimeout time.Duration   // 30 s
 	IdleTimeout  time.Duration   // 15 min
@@ -78,7 +78,8 @@ const (
 
 // Gateway is one node's sessions.
 type Gateway struct {
-	o         Options
+	o Options
+	clock
 	log       *zap.Logger
 	m         *metrics
 	shards    []*shard
@@ -94,10 +95,11 @@ type Gateway struct {
 	troubles  *troubles
 	speakers  []speaker
 	conduct   *conduct
+	guesses   *guesses
 	door      *door
 	next      atomic.Uint64 // number of the next jitter
 	rest      stir          // of all sessions at rest
-	seconds   atomic.Int64  // coarse clock for engine callbacks
+	seconds   atomic.Int64  // coarse clock for engine callbacks: ms to the second
 	halt      atomic.Bool   // shutting down: nothing new is sent to devices
 
 	stop    context.CancelFunc
@@ -139,7 +141,7 @@ func New(o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	g := &Gateway{o: o, log: o.Logger, m: newMetrics(o.Registerer), reg: new(registry), conduct: newConduct()}
+	g := &Gateway{o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer), reg: new(registry), conduct: newConduct(), guesses: newGuesses()}
 	g.panics, g.refusals = newQuota(time.Minute, 1), newQuota(time.Second, 20)
 	g.door = newDoor(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
@@ -154,7 +156,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.speakers = speakers
 	g.store = newStoreWork(g)
-	g.seconds.Store(o.Now().Unix())
+	g.seconds.Store(g.ms(o.Now()) / 1000)
 	for _, loop := range o.Engine.Loops() {
 		g.shards = append(g.shards, newShard(g, loop))
 	}
@@ -214,7 +216,7 @@ func (g *Gateway) minute() int64 { return g.seconds.Load() / 60 }
 // Sessions returns the number of sessions that are logged in.
 func (g *Gateway) Sessions() int { return g.reg.len() }
 
-// Recheck looks at every session again after the directory has changed: the sessions of trackers that are gone, blocked or moved to another device are closed.
+// Recheck looks at every session again after the directory has changed: the sessions of trackers that are gone, blocked, moved to another device or have another password are closed.
 func (g *Gateway) Recheck() {
 	for _, sh := range g.shards {
 		sh.each((*session).recheck)
@@ -280,7 +282,7 @@ func (g *Gateway) tick(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-every.C:
-			g.seconds.Store(g.o.Now().Unix())
+			g.seconds.Store(g.ms(g.o.Now()) / 1000)
 			for _, sh := range g.shards {
 				if !sh.ticking.Swap(true) {
 					sh.loop.Execute(sh.order)

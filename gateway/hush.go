@@ -18,12 +18,12 @@ func (s *session) hush(copies int, now time.Time) {
 	if copies < 2 || s.box == nil {
 		return
 	}
-	s.quiet(now.Add(hushFor))
+	s.quiet(s.l.g.ms(now.Add(hushFor)))
 }
 
-func (s *session) quiet(until time.Time) {
+func (s *session) quiet(untilMs int64) {
 	b := s.box
-	b.state, b.deadline = flightQuiet, until.UnixMilli()
+	b.state, b.deadline = flightQuiet, untilMs
 	s.arm(b.deadline)
 }
 
@@ -54,15 +54,15 @@ func (s *session) settled(message int64, caps protocol.TextCaps, now time.Time) 
 	}
 	s.marks |= markSettled
 	left, ok := s.l.g.strays.take(s.tracker)
-	until := time.UnixMilli(s.since).Add(hushFor)
-	if given := time.UnixMilli(left.untilMs); left.untilMs != 0 && given.Before(until) {
-		until = given
+	until := s.since + hushFor.Milliseconds()
+	if left.untilMs != 0 {
+		until = min(until, left.untilMs)
 	}
 	switch {
 	case !ok:
 	case left.message == message:
 		s.box.copies = 1
-	case now.Before(until):
+	case s.l.g.ms(now) < until:
 		s.quiet(until)
 		return false
 	}
@@ -80,7 +80,7 @@ type strays struct {
 // stray is an ack that may still come.
 type stray struct {
 	message int64 // that it means, 0 for none that can be written again
-	untilMs int64 // that nothing is written, Unix ms; 0: that begins with the next login
+	untilMs int64 // that nothing is written, clock.ms; 0: that begins with the next login
 }
 
 func newStrays(d *door) *strays { return &strays{door: d, of: make(map[queue.TrackerID]stray)} }

@@ -78,7 +78,7 @@ func (sh *shard) inspect(of *inspection) {
 			continue
 		}
 		id, _ := queue.TrackerOf(s.tracker)
-		info := SessionInfo{Tracker: id, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(), SinceMs: s.since, SeenMs: s.seen()}
+		info := SessionInfo{Tracker: id, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(), SinceMs: s.l.g.wall(s.since), SeenMs: s.seen()}
 		if s.box != nil && s.box.state == flightSent {
 			info.InFlight = 1 // one text at a time
 		}

@@ -66,7 +66,7 @@ func (s *session) lateAck(e *protocol.Event) {
 // lookUp asks the store what an ack can mean: one a lateEvery, and maxEarly at once after a pause.
 func (s *session) lookUp(ref uint64, opened bool) {
 	g := s.l.g
-	now := g.o.Now().UnixMilli()
+	now := g.ms(g.o.Now())
 	if s.lateMs > now+(maxEarly-1)*lateEvery.Milliseconds() {
 		g.m.lateAcks.WithLabelValues("limited").Inc()
 		return
@@ -95,7 +95,7 @@ func (s *session) ackedEarly(now time.Time) bool {
 	opened := b.early[i].opened
 	b.early = slices.Delete(b.early, i, i+1)
 	s.l.g.m.lateAcks.WithLabelValues("matched").Inc()
-	b.written = now.UnixMilli()
+	b.written = s.l.g.ms(now)
 	s.delivered(opened, now)
 	return true
 }

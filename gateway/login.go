@@ -39,8 +39,14 @@ func (s *session) login(e *protocol.Event) protocol.Result {
 	if why != "" {
 		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
 	}
-	if !s.l.opens(t, e.Secret) {
+	switch {
+	case t.Password == "":
+	case e.Secret == "": // no guess
 		return s.refuse(protocol.BadCredentials, "bad_credentials", e.DeviceID)
+	default:
+		if r := s.proves(t, e, "bad_credentials", func() bool { return s.l.opens(t, e.Secret) }); r != protocol.OK {
+			return r
+		}
 	}
 	if s.tracker == 0 && s.contested(t) {
 		return protocol.Later
@@ -88,7 +94,7 @@ func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Resul
 		return r
 	}
 	s.state = stateRefused
-	linger := g.o.Now().Add(s.l.protocol.RefuseDelay).UnixMilli()
+	linger := g.ms(g.o.Now().Add(s.l.protocol.RefuseDelay))
 	s.nextMs = min(s.nextMs, linger)
 	s.arm(s.nextMs)
 	return r
@@ -109,9 +115,9 @@ func printable(said string, most int) string {
 // owner under a new epoch.
 func (s *session) bind(t *queue.Tracker) {
 	g := s.l.g
-	now := g.o.Now()
+	now := g.ms(g.o.Now())
 	s.codec.Bind(s.l.settingsOf(t)) // first: it is the protocol's code
-	s.tracker, s.device, s.since = t.Key(), hashOf(t.DeviceID), now.UnixMilli()
+	s.tracker, s.device, s.since = t.Key(), credentialsOf(t), now
 	s.recall()
 	s.state = stateLeasing
 	s.marks |= markFresh
@@ -129,7 +135,7 @@ func (s *session) bind(t *queue.Tracker) {
 		})
 	}
 	g.store.acquire.add(s, 0, s.tracker)
-	s.nextMs = g.nextLook(s.tracker, now.UnixMilli())
+	s.nextMs = g.nextLook(s.tracker, now)
 	s.arm(s.nextMs)
 	if ce := g.log.Check(zap.DebugLevel, "device logged in"); ce != nil {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
@@ -192,7 +198,7 @@ func (s *session) recheck() {
 		return
 	}
 	t, _, present, ok := s.l.g.o.Directory.Current().Conversation(s.tracker)
-	if !ok || !present || t.Blocked || t.Protocol != s.l.protocol.Name || hashOf(t.DeviceID) != s.device {
+	if !ok || !present || t.Blocked || t.Protocol != s.l.protocol.Name || credentialsOf(t) != s.device {
 		s.close(reasonDirectory)
 	}
 }

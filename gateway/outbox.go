@@ -46,8 +46,8 @@ type outbox struct {
 	evidence evidence
 	overdue  bool  // its ack was awaited in vain: nothing else may be written here
 	ended    bool  // the message has ended otherwise; only the ack of the part at hand is awaited, lest it be taken for that of the next text
-	written  int64 // Unix ms
-	deadline int64 // Unix ms, 0 none
+	written  int64 // clock.ms
+	deadline int64 // clock.ms, 0 none
 }
 
 func (b *outbox) full() bool { return len(b.msgs) >= backlogTexts || b.bytes >= backlogBytes }
@@ -227,7 +227,7 @@ func (s *session) resync() {
 	if s.state == stateReady && !s.dead && !s.closing {
 		s.reread()
 		s.nextMs = 0
-		s.arm(s.l.g.o.Now().UnixMilli())
+		s.arm(s.l.g.ms(s.l.g.o.Now()))
 	} else {
 		s.dirty = true
 	}
@@ -279,7 +279,7 @@ func (s *session) peeked(p *queue.PeekResult) {
 func (s *session) unannounced(last int64) {
 	if s.suspect <= s.known {
 		s.own().suspect = last
-		s.nextMs = s.l.g.o.Now().Add(time.Second).UnixMilli()
+		s.nextMs = s.l.g.ms(s.l.g.o.Now().Add(time.Second))
 		s.arm(s.nextMs)
 		return
 	}
@@ -330,6 +330,7 @@ func statusLabel(st queue.Status) string {
 	}
 }
 
+// expired goes by the system's clock: the caller named a moment.
 func expired(m *queue.Message, now time.Time) bool {
 	return m.ExpiresMs != 0 && now.UnixMilli() >= m.ExpiresMs
 }

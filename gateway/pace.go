@@ -16,7 +16,7 @@ const (
 // spaced is what a device that takes one frame at a time is still to be sent.
 type spaced struct {
 	held []byte // whole frames
-	next int64  // when the next one may leave, Unix ms
+	next int64  // when the next one may leave, clock.ms
 	full bool   // reads are paused
 }
 
@@ -43,14 +43,14 @@ func (s *session) pace() {
 		}
 		s.own().spaced = new(spaced)
 	}
-	p, now := s.spaced, sh.g.o.Now().UnixMilli()
+	p, now := s.spaced, sh.g.ms(sh.g.o.Now())
 	p.held = append(p.held, sh.out...)
 	sh.out = sh.out[:0]
 	if len(p.held) > pacedMost && !s.closing {
 		sh.g.door.refuse("unsent")
 		s.close(reasonSlow)
 	}
-	p.next = min(p.next, now+gap.Milliseconds()) // also where the clock was set back
+	p.next = min(p.next, now+gap.Milliseconds()) // the login may have made the gap shorter
 	switch {
 	case s.closing || gap == 0:
 		sh.out, p.held = append(sh.out, p.held...), nil

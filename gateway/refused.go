@@ -15,7 +15,7 @@ type sentTexts []sentText
 
 type sentText struct {
 	id       int64
-	untilMs  int64 // no refusal comes any more, Unix ms
+	untilMs  int64 // no refusal comes any more, clock.ms
 	replaced int   // characters
 	parts    int   // that may still be refused
 	refused  bool
@@ -39,7 +39,7 @@ func (s *session) mayBeRefused(t sentText, until time.Time) {
 	if s.sent == nil {
 		s.own().sent = &sentTexts{}
 	}
-	t.untilMs = until.UnixMilli()
+	t.untilMs = s.l.g.ms(until)
 	*s.sent = append(*s.sent, t)
 	s.arm(t.untilMs)
 }

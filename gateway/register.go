@@ -25,10 +25,10 @@ func (s *session) register(e *protocol.Event) protocol.Result {
 		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
 	case t.Password == "":
 		e.Secret = rand.Text()[:codeLength]
-	case s.tracker != 0, s.l.registers(t, e):
+	case s.tracker != 0:
 		e.Secret = registrationCode(t)
 	default:
-		return s.refuse(protocol.BadCredentials, "registration", e.DeviceID)
+		return s.registered(t, e)
 	}
 	return protocol.OK
 }
@@ -41,9 +41,22 @@ func registrationCode(t *queue.Tracker) string {
 	return base32.StdEncoding.EncodeToString(h.Sum(nil))[:codeLength]
 }
 
-// registers reports whether a device of a tracker with a password gets a code.
-func (l *Listener) registers(t *queue.Tracker, e *protocol.Event) bool {
-	return l.protocol.Registers != nil && l.protocol.Registers(l.settingsOf(t), e)
+// registered answers a device of a tracker with a password. Where it gets its code for something
+// that it presents, that is a credential as any other.
+func (s *session) registered(t *queue.Tracker, e *protocol.Event) protocol.Result {
+	if s.l.protocol.Registers != nil {
+		granted, presented := s.l.protocol.Registers(s.l.settingsOf(t), e)
+		if presented {
+			if r := s.proves(t, e, "registration", func() bool { return granted }); r != protocol.OK {
+				return r
+			}
+		}
+		if granted {
+			e.Secret = registrationCode(t)
+			return protocol.OK
+		}
+	}
+	return s.refuse(protocol.BadCredentials, "registration", e.DeviceID)
 }
 
 // opens reports whether a secret is one that lets a device of the tracker in.

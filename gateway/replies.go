@@ -30,7 +30,7 @@ type slot struct {
 	result  protocol.Result
 	waiting bool
 	asked   bool  // the store was, so it may have it whatever the result
-	at      int64 // Unix ms
+	at      int64 // clock.ms
 }
 
 // saidText is what is to be noted of a text when its frame has its answer.
@@ -62,7 +62,7 @@ func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64
 	q := s.replies
 	q.slots = append(q.slots, slot{
 		event: *e, frame: s.shard.frame, result: max(r, s.shard.worst),
-		waiting: waiting, asked: waiting, at: s.l.g.o.Now().UnixMilli(),
+		waiting: waiting, asked: waiting, at: s.l.g.ms(s.l.g.o.Now()),
 	})
 	if isAck(e) {
 		q.acks++

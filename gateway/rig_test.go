@@ -14,6 +14,7 @@ import (
 	"trackchat/protocol"
 	"trackchat/protocol/all"
 	"trackchat/queue"
+	"trackchat/queue/queuetest"
 	"trackchat/queue/sqlitestore"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,14 +36,23 @@ type rig struct {
 	addrs map[string]string
 	clock *clock
 	serve func(p *protocol.Protocol)
+	local string // address that devices come from; empty: the system's choice
 }
 
 // clock is the real time and what a test adds to it.
-type clock struct{ ahead atomic.Int64 }
+type clock struct {
+	ahead   atomic.Int64
+	stepped atomic.Int64 // of the system's clock alone
+}
 
-func (c *clock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) now() time.Time {
+	return queuetest.Stepped(time.Now().Add(time.Duration(c.ahead.Load())), time.Duration(c.stepped.Load()))
+}
 
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// set puts the system's clock forward or back; no time passes.
+func (c *clock) set(by time.Duration) { c.stepped.Add(int64(by)) }
 
 type rigOption func(*gateway.Options)
 
@@ -218,7 +228,7 @@ func (r *rig) connect(proto string, opts ...func(*protocol.DeviceConfig)) *devic
 	if !ok {
 		p, _ = all.Find("wialon") // what tests make of it
 	}
-	nc, err := net.Dial("tcp", r.addrs[proto])
+	nc, err := r.dialer().Dial("tcp", r.addrs[proto])
 	must(r.t, err)
 	s, err := p.NewSettings()
 	must(r.t, err)
@@ -229,6 +239,13 @@ func (r *rig) connect(proto string, opts ...func(*protocol.DeviceConfig)) *devic
 	d := &device{t: r.t, nc: nc, side: p.NewDevice(cfg)}
 	r.t.Cleanup(func() { _ = nc.Close() })
 	return d
+}
+
+func (r *rig) dialer() *net.Dialer {
+	if r.local == "" {
+		return &net.Dialer{}
+	}
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(r.local)}}
 }
 
 // login dials and waits until the gateway has taken the device in.

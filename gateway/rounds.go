@@ -65,7 +65,7 @@ func (r *rounds) clear(t queue.TrackerID, message int64) {
 // because an ack that still came would be taken for that text's.
 func (s *session) unconfirmed(now time.Time) {
 	b := s.box
-	alive := int64(s.heard)*1000 > now.Add(-s.patience()).UnixMilli()
+	alive := int64(s.heard)*1000 > s.l.g.ms(now.Add(-s.patience()))
 	over := b.ended
 	if !over && s.count() {
 		s.tellEnd(queue.StatusFailed, queue.ReasonNotConfirmed)
@@ -79,7 +79,7 @@ func (s *session) unconfirmed(now time.Time) {
 	case over:
 		b.overdue = true
 	default:
-		b.deadline = now.Add(s.patience()).UnixMilli()
+		b.deadline = s.l.g.ms(now.Add(s.patience()))
 		s.arm(b.deadline)
 	}
 }

@@ -32,7 +32,7 @@ type session struct {
 	// Owned by the loop.
 	scanned int32       // bytes of the unfinished frame that Frame has looked at
 	alive   atomic.Bool // a frame came since the login, or since a newcomer was refused for that; other loops look
-	heard   uint32      // when the last whole frame came, Unix seconds
+	heard   uint32      // when the last whole frame came, as Gateway.seconds
 	frames  uint16      // in the second of heard
 	claims  uint16      // number of the newest claim
 	*stir
@@ -41,9 +41,9 @@ type session struct {
 	epoch     int64           // 0 until the lease
 	known     int64           // newest outgoing message this session knows to exist
 	tail      int64           // newest one that was put into the outbox
-	since     int64           // login, Unix ms; stands for the connection in dedupe
-	nextMs    int64           // before the login: when the wait for it ends; then: when the store is asked what is pending
-	device    uint32          // hash of the normalised id it logged in with
+	since     int64           // login, clock.ms; stands for the connection in dedupe
+	nextMs    int64           // clock.ms; before the login: when the wait for it ends; then: when the store is asked what is pending
+	device    uint32          // credentialsOf its tracker at the login
 	place     int32           // in the shard's list of open sessions
 	wheelPrev int32           // places of its neighbours in a slot of the shard's wheel, from 1; 0 none
 	wheelNext int32
@@ -158,7 +158,7 @@ func (s *session) opened(now time.Time) {
 	if s.l.g.door.draining.Load() { // it was let in a moment before
 		s.close(reasonShutdown)
 	}
-	s.nextMs = now.Add(s.l.login).UnixMilli()
+	s.nextMs = s.l.g.ms(now.Add(s.l.login))
 	s.arm(s.nextMs)
 }
 
@@ -186,7 +186,7 @@ func (s *session) pollCodec(now time.Time) {
 	s.learn(now)
 	switch {
 	case !next.IsZero():
-		s.own().pollMs = next.UnixMilli()
+		s.own().pollMs = s.l.g.ms(next)
 		s.arm(s.pollMs)
 	case s.pollMs != 0:
 		s.pollMs = 0
@@ -317,11 +317,11 @@ func (s *session) remember(why reason) {
 }
 
 // arm makes the wheel fire no later than ms.
-func (s *session) arm(ms int64) { s.shard.wheel.arm(s, time.UnixMilli(ms)) }
+func (s *session) arm(ms int64) { s.shard.wheel.arm(s, ms) }
 
 // due runs every deadline that has passed and arms the next one. It may be called early.
 func (s *session) due(now time.Time) {
-	ms := now.UnixMilli()
+	ms := s.l.g.ms(now)
 	s.unthrottle()
 	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline { // before the codec is asked, which may be about to repeat the same
 		s.overdue(now)

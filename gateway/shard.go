@@ -32,7 +32,7 @@ type shard struct {
 func newShard(g *Gateway, loop engine.Loop) *shard {
 	sh := &shard{g: g, loop: loop}
 	sh.wheel.shard = sh
-	sh.wheel.start(g.o.Now())
+	sh.wheel.start(g.ms(g.o.Now()))
 	sh.emit = func(e *protocol.Event) { sh.cur.event(e) }
 	sh.order = sh.tick
 	return sh
@@ -95,7 +95,7 @@ func (sh *shard) leave(s *session) {
 func (sh *shard) tick() {
 	sh.ticking.Store(false)
 	now := sh.g.o.Now()
-	sh.wheel.advance(now, func(s *session) {
+	sh.wheel.advance(sh.g.ms(now), func(s *session) {
 		defer s.recovered()
 		if s.broken() {
 			return

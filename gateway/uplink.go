@@ -50,7 +50,7 @@ func (s *session) asked(key uint64) bool {
 	if s.replies == nil {
 		return false
 	}
-	since := s.l.g.o.Now().Add(-impatience).UnixMilli()
+	since := s.l.g.ms(s.l.g.o.Now().Add(-impatience))
 	return slices.ContainsFunc(s.replies.slots, func(sl slot) bool {
 		return sl.waiting && sl.at < since && sl.event.Kind == protocol.KindText && sl.event.Key == key
 	})

@@ -1,7 +1,5 @@
 package gateway
 
-import "time"
-
 const wheelSlots = 1200 // at tickEvery each: a minute
 
 // wheel is a shard's timers: a session has at most one place in it. What is due later than a turn comes round and is put in again. A slot is a list through the sessions
@@ -9,16 +7,16 @@ const wheelSlots = 1200 // at tickEvery each: a minute
 type wheel struct {
 	shard *shard
 	first [wheelSlots]int32 // place of a slot's first session, from 1; 0 none
-	at    int64             // ticks since 1970 that have been run
+	at    int64             // ticks of clock.ms that have been run
 }
 
-func ticks(t time.Time) int64 { return t.UnixNano() / int64(tickEvery) }
+func ticks(ms int64) int64 { return ms / tickEvery.Milliseconds() }
 
-func (w *wheel) start(now time.Time) { w.at = ticks(now) }
+func (w *wheel) start(ms int64) { w.at = ticks(ms) }
 
-// arm has s fire in the first tick at or after its time, a tick from now at the earliest, unless it fires earlier anyhow.
-func (w *wheel) arm(s *session, at time.Time) {
-	tick := min(max(ticks(at.Add(tickEvery-1)), w.at+1), w.at+wheelSlots-1)
+// arm has s fire in the first tick at or after ms, a tick from now at the earliest, unless it fires earlier anyhow.
+func (w *wheel) arm(s *session, ms int64) {
+	tick := min(max(ticks(ms+tickEvery.Milliseconds()-1), w.at+1), w.at+wheelSlots-1)
 	if s.wheelSlot != 0 {
 		if w.at+(int64(s.wheelSlot-1)-w.at%wheelSlots+wheelSlots)%wheelSlots <= tick {
 			return
@@ -62,10 +60,10 @@ func (w *wheel) remove(s *session) {
 	s.wheelSlot, s.wheelPrev, s.wheelNext = 0, 0, 0
 }
 
-// advance takes out what is due up to now and calls fire for each. A clock that jumps runs at most one turn.
-func (w *wheel) advance(now time.Time, fire func(*session)) {
-	to := ticks(now)
-	if to < w.at || to-w.at > wheelSlots {
+// advance takes out what is due up to ms and calls fire for each. After a pause it runs at most one turn.
+func (w *wheel) advance(ms int64, fire func(*session)) {
+	to := ticks(ms)
+	if to-w.at > wheelSlots {
 		w.at = to - wheelSlots
 	}
 	for w.at < to {

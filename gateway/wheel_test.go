@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -13,7 +12,7 @@ import (
 // a turn if that is longer away.
 func TestWheelAgainstTimes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		at := time.UnixMilli(1_700_000_000_000)
+		at := int64(1_700_000_000_000)
 		sh := new(shard)
 		sh.wheel.shard = sh
 		sh.wheel.start(at)
@@ -30,19 +29,19 @@ func TestWheelAgainstTimes(t *testing.T) {
 				if len(sh.live) == 0 {
 					continue
 				}
-				when := at.Add(time.Duration(rapid.IntRange(-1000, 120_000).Draw(t, "in")) * time.Millisecond)
-				tick := min(max(ticks(when.Add(tickEvery-1)), ticks(at)+1), ticks(at)+wheelSlots-1)
+				when := at + rapid.Int64Range(-1000, 120_000).Draw(t, "in")
+				tick := min(max(ticks(when+tickEvery.Milliseconds()-1), ticks(at)+1), ticks(at)+wheelSlots-1)
 				if was, armed := due[s]; !armed || tick < was {
 					due[s] = tick
 				}
-				s.arm(when.UnixMilli())
+				s.arm(when)
 			case 3:
 				if len(sh.live) > 0 {
 					sh.leave(s)
 					delete(due, s)
 				}
 			case 4:
-				at = at.Add(time.Duration(rapid.SampledFrom([]int{0, 50, 1000, 30_000, 300_000}).Draw(t, "passes")) * time.Millisecond)
+				at += rapid.SampledFrom([]int64{0, 50, 1000, 30_000, 300_000}).Draw(t, "passes")
 				fired := map[*session]int64{}
 				sh.wheel.advance(at, func(s *session) { fired[s] = due[s] })
 				want := maps.Collect(maps.All(due))

@@ -34,9 +34,9 @@ type Protocol struct {
 	// Variants are what DeviceConfig.Variant may be, the default first.
 	Variants []string
 	// Registers reports whether a device that asks for its credentials (KindRegister) gets some
-	// although its tracker, whose settings these are, has a password; nil: the protocol has no such
-	// request.
-	Registers func(s Settings, e *Event) bool
+	// although its tracker, whose settings these are, has a password, and whether that hung on what
+	// it presented; nil: the protocol has no such request.
+	Registers func(s Settings, e *Event) (granted, presented bool)
 	// LoginTimeout is how long a device with these settings of its listener may take to log in where the protocol states that; nil, or 0: the gateway's own limit, which holds in any case.
 	LoginTimeout func(s Settings) time.Duration
 	// IdleTimeout replaces the gateway's default where the protocol states its own; 0 otherwise.
@@ -60,6 +60,7 @@ type Codec interface {
 	// AppendText appends one part of a text. Repeating it for the same part gives the same bytes.
 	AppendText(dst []byte, t Text) ([]byte, error)
 	// Poll appends what the protocol sends by itself and returns when it wants to be asked again; the zero time means only after the next frame or text.
+	// now is a reading of time.Now: codecs keep and compare such readings, or what a Clock makes of them, so that a clock that is set makes nothing due.
 	Poll(dst []byte, now time.Time) ([]byte, time.Time)
 }
 

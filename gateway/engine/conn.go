@@ -54,7 +54,7 @@ type conn struct {
 	charged uint32 // those that are accounted for
 	flags   flags
 
-	last atomic.Uint32 // Unix seconds of the last read
+	last atomic.Uint32 // core.seconds of the last read
 }
 
 // more is what few connections need.
@@ -128,7 +128,7 @@ func (c *conn) tls() *secure {
 	return nil
 }
 
-func (c *conn) LastRead() int64 { return int64(c.last.Load()) }
+func (c *conn) LastRead() int64 { return c.srv.core.wall(c.last.Load()) }
 
 func (c *conn) Session() any {
 	c.mu.Lock()

@@ -32,7 +32,7 @@ type Options struct {
 	Handshakes    int           // TLS handshakes at a time; default 1,024
 	Spare         int           // descriptors of the process that are kept for other things than accepted connections; default 2 % of its limit, 8 to 512; negative: none
 
-	// Now is the clock behind LastRead and ObserveLoopLag. Without it LastRead is always 0 and no lag is observed.
+	// Now is the clock behind LastRead and ObserveLoopLag. Its readings are those of time.Now, the monotonic clock included. Without it LastRead is always 0 and no lag is observed.
 	Now func() time.Time
 	// ObserveLoopLag is told twice a second of each event loop how long an order had to wait for it. Calls may overlap.
 	ObserveLoopLag func(time.Duration)

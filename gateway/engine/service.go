@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -14,10 +15,17 @@ type core struct {
 	Options
 	pool      chunkPool
 	untrusted atomic.Int64 // unconsumed bytes of connections before Trust
+	started   time.Time    // by Now
 	shakes    shakes
 }
 
-func newCore(o Options) *core { return &core{Options: o.withDefaults()} }
+func newCore(o Options) *core {
+	k := &core{Options: o.withDefaults()}
+	if k.Now != nil {
+		k.started = k.Now()
+	}
+	return k
+}
 
 // service is what the connections of one Serve or Dial in one loop share, so that a connection
 // needs no other way to it.
@@ -65,12 +73,26 @@ func (t *terms) admitted(peer netip.AddrPort) (ok bool) {
 	return t.admit(peer)
 }
 
-// seconds is the clock's reading as kept per connection; good until the year 2106.
+// seconds is the clock's reading as kept per connection: Unix seconds by the clock as it was at the
+// start, and what has passed since, also when it was set meanwhile; good until the year 2106.
 func (k *core) seconds() uint32 {
 	if k.Now == nil {
 		return 0
 	}
-	return uint32(k.Now().Unix())
+	return k.secondsOf(k.Now())
+}
+
+func (k *core) secondsOf(now time.Time) uint32 {
+	return uint32(k.started.Add(now.Sub(k.started)).Unix())
+}
+
+// wall is what seconds returned, by the clock as it is now.
+func (k *core) wall(seconds uint32) int64 {
+	if k.Now == nil {
+		return 0
+	}
+	now := k.Now()
+	return int64(seconds) + now.Unix() - int64(k.secondsOf(now))
 }
 
 // caught counts and logs a recovered panic; false if there was none.

@@ -146,6 +146,7 @@ func Settings(linkACK string) []protocol.SettingSpec {
 
 // Shared is what all sessions of one carrier have in common. It is safe for concurrent use.
 type Shared struct {
+	Clock             protocol.Clock // of deadlines
 	events            protocol.Events
 	bodies            sync.Pool // *[maxBody]byte
 	utf8, cp1251, gbk protocol.Charset

@@ -38,7 +38,7 @@ type Session struct {
 	flight   *flight
 	rest     []byte // of an unfinished frame
 	charset  protocol.Charset
-	deadline int64 // of the step, Unix ms; 0: Poll sets it
+	deadline int64 // of the step, Shared.Clock; 0: Poll sets it
 	version  Version
 	said     Version // what the client says it speaks
 	step     step
@@ -79,7 +79,7 @@ func (s *Session) Learnt(now time.Time) (learnt uint8, news bool) {
 	}
 	if s.step == stepEnable && s.sent && s.deadline != 0 {
 		asked := s.deadline - s.wait().Milliseconds()
-		s.mute = s.mute || now.UnixMilli()-asked >= muteWait.Milliseconds()
+		s.mute = s.mute || s.shared.Clock.Ms(now)-asked >= muteWait.Milliseconds()
 	}
 	if s.mute {
 		learnt = Mute
@@ -145,7 +145,7 @@ func (s *Session) Poll(dst []byte, c Carrier, now time.Time) ([]byte, time.Time)
 	if s.step == stepReady {
 		return dst, time.Time{}
 	}
-	if s.sent && s.deadline != 0 && now.UnixMilli() >= s.deadline {
+	if s.sent && s.deadline != 0 && s.shared.Clock.Ms(now) >= s.deadline {
 		s.timedOut()
 	}
 	if !s.sent {
@@ -155,9 +155,9 @@ func (s *Session) Poll(dst []byte, c Carrier, now time.Time) ([]byte, time.Time)
 		return dst, time.Time{}
 	}
 	if s.deadline == 0 {
-		s.deadline = now.Add(s.wait()).UnixMilli()
+		s.deadline = s.shared.Clock.Ms(now.Add(s.wait()))
 	}
-	return dst, time.UnixMilli(s.deadline)
+	return dst, s.shared.Clock.Time(s.deadline)
 }
 
 func (s *Session) wait() time.Duration {

@@ -23,15 +23,15 @@ const (
 
 // registers implements protocol.Protocol.Registers. The event's Secret is the terminal id of the
 // registration.
-func registers(s protocol.Settings, e *protocol.Event) bool {
+func registers(s protocol.Settings, e *protocol.Event) (granted, presented bool) {
 	switch s.String(settingRegister) {
 	case registerOpen:
-		return true
+		return true, false
 	case registerKnown:
 		id := s.String(settingTerminalID)
-		return id != "" && subtle.ConstantTimeCompare([]byte(id), []byte(e.Secret)) == 1
+		return id != "" && subtle.ConstantTimeCompare([]byte(id), []byte(e.Secret)) == 1, id != ""
 	default:
-		return false
+		return false, false
 	}
 }
 

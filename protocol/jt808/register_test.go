@@ -30,7 +30,7 @@ func TestKnownTerminals(t *testing.T) {
 			{"known", "345678", false},
 		} {
 			set := map[string]string{"register": c.register, "terminal_id": c.id}
-			if p.Registers(protocoltest.NewSettings(t, p, set), &events[0]) != c.want {
+			if granted, _ := p.Registers(protocoltest.NewSettings(t, p, set), &events[0]); granted != c.want {
 				t.Errorf("%s, %+v, terminal id %q", variant, c, events[0].Secret)
 			}
 		}

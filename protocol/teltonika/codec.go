@@ -38,7 +38,7 @@ type codec struct {
 	fmi      *fmi.Session // chat: fmi
 	terminal *terminal    // chat: serial
 	ref      uint64       // of the last text
-	waitMs   int64        // phaseLogged ends, Unix ms; 0: Poll sets it
+	waitMs   int64        // phaseLogged ends, fmi.Shared.Clock; 0: Poll sets it
 	upTypes  uint16       // a bit for each
 	envelope envelope
 	phase    phase
@@ -194,11 +194,12 @@ func (c *codec) Release(now time.Time, end bool, emit func(*protocol.Event)) {
 
 func (c *codec) poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.phase == phaseLogged {
+		clock := &c.shared.fmi.Clock
 		if c.waitMs == 0 {
-			c.waitMs = now.Add(positionsWait).UnixMilli()
+			c.waitMs = clock.Ms(now.Add(positionsWait))
 		}
-		if now.UnixMilli() < c.waitMs {
-			return dst, time.UnixMilli(c.waitMs)
+		if clock.Ms(now) < c.waitMs {
+			return dst, clock.Time(c.waitMs)
 		}
 		c.phase = phaseOpen
 	}

@@ -36,11 +36,11 @@ type terminal struct {
 // may be the tracker's own answer to somebody's command, which ends without CR LF.
 type openLine struct {
 	bytes    []byte
-	untilMs  int64  // it is whole then, Unix ms
-	msg      uint32 // Event.Msg of its last packet
-	time     uint32 // of that packet, 0 none
+	until    time.Time // it is whole then
+	msg      uint32    // Event.Msg of its last packet
+	time     uint32    // of that packet, 0 none
 	typ      byte
-	fresh    bool // a packet has come since untilMs was set
+	fresh    bool // a packet has come since until was set
 	skipping bool // too long: only its end is looked for
 }
 
@@ -152,10 +152,10 @@ func (t *terminal) wait(now, next time.Time) time.Time {
 	for i := range t.open {
 		l := &t.open[i]
 		if l.fresh {
-			l.untilMs, l.fresh = now.Add(lineWait).UnixMilli(), false
+			l.until, l.fresh = now.Add(lineWait), false
 		}
-		if until := time.UnixMilli(l.untilMs); next.IsZero() || until.Before(next) {
-			next = until
+		if next.IsZero() || l.until.Before(next) {
+			next = l.until
 		}
 	}
 	return next
@@ -163,7 +163,7 @@ func (t *terminal) wait(now, next time.Time) time.Time {
 
 // release emits the lines that are whole without their end.
 func (t *terminal) release(s *shared, now time.Time, end bool, emit func(*protocol.Event)) {
-	whole := func(l openLine) bool { return end || !l.fresh && now.UnixMilli() >= l.untilMs }
+	whole := func(l openLine) bool { return end || !l.fresh && !now.Before(l.until) }
 	for i := range t.open {
 		l := &t.open[i]
 		if !whole(*l) || l.skipping {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"trackchat/queue"
 )
@@ -14,8 +15,17 @@ import (
 // roster is the nodes of this process. They end with it, because no other process uses the file, so they are kept nowhere else.
 type roster struct {
 	mu    sync.Mutex
-	nodes map[queue.NodeID]queue.Node
+	nodes map[queue.NodeID]beating
 }
+
+// beating is a node and when it reported itself last. How long ago that was says the monotonic clock: a clock that is set makes no node dead.
+type beating struct {
+	queue.Node
+	at time.Time
+}
+
+// beatMs is when that was by the clock as it is now.
+func (b *beating) beatMs(now time.Time) int64 { return now.UnixMilli() - now.Sub(b.at).Milliseconds() }
 
 // Beat implements queue.Roster.
 func (s *Store) Beat(ctx context.Context, n queue.Node) error {
@@ -24,8 +34,7 @@ func (s *Store) Beat(ctx context.Context, n queue.Node) error {
 	}
 	s.roster.mu.Lock()
 	defer s.roster.mu.Unlock()
-	n.BeatMs = s.now().UnixMilli()
-	s.roster.nodes[n.ID] = n
+	s.roster.nodes[n.ID] = beating{n, s.now()}
 	return nil
 }
 
@@ -60,11 +69,12 @@ func (s *Store) Nodes(ctx context.Context) ([]queue.Node, error) {
 	}
 	s.roster.mu.Lock()
 	defer s.roster.mu.Unlock()
-	now := s.now().UnixMilli()
+	now := s.now()
 	var nodes []queue.Node
-	for _, n := range s.roster.nodes {
-		if queue.Living(n.BeatMs, now) {
-			nodes = append(nodes, n)
+	for _, b := range s.roster.nodes {
+		b.BeatMs = b.beatMs(now)
+		if queue.Living(b.BeatMs, now.UnixMilli()) {
+			nodes = append(nodes, b.Node)
 		}
 	}
 	slices.SortFunc(nodes, func(a, b queue.Node) int { return cmp.Compare(a.ID, b.ID) })
@@ -72,10 +82,14 @@ func (s *Store) Nodes(ctx context.Context) ([]queue.Node, error) {
 }
 
 // beat is when a node reported itself last, 0 never.
-func (r *roster) beat(id queue.NodeID) int64 {
+func (r *roster) beat(id queue.NodeID, now time.Time) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.nodes[id].BeatMs
+	b, ok := r.nodes[id]
+	if !ok {
+		return 0
+	}
+	return b.beatMs(now)
 }
 
 // Presence implements queue.Sender.
@@ -85,7 +99,8 @@ func (s *Store) Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.T
 		return c.eachChunk(s.presenceIn, len(ts), func(i int) int64 { return int64(ts[i]) }, func(row []driver.Value) error {
 			if p := (queue.Presence{SinceMs: integer(row[2]), SeenMs: integer(row[3])}); p.SinceMs > 0 {
 				owner := queue.NodeID(text(row[1]))
-				known[queue.TrackerID(integer(row[0]))] = queue.PresenceOf(owner, p, s.roster.beat(owner), s.now().UnixMilli())
+				now := s.now()
+				known[queue.TrackerID(integer(row[0]))] = queue.PresenceOf(owner, p, s.roster.beat(owner, now), now.UnixMilli())
 			}
 			return nil
 		})

@@ -1,0 +1,195 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+
+	"trackchat/protocol"
+	"trackchat/queue"
+
+	"go.uber.org/zap"
+)
+
+// Wrong credentials: so many at once, then one after a pause that doubles with each.
+const (
+	freeGuesses  = 5
+	firstPause   = time.Minute
+	longestPause = 15 * time.Minute
+	guessMemory  = time.Hour // after the last wrong one
+	maxGuesses   = 1 << 16   // trackers, and places, that are remembered
+	maxHomes     = 1 << 20
+	scanGuesses  = 16 // of them looked at to make room for one
+)
+
+// guesses refuses whoever presents wrong credentials again and again, before what he presents is
+// compared: passwords of devices are short. A tracker has a bucket for the places that wrong ones
+// have come from, another for all other places, and where it has logged in before one of its own; a
+// place has one for the trackers that are guessed at from there and were never at home there. So
+// nobody locks out a tracker that comes from elsewhere, or that has been there before, unless he
+// guesses at that very tracker from there. Each node counts for itself and from its start.
+type guesses struct {
+	warnings *quota
+
+	mu       sync.Mutex
+	trackers map[guessed]bucket
+	places   map[place]bucket
+	homes    map[queue.TrackerID]uint32 // place.short of the last login with credentials
+}
+
+// guessed is whose bucket it is.
+type guessed struct {
+	tracker queue.TrackerID
+	from    uint32 // place.short of where it has logged in before, or:
+}
+
+const (
+	otherwise    uint32 = iota // all other places
+	nowhereWrong               // those that no wrong credentials have come from
+)
+
+// bucket are the wrong credentials of late. Times are those of clock.ms.
+type bucket struct {
+	credentials uint32 // hash of the right ones: others begin anew
+	wrong       uint16
+	lastMs      int64
+}
+
+func newGuesses() *guesses {
+	return &guesses{
+		warnings: newQuota(time.Second, 20), trackers: make(map[guessed]bucket),
+		places: make(map[place]bucket), homes: make(map[queue.TrackerID]uint32),
+	}
+}
+
+// pause is how long after the last wrong credentials others are compared.
+func (b bucket) pause() time.Duration {
+	if b.wrong < freeGuesses {
+		return 0
+	}
+	return min(firstPause<<min(b.wrong-freeGuesses, 10), longestPause)
+}
+
+func (b bucket) over(nowMs int64) bool { return nowMs-b.lastMs >= guessMemory.Milliseconds() }
+
+func (b bucket) refuses(nowMs int64) bool { return nowMs-b.lastMs < b.pause().Milliseconds() }
+
+// guess is the outcome of a try.
+type guess struct {
+	right   bool
+	refused bool          // nothing was compared
+	pause   time.Duration // for which all others are refused from now on
+}
+
+// try compares credentials for t, unless there were too many wrong ones. All of it is one step, so
+// that a volley over many connections gets no more than its share.
+func (g *guesses) try(t *queue.Tracker, from place, nowMs int64, compare func() bool) guess {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	there := g.places[from]
+	if there.over(nowMs) {
+		there = bucket{}
+	}
+	key, home := guessed{t.ID, otherwise}, g.homes[t.ID] == from.short()
+	switch {
+	case home:
+		key.from = from.short()
+	case there.wrong == 0:
+		key.from = nowhereWrong
+	}
+	if g.bucket(key, t, nowMs).refuses(nowMs) || !home && there.refuses(nowMs) {
+		return guess{refused: true}
+	}
+	if compare() {
+		if !home {
+			g.moveIn(t.ID, from)
+		}
+		return guess{right: true}
+	}
+	of := g.add(key, t, nowMs)
+	if key.from == nowhereWrong { // which it is no more
+		of = g.add(guessed{t.ID, otherwise}, t, nowMs)
+	}
+	if !home && (of.wrong == 1 || there.wrong == 0) {
+		there.wrong, there.lastMs = there.wrong+1, nowMs
+		makeRoom(g.places, maxGuesses, func(b bucket) bool { return b.over(nowMs) })
+		g.places[from] = there
+	}
+	return guess{pause: of.pause()}
+}
+
+// bucket returns one of t's.
+func (g *guesses) bucket(key guessed, t *queue.Tracker, nowMs int64) bucket {
+	b := g.trackers[key]
+	if credentials := credentialsOf(t); b.credentials != credentials || b.over(nowMs) {
+		b = bucket{credentials: credentials}
+	}
+	return b
+}
+
+// add counts wrong credentials in one of t's.
+func (g *guesses) add(key guessed, t *queue.Tracker, nowMs int64) bucket {
+	b := g.bucket(key, t, nowMs)
+	b.wrong, b.lastMs = b.wrong+1, nowMs // a few in an hour: it never wraps
+	makeRoom(g.trackers, maxGuesses, func(b bucket) bool { return b.over(nowMs) })
+	g.trackers[key] = b
+	return b
+}
+
+// moveIn makes a place the tracker's. Many devices may come from there: one that belongs there makes
+// up for one that does not.
+func (g *guesses) moveIn(t queue.TrackerID, at place) {
+	_, known := g.homes[t]
+	makeRoom(g.homes, maxHomes, func(uint32) bool { return false })
+	g.homes[t] = at.short()
+	b, ok := g.places[at]
+	if known || !ok { // going to and fro earns nothing
+		return
+	}
+	if b.wrong--; b.wrong == 0 {
+		delete(g.places, at)
+		return
+	}
+	g.places[at] = b
+}
+
+// makeRoom sees to it that one more entry fits: a few that are over give way, else any.
+func makeRoom[K comparable, V any](m map[K]V, most int, over func(V) bool) {
+	if len(m) < most {
+		return
+	}
+	seen := 0
+	for k, v := range m {
+		if seen++; seen > scanGuesses && len(m) < most {
+			return
+		}
+		if over(v) || seen > scanGuesses {
+			delete(m, k)
+		}
+	}
+}
+
+// proves lets a login or a registration pass whose credentials are right.
+func (s *session) proves(t *queue.Tracker, e *protocol.Event, why string, compare func() bool) protocol.Result {
+	g := s.l.g
+	now, remote := g.o.Now(), s.conn.RemoteAddr()
+	tried := g.guesses.try(t, placeOf(remote.Addr()), g.ms(now), compare)
+	switch {
+	case tried.right:
+		return protocol.OK
+	case tried.refused:
+		r := s.refuse(protocol.Later, "login_attempts", e.DeviceID)
+		s.close(reasonRefused)
+		return r
+	}
+	if tried.pause > 0 {
+		if unsaid, ok := g.guesses.warnings.take(now); ok {
+			g.log.Warn("wrong credentials for a device again and again: is somebody guessing? Its logins from there are refused for a while, whatever they present",
+				zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name), zap.String("device", t.DeviceID),
+				zap.Stringer("remote", remote), zap.Duration("for", tried.pause), unsaid)
+		}
+	}
+	return s.refuse(protocol.BadCredentials, why, e.DeviceID)
+}
+
+// credentialsOf is a hash of what a device logs in with.
+func credentialsOf(t *queue.Tracker) uint32 { return hashOf(t.DeviceID + "\x00" + t.Password) }

@@ -1,0 +1,53 @@
+package sqlitestore_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/sqlitestore"
+)
+
+// A clock that is set makes no node dead, and its trackers stay online.
+func TestNodesLiveOnWhenTheClockIsSet(t *testing.T) {
+	var stepped, ahead atomic.Int64
+	now := func() time.Time {
+		return queuetest.Stepped(time.Now().Add(time.Duration(ahead.Load())), time.Duration(stepped.Load()))
+	}
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: now})
+	must(t, err)
+	t.Cleanup(func() { must(t, s.Close()) })
+	must(t, s.Beat(t.Context(), queue.Node{ID: "a"}))
+	_, err = s.Acquire(t.Context(), "a", []queue.TrackerID{1})
+	must(t, err)
+	living := func() bool {
+		t.Helper()
+		nodes, err := s.Nodes(t.Context())
+		must(t, err)
+		presence, err := s.Presence(t.Context(), []queue.TrackerID{1})
+		must(t, err)
+		if (len(nodes) == 1) != presence[1].Online {
+			t.Errorf("nodes %v, presence %+v", nodes, presence)
+		}
+		if len(nodes) == 1 && now().UnixMilli()-nodes[0].BeatMs > time.Minute.Milliseconds() {
+			t.Errorf("last report at %d", nodes[0].BeatMs)
+		}
+		return len(nodes) == 1
+	}
+	for _, by := range []time.Duration{time.Hour, -2 * time.Hour} {
+		if stepped.Add(int64(by)); !living() {
+			t.Errorf("dead when the clock is set by %v", by)
+		}
+	}
+	if ahead.Add(int64(queue.NodeLife)); living() {
+		t.Error("alive without a report")
+	}
+}

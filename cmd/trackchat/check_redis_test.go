@@ -33,7 +33,7 @@ func TestCheckOfRedis(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	cfg := onRedis(t, server.Addr)
 	head := []string{"ok      configuration", "ok      directory DIR/directory.yaml: 1 accounts, 1 trackers"}
-	wantChecked(t, cfg, nil, 0, append(append(head, "ok      store redis "+server.Addr), freePorts(cfg)...)...)
+	wantChecked(t, cfg, nil, 0, append(append(head, "warning store redis holds no store yet: a service that starts begins a new one", "ok      store redis "+server.Addr), freePorts(cfg)...)...)
 	if keys := server.Must(t, "DBSIZE"); keys != "0" {
 		t.Errorf("the check leaves %s keys", keys)
 	}
@@ -44,6 +44,7 @@ func TestCheckOfRedis(t *testing.T) {
 		"wrong   store redis "+server.Addr+`: appendfsync is "everysec", which is weaker than configured`,
 		"wrong   store redis "+server.Addr+`: maxmemory-policy is "allkeys-lru", which throws messages away; noeviction is needed`,
 		"warning store redis "+server.Addr+": client-output-buffer-limit for pubsub is 1048576 bytes; less than 33554432 may cut wakes",
+		"warning store redis holds no store yet: a service that starts begins a new one",
 	)
 	wantChecked(t, cfg, nil, 1, append(append(lines, freePorts(cfg)...), "        2 wrong")...)
 

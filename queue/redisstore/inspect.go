@@ -36,6 +36,9 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 		if !s.nodes.cluster && c.info["cluster_enabled"] == "1" {
 			return report, nil // it has only a part of the keys
 		}
+		if c.info["role"] != "master" {
+			return report, nil // what it holds is another one's
+		}
 	}
 	if !s.checkMap(&report) {
 		return report, nil // nobody knows what the others hold
@@ -48,9 +51,14 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 		report.Problems = append(report.Problems, wrong...)
 	} else if what := n.contradiction(""); what != "" {
 		report.Problems = append(report.Problems, lostProblem(what))
+	} else if len(n.meta) == 0 {
+		report.Warnings = append(report.Warnings, noStore)
 	}
 	return report, nil
 }
+
+// noStore is what an emptied Redis looks like, too.
+const noStore = "holds no store yet: a service that starts begins a new one"
 
 // visitor is a store that only looks: hangUp ends it.
 func visitor(ctx context.Context, opts Options) (*Store, error) {

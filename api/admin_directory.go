@@ -76,7 +76,8 @@ func (a *administration) routes() adminRoutes {
 	}
 }
 
-// handle bounds a request in time and puts its outcome into the API's form. query are the parameters that a write may have in its address.
+// handle bounds a request in time and puts its outcome into the API's form. query are the
+// parameters that a write may have in its address.
 func (a *administration) handle(h adminHandler, query ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
@@ -103,7 +104,8 @@ func (a *administration) handle(h adminHandler, query ...string) http.Handler {
 	})
 }
 
-// onlyKnown refuses parameters in the address of a write that it does not know: what an administrator asks for is done or refused.
+// onlyKnown refuses parameters in the address of a write that it does not know: what an
+// administrator asks for is done or refused.
 func onlyKnown(r *http.Request, query []string) error {
 	if r.Method == http.MethodGet {
 		return nil

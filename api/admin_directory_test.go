@@ -239,11 +239,12 @@ func TestAdminRefusesWhatItDoesNotKnow(t *testing.T) {
 	fleet := &fixedFleet{sessions: []api.DeviceSession{{Tracker: 101}}}
 	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet = fleet })
 	w.put("/admin/accounts/1", `{}`).succeeds(t)
+	w.put("/admin/accounts/3", `{}`).succeeds(t)
 	w.put("/admin/trackers/101", `{"account":1,"protocol":"jt808","device_id":"1"}`).succeeds(t)
 	w.put("/admin/accounts/1/webhook", `{"url":"https://hooks.example/"}`).succeeds(t)
-	id, key := w.newKey("1")
+	id, key := w.newKey("3")
 	for _, c := range []struct{ method, path, body string }{
-		{"POST", "/admin/accounts/1/keys", ""},
+		{"POST", "/admin/accounts/3/keys", ""},
 		{"PUT", "/admin/accounts/1", `"title":"x",`},
 		{"PUT", "/admin/trackers/101", `"account":1,"protocol":"jt808","device_id":"2",`},
 		{"PUT", "/admin/accounts/1/webhook", `"url":"https://other.example/",`},
@@ -262,7 +263,7 @@ func TestAdminRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 	w.call("POST", "/admin/import?prune=true", strings.NewReader(`{"account":{"id":2}}`)).invalid(t, "prune")
 	w.get("/admin/accounts/2").refused(t, 201)
-	if fleet.drained != 0 || !strings.Contains(w.get("/admin/trackers/101").body, `"device_id":"1"`) || strings.Count(w.get("/admin/accounts/1").body, id) != 1 {
+	if fleet.drained != 0 || !strings.Contains(w.get("/admin/trackers/101").body, `"device_id":"1"`) || strings.Count(w.get("/admin/accounts/3").body, id) != 1 {
 		t.Error("something was done")
 	}
 	w.formAs(key, "user/get_info").succeeds(t)

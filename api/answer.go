@@ -108,5 +108,6 @@ func (c *call) repeat(answer []byte, op byte) error {
 }
 
 func refuseKey() error {
-	return &refusal{code: codeInvalid, params: []paramError{{"idempotency_key", "was used for another request"}}}
+	wrong := paramError{"idempotency_key", "was used for another request"}
+	return &refusal{code: codeInvalid, params: []paramError{wrong}}
 }

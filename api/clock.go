@@ -34,8 +34,10 @@ func (c clock) appendTime(dst []byte, ms int64) []byte {
 	return append(dst, '"')
 }
 
-// parse reads a time in any form of ISO 8601 that clients write into Unix seconds: a date, T or a space, and a time to the second, or finer; then the
-// distance from UTC, or none for the account's zone. A local time that occurs twice is the later one if late.
+// parse reads a time in any form of ISO 8601 that clients write into Unix seconds: a date, T or a
+// space, and a time to the second, or finer; then the
+// distance from UTC, or none for the account's zone. A local time that occurs twice is the later
+// one if late.
 func (c clock) parse(s string, late bool) (int64, bool) {
 	const date, seconds = len("2006-01-02"), len("2006-01-02 15:04:05")
 	s = strings.TrimSpace(s)
@@ -61,7 +63,8 @@ func (c clock) parse(s string, late bool) (int64, bool) {
 	return t.Unix() - offset, ok
 }
 
-// parseOffset reads the distance from UTC in seconds: Z, +07:00, +0700 or +07, spaces before it. A query's plus arrives as a space.
+// parseOffset reads the distance from UTC in seconds: Z, +07:00, +0700 or +07, spaces before it. A
+// query's plus arrives as a space.
 func parseOffset(s string) (int64, bool) {
 	text := strings.TrimLeft(s, " ")
 	if text == "Z" || text == "z" {

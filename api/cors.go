@@ -25,7 +25,8 @@ func newCORS(origins []string) *cors {
 		origins: origins,
 		star:    []string{"*"},
 		methods: []string{"GET, POST, OPTIONS"},
-		headers: []string{"Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key, X-Requested-With"},
+		headers: []string{"Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, " +
+			"Idempotency-Key, X-Requested-With"},
 		exposed: []string{"Retry-After, X-Request-Id"},
 		maxAge:  []string{"600"},
 	}
@@ -47,7 +48,8 @@ func (c *cors) apply(h http.Header, r *http.Request) {
 	h["Access-Control-Allow-Headers"] = c.headers
 	h["Access-Control-Expose-Headers"] = c.exposed
 	if r.Method == http.MethodOptions {
-		if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" && len(asked) <= maxAsked {
+		asked := r.Header.Get("Access-Control-Request-Headers")
+		if asked != "" && len(asked) <= maxAsked {
 			h["Access-Control-Allow-Headers"] = []string{c.headers[0] + ", " + asked}
 		}
 		h["Access-Control-Max-Age"] = c.maxAge

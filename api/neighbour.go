@@ -66,7 +66,8 @@ func (a *API) trackerState(ctx context.Context, c *call) error {
 	return nil
 }
 
-// trackerStates answers tracker/get_states. Clients ask for all that tracker/list has named, so a blocked one is left out and no error.
+// trackerStates answers tracker/get_states. Clients ask for all that tracker/list has named, so a
+// blocked one is left out and no error.
 func (a *API) trackerStates(ctx context.Context, c *call) error {
 	q, err := readStates(c.read)
 	if err != nil {
@@ -88,11 +89,12 @@ func (a *API) trackerStates(ctx context.Context, c *call) error {
 		return refuse(codeNonexistent)
 	}
 	c.out.buf = append(c.appendUserTime(c.out.buf), `,"states":{`...)
-	states := presences{a: a, c: c, item: func(dst []byte, t *queue.Tracker, p *queue.Presence) []byte {
+	states := presences{a: a, c: c}
+	states.item = func(dst []byte, t *queue.Tracker, p *queue.Presence) []byte {
 		dst = append(dst, '"')
 		dst = strconv.AppendInt(dst, int64(t.ID), 10)
 		return c.appendState(append(dst, `":`...), t, p)
-	}}
+	}
 	for _, t := range found {
 		states.add(ctx, t)
 	}
@@ -117,7 +119,8 @@ func (a *API) groupList(_ context.Context, c *call) error {
 	return nil
 }
 
-// employeeList answers employee/list with those that trackers name, each once. The directory knows their ids and trackers; what it does not know is empty, where the platform has
+// employeeList answers employee/list with those that trackers name, each once. The directory knows
+// their ids and trackers; what it does not know is empty, where the platform has
 // no null.
 func (a *API) employeeList(_ context.Context, c *call) error {
 	if err := c.read.done(); err != nil {

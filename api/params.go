@@ -60,10 +60,9 @@ func cutShape(given string) (name string, s shape, index uint64) {
 	if rest == "[]" {
 		return name, shapeElement, 0
 	}
-	if digits := strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]"); len(digits) == len(rest)-len("[]") {
-		if n, err := strconv.ParseUint(digits, 10, 64); err == nil {
-			return name, shapeNumbered, n
-		}
+	digits := strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
+	if n, err := strconv.ParseUint(digits, 10, 64); err == nil && len(digits) == len(rest)-len("[]") {
+		return name, shapeNumbered, n
 	}
 	return name, shapeOdd, 0
 }
@@ -101,7 +100,8 @@ type source struct {
 // member is one of a JSON object. Both parts belong to the body.
 type member struct{ name, raw []byte }
 
-// get returns the value of a name. Of a member given twice the last one counts; a name with [] counts where there is none without, and numbered ones where there is neither.
+// get returns the value of a name. Of a member given twice the last one counts; a name with []
+// counts where there is none without, and numbered ones where there is neither.
 func (s *source) get(name string) (value, bool) {
 	if v, ok := s.pairs[name]; ok {
 		return v.whole(), true
@@ -346,7 +346,8 @@ func (p pairs) add(given, text string) {
 	p[name] = v
 }
 
-// find returns the value of a parameter for which nothing, and the texts null and undefined, mean absent.
+// find returns the value of a parameter for which nothing, and the texts null and undefined, mean
+// absent.
 func (p *params) find(name string) (value, bool) {
 	return p.first(name, func(v *value) bool { return v.absent() || v.empty() })
 }

@@ -12,7 +12,8 @@ import (
 // presenceAtOnce is how many trackers the store is asked about at once.
 const presenceAtOnce = 1024
 
-// presences appends something about trackers with what is known of their connections, some at a time.
+// presences appends something about trackers with what is known of their connections, some at a
+// time.
 type presences struct {
 	a *API
 	c *call

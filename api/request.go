@@ -131,6 +131,10 @@ func readStates(r *reader) (statesRequest, error) {
 	if !given {
 		r.fail("trackers", problemNull)
 	}
-	q := statesRequest{trackers: ids, blocked: r.flag("list_blocked", false), unknown: r.flag("allow_not_exist", false)}
+	q := statesRequest{
+		trackers: ids,
+		blocked:  r.flag("list_blocked", false),
+		unknown:  r.flag("allow_not_exist", false),
+	}
 	return q, r.done()
 }

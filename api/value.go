@@ -112,7 +112,8 @@ func (v value) integer() (int64, bool) {
 	return parseInteger(s)
 }
 
-// parseInteger reads a decimal int64, also one that was written as a float: 5.0. Other fractions, and exponents, are none, so that no id is ever rounded.
+// parseInteger reads a decimal int64, also one that was written as a float: 5.0. Other fractions,
+// and exponents, are none, so that no id is ever rounded.
 func parseInteger(s string) (int64, bool) {
 	s = strings.TrimSpace(s)
 	if i := strings.IndexByte(s, '.'); i >= 0 && i < len(s)-1 && strings.Trim(s[i+1:], "0") == "" {
@@ -165,7 +166,8 @@ func (v value) integers() ([]int64, bool) {
 	return appendIntegers(nil, s)
 }
 
-// strings reads a list of texts in the same spellings as integers; texts with commas need JSON, repeated names, or names with brackets.
+// strings reads a list of texts in the same spellings as integers; texts with commas need JSON,
+// repeated names, or names with brackets.
 func (v value) strings() ([]string, bool) {
 	if v.odd {
 		return nil, false

@@ -13,8 +13,10 @@ import (
 	"trackchat/queue"
 )
 
-// backupLeap is how many ids a restored copy leaves out: those that the running store gives between the copy and its end must not be given again, because a device
-// would take the new message for a repetition of the old one. At ten messages a second it is 29 hours; clients whose ids have 32 bits have room for 2,000 leaps.
+// backupLeap is how many ids a restored copy leaves out: those that the running store gives between
+// the copy and its end must not be given again, because a device
+// would take the new message for a repetition of the old one. At ten messages a second it is 29
+// hours; clients whose ids have 32 bits have room for 2,000 leaps.
 const backupLeap = 1 << 20
 
 // maxNumber is the greatest id.

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"trackchat/queue"
@@ -48,9 +49,28 @@ func (c *call) conversations(id queue.TrackerID) ([]queue.TrackerID, error) {
 
 // listAll is the store's List over conversations of one tracker.
 func (a *API) listAll(ctx context.Context, keys []queue.TrackerID, q queue.ListQuery) ([]queue.Message, error) {
+	var last queue.Message // where the page before ended
+	if q.Beyond != 0 && len(keys) > 1 {
+		found, err := a.store.Resolve(ctx, []int64{q.Beyond})
+		if err != nil {
+			return nil, fmt.Errorf("resolving message %d: %w", q.Beyond, err)
+		}
+		if last, err = a.get(ctx, queue.Ref{Tracker: found[0], ID: q.Beyond}); err != nil {
+			return nil, err
+		}
+	}
 	var all []queue.Message
 	for _, key := range keys {
+		q := q
 		q.Tracker = key
+		if last.ID != 0 && key != last.Tracker { // ids rise within a conversation only
+			q.Beyond = 0
+			if q.Desc {
+				q.ToMs = min(q.ToMs, last.SubmitMs-1)
+			} else {
+				q.FromMs = max(q.FromMs, last.SubmitMs+1)
+			}
+		}
 		list, err := a.store.List(ctx, q)
 		if err != nil {
 			return nil, err

@@ -144,7 +144,7 @@ func TestSingleMessageRefusals(t *testing.T) {
 		w.form(op).invalid(t, "message_id")
 		w.form(op, "message_id", "x").invalid(t, "message_id")
 		w.form(op, "message_id", "1.5").invalid(t, "message_id")
-		for _, id := range []int64{0, -1, 1, at[foreign], at[foreign] + 1, 1 << 60} {
+		for _, id := range []int64{0, -1, at[foreign], at[foreign] + 1<<30, 1 << 60} {
 			w.form(op, "message_id", itoa(id)).refused(t, 201)
 		}
 		for id, code := range map[int]int{blocked: 208, blockedMute: 208, mute: 214, cheapMute: 214, cheap: 236} {

@@ -115,8 +115,12 @@ func TestCommandsWithoutAService(t *testing.T) {
 	t.Parallel()
 	c := newChild(t, childOptions{trackers: 1}) // never started
 	for _, args := range [][]string{
-		{"tracker", "list"}, {"account", "get", "1"}, {"key", "create", "1"}, {"tracker", "import", c.directory()},
-		{"tracker", "export"}, {"check", "--ready"},
+		{"tracker", "list"},
+		{"account", "get", "1"},
+		{"key", "create", "1"},
+		{"tracker", "import", c.directory()},
+		{"tracker", "export"},
+		{"check", "--ready"},
 	} {
 		out, err := command(append(args, "--config", c.config())...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "trackchat serve") || !strings.Contains(string(out), "--config") {

@@ -96,48 +96,56 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 	}
 	defer s.unlockDirectory()
 	for range dirTries {
-		if err := s.refresh(ctx, m); err != nil {
-			return queue.ImportStats{}, err
-		}
-		stored, devices := m.lists()
-		kept, err := s.keptTrackers(ctx)
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		merged, err := queue.MergeDirectory(stored, devices, kept, accounts, trackers, prune)
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		c := m.change(&merged)
-		for i := range kept {
-			c.kept[kept[i].ID] = &kept[i]
-		}
-		if c.version == m.version {
-			return merged.Stats, nil
-		}
-		keys := make([]queue.TrackerID, len(merged.PutTrackers))
-		for i := range merged.PutTrackers {
-			keys[i] = merged.PutTrackers[i].Key()
-		}
-		if err := s.finishDrops(ctx, keys); err != nil {
-			return queue.ImportStats{}, err
-		}
-		p, err := c.plan()
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		done, err := s.commit(ctx, m.version, c.version, p)
-		if done && err == nil {
-			err = s.dropAll(ctx, c.dropped)
-		}
+		stats, done, err := s.importInto(ctx, m, accounts, trackers, prune)
 		if err != nil || done {
-			return merged.Stats, err
+			return stats, err
 		}
 		if err := dirWait(ctx); err != nil {
 			return queue.ImportStats{}, err
 		}
 	}
 	return queue.ImportStats{}, fmt.Errorf("%w: %w", queue.ErrUnavailable, errDirectoryBusy)
+}
+
+// importInto is one try of ImportDirectory; done: nobody else was quicker.
+func (s *Store) importInto(ctx context.Context, m *image, accounts []queue.Account, trackers []queue.Tracker,
+	prune bool,
+) (stats queue.ImportStats, done bool, err error) {
+	if err := s.refresh(ctx, m); err != nil {
+		return stats, false, err
+	}
+	stored, devices := m.lists()
+	kept, err := s.keptTrackers(ctx)
+	if err != nil {
+		return stats, false, err
+	}
+	merged, err := queue.MergeDirectory(stored, devices, kept, accounts, trackers, prune)
+	if err != nil {
+		return stats, false, err
+	}
+	c := m.change(&merged)
+	for i := range kept {
+		c.kept[kept[i].ID] = &kept[i]
+	}
+	if c.version == m.version {
+		return merged.Stats, true, nil
+	}
+	keys := make([]queue.TrackerID, len(merged.PutTrackers))
+	for i := range merged.PutTrackers {
+		keys[i] = merged.PutTrackers[i].Key()
+	}
+	if err := s.finishDrops(ctx, keys); err != nil {
+		return stats, false, err
+	}
+	p, err := c.plan()
+	if err != nil {
+		return stats, false, err
+	}
+	done, err = s.commit(ctx, m.version, c.version, p)
+	if done && err == nil {
+		err = s.dropAll(ctx, c.dropped)
+	}
+	return merged.Stats, done, err
 }
 
 // change is what an import makes of the image. Removals come first in the history, so that a reader does not meet a device twice.

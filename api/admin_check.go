@@ -120,7 +120,7 @@ func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Probl
 	if len(o.Settings) > maxSettings {
 		c.fail("settings", "must be at most %d", maxSettings)
 	}
-	id, ok := queue.NormalizeDeviceID(o.DeviceID), false
+	id := queue.NormalizeDeviceID(o.DeviceID)
 	switch {
 	case o.DeviceID == "":
 		c.fail("device_id", "must be what the device logs in with, such as its phone number or IMEI")
@@ -133,9 +133,11 @@ func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Probl
 		ID: queue.TrackerID(o.ID), Account: queue.AccountID(o.Account), Label: o.Label, Protocol: o.Protocol, DeviceID: id, Password: o.Password, Model: o.Model,
 		Blocked: o.Blocked, Chat: o.Chat, Features: o.Features, Employee: o.EmployeeID, Settings: o.Settings,
 	}
-	if t.History, ok = queue.ParseHistory(o.History); !ok {
+	history, ok := queue.ParseHistory(o.History)
+	if !ok {
 		c.fail("history", "must be keep, move or drop")
 	}
+	t.History = history
 	if o.Protocol == "" {
 		c.fail("protocol", "must be the name of a wire protocol")
 	} else if devices != nil {

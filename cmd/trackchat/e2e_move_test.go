@@ -17,7 +17,9 @@ func trackerMoves(t *testing.T, s *service) {
 	cli := adminCLI{t, "http://" + s.addrs["admin"]}
 	const second = "00000000000000000000000000000002"
 	cli.run("account", "import", cli.file(fmt.Sprintf(`{"account":{"id":2,"login":"second","password":"secret","keys":[%q]}}`, second)))
-	as := func(key, op string, args ...string) answer { return s.api.call(op, append([]string{"hash", key}, args...)...) }
+	as := func(key, op string, args ...string) answer {
+		return s.api.call(op, append([]string{"hash", key}, args...)...)
+	}
 
 	device := s.device(1, nil)
 	delivered := s.api.send(1, "delivered to the first")

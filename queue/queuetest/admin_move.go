@@ -296,7 +296,7 @@ func movePrunedAccount(c *check) {
 func moveBound(c *check) {
 	c.fill()
 	t := someTrackers()[1]
-	var accounts, moves []queue.Edit
+	accounts, moves := make([]queue.Edit, 0, 100), make([]queue.Edit, 0, 98)
 	for a := range queue.AccountID(100) {
 		accounts = append(accounts, putAccount(queue.Account{ID: 1000 + a}))
 	}

@@ -24,7 +24,7 @@ type Model struct {
 	accounts []queue.Account
 	devices  []queue.Tracker
 	kept     map[queue.TrackerID]queue.Tracker // that imports have removed
-	history  map[modelEntry]int64 // version of the newest change
+	history  map[modelEntry]int64              // version of the newest change
 	version  int64
 	sessions []queue.Session
 	answers  map[modelQuestion]modelAnswer

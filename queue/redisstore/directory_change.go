@@ -23,7 +23,7 @@ type change struct {
 	version  int64 // of the last row changed
 	accounts map[queue.AccountID]*rowChange[queue.Account]
 	trackers map[queue.TrackerID]*rowChange[queue.Tracker]
-	dropped  map[queue.TrackerID]int64    // conversations that are removed: version of the removal
+	dropped  map[queue.TrackerID]int64          // conversations that are removed: version of the removal
 	kept     map[queue.TrackerID]*queue.Tracker // of trackers that come: what an import removed before
 	ended    map[queue.AccountID]struct{}       // whose sessions end
 }

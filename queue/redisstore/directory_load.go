@@ -115,22 +115,7 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 		if c.version == m.version {
 			return merged.Stats, nil
 		}
-		keys := make([]queue.TrackerID, len(merged.PutTrackers))
-		for i := range merged.PutTrackers {
-			keys[i] = merged.PutTrackers[i].Key()
-		}
-		if err := s.finishDrops(ctx, keys); err != nil {
-			return queue.ImportStats{}, err
-		}
-		p, err := c.plan()
-		if err != nil {
-			return queue.ImportStats{}, err
-		}
-		done, err := s.commit(ctx, m.version, c.version, p)
-		if done && err == nil {
-			err = s.dropAll(ctx, c.dropped)
-		}
-		if err != nil || done {
+		if done, err := s.commitImport(ctx, m.version, c, merged.PutTrackers); err != nil || done {
 			return merged.Stats, err
 		}
 		if err := dirWait(ctx); err != nil {
@@ -138,6 +123,26 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 		}
 	}
 	return queue.ImportStats{}, fmt.Errorf("%w: %w", queue.ErrUnavailable, errDirectoryBusy)
+}
+
+// commitImport makes what an import changes; false if the directory has another version by now.
+func (s *Store) commitImport(ctx context.Context, version int64, c *change, put []queue.Tracker) (bool, error) {
+	keys := make([]queue.TrackerID, len(put))
+	for i := range put {
+		keys[i] = put[i].Key()
+	}
+	if err := s.finishDrops(ctx, keys); err != nil {
+		return false, err
+	}
+	p, err := c.plan()
+	if err != nil {
+		return false, err
+	}
+	done, err := s.commit(ctx, version, c.version, p)
+	if err != nil || !done {
+		return false, err
+	}
+	return true, s.dropAll(ctx, c.dropped)
 }
 
 // change is what an import makes of the image. Removals come first in the history, so that a reader does not meet a device twice.

@@ -81,12 +81,32 @@ func TestAdminTrackers(t *testing.T) {
 	id := w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).id(t)
 	w.put("/admin/trackers/101", strings.Replace(full, `"blocked":false`, `"blocked":true`, 1)).is(t, `{"success":true,"result":"updated"}`)
 	w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).refused(t, 208)
-	// A tracker that moves takes its messages with it.
-	w.put("/admin/trackers/101", strings.Replace(full, `"account":1`, `"account":2`, 1)).is(t, `{"success":true,"result":"updated"}`)
-	w.json("tracker/chat/list", `"tracker_id":101`).refused(t, 201)
-	if got := w.formAs(uralKey, "tracker/chat/list", "tracker_id", "101").list(t); len(got) != 1 || got[0].ID != id {
-		t.Errorf("list %v", got)
+	// A tracker that moves takes its messages with it, leaves them, or loses them.
+	move := func(to, history string) {
+		t.Helper()
+		body := strings.Replace(full, `"account":1`, `"history":"`+history+`","account":`+to, 1)
+		w.put("/admin/trackers/101", body).is(t, `{"success":true,"result":"updated"}`)
 	}
+	listed := func(key string) []message {
+		t.Helper()
+		return w.formAs(key, "tracker/chat/list", "tracker_id", "101").list(t)
+	}
+	move("2", "move")
+	w.json("tracker/chat/list", `"tracker_id":101`).refused(t, 201)
+	if got := listed(uralKey); len(got) != 1 || got[0].ID != id {
+		t.Errorf("moved: %v", got)
+	}
+	move("1", "keep")
+	if kept, own := listed(uralKey), listed(berlinKey); len(kept) != 1 || kept[0].ID != id || len(own) != 0 {
+		t.Errorf("kept: %v, begun: %v", kept, own)
+	}
+	w.get("/admin/trackers/101").is(t, `{"success":true,"value":`+full+`}`)
+	w.delete("/admin/accounts/2").invalid(t, "id")
+	move("2", "drop")
+	if got := listed(uralKey); len(got) != 0 {
+		t.Errorf("dropped: %v", got)
+	}
+	w.put("/admin/trackers/101", strings.Replace(full, `{`, `{"history":"burn",`, 1)).invalid(t, "history")
 	w.delete("/admin/accounts/2").invalid(t, "id")
 	w.delete("/admin/trackers/101").is(t, `{"success":true,"result":"removed"}`)
 	w.delete("/admin/trackers/101").refused(t, 201)

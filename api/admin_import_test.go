@@ -101,7 +101,7 @@ func TestAdminImport(t *testing.T) {
 			t.Errorf("a long line: %+v", s.Summary)
 		}
 	}
-	if s := w.importAll(strings.NewReader(strings.Repeat("x\n", 20_000))); len(s.Summary.Refused) != 10_000 || s.Summary.Lines != 10_000 || s.Summary.Stopped == "" {
+	if s := w.importAll(strings.NewReader(strings.Repeat("{x\n", 20_000))); len(s.Summary.Refused) != 10_000 || s.Summary.Lines != 10_000 || s.Summary.Stopped == "" {
 		t.Errorf("nothing but nonsense: %d lines, %d refused, %s", s.Summary.Lines, len(s.Summary.Refused), s.Summary.Stopped)
 	}
 }

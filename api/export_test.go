@@ -63,7 +63,7 @@ type HookPlaces struct{ p *hookPlaces }
 
 // NewHookPlaces returns places that nobody has.
 func NewHookPlaces(total int) HookPlaces {
-	return HookPlaces{newHookPlaces(total, prometheus.NewGauge(prometheus.GaugeOpts{Name: "waiting", Help: "Waiting."}))}
+	return HookPlaces{newHookPlaces(total, prometheus.NewGauge(prometheus.GaugeOpts{Name: "waiting", Help: "Calls that wait."}))}
 }
 
 // SetHooks tells how many accounts there are.

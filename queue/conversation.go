@@ -84,7 +84,8 @@ func (t *Tracker) FormerKeys(a AccountID) []TrackerID {
 
 // Keys are all of the tracker's keys.
 func (t *Tracker) Keys() []TrackerID {
-	keys := append(make([]TrackerID, 0, 1+len(t.Former)), t.Key())
+	keys := make([]TrackerID, 0, 1+len(t.Former))
+	keys = append(keys, t.Key())
 	for _, f := range t.Former {
 		keys = append(keys, conversationKey(t.ID, f.Conversation))
 	}

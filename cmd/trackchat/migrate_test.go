@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -204,6 +205,41 @@ func TestMigrateToACluster(t *testing.T) {
 	backup := filepath.Join(t.TempDir(), "copy.db")
 	must(t, sqlitestore.Backup(t.Context(), dir, backup))
 	wantMigrated(t, backup, toRedis(t, queuetest.StartCluster(t, 3).Addrs()...), 0, "1 accounts and 12 trackers: 13 added", "0 were there already", "checked one by one: ")
+}
+
+// TestMigrateMovedTracker: each account's conversation with a tracker stays its own.
+func TestMigrateMovedTracker(t *testing.T) {
+	from := livedIn(t, 2, 10)
+	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: from, Now: time.Now})
+	must(t, err)
+	trackers, err := st.Trackers(t.Context(), 0, 1)
+	must(t, err)
+	moved := trackers[0]
+	moved.Account = 2
+	_, err = st.EditDirectory(t.Context(), []queue.Edit{
+		{Kind: queue.EditPutAccount, Account: queue.Account{ID: 2}}, {Kind: queue.EditPutTracker, Tracker: moved},
+	})
+	must(t, err)
+	trackers, err = st.Trackers(t.Context(), 0, 1)
+	must(t, err)
+	key := trackers[0].Key()
+	_, err = st.Send(t.Context(), []queue.SendReq{{Tracker: key, Text: "of the second account"}})
+	must(t, errors.Join(err, st.Close()))
+
+	server := queuetest.StartRedis(t)
+	wantMigrated(t, from, toRedis(t, server.Addr), 0, "2 accounts and 2 trackers: 4 added", "checked one by one: ")
+	to, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	must(t, err)
+	defer func() { must(t, to.Close()) }()
+	got, err := to.Trackers(t.Context(), 0, 1)
+	must(t, err)
+	if !queue.SameTracker(&got[0], &trackers[0]) || len(got[0].FormerKeys(1)) != 1 {
+		t.Errorf("%+v became %+v", trackers[0], got[0])
+	}
+	list, err := to.List(t.Context(), queue.ListQuery{Tracker: key, ToMs: math.MaxInt64, Limit: 10})
+	if err != nil || len(list) != 1 || list[0].Text != "of the second account" {
+		t.Errorf("%+v, %v", list, err)
+	}
 }
 
 func TestMigrateRefuses(t *testing.T) {

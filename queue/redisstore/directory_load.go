@@ -96,9 +96,27 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 	}
 	defer s.unlockDirectory()
 	for range dirTries {
-		stats, done, err := s.importInto(ctx, m, accounts, trackers, prune)
-		if err != nil || done {
-			return stats, err
+		if err := s.refresh(ctx, m); err != nil {
+			return queue.ImportStats{}, err
+		}
+		stored, devices := m.lists()
+		kept, err := s.keptTrackers(ctx)
+		if err != nil {
+			return queue.ImportStats{}, err
+		}
+		merged, err := queue.MergeDirectory(stored, devices, kept, accounts, trackers, prune)
+		if err != nil {
+			return queue.ImportStats{}, err
+		}
+		c := m.change(&merged)
+		for i := range kept {
+			c.kept[kept[i].ID] = &kept[i]
+		}
+		if c.version == m.version {
+			return merged.Stats, nil
+		}
+		if done, err := s.commitImport(ctx, m.version, c, merged.PutTrackers); err != nil || done {
+			return merged.Stats, err
 		}
 		if err := dirWait(ctx); err != nil {
 			return queue.ImportStats{}, err
@@ -107,45 +125,24 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 	return queue.ImportStats{}, fmt.Errorf("%w: %w", queue.ErrUnavailable, errDirectoryBusy)
 }
 
-// importInto is one try of ImportDirectory; done: nobody else was quicker.
-func (s *Store) importInto(ctx context.Context, m *image, accounts []queue.Account, trackers []queue.Tracker,
-	prune bool,
-) (stats queue.ImportStats, done bool, err error) {
-	if err := s.refresh(ctx, m); err != nil {
-		return stats, false, err
-	}
-	stored, devices := m.lists()
-	kept, err := s.keptTrackers(ctx)
-	if err != nil {
-		return stats, false, err
-	}
-	merged, err := queue.MergeDirectory(stored, devices, kept, accounts, trackers, prune)
-	if err != nil {
-		return stats, false, err
-	}
-	c := m.change(&merged)
-	for i := range kept {
-		c.kept[kept[i].ID] = &kept[i]
-	}
-	if c.version == m.version {
-		return merged.Stats, true, nil
-	}
-	keys := make([]queue.TrackerID, len(merged.PutTrackers))
-	for i := range merged.PutTrackers {
-		keys[i] = merged.PutTrackers[i].Key()
+// commitImport makes what an import changes; false if the directory has another version by now.
+func (s *Store) commitImport(ctx context.Context, version int64, c *change, put []queue.Tracker) (bool, error) {
+	keys := make([]queue.TrackerID, len(put))
+	for i := range put {
+		keys[i] = put[i].Key()
 	}
 	if err := s.finishDrops(ctx, keys); err != nil {
-		return stats, false, err
+		return false, err
 	}
 	p, err := c.plan()
 	if err != nil {
-		return stats, false, err
+		return false, err
 	}
-	done, err = s.commit(ctx, m.version, c.version, p)
-	if done && err == nil {
-		err = s.dropAll(ctx, c.dropped)
+	done, err := s.commit(ctx, version, c.version, p)
+	if err != nil || !done {
+		return false, err
 	}
-	return merged.Stats, done, err
+	return true, s.dropAll(ctx, c.dropped)
 }
 
 // change is what an import makes of the image. Removals come first in the history, so that a reader does not meet a device twice.

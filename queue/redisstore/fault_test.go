@@ -135,13 +135,16 @@ func cutConnections(t *testing.T, where place) {
 	}
 }
 
+// stalledRead is after what time an answer counts as lost here; a busy machine needs some to open a store.
+const stalledRead = 500 * time.Millisecond
+
 // TestStalledRedis: requests that a frozen Redis has in its buffers, several times over, are executed once when it goes on.
 func TestStalledRedis(t *testing.T) { stalledRedis(t, place{queuetest.StartRedis(t)}) }
 
 func stalledRedis(t *testing.T, where place) {
 	t.Helper()
 	server := where.holder(1)
-	s := open(t, redisstore.Options{Addrs: where.addrs(), ReadTimeout: 100 * time.Millisecond, DialTimeout: time.Second, RetryFor: 10 * time.Second})
+	s := open(t, redisstore.Options{Addrs: where.addrs(), ReadTimeout: stalledRead, DialTimeout: 5 * time.Second, RetryFor: time.Minute})
 	send(t, s, 1, "before")
 	server.Pause(t)
 	var wg sync.WaitGroup
@@ -154,7 +157,7 @@ func stalledRedis(t *testing.T, where place) {
 		})
 	}
 	for range 2 { // at least twice the time after which an answer counts as lost
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*stalledRead)
 		if _, err := s.List(ctx, queue.ListQuery{Tracker: 1, Limit: 1}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("list from a frozen Redis: %v", err)
 		}

@@ -17,9 +17,11 @@ type conduct struct {
 
 // habits are those of one tracker within one minute.
 type habits struct {
-	takeovers uint16 // sessions that ended because it had logged in elsewhere
-	texts     uint16 // of its driver, in sessions that have ended
-	alarmed   bool
+	texts      uint16 // of its driver, in sessions that have ended
+	alarmed    bool
+	winner     uint32 // place.short of a session that had acknowledged a text when it was taken over; 0 none
+	movedMs    int64  // when another node took the tracker over last, clock.ms; 0 never
+	contenders []contender
 }
 
 func newConduct() *conduct { return &conduct{now: make(map[queue.TrackerID]habits)} }
@@ -36,23 +38,23 @@ func (c *conduct) turnLocked(minute int64) {
 	c.minute, c.now = minute, make(map[queue.TrackerID]habits)
 }
 
-// takeover counts one.
-func (c *conduct) takeover(t queue.TrackerID, minute int64) {
+// change lets f change what is known of a tracker in this minute.
+func (c *conduct) change(t queue.TrackerID, minute int64, f func(*habits)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turnLocked(minute)
 	h := c.now[t]
-	h.takeovers = max(h.takeovers, h.takeovers+1) // never wraps
+	f(&h)
 	c.now[t] = h
 }
 
-// takeovers returns how often the tracker's sessions have taken over each other in this minute and
-// the one before.
-func (c *conduct) takeovers(t queue.TrackerID, minute int64) int {
+// look shows f what is known of a tracker from the minute before, then from this one.
+func (c *conduct) look(t queue.TrackerID, minute int64, f func(habits)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turnLocked(minute)
-	return int(c.now[t].takeovers) + int(c.before[t].takeovers)
+	f(c.before[t])
+	f(c.now[t])
 }
 
 // alarm reports, once a minute, that the operator should be told of the tracker.

@@ -281,6 +281,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 	b, g := s.box, s.l.g
 	m := &b.msgs[0]
 	s.l.c.acked.Inc()
+	s.life.sign(lifeAcked)
 	g.m.ack.Observe(float64(g.ms(now)-b.written) / 1000)
 	if b.bits == 0 || b.failed || s.codec.Caps().Verdict {
 		g.rounds.clear(s.tracker, m.ID)

@@ -35,7 +35,7 @@ func (s *session) read(buf []byte) (used int) {
 		}
 		s.scanned = 0
 		frames++
-		s.alive.Store(true) // what the frame says may end that
+		s.life.sign(lifeFrame) // what the frame says may end that
 		s.shard.rest = buf[used:]
 		s.frame(buf[used : used+n])
 		used += n

@@ -44,15 +44,15 @@ type Options struct {
 	Repoll       time.Duration   // 60 s
 	StoreTimeout time.Duration   // 5 s: one store call
 	Limits       Limits
-	Takeovers    int         // 10: sessions of one tracker that may take over each other within two minutes; then logins are refused while the session that is there shows life
+	Takeovers    int         // 10: times that one address may take over one tracker's sessions within two minutes; then it may have to yield
 	Full         func() bool // reports that memory is short: no new connections and no new texts then; nil: never
 }
 
 // Limits bound what devices can take. 0 switches a limit off.
 type Limits struct {
-	Unauthenticated int     // connections that have not logged in
-	PerIP           int     // connections of one address; loopback is exempt
-	AcceptRate      float64 // new connections per second
+	Unauthenticated int     // connections that have not logged in; of more, the oldest goes of the address that has most of them
+	PerIP           int     // connections of one address, IPv6 by its first 64 bits; loopback is exempt
+	AcceptRate      float64 // new connections per second, of which one address has four fifths at most
 	FramesPerSecond int     // of one session; above it its reads pause
 	TextsPerMinute  int     // from one device; above it texts are not acknowledged, so that the device repeats them
 }

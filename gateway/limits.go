@@ -15,23 +15,25 @@ import (
 
 // door decides which connections come in, before anything is allocated for them.
 type door struct {
-	limits  Limits
-	rate    *rate.Limiter // nil: off
-	now     func() time.Time
-	m       *metrics
-	waiting atomic.Int64 // connections that have not logged in
+	limits Limits
+	rate   *rate.Limiter // nil: off
+	now    func() time.Time
+	m      *metrics
+	crowd  *crowd
 
 	draining atomic.Bool // nobody is let in any more
 
 	mu     sync.Mutex
-	byIP   map[netip.Addr]int32
+	byIP   map[place]int32
 	alarms map[string]time.Time // when a reason was warned of last
+	second int64                // of came
+	came   map[place]int        // connections
 }
 
 const alarmEvery = time.Minute
 
 func newDoor(l Limits, now func() time.Time, m *metrics) *door {
-	d := &door{limits: l, now: now, m: m, byIP: make(map[netip.Addr]int32), alarms: make(map[string]time.Time)}
+	d := &door{limits: l, now: now, m: m, crowd: newCrowd(l.Unauthenticated), byIP: make(map[place]int32), alarms: make(map[string]time.Time), came: make(map[place]int)}
 	if l.AcceptRate > 0 {
 		d.rate = rate.NewLimiter(rate.Limit(l.AcceptRate), max(int(l.AcceptRate), 1))
 	}
@@ -46,17 +48,22 @@ func (l *Listener) Admit(remote netip.AddrPort) bool {
 		return d.refuse("shutdown")
 	case l.g.full():
 		return l.turnAway("memory", remote)
-	case l.maxConns > 0 && l.conns.Load() >= int64(l.maxConns):
-		return l.turnAway("max_conns", remote)
-	case d.limits.Unauthenticated > 0 && d.waiting.Load() >= int64(d.limits.Unauthenticated):
-		return l.turnAway("unauthenticated", remote)
 	case !d.enter(remote.Addr()):
 		return l.turnAway("per_ip", remote)
-	case d.rate != nil && !d.rate.AllowN(d.now(), 1):
-		d.leave(remote.Addr())
-		return l.turnAway("accept_rate", remote)
 	}
-	d.waiting.Add(1)
+	full := ""
+	switch {
+	case !d.inTime(placeOf(remote.Addr())):
+		full = "accept_rate"
+	case l.maxConns > 0 && l.conns.Load() >= int64(l.maxConns):
+		full = "max_conns"
+	case d.crowd.swamped():
+		full = "unauthenticated"
+	}
+	if full != "" {
+		d.leave(remote.Addr())
+		return l.turnAway(full, remote)
+	}
 	l.conns.Add(1)
 	return true
 }
@@ -108,6 +115,29 @@ func (d *door) refuse(reason string) bool {
 	return false
 }
 
+// oneOfFive: a place may take four times what is left of this second's connections for the others,
+// so that it never takes the last fifth.
+const oneOfFive = 4
+
+// inTime reports whether another connection may come now.
+func (d *door) inTime(from place) bool {
+	if d.rate == nil {
+		return true
+	}
+	now := d.now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if second := now.Unix(); second != d.second {
+		d.second = second
+		clear(d.came)
+	}
+	if float64(d.came[from]) > oneOfFive*d.rate.TokensAt(now) || !d.rate.AllowN(now, 1) {
+		return false
+	}
+	d.came[from]++
+	return true
+}
+
 func (d *door) counts(ip netip.Addr) bool {
 	return d.limits.PerIP > 0 && ip.IsValid() && !ip.IsLoopback()
 }
@@ -118,10 +148,11 @@ func (d *door) enter(ip netip.Addr) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.byIP[ip] >= int32(d.limits.PerIP) {
+	at := placeOf(ip)
+	if d.byIP[at] >= int32(d.limits.PerIP) {
 		return false
 	}
-	d.byIP[ip]++
+	d.byIP[at]++
 	return true
 }
 
@@ -131,7 +162,8 @@ func (d *door) leave(ip netip.Addr) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.byIP[ip]--; d.byIP[ip] <= 0 {
-		delete(d.byIP, ip)
+	at := placeOf(ip)
+	if d.byIP[at]--; d.byIP[at] <= 0 {
+		delete(d.byIP, at)
 	}
 }

@@ -11,10 +11,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// takeoverFight is how many times as many takeovers there may be of sessions that show no life: no
-// device reconnects that fast, and somebody who does costs the store no more.
-const takeoverFight = 100
-
 // find looks a device up and says why it is refused, if it is.
 func (s *session) find(e *protocol.Event) (*queue.Tracker, string) {
 	directory := s.l.g.o.Directory.Current()
@@ -58,21 +54,15 @@ func (s *session) login(e *protocol.Event) protocol.Result {
 	return protocol.OK
 }
 
-// contested refuses another login of a tracker whose sessions keep taking over each other while the
-// one that is there shows that it lives, as those of two devices with one id do. Each takeover
-// costs the store a lease and both devices what was in flight. A session of which nothing was heard
-// since its login, or since it had a newcomer refused, is one that hangs half-open: its own device
-// has come back.
+// contested refuses another login of a tracker whose sessions keep taking over each other, as those
+// of two devices with one id do: each takeover costs the store a lease and both devices what was in
+// flight.
 func (s *session) contested(t *queue.Tracker) bool {
 	g := s.l.g
-	n := g.conduct.takeovers(t.Key(), g.minute())
-	if n < g.o.Takeovers {
+	if !s.mustYield(t) {
 		return false
 	}
-	old := g.reg.get(t.Key())
-	if n < takeoverFight*g.o.Takeovers && (old == nil || !old.alive.Swap(false)) {
-		return false
-	}
+	g.conduct.takeover(t.Key(), s.from(), g.minute()) // he goes on
 	if g.conduct.alarm(t.Key(), g.minute()) {
 		g.log.Warn("sessions of one tracker keep taking over each other; do two devices have its id? Its logins are refused for a while",
 			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
@@ -122,12 +112,13 @@ func (s *session) bind(t *queue.Tracker) {
 	s.state = stateLeasing
 	s.marks |= markFresh
 	s.minute, s.texts = uint16(g.minute()), g.conduct.texts(s.tracker, g.minute())
-	g.door.waiting.Add(-1)
+	g.door.crowd.leave(s)
+	s.settleDown(now)
 	s.l.c.sessions.Inc()
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
-	s.alive.Store(false)
+	s.life.end(lifeFrame)
 	if old := g.reg.swap(s.tracker, s); old != nil {
-		g.conduct.takeover(s.tracker, g.minute())
+		g.overtaken(old, s)
 		old.post(func() {
 			g.m.takeovers.Inc()
 			old.close(reasonTakeover)

@@ -128,7 +128,7 @@ func loginResults() []string {
 // reasons are the labels of closed.
 func reasons() []string {
 	var list []string
-	for r := reasonLocal; r <= reasonUnanswered; r++ {
+	for r := reasonLocal; r <= reasonCrowded; r++ {
 		list = append(list, r.String())
 	}
 	return list

@@ -3,19 +3,15 @@ package gateway
 import (
 	"hash/fnv"
 	"net/netip"
+
+	"trackchat/gateway/engine"
 )
 
-// place is what stands for where a peer comes from: an address, of IPv6 its first 64 bits, which is
-// what one customer has.
+// place is where a peer comes from, see engine.Network.
 type place netip.Addr
 
 func placeOf(a netip.Addr) place {
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return place(p.Addr())
-		}
-	}
-	return place(a)
+	return place(engine.Network(a))
 }
 
 // short is a hash, for what remembers many places and may take one for another once in a while; it

@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"trackchat/gateway/engine"
@@ -30,11 +29,11 @@ type session struct {
 	*berth
 
 	// Owned by the loop.
-	scanned int32       // bytes of the unfinished frame that Frame has looked at
-	alive   atomic.Bool // a frame came since the login, or since a newcomer was refused for that; other loops look
-	heard   uint32      // when the last whole frame came, as Gateway.seconds
-	frames  uint16      // in the second of heard
-	claims  uint16      // number of the newest claim
+	scanned int32  // bytes of the unfinished frame that Frame has looked at
+	life    life   // signs of it; other loops look
+	heard   uint32 // when the last whole frame came, as Gateway.seconds
+	frames  uint16 // in the second of heard
+	claims  uint16 // number of the newest claim
 	*stir
 	codec     protocol.Codec
 	tracker   queue.TrackerID // its conversation's key, 0 until the login
@@ -78,7 +77,8 @@ type stir struct {
 	suspect  int64 // newest message that a look found and no wake had announced
 	lateMs   int64 // up to when lookups of late acks are used up
 	sent     *sentTexts
-	doubtful *doubts // driver's texts whose answer the device did not get
+	doubtful *doubts   // driver's texts whose answer the device did not get
+	stranger *stranger // until the login
 }
 
 // own returns the session's stir to write to.
@@ -154,6 +154,7 @@ func (l *Listener) OnClose(c engine.Conn, err error) {
 // opened starts the wait for the login.
 func (s *session) opened(now time.Time) {
 	s.shard.enter(s)
+	s.l.g.door.arrives(s)
 	s.codec = s.l.protocol.NewCodec(s.l.settings)
 	if s.l.g.door.draining.Load() { // it was let in a moment before
 		s.close(reasonShutdown)
@@ -289,9 +290,8 @@ func (s *session) closed(err error) {
 	if errors.Is(err, engine.ErrHandshake) || errors.Is(err, engine.ErrHandshakeLate) {
 		s.l.turnAway(why.String(), s.conn.RemoteAddr())
 	}
-	if s.tracker == 0 {
-		g.door.waiting.Add(-1)
-	} else {
+	g.door.crowd.leave(s)
+	if s.tracker != 0 {
 		s.remember(why)
 		s.l.c.sessions.Dec()
 		g.reg.remove(s.tracker, s)
@@ -309,7 +309,7 @@ func (s *session) closed(err error) {
 func (s *session) remember(why reason) {
 	g := s.l.g
 	if why == reasonMoved || why == reasonFenced {
-		g.conduct.takeover(s.tracker, g.minute())
+		s.moved()
 	}
 	if minute := g.minute(); s.texts > 0 && s.minute == uint16(minute) {
 		g.conduct.spent(s.tracker, minute, s.texts)

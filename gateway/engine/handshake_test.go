@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -58,4 +59,31 @@ func TestHandshakesAreBounded(t *testing.T) {
 			t.Errorf("OnClose(%v)", e.err)
 		}
 	}
+}
+
+// TestHandshakesAreShared: peers of one address that begin and stall leave places to others, and
+// those that say nothing take none.
+func TestHandshakesAreShared(t *testing.T) {
+	s := newScript(t)
+	s.data = echoLines(true)
+	r := startFront(t, tlsKind(), engine.Options{Handshakes: 4}, s, &engine.Front{Timeout: patience})
+	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	for i := range 20 {
+		nc, err := other.Dial("tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		receive(t, s.opened, "OnOpen")
+		if i >= 10 {
+			send(t, nc, []byte{0x16})
+		}
+	}
+	for range 5 {
+		nc := r.dial()
+		send(t, nc, []byte("hello\n"))
+		expect(t, nc, "hello\n")
+		receive(t, s.opened, "OnOpen")
+	}
+	r.shutdown()
 }

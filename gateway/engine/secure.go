@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +27,7 @@ type secure struct {
 	tc    *tls.Conn
 	up    atomic.Bool // the handshake is done
 	timer *time.Timer // of the handshake
+	begun bool        // the peer has; owned by the loop
 
 	writing sync.Mutex // writes are whole
 	early   *chunk     // written before the end of the handshake; guarded by c.mu
@@ -56,65 +56,13 @@ func (t *secure) begin(data []byte) error {
 	return t.came(nil)
 }
 
-// start has the handshake wait for its turn.
+// start gives the handshake its time. It takes its turn when the peer has said something.
 func (t *secure) start() {
 	t.timer = time.AfterFunc(t.c.srv.front.timeout(), func() {
 		if !t.up.Load() {
 			t.c.endWith(ErrHandshakeLate)
 		}
 	})
-	t.c.srv.core.shakes.add(t)
-}
-
-// shakes are the handshakes under way, of which there are only so many, and those that wait for
-// their turn. Only the former have a goroutine.
-type shakes struct {
-	mu      sync.Mutex
-	running int
-	waiting []*secure
-	tidyAt  int // how many waiting ones are looked through for those that have ended
-	work    sync.WaitGroup
-}
-
-const leastTidy = 1024
-
-func (s *shakes) add(t *secure) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.running >= t.c.srv.core.Handshakes {
-		if len(s.waiting) >= s.tidyAt {
-			s.waiting = slices.DeleteFunc(s.waiting, (*secure).isOver)
-			s.tidyAt = max(2*len(s.waiting), leastTidy)
-		}
-		s.waiting = append(s.waiting, t)
-		return
-	}
-	s.running++
-	s.work.Go(func() { s.shake(t) })
-}
-
-// shake performs one handshake, and then those that wait.
-func (s *shakes) shake(t *secure) {
-	for t != nil {
-		t.shake()
-		t = s.next()
-	}
-}
-
-func (s *shakes) next() *secure {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for len(s.waiting) > 0 {
-		t := s.waiting[0]
-		s.waiting[0] = nil
-		s.waiting = s.waiting[1:]
-		if !t.isOver() {
-			return t
-		}
-	}
-	s.waiting = nil
-	s.running--
-	return nil
 }
 
 // left is how much ciphertext nobody has taken yet.
@@ -182,6 +130,10 @@ func (t *secure) came(fresh []byte) error {
 	}
 	wait := c.flags&(closed|paused|rerun) != 0 || !up // rerun: an order is on its way
 	c.mu.Unlock()
+	if n > 0 && !t.begun {
+		t.begun = true
+		c.srv.core.shakes.add(t)
+	}
 	if wait {
 		return t.settle()
 	}

@@ -166,7 +166,7 @@ func TestCheckReady(t *testing.T) {
 	defer cancel()
 	wantReady(hasty, t, silent.Addr().String(), 1, "wrong   no answer from "+silent.Addr().String()+": context deadline exceeded\n")
 	must(t, silent.Close())
-	wantReady(t.Context(), t, silent.Addr().String(), 1, "connection refused")
+	wantReady(t.Context(), t, silent.Addr().String(), 1, "no service answers at "+silent.Addr().String())
 
 	var out bytes.Buffer
 	if code := runReady(t.Context(), nil, &ConfigError{Problems: []string{"colour: unknown key"}}, &out); code != 1 || out.String() != "wrong   configuration: colour: unknown key\n        1 wrong\n" {

@@ -25,8 +25,14 @@ func alertCases() map[string]alertCase {
 	const node = `{instance="a"}`
 	flat, rising, never := "5+0x90", "0+10x90", "0+0x90"
 	return map[string]alertCase{
-		"TrackchatDown":         {samples{`up{job="trackchat"}`: never}, samples{`up{job="trackchat"}`: "1+0x90"}, ""},
-		"TrackchatStoreFails":   {samples{"trackchat_store_errors_total" + node: rising}, samples{"trackchat_store_errors_total" + node: flat}, ""},
+		"TrackchatDown":       {samples{`up{job="trackchat"}`: never}, samples{`up{job="trackchat"}`: "1+0x90"}, ""},
+		"TrackchatStoreFails": {samples{"trackchat_store_errors_total" + node: rising}, samples{"trackchat_store_errors_total" + node: flat}, ""},
+		"TrackchatStoreLost":  {samples{"trackchat_store_lost" + node: "1+0x90"}, samples{"trackchat_store_lost" + node: never}, ""},
+		"TrackchatLogDamaged": {
+			samples{"trackchat_store_log_unreadable_transactions" + node: "2+0x90"},
+			samples{"trackchat_store_log_unreadable_transactions" + node: never},
+			"",
+		},
 		"TrackchatStoreCorrupt": {samples{"trackchat_store_corrupt_total" + node: "0+0x55 1+0x40"}, samples{"trackchat_store_corrupt_total" + node: flat}, ""},
 		"TrackchatNothingDelivered": {
 			samples{"trackchat_pending" + node: flat, "trackchat_texts_sent_total" + node: rising, "trackchat_texts_acked_total" + node: flat},

@@ -111,9 +111,7 @@ func asUnavailable(err error) error {
 
 // FinishMigration gives the Redis of OpenMigration free for services.
 func (s *Store) FinishMigration(ctx context.Context) error {
-	q := &query{
-		slot: slotOf(metaKey), writes: true,
-		args: []any{"set", migrationKey, migrationDone + s.opts.migration},
-	}
+	q := bare(metaKey, "set", migrationKey, migrationDone+s.opts.migration)
+	q.writes = true
 	return s.ask(ctx, "finish_migration", []*query{q})
 }

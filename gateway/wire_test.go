@@ -36,9 +36,8 @@ func frame808(t *testing.T, id, serial uint16, body []byte, part, parts uint16) 
 		sum ^= c
 	}
 	b = append(b, sum)
-	if bytes.ContainsAny(b, "\x7D\x7E") {
-		t.Fatalf("needs escapes: %x", b)
-	}
+	b = bytes.ReplaceAll(b, []byte{0x7D}, []byte{0x7D, 0x01})
+	b = bytes.ReplaceAll(b, []byte{0x7E}, []byte{0x7D, 0x02})
 	return append(append([]byte{0x7E}, b...), 0x7E)
 }
 

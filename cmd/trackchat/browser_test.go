@@ -249,7 +249,7 @@ func (c *consoleRig) testBroadcast(t *testing.T) {
 	}
 	p.until(shows(".selectbar", "3 selected") + ` && ` + shows(".toast", "blocked"))
 	p.click(".selectbar .primary")
-	p.until(shows("h2", "To 3 trackers"))
+	p.until(shows("h1", "To 3 trackers"))
 	p.write(".composer textarea", "Storm warning")
 	p.enter()
 	result := func(id int, words string) {

@@ -380,7 +380,7 @@ func (c *consoleRig) testBroadcasts(t *testing.T) {
 	p.until(shows(".warnings", "1 of the devices cannot show ⚡"))
 	p.do(chromedp.Reload())
 	const written = `document.querySelector('.composer textarea').value`
-	p.until(shows("h2", "To 2 trackers") + ` && ` + written + ` === 'Storm → ⚡'`)
+	p.until(shows("h1", "To 2 trackers") + ` && ` + written + ` === 'Storm → ⚡'`)
 	p.until(shows(".chips bdi", "Truck 1"))
 	p.until(shows(".warnings", "1 of the devices cannot show ⚡"))
 	p.shot("13-broadcast-draft")
@@ -394,7 +394,7 @@ func (c *consoleRig) testBroadcasts(t *testing.T) {
 	p.legible()
 	p.shot("13-broadcast-result")
 	p.run(`location.hash = '#/broadcast'`)
-	p.until(shows("h2", "To 2 trackers") + ` && ` + written + ` === ''`)
+	p.until(shows("h1", "To 2 trackers") + ` && ` + written + ` === ''`)
 	p.run(`location.hash = '#/broadcasts'`)
 	p.until(shows(".history .quote", "Storm"))
 	p.until(shows(".history .about", "Sent to 2 trackers · 1 delivered"))

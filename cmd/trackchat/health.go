@@ -111,14 +111,23 @@ func (a *App) unfit(err error) {
 	}
 }
 
-// fit makes the service ready again where it was the store that made it not ready.
-func (a *App) fit() {
-	why := a.ready.Load()
-	if why == nil || errors.Is(*why, errStarting) || errors.Is(*why, errStopping) ||
-		errors.Is(*why, errDraining) {
+// byStore reports whether it is the store that makes the service not ready.
+func byStore(why *error) bool {
+	return why != nil && !errors.Is(*why, errStarting) && !errors.Is(*why, errStopping) && !errors.Is(*why, errDraining)
+}
+
+// explain says better why the store is not fit: a failed call knows less than a check.
+func (a *App) explain(err error) {
+	if why := a.ready.Load(); byStore(why) {
+		a.ready.CompareAndSwap(why, &err)
 		return
 	}
-	if a.ready.CompareAndSwap(why, nil) {
+	a.unfit(err)
+}
+
+// fit makes the service ready again where it was the store that made it not ready.
+func (a *App) fit() {
+	if why := a.ready.Load(); byStore(why) && a.ready.CompareAndSwap(why, nil) {
 		a.log.Info("ready again: the store is fit for use")
 	}
 }
@@ -164,7 +173,7 @@ func (a *App) checkStore(ctx context.Context) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		a.unfit(err)
+		a.explain(err)
 	case a.health.failures.Load() == failures:
 		a.fit()
 	}

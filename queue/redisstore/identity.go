@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,8 +96,28 @@ func bare(tag string, args ...any) *query {
 	return &query{slot: slotOf(strings.Trim(tag, "{}")), args: args, bare: true}
 }
 
-// look reads what every part says, and chat:meta last: it is the first that the first process writes.
+// lookTries is how often look begins anew because chat:meta has changed meanwhile: the first start writes it twice.
+const lookTries = 20
+
+// look reads what every part says, between two looks at chat:meta that say the same: the first process writes
+// there before it gives the parts their copies, and once more after them.
 func (s *Store) look(ctx context.Context) (seen, error) {
+	before, err := s.readMeta(ctx)
+	if err != nil {
+		return seen{}, err
+	}
+	for range lookTries {
+		n, err := s.lookAround(ctx)
+		if err != nil || maps.Equal(before, n.meta) {
+			return n, err
+		}
+		before = n.meta
+	}
+	return seen{}, fmt.Errorf("%w: %s keeps changing", queue.ErrUnavailable, metaKey)
+}
+
+// lookAround reads the parts, and chat:meta after them.
+func (s *Store) lookAround(ctx context.Context) (seen, error) {
 	var n seen
 	qs := []*query{bare(dirTag, "exists", dirHead)}
 	for _, key := range s.keys {

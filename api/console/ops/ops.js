@@ -98,7 +98,7 @@ class View {
   }
 
   #tiles(list) {
-    const tiles = list.map(([name, figure, about, warn]) => h('div', { class: warn ? 'tile warn' : 'tile' }, h('dt', {}, name), h('dd', {}, figure), h('small', {}, about)));
+    const tiles = list.map(([name, figure, about, warn]) => h('div', { class: warn ? 'tile warn' : 'tile' }, h('dt', {}, name), h('dd', {}, figure, h('small', {}, about))));
     this.tiles.replaceChildren(...tiles);
   }
 

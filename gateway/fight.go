@@ -41,8 +41,9 @@ func (l *life) end(sign uint32) bool { return l.And(^sign)&sign != 0 }
 
 // contender is a place that takes over a tracker's sessions.
 type contender struct {
-	from uint32 // place.short; otherwise: all that are not told apart
-	n    uint16
+	from   uint32 // place.short; otherwise: all that are not told apart
+	n      uint16
+	silent uint16 // sessions that showed no life when another node took over: mostly half-open ones
 }
 
 // mustYield reports whether another login of a tracker has to wait because the session that is there
@@ -91,36 +92,51 @@ func (g *Gateway) overtaken(old, by *session) {
 }
 
 // moved notes that the session has lost its tracker to another node: its device's next login is a
-// takeover there. One that shows no life is no contender.
+// takeover there.
 func (s *session) moved() {
 	g := s.l.g
-	if acked := s.life.has(lifeAcked); acked || s.life.has(lifeFrame) {
-		g.conduct.takeover(s.tracker, s.from(), g.minute())
-		g.conduct.lost(s.tracker, g.ms(g.o.Now()), g.minute())
-		if acked {
-			g.conduct.won(s.tracker, s.from(), g.minute())
-		}
+	acked := s.life.has(lifeAcked)
+	g.conduct.lost(s.tracker, s.from(), acked || s.life.has(lifeFrame), g.ms(g.o.Now()), g.minute())
+	if acked {
+		g.conduct.won(s.tracker, s.from(), g.minute())
 	}
 }
 
 // takeover counts one from a place.
 func (c *conduct) takeover(t queue.TrackerID, from uint32, minute int64) {
 	c.change(t, minute, func(h *habits) {
-		i := h.contender(from)
-		if i < 0 {
-			if len(h.contenders) >= mostContenders {
-				from = otherwise
-			}
-			i = len(h.contenders)
-			h.contenders = append(h.contenders, contender{from: from})
-		}
-		h.contenders[i].n = max(h.contenders[i].n, h.contenders[i].n+1) // never wraps
+		n := &h.contender(from).n
+		*n = max(*n, *n+1) // never wraps
 	})
 }
 
-// contender is where a place is among the contenders, or those are that are not told apart; -1
-// nowhere.
-func (h *habits) contender(from uint32) int {
+// lost counts a session from a place that another node took over at ms.
+func (c *conduct) lost(t queue.TrackerID, from uint32, alive bool, ms, minute int64) {
+	c.change(t, minute, func(h *habits) {
+		n := &h.contender(from).silent
+		if alive {
+			n = &h.contender(from).n
+		}
+		*n = max(*n, *n+1)
+		h.movedMs = ms
+	})
+}
+
+// contender is a place's entry, or that of those that are not told apart, made where there is none.
+func (h *habits) contender(from uint32) *contender {
+	i := h.find(from)
+	if i < 0 {
+		if len(h.contenders) >= mostContenders {
+			from = otherwise
+		}
+		i = len(h.contenders)
+		h.contenders = append(h.contenders, contender{from: from})
+	}
+	return &h.contenders[i]
+}
+
+// find is where a place is among the contenders, or those are that are not told apart; -1 nowhere.
+func (h *habits) find(from uint32) int {
 	others := -1
 	for i := range h.contenders {
 		switch h.contenders[i].from {
@@ -138,8 +154,8 @@ func (h *habits) contender(from uint32) int {
 func (c *conduct) takeovers(t queue.TrackerID, from uint32, minute int64) int {
 	n := 0
 	c.look(t, minute, func(h habits) {
-		if i := h.contender(from); i >= 0 {
-			n += int(h.contenders[i].n)
+		if i := h.find(from); i >= 0 {
+			n += int(h.contenders[i].n) + int(h.contenders[i].silent)/takeoverFight
 		}
 	})
 	return n
@@ -148,11 +164,6 @@ func (c *conduct) takeovers(t queue.TrackerID, from uint32, minute int64) int {
 // won notes that a session that was taken over had acknowledged a text.
 func (c *conduct) won(t queue.TrackerID, from uint32, minute int64) {
 	c.change(t, minute, func(h *habits) { h.winner = from })
-}
-
-// lost notes when the tracker went to another node.
-func (c *conduct) lost(t queue.TrackerID, ms, minute int64) {
-	c.change(t, minute, func(h *habits) { h.movedMs = ms })
 }
 
 // winner returns the place whose session had acknowledged a text, 0 none, and when the tracker went

@@ -7,6 +7,7 @@ import (
 	"trackchat/gateway"
 	"trackchat/protocol"
 	"trackchat/queue"
+	"trackchat/queue/sqlitestore"
 )
 
 // fighters are two who know the same id.
@@ -116,4 +117,39 @@ func TestLoginsFromElsewhereLockNobodyOut(t *testing.T) {
 	r.dial("wialon", phone(1)).gone()
 	r.local = right
 	r.login("wialon", phone(1)).silent(protocol.DeviceRefused)
+}
+
+// The same holds where the two log in at two nodes.
+func TestFightAcrossNodes(t *testing.T) {
+	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now})
+	must(t, err)
+	t.Cleanup(func() { must(t, st.Close()) })
+	trackers := []queue.Tracker{wl(1, nil)}
+	at := func(node queue.NodeID) *fighters {
+		return &fighters{rig: newRigOn(t, st, trackers, func(o *gateway.Options) { o.Node, o.Takeovers = node, 2 }), proto: "wialon"}
+	}
+	a, b := at("a"), at("b")
+	good := a.login(right)
+	a.acks(good)
+	for range 3 {
+		bad := b.login(wrong)
+		good.gone()
+		bad.silent(protocol.DeviceRefused) // it shows life
+		good = a.login(right)
+		bad.gone()
+		a.acks(good)
+		if n := b.metric("closed_total", "reason=moved") + b.metric("closed_total", "reason=fenced"); n == 2 {
+			break
+		}
+	}
+	b.refused(wrong)
+	b.pass(29 * time.Second)
+	b.refused(wrong)
+	good.silent(protocol.DeviceRefused)
+	b.pass(time.Second)
+	bad := b.login(wrong)
+	good.gone()
+	a.acks(a.login(right))
+	bad.gone()
+	b.refused(wrong)
 }

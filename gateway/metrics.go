@@ -121,7 +121,7 @@ func refusals() []string {
 // loginResults are the labels of logins; later: takeovers were too many.
 func loginResults() []string {
 	return []string{
-		"ok", "unknown_device", "blocked", "other_device", "bad_credentials", "registration", "later",
+		"ok", "unknown_device", "blocked", "other_device", "bad_credentials", "registration", "login_attempts", "later",
 	}
 }
 

@@ -52,7 +52,7 @@ func (c *consoleRig) testSlowLine(t *testing.T) {
 		URLPatterns: []*network.BlockPattern{{URLPattern: pattern, Block: true}},
 	})
 	p.do(chromedp.Navigate(c.url() + "?blocked#key=" + bigKey))
-	p.until(`document.querySelector('.banner')?.hidden === false`)
+	p.until(`performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/v2/tracker/list')).length > 1`)
 	if eval[bool](p, shows("body", "This account has no trackers")) {
 		t.Error("a list that could not be loaded is shown as an empty account")
 	}

@@ -213,7 +213,7 @@ export class Sync {
   async #poll() {
     if (this.#polling) return;
     this.#polling = true;
-    while (!(this.#live && this.#storeAnswers) && !this.#stopped.signal.aborted) {
+    while (!(this.#live && this.#storeAnswers && this.#state.listed) && !this.#stopped.signal.aborted) {
       try {
         await this.#look();
         if (this.#live) this.#judge();

@@ -185,31 +185,37 @@ func (c *courier) add(ctx context.Context, e *event) error {
 	}
 }
 
-// deliverLine delivers the events of one tracker until there are no more.
+// deliverLine delivers the events of one tracker until there are no more. A line in waiting is never empty
+// and has one goroutine.
 func (c *courier) deliverLine(ctx context.Context, t queue.TrackerID) {
-	for {
-		c.mu.Lock()
-		line := c.waiting[t]
-		if len(line) == 0 {
-			delete(c.waiting, t)
-			c.mu.Unlock()
-			return
-		}
-		e := line[0]
-		c.mu.Unlock()
+	c.mu.Lock()
+	e := c.waiting[t][0]
+	c.mu.Unlock()
+	for more := true; more; {
 		if !c.deliver(ctx, e) {
 			return // the end; what waits is read again by whoever goes on
 		}
-		c.mu.Lock()
-		c.waiting[t] = c.waiting[t][1:]
-		c.count--
-		c.changed = true
-		c.mu.Unlock()
-		select {
-		case c.room <- struct{}{}:
-		default:
-		}
+		e, more = c.next(t)
 	}
+}
+
+// next takes the first event, which is done, from a line; false where none is left and the line has ended.
+func (c *courier) next(t queue.TrackerID) (*event, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.count--
+	c.changed = true
+	select {
+	case c.room <- struct{}{}:
+	default:
+	}
+	line := c.waiting[t][1:]
+	if len(line) == 0 {
+		delete(c.waiting, t)
+		return nil, false
+	}
+	c.waiting[t] = line
+	return line[0], true
 }
 
 // deliver calls until the event is taken or has been tried for long enough; false where ctx ended before.

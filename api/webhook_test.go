@@ -374,3 +374,46 @@ func TestWebhookAdministration(t *testing.T) {
 		t.Errorf("the webhook of a removed account is still there")
 	}
 }
+
+// TestWebhookLineHasOneCaller stores each text about when its tracker's line of events runs empty: each is
+// delivered once, after the one before.
+func TestWebhookLineHasOneCaller(t *testing.T) {
+	const texts, senders = 600, 4 // undelivered ones of a tracker have a bound
+	w := newWorld(t)
+	var taken [senders]chan string
+	for i := range taken {
+		taken[i] = make(chan string, 2*texts)
+	}
+	r := newReceiver(t, func(n int, _, text string) int {
+		taken[text[0]-'0'] <- text
+		time.Sleep(time.Duration(n%64) * 25 * time.Microsecond) // the next may come before this is answered, or after
+		return http.StatusOK
+	})
+	w.putHook(1, r.url)
+	w.hooks()
+	var sending sync.WaitGroup
+	for i, line := range taken {
+		sending.Go(func() {
+			for n := range texts {
+				want := itoa(i) + " text " + itoa(n)
+				w.send(bulkFirst+queue.TrackerID(i), want)
+				select {
+				case got := <-line:
+					if got != want {
+						t.Errorf("%q is delivered instead of %q", got, want)
+						return
+					}
+				case <-time.After(20 * time.Second):
+					t.Errorf("%q is not delivered", want)
+					return
+				}
+			}
+		})
+	}
+	sending.Wait()
+	for _, line := range taken {
+		if len(line) > 0 {
+			t.Errorf("%q is delivered once more", <-line)
+		}
+	}
+}

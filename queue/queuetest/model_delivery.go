@@ -219,21 +219,25 @@ func (m *Model) Recall(ctx context.Context, a queue.AccountID, key string) ([]by
 		return nil, err
 	}
 	defer m.mu.Unlock()
+	return m.answer(a, key), nil
+}
+
+func (m *Model) answer(a queue.AccountID, key string) []byte {
 	if r, ok := m.answers[modelQuestion{a, key}]; ok && r.untilMs > m.now().UnixMilli() {
-		return []byte(r.text), nil
+		return []byte(r.text)
 	}
-	return nil, nil
+	return nil
 }
 
 // Remember implements queue.Sender.
 func (m *Model) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte, error) {
-	if known, err := m.Recall(ctx, a, key); err != nil || known != nil {
-		return known, err
-	}
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer m.mu.Unlock()
+	if known := m.answer(a, key); known != nil {
+		return known, nil
+	}
 	m.answers[modelQuestion{a, key}] = modelAnswer{string(answer), m.now().UnixMilli() + (24 * time.Hour).Milliseconds()}
 	return answer, nil
 }

@@ -30,6 +30,7 @@ const (
 
 // TestConsoleTruth holds what the console shows to what has happened.
 func TestConsoleTruth(t *testing.T) {
+	t.Parallel()
 	s := startService(t, testConfig(t, truthTrackers))
 	c := &consoleRig{service: s, browser: startBrowser(t)}
 	t.Run("what a device cannot show", c.testReplaced)
@@ -428,6 +429,7 @@ func (c *consoleRig) testSilence(t *testing.T) {
 
 // TestConsoleWithoutStore: the server is there and its store is not.
 func TestConsoleWithoutStore(t *testing.T) {
+	t.Parallel()
 	proxy := queuetest.StartProxy(t, queuetest.StartRedis(t).Addr)
 	cfg := testConfig(t, 1)
 	cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis, []string{proxy.Addr}

@@ -134,6 +134,7 @@ func acks(egts, jt808 string) samples {
 
 // TestAlertsFire: every alert fires when it has to, and does not when it must not.
 func TestAlertsFire(t *testing.T) {
+	t.Parallel()
 	type series struct {
 		Series string `yaml:"series"`
 		Values string `yaml:"values"`

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"trackchat/api"
+	"trackchat/queue/queuetest"
 )
 
 // impatient serves a world's API with the same limits, but less time.
@@ -213,7 +214,7 @@ func TestManyConnections(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd := queuetest.DieWithParent(exec.CommandContext(t.Context(), os.Args[0]))
 	cmd.Env = append(os.Environ(), manyVariable+"="+addr+"\x1f"+request)
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"trackchat/queue/queuetest"
 )
 
 // shippedBalancer is configs/haproxy.cfg with a certificate for localhost, which is returned too.
@@ -72,7 +74,7 @@ func TestTLSEndsAtTheBalancer(t *testing.T) {
 	config = strings.NewReplacer("check port 8081", "check port "+adminPort, "maxconn 400000", "maxconn 100").Replace(config)
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	must(t, os.WriteFile(file, []byte(config), 0o600))
-	cmd := exec.Command("haproxy", "-f", file)
+	cmd := queuetest.DieWithParent(exec.Command("haproxy", "-f", file))
 	cmd.Stderr = t.Output()
 	must(t, cmd.Start())
 	t.Cleanup(func() {

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"trackchat/protocol/all"
+	"trackchat/queue/queuetest"
 )
 
 // childAPITimeout is api.timeout of every child.
@@ -112,9 +113,9 @@ func freeAddr(tb testing.TB) string {
 // command runs the test binary as trackchat with args.
 func command(args ...string) *exec.Cmd {
 	if bin := os.Getenv("TRACKCHAT_BIN"); bin != "" { // a binary built elsewhere, without the race detector
-		return exec.Command(bin, args...)
+		return queuetest.DieWithParent(exec.Command(bin, args...))
 	}
-	cmd := exec.Command(os.Args[0])
+	cmd := queuetest.DieWithParent(exec.Command(os.Args[0]))
 	cmd.Env = append(os.Environ(), childVariable+"="+strings.Join(args, "\x1f"))
 	return cmd
 }

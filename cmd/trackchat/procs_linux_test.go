@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+
+	"trackchat/queue/queuetest"
 )
 
 // TestWaitersLeaveProcessors runs the service on one core: with the embedded store Go has processors for its event loop and for those who sync, unless the operator said how many there are.
@@ -32,7 +34,8 @@ func onOneCore(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	if core == nil {
 		t.Fatal("no list of cores")
 	}
-	pinned := exec.Command("taskset", append([]string{"-c", string(core[1])}, cmd.Args...)...)
+	pinned := queuetest.DieWithParent(
+		exec.Command("taskset", append([]string{"-c", string(core[1])}, cmd.Args...)...))
 	pinned.Env = cmd.Env
 	return pinned
 }

@@ -86,7 +86,7 @@ func (o CrashOptions) kill(t *testing.T, point string, round int) []entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^"+o.Test+"$", "-test.count=1")
+	cmd := DieWithParent(exec.CommandContext(t.Context(), exe, "-test.run=^"+o.Test+"$", "-test.count=1"))
 	cmd.Env = append(os.Environ(), crashEnv+"="+o.Place, fmt.Sprintf("%s=%d", crashRound, round), crashPoint+"="+point)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

@@ -97,7 +97,8 @@ func (r *RedisServer) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("address of the server: %w", err)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), "redis-server", r.args(r, port)...) // outlives the test's context by its clean-up
+	// It outlives the test's context by its clean-up.
+	cmd := DieWithParent(exec.CommandContext(context.WithoutCancel(ctx), "redis-server", r.args(r, port)...))
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("redis-server (package redis-server must be installed): %w", err)
 	}

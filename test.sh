@@ -84,7 +84,25 @@ build_fuzzers() {
 build_fuzzers >"$fuzzers/log" 2>&1 &
 builder=$!
 
+# frames says which device frames the tests of the protocols replay, see protocol/protocoltest/vectors.go.
+frames() {
+	local folder=${TRACKCHAT_VECTORS:-../shared/vectors} name all=() own
+	count() { cat "${@:2}" | grep -cE "\"kind\": ?\"($1)\"" || true; }
+	own="$(count derived protocol/*/testdata/vectors.jsonl) derived from collected ones, $(count generated protocol/*/testdata/vectors.jsonl) generated"
+	for name in egts galileosky garmin-fmi jt808 teltonika wialon-ips; do
+		[[ ! -f $folder/$name.jsonl ]] || all+=("$folder/$name.jsonl")
+	done
+	if ((${#all[@]})); then
+		echo "frames tested: $own, $(count 'captured|manual|spec|test-suite(-body)?' "${all[@]}") collected, which are in $folder"
+	elif [[ -n ${CI:-}${TRACKCHAT_VECTORS:-} ]]; then
+		echo "frames: $own; none collected, as $folder is not there: that is a failure where CI or TRACKCHAT_VECTORS is set"
+	else
+		echo "frames tested: $own; none collected, as $folder is not there; CI is not set"
+	fi
+}
+
 step 'tests'
+frames
 CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 -parallel 4 ./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./... # the longest first
 
 step 'building the fuzzers'
@@ -112,4 +130,5 @@ export FUZZ_TIME fuzzers
 
 step "fuzzing, $FUZZ_TIME each, two at a time"
 xargs -P 2 -L 1 bash -c 'fuzz "$0" "$1"' <<<"$targets"
+frames
 step 'all passed'

@@ -84,17 +84,19 @@ func TestVectors(t *testing.T) {
 			settings := map[string]string{"chat": chat, "delivered_on": "reply"}
 			protocoltest.Run(t, galileosky.New(), protocoltest.Options{
 				Vectors: vectors(t), Settings: settings,
-				Device: func(protocoltest.Vector) protocol.DeviceConfig { return config(t, "", settings) },
-				Prepare: func(t *testing.T, c protocol.Codec, _ protocoltest.Vector) {
-					t.Helper()
-					s := session{t, c}
-					if _, _, err := s.send(headPacket()); err != nil {
-						t.Fatal(err)
-					}
-				},
-				Answer: checkAnswer,
+				Device:  func(protocoltest.Vector) protocol.DeviceConfig { return config(t, "", settings) },
+				Prepare: logIn,
+				Answer:  checkAnswer,
 			})
 		})
+	}
+}
+
+func logIn(t *testing.T, c protocol.Codec, _ protocoltest.Vector) {
+	t.Helper()
+	s := session{t, c}
+	if _, _, err := s.send(headPacket()); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -115,8 +117,8 @@ func checkAnswer(t *testing.T, v protocoltest.Vector, events []protocol.Event, r
 		count += e.Count
 	}
 	counts := map[string]int{"galileosky-0688": 1, "galileosky-0689": 7, "galileosky-0697": 3, "galileosky-0698": 10}
-	if count != counts[v.ID] {
-		t.Errorf("%d positions instead of %d", count, counts[v.ID])
+	if count != counts[v.Origin()] {
+		t.Errorf("%d positions instead of %d", count, counts[v.Origin()])
 	}
 }
 

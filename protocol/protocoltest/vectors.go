@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -20,14 +21,23 @@ type Vector struct {
 	Direction   string `json:"direction"` // device->server, server->device, both, either
 	Hex         string `json:"hex"`
 	Description string `json:"description"`
-	Kind        string `json:"kind"`        // captured, test-suite, test-suite-body, spec, manual, generated
-	ChecksumOK  *bool  `json:"checksum_ok"` // nil: the frame has none
-	LengthOK    *bool  `json:"length_ok"`   // nil: as ChecksumOK says
-	Message     string `json:"msg_id"`
+	Source      string `json:"source,omitempty"`
+	// Kind is captured, test-suite, test-suite-body, spec, manual, generated or derived.
+	Kind       string `json:"kind"`
+	ChecksumOK *bool  `json:"checksum_ok"`         // nil: the frame has none
+	LengthOK   *bool  `json:"length_ok,omitempty"` // nil: as ChecksumOK says
+	Message    string `json:"msg_id,omitempty"`
 }
 
-// kindGenerated marks the only vectors that a package may keep: the others carry ids and positions of strangers.
+// kindGenerated marks, with kindDerived, the only vectors that a package may keep: the others carry
+// ids and positions of strangers.
 const kindGenerated = "generated"
+
+// Origin is the id of the frame that v was derived from, else its own.
+func (v Vector) Origin() string { return strings.TrimSuffix(v.ID, derivedSuffix) }
+
+// IsDerived reports whether v is an anonymous copy: ids, texts, positions and times are invented.
+func (v Vector) IsDerived() bool { return v.Kind == kindDerived }
 
 // Bytes returns the frame.
 func (v Vector) Bytes() []byte {
@@ -44,7 +54,7 @@ func (v Vector) Good() bool {
 }
 
 // BodyOnly reports whether Hex is the body of a frame without its envelope.
-func (v Vector) BodyOnly() bool { return v.Kind == "test-suite-body" }
+func (v Vector) BodyOnly() bool { return strings.HasPrefix(v.Description, "BODY ONLY") }
 
 // FromDevice and ToDevice say which way the frame travels; both hold for some.
 func (v Vector) FromDevice() bool { return v.Direction != "server->device" }
@@ -52,19 +62,22 @@ func (v Vector) FromDevice() bool { return v.Direction != "server->device" }
 // ToDevice reports whether the gateway may send the frame.
 func (v Vector) ToDevice() bool { return v.Direction != "device->server" }
 
-// Vectors reads the frames of a protocol: always those in the package's testdata/vectors.jsonl, all of which must be generated ones, and those of the folder of collected
-// frames (file is a name in it, such as "jt808.jsonl"). That folder is named by TRACKCHAT_VECTORS, else it is ../shared/vectors beside the module's root. Without it the test
-// fails where CI or TRACKCHAT_VECTORS is set; elsewhere it says so and goes on with the generated frames.
+// Vectors reads the frames of a protocol: always those in the package's testdata/vectors.jsonl, all
+// of which must be generated or derived (see Derived), and those of the folder of collected frames
+// (file is a name in it, such as "jt808.jsonl"). That folder is named by TRACKCHAT_VECTORS, else it
+// is ../shared/vectors beside the module's root. Without it the test fails where CI or
+// TRACKCHAT_VECTORS is set; elsewhere it says so and goes on with the package's own.
 func Vectors(tb testing.TB, file string) []Vector {
 	tb.Helper()
-	own := readVectors(tb, filepath.Join("testdata", "vectors.jsonl"))
+	own := readVectors(tb, ownVectors)
 	if len(own) == 0 {
 		tb.Fatal("testdata/vectors.jsonl holds no frame")
 	}
 	known := map[string]string{}
 	for _, v := range own {
-		if v.Kind != kindGenerated {
-			tb.Fatalf("%s is of kind %q: only generated frames may be kept in testdata", v.ID, v.Kind)
+		if v.Kind != kindGenerated && !v.IsDerived() {
+			tb.Fatalf("%s is of kind %q: only generated and derived frames may be kept in testdata",
+				v.ID, v.Kind)
 		}
 		known[v.ID] = v.Hex
 	}
@@ -74,7 +87,7 @@ func Vectors(tb testing.TB, file string) []Vector {
 		if named {
 			tb.Fatalf("no collected frames: %v", err)
 		}
-		tb.Logf("no collected frames (%s): only the generated ones are tested", file)
+		tb.Logf("no collected frames (%s): only generated and derived ones are tested", file)
 		return own
 	}
 	vectors := own

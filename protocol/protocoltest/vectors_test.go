@@ -71,6 +71,19 @@ const (
 	captured  = `{"id":"c1","direction":"both","hex":"ff","kind":"captured","checksum_ok":null,"length_ok":false}` + "\n"
 )
 
+func TestDerivedVectorsAreThePackagesOwn(t *testing.T) {
+	t.Setenv("CI", "")
+	t.Setenv("TRACKCHAT_VECTORS", "")
+	derived := strings.NewReplacer("g1", "c1-derived", "generated", "derived").Replace(generated)
+	r, vectors := read(t, generated+derived, generated+captured)
+	if len(r.problems) != 0 || len(vectors) != 3 {
+		t.Fatalf("%v, %+v", r.problems, vectors)
+	}
+	if v := vectors[1]; v.Origin() != "c1" || !v.IsDerived() || vectors[2].IsDerived() {
+		t.Errorf("%+v", vectors)
+	}
+}
+
 func TestVectorsComeFromBothPlaces(t *testing.T) {
 	t.Setenv("CI", "")
 	t.Setenv("TRACKCHAT_VECTORS", "")
@@ -112,7 +125,7 @@ func TestVectorsThatAreRefused(t *testing.T) {
 	t.Setenv("CI", "")
 	t.Setenv("TRACKCHAT_VECTORS", "")
 	for name, c := range map[string]struct{ own, collected, want string }{
-		"a stranger's frame in the package": {generated + captured, "", "only generated frames"},
+		"a stranger's frame in the package": {generated + captured, "", "only generated and derived frames"},
 		"nothing in the package":            {"\n", "", "holds no frame"},
 		"a generated frame is missing":      {generated, strings.ReplaceAll(generated, "g1", "g2"), "is not in testdata"},
 		"a generated frame differs":         {generated, strings.ReplaceAll(generated, "7e00", "7e01"), "differs"},

@@ -105,21 +105,27 @@ func device(tb testing.TB, variant string, settings map[string]string) protocol.
 }
 
 func TestVectors(t *testing.T) {
-	for _, prepared := range []string{"before a login", "after a login of the version that fits"} {
-		t.Run(prepared, func(t *testing.T) {
+	for name, prepare := range preparations() {
+		t.Run(name, func(t *testing.T) {
 			protocoltest.Run(t, wialon.New(), protocoltest.Options{
-				Vectors: vectors(t),
-				Prepare: func(t *testing.T, c protocol.Codec, v protocoltest.Vector) {
-					t.Helper()
-					if login := loginFor(v); strings.HasPrefix(prepared, "after") && login != "" {
-						if _, err := protocoltest.Decode(c, []byte(login)); err != nil {
-							t.Fatal(err)
-						}
-					}
-				},
-				Answer: checkAnswer,
+				Vectors: vectors(t), Prepare: prepare, Answer: checkAnswer,
 			})
 		})
+	}
+}
+
+// preparations are the states in which a frame may come.
+func preparations() map[string]func(*testing.T, protocol.Codec, protocoltest.Vector) {
+	return map[string]func(*testing.T, protocol.Codec, protocoltest.Vector){
+		"before a login": nil,
+		"after a login of the version that fits": func(t *testing.T, c protocol.Codec, v protocoltest.Vector) {
+			t.Helper()
+			if login := loginFor(v); login != "" {
+				if _, err := protocoltest.Decode(c, []byte(login)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
 	}
 }
 

@@ -11,11 +11,11 @@ import (
 // A tracker that is entered by its IMEI is found by what its terminal makes of that in a phone of
 // twelve digits, and what is sent to it arrives.
 func TestTrackerEnteredByIMEI(t *testing.T) {
-	const imei = "868935060010210"
+	const imei = "863412590617224"
 	r := newRig(t, []queue.Tracker{{ID: 1, Protocol: "jt808", DeviceID: imei}})
 	for name, phone := range map[string]string{
 		"its last digits":            imei[3:],
-		"packed":                     "4f07788ef87d", // of a capture
+		"packed":                     "4e86e41369da", // its first 14 digits as a number
 		"as it is, in 2019's header": imei,
 	} {
 		d := r.login("jt808", phone, func(c *protocol.DeviceConfig) {
@@ -27,7 +27,7 @@ func TestTrackerEnteredByIMEI(t *testing.T) {
 		d.ack(d.text(), protocol.AckDelivered)
 		r.become(id, 1, queue.StatusDelivered)
 	}
-	for _, stranger := range []string{"4f07788ef87e", imei[4:], "1" + imei[4:]} {
+	for _, stranger := range []string{"4e86e41369d0", imei[4:], "1" + imei[4:]} {
 		r.dial("jt808", stranger).wait(protocol.DeviceRefused)
 	}
 }
@@ -35,11 +35,11 @@ func TestTrackerEnteredByIMEI(t *testing.T) {
 // Where two IMEIs end alike, the end of one is neither.
 func TestTrackersWhoseIMEIsEndAlike(t *testing.T) {
 	r := newRig(t, []queue.Tracker{
-		{ID: 1, Protocol: "jt808", DeviceID: "868935060010210"},
-		{ID: 2, Protocol: "jt808", DeviceID: "352935060010210"},
+		{ID: 1, Protocol: "jt808", DeviceID: "863412590617224"},
+		{ID: 2, Protocol: "jt808", DeviceID: "352412590617224"},
 	})
-	r.dial("jt808", "935060010210").wait(protocol.DeviceRefused)
-	r.login("jt808", "4f07788ef87d").silent(protocol.DeviceRefused)
+	r.dial("jt808", "412590617224").wait(protocol.DeviceRefused)
+	r.login("jt808", "4e86e41369da").silent(protocol.DeviceRefused)
 }
 
 // A terminal of EGTS that sends its number and its IMEI is found by either.

@@ -112,7 +112,7 @@ func TestDeviceSeesARefusedText(t *testing.T) {
 
 func TestPhoneOfTheDevice(t *testing.T) {
 	for id, want := range map[string]string{
-		"13812345678": "013812345678", "4F07788ef87d": "4f07788ef87d", "1": "000000000001", "861234567890123": "234567890123",
+		"13812345678": "013812345678", "4E86e41369da": "4e86e41369da", "1": "000000000001", "861234567890123": "234567890123",
 	} {
 		for _, variant := range []string{"2011", "2013", "2019"} {
 			x := protocoltest.NewPair(jt808.New(), protocol.DeviceConfig{ID: id, Variant: variant, Password: "A", Settings: protocoltest.NewSettings(t, jt808.New(), nil)})

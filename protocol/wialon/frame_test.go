@@ -15,7 +15,7 @@ import (
 	"trackchat/protocol/wialon"
 )
 
-const record = "240126;135321;5748.3329;N;04312.9038;E;89;42;150;16"
+const record = "240126;135321;5512.3456;N;03734.5678;E;89;42;150;16"
 
 func container(tb testing.TB, inside string) string {
 	tb.Helper()

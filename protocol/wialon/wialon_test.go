@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write the transcripts anew")
 
-const imei = "862462031400566"
+const imei = "350000000000121"
 
 // crc is the definition of CRC-16/ARC bit by bit, which the package computes in another way.
 func crc(s string) string {
@@ -201,7 +201,7 @@ func BenchmarkWialon(b *testing.B) { protocoltest.Benchmark(b, wialon.New(), dev
 
 func BenchmarkExtendedData(b *testing.B) {
 	s := loggedIn(b, "2.0", nil)
-	frame := []byte(line2("D", "240123;135321;5748.3329;N;04312.9038;E;89;42;1250;16;NA;NA;NA;;NA;ign:1:1,fuel1:1:2183,fuel2:1:2421"))
+	frame := []byte(line2("D", "240123;135321;5512.3456;N;03734.5678;E;89;42;1250;16;NA;NA;NA;;NA;ign:1:1,fuel1:1:2183,fuel2:1:2421"))
 	emit := func(*protocol.Event) {}
 	b.ReportAllocs()
 	for b.Loop() {

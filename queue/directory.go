@@ -40,7 +40,9 @@ type Tracker struct {
 	Features     []string // of the tariff; "chat" allows messages
 	Employee     int64    // 0 none
 	Settings     map[string]string
-	Former       []Former // conversations that other accounts have kept
+	// Former are the conversations that other accounts have kept: a pointer, nil where there are none,
+	// since a million trackers are held and nearly none has any. The list is never changed in place.
+	Former *[]Former
 }
 
 // FeatureChat is the tariff's feature that allows messages.

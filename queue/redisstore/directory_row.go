@@ -60,7 +60,7 @@ type trackerRow struct {
 	Features     []string          `json:"features,omitempty"`
 	Employee     int64             `json:"employee,omitempty"`
 	Settings     map[string]string `json:"settings,omitempty"`
-	Former       []queue.Former    `json:"former,omitempty"`
+	Former       *[]queue.Former   `json:"former,omitempty"`
 }
 
 func encodeTracker(t *queue.Tracker, version int64) (string, error) {

@@ -249,17 +249,17 @@ func putTracker(c *conn, h *history, t *queue.Tracker) error {
 	if err != nil {
 		return err
 	}
-	features, err := toJSON(t.Features, len(t.Features))
+	features, err := toJSON(t.Features, len(t.Features) > 0)
 	if err != nil {
 		return err
 	}
-	settings, err := toJSON(t.Settings, len(t.Settings))
+	settings, err := toJSON(t.Settings, len(t.Settings) > 0)
 	if err != nil {
 		return err
 	}
 	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee," +
 		" settings, version, conversation, former) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-	former, err := toJSON(t.Former, len(t.Former))
+	former, err := toJSON(t.Former, t.Former != nil)
 	if err != nil {
 		return err
 	}
@@ -278,9 +278,9 @@ func number(b bool) int64 {
 	return 0
 }
 
-// toJSON gives NULL for an empty value.
-func toJSON(v any, length int) (driver.Value, error) {
-	if length == 0 {
+// toJSON gives NULL for what is not there.
+func toJSON(v any, there bool) (driver.Value, error) {
+	if !there {
 		return nil, nil
 	}
 	b, err := json.Marshal(v)

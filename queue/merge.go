@@ -160,8 +160,11 @@ func sameAccount(a, b *Account) bool {
 func sameTracker(a, b *Tracker) bool {
 	return a.Account == b.Account && a.Label == b.Label && a.Protocol == b.Protocol && a.DeviceID == b.DeviceID && a.Password == b.Password && a.Model == b.Model &&
 		a.Blocked == b.Blocked && a.Chat == b.Chat && a.Employee == b.Employee && slices.Equal(a.Features, b.Features) && maps.Equal(a.Settings, b.Settings) &&
-		a.Conversation == b.Conversation && slices.Equal(a.former(), b.former())
+		a.Conversation == b.Conversation && slices.Equal(a.former(), b.former()) &&
+		sameRecord(a.EmployeeRecord, b.EmployeeRecord)
 }
+
+func sameRecord(a, b *EmployeeRecord) bool { return a == b || a != nil && b != nil && *a == *b }
 
 func checkAccounts(accounts map[AccountID]Account) error {
 	logins := make(map[string]AccountID, len(accounts))

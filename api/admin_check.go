@@ -16,7 +16,6 @@ const (
 	maxFeatures     = 100
 	maxSettings     = 100
 	problemID       = "must be between 1 and 2^53-1"
-	problemName     = "must have at most 255 characters and no control characters"
 	problemPassword = "must have at most 1024 bytes"
 	problemUnknown  = "is unknown"
 )
@@ -44,9 +43,11 @@ func (c *checker) id(name string, id int64) {
 	}
 }
 
-func (c *checker) name(name, s string) {
-	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
-		c.fail(name, problemName)
+func (c *checker) name(name, s string) { c.text(name, s, maxName) }
+
+func (c *checker) text(name, s string, most int) {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > most || strings.ContainsFunc(s, unicode.IsControl) {
+		c.fail(name, "must have at most %d characters and no control characters", most)
 	}
 }
 
@@ -107,9 +108,7 @@ func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Probl
 	if len(o.Password) > maxName {
 		c.fail("password", "must have at most %d bytes", maxName)
 	}
-	if o.EmployeeID < 0 || o.EmployeeID >= queue.MaxID {
-		c.fail("employee_id", "must be between 1 and 2^53-1, or 0 for none")
-	}
+	c.employee(o)
 	if len(o.Features) > maxFeatures {
 		c.fail("features", "must be at most %d", maxFeatures)
 	}
@@ -132,7 +131,7 @@ func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Probl
 	}
 	t := queue.Tracker{
 		ID: queue.TrackerID(o.ID), Account: queue.AccountID(o.Account), Label: o.Label, Protocol: o.Protocol, DeviceID: id, Password: o.Password, Model: o.Model,
-		Blocked: o.Blocked, Chat: o.Chat, Features: o.Features, Employee: o.EmployeeID, Settings: o.Settings,
+		Blocked: o.Blocked, Chat: o.Chat, Features: o.Features, Employee: o.EmployeeID, EmployeeRecord: o.Employee, Settings: o.Settings,
 	}
 	history, ok := queue.ParseHistory(o.History)
 	if !ok {
@@ -147,6 +146,25 @@ func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Probl
 		}
 	}
 	return queue.Edit{Kind: queue.EditPutTracker, Tracker: t}
+}
+
+// employee also makes nothing of a record that says nothing.
+func (c *checker) employee(o *trackerObject) {
+	if o.EmployeeID < 0 || o.EmployeeID >= queue.MaxID {
+		c.fail("employee_id", "must be between 1 and 2^53-1, or 0 for none")
+	}
+	switch r := o.Employee; {
+	case r == nil:
+	case *r == queue.EmployeeRecord{}:
+		o.Employee = nil
+	default:
+		if o.EmployeeID == 0 {
+			c.fail("employee_id", "must be given where an employee is")
+		}
+		c.text("employee.first_name", r.FirstName, queue.MaxEmployeeName)
+		c.text("employee.last_name", r.LastName, queue.MaxEmployeeName)
+		c.text("employee.phone", r.Phone, queue.MaxEmployeePhone)
+	}
 }
 
 func notWord(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }

@@ -70,11 +70,18 @@ func TestAdminTrackers(t *testing.T) {
 	w.put("/admin/accounts/1", `{"keys":["`+berlinKey+`"]}`).is(t, `{"success":true,"result":"added"}`)
 	w.put("/admin/accounts/2", `{"keys":["`+uralKey+`"]}`).is(t, `{"success":true,"result":"added"}`)
 	const full = `{"id":101,"account":1,"label":"Truck 1","protocol":"jt808","device_id":"13812345678","password":"pw","model":"m","blocked":false,"chat":true,` +
-		`"features":["chat","fuel"],"employee_id":7,"settings":{"part_bytes":"512"}}`
+		`"features":["chat","fuel"],"employee_id":7,"employee":{"first_name":"Ann","last_name":"Lee","phone":"+49 1"},` +
+		`"settings":{"part_bytes":"512"}}`
 	w.put("/admin/trackers/101", strings.Replace(full, `"13812`, `"0013812`, 1)).is(t, `{"success":true,"result":"added"}`)
 	w.get("/admin/trackers/101").is(t, `{"success":true,"value":`+full+`}`)
 	w.put("/admin/trackers/101", full).is(t, `{"success":true,"result":"unchanged"}`)
-	w.put("/admin/trackers/102", `{"account":1,"protocol":"jt808","device_id":"2"}`).is(t, `{"success":true,"result":"added"}`)
+	w.put("/admin/trackers/101", strings.Replace(full, "Lee", "Ray", 1)).
+		is(t, `{"success":true,"result":"updated"}`)
+	w.form("employee/list").is(t, `{"success":true,"list":[{"id":7,"tracker_id":101,"first_name":"Ann",`+
+		`"middle_name":"","last_name":"Ray","email":"","phone":"+49 1","department_id":null}]}`)
+	w.put("/admin/trackers/101", full).is(t, `{"success":true,"result":"updated"}`)
+	w.put("/admin/trackers/102", `{"account":1,"protocol":"jt808","device_id":"2","employee":{"phone":""}}`).
+		is(t, `{"success":true,"result":"added"}`)
 	const bare = `{"id":102,"account":1,"label":"","protocol":"jt808","device_id":"2","password":"","model":"","blocked":false,"chat":true,"features":["chat"],"employee_id":0,"settings":{}}`
 	w.get("/admin/trackers?after=101").is(t, `{"success":true,"list":[`+bare+`]}`)
 
@@ -160,6 +167,18 @@ func TestAdminRefusals(t *testing.T) {
 	} {
 		w.put("/admin/trackers/102", body).invalid(t, strings.Fields(names)...)
 	}
+	for employee, names := range map[string]string{
+		`"employee":{"last_name":"x"}`:                                                              "employee_id",
+		`"employee_id":7,"employee":{"surname":"x"}`:                                                "surname",
+		`"employee_id":7,"employee":{"phone":1}`:                                                    "employee.phone",
+		`"employee_id":7,"employee":"Ann"`:                                                          "employee",
+		`"employee_id":7,"employee":{"first_name":"a\u0000"}`:                                       "employee.first_name",
+		`"employee_id":7,"employee":{"last_name":"` + long[:101] + `","phone":"` + long[:33] + `"}`: "employee.last_name employee.phone",
+	} {
+		w.put("/admin/trackers/102", `{`+good+`,`+employee+`}`).invalid(t, strings.Fields(names)...)
+	}
+	w.put("/admin/trackers/102", `{`+good+`,"employee_id":7,"employee":{"first_name":"`+strings.Repeat("ж", 100)+`"}}`).
+		is(t, `{"success":true,"result":"added"}`)
 	for _, body := range []string{``, `[]`, `{`, `{}x`, `{}{}`, `null`, `{"id":` + strings.Repeat("[", 100) + `}`} {
 		w.put("/admin/accounts/1", body).refused(t, 5)
 	}

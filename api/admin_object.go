@@ -23,19 +23,20 @@ type accountObject struct {
 
 // trackerObject is a tracker in the shape of directory.yaml.
 type trackerObject struct {
-	ID         int64             `json:"id"`
-	Account    int64             `json:"account"`
-	Label      string            `json:"label"`
-	Protocol   string            `json:"protocol"`
-	DeviceID   string            `json:"device_id"`
-	Password   string            `json:"password"`
-	Model      string            `json:"model"`
-	Blocked    bool              `json:"blocked"`
-	Chat       bool              `json:"chat"`
-	Features   []string          `json:"features"`
-	EmployeeID int64             `json:"employee_id"`
-	Settings   map[string]string `json:"settings"`
-	History    string            `json:"history,omitempty"` // keep, move or drop, where the account is another one; never answered
+	ID         int64                 `json:"id"`
+	Account    int64                 `json:"account"`
+	Label      string                `json:"label"`
+	Protocol   string                `json:"protocol"`
+	DeviceID   string                `json:"device_id"`
+	Password   string                `json:"password"`
+	Model      string                `json:"model"`
+	Blocked    bool                  `json:"blocked"`
+	Chat       bool                  `json:"chat"`
+	Features   []string              `json:"features"`
+	EmployeeID int64                 `json:"employee_id"`
+	Employee   *queue.EmployeeRecord `json:"employee,omitempty"`
+	Settings   map[string]string     `json:"settings"`
+	History    string                `json:"history,omitempty"` // keep, move or drop, where the account is another one; never answered
 }
 
 func newAccountObject() *accountObject { return &accountObject{TimeZone: "UTC"} }
@@ -60,7 +61,7 @@ func accountAnswer(a *queue.Account, hashes bool) *accountObject {
 func trackerAnswer(t *queue.Tracker) *trackerObject {
 	o := &trackerObject{
 		ID: int64(t.ID), Account: int64(t.Account), Label: t.Label, Protocol: t.Protocol, DeviceID: t.DeviceID, Password: t.Password, Model: t.Model,
-		Blocked: t.Blocked, Chat: t.Chat, Features: t.Features, EmployeeID: t.Employee, Settings: t.Settings,
+		Blocked: t.Blocked, Chat: t.Chat, Features: t.Features, EmployeeID: t.Employee, Employee: t.EmployeeRecord, Settings: t.Settings,
 	}
 	if o.Features == nil {
 		o.Features = []string{}

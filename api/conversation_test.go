@@ -13,7 +13,7 @@ import (
 func (w *world) moved(former ...queue.Former) *queue.Tracker {
 	w.tb.Helper()
 	ts := trackers()
-	ts[0].Account, ts[0].Conversation, ts[0].Former = 2, 1, former
+	ts[0].Account, ts[0].Conversation, ts[0].Former = 2, 1, &former
 	w.dir.Replace(queue.NewSnapshot(accounts(), ts))
 	t, _ := w.dir.Current().Tracker(plain)
 	return t
@@ -77,7 +77,7 @@ func TestConversationsOfAMovedTracker(t *testing.T) {
 
 	// Blocked or without a chat, as the other account wants it: that is nothing to the former one.
 	ts := trackers()
-	ts[0].Account, ts[0].Conversation, ts[0].Former, ts[0].Blocked = 2, 1, []queue.Former{{Account: 1}}, true
+	ts[0].Account, ts[0].Conversation, ts[0].Former, ts[0].Blocked = 2, 1, &[]queue.Former{{Account: 1}}, true
 	w.dir.Replace(queue.NewSnapshot(accounts(), ts))
 	if got := texts(berlinKey); got != "old,said" {
 		t.Errorf("the former account of a blocked tracker lists %s", got)

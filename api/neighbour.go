@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -119,30 +120,45 @@ func (a *API) groupList(_ context.Context, c *call) error {
 	return nil
 }
 
-// employeeList answers employee/list with those that trackers name, each once. The directory knows
-// their ids and trackers; what it does not know is empty, where the platform has
-// no null.
+// employeeList answers employee/list with those that trackers name, each once: with its first
+// tracker, and what the first record says. What the directory does not know is empty, where the
+// platform has no null.
 func (a *API) employeeList(_ context.Context, c *call) error {
 	if err := c.read.done(); err != nil {
 		return err
 	}
-	trackers := make(map[int64]queue.TrackerID) // the first one of each
-	for t := range c.snap.TrackersOf(c.account.ID) {
-		if first, ok := trackers[t.Employee]; t.Employee != 0 && (!ok || t.ID < first) {
-			trackers[t.Employee] = t.ID
+	type employee struct {
+		tracker queue.TrackerID
+		record  *queue.EmployeeRecord
+	}
+	employees := make(map[int64]employee)
+	for t := range c.snap.TrackersOf(c.account.ID) { // in the order of their ids
+		if t.Employee == 0 {
+			continue
 		}
+		e, ok := employees[t.Employee]
+		if !ok {
+			e.tracker = t.ID
+		}
+		e.record = cmp.Or(e.record, t.EmployeeRecord)
+		employees[t.Employee] = e
 	}
 	out := c.out
 	out.buf = append(out.buf, `{"success":true,"list":[`...)
-	for i, id := range slices.Sorted(maps.Keys(trackers)) {
+	for i, id := range slices.Sorted(maps.Keys(employees)) {
 		if i > 0 {
 			out.buf = append(out.buf, ',')
 		}
 		out.buf = append(out.buf, `{"id":`...)
 		out.buf = strconv.AppendInt(out.buf, id, 10)
 		out.buf = append(out.buf, `,"tracker_id":`...)
-		out.buf = strconv.AppendInt(out.buf, int64(trackers[id]), 10)
-		out.buf = append(out.buf, `,"first_name":"","middle_name":"","last_name":"","email":"","phone":"","department_id":null}`...)
+		e := employees[id]
+		out.buf = strconv.AppendInt(out.buf, int64(e.tracker), 10)
+		record := cmp.Or(e.record, &queue.EmployeeRecord{})
+		out.buf = appendString(append(out.buf, `,"first_name":`...), record.FirstName)
+		out.buf = appendString(append(out.buf, `,"middle_name":"","last_name":`...), record.LastName)
+		out.buf = appendString(append(out.buf, `,"email":"","phone":`...), record.Phone)
+		out.buf = append(out.buf, `,"department_id":null}`...)
 		out.flushLong()
 	}
 	out.buf = append(out.buf, `]}`...)

@@ -69,6 +69,12 @@ func TestEmployeesAndGroups(t *testing.T) {
 	w.form("employee/list").is(t, `{"success":true,"list":[{"id":3,"tracker_id":102,`+rest+`,{"id":7,"tracker_id":101,`+rest+`]}`)
 	w.formAs(uralKey, "employee/list").is(t, `{"success":true,"list":[{"id":5,"tracker_id":201,`+rest+`]}`)
 	w.formAs(emptyKey, "employee/list").is(t, `{"success":true,"list":[]}`)
+	// The names are those of the first tracker which has any, whichever tracker is the first.
+	ts[1].Employee, ts[2].EmployeeRecord = 7, &queue.EmployeeRecord{FirstName: `Ann "A."`, Phone: "+49 1"}
+	ts[4].Employee, ts[4].EmployeeRecord = 7, &queue.EmployeeRecord{FirstName: "Bob"}
+	w.dir.Replace(queue.NewSnapshot(accounts(), ts))
+	w.form("employee/list").is(t, `{"success":true,"list":[{"id":7,"tracker_id":101,"first_name":"Ann \"A.\"",`+
+		`"middle_name":"","last_name":"","email":"","phone":"+49 1","department_id":null}]}`)
 	w.form("tracker/group/list").is(t, `{"success":true,"list":[]}`)
 	w.form("tracker/group/create").refused(t, 112)
 	w.form("employee/read").refused(t, 112)

@@ -71,10 +71,24 @@ func TrackerOf(key TrackerID) (TrackerID, uint8) {
 // Key is under what stores keep the tracker's messages and its session.
 func (t *Tracker) Key() TrackerID { return conversationKey(t.ID, t.Conversation) }
 
+func (t *Tracker) former() []Former {
+	if t.Former == nil {
+		return nil
+	}
+	return *t.Former
+}
+
+func (t *Tracker) setFormer(list []Former) {
+	t.Former = nil
+	if len(list) > 0 {
+		t.Former = &list
+	}
+}
+
 // FormerKeys are the keys of the conversations that an account has kept of the tracker.
 func (t *Tracker) FormerKeys(a AccountID) []TrackerID {
 	var keys []TrackerID
-	for _, f := range t.Former {
+	for _, f := range t.former() {
 		if f.Account == a {
 			keys = append(keys, conversationKey(t.ID, f.Conversation))
 		}
@@ -84,9 +98,9 @@ func (t *Tracker) FormerKeys(a AccountID) []TrackerID {
 
 // Keys are all of the tracker's keys.
 func (t *Tracker) Keys() []TrackerID {
-	keys := make([]TrackerID, 0, 1+len(t.Former))
+	keys := make([]TrackerID, 0, 1+len(t.former()))
 	keys = append(keys, t.Key())
-	for _, f := range t.Former {
+	for _, f := range t.former() {
 		keys = append(keys, conversationKey(t.ID, f.Conversation))
 	}
 	return keys
@@ -101,7 +115,7 @@ func (t *Tracker) Holder(key TrackerID) (a AccountID, present, ok bool) {
 	if n == t.Conversation {
 		return t.Account, true, true
 	}
-	for _, f := range t.Former {
+	for _, f := range t.former() {
 		if f.Conversation == n {
 			return f.Account, false, true
 		}
@@ -118,7 +132,7 @@ func (t *Tracker) Succeed(old *Tracker) (dropped []TrackerID, err error) {
 	if old == nil {
 		return nil, nil
 	}
-	t.Conversation, t.Former = old.Conversation, slices.Clone(old.Former)
+	t.Conversation, t.Former = old.Conversation, old.Former
 	moves := t.Account != old.Account
 	switch {
 	case history == HistoryDrop && moves:
@@ -134,21 +148,21 @@ func (t *Tracker) Succeed(old *Tracker) (dropped []TrackerID, err error) {
 
 // keepHistory leaves old's conversation to its account.
 func (t *Tracker) keepHistory(old *Tracker) (err error) {
-	mine := -1
-	for i, f := range t.Former {
+	list, mine := slices.Clone(t.former()), -1
+	for i, f := range list {
 		if f.Account == t.Account {
 			mine = i // the last one, where it has several
 		}
 	}
 	if mine >= 0 {
-		t.Conversation = t.Former[mine].Conversation
-		t.Former = slices.Delete(t.Former, mine, mine+1)
-	} else if len(t.Former)+2 >= conversationsEach {
-		return &ConflictError{"history", fmt.Sprintf("must be move or drop: %d accounts have kept theirs", len(t.Former))}
+		t.Conversation = list[mine].Conversation
+		list = slices.Delete(list, mine, mine+1)
+	} else if len(list)+2 >= conversationsEach {
+		return &ConflictError{"history", fmt.Sprintf("must be move or drop: %d accounts have kept theirs", len(list))}
 	} else if t.Conversation, err = old.freeConversation(); err != nil {
 		return err
 	}
-	t.Former = append(t.Former, Former{old.Account, old.Conversation})
+	t.setFormer(append(list, Former{old.Account, old.Conversation}))
 	return nil
 }
 

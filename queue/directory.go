@@ -39,9 +39,26 @@ type Tracker struct {
 	History      History  // of an edit or import only: never stored
 	Features     []string // of the tariff; "chat" allows messages
 	Employee     int64    // 0 none
-	Settings     map[string]string
-	Former       []Former // conversations that other accounts have kept
+	// EmployeeRecord is what is known of the employee; nil: nothing but the number.
+	EmployeeRecord *EmployeeRecord
+	Settings       map[string]string
+	// Former are the conversations that other accounts have kept: a pointer, nil where there are none,
+	// since a million trackers are held and nearly none has any. The list is never changed in place.
+	Former *[]Former
 }
+
+// EmployeeRecord is what a directory says of an employee.
+type EmployeeRecord struct {
+	FirstName string `json:"first_name" yaml:"first_name"`
+	LastName  string `json:"last_name"  yaml:"last_name"`
+	Phone     string `json:"phone"      yaml:"phone"`
+}
+
+// Most characters of what an EmployeeRecord holds.
+const (
+	MaxEmployeeName  = 100
+	MaxEmployeePhone = 32
+)
 
 // FeatureChat is the tariff's feature that allows messages.
 const FeatureChat = "chat"

@@ -88,17 +88,17 @@ func (c *DirectoryChange) forgetFormer(trackers map[TrackerID]Tracker, accounts 
 	}
 	for _, id := range slices.Sorted(maps.Keys(trackers)) {
 		t := trackers[id]
-		former := slices.DeleteFunc(slices.Clone(t.Former), func(f Former) bool {
+		former := slices.DeleteFunc(slices.Clone(t.former()), func(f Former) bool {
 			_, stays := accounts[f.Account]
 			if !stays {
 				c.Dropped = append(c.Dropped, conversationKey(id, f.Conversation))
 			}
 			return !stays
 		})
-		if len(former) == len(t.Former) {
+		if len(former) == len(t.former()) {
 			continue
 		}
-		t.Former = former
+		t.setFormer(former)
 		trackers[id] = t
 		byTracker := func(t Tracker, id TrackerID) int { return cmp.Compare(t.ID, id) }
 		i, put := slices.BinarySearchFunc(c.PutTrackers, id, byTracker)
@@ -160,8 +160,11 @@ func sameAccount(a, b *Account) bool {
 func sameTracker(a, b *Tracker) bool {
 	return a.Account == b.Account && a.Label == b.Label && a.Protocol == b.Protocol && a.DeviceID == b.DeviceID && a.Password == b.Password && a.Model == b.Model &&
 		a.Blocked == b.Blocked && a.Chat == b.Chat && a.Employee == b.Employee && slices.Equal(a.Features, b.Features) && maps.Equal(a.Settings, b.Settings) &&
-		a.Conversation == b.Conversation && slices.Equal(a.Former, b.Former)
+		a.Conversation == b.Conversation && slices.Equal(a.former(), b.former()) &&
+		sameRecord(a.EmployeeRecord, b.EmployeeRecord)
 }
+
+func sameRecord(a, b *EmployeeRecord) bool { return a == b || a != nil && b != nil && *a == *b }
 
 func checkAccounts(accounts map[AccountID]Account) error {
 	logins := make(map[string]AccountID, len(accounts))

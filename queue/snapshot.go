@@ -212,14 +212,14 @@ func (e *snapshotEdit) putTracker(t *Tracker) {
 	e.devices.put(deviceKey{t.Protocol, t.DeviceID}, t)
 	e.putTail(t)
 	e.owned.of(t.Account).put(t)
-	for _, f := range t.Former {
+	for _, f := range t.former() {
 		e.former.of(f.Account).put(t)
 	}
 }
 
 // forget takes a tracker from the accounts that have kept conversations of it.
 func (e *snapshotEdit) forget(t *Tracker) {
-	for _, f := range t.Former {
+	for _, f := range t.former() {
 		e.former.of(f.Account).remove(t.ID)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"trackchat/queue"
 
@@ -21,6 +22,14 @@ func owned(s *queue.Snapshot, id queue.AccountID) []queue.TrackerID {
 		ids = append(ids, t.ID)
 	}
 	return ids
+}
+
+// A directory holds a million trackers: this fails when a field is added without looking for one to
+// give up.
+func TestSizeOfATracker(t *testing.T) {
+	if size := unsafe.Sizeof(queue.Tracker{}); size > 160 {
+		t.Errorf("a tracker takes %d bytes", size)
+	}
 }
 
 func TestSnapshotSharesNothingThatChanges(t *testing.T) {

@@ -148,9 +148,7 @@ func (r *directoryReader) checkTracker(at entry, e *trackerEntry) {
 	if n := len(e.Password); n > maxName {
 		r.report(at, "password", "%d bytes, at most %d are expected", n, maxName)
 	}
-	if e.EmployeeID < 0 || e.EmployeeID >= queue.MaxID {
-		r.report(at, "employee_id", "%d is not an id from 1 to 2^53-1, or 0 for none", e.EmployeeID)
-	}
+	r.checkEmployee(at, e)
 	for i, f := range e.Features {
 		if f == "" || len(f) > maxName || strings.ContainsFunc(f, notGraphic) {
 			r.report(at, fmt.Sprintf("features[%d]", i), "%s is not the name of a feature such as chat", shown(f, false))
@@ -160,6 +158,18 @@ func (r *directoryReader) checkTracker(at entry, e *trackerEntry) {
 		r.report(at, "history", "%s is none of keep, move, drop", shown(e.History, false))
 	}
 	r.checkDevice(at, e)
+}
+
+func (r *directoryReader) checkEmployee(at entry, e *trackerEntry) {
+	switch {
+	case e.EmployeeID < 0 || e.EmployeeID >= queue.MaxID:
+		r.report(at, "employee_id", "%d is not an id from 1 to 2^53-1, or 0 for none", e.EmployeeID)
+	case e.EmployeeID == 0 && e.Employee != queue.EmployeeRecord{}:
+		r.report(at, "employee_id", "missing, because an employee is given")
+	}
+	r.text(at, "employee.first_name", e.Employee.FirstName, queue.MaxEmployeeName)
+	r.text(at, "employee.last_name", e.Employee.LastName, queue.MaxEmployeeName)
+	r.text(at, "employee.phone", e.Employee.Phone, queue.MaxEmployeePhone)
 }
 
 // checkDevice looks at what belongs to the wire protocol.
@@ -206,10 +216,12 @@ func (r *directoryReader) owners() {
 	}
 }
 
-// name reports a text that does not fit on a line.
-func (r *directoryReader) name(at entry, key, s string) {
-	if utf8.RuneCountInString(s) > maxName || strings.ContainsFunc(s, unicode.IsControl) {
-		r.report(at, key, "%s has control characters or more than %d characters", shown(s, false), maxName)
+func (r *directoryReader) name(at entry, key, s string) { r.text(at, key, s, maxName) }
+
+// text reports a text that does not fit on a line.
+func (r *directoryReader) text(at entry, key, s string, most int) {
+	if utf8.RuneCountInString(s) > most || strings.ContainsFunc(s, unicode.IsControl) {
+		r.report(at, key, "%s has control characters or more than %d characters", shown(s, false), most)
 	}
 }
 

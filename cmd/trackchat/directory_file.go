@@ -36,19 +36,20 @@ func (e *accountEntry) start(line int) { e.TimeZone, e.line = "UTC", line }
 
 // trackerEntry is a tracker as it is written.
 type trackerEntry struct {
-	ID         int64             `yaml:"id"`
-	Account    int64             `yaml:"account"`
-	Label      string            `yaml:"label"`
-	Protocol   string            `yaml:"protocol"`
-	DeviceID   string            `yaml:"device_id"`
-	Password   string            `yaml:"password" secret:"true"`
-	Model      string            `yaml:"model"`
-	Blocked    bool              `yaml:"blocked"`
-	Chat       bool              `yaml:"chat"`
-	Features   []string          `yaml:"features"`
-	EmployeeID int64             `yaml:"employee_id"`
-	Settings   map[string]string `yaml:"settings"`
-	History    string            `yaml:"history"`
+	ID         int64                `yaml:"id"`
+	Account    int64                `yaml:"account"`
+	Label      string               `yaml:"label"`
+	Protocol   string               `yaml:"protocol"`
+	DeviceID   string               `yaml:"device_id"`
+	Password   string               `yaml:"password" secret:"true"`
+	Model      string               `yaml:"model"`
+	Blocked    bool                 `yaml:"blocked"`
+	Chat       bool                 `yaml:"chat"`
+	Features   []string             `yaml:"features"`
+	EmployeeID int64                `yaml:"employee_id"`
+	Employee   queue.EmployeeRecord `yaml:"employee"`
+	Settings   map[string]string    `yaml:"settings"`
+	History    string               `yaml:"history"`
 
 	line int
 }
@@ -187,9 +188,13 @@ func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
 	if e.Features == nil || slices.Equal(e.Features, r.check.features) {
 		e.Features = r.check.features
 	}
+	var record *queue.EmployeeRecord
+	if e.Employee != (queue.EmployeeRecord{}) {
+		record = new(e.Employee) // a copy: the entry is not held
+	}
 	r.file.Trackers = append(r.file.Trackers, queue.Tracker{
 		ID: queue.TrackerID(e.ID), Account: queue.AccountID(e.Account), Label: e.Label, Protocol: e.Protocol, DeviceID: queue.NormalizeDeviceID(e.DeviceID),
-		Password: e.Password, Model: e.Model, Blocked: e.Blocked, Chat: e.Chat, Features: e.Features, Employee: e.EmployeeID, Settings: e.Settings,
-		History: history,
+		Password: e.Password, Model: e.Model, Blocked: e.Blocked, Chat: e.Chat, Features: e.Features, Employee: e.EmployeeID,
+		EmployeeRecord: record, Settings: e.Settings, History: history,
 	})
 }

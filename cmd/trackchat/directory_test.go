@@ -37,7 +37,10 @@ func TestDirectoryContent(t *testing.T) {
 		"example": {
 			Accounts: []queue.Account{{ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{key}}},
 			Trackers: []queue.Tracker{
-				{ID: 999199, Account: 1, Label: "Truck 1", Protocol: "jt808", DeviceID: "13812345678", Model: "jt808", Chat: true, Features: chat, Employee: 7, Settings: map[string]string{}},
+				{
+					ID: 999199, Account: 1, Label: "Truck 1", Protocol: "jt808", DeviceID: "13812345678", Model: "jt808", Chat: true, Features: chat, Employee: 7, Settings: map[string]string{},
+					EmployeeRecord: &queue.EmployeeRecord{FirstName: "Ann", LastName: "Lee", Phone: "+49 170 1234567"},
+				},
 				{ID: 999201, Account: 1, Protocol: "wialon", DeviceID: "a1", Password: "0700", Blocked: true, Features: []string{}, Settings: map[string]string{"ack": "none"}},
 			},
 			Passwords: map[queue.AccountID]string{1: "demo"},

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -129,6 +131,44 @@ func administrationInBulk(t *testing.T, s *service) {
 			t.Errorf("%v: %d %s", args, code, out)
 		}
 	}
+}
+
+// TestEmployeesOfALiveService: the names of directory.yaml and of the commands are those that
+// employee/list tells, and an export brings them back.
+func TestEmployeesOfALiveService(t *testing.T) { onEveryStore(t, 2, employeesLive) }
+
+func employeesLive(t *testing.T, s *service) {
+	t.Helper()
+	cli := adminCLI{t, "http://" + s.addrs["admin"]}
+	want := func(first, last, phone string) {
+		t.Helper()
+		text := fmt.Sprintf(`{"success":true,"list":[{"id":7,"tracker_id":1,"first_name":%q,"middle_name":"",`+
+			`"last_name":%q,"email":"","phone":%q,"department_id":null}]}`, first, last, phone)
+		eventually(t, text, func() bool {
+			res, err := http.Get("http://" + s.addrs["api"] + "/v2/employee/list?hash=" + testKey)
+			must(t, err)
+			got, err := io.ReadAll(res.Body)
+			must(t, errors.Join(err, res.Body.Close()))
+			return string(got) == text
+		})
+	}
+	want("", "Driver 1", "")
+	const object = `{"account":1,"protocol":"jt808","device_id":"13800000001","employee_id":7`
+	put := func(more string) {
+		t.Helper()
+		if got := cli.run("tracker", "put", "1", cli.file(object+more)); got != "updated" {
+			t.Errorf("put%s: %s", more, got)
+		}
+	}
+	put(`,"employee":{"first_name":"Ann","last_name":"Lee","phone":"+49 1"}}`)
+	want("Ann", "Lee", "+49 1")
+	export := cli.run("tracker", "export")
+	put(`}`)
+	want("", "Driver 2", "")
+	if got := cli.run("tracker", "import", cli.file(export)); !strings.Contains(got, "1 updated, 1 unchanged") {
+		t.Errorf("import: %s", got)
+	}
+	want("Ann", "Lee", "+49 1")
 }
 
 // login returns the session of the account in the directory file.

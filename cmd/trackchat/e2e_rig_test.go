@@ -43,7 +43,7 @@ func directoryYAML(trackers int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "accounts:\n  - {id: 1, login: demo, password: demo, title: Demo fleet, time_zone: Europe/Berlin, keys: [%s]}\ntrackers:\n", testKey)
 	for id := 1; id <= trackers; id++ {
-		fmt.Fprintf(&b, "  - {id: %d, account: 1, label: Truck %d, protocol: %s, device_id: %q, employee_id: 7}\n", id, id, protocolOf(id), deviceOf(id))
+		fmt.Fprintf(&b, "  - {id: %d, account: 1, label: Truck %d, protocol: %s, device_id: %q, employee_id: 7, employee: {last_name: Driver %d}}\n", id, id, protocolOf(id), deviceOf(id), id)
 	}
 	return b.String()
 }

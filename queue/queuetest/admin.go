@@ -130,7 +130,7 @@ func editPuts(c *check) {
 	trackers[0].Account, trackers[0].Blocked, trackers[0].Settings = 2, false, nil
 	trackers[1].DeviceID = "000ABCD"
 	c.wantEdits(queue.EditUpdated, putAccount(accounts[0]), putTracker(trackers[0]), putTracker(trackers[1]))
-	trackers[0].Conversation, trackers[0].Former = 1, []queue.Former{{Account: 1}}
+	trackers[0].Conversation, trackers[0].Former = 1, &[]queue.Former{{Account: 1}}
 	c.wantDirectory(accounts, trackers)
 	c.reopen()
 	c.wantDirectory(accounts, trackers)

@@ -47,8 +47,12 @@ func (c *check) stored(id queue.TrackerID) *queue.Tracker {
 // wantConversation requires the whereabouts of tracker 10.
 func (c *check) wantConversation(t *queue.Tracker, n uint8, former ...queue.Former) {
 	c.Helper()
-	if t.Conversation != n || !slices.Equal(t.Former, former) || t.History != queue.HistoryKeep {
-		c.Fatalf("conversation %d, former %+v, history %d; want %d, %+v", t.Conversation, t.Former, t.History, n, former)
+	var got []queue.Former
+	if t.Former != nil {
+		got = *t.Former
+	}
+	if t.Conversation != n || !slices.Equal(got, former) || t.History != queue.HistoryKeep {
+		c.Fatalf("conversation %d, former %+v, history %d; want %d, %+v", t.Conversation, got, t.History, n, former)
 	}
 	loaded, changed := false, false
 	_, all := c.load()

@@ -37,6 +37,7 @@ func someTrackers() []queue.Tracker {
 		{
 			ID: 20, Account: 1, Label: "Truck", Protocol: "jt808", DeviceID: "013812345678", Password: "pw", Model: "m", Blocked: true, Chat: true,
 			Features: []string{"chat", "fuel"}, Employee: 7, Settings: map[string]string{"part_bytes": "512", "x": ""},
+			EmployeeRecord: &queue.EmployeeRecord{FirstName: "Ann «A.»", LastName: "O'Neil", Phone: "+49 1"},
 		},
 		{ID: 10, Account: 1, Protocol: "wialon", DeviceID: "ABC"},
 		{ID: 30, Account: 2, Protocol: "jt808", DeviceID: "abc", Chat: true, Features: []string{"chat"}},
@@ -102,6 +103,14 @@ func importUpdates(c *check) {
 	c.wantDirectory(accounts, trackers)
 	c.importAll(accounts[:2], trackers[:2], true, queue.ImportStats{Unchanged: 4, Removed: 3})
 	c.reopen()
+	c.wantDirectory(accounts[:2], trackers[:2])
+	// Only what is known of the employees is another one.
+	trackers[0].EmployeeRecord = nil
+	trackers[1].EmployeeRecord = &queue.EmployeeRecord{Phone: "1"}
+	c.importAll(nil, trackers[:2], false, queue.ImportStats{Updated: 2})
+	c.wantDirectory(accounts[:2], trackers[:2])
+	trackers[1].EmployeeRecord = &queue.EmployeeRecord{Phone: "2"}
+	c.importAll(nil, trackers[:2], false, queue.ImportStats{Updated: 1, Unchanged: 1})
 	c.wantDirectory(accounts[:2], trackers[:2])
 	c.importAll(nil, []queue.Tracker{{ID: 5, Account: 1, Protocol: "p", DeviceID: "5"}}, false, queue.ImportStats{Added: 1})
 	c.importAll(nil, nil, false, queue.ImportStats{})

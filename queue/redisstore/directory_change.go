@@ -64,9 +64,10 @@ func holdersOf(t *queue.Tracker) []queue.AccountID {
 	if t == nil {
 		return nil
 	}
-	list := []queue.AccountID{t.Account}
-	for _, f := range t.Former {
-		list = append(list, f.Account)
+	var list []queue.AccountID
+	for _, key := range t.Keys() {
+		a, _, _ := t.Holder(key)
+		list = append(list, a)
 	}
 	return list
 }

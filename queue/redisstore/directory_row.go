@@ -46,21 +46,22 @@ func decodeAccount(value string) (a queue.Account, version int64, err error) {
 
 // trackerRow is how a tracker is stored.
 type trackerRow struct {
-	ID           queue.TrackerID   `json:"id"`
-	Account      queue.AccountID   `json:"account"`
-	Label        string            `json:"label,omitempty"`
-	Protocol     string            `json:"protocol"`
-	DeviceID     string            `json:"device"`
-	Password     string            `json:"password,omitempty"`
-	Model        string            `json:"model,omitempty"`
-	Blocked      bool              `json:"blocked,omitempty"`
-	Chat         bool              `json:"chat,omitempty"`
-	Conversation uint8             `json:"conversation,omitempty"`
-	History      queue.History     `json:"-"`
-	Features     []string          `json:"features,omitempty"`
-	Employee     int64             `json:"employee,omitempty"`
-	Settings     map[string]string `json:"settings,omitempty"`
-	Former       []queue.Former    `json:"former,omitempty"`
+	ID             queue.TrackerID       `json:"id"`
+	Account        queue.AccountID       `json:"account"`
+	Label          string                `json:"label,omitempty"`
+	Protocol       string                `json:"protocol"`
+	DeviceID       string                `json:"device"`
+	Password       string                `json:"password,omitempty"`
+	Model          string                `json:"model,omitempty"`
+	Blocked        bool                  `json:"blocked,omitempty"`
+	Chat           bool                  `json:"chat,omitempty"`
+	Conversation   uint8                 `json:"conversation,omitempty"`
+	History        queue.History         `json:"-"`
+	Features       []string              `json:"features,omitempty"`
+	Employee       int64                 `json:"employee,omitempty"`
+	EmployeeRecord *queue.EmployeeRecord `json:"employee_record,omitempty"`
+	Settings       map[string]string     `json:"settings,omitempty"`
+	Former         *[]queue.Former       `json:"former,omitempty"`
 }
 
 func encodeTracker(t *queue.Tracker, version int64) (string, error) {

@@ -27,7 +27,8 @@ func (s *Store) LoadDirectory(ctx context.Context) (accounts []queue.Account, tr
 
 const (
 	accountColumns = "SELECT id, login, password, title, time_zone, version FROM account "
-	trackerColumns = "SELECT tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version, conversation, former FROM device "
+	trackerColumns = "SELECT tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version, conversation, former," +
+		" employee_record FROM device "
 )
 
 func accountOf(row []driver.Value) queue.Account {
@@ -90,6 +91,9 @@ func trackerOf(row []driver.Value) (queue.Tracker, error) {
 	}
 	if err := fromJSON(row[14], &t.Former); err != nil {
 		return t, fmt.Errorf("%w: former accounts of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
+	}
+	if err := fromJSON(row[15], &t.EmployeeRecord); err != nil {
+		return t, fmt.Errorf("%w: employee of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
 	}
 	return t, nil
 }
@@ -249,17 +253,22 @@ func putTracker(c *conn, h *history, t *queue.Tracker) error {
 	if err != nil {
 		return err
 	}
-	features, err := toJSON(t.Features, len(t.Features))
+	features, err := toJSON(t.Features, len(t.Features) > 0)
 	if err != nil {
 		return err
 	}
-	settings, err := toJSON(t.Settings, len(t.Settings))
+	settings, err := toJSON(t.Settings, len(t.Settings) > 0)
 	if err != nil {
 		return err
 	}
 	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee," +
-		" settings, version, conversation, former) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-	former, err := toJSON(t.Former, len(t.Former))
+		" settings, version, conversation, former, employee_record)" +
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	former, err := toJSON(t.Former, t.Former != nil)
+	if err != nil {
+		return err
+	}
+	record, err := toJSON(t.EmployeeRecord, t.EmployeeRecord != nil)
 	if err != nil {
 		return err
 	}
@@ -267,7 +276,8 @@ func putTracker(c *conn, h *history, t *queue.Tracker) error {
 		return err
 	}
 	_, err = c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID, t.Password, t.Model,
-		number(t.Blocked), number(t.Chat), features, t.Employee, settings, version, int64(t.Conversation), former)
+		number(t.Blocked), number(t.Chat), features, t.Employee, settings, version,
+		int64(t.Conversation), former, record)
 	return err
 }
 
@@ -278,9 +288,9 @@ func number(b bool) int64 {
 	return 0
 }
 
-// toJSON gives NULL for an empty value.
-func toJSON(v any, length int) (driver.Value, error) {
-	if length == 0 {
+// toJSON gives NULL for what is not there.
+func toJSON(v any, there bool) (driver.Value, error) {
+	if !there {
 		return nil, nil
 	}
 	b, err := json.Marshal(v)

@@ -10,6 +10,8 @@ import (
 
 	"trackchat/queue"
 	"trackchat/queue/sqlitestore"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestIDsAreSmall: clients of the platform keep ids in 32 bits, so that none may be wasted, neither
@@ -91,5 +93,40 @@ func TestOldIDsStay(t *testing.T) {
 	}
 	if rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now); err != nil || len(rep.Problems) > 0 {
 		t.Errorf("%+v %v", rep, err)
+	}
+}
+
+// TestEmployeesOfAnEarlierVersion: the trackers of a file from before employees had names stay as
+// they are, and can be given some.
+func TestEmployeesOfAnEarlierVersion(t *testing.T) {
+	dir := t.TempDir()
+	scripts, err := filepath.Glob("schema/00[1-9]_*.sql")
+	if err != nil || len(scripts) != 9 {
+		t.Fatalf("scripts %q: %v", scripts, err)
+	}
+	db := other(t, dir)
+	for _, name := range scripts {
+		text, err := os.ReadFile(name)
+		must(t, err)
+		execute(t, db, string(text))
+	}
+	execute(t, db, "INSERT INTO account (id, login, password, title, time_zone, version)"+
+		" VALUES (1, '', '', '', 'UTC', 1)")
+	execute(t, db, "INSERT INTO device (tracker, account, label, protocol, device_id, password, model,"+
+		" blocked, chat, employee, version) VALUES (2, 1, 'Truck', 'p', '2', '', '', 0, 1, 7, 2)")
+	execute(t, db, "PRAGMA user_version = 9")
+	must(t, db.Close())
+	s := open(t, sqlitestore.Options{Path: dir})
+	want := queue.Tracker{ID: 2, Account: 1, Label: "Truck", Protocol: "p", DeviceID: "2", Chat: true}
+	want.Employee = 7
+	for _, record := range []*queue.EmployeeRecord{nil, {FirstName: "Ann"}} {
+		want.EmployeeRecord = record
+		_, err = s.ImportDirectory(t.Context(), nil, []queue.Tracker{want}, false)
+		must(t, err)
+		_, got, err := s.LoadDirectory(t.Context())
+		must(t, err)
+		if d := cmp.Diff([]queue.Tracker{want}, got); d != "" {
+			t.Errorf("trackers (-want +got):\n%s", d)
+		}
 	}
 }

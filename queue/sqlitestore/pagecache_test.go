@@ -17,7 +17,9 @@ func TestCacheIsBounded(t *testing.T) {
 	const bound, texts, batch = 1 << 20, 3200, 64
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
-		s := open(t, sqlitestore.Options{Path: t.TempDir(), Durability: sqlitestore.EverySecond, CacheBytes: bound, Registerer: reg})
+		s := open(t, sqlitestore.Options{
+			Path: t.TempDir(), Durability: sqlitestore.EverySecond, CacheBytes: bound, Registerer: reg,
+		})
 		for from := 0; from < texts; from += batch {
 			acked, err := s.Ack(t.Context(), sendBatch(t, s, from, batch))
 			if err != nil || acked[0] != queue.AckDelivered {
@@ -29,7 +31,8 @@ func TestCacheIsBounded(t *testing.T) {
 			least, most float64
 		}{{1000, bound / 2, bound}, {1000, bound / 2, bound}, {10, 0, bound / 10}} {
 			for n := range want.reads {
-				msgs, err := s.List(t.Context(), queue.ListQuery{Tracker: queue.TrackerID(n + 1), ToMs: 1 << 52, Limit: 10})
+				q := queue.ListQuery{Tracker: queue.TrackerID(n + 1), ToMs: 1 << 52, Limit: 10}
+				msgs, err := s.List(t.Context(), q)
 				if err != nil || len(msgs) != 1 {
 					t.Fatal(msgs, err)
 				}

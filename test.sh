@@ -25,6 +25,7 @@ need chromium chromium fonts-noto-core fonts-noto-color-emoji
 need promtool prometheus
 need haproxy haproxy
 need npm npm
+need strace strace
 if ((${#missing[@]})); then
 	if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null 2>&1; then
 		printf 'test.sh needs these programs, please install them: %s\n' "${missing[*]}" >&2

@@ -46,6 +46,7 @@ type Store struct {
 	Durability      string   `yaml:"durability"`
 	AllowVolatile   bool     `yaml:"allow_volatile"`
 	TrustDurability bool     `yaml:"trust_durability"` // of a Redis that does not tell its CONFIG
+	Cache           Size     `yaml:"cache"`            // of the embedded store; 0: by the memory limit
 	Retention       Duration `yaml:"retention"`        // 0: for ever
 	MaxPending      int      `yaml:"max_pending"`
 }

@@ -121,6 +121,9 @@ func (l *loader) checkStore(c *Config) {
 		l.report("store.path", "empty; the embedded store needs a directory")
 	}
 	l.oneOf("store.durability", s.Durability, DurabilityAlways, DurabilityEverysec)
+	if s.Cache != 0 {
+		between(l, "store.cache", s.Cache, 1<<20, 1<<30)
+	}
 	if s.Retention != 0 {
 		l.duration("store.retention", s.Retention, time.Minute, 100*year)
 	}

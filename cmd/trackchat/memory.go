@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +52,12 @@ func newMemory(log *zap.Logger, reg prometheus.Registerer) *memory {
 		}
 		return 0
 	})
+	if _, ok := outsideGo(); ok {
+		f.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "trackchat_resident_outside_go_bytes",
+			Help: "Resident memory beyond what Go's runtime counts, mostly the embedded store's cache: RssAnon of Linux less that. Files that are mapped, such as the program and the index of the store's log, are not in it.",
+		}, func() float64 { n, _ := outsideGo(); return float64(n) })
+	}
 	return m
 }
 
@@ -102,6 +111,23 @@ func memoryUsed() int64 {
 	metrics.Read(s)
 	v := func(i int) int64 { return int64(s[i].Value.Uint64()) }
 	return v(0) - v(1) - v(2) - v(3) - v(4) + v(5)
+}
+
+// outsideGo is how much resident memory is not Go's, where the system tells; not counting files.
+func outsideGo() (bytes int64, known bool) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, false
+	}
+	_, rest, found := strings.Cut(string(status), "\nRssAnon:")
+	var resident int64
+	if _, err := fmt.Sscanf(rest, "%d kB", &resident); !found || err != nil {
+		return 0, false
+	}
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	own := s[0].Value.Uint64() - s[1].Value.Uint64() // some of it Go has not touched yet
+	return max(resident<<10-int64(own), 0), true
 }
 
 func (a *App) startMemory(ctx context.Context) error {

@@ -38,6 +38,19 @@ func TestMemoryUsed(t *testing.T) {
 	}
 }
 
+// TestCacheGoesByMemory: the embedded store's cache gets a sixteenth of the memory, unless the
+// configuration says how much.
+func TestCacheGoesByMemory(t *testing.T) {
+	for memory, want := range map[int64]int64{0: 64, 32: 4, 512: 32, 4 << 10: 64} {
+		if n := storeCache(0, memory<<20); n != want<<20 {
+			t.Errorf("%d bytes of %d MiB, want %d MiB", n, memory, want)
+		}
+	}
+	if n := storeCache(1<<20, 4<<30); n != 1<<20 {
+		t.Errorf("%d bytes where 1 MiB is configured", n)
+	}
+}
+
 // TestConnectionsGoByMemory: all connections together get a quarter of the memory, and never fewer than a small service needs.
 func TestConnectionsGoByMemory(t *testing.T) {
 	for memory, want := range map[int64]int{0: 20_000, 16 << 20: 1000, 512 << 20: 6553, 2 << 30: 20_000, 1 << 40: 20_000} {

@@ -46,9 +46,23 @@ func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
 		durability = sqlitestore.EverySecond
 	}
 	return sqlitestore.Open(ctx, sqlitestore.Options{
-		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, LeastFree: a.leastFree,
+		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, LeastFree: a.leastFree, CacheBytes: storeCache(a.cfg.Store.Cache, a.memory.total()),
 		Logger: a.log, Registerer: a.registry, OnFailure: a.storeFailed,
 	})
+}
+
+// storeCache is how much memory the embedded store's cache may take: as configured, or by how much
+// there is, 0 where that is not known. It lies outside what GOMEMLIMIT counts, but inside the tenth of
+// a cgroup that is left beside that. More makes nothing faster: the system has the file in memory too.
+func storeCache(configured Size, memory int64) int64 {
+	const least, most, part = 4 << 20, 64 << 20, 16
+	switch {
+	case configured > 0:
+		return int64(configured)
+	case memory == 0:
+		return most
+	}
+	return min(max(memory/part, least), most)
 }
 
 func (a *App) openRedis(ctx context.Context) (queue.Store, error) {

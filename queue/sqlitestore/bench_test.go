@@ -21,20 +21,20 @@ func benchStore(b *testing.B) *sqlitestore.Store {
 	return open(b, sqlitestore.Options{Path: b.TempDir(), MaxPending: 1 << 30})
 }
 
-func sendBatch(b *testing.B, s *sqlitestore.Store, from, n int) []queue.AckReq {
-	b.Helper()
+func sendBatch(tb testing.TB, s *sqlitestore.Store, from, n int) []queue.AckReq {
+	tb.Helper()
 	reqs := make([]queue.SendReq, n)
 	for i := range reqs {
 		reqs[i] = queue.SendReq{Tracker: queue.TrackerID((from+i)%benchTrackers + 1), Text: benchText(), Nonce: uint32(from + i + 1)}
 	}
-	res, err := s.Send(b.Context(), reqs)
+	res, err := s.Send(tb.Context(), reqs)
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	acks := make([]queue.AckReq, n)
 	for i, r := range res {
 		if r.Err != nil {
-			b.Fatal(r.Err)
+			tb.Fatal(r.Err)
 		}
 		acks[i] = queue.AckReq{Tracker: reqs[i].Tracker, ID: r.ID}
 	}

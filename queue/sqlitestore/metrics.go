@@ -19,6 +19,10 @@ func registerMetrics(s *Store, reg prometheus.Registerer) {
 			"Transactions that stood behind damage in the embedded store's write-ahead log when this process started, and are lost.",
 			func() int64 { return int64(s.hidden) },
 		},
+		{
+			"trackchat_store_cache_bytes",
+			"Memory of the embedded store's cache, of which store.cache is the most; looked at once a minute.", s.cached.Load,
+		},
 		{"trackchat_store_unsynced_commits", "Answered transactions of the embedded store that are not synced yet; 0 with durability always.", s.wal.unsynced},
 	} {
 		f.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) })

@@ -50,6 +50,7 @@ type Options struct {
 	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
 	WakeBuffer int   // wakes, and changes, that may wait for one reader; 0: 16384
 	Readers    int   // connections that read; 0: 4
+	CacheBytes int64 // memory of SQLite's cache, all connections together; 0: 64 MiB
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics stay unregistered
 	OnFailure  func(error)           // told of each call that fails as a whole; must not block; nil: nobody
@@ -68,6 +69,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.LogBytes <= 0 {
 		o.LogBytes = 32 << 20
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 64 << 20
 	}
 	if o.LeastFree <= 0 {
 		o.LeastFree = leastFree
@@ -92,6 +96,7 @@ type Store struct {
 	watchers *watchers
 	roster   roster
 	wal      *wal
+	cached   atomic.Int64 // memory of SQLite's cache when it was last looked at
 
 	lock      *os.File
 	memo      memo           // what lock remembers; the writer's, once it runs
@@ -166,8 +171,9 @@ func (s *Store) start() (err error) {
 	if err := makePrivate(s.file); err != nil {
 		return err
 	}
+	writerCache, readerCache := cacheSizes(&s.opts)
 	s.writeConn, err = openConn(s.file, "rwc", "busy_timeout = 1000", "journal_mode = WAL", synchronous, "wal_autocheckpoint = 0",
-		logLimit(s.opts.LogBytes), "cache_size = -65536", "temp_store = MEMORY")
+		logLimit(s.opts.LogBytes), writerCache, "temp_store = MEMORY")
 	if err != nil {
 		return translate(err)
 	}
@@ -191,7 +197,7 @@ func (s *Store) start() (err error) {
 	if err := s.moveIn(); err != nil {
 		return err
 	}
-	if s.readers, err = newReaders(s.file, s.opts.Readers); err != nil {
+	if s.readers, err = newReaders(s.file, s.opts.Readers, readerCache); err != nil {
 		return translate(err)
 	}
 	if s.wal, err = openWAL(s, s.file); err != nil {

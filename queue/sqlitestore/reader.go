@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,16 +19,14 @@ type readers struct {
 	count  int // connections in all
 
 	mu   sync.Mutex
+	uses int64   // so far
 	free []*conn // the last one is the next: where one at a time is enough, one cache is filled and not all of them
 }
 
-// readerCache is little: every commit makes all of it void, and the system has the file in memory as well.
-const readerCache = "cache_size = -1024"
-
-func newReaders(file string, n int) (*readers, error) {
+func newReaders(file string, n int, cache string) (*readers, error) {
 	r := &readers{turns: make(chan struct{}, n), closed: make(chan struct{})}
 	for range n {
-		c, err := openConn(file, "ro", "busy_timeout = 10000", "query_only = 1", readerCache)
+		c, err := openConn(file, "ro", "busy_timeout = 10000", "query_only = 1", cache)
 		if err != nil {
 			return nil, errors.Join(err, r.close())
 		}
@@ -70,10 +69,36 @@ func (r *readers) take(ctx context.Context) (*conn, error) {
 func (r *readers) pop() *conn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.uses++
 	last := len(r.free) - 1
 	c := r.free[last]
 	r.free = r.free[:last]
 	return c
+}
+
+// taken is how often a connection was taken.
+func (r *readers) taken() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.uses
+}
+
+// cached is how much memory the pages of the connections take that nobody uses now.
+func (r *readers) cached() (bytes int64) {
+	var idle []*conn
+	for range r.count {
+		select {
+		case <-r.turns:
+			c := r.pop()
+			bytes += c.cached()
+			idle = append(idle, c)
+		default:
+		}
+	}
+	for _, c := range slices.Backward(idle) {
+		r.put(c)
+	}
+	return bytes
 }
 
 func (r *readers) put(c *conn) {

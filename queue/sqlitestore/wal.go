@@ -30,6 +30,7 @@ type wal struct {
 	file    *os.File // the log itself, nil with durability always: SQLite syncs each commit then
 	c       *conn    // for checkpoints
 	commits atomic.Int64
+	calls   int64                 // when rest was last asked
 	failure atomic.Pointer[error] // of the last flush, nil once one succeeded
 
 	mu     sync.Mutex // guards synced and serialises syncs
@@ -60,7 +61,7 @@ func openWAL(s *Store, file string) (*wal, error) {
 		}
 		l.file = f
 	}
-	c, err := openConn(file, "rw", "busy_timeout = 1000", "synchronous = FULL", "wal_autocheckpoint = 0", logLimit(s.opts.LogBytes))
+	c, err := openConn(file, "rw", "busy_timeout = 1000", "synchronous = FULL", "wal_autocheckpoint = 0", logLimit(s.opts.LogBytes), cacheSize(leastPages))
 	if err != nil {
 		_ = l.close()
 		return nil, err
@@ -121,6 +122,9 @@ func (l *wal) checkpoint(stop <-chan struct{}) {
 		case <-t.C:
 		}
 		if round%cleanEvery == 1 {
+			if err := l.rest(); err != nil {
+				l.s.log.Warn("store cannot give memory back", zap.Error(err))
+			}
 			l.clean()
 		}
 		n := l.commits.Load()
@@ -154,9 +158,12 @@ func (l *wal) restart() {
 	}
 }
 
-// clean removes idempotency keys that nobody may repeat any more, and their answers.
+// clean removes idempotency keys that nobody may repeat any more, and their answers. It also looks
+// at what the caches hold.
 func (l *wal) clean() {
+	var cached int64
 	o := &operation{name: "clean", items: cleanKeys, run: func(w *writer) error {
+		cached = w.c.cached()
 		_, err := w.c.exec("DELETE FROM idempotency WHERE (tracker, key) IN (SELECT tracker, key FROM idempotency INDEXED BY idempotency_until WHERE until_ms <= ? LIMIT ?)", w.now, int64(cleanKeys))
 		if err == nil {
 			_, err = w.c.exec("DELETE FROM answer WHERE (account, key) IN (SELECT account, key FROM answer INDEXED BY answer_until WHERE until_ms <= ? LIMIT ?)", w.now, int64(cleanKeys))
@@ -166,6 +173,7 @@ func (l *wal) clean() {
 	o.done = make(chan struct{})
 	if l.s.intake.put(o) == nil {
 		<-o.done
+		l.s.cached.Store(cached + l.c.cached() + l.s.readers.cached())
 	}
 }
 

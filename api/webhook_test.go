@@ -171,7 +171,7 @@ func TestWebhookSharesNothingBetweenAccounts(t *testing.T) {
 	w.send(501, "hangs")
 	w.send(foreign, "arrives")
 	good.wait(foreign, "message arrives")
-	a := w.state(1, func(p queue.WebhookProgress) bool { return p.FailingSinceMs != 0 })
+	a := w.state(func(p queue.WebhookProgress) bool { return p.FailingSinceMs != 0 })
 	if !strings.Contains(a.LastError, "503") || a.DeliveredMs != 0 {
 		t.Errorf("state %+v", a)
 	}
@@ -273,7 +273,7 @@ func TestHookPlaces(t *testing.T) {
 }
 
 // state waits until the progress of an account is as wanted.
-func (w *world) state(account queue.AccountID, want func(queue.WebhookProgress) bool) queue.WebhookProgress {
+func (w *world) state(want func(queue.WebhookProgress) bool) queue.WebhookProgress {
 	w.tb.Helper()
 	var found queue.WebhookProgress
 	ok := eventually(func() bool {
@@ -282,7 +282,7 @@ func (w *world) state(account queue.AccountID, want func(queue.WebhookProgress) 
 			w.tb.Fatal(err)
 		}
 		for _, h := range list {
-			if h.Account == account && want(h.Progress) {
+			if h.Account == 1 && want(h.Progress) {
 				found = h.Progress
 				return true
 			}
@@ -290,7 +290,7 @@ func (w *world) state(account queue.AccountID, want func(queue.WebhookProgress) 
 		return false
 	})
 	if !ok {
-		w.tb.Fatal("the progress is never as wanted")
+		w.tb.Fatal("the progress of account 1 is never as wanted")
 	}
 	return found
 }
@@ -314,11 +314,11 @@ func TestWebhookWhenTheClockIsSet(t *testing.T) {
 	late := w.clock.Add(time.Hour.Milliseconds())
 	w.send(101, "an hour ahead")
 	r.wait(101, "message before", "message an hour ahead")
-	w.state(1, func(p queue.WebhookProgress) bool { return p.PositionMs >= late })
+	w.state(func(p queue.WebhookProgress) bool { return p.PositionMs >= late })
 	w.clock.Store(early + 10_000)
 	down.Store(true)
 	w.send(102, "set back")
-	w.state(1, func(p queue.WebhookProgress) bool { return p.LastError != "" && p.PositionMs < late })
+	w.state(func(p queue.WebhookProgress) bool { return p.LastError != "" && p.PositionMs < late })
 	h.Close()
 	down.Store(false)
 	w.clock.Add(5000)
@@ -343,7 +343,7 @@ func TestWebhookGivesUp(t *testing.T) {
 	r.wait(101, "message after it")
 	r.wait(102, "message beside it")
 	// It may have come both by the feed and by what is read again at the start, and been given up twice.
-	n := w.state(1, func(p queue.WebhookProgress) bool { return p.Dropped > 0 && p.FailingSinceMs == 0 })
+	n := w.state(func(p queue.WebhookProgress) bool { return p.Dropped > 0 && p.FailingSinceMs == 0 })
 	if told := w.metric("trackchat_webhook_dropped_total"); told != float64(n.Dropped) {
 		t.Errorf("given up: %+v, told %v", n, told)
 	}
@@ -356,7 +356,7 @@ func TestWebhookAddresses(t *testing.T) {
 	w.putHook(1, strings.Replace(r.url, "127.0.0.1", "localhost", 1))
 	w.hooks(func(o *api.WebhookOptions) { o.AllowPrivate = false })
 	w.send(101, "secret")
-	p := w.state(1, func(p queue.WebhookProgress) bool { return p.FailingSinceMs != 0 })
+	p := w.state(func(p queue.WebhookProgress) bool { return p.FailingSinceMs != 0 })
 	if r.calls != 0 || !strings.Contains(p.LastError, "not public") {
 		t.Errorf("%d calls, %+v", r.calls, p)
 	}

@@ -323,13 +323,12 @@ func (c *courier) note(err error, now time.Time) (failing time.Time) {
 	return c.failing
 }
 
-// reach notes that every event before a position is known here.
+// reach notes that every event before a position is known here. The clock may have been set back since
+// the last one: what has happened from then on would not be read again from where that one was.
 func (c *courier) reach(position int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if position > c.reached {
-		c.reached = position
-	}
+	c.reached = position
 }
 
 // position is where the delivery is: every event before it is done.
@@ -364,8 +363,8 @@ func (c *courier) keepSaving(ctx context.Context) {
 func (c *courier) save(ctx context.Context, idle bool) {
 	position, oldest := c.position(), c.oldest()
 	c.mu.Lock()
-	changed := c.changed || idle && position > c.progress.PositionMs
-	c.progress.PositionMs, c.progress.OldestMs = max(c.progress.PositionMs, position), oldest
+	changed := c.changed || idle && position != c.progress.PositionMs
+	c.progress.PositionMs, c.progress.OldestMs = position, oldest
 	p := c.progress
 	c.changed = false
 	c.mu.Unlock()

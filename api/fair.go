@@ -38,7 +38,7 @@ type holder struct {
 	place *place
 	has   int64
 	entry *list.Element // in place.cuttable; nil: is not cut off
-	cut   func()        // ends what it is doing; called without any lock
+	cut   func()        // ends what it is doing. It takes no lock, and whoever leaves waits until it is done
 	gone  bool          // was cut off
 }
 
@@ -76,35 +76,25 @@ func (f *fair) enter(h *holder, key string, known bool) {
 // grow takes n more; false: there is no room, or the holder was cut off.
 func (h *holder) grow(n int64) bool {
 	f := h.fair
-	var cut []func()
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	for !h.gone {
 		victim, full := f.victim(h, n)
 		if !full {
 			break
 		}
 		if victim == nil || victim == h {
-			f.mu.Unlock()
-			callAll(cut)
 			return false
 		}
-		cut = append(cut, victim.cut)
 		victim.gone = true
 		f.remove(victim)
+		victim.cut()
 	}
-	ok := !h.gone
-	if ok {
-		f.add(h, n)
+	if h.gone {
+		return false
 	}
-	f.mu.Unlock()
-	callAll(cut)
-	return ok
-}
-
-func callAll(list []func()) {
-	for _, f := range list {
-		f()
-	}
+	f.add(h, n)
+	return true
 }
 
 // victim says whether there is no room for n more, and who has to go then; nil: nobody can.

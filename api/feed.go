@@ -217,11 +217,12 @@ func (f *feed) publish(account queue.AccountID, events []*event) {
 	}
 }
 
-// advance moves the position; it never goes back.
+// advance moves the position: back where the clock was set back, because what happens from then on is
+// dated so.
 func (f *feed) advance(ms int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.position = max(f.position, ms)
+	f.position = ms
 }
 
 // accounts are those that somebody listens to.

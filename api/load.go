@@ -99,7 +99,7 @@ func (l *load) cut() {
 }
 
 // refuse is the answer to a request that found no room, or lost it. Its connection ends: the rest of
-// the body is not read, and cut may still be on its way.
+// the body is not read, and cut has ended all reading from it.
 func (l *load) refuse() error {
 	if l.r.ProtoMajor == 1 {
 		l.w.Header().Set("Connection", "close")

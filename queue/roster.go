@@ -49,5 +49,9 @@ func PresenceOf(owner NodeID, p Presence, beat, now int64) Presence {
 	return p
 }
 
-// Living reports whether a node whose last report came at beat, 0 never, counts as living now.
-func Living(beat, now int64) bool { return beat != 0 && now-beat < NodeLife.Milliseconds() }
+// Living reports whether a node whose last report came at beat, 0 never, counts as living now. A report
+// of a later time is from before the store's clock was set back: who lives will report itself again.
+func Living(beat, now int64) bool {
+	age := now - beat
+	return beat != 0 && -NodeLife.Milliseconds() < age && age < NodeLife.Milliseconds()
+}

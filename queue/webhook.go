@@ -35,8 +35,8 @@ type WebhookStore interface {
 	ReplayWebhook(ctx context.Context, a AccountID, positionMs int64) (bool, error)
 	// Webhooks returns all of them, ordered by account.
 	Webhooks(ctx context.Context) ([]Webhook, error)
-	// LeaseWebhooks makes node the one that delivers for those of the accounts that nobody else has the lease of, for life from now; it returns them in the order given.
-	// A life of 0 gives up what the node has.
+	// LeaseWebhooks makes node the one that delivers for those of the accounts that nobody else delivers for, and returns them in the order given. Who delivers calls this again
+	// and again; who has not done so for life, by the monotonic clock of the process that calls now, is taken for dead. A life of 0 gives up what the node has.
 	LeaseWebhooks(ctx context.Context, node NodeID, accounts []AccountID, life time.Duration) ([]AccountID, error)
 	// SaveWebhook notes the progress of an account; false, and nothing is noted, where node has no lease of it or revision is not the current one.
 	SaveWebhook(ctx context.Context, node NodeID, a AccountID, revision int64, p WebhookProgress) (bool, error)

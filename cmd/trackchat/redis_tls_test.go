@@ -13,14 +13,12 @@ import (
 	"trackchat/queue/queuetest"
 )
 
-// withRedisTLS has a Redis listen with TLS as well, for clients with a certificate of the authority
-// only, and returns where.
-func withRedisTLS(t *testing.T, server *queuetest.RedisServer, cert, key, ca string) string {
+// listenTLS has a Redis listen with TLS as well and returns where. settings are names and values.
+func listenTLS(t *testing.T, server *queuetest.RedisServer, settings ...string) string {
 	t.Helper()
 	for range 50 { // another program may have the port
 		port := strconv.Itoa(23_000 + rand.IntN(5000))
-		_, err := server.Do(t.Context(), "CONFIG", "SET", "tls-port", port, "tls-cert-file", cert,
-			"tls-key-file", key, "tls-ca-cert-file", ca, "tls-auth-clients", "yes")
+		_, err := server.Do(t.Context(), append([]string{"CONFIG", "SET", "tls-port", port}, settings...)...)
 		if err == nil {
 			return net.JoinHostPort("localhost", port)
 		}
@@ -44,7 +42,8 @@ func TestRedisWithAPrivateAuthority(t *testing.T) {
 	newIdentity(t, authority, 4, time.Hour).write(t, file("own.pem"), file("own.key"))
 	newIdentity(t, stranger, 5, time.Hour).write(t, file("false.pem"), file("false.key"))
 	server := queuetest.StartRedis(t)
-	addr := withRedisTLS(t, server, file("redis.pem"), file("redis.key"), file("ca.pem"))
+	addr := listenTLS(t, server, "tls-cert-file", file("redis.pem"), "tls-key-file", file("redis.key"),
+		"tls-ca-cert-file", file("ca.pem"), "tls-auth-clients", "yes")
 
 	cfg := onRedis(t, addr)
 	cfg.API.Timeout = Duration(time.Second)
@@ -87,6 +86,74 @@ func TestRedisWithAPrivateAuthority(t *testing.T) {
 	eventually(t, "the renewed certificate", func() bool {
 		return s.api.call("send", "tracker_id", "1", "message", "accepted").Success
 	})
+}
+
+// tlsRedis writes certificates for Redis and a service and returns Redis's options for TLS, and a
+// configuration for it that lacks the addresses.
+func tlsRedis(t *testing.T) (args []string, cfg *Config) {
+	t.Helper()
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	authority := newIdentity(t, nil, 1, time.Hour)
+	authority.write(t, file("ca.pem"), "")
+	newIdentity(t, authority, 2, time.Hour).write(t, file("redis.pem"), file("redis.key"))
+	newIdentity(t, authority, 3, time.Hour).write(t, file("own.pem"), file("own.key"))
+	cfg = onRedis(t)
+	cfg.Store.Redis.TLS, cfg.Store.Redis.CA = true, file("ca.pem")
+	cfg.Store.Redis.Cert, cfg.Store.Redis.Key = file("own.pem"), file("own.key")
+	return []string{
+		"--tls-cert-file", file("redis.pem"), "--tls-key-file", file("redis.key"), "--tls-ca-cert-file", file("ca.pem"),
+		"--tls-auth-clients", "yes", "--tls-replication", "yes", "--tls-cluster", "yes",
+	}, cfg
+}
+
+// freePort is a port that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 50 {
+		ln, err := net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(23_000+rand.IntN(5000))))
+		if err == nil {
+			must(t, ln.Close())
+			_, port, err := net.SplitHostPort(ln.Addr().String())
+			must(t, err)
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
+// usable checks the configuration and sends over a service that runs on it.
+func usable(t *testing.T, cfg *Config) {
+	t.Helper()
+	if code, got := checked(t, cfg, nil, ""); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, got)
+	}
+	startService(t, cfg).api.send(1, "over TLS")
+}
+
+// TestSentinelWithTLS finds the master, which listens with TLS only there, by a Sentinel that does too.
+func TestSentinelWithTLS(t *testing.T) {
+	args, cfg := tlsRedis(t)
+	master := queuetest.StartRedis(t, args...)
+	at := listenTLS(t, master)
+	port := freePort(t)
+	queuetest.StartSentinel(t, "chat", at, append(args, "--tls-port", port)...)
+	cfg.Store.Redis.Master, cfg.Store.Redis.Addrs = "chat", []string{net.JoinHostPort("localhost", port)}
+	usable(t, cfg)
+}
+
+// TestClusterWithTLS asks the nodes of a Cluster at the ports and names that it gives for TLS.
+func TestClusterWithTLS(t *testing.T) {
+	args, cfg := tlsRedis(t)
+	port := freePort(t)
+	node := queuetest.StartRedis(t, append(args, "--tls-port", port, "--cluster-enabled", "yes",
+		"--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname")...)
+	at := net.JoinHostPort("localhost", port)
+	node.Must(t, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	cfg.Store.Redis.Addrs = []string{at, at}
+	eventually(t, "the cluster", func() bool { return strings.Contains(node.Must(t, "CLUSTER", "INFO"), "cluster_state:ok") })
+	usable(t, cfg)
 }
 
 func TestConfigOfRedisTLS(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -314,6 +315,33 @@ func TestLoadOutlivesLostAnswers(t *testing.T) {
 	want.Accepted, want.Written, want.Acked, want.Delivered, want.Unanswered = 90, 90, 90, 90, 10
 	if countsOf(&r) != want {
 		t.Errorf("%+v\n%s", countsOf(&r), out)
+	}
+}
+
+// TestLoadUsesAllItsConnections asks over each of its connections in turn. One that is used too rarely
+// is closed by the service, maybe in the moment that the next request is on its way.
+func TestLoadUsesAllItsConnections(t *testing.T) {
+	const connections, each = 8, 5
+	var mu sync.Mutex
+	used := make(map[string]int)
+	s := startService(t, "jt808", 5, nil).tampered(t, func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "/send") {
+			mu.Lock()
+			used[r.RemoteAddr]++
+			mu.Unlock()
+		}
+		return false
+	}, nil)
+	s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-5", "--rate", "40", "--duration", "1s", "--connections", strconv.Itoa(connections))
+	mu.Lock()
+	defer mu.Unlock()
+	for addr, n := range used {
+		if n > 2*each {
+			t.Errorf("%s asked %d times", addr, n)
+		}
+	}
+	if len(used) != connections {
+		t.Errorf("%d of %d connections are used: %v", len(used), connections, used)
 	}
 }
 

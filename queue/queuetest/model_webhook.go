@@ -11,8 +11,8 @@ import (
 // modelHook is a webhook with its lease.
 type modelHook struct {
 	queue.Webhook
-	node    queue.NodeID
-	untilMs int64
+	node queue.NodeID
+	at   time.Time // when it was leased last
 }
 
 func (m *Model) hook(a queue.AccountID) *modelHook {
@@ -84,14 +84,16 @@ func (m *Model) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts [
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	now := m.now().UnixMilli()
+	now := m.now()
 	var leased []queue.AccountID
 	for _, a := range accounts {
 		h := m.hook(a)
-		if h == nil || h.node != node && h.untilMs > now {
-			continue
-		}
-		if h.node, h.untilMs = node, now+life.Milliseconds(); life > 0 {
+		switch {
+		case h == nil || h.node != node && h.node != "" && (life == 0 || now.Sub(h.at) < life):
+		case life == 0:
+			h.node = ""
+		default:
+			h.node, h.at = node, now
 			leased = append(leased, a)
 		}
 	}
@@ -105,7 +107,7 @@ func (m *Model) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.Acco
 	}
 	defer m.mu.Unlock()
 	h := m.hook(a)
-	if h == nil || h.node != node || h.untilMs <= m.now().UnixMilli() || h.Revision != revision {
+	if h == nil || h.node != node || h.Revision != revision {
 		return false, nil
 	}
 	h.Progress = p

@@ -271,19 +271,19 @@ func readReply(r *bufio.Reader) (string, error) {
 // CrashChild reports whether this process is one that Crash has started to be killed; what it needs of the outside is there already.
 func CrashChild() bool { return os.Getenv(crashEnv) != "" }
 
-// StartSentinel starts a Sentinel that alone watches a master, and ends it with the test.
-func StartSentinel(tb testing.TB, name, master string) *RedisServer {
+// StartSentinel starts a Sentinel that alone watches a master, with further options, and ends it with the test.
+func StartSentinel(tb testing.TB, name, master string, args ...string) *RedisServer {
 	tb.Helper()
 	host, port, err := net.SplitHostPort(master)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	file := filepath.Join(tb.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("sentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 3000\n", name, host, port, name, name)
+	text := fmt.Sprintf("sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\nsentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 3000\n", name, host, port, name, name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	return startServer(tb, func(r *RedisServer, port string) []string {
-		return []string{file, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--logfile", r.log}
+		return append([]string{file, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--logfile", r.log}, args...)
 	})
 }

@@ -63,7 +63,8 @@ type lateness struct {
 	told int64
 }
 
-// heard notes that partitions were heard up to ms and returns how late all are, if that is later than before.
+// heard notes that partitions were heard up to ms and returns how late all are, if that is another time than before: the
+// clock may have been set back.
 func (l *lateness) heard(ps []queue.Partition, ms int64) (int64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -71,7 +72,7 @@ func (l *lateness) heard(ps []queue.Partition, ms int64) (int64, bool) {
 		l.ms[p] = ms
 	}
 	all := slices.Min(l.ms[:])
-	if all <= l.told {
+	if all == l.told {
 		return 0, false
 	}
 	l.told = all

@@ -102,6 +102,7 @@ type Store struct {
 	waiting waiting
 	wakes   *wakes
 	asks    chan struct{} // has room for as many as may ask at a time
+	hooks   hookLeases
 
 	editing chan struct{} // holds a token while a change of the directory is under way
 
@@ -131,6 +132,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12], publish: "PUBLISH",
 		editing: make(chan struct{}, 1),
 		asks:    make(chan struct{}, peerAsks),
+		hooks:   hookLeases{seen: make(map[queue.AccountID]hookLease)},
 		waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
 	}
 	s.metrics.OnFailure(opts.OnFailure)

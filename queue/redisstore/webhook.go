@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"trackchat/queue"
@@ -115,26 +116,61 @@ func decodeWebhook(row []any) (h queue.Webhook, err error) {
 	return h, err
 }
 
+// hookLeases is what this process has seen of other nodes' leases. Whoever has one changes it with every
+// call, so how long it has stood still says whether he lives, and no clock but this process's own counts.
+type hookLeases struct {
+	mu   sync.Mutex
+	seen map[queue.AccountID]hookLease
+}
+
+type hookLease struct {
+	text  string
+	since time.Time
+}
+
 // LeaseWebhooks implements queue.WebhookStore.
 func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID, life time.Duration) ([]queue.AccountID, error) {
-	args := make([]any, 2, 2+len(accounts))
-	args[0], args[1] = string(node), life.Milliseconds()
+	s.hooks.mu.Lock()
+	defer s.hooks.mu.Unlock()
+	args := make([]any, 2, 2+2*len(accounts))
+	args[0], args[1] = string(node), 1
+	if life == 0 {
+		args[1] = 0
+	}
+	now := s.now()
 	for _, a := range accounts {
-		args = append(args, int64(a))
+		over := ""
+		if l, ok := s.hooks.seen[a]; ok && now.Sub(l.since) >= life {
+			over = l.text
+		}
+		args = append(args, int64(a), over)
 	}
 	reply, err := s.webhook(ctx, "lease", args...)
 	if err != nil {
 		return nil, err
 	}
 	rows, _ := reply.([]any)
-	leased := make([]queue.AccountID, 0, len(rows))
-	for _, row := range rows {
-		text, _ := row.(string)
-		id, err := strconv.ParseInt(text, 10, 64)
+	if len(rows)%2 != 0 {
+		return nil, fmt.Errorf("%w: leases of webhooks with %d values", queue.ErrCorrupt, len(rows))
+	}
+	now = s.now()
+	leased := make([]queue.AccountID, 0, len(rows)/2)
+	for ; len(rows) > 0; rows = rows[2:] {
+		account, _ := rows[0].(string)
+		text, _ := rows[1].(string)
+		id, err := strconv.ParseInt(account, 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("%w: lease of account %q", queue.ErrCorrupt, text)
+			return nil, fmt.Errorf("%w: lease of account %q", queue.ErrCorrupt, account)
 		}
-		leased = append(leased, queue.AccountID(id))
+		a := queue.AccountID(id)
+		_, by, _ := strings.Cut(text, " ")
+		switch {
+		case by == string(node):
+			leased = append(leased, a)
+			delete(s.hooks.seen, a)
+		case s.hooks.seen[a].text != text:
+			s.hooks.seen[a] = hookLease{text, now}
+		}
 	}
 	return leased, nil
 }

@@ -9,15 +9,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"trackchat/queue"
 )
 
-// backupLeap is how many ids a restored copy leaves out: those that the running store gives between
-// the copy and its end must not be given again, because a device
-// would take the new message for a repetition of the old one. At ten messages a second it is 29
-// hours; clients whose ids have 32 bits have room for 2,000 leaps.
-const backupLeap = 1 << 20
+// backupLeap is how many ids a restored copy leaves out for each day since it was made, begun or over:
+// those that the running store gives between the copy and its end must not be given again, because a
+// device would take the new message for a repetition of the old one. That is twelve messages a second;
+// clients whose ids have 32 bits have room for 2,000 leaps.
+const (
+	backupLeap = 1 << 20
+	mostLeaps  = 366
+)
 
 // maxNumber is the greatest id.
 const maxNumber = queue.MaxID - 1
@@ -108,6 +112,9 @@ func finishCopy(ctx context.Context, file string) error {
 	if err == nil {
 		_, err = c.exec("UPDATE meta SET value = 0 WHERE name = 'open'")
 	}
+	if err == nil { // a copy of one that was never opened is as old as that one
+		_, err = c.exec("INSERT INTO meta (name, value) VALUES ('copied', unixepoch()) ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value = 0")
+	}
 	if err == nil {
 		err = inspectFile(ctx, c, &rep)
 	}
@@ -118,6 +125,21 @@ func finishCopy(ctx context.Context, file string) error {
 		return fmt.Errorf("%w: %s", queue.ErrCorrupt, strings.Join(rep.Problems, "; "))
 	}
 	return syncPath(file)
+}
+
+// skipBackup leaves out what the store may have given that this one was a copy of until now, beside the
+// numbers of the copy's first day. markOpen notes that it is done.
+func (w *writer) skipBackup() error {
+	copied, _, err := w.c.number("SELECT value FROM meta WHERE name = 'copied'")
+	if err != nil {
+		return fmt.Errorf("reading when the store was copied: %w", translate(err))
+	}
+	if copied > 0 {
+		days := int64(w.s.now().Sub(time.Unix(copied, 0)) / (24 * time.Hour))
+		leap := backupLeap * min(max(days, 0), mostLeaps)
+		w.skipTo(w.reserved + min(leap, (maxNumber-w.reserved)/2))
+	}
+	return nil
 }
 
 // publish gives a complete file its name, unless somebody else took it meanwhile.

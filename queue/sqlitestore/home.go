@@ -103,7 +103,7 @@ func (w *writer) markOpen() error {
 	if w.marked {
 		return nil
 	}
-	if _, err := w.c.exec("UPDATE meta SET value = 1 WHERE name = 'open'"); err != nil {
+	if _, err := w.c.exec("UPDATE meta SET value = CASE name WHEN 'open' THEN 1 WHEN 'reserved' THEN ? ELSE 0 END WHERE name IN ('open', 'reserved', 'copied')", max(w.reserved, w.next-1)); err != nil {
 		return fmt.Errorf("noting that the store is open: %w", translate(err))
 	}
 	if _, err := runCheckpoint(w.c, "PASSIVE"); err != nil {

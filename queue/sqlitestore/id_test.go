@@ -49,6 +49,45 @@ func TestIDsAreSmall(t *testing.T) {
 	}
 }
 
+// TestOldBackups: what may have been given since the copy is left out, be it restored after a month, and
+// be the copy copied before anybody opened it.
+func TestOldBackups(t *testing.T) {
+	const leap = 1 << 20
+	dir := t.TempDir()
+	s := open(t, sqlitestore.Options{Path: dir})
+	last := mustSend(t, s, 1, "before the copy")[0]
+	for range 2 {
+		file := filepath.Join(t.TempDir(), "copy")
+		if err := sqlitestore.Backup(t.Context(), dir, file); err != nil {
+			t.Fatal(err)
+		}
+		dir = t.TempDir()
+		if err := os.Rename(file, filepath.Join(dir, "chat.db")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := func(by time.Duration) sqlitestore.Options {
+		return sqlitestore.Options{Path: dir, Now: func() time.Time { return time.Now().Add(by) }}
+	}
+	const month = 30*24*time.Hour + time.Hour
+	for range 2 { // opened and not used
+		if err := open(t, after(month)).Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, after(2*month))
+	id := mustSend(t, s, 1, "a month later")[0]
+	if id < last+31*leap || id > last+33*leap {
+		t.Errorf("id %d, %.1f leaps after %d", id, float64(id-last)/leap, last)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if next := mustSend(t, open(t, after(3*month)), 1, "then")[0]; next != id+1 {
+		t.Errorf("id %d after %d", next, id)
+	}
+}
+
 // TestOldIDsStay: a store whose ids had a partition in their low 8 bits goes on above them.
 func TestOldIDsStay(t *testing.T) {
 	dir := t.TempDir()

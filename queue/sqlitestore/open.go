@@ -95,6 +95,7 @@ type Store struct {
 	wakes    *wakes
 	watchers *watchers
 	roster   roster
+	hooks    hookLeases
 	wal      *wal
 	cached   atomic.Int64 // memory of SQLite's cache when it was last looked at
 
@@ -143,6 +144,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path, databaseFile), lock: lock,
 		intake: newIntake(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer), stop: make(chan struct{}),
 		roster:     roster{nodes: make(map[queue.NodeID]beating)},
+		hooks:      hookLeases{of: make(map[queue.AccountID]hookLease)},
 		storeRows:  map[int]string{1: storeTrackersQuery(1), rowsAtOnce: storeTrackersQuery(rowsAtOnce)},
 		trackersIn: inQueries("SELECT id, last_ms, unread, epoch, pending, last_out, change_ms FROM tracker WHERE id IN"),
 		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),

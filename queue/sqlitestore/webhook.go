@@ -5,7 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
-	"slices"
+	"sync"
 	"time"
 
 	"trackchat/queue"
@@ -27,9 +27,13 @@ func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
 
 // DropWebhook implements queue.WebhookStore.
 func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error) {
-	return s.changeWebhook(ctx, "webhook_drop", func(w *writer) (int64, error) {
+	done, err := s.changeWebhook(ctx, "webhook_drop", func(w *writer) (int64, error) {
 		return w.c.exec("DELETE FROM webhook WHERE account = ?", int64(a))
 	})
+	if done {
+		s.hooks.drop(a)
+	}
+	return done, err
 }
 
 // ReplayWebhook implements queue.WebhookStore.
@@ -46,8 +50,10 @@ func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.Acco
 		return false, fmt.Errorf("writing a webhook's progress: %w", err)
 	}
 	return s.changeWebhook(ctx, "webhook_save", func(w *writer) (int64, error) {
-		return w.c.exec("UPDATE webhook SET progress = ? WHERE account = ? AND revision = ? AND node = ? AND until_ms > ?",
-			string(progress), int64(a), revision, string(node), w.now)
+		if !s.hooks.has(node, a) {
+			return 0, nil
+		}
+		return w.c.exec("UPDATE webhook SET progress = ? WHERE account = ? AND revision = ?", string(progress), int64(a), revision)
 	})
 }
 
@@ -77,26 +83,63 @@ func (s *Store) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
 	return list, err
 }
 
+// hookLeases says which node delivers. Like the roster it ends with this process, because no other one
+// uses the file (whose columns node and until_ms are of earlier versions).
+type hookLeases struct {
+	mu sync.Mutex
+	of map[queue.AccountID]hookLease
+}
+
+// hookLease goes by the monotonic clock: a clock that is set ends none, and prolongs none.
+type hookLease struct {
+	node queue.NodeID
+	at   time.Time
+}
+
+func (l *hookLeases) has(node queue.NodeID, a queue.AccountID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of[a].node == node
+}
+
+func (l *hookLeases) drop(a queue.AccountID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.of, a)
+}
+
+// lease takes an account for a node for whom it is free, or gives it up (life 0).
+func (l *hookLeases) lease(node queue.NodeID, a queue.AccountID, life time.Duration, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held, ok := l.of[a]
+	switch {
+	case ok && held.node != node && (life == 0 || now.Sub(held.at) < life):
+		return false
+	case life == 0:
+		delete(l.of, a)
+		return false
+	}
+	l.of[a] = hookLease{node, now}
+	return true
+}
+
 // LeaseWebhooks implements queue.WebhookStore.
 func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID, life time.Duration) ([]queue.AccountID, error) {
-	accounts = slices.Clone(accounts)
-	var leased []queue.AccountID
-	err := s.write(ctx, &operation{name: "webhook_lease", items: len(accounts), bytes: 64 * len(accounts), run: func(w *writer) error {
-		leased = leased[:0]
-		for _, a := range accounts {
-			n, err := w.c.exec("UPDATE webhook SET node = ?1, until_ms = ?2 WHERE account = ?3 AND (node = ?1 OR until_ms <= ?4)",
-				string(node), w.now+life.Milliseconds(), int64(a), w.now)
-			if err != nil {
-				return err
-			}
-			if n > 0 && life > 0 {
-				leased = append(leased, a)
-			}
-		}
-		return nil
-	}})
+	hooks, err := s.Webhooks(ctx)
 	if err != nil {
 		return nil, err
+	}
+	there := make(map[queue.AccountID]bool, len(hooks))
+	for _, h := range hooks {
+		there[h.Account] = true
+	}
+	now := s.now()
+	leased := make([]queue.AccountID, 0, len(accounts))
+	for _, a := range accounts {
+		if there[a] && s.hooks.lease(node, a, life, now) {
+			leased = append(leased, a)
+		}
 	}
 	return leased, nil
 }

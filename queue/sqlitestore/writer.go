@@ -41,8 +41,8 @@ func newWriter(s *Store, c *conn) (*writer, error) {
 	if err := w.loadReserved(); err != nil {
 		return nil, err
 	}
-	w.next = w.reserved + 1
-	return w, nil
+	w.skipTo(w.reserved)
+	return w, w.skipBackup()
 }
 
 func (w *writer) loadReserved() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +37,7 @@ type client struct {
 	mu     sync.Mutex
 	op     string
 	job    job
-	free   []*link
+	free   []*link // the one that has waited longest first: the service closes those that are not used
 	ending bool
 
 	lastError atomic.Pointer[error]
@@ -105,8 +106,8 @@ func (c *client) kick() {
 			c.mu.Unlock()
 			return
 		}
-		l := c.free[len(c.free)-1]
-		c.free = c.free[:len(c.free)-1]
+		l := c.free[0]
+		c.free = slices.Delete(c.free, 0, 1)
 		ok := l.takeLocked()
 		c.mu.Unlock()
 		if !ok {
@@ -191,7 +192,7 @@ func (l *link) OnClose(_ engine.Conn, err error) {
 	c.mu.Lock()
 	for i, free := range c.free {
 		if free == l {
-			c.free = append(c.free[:i], c.free[i+1:]...)
+			c.free = slices.Delete(c.free, i, i+1)
 			break
 		}
 	}

@@ -286,6 +286,12 @@ type Placed interface {
 	Divided() bool
 }
 
+// Remote is a store that other processes hold.
+type Remote interface {
+	// Ping asks each of them for a sign of life, at little cost; the error is ErrUnavailable.
+	Ping(ctx context.Context) error
+}
+
 // Partition is one of the store's partitions; the embedded store has only 0.
 type Partition uint8
 

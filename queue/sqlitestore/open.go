@@ -166,6 +166,9 @@ func (s *Store) start() (err error) {
 	if err := makePrivate(s.file); err != nil {
 		return err
 	}
+	if err := s.makeRoom(); err != nil {
+		return err
+	}
 	s.writeConn, err = openConn(s.file, "rwc", "busy_timeout = 1000", "journal_mode = WAL", synchronous, "wal_autocheckpoint = 0",
 		logLimit(s.opts.LogBytes), "cache_size = -65536", "temp_store = MEMORY")
 	if err != nil {
@@ -197,6 +200,7 @@ func (s *Store) start() (err error) {
 	if s.wal, err = openWAL(s, s.file); err != nil {
 		return translate(err)
 	}
+	s.keepReserve(s.opts.LeastFree)
 	registerMetrics(s, s.opts.Registerer)
 	s.writing.Go(s.writer.loop)
 	s.tending.Go(func() { s.wal.flush(s.stop) })
@@ -270,6 +274,7 @@ func (s *Store) release() error {
 	}
 	if s.writeConn != nil {
 		errs = append(errs, s.closeWriter())
+		s.keepReserve(0) // what the log took is free now
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }

@@ -32,8 +32,8 @@ func stateOf(m *queue.Message, now int64) string {
 	}
 }
 
-// appendDelivery appends the delivery object of a message as of now, null for one from the device: the same seven keys in the same order, and how many
-// characters the device could not show if there are any.
+// appendDelivery appends the delivery object of a message as of now, null for one from the device: the same seven keys in the same order, then how often
+// the device was handed a pending one without an answer, or how many characters it could not show, if there are any.
 // A text is one part until a longer one has been cut for its device.
 func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	if m.Status.Incoming() {
@@ -61,6 +61,12 @@ func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 		dst = append(dst, `null`...)
 	} else {
 		dst = appendString(dst, m.Reason.String())
+	}
+	if m.Tries > 0 && !m.Overdue(now) {
+		dst = append(dst, `,"tries":`...)
+		dst = strconv.AppendInt(dst, int64(m.Tries), 10)
+		dst = append(dst, `,"unanswered_since":`...)
+		dst = c.appendTime(dst, m.TriedMs)
 	}
 	if m.Replaced > 0 {
 		dst = append(dst, `,"replaced":`...)

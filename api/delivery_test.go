@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -17,6 +18,8 @@ type delivery struct {
 	ReadAt      *string `json:"read_at"`
 	ExpiresAt   *string `json:"expires_at"`
 	Reason      *string `json:"reason"`
+	Tries       int     `json:"tries,omitempty"`
+	Unanswered  *string `json:"unanswered_since,omitempty"`
 	Replaced    int     `json:"replaced,omitempty"`
 }
 
@@ -131,6 +134,47 @@ func TestDeliveryStates(t *testing.T) {
 		if got := w.read(id); got.Status != "DELIVERED" || *got.UpdateTime != read || got.Delivery.State != "DELIVERED" || *got.Delivery.DeliveredAt != read || got.Delivery.Reason != nil {
 			t.Errorf("acknowledged late: %s", jsonText(got))
 		}
+	}
+}
+
+// TestTriesAreTold: how often a device was handed a text and did not answer is told in detail and in
+// the feed, live and again, until it answers or the text ends.
+func TestTriesAreTold(t *testing.T) {
+	w := newWorld(t)
+	s := w.stream(events(berlinKey)).hello()
+	a := w.form("tracker/chat/send", "tracker_id", "101", "message", "hello?", "ttl", "600")
+	id := a.id(t)
+	from := s.next().id
+	first := w.clock.Load()
+	w.setTime("2016-02-29T10:02:00Z")
+	for n, parts := range []int{1, 2} {
+		note := queue.ProgressReq{Tracker: 101, ID: id, Parts: parts, Tries: n + 1, TriedMs: first}
+		if err := w.store.Progress(t.Context(), []queue.ProgressReq{note}); err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf(`"reason":null,"tries":%d,"unanswered_since":"2016-02-29T10:00:00Z"}`, n+1)
+		if e := s.next(); e.name != "progress" || !strings.Contains(e.data, want) {
+			t.Errorf("live %s %s", e.name, e.data)
+		}
+	}
+	again := w.beside().stream(events(berlinKey), "Last-Event-ID", from)
+	e := again.next()
+	if e.name == "message" { // the last event may come again
+		e = again.next()
+	}
+	if e.name != "progress" {
+		t.Errorf("told again: %+v", e)
+	}
+	if got := w.read(id).Delivery; got.Tries != 2 || *got.Unanswered != "2016-02-29 11:00:00" {
+		t.Errorf("read %s", jsonText(got))
+	}
+	w.setTime("2016-02-29T10:11:00Z")
+	if got := w.read(id).Delivery; got.State != "EXPIRED" || got.Tries != 0 || got.Unanswered != nil {
+		t.Errorf("when its time is over %s", jsonText(got))
+	}
+	w.ack(101, id)
+	if got := w.read(id).Delivery; got.State != "DELIVERED" || got.Tries != 0 || got.Unanswered != nil {
+		t.Errorf("delivered %s", jsonText(got))
 	}
 }
 

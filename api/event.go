@@ -72,7 +72,7 @@ func eventsSince(m *queue.Message, since int64) []string {
 		}
 	case queue.StatusUnread:
 	case queue.StatusPending:
-		if m.Acked > 0 {
+		if m.Acked > 0 || m.Tries > 0 {
 			names = append(names, eventProgress)
 		}
 	default: // every other state is a single change away from the first one, and named like it

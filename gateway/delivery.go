@@ -101,7 +101,7 @@ func (s *session) write(now time.Time) {
 		b.copies++
 	}
 	s.pollCodec(now)
-	b.written, b.evidence = g.ms(now), max(b.evidence, evidenceWritten)
+	b.written, b.evidence, b.unheard = g.ms(now), max(b.evidence, evidenceWritten), !caps.Silent
 	if s.marks&markFresh != 0 {
 		s.marks &^= markFresh
 		g.m.repush.Observe(float64(b.written-s.since) / 1000)
@@ -219,6 +219,7 @@ func (s *session) ack(e *protocol.Event) {
 		return
 	}
 	s.acknowledges()
+	b.unheard = false
 	now := s.l.g.o.Now()
 	switch e.Outcome {
 	case protocol.AckDelivered, protocol.AckOpened:
@@ -293,6 +294,7 @@ func (s *session) delivered(opened bool, now time.Time) {
 			b.drop(0)
 			return
 		}
+		m.Tries, m.TriedMs = 0, 0
 		g.store.progress.add(s, 0, queue.ProgressReq{Tracker: s.tracker, ID: m.ID, Parts: len(b.parts), Acked: b.part})
 		return
 	}

@@ -40,6 +40,7 @@ type outbox struct {
 	ref      uint64
 	bits     int  // width of references when the part was written
 	tries    int  // times the part timed out
+	unheard  bool // the part was written, and neither answered nor counted as a try since
 	copies   int  // of the part that may each earn an ack without a number
 	failed   bool // the device reported a temporary failure of this part before
 	damaged  bool // the part arrived damaged before
@@ -76,7 +77,7 @@ func (b *outbox) land() {
 		b.state, b.deadline = flightNone, 0
 	}
 	b.tries, b.copies, b.evidence = 0, 0, evidenceNone
-	b.failed, b.damaged, b.slow, b.overdue = false, false, false, false
+	b.failed, b.damaged, b.slow, b.overdue, b.unheard = false, false, false, false, false
 }
 
 // evidence is what is known of the part at hand below the device's own word, in rising order. Only that word makes a message delivered; this says where one got stuck.

@@ -94,10 +94,12 @@ func (s *session) count() bool {
 // session can ask the store what is pending.
 func (s *session) hungUp(why reason) {
 	b := s.box
-	if b == nil || b.bits > 0 && !b.failed || b.ended || len(b.msgs) == 0 || why == reasonShutdown {
+	if b == nil || b.ended || len(b.msgs) == 0 || why == reasonShutdown ||
+		b.state != flightSent && b.state != flightPause {
 		return
 	}
-	if b.state != flightSent && b.state != flightPause {
+	if b.bits > 0 && !b.failed {
+		s.tried()
 		return
 	}
 	s.unacknowledged(1, s.l.g.o.Now())

@@ -146,6 +146,7 @@ func (q *quota) onceAnHour(last *time.Time, now time.Time) (unsaid zap.Field, ok
 // many of the waits in AckTimeout that were.
 func (s *session) unacknowledged(weight int, now time.Time) {
 	b, g := s.box, s.l.g
+	s.tried()
 	var told SilentDevice
 	unsaid, tell := zap.Skip(), false
 	g.troubles.silent.touch(s.tracker, func(e *silentEntry) {
@@ -166,6 +167,26 @@ func (s *session) unacknowledged(weight int, now time.Time) {
 			zap.Time("since", time.UnixMilli(told.SinceMs)),
 			zap.Stringer("remote", s.conn.RemoteAddr()), unsaid)
 	}
+}
+
+// tried notes with the message that the part at hand was written and got no answer, once for each
+// time that it was written.
+func (s *session) tried() {
+	b := s.box
+	if !b.unheard || b.ended {
+		return
+	}
+	b.unheard = false
+	m := &b.msgs[0]
+	if m.Tries == queue.MaxTries {
+		return
+	}
+	if m.Tries++; m.Tries == 1 {
+		m.TriedMs = s.l.g.wall(b.written)
+	}
+	s.l.g.store.progress.add(s, 0, queue.ProgressReq{
+		Tracker: s.tracker, ID: m.ID, Parts: len(b.parts), Acked: b.part, Tries: m.Tries, TriedMs: m.TriedMs,
+	})
 }
 
 // acknowledges notes that the device has said what became of a text.

@@ -7,6 +7,9 @@ import "unicode/utf8"
 // MaxText is the greatest length of a message's text in characters (code points).
 const MaxText = 20_000
 
+// MaxTries is the greatest number of tries that is kept of a message: more are told as that many.
+const MaxTries = 255
+
 // MaxID bounds message ids: they stay exact in a JavaScript number.
 const MaxID = 1 << 53
 
@@ -101,6 +104,8 @@ type Message struct {
 	Employee  int64    // assigned to the tracker when the message was stored; 0 none
 	Parts     int      // parts the text was cut into when delivery began; 0 not begun or a single one
 	Acked     int      // parts acknowledged so far, all of them once the message is; meaningful with Parts only
+	Tries     int      // times a pending message was written and the device has not answered, since its last answer; at most MaxTries
+	TriedMs   int64    // when the first of them was; 0 with Tries 0
 	Replaced  int      // characters that the device cannot show and got others for, known once it is acknowledged or StatusSent; at most MaxText
 	Text      string   // 1..MaxText characters
 	Choices   []string // canned answers shown with the text

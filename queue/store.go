@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -64,7 +65,8 @@ type Delivery interface {
 	Claim(ctx context.Context, reqs []ClaimReq) ([]ClaimResult, error)
 	// Ack marks messages acknowledged by the device; accepted from any epoch, because an ack proves delivery.
 	Ack(ctx context.Context, acks []AckReq) ([]AckResult, error)
-	// Progress notes how many parts of a long text are acknowledged, so that a reconnect resumes there; never goes back for the same number of parts.
+	// Progress notes how many parts of a long text are acknowledged, so that a reconnect resumes there, and how often the device was handed the next one without an answer.
+	// Neither goes back, except that another number of parts begins anew, and the tries do with each part that is acknowledged.
 	Progress(ctx context.Context, ps []ProgressReq) error
 	// End ends messages that are still pending. See EndResult.
 	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
@@ -190,12 +192,21 @@ const (
 	AckDelivered                  // acknowledged now, whether it was pending or had ended otherwise
 )
 
-// ProgressReq notes that Acked of Parts parts of a message are acknowledged.
+// ProgressReq notes that Acked of Parts parts of a message are acknowledged, and how often the next
+// one was written since without an answer.
 type ProgressReq struct {
 	Tracker TrackerID
 	ID      int64
 	Parts   int
 	Acked   int
+	Tries   int   // see Message
+	TriedMs int64 // not 0 with Tries; a time that has not come for the store is now
+}
+
+// Valid reports whether the note makes sense; Progress ignores one that does not.
+func (p *ProgressReq) Valid() bool {
+	return p.Acked >= 0 && p.Acked <= p.Parts && p.Parts <= math.MaxUint16 &&
+		p.Tries >= 0 && p.Tries <= MaxTries && p.TriedMs >= 0 && p.TriedMs < 1<<48 && (p.Tries == 0) == (p.TriedMs == 0)
 }
 
 // EndReq ends a pending message: Status is StatusFailed, StatusExpired, StatusCancelled or StatusSent.
@@ -273,6 +284,12 @@ type Placed interface {
 	// Divided reports whether partitions may fail one by one. Who calls such a store for trackers of one partition at a time is not held up by another; of one that is not divided
 	// a single call for trackers of any partitions costs least.
 	Divided() bool
+}
+
+// Remote is a store that other processes hold.
+type Remote interface {
+	// Ping asks each of them for a sign of life, at little cost; the error is ErrUnavailable.
+	Ping(ctx context.Context) error
 }
 
 // Partition is one of the store's partitions; the embedded store has only 0.

@@ -228,3 +228,39 @@ const contrastScript = `(() => {
   if (seen < 20) weak.push('only ' + seen + ' texts were found');
   return weak;
 })()`
+
+// TestConsoleTellsTries: the console tells how often a text was handed over to a device that does not answer, wherever that is
+// by then.
+func TestConsoleTellsTries(t *testing.T) {
+	t.Parallel()
+	cfg := testConfig(t, 2)
+	wait := Duration(200 * time.Millisecond)
+	cfg.Gateway.AckTimeout, cfg.Gateway.RetryIdle = []Duration{wait, wait, wait}, Duration(time.Hour)
+	c := &consoleRig{service: startService(t, cfg), browser: startBrowser(t)}
+	const text = "Do you hear me?"
+	p, q := c.console(t), c.console(t)
+	p.visit(1)
+	q.visit(2)
+	c.api.send(1, text)
+	p.until(bubble(text) + `?.textContent.includes('waiting for the device') === true`)
+	d := c.play(t, 1, func(o *trackersim.Options) {
+		o.Reconnect = false
+		o.OnText = func(protocol.DeviceEvent) trackersim.Action { return trackersim.Action{Never: true} }
+	})
+	p.until(bubble(text) + `?.textContent.includes('handed over 3 times, no answer since ') === true`)
+	p.until(bubble(text) + `?.classList.contains('unanswered') === true`)
+	p.legible()
+	p.shot("12-handed-over")
+	for _, x := range []*page{p, q} {
+		x.until(marked(1) + ` === '1' && ` + shows(".filter", "Problems (1)"))
+	}
+	d.Disconnect()
+	p.until(`document.querySelector('#tracker-1 .dot')?.dataset.presence === 'offline'`)
+	p.do(chromedp.Reload())
+	p.until(bubble(text) + `?.textContent.includes('handed over 3 times, no answer since ') === true`)
+	p.until(marked(1) + ` === '1'`)
+	p.act(text, "Cancel")
+	for _, x := range []*page{p, q} {
+		x.until(marked(1) + ` === ''`)
+	}
+}

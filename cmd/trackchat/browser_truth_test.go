@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
@@ -31,8 +32,9 @@ const (
 // TestConsoleTruth holds what the console shows to what has happened.
 func TestConsoleTruth(t *testing.T) {
 	t.Parallel()
-	s := startService(t, testConfig(t, truthTrackers))
-	c := &consoleRig{service: s, browser: startBrowser(t)}
+	cfg := testConfig(t, truthTrackers)
+	cfg.Gateway.AckTimeout = []Duration{Duration(time.Minute)}
+	c := &consoleRig{service: startService(t, cfg), browser: startBrowser(t)}
 	t.Run("what a device cannot show", c.testReplaced)
 	t.Run("charsets", c.testCharsets)
 	t.Run("texts that end badly", c.testProblems)

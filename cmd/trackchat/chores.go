@@ -28,6 +28,7 @@ func (a *App) startChores(ctx context.Context) error {
 	var apart sync.WaitGroup // from the others, which may take their time
 	apart.Go(func() { a.expireOverdue(run) })
 	apart.Go(func() { a.watchStore(run) })
+	apart.Go(func() { a.pingStore(run) })
 	a.onStop(func(context.Context) error {
 		cancel()
 		<-done

@@ -21,6 +21,8 @@ const (
 	checkEvery  = 10 * time.Second // while the store is fit and its calls succeed
 	checkPause  = time.Second      // between two checks at least, and while the store is not fit
 	checkWithin = 5 * time.Second  // a store that takes longer to say how it is, is not fit
+	pingEvery   = time.Second      // for a sign of life from a store elsewhere
+	pingWithin  = 2 * time.Second  // one that takes longer to give it has failed
 	warnEvery   = time.Hour        // for one warning of the store
 )
 
@@ -149,6 +151,30 @@ func (a *App) watchStore(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(checkPause):
+		}
+	}
+}
+
+// pingStore asks a store that other processes hold for a sign of life every second, so that one that
+// has gone without a word is noticed where nobody else calls it.
+func (a *App) pingStore(ctx context.Context) {
+	store, ok := a.store.(queue.Remote)
+	if !ok {
+		return
+	}
+	every := time.NewTicker(pingEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		bounded, cancel := context.WithTimeout(ctx, pingWithin)
+		err := store.Ping(bounded)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			a.storeFailed(err)
 		}
 	}
 }

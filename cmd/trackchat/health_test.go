@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"trackchat/queue"
 	"trackchat/queue/queuetest"
+
+	"go.uber.org/zap/zaptest"
 )
 
 // figure is the value of a metric without labels.
@@ -74,6 +77,36 @@ func TestReadinessFollowsTheStore(t *testing.T) {
 	}
 	s.api.send(1, "one more")
 	eventually(t, "counted again", func() bool { return s.figure("trackchat_pending") == "4" })
+}
+
+// TestSilentStoreIsNoticed: a Redis that has gone without a word ends readiness within seconds, also
+// where nothing else is asked of it.
+func TestSilentStoreIsNoticed(t *testing.T) {
+	t.Parallel()
+	server := queuetest.StartRedis(t)
+	cfg := testConfig(t, 1)
+	cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis, []string{server.Addr}
+	idle, err := New(cfg, zaptest.NewLogger(t))
+	must(t, err)
+	must(t, idle.openStore(t.Context()))
+	t.Cleanup(func() { must(t, idle.store.Close()) })
+	idle.ready.Store(nil) // started, but for everything that calls the store
+	ctx, cancel := context.WithCancel(t.Context())
+	var pings sync.WaitGroup
+	defer pings.Wait()
+	defer cancel()
+	pings.Go(func() { idle.pingStore(ctx) })
+	for range 2 {
+		server.Pause(t)
+		paused := time.Now()
+		eventually(t, "not ready", func() bool { return idle.notReady(t.Context()) != nil })
+		t.Logf("noticed after %v", time.Since(paused))
+		if err := idle.notReady(t.Context()); !strings.Contains(err.Error(), server.Addr+" gives no sign of life") {
+			t.Errorf("not ready: %v", err)
+		}
+		server.Resume(t)
+		eventually(t, "ready again", func() bool { idle.checkStore(t.Context()); return idle.notReady(t.Context()) == nil })
+	}
 }
 
 // TestFailedCallsDecideReadiness: which errors of the store make the service not ready at once.

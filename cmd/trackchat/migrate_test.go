@@ -57,7 +57,7 @@ func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID,
 		status := []queue.Status{queue.StatusFailed, queue.StatusCancelled, queue.StatusSent}[fate-2]
 		_, err = st.End(t.Context(), []queue.EndReq{{Tracker: tracker, ID: id, Status: status, Reason: queue.Reason(r.IntN(2)), Replaced: r.IntN(2) * 4}})
 	case 5:
-		err = st.Progress(t.Context(), []queue.ProgressReq{{Tracker: tracker, ID: id, Parts: 3, Acked: 1}})
+		err = st.Progress(t.Context(), []queue.ProgressReq{{Tracker: tracker, ID: id, Parts: 3, Acked: 1, Tries: 2, TriedMs: 1e12}})
 	case 6:
 		var in []queue.ReceiveResult
 		in, err = st.Receive(t.Context(), []queue.Incoming{{Tracker: tracker, Text: "yes", ReplyTo: id}, {Tracker: tracker, Text: "on my way"}})

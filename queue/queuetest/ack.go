@@ -19,6 +19,7 @@ func ackRules() []rule {
 		{"33 an old epoch is good enough", ackOldEpoch},
 		{"opened", ackOpened},
 		{"progress", progress},
+		{"tries are kept while the message is pending", tries},
 		{"unacknowledged", unacknowledged},
 	}
 }
@@ -197,6 +198,68 @@ func progress(c *check) {
 	c.ack(1, id)
 	if m := c.wantStatus(1, id, queue.StatusDelivered); m.Parts != 5 || m.Acked != 5 {
 		c.Fatalf("delivered %+v", m)
+	}
+}
+
+func tries(c *check) {
+	const first = 1_000_000 // long past
+	sent := c.send(1, texts(6)...)
+	note := func(i, acked, tries int, ms int64) {
+		c.Helper()
+		c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{
+			{Tracker: 1, ID: sent[i], Parts: 2, Acked: acked, Tries: tries, TriedMs: ms},
+		}))
+	}
+	for _, step := range []struct {
+		acked, tries int
+		ms           int64
+		wantTries    int
+		wantMs       int64
+	}{
+		{0, 1, first, 1, first},
+		{0, 2, first, 2, first},
+		{0, 1, first + 1, 2, first}, // late
+		{0, 3, 0, 2, first},         // from here on nonsense
+		{0, 0, 5, 2, first},
+		{0, -1, 5, 2, first},
+		{0, queue.MaxTries + 1, 5, 2, first},
+		{1, 0, 0, 0, 0},            // the device has answered
+		{0, 9, first + 2, 0, 0},    // late
+		{1, 1, forever >> 8, 1, 0}, // by a clock that is ahead: that of the store counts
+		{1, queue.MaxTries, first, queue.MaxTries, first},
+	} {
+		note(0, step.acked, step.tries, step.ms)
+		m := c.wantStatus(1, sent[0], queue.StatusPending)
+		if step.wantTries > 0 && step.wantMs == 0 {
+			step.wantMs = m.ChangeMs
+		}
+		if m.Tries != step.wantTries || m.TriedMs != step.wantMs || m.Reason != queue.ReasonNone || m.ReadMs != 0 {
+			c.Fatalf("after %+v: %+v", step, m)
+		}
+	}
+	if m := c.get(1, sent[1]); m.Tries != 0 || m.TriedMs != 0 {
+		c.Fatalf("never tried: %+v", m)
+	}
+	for i := range sent[1:] {
+		note(i+1, 0, 4, first)
+	}
+	c.reopen()
+	if m := c.claim(c.acquire("a", 1), 0, 1000).Msgs[2]; m.Tries != 4 || m.TriedMs != first {
+		c.Fatalf("claimed %+v", m)
+	}
+	c.ack(1, sent[1])
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[2], Opened: true})
+	c.end(1, sent[3], queue.StatusFailed, queue.ReasonNotConfirmed)
+	c.end(1, sent[4], queue.StatusExpired, 0)
+	c.end(1, sent[5], queue.StatusFailed, queue.ReasonStorage)
+	c.ack(1, sent[5]) // late
+	for _, id := range sent[1:] {
+		if m := c.get(1, id); m.Tries != 0 || m.TriedMs != 0 || (m.ReadMs != 0) != (m.Status == queue.StatusOpened) {
+			c.Fatalf("not pending any more: %+v", m)
+		}
+	}
+	if m := c.get(1, sent[3]); m.Reason != queue.ReasonNotConfirmed {
+		c.Fatalf("failed for %v", m.Reason)
 	}
 }
 

@@ -43,7 +43,7 @@ func survives(c *check) {
 func equal(a, b queue.Message) bool {
 	return a.ID == b.ID && a.Tracker == b.Tracker && a.Status == b.Status && a.Reason == b.Reason && a.SubmitMs == b.SubmitMs && a.UpdateMs == b.UpdateMs &&
 		a.ReadMs == b.ReadMs && a.ChangeMs == b.ChangeMs && a.ExpiresMs == b.ExpiresMs && a.Employee == b.Employee && a.Parts == b.Parts && a.Acked == b.Acked &&
-		a.Replaced == b.Replaced && a.Text == b.Text && a.ReplyTo == b.ReplyTo && slices.Equal(a.Choices, b.Choices)
+		a.Tries == b.Tries && a.TriedMs == b.TriedMs && a.Replaced == b.Replaced && a.Text == b.Text && a.ReplyTo == b.ReplyTo && slices.Equal(a.Choices, b.Choices)
 }
 
 func checkFit(c *check) {

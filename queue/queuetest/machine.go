@@ -227,6 +227,9 @@ func (m *machine) expire(*rapid.T) {
 func (m *machine) progress(*rapid.T) {
 	r := m.ref()
 	p := queue.ProgressReq{Tracker: r.Tracker, ID: r.ID, Parts: rapid.IntRange(1, 5).Draw(m.T, "parts"), Acked: rapid.IntRange(-1, 6).Draw(m.T, "acked")}
+	if p.Tries = max(0, rapid.IntRange(-5, 5).Draw(m.T, "tries")); p.Tries > 0 {
+		p.TriedMs = rapid.Int64Range(1, 1000).Draw(m.T, "tried")
+	}
 	m.must(m.model.Progress(m.t.Context(), []queue.ProgressReq{p}))
 	p.ID = m.theirs(p.ID)
 	m.must(m.real.Progress(m.t.Context(), []queue.ProgressReq{p}))

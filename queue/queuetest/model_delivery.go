@@ -120,7 +120,7 @@ func (m *Model) ack(t *modelTracker, msg *queue.Message, r queue.AckReq) queue.A
 	if !msg.Status.Acknowledged() {
 		res = queue.AckDelivered
 		msg.Status, msg.Reason, msg.UpdateMs, msg.Acked = queue.StatusDelivered, queue.ReasonNone, m.tick(t), msg.Parts
-		msg.ChangeMs, msg.Replaced = msg.UpdateMs, r.Replaced
+		msg.ChangeMs, msg.Replaced, msg.Tries, msg.TriedMs = msg.UpdateMs, r.Replaced, 0, 0
 		m.hint(queue.ChangeDelivered, msg.Tracker, msg.ID, msg.ChangeMs)
 	}
 	if r.Opened && msg.Status == queue.StatusDelivered {
@@ -140,11 +140,12 @@ func (m *Model) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	for _, p := range ps {
 		t := m.tracker(p.Tracker)
 		msg := t.find(p.ID)
-		if msg == nil || msg.Status != queue.StatusPending || p.Acked < 0 || p.Acked > p.Parts {
+		if msg == nil || msg.Status != queue.StatusPending || !p.Valid() {
 			continue
 		}
-		if p.Parts != msg.Parts || p.Acked > msg.Acked {
+		if p.Parts != msg.Parts || p.Acked > msg.Acked || p.Acked == msg.Acked && p.Tries > msg.Tries {
 			msg.Parts, msg.Acked, msg.ChangeMs = p.Parts, p.Acked, m.tick(t)
+			msg.Tries, msg.TriedMs = p.Tries, min(p.TriedMs, msg.ChangeMs)
 			m.hint(queue.ChangeProgress, p.Tracker, p.ID, msg.ChangeMs)
 		}
 	}
@@ -179,7 +180,7 @@ func (m *Model) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 }
 
 func (m *Model) end(t *modelTracker, msg *queue.Message, r queue.EndReq) {
-	msg.Status, msg.Reason, msg.ChangeMs = r.Status, r.Reason, m.tick(t)
+	msg.Status, msg.Reason, msg.ChangeMs, msg.Tries, msg.TriedMs = r.Status, r.Reason, m.tick(t), 0, 0
 	if r.Status == queue.StatusSent {
 		msg.Reason, msg.Replaced = queue.ReasonNone, r.Replaced
 	}

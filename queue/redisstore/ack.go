@@ -59,11 +59,12 @@ func appendCount(dst []byte, n int) []byte {
 func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	return s.change(ctx, opProgress, len(ps), func(i int) (queue.Ref, []byte) {
 		p := &ps[i]
-		if p.Acked < 0 || p.Acked > p.Parts || p.Parts > math.MaxUint16 {
+		if !p.Valid() {
 			return queue.Ref{}, nil
 		}
 		meta := binary.BigEndian.AppendUint16(nil, uint16(p.Parts))
-		return queue.Ref{Tracker: p.Tracker, ID: p.ID}, binary.BigEndian.AppendUint16(meta, uint16(p.Acked))
+		meta = append(binary.BigEndian.AppendUint16(meta, uint16(p.Acked)), byte(p.Tries))
+		return queue.Ref{Tracker: p.Tracker, ID: p.ID}, appendUint48(meta, p.TriedMs)
 	}, func(int, byte) {})
 }
 

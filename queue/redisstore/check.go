@@ -2,12 +2,16 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"trackchat/queue"
+
+	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -86,6 +90,27 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 		return report, err
 	}
 	return report, s.countPending(ctx, &report)
+}
+
+// Ping implements queue.Remote. Any reply is a sign of life, also a refusal; Check looks closer.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	masters := s.nodes.all()
+	errs := make([]error, len(masters))
+	var pings sync.WaitGroup
+	for i, m := range masters {
+		pings.Go(func() {
+			var reply redis.Error
+			if err := m.client.Ping(ctx).Err(); err != nil && !errors.As(err, &reply) {
+				errs[i] = fmt.Errorf("%w: %s gives no sign of life: %s", queue.ErrUnavailable, m.addr, err.Error())
+			}
+		})
+	}
+	pings.Wait()
+	return errors.Join(errs...)
 }
 
 // countPending adds up the partitions' counters.

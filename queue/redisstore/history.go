@@ -174,8 +174,12 @@ func appendHistory(dst []byte, m *queue.Message) []byte {
 	if m.Replaced > 0 {
 		reason, acked = 1, m.Replaced
 	}
+	opened := m.ReadMs
+	if m.Status == queue.StatusPending {
+		reason, opened = queue.Reason(m.Tries), m.TriedMs
+	}
 	dst = append(dst, byte(m.Status), byte(reason))
-	dst = appendUint48(appendUint48(dst, changed), m.ReadMs)
+	dst = appendUint48(appendUint48(dst, changed), opened)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(min(m.Parts, math.MaxUint16)))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(min(acked, math.MaxUint16)))
 	dst = append(dst, 0)

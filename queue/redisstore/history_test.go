@@ -47,6 +47,8 @@ func pastOf(n int, trackers ...queue.TrackerID) []queue.Message {
 			case queue.StatusPending:
 				if r.IntN(2) == 0 {
 					m.Parts, m.Acked, m.ChangeMs = 5, 2, later
+					m.Tries = i % 2 * 7
+					m.TriedMs = int64(i%2) * submit
 				}
 				m.Choices = []string{"yes", "no, " + fmt.Sprint(i)}
 			default:

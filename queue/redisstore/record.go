@@ -12,9 +12,9 @@ import (
 // A record, all numbers big-endian:
 //
 //	 0 status 1
-//	 1 reason 1    F: why; D V S: 1 says that the place of the acknowledged parts holds the number of replaced characters
+//	 1 reason 1    F: why; P: tries that got no answer; D V S: 1 says that the place of the acknowledged parts holds the number of replaced characters
 //	 2 changed 6   ms: D V R when acknowledged or read, F E X S when ended, P when parts were acknowledged
-//	 8 opened 6    ms: V only
+//	 8 opened 6    ms: V; P the first of the tries; of what was P it stays behind
 //	14 parts 2, acknowledged 2
 //	18 slot 1
 //	19 check 4     the caller's nonce (flag 16) or a random number: tells a record from text that looks like one
@@ -127,7 +127,12 @@ func decodeRecord(m *queue.Message, b []byte) (int, error) {
 	case queue.StatusOpened:
 		m.UpdateMs, m.ReadMs = changed, uint48(b[8:])
 		m.ChangeMs = max(m.ChangeMs, m.ReadMs)
-	case queue.StatusPending, queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent, queue.StatusUnread:
+	case queue.StatusPending:
+		if m.TriedMs = uint48(b[8:]); m.TriedMs > 0 {
+			m.Tries = int(m.Reason)
+		}
+		m.Reason = queue.ReasonNone
+	case queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent, queue.StatusUnread:
 	default:
 		return 0, fmt.Errorf("%w: state %q", queue.ErrCorrupt, b[0])
 	}

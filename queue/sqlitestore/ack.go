@@ -108,16 +108,21 @@ func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	}})
 }
 
+const noteProgress = "UPDATE message SET parts = ?1, acked = ?2, change_ms = ?3, tries = ?6, tried_ms = ?7 " +
+	"WHERE id = ?4 AND tracker = ?5 AND status = 80 " +
+	"AND (parts <> ?1 OR acked < ?2 OR acked = ?2 AND tries < ?6)"
+
 func (w *writer) progress(p *queue.ProgressReq) error {
-	if p.Acked < 0 || p.Acked > p.Parts {
+	if !p.Valid() {
 		return nil
 	}
 	t, err := w.tracker(p.Tracker)
 	if err != nil {
 		return err
 	}
-	n, err := w.c.exec("UPDATE message SET parts = ?1, acked = ?2, change_ms = ?3 WHERE id = ?4 AND tracker = ?5 AND status = 80 AND (parts <> ?1 OR acked < ?2)",
-		int64(p.Parts), int64(p.Acked), max(w.now, t.changeMs), p.ID, int64(t.id))
+	ms := max(w.now, t.changeMs)
+	n, err := w.c.exec(noteProgress, int64(p.Parts), int64(p.Acked), ms, p.ID, int64(t.id),
+		int64(p.Tries), min(p.TriedMs, ms))
 	if n == 1 {
 		w.touch(t)
 		w.note(queue.ChangeProgress, t, p.ID)

@@ -9,8 +9,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"trackchat/queue"
+	"trackchat/queue/queuetest"
 	"trackchat/queue/sqlitestore"
 )
 
@@ -133,4 +135,63 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStored(t, open(t, sqlitestore.Options{Path: dir}), 1, sent)
+}
+
+// TestStartOnAFullDisk: without a byte left the store opens, after an end in order as after a crash,
+// gives out what it has and takes nothing new; once there is room it goes on.
+func TestStartOnAFullDisk(t *testing.T) {
+	for name, crash := range map[string]bool{"closed": false, "crashed": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(queuetest.SmallDisk(t, 8<<20), "store")
+			filler := filepath.Join(filepath.Dir(dir), "filler")
+			o := sqlitestore.Options{Path: dir, Now: time.Now, LeastFree: 1 << 20}
+			s, err := sqlitestore.Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent := mustSend(t, s, 1, "before")
+			files := map[string][]byte{}
+			for _, name := range []string{"chat.db", "chat.db-wal", "chat.db-shm"} {
+				if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if crash {
+				for name, data := range files {
+					if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for range 2 { // also once more without having got any room
+				queuetest.FillDisk(t, filler)
+				if s, err = sqlitestore.Open(t.Context(), o); err != nil {
+					t.Fatal(err)
+				}
+				wantStored(t, s, 1, sent)
+				if res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "more"}}); !errors.Is(err, queue.ErrOverloaded) {
+					t.Fatalf("stored on a full disk: %+v %v", res, err)
+				}
+				if report, err := s.Check(t.Context()); err != nil || len(report.Problems) == 0 {
+					t.Errorf("fit for use: %+v %v", report, err)
+				}
+				if err := s.Close(); err != nil {
+					t.Logf("closing: %v", err)
+				}
+			}
+			if err := os.Remove(filler); err != nil {
+				t.Fatal(err)
+			}
+			if s, err = sqlitestore.Open(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			wantStored(t, s, 1, append(sent, mustSend(t, s, 1, "there is room again")...))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
 }

@@ -174,6 +174,9 @@ func (s *Store) start() (err error) {
 		return err
 	}
 	writerCache, readerCache := cacheSizes(&s.opts)
+	if err := s.makeRoom(); err != nil {
+		return err
+	}
 	s.writeConn, err = openConn(s.file, "rwc", "busy_timeout = 1000", "journal_mode = WAL", synchronous, "wal_autocheckpoint = 0",
 		logLimit(s.opts.LogBytes), writerCache, "temp_store = MEMORY")
 	if err != nil {
@@ -205,6 +208,7 @@ func (s *Store) start() (err error) {
 	if s.wal, err = openWAL(s, s.file); err != nil {
 		return translate(err)
 	}
+	s.keepReserve(s.opts.LeastFree)
 	registerMetrics(s, s.opts.Registerer)
 	s.writing.Go(s.writer.loop)
 	s.tending.Go(func() { s.wal.flush(s.stop) })
@@ -278,6 +282,7 @@ func (s *Store) release() error {
 	}
 	if s.writeConn != nil {
 		errs = append(errs, s.closeWriter())
+		s.keepReserve(0) // what the log took is free now
 	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }

@@ -11,13 +11,16 @@ import (
 )
 
 // messageColumns are what scanMessage reads.
-const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to, replaced"
+const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to, replaced, tries, tried_ms"
 
 func scanMessage(row []driver.Value) (queue.Message, error) {
 	m := queue.Message{
 		ID: integer(row[0]), Tracker: queue.TrackerID(integer(row[1])), Status: queue.Status(integer(row[2])), Reason: queue.Reason(integer(row[3])),
 		SubmitMs: integer(row[4]), UpdateMs: integer(row[5]), ReadMs: integer(row[6]), ChangeMs: integer(row[7]), ExpiresMs: integer(row[8]),
 		Employee: integer(row[9]), Parts: int(integer(row[10])), Acked: int(integer(row[11])), Text: text(row[12]), ReplyTo: integer(row[14]), Replaced: int(integer(row[15])),
+	}
+	if m.Status == queue.StatusPending {
+		m.Tries, m.TriedMs = int(integer(row[16])), integer(row[17])
 	}
 	if c := text(row[13]); c != "" {
 		if err := json.Unmarshal([]byte(c), &m.Choices); err != nil {

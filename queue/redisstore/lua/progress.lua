@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Notes how many parts of a pending message are acknowledged; never fewer than before for the same number of parts.
+-- Notes how many parts of a pending message are acknowledged, and how often the next one was tried since; never fewer than before for the same number of parts.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
--- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each: tracker, block, meta (tracker 8 B, slot 1 B, parts 2 B, acknowledged 2 B)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each: tracker, block, meta (tracker 8 B, slot 1 B, parts 2 B, acknowledged 2 B, tries 1 B, first of them 6 B)
 -- Returns 1 B each: 1 noted, 0 not.
 --#include once clock state record change
 each(5, 3, function(i)
@@ -11,14 +11,15 @@ each(5, 3, function(i)
   local off = find(chunk, string.sub(meta, 1, 8), string.byte(meta, 9))
   local result = '\0'
   if off and string.sub(chunk, off + 1, off + 1) == 'P' then
-    local was, acked = struct.unpack('>I2I2', chunk, off + 15)
-    local parts, now_acked = struct.unpack('>I2I2', meta, 10)
-    if parts ~= was or now_acked > acked then
+    local tried, was, acked = string.byte(chunk, off + 2), struct.unpack('>I2I2', chunk, off + 15)
+    local parts, now_acked, tries, first = struct.unpack('>I2I2BI6', meta, 10)
+    if parts ~= was or now_acked > acked or now_acked == acked and tries > tried then
       result = '\1'
       load(T)
       tick()
       touched(tonumber(blk))
-      redis.call('SETRANGE', chunk_key, off + 2, struct.pack('>I6', l) .. '\0\0\0\0\0\0' .. string.sub(meta, 10, 13))
+      local head = 'P' .. string.char(tries) .. struct.pack('>I6I6', l, math.min(first, l))
+      redis.call('SETRANGE', chunk_key, off, head .. string.sub(meta, 10, 13))
       save_counts()
       change(ARGV[4], 'A', string.sub(meta, 1, 8), (tonumber(blk) * 64 + string.byte(meta, 9)) * 256 + P)
     end

@@ -14,6 +14,7 @@ export function fromApi(m) {
     parts: d.parts ?? 0, acked: d.parts_acked ?? 0,
     delivered: incoming ? null : time(d.delivered_at ?? m.update_time), opened: time(d.read_at), expires: time(d.expires_at), reason: d.reason ?? null,
     heard: Date.now(), replaced: d.replaced ?? 0, choices: m.choices ?? null, replyTo: m.reply_to ?? null,
+    tries: d.tries ?? 0, tried: time(d.unanswered_since),
   };
 }
 
@@ -29,7 +30,7 @@ export function newer(a, b) {
   if (!a) return b;
   if (a.incoming) return a.unread ? b : a;
   if (RANK[a.state] !== RANK[b.state]) return RANK[a.state] > RANK[b.state] ? a : b;
-  return a.acked > b.acked ? a : b;
+  return a.acked > b.acked || a.acked === b.acked && a.tries > b.tries ? a : b;
 }
 
 /** A text as it stands until the server tells of it, of what it was sent with. */
@@ -37,6 +38,7 @@ export const stored = (id, text, extras) => ({
   id, incoming: false, text, at: Date.now(), unread: false, state: 'QUEUED', parts: 0, acked: 0,
   delivered: null, opened: null, expires: extras.ttl ? Date.now() + extras.ttl * 1000 : null,
   reason: null, heard: Date.now(), replaced: 0, choices: extras.choices ?? null, replyTo: extras.reply_to ?? null,
+  tries: 0, tried: null,
 });
 
 /** What a message was sent with, to send it once more: parameters of the API. */

@@ -8,7 +8,7 @@ const SEEN = 4096; // ids of messages that have been counted, so that a repeated
 
 /**
  * What the page knows. It tells its listeners what has changed: `trackers` (any of the list), `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed),
- * `problem` (detail: {tracker, message}, {tracker, item}, {tracker, since} or {broadcast} of what has just ended badly).
+ * `problem` (detail: {tracker, message}, {tracker, item}, {tracker, silent} or {broadcast} of what has just ended badly).
  * A tracker is {id, label, search, model, device, blocked, online, since, seen, unread, updated}; online is undefined where the server does not tell,
  * since is when that was first known to be so.
  */
@@ -130,11 +130,11 @@ export class State extends EventTarget {
     this.tell('trackers');
   }
 
-  /** Since when a connected device has not answered a text, null where that is not so. */
+  /** How long a device has not answered a text, see Waiting; null where that is not so. */
   unanswered(id, message) {
     const tracker = this.trackers.get(id);
     const found = tracker && this.#waiting.unanswered(tracker);
-    return found?.id === message ? found.since : null;
+    return found?.id === message ? found : null;
   }
 
   /** Looks for devices that do not answer; called every few seconds. */
@@ -143,7 +143,7 @@ export class State extends EventTarget {
       const tracker = this.trackers.get(id);
       const found = tracker ? this.#waiting.unanswered(tracker) : null;
       const before = this.problems.of(id);
-      if (this.problems.unanswered(id, found?.id ?? null)) this.#problem({ tracker: id, since: found.since });
+      if (this.problems.unanswered(id, found?.id ?? null)) this.#problem({ tracker: id, silent: found });
       if (this.problems.of(id) === before) continue;
       this.tell('trackers');
       this.tell('messages', id);

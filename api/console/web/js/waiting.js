@@ -1,13 +1,14 @@
 const PATIENCE = 120_000; // ms that a connected device has to acknowledge a text; gateways wait 90 s by default
+const TRIES = 3; // without an answer, wherever the device is now; gateways rest after as many by default
 const MOST = 20_000; // texts that are known to wait
 
 /**
  * The texts that wait for their devices, as far as the page has heard of them. A gateway hands the
  * oldest one over at once where the device is connected: if no acknowledgement comes all the while,
- * the device does not answer.
+ * or the gateway has tried several times, the device does not answer.
  */
 export class Waiting {
-  #of = new Map(); // tracker -> Map of id -> when it was sent
+  #of = new Map(); // tracker -> Map of id -> {at, tries, tried} of the message
   #answered = new Map(); // tracker -> when its device last said something about a text
   #count = 0;
 
@@ -16,7 +17,7 @@ export class Waiting {
     if (m.incoming) return;
     const all = this.#of.get(tracker) ?? new Map();
     this.#count -= all.size;
-    if (m.state === 'QUEUED' && (all.has(m.id) || this.#count < MOST)) all.set(m.id, m.at);
+    if (m.state === 'QUEUED' && (all.has(m.id) || this.#count < MOST)) all.set(m.id, { at: m.at, tries: m.tries, tried: m.tried });
     else all.delete(m.id);
     this.#count += all.size;
     if (all.size > 0) this.#of.set(tracker, all);
@@ -29,14 +30,17 @@ export class Waiting {
   trackers() { return this.#of.keys(); }
 
   /**
-   * The text that a tracker's device does not answer, and since when: {id, since}; null where there is
-   * none. It is since the device is known to be connected, not since before.
+   * The text that a tracker's device does not answer: {id, tries, since}, how often it was handed over
+   * and since when there is no answer; null where there is none. Where no try is known, that is since
+   * the device is known to be connected, not since before.
    */
   unanswered(tracker) {
     const all = this.#of.get(tracker.id);
-    if (!all || tracker.online !== true) return null;
+    if (!all) return null;
     const id = Math.min(...all.keys());
-    const since = Math.max(all.get(id), tracker.since ?? 0, this.#answered.get(tracker.id) ?? 0);
-    return Date.now() - since > PATIENCE ? { id, since } : null;
+    const { at, tries, tried } = all.get(id);
+    const since = Math.max(at, tracker.since ?? 0, this.#answered.get(tracker.id) ?? 0);
+    const silent = tracker.online === true && Date.now() - since > PATIENCE;
+    return silent || tries >= TRIES ? { id, tries, since: tried ?? since } : null;
   }
 }

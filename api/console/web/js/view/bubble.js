@@ -51,7 +51,8 @@ function fold(el, text) {
 
 /**
  * Brings an element up to its message. quoted is the message that it answers, if that is known;
- * problem says that nobody has done with its bad end, unanswered since when its device is silent.
+ * problem says that nobody has done with its bad end, unanswered that its device is silent:
+ * {tries, since}.
  */
 export function fill(el, message, { quoted = null, problem = false, unanswered = null } = {}) {
   const { state, time } = el.parts;
@@ -124,8 +125,11 @@ function details(m) {
   ].filter(Boolean).join('\n');
 }
 
-/** That a device has not answered since, in words. */
-export const silence = (since) => t('state.unanswered', { time: brief(since, Date.now()) });
+/** That a device has not answered, in words: how often it was handed the text, if that is known, and since when. */
+export function silence({ tries, since }) {
+  const time = brief(since, Date.now());
+  return tries > 0 ? t('state.tried', { n: tries, time }) : t('state.unanswered', { time });
+}
 
 /** The state of an outgoing message in words. */
 export function outcome(m) {
@@ -135,7 +139,9 @@ export function outcome(m) {
 function plain(m) {
   const at = (ms) => (dayKey(ms) === dayKey(m.at) ? clock(ms) : exact(ms));
   switch (m.state) {
-    case 'QUEUED': return m.parts > 1 && m.acked > 0 ? t('state.progress', { acked: m.acked, parts: m.parts }) : t('state.QUEUED');
+    case 'QUEUED':
+      if (m.tries > 0) return silence({ tries: m.tries, since: m.tried });
+      return m.parts > 1 && m.acked > 0 ? t('state.progress', { acked: m.acked, parts: m.parts }) : t('state.QUEUED');
     case 'DELIVERED': return m.delivered ? t('state.deliveredAt', { time: at(m.delivered) }) : t('state.DELIVERED');
     case 'READ': return m.opened ? t('state.readAt', { time: at(m.opened) }) : t('state.READ');
     case 'FAILED': return m.reason ? t('state.failedBecause', { reason: reason(m.reason) }) : t('state.FAILED');

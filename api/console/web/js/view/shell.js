@@ -18,9 +18,9 @@ const TOGETHER = 300; // ms in which texts that end badly are told together
 const MANY = 2; // of them are told one by one
 
 /** A text that ended badly, in words. */
-function problemWords({ message, since, item, broadcast }, label = '') {
+function problemWords({ message, silent, item, broadcast }, label = '') {
   if (message) return t('problem.message', { label, state: outcome(message) });
-  if (since) return t('problem.message', { label, state: silence(since) });
+  if (silent) return t('problem.message', { label, state: silence(silent) });
   return item ? t('problem.unsent', { label, reason: explain(item.error) }) : t('problem.broadcast', { reason: explain(broadcast.error) });
 }
 

@@ -18,7 +18,7 @@ const parentVariable = "QUEUETEST_PARENT"
 // TestChildrenDieWithTheirTest kills a test process: the Redis server that it had started ends too.
 func TestChildrenDieWithTheirTest(t *testing.T) {
 	if os.Getenv(parentVariable) != "" {
-		fmt.Println("server", queuetest.StartRedis(t).Addr)
+		_, _ = fmt.Fprintln(os.Stdout, "server", queuetest.StartRedis(t).Addr)
 		select {}
 	}
 	cmd := queuetest.DieWithParent(exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$"))

@@ -59,6 +59,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(told), "HTTP/1.1 429 ") || !strings.Contains(string(told), `"code":15,`) {
 		t.Errorf("one too many: %q %v", told, err)
 	}
+	if err := testutil.GatherAndCompare(reg, strings.NewReader("# HELP trackchat_http_connections_refused_total "+
+		"Connections of HTTP clients closed because there were too many, or too much of unfinished headers.\n"+
+		"# TYPE trackchat_http_connections_refused_total counter\ntrackchat_http_connections_refused_total{listener=\"api\"} 1\n"),
+		"trackchat_http_connections_refused_total"); err != nil {
+		t.Error(err)
+	}
 	if a, err := ask(conns[7]); err != nil || !strings.Contains(a, "true") {
 		t.Errorf("meanwhile: %s %v", a, err)
 	}

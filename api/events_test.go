@@ -374,7 +374,10 @@ func TestFeedResumes(t *testing.T) {
 
 func TestFeedResets(t *testing.T) {
 	w := newWorld(t)
-	for _, last := range []string{"1", "nonsense", "-5", itoa(w.clock.Load() - 25*60*60*1000)} {
+	day := w.clock.Load() - 24*60*60*1000
+	known := w.stream(events(berlinKey), "Last-Event-ID", itoa(day)).hello()
+	known.want("message", 101, w.send(101, "live"))
+	for _, last := range []string{"1", "nonsense", "-5", itoa(day - 1)} {
 		s := w.stream(events(berlinKey), "Last-Event-ID", last)
 		if e := s.next(); e.name != "reset" || e.data != "{}" || e.id == "" {
 			t.Errorf("%s: %+v", last, e)

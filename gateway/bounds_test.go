@@ -30,18 +30,27 @@ func watched(logs **observer.ObservedLogs) rigOption {
 // balanced opens another port for a protocol, behind a balancer on loopback.
 func (r *rig) balanced(proto string, maxConns int) string {
 	r.t.Helper()
+	_, addr := r.fronted(proto, maxConns, &engine.Front{
+		Proxy: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: 300 * time.Millisecond,
+	})
+	return addr
+}
+
+// fronted opens another port for a protocol, whose connections begin as front says.
+func (r *rig) fronted(proto string, maxConns int, front *engine.Front) (l *gateway.Listener, addr string) {
+	r.t.Helper()
 	p, _ := all.Find(proto)
 	l, err := r.gw.Listen(p, nil, maxConns)
 	must(r.t, err)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	front.Listener, err = net.Listen("tcp", "127.0.0.1:0")
 	must(r.t, err)
+	addr = front.Addr().String()
 	go func() { // until the rig's engine is shut down
-		front := &engine.Front{Listener: ln, Proxy: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: 300 * time.Millisecond}
 		if err := l.Serve(front); err != nil {
 			r.t.Error(err)
 		}
 	}()
-	return ln.Addr().String()
+	return l, addr
 }
 
 // from connects as a balancer that speaks for the client.

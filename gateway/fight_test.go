@@ -119,8 +119,9 @@ func TestLoginsFromElsewhereLockNobodyOut(t *testing.T) {
 	r.login("wialon", phone(1)).silent(protocol.DeviceRefused)
 }
 
-// The same holds where the two log in at two nodes.
-func TestFightAcrossNodes(t *testing.T) {
+// twoNodes are two gateways on one store.
+func twoNodes(t *testing.T) (a, b *fighters) {
+	t.Helper()
 	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now})
 	must(t, err)
 	t.Cleanup(func() { must(t, st.Close()) })
@@ -128,7 +129,31 @@ func TestFightAcrossNodes(t *testing.T) {
 	at := func(node queue.NodeID) *fighters {
 		return &fighters{rig: newRigOn(t, st, trackers, func(o *gateway.Options) { o.Node, o.Takeovers = node, 2 }), proto: "wialon"}
 	}
-	a, b := at("a"), at("b")
+	return at("a"), at("b")
+}
+
+// A device whose connections hang half-open gets in however often, at whichever node it comes back.
+func TestHalfOpenConnectionsAcrossNodes(t *testing.T) {
+	a, b := twoNodes(t)
+	last := a.login(right)
+	for range 4 {
+		for _, node := range []*fighters{b, a} {
+			next := node.login(right)
+			last.gone()
+			last = next
+		}
+	}
+	for _, node := range []*fighters{a, b} {
+		ended := node.metric("closed_total", "reason=moved") + node.metric("closed_total", "reason=fenced")
+		if n := node.metric("takeovers_total"); ended != 4 || n != 0 {
+			t.Errorf("%v sessions lost to the other node, %v taken over here", ended, n)
+		}
+	}
+}
+
+// The same holds where the two log in at two nodes.
+func TestFightAcrossNodes(t *testing.T) {
+	a, b := twoNodes(t)
 	good := a.login(right)
 	a.acks(good)
 	for range 3 {

@@ -76,13 +76,19 @@ func replaceFile(t *testing.T, name string, text []byte) {
 // serial is the serial number of the certificate that a server shows.
 func serial(t *testing.T, addr string) int64 {
 	t.Helper()
+	return certificateOf(t, addr).SerialNumber.Int64()
+}
+
+// certificateOf is the certificate that a server shows.
+func certificateOf(t *testing.T, addr string) *x509.Certificate {
+	t.Helper()
 	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := d.DialContext(ctx, "tcp", addr)
 	must(t, err)
 	defer c.Close()
-	return c.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	return c.(*tls.Conn).ConnectionState().PeerCertificates[0]
 }
 
 // TestCertificatesAreReplaced changes the files under a running service: new connections of clients and of devices get the new certificate, and a pair that does not fit changes nothing.
@@ -126,12 +132,22 @@ func TestCertificatesAreReplaced(t *testing.T) {
 		t.Errorf("the connection from before was cut: %v", err)
 	}
 
+	figure := func(name string) float64 {
+		return metric(t, app.Addrs()["admin"].String(), "trackchat_certificate_"+name)
+	}
+	if got, want := figure("expires_seconds"), certificateOf(t, addrs[0]).NotAfter.Unix(); got != float64(want) {
+		t.Errorf("the figure says that the certificate ends at %v, not %d", got, want)
+	}
 	before := logs.FilterMessage("certificate not replaced").Len()
 	must(t, os.WriteFile(cert, []byte("no certificate"), 0o600))
 	eventually(t, "the complaint", func() bool { return logs.FilterMessage("certificate not replaced").Len() > before })
 	all(2)
+	failed := figure("errors_total")
 	if err := app.Reload(t.Context()); err == nil {
 		t.Error("a reload finds nothing wrong with it")
+	}
+	if n := figure("errors_total") - failed; n != float64(1+len(cfg.Gateway.Listeners)) {
+		t.Errorf("%v certificates could not be used, not that of each listener", n)
 	}
 	all(2)
 	issue(t, cert, key, 3, 1000*time.Hour)

@@ -15,9 +15,8 @@ import (
 )
 
 const (
-	keepAlive     = 3 * time.Minute  // finds peers that are gone without a word and never send
-	userTimeout   = 5 * time.Minute  // the same for peers that something was sent to: longer than a tunnel, shorter than the kernel's quarter of an hour
-	frontWithin   = 10 * time.Second // PROXY header, TLS handshake
+	keepAlive     = 3 * time.Minute // finds peers that are gone without a word and never send
+	userTimeout   = 5 * time.Minute // the same for peers that something was sent to: longer than a tunnel, shorter than the kernel's quarter of an hour
 	quiesceWithin = 3 * time.Second
 	clientsWithin = 2 * time.Second // a stalled client must not cost the devices their orderly end
 )
@@ -78,7 +77,7 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 	if err != nil {
 		return devicePort{}, err
 	}
-	front := &engine.Front{Listener: ln, Timeout: frontWithin, Pending: a.cfg.Gateway.Limits.Unauthenticated}
+	front := &engine.Front{Listener: ln, Pending: a.cfg.Gateway.Limits.Unauthenticated}
 	front.Proxy = prefixes(c.ProxyProtocol)
 	if c.TLSCert != "" {
 		if front.TLS, err = a.certs.config(c.TLSCert, c.TLSKey, c.ClientCA); err != nil {

@@ -100,14 +100,17 @@ func TestStopDrains(t *testing.T) {
 	}
 }
 
+// TestDrainSpeed: 100 sessions are closed in a second on request, 2,000 at the end, and as many more as
+// a minute and three seconds ask for.
 func TestDrainSpeed(t *testing.T) {
-	for _, c := range []struct {
-		sessions, least int
-		over            time.Duration
-		want            int
-	}{{0, 100, time.Minute, 100}, {6000, 100, time.Minute, 100}, {1_000_000, 100, time.Minute, 16_666}, {5000, 2000, 3 * time.Second, 2000}, {1_000_000, 2000, 3 * time.Second, 333_333}} {
-		if got := drainSpeed(c.sessions, c.least, c.over); got != c.want {
-			t.Errorf("%+v: %d", c, got)
+	for _, c := range []struct{ sessions, onRequest, atTheEnd int }{
+		{0, 100, 2000}, {6000, 100, 2000}, {12_000, 200, 4000}, {1_000_000, 16_666, 333_333},
+	} {
+		if got := drainSpeed(c.sessions, drainRate, drainOver); got != c.onRequest {
+			t.Errorf("%+v: %d on request", c, got)
+		}
+		if got := drainSpeed(c.sessions, drainStopRate, drainStopOver); got != c.atTheEnd {
+			t.Errorf("%+v: %d at the end", c, got)
 		}
 	}
 }

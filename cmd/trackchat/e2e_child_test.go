@@ -180,8 +180,14 @@ func (c *child) client() client {
 // metric adds up the samples of a metric that hold all the labels, given as name="value". Labelled ones appear with the first sample.
 func (c *child) metric(name string, labels ...string) float64 {
 	c.t.Helper()
-	res, err := http.Get("http://" + c.ports["admin"] + "/metrics")
-	must(c.t, err)
+	return metric(c.t, c.ports["admin"], name, labels...)
+}
+
+// metric is child.metric at any admin listener.
+func metric(tb testing.TB, admin, name string, labels ...string) float64 {
+	tb.Helper()
+	res, err := http.Get("http://" + admin + "/metrics")
+	must(tb, err)
 	defer func() { _ = res.Body.Close() }()
 	sum, found := 0.0, false
 	lines := bufio.NewScanner(res.Body)
@@ -198,12 +204,12 @@ next:
 			}
 		}
 		v, err := strconv.ParseFloat(value, 64)
-		must(c.t, err)
+		must(tb, err)
 		sum += v
 	}
-	must(c.t, lines.Err())
+	must(tb, lines.Err())
 	if !found && len(labels) == 0 {
-		c.t.Fatalf("no metric %s", name)
+		tb.Fatalf("no metric %s", name)
 	}
 	return sum
 }

@@ -74,7 +74,10 @@ func startFront(tb testing.TB, k kind, o engine.Options, h engine.Handler, front
 	}
 	switch {
 	case front != nil:
-		front.Listener, front.TLS = ln, conf
+		if front.TLS == nil {
+			front.TLS = conf
+		}
+		front.Listener = ln
 		ln = front
 	case k.tls:
 		ln = &engine.Front{Listener: ln, TLS: conf}

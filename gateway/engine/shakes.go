@@ -36,7 +36,7 @@ type line struct {
 }
 
 // mayStart reports whether one more may be under way with so many places free.
-func (l *line) mayStart(free int) bool { return free > 0 && l.running <= free }
+func (l *line) mayStart(free int) bool { return l.running < free }
 
 // tidy forgets those that have given up, which have waited longest.
 func (l *line) tidy() {

@@ -112,3 +112,29 @@ func TestImportInterrupted(t *testing.T) {
 		t.Fatal("the version did not rise")
 	}
 }
+
+// TestKeysAreKeptForADay: a client's key and the answer to it are known for 24 hours, and Redis forgets
+// them then.
+func TestKeysAreKeptForADay(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "once", Key: "k"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Remember(t.Context(), 1, "k", []byte("answer")); err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * time.Hour
+	for pattern, at := range map[string]int{"*:i:*": 7, "*:a:*": 0} { // where the end is in the value
+		key := server.Must(t, "KEYS", pattern)
+		left, err := time.ParseDuration(server.Must(t, "PTTL", key) + "ms")
+		if err != nil || left > day || left < day-time.Minute {
+			t.Errorf("%q expires in %s: %v", key, left, err)
+		}
+		value := server.Must(t, "GET", key)
+		end := time.UnixMilli(int64(binary.BigEndian.Uint64(append([]byte{0, 0}, value[at:at+6]...))))
+		if left := time.Until(end); left > day+time.Minute || left < day-time.Minute {
+			t.Errorf("%q counts for %s", key, left)
+		}
+	}
+}

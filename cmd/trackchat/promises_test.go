@@ -1,0 +1,250 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/api"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// promising is a service as it is by default, but for its ports: those of EGTS and Galileosky and
+// the API have TLS, Galileosky's with client_ca.
+type promising struct {
+	*service
+	logs   *observer.ObservedLogs
+	client tls.Certificate // that client_ca takes
+}
+
+// TestPromises holds a running service to the numbers that README.md, SECURITY.md and docs/ state.
+// Those of the configuration stand in configs/trackchat.yaml.
+func TestPromises(t *testing.T) {
+	t.Parallel()
+	p := promise(t)
+	for _, c := range []struct {
+		what  string
+		check func(*promising)
+	}{
+		{"4 KiB of unread bytes before the login", (*promising).unread},
+		{"16 refused frames before the login", (*promising).garbage},
+		{"bytes that begin no frame", (*promising).framing},
+		{"64 answers that wait for the store", (*promising).answers},
+		{"ten takeovers within two minutes", (*promising).takeovers},
+		{"40 characters of an id", (*promising).stranger},
+		{"TLS from 1.2 on", (*promising).versions},
+		{"the certificate that ends first", (*promising).certificates},
+		{"2,000 closes a second at the end", (*promising).stop},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			p.t = t
+			c.check(p)
+		})
+	}
+}
+
+func promise(t *testing.T) *promising {
+	t.Helper()
+	cfg := testConfig(t, 6)
+	cfg.Gateway.Limits.TextsPerMinute = 0 // fewer than the answers that may wait
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	cert, key := file("cert.pem"), file("key.pem")
+	issue(t, cert, key, 1, time.Hour)
+	issue(t, file("api.pem"), file("api.key"), 4, 2*time.Hour)
+	ca := newIdentity(t, nil, 2, time.Hour)
+	ca.write(t, file("ca.pem"), "")
+	device := newIdentity(t, ca, 3, time.Hour)
+	cfg.API.TLSCert, cfg.API.TLSKey = file("api.pem"), file("api.key")
+	for i := range cfg.Gateway.Listeners {
+		ln := &cfg.Gateway.Listeners[i]
+		switch ln.Protocol {
+		case "egts":
+			ln.TLSCert, ln.TLSKey = cert, key
+		case "galileosky":
+			ln.TLSCert, ln.TLSKey, ln.ClientCA = cert, key, file("ca.pem")
+		}
+	}
+	core, logs := observer.New(zapcore.InfoLevel)
+	app, err := New(cfg, zap.New(core))
+	must(t, err)
+	must(t, app.Start(t.Context()))
+	s := &service{t: t, app: app, addrs: map[string]string{}}
+	for name, a := range app.Addrs() {
+		s.addrs[name] = a.String()
+	}
+	p := &promising{s, logs, tls.Certificate{Certificate: [][]byte{device.cert.Raw}, PrivateKey: device.key}}
+	t.Cleanup(func() { must(t, app.Stop(context.Background())) })
+	return p
+}
+
+func (p *promising) metric(name string, labels ...string) float64 {
+	p.t.Helper()
+	return metric(p.t, p.addrs["admin"], name, labels...)
+}
+
+func (p *promising) counts(n float64, name string, labels ...string) {
+	p.t.Helper()
+	eventually(p.t, fmt.Sprint(name, labels, " ", n), func() bool { return p.metric(name, labels...) == n })
+}
+
+// peer is a bare connection to a port.
+type peer struct {
+	t  *testing.T
+	nc net.Conn
+}
+
+func (p *promising) peer(protocol, says string) *peer {
+	p.t.Helper()
+	nc, err := net.Dial("tcp", p.addrs[protocol])
+	must(p.t, err)
+	p.t.Cleanup(func() { _ = nc.Close() })
+	must(p.t, nc.SetDeadline(time.Now().Add(patience)))
+	c := &peer{p.t, nc}
+	c.say(says)
+	return c
+}
+
+func (c *peer) say(s string) {
+	c.t.Helper()
+	_, err := io.WriteString(c.nc, s)
+	must(c.t, err)
+}
+
+func (c *peer) hears(want string) {
+	c.t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(c.nc, got); err != nil || string(got) != want {
+		c.t.Fatalf("answered %q, want %q: %v", got[:n], want, err)
+	}
+}
+
+// gone reads to the end.
+func (c *peer) gone() {
+	c.t.Helper()
+	if _, err := io.Copy(io.Discard, c.nc); errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatal("the connection stays")
+	}
+}
+
+func (p *promising) login(id int) *peer {
+	p.t.Helper()
+	c := p.peer("wialon", "#L#"+deviceOf(id)+";NA\r\n#P#\r\n")
+	c.hears("#AL#1\r\n#AP#\r\n")
+	return c
+}
+
+func (p *promising) unread() {
+	c := p.peer("wialon", "#L#"+strings.Repeat("1", 4<<10-3))
+	p.counts(4<<10, "trackchat_engine_partial_bytes")
+	c.say("1")
+	c.gone()
+	p.counts(1, "trackchat_closed_total", `reason="too_much"`)
+}
+
+func (p *promising) garbage() {
+	const frame = "#?#\r\n"
+	p.peer("wialon", strings.Repeat(frame, 15)+"#P#\r\n").hears("#AP#\r\n")
+	p.peer("wialon", strings.Repeat(frame, 16)).gone()
+	p.counts(1, "trackchat_closed_total", `reason="garbage"`)
+}
+
+func (p *promising) framing() {
+	p.peer("teltonika", "\x01").gone()
+	p.counts(1, "trackchat_closed_total", `reason="framing"`)
+}
+
+func (p *promising) answers() {
+	c := p.login(2)
+	for n, pauses := range map[int]float64{63: 0, 64: 1} {
+		var texts bytes.Buffer
+		for i := range n {
+			fmt.Fprintf(&texts, "#M#%d of %d\r\n", i, n)
+		}
+		before := p.metric("trackchat_reads_paused_total")
+		c.say(texts.String())
+		c.hears(strings.Repeat("#AM#1\r\n", n))
+		if got := p.metric("trackchat_reads_paused_total") - before; got != pauses {
+			p.t.Errorf("%v pauses with %d answers that wait", got, n)
+		}
+	}
+}
+
+func (p *promising) takeovers() {
+	last := p.login(4)
+	for range 10 {
+		next := p.login(4)
+		last.gone()
+		last = next
+	}
+	p.peer("wialon", "#L#"+deviceOf(4)+";NA\r\n").gone()
+	p.counts(1, "trackchat_refused_total", `reason="takeovers"`)
+	p.counts(10, "trackchat_takeovers_total")
+	last.say("#P#\r\n")
+	last.hears("#AP#\r\n")
+}
+
+func (p *promising) stranger() {
+	p.peer("wialon", "#L#"+strings.Repeat("7", 60)+";NA\r\n").gone()
+	want := strings.Repeat("7", 40)
+	var got struct{ Refused []api.RefusedDevice }
+	_, body := p.ask(http.MethodGet, "/admin/errors")
+	must(p.t, json.Unmarshal([]byte(body), &got))
+	if got.Refused[0].Reason != "unknown_device" || got.Refused[0].Device != want {
+		p.t.Errorf("refused: %+v", got.Refused[0])
+	}
+	lines := p.logs.FilterMessage("device refused").FilterField(zap.String("why", "unknown_device")).All()
+	if len(lines) != 1 || lines[0].ContextMap()["device"] != want {
+		p.t.Errorf("the log says %v", lines)
+	}
+}
+
+func (p *promising) versions() {
+	for _, name := range []string{"api", "egts", "galileosky"} {
+		for version, fails := range map[uint16]bool{
+			tls.VersionTLS11: true, tls.VersionTLS12: false, tls.VersionTLS13: false,
+		} {
+			conf := &tls.Config{
+				InsecureSkipVerify: true, MinVersion: version, MaxVersion: version,
+				Certificates: []tls.Certificate{p.client},
+			}
+			nc, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", p.addrs[name], conf)
+			if err == nil {
+				_ = nc.Close()
+			}
+			if (err != nil) != fails {
+				p.t.Errorf("%s, %s: %v", name, tls.VersionName(version), err)
+			}
+		}
+	}
+}
+
+func (p *promising) certificates() {
+	first := certificateOf(p.t, p.addrs["egts"]).NotAfter.Unix()
+	if last := certificateOf(p.t, p.addrs["api"]).NotAfter.Unix(); last <= first {
+		p.t.Fatalf("ends at %d and %d", first, last)
+	}
+	p.counts(float64(first), "trackchat_certificate_expires_seconds")
+}
+
+func (p *promising) stop() {
+	must(p.t, p.app.Stop(context.Background()))
+	lines := p.logs.FilterMessage("draining").All()
+	if len(lines) != 1 || lines[0].ContextMap()["per_second"] != int64(2000) {
+		p.t.Errorf("the log says %v", lines)
+	}
+}

@@ -290,7 +290,8 @@ func (w *world) state(want func(queue.WebhookProgress) bool) queue.WebhookProgre
 		return false
 	}
 	if !eventually(wanted) && !eventually(wanted) && !eventually(wanted) {
-		w.tb.Fatal("the progress of account 1 is never as wanted")
+		list, _ := w.store.Webhooks(context.Background())
+		w.tb.Fatalf("the progress of account 1 is never as wanted: %+v, now %d", list, w.clock.Load())
 	}
 	return found
 }

@@ -49,7 +49,7 @@ func (m *Model) Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.T
 }
 
 func (m *Model) living(n queue.Node) bool {
-	return m.now().UnixMilli()-n.BeatMs < queue.NodeLife.Milliseconds()
+	return queue.Living(n.BeatMs, m.now().UnixMilli())
 }
 
 // Beat implements queue.Roster.

@@ -272,7 +272,7 @@ func TestHookPlaces(t *testing.T) {
 	}
 }
 
-// state waits until the progress of an account is as wanted; one that is idle is noted every 30 s.
+// state waits until the progress of an account is as wanted.
 func (w *world) state(want func(queue.WebhookProgress) bool) queue.WebhookProgress {
 	w.tb.Helper()
 	var found queue.WebhookProgress
@@ -289,7 +289,7 @@ func (w *world) state(want func(queue.WebhookProgress) bool) queue.WebhookProgre
 		}
 		return false
 	}
-	if !eventually(wanted) && !eventually(wanted) && !eventually(wanted) {
+	if !eventually(wanted) {
 		list, _ := w.store.Webhooks(context.Background())
 		w.tb.Fatalf("the progress of account 1 is never as wanted: %+v, now %d", list, w.clock.Load())
 	}

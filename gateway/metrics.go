@@ -114,7 +114,8 @@ func refusals() []string {
 		"max_conns", "unauthenticated", "per_ip", "accept_rate", "frames_per_second", "texts_per_minute",
 		"garbage", "no_login", "unsent", "login_timeout", "unknown_device", "bad_credentials",
 		"registration", "blocked", "other_device", "takeovers", reasonWrongProtocol, "troubles",
-		"login_attempts",
+		"login_attempts", "memory", "shutdown",
+		"descriptors", "budget", "proxy_header", "proxy_timeout", "proxy_pending",
 	}
 }
 

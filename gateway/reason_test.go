@@ -48,6 +48,34 @@ func TestReasonsOfTheEngine(t *testing.T) {
 	}
 }
 
+// TestRefusalsBeginAtZero: the first refusal of a reason is a rise that an alert can see.
+func TestRefusalsBeginAtZero(t *testing.T) {
+	r := newRig(t, nil)
+	families, err := r.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := map[string]bool{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "trackchat_refused_total" {
+				counted[m.GetLabel()[0].GetValue()] = true
+			}
+		}
+	}
+	for _, reason := range []string{
+		"max_conns", "per_ip", "accept_rate", "unauthenticated", "unsent", "memory", "shutdown",
+		"descriptors", "budget", "proxy_header", "proxy_timeout", "proxy_pending",
+		"login_timeout", "no_login", "garbage", "wrong_protocol", "frames_per_second", "texts_per_minute",
+		"unknown_device", "blocked", "other_device", "bad_credentials", "registration",
+		"login_attempts", "takeovers", "troubles",
+	} {
+		if !counted[reason] {
+			t.Errorf("%s is not counted from the start", reason)
+		}
+	}
+}
+
 // TestRefusedTerminalMayRegisterAgain: a JT/T 808 connection that was refused stays for 10 s, any
 // other one ends at once.
 func TestRefusedTerminalMayRegisterAgain(t *testing.T) {

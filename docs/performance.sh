@@ -2,6 +2,8 @@
 # Measures what docs/performance.md reports: the service and its store on core 0, generator and devices on core 1, every case in ROUNDS interleaved rounds.
 # One JSON line of `trackersim load` per run goes to OUT/<case>.<round>.json, the tables to OUT/<case>.<round>.txt. Needs two cores, redis-server, taskset and curl.
 #
+# Ends with 3 where a promise was broken, like the load tool, after all runs.
+#
 #   docs/performance.sh OUT [CASE...]      cases: see below; default all but the idle ones
 #   DEVICES=19000 ROUNDS=1 docs/performance.sh /tmp/figures embedded-idle redis-everysec-idle    memory per session: rss_per_session
 #   DEVICES=10000 ROUNDS=3 SECONDS_EACH=10 docs/performance.sh /tmp/figures embedded-single redis-everysec-single
@@ -17,6 +19,7 @@ if ((${#cases[@]} == 0)); then
 	done
 fi
 mkdir -p "$out"
+worst=0 # what this ends with: 3 where a run broke a promise, 1 where one failed otherwise
 work=$(mktemp -d)
 pids=()
 stop() {
@@ -89,9 +92,16 @@ for round in $(seq "$rounds"); do
 			;;
 		unhealthy) args=(--rate "${RATE_HEALTHY:-2000}" --no-ack 5% --no-read 5%) ;;
 		esac
-		load --drain 20s --quiet "${args[@]}" >"$out/$name.$round.txt" || echo "$name.$round ended with $?"
+		code=0
+		load --drain 20s --quiet "${args[@]}" >"$out/$name.$round.txt" || code=$?
+		if ((code != 0)); then
+			echo "$name.$round ended with $code" | tee -a "$out/failed.txt" >&2
+			((code != 3)) || worst=3
+			((worst != 0)) || worst=1
+		fi
 		tail -n 1 "$out/$name.$round.txt" >"$out/$name.$round.json"
 		echo "$name.$round loop lag p99 $(lag) ms" | tee -a "$out/lag.txt"
 		stop
 	done
 done
+exit "$worst"

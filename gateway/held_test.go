@@ -47,6 +47,7 @@ func TestTrackersOwnAnswerDoesNotJoinTheTerminalsLine(t *testing.T) {
 	d.write(answer)
 	r.read(d)
 	r.clock.advance(3 * time.Second)
+	r.passed()
 	d.write(ack)
 	r.become(id, 1, queue.StatusDelivered)
 	if got := r.waitTexts(1); got[0] != "Param ID:2004 Value:gw.example.com" {

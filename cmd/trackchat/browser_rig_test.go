@@ -118,13 +118,30 @@ func (p *page) until(expression string) {
 // click waits for an element and clicks it.
 func (p *page) click(selector string) {
 	p.t.Helper()
-	p.do(chromedp.WaitVisible(selector), chromedp.Click(selector))
+	p.on(selector, chromedp.Click(selector))
 }
 
 // write types into an element.
 func (p *page) write(selector, text string) {
 	p.t.Helper()
-	p.do(chromedp.WaitVisible(selector), chromedp.SendKeys(selector, text))
+	p.on(selector, chromedp.SendKeys(selector, text))
+}
+
+// on does something with an element once it is there, again where the page has drawn the element anew
+// just then.
+func (p *page) on(selector string, action chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	for {
+		err := chromedp.Do(ctx, chromedp.WaitVisible(selector), action)
+		if err == nil {
+			return
+		}
+		if !strings.Contains(err.Error(), "Could not find node") || ctx.Err() != nil {
+			p.t.Fatal(selector, err, "\n", p.text())
+		}
+	}
 }
 
 // enter presses the Enter key.

@@ -57,7 +57,6 @@ func consoleConfig(t *testing.T) *Config {
 
 // TestConsole does in a real browser, against a real service with simulated trackers, what dispatchers do.
 func TestConsole(t *testing.T) {
-	t.Parallel()
 	s := startService(t, consoleConfig(t))
 	c := &consoleRig{service: s, browser: startBrowser(t)}
 	t.Run("signing in", c.testSigningIn)

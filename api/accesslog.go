@@ -20,8 +20,9 @@ type requestLine struct {
 	slow  bool
 }
 
-// logRequest writes the access log: every request at debug, at info those that were slow or failed on this side, unless the log
-// says already why. It names neither parameters nor paths, which may hold keys and texts.
+// logRequest writes the access log: every request at debug, at info those that were slow or failed
+// on this side, unless the log says already why. It names neither parameters nor paths, which may
+// hold keys and texts.
 func (a *API) logRequest(r *http.Request, out *response, l requestLine) {
 	level := zapcore.DebugLevel
 	failed := l.code == codeUnexpected || l.code == codeQueueService || l.code == codeDatabase
@@ -32,6 +33,8 @@ func (a *API) logRequest(r *http.Request, out *response, l requestLine) {
 	if entry == nil {
 		return
 	}
-	entry.Write(zap.String("request", l.id), zap.String("route", l.route), zap.String("method", r.Method), zap.Int("code", int(l.code)),
-		zap.Int64("account", int64(out.account)), zap.Duration("took", l.took), zap.String("remote", a.clients.of(r).remote), zap.NamedError("write_error", out.err))
+	entry.Write(zap.String("request", l.id), zap.String("route", l.route), zap.String("method",
+		r.Method), zap.Int("code", int(l.code)),
+		zap.Int64("account", int64(out.account)), zap.Duration("took", l.took), zap.String("remote",
+			a.clients.of(r).remote), zap.NamedError("write_error", out.err))
 }

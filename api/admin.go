@@ -21,27 +21,34 @@ const DefaultReadyTimeout = 3 * time.Second
 
 // AdminOptions configure the admin listener. Gatherer is required.
 type AdminOptions struct {
-	Gatherer     prometheus.Gatherer
-	Ready        func(context.Context) error // nil: always ready. Each of joined errors is named by itself
-	ReadyTimeout time.Duration               // 0: DefaultReadyTimeout
-	Token        string                      // of /admin and /debug; empty: /admin only for this machine, no /debug
+	Gatherer prometheus.Gatherer
+	// nil: always ready. Each of joined errors is named by itself.
+	Ready        func(context.Context) error
+	ReadyTimeout time.Duration // 0: DefaultReadyTimeout
+	// of /admin and /debug; empty: /admin only for this machine, no /debug.
+	Token string
 
 	// Administration of the directory; Store nil: none. Sync, Now are required with it.
-	Store        queue.LiveDirectory
-	Sync         func(context.Context) error    // brings this node's directory to what the store holds
-	Devices      func(*queue.Tracker) []Problem // what is wrong with a tracker's protocol, device id and settings; nil: nothing
-	Fleet        Fleet                          // nil: no nodes to be asked
-	Recent       func() []Trouble               // the last warnings and errors of the log, newest first; nil: not to be had
-	Trouble      func() DeviceTrouble           // devices that are refused or do not acknowledge; nil: there are none
-	Webhooks     queue.WebhookStore             // nil: none
-	AllowPrivate bool                           // webhooks may point into private networks
+	Store queue.LiveDirectory
+	// brings this node's directory to what the store holds.
+	Sync func(context.Context) error
+	// what is wrong with a tracker's protocol, device id and settings; nil: nothing.
+	Devices func(*queue.Tracker) []Problem
+	Fleet   Fleet // nil: no nodes to be asked
+	// the last warnings and errors of the log, newest first; nil: not to be had.
+	Recent func() []Trouble
+	// devices that are refused or do not acknowledge; nil: there are none.
+	Trouble      func() DeviceTrouble
+	Webhooks     queue.WebhookStore // nil: none
+	AllowPrivate bool               // webhooks may point into private networks
 	Now          func() time.Time
 	Logger       *zap.Logger // nil: none
 }
 
-// NewAdmin returns the handler of the admin listener: /metrics, /healthz, /readyz and the operations
-// view at / for everybody, /admin/ for administrators, /debug/pprof/ for those with a token. The view
-// is files only; what it shows beyond /metrics it asks /admin/ for, as any administrator does.
+// NewAdmin returns the handler of the admin listener: /metrics, /healthz, /readyz and the
+// operations view at / for everybody, /admin/ for administrators, /debug/pprof/ for those with a
+// token. The view is files only; what it shows beyond /metrics it asks /admin/ for, as any
+// administrator does.
 func NewAdmin(o AdminOptions) http.Handler {
 	if o.ReadyTimeout <= 0 {
 		o.ReadyTimeout = DefaultReadyTimeout
@@ -87,7 +94,10 @@ func unkept(next http.Handler) http.Handler {
 func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", notFound)
-	a := &administration{store: o.Store, sync: o.Sync, devices: o.Devices, now: o.Now, log: o.Logger, hooks: o.Webhooks}
+	a := &administration{
+		store: o.Store, sync: o.Sync, devices: o.Devices, now: o.Now,
+		log: o.Logger, hooks: o.Webhooks,
+	}
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}

@@ -23,7 +23,8 @@ func (a *administration) listAccounts(ctx context.Context, r *http.Request) (any
 	return listMembers{list}, nil
 }
 
-// account reads one from the store, so that the answer is never older than an edit that was answered before.
+// account reads one from the store, so that the answer is never older than an edit that was
+// answered before.
 func (a *administration) account(ctx context.Context, id int64) (*queue.Account, error) {
 	accounts, err := a.store.Accounts(ctx, queue.AccountID(id-1), 1)
 	if err != nil {
@@ -70,7 +71,8 @@ func (a *administration) putAccount(ctx context.Context, r *http.Request) (any, 
 	return a.edit(ctx, e)
 }
 
-// hashPassword sets the hash of a password that is given. One that is as before keeps its hash, and so its sessions.
+// hashPassword sets the hash of a password that is given. One that is as before keeps its hash, and
+// so its sessions.
 func (a *administration) hashPassword(ctx context.Context, o *accountObject, e *queue.Edit) error {
 	if o.Password == nil || *o.Password == "" {
 		return nil
@@ -92,7 +94,10 @@ func (a *administration) deleteAccount(ctx context.Context, r *http.Request) (an
 	if err != nil {
 		return nil, err
 	}
-	answer, err := a.edit(ctx, queue.Edit{Kind: queue.EditDropAccount, Account: queue.Account{ID: queue.AccountID(id)}})
+	answer, err := a.edit(ctx, queue.Edit{
+		Kind:    queue.EditDropAccount,
+		Account: queue.Account{ID: queue.AccountID(id)},
+	})
 	if err == nil && a.hooks != nil {
 		_, err = a.hooks.DropWebhook(ctx, queue.AccountID(id))
 	}
@@ -114,7 +119,10 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 	}
 	key := newHash()
 	hash := queue.HashKey(key)
-	if _, err := a.edit(ctx, queue.Edit{Kind: queue.EditAddKey, Account: queue.Account{ID: queue.AccountID(id)}, Key: hash}); err != nil {
+	if _, err := a.edit(ctx, queue.Edit{
+		Kind:    queue.EditAddKey,
+		Account: queue.Account{ID: queue.AccountID(id)}, Key: hash,
+	}); err != nil {
 		return nil, err
 	}
 	return valueMembers{struct {
@@ -126,7 +134,10 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 func (a *administration) deleteKey(ctx context.Context, r *http.Request) (any, error) {
 	hash, ok := parseKeyID(r.PathValue("id"))
 	if !ok {
-		return nil, &refusal{code: codeInvalid, params: []paramError{{"id", "must be the id of a key: 64 hexadecimal digits"}}}
+		return nil, &refusal{
+			code:   codeInvalid,
+			params: []paramError{{"id", "must be the id of a key: 64 hexadecimal digits"}},
+		}
 	}
 	return a.edit(ctx, queue.Edit{Kind: queue.EditDropKey, Key: hash})
 }

@@ -46,7 +46,8 @@ func (c *checker) id(name string, id int64) {
 func (c *checker) name(name, s string) { c.text(name, s, maxName) }
 
 func (c *checker) text(name, s string, most int) {
-	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > most || strings.ContainsFunc(s, unicode.IsControl) {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > most ||
+		strings.ContainsFunc(s, unicode.IsControl) {
 		c.fail(name, "must have at most %d characters and no control characters", most)
 	}
 }
@@ -56,12 +57,16 @@ func (c *checker) account(o *accountObject) queue.Edit {
 	c.id("id", o.ID)
 	c.name("login", o.Login)
 	c.name("title", o.Title)
-	if _, err := time.LoadLocation(o.TimeZone); err != nil || o.TimeZone == "" || o.TimeZone == "Local" {
+	if _, err := time.LoadLocation(o.TimeZone); err != nil || o.TimeZone == "" ||
+		o.TimeZone == "Local" {
 		c.fail("time_zone", "must be an IANA time zone such as Europe/Berlin")
 	}
 	e := queue.Edit{
-		Kind:         queue.EditPutAccount,
-		Account:      queue.Account{ID: queue.AccountID(o.ID), Login: o.Login, Title: o.Title, TimeZone: o.TimeZone},
+		Kind: queue.EditPutAccount,
+		Account: queue.Account{
+			ID: queue.AccountID(o.ID), Login: o.Login, Title: o.Title,
+			TimeZone: o.TimeZone,
+		},
 		KeepPassword: o.Password == nil && o.PasswordHash == nil, KeepKeys: o.Keys == nil,
 	}
 	c.password(o, &e)
@@ -75,7 +80,8 @@ func (c *checker) account(o *accountObject) queue.Edit {
 	for i, text := range *o.Keys {
 		k, ok := parseKey(text)
 		if !ok {
-			c.fail(fmt.Sprintf("keys[%d]", i), "must be a key of 32 hexadecimal digits, or the id of one")
+			c.fail(fmt.Sprintf("keys[%d]", i),
+				"must be a key of 32 hexadecimal digits, or the id of one")
 			continue
 		}
 		e.Account.Keys = append(e.Account.Keys, k)
@@ -99,7 +105,8 @@ func (c *checker) password(o *accountObject, e *queue.Edit) {
 	}
 }
 
-// tracker turns an object into an edit. What only a wire protocol knows is left to devices, which may be nil.
+// tracker turns an object into an edit. What only a wire protocol knows is left to devices, which
+// may be nil.
 func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Problem) queue.Edit {
 	c.id("id", o.ID)
 	c.id("account", o.Account)
@@ -127,11 +134,14 @@ func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Probl
 	case id == "":
 		c.fail("device_id", "must not be only zeros, which are ignored")
 	case len(id) > maxName || strings.ContainsFunc(id, notWord):
-		c.fail("device_id", "must have at most %d bytes and no spaces or unprintable characters", maxName)
+		c.fail("device_id", "must have at most %d bytes and no spaces or unprintable characters",
+			maxName)
 	}
 	t := queue.Tracker{
-		ID: queue.TrackerID(o.ID), Account: queue.AccountID(o.Account), Label: o.Label, Protocol: o.Protocol, DeviceID: id, Password: o.Password, Model: o.Model,
-		Blocked: o.Blocked, Chat: o.Chat, Features: o.Features, Employee: o.EmployeeID, EmployeeRecord: o.Employee, Settings: o.Settings,
+		ID: queue.TrackerID(o.ID), Account: queue.AccountID(o.Account), Label: o.Label,
+		Protocol: o.Protocol, DeviceID: id, Password: o.Password, Model: o.Model,
+		Blocked: o.Blocked, Chat: o.Chat, Features: o.Features, Employee: o.EmployeeID,
+		EmployeeRecord: o.Employee, Settings: o.Settings,
 	}
 	history, ok := queue.ParseHistory(o.History)
 	if !ok {

@@ -24,7 +24,8 @@ const (
 	maxObject    = 1 << 20 // bytes of one account or tracker
 )
 
-// administration answers /admin/accounts, /admin/keys, /admin/trackers, /admin/import and /admin/export.
+// administration answers /admin/accounts, /admin/keys, /admin/trackers, /admin/import and
+// /admin/export.
 type administration struct {
 	store   queue.LiveDirectory
 	sync    func(context.Context) error
@@ -63,13 +64,15 @@ func (a *administration) routes() adminRoutes {
 	return adminRoutes{
 		"/admin/accounts": {http.MethodGet: a.handle(a.listAccounts)},
 		"/admin/accounts/{id}": {
-			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount), http.MethodDelete: a.handle(bare(a.deleteAccount)),
+			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount),
+			http.MethodDelete: a.handle(bare(a.deleteAccount)),
 		},
 		"/admin/accounts/{id}/keys": {http.MethodPost: a.handle(bare(a.createKey))},
 		"/admin/keys/{id}":          {http.MethodDelete: a.handle(bare(a.deleteKey))},
 		"/admin/trackers":           {http.MethodGet: a.handle(a.listTrackers)},
 		"/admin/trackers/{id}": {
-			http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker), http.MethodDelete: a.handle(bare(a.deleteTracker)),
+			http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker),
+			http.MethodDelete: a.handle(bare(a.deleteTracker)),
 		},
 		"/admin/import": {http.MethodPost: http.HandlerFunc(a.importLines)},
 		"/admin/export": {http.MethodGet: http.HandlerFunc(a.exportLines)},
@@ -88,7 +91,8 @@ func (a *administration) handle(h adminHandler, query ...string) http.Handler {
 			members, err = h(ctx, r)
 		}
 		if r.Method != http.MethodGet {
-			a.log.Info("administration", zap.String("method", r.Method), zap.String("path", r.URL.Path), zap.String("remote", r.RemoteAddr), zap.Error(err))
+			a.log.Info("administration", zap.String("method", r.Method), zap.String("path",
+				r.URL.Path), zap.String("remote", r.RemoteAddr), zap.Error(err))
 		}
 		var body []byte
 		if err == nil {

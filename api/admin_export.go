@@ -13,8 +13,10 @@ import (
 
 const ndjsonType = "application/x-ndjson"
 
-// exportLines answers GET /admin/export: every account, then every tracker, ordered by id, as POST /admin/import takes them. It reads a page at a time, so that what is
-// edited meanwhile may be there or not. Passwords are there as hashes; keys as ids, which an import takes for the keys themselves.
+// exportLines answers GET /admin/export: every account, then every tracker, ordered by id, as POST
+// /admin/import takes them. It reads a page at a time, so that what is edited meanwhile may be
+// there or not. Passwords are there as hashes; keys as ids, which an import takes for the keys
+// themselves.
 func (a *administration) exportLines(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", ndjsonType)
 	w.Header().Set("Cache-Control", "no-store")

@@ -9,16 +9,19 @@ import (
 	"trackchat/queue"
 )
 
-// Fleet is what administration asks of the gateways. Every method answers for all nodes that can be reached.
+// Fleet is what administration asks of the gateways. Every method answers for all nodes that can be
+// reached.
 type Fleet interface {
 	// Sessions returns up to q.Limit sessions ordered by tracker.
 	Sessions(ctx context.Context, q SessionQuery) (SessionPage, error)
-	// Disconnect closes the session of a tracker; false where there is none. The device may connect again.
+	// Disconnect closes the session of a tracker; false where there is none. The device may connect
+	// again.
 	Disconnect(ctx context.Context, t queue.TrackerID) (bool, error)
 	// Nodes returns the processes that serve devices.
 	Nodes(ctx context.Context) ([]Node, error)
-	// Drain makes a node, this process if it is empty, take no new sessions and end those it has, some at a time, so that they go to other nodes. It returns at once.
-	// queue.ErrNotFound: there is no such node.
+	// Drain makes a node, this process if it is empty, take no new sessions and end those it has,
+	// some at a time, so that they go to other nodes. It returns at once. queue.ErrNotFound: there
+	// is no such node.
 	Drain(ctx context.Context, node queue.NodeID) error
 }
 
@@ -84,7 +87,10 @@ func (a *fleetAdmin) sessions(ctx context.Context, r *http.Request) (any, error)
 	}
 	read := reader{params: p}
 	tracker, _ := read.optionalID("tracker_id")
-	q := SessionQuery{Tracker: queue.TrackerID(tracker), After: queue.TrackerID(after), Limit: limit}
+	q := SessionQuery{
+		Tracker: queue.TrackerID(tracker), After: queue.TrackerID(after),
+		Limit: limit,
+	}
 	if v, given := p.find("protocol"); given {
 		q.Protocol, _ = v.scalar()
 	}

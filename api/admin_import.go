@@ -21,8 +21,9 @@ const (
 	importBatch   = 1000            // lines that one step of the store takes
 	importWithin  = 2 * time.Minute // for one batch: to arrive, and to be stored
 	progressEvery = time.Second     // between two lines of progress
-	maxRefused    = 10_000          // refused lines after which an import stops: then something is wrong with all of it
-	lineBuffer    = 64 << 10
+	// refused lines after which an import stops: then something is wrong with all of it.
+	maxRefused = 10_000
+	lineBuffer = 64 << 10
 )
 
 // notLines is said once of an input that begins with something else, such as directory.yaml.
@@ -75,8 +76,9 @@ type importing struct {
 	seen    bool             // a line that is not empty was read
 }
 
-// importLines answers POST /admin/import: NDJSON in, NDJSON out. Lines take effect in order, a thousand at a time; a refused one stops nobody.
-// The answer is lines {"progress":{"lines":n}} while it runs and at the end {"success":true,"summary":{…}}.
+// importLines answers POST /admin/import: NDJSON in, NDJSON out. Lines take effect in order, a
+// thousand at a time; a refused one stops nobody. The answer is lines {"progress":{"lines":n}}
+// while it runs and at the end {"success":true,"summary":{…}}.
 func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
 	if err := onlyKnown(r, nil); err != nil {
 		writeJSON(w, http.StatusBadRequest, appendRefusal(nil, a.refusal(err)))
@@ -84,14 +86,18 @@ func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
 	}
 	m := &importing{a: a, w: w, control: http.NewResponseController(w), told: a.now()}
 	m.summary.Refused = []refusedLine{}
-	// Progress is written while lines are read; where that cannot be done, a client that reads only at the end is as well served.
+	// Progress is written while lines are read; where that cannot be done, a client that reads only
+	// at the end is as well served.
 	_ = m.control.EnableFullDuplex()
-	// An import that stops leaves the rest unread, and the connection ends with it. The header says so before anybody knows, lest the client sends its next request there.
+	// An import that stops leaves the rest unread, and the connection ends with it. The header says
+	// so before anybody knows, lest the client sends its next request there.
 	w.Header().Set("Connection", "close")
 	err := m.run(r)
 	a.follow(context.WithoutCancel(r.Context()))
-	a.log.Info("directory imported", zap.String("remote", r.RemoteAddr), zap.Int("lines", m.summary.Lines), zap.Any("accounts", m.summary.Accounts),
-		zap.Any("trackers", m.summary.Trackers), zap.Int("refused", len(m.summary.Refused)), zap.String("stopped", m.summary.Stopped), zap.Error(err))
+	a.log.Info("directory imported", zap.String("remote", r.RemoteAddr), zap.Int("lines",
+		m.summary.Lines), zap.Any("accounts", m.summary.Accounts),
+		zap.Any("trackers", m.summary.Trackers), zap.Int("refused", len(m.summary.Refused)),
+		zap.String("stopped", m.summary.Stopped), zap.Error(err))
 	m.finish(err)
 }
 
@@ -128,7 +134,8 @@ func (m *importing) run(r *http.Request) error {
 	}
 	switch err := scan.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		m.summary.Stopped = fmt.Sprintf("line %d is longer than %d bytes", m.summary.Lines+1, maxObject)
+		m.summary.Stopped = fmt.Sprintf("line %d is longer than %d bytes", m.summary.Lines+1,
+			maxObject)
 	case err != nil:
 		m.summary.Stopped = fmt.Sprintf("the input ends within line %d: %v", m.summary.Lines+1, err)
 	}
@@ -165,12 +172,16 @@ func (m *importing) take(text []byte) error {
 		}
 		e = c.tracker(t, m.a.devices)
 	default:
-		return &refusal{code: codeInvalid, params: []paramError{{"line", "must hold an account or a tracker"}}}
+		return &refusal{code: codeInvalid, params: []paramError{{
+			"line",
+			"must hold an account or a tracker",
+		}}}
 	}
 	if err := c.done(); err != nil {
 		return err
 	}
-	m.edits, m.objects, m.lines = append(m.edits, e), append(m.objects, o), append(m.lines, m.summary.Lines)
+	m.edits, m.objects, m.lines = append(m.edits, e), append(m.objects, o), append(m.lines,
+		m.summary.Lines)
 	return nil
 }
 
@@ -256,7 +267,8 @@ func (m *importing) write(line []byte) {
 	_ = m.control.Flush()
 }
 
-// finish writes the last line. After a failure of the store it is an error of the table with what was done until then.
+// finish writes the last line. After a failure of the store it is an error of the table with what
+// was done until then.
 func (m *importing) finish(err error) {
 	summary, encodeErr := json.Marshal(struct {
 		Summary *importSummary `json:"summary"`

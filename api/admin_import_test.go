@@ -70,7 +70,8 @@ func TestAdminImport(t *testing.T) {
 		`{"tracker":{"id":105,"account":1,"protocol":"jt808","device_id":"5","label":"last, without a newline"}}`,
 	}
 	s := w.importAll(strings.NewReader(strings.Join(lines, "\n")))
-	if s.Summary.Lines != 12 || s.Summary.Accounts.Added != 1 || s.Summary.Trackers.Added != 2 || s.Summary.Stopped != "" {
+	if s.Summary.Lines != 12 || s.Summary.Accounts.Added != 1 || s.Summary.Trackers.Added != 2 ||
+		s.Summary.Stopped != "" {
 		t.Errorf("summary %+v", s.Summary)
 	}
 	got := ""
@@ -88,25 +89,36 @@ func TestAdminImport(t *testing.T) {
 	}
 	w.json("tracker/read", `"tracker_id":105`).succeeds(t)
 	w.auth("demo", "pass").succeeds(t)
-	again := w.importAll(strings.NewReader(strings.Join([]string{lines[0], lines[2], strings.Replace(lines[11], "last", "first", 1)}, "\r\n")))
-	if again.Summary.Accounts.Unchanged != 1 || again.Summary.Trackers.Unchanged != 1 || again.Summary.Trackers.Updated != 1 || len(again.Summary.Refused) != 0 {
+	again := w.importAll(strings.NewReader(strings.Join([]string{
+		lines[0], lines[2],
+		strings.Replace(lines[11], "last", "first", 1),
+	}, "\r\n")))
+	if again.Summary.Accounts.Unchanged != 1 || again.Summary.Trackers.Unchanged != 1 ||
+		again.Summary.Trackers.Updated != 1 || len(again.Summary.Refused) != 0 {
 		t.Errorf("again %+v", again.Summary)
 	}
 	if s := w.importAll(strings.NewReader("")); s.Summary.Lines != 0 || s.Summary.Refused == nil {
 		t.Errorf("nothing: %+v", s.Summary)
 	}
-	long := lines[2] + "\n" + `{"tracker":{"label":"` + strings.Repeat("x", 2<<20) + `"}}` + "\n" + lines[11]
-	for range 20 { // the server leaves the rest of the input unread: no other request may come by such a connection
-		if s := w.importAll(strings.NewReader(long)); s.Summary.Trackers.Unchanged != 1 || !strings.Contains(s.Summary.Stopped, "line 2") {
+	long := lines[2] + "\n" + `{"tracker":{"label":"` + strings.Repeat("x", 2<<20) + `"}}` + "\n" +
+		lines[11]
+	for range 20 {
+		// the server leaves the rest of the input unread: no other request may come by such a
+		// connection
+		if s := w.importAll(strings.NewReader(long)); s.Summary.Trackers.Unchanged != 1 ||
+			!strings.Contains(s.Summary.Stopped, "line 2") {
 			t.Errorf("a long line: %+v", s.Summary)
 		}
 	}
-	if s := w.importAll(strings.NewReader(strings.Repeat("{x\n", 20_000))); len(s.Summary.Refused) != 10_000 || s.Summary.Lines != 10_000 || s.Summary.Stopped == "" {
-		t.Errorf("nothing but nonsense: %d lines, %d refused, %s", s.Summary.Lines, len(s.Summary.Refused), s.Summary.Stopped)
+	if s := w.importAll(strings.NewReader(strings.Repeat("{x\n", 20_000))); len(
+		s.Summary.Refused) != 10_000 || s.Summary.Lines != 10_000 || s.Summary.Stopped == "" {
+		t.Errorf("nothing but nonsense: %d lines, %d refused, %s", s.Summary.Lines,
+			len(s.Summary.Refused), s.Summary.Stopped)
 	}
 }
 
-// sameFields compares the lines, whatever their order: those that the store refuses come after those that cannot be read.
+// sameFields compares the lines, whatever their order: those that the store refuses come after
+// those that cannot be read.
 func sameFields(a, b string) bool {
 	seen := map[string]int{}
 	for f := range strings.FieldsSeq(a) {
@@ -125,7 +137,8 @@ func sameFields(a, b string) bool {
 
 func TestAdminExportImports(t *testing.T) {
 	w := newAdminWorld(t)
-	w.put("/admin/accounts/7", `{"login":"demo","password":"pass","title":"ü","time_zone":"Asia/Tokyo","keys":["`+berlinKey+`"]}`).is(t, `{"success":true,"result":"added"}`)
+	w.put("/admin/accounts/7",
+		`{"login":"demo","password":"pass","title":"ü","time_zone":"Asia/Tokyo","keys":["`+berlinKey+`"]}`).is(t, `{"success":true,"result":"added"}`)
 	var b strings.Builder
 	for i := 1; i <= 2500; i++ {
 		fmt.Fprintf(&b, `{"tracker":{"id":%d,"account":7,"protocol":"jt808","device_id":"%d","settings":{"a":"%d"},"blocked":%v}}`+"\n", i, i, i, i%2 == 0)
@@ -134,17 +147,20 @@ func TestAdminExportImports(t *testing.T) {
 		t.Fatalf("import %+v", s.Summary)
 	}
 	out := w.get("/admin/export")
-	if n := strings.Count(out.body, "\n"); n != 2501 || out.header.Get("Content-Type") != "application/x-ndjson" {
+	if n := strings.Count(out.body, "\n"); n != 2501 ||
+		out.header.Get("Content-Type") != "application/x-ndjson" {
 		t.Fatalf("export of %d lines: %.200s", n, out.body)
 	}
 	if strings.Contains(out.body, berlinKey) || strings.Contains(out.body, `"pass"`) {
 		t.Error("the export holds secrets in the clear")
 	}
-	if s := w.importAll(strings.NewReader(out.body)); s.Summary.Trackers.Unchanged != 2500 || s.Summary.Accounts.Unchanged != 1 {
+	if s := w.importAll(strings.NewReader(out.body)); s.Summary.Trackers.Unchanged != 2500 ||
+		s.Summary.Accounts.Unchanged != 1 {
 		t.Errorf("import of the export %+v", s.Summary)
 	}
 	other := newAdminWorld(t)
-	if s := other.importAll(strings.NewReader(out.body)); s.Summary.Trackers.Added != 2500 || s.Summary.Accounts.Added != 1 || len(s.Summary.Refused) != 0 {
+	if s := other.importAll(strings.NewReader(out.body)); s.Summary.Trackers.Added != 2500 ||
+		s.Summary.Accounts.Added != 1 || len(s.Summary.Refused) != 0 {
 		t.Errorf("import elsewhere %+v", s.Summary)
 	}
 	if again := other.get("/admin/export"); again.body != out.body {
@@ -154,11 +170,16 @@ func TestAdminExportImports(t *testing.T) {
 	other.json("tracker/read", `"tracker_id":2500`).succeeds(t)
 }
 
-// TestAdminImportTellsProgress feeds an import slowly and reads what it says meanwhile. Each tracker takes a millisecond of its clock.
+// TestAdminImportTellsProgress feeds an import slowly and reads what it says meanwhile. Each
+// tracker takes a millisecond of its clock.
 func TestAdminImportTellsProgress(t *testing.T) {
 	var took atomic.Int64
 	w := newAdminWorld(t, func(o *api.AdminOptions) {
-		o.Devices = func(*queue.Tracker) []api.Problem { took.Add(int64(time.Millisecond)); return nil }
+		o.Devices = func(*queue.Tracker) []api.Problem {
+			took.Add(
+				int64(time.Millisecond))
+			return nil
+		}
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(took.Load())) }
 	})
 	w.put("/admin/accounts/1", `{}`).is(t, `{"success":true,"result":"added"}`)
@@ -171,7 +192,9 @@ func TestAdminImportTellsProgress(t *testing.T) {
 	next := 1
 	batch := func() {
 		for range 1000 {
-			if _, err := fmt.Fprintf(feed, `{"tracker":{"id":%d,"account":1,"protocol":"p","device_id":"%d"}}`+"\n", next, next); err != nil {
+			if _, err := fmt.Fprintf(feed,
+				`{"tracker":{"id":%d,"account":1,"protocol":"p","device_id":"%d"}}`+"\n", next,
+				next); err != nil {
 				t.Error(err)
 				return
 			}
@@ -198,7 +221,8 @@ func TestAdminImportTellsProgress(t *testing.T) {
 	if err := feed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if !lines.Scan() || !strings.HasPrefix(lines.Text(), `{"success":true,"summary":{"lines":3000,`) {
+	if !lines.Scan() || !strings.HasPrefix(lines.Text(),
+		`{"success":true,"summary":{"lines":3000,`) {
 		t.Fatalf("summary %q %v", lines.Text(), lines.Err())
 	}
 }
@@ -215,18 +239,23 @@ func (s *lineSource) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		s.next++
-		s.left = fmt.Appendf(s.left[:0], `{"tracker":{"id":%d,"account":1,"label":"Truck %d","protocol":"jt808","device_id":"%d","model":"jt808"}}`+"\n", s.next, s.next, 13_000_000_000+s.next)
+		s.left = fmt.Appendf(s.left[:0],
+			`{"tracker":{"id":%d,"account":1,"label":"Truck %d","protocol":"jt808","device_id":"%d","model":"jt808"}}`+"\n", s.next, s.next, 13_000_000_000+s.next)
 	}
 	n := copy(p, s.left)
 	s.left = s.left[n:]
 	return n, nil
 }
 
-// BenchmarkAdminImport imports trackers and exports them again: one operation is one tracker both ways. heap-MB is what the service holds more at the end, the directory included.
+// BenchmarkAdminImport imports trackers and exports them again: one operation is one tracker both
+// ways. heap-MB is what the service holds more at the end, the directory included.
 func BenchmarkAdminImport(b *testing.B) {
 	w := newWorld(b)
 	w.dir.Replace(queue.NewSnapshot(nil, nil))
-	o := api.AdminOptions{Gatherer: w.reg, Store: w.store, Sync: func(context.Context) error { return nil }, Now: time.Now}
+	o := api.AdminOptions{
+		Gatherer: w.reg, Store: w.store,
+		Sync: func(context.Context) error { return nil }, Now: time.Now,
+	}
 	h := api.NewAdmin(o)
 	w.edit(queue.Edit{Kind: queue.EditPutAccount, Account: queue.Account{ID: 1}})
 	local := func(method, path string, body io.Reader) *countingWriter {

@@ -10,15 +10,19 @@ import (
 	"trackchat/queue"
 )
 
-// accountObject is an account in the shape of directory.yaml. What is absent in a PUT keeps the password and the keys as they are.
+// accountObject is an account in the shape of directory.yaml. What is absent in a PUT keeps the
+// password and the keys as they are.
 type accountObject struct {
-	ID           int64     `json:"id"`
-	Login        string    `json:"login"`
-	Password     *string   `json:"password,omitempty"`      // never answered; "" means that nobody can log in
-	PasswordHash *string   `json:"password_hash,omitempty"` // in PHC form, answered by an export only
-	Title        string    `json:"title"`
-	TimeZone     string    `json:"time_zone"`
-	Keys         *[]string `json:"keys"` // keys of 32 hexadecimal digits, or the ids by which keys are answered
+	ID    int64  `json:"id"`
+	Login string `json:"login"`
+	// never answered; "" means that nobody can log in.
+	Password *string `json:"password,omitempty"`
+	// in PHC form, answered by an export only.
+	PasswordHash *string `json:"password_hash,omitempty"`
+	Title        string  `json:"title"`
+	TimeZone     string  `json:"time_zone"`
+	// keys of 32 hexadecimal digits, or the ids by which keys are answered.
+	Keys *[]string `json:"keys"`
 }
 
 // trackerObject is a tracker in the shape of directory.yaml.
@@ -36,7 +40,8 @@ type trackerObject struct {
 	EmployeeID int64                 `json:"employee_id"`
 	Employee   *queue.EmployeeRecord `json:"employee,omitempty"`
 	Settings   map[string]string     `json:"settings"`
-	History    string                `json:"history,omitempty"` // keep, move or drop, where the account is another one; never answered
+	// keep, move or drop, where the account is another one; never answered.
+	History string `json:"history,omitempty"`
 }
 
 func newAccountObject() *accountObject { return &accountObject{TimeZone: "UTC"} }
@@ -51,7 +56,10 @@ func accountAnswer(a *queue.Account, hashes bool) *accountObject {
 	for i := range a.Keys {
 		keys[i] = keyID(a.Keys[i])
 	}
-	o := &accountObject{ID: int64(a.ID), Login: a.Login, Title: a.Title, TimeZone: a.TimeZone, Keys: &keys}
+	o := &accountObject{
+		ID: int64(a.ID), Login: a.Login, Title: a.Title, TimeZone: a.TimeZone,
+		Keys: &keys,
+	}
 	if hashes {
 		o.PasswordHash = &a.Password
 	}
@@ -60,8 +68,10 @@ func accountAnswer(a *queue.Account, hashes bool) *accountObject {
 
 func trackerAnswer(t *queue.Tracker) *trackerObject {
 	o := &trackerObject{
-		ID: int64(t.ID), Account: int64(t.Account), Label: t.Label, Protocol: t.Protocol, DeviceID: t.DeviceID, Password: t.Password, Model: t.Model,
-		Blocked: t.Blocked, Chat: t.Chat, Features: t.Features, EmployeeID: t.Employee, Employee: t.EmployeeRecord, Settings: t.Settings,
+		ID: int64(t.ID), Account: int64(t.Account), Label: t.Label, Protocol: t.Protocol,
+		DeviceID: t.DeviceID, Password: t.Password, Model: t.Model,
+		Blocked: t.Blocked, Chat: t.Chat, Features: t.Features, EmployeeID: t.Employee,
+		Employee: t.EmployeeRecord, Settings: t.Settings,
 	}
 	if o.Features == nil {
 		o.Features = []string{}
@@ -94,7 +104,8 @@ func parseKeyID(s string) (queue.KeyHash, bool) {
 // decodeObject reads exactly one JSON object without unknown members.
 func decodeObject(body []byte, into any) error {
 	body = bytes.TrimPrefix(body, []byte(byteOrderMark))
-	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' || tooDeep(trimmed) {
+	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' ||
+		tooDeep(trimmed) {
 		return refuse(codeWrongFormat)
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -107,7 +118,10 @@ func decodeObject(body []byte, into any) error {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-		return &refusal{code: codeInvalid, params: []paramError{{wrong.Field, "must not be a JSON " + wrong.Value}}}
+		return &refusal{code: codeInvalid, params: []paramError{{
+			wrong.Field,
+			"must not be a JSON " + wrong.Value,
+		}}}
 	}
 	if name, ok := unknownMember(err); ok {
 		return &refusal{code: codeInvalid, params: []paramError{{name, problemUnknown}}}
@@ -115,7 +129,8 @@ func decodeObject(body []byte, into any) error {
 	return refuse(codeWrongFormat)
 }
 
-// unknownMember returns the member that DisallowUnknownFields met: encoding/json has no type for it.
+// unknownMember returns the member that DisallowUnknownFields met: encoding/json has no type for
+// it.
 func unknownMember(err error) (string, bool) {
 	const prefix = `json: unknown field "`
 	text := err.Error()

@@ -36,7 +36,10 @@ func record(h http.Handler, method, target string, header ...string) *httptest.R
 
 func TestAdmin(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "trackchat_test_total", Help: "x"})
+	counter := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "trackchat_test_total",
+		Help: "x",
+	})
 	reg.MustRegister(counter)
 	counter.Add(3)
 	var ready error
@@ -47,13 +50,15 @@ func TestAdmin(t *testing.T) {
 		return ready
 	}})
 	remote := []string{"peer", "192.0.2.1:1", "X-Forwarded-For", "x", "Host", "h"}
-	if r := record(h, http.MethodGet, "/metrics", remote...); r.Code != http.StatusOK || !strings.Contains(r.Body.String(), "trackchat_test_total 3") {
+	if r := record(h, http.MethodGet, "/metrics", remote...); r.Code != http.StatusOK ||
+		!strings.Contains(r.Body.String(), "trackchat_test_total 3") {
 		t.Errorf("metrics: %d %s", r.Code, r.Body)
 	}
 	check := func(path string, status int, body string) {
 		t.Helper()
 		r := record(h, http.MethodGet, path, remote...)
-		if r.Code != status || r.Body.String() != body || r.Header().Get("Content-Type") != "application/json; charset=utf-8" {
+		if r.Code != status || r.Body.String() != body ||
+			r.Header().Get("Content-Type") != "application/json; charset=utf-8" {
 			t.Errorf("%s: %d %s %v", path, r.Code, r.Body, r.Header())
 		}
 	}
@@ -64,15 +69,22 @@ func TestAdmin(t *testing.T) {
 	check("/readyz", 503, `{"ready":false,"problems":["a \"b\"","c"]}`)
 	check("/healthz", 200, `{"alive":true}`)
 	check("/nothing", 400, `{"success":false,"status":{"code":111,"description":"Wrong handler"}}`)
-	check("/admin/accounts", 403, `{"success":false,"status":{"code":11,"description":"Access denied"}}`)
+	check("/admin/accounts", 403,
+		`{"success":false,"status":{"code":11,"description":"Access denied"}}`)
 
 	h = api.NewAdmin(api.AdminOptions{Gatherer: reg})
 	check("/readyz", 200, `{"ready":true}`)
 }
 
 func TestAdminGuard(t *testing.T) {
-	open := api.NewAdmin(api.AdminOptions{Gatherer: prometheus.NewRegistry(), Recent: recentTrouble})
-	closed := api.NewAdmin(api.AdminOptions{Gatherer: prometheus.NewRegistry(), Recent: recentTrouble, Token: "secret"})
+	open := api.NewAdmin(api.AdminOptions{
+		Gatherer: prometheus.NewRegistry(),
+		Recent:   recentTrouble,
+	})
+	closed := api.NewAdmin(api.AdminOptions{
+		Gatherer: prometheus.NewRegistry(),
+		Recent:   recentTrouble, Token: "secret",
+	})
 	for _, c := range []struct {
 		h      http.Handler
 		admits bool
@@ -104,7 +116,10 @@ func TestAdminGuard(t *testing.T) {
 		{open, false, []string{"Host", "localhost.example"}},
 		{open, false, []string{"Host", "192.0.2.1"}},
 		{open, false, []string{"peer", "192.0.2.1:1", "Authorization", "Bearer "}},
-		{closed, true, []string{"peer", "192.0.2.1:1", "Host", "admin.example", "Authorization", "Bearer secret"}},
+		{closed, true, []string{
+			"peer", "192.0.2.1:1", "Host", "admin.example", "Authorization",
+			"Bearer secret",
+		}},
 		{closed, true, []string{"Via", "1.1 proxy", "Authorization", "Bearer secret"}},
 		{closed, false, nil},
 		{closed, false, []string{"Authorization", "Bearer secreT"}},
@@ -121,7 +136,10 @@ func TestAdminGuard(t *testing.T) {
 		}
 	}
 	// Profiles are for the token alone.
-	for _, path := range []string{"", "cmdline", "goroutine?debug=1", "profile?seconds=1", "trace?seconds=1"} {
+	for _, path := range []string{
+		"", "cmdline", "goroutine?debug=1", "profile?seconds=1",
+		"trace?seconds=1",
+	} {
 		if r := record(open, http.MethodGet, "/debug/pprof/"+path); r.Body.String() != denied {
 			t.Errorf("%s without a token: %d", path, r.Code)
 		}
@@ -129,7 +147,8 @@ func TestAdminGuard(t *testing.T) {
 			t.Errorf("%s with another token: %d", path, r.Code)
 		}
 	}
-	r := record(closed, http.MethodGet, "/debug/pprof/goroutine?debug=1", "Authorization", "Bearer secret")
+	r := record(closed, http.MethodGet, "/debug/pprof/goroutine?debug=1", "Authorization",
+		"Bearer secret")
 	if r.Code != http.StatusOK || !strings.Contains(r.Body.String(), "goroutine profile") {
 		t.Errorf("index: %d", r.Code)
 	}
@@ -139,18 +158,24 @@ const denied = `{"success":false,"status":{"code":11,"description":"Access denie
 
 // TestAdminAnswersAreNotKept asks for something of every kind that the admin listener has.
 func TestAdminAnswersAreNotKept(t *testing.T) {
-	h := api.NewAdmin(api.AdminOptions{Gatherer: prometheus.NewRegistry(), Recent: recentTrouble, Token: "secret"})
+	h := api.NewAdmin(api.AdminOptions{
+		Gatherer: prometheus.NewRegistry(), Recent: recentTrouble,
+		Token: "secret",
+	})
 	for target, status := range map[string]int{
-		"/": 200, "/ui/ops.js": 200, "/ui/nothing": 404, "/metrics": 200, "/healthz": 200, "/readyz": 200, "/nothing": 400,
+		"/": 200, "/ui/ops.js": 200, "/ui/nothing": 404, "/metrics": 200, "/healthz": 200,
+		"/readyz": 200, "/nothing": 400,
 		"/admin/errors": 200, "/admin/nothing": 400, "/admin/../metrics": 307, "/debug/pprof/": 200,
 		"/debug/pprof/cmdline": 200, "/debug/pprof/heap": 200, "/debug/pprof/nothing": 404,
 	} {
 		for _, token := range []string{"secret", "other"} {
-			if token == "other" && (strings.HasPrefix(target, "/admin/") || strings.HasPrefix(target, "/debug/")) && status != 307 {
+			if token == "other" && (strings.HasPrefix(target, "/admin/") ||
+				strings.HasPrefix(target, "/debug/")) && status != 307 {
 				status = http.StatusForbidden
 			}
 			r := record(h, http.MethodGet, target, "Authorization", "Bearer "+token)
-			if g := r.Header(); r.Code != status || g.Get("Cache-Control") != "no-store" || g.Get("X-Content-Type-Options") != "nosniff" {
+			if g := r.Header(); r.Code != status || g.Get("Cache-Control") != "no-store" ||
+				g.Get("X-Content-Type-Options") != "nosniff" {
 				t.Errorf("%s: %d %v", target, r.Code, g)
 			}
 		}

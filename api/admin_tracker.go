@@ -63,5 +63,8 @@ func (a *administration) deleteTracker(ctx context.Context, r *http.Request) (an
 	if err != nil {
 		return nil, err
 	}
-	return a.edit(ctx, queue.Edit{Kind: queue.EditDropTracker, Tracker: queue.Tracker{ID: queue.TrackerID(id)}})
+	return a.edit(ctx, queue.Edit{
+		Kind:    queue.EditDropTracker,
+		Tracker: queue.Tracker{ID: queue.TrackerID(id)},
+	})
 }

@@ -24,16 +24,19 @@ type DeviceTrouble struct {
 
 // RefusedDevice is a device that was not let in within a day.
 type RefusedDevice struct {
-	Protocol  string          `json:"protocol"`             // of the port it came to
-	Device    string          `json:"device"`               // what it calls itself, else its address
-	Reason    string          `json:"reason"`               // unknown_device, blocked, bad_credentials, wrong_protocol, …
-	LooksLike string          `json:"looks_like,omitempty"` // with wrong_protocol: what it speaks
-	Tracker   queue.TrackerID `json:"tracker_id,omitempty"` // whose device it is, where that is known now
-	Label     string          `json:"label,omitempty"`
-	Remote    string          `json:"remote"` // address and port, the last time
-	First     time.Time       `json:"first"`
-	Last      time.Time       `json:"last"`
-	Times     int             `json:"times"`
+	Protocol string `json:"protocol"` // of the port it came to
+	// what it calls itself, else its address.
+	Device string `json:"device"`
+	// unknown_device, blocked, bad_credentials, wrong_protocol, ….
+	Reason    string `json:"reason"`
+	LooksLike string `json:"looks_like,omitempty"` // with wrong_protocol: what it speaks
+	// whose device it is, where that is known now.
+	Tracker queue.TrackerID `json:"tracker_id,omitempty"`
+	Label   string          `json:"label,omitempty"`
+	Remote  string          `json:"remote"` // address and port, the last time
+	First   time.Time       `json:"first"`
+	Last    time.Time       `json:"last"`
+	Times   int             `json:"times"`
 }
 
 // SilentDevice is a device that left the last texts unacknowledged.
@@ -48,8 +51,8 @@ type SilentDevice struct {
 	Times    int             `json:"times"`      // parts
 }
 
-// troubleAdmin answers /admin/errors: the last warnings and errors of this process, newest first, and the
-// devices that have trouble with it.
+// troubleAdmin answers /admin/errors: the last warnings and errors of this process, newest first,
+// and the devices that have trouble with it.
 type troubleAdmin struct {
 	*administration
 	recent  func() []Trouble

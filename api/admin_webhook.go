@@ -24,15 +24,19 @@ type webhookAdmin struct {
 
 func (a *webhookAdmin) routes() adminRoutes {
 	return adminRoutes{
-		"/admin/accounts/{id}/webhook":        {http.MethodGet: a.handle(a.get), http.MethodPut: a.handle(a.put), http.MethodDelete: a.handle(bare(a.drop))},
+		"/admin/accounts/{id}/webhook": {
+			http.MethodGet: a.handle(a.get),
+			http.MethodPut: a.handle(a.put), http.MethodDelete: a.handle(bare(a.drop)),
+		},
 		"/admin/accounts/{id}/webhook/replay": {http.MethodPost: a.handle(a.replay)},
 	}
 }
 
 // webhookObject is what is put.
 type webhookObject struct {
-	URL    string  `json:"url"`
-	Secret *string `json:"secret"` // absent: a webhook that exists keeps its own, a new one gets one that is answered once
+	URL string `json:"url"`
+	// absent: a webhook that exists keeps its own, a new one gets one that is answered once.
+	Secret *string `json:"secret"`
 }
 
 // webhookState is what is answered; the secret is not.
@@ -48,7 +52,9 @@ type webhookState struct {
 }
 
 // find returns the webhook of the path's account.
-func (a *webhookAdmin) find(ctx context.Context, r *http.Request) (id int64, hook *queue.Webhook, err error) {
+func (a *webhookAdmin) find(ctx context.Context, r *http.Request) (id int64, hook *queue.Webhook,
+	err error,
+) {
 	if id, err = pathID(r); err != nil {
 		return 0, nil, err
 	}
@@ -77,8 +83,10 @@ func (a *webhookAdmin) get(ctx context.Context, r *http.Request) (any, error) {
 	}
 	p := &hook.Progress
 	state := webhookState{
-		URL: hook.URL, Position: time.UnixMilli(p.PositionMs).UTC().Format(isoTime), LagSeconds: lagOf(p, a.now()),
-		LastDelivery: moment(p.DeliveredMs), LastErrorAt: moment(p.ErrorMs), FailingSince: moment(p.FailingSinceMs), Dropped: p.Dropped,
+		URL: hook.URL, Position: time.UnixMilli(p.PositionMs).UTC().Format(isoTime),
+		LagSeconds:   lagOf(p, a.now()),
+		LastDelivery: moment(p.DeliveredMs), LastErrorAt: moment(p.ErrorMs),
+		FailingSince: moment(p.FailingSinceMs), Dropped: p.Dropped,
 	}
 	if p.LastError != "" {
 		state.LastError = &p.LastError
@@ -86,7 +94,8 @@ func (a *webhookAdmin) get(ctx context.Context, r *http.Request) (any, error) {
 	return valueMembers{state}, nil
 }
 
-// lagOf is the age of what waits for its delivery. A position that does not move means that nobody delivers.
+// lagOf is the age of what waits for its delivery. A position that does not move means that nobody
+// delivers.
 func lagOf(p *queue.WebhookProgress, now time.Time) float64 {
 	oldest := p.OldestMs
 	if oldest == 0 {
@@ -122,15 +131,20 @@ func (a *webhookAdmin) put(ctx context.Context, r *http.Request) (any, error) {
 	}
 	if o.Secret != nil {
 		n := utf8.RuneCountInString(*o.Secret)
-		if n < minSecret || n > maxSecret || !utf8.ValidString(*o.Secret) || strings.ContainsFunc(*o.Secret, unicode.IsControl) {
-			c.fail("secret", "must have %d to %d characters and no control characters", minSecret, maxSecret)
+		if n < minSecret || n > maxSecret || !utf8.ValidString(*o.Secret) ||
+			strings.ContainsFunc(*o.Secret, unicode.IsControl) {
+			c.fail("secret", "must have %d to %d characters and no control characters", minSecret,
+				maxSecret)
 		}
 	}
 	if err := c.done(); err != nil {
 		return nil, err
 	}
 	made := ""
-	next := queue.Webhook{Account: queue.AccountID(id), URL: o.URL, Progress: queue.WebhookProgress{PositionMs: a.now().UnixMilli()}}
+	next := queue.Webhook{
+		Account: queue.AccountID(id), URL: o.URL,
+		Progress: queue.WebhookProgress{PositionMs: a.now().UnixMilli()},
+	}
 	switch {
 	case o.Secret != nil:
 		next.Secret = *o.Secret
@@ -177,7 +191,10 @@ func (a *webhookAdmin) replay(ctx context.Context, r *http.Request) (any, error)
 	if o.Since != "" {
 		unix, ok := eventClock().parse(o.Since, false)
 		if !ok || unix < 0 {
-			return nil, &refusal{code: codeInvalid, params: []paramError{{"since", "must be a time like 2026-05-28T20:26:40Z"}}}
+			return nil, &refusal{code: codeInvalid, params: []paramError{{
+				"since",
+				"must be a time like 2026-05-28T20:26:40Z",
+			}}}
 		}
 		since = time.Unix(unix, 0)
 	}

@@ -30,7 +30,9 @@ func newAdminWorld(t *testing.T, change ...func(*api.AdminOptions)) *adminWorld 
 	w.dir.Replace(queue.NewSnapshot(nil, nil))
 	follower := queue.NewFollower(w.store, w.dir, nil)
 	o := api.AdminOptions{
-		Gatherer: prometheus.NewRegistry(), Token: adminToken, Store: w.store, Webhooks: w.store, Sync: follower.Sync, Now: time.Now, // deadlines are made from it
+		// deadlines are made from it.
+		Gatherer: prometheus.NewRegistry(), Token: adminToken, Store: w.store, Webhooks: w.store,
+		Sync: follower.Sync, Now: time.Now,
 		Devices: func(t *queue.Tracker) []api.Problem {
 			if t.Protocol == "morse" {
 				return []api.Problem{{Parameter: "protocol", Error: "morse is not built in"}}
@@ -93,7 +95,8 @@ func (w *adminWorld) newKey(account string) (id, key string) {
 	w.tb.Helper()
 	var got struct{ Value struct{ ID, Key string } }
 	a := w.post("/admin/accounts/"+account+"/keys", "")
-	if err := json.Unmarshal([]byte(a.body), &got); err != nil || len(got.Value.ID) != 64 || len(got.Value.Key) != 32 {
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil || len(got.Value.ID) != 64 ||
+		len(got.Value.Key) != 32 {
 		w.tb.Fatalf("key: %d %s", a.status, a.body)
 	}
 	a.is(w.tb, `{"success":true,"value":{"id":"`+got.Value.ID+`","key":"`+got.Value.Key+`"}}`)

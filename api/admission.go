@@ -8,8 +8,9 @@ const (
 	maxStrangers = 64 // look-ups of hashes that this process does not know, beside them
 )
 
-// admission bounds what requests take of the store together. Nobody holds a place while the client is
-// slow or a password is verified: an operation runs once its body is there and its caller is known.
+// admission bounds what requests take of the store together. Nobody holds a place while the client
+// is slow or a password is verified: an operation runs once its body is there and its caller is
+// known.
 type admission struct{ running, strangers places }
 
 func newAdmission() admission {

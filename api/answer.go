@@ -48,8 +48,9 @@ func newKeyed(op byte, trackers []int64, text string, x *extras) (keyed, error) 
 	return keyed{x.key, op, sum[:]}, nil
 }
 
-// answered gives the answer that the caller's idempotency key got before, if it got one. What is stored without being remembered, because the process ended between the two, is
-// found by the store, which keeps the key with each message.
+// answered gives the answer that the caller's idempotency key got before, if it got one. What is
+// stored without being remembered, because the process ended between the two, is found by the
+// store, which keeps the key with each message.
 func (a *API) answered(ctx context.Context, c *call, k *keyed) (bool, error) {
 	if k.key == "" {
 		return false, nil
@@ -87,7 +88,8 @@ func (a *API) claim(ctx context.Context, c *call, k *keyed) error {
 	return nil
 }
 
-// remember keeps what is about to be answered for the key. A request with the same key that was faster counts.
+// remember keeps what is about to be answered for the key. A request with the same key that was
+// faster counts.
 func (a *API) remember(ctx context.Context, c *call, k *keyed) error {
 	if k.key == "" {
 		return nil

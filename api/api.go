@@ -1,4 +1,5 @@
-// Package api is the HTTP side of trackchat: it turns requests into calls of a queue.Sender and answers in the form that clients of the platform expect.
+// Package api is the HTTP side of trackchat: it turns requests into calls of a queue.Sender and
+// answers in the form that clients of the platform expect.
 package api
 
 import (
@@ -37,9 +38,11 @@ type Options struct {
 	Timeout     time.Duration         // of the store in one request; 0: DefaultTimeout
 	SessionLife time.Duration         // of a login; 0: DefaultSessionLife
 	Full        func() bool           // reports that memory is short: no new texts then; nil: never
-	MemoryLimit int64                 // bytes of the process, of which requests and logins get a share; 0: not known
-	Processors  int                   // all but one of them may verify passwords; 0: those that Go uses
-	CORSOrigins []string              // nil or containing "*": every origin; empty: none
+	// bytes of the process, of which requests and logins get a share; 0: not known.
+	MemoryLimit int64
+	// all but one of them may verify passwords; 0: those that Go uses.
+	Processors  int
+	CORSOrigins []string // nil or containing "*": every origin; empty: none
 	// TrustedProxies are the networks of those whose X-Forwarded-For and Forwarded are believed.
 	TrustedProxies []netip.Prefix
 	Feed           FeedStore // nil: there is no live feed
@@ -139,14 +142,16 @@ func New(o Options) *API {
 	return a
 }
 
-// Close ends the streams of the live feed: their clients come back to whoever answers then. Other requests are not touched.
+// Close ends the streams of the live feed: their clients come back to whoever answers then. Other
+// requests are not touched.
 func (a *API) Close() {
 	if a.feed != nil {
 		a.feed.close()
 	}
 }
 
-// call is one request of a known caller. Everything in it comes from the same snapshot of the directory.
+// call is one request of a known caller. Everything in it comes from the same snapshot of the
+// directory.
 type call struct {
 	account *queue.Account // nil in an open operation
 	key     queue.KeyHash  // what the caller showed
@@ -166,7 +171,9 @@ type operation struct {
 	run     func(context.Context, *call) error
 	offline code // the answer where the store fails
 	open    bool // needs no hash
-	stream  bool // goes on until the client leaves: neither the store's timeout nor a place among the running is for it
+	// goes on until the client leaves: neither the store's timeout nor a place among the running is
+	// for it.
+	stream bool
 
 	succeeded func() prometheus.Observer
 }
@@ -176,7 +183,10 @@ type routes map[string]map[string]*operation
 
 func (a *API) operations() routes {
 	on := func(route string, offline code, run func(context.Context, *call) error) *operation {
-		return &operation{route: route, run: run, offline: offline, succeeded: a.metrics.succeeded(route)}
+		return &operation{
+			route: route, run: run, offline: offline,
+			succeeded: a.metrics.succeeded(route),
+		}
 	}
 	rs := routes{
 		"tracker/chat": {
@@ -189,8 +199,10 @@ func (a *API) operations() routes {
 			"mark_read":     on("tracker/chat/mark_read", codeDatabase, a.markRead),
 			"mark_read_all": on("tracker/chat/mark_read_all", codeDatabase, a.markReadAll),
 		},
-		"tracker/chat/updated": {"list": on("tracker/chat/updated/list", codeDatabase, a.updatedList)},
-		"tracker/chat/unread":  {"count": on("tracker/chat/unread/count", codeDatabase, a.unreadCount)},
+		"tracker/chat/updated": {"list": on("tracker/chat/updated/list", codeDatabase,
+			a.updatedList)},
+		"tracker/chat/unread": {"count": on("tracker/chat/unread/count", codeDatabase,
+			a.unreadCount)},
 		"tracker": {
 			"list": on("tracker/list", codeDatabase, a.trackerList),
 			"read": on("tracker/read", codeDatabase, a.trackerRead),
@@ -212,7 +224,8 @@ func (a *API) operations() routes {
 		auth.open = true
 		rs["user"]["auth"] = auth
 		rs["user"]["logout"] = on("user/logout", codeDatabase, a.userLogout)
-		rs["user/session"] = map[string]*operation{"renew": on("user/session/renew", codeDatabase, a.userRenew)}
+		rs["user/session"] = map[string]*operation{"renew": on("user/session/renew", codeDatabase,
+			a.userRenew)}
 	}
 	return rs
 }

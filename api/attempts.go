@@ -11,13 +11,18 @@ import (
 
 // Bounds of failed logins: a burst, then one in a while.
 const (
-	pairBurst, pairEvery       = 10, 30 * time.Second // of one login from one address: a person who has forgotten a password
-	loginBurst, loginEvery     = 50, 10 * time.Second // of one login from everywhere: many addresses that guess one password
-	addressBurst, addressEvery = 50, time.Second      // from one address for all logins; programs on this machine are excepted: a proxy speaks for many
-	maxAttemptBuckets          = 16_384               // of each kind that are remembered
+	// of one login from one address: a person who has forgotten a password.
+	pairBurst, pairEvery = 10, 30 * time.Second
+	// of one login from everywhere: many addresses that guess one password.
+	loginBurst, loginEvery = 50, 10 * time.Second
+	// from one address for all logins; programs on this machine are excepted: a proxy speaks for
+	// many.
+	addressBurst, addressEvery = 50, time.Second
+	maxAttemptBuckets          = 16_384 // of each kind that are remembered
 )
 
-// decoyHash is that of no password that anybody knows: an unknown login costs as much time as a wrong password.
+// decoyHash is that of no password that anybody knows: an unknown login costs as much time as a
+// wrong password.
 const decoyHash = "$argon2id$v=19$m=19456,t=2,p=1$jh913INdmABiTCr3CwkDZQ$KQuPvvpdLwBT5rp9rXkpLZes7uaxt2Cf9iBPxDE5RcM"
 
 // attempts limits failed logins, and the logins that are verified at a time.
@@ -32,7 +37,8 @@ func newAttempts(processors int, memory int64) *attempts {
 		return newBuckets(1/d.Seconds(), burst, maxAttemptBuckets)
 	}
 	return &attempts{
-		pair: every(pairEvery, pairBurst), login: every(loginEvery, loginBurst), address: every(addressEvery, addressBurst),
+		pair: every(pairEvery, pairBurst), login: every(loginEvery, loginBurst),
+		address:  every(addressEvery, addressBurst),
 		familiar: newFamiliar(), queue: newHashing(processors, memory),
 	}
 }
@@ -75,8 +81,8 @@ func refused(buckets []bucketOf, now time.Time) error {
 	return nil
 }
 
-// verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says that
-// there were too many failures, or that too many wait; ctx bounds the wait.
+// verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says
+// that there were too many failures, or that too many wait; ctx bounds the wait.
 func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string) (bool, error) {
 	place := placeOf(t.addr)
 	familiar := a.familiar.has(t.login, place)
@@ -89,7 +95,8 @@ func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string
 		return false, err
 	}
 	defer leave()
-	// Again, where few run at a time, so that a volley cannot pass before its first failure is counted.
+	// Again, where few run at a time, so that a volley cannot pass before its first failure is
+	// counted.
 	if err := refused(buckets, t.now); err != nil {
 		return false, err
 	}

@@ -46,8 +46,11 @@ func isHash(s string) bool {
 	return true
 }
 
-// account returns the account that a hash speaks for, and whether it is a session's rather than a key.
-func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHash, now time.Time) (account *queue.Account, session bool, err error) {
+// account returns the account that a hash speaks for, and whether it is a session's rather than a
+// key.
+func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHash,
+	now time.Time,
+) (account *queue.Account, session bool, err error) {
 	if account, ok := snap.AccountByKey(key); ok {
 		return account, false, nil
 	}
@@ -66,7 +69,9 @@ func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHa
 }
 
 // sessionAccount returns the account of a session, 0 where there is none.
-func (a *API) sessionAccount(ctx context.Context, key queue.KeyHash, now time.Time) (queue.AccountID, error) {
+func (a *API) sessionAccount(ctx context.Context, key queue.KeyHash,
+	now time.Time,
+) (queue.AccountID, error) {
 	k, known := a.sessions.cached(key, now)
 	if known && k.fresh(now) {
 		return k.account, nil

@@ -18,7 +18,8 @@ func TestHashPlaces(t *testing.T) {
 	const ok, bad = `{"success":true,"value":{}}`, "12"
 	form := func(body, query string, header ...string) answer {
 		t.Helper()
-		return w.do(http.MethodPost, unreadPath+"?"+query, body, append(header, "Content-Type", formType)...)
+		return w.do(http.MethodPost, unreadPath+"?"+query, body, append(header, "Content-Type",
+			formType)...)
 	}
 	// The first place that has one decides.
 	form("hash="+berlinKey, "hash="+bad, "Authorization", "NVX "+bad).is(t, ok)
@@ -33,12 +34,16 @@ func TestHashPlaces(t *testing.T) {
 	w.do(http.MethodPost, unreadPath+"?hash="+berlinKey, `{"hash":null}`).is(t, ok)
 
 	for _, header := range []string{
-		"", "NVX", "NVX ", berlinKey, "NVX  " + berlinKey, "NVX\t" + berlinKey, "nvx " + berlinKey, "Bearer " + berlinKey, "NVX " + berlinKey + "0", "NVX " + berlinKey[1:],
+		"", "NVX", "NVX ", berlinKey, "NVX  " + berlinKey, "NVX\t" + berlinKey, "nvx " + berlinKey,
+		"Bearer " + berlinKey, "NVX " + berlinKey + "0", "NVX " + berlinKey[1:],
 		"NVX " + berlinKey + " x", "NVX g" + berlinKey[1:], "NVX" + berlinKey,
 	} {
 		form("", "", "Authorization", header).refused(t, 3)
 	}
-	for _, body := range []string{`{}`, `{"hash":12345678901234567890123456789012}`, `{"hash":""}`, `{"hash":["` + berlinKey + `"]}`, `{"hash":" ` + berlinKey + `"}`, `{"hash":true}`} {
+	for _, body := range []string{
+		`{}`, `{"hash":12345678901234567890123456789012}`, `{"hash":""}`,
+		`{"hash":["` + berlinKey + `"]}`, `{"hash":" ` + berlinKey + `"}`, `{"hash":true}`,
+	} {
 		a := w.do(http.MethodPost, unreadPath, body, "Content-Type", "application/json")
 		if strings.Contains(body, "1234") {
 			a.refused(t, 4) // a number of 32 digits is 32 hex characters
@@ -91,7 +96,8 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// TestManyKeys has more keys than the API remembers at a time. Forgetting one gives its owner a token too many and refuses nobody.
+// TestManyKeys has more keys than the API remembers at a time. Forgetting one gives its owner a
+// token too many and refuses nobody.
 func TestManyKeys(t *testing.T) {
 	const keys, remembered = 66_000, 65_536
 	account := queue.Account{ID: 1, Keys: make([]queue.KeyHash, keys)}
@@ -99,12 +105,16 @@ func TestManyKeys(t *testing.T) {
 		account.Keys[i] = queue.HashKey(fmt.Sprintf("%032x", i))
 	}
 	now := time.Unix(1e9, 0)
-	o := api.Options{Directory: new(queue.Directory), Now: func() time.Time { return now }, RateLimit: 1}
+	o := api.Options{
+		Directory: new(queue.Directory), Now: func() time.Time { return now },
+		RateLimit: 1,
+	}
 	o.Directory.Replace(queue.NewSnapshot([]queue.Account{account}, nil))
 	h := api.New(o)
 	round := func(keys int) (limited int) {
 		for i := range keys {
-			switch rec := record(h, http.MethodGet, unreadPath+"?hash="+fmt.Sprintf("%032x", i)); rec.Code {
+			switch rec := record(h, http.MethodGet, unreadPath+"?hash="+fmt.Sprintf("%032x",
+				i)); rec.Code {
 			case http.StatusTooManyRequests:
 				limited++
 			case http.StatusPaymentRequired: // there are no trackers
@@ -130,14 +140,20 @@ func TestCORS(t *testing.T) {
 	const headers = "Content-Type, Authorization, NVX-ISO-DateTime, Last-Event-ID, Idempotency-Key, X-Requested-With"
 	w := newWorld(t)
 	for _, path := range []string{"/", "/v2/tracker/chat/send", "/api-v2/nothing/", "/console/x"} {
-		a := w.do(http.MethodOptions, path, "", "Origin", "https://a.example", "Access-Control-Request-Method", "POST")
+		a := w.do(http.MethodOptions, path, "", "Origin", "https://a.example",
+			"Access-Control-Request-Method", "POST")
 		a.is(t, `{"success":true}`)
-		if a.header.Get("Access-Control-Allow-Origin") != "*" || a.header.Get("Access-Control-Allow-Headers") != headers {
+		if a.header.Get("Access-Control-Allow-Origin") != "*" ||
+			a.header.Get("Access-Control-Allow-Headers") != headers {
 			t.Errorf("%s: %v", path, a.header)
 		}
 	}
-	for _, a := range []answer{w.do(http.MethodGet, "/nothing", ""), w.form("tracker/chat/send"), w.form("tracker/chat/unread/count"), w.do(http.MethodPut, "/tracker/list", "")} {
-		if a.header.Get("Access-Control-Allow-Origin") != "*" || a.header.Get("Access-Control-Allow-Headers") != headers {
+	for _, a := range []answer{
+		w.do(http.MethodGet, "/nothing", ""), w.form("tracker/chat/send"),
+		w.form("tracker/chat/unread/count"), w.do(http.MethodPut, "/tracker/list", ""),
+	} {
+		if a.header.Get("Access-Control-Allow-Origin") != "*" ||
+			a.header.Get("Access-Control-Allow-Headers") != headers {
 			t.Errorf("%s: %v", a.body, a.header)
 		}
 	}
@@ -147,10 +163,12 @@ func TestCORS(t *testing.T) {
 func TestCORSAllowsWhatIsAskedFor(t *testing.T) {
 	w := newWorld(t)
 	ask := func(names string) string {
-		return w.do(http.MethodOptions, "/v2/tracker/list", "", "Origin", "https://a.example", "Access-Control-Request-Method", "POST",
+		return w.do(http.MethodOptions, "/v2/tracker/list", "", "Origin", "https://a.example",
+			"Access-Control-Request-Method", "POST",
 			"Access-Control-Request-Headers", names).header.Get("Access-Control-Allow-Headers")
 	}
-	if got := ask("traceparent,x-app-version"); !strings.HasSuffix(got, ", X-Requested-With, traceparent,x-app-version") {
+	if got := ask("traceparent,x-app-version"); !strings.HasSuffix(got,
+		", X-Requested-With, traceparent,x-app-version") {
 		t.Errorf("allowed %q", got)
 	}
 	if got := ask(strings.Repeat("x", 5000)); !strings.HasSuffix(got, ", X-Requested-With") {
@@ -159,11 +177,19 @@ func TestCORSAllowsWhatIsAskedFor(t *testing.T) {
 }
 
 func TestCORSOrigins(t *testing.T) {
-	o := api.Options{Now: time.Now, Directory: new(queue.Directory), CORSOrigins: []string{"https://a.example"}}
-	for origin, want := range map[string]string{"https://a.example": "https://a.example", "https://b.example": "", "": ""} {
+	o := api.Options{
+		Now: time.Now, Directory: new(queue.Directory),
+		CORSOrigins: []string{"https://a.example"},
+	}
+	for origin, want := range map[string]string{
+		"https://a.example": "https://a.example",
+		"https://b.example": "", "": "",
+	} {
 		for _, method := range []string{http.MethodOptions, http.MethodGet} {
 			h := record(api.New(o), method, "/nothing", "Origin", origin).Header()
-			if h.Get("Access-Control-Allow-Origin") != want || strings.Join(h["Vary"], ", ") != "Accept-Encoding, Origin" || (h.Get("Access-Control-Allow-Methods") != "") != (want != "") {
+			if h.Get("Access-Control-Allow-Origin") != want ||
+				strings.Join(h["Vary"], ", ") != "Accept-Encoding, Origin" ||
+				(h.Get("Access-Control-Allow-Methods") != "") != (want != "") {
 				t.Errorf("%s from %q: %v", method, origin, h)
 			}
 		}

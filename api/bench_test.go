@@ -55,14 +55,16 @@ func BenchmarkUnreadCount(b *testing.B) {
 	w.bench(b, "unread/count", "")
 }
 
-// BenchmarkSend sends to one tracker after the other from one caller; each send waits for its own commit.
+// BenchmarkSend sends to one tracker after the other from one caller; each send waits for its own
+// commit.
 func BenchmarkSend(b *testing.B) {
 	w := newWorld(b)
 	ts := trackers()
 	ts = ts[len(ts)-(bulkLast-bulkFirst+1):]
 	bodies := make([]string, len(ts))
 	for i, t := range ts {
-		bodies[i] = `{"hash":"` + berlinKey + `","tracker_id":` + itoa(t.ID) + `,"message":"Please turn left after the bridge."}`
+		bodies[i] = `{"hash":"` + berlinKey + `","tracker_id":` + itoa(t.ID) +
+			`,"message":"Please turn left after the bridge."}`
 	}
 	body := strings.NewReader("")
 	r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v2/tracker/chat/send", body)
@@ -86,7 +88,8 @@ func BenchmarkSend(b *testing.B) {
 func BenchmarkRefused(b *testing.B) {
 	w := newWorld(b)
 	body := strings.NewReader("")
-	text := `{"hash":"` + berlinKey + `","tracker_id":999,"message":"Please turn left after the bridge."}`
+	text := `{"hash":"` + berlinKey +
+		`","tracker_id":999,"message":"Please turn left after the bridge."}`
 	r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v2/tracker/chat/send", body)
 	r.Header.Set("Content-Type", "application/json")
 	out := &sink{header: http.Header{}}

@@ -168,9 +168,13 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 	return a.remember(ctx, c, &k)
 }
 
-// sendAll sends with one call of the store. It is an error only if nothing is known to be stored and a full queue is not the reason of all. With a key that makes a repetition
-// harmless it is one as soon as anything but a full queue is a reason: the caller repeats the request and gets the whole answer.
-func (a *API) sendAll(ctx context.Context, reqs []queue.SendReq, repeatable bool) ([]queue.SendResult, error) {
+// sendAll sends with one call of the store. It is an error only if nothing is known to be stored
+// and a full queue is not the reason of all. With a key that makes a repetition harmless it is one
+// as soon as anything but a full queue is a reason: the caller repeats the request and gets the
+// whole answer.
+func (a *API) sendAll(ctx context.Context, reqs []queue.SendReq,
+	repeatable bool,
+) ([]queue.SendResult, error) {
 	if len(reqs) == 0 {
 		return nil, nil
 	}

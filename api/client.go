@@ -23,9 +23,10 @@ type clients struct {
 	once    sync.Once // of the hint that a proxy may be missing
 }
 
-// of returns the client of a request. Of X-Forwarded-For and Forwarded the rightmost hop counts that
-// is no trusted proxy: what stands to its left is that hop's own word. If both are there and disagree,
-// one of them is the client's word, passed on by a proxy that sets the other, and neither counts.
+// of returns the client of a request. Of X-Forwarded-For and Forwarded the rightmost hop counts
+// that is no trusted proxy: what stands to its left is that hop's own word. If both are there and
+// disagree, one of them is the client's word, passed on by a proxy that sets the other, and neither
+// counts.
 func (c *clients) of(r *http.Request) client {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -94,7 +95,8 @@ func (c *clients) behind(peer netip.Addr, lines []string, read func(string) neti
 
 // hopOfList reads an element of X-Forwarded-For: an address, with a port or without.
 func hopOfList(s string) netip.Addr {
-	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {
+	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["),
+		"]")); err == nil {
 		return plainAddr(addr)
 	}
 	if addr, err := netip.ParseAddrPort(s); err == nil {

@@ -19,13 +19,19 @@ import (
 )
 
 func trustedProxies() []netip.Prefix {
-	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:ffff::/48")}
+	return []netip.Prefix{
+		netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"),
+		netip.MustParsePrefix("2001:db8:ffff::/48"),
+	}
 }
 
 // TestClientBehindProxies reads from the log whom requests are taken to come from.
 func TestClientBehindProxies(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
-	w := newWorld(t, func(o *api.Options) { o.Logger, o.TrustedProxies = zap.New(core), trustedProxies() })
+	w := newWorld(t, func(o *api.Options) {
+		o.Logger, o.TrustedProxies = zap.New(core),
+			trustedProxies()
+	})
 	const xff, fwd = "X-Forwarded-For", "Forwarded"
 	for _, c := range []struct {
 		want   string
@@ -44,7 +50,10 @@ func TestClientBehindProxies(t *testing.T) {
 		{"2001:db8::7", []string{xff, "[2001:db8::7%eth0]", "peer", "[2001:db8:ffff::1]:5000"}},
 		{"10.0.0.1", []string{xff, "10.0.0.1, 10.2.3.4"}},
 		{"192.0.2.1", []string{fwd, "for=192.0.2.1"}},
-		{"192.0.2.1", []string{fwd, `for=192.0.2.9;proto=https, For="192.0.2.1:4711";by=10.0.0.1, for=10.0.0.1`}},
+		{"192.0.2.1", []string{
+			fwd,
+			`for=192.0.2.9;proto=https, For="192.0.2.1:4711";by=10.0.0.1, for=10.0.0.1`,
+		}},
 		{"2001:db8::7", []string{fwd, `proto=http; for="[2001:db8::7]:80"`}},
 		{"192.0.2.1", []string{fwd, "for=192.0.2.1", xff, "192.0.2.1"}},
 		// What cannot be believed.
@@ -69,7 +78,8 @@ func TestClientBehindProxies(t *testing.T) {
 			r.Header[c.header[i]] = strings.Split(c.header[i+1], "\x00")
 		}
 		w.api.ServeHTTP(httptest.NewRecorder(), r)
-		if got := logs.FilterMessage("request").All(); len(got) != 1 || got[0].ContextMap()["remote"] != c.want {
+		if got := logs.FilterMessage("request").All(); len(got) != 1 ||
+			got[0].ContextMap()["remote"] != c.want {
 			t.Errorf("%q: %v, want %s", c.header, got, c.want)
 		}
 	}
@@ -80,11 +90,14 @@ func TestProxyIsNotTrustedUnasked(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := newWorld(t, func(o *api.Options) { o.Logger = zap.New(core) })
 	for range 3 {
-		record(w.api, http.MethodGet, "/v2/user/get_info?hash="+berlinKey, "X-Forwarded-For", "192.0.2.1")
-		record(w.api, http.MethodGet, "/v2/user/get_info?hash="+berlinKey, "X-Forwarded-For", "192.0.2.1", "peer", "198.51.100.1:1")
+		record(w.api, http.MethodGet, "/v2/user/get_info?hash="+berlinKey, "X-Forwarded-For",
+			"192.0.2.1")
+		record(w.api, http.MethodGet, "/v2/user/get_info?hash="+berlinKey, "X-Forwarded-For",
+			"192.0.2.1", "peer", "198.51.100.1:1")
 	}
 	for i, l := range logs.FilterMessage("request").All() {
-		if want := []string{"127.0.0.1:5000", "198.51.100.1:1"}[i%2]; l.ContextMap()["remote"] != want {
+		if want := []string{"127.0.0.1:5000", "198.51.100.1:1"}[i%2]; l.ContextMap()["remote"] !=
+			want {
 			t.Errorf("remote %v, want %s", l.ContextMap()["remote"], want)
 		}
 	}
@@ -93,11 +106,13 @@ func TestProxyIsNotTrustedUnasked(t *testing.T) {
 	}
 }
 
-// guessable adds accounts that log in as login0, login1 … with the password "right", whose hashes cost little.
+// guessable adds accounts that log in as login0, login1 … with the password "right", whose hashes
+// cost little.
 func (w *world) guessable(n int) {
 	w.tb.Helper()
 	salt := []byte("somesalt")
-	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s", base64.RawStdEncoding.EncodeToString(salt),
+	hash := fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s",
+		base64.RawStdEncoding.EncodeToString(salt),
 		base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte("right"), salt, 1, 8, 1, 32)))
 	for i := range n {
 		w.edit(queue.Edit{Kind: queue.EditPutAccount, Account: queue.Account{
@@ -107,13 +122,14 @@ func (w *world) guessable(n int) {
 	w.sync()
 }
 
-// TestStrangersLockNobodyOut has strangers guess a person's password behind the proxy that the person
-// uses, from the person's own address, and from everywhere.
+// TestStrangersLockNobodyOut has strangers guess a person's password behind the proxy that the
+// person uses, from the person's own address, and from everywhere.
 func TestStrangersLockNobodyOut(t *testing.T) {
 	w := newLiveWorld(t, func(o *api.Options) { o.TrustedProxies = trustedProxies() })
 	w.guessable(7)
 	try := func(address, login, password string) int {
-		return record(w.api, http.MethodGet, "/user/auth?login="+login+"&password="+password, "X-Forwarded-For", address).Code
+		return record(w.api, http.MethodGet, "/user/auth?login="+login+"&password="+password,
+			"X-Forwarded-For", address).Code
 	}
 	const good, bad = "right", "x"
 	const home, office = "192.0.2.7", "2001:db8:5:5::7"

@@ -42,7 +42,8 @@ func (c clock) parse(s string, late bool) (int64, bool) {
 	const date, seconds = len("2006-01-02"), len("2006-01-02 15:04:05")
 	s = strings.TrimSpace(s)
 	// time.Parse also reads hours of one digit; the fixed places of the separators rule them out.
-	if len(s) < seconds || s[date] != ' ' && s[date] != 'T' && s[date] != 't' || s[seconds-3] != ':' {
+	if len(s) < seconds || s[date] != ' ' && s[date] != 'T' && s[date] != 't' ||
+		s[seconds-3] != ':' {
 		return 0, false
 	}
 	t, err := time.Parse(plainTime, s[:date]+" "+s[date+1:seconds])
@@ -96,9 +97,11 @@ func parseOffset(s string) (int64, bool) {
 	return sign * int64(h*3600+m*60), true
 }
 
-// fromLocal turns seconds on the zone's wall clock into Unix seconds. A wall time that the clocks skipped moves forward by what they skipped.
+// fromLocal turns seconds on the zone's wall clock into Unix seconds. A wall time that the clocks
+// skipped moves forward by what they skipped.
 func (c clock) fromLocal(wall int64, late bool) int64 {
-	// No zone is 24 hours from UTC, so these are the offsets well before and well after; zones do not change twice within two days.
+	// No zone is 24 hours from UTC, so these are the offsets well before and well after; zones do
+	// not change twice within two days.
 	const day = 24 * 60 * 60
 	before, after := c.offset(wall-day), c.offset(wall+day)
 	first, second := wall-before, wall-after
@@ -120,20 +123,23 @@ func (c clock) offset(unix int64) int64 {
 	return int64(seconds)
 }
 
-// zones caches time zones, because loading one reads a file. Only names of the directory get here, so it is bounded by the zones that exist.
+// zones caches time zones, because loading one reads a file. Only names of the directory get here,
+// so it is bounded by the zones that exist.
 type zones struct {
 	log    *zap.Logger
 	loaded sync.Map // name -> *time.Location
 }
 
-// find returns the zone of that IANA name; UTC for an empty or unknown one, which the log then names once.
+// find returns the zone of that IANA name; UTC for an empty or unknown one, which the log then
+// names once.
 func (z *zones) find(name string) *time.Location {
 	if l, ok := z.loaded.Load(name); ok {
 		return l.(*time.Location)
 	}
 	l, err := time.LoadLocation(name)
 	if err != nil {
-		z.log.Error("unknown time zone of an account, using UTC", zap.String("zone", name), zap.Error(err))
+		z.log.Error("unknown time zone of an account, using UTC", zap.String("zone", name),
+			zap.Error(err))
 		l = time.UTC
 	}
 	z.loaded.Store(name, l)

@@ -73,7 +73,8 @@ func (c code) answer() (description string, status int) {
 	case codeBlocked:
 		return "Device blocked", http.StatusForbidden
 	case codeUnsupported:
-		return "Requested operation or parameters are not supported by the device", http.StatusBadRequest
+		return "Requested operation or parameters are not supported by the device",
+			http.StatusBadRequest
 	case codeNonexistent:
 		return "List contains nonexistent entities", http.StatusBadRequest
 	case codeDeviceLimit:
@@ -87,7 +88,8 @@ func (c code) answer() (description string, status int) {
 	}
 }
 
-// refusal is an answer of the error table. Every other error that an operation returns is a failure of the store.
+// refusal is an answer of the error table. Every other error that an operation returns is a failure
+// of the store.
 type refusal struct {
 	code   code
 	params []paramError // with codeInvalid

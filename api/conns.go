@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// refuseWithin bounds the farewell to a connection that is one too many; it goes into an empty socket
-// buffer.
+// refuseWithin bounds the farewell to a connection that is one too many; it goes into an empty
+// socket buffer.
 const refuseWithin = 50 * time.Millisecond
 
 // Memory of headers that have not arrived.
@@ -26,10 +26,10 @@ const (
 	defaultHeaderMemory = 128 << 20
 )
 
-// Conns bounds the connections of listeners, and the memory of headers that have not arrived. Where all
-// connections are taken, the oldest goes of the address with the most on which nobody who is known has
-// asked for anything yet; where there is none, the new one is told so, as far as it speaks plain HTTP,
-// and closed.
+// Conns bounds the connections of listeners, and the memory of headers that have not arrived. Where
+// all connections are taken, the oldest goes of the address with the most on which nobody who is
+// known has asked for anything yet; where there is none, the new one is told so, as far as it
+// speaks plain HTTP, and closed.
 type Conns struct {
 	open    *prometheus.GaugeVec
 	refused *prometheus.CounterVec
@@ -44,7 +44,10 @@ func NewConns(reg prometheus.Registerer, memory int64) *Conns {
 		most = min(max(memory/headerShare, leastHeaderMemory), most)
 	}
 	return &Conns{
-		open: f.NewGaugeVec(prometheus.GaugeOpts{Name: "trackchat_http_connections", Help: "Open connections of HTTP clients."}, []string{"listener"}),
+		open: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "trackchat_http_connections",
+			Help: "Open connections of HTTP clients.",
+		}, []string{"listener"}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "trackchat_http_connections_refused_total",
 			Help: "Connections of HTTP clients closed because there were too many, or too much of unfinished headers.",
@@ -53,8 +56,8 @@ func NewConns(reg prometheus.Registerer, memory int64) *Conns {
 	}
 }
 
-// Listen wraps ln, which name is for in the figures. tls says that it is to carry TLS. The server has to
-// be one of NewServer.
+// Listen wraps ln, which name is for in the figures. tls says that it is to carry TLS. The server
+// has to be one of NewServer.
 func (c *Conns) Listen(ln net.Listener, name string, most int, tls bool) net.Listener {
 	l := &boundListener{
 		Listener: ln, seats: newFair(int64(most), int64(most), 0), headers: c.headers,
@@ -62,9 +65,10 @@ func (c *Conns) Listen(ln net.Listener, name string, most int, tls bool) net.Lis
 	}
 	if !tls {
 		body := appendRefusal(nil, &refusal{code: codeTooMany})
-		l.farewell = []byte("HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\n" +
-			"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nRetry-After: 1\r\n" +
-			"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + string(body))
+		l.farewell = []byte(
+			"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\n" +
+				"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nRetry-After: 1\r\n" +
+				"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + string(body))
 	}
 	return l
 }

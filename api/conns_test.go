@@ -16,7 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// TestConnectionsAreBounded fills a listener with idle connections: those are answered, one more is refused, and its place is free when one of them goes.
+// TestConnectionsAreBounded fills a listener with idle connections: those are answered, one more is
+// refused, and its place is free when one of them goes.
 func TestConnectionsAreBounded(t *testing.T) {
 	const most = 50
 	w := newWorld(t)
@@ -37,7 +38,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 		}
 	})
 	ask := func(c net.Conn) (string, error) {
-		if _, err := io.WriteString(c, "GET /v2/tracker/chat/unread/count?hash="+berlinKey+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(c,
+			"GET /v2/tracker/chat/unread/count?hash="+berlinKey+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			return "", err
 		}
 		res, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -56,12 +58,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 		}
 	}
 	told, err := io.ReadAll(dial(t, ln.Addr().String()))
-	if err != nil || !strings.HasPrefix(string(told), "HTTP/1.1 429 ") || !strings.Contains(string(told), `"code":15,`) {
+	if err != nil || !strings.HasPrefix(string(told), "HTTP/1.1 429 ") ||
+		!strings.Contains(string(told), `"code":15,`) {
 		t.Errorf("one too many: %q %v", told, err)
 	}
-	if err := testutil.GatherAndCompare(reg, strings.NewReader("# HELP trackchat_http_connections_refused_total "+
-		"Connections of HTTP clients closed because there were too many, or too much of unfinished headers.\n"+
-		"# TYPE trackchat_http_connections_refused_total counter\ntrackchat_http_connections_refused_total{listener=\"api\"} 1\n"),
+	if err := testutil.GatherAndCompare(reg,
+		strings.NewReader("# HELP trackchat_http_connections_refused_total "+
+			"Connections of HTTP clients closed because there were too many, or too much of unfinished headers.\n"+
+			"# TYPE trackchat_http_connections_refused_total counter\ntrackchat_http_connections_refused_total{listener=\"api\"} 1\n"),
 		"trackchat_http_connections_refused_total"); err != nil {
 		t.Error(err)
 	}
@@ -72,15 +76,17 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(20 * time.Second); ; {
-		if a, err := ask(dial(t, ln.Addr().String())); err == nil && a == `{"success":true,"value":{}}` {
+		if a, err := ask(dial(t, ln.Addr().String())); err == nil &&
+			a == `{"success":true,"value":{}}` {
 			break
 		}
 		if time.Now().After(end) {
 			t.Fatal("the place does not become free")
 		}
 	}
-	if err := testutil.GatherAndCompare(reg, strings.NewReader("# HELP trackchat_http_connections Open connections of HTTP clients.\n"+
-		"# TYPE trackchat_http_connections gauge\ntrackchat_http_connections{listener=\"api\"} 50\n"), "trackchat_http_connections"); err != nil {
+	if err := testutil.GatherAndCompare(reg,
+		strings.NewReader("# HELP trackchat_http_connections Open connections of HTTP clients.\n"+
+			"# TYPE trackchat_http_connections gauge\ntrackchat_http_connections{listener=\"api\"} 50\n"), "trackchat_http_connections"); err != nil {
 		t.Error(err)
 	}
 }

@@ -48,7 +48,9 @@ func (c *call) conversations(id queue.TrackerID) ([]queue.TrackerID, error) {
 }
 
 // listAll is the store's List over conversations of one tracker.
-func (a *API) listAll(ctx context.Context, keys []queue.TrackerID, q queue.ListQuery) ([]queue.Message, error) {
+func (a *API) listAll(ctx context.Context, keys []queue.TrackerID,
+	q queue.ListQuery,
+) ([]queue.Message, error) {
 	var last queue.Message // where the page before ended
 	if q.Beyond != 0 && len(keys) > 1 {
 		found, err := a.store.Resolve(ctx, []int64{q.Beyond})

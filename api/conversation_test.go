@@ -19,8 +19,8 @@ func (w *world) moved(former ...queue.Former) *queue.Tracker {
 	return t
 }
 
-// TestConversationsOfAMovedTracker: each account gets at its own messages by every operation, and at
-// no other, whatever the present account has done to the tracker.
+// TestConversationsOfAMovedTracker: each account gets at its own messages by every operation, and
+// at no other, whatever the present account has done to the tracker.
 func TestConversationsOfAMovedTracker(t *testing.T) {
 	w := newWorld(t)
 	old, said := w.send(plain, "old"), w.receive(plain, "said")
@@ -30,7 +30,8 @@ func TestConversationsOfAMovedTracker(t *testing.T) {
 
 	texts := func(key string, pairs ...string) string {
 		t.Helper()
-		list := w.formAs(key, "tracker/chat/list", append([]string{"tracker_id", "101"}, pairs...)...).list(t)
+		list := w.formAs(key, "tracker/chat/list", append([]string{"tracker_id", "101"},
+			pairs...)...).list(t)
 		var got []string
 		for _, m := range list {
 			got = append(got, m.Text)
@@ -46,18 +47,25 @@ func TestConversationsOfAMovedTracker(t *testing.T) {
 	for _, c := range []struct {
 		key, name string
 		own, not  []int64
-	}{{berlinKey, "former", []int64{old, said}, []int64{fresh, heard}}, {uralKey, "present", []int64{fresh, heard}, []int64{old, said}}} {
+	}{{berlinKey, "former", []int64{old, said}, []int64{fresh, heard}}, {
+		uralKey, "present",
+		[]int64{fresh, heard},
+		[]int64{old, said},
+	}} {
 		for _, id := range c.not {
 			for _, op := range []string{"read", "cancel", "mark_read"} {
 				w.formAs(c.key, "tracker/chat/"+op, "message_id", itoa(id)).refused(t, 201)
 			}
 		}
-		if a := w.formAs(c.key, "tracker/chat/read", "message_id", itoa(c.own[0])); a.status != 200 {
+		if a := w.formAs(c.key, "tracker/chat/read", "message_id",
+			itoa(c.own[0])); a.status != 200 {
 			t.Errorf("%s: %s", c.name, a.body)
 		}
-		w.formAs(c.key, "tracker/chat/mark_read", "message_ids", fmt.Sprint("[", c.own[1], ",", c.not[1], "]")).refused(t, 201)
+		w.formAs(c.key, "tracker/chat/mark_read", "message_ids", fmt.Sprint("[", c.own[1], ",",
+			c.not[1], "]")).refused(t, 201)
 	}
-	w.formAs(uralKey, "tracker/chat/send", "tracker_id", "101", "message", "x", "reply_to", itoa(said)).invalid(t, "reply_to")
+	w.formAs(uralKey, "tracker/chat/send", "tracker_id", "101", "message", "x", "reply_to",
+		itoa(said)).invalid(t, "reply_to")
 	w.form("tracker/chat/send", "tracker_id", "101", "message", "x").refused(t, 201)
 	w.form("tracker/chat/broadcast", "trackers", "101", "message", "x").refused(t, 217)
 	w.form("tracker/chat/updated/list", "trackers", "101").refused(t, 217)
@@ -69,15 +77,18 @@ func TestConversationsOfAMovedTracker(t *testing.T) {
 	w.unread(uralKey, `"101":1`)
 	w.formAs(uralKey, "tracker/chat/mark_read_all").is(t, `{"success":true}`)
 	w.unread(uralKey, "")
-	if unread, err := w.store.Unread(t.Context(), []queue.TrackerID{plain}); err != nil || unread[plain] != 1 {
+	if unread, err := w.store.Unread(t.Context(), []queue.TrackerID{plain}); err != nil ||
+		unread[plain] != 1 {
 		t.Errorf("what the former account had not read: %v %v", unread, err)
 	}
 	w.form("tracker/chat/mark_read", "message_id", itoa(said)).is(t, `{"success":true}`)
-	w.formAs(uralKey, "tracker/chat/updated/list", "trackers", "101").is(t, `{"success":true,"value":{"101":"2016-02-29 15:00:01"}}`)
+	w.formAs(uralKey, "tracker/chat/updated/list", "trackers", "101").is(t,
+		`{"success":true,"value":{"101":"2016-02-29 15:00:01"}}`)
 
 	// Blocked or without a chat, as the other account wants it: that is nothing to the former one.
 	ts := trackers()
-	ts[0].Account, ts[0].Conversation, ts[0].Former, ts[0].Blocked = 2, 1, &[]queue.Former{{Account: 1}}, true
+	ts[0].Account, ts[0].Conversation, ts[0].Former, ts[0].Blocked = 2, 1,
+		&[]queue.Former{{Account: 1}}, true
 	w.dir.Replace(queue.NewSnapshot(accounts(), ts))
 	if got := texts(berlinKey); got != "old,said" {
 		t.Errorf("the former account of a blocked tracker lists %s", got)
@@ -108,7 +119,8 @@ func TestFeedOfAMovedTracker(t *testing.T) {
 	fresh := w.send(m.Key(), "fresh")
 	present.want("message", plain, fresh)
 	w.end(plain, old, queue.StatusFailed, queue.ReasonMoved)
-	if got := former.want("failed", plain, old); *got.Delivery.Reason != "tracker moved to another account" {
+	if got := former.want("failed", plain,
+		old); *got.Delivery.Reason != "tracker moved to another account" {
 		t.Errorf("%+v", got.Delivery)
 	}
 	w.ack(m.Key(), fresh)

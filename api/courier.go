@@ -19,7 +19,8 @@ const (
 	maxLastText = 300 // bytes of an error that is kept
 )
 
-// courier delivers the events of one account. Each tracker has a line of events that wait; its first one is under way until it is taken or given up.
+// courier delivers the events of one account. Each tracker has a line of events that wait; its
+// first one is under way until it is taken or given up.
 type courier struct {
 	w     *Webhooks
 	hook  queue.Webhook
@@ -41,8 +42,10 @@ type courier struct {
 
 func newCourier(w *Webhooks, h queue.Webhook) *courier {
 	return &courier{
-		w: w, hook: h, log: w.log.With(zap.Int64("account", int64(h.Account))), calls: make(chan struct{}, hookCallsAccount),
-		waiting: make(map[queue.TrackerID][]*event), room: make(chan struct{}, 1), reached: h.Progress.PositionMs, progress: h.Progress,
+		w: w, hook: h, log: w.log.With(zap.Int64("account", int64(h.Account))),
+		calls:   make(chan struct{}, hookCallsAccount),
+		waiting: make(map[queue.TrackerID][]*event), room: make(chan struct{}, 1),
+		reached: h.Progress.PositionMs, progress: h.Progress,
 	}
 }
 
@@ -91,7 +94,8 @@ func (c *courier) run(ctx context.Context) {
 	c.save(context.WithoutCancel(ctx), true)
 }
 
-// follow reads events from where the delivery is until the feed ends, or has more than can wait here; nil then.
+// follow reads events from where the delivery is until the feed ends, or has more than can wait
+// here; nil then.
 func (c *courier) follow(ctx context.Context) error {
 	sub := &subscriber{account: c.hook.Account, internal: true, ready: make(chan struct{}, 1)}
 	defer c.w.feed.leave(sub)
@@ -102,18 +106,19 @@ func (c *courier) follow(ctx context.Context) error {
 		return err
 	}
 	since := c.position()
-	err = c.w.feed.replay(ctx, c.hook.Account, since-feedSlack.Milliseconds(), func(events []*event) error {
-		for _, e := range events {
-			if c.waits(e) {
-				continue
+	err = c.w.feed.replay(ctx, c.hook.Account, since-feedSlack.Milliseconds(),
+		func(events []*event) error {
+			for _, e := range events {
+				if c.waits(e) {
+					continue
+				}
+				e.position = since
+				if err := c.add(ctx, e); err != nil {
+					return err
+				}
 			}
-			e.position = since
-			if err := c.add(ctx, e); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, c.tellReset(ctx, since))
+			return nil
+		}, c.tellReset(ctx, since))
 	if err != nil {
 		return fmt.Errorf("reading what is to be delivered: %w", err)
 	}
@@ -131,10 +136,12 @@ func (c *courier) follow(ctx context.Context) error {
 			return nil
 		}
 		for _, e := range list {
-			if e.name == eventReset { // not all of what happened was told: what is known of it is read again from here
+			if e.name == eventReset {
+				// not all of what happened was told: what is known of it is read again from here
 				return nil
 			}
-			// Shared with other readers; its position is where the feed was, which is behind or at the one read above.
+			// Shared with other readers; its position is where the feed was, which is behind or at
+			// the one read above.
 			if err := c.add(ctx, e); err != nil {
 				return err
 			}
@@ -143,11 +150,13 @@ func (c *courier) follow(ctx context.Context) error {
 	}
 }
 
-// tellReset has told that changes of a tracker are too long ago to know; what is newer than that follows.
+// tellReset has told that changes of a tracker are too long ago to know; what is newer than that
+// follows.
 func (c *courier) tellReset(ctx context.Context, since int64) func(t queue.TrackerID) error {
 	return func(key queue.TrackerID) error {
 		t := trackerID(key)
-		c.log.Error("changes of a tracker are too long ago to be delivered", zap.Int64("tracker", int64(t)))
+		c.log.Error("changes of a tracker are too long ago to be delivered", zap.Int64("tracker",
+			int64(t)))
 		e := resetEvent(c.w.now().UnixMilli())
 		e.tracker, e.position = t, since
 		e.data = fmt.Appendf(nil, `{"tracker_id":%d}`, t)
@@ -159,7 +168,8 @@ func (c *courier) tellReset(ctx context.Context, since int64) func(t queue.Track
 func (c *courier) waits(e *event) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.ContainsFunc(c.waiting[e.tracker], func(o *event) bool { return o.name == e.name && o.id == e.id && e.id != 0 })
+	return slices.ContainsFunc(c.waiting[e.tracker],
+		func(o *event) bool { return o.name == e.name && o.id == e.id && e.id != 0 })
 }
 
 // add puts an event into its tracker's line; it waits while too many do.
@@ -185,8 +195,8 @@ func (c *courier) add(ctx context.Context, e *event) error {
 	}
 }
 
-// deliverLine delivers the events of one tracker until there are no more. A line in waiting is never empty
-// and has one goroutine.
+// deliverLine delivers the events of one tracker until there are no more. A line in waiting is
+// never empty and has one goroutine.
 func (c *courier) deliverLine(ctx context.Context, t queue.TrackerID) {
 	c.mu.Lock()
 	e := c.waiting[t][0]
@@ -199,7 +209,8 @@ func (c *courier) deliverLine(ctx context.Context, t queue.TrackerID) {
 	}
 }
 
-// next takes the first event, which is done, from a line; false where none is left and the line has ended.
+// next takes the first event, which is done, from a line; false where none is left and the line has
+// ended.
 func (c *courier) next(t queue.TrackerID) (*event, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,7 +229,8 @@ func (c *courier) next(t queue.TrackerID) (*event, bool) {
 	return line[0], true
 }
 
-// deliver calls until the event is taken or has been tried for long enough; false where ctx ended before.
+// deliver calls until the event is taken or has been tried for long enough; false where ctx ended
+// before.
 func (c *courier) deliver(ctx context.Context, e *event) bool {
 	body := hookBody(e)
 	first := time.Time{} // failure
@@ -244,7 +256,8 @@ func (c *courier) deliver(ctx context.Context, e *event) bool {
 		if c.givenUp(e, now, first, failing) {
 			c.w.metrics.dropped.Inc()
 			c.giveUp()
-			c.log.Error("an event was not delivered for too long and is given up", zap.String("event", e.name), zap.Int64("tracker", int64(e.tracker)), zap.Error(err))
+			c.log.Error("an event was not delivered for too long and is given up",
+				zap.String("event", e.name), zap.Int64("tracker", int64(e.tracker)), zap.Error(err))
 			return true
 		}
 		select {
@@ -269,7 +282,8 @@ func (c *courier) giveUp() {
 	c.progress.Dropped++
 }
 
-// enter waits for a place among the calls, and while the receiver is down for the next time that it is tried.
+// enter waits for a place among the calls, and while the receiver is down for the next time that it
+// is tried.
 func (c *courier) enter(ctx context.Context) bool {
 	select {
 	case c.calls <- struct{}{}:
@@ -299,14 +313,16 @@ func (c *courier) leave() {
 	<-c.calls
 }
 
-// note keeps how a call went and returns since when none has succeeded. A receiver that fails all the time is left alone for longer and longer.
+// note keeps how a call went and returns since when none has succeeded. A receiver that fails all
+// the time is left alone for longer and longer.
 func (c *courier) note(err error, now time.Time) (failing time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changed = true
 	p := &c.progress
 	if err == nil {
-		p.DeliveredMs, p.FailingSinceMs, c.failures, c.failing, c.notUntil = now.UnixMilli(), 0, 0, time.Time{}, time.Time{}
+		p.DeliveredMs, p.FailingSinceMs, c.failures, c.failing, c.notUntil = now.UnixMilli(), 0, 0,
+			time.Time{}, time.Time{}
 		return now
 	}
 	text := err.Error()
@@ -323,8 +339,9 @@ func (c *courier) note(err error, now time.Time) (failing time.Time) {
 	return c.failing
 }
 
-// reach notes that every event before a position is known here. The clock may have been set back since
-// the last one: what has happened from then on would not be read again from where that one was.
+// reach notes that every event before a position is known here. The clock may have been set back
+// since the last one: what has happened from then on would not be read again from where that one
+// was.
 func (c *courier) reach(position int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -373,7 +390,8 @@ func (c *courier) save(ctx context.Context, idle bool) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.w.feed.timeout)
 	defer cancel()
-	if _, err := c.w.store.SaveWebhook(bounded, c.w.node, c.hook.Account, c.hook.Revision, p); err != nil {
+	if _, err := c.w.store.SaveWebhook(bounded, c.w.node, c.hook.Account, c.hook.Revision,
+		p); err != nil {
 		c.mu.Lock()
 		c.changed = true
 		c.mu.Unlock()

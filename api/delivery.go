@@ -9,7 +9,8 @@ import (
 	"trackchat/queue"
 )
 
-// stateOf names the state of an outgoing message as of now, in Unix milliseconds. A message whose time has run out is expired from that moment, whether the store has noted it yet or not.
+// stateOf names the state of an outgoing message as of now, in Unix milliseconds. A message whose
+// time has run out is expired from that moment, whether the store has noted it yet or not.
 func stateOf(m *queue.Message, now int64) string {
 	switch m.Status {
 	case queue.StatusDelivered:
@@ -32,9 +33,10 @@ func stateOf(m *queue.Message, now int64) string {
 	}
 }
 
-// appendDelivery appends the delivery object of a message as of now, null for one from the device: the same seven keys in the same order, then how often
-// the device was handed a pending one without an answer, or how many characters it could not show, if there are any.
-// A text is one part until a longer one has been cut for its device.
+// appendDelivery appends the delivery object of a message as of now, null for one from the device:
+// the same seven keys in the same order, then how often the device was handed a pending one without
+// an answer, or how many characters it could not show, if there are any. A text is one part until a
+// longer one has been cut for its device.
 func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	if m.Status.Incoming() {
 		return append(dst, `null`...)
@@ -75,7 +77,8 @@ func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	return append(dst, '}')
 }
 
-// appendDetail appends the message object with its delivery, and with its choices and what it answers where it has any.
+// appendDetail appends the message object with its delivery, and with its choices and what it
+// answers where it has any.
 func appendDetail(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	dst = appendMessage(dst, m, c)
 	return append(appendMore(dst[:len(dst)-1], m, c, now), '}')
@@ -142,8 +145,9 @@ func (a *API) readOne(ctx context.Context, c *call) error {
 	return nil
 }
 
-// cancel answers tracker/chat/cancel: success means that the message is not sent any more. One that had ended without an ack before keeps its state; one that the device
-// has, or may have for all that anybody will ever know, cannot be taken back.
+// cancel answers tracker/chat/cancel: success means that the message is not sent any more. One that
+// had ended without an ack before keeps its state; one that the device has, or may have for all
+// that anybody will ever know, cannot be taken back.
 func (a *API) cancel(ctx context.Context, c *call) error {
 	id, err := readMessage(c.read)
 	if err != nil {
@@ -168,8 +172,11 @@ func (a *API) cancel(ctx context.Context, c *call) error {
 	return nil
 }
 
-// withdraw ends a pending message and returns it as it is then, which an ack may have decided meanwhile.
-func (a *API) withdraw(ctx context.Context, m *queue.Message, now time.Time) (queue.Message, error) {
+// withdraw ends a pending message and returns it as it is then, which an ack may have decided
+// meanwhile.
+func (a *API) withdraw(ctx context.Context, m *queue.Message, now time.Time) (queue.Message,
+	error,
+) {
 	end := queue.EndReq{Tracker: m.Tracker, ID: m.ID, Status: queue.StatusCancelled}
 	if m.Overdue(now.UnixMilli()) {
 		end.Status = queue.StatusExpired // as it has been shown since

@@ -13,19 +13,26 @@ import (
 	"trackchat/api"
 )
 
-// TestDocsCurl executes every curl line of docs/api.md as a reader would, in order, and compares what they call with the operations that there are.
+// TestDocsCurl executes every curl line of docs/api.md as a reader would, in order, and compares
+// what they call with the operations that there are.
 func TestDocsCurl(t *testing.T) {
 	doc, err := os.ReadFile("../docs/api.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleet := &fixedFleet{sessions: []api.DeviceSession{{Tracker: 101, Protocol: "jt808", Node: "a-1"}}}
+	fleet := &fixedFleet{sessions: []api.DeviceSession{{
+		Tracker: 101, Protocol: "jt808",
+		Node: "a-1",
+	}}}
 	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet, o.Recent = fleet, recentTrouble })
-	w.put("/admin/accounts/1", `{"login":"demo","password":"demo","keys":["`+berlinKey+`"]}`).succeeds(t)
+	w.put("/admin/accounts/1",
+		`{"login":"demo","password":"demo","keys":["`+berlinKey+`"]}`).succeeds(t)
 	for _, id := range []string{"101", "102"} {
-		w.put("/admin/trackers/"+id, `{"account":1,"label":"Truck","protocol":"jt808","device_id":"`+id+`"}`).succeeds(t)
+		w.put("/admin/trackers/"+id,
+			`{"account":1,"label":"Truck","protocol":"jt808","device_id":"`+id+`"}`).succeeds(t)
 	}
-	env := append(os.Environ(), "API="+w.url+"/v2", "ADMIN="+w.admin, "KEY="+berlinKey, "TOKEN="+adminToken, "INCOMING="+itoa(w.receive(101, "from the driver")),
+	env := append(os.Environ(), "API="+w.url+"/v2", "ADMIN="+w.admin, "KEY="+berlinKey,
+		"TOKEN="+adminToken, "INCOMING="+itoa(w.receive(101, "from the driver")),
 		"OUTGOING="+itoa(w.send(101, "to the driver")), "SESSION="+w.login("demo", "demo"))
 	var called []string
 	target := regexp.MustCompile(`\$(API|ADMIN)(/[^"?]*)`)
@@ -41,12 +48,14 @@ func TestDocsCurl(t *testing.T) {
 			if !strings.Contains(out, "\nid: ") {
 				t.Errorf("%s answers %s", line, out)
 			}
-		case !strings.Contains(out, `"success":true`) && !strings.Contains(out, `"tracker":{`) && !strings.Contains(out, `"ready":true`) && !strings.Contains(out, `"alive":true`),
+		case !strings.Contains(out, `"success":true`) && !strings.Contains(out, `"tracker":{`) &&
+			!strings.Contains(out, `"ready":true`) && !strings.Contains(out, `"alive":true`),
 			strings.Contains(out, `"refused":[{`):
 			t.Errorf("%s answers %s", line, out)
 		}
 		var made struct{ Value struct{ ID, Key string } }
-		if strings.Contains(line, "/keys") && json.Unmarshal([]byte(out), &made) == nil && made.Value.Key != "" {
+		if strings.Contains(line, "/keys") && json.Unmarshal([]byte(out), &made) == nil &&
+			made.Value.Key != "" {
 			env = append(env, "KEYID="+made.Value.ID)
 		}
 	}
@@ -57,7 +66,8 @@ func TestDocsCurl(t *testing.T) {
 	}
 	for _, route := range api.AdminRoutes() {
 		method, path, _ := strings.Cut(route, " ")
-		pattern := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(path), `\{id\}`, `[^/]+`) + "$")
+		pattern := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(path), `\{id\}`,
+			`[^/]+`) + "$")
 		if !slices.ContainsFunc(called, pattern.MatchString) {
 			t.Errorf("no curl line calls %s %s", method, path)
 		}

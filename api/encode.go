@@ -9,7 +9,8 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string (RFC 8259 §7). What is not UTF-8 becomes U+FFFD, so that the answer is JSON whatever a device sent.
+// appendString appends s as a JSON string (RFC 8259 §7). What is not UTF-8 becomes U+FFFD, so that
+// the answer is JSON whatever a device sent.
 func appendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -49,7 +50,8 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// appendMessage appends the message object: always the same seven keys in the same order, nulls explicit.
+// appendMessage appends the message object: always the same seven keys in the same order, nulls
+// explicit.
 func appendMessage(dst []byte, m *queue.Message, c clock) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, m.ID, 10)
@@ -94,7 +96,8 @@ func appendIDs(dst []byte, ids []queue.TrackerID) []byte {
 	return append(dst, ']')
 }
 
-// appendKey appends the id as the name of an object's member, after a comma unless it is the first one.
+// appendKey appends the id as the name of an object's member, after a comma unless it is the first
+// one.
 func appendKey(dst []byte, id queue.TrackerID) []byte {
 	if dst[len(dst)-1] != '{' {
 		dst = append(dst, ',')

@@ -56,9 +56,13 @@ func TestPaths(t *testing.T) {
 	for path, code := range map[string]int{
 		"/v2": 111, "/v2/": 111, "/api-v2": 111, "/consoles": 111, "/favicon.ico": 111,
 		"/v2/tracker": 111, "/v2/trackers/chat/list": 111, "/v2/v2/tracker/chat/list": 111,
-		"/v3/tracker/chat/list": 111, "/v2/Tracker/chat/list": 111, "/v2/tracker/chat/list//": 111, "/v2/tracker/chat/list/x": 111, "//v2/tracker/chat/list": 111,
-		"/v2/tracker/chat": 112, "/v2/tracker/chat/": 112, "/v2/tracker/chat/updated": 112, "/tracker/chat/unread": 112,
-		"/v2/tracker/chat/lost": 112, "/api-v2/tracker/chat/LIST": 112, "/tracker/chat/updated/count": 112, "/v2/tracker/chat/unread/list/": 112, "/v2/tracker/delete": 112,
+		"/v3/tracker/chat/list": 111, "/v2/Tracker/chat/list": 111, "/v2/tracker/chat/list//": 111,
+		"/v2/tracker/chat/list/x": 111, "//v2/tracker/chat/list": 111,
+		"/v2/tracker/chat": 112, "/v2/tracker/chat/": 112, "/v2/tracker/chat/updated": 112,
+		"/tracker/chat/unread":  112,
+		"/v2/tracker/chat/lost": 112, "/api-v2/tracker/chat/LIST": 112,
+		"/tracker/chat/updated/count": 112, "/v2/tracker/chat/unread/list/": 112,
+		"/v2/tracker/delete": 112,
 	} {
 		w.do(http.MethodGet, path, "").refused(t, code)
 		w.do(http.MethodPost, path, `{"broken`, "Content-Type", "application/json").refused(t, code)
@@ -69,7 +73,8 @@ func TestPaths(t *testing.T) {
 		w.do(method, "/", "").refused(t, 111)
 		w.do(method, "/console/index.html", "").refused(t, 111)
 	}
-	if a := w.do(http.MethodHead, "/v2/tracker/chat/list", ""); a.status != http.StatusBadRequest || a.body != "" {
+	if a := w.do(http.MethodHead, "/v2/tracker/chat/list", ""); a.status != http.StatusBadRequest ||
+		a.body != "" {
 		t.Errorf("HEAD: %d %q", a.status, a.body)
 	}
 }
@@ -83,10 +88,13 @@ func TestOrderOfChecks(t *testing.T) {
 	w.do(http.MethodPost, "/v2/tracker/chat/send", big+"{", jsonType...).refused(t, 9)
 	w.do(http.MethodPost, "/v2/tracker/chat/send", `{"hash":"no"`, jsonType...).refused(t, 5)
 	w.do(http.MethodPost, "/v2/tracker/chat/send", `{"hash":"no"}`, jsonType...).refused(t, 3)
-	w.do(http.MethodPost, "/v2/tracker/chat/send", `{"hash":"`+unknownKey+`"}`, jsonType...).refused(t, 4)
-	w.json("tracker/chat/send", `"tracker_id":999`).invalid(t, "message") // the only token: what follows is over the rate
+	w.do(http.MethodPost, "/v2/tracker/chat/send", `{"hash":"`+unknownKey+`"}`,
+		jsonType...).refused(t, 4)
+	// the only token: what follows is over the rate.
+	w.json("tracker/chat/send", `"tracker_id":999`).invalid(t, "message")
 	w.json("tracker/chat/send", `"tracker_id":"x"`).refused(t, 15)
-	w.do(http.MethodPost, "/v2/tracker/chat/send", `{"hash":"`+unknownKey+`"}`, jsonType...).refused(t, 4)
+	w.do(http.MethodPost, "/v2/tracker/chat/send", `{"hash":"`+unknownKey+`"}`,
+		jsonType...).refused(t, 4)
 	w.clock.Add(1000)
 	w.json("tracker/chat/send", `"tracker_id":999,"message":"hi"`).refused(t, 201)
 }
@@ -94,12 +102,14 @@ func TestOrderOfChecks(t *testing.T) {
 func TestTrackerChecks(t *testing.T) {
 	w := newWorld(t)
 	for id, code := range map[int]int{
-		unknown: 201, foreign: 201, 0: 201, -5: 201, blocked: 208, blockedMute: 208, mute: 214, cheapMute: 214, cheap: 236,
+		unknown: 201, foreign: 201, 0: 201, -5: 201, blocked: 208, blockedMute: 208, mute: 214,
+		cheapMute: 214, cheap: 236,
 	} {
 		w.form("tracker/chat/list", "tracker_id", itoa(id)).refused(t, code)
 		w.form("tracker/chat/list", "tracker_id", itoa(id), "limit", "0").invalid(t, "limit")
 		w.form("tracker/chat/send", "tracker_id", itoa(id), "message", "hi").refused(t, code)
-		w.form("tracker/chat/send", "tracker_id", itoa(id), "message", "سلام", "strict", "true").refused(t, code)
+		w.form("tracker/chat/send", "tracker_id", itoa(id), "message", "سلام", "strict",
+			"true").refused(t, code)
 		w.form("tracker/chat/capabilities", "tracker_id", itoa(id)).refused(t, code)
 		w.form("tracker/chat/send", "tracker_id", itoa(id)).invalid(t, "message")
 		if n := len(w.stored(queue.TrackerID(id))); n != 0 {
@@ -110,21 +120,26 @@ func TestTrackerChecks(t *testing.T) {
 
 func TestAllErrorsAtOnce(t *testing.T) {
 	w := newWorld(t)
-	w.form("tracker/chat/list").is400(t, `{"success":false,"status":{"code":7,"description":"Invalid parameters"},"errors":[{"parameter":"tracker_id","error":"must not be null"}]}`)
-	w.form("tracker/chat/list", "tracker_id", "x", "from", "yesterday", "to", "2016-13-01 00:00:00", "limit", "1025", "ascending", "maybe", "iso_datetime", "2").
+	w.form("tracker/chat/list").is400(t,
+		`{"success":false,"status":{"code":7,"description":"Invalid parameters"},"errors":[{"parameter":"tracker_id","error":"must not be null"}]}`)
+	w.form("tracker/chat/list", "tracker_id", "x", "from", "yesterday", "to", "2016-13-01 00:00:00",
+		"limit", "1025", "ascending", "maybe", "iso_datetime", "2").
 		invalid(t, "iso_datetime", "tracker_id", "from", "to", "limit", "ascending")
 	w.form("tracker/chat/send").invalid(t, "tracker_id", "message")
 	w.form("tracker/chat/broadcast").invalid(t, "trackers", "message")
 	w.form("tracker/chat/mark_read").invalid(t, "message_id", "message_ids")
-	w.form("tracker/chat/mark_read", "message_id", "a", "message_ids", "b").invalid(t, "message_ids", "message_id")
+	w.form("tracker/chat/mark_read", "message_id", "a", "message_ids", "b").invalid(t,
+		"message_ids", "message_id")
 	w.form("tracker/chat/mark_read_all", "trackers", "b").invalid(t, "trackers")
 	w.form("tracker/chat/updated/list").invalid(t, "trackers")
 	w.form("tracker/chat/unread/count", "iso_datetime", "x").invalid(t, "iso_datetime")
 	w.form("tracker/list", "iso_datetime", "x").invalid(t, "iso_datetime")
 	w.form("tracker/read").invalid(t, "tracker_id")
 	w.form("tracker/chat/capabilities").invalid(t, "tracker_id")
-	w.form("tracker/chat/send", "tracker_id", "x", "message", "", "strict", "maybe").invalid(t, "tracker_id", "message", "strict")
-	w.form("tracker/chat/broadcast", "trackers", "101", "message", "سلام", "strict", "2").invalid(t, "strict")
+	w.form("tracker/chat/send", "tracker_id", "x", "message", "", "strict", "maybe").invalid(t,
+		"tracker_id", "message", "strict")
+	w.form("tracker/chat/broadcast", "trackers", "101", "message", "سلام", "strict", "2").invalid(t,
+		"strict")
 }
 
 func (a answer) is400(tb testing.TB, body string) {
@@ -163,7 +178,8 @@ func TestClosedStore(t *testing.T) {
 	}
 }
 
-// fault wraps a real store and comes between it and the API. Where before returns an error the store is not called; after replaces the error of a call.
+// fault wraps a real store and comes between it and the API. Where before returns an error the
+// store is not called; after replaces the error of a call.
 type fault struct {
 	queue.Sender
 	before func(context.Context) error
@@ -211,17 +227,23 @@ func (f *fault) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (n int, e
 	return n, err
 }
 
-func (f *fault) LastTimes(ctx context.Context, ts []queue.TrackerID) (m map[queue.TrackerID]int64, err error) {
+func (f *fault) LastTimes(ctx context.Context, ts []queue.TrackerID) (m map[queue.TrackerID]int64,
+	err error,
+) {
 	err = f.around(ctx, func() (err error) { m, err = f.Sender.LastTimes(ctx, ts); return err })
 	return m, err
 }
 
-func (f *fault) Unread(ctx context.Context, ts []queue.TrackerID) (m map[queue.TrackerID]int, err error) {
+func (f *fault) Unread(ctx context.Context, ts []queue.TrackerID) (m map[queue.TrackerID]int,
+	err error,
+) {
 	err = f.around(ctx, func() (err error) { m, err = f.Sender.Unread(ctx, ts); return err })
 	return m, err
 }
 
-func (f *fault) Presence(ctx context.Context, ts []queue.TrackerID) (m map[queue.TrackerID]queue.Presence, err error) {
+func (f *fault) Presence(ctx context.Context,
+	ts []queue.TrackerID,
+) (m map[queue.TrackerID]queue.Presence, err error) {
 	err = f.around(ctx, func() (err error) { m, err = f.Sender.Presence(ctx, ts); return err })
 	return m, err
 }
@@ -245,7 +267,10 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 func TestStoreErrors(t *testing.T) {
 	f := new(fault)
 	w := newWorld(t, func(o *api.Options) { f.Sender, o.Store = o.Store, f })
-	for _, cause := range []error{queue.ErrOverloaded, queue.ErrUnavailable, queue.ErrUnknownOutcome, queue.ErrCorrupt, errors.New("anything")} {
+	for _, cause := range []error{
+		queue.ErrOverloaded, queue.ErrUnavailable,
+		queue.ErrUnknownOutcome, queue.ErrCorrupt, errors.New("anything"),
+	} {
 		f.after = func(err error) error { return errors.Join(err, fmt.Errorf("asking: %w", cause)) }
 		for op, o := range operations() {
 			w.json(op, o.members).refused(t, o.offline)
@@ -256,9 +281,11 @@ func TestStoreErrors(t *testing.T) {
 	w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).refused(t, 8)
 	w.json("tracker/chat/broadcast", `"trackers":[101,102],"message":"hi"`).refused(t, 8)
 	f.item = func(i int) error { return []error{queue.ErrUnavailable, nil, queue.ErrQueueFull}[i] }
-	w.json("tracker/chat/broadcast", `"trackers":[102,101,1001],"message":"hi"`).is(t, `{"success":true,"sent_to":[101],"not_sent_to":[102,1001]}`)
+	w.json("tracker/chat/broadcast", `"trackers":[102,101,1001],"message":"hi"`).is(t,
+		`{"success":true,"sent_to":[101],"not_sent_to":[102,1001]}`)
 	f.item = func(int) error { return queue.ErrQueueFull }
-	w.json("tracker/chat/broadcast", `"trackers":[102,101],"message":"hi"`).is(t, `{"success":true,"sent_to":[],"not_sent_to":[102,101]}`)
+	w.json("tracker/chat/broadcast", `"trackers":[102,101],"message":"hi"`).is(t,
+		`{"success":true,"sent_to":[],"not_sent_to":[102,101]}`)
 	w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).refused(t, 267)
 }
 
@@ -282,7 +309,8 @@ func TestClientGoesAway(t *testing.T) {
 			return nil
 		}))
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/tracker/chat/list?tracker_id=101&hash="+berlinKey, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		w.url+"/tracker/chat/list?tracker_id=101&hash="+berlinKey, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +323,8 @@ func TestClientGoesAway(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("the handler did not end")
 	}
-	if logs.FilterMessage("client went away").Len() != 1 || logs.FilterMessage("store call failed").Len() != 0 {
+	if logs.FilterMessage("client went away").Len() != 1 ||
+		logs.FilterMessage("store call failed").Len() != 0 {
 		t.Errorf("log: %v", logs.All())
 	}
 }
@@ -309,7 +338,8 @@ func TestPanic(t *testing.T) {
 	f.before = func(context.Context) error { panic("of the test") }
 	w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).refused(t, 6)
 	found := logs.FilterMessage("panic in a handler").All()
-	if len(found) != 1 || !strings.Contains(fmt.Sprint(found[0].ContextMap()["stack"]), "error_test.go") {
+	if len(found) != 1 ||
+		!strings.Contains(fmt.Sprint(found[0].ContextMap()["stack"]), "error_test.go") {
 		t.Errorf("log: %v", found)
 	}
 	f.before = nil
@@ -320,8 +350,10 @@ func TestLogsKeepSecrets(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := newWorld(t, func(o *api.Options) { o.Logger = zap.New(core) })
 	w.json("tracker/chat/send", `"tracker_id":101,"message":"very private"`).id(t)
-	w.do(http.MethodGet, "/very/private?hash="+berlinKey+"&message=very+private", "").refused(t, 111)
-	w.do(http.MethodGet, "/tracker/chat/send?hash="+berlinKey+"&message=very+private&tracker_id=x", "", "Authorization", "NVX "+berlinKey).invalid(t, "tracker_id")
+	w.do(http.MethodGet, "/very/private?hash="+berlinKey+"&message=very+private", "").refused(t,
+		111)
+	w.do(http.MethodGet, "/tracker/chat/send?hash="+berlinKey+"&message=very+private&tracker_id=x",
+		"", "Authorization", "NVX "+berlinKey).invalid(t, "tracker_id")
 	if err := w.store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -333,17 +365,25 @@ func TestLogsKeepSecrets(t *testing.T) {
 	for i, want := range []struct {
 		level   zapcore.Level
 		account int64
-	}{{zapcore.DebugLevel, 1}, {zapcore.DebugLevel, 0}, {zapcore.DebugLevel, 1}, {zapcore.DebugLevel, 1}} {
-		if e := requests[i]; e.Level != want.level || e.ContextMap()["account"] != want.account || e.ContextMap()["request"] == "" {
+	}{
+		{zapcore.DebugLevel, 1},
+		{zapcore.DebugLevel, 0},
+		{zapcore.DebugLevel, 1},
+		{zapcore.DebugLevel, 1},
+	} {
+		if e := requests[i]; e.Level != want.level || e.ContextMap()["account"] != want.account ||
+			e.ContextMap()["request"] == "" {
 			t.Errorf("request %d: %v %v", i, e.Level, e.ContextMap())
 		}
 	}
-	failed := logs.FilterLevelExact(zapcore.WarnLevel).All() // on our side: one line, with what is needed to find it
+	// on our side: one line, with what is needed to find it.
+	failed := logs.FilterLevelExact(zapcore.WarnLevel).All()
 	if len(failed) != 1 || logs.FilterLevelExact(zapcore.InfoLevel).Len() != 0 {
 		t.Fatalf("a failed send writes %v", failed)
 	}
 	said := failed[0].ContextMap()
-	if said["request"] != requests[3].ContextMap()["request"] || said["route"] != "tracker/chat/send" || said["account"] != int64(1) || said["error"] == "" {
+	if said["request"] != requests[3].ContextMap()["request"] ||
+		said["route"] != "tracker/chat/send" || said["account"] != int64(1) || said["error"] == "" {
 		t.Errorf("%v", said)
 	}
 	for _, e := range logs.All() {
@@ -376,7 +416,8 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	want := map[string]uint64{
-		"tracker/chat/unread/count 0": 1, "tracker/chat/list 201": 1, "tracker/chat/list 15": 1, "tracker/chat/list 3": 1, "other 111": 2, "other 112": 1,
+		"tracker/chat/unread/count 0": 1, "tracker/chat/list 201": 1, "tracker/chat/list 15": 1,
+		"tracker/chat/list 3": 1, "other 111": 2, "other 112": 1,
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)

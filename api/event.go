@@ -21,7 +21,8 @@ const (
 	eventHeartbeat = "heartbeat"
 )
 
-// event is something that has happened, as clients are told it. It is shared by all who are told and not changed once it is published.
+// event is something that has happened, as clients are told it. It is shared by all who are told
+// and not changed once it is published.
 type event struct {
 	name     string
 	tracker  queue.TrackerID // 0: of none
@@ -31,7 +32,8 @@ type event struct {
 	position int64           // of the feed: where who has seen this one goes on
 }
 
-// eventName is the name of a change of a message; written to a device that cannot confirm is progress and no delivery.
+// eventName is the name of a change of a message; written to a device that cannot confirm is
+// progress and no delivery.
 func eventName(k queue.ChangeKind) string {
 	switch k {
 	case queue.ChangeStored:
@@ -91,7 +93,10 @@ func messageEvent(name string, m *queue.Message, ms, now int64) *event {
 	data = append(data, `,"message":`...)
 	data = appendMessage(data, m, eventClock())
 	data = appendMore(data, m, eventClock(), now)
-	return &event{name: name, tracker: trackerID(m.Tracker), id: m.ID, data: append(data, '}'), ms: ms}
+	return &event{
+		name: name, tracker: trackerID(m.Tracker), id: m.ID, data: append(data, '}'),
+		ms: ms,
+	}
 }
 
 func presenceEvent(key queue.TrackerID, p queue.Presence, now int64) *event {
@@ -108,7 +113,8 @@ func presenceEvent(key queue.TrackerID, p queue.Presence, now int64) *event {
 // resetEvent says that something may have been missed for good.
 func resetEvent(now int64) *event { return &event{name: eventReset, data: []byte(`{}`), ms: now} }
 
-// appendEvent appends an event as a block of a stream (WHATWG HTML, "Server-sent events"). Data has no line breaks, because JSON escapes them.
+// appendEvent appends an event as a block of a stream (WHATWG HTML, "Server-sent events"). Data has
+// no line breaks, because JSON escapes them.
 func appendEvent(dst []byte, e *event) []byte {
 	dst = append(dst, "event: "...)
 	dst = append(dst, e.name...)

@@ -13,17 +13,20 @@ import (
 
 const (
 	heartbeatEvery = 15 * time.Second
-	stallTimeout   = 10 * time.Second // of one write: a client that takes nothing for so long is gone
-	feedRetained   = 24 * time.Hour   // older positions are told reset
-	maxReplayed    = 10_000           // events; a client that missed more is told reset
-	replayFirst    = time.Minute      // who has been away for longer reads most of it before it is told anything new
-	reconnectMs    = 1000             // how soon clients should come back
+	// of one write: a client that takes nothing for so long is gone.
+	stallTimeout = 10 * time.Second
+	feedRetained = 24 * time.Hour // older positions are told reset
+	maxReplayed  = 10_000         // events; a client that missed more is told reset
+	// who has been away for longer reads most of it before it is told anything new.
+	replayFirst = time.Minute
+	reconnectMs = 1000 // how soon clients should come back
 )
 
 // errTooMuch ends the replay of more than a client is told one by one.
 var errTooMuch = errors.New("more was missed than is told")
 
-// events answers tracker/chat/events: a stream (text/event-stream) of what happens to the account's trackers, until the client leaves.
+// events answers tracker/chat/events: a stream (text/event-stream) of what happens to the account's
+// trackers, until the client leaves.
 func (a *API) events(ctx context.Context, c *call) error {
 	since, resumes := lastEventID(c)
 	if err := c.read.done(); err != nil {
@@ -32,7 +35,10 @@ func (a *API) events(ctx context.Context, c *call) error {
 	st := &stream{
 		feed: a.feed, c: c, since: since, resumes: resumes,
 		control: http.NewResponseController(c.out.w),
-		sub:     &subscriber{account: c.account.ID, key: c.key, session: c.session, ready: make(chan struct{}, 1)},
+		sub: &subscriber{
+			account: c.account.ID, key: c.key, session: c.session,
+			ready: make(chan struct{}, 1),
+		},
 	}
 	st.sub.cut = st.interrupt
 	defer a.feed.leave(st.sub)
@@ -40,7 +46,8 @@ func (a *API) events(ctx context.Context, c *call) error {
 	return st.run(ctx)
 }
 
-// lastEventID returns the position that the client has seen everything before. What is no position is one too old to know.
+// lastEventID returns the position that the client has seen everything before. What is no position
+// is one too old to know.
 func lastEventID(c *call) (since int64, given bool) {
 	text := c.header.Get("Last-Event-ID")
 	if v, ok := c.read.params.find("last_event_id"); ok {
@@ -72,7 +79,8 @@ type stream struct {
 	count   int // of replayed events
 }
 
-// run streams until the client has gone or its subscription is over. Only before the first byte can it return an error that is to be answered.
+// run streams until the client has gone or its subscription is over. Only before the first byte can
+// it return an error that is to be answered.
 func (s *stream) run(ctx context.Context) error {
 	reset := s.tooOld()
 	if !reset && s.resumes && s.feed.now().UnixMilli()-s.since > replayFirst.Milliseconds() {
@@ -143,7 +151,8 @@ func (s *stream) live(ctx context.Context) {
 		case <-beat.C:
 			due = true
 		}
-		position, store := s.feed.pulse() // read before looking whether something waits: all before it has been handed over then
+		// read before looking whether something waits: all before it has been handed over then.
+		position, store := s.feed.pulse()
 		list, over := s.sub.take()
 		if over != endNot {
 			return
@@ -176,7 +185,8 @@ func (s *stream) heartbeat(position int64, store string) {
 	s.buf = appendEvent(s.buf, &event{name: eventHeartbeat, position: position, data: data})
 }
 
-// replay writes what has happened since a position. The events carry that position: a client that is cut off in the middle begins again. It reports whether that was too much.
+// replay writes what has happened since a position. The events carry that position: a client that
+// is cut off in the middle begins again. It reports whether that was too much.
 func (s *stream) replay(ctx context.Context, since int64) (reset bool, err error) {
 	select {
 	case s.feed.replays <- struct{}{}:
@@ -184,23 +194,24 @@ func (s *stream) replay(ctx context.Context, since int64) (reset bool, err error
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	err = s.feed.replay(ctx, s.sub.account, since-feedSlack.Milliseconds(), func(events []*event) error {
-		if s.count += len(events); s.count > maxReplayed {
-			return errTooMuch
-		}
-		if err := s.begin(); err != nil {
-			return err
-		}
-		for _, e := range events {
-			e.position = since
-			s.buf = appendEvent(s.buf, e)
-		}
-		s.feed.metrics.events.Add(float64(len(events)))
-		if len(s.buf) < flushAt {
-			return nil
-		}
-		return s.flush()
-	}, noReset)
+	err = s.feed.replay(ctx, s.sub.account, since-feedSlack.Milliseconds(),
+		func(events []*event) error {
+			if s.count += len(events); s.count > maxReplayed {
+				return errTooMuch
+			}
+			if err := s.begin(); err != nil {
+				return err
+			}
+			for _, e := range events {
+				e.position = since
+				s.buf = appendEvent(s.buf, e)
+			}
+			s.feed.metrics.events.Add(float64(len(events)))
+			if len(s.buf) < flushAt {
+				return nil
+			}
+			return s.flush()
+		}, noReset)
 	switch {
 	case errors.Is(err, queue.ErrReset), errors.Is(err, errTooMuch):
 		return true, nil
@@ -210,7 +221,8 @@ func (s *stream) replay(ctx context.Context, since int64) (reset bool, err error
 	return false, s.flush()
 }
 
-// failed is the answer where streaming cannot begin. Once it has, the end of the stream is all that can be said.
+// failed is the answer where streaming cannot begin. Once it has, the end of the stream is all that
+// can be said.
 func (s *stream) failed(err error) error {
 	if s.c.out.started {
 		return nil
@@ -228,7 +240,8 @@ func (s *stream) begin() error {
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no") // proxies hand on at once
 	// The server's own deadlines are for requests that end.
-	if err := errors.Join(s.control.SetReadDeadline(time.Time{}), s.control.SetWriteDeadline(time.Time{})); err != nil {
+	if err := errors.Join(s.control.SetReadDeadline(time.Time{}),
+		s.control.SetWriteDeadline(time.Time{})); err != nil {
 		return fmt.Errorf("lifting the deadlines: %w", err)
 	}
 	out.start(http.StatusOK)

@@ -35,7 +35,8 @@ func TestEventsCarryTheQuestion(t *testing.T) {
 	s.want("message", 101, in)
 	from := s.last
 	id := w.json("tracker/chat/send",
-		`"tracker_id":101,"message":"Depot?","choices":["Yes","No, \"x\""],"reply_to":`+itoa(in)).id(t)
+		`"tracker_id":101,"message":"Depot?","choices":["Yes","No, \"x\""],"reply_to":`+itoa(
+			in)).id(t)
 	check := func(how string, id int64, q *question) {
 		t.Helper()
 		switch {
@@ -43,7 +44,8 @@ func TestEventsCarryTheQuestion(t *testing.T) {
 			t.Errorf("%s: message %d, want %d", how, q.Message.ID, id)
 		case id == in && (q.Choices != nil || q.ReplyTo != nil):
 			t.Errorf("%s: a plain message with %+v", how, q)
-		case id != in && (len(q.Choices) != 2 || q.Choices[1] != `No, "x"` || q.ReplyTo == nil || *q.ReplyTo != in):
+		case id != in && (len(q.Choices) != 2 || q.Choices[1] != `No, "x"` || q.ReplyTo == nil ||
+			*q.ReplyTo != in):
 			t.Errorf("%s: %+v", how, q)
 		}
 	}

@@ -62,7 +62,8 @@ func (w *world) stream(target string, header ...string) *stream {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
+	if resp.StatusCode != http.StatusOK ||
+		!strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		w.tb.Fatalf("feed: %s %v", resp.Status, resp.Header)
 	}
 	s := &stream{tb: w.tb, resp: resp, cancel: cancel, events: make(chan sse, 10_000)}
@@ -221,24 +222,30 @@ func (w *world) acquire(t queue.TrackerID) queue.Lease {
 
 func (w *world) progress(t queue.TrackerID, id int64, parts, acked int) {
 	w.tb.Helper()
-	if err := w.store.Progress(context.Background(), []queue.ProgressReq{{Tracker: t, ID: id, Parts: parts, Acked: acked}}); err != nil {
+	if err := w.store.Progress(context.Background(), []queue.ProgressReq{{
+		Tracker: t, ID: id,
+		Parts: parts, Acked: acked,
+	}}); err != nil {
 		w.tb.Fatal(err)
 	}
 }
 
-// TestFeed tells each kind of event to every reader of the account, however it came, and none to others.
+// TestFeed tells each kind of event to every reader of the account, however it came, and none to
+// others.
 func TestFeed(t *testing.T) {
 	w := newWorld(t)
 	auth := "NVX " + berlinKey
 	readers := []*stream{
-		w.stream(events(berlinKey)), w.stream("/api-v2/tracker/chat/events/", "Authorization", auth),
+		w.stream(events(berlinKey)), w.stream("/api-v2/tracker/chat/events/", "Authorization",
+			auth),
 		w.stream("/tracker/chat/events?session_key="+berlinKey, "Origin", "https://page.example"),
 	}
 	stranger := w.stream(events(uralKey)).hello()
 	for _, r := range readers {
 		r.hello()
 	}
-	if h := readers[2].resp.Header; h.Get("Access-Control-Allow-Origin") != "*" || h.Get("Cache-Control") != "no-store" || h.Get("X-Accel-Buffering") != "no" {
+	if h := readers[2].resp.Header; h.Get("Access-Control-Allow-Origin") != "*" ||
+		h.Get("Cache-Control") != "no-store" || h.Get("X-Accel-Buffering") != "no" {
 		t.Errorf("header %v", h)
 	}
 	all := func(check func(s *stream)) {
@@ -246,12 +253,14 @@ func TestFeed(t *testing.T) {
 			check(r)
 		}
 	}
-	id := w.form("tracker/chat/send", "tracker_id", "101", "message", "line\nbreak \u2028 <é>").id(t)
+	id := w.form("tracker/chat/send", "tracker_id", "101", "message", "line\nbreak \u2028 <é>").id(
+		t)
 	all(func(s *stream) {
 		e := s.next()
-		want := fmt.Sprintf(`{"tracker_id":101,"message":{"id":%d,"submit_time":"2016-02-29T10:00:00Z","update_time":null,"text":"line\nbreak `+"\u2028"+
-			` <é>","type":"OUTGOING","status":"PENDING","employee_id":7},`+
-			`"delivery":{"state":"QUEUED","parts":1,"parts_acked":0,"delivered_at":null,"read_at":null,"expires_at":null,"reason":null}}`, id)
+		want := fmt.Sprintf(
+			`{"tracker_id":101,"message":{"id":%d,"submit_time":"2016-02-29T10:00:00Z","update_time":null,"text":"line\nbreak `+"\u2028"+
+				` <é>","type":"OUTGOING","status":"PENDING","employee_id":7},`+
+				`"delivery":{"state":"QUEUED","parts":1,"parts_acked":0,"delivered_at":null,"read_at":null,"expires_at":null,"reason":null}}`, id)
 		if e.name != "message" || e.data != want {
 			t.Fatalf("got  %s %s\nwant %s", e.name, e.data, want)
 		}
@@ -264,15 +273,22 @@ func TestFeed(t *testing.T) {
 	})
 	w.ack(101, id)
 	all(func(s *stream) {
-		if m := s.want("delivered", 101, id).Message; m.Status != "DELIVERED" || m.UpdateTime == nil || *m.UpdateTime != "2016-02-29T10:00:00Z" {
+		if m := s.want("delivered", 101, id).Message; m.Status != "DELIVERED" ||
+			m.UpdateTime == nil || *m.UpdateTime != "2016-02-29T10:00:00Z" {
 			t.Errorf("delivered %+v", m)
 		}
 	})
-	if _, err := w.store.Ack(context.Background(), []queue.AckReq{{Tracker: 101, ID: id, Opened: true}}); err != nil {
+	if _, err := w.store.Ack(context.Background(), []queue.AckReq{{
+		Tracker: 101, ID: id,
+		Opened: true,
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	all(func(s *stream) { s.want("read", 101, id) })
-	for name, st := range map[string]queue.Status{"failed": queue.StatusFailed, "expired": queue.StatusExpired, "progress": queue.StatusSent} {
+	for name, st := range map[string]queue.Status{
+		"failed":  queue.StatusFailed,
+		"expired": queue.StatusExpired, "progress": queue.StatusSent,
+	} {
 		id := w.send(102, name)
 		all(func(s *stream) { s.want("message", 102, id) })
 		why := queue.ReasonNone
@@ -347,7 +363,8 @@ func TestFeedResumes(t *testing.T) {
 			target += "&last_event_id=" + s.last // wins
 		}
 		r := later.stream(target, header...)
-		if e := r.next(); !strings.Contains(e.data, `"id":`+itoa(first)+",") { // may come again, because it is recent
+		if e := r.next(); !strings.Contains(e.data, `"id":`+itoa(first)+",") {
+			// may come again, because it is recent
 			t.Fatalf("%+v", e)
 		}
 		r.want("message", 101, id)
@@ -408,7 +425,8 @@ func TestFeedResets(t *testing.T) {
 // TestFeedDropsSlowClients: one that does not read is cut off, the others get everything.
 func TestFeedDropsSlowClients(t *testing.T) {
 	w := newWorld(t, func(o *api.Options) { o.FeedBuffer = 16 })
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+events(berlinKey), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+events(berlinKey),
+		nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -430,11 +448,15 @@ func TestFeedDropsSlowClients(t *testing.T) {
 
 func TestFeedEndsWithItsKey(t *testing.T) {
 	w := newWorld(t, func(o *api.Options) { o.Sessions = o.Store.(queue.SessionStore) })
-	if _, err := w.store.ImportDirectory(context.Background(), accounts(), trackers(), false); err != nil {
+	if _, err := w.store.ImportDirectory(context.Background(), accounts(), trackers(),
+		false); err != nil {
 		t.Fatal(err)
 	}
 	hash := "0123456789abcdef0123456789abcdef"
-	if err := w.store.PutSession(context.Background(), queue.Session{Hash: queue.HashKey(hash), Account: 1, CreatedMs: w.clock.Load(), ExpiresMs: w.clock.Load() + 1000_000}); err != nil {
+	if err := w.store.PutSession(context.Background(), queue.Session{
+		Hash:    queue.HashKey(hash),
+		Account: 1, CreatedMs: w.clock.Load(), ExpiresMs: w.clock.Load() + 1000_000,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	keyed, session := w.stream(events(berlinKey)).hello(), w.stream(events(hash)).hello()
@@ -458,7 +480,10 @@ func TestFeedFollowsTrackers(t *testing.T) {
 	berlin.want("message", 101, w.send(101, "before"))
 	ts := trackers()
 	ts[0].Account = 2
-	w.dir.Replace(queue.NewSnapshot(accounts(), append(ts, queue.Tracker{ID: 900, Account: 1, Protocol: "x", DeviceID: "900"})))
+	w.dir.Replace(queue.NewSnapshot(accounts(), append(ts, queue.Tracker{
+		ID: 900, Account: 1,
+		Protocol: "x", DeviceID: "900",
+	})))
 	ural.want("message", 101, w.send(101, "after"))
 	berlin.want("message", 900, w.send(900, "new"))
 }
@@ -496,5 +521,6 @@ func TestFeedRefusals(t *testing.T) {
 	w.do(http.MethodGet, "/v2/tracker/chat/events", "").refused(t, 3)
 	w.do(http.MethodGet, events(unknownKey), "").refused(t, 4)
 	w.do(http.MethodPut, events(berlinKey), "").refused(t, 112)
-	w.do(http.MethodPost, "/v2/tracker/chat/events", "{", "Content-Type", "application/json").refused(t, 5)
+	w.do(http.MethodPost, "/v2/tracker/chat/events", "{", "Content-Type",
+		"application/json").refused(t, 5)
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// HurryFeed makes what is slow about the feed fast enough for a test, and bounds the readers of an account.
+// HurryFeed makes what is slow about the feed fast enough for a test, and bounds the readers of an
+// account.
 func (a *API) HurryFeed(heartbeat time.Duration, most int) {
 	a.feed.heartbeat, a.feed.most = heartbeat, most
 }
@@ -63,7 +64,10 @@ type HookPlaces struct{ p *hookPlaces }
 
 // NewHookPlaces returns places that nobody has.
 func NewHookPlaces(total int) HookPlaces {
-	return HookPlaces{newHookPlaces(total, prometheus.NewGauge(prometheus.GaugeOpts{Name: "waiting", Help: "Calls that wait."}))}
+	return HookPlaces{newHookPlaces(total, prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "waiting",
+		Help: "Calls that wait.",
+	}))}
 }
 
 // SetHooks tells how many accounts there are.

@@ -57,7 +57,8 @@ func (r *reader) key(name string, h http.Header) string {
 	if n := utf8.RuneCountInString(key); n == 0 || n > maxKey {
 		r.fail(name, fmt.Sprintf("length must be between 1 and %d", maxKey))
 	}
-	if !utf8.ValidString(key) || strings.ContainsFunc(key, func(c rune) bool { return !unicode.IsPrint(c) }) {
+	if !utf8.ValidString(key) ||
+		strings.ContainsFunc(key, func(c rune) bool { return !unicode.IsPrint(c) }) {
 		r.fail(name, "must consist of printable characters")
 	}
 	return key
@@ -100,9 +101,13 @@ func (r *reader) choices(name string) []string {
 	return list
 }
 
-// outgoing makes the request for one message. It has no nonce: nobody repeats it from here, and a drawn one might match an older message.
+// outgoing makes the request for one message. It has no nonce: nobody repeats it from here, and a
+// drawn one might match an older message.
 func (c *call) outgoing(t *queue.Tracker, text string, x *extras) queue.SendReq {
-	r := queue.SendReq{Tracker: t.Key(), Employee: t.Employee, Text: text, Choices: x.choices, ReplyTo: x.replyTo}
+	r := queue.SendReq{
+		Tracker: t.Key(), Employee: t.Employee, Text: text, Choices: x.choices,
+		ReplyTo: x.replyTo,
+	}
 	if x.ttl > 0 {
 		r.ExpiresMs = c.now.Add(x.ttl).UnixMilli()
 	}
@@ -123,7 +128,10 @@ func (a *API) checkReply(ctx context.Context, x *extras, trackers ...*queue.Trac
 	}
 	for _, t := range trackers {
 		if t.Key() != found[0] {
-			return &refusal{code: codeInvalid, params: []paramError{{"reply_to", "must be a message of the same tracker"}}}
+			return &refusal{code: codeInvalid, params: []paramError{{
+				"reply_to",
+				"must be a message of the same tracker",
+			}}}
 		}
 	}
 	return nil

@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// fair bounds something that many hold at a time (connections, bytes, turns), so that strangers cannot
-// take it from each other or from those who are known. Where it is used up, a holder goes of the place
-// (an address) whose strangers have most of it.
+// fair bounds something that many hold at a time (connections, bytes, turns), so that strangers
+// cannot take it from each other or from those who are known. Where it is used up, a holder goes of
+// the place (an address) whose strangers have most of it.
 type fair struct {
 	most int64 // in all
 	rest int64 // of strangers
@@ -38,16 +38,17 @@ type holder struct {
 	place *place
 	has   int64
 	entry *list.Element // in place.cuttable; nil: is not cut off
-	cut   func()        // ends what it is doing. It takes no lock, and whoever leaves waits until it is done
-	gone  bool          // was cut off
+	// ends what it is doing. It takes no lock, and whoever leaves waits until it is done.
+	cut  func()
+	gone bool // was cut off
 }
 
 func newFair(most, rest, each int64) *fair {
 	return &fair{most: most, rest: rest, each: each, places: make(map[string]*place)}
 }
 
-// join adds one who holds nothing yet and calls cut if others need what it holds. Who is known has a
-// place of another kind, which only its own holders can fill.
+// join adds one who holds nothing yet and calls cut if others need what it holds. Who is known has
+// a place of another kind, which only its own holders can fill.
 func (f *fair) join(key string, known bool, cut func()) *holder {
 	h := &holder{fair: f, cut: cut}
 	f.mu.Lock()

@@ -20,8 +20,10 @@ const (
 	maxAccountFeeds = 1000   // of them of one account
 	maxReplays      = 16     // subscribers that read what they have missed, at a time
 
-	feedSlack   = 2 * time.Second        // clocks differ, and a change is dated a little before it is told
-	feedIdle    = time.Minute            // without subscribers until nothing is listened to any more
+	// clocks differ, and a change is dated a little before it is told.
+	feedSlack = 2 * time.Second
+	// without subscribers until nothing is listened to any more.
+	feedIdle    = time.Minute
 	feedLook    = 500 * time.Millisecond // how often keys and nodes are looked at
 	feedPause   = 100 * time.Millisecond // until what failed is tried again
 	feedPatient = 2 * time.Second        // the longest such pause
@@ -40,10 +42,12 @@ type FeedStore interface {
 	Nodes(ctx context.Context) ([]queue.Node, error)
 }
 
-// feed hands what the store tells to those who listen to an account. It listens itself only while somebody does.
+// feed hands what the store tells to those who listen to an account. It listens itself only while
+// somebody does.
 //
-// Its position is a time: everything that happened before it has been handed out. Who has seen all up to a position goes on there with replay, on any node and after any
-// restart, because replay reads the store and nothing else.
+// Its position is a time: everything that happened before it has been handed out. Who has seen all
+// up to a position goes on there with replay, on any node and after any restart, because replay
+// reads the store and nothing else.
 type feed struct {
 	store     FeedStore
 	directory *queue.Directory
@@ -80,8 +84,10 @@ func newFeed(o *Options) *feed {
 		o.FeedBuffer = DefaultFeedBuffer
 	}
 	return &feed{
-		store: o.Feed, directory: o.Directory, sessions: o.Sessions, now: o.Now, log: o.Logger, metrics: newFeedMetrics(o.Registerer),
-		buffer: o.FeedBuffer, timeout: o.Timeout, replays: make(chan struct{}, maxReplays), heartbeat: heartbeatEvery, most: maxAccountFeeds,
+		store: o.Feed, directory: o.Directory, sessions: o.Sessions, now: o.Now, log: o.Logger,
+		metrics: newFeedMetrics(o.Registerer),
+		buffer:  o.FeedBuffer, timeout: o.Timeout, replays: make(chan struct{}, maxReplays),
+		heartbeat: heartbeatEvery, most: maxAccountFeeds,
 		topics: make(map[queue.AccountID]map[*subscriber]struct{}),
 	}
 }
@@ -89,7 +95,8 @@ func newFeed(o *Options) *feed {
 // errFeedClosed ends subscriptions when the service stops.
 var errFeedClosed = fmt.Errorf("%w: the feed is closed", queue.ErrUnavailable)
 
-// subscribe registers s and returns the feed's position: s is told what happens from then on, and possibly some of what happened shortly before.
+// subscribe registers s and returns the feed's position: s is told what happens from then on, and
+// possibly some of what happened shortly before.
 func (f *feed) subscribe(ctx context.Context, s *subscriber) (position int64, err error) {
 	run, err := f.enter(s) //nolint:contextcheck // what it starts outlives this subscriber
 	if err != nil {
@@ -100,7 +107,8 @@ func (f *feed) subscribe(ctx context.Context, s *subscriber) (position int64, er
 		return f.at(), nil
 	case <-ctx.Done():
 		f.leave(s)
-		return 0, fmt.Errorf("%w: changes cannot be listened to: %w", queue.ErrUnavailable, ctx.Err())
+		return 0, fmt.Errorf("%w: changes cannot be listened to: %w", queue.ErrUnavailable,
+			ctx.Err())
 	}
 }
 
@@ -217,8 +225,8 @@ func (f *feed) publish(account queue.AccountID, events []*event) {
 	}
 }
 
-// advance moves the position: back where the clock was set back, because what happens from then on is
-// dated so.
+// advance moves the position: back where the clock was set back, because what happens from then on
+// is dated so.
 func (f *feed) advance(ms int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -247,7 +255,8 @@ func (f *feed) listened(changes []queue.Change) map[queue.TrackerID]queue.Accoun
 	return owners
 }
 
-// recheck ends the subscriptions of keys that are not the account's any more. Sessions, which only the store knows, are looked at if asked to.
+// recheck ends the subscriptions of keys that are not the account's any more. Sessions, which only
+// the store knows, are looked at if asked to.
 func (f *feed) recheck(ctx context.Context, sessions bool) {
 	snap := f.directory.Current()
 	var asked []*subscriber

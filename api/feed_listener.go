@@ -73,7 +73,8 @@ func (l *listener) take(ctx context.Context, batch []queue.Change) {
 	l.tell(ctx, batch[from:])
 }
 
-// tell hands out changes of messages and sessions. Where the store fails, everything since the feed's position is read once it works again.
+// tell hands out changes of messages and sessions. Where the store fails, everything since the
+// feed's position is read once it works again.
 func (l *listener) tell(ctx context.Context, changes []queue.Change) {
 	for len(changes) > 0 && ctx.Err() == nil {
 		n := min(len(changes), feedAtOnce)
@@ -137,7 +138,8 @@ func (l *listener) tellSome(ctx context.Context, changes []queue.Change) error {
 // maxTold bounds what is remembered of trackers; who is forgotten may be told the same twice.
 const maxTold = 1 << 20
 
-// news reports whether p is to be told, and remembers that it was. A newer session that took over is no news.
+// news reports whether p is to be told, and remembers that it was. A newer session that took over
+// is no news.
 func (l *listener) news(t queue.TrackerID, p queue.Presence, owned bool) bool {
 	before, known := l.told[t]
 	if !known {
@@ -151,7 +153,9 @@ func (l *listener) news(t queue.TrackerID, p queue.Presence, owned bool) bool {
 }
 
 // read reads messages and presences.
-func (f *feed) read(ctx context.Context, refs []queue.Ref, ts []queue.TrackerID) (ms []queue.Message, ps map[queue.TrackerID]queue.Presence, err error) {
+func (f *feed) read(ctx context.Context, refs []queue.Ref,
+	ts []queue.TrackerID,
+) (ms []queue.Message, ps map[queue.TrackerID]queue.Presence, err error) {
 	bounded, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	if len(refs) > 0 {
@@ -165,7 +169,8 @@ func (f *feed) read(ctx context.Context, refs []queue.Ref, ts []queue.TrackerID)
 	return ms, ps, err
 }
 
-// resync hands out everything that happened since the feed's position to everybody. It goes on until the store has answered; the position stays meanwhile.
+// resync hands out everything that happened since the feed's position to everybody. It goes on
+// until the store has answered; the position stays meanwhile.
 func (l *listener) resync(ctx context.Context) {
 	f := l.feed
 	f.metrics.resyncs.Inc()
@@ -199,7 +204,8 @@ const (
 	looksSessions = 4
 )
 
-// look looks after what nobody tells: keys that were revoked, nodes that died. It reports whether nobody has listened for a while.
+// look looks after what nobody tells: keys that were revoked, nodes that died. It reports whether
+// nobody has listened for a while.
 func (l *listener) look(ctx context.Context) (done bool) {
 	f := l.feed
 	l.looks++

@@ -18,15 +18,29 @@ type feedMetrics struct {
 func newFeedMetrics(reg prometheus.Registerer) *feedMetrics {
 	f := promauto.With(reg)
 	return &feedMetrics{
-		subscribers: f.NewGauge(prometheus.GaugeOpts{Name: "trackchat_feed_subscribers", Help: "Readers of the live feed, webhooks included."}),
-		events:      f.NewCounter(prometheus.CounterOpts{Name: "trackchat_feed_events_total", Help: "Events written to clients of the live feed."}),
-		dropped:     f.NewCounter(prometheus.CounterOpts{Name: "trackchat_feed_dropped_total", Help: "Clients of the live feed dropped because they were too slow."}),
-		resets:      f.NewCounter(prometheus.CounterOpts{Name: "trackchat_feed_resets_total", Help: "Clients of the live feed that had been away for too long to be told what they missed."}),
+		subscribers: f.NewGauge(prometheus.GaugeOpts{
+			Name: "trackchat_feed_subscribers",
+			Help: "Readers of the live feed, webhooks included.",
+		}),
+		events: f.NewCounter(prometheus.CounterOpts{
+			Name: "trackchat_feed_events_total",
+			Help: "Events written to clients of the live feed.",
+		}),
+		dropped: f.NewCounter(prometheus.CounterOpts{
+			Name: "trackchat_feed_dropped_total",
+			Help: "Clients of the live feed dropped because they were too slow.",
+		}),
+		resets: f.NewCounter(prometheus.CounterOpts{
+			Name: "trackchat_feed_resets_total",
+			Help: "Clients of the live feed that had been away for too long to be told what they missed.",
+		}),
 		resyncs: f.NewCounter(prometheus.CounterOpts{
-			Name: "trackchat_feed_resyncs_total", Help: "Times that changes may have been missed and were read from the store instead.",
+			Name: "trackchat_feed_resyncs_total",
+			Help: "Times that changes may have been missed and were read from the store instead.",
 		}),
 		lag: f.NewHistogram(prometheus.HistogramOpts{
-			Name: "trackchat_feed_lag_seconds", Help: "Time from a change to its writing to a client of the live feed; what a client had missed before it came is not counted.",
+			Name:    "trackchat_feed_lag_seconds",
+			Help:    "Time from a change to its writing to a client of the live feed; what a client had missed before it came is not counted.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
 		}),
 	}

@@ -14,10 +14,14 @@ const (
 	replayMessages = 64   // read at once; each may have 80 KB
 )
 
-// replay hands out what has happened to the trackers of an account since a time, as far as it still shows: of what happened to a message twice, the first may be left out
-// where the second says more. The events of each tracker are in order. An error of emit or reset ends it. reset is called for a tracker of which since is too long ago to know, and
-// then the messages are told that were stored since.
-func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64, emit func([]*event) error, reset func(t queue.TrackerID) error) error {
+// replay hands out what has happened to the trackers of an account since a time, as far as it still
+// shows: of what happened to a message twice, the first may be left out where the second says more.
+// The events of each tracker are in order. An error of emit or reset ends it. reset is called for a
+// tracker of which since is too long ago to know, and then the messages are told that were stored
+// since.
+func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64,
+	emit func([]*event) error, reset func(t queue.TrackerID) error,
+) error {
 	return f.eachTrackers(account, func(ts []queue.TrackerID) error {
 		bounded, cancel := context.WithTimeout(ctx, f.timeout)
 		changed, err := f.store.Changed(bounded, ts, since)
@@ -46,7 +50,9 @@ func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64,
 }
 
 // replayTracker is replay for the messages of one tracker.
-func (f *feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64, emit func([]*event) error) error {
+func (f *feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64,
+	emit func([]*event) error,
+) error {
 	for from := since; ; {
 		bounded, cancel := context.WithTimeout(ctx, f.timeout)
 		list, err := f.store.Changes(bounded, t, from, replayMessages)
@@ -78,7 +84,9 @@ func (f *feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64
 func noReset(queue.TrackerID) error { return queue.ErrReset }
 
 // replayStored tells the messages of a tracker that were stored since a time.
-func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64, emit func([]*event) error) error {
+func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
+	emit func([]*event) error,
+) error {
 	for q := (queue.ListQuery{Tracker: t, FromMs: since, ToMs: math.MaxInt64, Limit: maxList}); ; {
 		bounded, cancel := context.WithTimeout(ctx, f.timeout)
 		list, err := f.store.List(bounded, q)
@@ -89,7 +97,8 @@ func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
 		now := f.now().UnixMilli()
 		for i := range list {
 			for _, name := range eventsSince(&list[i], since) {
-				if err := emit([]*event{messageEvent(name, &list[i], list[i].ChangeMs, now)}); err != nil {
+				if err := emit([]*event{messageEvent(name, &list[i], list[i].ChangeMs,
+					now)}); err != nil {
 					return err
 				}
 			}
@@ -103,7 +112,9 @@ func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
 }
 
 // eachPresence calls each for the trackers of an account that were ever connected.
-func (f *feed) eachPresence(ctx context.Context, account queue.AccountID, each func(t queue.TrackerID, p queue.Presence)) error {
+func (f *feed) eachPresence(ctx context.Context, account queue.AccountID,
+	each func(t queue.TrackerID, p queue.Presence),
+) error {
 	return f.eachTrackers(account, func(ts []queue.TrackerID) error {
 		return f.presences(ctx, ts, func(t queue.TrackerID, p queue.Presence) error {
 			each(t, p)
@@ -112,7 +123,9 @@ func (f *feed) eachPresence(ctx context.Context, account queue.AccountID, each f
 	})
 }
 
-func (f *feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t queue.TrackerID, p queue.Presence) error) error {
+func (f *feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t queue.TrackerID,
+	p queue.Presence) error,
+) error {
 	bounded, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	known, err := f.store.Presence(bounded, ts)

@@ -35,7 +35,8 @@ func (s *stream) heartbeat(state string) {
 func TestFeedTellsTheStoresState(t *testing.T) {
 	redis := queuetest.StartRedis(t)
 	proxy := queuetest.StartProxy(t, redis.Addr)
-	store, err := redisstore.Open(context.Background(), redisstore.Options{Addrs: []string{proxy.Addr}, Now: time.Now, MaxPending: 10})
+	store, err := redisstore.Open(context.Background(),
+		redisstore.Options{Addrs: []string{proxy.Addr}, Now: time.Now, MaxPending: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,8 +69,10 @@ func TestFeedTellsTheStoresState(t *testing.T) {
 		s.heartbeat("ok")
 		late.heartbeat("ok")
 		stranger.heartbeat("ok")
-		id := w.form("tracker/chat/send", "tracker_id", "101", "message", "after it "+fault.name).id(t)
-		for !strings.Contains(s.next().data, `"id":`+itoa(id)+",") { // the refused one may be stored
+		id := w.form("tracker/chat/send", "tracker_id", "101", "message",
+			"after it "+fault.name).id(t)
+		for !strings.Contains(s.next().data, `"id":`+itoa(id)+",") {
+			// the refused one may be stored
 		}
 		late.close()
 	}

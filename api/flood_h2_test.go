@@ -15,8 +15,11 @@ import (
 	"trackchat/api"
 )
 
-// halfStream begins a request of HTTP/2 whose body is not at its end. The channel gets what came back.
-func halfStream(tb testing.TB, client *http.Client, target, header, sent string) (*io.PipeWriter, <-chan answer) {
+// halfStream begins a request of HTTP/2 whose body is not at its end. The channel gets what came
+// back.
+func halfStream(tb testing.TB, client *http.Client, target, header, sent string) (*io.PipeWriter,
+	<-chan answer,
+) {
 	tb.Helper()
 	r, body := io.Pipe()
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
@@ -48,9 +51,9 @@ func halfStream(tb testing.TB, client *http.Client, target, header, sent string)
 	return body, done
 }
 
-// TestHalfBodiesOfOneConnection sends many requests over one connection of HTTP/2, none of them to its
-// end: each takes of the room from its beginning on, they have no more of it than one address may, and
-// those that are cut off are answered. The connection and all others go on.
+// TestHalfBodiesOfOneConnection sends many requests over one connection of HTTP/2, none of them to
+// its end: each takes of the room from its beginning on, they have no more of it than one address
+// may, and those that are cut off are answered. The connection and all others go on.
 func TestHalfBodiesOfOneConnection(t *testing.T) {
 	w := newWorld(t, func(o *api.Options) { o.MemoryLimit = 64 << 20 })
 	server := httptest.NewUnstartedServer(nil)
@@ -78,7 +81,10 @@ func TestHalfBodiesOfOneConnection(t *testing.T) {
 	(<-done).id(t)
 	long := `{"tracker_id":101,"message":"` + strings.Repeat("x", 19_000) + `"`
 	known, answered := halfStream(t, client, target, "NVX "+berlinKey, long)
-	awaits(t, "there", func() bool { return w.metric("trackchat_http_request_bytes") >= 16<<10+19_000 })
+	awaits(t, "there", func() bool {
+		return w.metric("trackchat_http_request_bytes") >=
+			16<<10+19_000
+	})
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -101,7 +107,8 @@ func TestHalfBodiesOfOneConnection(t *testing.T) {
 		if n := w.metric("trackchat_http_request_bytes"); n > address+128<<10 {
 			t.Errorf("%v bytes held", n)
 		}
-		resp, err := client.Post(target+"?hash="+berlinKey, "application/json", strings.NewReader(long+"}"))
+		resp, err := client.Post(target+"?hash="+berlinKey, "application/json",
+			strings.NewReader(long+"}"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -59,16 +59,17 @@ func answerTo(c net.Conn) (string, error) {
 	return string(b), err
 }
 
-// TestHalfBodiesTakeNobodysRoom keeps half-sent bodies from several addresses, of more bytes than there
-// is room for. Texts short and long, with the key in the body or in the header, are taken all the same,
-// and the half-sent body of one who is known is not what makes room for strangers.
+// TestHalfBodiesTakeNobodysRoom keeps half-sent bodies from several addresses, of more bytes than
+// there is room for. Texts short and long, with the key in the body or in the header, are taken all
+// the same, and the half-sent body of one who is known is not what makes room for strangers.
 func TestHalfBodiesTakeNobodysRoom(t *testing.T) {
 	w := newWorld(t, func(o *api.Options) { o.MemoryLimit = 64 << 20 })
 	addr := strings.TrimPrefix(w.url, "http://")
 	const half, room = 700 << 10, 8 << 20
 	begin := func(from, header string, total int) net.Conn {
 		c := dialFrom(t, from, addr)
-		_, err := fmt.Fprintf(c, "POST /v2/tracker/chat/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n", header, total)
+		_, err := fmt.Fprintf(c,
+			"POST /v2/tracker/chat/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n", header, total)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +80,10 @@ func TestHalfBodiesTakeNobodysRoom(t *testing.T) {
 	if _, err := io.WriteString(known, long); err != nil {
 		t.Fatal(err)
 	}
-	awaits(t, "there", func() bool { return w.metric("trackchat_http_request_bytes") >= 19_000-8<<10 })
+	awaits(t, "there", func() bool {
+		return w.metric("trackchat_http_request_bytes") >=
+			19_000-8<<10
+	})
 
 	piece := []byte(strings.Repeat(" ", half))
 	var wg sync.WaitGroup
@@ -95,8 +99,10 @@ func TestHalfBodiesTakeNobodysRoom(t *testing.T) {
 			t.Errorf("%v bytes held", n)
 		}
 		w.json("tracker/chat/send", `"tracker_id":101,"message":"short"`).id(t)
-		w.json("tracker/chat/send", `"tracker_id":101,"message":"`+strings.Repeat("long", 5000)+`"`).id(t)
-		w.do(http.MethodPost, "/v2/tracker/chat/send", long+"}", "Content-Type", "application/json", "Authorization", "NVX "+berlinKey).id(t)
+		w.json("tracker/chat/send", `"tracker_id":101,"message":"`+strings.Repeat("long",
+			5000)+`"`).id(t)
+		w.do(http.MethodPost, "/v2/tracker/chat/send", long+"}", "Content-Type", "application/json",
+			"Authorization", "NVX "+berlinKey).id(t)
 	}
 	if _, err := io.WriteString(known, "}"); err != nil {
 		t.Fatal(err)
@@ -118,7 +124,8 @@ func (w *world) refusals(reason string) float64 {
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if f.GetName() == "trackchat_http_refused_total" && m.GetLabel()[0].GetValue() == reason {
+			if f.GetName() == "trackchat_http_refused_total" &&
+				m.GetLabel()[0].GetValue() == reason {
 				return m.GetCounter().GetValue()
 			}
 		}
@@ -137,14 +144,18 @@ func (w *world) bounded(most int, memory int64) (addr string, refused func() flo
 	}
 	server := api.NewServer(w.api, nil)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(api.NewConns(b.reg, memory).Listen(ln, "api", most, false)) }()
+	go func() {
+		served <- server.Serve(api.NewConns(b.reg, memory).Listen(ln, "api", most,
+			false))
+	}()
 	w.tb.Cleanup(func() {
 		_ = server.Close()
 		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			w.tb.Error(err)
 		}
 	})
-	return ln.Addr().String(), func() float64 { return b.metric("trackchat_http_connections_refused_total") }
+	return ln.Addr().String(),
+		func() float64 { return b.metric("trackchat_http_connections_refused_total") }
 }
 
 const askInfo = "GET /v2/user/get_info?hash=" + emptyKey + " HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -200,8 +211,10 @@ func TestStrangersShareConnections(t *testing.T) {
 func TestHalfHeadersAreBounded(t *testing.T) {
 	w := newWorld(t)
 	addr, refused := w.bounded(1000, 64<<20)
-	honest := "GET /v2/user/get_info?hash=" + emptyKey + "&x=" + strings.Repeat("x", 200<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n"
-	piece := []byte("GET /v2/user/get_info HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 300<<10))
+	honest := "GET /v2/user/get_info?hash=" + emptyKey + "&x=" + strings.Repeat("x", 200<<10) +
+		" HTTP/1.1\r\nHost: x\r\n\r\n"
+	piece := []byte("GET /v2/user/get_info HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x",
+		300<<10))
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for i := range 40 {
@@ -223,12 +236,14 @@ func TestHalfHeadersAreBounded(t *testing.T) {
 	}
 }
 
-// TestLoginsWaitByThemselves has strangers log in all at once, on a machine with two processors: few
-// wait, the others are told to come again, and neither texts nor a person who is familiar wait for them.
+// TestLoginsWaitByThemselves has strangers log in all at once, on a machine with two processors:
+// few wait, the others are told to come again, and neither texts nor a person who is familiar wait
+// for them.
 func TestLoginsWaitByThemselves(t *testing.T) {
 	w := newLiveWorld(t, func(o *api.Options) { o.Processors, o.Timeout = 2, 12*time.Second })
 	try := func(peer, login, password string) *httptest.ResponseRecorder {
-		return record(w.api, http.MethodGet, "/user/auth?login="+login+"&password="+password, "peer", peer)
+		return record(w.api, http.MethodGet, "/user/auth?login="+login+"&password="+password,
+			"peer", peer)
 	}
 	const home = "192.0.2.7:1"
 	if r := try(home, "berlin", "pass+word"); r.Code != http.StatusOK {
@@ -241,9 +256,11 @@ func TestLoginsWaitByThemselves(t *testing.T) {
 		wg.Go(func() {
 			r := try("198.51.100.1:1", fmt.Sprintf("login%d", i), "x")
 			switch {
-			case strings.Contains(r.Body.String(), `"code":15,`) && r.Header().Get("Retry-After") != "":
+			case strings.Contains(r.Body.String(), `"code":15,`) &&
+				r.Header().Get("Retry-After") != "":
 				busy.Add(1)
-			case strings.Contains(r.Body.String(), `"code":102,`), strings.Contains(r.Body.String(), `"code":105,`):
+			case strings.Contains(r.Body.String(), `"code":102,`), strings.Contains(r.Body.String(),
+				`"code":105,`):
 			default:
 				other.Add(1)
 			}
@@ -280,12 +297,15 @@ func (g *gate) Sessions(ctx context.Context, hashes []queue.KeyHash) ([]queue.Se
 	return g.SessionStore.Sessions(ctx, hashes)
 }
 
-// TestGuessesTakeNobodysPlace asks with hashes that nobody knows while the store is slow: those with a
-// key are answered.
+// TestGuessesTakeNobodysPlace asks with hashes that nobody knows while the store is slow: those
+// with a key are answered.
 func TestGuessesTakeNobodysPlace(t *testing.T) {
 	w := newLiveWorld(t)
 	g := &gate{SessionStore: w.store, open: make(chan struct{})}
-	h := api.New(api.Options{Store: w.store, Directory: w.dir, Now: w.now, Sessions: g, Timeout: 30 * time.Second})
+	h := api.New(api.Options{
+		Store: w.store, Directory: w.dir, Now: w.now, Sessions: g,
+		Timeout: 30 * time.Second,
+	})
 	var begun atomic.Int64
 	var wg sync.WaitGroup
 	const guesses = 1100
@@ -296,7 +316,9 @@ func TestGuessesTakeNobodysPlace(t *testing.T) {
 		})
 	}
 	awaits(t, "waiting", func() bool { return begun.Load() == guesses && g.inside.Load() >= 64 })
-	if r := record(h, http.MethodGet, "/tracker/chat/send?hash="+berlinKey+"&tracker_id=101&message=hi"); r.Code != http.StatusOK {
+	if r := record(h, http.MethodGet,
+		"/tracker/chat/send?hash="+berlinKey+"&tracker_id=101&message=hi"); r.Code !=
+		http.StatusOK {
 		t.Errorf("with a key: %s", r.Body)
 	}
 	close(g.open)

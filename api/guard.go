@@ -26,7 +26,10 @@ func newGuard(token string, next http.Handler) *guard {
 // memory, and who reaches this machine is not yet who runs the service.
 func newDebugGuard(token string, next http.Handler) http.Handler {
 	if token == "" {
-		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeRefusal(w, codeDenied) })
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			writeRefusal(w,
+				codeDenied)
+		})
 	}
 	return newGuard(token, next)
 }
@@ -45,7 +48,8 @@ func (g *guard) admits(r *http.Request) bool {
 		return isLocal(r)
 	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	got := sha256.Sum256([]byte(token)) // of equal length, so that the comparison takes the same time for all
+	// of equal length, so that the comparison takes the same time for all.
+	got := sha256.Sum256([]byte(token))
 	return ok && subtle.ConstantTimeCompare(got[:], g.token[:]) == 1
 }
 
@@ -53,7 +57,8 @@ func (g *guard) admits(r *http.Request) bool {
 // from a page in a browser, not by a foreign name that was made to point here (such a page sends no
 // Origin when it reads from what it takes for its own host).
 func isLocal(r *http.Request) bool {
-	if !r.ProtoAtLeast(1, 1) { // nginx to its upstreams, unless told otherwise; no browser and no curl
+	if !r.ProtoAtLeast(1, 1) {
+		// nginx to its upstreams, unless told otherwise; no browser and no curl
 		return false
 	}
 	for name, values := range r.Header {

@@ -7,10 +7,11 @@ import (
 
 // Bounds of logins that are verified.
 const (
-	loginMemory     = passwordMemory << 10 // bytes of one
-	loginShare      = 16                   // one part in so many of the limit of memory is for all of them
-	maxLogins       = 128                  // that wait or are verified
-	maxStrangeLogin = 64                   // of them, from where nobody has logged in before
+	loginMemory = passwordMemory << 10 // bytes of one
+	// one part in so many of the limit of memory is for all of them.
+	loginShare      = 16
+	maxLogins       = 128 // that wait or are verified
+	maxStrangeLogin = 64  // of them, from where nobody has logged in before
 )
 
 // hashing is the queue of logins whose password is to be verified: each takes 19 MiB and tens of
@@ -21,8 +22,8 @@ type hashing struct {
 	waiting   *fair
 }
 
-// newHashing returns a queue for a number of processors and a limit of memory; 0: those that Go uses,
-// and not known.
+// newHashing returns a queue for a number of processors and a limit of memory; 0: those that Go
+// uses, and not known.
 func newHashing(processors int, memory int64) *hashing {
 	if processors <= 0 {
 		processors = runtime.GOMAXPROCS(0)
@@ -38,7 +39,9 @@ func newHashing(processors int, memory int64) *hashing {
 }
 
 // enter waits for a turn; leave ends it.
-func (q *hashing) enter(ctx context.Context, place string, familiar bool) (leave func(), err error) {
+func (q *hashing) enter(ctx context.Context, place string, familiar bool) (leave func(),
+	err error,
+) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	h := q.waiting.join(place, familiar, cancel)

@@ -26,7 +26,8 @@ func impatient(w *world) (addr string) {
 	w.tb.Helper()
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = api.NewServer(w.api, nil)
-	server.Config.ReadHeaderTimeout, server.Config.ReadTimeout = 300*time.Millisecond, 600*time.Millisecond
+	server.Config.ReadHeaderTimeout, server.Config.ReadTimeout = 300*time.Millisecond,
+		600*time.Millisecond
 	server.Start()
 	w.tb.Cleanup(server.Close)
 	return strings.TrimPrefix(server.URL, "http://")
@@ -45,7 +46,8 @@ func dial(tb testing.TB, addr string) net.Conn {
 	return c
 }
 
-// TestSlowClients keeps connections with half a header and half a body open, many of them. Others are answered meanwhile, and the slow ones are cut off.
+// TestSlowClients keeps connections with half a header and half a body open, many of them. Others
+// are answered meanwhile, and the slow ones are cut off.
 func TestSlowClients(t *testing.T) {
 	w := newWorld(t)
 	addr := impatient(w)
@@ -65,7 +67,8 @@ func TestSlowClients(t *testing.T) {
 	}
 	ask := func() string {
 		c := dial(t, addr)
-		if _, err := io.WriteString(c, "GET /v2/tracker/chat/unread/count?hash="+berlinKey+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
+		if _, err := io.WriteString(c,
+			"GET /v2/tracker/chat/unread/count?hash="+berlinKey+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
 		b, err := io.ReadAll(c)
@@ -101,9 +104,13 @@ func TestHugeBodies(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	for _, length := range []string{fmt.Sprintf("Content-Length: %d", size), "Transfer-Encoding: chunked"} {
+	for _, length := range []string{
+		fmt.Sprintf("Content-Length: %d", size),
+		"Transfer-Encoding: chunked",
+	} {
 		c := dial(t, strings.TrimPrefix(w.url, "http://"))
-		if _, err := fmt.Fprintf(c, "POST /v2/tracker/chat/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s\r\n\r\n", length); err != nil {
+		if _, err := fmt.Fprintf(c,
+			"POST /v2/tracker/chat/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s\r\n\r\n", length); err != nil {
 			t.Fatal(err)
 		}
 		var sent int
@@ -125,7 +132,8 @@ func TestHugeBodies(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusPreconditionFailed || !strings.Contains(string(b), `"code":9,`) {
+		if err != nil || resp.StatusCode != http.StatusPreconditionFailed ||
+			!strings.Contains(string(b), `"code":9,`) {
 			t.Errorf("%s: %d %s %v", length, resp.StatusCode, b, err)
 		}
 		_ = resp.Body.Close()
@@ -143,7 +151,8 @@ func TestHugeBodies(t *testing.T) {
 	w.form("tracker/chat/unread/count").is(t, `{"success":true,"value":{}}`)
 }
 
-// manyVariable makes the test binary a client: its value is the address and the request. It is a process of its own, because the descriptors of both ends are more than one may have.
+// manyVariable makes the test binary a client: its value is the address and the request. It is a
+// process of its own, because the descriptors of both ends are more than one may have.
 const manyVariable = "TRACKCHAT_TEST_CONNECTIONS"
 
 func TestMain(m *testing.M) {
@@ -163,7 +172,8 @@ const (
 	perConnection   = 32 << 10 // bytes that an idle one may cost
 )
 
-// keepAsking opens the connections and asks once on each, says so, waits for its input to end, and asks on all of them again.
+// keepAsking opens the connections and asks once on each, says so, waits for its input to end, and
+// asks on all of them again.
 func keepAsking(addr, request string) error {
 	conns := make([]net.Conn, manyConnections)
 	for i := range conns {
@@ -206,7 +216,8 @@ func askOnce(c net.Conn, request string) error {
 	return err
 }
 
-// TestManyConnections has a client keep 10,000 connections alive that have each asked once, answers another one meanwhile, and all of them again.
+// TestManyConnections has a client keep 10,000 connections alive that have each asked once, answers
+// another one meanwhile, and all of them again.
 func TestManyConnections(t *testing.T) {
 	w := newWorld(t)
 	addr := strings.TrimPrefix(w.url, "http://")
@@ -233,7 +244,8 @@ func TestManyConnections(t *testing.T) {
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	each := (int64(after.HeapInuse+after.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / manyConnections
+	each := (int64(after.HeapInuse+after.StackInuse) - int64(before.HeapInuse+before.StackInuse)) /
+		manyConnections
 	t.Logf("%d bytes for each idle connection", each)
 	if each > perConnection {
 		t.Errorf("%d bytes for each idle connection", each)

@@ -19,7 +19,8 @@ import (
 	"trackchat/queue/redisstore"
 )
 
-// benchHTTP sends requests over 16 connections of loopback; the allocations are those of the server, the client's part writes and reads bytes only.
+// benchHTTP sends requests over 16 connections of loopback; the allocations are those of the
+// server, the client's part writes and reads bytes only.
 func (w *world) benchHTTP(b *testing.B, request func(i int64) string) {
 	b.Helper()
 	addr := strings.TrimPrefix(w.url, "http://")
@@ -82,7 +83,8 @@ func postJSON(op, body string) string {
 	return fmt.Sprintf("POST /v2/tracker/chat/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", op, len(body), body)
 }
 
-// benchStores are worlds on each store, with Redis as durable as the embedded one is here (a write-ahead log that is synced every second).
+// benchStores are worlds on each store, with Redis as durable as the embedded one is here (a
+// write-ahead log that is synced every second).
 func benchStores() map[string]func(b *testing.B) (*world, queue.Store) {
 	return map[string]func(b *testing.B) (*world, queue.Store){
 		"embedded": func(b *testing.B) (*world, queue.Store) {
@@ -93,7 +95,10 @@ func benchStores() map[string]func(b *testing.B) (*world, queue.Store) {
 		"redis": func(b *testing.B) (*world, queue.Store) {
 			b.Helper()
 			server := queuetest.StartRedis(b, "--appendfsync", "everysec")
-			st, err := redisstore.Open(b.Context(), redisstore.Options{Addrs: []string{server.Addr}, Durability: redisstore.EverySecond, MaxPending: maxPending, Now: time.Now})
+			st, err := redisstore.Open(b.Context(), redisstore.Options{
+				Addrs:      []string{server.Addr},
+				Durability: redisstore.EverySecond, MaxPending: maxPending, Now: time.Now,
+			})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -107,7 +112,8 @@ func benchStores() map[string]func(b *testing.B) (*world, queue.Store) {
 	}
 }
 
-// BenchmarkFloor is what net/http and this benchmark's client cost by themselves: a handler that reads the body of a send and gives an answer as long.
+// BenchmarkFloor is what net/http and this benchmark's client cost by themselves: a handler that
+// reads the body of a send and gives an answer as long.
 func BenchmarkFloor(b *testing.B) {
 	w := &world{tb: b}
 	server := httptest.NewUnstartedServer(nil)
@@ -122,7 +128,8 @@ func BenchmarkFloor(b *testing.B) {
 }
 
 func benchSend(i int64) string {
-	return postJSON("send", `{"hash":"`+berlinKey+`","tracker_id":`+itoa(bulkFirst+i%(bulkLast-bulkFirst+1))+`,"message":"Please turn left after the bridge."}`)
+	return postJSON("send", `{"hash":"`+berlinKey+`","tracker_id":`+itoa(
+		bulkFirst+i%(bulkLast-bulkFirst+1))+`,"message":"Please turn left after the bridge."}`)
 }
 
 func BenchmarkHTTP(b *testing.B) {
@@ -136,7 +143,10 @@ func BenchmarkHTTP(b *testing.B) {
 				w, st := open(b)
 				reqs := make([]queue.SendReq, 50)
 				for i := range reqs {
-					reqs[i] = queue.SendReq{Tracker: plain, Text: "Please turn left after the bridge and call me."}
+					reqs[i] = queue.SendReq{
+						Tracker: plain,
+						Text:    "Please turn left after the bridge and call me.",
+					}
 				}
 				if _, err := st.Send(b.Context(), reqs); err != nil {
 					b.Fatal(err)
@@ -148,7 +158,10 @@ func BenchmarkHTTP(b *testing.B) {
 				w, st := open(b)
 				list, in := make([]queue.Tracker, 1000), make([]queue.Incoming, 1000)
 				for i := range list {
-					list[i] = queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, DeviceID: fmt.Sprint(i), Chat: true, Features: []string{queue.FeatureChat}}
+					list[i] = queue.Tracker{
+						ID: queue.TrackerID(i + 1), Account: 1,
+						DeviceID: fmt.Sprint(i), Chat: true, Features: []string{queue.FeatureChat},
+					}
 					in[i] = queue.Incoming{Tracker: list[i].ID, Text: "unread"}
 				}
 				if _, err := st.Receive(b.Context(), in); err != nil {

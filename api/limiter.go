@@ -25,7 +25,8 @@ type limiter struct {
 	buckets map[queue.KeyHash]*rate.Limiter // guarded by mu
 }
 
-// newLimiter returns a limiter whose buckets hold one second's worth; nil, which limits nothing, for a rate of 0.
+// newLimiter returns a limiter whose buckets hold one second's worth; nil, which limits nothing,
+// for a rate of 0.
 func newLimiter(perSecond float64) *limiter {
 	if perSecond <= 0 {
 		return nil
@@ -35,7 +36,10 @@ func newLimiter(perSecond float64) *limiter {
 
 // newBuckets returns a limiter that remembers at most most buckets.
 func newBuckets(perSecond float64, burst, most int) *limiter {
-	return &limiter{rate: rate.Limit(perSecond), burst: burst, most: most, buckets: make(map[queue.KeyHash]*rate.Limiter)}
+	return &limiter{
+		rate: rate.Limit(perSecond), burst: burst, most: most,
+		buckets: make(map[queue.KeyHash]*rate.Limiter),
+	}
 }
 
 // wait takes a token and returns 0, or takes none and returns how long the next one takes to come.
@@ -76,7 +80,8 @@ func (l *limiter) bucket(key queue.KeyHash, now time.Time) *rate.Limiter {
 	return b
 }
 
-// makeRoom forgets a few full buckets, which are like new ones; if it finds none, one that is not: its owner gets some tokens too many.
+// makeRoom forgets a few full buckets, which are like new ones; if it finds none, one that is not:
+// its owner gets some tokens too many.
 func (l *limiter) makeRoom(now time.Time) {
 	var victim queue.KeyHash
 	seen, removed := 0, false

@@ -37,7 +37,8 @@ func TestMessageObject(t *testing.T) {
 	first := `{"id":%d,"submit_time":"2016-02-29 11:00:00","update_time":%s,"text":"to \"you\" \\ <b>&","type":"OUTGOING","status":"%s","employee_id":7}`
 	second := `{"id":%d,"submit_time":"2016-02-29 11:00:01","update_time":%s,"text":"back\tto\nyou ` + "\u2028" + `\u0001","type":"INCOMING","status":"%s","employee_id":null}`
 	want := func(u1, s1, u2, s2 string) string {
-		return `{"success":true,"list":[` + fmt.Sprintf(first, out, u1, s1) + "," + fmt.Sprintf(second, in, u2, s2) + `]}`
+		return `{"success":true,"list":[` + fmt.Sprintf(first, out, u1, s1) + "," +
+			fmt.Sprintf(second, in, u2, s2) + `]}`
 	}
 	if got := read(); got != want("null", "PENDING", "null", "PENDING") {
 		t.Errorf("stored: %s", got)
@@ -49,12 +50,14 @@ func TestMessageObject(t *testing.T) {
 	}
 	w.clock.Add(1000)
 	w.form("tracker/chat/mark_read", "message_id", itoa(in)).is(t, `{"success":true}`)
-	if got := read(); got != want(`"2016-02-29 11:00:02"`, "DELIVERED", `"2016-02-29 11:00:03"`, "DELIVERED") {
+	if got := read(); got != want(`"2016-02-29 11:00:02"`, "DELIVERED", `"2016-02-29 11:00:03"`,
+		"DELIVERED") {
 		t.Errorf("read: %s", got)
 	}
 	w.clock.Add(60_000)
 	w.form("tracker/chat/mark_read", "message_id", itoa(in)).is(t, `{"success":true}`)
-	if got := read(); got != want(`"2016-02-29 11:00:02"`, "DELIVERED", `"2016-02-29 11:00:03"`, "DELIVERED") {
+	if got := read(); got != want(`"2016-02-29 11:00:02"`, "DELIVERED", `"2016-02-29 11:00:03"`,
+		"DELIVERED") {
 		t.Errorf("read again: %s", got)
 	}
 }
@@ -62,9 +65,15 @@ func TestMessageObject(t *testing.T) {
 // TestEndedMessages: whatever ended without the device's ack is PENDING without a time.
 func TestEndedMessages(t *testing.T) {
 	w := newWorld(t)
-	for _, s := range []queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent} {
+	for _, s := range []queue.Status{
+		queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled,
+		queue.StatusSent,
+	} {
 		id := w.send(101, "x")
-		rs, err := w.store.End(context.Background(), []queue.EndReq{{Tracker: 101, ID: id, Status: s}})
+		rs, err := w.store.End(context.Background(), []queue.EndReq{{
+			Tracker: 101, ID: id,
+			Status: s,
+		}})
 		if err != nil || rs[0] != queue.EndNow {
 			t.Fatal(rs, err)
 		}
@@ -96,30 +105,42 @@ func TestListWindow(t *testing.T) {
 	}
 	get := func(from string) answer {
 		t.Helper()
-		return w.do(http.MethodGet, "/tracker/chat/list?hash="+berlinKey+"&tracker_id=101&to=2016-02-29+11:00:04&from="+from, "")
+		return w.do(http.MethodGet,
+			"/tracker/chat/list?hash="+berlinKey+"&tracker_id=101&to=2016-02-29+11:00:04&from="+from, "")
 	}
 	for _, from := range []string{
-		"2016-02-29T15:00:03+05:00", "2016-02-29T15:00:03%2B05:00", "2016-02-29T15:00:03%2005:00", "2016-02-29+11:00:03",
-		"2016-02-29T11:00:03", "2016-02-29T11:00:03.5", "2016-02-29+11:00:03.123456789", "2016-02-29T15:00:03%2B0500", "2016-02-29T15:00:03+0500",
-		"2016-02-29T15:00:03%2B05", "2016-02-29T15:00:03+%2B05:00", "2016-02-29T15:00:03.999%20%2B0500", "2016-02-29T15:00:03++05:00",
-		"2016-02-29+10:00:03Z", "2016-02-29t10:00:03z", "2016-02-29T05:30:03-04:30", "2016-02-29+05:30:03+-0430", "+2016-02-29T10:00:03+Z+",
+		"2016-02-29T15:00:03+05:00", "2016-02-29T15:00:03%2B05:00", "2016-02-29T15:00:03%2005:00",
+		"2016-02-29+11:00:03",
+		"2016-02-29T11:00:03", "2016-02-29T11:00:03.5", "2016-02-29+11:00:03.123456789",
+		"2016-02-29T15:00:03%2B0500", "2016-02-29T15:00:03+0500",
+		"2016-02-29T15:00:03%2B05", "2016-02-29T15:00:03+%2B05:00",
+		"2016-02-29T15:00:03.999%20%2B0500", "2016-02-29T15:00:03++05:00",
+		"2016-02-29+10:00:03Z", "2016-02-29t10:00:03z", "2016-02-29T05:30:03-04:30",
+		"2016-02-29+05:30:03+-0430", "+2016-02-29T10:00:03+Z+",
 	} {
 		if got := texts(get(from).list(t)); got != "3 4" {
 			t.Errorf("from %s: %q", from, got)
 		}
 	}
 	for _, from := range []string{
-		"x", "2016-02-29", "2016-02-29T11:00", "2016-02-30+11:00:00", "2016-02-29+24:00:00", "2016-02-29+11:60:00", "2016-02-29+1:00:00", "2016-2-29+11:00:00", "2016-02-29+11:00:03.",
-		"2016-02-29T5:00:03Z", "2016-02-29T15:00:03,5Z", "2016-02-29T15:00:03+5:00", "1456740000", "2016-02-29++11:00:03", "2016-02-29T11:00:0305:00", "2016-02-29T11:00:03.x",
-		"2016-02-29T11:00:03%2B", "2016-02-29T11:00:03%2B24:00", "2016-02-29T11:00:03%2B05:60", "2016-02-29T11:00:03%2B050", "2016-02-29T11:00:03%2B05:0", "2016-02-29T11:00:03Z5",
-		"2016-02-29T11:00:03--5:00", "2016-02-29T11:00:03%2B%2B5:00", "2016-02-29T11:00:03+Europe/Berlin", "2016-02-29x11:00:03", "2016-02-29T11-00-03",
+		"x", "2016-02-29", "2016-02-29T11:00", "2016-02-30+11:00:00", "2016-02-29+24:00:00",
+		"2016-02-29+11:60:00", "2016-02-29+1:00:00", "2016-2-29+11:00:00",
+		"2016-02-29+11:00:03.",
+		"2016-02-29T5:00:03Z", "2016-02-29T15:00:03,5Z", "2016-02-29T15:00:03+5:00", "1456740000",
+		"2016-02-29++11:00:03", "2016-02-29T11:00:0305:00", "2016-02-29T11:00:03.x",
+		"2016-02-29T11:00:03%2B", "2016-02-29T11:00:03%2B24:00", "2016-02-29T11:00:03%2B05:60",
+		"2016-02-29T11:00:03%2B050", "2016-02-29T11:00:03%2B05:0", "2016-02-29T11:00:03Z5",
+		"2016-02-29T11:00:03--5:00", "2016-02-29T11:00:03%2B%2B5:00",
+		"2016-02-29T11:00:03+Europe/Berlin", "2016-02-29x11:00:03", "2016-02-29T11-00-03",
 	} {
 		get(from).invalid(t, "from")
 	}
 	w.json("tracker/chat/list", `"tracker_id":101,"from":1456740000`).invalid(t, "from")
-	w.json("tracker/chat/list", `"tracker_id":101,"from":["2016-02-29 11:00:03"]`).invalid(t, "from")
+	w.json("tracker/chat/list", `"tracker_id":101,"from":["2016-02-29 11:00:03"]`).invalid(t,
+		"from")
 	get("2016-02-29+11:00:05").invalid(t, "from")
-	w.form("tracker/chat/list", "tracker_id", "101", "from", "2016-03-29 11:00:05").invalid(t, "from")
+	w.form("tracker/chat/list", "tracker_id", "101", "from", "2016-03-29 11:00:05").invalid(t,
+		"from")
 	w.form("tracker/chat/list", "tracker_id", "101", "to", "2016-02-01 11:00:05").invalid(t, "from")
 }
 
@@ -164,9 +185,12 @@ func TestListLimit(t *testing.T) {
 		{"1024", "false", 1024, "1029", "1028", "6"},
 		{"null", "null", 1024, "0", "1", "1023"},
 	} {
-		got := w.form("tracker/chat/list", "tracker_id", "101", "limit", c.limit, "ascending", c.ascending).list(t)
-		if len(got) != c.n || got[0].Text != c.first || got[len(got)-1].Text != c.end || c.n > 1 && got[1].Text != c.second {
-			t.Errorf("limit %s ascending %s: %d from %s to %s", c.limit, c.ascending, len(got), got[0].Text, got[len(got)-1].Text)
+		got := w.form("tracker/chat/list", "tracker_id", "101", "limit", c.limit, "ascending",
+			c.ascending).list(t)
+		if len(got) != c.n || got[0].Text != c.first || got[len(got)-1].Text != c.end ||
+			c.n > 1 && got[1].Text != c.second {
+			t.Errorf("limit %s ascending %s: %d from %s to %s", c.limit, c.ascending, len(got),
+				got[0].Text, got[len(got)-1].Text)
 		}
 	}
 	for _, limit := range []string{"0", "1025", "-1", "x", "1.5", "9223372036854775808"} {

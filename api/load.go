@@ -8,7 +8,8 @@ import (
 
 // Memory of requests.
 const (
-	defaultRequestMemory = 256 << 20 // bytes of all requests together where no limit of memory is known
+	// bytes of all requests together where no limit of memory is known.
+	defaultRequestMemory = 256 << 20
 	leastRequestMemory   = 8 << 20
 	requestShare         = 16 // one part in so many of the limit of memory
 	addressShare         = 8  // one part in so many of that: of one address, or one account
@@ -28,8 +29,9 @@ func newRequestRoom(limit, maxBody int64) *fair {
 	return newFair(max(most, 2*each), rest, each)
 }
 
-// load is what one request holds of the room for all: its header, and its body as it arrives. The first
-// freeBytes are not counted: the bound on connections bounds them, and no flood can refuse them.
+// load is what one request holds of the room for all: its header, and its body as it arrives. The
+// first freeBytes are not counted: the bound on connections bounds them, and no flood can refuse
+// them.
 type load struct {
 	api  *API
 	w    http.ResponseWriter
@@ -70,9 +72,9 @@ func (l *load) take(n int64) bool {
 	return l.held.grow(n)
 }
 
-// place is whose share the request takes of. Those who show a key or a session in the header or in the
-// query are known before the body is there; whose key is in the body counts as a stranger of his
-// address until then.
+// place is whose share the request takes of. Those who show a key or a session in the header or in
+// the query are known before the body is there; whose key is in the body counts as a stranger of
+// his address until then.
 func (l *load) place() (key string, known bool) {
 	a := l.api
 	if p, err := parseParams("", nil, l.r.URL.RawQuery); err == nil {
@@ -90,7 +92,10 @@ func (l *load) place() (key string, known bool) {
 	return placeOf(a.clients.of(l.r).addr), false
 }
 
-func accountPlace[T ~int | ~int64](id T) string { return "account " + strconv.FormatInt(int64(id), 10) }
+func accountPlace[T ~int | ~int64](id T) string {
+	return "account " + strconv.FormatInt(int64(id),
+		10)
+}
 
 // cut ends the reading of the body: others need the room, and this one has had it for longest.
 func (l *load) cut() {
@@ -98,8 +103,8 @@ func (l *load) cut() {
 	_ = http.NewResponseController(l.w).SetReadDeadline(time.Unix(1, 0))
 }
 
-// refuse is the answer to a request that found no room, or lost it. Its connection ends: the rest of
-// the body is not read, and cut has ended all reading from it.
+// refuse is the answer to a request that found no room, or lost it. Its connection ends: the rest
+// of the body is not read, and cut has ended all reading from it.
 func (l *load) refuse() error {
 	if l.r.ProtoMajor == 1 {
 		l.w.Header().Set("Connection", "close")

@@ -10,7 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics are the API's figures about itself. Labels are closed sets: an unknown route is routeOther.
+// metrics are the API's figures about itself. Labels are closed sets: an unknown route is
+// routeOther.
 type metrics struct {
 	seconds *prometheus.HistogramVec
 	refused *prometheus.CounterVec
@@ -39,22 +40,27 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	m := &metrics{
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "trackchat_http_seconds", Help: "Time from a request's header to the last byte of its answer; code is the API's error code, 0 for success.",
+			Name:    "trackchat_http_seconds",
+			Help:    "Time from a request's header to the last byte of its answer; code is the API's error code, 0 for success.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
 		}, []string{"route", "code"}),
 		refused: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "trackchat_http_refused_total", Help: "Requests, and trackers of a broadcast, refused at a bound.",
+			Name: "trackchat_http_refused_total",
+			Help: "Requests, and trackers of a broadcast, refused at a bound.",
 		}, []string{"reason"}),
 		blind: f.NewCounter(prometheus.CounterOpts{
-			Name: "trackchat_http_presence_unknown_total", Help: "Requests whose trackers were answered without presence, because the store did not say it.",
+			Name: "trackchat_http_presence_unknown_total",
+			Help: "Requests whose trackers were answered without presence, because the store did not say it.",
 		}),
 		panics: f.NewCounter(prometheus.CounterOpts{
-			Name: "trackchat_http_panics_total", Help: "Requests that ended in a panic of their handler.",
+			Name: "trackchat_http_panics_total",
+			Help: "Requests that ended in a panic of their handler.",
 		}),
 	}
 	// From zero, so that the first refusal shows as a rise.
 	for _, reason := range [...]string{
-		reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed, reasonBodies,
+		reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed,
+		reasonBodies,
 		reasonPlaces, reasonWaiting,
 	} {
 		m.refused.WithLabelValues(reason)
@@ -77,7 +83,10 @@ func registerRoom(reg prometheus.Registerer, room *fair) {
 
 // succeeded returns what counts the successes of a route; it shows from the first one on.
 func (m *metrics) succeeded(route string) func() prometheus.Observer {
-	return sync.OnceValue(func() prometheus.Observer { return m.seconds.WithLabelValues(route, strconv.Itoa(int(codeOK))) })
+	return sync.OnceValue(func() prometheus.Observer {
+		return m.seconds.WithLabelValues(route,
+			strconv.Itoa(int(codeOK)))
+	})
 }
 
 // observe notes an answer other than a success; err is what it came from.

@@ -43,7 +43,8 @@ func (c *call) appendState(dst []byte, t *queue.Tracker, p *queue.Presence) []by
 
 // appendUserTime begins an answer with the time.
 func (c *call) appendUserTime(dst []byte) []byte {
-	return c.read.clock.appendTime(append(dst, `{"success":true,"user_time":`...), c.now.UnixMilli())
+	return c.read.clock.appendTime(append(dst, `{"success":true,"user_time":`...),
+		c.now.UnixMilli())
 }
 
 // trackerState answers tracker/get_state.
@@ -156,7 +157,8 @@ func (a *API) employeeList(_ context.Context, c *call) error {
 		out.buf = strconv.AppendInt(out.buf, int64(e.tracker), 10)
 		record := cmp.Or(e.record, &queue.EmployeeRecord{})
 		out.buf = appendString(append(out.buf, `,"first_name":`...), record.FirstName)
-		out.buf = appendString(append(out.buf, `,"middle_name":"","last_name":`...), record.LastName)
+		out.buf = appendString(append(out.buf, `,"middle_name":"","last_name":`...),
+			record.LastName)
 		out.buf = appendString(append(out.buf, `,"email":"","phone":`...), record.Phone)
 		out.buf = append(out.buf, `,"department_id":null}`...)
 		out.flushLong()

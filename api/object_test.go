@@ -17,21 +17,25 @@ func TestObjects(t *testing.T) {
 	w := newWorld(t)
 	post := func(object string) answer {
 		t.Helper()
-		return w.do(http.MethodPost, "/v2/tracker/chat/send", object, "Content-Type", "application/json")
+		return w.do(http.MethodPost, "/v2/tracker/chat/send", object, "Content-Type",
+			"application/json")
 	}
 	head := `"hash":"` + berlinKey + `","tracker_id":101,`
 	for object, want := range map[string]string{
-		`{` + head + `"message":"a","message":"b"}`:                                            "b",
-		`{` + head + `"mess\u0061ge":"escaped"}`:                                               "escaped",
-		`{` + head + `"message[]":"list"}`:                                                     "list",
-		`{` + head + `"message[]":"list","message":"plain"}`:                                   "plain",
-		`{` + head + `"message":"plain","message[]":"list"}`:                                   "plain",
-		`{` + head + `"message":17}`:                                                           "17",
-		`{` + head + `"message":true , "x":null}`:                                              "true",
-		" \r\n{\t\"message\" :\n\"space\" ,\r" + head + "\"x\" : [ ] }\n ":                     "space",
-		`{"x":{"message":[1,"}]\"\\",{"message":"no"}]},` + head + `"message":"beside"}`:       "beside",
-		`{` + head + `"message":"last","x":[[],{},[{"y":"z"}]],"":0,"é\ud800":-1.5e3}`:         "last",
-		`{"message":"first",` + strings.Repeat(`"x":1,`, 20_000) + head + `"session_key":"" }`: "first",
+		`{` + head + `"message":"a","message":"b"}`:          "b",
+		`{` + head + `"mess\u0061ge":"escaped"}`:             "escaped",
+		`{` + head + `"message[]":"list"}`:                   "list",
+		`{` + head + `"message[]":"list","message":"plain"}`: "plain",
+		`{` + head + `"message":"plain","message[]":"list"}`: "plain",
+		`{` + head + `"message":17}`:                         "17",
+		`{` + head + `"message":true , "x":null}`:            "true",
+		" \r\n{\t\"message\" :\n\"space\" ,\r" + head +
+			"\"x\" : [ ] }\n ": "space",
+		`{"x":{"message":[1,"}]\"\\",{"message":"no"}]},` + head +
+			`"message":"beside"}`: "beside",
+		`{` + head + `"message":"last","x":[[],{},[{"y":"z"}]],"":0,"é\ud800":-1.5e3}`: "last",
+		`{"message":"first",` + strings.Repeat(`"x":1,`, 20_000) + head +
+			`"session_key":"" }`: "first",
 	} {
 		id := post(object).id(t)
 		ms, err := w.store.Get(t.Context(), []queue.Ref{{Tracker: 101, ID: id}})
@@ -41,7 +45,10 @@ func TestObjects(t *testing.T) {
 	}
 	post(`{}`).refused(t, 3)
 	post(` { } `).refused(t, 3)
-	for _, broken := range []string{`{`, `{"a"}`, `{"a":1,}`, `{"a":1}}`, `{"a":1}{`, `{a:1}`, `{"a":01}`, `{"a":"` + "\n" + `"}`, `{"a":"\x"}`, `{"a":[}`, `[]`, `"a"`, `{"a":tru}`} {
+	for _, broken := range []string{
+		`{`, `{"a"}`, `{"a":1,}`, `{"a":1}}`, `{"a":1}{`, `{a:1}`,
+		`{"a":01}`, `{"a":"` + "\n" + `"}`, `{"a":"\x"}`, `{"a":[}`, `[]`, `"a"`, `{"a":tru}`,
+	} {
 		post(broken).refused(t, 5)
 	}
 	var many strings.Builder
@@ -53,7 +60,11 @@ func TestObjects(t *testing.T) {
 
 // FuzzObject compares the names and values of an object with what encoding/json makes of it.
 func FuzzObject(f *testing.F) {
-	for _, s := range []string{`{}`, `{"a":1,"b":[1,{"c":"}"}],"a":"\""}`, "{ \"a\\u0041\" : null\t,\"é\":-1e5}", `{"a[]":true,"a":{},"b[]":0}`, `{"a":"\\"}`, `{"a":1`, `[1]`} {
+	for _, s := range []string{
+		`{}`, `{"a":1,"b":[1,{"c":"}"}],"a":"\""}`,
+		"{ \"a\\u0041\" : null\t,\"é\":-1e5}", `{"a[]":true,"a":{},"b[]":0}`, `{"a":"\\"}`,
+		`{"a":1`, `[1]`,
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
@@ -83,7 +94,8 @@ func FuzzObject(f *testing.F) {
 	})
 }
 
-// TestBodiesDoNotMix has many clients send at the same time: each text arrives at its own tracker, whole.
+// TestBodiesDoNotMix has many clients send at the same time: each text arrives at its own tracker,
+// whole.
 func TestBodiesDoNotMix(t *testing.T) {
 	w := newWorld(t)
 	const clients, each = 16, 20
@@ -92,7 +104,9 @@ func TestBodiesDoNotMix(t *testing.T) {
 		wg.Go(func() {
 			for i := range each {
 				text := strings.Repeat(fmt.Sprintf("%c%d ", 'a'+c, i), 1+(c*37+i*101)%900)
-				w.json("tracker/chat/send", fmt.Sprintf(`"tracker_id":%d,"message":%q,"choices":["%c","no"]`, bulkFirst+c, text, 'a'+c)).id(t)
+				w.json("tracker/chat/send",
+					fmt.Sprintf(`"tracker_id":%d,"message":%q,"choices":["%c","no"]`, bulkFirst+c,
+						text, 'a'+c)).id(t)
 			}
 		})
 	}
@@ -103,7 +117,8 @@ func TestBodiesDoNotMix(t *testing.T) {
 			t.Fatalf("client %d: %d texts", c, len(ms))
 		}
 		for i := range ms {
-			if text := strings.Repeat(fmt.Sprintf("%c%d ", 'a'+c, i), 1+(c*37+i*101)%900); ms[i].Text != text || ms[i].Choices[0] != string(rune('a'+c)) {
+			if text := strings.Repeat(fmt.Sprintf("%c%d ", 'a'+c, i),
+				1+(c*37+i*101)%900); ms[i].Text != text || ms[i].Choices[0] != string(rune('a'+c)) {
 				t.Fatalf("client %d: %.50q %q, want %.50q", c, ms[i].Text, ms[i].Choices, text)
 			}
 		}
@@ -122,9 +137,12 @@ func TestWholeAnswers(t *testing.T) {
 		return fmt.Sprintf("Cache-Control: no-store\nContent-Length: %d\nContent-Type: application/json; charset=utf-8\n%sVary: Accept-Encoding\nX-Content-Type-Options: nosniff\nX-Request-Id: mine\n", length, more)
 	}
 	for _, c := range []struct{ method, target, want string }{
-		{http.MethodPost, "tracker/chat/unread/count?hash=" + berlinKey, "200\n" + common + rest(27, "") + `{"success":true,"value":{}}`},
-		{http.MethodGet, "tracker/chat/nothing", "400\n" + common + rest(68, "") + `{"success":false,"status":{"code":112,"description":"Wrong method"}}`},
-		{http.MethodOptions, "tracker/chat/send", "200\n" + common + "Access-Control-Max-Age: 600\n" + rest(16, "") + `{"success":true}`},
+		{http.MethodPost, "tracker/chat/unread/count?hash=" + berlinKey, "200\n" + common +
+			rest(27, "") + `{"success":true,"value":{}}`},
+		{http.MethodGet, "tracker/chat/nothing", "400\n" + common + rest(68, "") +
+			`{"success":false,"status":{"code":112,"description":"Wrong method"}}`},
+		{http.MethodOptions, "tracker/chat/send", "200\n" + common +
+			"Access-Control-Max-Age: 600\n" + rest(16, "") + `{"success":true}`},
 		{http.MethodHead, "tracker/chat/list", "400\n" + common + rest(68, "")},
 	} {
 		a := w.do(c.method, "/v2/"+c.target, "", "X-Request-Id", "mine")
@@ -138,8 +156,11 @@ func TestWholeAnswers(t *testing.T) {
 			t.Errorf("%s %s\ngot  %s\nwant %s", c.method, c.target, text, c.want)
 		}
 	}
-	long := w.do(http.MethodGet, "/v2/tracker/chat/list?tracker_id=101&hash="+berlinKey, "", "Accept-Encoding", "identity")
-	if n := len(long.list(t)); n != 40 || len(long.body) < 4096 || long.header.Get("Content-Length") != itoa(len(long.body)) {
-		t.Errorf("%d messages in %d bytes, length %q", n, len(long.body), long.header.Get("Content-Length"))
+	long := w.do(http.MethodGet, "/v2/tracker/chat/list?tracker_id=101&hash="+berlinKey, "",
+		"Accept-Encoding", "identity")
+	if n := len(long.list(t)); n != 40 || len(long.body) < 4096 ||
+		long.header.Get("Content-Length") != itoa(len(long.body)) {
+		t.Errorf("%d messages in %d bytes, length %q", n, len(long.body),
+			long.header.Get("Content-Length"))
 	}
 }

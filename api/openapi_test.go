@@ -82,10 +82,13 @@ func (s *spec) valid(method, path string, a answer) {
 	}
 	for media := range op.Responses[status].Content {
 		if !strings.HasPrefix(a.header.Get("Content-Type"), media) {
-			s.tb.Errorf("%s %s: %s, described as %s", method, path, a.header.Get("Content-Type"), media)
+			s.tb.Errorf("%s %s: %s, described as %s", method, path, a.header.Get("Content-Type"),
+				media)
 		}
 		pointer := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D")
-		schema, err := s.compiler.Compile(specURL + "#/paths/" + pointer.Replace(path) + "/" + strings.ToLower(method) + "/responses/" + status + "/content/" + pointer.Replace(media) + "/schema")
+		schema, err := s.compiler.Compile(specURL + "#/paths/" + pointer.Replace(path) + "/" +
+			strings.ToLower(method) + "/responses/" + status + "/content/" +
+			pointer.Replace(media) + "/schema")
 		if err != nil {
 			s.tb.Fatal(err)
 		}
@@ -121,7 +124,8 @@ func TestOpenAPIDescribesTheHandlers(t *testing.T) {
 			described[strings.ToUpper(method)+" "+path] = true
 		}
 	}
-	want := append(api.AdminRoutes(), "GET /openapi.json", "GET /healthz", "GET /readyz", "GET /metrics")
+	want := append(api.AdminRoutes(), "GET /openapi.json", "GET /healthz", "GET /readyz",
+		"GET /metrics")
 	for _, path := range w.api.Routes() {
 		want = append(want, "GET "+path, "POST "+path)
 	}
@@ -145,7 +149,8 @@ func TestOpenAPIDescribesTheHandlers(t *testing.T) {
 	}
 }
 
-// TestOpenAPIParameters gives every described parameter a value that it cannot have, and nothing is refused that is not described.
+// TestOpenAPIParameters gives every described parameter a value that it cannot have, and nothing is
+// refused that is not described.
 func TestOpenAPIParameters(t *testing.T) {
 	w := newLiveWorld(t)
 	s := readSpec(w)
@@ -190,30 +195,44 @@ func TestOpenAPIParameters(t *testing.T) {
 
 // TestOpenAPIAnswers validates real answers of every operation, successes and refusals.
 func TestOpenAPIAnswers(t *testing.T) {
-	fleet := &fixedFleet{sessions: []api.DeviceSession{{Tracker: 101, Protocol: "jt808", Node: "a-1", Remote: "192.0.2.1:5"}}}
-	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet, o.Recent, o.Trouble = fleet, recentTrouble, deviceTrouble })
+	fleet := &fixedFleet{sessions: []api.DeviceSession{{
+		Tracker: 101, Protocol: "jt808",
+		Node: "a-1", Remote: "192.0.2.1:5",
+	}}}
+	w := newAdminWorld(t, func(o *api.AdminOptions) {
+		o.Fleet, o.Recent, o.Trouble = fleet,
+			recentTrouble, deviceTrouble
+	})
 	s := readSpec(w.world)
 	admin := func(method, template, path, body string) {
 		s.valid(method, template, w.call(method, path, strings.NewReader(body)))
 	}
-	admin("PUT", "/admin/accounts/{id}", "/admin/accounts/1", `{"login":"demo","password":"pass","time_zone":"Asia/Tokyo","keys":["`+berlinKey+`"]}`)
+	admin("PUT", "/admin/accounts/{id}", "/admin/accounts/1",
+		`{"login":"demo","password":"pass","time_zone":"Asia/Tokyo","keys":["`+berlinKey+`"]}`)
 	admin("PUT", "/admin/accounts/{id}", "/admin/accounts/1", `{"login":5}`)
 	admin("GET", "/admin/accounts", "/admin/accounts?limit=3", "")
 	admin("GET", "/admin/accounts/{id}", "/admin/accounts/1", "")
-	admin("PUT", "/admin/trackers/{id}", "/admin/trackers/101", `{"account":1,"protocol":"jt808","device_id":"1","employee_id":7,"employee":{"first_name":"Ann"},"settings":{"a":"b"}}`)
+	admin("PUT", "/admin/trackers/{id}", "/admin/trackers/101",
+		`{"account":1,"protocol":"jt808","device_id":"1","employee_id":7,"employee":{"first_name":"Ann"},"settings":{"a":"b"}}`)
 	admin("GET", "/admin/trackers", "/admin/trackers", "")
 	admin("GET", "/admin/trackers/{id}", "/admin/trackers/101", "")
 	admin("GET", "/admin/trackers/{id}", "/admin/trackers/999", "")
 	admin("POST", "/admin/accounts/{id}/keys", "/admin/accounts/1/keys", "")
 	id, _ := w.newKey("1")
 	admin("DELETE", "/admin/keys/{id}", "/admin/keys/"+id, "")
-	admin("POST", "/admin/import", "/admin/import", `{"tracker":{"id":102,"account":1,"protocol":"p","device_id":"2"}}`+"\nnonsense\n"+`{"tracker":{"id":103,"account":1,"protocol":"p","device_id":"3"}}`)
+	admin("POST", "/admin/import", "/admin/import",
+		`{"tracker":{"id":102,"account":1,"protocol":"p","device_id":"2"}}`+"\nnonsense\n"+`{"tracker":{"id":103,"account":1,"protocol":"p","device_id":"3"}}`)
 	admin("GET", "/admin/export", "/admin/export", "")
-	for _, body := range []string{`{"url":"https://hooks.example/"}`, `{"url":"gopher://hooks.example/"}`, `{"url":"https://hooks.example/","secret":"0123456789abcdef"}`} {
+	for _, body := range []string{
+		`{"url":"https://hooks.example/"}`,
+		`{"url":"gopher://hooks.example/"}`,
+		`{"url":"https://hooks.example/","secret":"0123456789abcdef"}`,
+	} {
 		admin("PUT", "/admin/accounts/{id}/webhook", "/admin/accounts/1/webhook", body)
 	}
 	admin("GET", "/admin/accounts/{id}/webhook", "/admin/accounts/1/webhook", "")
-	admin("POST", "/admin/accounts/{id}/webhook/replay", "/admin/accounts/1/webhook/replay", `{"since":"2026-05-28T00:00:00Z"}`)
+	admin("POST", "/admin/accounts/{id}/webhook/replay", "/admin/accounts/1/webhook/replay",
+		`{"since":"2026-05-28T00:00:00Z"}`)
 	admin("POST", "/admin/accounts/{id}/webhook/replay", "/admin/accounts/1/webhook/replay", "")
 	admin("DELETE", "/admin/accounts/{id}/webhook", "/admin/accounts/1/webhook", "")
 	admin("DELETE", "/admin/trackers/{id}", "/admin/trackers/103", "")
@@ -250,7 +269,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 	both("/tracker/chat/list", "tracker_id", "101", "detail", "true")
 	both("/tracker/chat/broadcast", "trackers", "101,102", "message", "all")
 	both("/tracker/chat/read", "message_id", itoa(in))
-	answer := w.json("tracker/chat/send", `"tracker_id":101,"message":"detail","ttl":"60","choices":"yes,no","reply_to":`+itoa(in)).id(t)
+	answer := w.json("tracker/chat/send",
+		`"tracker_id":101,"message":"detail","ttl":"60","choices":"yes,no","reply_to":`+itoa(
+			in)).id(t)
 	both("/tracker/chat/read", "message_id", itoa(answer))
 	both("/tracker/chat/cancel", "message_id", itoa(answer))
 	both("/tracker/chat/updated/list", "trackers", "101,102")
@@ -258,12 +279,14 @@ func TestOpenAPIAnswers(t *testing.T) {
 	both("/tracker/chat/mark_read", "message_id", itoa(in))
 	both("/tracker/chat/mark_read_all")
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
-		s.valid(method, "/tracker/chat/events", w.openStream(method, "/tracker/chat/events?hash="+berlinKey))
+		s.valid(method, "/tracker/chat/events", w.openStream(method,
+			"/tracker/chat/events?hash="+berlinKey))
 	}
 	both("/tracker/list")
 	both("/tracker/read", "tracker_id", "101")
 	both("/tracker/get_state", "tracker_id", "101")
-	both("/tracker/get_states", "trackers", "101,102,9", "allow_not_exist", "true", "list_blocked", "1", "iso_datetime", "1")
+	both("/tracker/get_states", "trackers", "101,102,9", "allow_not_exist", "true", "list_blocked",
+		"1", "iso_datetime", "1")
 	both("/tracker/group/list")
 	both("/employee/list")
 	both("/user/get_info")

@@ -36,7 +36,8 @@ func TestListPagesWithinASecond(t *testing.T) {
 			slices.Reverse(want)
 		}
 		for len(got) <= n+1 {
-			page := w.form("tracker/chat/list", "tracker_id", "101", "ascending", ascending, bound, at, "after_id", after).list(t)
+			page := w.form("tracker/chat/list", "tracker_id", "101", "ascending", ascending, bound,
+				at, "after_id", after).list(t)
 			if len(page) == 0 {
 				break
 			}
@@ -51,7 +52,8 @@ func TestListPagesWithinASecond(t *testing.T) {
 	}
 	w.form("tracker/chat/list", "tracker_id", "101", "after_id", "-1").invalid(t, "after_id")
 	w.form("tracker/chat/list", "tracker_id", "101", "after_id", "x").invalid(t, "after_id")
-	if got := w.form("tracker/chat/list", "tracker_id", "101", "limit", "1", "after_id", "null").list(t); got[0].ID != rs[0].ID {
+	if got := w.form("tracker/chat/list", "tracker_id", "101", "limit", "1", "after_id",
+		"null").list(t); got[0].ID != rs[0].ID {
 		t.Errorf("without a page before: %+v", got)
 	}
 }

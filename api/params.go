@@ -23,7 +23,8 @@ const (
 // byteOrderMark is what some editors and libraries begin UTF-8 with.
 const byteOrderMark = "\ufeff"
 
-// value is what one source gave for one name: raw JSON from a JSON body, else texts in the order given.
+// value is what one source gave for one name: raw JSON from a JSON body, else texts in the order
+// given.
 type value struct {
 	raw      []byte
 	texts    []string
@@ -61,7 +62,8 @@ func cutShape(given string) (name string, s shape, index uint64) {
 		return name, shapeElement, 0
 	}
 	digits := strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
-	if n, err := strconv.ParseUint(digits, 10, 64); err == nil && len(digits) == len(rest)-len("[]") {
+	if n, err := strconv.ParseUint(digits, 10, 64); err == nil &&
+		len(digits) == len(rest)-len("[]") {
 		return name, shapeNumbered, n
 	}
 	return name, shapeOdd, 0
@@ -73,7 +75,10 @@ func (v value) whole() value {
 		return v
 	}
 	elements := slices.Clone(v.numbered)
-	slices.SortStableFunc(elements, func(a, b numbered) int { return cmp.Compare(a.index, b.index) })
+	slices.SortStableFunc(elements, func(a, b numbered) int {
+		return cmp.Compare(a.index,
+			b.index)
+	})
 	if elements[0].raw != nil {
 		array := []byte{'['}
 		for i, e := range elements {
@@ -145,14 +150,17 @@ func parseParams(contentType string, body []byte, query string) (params, error) 
 	return p, err
 }
 
-// parseBody goes by the content type, but a JSON object is taken for one under any type except multipart: curl -d calls everything a form, and no form of ours begins with a brace.
-// A missing, plain or unspecific type may be a form.
+// parseBody goes by the content type, but a JSON object is taken for one under any type except
+// multipart: curl -d calls everything a form, and no form of ours begins with a brace. A missing,
+// plain or unspecific type may be a form.
 func parseBody(contentType string, body []byte) (source, error) {
 	trimmed := bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
 	if len(trimmed) == 0 {
 		return source{}, nil
 	}
-	if rest, ok := strings.CutPrefix(contentType, "application/json"); ok && (rest == "" || rest[0] == ';') { // what nearly everybody sends
+	if rest, ok := strings.CutPrefix(contentType, "application/json"); ok && (rest == "" ||
+		rest[0] == ';') {
+		// what nearly everybody sends
 		return parseObject(trimmed)
 	}
 	media, attrs, err := mime.ParseMediaType(contentType)
@@ -165,7 +173,8 @@ func parseBody(contentType string, body []byte) (source, error) {
 		return parseMultipart(attrs["boundary"], body)
 	case media == "application/json", strings.HasSuffix(media, "+json"), trimmed[0] == '{':
 		return parseObject(trimmed)
-	case media == "application/x-www-form-urlencoded", media == "", media == "text/plain", media == "application/octet-stream":
+	case media == "application/x-www-form-urlencoded", media == "", media == "text/plain",
+		media == "application/octet-stream":
 		return parsePairs(string(trimmed))
 	default:
 		return source{}, refuse(codeWrongFormat)
@@ -251,7 +260,8 @@ func skipValue(json []byte, i int) int {
 	}
 }
 
-// tooDeep reports whether arrays and objects nest deeper than maxDepth; of malformed JSON it may say anything.
+// tooDeep reports whether arrays and objects nest deeper than maxDepth; of malformed JSON it may
+// say anything.
 func tooDeep(body []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(body); i++ {
@@ -272,7 +282,8 @@ func tooDeep(body []byte) bool {
 	return false
 }
 
-// parsePairs reads name=value pairs of a query or a form. Unlike url.ParseQuery it takes a semicolon for a character like any other, as browsers do.
+// parsePairs reads name=value pairs of a query or a form. Unlike url.ParseQuery it takes a
+// semicolon for a character like any other, as browsers do.
 func parsePairs(s string) (source, error) {
 	if s == "" {
 		return source{}, nil
@@ -364,7 +375,8 @@ func (p *params) first(name string, absent func(*value) bool) (value, bool) {
 	return value{}, false
 }
 
-// findText returns the value of a parameter for which every text means itself; only a JSON null is absent.
+// findText returns the value of a parameter for which every text means itself; only a JSON null is
+// absent.
 func (p *params) findText(name string) (value, bool) {
 	for _, s := range [...]*source{&p.body, &p.query} {
 		if v, ok := s.get(name); ok && !v.null() {

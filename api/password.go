@@ -11,7 +11,8 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// Cost of a new hash: one of the equivalent choices of the OWASP Password Storage Cheat Sheet for Argon2id. Hashes keep their own cost, so these can be raised.
+// Cost of a new hash: one of the equivalent choices of the OWASP Password Storage Cheat Sheet for
+// Argon2id. Hashes keep their own cost, so these can be raised.
 const (
 	passwordMemory  = 19 << 10 // KiB
 	passwordPasses  = 2
@@ -38,20 +39,24 @@ const (
 // ErrPasswordLength is what HashPassword says about a password that is empty or too long.
 var ErrPasswordLength = errors.New("a password has 1 to " + strconv.Itoa(MaxPassword) + " bytes")
 
-// HashPassword hashes a password with Argon2id (RFC 9106) and a new random salt, in PHC form: $argon2id$v=19$m=19456,t=2,p=1$salt$hash.
-// It takes tens of milliseconds and 19 MiB.
+// HashPassword hashes a password with Argon2id (RFC 9106) and a new random salt, in PHC form:
+// $argon2id$v=19$m=19456,t=2,p=1$salt$hash. It takes tens of milliseconds and 19 MiB.
 func HashPassword(pw string) (string, error) {
 	if pw == "" || len(pw) > MaxPassword {
 		return "", ErrPasswordLength
 	}
-	h := passwordHash{memory: passwordMemory, passes: passwordPasses, threads: passwordThreads, salt: make([]byte, passwordSalt)}
+	h := passwordHash{
+		memory: passwordMemory, passes: passwordPasses, threads: passwordThreads,
+		salt: make([]byte, passwordSalt),
+	}
 	_, _ = rand.Read(h.salt) // never fails: the program ends instead
 	h.key = h.derive(pw, passwordKey)
 	return h.String(), nil
 }
 
-// VerifyPassword reports whether a hash in PHC form is that of the password. The comparison takes the same time whatever the password; a hash that is damaged, of another
-// scheme or beyond the bounds verifies nothing.
+// VerifyPassword reports whether a hash in PHC form is that of the password. The comparison takes
+// the same time whatever the password; a hash that is damaged, of another scheme or beyond the
+// bounds verifies nothing.
 func VerifyPassword(hash, pw string) bool {
 	h, ok := parsePasswordHash(hash)
 	if !ok || pw == "" || len(pw) > MaxPassword {
@@ -90,13 +95,15 @@ func (h *passwordHash) String() string {
 	return string(b)
 }
 
-// parsePasswordHash reads the PHC form with the parameters in the order of the reference implementation.
+// parsePasswordHash reads the PHC form with the parameters in the order of the reference
+// implementation.
 func parsePasswordHash(s string) (*passwordHash, bool) {
 	if len(s) > maxPasswordHash {
 		return nil, false
 	}
 	fields := strings.Split(s, "$")
-	if len(fields) != 6 || fields[0] != "" || fields[1] != "argon2id" || fields[2] != "v="+strconv.Itoa(argon2.Version) {
+	if len(fields) != 6 || fields[0] != "" || fields[1] != "argon2id" ||
+		fields[2] != "v="+strconv.Itoa(argon2.Version) {
 		return nil, false
 	}
 	costs := strings.Split(fields[3], ",")
@@ -108,10 +115,14 @@ func parsePasswordHash(s string) (*passwordHash, bool) {
 	threads, okP := passwordCost(costs[2], "p=", maxPasswordThreads)
 	salt, okS := passwordBytes(fields[4], minPasswordSalt, maxPasswordSalt)
 	key, okK := passwordBytes(fields[5], minPasswordKey, maxPasswordKey)
-	if !okM || !okT || !okP || !okS || !okK || memory < 8*threads { // RFC 9106, 3.1: at least 8 KiB for each thread
+	if !okM || !okT || !okP || !okS || !okK || memory < 8*threads {
+		// RFC 9106, 3.1: at least 8 KiB for each thread
 		return nil, false
 	}
-	return &passwordHash{memory: memory, passes: passes, threads: uint8(threads), salt: salt, key: key}, true
+	return &passwordHash{
+		memory: memory, passes: passes, threads: uint8(threads), salt: salt,
+		key: key,
+	}, true
 }
 
 // passwordCost reads a number from 1 to most.

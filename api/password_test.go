@@ -44,7 +44,8 @@ func TestPasswordLength(t *testing.T) {
 	}
 }
 
-// The first Argon2id vector of the reference implementation's own tests (phc-winner-argon2, src/test.c): password, somesalt, t=2, m=2^16, p=1.
+// The first Argon2id vector of the reference implementation's own tests (phc-winner-argon2,
+// src/test.c): password, somesalt, t=2, m=2^16, p=1.
 const foreignHash = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 
 func TestPasswordReadsHashesOfOthers(t *testing.T) {
@@ -56,7 +57,8 @@ func TestPasswordReadsHashesOfOthers(t *testing.T) {
 	}
 }
 
-// Each of these would cost memory or time without end, panic in the hash function, or accept what nobody stored.
+// Each of these would cost memory or time without end, panic in the hash function, or accept what
+// nobody stored.
 func TestPasswordRefusesOtherHashes(t *testing.T) {
 	change := func(from, to string) string { return strings.Replace(foreignHash, from, to, 1) }
 	for name, hash := range map[string]string{

@@ -33,7 +33,8 @@ func (p *presences) add(ctx context.Context, t *queue.Tracker) {
 	}
 }
 
-// flush appends what waits. A list of trackers is what every client begins with, and all but their presence is known here: where the store cannot say it, it is null.
+// flush appends what waits. A list of trackers is what every client begins with, and all but their
+// presence is known here: where the store cannot say it, it is null.
 func (p *presences) flush(ctx context.Context) {
 	known := p.read(ctx)
 	out := p.c.out
@@ -67,7 +68,8 @@ func (p *presences) read(ctx context.Context) map[queue.TrackerID]queue.Presence
 		p.blind = true
 		if !errors.Is(err, context.Canceled) { // then nobody waits for it
 			p.a.metrics.blind.Inc()
-			p.a.log.Warn("presence of trackers is unknown", zap.String("request", p.c.request), zap.Error(err))
+			p.a.log.Warn("presence of trackers is unknown", zap.String("request", p.c.request),
+				zap.Error(err))
 		}
 		return nil
 	}

@@ -69,7 +69,8 @@ func TestPresence(t *testing.T) {
 			t.Errorf("tracker/list: %s, want %s", got, want)
 		}
 		var one struct{ Value listed }
-		if a := w.form("tracker/read", "tracker_id", fmt.Sprint(id)); json.Unmarshal([]byte(a.body), &one) != nil || one.Value.String() != want.String() {
+		if a := w.form("tracker/read", "tracker_id", fmt.Sprint(id)); json.Unmarshal([]byte(a.body),
+			&one) != nil || one.Value.String() != want.String() {
 			t.Errorf("tracker/read: %s, want %s", a.body, want)
 		}
 	}
@@ -84,9 +85,11 @@ func TestPresence(t *testing.T) {
 		t.Fatal(err)
 	}
 	read(plain, true, "2016-02-29 11:00:05")
-	a := w.do(http.MethodGet, "/tracker/read?tracker_id=101&hash="+berlinKey, "", "NVX-ISO-DateTime", "true")
+	a := w.do(http.MethodGet, "/tracker/read?tracker_id=101&hash="+berlinKey, "",
+		"NVX-ISO-DateTime", "true")
 	var iso struct{ Value listed }
-	if err := json.Unmarshal([]byte(a.body), &iso); err != nil || iso.Value.LastSeen == nil || *iso.Value.LastSeen != "2016-02-29T11:00:05+01:00" {
+	if err := json.Unmarshal([]byte(a.body), &iso); err != nil || iso.Value.LastSeen == nil ||
+		*iso.Value.LastSeen != "2016-02-29T11:00:05+01:00" {
 		t.Errorf("ISO: %s", a.body)
 	}
 	w.setTime("2016-02-29T10:00:30Z") // the node says nothing any more
@@ -99,7 +102,8 @@ func TestPresence(t *testing.T) {
 	read(plain, false, "2016-02-29 11:00:05")
 }
 
-// TestPresenceOfMany: the store is asked in pieces, and every tracker of all of them has its own answer.
+// TestPresenceOfMany: the store is asked in pieces, and every tracker of all of them has its own
+// answer.
 func TestPresenceOfMany(t *testing.T) {
 	const n = 2500
 	w := newWorld(t)
@@ -138,8 +142,9 @@ func TestPresenceUnknown(t *testing.T) {
 	if len(got) != 407 || got[plain] != `{"ID":101,"Online":null,"last_seen":null}` {
 		t.Errorf("%d trackers, 101 is %s", len(got), got[plain])
 	}
-	w.formAs(uralKey, "tracker/read", "tracker_id", "202").is(t, `{"success":true,"value":{"id":202,"label":"Ural 2","group_id":0,`+
-		`"source":{"id":202,"device_id":"202","model":"m","blocked":false,"tariff_id":1,"phone":null},"clone":false,"online":null,"last_seen":null}}`)
+	w.formAs(uralKey, "tracker/read", "tracker_id", "202").is(t,
+		`{"success":true,"value":{"id":202,"label":"Ural 2","group_id":0,`+
+			`"source":{"id":202,"device_id":"202","model":"m","blocked":false,"tariff_id":1,"phone":null},"clone":false,"online":null,"last_seen":null}}`)
 	if asked != 2 {
 		t.Errorf("the store was asked %d times", asked)
 	}

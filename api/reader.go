@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// reader takes typed parameters out of a set and collects what is wrong with them, so that one answer names it all.
+// reader takes typed parameters out of a set and collects what is wrong with them, so that one
+// answer names it all.
 type reader struct {
 	params params
 	clock  clock
@@ -83,7 +84,8 @@ func (r *reader) flag(name string, fallback bool) bool {
 	return is
 }
 
-// moment reads an optional time into Unix seconds. late chooses the second of two equal local times.
+// moment reads an optional time into Unix seconds. late chooses the second of two equal local
+// times.
 func (r *reader) moment(name string, fallback int64, late bool) int64 {
 	v, given := r.params.find(name)
 	if !given {
@@ -98,7 +100,8 @@ func (r *reader) moment(name string, fallback int64, late bool) int64 {
 	return fallback
 }
 
-// ids reads a list of int64 and leaves out repeated ones; given is also true for what is no list. An empty list is not nil.
+// ids reads a list of int64 and leaves out repeated ones; given is also true for what is no list.
+// An empty list is not nil.
 func (r *reader) ids(name string) (ids []int64, given bool) {
 	v, given := r.params.findList(name)
 	if !given {

@@ -43,14 +43,16 @@ func TestFeedReplaysManyTexts(t *testing.T) {
 	s.want("message", 101, w.send(101, "live"))
 }
 
-// forgetful is a store to which all changes of a tracker are too long ago, as they are to Redis after
-// a few thousand.
+// forgetful is a store to which all changes of a tracker are too long ago, as they are to Redis
+// after a few thousand.
 type forgetful struct {
 	api.FeedStore
 	of queue.TrackerID
 }
 
-func (f forgetful) Changes(ctx context.Context, t queue.TrackerID, since int64, limit int) ([]queue.Message, error) {
+func (f forgetful) Changes(ctx context.Context, t queue.TrackerID, since int64,
+	limit int,
+) ([]queue.Message, error) {
 	if t == f.of {
 		return nil, queue.ErrReset
 	}

@@ -51,7 +51,10 @@ type sendRequest struct {
 }
 
 func readSend(r *reader, h http.Header) (sendRequest, error) {
-	q := sendRequest{tracker: queue.TrackerID(r.id("tracker_id")), text: r.message("message"), extras: readExtras(r, h)}
+	q := sendRequest{
+		tracker: queue.TrackerID(r.id("tracker_id")), text: r.message("message"),
+		extras: readExtras(r, h),
+	}
 	return q, r.done()
 }
 
@@ -62,7 +65,10 @@ type broadcastRequest struct {
 }
 
 func readBroadcast(r *reader, h http.Header) (broadcastRequest, error) {
-	q := broadcastRequest{trackers: r.requiredIDs("trackers", maxTrackers), text: r.message("message"), extras: readExtras(r, h)}
+	q := broadcastRequest{
+		trackers: r.requiredIDs("trackers", maxTrackers),
+		text:     r.message("message"), extras: readExtras(r, h),
+	}
 	return q, r.done()
 }
 
@@ -95,7 +101,8 @@ func readMarkAll(r *reader) (ids []int64, given bool, err error) {
 	return ids, given, r.done()
 }
 
-// readUpdated returns at least one tracker; that there are not too many is checked later, because it has its own code.
+// readUpdated returns at least one tracker; that there are not too many is checked later, because
+// it has its own code.
 func readUpdated(r *reader) ([]int64, error) {
 	ids := r.requiredIDs("trackers", maxTrackers)
 	return ids, r.done()

@@ -16,7 +16,8 @@ type requestIDs struct {
 
 func newRequestIDs() *requestIDs { return &requestIDs{run: newHash()[:8] + "-"} }
 
-// of returns the name that the client or a proxy gave, if it is one that can be put into a header and a log, else a new one.
+// of returns the name that the client or a proxy gave, if it is one that can be put into a header
+// and a log, else a new one.
 func (r *requestIDs) of(h http.Header) string {
 	if id := h.Get("X-Request-Id"); id != "" && len(id) <= maxRequestID && isToken(id) {
 		return id
@@ -28,7 +29,8 @@ func (r *requestIDs) of(h http.Header) string {
 func isToken(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '_', c == '.':
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '_',
+			c == '.':
 		default:
 			return false
 		}

@@ -8,12 +8,15 @@ import (
 )
 
 const (
-	shortBuf = 2048      // what net/http holds back until the handler returns; of an answer within it, it tells the length by itself
+	// what net/http holds back until the handler returns; of an answer within it, it tells the
+	// length by itself.
+	shortBuf = 2048
 	flushAt  = 64 << 10  // bytes after which an answer is written out as it grows
 	keepBuf  = 256 << 10 // greatest buffer that is used again
 )
 
-// response is the answer to one request, encoded into buf. A short one is written at once with its length; of a long one no more than about flushAt is held.
+// response is the answer to one request, encoded into buf. A short one is written at once with its
+// length; of a long one no more than about flushAt is held.
 type response struct {
 	w       http.ResponseWriter
 	buf     []byte
@@ -40,7 +43,8 @@ func (o *response) flushLong() {
 func (o *response) finish(status int) {
 	if !o.started {
 		if len(o.buf) > shortBuf || o.head {
-			o.w.Header()["Content-Length"] = []string{strconv.Itoa(len(o.buf))} // a ninth header makes maps grow, here and in net/http
+			// a ninth header makes maps grow, here and in net/http.
+			o.w.Header()["Content-Length"] = []string{strconv.Itoa(len(o.buf))}
 		}
 		o.start(status)
 	}

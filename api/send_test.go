@@ -19,7 +19,8 @@ func TestSend(t *testing.T) {
 		t.Errorf("ids %d, %d", a, b)
 	}
 	ms := w.stored(101)
-	if len(ms) != 2 || ms[0].ID != a || ms[1].ID != b || ms[0].Employee != 7 || ms[0].Status != queue.StatusPending {
+	if len(ms) != 2 || ms[0].ID != a || ms[1].ID != b || ms[0].Employee != 7 ||
+		ms[0].Status != queue.StatusPending {
 		t.Errorf("stored %+v", ms)
 	}
 }
@@ -42,7 +43,9 @@ func TestText(t *testing.T) {
 		for _, id := range []int64{
 			w.form("tracker/chat/send", "tracker_id", "1001", "message", c[0]).id(t),
 			w.json("tracker/chat/send", `"tracker_id":1001,"message":`+jsonText(c[0])).id(t),
-			w.do(http.MethodGet, "/tracker/chat/send?tracker_id=1001&hash="+berlinKey+"&message="+url.QueryEscape(c[0]), "").id(t),
+			w.do(http.MethodGet,
+				"/tracker/chat/send?tracker_id=1001&hash="+berlinKey+"&message="+url.QueryEscape(
+					c[0]), "").id(t),
 		} {
 			ms, err := w.store.Get(t.Context(), []queue.Ref{{Tracker: 1001, ID: id}})
 			if err != nil || ms[0].Text != c[1] {
@@ -50,7 +53,10 @@ func TestText(t *testing.T) {
 			}
 		}
 	}
-	for text, want := range map[string]string{`"\ud83d\ude00"`: "😀", `"\\ud800"`: `\ud800`, `"\u0061\n"`: "a\n", `5`: "5", `"\ufffd"`: "\ufffd", `"\/\b\f"`: ""} {
+	for text, want := range map[string]string{
+		`"\ud83d\ude00"`: "😀", `"\\ud800"`: `\ud800`,
+		`"\u0061\n"`: "a\n", `5`: "5", `"\ufffd"`: "\ufffd", `"\/\b\f"`: "",
+	} {
 		a := w.json("tracker/chat/send", `"tracker_id":1002,"message":`+text)
 		if want == "" {
 			a.invalid(t, "message")
@@ -66,15 +72,21 @@ func TestText(t *testing.T) {
 func TestWrongText(t *testing.T) {
 	w := newWorld(t)
 	for _, text := range []string{
-		"", " ", "\n", "\r\n\t ", "\u00a0\u3000", "a\rb", "a\x00", "\x1b[1m", "a\x7f", "a\u0085b", "a\u009f", "\ue000", "x\uf8ff", "\U000f0000", "\U0010fffd",
-		"\xff", "a\xc3", "\xed\xa0\x80", "\xc0\x80", strings.Repeat("a", queue.MaxText+1), strings.Repeat("😀", queue.MaxText+1), strings.Repeat("a\r\n", queue.MaxText/2) + "b",
+		"", " ", "\n", "\r\n\t ", "\u00a0\u3000", "a\rb", "a\x00", "\x1b[1m", "a\x7f", "a\u0085b",
+		"a\u009f", "\ue000", "x\uf8ff", "\U000f0000", "\U0010fffd",
+		"\xff", "a\xc3", "\xed\xa0\x80", "\xc0\x80", strings.Repeat("a", queue.MaxText+1),
+		strings.Repeat("😀", queue.MaxText+1), strings.Repeat("a\r\n", queue.MaxText/2) + "b",
 	} {
 		w.form("tracker/chat/send", "tracker_id", "101", "message", text).invalid(t, "message")
 		w.form("tracker/chat/broadcast", "trackers", "101", "message", text).invalid(t, "message")
-		w.do(http.MethodGet, "/tracker/chat/send?tracker_id=101&hash="+berlinKey+"&message="+url.QueryEscape(text), "").invalid(t, "message")
+		w.do(http.MethodGet,
+			"/tracker/chat/send?tracker_id=101&hash="+berlinKey+"&message="+url.QueryEscape(text),
+			"").invalid(t, "message")
 	}
 	for _, text := range []string{
-		`""`, `null`, `"\ud800"`, `"a\udc00b"`, `"\ud800\ud800"`, `"\ud800\u0041"`, `"\udc00\ud800"`, `"\ud83d\\ude00"`, `"\ud83d\n"`, `"\ud83d` + "\xff" + `"`, "\"\xff\"", `["a"]`, `{"a":1}`, `"\u0000"`, `"\ue000"`,
+		`""`, `null`, `"\ud800"`, `"a\udc00b"`, `"\ud800\ud800"`, `"\ud800\u0041"`,
+		`"\udc00\ud800"`, `"\ud83d\\ude00"`, `"\ud83d\n"`, `"\ud83d` + "\xff" + `"`, "\"\xff\"",
+		`["a"]`, `{"a":1}`, `"\u0000"`, `"\ue000"`,
 	} {
 		w.json("tracker/chat/send", `"tracker_id":101,"message":`+text).invalid(t, "message")
 		w.json("tracker/chat/broadcast", `"trackers":[101],"message":`+text).invalid(t, "message")
@@ -95,16 +107,20 @@ func TestFullQueue(t *testing.T) {
 	}
 	w.form("tracker/chat/send", "tracker_id", "101", "message", "x").refused(t, 267)
 	w.form("tracker/chat/send", "tracker_id", "102", "message", "x").id(t)
-	w.form("tracker/chat/broadcast", "trackers", "1001,101,104,102", "message", "x").is(t, `{"success":true,"sent_to":[1001,102],"not_sent_to":[101,104]}`)
-	w.form("tracker/chat/broadcast", "trackers", "101", "message", "x").is(t, `{"success":true,"sent_to":[],"not_sent_to":[101]}`)
+	w.form("tracker/chat/broadcast", "trackers", "1001,101,104,102", "message", "x").is(t,
+		`{"success":true,"sent_to":[1001,102],"not_sent_to":[101,104]}`)
+	w.form("tracker/chat/broadcast", "trackers", "101", "message", "x").is(t,
+		`{"success":true,"sent_to":[],"not_sent_to":[101]}`)
 	w.ack(101, w.stored(101)[0].ID)
 	w.form("tracker/chat/send", "tracker_id", "101", "message", "x").id(t)
 }
 
 func TestBroadcast(t *testing.T) {
 	w := newWorld(t)
-	w.form("tracker/chat/broadcast", "trackers", "104", "message", "x").is(t, `{"success":true,"sent_to":[],"not_sent_to":[104]}`)
-	w.form("tracker/chat/broadcast", "trackers", "102,104,101,102", "message", "x\r\ny").is(t, `{"success":true,"sent_to":[102,101],"not_sent_to":[104]}`)
+	w.form("tracker/chat/broadcast", "trackers", "104", "message", "x").is(t,
+		`{"success":true,"sent_to":[],"not_sent_to":[104]}`)
+	w.form("tracker/chat/broadcast", "trackers", "102,104,101,102", "message", "x\r\ny").is(t,
+		`{"success":true,"sent_to":[102,101],"not_sent_to":[104]}`)
 	if ms := w.stored(101); len(ms) != 1 || ms[0].Text != "x\ny" || ms[0].Employee != 7 {
 		t.Errorf("stored %+v", ms)
 	}
@@ -112,7 +128,8 @@ func TestBroadcast(t *testing.T) {
 		t.Errorf("stored %+v", ms)
 	}
 	for _, id := range []int{unknown, foreign, 0, -1, blocked, blockedMute, cheap, cheapMute} {
-		w.form("tracker/chat/broadcast", "trackers", "1001,"+itoa(id), "message", "x").refused(t, 217)
+		w.form("tracker/chat/broadcast", "trackers", "1001,"+itoa(id), "message", "x").refused(t,
+			217)
 		w.form("tracker/chat/updated/list", "trackers", "1001,"+itoa(id)).refused(t, 217)
 		w.form("tracker/chat/broadcast", "trackers", "1001,"+itoa(id)).invalid(t, "message")
 	}
@@ -123,8 +140,11 @@ func TestBroadcast(t *testing.T) {
 	for id := int64(bulkFirst); len(bulk) < 301; id++ {
 		bulk = append(bulk, id)
 	}
-	w.json("tracker/chat/broadcast", `"trackers":`+jsonText(bulk[:300])+`,"message":"x"`).is(t, `{"success":true,"sent_to":`+jsonText(bulk[:300])+`,"not_sent_to":[]}`)
-	w.json("tracker/chat/broadcast", `"trackers":`+jsonText(append(bulk[:300:300], bulk[:300]...))+`,"message":"y"`).is(t, `{"success":true,"sent_to":`+jsonText(bulk[:300])+`,"not_sent_to":[]}`)
+	w.json("tracker/chat/broadcast", `"trackers":`+jsonText(bulk[:300])+`,"message":"x"`).is(t,
+		`{"success":true,"sent_to":`+jsonText(bulk[:300])+`,"not_sent_to":[]}`)
+	w.json("tracker/chat/broadcast", `"trackers":`+jsonText(append(bulk[:300:300],
+		bulk[:300]...))+`,"message":"y"`).is(t,
+		`{"success":true,"sent_to":`+jsonText(bulk[:300])+`,"not_sent_to":[]}`)
 	w.json("tracker/chat/broadcast", `"trackers":`+jsonText(bulk)+`,"message":"x"`).refused(t, 221)
 	bulk[5] = unknown
 	w.json("tracker/chat/broadcast", `"trackers":`+jsonText(bulk)+`,"message":"x"`).refused(t, 221)

@@ -16,7 +16,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// drained is how much of a body that is too large is still read, so that a client which writes before it reads sees the refusal.
+// drained is how much of a body that is too large is still read, so that a client which writes
+// before it reads sees the refusal.
 const drained = 4 << 20
 
 // ServeHTTP answers any path and method in the API's own form.
@@ -40,7 +41,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 	begin := a.now()
 	h := w.Header()
-	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore, a.noSniff
+	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = a.jsonType, a.noStore,
+		a.noSniff
 	a.cors.apply(h, r)
 	x := &exchange{id: [1]string{a.requests.of(r.Header)}, load: a.newLoad(w, r)}
 	id := x.id[0]
@@ -71,7 +73,8 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 		a.answers.Put(buf)
 	}
 	took := a.now().Sub(begin)
-	streamed := op != nil && op.stream && out.started && c == codeOK // how long a stream takes is its client's affair
+	// how long a stream takes is its client's affair.
+	streamed := op != nil && op.stream && out.started && c == codeOK
 	switch {
 	case streamed:
 	case c == codeOK && op != nil:
@@ -79,7 +82,10 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 	default:
 		a.metrics.observe(route, c, err, took)
 	}
-	a.logRequest(r, out, requestLine{id: id, route: route, code: c, took: took, slow: took >= slowRequest && !streamed})
+	a.logRequest(r, out, requestLine{
+		id: id, route: route, code: c, took: took,
+		slow: took >= slowRequest && !streamed,
+	})
 	if out.cut {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
@@ -122,12 +128,14 @@ func (a *API) route(r *http.Request) (*operation, error) {
 	return op, nil
 }
 
-// serve runs an operation. The order of the checks is part of the API: format, hash, rate, parameters, and what the operation itself finds.
+// serve runs an operation. The order of the checks is part of the API: format, hash, rate,
+// parameters, and what the operation itself finds.
 func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.metrics.panics.Inc()
-			a.log.Error("panic in a handler", zap.String("request", x.id[0]), zap.String("route", op.route), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			a.log.Error("panic in a handler", zap.String("request", x.id[0]), zap.String("route",
+				op.route), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
 			err = refuse(codeUnexpected)
 		}
 	}()
@@ -141,7 +149,8 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 	}
 	c := &x.call
 	*c = call{
-		snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header, client: a.clients.of(r), request: x.id[0],
+		snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header,
+		client: a.clients.of(r), request: x.id[0],
 	}
 	c.read.clock.zone = time.UTC
 	if c.read.params, err = readParams(r, body); err != nil {
@@ -173,7 +182,8 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 	}
 	c.out.account = c.account.ID
 	c.read.clock.zone = a.zones.find(c.account.TimeZone)
-	c.read.clock.iso = c.read.flag("iso_datetime", false) || isTrue(r.Header.Get("NVX-ISO-DateTime"))
+	c.read.clock.iso = c.read.flag("iso_datetime", false) ||
+		isTrue(r.Header.Get("NVX-ISO-DateTime"))
 	if op.stream {
 		return nil
 	}
@@ -202,8 +212,8 @@ func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) 
 
 func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
 
-// firstBody is the room that is made before a body arrives, and the greatest that is used again: what
-// is kept for the next request is not counted.
+// firstBody is the room that is made before a body arrives, and the greatest that is used again:
+// what is kept for the next request is not counted.
 const firstBody = 4 << 10
 
 // inflaterRoom is what reading a compressed body takes beside it.
@@ -310,10 +320,11 @@ func (a *API) finish(out *response, op *operation, err error, id string) code {
 	return answer.code
 }
 
-// logFailure notes a failed store call and reports whether it did; one that ended because the client
-// went away is no failure.
+// logFailure notes a failed store call and reports whether it did; one that ended because the
+// client went away is no failure.
 func (a *API) logFailure(route, id string, out *response, err error) bool {
-	log := a.log.With(zap.String("request", id), zap.String("route", route), zap.Int64("account", int64(out.account)))
+	log := a.log.With(zap.String("request", id), zap.String("route", route), zap.Int64("account",
+		int64(out.account)))
 	switch {
 	case errors.Is(err, context.Canceled):
 		log.Debug("client went away")

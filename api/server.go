@@ -7,7 +7,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Limits of a server. A text of 20,000 characters of four bytes, percent-encoded, takes 240,000 bytes of a query and so of the header.
+// Limits of a server. A text of 20,000 characters of four bytes, percent-encoded, takes 240,000
+// bytes of a query and so of the header.
 const (
 	maxHeader     = 512 << 10
 	headerTimeout = 10 * time.Second
@@ -16,7 +17,8 @@ const (
 	idleTimeout   = 2 * time.Minute
 )
 
-// NewServer returns a server for h whose clients cannot hold a connection or memory for ever. A nil log drops what the server has to say.
+// NewServer returns a server for h whose clients cannot hold a connection or memory for ever. A nil
+// log drops what the server has to say.
 func NewServer(h http.Handler, log *zap.Logger) *http.Server {
 	if log == nil {
 		log = zap.NewNop()

@@ -16,7 +16,8 @@ import (
 
 func TestServerLimits(t *testing.T) {
 	s := api.NewServer(http.NotFoundHandler(), nil)
-	if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= s.ReadHeaderTimeout || s.WriteTimeout <= api.DefaultTimeout || s.IdleTimeout <= 0 || s.MaxHeaderBytes <= 0 {
+	if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= s.ReadHeaderTimeout ||
+		s.WriteTimeout <= api.DefaultTimeout || s.IdleTimeout <= 0 || s.MaxHeaderBytes <= 0 {
 		t.Errorf("a client can hold a connection: %+v", s)
 	}
 }
@@ -24,7 +25,8 @@ func TestServerLimits(t *testing.T) {
 // raw writes to a connection of its own and returns the answer.
 func (w *world) raw(request string) answer {
 	w.tb.Helper()
-	c, err := new(net.Dialer).DialContext(w.tb.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
+	c, err := new(net.Dialer).DialContext(w.tb.Context(), "tcp", strings.TrimPrefix(w.url,
+		"http://"))
 	if err != nil {
 		w.tb.Fatal(err)
 	}
@@ -59,5 +61,6 @@ func TestRawRequests(t *testing.T) {
 	w.raw(c).refused(t, 5)
 	// A text of the greatest length fits into a query.
 	text := strings.Repeat("%F0%9F%98%80", queue.MaxText)
-	w.raw("GET /v2/tracker/chat/send?tracker_id=101&hash=" + berlinKey + "&message=" + text + " HTTP/1.1\r\nHost: x\r\n\r\n").id(t)
+	w.raw("GET /v2/tracker/chat/send?tracker_id=101&hash=" + berlinKey + "&message=" + text +
+		" HTTP/1.1\r\nHost: x\r\n\r\n").id(t)
 }

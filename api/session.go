@@ -10,7 +10,9 @@ import (
 )
 
 const (
-	sessionFresh      = 500 * time.Millisecond // how long what the store said counts: a session that ends is unknown everywhere within a second
+	// how long what the store said counts: a session that ends is unknown everywhere within a
+	// second.
+	sessionFresh      = 500 * time.Millisecond
 	maxCachedSessions = 65_536
 )
 
@@ -47,9 +49,11 @@ func (s *sessions) cached(h queue.KeyHash, now time.Time) (knownSession, bool) {
 	return k, ok && k.expiresMs > now.UnixMilli()
 }
 
-// ask returns the account of a session, 0 where there is none, as the store says. Only sessions that
-// exist are remembered, so that guessing fills nothing.
-func (s *sessions) ask(ctx context.Context, h queue.KeyHash, now time.Time) (queue.AccountID, error) {
+// ask returns the account of a session, 0 where there is none, as the store says. Only sessions
+// that exist are remembered, so that guessing fills nothing.
+func (s *sessions) ask(ctx context.Context, h queue.KeyHash, now time.Time) (queue.AccountID,
+	error,
+) {
 	found, err := s.store.Sessions(ctx, []queue.KeyHash{h})
 	if err != nil {
 		return 0, fmt.Errorf("looking up a session: %w", err)

@@ -22,21 +22,30 @@ func TestNoListIsReadAsAbsent(t *testing.T) {
 		"tracker/chat/broadcast":     {"trackers", "&message=x", `,"message":"x"`},
 		"tracker/chat/mark_read_all": {"trackers", "", ""},
 		"tracker/chat/updated/list":  {"trackers", "", ""},
-		"tracker/chat/mark_read":     {"message_ids", "&message_id=" + itoa(in), `,"message_id":` + itoa(in)},
-		"tracker/chat/send":          {"choices", "&tracker_id=101&message=x", `,"tracker_id":101,"message":"x"`},
-		"tracker/list":               {"labels", "", ""},
+		"tracker/chat/mark_read": {"message_ids", "&message_id=" + itoa(in), `,"message_id":` +
+			itoa(in)},
+		"tracker/chat/send": {
+			"choices", "&tracker_id=101&message=x",
+			`,"tracker_id":101,"message":"x"`,
+		},
+		"tracker/list": {"labels", "", ""},
 	} {
 		n := lists.name
 		for _, form := range []string{
-			n + "[a]=101", n + "[0][id]=101", n + "[0][]=101", n + "[-1]=101", n + "[0=101", n + "[ 0]=101", n + ".0=101", n + "[]x=101", n + "]=101&" + n + "[=101",
-			n + "[18446744073709551616]=101", n + "[0]=", n + "=101&" + n + "[a]=102", n + "[0]=101&" + n + "[1]=",
+			n + "[a]=101", n + "[0][id]=101", n + "[0][]=101", n + "[-1]=101", n + "[0=101", n +
+				"[ 0]=101", n + ".0=101", n + "[]x=101", n + "]=101&" + n + "[=101",
+			n + "[18446744073709551616]=101", n + "[0]=", n + "=101&" + n + "[a]=102", n +
+				"[0]=101&" + n + "[1]=",
 		} {
 			w.shaped(op, form+lists.rest).invalid(t, n)
-			w.do(http.MethodGet, "/v2/"+op+"?hash="+berlinKey+"&"+strings.ReplaceAll(form+lists.rest, " ", "%20"), "").invalid(t, n)
+			w.do(http.MethodGet, "/v2/"+op+"?hash="+berlinKey+"&"+strings.ReplaceAll(
+				form+lists.rest, " ", "%20"), "").invalid(t, n)
 		}
 		for _, members := range []string{
-			`"` + n + `":{"0":101}`, `"` + n + `":{}`, `"` + n + `[a]":101`, `"` + n + `[0]":{"id":101}`, `"` + n + `[]":{"0":101}`, `"` + n + `.0":101`,
-			`"` + n + `":[[101]]`, `"` + n + `":[{"id":101}]`, `"` + n + `":true`, `"` + n + `[0]":null`, `"` + n + `":"{\"0\":101}x,"`,
+			`"` + n + `":{"0":101}`, `"` + n + `":{}`, `"` + n + `[a]":101`, `"` + n +
+				`[0]":{"id":101}`, `"` + n + `[]":{"0":101}`, `"` + n + `.0":101`,
+			`"` + n + `":[[101]]`, `"` + n + `":[{"id":101}]`, `"` + n + `":true`, `"` + n +
+				`[0]":null`, `"` + n + `":"{\"0\":101}x,"`,
 		} {
 			if strings.HasSuffix(members, `true`) && (n == "labels" || n == "choices") {
 				continue // a text
@@ -53,9 +62,11 @@ func TestNoListIsReadAsAbsent(t *testing.T) {
 	// The same for what is no list: silently without its time limit a text would wait for ever.
 	for _, name := range []string{"ttl", "reply_to", "strict", "idempotency_key"} {
 		w.shaped("tracker/chat/send", "tracker_id=101&message=x&"+name+"[0]=1").invalid(t, name)
-		w.json("tracker/chat/send", `"tracker_id":101,"message":"x","`+name+`[a]":1`).invalid(t, name)
+		w.json("tracker/chat/send", `"tracker_id":101,"message":"x","`+name+`[a]":1`).invalid(t,
+			name)
 	}
-	w.shaped("tracker/chat/unread/count", "other[a]=1&x.y=2&[=3&]=4&.=5&[0]=6").is(t, `{"success":true,"value":{"101":1}}`)
+	w.shaped("tracker/chat/unread/count", "other[a]=1&x.y=2&[=3&]=4&.=5&[0]=6").is(t,
+		`{"success":true,"value":{"101":1}}`)
 	// An empty list touches nothing, as ever.
 	for _, form := range []string{"trackers=", "trackers[]=", "trackers=[]"} {
 		w.shaped("tracker/chat/mark_read_all", form).is(t, `{"success":true}`)
@@ -82,7 +93,8 @@ func TestElementsAreWhole(t *testing.T) {
 			t.Errorf("%s: %+v", form, m)
 		}
 	}
-	if got := w.shaped("tracker/list", "labels[0]=truck+2").body; strings.Count(got, `"label"`) != 1 {
+	if got := w.shaped("tracker/list", "labels[0]=truck+2").body; strings.Count(got,
+		`"label"`) != 1 {
 		t.Errorf("listed %.300s", got)
 	}
 }

@@ -25,14 +25,16 @@ type subscriber struct {
 	internal bool // nobody's client: not counted against the bounds, and with no key
 
 	ready chan struct{} // holds a token while there is something to take
-	cut   func()        // not nil: called once when it ends, so that nobody waits for a client; must not wait itself
+	// not nil: called once when it ends, so that nobody waits for a client; must not wait itself.
+	cut func()
 
 	mu      sync.Mutex // guards what follows
 	waiting []*event
 	over    ending
 }
 
-// add appends events; with more than limit waiting the subscription ends instead, and false says so.
+// add appends events; with more than limit waiting the subscription ends instead, and false says
+// so.
 func (s *subscriber) add(limit int, events []*event) bool {
 	s.mu.Lock()
 	switch {

@@ -8,7 +8,8 @@ import (
 	"trackchat/queue"
 )
 
-// tracker finds a tracker of the caller's account; one of another account is as unknown as one that does not exist.
+// tracker finds a tracker of the caller's account; one of another account is as unknown as one that
+// does not exist.
 func (c *call) tracker(id queue.TrackerID) (*queue.Tracker, bool) {
 	t, ok := c.snap.Tracker(id)
 	if !ok || t.Account != c.account.ID {
@@ -42,7 +43,8 @@ func (c *call) chatTracker(id queue.TrackerID) (*queue.Tracker, error) {
 	return t, nil
 }
 
-// chatTrackers finds a list of trackers, in the order of ids; whether their devices have a chat is not asked.
+// chatTrackers finds a list of trackers, in the order of ids; whether their devices have a chat is
+// not asked.
 func (c *call) chatTrackers(ids []int64) ([]*queue.Tracker, error) {
 	if len(ids) > maxTrackers {
 		return nil, refuse(codeDeviceLimit)
@@ -58,7 +60,8 @@ func (c *call) chatTrackers(ids []int64) ([]*queue.Tracker, error) {
 	return trackers, nil
 }
 
-// trackerList answers tracker/list: the trackers whose label contains any of the given ones, in upper or lower case.
+// trackerList answers tracker/list: the trackers whose label contains any of the given ones, in
+// upper or lower case.
 func (a *API) trackerList(ctx context.Context, c *call) error {
 	labels, err := readTrackers(c.read)
 	if err != nil {
@@ -118,8 +121,9 @@ func (c *call) appendTracker(dst []byte, t *queue.Tracker, p *queue.Presence) []
 	return append(dst, '}')
 }
 
-// appendTracker appends the platform's tracker object. There are neither groups nor tariffs with numbers here, and a source is its tracker: group_id is 0 ("no group"),
-// tariff_id 1, source.id the tracker's id. What a device logs in with is not always a phone number, so phone is null.
+// appendTracker appends the platform's tracker object. There are neither groups nor tariffs with
+// numbers here, and a source is its tracker: group_id is 0 ("no group"), tariff_id 1, source.id the
+// tracker's id. What a device logs in with is not always a phone number, so phone is null.
 func appendTracker(dst []byte, t *queue.Tracker) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, int64(t.ID), 10)

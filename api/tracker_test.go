@@ -39,9 +39,13 @@ func TestTrackerLabels(t *testing.T) {
 	for _, spelling := range []string{`["aa","b"]`, `["AA","bB2"]`, `"[\"aa\",\"b\"]"`, `"aa,b"`} {
 		want(w.json("tracker/list", `"labels":`+spelling), 1, 2)
 	}
-	for _, spelling := range []string{"labels=aa&labels=b", "labels[]=aa&labels[]=b", "labels=aa,b", "labels=" + url.QueryEscape(`["aa","b"]`)} {
+	for _, spelling := range []string{
+		"labels=aa&labels=b", "labels[]=aa&labels[]=b", "labels=aa,b",
+		"labels=" + url.QueryEscape(`["aa","b"]`),
+	} {
 		want(w.do(http.MethodGet, "/tracker/list?hash="+berlinKey+"&"+spelling, ""), 1, 2)
-		want(w.do(http.MethodPost, "/tracker/list", "hash="+berlinKey+"&"+spelling, "Content-Type", formType), 1, 2)
+		want(w.do(http.MethodPost, "/tracker/list", "hash="+berlinKey+"&"+spelling, "Content-Type",
+			formType), 1, 2)
 	}
 	want(w.json("tracker/list", `"labels":["3, Ü"]`), 3)
 	want(w.json("tracker/list", `"labels":["ü"]`), 3)
@@ -53,7 +57,8 @@ func TestTrackerLabels(t *testing.T) {
 	}
 	want(w.json("tracker/list", `"labels":[`+strings.Join(many[:1024], ",")+`]`))
 	for _, bad := range []string{
-		`[` + strings.Join(many, ",") + `]`, `[]`, `""`, `[""]`, `["a",null]`, `["a","a"]`, `[1]`, `{}`, `["` + strings.Repeat("x", 61) + `"]`, `["\ud800"]`, `"[1"`,
+		`[` + strings.Join(many, ",") + `]`, `[]`, `""`, `[""]`, `["a",null]`, `["a","a"]`, `[1]`,
+		`{}`, `["` + strings.Repeat("x", 61) + `"]`, `["\ud800"]`, `"[1"`,
 	} {
 		w.json("tracker/list", `"labels":`+bad).invalid(t, "labels")
 	}

@@ -29,12 +29,14 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
 	defer cancel()
-	ok, err := a.attempts.verify(wait, &attempt{login: q.login, addr: c.client.addr, now: c.now}, hash, q.password)
+	ok, err := a.attempts.verify(wait, &attempt{login: q.login, addr: c.client.addr, now: c.now},
+		hash, q.password)
 	if err != nil {
 		return err
 	}
 	if !ok {
-		a.log.Info("login refused", zap.String("remote", c.client.remote), zap.Bool("known", found), zap.String("request", c.request))
+		a.log.Info("login refused", zap.String("remote", c.client.remote), zap.Bool("known", found),
+			zap.String("request", c.request))
 		return c.wrongLogin()
 	}
 	if err := a.places.running.enter(ctx); err != nil {
@@ -42,7 +44,10 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	}
 	defer a.places.running.leave()
 	text := newHash()
-	session := queue.Session{Hash: queue.HashKey(text), Account: account.ID, CreatedMs: c.now.UnixMilli(), ExpiresMs: c.now.Add(a.sessionLife).UnixMilli()}
+	session := queue.Session{
+		Hash: queue.HashKey(text), Account: account.ID,
+		CreatedMs: c.now.UnixMilli(), ExpiresMs: c.now.Add(a.sessionLife).UnixMilli(),
+	}
 	switch err := a.sessions.store.PutSession(ctx, session); {
 	case errors.Is(err, queue.ErrNotFound): // removed while the password was verified
 		return refuse(codeWrongLogin)
@@ -125,7 +130,12 @@ func (a *API) userInfo(_ context.Context, c *call) error {
 	out := c.out
 	out.buf = append(out.buf, `{"success":true,"user_info":{"id":`...)
 	out.buf = strconv.AppendInt(out.buf, int64(c.account.ID), 10)
-	for _, member := range [...][2]string{{"login", c.account.Login}, {"title", c.account.Title}, {"time_zone", zone}, {"locale", locale}} {
+	for _, member := range [...][2]string{
+		{"login", c.account.Login},
+		{"title", c.account.Title},
+		{"time_zone", zone},
+		{"locale", locale},
+	} {
 		out.buf = append(out.buf, `,"`...)
 		out.buf = append(out.buf, member[0]...)
 		out.buf = append(out.buf, `":`...)

@@ -14,10 +14,12 @@ import (
 	"trackchat/queue"
 )
 
-// newLiveWorld is a world whose directory is in its store, so that people can log in: account 1 as berlin with the password "pass word", account 2 as ural with "null".
+// newLiveWorld is a world whose directory is in its store, so that people can log in: account 1 as
+// berlin with the password "pass word", account 2 as ural with "null".
 func newLiveWorld(t *testing.T, change ...func(*api.Options)) *world {
 	t.Helper()
-	w := newWorld(t, append(change, func(o *api.Options) { o.Sessions = o.Store.(queue.SessionStore) })...)
+	w := newWorld(t, append(change,
+		func(o *api.Options) { o.Sessions = o.Store.(queue.SessionStore) })...)
 	list := accounts()
 	for i, pw := range []string{"pass word", "null"} {
 		hash, err := api.HashPassword(pw)
@@ -54,7 +56,8 @@ func (w *world) login(login, password string) string {
 		Success    bool
 		Type, Hash string
 	}
-	if err := json.Unmarshal([]byte(a.body), &got); err != nil || !got.Success || got.Type != "authenticated" || len(got.Hash) != 32 {
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil || !got.Success ||
+		got.Type != "authenticated" || len(got.Hash) != 32 {
 		w.tb.Fatalf("login: %d %s", a.status, a.body)
 	}
 	a.is(w.tb, `{"success":true,"type":"authenticated","hash":"`+got.Hash+`"}`)
@@ -63,7 +66,10 @@ func (w *world) login(login, password string) string {
 
 func (w *world) auth(login, password string) answer {
 	w.tb.Helper()
-	return w.do(http.MethodPost, "/v2/user/auth", jsonBody(map[string]any{"login": login, "password": password}), "Content-Type", "application/json")
+	return w.do(http.MethodPost, "/v2/user/auth", jsonBody(map[string]any{
+		"login":    login,
+		"password": password,
+	}), "Content-Type", "application/json")
 }
 
 func TestSession(t *testing.T) {
@@ -72,12 +78,16 @@ func TestSession(t *testing.T) {
 	if other := w.login("berlin", "pass word"); other == hash {
 		t.Error("the same hash twice")
 	}
-	w.formAs(hash, "user/get_info").is(t, `{"success":true,"user_info":{"id":1,"login":"berlin","title":"Fleet «1»","time_zone":"Europe/Berlin","locale":"en_US"}}`)
+	w.formAs(hash, "user/get_info").is(t,
+		`{"success":true,"user_info":{"id":1,"login":"berlin","title":"Fleet «1»","time_zone":"Europe/Berlin","locale":"en_US"}}`)
 	w.formAs(strings.ToUpper(hash), "tracker/chat/send", "tracker_id", "101", "message", "hi").id(t)
 	w.formAs(hash, "tracker/chat/send", "tracker_id", "201", "message", "hi").refused(t, 201)
-	w.do(http.MethodGet, unreadPath, "", "Authorization", "NVX "+hash).is(t, `{"success":true,"value":{}}`)
-	w.formAs(w.login("ural", "null"), "user/get_info/").is(t, `{"success":true,"user_info":{"id":2,"login":"ural","title":"Fleet «2»","time_zone":"Asia/Yekaterinburg","locale":"en_US"}}`)
-	w.formAs(emptyKey, "user/get_info").is(t, `{"success":true,"user_info":{"id":4,"login":"empty","title":"","time_zone":"UTC","locale":"en_US"}}`)
+	w.do(http.MethodGet, unreadPath, "", "Authorization", "NVX "+hash).is(t,
+		`{"success":true,"value":{}}`)
+	w.formAs(w.login("ural", "null"), "user/get_info/").is(t,
+		`{"success":true,"user_info":{"id":2,"login":"ural","title":"Fleet «2»","time_zone":"Asia/Yekaterinburg","locale":"en_US"}}`)
+	w.formAs(emptyKey, "user/get_info").is(t,
+		`{"success":true,"user_info":{"id":4,"login":"empty","title":"","time_zone":"UTC","locale":"en_US"}}`)
 
 	w.formAs(hash, "user/logout").is(t, `{"success":true}`)
 	w.formAs(hash, "user/get_info").refused(t, 4)
@@ -88,7 +98,8 @@ func TestSession(t *testing.T) {
 		w.do(http.MethodGet, "/"+op, "").refused(t, 3)
 		w.formAs(unknownKey, op).refused(t, 4)
 	}
-	w.form("user/get_info").is(t, `{"success":true,"user_info":{"id":1,"login":"berlin","title":"Fleet «1»","time_zone":"Europe/Berlin","locale":"en_US"}}`)
+	w.form("user/get_info").is(t,
+		`{"success":true,"user_info":{"id":1,"login":"berlin","title":"Fleet «1»","time_zone":"Europe/Berlin","locale":"en_US"}}`)
 }
 
 func TestSessionLife(t *testing.T) {
@@ -121,7 +132,10 @@ func (a answer) succeeds(tb testing.TB) {
 // TestSessionEndsOnEveryNode ends sessions in every way and asks a node that has just used them.
 func TestSessionEndsOnEveryNode(t *testing.T) {
 	for name, end := range map[string]func(w *world, hash string){
-		"logout": func(w *world, hash string) { w.formAs(hash, "user/logout").is(t, `{"success":true}`) },
+		"logout": func(w *world, hash string) {
+			w.formAs(hash, "user/logout").is(t,
+				`{"success":true}`)
+		},
 		"password": func(w *world, _ string) {
 			a := accounts()[0]
 			a.Password = "$argon2id$other"
@@ -201,7 +215,10 @@ func TestAuthRefusals(t *testing.T) {
 	w.do(http.MethodDelete, "/v2/user/auth", "").refused(t, 112)
 	w.do(http.MethodPost, "/v2/user/other", "").refused(t, 112)
 	w.do(http.MethodPost, "/v2/user/session/other", "").refused(t, 112)
-	for _, place := range []string{"?login=berlin&password=pass+word", "?login=berlin&password=pass%20word&hash=12"} {
+	for _, place := range []string{
+		"?login=berlin&password=pass+word",
+		"?login=berlin&password=pass%20word&hash=12",
+	} {
 		w.do(http.MethodGet, "/user/auth"+place, "").succeeds(t)
 	}
 	without := newWorld(t)
@@ -213,7 +230,8 @@ func TestAuthAttempts(t *testing.T) {
 	w := newLiveWorld(t)
 	second := w.second()
 	try := func(peer, login, password string) (code int, after string) { // 0: success
-		r := record(second, http.MethodGet, "/user/auth?login="+login+"&password="+password, "peer", peer)
+		r := record(second, http.MethodGet, "/user/auth?login="+login+"&password="+password, "peer",
+			peer)
 		var got struct{ Status struct{ Code int } }
 		if err := json.Unmarshal(r.Body.Bytes(), &got); err != nil {
 			t.Fatal(err)
@@ -277,7 +295,8 @@ func TestAuthAttempts(t *testing.T) {
 func TestRequestID(t *testing.T) {
 	w := newWorld(t)
 	for _, id := range []string{"abc-1_2.X", strings.Repeat("x", 64)} {
-		if got := w.do(http.MethodGet, "/nothing", "", "X-Request-Id", id).header.Get("X-Request-Id"); got != id {
+		if got := w.do(http.MethodGet, "/nothing", "", "X-Request-Id",
+			id).header.Get("X-Request-Id"); got != id {
 			t.Errorf("%q became %q", id, got)
 		}
 	}

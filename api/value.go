@@ -35,7 +35,8 @@ func (v *value) empty() bool {
 	return string(v.raw) == `""` || len(v.texts) == 1 && v.texts[0] == ""
 }
 
-// scalar returns the value as text, false if it is none: an array, an object, or a string that is not Unicode. Of a repeated name the first value counts.
+// scalar returns the value as text, false if it is none: an array, an object, or a string that is
+// not Unicode. Of a repeated name the first value counts.
 func (v value) scalar() (string, bool) {
 	if v.odd || len(v.numbered) > 0 {
 		return "", false
@@ -53,7 +54,8 @@ func (v value) scalar() (string, bool) {
 	}
 }
 
-// unquote decodes a valid JSON string. It reports false where encoding/json would silently put U+FFFD: for what is not UTF-8 and for lone surrogates.
+// unquote decodes a valid JSON string. It reports false where encoding/json would silently put
+// U+FFFD: for what is not UTF-8 and for lone surrogates.
 func unquote(raw []byte) (string, bool) {
 	if !utf8.Valid(raw) {
 		return "", false
@@ -137,8 +139,9 @@ func (v value) boolean() (is, ok bool) {
 	}
 }
 
-// integers reads a list of int64 in any spelling: a JSON array of numbers or strings, such an array in a text, a comma list, repeated texts, or a single number.
-// Empty texts are no elements; one with an index would be, and is no integer.
+// integers reads a list of int64 in any spelling: a JSON array of numbers or strings, such an array
+// in a text, a comma list, repeated texts, or a single number. Empty texts are no elements; one
+// with an index would be, and is no integer.
 func (v value) integers() ([]int64, bool) {
 	if v.odd {
 		return nil, false
@@ -245,7 +248,8 @@ func appendIntegers(dst []int64, s string) ([]int64, bool) {
 	return dst, true
 }
 
-// appendElements reads a valid JSON array. Numbers hold neither commas nor brackets, so everything that is no number fails to parse.
+// appendElements reads a valid JSON array. Numbers hold neither commas nor brackets, so everything
+// that is no number fails to parse.
 func appendElements(dst []int64, array string) ([]int64, bool) {
 	inner := strings.TrimSpace(array[1 : len(array)-1])
 	if inner == "" {

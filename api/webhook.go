@@ -27,7 +27,8 @@ const (
 	DefaultWebhookRetryFor = 24 * time.Hour
 )
 
-// WebhookOptions configure the delivery of events to the accounts' own servers. API, Store, Node and Now are required.
+// WebhookOptions configure the delivery of events to the accounts' own servers. API, Store, Node
+// and Now are required.
 type WebhookOptions struct {
 	API          *API // whose live feed tells what happens
 	Store        queue.WebhookStore
@@ -41,7 +42,8 @@ type WebhookOptions struct {
 	Registerer   prometheus.Registerer // nil: figures are kept but not registered
 }
 
-// Webhooks delivers events: to each account's server at least once, and in order for each tracker. How far it has come is in the store.
+// Webhooks delivers events: to each account's server at least once, and in order for each tracker.
+// How far it has come is in the store.
 type Webhooks struct {
 	store    queue.WebhookStore
 	feed     *feed
@@ -75,15 +77,18 @@ func StartWebhooks(o WebhookOptions) *Webhooks {
 	ctx, stop := context.WithCancel(context.Background())
 	metrics := newHookMetrics(o.Registerer)
 	w := &Webhooks{
-		store: o.Store, feed: o.API.feed, node: o.Node, caller: newHookCaller(o.AllowPrivate, o.Timeout, o.Now),
-		places: newHookPlaces(hookCalls, metrics.waiting), retryFor: o.RetryFor, pause: o.Pause, now: o.Now,
+		store: o.Store, feed: o.API.feed, node: o.Node, caller: newHookCaller(o.AllowPrivate,
+			o.Timeout, o.Now),
+		places: newHookPlaces(hookCalls, metrics.waiting), retryFor: o.RetryFor, pause: o.Pause,
+		now: o.Now,
 		log: o.Logger, metrics: metrics, stop: stop,
 	}
 	w.running.Go(func() { w.manage(ctx) })
 	return w
 }
 
-// Close ends the calls under way, notes how far they came, and lets other nodes take over. It comes before the API's Close.
+// Close ends the calls under way, notes how far they came, and lets other nodes take over. It comes
+// before the API's Close.
 func (w *Webhooks) Close() {
 	w.stop()
 	w.running.Wait()
@@ -125,7 +130,8 @@ func (w *Webhooks) manage(ctx context.Context) {
 	}
 }
 
-// assign starts and stops couriers as the leases say. One that the store cannot be asked about goes on: it is fenced when it notes its progress.
+// assign starts and stops couriers as the leases say. One that the store cannot be asked about goes
+// on: it is fenced when it notes its progress.
 func (w *Webhooks) assign(ctx context.Context, runs map[queue.AccountID]*hookRun) error {
 	bounded, cancel := context.WithTimeout(ctx, w.feed.timeout)
 	defer cancel()

@@ -27,7 +27,8 @@ const (
 // errAddress refuses to call what is not on the public network.
 var errAddress = errors.New("the address is not public; webhooks.allow_private would allow it")
 
-// hookCaller posts events. It follows no redirects, uses no proxy, and looks at the address that it really connects to: what a name pointed to before says nothing.
+// hookCaller posts events. It follows no redirects, uses no proxy, and looks at the address that it
+// really connects to: what a name pointed to before says nothing.
 type hookCaller struct {
 	client  *http.Client
 	timeout time.Duration // of one call
@@ -37,15 +38,24 @@ type hookCaller struct {
 func newHookCaller(allowPrivate bool, timeout time.Duration, now func() time.Time) *hookCaller {
 	dialer := &net.Dialer{Timeout: timeout, KeepAlive: hookIdle}
 	if !allowPrivate {
-		dialer.Control = func(_, address string, _ syscall.RawConn) error { return checkAddress(address) }
+		dialer.Control = func(_, address string, _ syscall.RawConn) error {
+			return checkAddress(
+				address)
+		}
 	}
 	return &hookCaller{
 		client: &http.Client{
 			Transport: &http.Transport{
-				DialContext: dialer.DialContext, TLSHandshakeTimeout: timeout, ResponseHeaderTimeout: timeout, IdleConnTimeout: hookIdle,
-				MaxIdleConnsPerHost: hookCallsAccount, MaxResponseHeaderBytes: maxHookAnswer, DisableCompression: true, ForceAttemptHTTP2: true,
+				DialContext: dialer.DialContext, TLSHandshakeTimeout: timeout,
+				ResponseHeaderTimeout: timeout, IdleConnTimeout: hookIdle,
+				MaxIdleConnsPerHost: hookCallsAccount, MaxResponseHeaderBytes: maxHookAnswer,
+				DisableCompression: true, ForceAttemptHTTP2: true,
 			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			CheckRedirect: func(*http.Request,
+				[]*http.Request,
+			) error {
+				return http.ErrUseLastResponse
+			},
 		},
 		timeout: timeout, now: now,
 	}
@@ -63,15 +73,19 @@ func checkAddress(address string) error {
 	return nil
 }
 
-// isPublic reports whether an address belongs to the public network (IANA special-purpose address registries). IPv6 addresses that stand for an IPv4 one are not: they lead where a gateway decides.
+// isPublic reports whether an address belongs to the public network (IANA special-purpose address
+// registries). IPv6 addresses that stand for an IPv4 one are not: they lead where a gateway
+// decides.
 func isPublic(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	if !a.IsGlobalUnicast() || a.IsPrivate() {
 		return false
 	}
 	for _, special := range [...]string{
-		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
-		"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "fec0::/10",
+		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
+		"198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+		"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
+		"2002::/16", "fec0::/10",
 	} {
 		if netip.MustParsePrefix(special).Contains(a) {
 			return false
@@ -86,7 +100,8 @@ func checkHookURL(text string, allowPrivate bool) (problem string) {
 	switch {
 	case text == "":
 		return problemNull
-	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.Opaque != "", u.Fragment != "", len(text) > maxHookURL:
+	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.Opaque != "",
+		u.Fragment != "", len(text) > maxHookURL:
 		return fmt.Sprintf("must be an http or https URL of at most %d bytes", maxHookURL)
 	case u.User != nil:
 		return "must not contain a login: whoever sees the URL would see it; calls are signed instead"
@@ -117,7 +132,8 @@ func (c *hookCaller) post(ctx context.Context, target, secret string, body []byt
 		}
 		return err
 	}
-	_, _ = io.CopyN(io.Discard, resp.Body, maxHookAnswer) // so that the connection can be used again
+	// so that the connection can be used again.
+	_, _ = io.CopyN(io.Discard, resp.Body, maxHookAnswer)
 	_ = resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fmt.Errorf("the receiver answers %d", resp.StatusCode)

@@ -46,8 +46,11 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	mac := hmac.New(sha256.New, []byte(hookSecret))
 	mac.Write([]byte(req.Header.Get("X-Timestamp") + "." + string(body)))
-	if want := "sha256=" + hex.EncodeToString(mac.Sum(nil)); err != nil || req.Method != http.MethodPost || req.Header.Get("X-Signature") != want || req.URL.RawQuery != "x=1" {
-		r.tb.Errorf("%s %s signed %q, want %q: %v", req.Method, req.URL, req.Header.Get("X-Signature"), want, err)
+	if want := "sha256=" + hex.EncodeToString(mac.Sum(nil)); err != nil ||
+		req.Method != http.MethodPost || req.Header.Get("X-Signature") != want ||
+		req.URL.RawQuery != "x=1" {
+		r.tb.Errorf("%s %s signed %q, want %q: %v", req.Method, req.URL,
+			req.Header.Get("X-Signature"), want, err)
 	}
 	var got struct {
 		told
@@ -107,7 +110,10 @@ func firsts(list []string) []string {
 func (w *world) hooks(change ...func(*api.WebhookOptions)) *api.Webhooks {
 	w.tb.Helper()
 	// A clock that goes: pauses and leases end by it.
-	o := api.WebhookOptions{API: w.api, Store: w.store, Node: "n-1", AllowPrivate: true, Now: time.Now, Registerer: w.reg, Pause: time.Millisecond}
+	o := api.WebhookOptions{
+		API: w.api, Store: w.store, Node: "n-1", AllowPrivate: true,
+		Now: time.Now, Registerer: w.reg, Pause: time.Millisecond,
+	}
 	for _, f := range change {
 		f(&o)
 	}
@@ -118,13 +124,17 @@ func (w *world) hooks(change ...func(*api.WebhookOptions)) *api.Webhooks {
 
 func (w *world) putHook(account queue.AccountID, url string) {
 	w.tb.Helper()
-	err := w.store.PutWebhook(context.Background(), queue.Webhook{Account: account, URL: url, Secret: hookSecret, Progress: queue.WebhookProgress{PositionMs: w.clock.Load()}})
+	err := w.store.PutWebhook(context.Background(), queue.Webhook{
+		Account: account, URL: url,
+		Secret: hookSecret, Progress: queue.WebhookProgress{PositionMs: w.clock.Load()},
+	})
 	if err != nil {
 		w.tb.Fatal(err)
 	}
 }
 
-// TestWebhook delivers through a receiver that fails now and then, in order for each tracker, also what happened while nobody delivered.
+// TestWebhook delivers through a receiver that fails now and then, in order for each tracker, also
+// what happened while nobody delivered.
 func TestWebhook(t *testing.T) {
 	w := newWorld(t)
 	r := newReceiver(t, func(n int, _, _ string) int {
@@ -153,7 +163,8 @@ func TestWebhook(t *testing.T) {
 	r.wait(foreign)
 }
 
-// TestWebhookSharesNothingBetweenAccounts: neither a dead receiver nor one that never answers holds up another account.
+// TestWebhookSharesNothingBetweenAccounts: neither a dead receiver nor one that never answers holds
+// up another account.
 func TestWebhookSharesNothingBetweenAccounts(t *testing.T) {
 	w := newWorld(t)
 	dead := newReceiver(t, func(int, string, string) int { return http.StatusServiceUnavailable })
@@ -183,7 +194,11 @@ func TestWebhookPlacesAreSharedByAccount(t *testing.T) {
 	const accountsHanging, trackersEach = 60, 8
 	w := newWorld(t)
 	hang := make(chan struct{})
-	hung := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
+	hung := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter,
+		*http.Request,
+	) {
+		<-hang
+	}))
 	t.Cleanup(hung.Close)
 	t.Cleanup(func() { close(hang) })
 	as, ts := accounts(), trackers()
@@ -193,7 +208,8 @@ func TestWebhookPlacesAreSharedByAccount(t *testing.T) {
 		for j := range trackersEach {
 			id := queue.TrackerID(10_000 + 10*i + j)
 			ts = append(ts, queue.Tracker{
-				ID: id, Account: a, Protocol: "jt808", DeviceID: itoa(int64(id)), Chat: true, Features: []string{"chat"},
+				ID: id, Account: a, Protocol: "jt808", DeviceID: itoa(int64(id)), Chat: true,
+				Features: []string{"chat"},
 			})
 		}
 		w.putHook(a, hung.URL)
@@ -208,7 +224,10 @@ func TestWebhookPlacesAreSharedByAccount(t *testing.T) {
 			w.send(tr.ID, "hangs")
 		}
 	}
-	if !eventually(func() bool { return w.metric("trackchat_webhook_waiting") >= accountsHanging*trackersEach-256 }) {
+	if !eventually(func() bool {
+		return w.metric("trackchat_webhook_waiting") >=
+			accountsHanging*trackersEach-256
+	}) {
 		t.Fatalf("%v calls wait", w.metric("trackchat_webhook_waiting"))
 	}
 	for i := range 30 {
@@ -291,13 +310,14 @@ func (w *world) state(want func(queue.WebhookProgress) bool) queue.WebhookProgre
 	}
 	if !eventually(wanted) {
 		list, _ := w.store.Webhooks(context.Background())
-		w.tb.Fatalf("the progress of account 1 is never as wanted: %+v, now %d", list, w.clock.Load())
+		w.tb.Fatalf("the progress of account 1 is never as wanted: %+v, now %d", list,
+			w.clock.Load())
 	}
 	return found
 }
 
-// TestWebhookWhenTheClockIsSet: what waits while the clock is set back by an hour is delivered after a
-// restart.
+// TestWebhookWhenTheClockIsSet: what waits while the clock is set back by an hour is delivered
+// after a restart.
 func TestWebhookWhenTheClockIsSet(t *testing.T) {
 	w := newWorld(t)
 	var down atomic.Bool
@@ -340,14 +360,19 @@ func TestWebhookGivesUp(t *testing.T) {
 	w.send(102, "beside it")
 	r.wait(101, "message after it")
 	r.wait(102, "message beside it")
-	// It may have come both by the feed and by what is read again at the start, and been given up twice.
-	n := w.state(func(p queue.WebhookProgress) bool { return p.Dropped > 0 && p.FailingSinceMs == 0 })
+	// It may have come both by the feed and by what is read again at the start, and been given up
+	// twice.
+	n := w.state(func(p queue.WebhookProgress) bool {
+		return p.Dropped > 0 &&
+			p.FailingSinceMs == 0
+	})
 	if told := w.metric("trackchat_webhook_dropped_total"); told != float64(n.Dropped) {
 		t.Errorf("given up: %+v, told %v", n, told)
 	}
 }
 
-// TestWebhookAddresses: neither a name that points into a private network nor an address of one is called.
+// TestWebhookAddresses: neither a name that points into a private network nor an address of one is
+// called.
 func TestWebhookAddresses(t *testing.T) {
 	w := newWorld(t)
 	r := newReceiver(t, nil)
@@ -359,9 +384,12 @@ func TestWebhookAddresses(t *testing.T) {
 		t.Errorf("%d calls, %+v", r.calls, p)
 	}
 	for text, public := range map[string]bool{
-		"8.8.8.8": true, "2606:4700::1111": true, "127.0.0.1": false, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false, "169.254.169.254": false,
-		"100.64.0.1": false, "0.0.0.0": false, "255.255.255.255": false, "224.0.0.1": false, "::1": false, "::": false, "fe80::1%eth0": false, "fd00::1": false,
-		"::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false, "2002:a00:1::": false, "ff02::1": false, "198.18.0.1": false, "::10.0.0.1": false,
+		"8.8.8.8": true, "2606:4700::1111": true, "127.0.0.1": false, "10.1.2.3": false,
+		"172.16.0.1": false, "192.168.1.1": false, "169.254.169.254": false,
+		"100.64.0.1": false, "0.0.0.0": false, "255.255.255.255": false, "224.0.0.1": false,
+		"::1": false, "::": false, "fe80::1%eth0": false, "fd00::1": false,
+		"::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false,
+		"2002:a00:1::": false, "ff02::1": false, "198.18.0.1": false, "::10.0.0.1": false,
 	} {
 		if api.IsPublic(netip.MustParseAddr(text)) != public {
 			t.Errorf("%s: public %v", text, !public)
@@ -377,7 +405,11 @@ func TestWebhookAdministration(t *testing.T) {
 	w.get(path).refused(t, 201)
 	w.delete(path).refused(t, 201)
 	w.post(path+"/replay", "").refused(t, 201)
-	for _, url := range []string{"", "nonsense", "ftp://hooks.example/", "https://", "https://user:secret@hooks.example/", "http://127.0.0.1/", "http://[::1]:80/", "https://a.example/#x"} {
+	for _, url := range []string{
+		"", "nonsense", "ftp://hooks.example/", "https://",
+		"https://user:secret@hooks.example/", "http://127.0.0.1/", "http://[::1]:80/",
+		"https://a.example/#x",
+	} {
 		w.put(path, `{"url":"`+url+`"}`).invalid(t, "url")
 	}
 	w.put(path, `{"url":"https://hooks.example/","secret":"short"}`).invalid(t, "secret")
@@ -385,13 +417,16 @@ func TestWebhookAdministration(t *testing.T) {
 	if !strings.Contains(made.body, `"secret":"`) {
 		t.Errorf("a new webhook without a secret: %s", made.body)
 	}
-	w.put(path, `{"url":"https://other.example/"}`).is(t, `{"success":true,"value":{"url":"https://other.example/"}}`)
+	w.put(path, `{"url":"https://other.example/"}`).is(t,
+		`{"success":true,"value":{"url":"https://other.example/"}}`)
 	list, err := w.store.Webhooks(t.Context())
 	if err != nil || !strings.Contains(made.body, list[0].Secret) {
 		t.Errorf("the secret has changed: %v", err)
 	}
 	a := w.get(path)
-	if !strings.Contains(a.body, `"url":"https://other.example/"`) || !strings.Contains(a.body, `"failing_since":null`) || strings.Contains(a.body, list[0].Secret) {
+	if !strings.Contains(a.body, `"url":"https://other.example/"`) ||
+		!strings.Contains(a.body, `"failing_since":null`) ||
+		strings.Contains(a.body, list[0].Secret) {
 		t.Errorf("state %s", a.body)
 	}
 	w.post(path+"/replay", `{"since":"2016-02-29T00:00:00Z"}`).is(t, `{"success":true}`)
@@ -407,8 +442,8 @@ func TestWebhookAdministration(t *testing.T) {
 	}
 }
 
-// TestWebhookLineHasOneCaller stores each text about when its tracker's line of events runs empty: each is
-// delivered once, after the one before.
+// TestWebhookLineHasOneCaller stores each text about when its tracker's line of events runs empty:
+// each is delivered once, after the one before.
 func TestWebhookLineHasOneCaller(t *testing.T) {
 	const texts, senders = 600, 4 // undelivered ones of a tracker have a bound
 	w := newWorld(t)
@@ -418,7 +453,8 @@ func TestWebhookLineHasOneCaller(t *testing.T) {
 	}
 	r := newReceiver(t, func(n int, _, text string) int {
 		taken[text[0]-'0'] <- text
-		time.Sleep(time.Duration(n%64) * 25 * time.Microsecond) // the next may come before this is answered, or after
+		// the next may come before this is answered, or after.
+		time.Sleep(time.Duration(n%64) * 25 * time.Microsecond)
 		return http.StatusOK
 	})
 	w.putHook(1, r.url)
@@ -431,7 +467,8 @@ func TestWebhookLineHasOneCaller(t *testing.T) {
 				want := itoa(i) + " text " + itoa(n)
 				w.send(bulkFirst+queue.TrackerID(i), want)
 				got := ""
-				for got == "" || n > 0 && got == first { // that one may also be read anew at the start
+				for got == "" || n > 0 && got == first {
+					// that one may also be read anew at the start
 					select {
 					case got = <-line:
 					case <-time.After(20 * time.Second):

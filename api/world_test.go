@@ -24,11 +24,13 @@ import (
 )
 
 const (
-	berlinKey  = "a6aa75587e5c59c32d347da438505fc3" // account 1, Europe/Berlin
-	uralKey    = "00000000000000000000000000000002" // account 2, Asia/Yekaterinburg
-	noChatKey  = "00000000000000000000000000000003" // account 3, UTC, its tracker has no chat tariff
-	emptyKey   = "00000000000000000000000000000004" // account 4, without trackers
-	islandKey  = "00000000000000000000000000000005" // account 5, Australia/Lord_Howe: clocks change by 30 minutes
+	berlinKey = "a6aa75587e5c59c32d347da438505fc3" // account 1, Europe/Berlin
+	uralKey   = "00000000000000000000000000000002" // account 2, Asia/Yekaterinburg
+	// account 3, UTC, its tracker has no chat tariff.
+	noChatKey = "00000000000000000000000000000003"
+	emptyKey  = "00000000000000000000000000000004" // account 4, without trackers
+	// account 5, Australia/Lord_Howe: clocks change by 30 minutes.
+	islandKey  = "00000000000000000000000000000005"
 	unknownKey = "ffffffffffffffffffffffffffffffff"
 )
 
@@ -49,31 +51,73 @@ const (
 
 func accounts() []queue.Account {
 	return []queue.Account{
-		{ID: 1, Login: "berlin", TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{queue.HashKey(berlinKey)}},
-		{ID: 2, Login: "ural", TimeZone: "Asia/Yekaterinburg", Keys: []queue.KeyHash{queue.HashKey(uralKey)}},
+		{
+			ID: 1, Login: "berlin", TimeZone: "Europe/Berlin",
+			Keys: []queue.KeyHash{queue.HashKey(berlinKey)},
+		},
+		{
+			ID: 2, Login: "ural", TimeZone: "Asia/Yekaterinburg",
+			Keys: []queue.KeyHash{queue.HashKey(uralKey)},
+		},
 		{ID: 3, Login: "nochat", TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(noChatKey)}},
 		{ID: 4, Login: "empty", Keys: []queue.KeyHash{queue.HashKey(emptyKey)}},
-		{ID: 5, Login: "island", TimeZone: "Australia/Lord_Howe", Keys: []queue.KeyHash{queue.HashKey(islandKey)}},
+		{
+			ID: 5, Login: "island", TimeZone: "Australia/Lord_Howe",
+			Keys: []queue.KeyHash{queue.HashKey(islandKey)},
+		},
 	}
 }
 
 func trackers() []queue.Tracker {
 	chat := []string{queue.FeatureChat}
 	ts := []queue.Tracker{
-		{ID: plain, Account: 1, Label: `Truck "1" <é>`, Protocol: "jt808", DeviceID: "13812345678", Model: "jt808", Chat: true, Features: chat, Employee: 7},
-		{ID: other, Account: 1, Label: "Truck 2", Protocol: "wialon", DeviceID: "356307042441013", Model: "w", Chat: true, Features: chat},
-		{ID: blocked, Account: 1, Label: "b", Protocol: "jt808", DeviceID: "103", Model: "m", Chat: true, Features: chat, Blocked: true},
-		{ID: mute, Account: 1, Label: "m", Protocol: "jt808", DeviceID: "104", Model: "m", Features: chat},
-		{ID: cheap, Account: 1, Label: "c", Protocol: "jt808", DeviceID: "105", Model: "m", Chat: true, Features: []string{"video"}},
-		{ID: blockedMute, Account: 1, Label: "bm", Protocol: "jt808", DeviceID: "106", Model: "m", Blocked: true},
+		{
+			ID: plain, Account: 1, Label: `Truck "1" <é>`, Protocol: "jt808", DeviceID: "13812345678",
+			Model: "jt808", Chat: true, Features: chat, Employee: 7,
+		},
+		{
+			ID: other, Account: 1, Label: "Truck 2", Protocol: "wialon", DeviceID: "356307042441013",
+			Model: "w", Chat: true, Features: chat,
+		},
+		{
+			ID: blocked, Account: 1, Label: "b", Protocol: "jt808", DeviceID: "103", Model: "m",
+			Chat: true, Features: chat, Blocked: true,
+		},
+		{
+			ID: mute, Account: 1, Label: "m", Protocol: "jt808", DeviceID: "104", Model: "m",
+			Features: chat,
+		},
+		{
+			ID: cheap, Account: 1, Label: "c", Protocol: "jt808", DeviceID: "105", Model: "m",
+			Chat: true, Features: []string{"video"},
+		},
+		{
+			ID: blockedMute, Account: 1, Label: "bm", Protocol: "jt808", DeviceID: "106", Model: "m",
+			Blocked: true,
+		},
 		{ID: cheapMute, Account: 1, Label: "cm", Protocol: "jt808", DeviceID: "107", Model: "m"},
-		{ID: foreign, Account: 2, Label: "Ural 1", Protocol: "jt808", DeviceID: "201", Model: "m", Chat: true, Features: chat},
-		{ID: 202, Account: 2, Label: "Ural 2", Protocol: "jt808", DeviceID: "202", Model: "m", Chat: true, Features: chat},
-		{ID: 301, Account: 3, Label: "x", Protocol: "jt808", DeviceID: "301", Model: "m", Chat: true},
-		{ID: 501, Account: 5, Label: "y", Protocol: "jt808", DeviceID: "501", Model: "m", Chat: true, Features: chat},
+		{
+			ID: foreign, Account: 2, Label: "Ural 1", Protocol: "jt808", DeviceID: "201", Model: "m",
+			Chat: true, Features: chat,
+		},
+		{
+			ID: 202, Account: 2, Label: "Ural 2", Protocol: "jt808", DeviceID: "202", Model: "m",
+			Chat: true, Features: chat,
+		},
+		{
+			ID: 301, Account: 3, Label: "x", Protocol: "jt808", DeviceID: "301", Model: "m",
+			Chat: true,
+		},
+		{
+			ID: 501, Account: 5, Label: "y", Protocol: "jt808", DeviceID: "501", Model: "m",
+			Chat: true, Features: chat,
+		},
 	}
 	for id := queue.TrackerID(bulkFirst); id <= bulkLast; id++ {
-		ts = append(ts, queue.Tracker{ID: id, Account: 1, Label: "bulk", Protocol: "jt808", DeviceID: strconv.Itoa(int(id)), Model: "m", Chat: true, Features: chat})
+		ts = append(ts, queue.Tracker{
+			ID: id, Account: 1, Label: "bulk", Protocol: "jt808",
+			DeviceID: strconv.Itoa(int(id)), Model: "m", Chat: true, Features: chat,
+		})
 	}
 	return ts
 }
@@ -147,7 +191,10 @@ func (w *world) beside() *world {
 // serve starts an API.
 func (w *world) serve(change ...func(*api.Options)) {
 	w.tb.Helper()
-	o := api.Options{Store: w.store, Feed: w.store, Directory: w.dir, Now: w.now, Registerer: w.reg, Capabilities: capabilities}
+	o := api.Options{
+		Store: w.store, Feed: w.store, Directory: w.dir, Now: w.now, Registerer: w.reg,
+		Capabilities: capabilities,
+	}
 	for _, f := range change {
 		f(&o)
 	}
@@ -227,7 +274,8 @@ func (w *world) formAs(key, op string, pairs ...string) answer {
 	for i := 0; i < len(pairs); i += 2 {
 		v.Add(pairs[i], pairs[i+1])
 	}
-	return w.do(http.MethodPost, "/v2/"+op, v.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	return w.do(http.MethodPost, "/v2/"+op, v.Encode(), "Content-Type",
+		"application/x-www-form-urlencoded")
 }
 
 // json posts the members of an object as account 1 does.
@@ -236,7 +284,8 @@ func (w *world) json(op, members string) answer {
 	if members != "" {
 		members = "," + members
 	}
-	return w.do(http.MethodPost, "/v2/"+op, `{"hash":"`+berlinKey+`"`+members+`}`, "Content-Type", "application/json")
+	return w.do(http.MethodPost, "/v2/"+op, `{"hash":"`+berlinKey+`"`+members+`}`, "Content-Type",
+		"application/json")
 }
 
 // is requires success and the body.
@@ -254,10 +303,12 @@ func (a answer) refused(tb testing.TB, code int) {
 		if e.code != code {
 			continue
 		}
-		want := fmt.Sprintf(`{"success":false,"status":{"code":%d,"description":"%s"}`, code, e.description)
+		want := fmt.Sprintf(`{"success":false,"status":{"code":%d,"description":"%s"}`, code,
+			e.description)
 		if code != 7 {
 			want += "}"
-		} else if !strings.HasPrefix(a.body, want+`,"errors":[{"parameter":"`) || !strings.HasSuffix(a.body, `"}]}`) {
+		} else if !strings.HasPrefix(a.body, want+`,"errors":[{"parameter":"`) ||
+			!strings.HasSuffix(a.body, `"}]}`) {
 			tb.Errorf("got %s\nwant %s and errors", a.body, want)
 		}
 		if a.status != e.status || code != 7 && a.body != want || !json.Valid([]byte(a.body)) {
@@ -314,7 +365,8 @@ func (a answer) list(tb testing.TB) []message {
 
 func (a answer) id(tb testing.TB) int64 {
 	tb.Helper()
-	n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(a.body, `{"success":true,"id":`), "}"), 10, 64)
+	n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(a.body,
+		`{"success":true,"id":`), "}"), 10, 64)
 	if err != nil || a.status != http.StatusOK {
 		tb.Fatalf("no id: %d %s", a.status, a.body)
 	}
@@ -352,7 +404,10 @@ func (w *world) ack(t queue.TrackerID, id int64) {
 // stored returns everything of a tracker, whatever the API shows.
 func (w *world) stored(t queue.TrackerID) []queue.Message {
 	w.tb.Helper()
-	ms, err := w.store.List(context.Background(), queue.ListQuery{Tracker: t, ToMs: 1 << 50, Limit: 1024})
+	ms, err := w.store.List(context.Background(), queue.ListQuery{
+		Tracker: t, ToMs: 1 << 50,
+		Limit: 1024,
+	})
 	if err != nil {
 		w.tb.Fatal(err)
 	}

@@ -25,12 +25,14 @@ func zip(tb testing.TB, text string) string {
 	return buf.String()
 }
 
-// TestZippedAnswers: long answers are compressed for who asks for it, short ones and others' are not.
+// TestZippedAnswers: long answers are compressed for who asks for it, short ones and others' are
+// not.
 func TestZippedAnswers(t *testing.T) {
 	w := newWorld(t)
 	fetch := func(target, accept string) (answer, int) {
 		t.Helper()
-		a := w.do(http.MethodGet, target, "", "Accept-Encoding", accept) // set by hand: the client leaves the answer as it is
+		// set by hand: the client leaves the answer as it is.
+		a := w.do(http.MethodGet, target, "", "Accept-Encoding", accept)
 		sent := len(a.body)
 		if a.header.Get("Content-Encoding") == "gzip" {
 			z, err := gzip.NewReader(strings.NewReader(a.body))
@@ -51,7 +53,8 @@ func TestZippedAnswers(t *testing.T) {
 		t.Fatalf("%d bytes, %v", size, plain.header)
 	}
 	zipped, zippedSize := fetch(list, "br, gzip;q=0.5, zstd")
-	if zipped.header.Get("Content-Encoding") != "gzip" || zipped.body != plain.body || zippedSize*5 > size {
+	if zipped.header.Get("Content-Encoding") != "gzip" || zipped.body != plain.body ||
+		zippedSize*5 > size {
 		t.Errorf("%d bytes of %d, %v", zippedSize, size, zipped.header)
 	}
 	for _, a := range []answer{plain, zipped} {
@@ -60,13 +63,16 @@ func TestZippedAnswers(t *testing.T) {
 		}
 	}
 	for target, accept := range map[string]string{
-		list + "&labels=bulk": "gzip;q=0", "/v2/user/get_info?hash=" + berlinKey: "gzip", "/v2/nothing": "gzip",
+		list + "&labels=bulk": "gzip;q=0", "/v2/user/get_info?hash=" + berlinKey: "gzip",
+		"/v2/nothing": "gzip",
 	} {
-		if a, _ := fetch(target, accept); a.header.Get("Content-Encoding") != "" || !strings.HasPrefix(a.body, `{"success":`) {
+		if a, _ := fetch(target, accept); a.header.Get("Content-Encoding") != "" ||
+			!strings.HasPrefix(a.body, `{"success":`) {
 			t.Errorf("%s: %v", target, a.header)
 		}
 	}
-	s := w.stream(events(berlinKey), "Accept-Encoding", "gzip").hello() // comes at once, so not compressed
+	// comes at once, so not compressed.
+	s := w.stream(events(berlinKey), "Accept-Encoding", "gzip").hello()
 	s.want("message", 101, w.send(101, strings.Repeat("x", 5000)))
 }
 
@@ -74,11 +80,13 @@ func TestZippedAnswers(t *testing.T) {
 func TestZippedRequests(t *testing.T) {
 	w := newWorld(t, func(o *api.Options) { o.MaxBody = 64 << 10 })
 	send := func(encoding, kind, body string) answer {
-		return w.do(http.MethodPost, "/v2/tracker/chat/send", body, "Content-Encoding", encoding, "Content-Type", kind)
+		return w.do(http.MethodPost, "/v2/tracker/chat/send", body, "Content-Encoding", encoding,
+			"Content-Type", kind)
 	}
 	const form, object = "application/x-www-form-urlencoded", "application/json"
 	send("gzip", form, zip(t, "hash="+berlinKey+"&tracker_id=101&message=form")).id(t)
-	send("GZIP", object, zip(t, `{"hash":"`+berlinKey+`","tracker_id":101,"message":"object"}`)).id(t)
+	send("GZIP", object, zip(t, `{"hash":"`+berlinKey+`","tracker_id":101,"message":"object"}`)).id(
+		t)
 	send("identity", form, "hash="+berlinKey+"&tracker_id=101&message=plain").id(t)
 	bomb := zip(t, "hash="+berlinKey+"&tracker_id=101&message="+strings.Repeat("x", 8<<20))
 	if len(bomb) > 32<<10 {
@@ -87,14 +95,16 @@ func TestZippedRequests(t *testing.T) {
 	send("gzip", form, bomb).refused(t, 9)
 	whole := zip(t, "hash="+berlinKey+"&tracker_id=101&message=never")
 	for encoding, body := range map[string]string{
-		"gzip": "hash=" + berlinKey + "&tracker_id=101&message=never", "x-gzip": whole[:len(whole)-9], "br": whole, "gzip, gzip": whole,
+		"gzip":   "hash=" + berlinKey + "&tracker_id=101&message=never",
+		"x-gzip": whole[:len(whole)-9], "br": whole, "gzip, gzip": whole,
 	} {
 		send(encoding, form, body).refused(t, 5)
 	}
 	if n := len(w.stored(101)); n != 3 {
 		t.Errorf("%d messages stored", n)
 	}
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, w.url+"/v2/tracker/chat/events",
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost,
+		w.url+"/v2/tracker/chat/events",
 		strings.NewReader(zip(t, "hash="+berlinKey)))
 	if err != nil {
 		t.Fatal(err)

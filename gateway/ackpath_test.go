@@ -14,7 +14,8 @@ import (
 	"trackchat/queue/queuetest"
 )
 
-// tellingStore announces texts at the benchmark's word and takes acks for stored at once, so that what is left is the gateway.
+// tellingStore announces texts at the benchmark's word and takes acks for stored at once, so that
+// what is left is the gateway.
 type tellingStore struct {
 	*queuetest.Model
 	wakes   chan []queue.Wake
@@ -45,8 +46,10 @@ func (c *answeringConn) Write(p []byte) error {
 	return nil
 }
 
-// BenchmarkTextAndAck is the gateway's own share of a text: wake, session, codec, write, the device's ack, and the ack's way to the store; without sockets and without storing.
-// Of its allocations three are the simulated device's; the text's way to the device takes an outbox, room for a text and one for its parts; the ack takes none but its share of a store call's context.
+// BenchmarkTextAndAck is the gateway's own share of a text: wake, session, codec, write, the
+// device's ack, and the ack's way to the store; without sockets and without storing. Of its
+// allocations three are the simulated device's; the text's way to the device takes an outbox, room
+// for a text and one for its parts; the ack takes none but its share of a store call's context.
 func BenchmarkTextAndAck(b *testing.B) {
 	const devices = 64
 	ok := func(err error) {
@@ -61,9 +64,15 @@ func BenchmarkTextAndAck(b *testing.B) {
 	}
 	known := new(queue.Directory)
 	known.Replace(queue.NewSnapshot([]queue.Account{{ID: 1}}, trackers))
-	store := &tellingStore{Model: queuetest.NewModel(time.Now, 1000), wakes: make(chan []queue.Wake), acked: make(chan int, devices)}
+	store := &tellingStore{
+		Model: queuetest.NewModel(time.Now, 1000),
+		wakes: make(chan []queue.Wake), acked: make(chan int, devices),
+	}
 	eng := newMemoryEngine()
-	gw, err := gateway.New(gateway.Options{Node: "bench", Engine: eng, Store: store, Directory: known, Now: time.Now, Repoll: time.Hour})
+	gw, err := gateway.New(gateway.Options{
+		Node: "bench", Engine: eng, Store: store,
+		Directory: known, Now: time.Now, Repoll: time.Hour,
+	})
 	ok(err)
 	ok(gw.Start(b.Context()))
 	p, _ := all.Find("jt808")
@@ -78,7 +87,10 @@ func BenchmarkTextAndAck(b *testing.B) {
 	conns := make([]answeringConn, devices)
 	for i := range conns {
 		c := &conns[i]
-		side := p.NewDevice(protocol.DeviceConfig{ID: phone(queue.TrackerID(i + 1)), Password: "code", Settings: settings})
+		side := p.NewDevice(protocol.DeviceConfig{
+			ID:       phone(queue.TrackerID(i + 1)),
+			Password: "code", Settings: settings,
+		})
 		c.loop = i % len(eng.loops)
 		loop := eng.loops[c.loop]
 		var out []byte
@@ -91,7 +103,8 @@ func BenchmarkTextAndAck(b *testing.B) {
 		}
 		c.answer = func(p []byte) {
 			text = protocol.DeviceEvent{}
-			if _, _, err := side.Feed(nil, p, note); err != nil || text.Kind != protocol.DeviceText {
+			if _, _, err := side.Feed(nil, p, note); err != nil ||
+				text.Kind != protocol.DeviceText {
 				return
 			}
 			out = side.AppendAck(out[:0], text, protocol.AckDelivered)
@@ -117,7 +130,10 @@ func BenchmarkTextAndAck(b *testing.B) {
 			id := ids[i] + 1
 			batch[i] = queue.Wake{
 				Kind: queue.WakeMessage, Tracker: queue.TrackerID(i + 1), Epoch: 1, Prev: ids[i],
-				Msg: queue.Message{ID: id, Tracker: queue.TrackerID(i + 1), Text: "a text of about a hundred characters, which is what dispatchers write to drivers on an ordinary day."},
+				Msg: queue.Message{
+					ID: id, Tracker: queue.TrackerID(i + 1),
+					Text: "a text of about a hundred characters, which is what dispatchers write to drivers on an ordinary day.",
+				},
 			}
 			ids[i] = id
 		}

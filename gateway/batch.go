@@ -12,20 +12,23 @@ import (
 	"go.uber.org/zap"
 )
 
-// request is one item for the store and the session that waits for its result; tag is the session's own note.
+// request is one item for the store and the session that waits for its result; tag is the session's
+// own note.
 type request[Q any] struct {
 	s   *session
 	tag int64
 	q   Q
 }
 
-// batcher gathers requests of one kind into store calls. Where partitions of the store may fail one by one, the trackers of each have a lane of their own, so that a part of it that
-// does not answer holds up nobody else; else there is one lane. One call of a lane is in flight, and what queues up meanwhile is its next batch. The queues are bounded by what
-// sessions may have outstanding.
+// batcher gathers requests of one kind into store calls. Where partitions of the store may fail one
+// by one, the trackers of each have a lane of their own, so that a part of it that does not answer
+// holds up nobody else; else there is one lane. One call of a lane is in flight, and what queues up
+// meanwhile is its next batch. The queues are bounded by what sessions may have outstanding.
 type batcher[Q, R any] struct {
-	g     *Gateway
-	op    string
-	again bool // repeat a call that failed: the outcome must not be lost, and a repetition does no harm
+	g  *Gateway
+	op string
+	// repeat a call that failed: the outcome must not be lost, and a repetition does no harm.
+	again bool
 	apart bool // partitions have lanes of their own
 	most  int  // items of a call
 	each  bool // a call may take the StoreTimeout for each of its items
@@ -34,7 +37,9 @@ type batcher[Q, R any] struct {
 
 	gather time.Duration // what waits for company: how long the first of a batch does
 
-	after func([]queue.TrackerID) // waits for what of the trackers, all of one lane, has to be stored before the next call; nil: nothing
+	// waits for what of the trackers, all of one lane, has to be stored before the next call; nil:
+	// nothing.
+	after func([]queue.TrackerID)
 
 	mu      sync.Mutex // guards what follows
 	lanes   map[queue.Partition]*lane[Q]
@@ -59,8 +64,13 @@ type lane[Q any] struct {
 	ending *sync.Cond
 }
 
-func newBatcher[Q, R any](g *Gateway, op string, again bool, call func(context.Context, []Q) ([]R, error), done func(request[Q], R, error)) *batcher[Q, R] {
-	return &batcher[Q, R]{g: g, op: op, again: again, apart: g.divided, most: batchItems, call: call, done: done, lanes: make(map[queue.Partition]*lane[Q])}
+func newBatcher[Q, R any](g *Gateway, op string, again bool, call func(context.Context, []Q) ([]R,
+	error), done func(request[Q], R, error),
+) *batcher[Q, R] {
+	return &batcher[Q, R]{
+		g: g, op: op, again: again, apart: g.divided, most: batchItems,
+		call: call, done: done, lanes: make(map[queue.Partition]*lane[Q]),
+	}
 }
 
 func (b *batcher[Q, R]) add(s *session, tag int64, q Q) {
@@ -140,8 +150,9 @@ func (b *batcher[Q, R]) work(ctx context.Context, l *lane[Q]) {
 	}
 }
 
-// perform calls the store and reports the results. Data that cannot be read are the matter of some item, and repeating the call with it would hold up all others for ever; so would
-// a call that is too large for a slow store to answer in time. Either half is called for by itself then.
+// perform calls the store and reports the results. Data that cannot be read are the matter of some
+// item, and repeating the call with it would hold up all others for ever; so would a call that is
+// too large for a slow store to answer in time. Either half is called for by itself then.
 func (b *batcher[Q, R]) perform(ctx context.Context, batch []request[Q], qs []Q) {
 	rs, err := b.execute(ctx, qs)
 	if half := len(qs) / 2; half > 0 && b.again && divisible(err) && ctx.Err() == nil {
@@ -154,7 +165,8 @@ func (b *batcher[Q, R]) perform(ctx context.Context, batch []request[Q], qs []Q)
 		if err == nil {
 			r = rs[i]
 		} else if errors.Is(err, queue.ErrCorrupt) {
-			b.g.log.Error("stored data cannot be read", zap.String("op", b.op), batch[i].s.field(), zap.Error(err))
+			b.g.log.Error("stored data cannot be read", zap.String("op", b.op), batch[i].s.field(),
+				zap.Error(err))
 		}
 		b.done(batch[i], r, err)
 	}
@@ -177,7 +189,8 @@ func (b *batcher[Q, R]) waitForMore(ctx context.Context) {
 	}
 }
 
-// settle waits until everything of trackers of one lane that was added before the call has its result or never will. What others have on their way is not waited for.
+// settle waits until everything of trackers of one lane that was added before the call has its
+// result or never will. What others have on their way is not waited for.
 func (b *batcher[Q, R]) settle(ts []queue.TrackerID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -257,7 +270,8 @@ func (b *batcher[Q, R]) take(l *lane[Q], batch []request[Q]) []request[Q] {
 	return batch
 }
 
-// execute calls the store, again and again where the outcome must not be lost, until it answers or ctx ends.
+// execute calls the store, again and again where the outcome must not be lost, until it answers or
+// ctx ends.
 func (b *batcher[Q, R]) execute(ctx context.Context, qs []Q) ([]R, error) {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		limit := b.g.o.StoreTimeout
@@ -274,7 +288,8 @@ func (b *batcher[Q, R]) execute(ctx context.Context, qs []Q) ([]R, error) {
 			return rs, err
 		}
 		b.g.m.storeRetry.WithLabelValues(b.op).Inc()
-		b.g.log.Warn("store call failed, will be repeated", zap.String("op", b.op), zap.Int("items", len(qs)), zap.Error(err))
+		b.g.log.Warn("store call failed, will be repeated", zap.String("op", b.op), zap.Int("items",
+			len(qs)), zap.Error(err))
 		if len(qs) > 1 && divisible(err) {
 			return rs, err
 		}
@@ -305,7 +320,9 @@ type storeWork struct {
 func newStoreWork(g *Gateway) *storeWork {
 	st := g.o.Store
 	w := &storeWork{}
-	w.acquire = newBatcher(g, "acquire", true, func(ctx context.Context, ts []queue.TrackerID) ([]queue.Lease, error) {
+	w.acquire = newBatcher(g, "acquire", true, func(ctx context.Context,
+		ts []queue.TrackerID,
+	) ([]queue.Lease, error) {
 		return st.Acquire(ctx, g.o.Node, ts)
 	}, func(r request[queue.TrackerID], lease queue.Lease, err error) {
 		switch {
@@ -316,34 +333,51 @@ func newStoreWork(g *Gateway) *storeWork {
 		default:
 		}
 	})
-	w.release = newBatcher(g, "release", true, st.Release, func(request[queue.Lease], bool, error) {}) // else the tracker would count as online
-	w.touch = newBatcher(g, "touch", false, func(ctx context.Context, ls []queue.Lease) ([]struct{}, error) {
+	// else the tracker would count as online.
+	w.release = newBatcher(g, "release", true, st.Release, func(request[queue.Lease], bool,
+		error) {
+	})
+	w.touch = newBatcher(g, "touch", false, func(ctx context.Context, ls []queue.Lease) ([]struct{},
+		error,
+	) {
 		return make([]struct{}, len(ls)), st.Touch(ctx, ls)
 	}, func(request[queue.Lease], struct{}, error) {})
 	w.touch.gather = touchGather
-	w.claim = newBatcher(g, "claim", true, st.Claim, func(r request[queue.ClaimReq], c queue.ClaimResult, err error) {
+	w.claim = newBatcher(g, "claim", true, st.Claim, func(r request[queue.ClaimReq],
+		c queue.ClaimResult, err error,
+	) {
 		if err == nil {
 			r.s.post(func() { r.s.claimed(r.tag, &c) })
 		}
 	})
-	w.ack = newBatcher(g, "ack", true, st.Ack, func(r request[queue.AckReq], res queue.AckResult, err error) {
+	w.ack = newBatcher(g, "ack", true, st.Ack, func(r request[queue.AckReq], res queue.AckResult,
+		err error,
+	) {
 		g.acked(r, res, err)
 	})
-	w.progress = newBatcher(g, "progress", true, func(ctx context.Context, ps []queue.ProgressReq) ([]struct{}, error) {
+	w.progress = newBatcher(g, "progress", true, func(ctx context.Context, ps []queue.ProgressReq) (
+		[]struct{}, error,
+	) {
 		return make([]struct{}, len(ps)), st.Progress(ctx, ps)
 	}, func(request[queue.ProgressReq], struct{}, error) {})
-	w.end = newBatcher(g, "end", true, st.End, func(r request[queue.EndReq], res queue.EndResult, err error) {
+	w.end = newBatcher(g, "end", true, st.End, func(r request[queue.EndReq], res queue.EndResult,
+		err error,
+	) {
 		if err == nil && res == queue.EndNow {
 			g.m.ended.WithLabelValues(statusLabel(r.q.Status)).Inc()
 		}
 	})
-	w.receive = newBatcher(g, "receive", false, st.Receive, func(r request[queue.Incoming], res queue.ReceiveResult, err error) {
+	w.receive = newBatcher(g, "receive", false, st.Receive, func(r request[queue.Incoming],
+		res queue.ReceiveResult, err error,
+	) {
 		if err == nil {
 			err = res.Err
 		}
 		r.s.post(func() { r.s.received(r.tag, res.Dup, err) })
 	})
-	w.peek = newBatcher(g, "peek", false, func(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
+	w.peek = newBatcher(g, "peek", false, func(ctx context.Context,
+		ls []queue.Lease,
+	) ([]queue.PeekResult, error) {
 		return peekAll(ctx, st, ls)
 	}, func(r request[queue.Lease], res queue.PeekResult, err error) {
 		news := err == nil && (res.Fenced || res.Pending > 0)
@@ -355,7 +389,8 @@ func newStoreWork(g *Gateway) *storeWork {
 		})
 	})
 	w.peek.gather = lookGather
-	settled := func(ts []queue.TrackerID) { // a text whose ack is on its way to the store is not pending any more
+	settled := func(ts []queue.TrackerID) {
+		// a text whose ack is on its way to the store is not pending any more
 		w.ack.settle(ts)
 		w.progress.settle(ts)
 		w.end.settle(ts)
@@ -390,7 +425,8 @@ func peekAll(ctx context.Context, st queue.Delivery, ls []queue.Lease) ([]queue.
 
 func (w *storeWork) start(ctx context.Context, group *sync.WaitGroup) {
 	for _, run := range []func(context.Context){
-		w.acquire.run, w.release.run, w.touch.run, w.claim.run, w.ack.run, w.progress.run, w.end.run, w.receive.run, w.peek.run, w.late.run,
+		w.acquire.run, w.release.run, w.touch.run, w.claim.run, w.ack.run, w.progress.run,
+		w.end.run, w.receive.run, w.peek.run, w.late.run,
 	} {
 		group.Go(func() { run(ctx) })
 	}
@@ -398,6 +434,7 @@ func (w *storeWork) start(ctx context.Context, group *sync.WaitGroup) {
 
 func (w *storeWork) marks() []func() bool {
 	return []func() bool{
-		w.acquire.mark(), w.release.mark(), w.claim.mark(), w.ack.mark(), w.progress.mark(), w.end.mark(), w.receive.mark(), w.peek.mark(), w.late.mark(),
+		w.acquire.mark(), w.release.mark(), w.claim.mark(), w.ack.mark(), w.progress.mark(),
+		w.end.mark(), w.receive.mark(), w.peek.mark(), w.late.mark(),
 	}
 }

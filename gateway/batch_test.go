@@ -16,7 +16,8 @@ import (
 func TestClaimDoesNotWaitForAcksOfOthers(t *testing.T) {
 	st := newGated(t)
 	r := newRigOn(t, st, []queue.Tracker{jt(1), jt(2)})
-	held, waiting := r.send(1, "its ack is held up")[0], r.send(2, "was pending before the login")[0]
+	held, waiting := r.send(1, "its ack is held up")[0],
+		r.send(2, "was pending before the login")[0]
 	d := r.login("jt808", phone(1))
 	entered, release := st.stop("ack")
 	d.ack(d.text(), protocol.AckDelivered)
@@ -40,7 +41,8 @@ func (n narrow) Ack(ctx context.Context, qs []queue.AckReq) ([]queue.AckResult, 
 	return n.gated.Ack(ctx, qs)
 }
 
-// TestCallsShrinkForASlowStore: what comes together while a call is under way is stored, also if that is more than the store can do in the time of one call.
+// TestCallsShrinkForASlowStore: what comes together while a call is under way is stored, also if
+// that is more than the store can do in the time of one call.
 func TestCallsShrinkForASlowStore(t *testing.T) {
 	const devices = 12
 	st := newGated(t)
@@ -48,7 +50,10 @@ func TestCallsShrinkForASlowStore(t *testing.T) {
 	for id := range queue.TrackerID(devices) {
 		list = append(list, jt(id+1))
 	}
-	r := newRigOn(t, narrow{st}, list, func(o *gateway.Options) { o.StoreTimeout = 200 * time.Millisecond })
+	r := newRigOn(t, narrow{st}, list, func(o *gateway.Options) {
+		o.StoreTimeout =
+			200 * time.Millisecond
+	})
 	ids := make([]int64, devices)
 	entered, release := st.stop("ack")
 	for i, tr := range list {
@@ -65,10 +70,14 @@ func TestCallsShrinkForASlowStore(t *testing.T) {
 	}
 }
 
-// TestUnreadableTrackerHoldsUpNobody: one Redis has one lane for the acks, logins and ends of all trackers; what it cannot do for one of them is done for the others.
+// TestUnreadableTrackerHoldsUpNobody: one Redis has one lane for the acks, logins and ends of all
+// trackers; what it cannot do for one of them is done for the others.
 func TestUnreadableTrackerHoldsUpNobody(t *testing.T) {
 	server := queuetest.StartRedis(t)
-	st, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	st, err := redisstore.Open(t.Context(), redisstore.Options{
+		Addrs: []string{server.Addr},
+		Now:   time.Now,
+	})
 	must(t, err)
 	t.Cleanup(func() { must(t, st.Close()) })
 	if st.Divided() {

@@ -25,7 +25,10 @@ func benchGateway(b *testing.B, n int) (store queue.Store, addr string) {
 			b.Fatal(err)
 		}
 	}
-	st, err := sqlitestore.Open(b.Context(), sqlitestore.Options{Path: b.TempDir(), Now: time.Now, MaxPending: 1 << 20})
+	st, err := sqlitestore.Open(b.Context(), sqlitestore.Options{
+		Path: b.TempDir(), Now: time.Now,
+		MaxPending: 1 << 20,
+	})
 	ok(err)
 	trackers := make([]queue.Tracker, n)
 	for i := range trackers {
@@ -36,7 +39,10 @@ func benchGateway(b *testing.B, n int) (store queue.Store, addr string) {
 	dir.Replace(queue.NewSnapshot([]queue.Account{{ID: 1}}, trackers))
 	eng, err := engine.New(engine.Options{Now: time.Now})
 	need(b, err)
-	gw, err := gateway.New(gateway.Options{Node: "bench", Engine: eng, Store: st, Directory: dir, Now: time.Now})
+	gw, err := gateway.New(gateway.Options{
+		Node: "bench", Engine: eng, Store: st, Directory: dir,
+		Now: time.Now,
+	})
 	ok(err)
 	ok(gw.Start(b.Context()))
 	p, _ := all.Find("jt808")
@@ -87,7 +93,9 @@ func benchDevice(b *testing.B, addr string, id queue.TrackerID, onText func()) n
 			out = out[:0]
 			var events []protocol.DeviceEvent
 			for used := 1; used > 0; buf = buf[used:] {
-				if out, used, err = side.Feed(out, buf, func(e protocol.DeviceEvent) { events = append(events, e) }); err != nil {
+				if out, used, err = side.Feed(out, buf, func(e protocol.DeviceEvent) {
+					events = append(events, e)
+				}); err != nil {
 					return
 				}
 			}
@@ -110,7 +118,8 @@ func BenchmarkRepush(b *testing.B) {
 	st, addr := benchGateway(b, 1)
 	times := make([]time.Duration, 0, b.N)
 	for b.Loop() {
-		if _, err := st.Send(b.Context(), []queue.SendReq{{Tracker: 1, Text: "waiting"}}); err != nil {
+		if _, err := st.Send(b.Context(), []queue.SendReq{{Tracker: 1, Text: "waiting"}}); err !=
+			nil {
 			b.Fatal(err)
 		}
 		shown := make(chan struct{}, 1)
@@ -137,7 +146,8 @@ func BenchmarkRepush(b *testing.B) {
 	b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99-ms")
 }
 
-// BenchmarkLifecycle sends single texts from 64 goroutines to 200 devices and counts those that came back acknowledged and stored.
+// BenchmarkLifecycle sends single texts from 64 goroutines to 200 devices and counts those that
+// came back acknowledged and stored.
 func BenchmarkLifecycle(b *testing.B) {
 	const devices, senders = 200, 64
 	st, addr := benchGateway(b, devices)
@@ -153,7 +163,11 @@ func BenchmarkLifecycle(b *testing.B) {
 	for range senders {
 		group.Go(func() {
 			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
-				res, err := st.Send(b.Context(), []queue.SendReq{{Tracker: queue.TrackerID(n%devices + 1), Text: "a text of about a hundred characters, which is what dispatchers write to drivers on an ordinary day."}})
+				res, err := st.Send(b.Context(),
+					[]queue.SendReq{{
+						Tracker: queue.TrackerID(n%devices + 1),
+						Text:    "a text of about a hundred characters, which is what dispatchers write to drivers on an ordinary day.",
+					}})
 				if err != nil || res[0].Err != nil {
 					b.Error(err, res)
 					return

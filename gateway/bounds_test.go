@@ -31,13 +31,16 @@ func watched(logs **observer.ObservedLogs) rigOption {
 func (r *rig) balanced(proto string, maxConns int) string {
 	r.t.Helper()
 	_, addr := r.fronted(proto, maxConns, &engine.Front{
-		Proxy: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: 300 * time.Millisecond,
+		Proxy:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Timeout: 300 * time.Millisecond,
 	})
 	return addr
 }
 
 // fronted opens another port for a protocol, whose connections begin as front says.
-func (r *rig) fronted(proto string, maxConns int, front *engine.Front) (l *gateway.Listener, addr string) {
+func (r *rig) fronted(proto string, maxConns int, front *engine.Front) (l *gateway.Listener,
+	addr string,
+) {
 	r.t.Helper()
 	p, _ := all.Find(proto)
 	l, err := r.gw.Listen(p, nil, maxConns)
@@ -78,7 +81,8 @@ func (r *rig) counted(name string, n float64, labels ...string) {
 func TestTwoDevicesWithOneID(t *testing.T) {
 	const most = 4
 	var logs *observer.ObservedLogs
-	r := newRig(t, []queue.Tracker{wl(1, nil), jt(bystander)}, watched(&logs), func(o *gateway.Options) { o.Takeovers = most })
+	r := newRig(t, []queue.Tracker{wl(1, nil), jt(bystander)}, watched(&logs),
+		func(o *gateway.Options) { o.Takeovers = most })
 	other := r.login("jt808", phone(bystander))
 	last := r.login("wialon", phone(1))
 	for range most {
@@ -92,7 +96,8 @@ func TestTwoDevicesWithOneID(t *testing.T) {
 	}
 	r.counted("refused_total", 3, "reason=takeovers")
 	r.counted("takeovers_total", most)
-	if seen := logs.FilterMessageSnippet("two devices").All(); len(seen) != 1 || seen[0].ContextMap()["tracker"] != int64(1) {
+	if seen := logs.FilterMessageSnippet("two devices").All(); len(seen) != 1 ||
+		seen[0].ContextMap()["tracker"] != int64(1) {
 		t.Errorf("warned: %v", seen)
 	}
 	id := r.send(1, "text")[0]
@@ -110,7 +115,10 @@ func TestTextsPerMinuteAcrossConnections(t *testing.T) {
 	now := func() time.Time {
 		return begin.Add(time.Second + time.Since(started)/100).Add(time.Duration(skew.Load()))
 	} // the minute does not end by itself
-	r := newRig(t, []queue.Tracker{wl(1, nil)}, func(o *gateway.Options) { o.Limits.TextsPerMinute, o.Now = most, now })
+	r := newRig(t, []queue.Tracker{wl(1, nil)}, func(o *gateway.Options) {
+		o.Limits.TextsPerMinute,
+			o.Now = most, now
+	})
 	for i := range most {
 		d := r.login("wialon", phone(1))
 		d.say(fmt.Sprint("text ", i))
@@ -165,9 +173,10 @@ func TestBoxOfMoreTextsThanAMinuteAllows(t *testing.T) {
 
 // Bytes that never become a frame keep a connection neither before nor after the login.
 func TestSlowSenders(t *testing.T) {
-	r := newRig(t, []queue.Tracker{wl(1, nil), wl(3, nil), jt(bystander)}, func(o *gateway.Options) {
-		o.LoginTimeout, o.IdleTimeout = 2*time.Second, 3*time.Second
-	})
+	r := newRig(t, []queue.Tracker{wl(1, nil), wl(3, nil), jt(bystander)},
+		func(o *gateway.Options) {
+			o.LoginTimeout, o.IdleTimeout = 2*time.Second, 3*time.Second
+		})
 	stop := make(chan struct{})
 	trickle := func(nc net.Conn, head string) {
 		_, err := nc.Write([]byte(head))
@@ -202,7 +211,8 @@ func TestSlowSenders(t *testing.T) {
 func TestMemoryShort(t *testing.T) {
 	var short atomic.Bool
 	var logs *observer.ObservedLogs
-	r := newRig(t, []queue.Tracker{wl(1, nil), wl(3, nil)}, watched(&logs), func(o *gateway.Options) { o.Full = short.Load })
+	r := newRig(t, []queue.Tracker{wl(1, nil), wl(3, nil)}, watched(&logs),
+		func(o *gateway.Options) { o.Full = short.Load })
 	d := r.login("wialon", phone(1))
 	short.Store(true)
 	for range 3 {
@@ -229,16 +239,19 @@ func TestMemoryShort(t *testing.T) {
 	}
 }
 
-// Behind a balancer limits count the devices' addresses, and the balancer's header is what lets them in.
+// Behind a balancer limits count the devices' addresses, and the balancer's header is what lets
+// them in.
 func TestLimitsBehindABalancer(t *testing.T) {
 	var logs *observer.ObservedLogs
-	r := newRig(t, []queue.Tracker{wl(1, nil)}, watched(&logs), func(o *gateway.Options) { o.Limits.PerIP = 2 })
+	r := newRig(t, []queue.Tracker{wl(1, nil)}, watched(&logs),
+		func(o *gateway.Options) { o.Limits.PerIP = 2 })
 	addr := r.balanced("wialon", 4)
 	for range 3 {
 		r.from(addr, "192.0.2.1")
 	}
 	r.counted("refused_total", 1, "reason=per_ip")
-	if seen := logs.FilterField(zap.String("reason", "per_ip")).All(); len(seen) != 1 || seen[0].ContextMap()["remote"] != "192.0.2.1:1" {
+	if seen := logs.FilterField(zap.String("reason", "per_ip")).All(); len(seen) != 1 ||
+		seen[0].ContextMap()["remote"] != "192.0.2.1:1" {
 		t.Errorf("warned: %v", seen)
 	}
 	r.from(addr, "192.0.2.2")
@@ -276,7 +289,10 @@ func TestFloods(t *testing.T) {
 	for i := range len(flood) {
 		trackers = append(trackers, wl(queue.TrackerID(10+i), nil))
 	}
-	r := newRig(t, trackers, func(o *gateway.Options) { o.Limits.FramesPerSecond, o.Limits.TextsPerMinute = allowed, 60 })
+	r := newRig(t, trackers, func(o *gateway.Options) {
+		o.Limits.FramesPerSecond,
+			o.Limits.TextsPerMinute = allowed, 60
+	})
 	other := r.login("jt808", phone(bystander))
 	begin := time.Now()
 	i := 0
@@ -289,7 +305,8 @@ func TestFloods(t *testing.T) {
 		}
 		go func() {
 			for {
-				if _, err := d.nc.Write(burst); err != nil { // until the end of the test; a full pipe is what it waits for
+				if _, err := d.nc.Write(burst); err != nil {
+					// until the end of the test; a full pipe is what it waits for
 					return
 				}
 			}
@@ -319,5 +336,6 @@ func TestFloods(t *testing.T) {
 // reaches waits until a figure is at least n.
 func (r *rig) reaches(name string, n float64, labels ...string) {
 	r.t.Helper()
-	eventually(r.t, func() bool { return r.metric(name, labels...) >= n }, func() string { return fmt.Sprintf("%s%v: %v", name, labels, r.metric(name, labels...)) })
+	eventually(r.t, func() bool { return r.metric(name, labels...) >= n },
+		func() string { return fmt.Sprintf("%s%v: %v", name, labels, r.metric(name, labels...)) })
 }

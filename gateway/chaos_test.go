@@ -13,10 +13,12 @@ import (
 	"trackchat/queue"
 )
 
-// moody plays a device that loses its connection, answers late, twice or not at all, until told to stop. It remembers what it has shown and acknowledged.
+// moody plays a device that loses its connection, answers late, twice or not at all, until told to
+// stop. It remembers what it has shown and acknowledged.
 type moody struct {
-	mu    sync.Mutex
-	shown []string        // bodies in the order in which they came, repetitions of the newest dropped
+	mu sync.Mutex
+	// bodies in the order in which they came, repetitions of the newest dropped.
+	shown []string
 	acked map[string]bool // bodies that it has acknowledged, whether or not that arrived
 }
 
@@ -51,7 +53,8 @@ func (m *moody) play(r *rig, tr queue.Tracker, rnd *rand.Rand, stop <-chan struc
 				}
 			}
 			d.seen = d.seen[:0]
-			if err := d.read(20 * time.Millisecond); err != nil && !strings.Contains(err.Error(), "timeout") {
+			if err := d.read(20 * time.Millisecond); err != nil &&
+				!strings.Contains(err.Error(), "timeout") {
 				broken = true
 			}
 		}
@@ -83,7 +86,8 @@ func (m *moody) answer(d *device, e protocol.DeviceEvent, rnd *rand.Rand, calm b
 		return true
 	case 3: // answers twice
 		m.ack(e.Body)
-		_, _ = d.nc.Write(d.side.AppendAck(d.side.AppendAck(nil, e, protocol.AckDelivered), e, protocol.AckDelivered))
+		_, _ = d.nc.Write(d.side.AppendAck(d.side.AppendAck(nil, e, protocol.AckDelivered), e,
+			protocol.AckDelivered))
 		return false
 	}
 	m.ack(e.Body)
@@ -91,7 +95,8 @@ func (m *moody) answer(d *device, e protocol.DeviceEvent, rnd *rand.Rand, calm b
 	return err != nil
 }
 
-// Whatever devices and dispatchers do, nothing is lost, nothing is DELIVERED without the device's word, and every device is shown its texts in order.
+// Whatever devices and dispatchers do, nothing is lost, nothing is DELIVERED without the device's
+// word, and every device is shown its texts in order.
 func TestMoodyDevices(t *testing.T) {
 	const trackers, texts = 12, 40
 	var list []queue.Tracker
@@ -102,9 +107,10 @@ func TestMoodyDevices(t *testing.T) {
 			list = append(list, wl(id, nil))
 		}
 	}
-	r := newRig(t, list, withAcks(40*time.Millisecond, 60*time.Millisecond), func(o *gateway.Options) {
-		o.RetryIdle, o.Repoll, o.MaxAttempts = 100*time.Millisecond, 200*time.Millisecond, 1000
-	})
+	r := newRig(t, list, withAcks(40*time.Millisecond, 60*time.Millisecond),
+		func(o *gateway.Options) {
+			o.RetryIdle, o.Repoll, o.MaxAttempts = 100*time.Millisecond, 200*time.Millisecond, 1000
+		})
 	stop := make(chan struct{})
 	devices := make([]*moody, trackers)
 	var group sync.WaitGroup
@@ -120,12 +126,16 @@ func TestMoodyDevices(t *testing.T) {
 		for i, tr := range list {
 			text := strconv.Itoa(n)
 			if rnd.IntN(4) == 0 {
-				text += strings.Repeat(" long", 300) // longer than a wake carries and, on JT/T 808, several parts
+				// longer than a wake carries and, on JT/T 808, several parts.
+				text += strings.Repeat(" long", 300)
 			}
 			ids[i] = append(ids[i], r.send(tr.ID, text)...)
 			if rnd.IntN(6) == 0 {
 				id := ids[i][rnd.IntN(len(ids[i]))]
-				res, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: tr.ID, ID: id, Status: queue.StatusCancelled}})
+				res, err := r.store.End(t.Context(), []queue.EndReq{{
+					Tracker: tr.ID, ID: id,
+					Status: queue.StatusCancelled,
+				}})
 				must(t, err)
 				cancelled[id] = cancelled[id] || res[0] == queue.EndNow
 			}
@@ -139,7 +149,8 @@ func TestMoodyDevices(t *testing.T) {
 	for i, tr := range list {
 		r.become(ids[i][texts], tr.ID, queue.StatusDelivered)
 		for _, m := range r.list(tr.ID) {
-			if m.Status != queue.StatusDelivered && (m.Status != queue.StatusCancelled || !cancelled[m.ID]) {
+			if m.Status != queue.StatusDelivered && (m.Status != queue.StatusCancelled ||
+				!cancelled[m.ID]) {
 				t.Errorf("tracker %d: message %d is %c", tr.ID, m.ID, m.Status)
 			}
 		}

@@ -17,14 +17,18 @@ func TestClockIsSet(t *testing.T) {
 	for name, by := range map[string]time.Duration{"forward": time.Hour, "back": -time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, []queue.Tracker{jt(1), wl(2, nil), jt(3)})
-			d, unnumbered, quiet := r.login("jt808", phone(1)), r.login("wialon", phone(2)), r.login("jt808", phone(3))
+			d, unnumbered, quiet := r.login("jt808", phone(1)), r.login("wialon", phone(2)),
+				r.login("jt808", phone(3))
 			early := r.connect("jt808")
 			r.opened(4)
 			r.clock.advance(15 * time.Second)
 			late := r.connect("jt808", func(c *protocol.DeviceConfig) { c.ID = phone(3) })
 			r.opened(5)
 			first, other := r.send(1, "first")[0], r.send(2, "unnumbered")[0]
-			second := r.sendReqs(queue.SendReq{Tracker: 1, Text: "second", ExpiresMs: r.clock.now().Add(30 * time.Minute).UnixMilli()})[0]
+			second := r.sendReqs(queue.SendReq{
+				Tracker: 1, Text: "second",
+				ExpiresMs: r.clock.now().Add(30 * time.Minute).UnixMilli(),
+			})[0]
 			text, once := d.text(), unnumbered.text()
 
 			r.clock.set(by)
@@ -55,8 +59,10 @@ func TestClockIsSet(t *testing.T) {
 			must(t, err)
 			now := r.clock.now().UnixMilli()
 			for _, s := range list {
-				if since, seen := now-s.SinceMs, now-s.SeenMs; since < 0 || since > 60_000 || seen < 0 || seen > since+1000 {
-					t.Errorf("tracker %d: logged in %d ms ago, heard of %d ms ago", s.Tracker, since, seen)
+				if since, seen := now-s.SinceMs, now-s.SeenMs; since < 0 || since > 60_000 ||
+					seen < 0 || seen > since+1000 {
+					t.Errorf("tracker %d: logged in %d ms ago, heard of %d ms ago", s.Tracker,
+						since, seen)
 				}
 			}
 			if len(list) != 3 {
@@ -69,14 +75,16 @@ func TestClockIsSet(t *testing.T) {
 // opened waits until so many connections have come in.
 func (r *rig) opened(n float64) {
 	r.t.Helper()
-	eventually(r.t, func() bool { return r.metric("connections_total") == n }, func() string { return "not accepted" })
+	eventually(r.t, func() bool { return r.metric("connections_total") == n },
+		func() string { return "not accepted" })
 }
 
 // passed waits until everything that is due by now has had its turn.
 func (r *rig) passed() {
 	r.t.Helper()
 	done := r.gw.Ticks() + 3
-	eventually(r.t, func() bool { return r.gw.Ticks() >= done }, func() string { return "before the next tick" })
+	eventually(r.t, func() bool { return r.gw.Ticks() >= done },
+		func() string { return "before the next tick" })
 }
 
 // What codecs wait for does not come early or late either.
@@ -93,7 +101,10 @@ func TestDeadlinesOfCodecsWhenTheClockIsSet(t *testing.T) {
 				if must(t, err); n == 0 {
 					t.Fatalf("%s: half a frame", p.Name)
 				}
-				must(t, codec.Decode(rest[:n], func(e *protocol.Event) { codec.AppendReply(nil, e, protocol.OK) }))
+				must(t, codec.Decode(rest[:n], func(e *protocol.Event) {
+					codec.AppendReply(nil, e,
+						protocol.OK)
+				}))
 				rest = rest[n:]
 			}
 			now := time.Now()

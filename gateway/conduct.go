@@ -6,8 +6,9 @@ import (
 	"trackchat/queue"
 )
 
-// conduct remembers for a minute or two what trackers did that must not begin anew with each connection. Only those that did something have an entry,
-// so it is bounded by what the door lets in within that time.
+// conduct remembers for a minute or two what trackers did that must not begin anew with each
+// connection. Only those that did something have an entry, so it is bounded by what the door lets
+// in within that time.
 type conduct struct {
 	mu          sync.Mutex
 	minute      int64 // of now
@@ -17,10 +18,11 @@ type conduct struct {
 
 // habits are those of one tracker within one minute.
 type habits struct {
-	texts      uint16 // of its driver, in sessions that have ended
-	alarmed    bool
-	winner     uint32 // place.short of a session that had acknowledged a text when it was taken over; 0 none
-	movedMs    int64  // when another node took the tracker over last, clock.ms; 0 never
+	texts   uint16 // of its driver, in sessions that have ended
+	alarmed bool
+	// place.short of a session that had acknowledged a text when it was taken over; 0 none.
+	winner     uint32
+	movedMs    int64 // when another node took the tracker over last, clock.ms; 0 never
 	contenders []contender
 }
 

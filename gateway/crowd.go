@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// leavesMost bounds the connections that are being closed for newcomers, where Limits.Unauthenticated
-// is lower.
+// leavesMost bounds the connections that are being closed for newcomers, where
+// Limits.Unauthenticated is lower.
 const leavesMost = 1024
 
 // crowd are the connections that have not logged in. Where there is no room for another one, the

@@ -27,7 +27,8 @@ func (r *rig) knock(from, proto string) *device {
 // Where there is no room for another connection without a login, the oldest one goes of the address
 // that has most of them.
 func TestNewcomersAreGivenRoom(t *testing.T) {
-	r := newRig(t, []queue.Tracker{wl(1, nil), wl(2, nil), wl(3, nil), wl(4, nil)}, func(o *gateway.Options) { o.Limits.Unauthenticated = 4 })
+	r := newRig(t, []queue.Tracker{wl(1, nil), wl(2, nil), wl(3, nil), wl(4, nil)},
+		func(o *gateway.Options) { o.Limits.Unauthenticated = 4 })
 	first := r.knock("127.0.0.3", "wialon")
 	oldest := r.knock("127.0.0.2", "wialon")
 	second := r.knock("127.0.0.2", "jt808")
@@ -36,7 +37,8 @@ func TestNewcomersAreGivenRoom(t *testing.T) {
 	oldest.gone()
 	r.counted("refused_total", 1, "reason=unauthenticated")
 	r.counted("closed_total", 1, "reason=crowded")
-	for id, d := range map[queue.TrackerID]*device{1: first, 2: third, 3: fourth} { // which gives their places back
+	for id, d := range map[queue.TrackerID]*device{1: first, 2: third, 3: fourth} {
+		// which gives their places back
 		d.write([]byte("#L#" + phone(id) + ";NA\r\n"))
 		d.wait(protocol.DeviceLoggedIn)
 	}
@@ -66,7 +68,10 @@ func TestFloodFromOneAddress(t *testing.T) {
 	var flood sync.WaitGroup
 	var idle []net.Conn
 	flood.Go(func() {
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}, Timeout: patience}
+		dialer := net.Dialer{
+			LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")},
+			Timeout:   patience,
+		}
 		for range 20_000 {
 			select {
 			case <-stop:
@@ -92,14 +97,18 @@ func TestFloodFromOneAddress(t *testing.T) {
 	}
 	close(stop)
 	flood.Wait()
-	t.Logf("%.0f connections were given up for %d logins", r.metric("refused_total", "reason=unauthenticated"), devices)
+	t.Logf("%.0f connections were given up for %d logins", r.metric("refused_total",
+		"reason=unauthenticated"), devices)
 	for _, nc := range idle {
 		must(t, nc.Close())
 	}
 	for _, d := range in {
 		d.silent(protocol.DeviceRefused)
 	}
-	eventually(t, func() bool { return r.metric("closed_total") == r.metric("connections_total")-devices }, func() string { return "open" })
+	eventually(t, func() bool {
+		return r.metric("closed_total") == r.metric(
+			"connections_total")-devices
+	}, func() string { return "open" })
 	r.local = "127.0.0.2" // nothing is left of it
 	r.login("wialon", phone(1))
 }

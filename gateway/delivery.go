@@ -24,7 +24,8 @@ func (s *session) pump(now time.Time) {
 		s.close(reasonUnconfirmed)
 		return
 	}
-	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 && b.bytes <= backlogBytes/2 {
+	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 &&
+		b.bytes <= backlogBytes/2 {
 		s.claim()
 	}
 	if len(b.msgs) == 0 && !b.asking && b.state == flightNone && len(b.early) == 0 {
@@ -34,7 +35,8 @@ func (s *session) pump(now time.Time) {
 
 func (s *session) sendable() bool {
 	b := s.box
-	return b != nil && b.state == flightNone && len(b.msgs) > 0 && s.state == stateReady && !s.closing && !s.l.g.halt.Load()
+	return b != nil && b.state == flightNone && len(b.msgs) > 0 && s.state == stateReady &&
+		!s.closing && !s.l.g.halt.Load()
 }
 
 // begin starts or continues the first message.
@@ -85,7 +87,10 @@ func (s *session) write(now time.Time) {
 	if s.ackedEarly(now) {
 		return
 	}
-	t := protocol.Text{Ref: b.ref, Part: b.part, Parts: len(b.parts), Body: b.parts[b.part], AtMs: m.SubmitMs}
+	t := protocol.Text{
+		Ref: b.ref, Part: b.part, Parts: len(b.parts), Body: b.parts[b.part],
+		AtMs: m.SubmitMs,
+	}
 	if b.part == len(b.parts)-1 && len(m.Choices) <= caps.Choices {
 		t.Choices = m.Choices
 	}
@@ -116,7 +121,8 @@ func (s *session) write(now time.Time) {
 	s.arm(b.deadline)
 }
 
-// patience is how long to wait for the ack of what is being written now. Without references there is only one write, so that an ack cannot be misunderstood: it waits for the sum.
+// patience is how long to wait for the ack of what is being written now. Without references there
+// is only one write, so that an ack cannot be misunderstood: it waits for the sum.
 func (s *session) patience() time.Duration {
 	b, waits := s.box, s.l.g.o.AckTimeout
 	if b.bits == 0 {
@@ -136,7 +142,8 @@ func (s *session) patience() time.Duration {
 func (s *session) overdue(now time.Time) {
 	b := s.box
 	b.deadline = 0
-	if s.l.g.halt.Load() && b.state != flightPace { // what such a device has been sent is still to be noted
+	if s.l.g.halt.Load() && b.state != flightPace {
+		// what such a device has been sent is still to be noted
 		return
 	}
 	switch b.state {
@@ -211,7 +218,8 @@ func (s *session) claimFailed(err error) {
 	}
 }
 
-// ack is the device's word about a part. The next one is written after the last frame of the same read: an ack without a number that came before it cannot mean it.
+// ack is the device's word about a part. The next one is written after the last frame of the same
+// read: an ack without a number that came before it cannot mean it.
 func (s *session) ack(e *protocol.Event) {
 	b := s.box
 	if b == nil || b.state != flightSent && b.state != flightPause || b.bits > 0 && e.Ref != b.ref {
@@ -231,7 +239,8 @@ func (s *session) ack(e *protocol.Event) {
 	case protocol.AckFailed:
 		s.l.c.refused.Inc()
 		if !b.failed && !b.ended {
-			b.failed, b.state, b.deadline = true, flightPause, s.l.g.ms(now.Add(s.l.g.o.RetryFailed))
+			b.failed, b.state, b.deadline = true, flightPause,
+				s.l.g.ms(now.Add(s.l.g.o.RetryFailed))
 			s.arm(b.deadline)
 			return
 		}
@@ -252,7 +261,8 @@ func (s *session) ack(e *protocol.Event) {
 	}
 }
 
-// evidence takes note of what is known of the part at hand below the device's word. The word of a command service that has just taken it is worth the wait for the verdict.
+// evidence takes note of what is known of the part at hand below the device's word. The word of a
+// command service that has just taken it is worth the wait for the verdict.
 func (s *session) evidence(e *protocol.Event) {
 	b, level := s.box, evidenceLink
 	if e.Outcome == protocol.Accepted {
@@ -270,14 +280,17 @@ func (s *session) evidence(e *protocol.Event) {
 	}
 }
 
-// markNoText takes the device's word that it has no text service: until its next login, where it may have learned it, texts fail at once instead of being refused one by one.
+// markNoText takes the device's word that it has no text service: until its next login, where it
+// may have learned it, texts fail at once instead of being refused one by one.
 func (s *session) markNoText() {
 	s.marks |= markNoText
 	s.l.c.unsupported.Inc()
-	s.l.g.log.Warn("device has no text service: its texts fail until its next login", s.field(), zap.String("protocol", s.l.protocol.Name))
+	s.l.g.log.Warn("device has no text service: its texts fail until its next login", s.field(),
+		zap.String("protocol", s.l.protocol.Name))
 }
 
-// delivered takes note of an acknowledged part; the last one goes to the store as the message's ack.
+// delivered takes note of an acknowledged part; the last one goes to the store as the message's
+// ack.
 func (s *session) delivered(opened bool, now time.Time) {
 	b, g := s.box, s.l.g
 	m := &b.msgs[0]
@@ -295,11 +308,17 @@ func (s *session) delivered(opened bool, now time.Time) {
 			return
 		}
 		m.Tries, m.TriedMs = 0, 0
-		g.store.progress.add(s, 0, queue.ProgressReq{Tracker: s.tracker, ID: m.ID, Parts: len(b.parts), Acked: b.part})
+		g.store.progress.add(s, 0, queue.ProgressReq{
+			Tracker: s.tracker, ID: m.ID,
+			Parts: len(b.parts), Acked: b.part,
+		})
 		return
 	}
 	s.trace("text acknowledged", m.ID, "")
-	g.store.ack.add(s, m.SubmitMs, queue.AckReq{Tracker: s.tracker, ID: m.ID, Opened: opened, Replaced: b.replaced, Hint: m.Hint})
+	g.store.ack.add(s, m.SubmitMs, queue.AckReq{
+		Tracker: s.tracker, ID: m.ID, Opened: opened,
+		Replaced: b.replaced, Hint: m.Hint,
+	})
 	b.drop(0)
 }
 
@@ -307,11 +326,13 @@ func (s *session) delivered(opened bool, now time.Time) {
 func (g *Gateway) acked(r request[queue.AckReq], res queue.AckResult, err error) {
 	switch {
 	case err != nil:
-		g.log.Error("ack could not be stored", trackerField(r.q.Tracker), zap.Int64("message", r.q.ID), zap.Error(err))
+		g.log.Error("ack could not be stored", trackerField(r.q.Tracker), zap.Int64("message",
+			r.q.ID), zap.Error(err))
 	case res == queue.AckDelivered:
 		g.m.delivery.Observe(float64(g.o.Now().UnixMilli()-r.tag) / 1000)
 	case res == queue.AckUnknown:
-		g.log.Warn("acknowledged message is not in the store", trackerField(r.q.Tracker), zap.Int64("message", r.q.ID))
+		g.log.Warn("acknowledged message is not in the store", trackerField(r.q.Tracker),
+			zap.Int64("message", r.q.ID))
 	default:
 	}
 }

@@ -24,7 +24,8 @@ func TestOfflineTextReachesTheDeviceAfterItsLogin(t *testing.T) {
 					t.Fatalf("got %q, want %q", e.Body, want)
 				}
 				d.silent(protocol.DeviceText) // the next one waits for the ack
-				if m := r.message(ids[i], tr.ID); m.Status != queue.StatusPending || m.UpdateMs != 0 {
+				if m := r.message(ids[i], tr.ID); m.Status != queue.StatusPending ||
+					m.UpdateMs != 0 {
 					t.Fatalf("before the ack: %+v", m)
 				}
 				d.ack(e, protocol.AckDelivered)
@@ -50,7 +51,8 @@ func TestWrongReferenceDeliversNothing(t *testing.T) {
 	wrong := e
 	wrong.Ref++
 	d.ack(wrong, protocol.AckDelivered)
-	eventually(t, func() bool { return r.metric("late_acks_total", "result=none") == 1 }, func() string { return "not counted" })
+	eventually(t, func() bool { return r.metric("late_acks_total", "result=none") == 1 },
+		func() string { return "not counted" })
 	if m := r.message(id, 1); m.Status != queue.StatusPending {
 		t.Fatalf("delivered by an ack for something else: %+v", m)
 	}
@@ -64,7 +66,8 @@ func TestAckForAnotherTrackersTextIsIgnored(t *testing.T) {
 	one, two := r.login("jt808", phone(1)), r.login("jt808", phone(2))
 	e := one.text()
 	two.ack(e, protocol.AckDelivered)
-	eventually(t, func() bool { return r.metric("late_acks_total", "result=none") == 1 }, func() string { return "not counted" })
+	eventually(t, func() bool { return r.metric("late_acks_total", "result=none") == 1 },
+		func() string { return "not counted" })
 	if m := r.message(id, 1); m.Status != queue.StatusPending {
 		t.Fatalf("delivered by another device: %+v", m)
 	}
@@ -86,7 +89,8 @@ func TestFinalRefusalsFailTheTextAndNotTheNext(t *testing.T) {
 	}
 }
 
-// A device without a text service is not asked again for each text, but it is after its next login: it may have been given one.
+// A device without a text service is not asked again for each text, but it is after its next login:
+// it may have been given one.
 func TestDeviceWithoutTextServiceIsAskedOncePerLogin(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1)})
 	ids := r.send(1, "refused", "waiting")
@@ -109,7 +113,10 @@ func TestDeviceWithoutTextServiceIsAskedOncePerLogin(t *testing.T) {
 }
 
 func TestTemporaryFailureIsTriedOnceMore(t *testing.T) {
-	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) { o.RetryFailed = 100 * time.Millisecond })
+	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) {
+		o.RetryFailed =
+			100 * time.Millisecond
+	})
 	id := r.send(1, "text")[0]
 	d := r.login("jt808", phone(1))
 	first := d.text()
@@ -125,7 +132,8 @@ func TestTemporaryFailureIsTriedOnceMore(t *testing.T) {
 }
 
 func TestUnacknowledgedTextIsRepeatedUnderTheSameReferenceThenParked(t *testing.T) {
-	r := newRig(t, []queue.Tracker{jt(1)}, withAcks(60*time.Millisecond, 60*time.Millisecond), func(o *gateway.Options) { o.RetryIdle = 300 * time.Millisecond })
+	r := newRig(t, []queue.Tracker{jt(1)}, withAcks(60*time.Millisecond, 60*time.Millisecond),
+		func(o *gateway.Options) { o.RetryIdle = 300 * time.Millisecond })
 	id := r.send(1, "text")[0]
 	d := r.login("jt808", phone(1))
 	first := d.text()
@@ -142,11 +150,13 @@ func TestUnacknowledgedTextIsRepeatedUnderTheSameReferenceThenParked(t *testing.
 }
 
 func TestLateAckOfAParkedText(t *testing.T) {
-	r := newRig(t, []queue.Tracker{jt(1)}, withAcks(50*time.Millisecond), func(o *gateway.Options) { o.RetryIdle = time.Hour })
+	r := newRig(t, []queue.Tracker{jt(1)}, withAcks(50*time.Millisecond),
+		func(o *gateway.Options) { o.RetryIdle = time.Hour })
 	ids := r.send(1, "slow", "next")
 	d := r.login("jt808", phone(1))
 	e := d.text()
-	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 }, func() string { return "no timeout" })
+	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 },
+		func() string { return "no timeout" })
 	d.ack(e, protocol.AckDelivered)
 	r.become(ids[0], 1, queue.StatusDelivered)
 	if next := d.text(); next.Body != "next" { // a device that answers gets the rest at once
@@ -155,7 +165,10 @@ func TestLateAckOfAParkedText(t *testing.T) {
 }
 
 func TestLateAckAfterTheMessageHasEnded(t *testing.T) {
-	for _, end := range []queue.Status{queue.StatusCancelled, queue.StatusExpired, queue.StatusFailed} {
+	for _, end := range []queue.Status{
+		queue.StatusCancelled, queue.StatusExpired,
+		queue.StatusFailed,
+	} {
 		r := newRig(t, []queue.Tracker{jt(1)})
 		id := r.send(1, "text")[0]
 		d := r.login("jt808", phone(1))
@@ -163,7 +176,10 @@ func TestLateAckAfterTheMessageHasEnded(t *testing.T) {
 		if end == queue.StatusFailed {
 			d.ack(e, protocol.AckRejected)
 			r.become(id, 1, end)
-		} else if _, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: id, Status: end}}); err != nil {
+		} else if _, err := r.store.End(t.Context(), []queue.EndReq{{
+			Tracker: 1, ID: id,
+			Status: end,
+		}}); err != nil {
 			t.Fatal(err)
 		}
 		r.send(1, "next")
@@ -181,7 +197,8 @@ func TestLateAckOnTheNextConnectionOfANewGateway(t *testing.T) {
 	d := r.login("jt808", phone(1))
 	e := d.text()
 	must(t, d.nc.Close())
-	next := newRigOn(t, r.store, []queue.Tracker{jt(1)}, func(o *gateway.Options) { o.Node = "other" }).login("jt808", phone(1))
+	next := newRigOn(t, r.store, []queue.Tracker{jt(1)},
+		func(o *gateway.Options) { o.Node = "other" }).login("jt808", phone(1))
 	next.ack(e, protocol.AckDelivered)
 	r.become(id, 1, queue.StatusDelivered)
 }
@@ -201,9 +218,15 @@ func TestLongTextResumesAfterAReconnect(t *testing.T) {
 				d.ack(last, protocol.AckDelivered)
 			}
 			d.text() // the next part is at the device when the connection breaks
-			eventually(t, func() bool { return r.message(id, tr.ID).Acked > 0 }, func() string { return "no progress" })
+			eventually(t, func() bool { return r.message(id, tr.ID).Acked > 0 },
+				func() string { return "no progress" })
 			acked := -1
-			eventually(t, func() bool { was := acked; acked = r.message(id, tr.ID).Acked; return was == acked }, func() string { return "moving" })
+			eventually(t, func() bool {
+				was := acked
+				acked = r.message(id,
+					tr.ID).Acked
+				return was == acked
+			}, func() string { return "moving" })
 			must(t, d.nc.Close())
 			d = r.login(tr.Protocol, tr.DeviceID)
 			for got.Len() < len(text) {
@@ -245,11 +268,15 @@ func TestReconnectRepeatsWhatWasInFlight(t *testing.T) {
 func TestExpiredAndCancelledTextsAreNotSent(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1), jt(2)})
 	other := r.login("jt808", phone(2))
-	ids := r.sendReqs(queue.SendReq{Tracker: 1, Text: "stale", ExpiresMs: 1}, queue.SendReq{Tracker: 1, Text: "first"},
+	ids := r.sendReqs(queue.SendReq{Tracker: 1, Text: "stale", ExpiresMs: 1},
+		queue.SendReq{Tracker: 1, Text: "first"},
 		queue.SendReq{Tracker: 1, Text: "withdrawn"}, queue.SendReq{Tracker: 1, Text: "last"})
 	d := r.login("jt808", phone(1))
 	e := d.text()
-	if _, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: ids[2], Status: queue.StatusCancelled}}); err != nil {
+	if _, err := r.store.End(t.Context(), []queue.EndReq{{
+		Tracker: 1, ID: ids[2],
+		Status: queue.StatusCancelled,
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	r.send(2, "wakes come in their order, so the other one's has come")
@@ -261,7 +288,8 @@ func TestExpiredAndCancelledTextsAreNotSent(t *testing.T) {
 	r.become(ids[0], 1, queue.StatusExpired)
 }
 
-// deaf is a store whose news of ended messages are lost and told as a resync, like after a subscription that was interrupted.
+// deaf is a store whose news of ended messages are lost and told as a resync, like after a
+// subscription that was interrupted.
 type deaf struct{ queue.Store }
 
 func (d deaf) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
@@ -289,7 +317,10 @@ func TestCancelledTextIsNotSentWhereItsWakeWasLost(t *testing.T) {
 	d, other := r.login("jt808", phone(1)), r.login("jt808", phone(2))
 	ids := r.send(1, "first", "withdrawn", "last")
 	first := d.text()
-	_, err = r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: ids[1], Status: queue.StatusCancelled}})
+	_, err = r.store.End(t.Context(), []queue.EndReq{{
+		Tracker: 1, ID: ids[1],
+		Status: queue.StatusCancelled,
+	}})
 	must(t, err)
 	r.send(2, "comes after the resync")
 	other.text()
@@ -347,5 +378,6 @@ func TestTextsOfManyTrackersKeepTheirOrder(t *testing.T) {
 	if n := r.metric("wake_missed_total"); n != 0 {
 		t.Errorf("%v wakes missed", n)
 	}
-	eventually(t, func() bool { return r.metric("delivery_seconds") == trackers*texts }, func() string { return "other number of deliveries timed" })
+	eventually(t, func() bool { return r.metric("delivery_seconds") == trackers*texts },
+		func() string { return "other number of deliveries timed" })
 }

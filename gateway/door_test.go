@@ -9,21 +9,26 @@ import (
 	"trackchat/queue"
 )
 
-// What the door counts goes back to nothing however a connection ends: otherwise it would close for good.
+// What the door counts goes back to nothing however a connection ends: otherwise it would close for
+// good.
 func TestDoorKeepsCount(t *testing.T) {
 	const most = 3
-	r := newRig(t, []queue.Tracker{jt(1), wl(2, nil), jt(3)}, func(o *gateway.Options) { o.Limits.Unauthenticated = most })
+	r := newRig(t, []queue.Tracker{jt(1), wl(2, nil), jt(3)},
+		func(o *gateway.Options) { o.Limits.Unauthenticated = most })
 	opened := 0.0
 	came := func() {
 		opened++
-		eventually(t, func() bool { return r.metric("connections_total") == opened }, func() string { return "not accepted" })
+		eventually(t, func() bool { return r.metric("connections_total") == opened },
+			func() string { return "not accepted" })
 	}
 	empty := func() {
 		came()
-		eventually(t, func() bool { return r.metric("closed_total") == opened }, func() string { return "open" })
+		eventually(t, func() bool { return r.metric("closed_total") == opened },
+			func() string { return "open" })
 	}
 	for range 20 {
-		nc, err := net.Dial("tcp", r.addrs["wialon"]) // a login, a refusal, half a frame, nothing at all
+		// a login, a refusal, half a frame, nothing at all.
+		nc, err := net.Dial("tcp", r.addrs["wialon"])
 		must(t, err)
 		_, _ = nc.Write([]byte("#L#" + phone(2) + ";NA\r\n"))
 		must(t, nc.Close())

@@ -10,17 +10,21 @@ import (
 	"go.uber.org/zap"
 )
 
-// drainPatience is how long a drain that finds nothing but busy sessions waits for them to become quiet.
+// drainPatience is how long a drain that finds nothing but busy sessions waits for them to become
+// quiet.
 const drainPatience = time.Second
 
-// Drain takes no connection from now on, ever again, and closes those there are, about perSecond of them in a second, so that their devices go to other nodes and do not all come
-// at once. Quiet ones go first; a device that has a text before it has a moment to acknowledge it. What is still in flight when its session is closed is due again at once,
-// wherever the device logs in next. It returns when no connection is left, or with the error of ctx.
+// Drain takes no connection from now on, ever again, and closes those there are, about perSecond of
+// them in a second, so that their devices go to other nodes and do not all come at once. Quiet ones
+// go first; a device that has a text before it has a moment to acknowledge it. What is still in
+// flight when its session is closed is due again at once, wherever the device logs in next. It
+// returns when no connection is left, or with the error of ctx.
 func (g *Gateway) Drain(ctx context.Context, perSecond int) error {
 	if !g.door.draining.Swap(true) {
 		g.log.Info("draining", zap.Int("sessions", g.Sessions()), zap.Int("per_second", perSecond))
 	}
-	d := &drain{shares: make([]drainShare, len(g.shards)), answers: make(chan drainAnswer, len(g.shards))}
+	d := &drain{shares: make([]drainShare, len(g.shards)), answers: make(chan drainAnswer,
+		len(g.shards))}
 	every := time.NewTicker(tickEvery)
 	defer every.Stop()
 	last := g.o.Now()
@@ -38,7 +42,8 @@ func (g *Gateway) Drain(ctx context.Context, perSecond int) error {
 		if closed > 0 || due < 1 {
 			quiet = now
 		}
-		due = min(due-float64(closed), 1) + now.Sub(last).Seconds()*float64(perSecond) // what found nobody is not saved up
+		// what found nobody is not saved up.
+		due = min(due-float64(closed), 1) + now.Sub(last).Seconds()*float64(perSecond)
 		last = now
 		select {
 		case <-ctx.Done():
@@ -71,8 +76,11 @@ type drainShare struct {
 
 type drainAnswer struct{ shard, closed, left int }
 
-// round closes up to quota connections, from each shard according to what it has, and returns how many were closed and how many stay.
-func (d *drain) round(ctx context.Context, g *Gateway, quota int, patient bool) (closed, left int, err error) {
+// round closes up to quota connections, from each shard according to what it has, and returns how
+// many were closed and how many stay.
+func (d *drain) round(ctx context.Context, g *Gateway, quota int, patient bool) (closed, left int,
+	err error,
+) {
 	if err := ctx.Err(); err != nil {
 		return 0, 0, err
 	}

@@ -11,8 +11,9 @@ import (
 	"trackchat/queue"
 )
 
-// TestDrainHandsDevicesOver: sessions end at the rate that was asked for, quiet ones before busy ones, nobody new comes in, and what was not acknowledged reaches its device
-// through another gateway under the same reference.
+// TestDrainHandsDevicesOver: sessions end at the rate that was asked for, quiet ones before busy
+// ones, nobody new comes in, and what was not acknowledged reaches its device through another
+// gateway under the same reference.
 func TestDrainHandsDevicesOver(t *testing.T) {
 	const devices, perSecond = 50, 100
 	var trackers []queue.Tracker
@@ -30,7 +31,8 @@ func TestDrainHandsDevicesOver(t *testing.T) {
 	stranger, err := net.Dial("tcp", r.addrs["wialon"])
 	must(t, err)
 	defer func() { _ = stranger.Close() }()
-	eventually(t, func() bool { return r.metric("connections_total", "protocol=wialon") == 1 }, func() string { return "nobody there who does not log in" })
+	eventually(t, func() bool { return r.metric("connections_total", "protocol=wialon") == 1 },
+		func() string { return "nobody there who does not log in" })
 	first, second := list[0].text(), list[1].text()
 	if r.gw.Draining() {
 		t.Fatal("drains already")
@@ -42,8 +44,10 @@ func TestDrainHandsDevicesOver(t *testing.T) {
 	for _, d := range list[2:] {
 		d.gone()
 	}
-	if took := time.Since(start); took < (devices-2-10)*time.Second/perSecond { // a round's worth may come at once
-		t.Errorf("%d sessions ended in %s, at most %d a second were asked for", devices-2, took, perSecond)
+	if took := time.Since(start); took < (devices-2-10)*time.Second/perSecond {
+		// a round's worth may come at once
+		t.Errorf("%d sessions ended in %s, at most %d a second were asked for", devices-2, took,
+			perSecond)
 	}
 	list[0].ack(first, protocol.AckDelivered)
 	r.become(late, 1, queue.StatusDelivered)
@@ -61,7 +65,8 @@ func TestDrainHandsDevicesOver(t *testing.T) {
 	defer func() { _ = newcomer.Close() }()
 	must(t, newcomer.SetReadDeadline(time.Now().Add(patience)))
 	var timeout net.Error
-	if _, err := newcomer.Read(make([]byte, 1)); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+	if _, err := newcomer.Read(make([]byte, 1)); err == nil || errors.As(err, &timeout) &&
+		timeout.Timeout() {
 		t.Errorf("a newcomer is let in: %v", err)
 	}
 

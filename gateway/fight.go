@@ -24,8 +24,9 @@ const mostContenders = 8
 type life struct{ atomic.Uint32 }
 
 const (
-	lifeFrame uint32 = 1 << iota // a frame, since the login or since a newcomer was refused for that
-	lifeAcked                    // it acknowledged a text
+	// a frame, since the login or since a newcomer was refused for that.
+	lifeFrame uint32 = 1 << iota
+	lifeAcked        // it acknowledged a text
 )
 
 func (l *life) has(sign uint32) bool { return l.Load()&sign != 0 }
@@ -46,10 +47,11 @@ type contender struct {
 	silent uint16 // sessions that showed no life when another node took over: mostly half-open ones
 }
 
-// mustYield reports whether another login of a tracker has to wait because the session that is there
-// goes first. Everybody who knows the tracker's id has Takeovers within two minutes. From then on,
-// until he has not come for so long, whoever has acknowledged a text wins: it gets in at once, and keeps the others out for a minute at
-// a time; as long as nobody has, they take turns. So nobody is out for longer than that.
+// mustYield reports whether another login of a tracker has to wait because the session that is
+// there goes first. Everybody who knows the tracker's id has Takeovers within two minutes. From
+// then on, until he has not come for so long, whoever has acknowledged a text wins: it gets in at
+// once, and keeps the others out for a minute at a time; as long as nobody has, they take turns. So
+// nobody is out for longer than that.
 //
 // Those that come from one place cannot be told apart. There a session of which nothing was heard
 // since its login, or since it had a newcomer refused, is one that hangs half-open: its own device

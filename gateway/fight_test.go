@@ -51,7 +51,9 @@ const right, wrong = "127.0.0.2", "127.0.0.3"
 func fight(t *testing.T, proto string) *fighters {
 	t.Helper()
 	tr := queue.Tracker{ID: 1, Protocol: proto, DeviceID: phone(1)}
-	f := &fighters{rig: newRig(t, []queue.Tracker{tr}, func(o *gateway.Options) { o.Takeovers = 2 }), proto: proto}
+	f := &fighters{rig: newRig(t, []queue.Tracker{tr}, func(o *gateway.Options) {
+		o.Takeovers = 2
+	}), proto: proto}
 	for range 2 {
 		f.login(wrong)
 		f.login(right)
@@ -60,8 +62,8 @@ func fight(t *testing.T, proto string) *fighters {
 	return f
 }
 
-// Of two who keep taking over each other's sessions the one that acknowledges texts wins: it gets in
-// at once, and the other one once a minute at most.
+// Of two who keep taking over each other's sessions the one that acknowledges texts wins: it gets
+// in at once, and the other one once a minute at most.
 func TestFightIsWonByWhoAcknowledges(t *testing.T) {
 	for _, proto := range []string{"wialon", "jt808"} {
 		t.Run(proto, func(t *testing.T) {
@@ -127,7 +129,10 @@ func twoNodes(t *testing.T) (a, b *fighters) {
 	t.Cleanup(func() { must(t, st.Close()) })
 	trackers := []queue.Tracker{wl(1, nil)}
 	at := func(node queue.NodeID) *fighters {
-		return &fighters{rig: newRigOn(t, st, trackers, func(o *gateway.Options) { o.Node, o.Takeovers = node, 2 }), proto: "wialon"}
+		return &fighters{rig: newRigOn(t, st, trackers, func(o *gateway.Options) {
+			o.Node,
+				o.Takeovers = node, 2
+		}), proto: "wialon"}
 	}
 	return at("a"), at("b")
 }
@@ -144,7 +149,8 @@ func TestHalfOpenConnectionsAcrossNodes(t *testing.T) {
 		}
 	}
 	for _, node := range []*fighters{a, b} {
-		ended := node.metric("closed_total", "reason=moved") + node.metric("closed_total", "reason=fenced")
+		ended := node.metric("closed_total", "reason=moved") + node.metric("closed_total",
+			"reason=fenced")
 		if n := node.metric("takeovers_total"); ended != 4 || n != 0 {
 			t.Errorf("%v sessions lost to the other node, %v taken over here", ended, n)
 		}
@@ -163,7 +169,8 @@ func TestFightAcrossNodes(t *testing.T) {
 		good = a.login(right)
 		bad.gone()
 		a.acks(good)
-		if n := b.metric("closed_total", "reason=moved") + b.metric("closed_total", "reason=fenced"); n == 2 {
+		if n := b.metric("closed_total", "reason=moved") + b.metric("closed_total",
+			"reason=fenced"); n == 2 {
 			break
 		}
 	}

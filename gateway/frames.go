@@ -118,7 +118,8 @@ func (s *session) frame(frame []byte) {
 	}
 }
 
-// tellRefused says what was wrong with a frame: for the first one of a connection so that an operator sees a device that speaks something else, for the others in debug mode.
+// tellRefused says what was wrong with a frame: for the first one of a connection so that an
+// operator sees a device that speaks something else, for the others in debug mode.
 func (s *session) tellRefused(frame []byte, err error) {
 	g, level, unsaid := s.l.g, zap.DebugLevel, zap.Skip()
 	if s.marks&markRefused == 0 {
@@ -128,6 +129,8 @@ func (s *session) tellRefused(frame []byte, err error) {
 		}
 	}
 	if ce := g.log.Check(level, "frame refused"); ce != nil {
-		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()), zap.Int("bytes", len(frame)), zap.String("error", printable(err.Error(), 200)), unsaid)
+		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote",
+			s.conn.RemoteAddr()), zap.Int("bytes", len(frame)), zap.String("error",
+			printable(err.Error(), 200)), unsaid)
 	}
 }

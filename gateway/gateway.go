@@ -1,9 +1,11 @@
-// Package gateway holds the sessions of trackers and delivers texts to them: it reads frames from the engine, decides what they mean for messages,
-// and keeps the store, which is the truth, and the device in step.
+// Package gateway holds the sessions of trackers and delivers texts to them: it reads frames from
+// the engine, decides what they mean for messages, and keeps the store, which is the truth, and the
+// device in step.
 //
-// Ownership: a session belongs to the event loop of its connection, which alone touches it. What the device sends is cut, decoded and answered in the
-// engine's callback; what comes from elsewhere (results of the store, wakes, time, administrators) comes as an order to the loop. Store calls run in batch
-// workers. Nothing in a loop waits for the store or for a device.
+// Ownership: a session belongs to the event loop of its connection, which alone touches it. What
+// the device sends is cut, decoded and answered in the engine's callback; what comes from elsewhere
+// (results of the store, wakes, time, administrators) comes as an order to the loop. Store calls
+// run in batch workers. Nothing in a loop waits for the store or for a device.
 package gateway
 
 import (
@@ -24,37 +26,49 @@ import (
 	"go.uber.org/zap"
 )
 
-// Options configure a Gateway. Durations and limits that are 0 take the defaults of the configuration file, except Limits, where 0 means no limit.
+// Options configure a Gateway. Durations and limits that are 0 take the defaults of the
+// configuration file, except Limits, where 0 means no limit.
 type Options struct {
-	Node       queue.NodeID
-	Engine     engine.Engine // holds the connections; each of its loops owns the sessions of its own
+	Node queue.NodeID
+	// holds the connections; each of its loops owns the sessions of its own.
+	Engine     engine.Engine
 	Store      queue.Delivery
 	Directory  *queue.Directory
 	Protocols  []*protocol.Protocol // that devices at a wrong port are looked for in
 	Registerer prometheus.Registerer
 	Logger     *zap.Logger
-	Now        func() time.Time // its readings are those of time.Now: deadlines go by the monotonic clock in them
+	// its readings are those of time.Now: deadlines go by the monotonic clock in them.
+	Now func() time.Time
 
 	LoginTimeout time.Duration   // 30 s
 	IdleTimeout  time.Duration   // 15 min
 	AckTimeout   []time.Duration // 10 s, 20 s, 60 s
 	RetryIdle    time.Duration   // 10 min
-	RetryFailed  time.Duration   // 60 s: pause before the one repetition after a device reported a temporary failure
-	MaxAttempts  int             // 5
-	Repoll       time.Duration   // 60 s
-	StoreTimeout time.Duration   // 5 s: one store call
+	// 60 s: pause before the one repetition after a device reported a temporary failure.
+	RetryFailed  time.Duration
+	MaxAttempts  int           // 5
+	Repoll       time.Duration // 60 s
+	StoreTimeout time.Duration // 5 s: one store call
 	Limits       Limits
-	Takeovers    int         // 10: times that one address may take over one tracker's sessions within two minutes; then it may have to yield
-	Full         func() bool // reports that memory is short: no new connections and no new texts then; nil: never
+	// 10: times that one address may take over one tracker's sessions within two minutes; then it
+	// may have to yield.
+	Takeovers int
+	// reports that memory is short: no new connections and no new texts then; nil: never.
+	Full func() bool
 }
 
 // Limits bound what devices can take. 0 switches a limit off.
 type Limits struct {
-	Unauthenticated int     // connections that have not logged in; of more, the oldest goes of the address that has most of them
-	PerIP           int     // connections of one address, IPv6 by its first 64 bits; loopback is exempt
-	AcceptRate      float64 // new connections per second, of which one address has four fifths at most
-	FramesPerSecond int     // of one session; above it its reads pause
-	TextsPerMinute  int     // from one device; above it texts are not acknowledged, so that the device repeats them
+	// connections that have not logged in; of more, the oldest goes of the address that has most of
+	// them.
+	Unauthenticated int
+	// connections of one address, IPv6 by its first 64 bits; loopback is exempt.
+	PerIP int
+	// new connections per second, of which one address has four fifths at most.
+	AcceptRate      float64
+	FramesPerSecond int // of one session; above it its reads pause
+	// from one device; above it texts are not acknowledged, so that the device repeats them.
+	TextsPerMinute int
 }
 
 const (
@@ -67,13 +81,16 @@ const (
 	lateItems    = 16 // each takes store calls of its own
 	lateMatches  = 64 // unacknowledged messages that a late ack is compared with
 	lateEvery    = time.Second
-	maxRounds    = 1 << 16                // trackers with texts that were written and never confirmed
-	impatience   = 300 * time.Millisecond // a copy of a driver's text that comes later than this is the device's repetition
-	trustSlack   = 4 << 10                // unread bytes beyond the longest frame: the beginning of the next one
-	maxScratch   = 64 << 10
-	touchEvery   = 5 * time.Minute // how often the store is told when a device was heard of
-	touchGather  = 2 * time.Second // so that few transactions do it
-	lookGather   = 2 * tickEvery   // for what other shards ask in the same tick
+	// trackers with texts that were written and never confirmed.
+	maxRounds = 1 << 16
+	// a copy of a driver's text that comes later than this is the device's repetition.
+	impatience = 300 * time.Millisecond
+	// unread bytes beyond the longest frame: the beginning of the next one.
+	trustSlack  = 4 << 10
+	maxScratch  = 64 << 10
+	touchEvery  = 5 * time.Minute // how often the store is told when a device was heard of
+	touchGather = 2 * time.Second // so that few transactions do it
+	lookGather  = 2 * tickEvery   // for what other shards ask in the same tick
 )
 
 // Gateway is one node's sessions.
@@ -141,7 +158,10 @@ func New(o Options) (*Gateway, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	g := &Gateway{o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer), reg: new(registry), conduct: newConduct(), guesses: newGuesses()}
+	g := &Gateway{
+		o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer),
+		reg: new(registry), conduct: newConduct(), guesses: newGuesses(),
+	}
 	g.panics, g.refusals = newQuota(time.Minute, 1), newQuota(time.Second, 20)
 	g.door = newDoor(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
@@ -163,7 +183,8 @@ func New(o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// Start subscribes to the store's wakes and starts the work. It goes on until Close, whatever becomes of ctx.
+// Start subscribes to the store's wakes and starts the work. It goes on until Close, whatever
+// becomes of ctx.
 func (g *Gateway) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.stop = stop
@@ -178,8 +199,11 @@ func (g *Gateway) Start(ctx context.Context) error {
 	return nil
 }
 
-// Listen prepares one protocol; settings are laid over the protocol's defaults. maxConns 0 is no bound of its own.
-func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxConns int) (*Listener, error) {
+// Listen prepares one protocol; settings are laid over the protocol's defaults. maxConns 0 is no
+// bound of its own.
+func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxConns int) (*Listener,
+	error,
+) {
 	s, err := p.NewSettings(settings)
 	if err != nil {
 		return nil, err
@@ -216,23 +240,27 @@ func (g *Gateway) minute() int64 { return g.seconds.Load() / 60 }
 // Sessions returns the number of sessions that are logged in.
 func (g *Gateway) Sessions() int { return g.reg.len() }
 
-// Recheck looks at every session again after the directory has changed: the sessions of trackers that are gone, blocked, moved to another device or have another password are closed.
+// Recheck looks at every session again after the directory has changed: the sessions of trackers
+// that are gone, blocked, moved to another device or have another password are closed.
 func (g *Gateway) Recheck() {
 	for _, sh := range g.shards {
 		sh.each((*session).recheck)
 	}
 }
 
-// Quiesce stops sending texts and waits until what devices have already said is stored, at most until ctx ends. Connections stay open: shut the engine down next, then call Close.
+// Quiesce stops sending texts and waits until what devices have already said is stored, at most
+// until ctx ends. Connections stay open: shut the engine down next, then call Close.
 func (g *Gateway) Quiesce(ctx context.Context) error {
 	g.halt.Store(true)
 	return g.settle(ctx)
 }
 
-// settleRounds is the longest way of something that a device said: its packet, what the store knows of it, what then is stored, the answer.
+// settleRounds is the longest way of something that a device said: its packet, what the store knows
+// of it, what then is stored, the answer.
 const settleRounds = 4
 
-// settle waits until what shards and store workers had to do when it was called is done, with all that followed from it. What came later does not hold it up.
+// settle waits until what shards and store workers had to do when it was called is done, with all
+// that followed from it. What came later does not hold it up.
 func (g *Gateway) settle(ctx context.Context) error {
 	every := time.NewTicker(2 * time.Millisecond)
 	defer every.Stop()
@@ -250,7 +278,8 @@ func (g *Gateway) settle(ctx context.Context) error {
 	return nil
 }
 
-// marks returns, for each shard and store worker, what reports whether all that it has now to do is done.
+// marks returns, for each shard and store worker, what reports whether all that it has now to do is
+// done.
 func (g *Gateway) marks() []func() bool {
 	marks := g.store.marks()
 	for _, sh := range g.shards {
@@ -259,7 +288,8 @@ func (g *Gateway) marks() []func() bool {
 	return marks
 }
 
-// Close ends the gateway after the engines are shut down: what closed sessions left is stored or given up when ctx ends, and every goroutine has ended when Close returns.
+// Close ends the gateway after the engines are shut down: what closed sessions left is stored or
+// given up when ctx ends, and every goroutine has ended when Close returns.
 func (g *Gateway) Close(ctx context.Context) error {
 	var err error
 	g.closing.Do(func() {

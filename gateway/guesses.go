@@ -135,8 +135,8 @@ func (g *guesses) add(key guessed, t *queue.Tracker, nowMs int64) bucket {
 	return b
 }
 
-// moveIn makes a place the tracker's. Many devices may come from there: one that belongs there makes
-// up for one that does not.
+// moveIn makes a place the tracker's. Many devices may come from there: one that belongs there
+// makes up for one that does not.
 func (g *guesses) moveIn(t queue.TrackerID, at place) {
 	_, known := g.homes[t]
 	makeRoom(g.homes, maxHomes, func(uint32) bool { return false })
@@ -169,7 +169,9 @@ func makeRoom[K comparable, V any](m map[K]V, most int, over func(V) bool) {
 }
 
 // proves lets a login or a registration pass whose credentials are right.
-func (s *session) proves(t *queue.Tracker, e *protocol.Event, why string, compare func() bool) protocol.Result {
+func (s *session) proves(t *queue.Tracker, e *protocol.Event, why string,
+	compare func() bool,
+) protocol.Result {
 	g := s.l.g
 	now, remote := g.o.Now(), s.conn.RemoteAddr()
 	tried := g.guesses.try(t, placeOf(remote.Addr()), g.ms(now), compare)
@@ -184,7 +186,8 @@ func (s *session) proves(t *queue.Tracker, e *protocol.Event, why string, compar
 	if tried.pause > 0 {
 		if unsaid, ok := g.guesses.warnings.take(now); ok {
 			g.log.Warn("wrong credentials for a device again and again: is somebody guessing? Its logins from there are refused for a while, whatever they present",
-				zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name), zap.String("device", t.DeviceID),
+				zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name),
+				zap.String("device", t.DeviceID),
 				zap.Stringer("remote", remote), zap.Duration("for", tried.pause), unsaid)
 		}
 	}

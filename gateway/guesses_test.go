@@ -27,7 +27,8 @@ func (r *rig) presents(from string, t queue.Tracker, secret string) bool {
 	defer func() { r.local = "" }()
 	in, out := r.metric("logins_total", "result=ok"), r.metric("logins_total")
 	d := r.dial(t.Protocol, t.DeviceID, password(secret))
-	eventually(r.t, func() bool { return r.metric("logins_total") > out }, func() string { return "not answered" })
+	eventually(r.t, func() bool { return r.metric("logins_total") > out },
+		func() string { return "not answered" })
 	if r.metric("logins_total", "result=ok") == in {
 		must(r.t, d.nc.Close())
 		return false
@@ -44,7 +45,8 @@ func TestGuessedPasswords(t *testing.T) {
 			r := newRig(t, []queue.Tracker{tr}, watched(&logs))
 			guess := func(compared bool) {
 				t.Helper()
-				wrong, refused := r.metric("refused_total", "reason=bad_credentials"), r.metric("refused_total", "reason=login_attempts")
+				wrong, refused := r.metric("refused_total", "reason=bad_credentials"),
+					r.metric("refused_total", "reason=login_attempts")
 				if r.presents("127.0.0.2", tr, "0815") {
 					t.Error("a wrong password is right")
 				}
@@ -64,7 +66,8 @@ func TestGuessedPasswords(t *testing.T) {
 			}
 			guess(false)
 			seen := logs.FilterMessageSnippet("somebody guessing").All()
-			if len(seen) != 1 || seen[0].ContextMap()["device"] != tr.DeviceID || seen[0].ContextMap()["tracker"] != int64(1) {
+			if len(seen) != 1 || seen[0].ContextMap()["device"] != tr.DeviceID ||
+				seen[0].ContextMap()["tracker"] != int64(1) {
 				t.Errorf("warned: %+v", seen)
 			}
 			r.clock.advance(time.Minute)
@@ -79,8 +82,8 @@ func TestGuessedPasswords(t *testing.T) {
 	}
 }
 
-// Many places that guess at one tracker have no more than one does, and it gets in from where it was
-// before, and from where nobody guesses at anything.
+// Many places that guess at one tracker have no more than one does, and it gets in from where it
+// was before, and from where nobody guesses at anything.
 func TestPasswordsGuessedFromElsewhere(t *testing.T) {
 	tr, moving := locked(wl(1, nil), "4711"), locked(wl(2, nil), "4712")
 	r := newRig(t, []queue.Tracker{tr, moving})
@@ -101,7 +104,8 @@ func TestPasswordsGuessedFromElsewhere(t *testing.T) {
 	for i := range 30 {
 		r.presents(fmt.Sprintf("127.0.1.%d", i+1), tr, "0815")
 	}
-	r.counted("refused_total", 14, "reason=bad_credentials") // the fifth place that guesses at it is the last one
+	// the fifth place that guesses at it is the last one.
+	r.counted("refused_total", 14, "reason=bad_credentials")
 	if !r.presents("127.0.0.2", tr, "4711") {
 		t.Error("refused where it was before")
 	}
@@ -156,7 +160,8 @@ func TestPasswordChanges(t *testing.T) {
 	for _, tr := range []queue.Tracker{wl(1, nil), jt(1)} {
 		t.Run(tr.Protocol, func(t *testing.T) {
 			r := newRig(t, []queue.Tracker{locked(tr, "4711"), wl(bystander, nil)})
-			d, other := r.login(tr.Protocol, tr.DeviceID, password("4711")), r.login("wialon", phone(bystander))
+			d, other := r.login(tr.Protocol, tr.DeviceID, password("4711")), r.login("wialon",
+				phone(bystander))
 			for range 7 {
 				r.presents("127.0.0.3", tr, "0815")
 			}
@@ -182,7 +187,10 @@ func TestGuessedRegistrations(t *testing.T) {
 	r := newRig(t, []queue.Tracker{tr})
 	for range 7 {
 		d := r.dial("jt808", tr.DeviceID) // without a code it registers
-		eventually(t, func() bool { return r.metric("closed_total")+1 >= r.metric("connections_total") }, func() string { return "several are open" })
+		eventually(t, func() bool {
+			return r.metric("closed_total")+1 >= r.metric(
+				"connections_total")
+		}, func() string { return "several are open" })
 		must(t, d.nc.Close())
 	}
 	r.counted("refused_total", 5, "reason=registration")

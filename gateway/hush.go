@@ -46,8 +46,8 @@ func (s *session) stray() {
 
 // settled deals with what the tracker's last connection left unacknowledged, once a session, before
 // the first part of message is written. The same text counts as written before; after another one,
-// which was given up, the device has a while from its next login on for a late ack: false. That does
-// not begin anew with each login, or nothing would ever be written over short connections.
+// which was given up, the device has a while from its next login on for a late ack: false. That
+// does not begin anew with each login, or nothing would ever be written over short connections.
 func (s *session) settled(message int64, caps protocol.TextCaps, now time.Time) bool {
 	if caps.RefBits > 0 || caps.Silent || s.marks&markSettled != 0 {
 		return true
@@ -69,8 +69,8 @@ func (s *session) settled(message int64, caps protocol.TextCaps, now time.Time) 
 	return true
 }
 
-// strays are the trackers that an ack without a number may still come from. Each node knows its own,
-// from its start on.
+// strays are the trackers that an ack without a number may still come from. Each node knows its
+// own, from its start on.
 type strays struct {
 	door *door
 	mu   sync.Mutex

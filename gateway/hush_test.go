@@ -27,7 +27,9 @@ func (r *rig) enter(tr queue.Tracker) *device {
 	p, _ := all.Find(tr.Protocol)
 	settings, err := p.NewSettings(tr.Settings)
 	must(r.t, err)
-	return r.login(tr.Protocol, tr.DeviceID, func(c *protocol.DeviceConfig) { c.Settings = settings })
+	return r.login(tr.Protocol, tr.DeviceID, func(c *protocol.DeviceConfig) {
+		c.Settings = settings
+	})
 }
 
 // leave ends the connection, and waits until the gateway has noticed.
@@ -71,7 +73,8 @@ func (r *rig) strayAck(d *device, e protocol.DeviceEvent, next int64) {
 
 func TestAckOfACopyOnAnEarlierConnection(t *testing.T) {
 	for name, tr := range unnumbered() {
-		for _, again := range []bool{false, true} { // ending the connection while the ack is waited for changes nothing
+		for _, again := range []bool{false, true} {
+			// ending the connection while the ack is waited for changes nothing
 			t.Run(fmt.Sprint(name, again), func(t *testing.T) {
 				r := newRig(t, []queue.Tracker{tr})
 				ids := r.send(1, "one", "two")
@@ -92,8 +95,8 @@ func TestAckOfACopyOnAnEarlierConnection(t *testing.T) {
 	}
 }
 
-// The quiet goes on over the next connection and does not begin anew with it, or a device with short
-// ones would get nothing more.
+// The quiet goes on over the next connection and does not begin anew with it, or a device with
+// short ones would get nothing more.
 func TestQuietIsOverWhateverTheConnections(t *testing.T) {
 	for name, tr := range unnumbered() {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,8 @@ type SessionInfo struct {
 	BytesIn, BytesOut int64 // on the wire, see engine.Traffic
 }
 
-// Inspect returns sessions of devices that have logged in, ordered by tracker. Those that end meanwhile may be missing.
+// Inspect returns sessions of devices that have logged in, ordered by tracker. Those that end
+// meanwhile may be missing.
 func (g *Gateway) Inspect(ctx context.Context, q SessionQuery) ([]SessionInfo, error) {
 	key := q.Tracker
 	if t, ok := g.o.Directory.Current().Tracker(q.Tracker); ok {
@@ -78,7 +79,10 @@ func (sh *shard) inspect(of *inspection) {
 			continue
 		}
 		id, _ := queue.TrackerOf(s.tracker)
-		info := SessionInfo{Tracker: id, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(), SinceMs: s.l.g.wall(s.since), SeenMs: s.seen()}
+		info := SessionInfo{
+			Tracker: id, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(),
+			SinceMs: s.l.g.wall(s.since), SeenMs: s.seen(),
+		}
 		if s.box != nil && s.box.state == flightSent {
 			info.InFlight = 1 // one text at a time
 		}
@@ -92,7 +96,8 @@ func (sh *shard) inspect(of *inspection) {
 // tracker it names.
 func (r *registry) find(q SessionQuery, key queue.TrackerID) []*session {
 	if q.Tracker != 0 {
-		if s := r.get(key); s != nil && q.Tracker > q.After && (q.Protocol == "" || q.Protocol == s.l.protocol.Name) {
+		if s := r.get(key); s != nil && q.Tracker > q.After && (q.Protocol == "" ||
+			q.Protocol == s.l.protocol.Name) {
 			return []*session{s}
 		}
 		return nil
@@ -115,7 +120,8 @@ func (r *registry) find(q SessionQuery, key queue.TrackerID) []*session {
 	return best.sessions()
 }
 
-// nearest keeps the few trackers with the lowest ids of many, and their sessions. It lets twice as many gather before it sorts the greater half out.
+// nearest keeps the few trackers with the lowest ids of many, and their sessions. It lets twice as
+// many gather before it sorts the greater half out.
 type nearest struct {
 	list  []bound
 	below queue.TrackerID // 0: all are let in; else what is not below cannot be among the lowest

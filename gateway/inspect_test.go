@@ -71,15 +71,20 @@ func TestInspect(t *testing.T) {
 		return found[0]
 	}
 	s := of5()
-	if s.Protocol != "jt808" || s.Remote.String() != d.nc.LocalAddr().String() || s.SinceMs < before || s.SeenMs < before/1000*1000 || s.InFlight != 1 {
+	if s.Protocol != "jt808" || s.Remote.String() != d.nc.LocalAddr().String() ||
+		s.SinceMs < before || s.SeenMs < before/1000*1000 || s.InFlight != 1 {
 		t.Errorf("%+v of a device at %v", s, d.nc.LocalAddr())
 	}
-	eventually(t, func() bool { s = of5(); return s.BytesIn > 0 && s.BytesOut > 0 }, func() string { return "no traffic" }) // as soon as TCP has acknowledged it
+	// as soon as TCP has acknowledged it.
+	eventually(t, func() bool { s = of5(); return s.BytesIn > 0 && s.BytesOut > 0 },
+		func() string { return "no traffic" })
 	d.ack(e, protocol.AckDelivered)
-	eventually(t, func() bool { return of5().InFlight == 0 }, func() string { return "still in flight" })
+	eventually(t, func() bool { return of5().InFlight == 0 },
+		func() string { return "still in flight" })
 	if after := of5(); after.BytesIn <= s.BytesIn {
 		t.Errorf("%d bytes came before an ack, %d after", s.BytesIn, after.BytesIn)
 	}
 	must(t, d.nc.Close())
-	eventually(t, func() bool { return len(ids(gateway.SessionQuery{Tracker: 5, Limit: 1})) == 0 }, func() string { return "still there" })
+	eventually(t, func() bool { return len(ids(gateway.SessionQuery{Tracker: 5, Limit: 1})) == 0 },
+		func() string { return "still there" })
 }

@@ -13,7 +13,8 @@ func TestKnownTexts(t *testing.T) {
 		t.Errorf("%x before it has ended", got)
 	}
 	keys := map[uint64]bool{key: true}
-	for minute := int64(10); minute < 30; minute++ { // looked into every minute, it is not forgotten
+	for minute := int64(10); minute < 30; minute++ {
+		// looked into every minute, it is not forgotten
 		k.end(tracker, key, minute)
 		now := k.key(tracker, key, minute)
 		if keys[now] || k.key(tracker, key, minute+1) != now {

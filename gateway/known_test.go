@@ -158,12 +158,14 @@ func TestTrialsOf808(t *testing.T) {
 			d.frames(said...)
 			must(t, d.nc.Close())
 		}
-		if m := incoming(r.list(114)); len(m) != 2 || m[0].Text != "Arrived" || m[1].Text != "Arrived" {
+		if m := incoming(r.list(114)); len(m) != 2 || m[0].Text != "Arrived" ||
+			m[1].Text != "Arrived" {
 			t.Errorf("%+v", m)
 		}
 	})
 	for id, tracker := range map[string]queue.Tracker{
-		"jt808-text_after_logout": jt(112), "jt808-text_6006_utf8": jt(106), "jt808-parts_gap_text": jt(101),
+		"jt808-text_after_logout": jt(112), "jt808-text_6006_utf8": jt(106),
+		"jt808-parts_gap_text": jt(101),
 	} {
 		t.Run(id, func(t *testing.T) {
 			tracker.Password = "code"

@@ -14,8 +14,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// lateAck is an ack, or the answer to a question, for nothing in flight: on the next connection, after a restart, after the message has ended. A driver's text that names what it
-// answers takes the same way.
+// lateAck is an ack, or the answer to a question, for nothing in flight: on the next connection,
+// after a restart, after the message has ended. A driver's text that names what it answers takes
+// the same way.
 type lateAck struct {
 	from    *Listener
 	tracker queue.TrackerID
@@ -23,10 +24,11 @@ type lateAck struct {
 	ref     uint64
 	caps    protocol.TextCaps
 	opened  bool
-	answer  bool           // the driver answered a question
-	choice  int            // of an answer, from 1, as it came
-	reply   bool           // the driver wrote a text; ref names what it replies to unless caps are empty
-	in      queue.Incoming // of an answer, still without its text, or of a reply
+	answer  bool // the driver answered a question
+	choice  int  // of an answer, from 1, as it came
+	// the driver wrote a text; ref names what it replies to unless caps are empty.
+	reply bool
+	in    queue.Incoming // of an answer, still without its text, or of a reply
 }
 
 // lateMatch is what the store knew of it.
@@ -72,7 +74,10 @@ func (s *session) lookUp(ref uint64, opened bool) {
 		return
 	}
 	s.own().lateMs = max(s.lateMs, now) + lateEvery.Milliseconds()
-	g.store.late.add(s, -1, lateAck{from: s.l, tracker: s.tracker, lease: s.lease(), ref: ref, caps: s.codec.Caps(), opened: opened})
+	g.store.late.add(s, -1, lateAck{
+		from: s.l, tracker: s.tracker, lease: s.lease(), ref: ref,
+		caps: s.codec.Caps(), opened: opened,
+	})
 }
 
 // earlyAck is an ack that came right after the login, probably for what the last connection had in
@@ -85,7 +90,8 @@ type earlyAck struct {
 
 const maxEarly = 8
 
-// ackedEarly reports whether the part about to be written was acknowledged already, and deals with that.
+// ackedEarly reports whether the part about to be written was acknowledged already, and deals with
+// that.
 func (s *session) ackedEarly(now time.Time) bool {
 	b := s.box
 	i := slices.IndexFunc(b.early, func(a earlyAck) bool { return a.ref == b.ref })
@@ -112,7 +118,8 @@ func (s *session) lookUpEarly(b *outbox) {
 	}
 }
 
-// matchLate runs in the store worker: it compares the references of what may have been written once with the one that the device names. What goes wrong with one is not the others' fault.
+// matchLate runs in the store worker: it compares the references of what may have been written once
+// with the one that the device names. What goes wrong with one is not the others' fault.
 func (g *Gateway) matchLate(ctx context.Context, acks []lateAck) ([]lateMatch, error) {
 	out := make([]lateMatch, len(acks))
 	for i := range acks {
@@ -129,7 +136,8 @@ func (g *Gateway) lookedUp(ctx context.Context, a *lateAck) lateMatch {
 	var err error
 	switch {
 	case a.answer:
-		candidates, err = g.recent(ctx, a, func(m *queue.Message) bool { return len(m.Choices) > 0 })
+		candidates, err = g.recent(ctx, a,
+			func(m *queue.Message) bool { return len(m.Choices) > 0 })
 	case a.reply && a.caps.RefBits == 0: // it only keeps its place behind another one
 		return lateMatch{}
 	case a.reply:
@@ -147,9 +155,11 @@ func (g *Gateway) lookedUp(ctx context.Context, a *lateAck) lateMatch {
 	return m
 }
 
-// unacknowledged returns what a late ack can mean: messages that ended without an ack, and the oldest pending one. Those pending behind it were never written.
+// unacknowledged returns what a late ack can mean: messages that ended without an ack, and the
+// oldest pending one. Those pending behind it were never written.
 func (g *Gateway) unacknowledged(ctx context.Context, a *lateAck) ([]queue.Message, error) {
-	oldest, err := g.o.Store.Claim(ctx, []queue.ClaimReq{{Lease: a.lease, MaxBytes: 1}}) // first, so that one that ends meanwhile is missed by neither
+	// first, so that one that ends meanwhile is missed by neither.
+	oldest, err := g.o.Store.Claim(ctx, []queue.ClaimReq{{Lease: a.lease, MaxBytes: 1}})
 	if err != nil {
 		return nil, fmt.Errorf("looking for a late ack: %w", err)
 	}
@@ -169,11 +179,14 @@ func (g *Gateway) unacknowledged(ctx context.Context, a *lateAck) ([]queue.Messa
 	if !a.opened {
 		return ended, nil
 	}
-	delivered, err := g.recent(ctx, a, func(m *queue.Message) bool { return m.Status == queue.StatusDelivered })
-	return withNew(ended, delivered), err // asked last, so that one whose ack has just been stored is missed by neither
+	delivered, err := g.recent(ctx, a,
+		func(m *queue.Message) bool { return m.Status == queue.StatusDelivered })
+	// asked last, so that one whose ack has just been stored is missed by neither.
+	return withNew(ended, delivered), err
 }
 
-// withNew appends those that are not in the list: a message that changes between two looks may be in both.
+// withNew appends those that are not in the list: a message that changes between two looks may be
+// in both.
 func withNew(list, more []queue.Message) []queue.Message {
 	for _, m := range more {
 		if !slices.ContainsFunc(list, func(e queue.Message) bool { return e.ID == m.ID }) {
@@ -184,8 +197,13 @@ func withNew(list, more []queue.Message) []queue.Message {
 }
 
 // recent returns those of the newest outgoing messages that are wanted.
-func (g *Gateway) recent(ctx context.Context, a *lateAck, wanted func(*queue.Message) bool) ([]queue.Message, error) {
-	msgs, err := g.o.Store.List(ctx, queue.ListQuery{Tracker: a.tracker, ToMs: math.MaxInt64, Limit: 4 * lateMatches, Desc: true})
+func (g *Gateway) recent(ctx context.Context, a *lateAck, wanted func(*queue.Message) bool) (
+	[]queue.Message, error,
+) {
+	msgs, err := g.o.Store.List(ctx, queue.ListQuery{
+		Tracker: a.tracker, ToMs: math.MaxInt64,
+		Limit: 4 * lateMatches, Desc: true,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("looking for a message that the driver opened or answered: %w", err)
 	}
@@ -222,7 +240,8 @@ func (a *lateAck) match(candidates []queue.Message) lateMatch {
 	return found
 }
 
-// next is the part whose ack is still missing; of a message that is delivered the last one, which is what its opening counts by.
+// next is the part whose ack is still missing; of a message that is delivered the last one, which
+// is what its opening counts by.
 func (m *lateMatch) next() int {
 	switch {
 	case m.msg.Status.Acknowledged():
@@ -240,7 +259,8 @@ func chosen(m *queue.Message, choice int) string {
 	return "answer " + strconv.Itoa(choice)
 }
 
-// lateMatched runs in the store worker as well; what it decides goes to the store from here, and the session is told.
+// lateMatched runs in the store worker as well; what it decides goes to the store from here, and
+// the session is told.
 func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 	if err == nil {
 		err = m.err
@@ -264,10 +284,14 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 	switch {
 	case whole:
 		g.store.ack.add(r.s, m.msg.SubmitMs, queue.AckReq{
-			Tracker: r.q.tracker, ID: m.msg.ID, Opened: r.q.opened || r.q.answer, Replaced: replaced(m.msg.Text, r.q.caps.Charset), Hint: m.msg.Hint,
+			Tracker: r.q.tracker, ID: m.msg.ID, Opened: r.q.opened ||
+				r.q.answer, Replaced: replaced(m.msg.Text, r.q.caps.Charset), Hint: m.msg.Hint,
 		})
 	case m.result == "matched" && !r.q.answer:
-		g.store.progress.add(r.s, 0, queue.ProgressReq{Tracker: r.q.tracker, ID: m.msg.ID, Parts: m.parts, Acked: m.part + 1})
+		g.store.progress.add(r.s, 0, queue.ProgressReq{
+			Tracker: r.q.tracker, ID: m.msg.ID,
+			Parts: m.parts, Acked: m.part + 1,
+		})
 	}
 	if r.q.answer {
 		in := r.q.in
@@ -279,7 +303,8 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 	}
 }
 
-// lateMatched stops the delivery of a message that a late ack has just delivered. A device that answers is worth another try of what was parked.
+// lateMatched stops the delivery of a message that a late ack has just delivered. A device that
+// answers is worth another try of what was parked.
 func (s *session) lateMatched(m *lateMatch) {
 	s.acknowledges()
 	if s.box != nil && s.box.state == flightParked {

@@ -13,12 +13,14 @@ import (
 )
 
 func TestLateAckOfAPartGoesOnWithTheNext(t *testing.T) {
-	r := newRig(t, []queue.Tracker{jt(1)}, withAcks(50*time.Millisecond), func(o *gateway.Options) { o.RetryIdle = time.Hour })
+	r := newRig(t, []queue.Tracker{jt(1)}, withAcks(50*time.Millisecond),
+		func(o *gateway.Options) { o.RetryIdle = time.Hour })
 	text := strings.Repeat("long ", 250)
 	id := r.send(1, text)[0]
 	d := r.login("jt808", phone(1))
 	first := d.text()
-	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 }, func() string { return "no timeout" })
+	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 },
+		func() string { return "no timeout" })
 	d.ack(first, protocol.AckDelivered)
 	got := first.Body
 	for len(got) < len(text) {
@@ -40,12 +42,16 @@ func TestLateAcksOfManyAndASlowStore(t *testing.T) {
 		list[i] = jt(queue.TrackerID(i + 1))
 	}
 	r := newRigOn(t, st, list, func(o *gateway.Options) { o.StoreTimeout = 2 * time.Second })
-	devices, texts, ids := make([]*device, trackers), make([]protocol.DeviceEvent, trackers), make([]int64, trackers)
+	devices, texts, ids := make([]*device, trackers), make([]protocol.DeviceEvent, trackers),
+		make([]int64, trackers)
 	for i := range list {
 		ids[i] = r.send(list[i].ID, "withdrawn")[0]
 		devices[i] = r.login("jt808", list[i].DeviceID)
 		texts[i] = devices[i].text()
-		_, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: list[i].ID, ID: ids[i], Status: queue.StatusCancelled}})
+		_, err := r.store.End(t.Context(), []queue.EndReq{{
+			Tracker: list[i].ID, ID: ids[i],
+			Status: queue.StatusCancelled,
+		}})
 		must(t, err)
 		r.send(list[i].ID, "next")
 		devices[i].text() // the wake that tells of the end has come
@@ -63,14 +69,18 @@ func TestAnswersToQuestions(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) {
 		o.Now, o.Limits = halfPast(), gateway.Limits{TextsPerMinute: 3}
 	})
-	id := r.sendReqs(queue.SendReq{Tracker: 1, Text: "Where are you?", Choices: []string{"on the road", "at the gate"}})[0]
+	id := r.sendReqs(queue.SendReq{
+		Tracker: 1, Text: "Where are you?",
+		Choices: []string{"on the road", "at the gate"},
+	})[0]
 	d := r.login("jt808", phone(1))
 	e := d.text()
 	for range 5 {
 		d.write(d.side.AppendChoice(nil, e, 2))
 	}
 	r.become(id, 1, queue.StatusOpened) // an answer is more than an ack
-	eventually(t, func() bool { return r.metric("refused_total", "reason=texts_per_minute") == 2 }, func() string { return "not limited" })
+	eventually(t, func() bool { return r.metric("refused_total", "reason=texts_per_minute") == 2 },
+		func() string { return "not limited" })
 	must(t, r.gw.Quiesce(t.Context()))
 	answers := 0
 	for _, m := range r.list(1) {
@@ -115,7 +125,9 @@ type picky struct {
 	not queue.TrackerID
 }
 
-func (p *picky) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message, error) {
+func (p *picky) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message,
+	error,
+) {
 	if t == p.not {
 		return nil, queue.ErrUnavailable
 	}
@@ -127,12 +139,16 @@ func TestLateAckThatCannotBeLookedUpIsNotTheOthersFault(t *testing.T) {
 	st := &picky{gated: newGated(t), not: 2}
 	list := []queue.Tracker{jt(1), jt(2), jt(3)}
 	r := newRigOn(t, st, list)
-	devices, texts, ids := make([]*device, len(list)), make([]protocol.DeviceEvent, len(list)), make([]int64, len(list))
+	devices, texts, ids := make([]*device, len(list)), make([]protocol.DeviceEvent, len(list)),
+		make([]int64, len(list))
 	for i, tr := range list {
 		ids[i] = r.send(tr.ID, "withdrawn")[0]
 		devices[i] = r.login("jt808", tr.DeviceID)
 		texts[i] = devices[i].text()
-		_, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: tr.ID, ID: ids[i], Status: queue.StatusCancelled}})
+		_, err := r.store.End(t.Context(), []queue.EndReq{{
+			Tracker: tr.ID, ID: ids[i],
+			Status: queue.StatusCancelled,
+		}})
 		must(t, err)
 		r.send(tr.ID, "next")
 		devices[i].text() // the wake that tells of the end has come
@@ -169,22 +185,30 @@ func (h *hasty) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 	return h.gated.Claim(ctx, reqs)
 }
 
-func (h *hasty) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message, error) {
+func (h *hasty) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message,
+	error,
+) {
 	defer h.meanwhile()
 	return h.gated.Unacknowledged(ctx, t, limit)
 }
 
-// A message that ends while its late ack is looked up, by the expiry or a cancellation, is delivered all the same: the device will not say it again.
+// A message that ends while its late ack is looked up, by the expiry or a cancellation, is
+// delivered all the same: the device will not say it again.
 func TestLateAckOfAMessageThatEndsMeanwhile(t *testing.T) {
 	st := &hasty{gated: newGated(t)}
-	r := newRigOn(t, st, []queue.Tracker{jt(1)}, withAcks(50*time.Millisecond), func(o *gateway.Options) { o.RetryIdle = time.Hour })
+	r := newRigOn(t, st, []queue.Tracker{jt(1)}, withAcks(50*time.Millisecond),
+		func(o *gateway.Options) { o.RetryIdle = time.Hour })
 	id := r.send(1, "ends")[0]
 	d := r.login("jt808", phone(1))
 	e := d.text()
-	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 }, func() string { return "no timeout" })
+	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 },
+		func() string { return "no timeout" })
 	ended := make(chan error, 1)
 	end := func() {
-		_, err := st.End(context.Background(), []queue.EndReq{{Tracker: 1, ID: id, Status: queue.StatusExpired}})
+		_, err := st.End(context.Background(), []queue.EndReq{{
+			Tracker: 1, ID: id,
+			Status: queue.StatusExpired,
+		}})
 		ended <- err
 	}
 	st.next.Store(&end)
@@ -193,10 +217,12 @@ func TestLateAckOfAMessageThatEndsMeanwhile(t *testing.T) {
 	r.become(id, 1, queue.StatusDelivered)
 }
 
-// While the ack of the text before is still on its way to the store, the one a late ack means looks as if it had never been written.
+// While the ack of the text before is still on its way to the store, the one a late ack means looks
+// as if it had never been written.
 func TestLateAckBehindOneThatIsNotStoredYet(t *testing.T) {
 	st := newGated(t)
-	r := newRigOn(t, st, []queue.Tracker{jt(1)}, withAcks(20*time.Second), func(o *gateway.Options) { o.RetryIdle = time.Hour })
+	r := newRigOn(t, st, []queue.Tracker{jt(1)}, withAcks(20*time.Second),
+		func(o *gateway.Options) { o.RetryIdle = time.Hour })
 	ids := r.send(1, "one", "two")
 	d := r.login("jt808", phone(1))
 	entered, release := st.stop("ack")
@@ -204,7 +230,8 @@ func TestLateAckBehindOneThatIsNotStoredYet(t *testing.T) {
 	<-entered
 	second := d.text()
 	r.clock.advance(21 * time.Second)
-	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 }, func() string { return "no timeout" })
+	eventually(t, func() bool { return r.metric("texts_timed_out_total") == 1 },
+		func() string { return "no timeout" })
 	d.ack(second, protocol.AckDelivered)
 	for range 100 { // the lookup would go on
 		d.silent(protocol.DeviceText)

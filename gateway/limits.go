@@ -33,7 +33,10 @@ type door struct {
 const alarmEvery = time.Minute
 
 func newDoor(l Limits, now func() time.Time, m *metrics) *door {
-	d := &door{limits: l, now: now, m: m, crowd: newCrowd(l.Unauthenticated), byIP: make(map[place]int32), alarms: make(map[string]time.Time), came: make(map[place]int)}
+	d := &door{
+		limits: l, now: now, m: m, crowd: newCrowd(l.Unauthenticated),
+		byIP: make(map[place]int32), alarms: make(map[string]time.Time), came: make(map[place]int),
+	}
 	if l.AcceptRate > 0 {
 		d.rate = rate.NewLimiter(rate.Limit(l.AcceptRate), max(int(l.AcceptRate), 1))
 	}
@@ -68,11 +71,14 @@ func (l *Listener) Admit(remote netip.AddrPort) bool {
 	return true
 }
 
-// turnAway refuses a connection and warns of it now and then: a limit that is reached is news for an operator, each connection that meets it is not.
+// turnAway refuses a connection and warns of it now and then: a limit that is reached is news for
+// an operator, each connection that meets it is not.
 func (l *Listener) turnAway(reason string, remote netip.AddrPort) bool {
 	d := l.g.door
 	if d.alarm(reason) {
-		l.g.log.Warn("connections are refused; trackchat_refused_total counts them", zap.String("reason", reason), zap.String("protocol", l.protocol.Name), zap.Stringer("remote", remote))
+		l.g.log.Warn("connections are refused; trackchat_refused_total counts them",
+			zap.String("reason", reason), zap.String("protocol", l.protocol.Name),
+			zap.Stringer("remote", remote))
 	}
 	return d.refuse(reason)
 }

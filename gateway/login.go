@@ -40,7 +40,10 @@ func (s *session) login(e *protocol.Event) protocol.Result {
 	case e.Secret == "": // no guess
 		return s.refuse(protocol.BadCredentials, "bad_credentials", e.DeviceID)
 	default:
-		if r := s.proves(t, e, "bad_credentials", func() bool { return s.l.opens(t, e.Secret) }); r != protocol.OK {
+		if r := s.proves(t, e, "bad_credentials", func() bool {
+			return s.l.opens(t,
+				e.Secret)
+		}); r != protocol.OK {
 			return r
 		}
 	}
@@ -65,7 +68,8 @@ func (s *session) contested(t *queue.Tracker) bool {
 	g.conduct.takeover(t.Key(), s.from(), g.minute()) // he goes on
 	if g.conduct.alarm(t.Key(), g.minute()) {
 		g.log.Warn("sessions of one tracker keep taking over each other; do two devices have its id? Its logins are refused for a while",
-			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
+			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name),
+			zap.Stringer("remote", s.conn.RemoteAddr()))
 	}
 	g.m.logins.WithLabelValues("later").Inc()
 	g.door.refuse("takeovers")
@@ -129,7 +133,8 @@ func (s *session) bind(t *queue.Tracker) {
 	s.nextMs = g.nextLook(s.tracker, now)
 	s.arm(s.nextMs)
 	if ce := g.log.Check(zap.DebugLevel, "device logged in"); ce != nil {
-		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote", s.conn.RemoteAddr()))
+		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("remote",
+			s.conn.RemoteAddr()))
 	}
 }
 
@@ -141,13 +146,15 @@ func (l *Listener) settingsOf(t *queue.Tracker) protocol.Settings {
 	}
 	s, err := l.protocol.NewSettings(l.layer, t.Settings)
 	if err != nil {
-		l.g.log.Warn("tracker's settings ignored", zap.Int64("tracker", int64(t.ID)), zap.Error(err))
+		l.g.log.Warn("tracker's settings ignored", zap.Int64("tracker", int64(t.ID)),
+			zap.Error(err))
 		return l.settings
 	}
 	return s
 }
 
-// acquired is told by the store's worker that the node owns the tracker. When the session has ended meanwhile, the lease is given back.
+// acquired is told by the store's worker that the node owns the tracker. When the session has ended
+// meanwhile, the lease is given back.
 func (s *session) acquired(l queue.Lease) {
 	owned := s.shard.loop.Execute(func() {
 		defer s.recovered()
@@ -189,7 +196,8 @@ func (s *session) recheck() {
 		return
 	}
 	t, _, present, ok := s.l.g.o.Directory.Current().Conversation(s.tracker)
-	if !ok || !present || t.Blocked || t.Protocol != s.l.protocol.Name || credentialsOf(t) != s.device {
+	if !ok || !present || t.Blocked || t.Protocol != s.l.protocol.Name ||
+		credentialsOf(t) != s.device {
 		s.close(reasonDirectory)
 	}
 }

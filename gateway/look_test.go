@@ -7,10 +7,14 @@ import (
 	"trackchat/queue"
 )
 
-// TestLooksOfAPartitionMeet wants the store to be asked about sessions of one partition together, and about each once in Repoll or so.
+// TestLooksOfAPartitionMeet wants the store to be asked about sessions of one partition together,
+// and about each once in Repoll or so.
 func TestLooksOfAPartitionMeet(t *testing.T) {
 	const repoll, grid = int64(60_000), int64(10_000)
-	g := &Gateway{o: Options{Repoll: time.Minute}, divided: true, partition: func(t queue.TrackerID) queue.Partition { return queue.Partition(t) }}
+	g := &Gateway{
+		o: Options{Repoll: time.Minute}, divided: true,
+		partition: func(t queue.TrackerID) queue.Partition { return queue.Partition(t) },
+	}
 	phases := map[int64]bool{}
 	for partition := range queue.TrackerID(256) {
 		first := g.nextLook(partition, 0) % grid

@@ -14,7 +14,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// What a charset cannot carry reaches the driver as the nearest letters or '?', and never without a trace.
+// What a charset cannot carry reaches the driver as the nearest letters or '?', and never without a
+// trace.
 func TestReplacedCharactersAreCountedAndTold(t *testing.T) {
 	for _, tc := range []struct {
 		protocol, charset string
@@ -36,13 +37,17 @@ func TestReplacedCharactersAreCountedAndTold(t *testing.T) {
 				set["charset"] = tc.charset
 			}
 			core, logs := observer.New(zap.InfoLevel)
-			r := newRig(t, []queue.Tracker{{ID: 1, Protocol: tc.protocol, DeviceID: "1001", Settings: set}}, func(o *gateway.Options) { o.Logger = zap.New(core) })
+			r := newRig(t, []queue.Tracker{{
+				ID: 1, Protocol: tc.protocol, DeviceID: "1001",
+				Settings: set,
+			}}, func(o *gateway.Options) { o.Logger = zap.New(core) })
 			p, _ := all.Find(tc.protocol)
 			settings, err := p.NewSettings(set)
 			must(t, err)
 			shown := make(chan string, 16)
 			sim := trackersim.New(trackersim.Options{
-				Protocol: p, Gateway: r.addrs[tc.protocol], Now: time.Now, Device: protocol.DeviceConfig{ID: "1001", Settings: settings},
+				Protocol: p, Gateway: r.addrs[tc.protocol], Now: time.Now,
+				Device: protocol.DeviceConfig{ID: "1001", Settings: settings},
 				OnText: func(e protocol.DeviceEvent) trackersim.Action {
 					shown <- e.Body
 					return trackersim.Action{}
@@ -51,7 +56,8 @@ func TestReplacedCharactersAreCountedAndTold(t *testing.T) {
 			ended := make(chan error, 1)
 			go func() { ended <- sim.Run(t.Context()) }()
 			ids := r.send(1, tc.text)
-			eventually(t, func() bool { return r.list(1)[0].Status == queue.StatusDelivered }, func() string { return "not delivered" })
+			eventually(t, func() bool { return r.list(1)[0].Status == queue.StatusDelivered },
+				func() string { return "not delivered" })
 			if got := <-shown; got != tc.shown {
 				t.Errorf("shown %q, want %q", got, tc.shown)
 			}
@@ -62,7 +68,8 @@ func TestReplacedCharactersAreCountedAndTold(t *testing.T) {
 				t.Errorf("the message says %d characters", m.Replaced)
 			}
 			told := logs.FilterMessage("text has characters that the device cannot show").All()
-			if want := min(int(tc.replaced), 1); len(told) != want || want > 0 && told[0].ContextMap()["message"] != ids[0] {
+			if want := min(int(tc.replaced), 1); len(told) != want ||
+				want > 0 && told[0].ContextMap()["message"] != ids[0] {
 				t.Errorf("told %+v", told)
 			}
 			sim.Disconnect()

@@ -46,11 +46,16 @@ type protocolMetrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	counter := func(name, help string) *labelled {
-		return &labelled{counter: f.NewCounterVec(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help}, []string{"protocol"})}
+		return &labelled{counter: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "trackchat_" + name,
+			Help: help,
+		}, []string{"protocol"})}
 	}
-	// A value that is known beforehand starts at zero, so that the first time it happens shows as a rise.
+	// A value that is known beforehand starts at zero, so that the first time it happens shows as a
+	// rise.
 	vec := func(name, label, help string, values ...string) *prometheus.CounterVec {
-		v := f.NewCounterVec(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help}, []string{label})
+		v := f.NewCounterVec(prometheus.CounterOpts{Name: "trackchat_" + name, Help: help},
+			[]string{label})
 		for _, value := range values {
 			v.WithLabelValues(value)
 		}
@@ -61,57 +66,77 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	seconds := func(name, help string) prometheus.Histogram {
 		return f.NewHistogram(prometheus.HistogramOpts{
-			Name: "trackchat_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 16),
+			Name: "trackchat_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001,
+				2.5, 16),
 		})
 	}
 	return &metrics{
 		sessions: &labelled{gauge: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "trackchat_sessions", Help: "Trackers that are logged in.",
 		}, []string{"protocol"})},
-		connections:  counter("connections_total", "Connections accepted from devices."),
-		frames:       counter("frames_total", "Frames read from devices."),
-		decodeErrors: counter("decode_errors_total", "Frames that were refused as damaged or unreadable."),
-		sent:         counter("texts_sent_total", "Parts of texts written to devices, repetitions included."),
+		connections: counter("connections_total", "Connections accepted from devices."),
+		frames:      counter("frames_total", "Frames read from devices."),
+		decodeErrors: counter("decode_errors_total",
+			"Frames that were refused as damaged or unreadable."),
+		sent: counter("texts_sent_total",
+			"Parts of texts written to devices, repetitions included."),
 		acked:        counter("texts_acked_total", "Parts of texts acknowledged by devices."),
 		refusedTexts: counter("texts_refused_total", "Parts of texts that devices refused."),
-		timedOut:     counter("texts_timed_out_total", "Parts of texts that a device did not acknowledge in time."),
-		received:     counter("texts_received_total", "Texts from drivers that were stored."),
-		repeated:     counter("texts_repeated_total", "Texts from drivers that had been stored before."),
-		positions:    counter("positions_total", "Positions acknowledged."),
-		replaced:     counter("replaced_characters_total", "Characters of texts that the device's charset cannot carry, replaced by the nearest one or '?'; a text counts each time its delivery begins."),
-		panics:       counter("panics_total", "Panics in the code of a protocol, each of which has cost one session. Never normal: the log has the stack."),
-		unsupported:  counter("unsupported_total", "Sessions whose device said that it has no text service; its texts fail until its next login."),
-		refused:      vec("refused_total", "reason", "What a limit turned away.", refusals()...),
-		closed:       vec("closed_total", "reason", "Device connections that ended.", reasons()...),
-		logins:       vec("logins_total", "result", "Logins of devices, and why they were refused.", loginResults()...),
-		lateAcks:     vec("late_acks_total", "result", "Acks for nothing in flight, by what the store knew of them.", "failed", "ignored", "limited", "matched", "none", "several", "stale"),
-		ended:        vec("texts_ended_total", "status", "Messages that ended without an ack.", "failed", "expired", "sent", "other"),
-		evidence:     vec("texts_evidence_total", "level", "Parts of texts of which something less than the device's word is known: its link has them, its command service accepted them."),
-		delivery:     seconds("delivery_seconds", "From submitted to acknowledged by the device."),
-		ack:          seconds("ack_seconds", "From written to the device to its ack."),
-		repush:       seconds("repush_seconds", "From a login to the first waiting text written."),
-		wakeMissed:   one("wake_missed_total", "Messages found by looking that no wake had announced."),
-		resyncs:      one("resyncs_total", "Times the store said that wakes may have been lost."),
-		takeovers:    one("takeovers_total", "Sessions closed because their tracker logged in again."),
-		paused:       one("reads_paused_total", "Times the reads of a connection were paused by a limit."),
-		storeRetry:   vec("store_retries_total", "op", "Store calls of the gateway that were repeated."),
+		timedOut: counter("texts_timed_out_total",
+			"Parts of texts that a device did not acknowledge in time."),
+		received: counter("texts_received_total", "Texts from drivers that were stored."),
+		repeated: counter("texts_repeated_total",
+			"Texts from drivers that had been stored before."),
+		positions: counter("positions_total", "Positions acknowledged."),
+		replaced: counter("replaced_characters_total",
+			"Characters of texts that the device's charset cannot carry, replaced by the nearest one or '?'; a text counts each time its delivery begins."),
+		panics: counter("panics_total",
+			"Panics in the code of a protocol, each of which has cost one session. Never normal: the log has the stack."),
+		unsupported: counter("unsupported_total",
+			"Sessions whose device said that it has no text service; its texts fail until its next login."),
+		refused: vec("refused_total", "reason", "What a limit turned away.", refusals()...),
+		closed:  vec("closed_total", "reason", "Device connections that ended.", reasons()...),
+		logins: vec("logins_total", "result", "Logins of devices, and why they were refused.",
+			loginResults()...),
+		lateAcks: vec("late_acks_total", "result",
+			"Acks for nothing in flight, by what the store knew of them.", "failed", "ignored",
+			"limited", "matched", "none", "several", "stale"),
+		ended: vec("texts_ended_total", "status", "Messages that ended without an ack.",
+			"failed", "expired", "sent", "other"),
+		evidence: vec("texts_evidence_total", "level",
+			"Parts of texts of which something less than the device's word is known: its link has them, its command service accepted them."),
+		delivery: seconds("delivery_seconds", "From submitted to acknowledged by the device."),
+		ack:      seconds("ack_seconds", "From written to the device to its ack."),
+		repush:   seconds("repush_seconds", "From a login to the first waiting text written."),
+		wakeMissed: one("wake_missed_total",
+			"Messages found by looking that no wake had announced."),
+		resyncs: one("resyncs_total", "Times the store said that wakes may have been lost."),
+		takeovers: one("takeovers_total",
+			"Sessions closed because their tracker logged in again."),
+		paused: one("reads_paused_total",
+			"Times the reads of a connection were paused by a limit."),
+		storeRetry: vec("store_retries_total", "op",
+			"Store calls of the gateway that were repeated."),
 	}
 }
 
 func (m *metrics) of(p string) protocolMetrics {
 	c := func(l *labelled) prometheus.Counter { return l.counter.WithLabelValues(p) }
 	return protocolMetrics{
-		sessions: m.sessions.gauge.WithLabelValues(p), connections: c(m.connections), frames: c(m.frames), decodeErrors: c(m.decodeErrors),
+		sessions: m.sessions.gauge.WithLabelValues(p), connections: c(m.connections),
+		frames: c(m.frames), decodeErrors: c(m.decodeErrors),
 		sent: c(m.sent), acked: c(m.acked), refused: c(m.refusedTexts), timedOut: c(m.timedOut),
-		received: c(m.received), repeated: c(m.repeated), positions: c(m.positions), replaced: c(m.replaced),
-		panics: c(m.panics), unsupported: c(m.unsupported),
+		received: c(m.received), repeated: c(m.repeated), positions: c(m.positions),
+		replaced: c(m.replaced),
+		panics:   c(m.panics), unsupported: c(m.unsupported),
 	}
 }
 
 // refusals are the labels of refused that every gateway knows.
 func refusals() []string {
 	return []string{
-		"max_conns", "unauthenticated", "per_ip", "accept_rate", "frames_per_second", "texts_per_minute",
+		"max_conns", "unauthenticated", "per_ip", "accept_rate", "frames_per_second",
+		"texts_per_minute",
 		"garbage", "no_login", "unsent", "login_timeout", "unknown_device", "bad_credentials",
 		"registration", "blocked", "other_device", "takeovers", reasonWrongProtocol, "troubles",
 		"login_attempts", "memory", "shutdown",
@@ -122,7 +147,8 @@ func refusals() []string {
 // loginResults are the labels of logins; later: takeovers were too many.
 func loginResults() []string {
 	return []string{
-		"ok", "unknown_device", "blocked", "other_device", "bad_credentials", "registration", "login_attempts", "later",
+		"ok", "unknown_device", "blocked", "other_device", "bad_credentials", "registration",
+		"login_attempts", "later",
 	}
 }
 

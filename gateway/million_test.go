@@ -23,8 +23,8 @@ import (
 	"trackchat/queue/queuetest"
 )
 
-// memoryEngine is an engine without sockets: whoever has its handler plays the peers, in the loop of
-// their connections.
+// memoryEngine is an engine without sockets: whoever has its handler plays the peers, in the loop
+// of their connections.
 type memoryEngine struct {
 	handler chan engine.Handler
 	down    chan struct{}
@@ -52,7 +52,9 @@ func (e *memoryEngine) Serve(_ net.Listener, h engine.Handler) error {
 	return nil
 }
 
-func (e *memoryEngine) Dial(context.Context, string, netip.Addr, engine.Handler) (engine.Conn, error) {
+func (e *memoryEngine) Dial(context.Context, string, netip.Addr, engine.Handler) (engine.Conn,
+	error,
+) {
 	return nil, engine.ErrShutdown
 }
 
@@ -144,7 +146,9 @@ type countingStore struct {
 	acquired, released, peeked atomic.Int64
 }
 
-func (s *countingStore) Acquire(ctx context.Context, node queue.NodeID, ts []queue.TrackerID) ([]queue.Lease, error) {
+func (s *countingStore) Acquire(ctx context.Context, node queue.NodeID,
+	ts []queue.TrackerID,
+) ([]queue.Lease, error) {
 	ls, err := s.Model.Acquire(ctx, node, ts)
 	s.acquired.Add(int64(len(ls)))
 	return ls, err
@@ -160,8 +164,10 @@ func (s *countingStore) Peek(ctx context.Context, ls []queue.Lease) ([]queue.Pee
 	return s.Model.Peek(ctx, ls)
 }
 
-// BenchmarkQuietSessions holds BENCH_SESSIONS (100,000) JT/T 808 sessions without sockets and reports what directory, session, sweep, heartbeat, collection and end cost.
-// BENCH_SESSIONS=1000000 needs about 3 GB and two minutes. Heap bytes are exact; the resident memory is them and the collector's slack, a half by the default of the service.
+// BenchmarkQuietSessions holds BENCH_SESSIONS (100,000) JT/T 808 sessions without sockets and
+// reports what directory, session, sweep, heartbeat, collection and end cost.
+// BENCH_SESSIONS=1000000 needs about 3 GB and two minutes. Heap bytes are exact; the resident
+// memory is them and the collector's slack, a half by the default of the service.
 func BenchmarkQuietSessions(b *testing.B) {
 	n := 100_000
 	if v, err := strconv.Atoi(os.Getenv("BENCH_SESSIONS")); err == nil {
@@ -211,7 +217,8 @@ func holdQuietSessions(b *testing.B, n int) {
 	runtime.KeepAlive(known)
 }
 
-// TestQuietSessionInBytes bounds what a quiet session takes apart from its connection: itself, its codec, its places in registry and shard.
+// TestQuietSessionInBytes bounds what a quiet session takes apart from its connection: itself, its
+// codec, its places in registry and shard.
 func TestQuietSessionInBytes(t *testing.T) {
 	const n, most = 20_000, 260
 	known := new(queue.Directory)
@@ -257,7 +264,10 @@ type quiet struct {
 // prepareQuiet makes what is not the gateway's.
 func prepareQuiet(tb testing.TB, known *queue.Directory, n int) *quiet {
 	tb.Helper()
-	q := &quiet{known: known, store: &countingStore{Model: queuetest.NewModel(time.Now, 1000)}, conns: make([]memoryConn, n), served: make(chan error, 1)}
+	q := &quiet{
+		known: known, store: &countingStore{Model: queuetest.NewModel(time.Now, 1000)},
+		conns: make([]memoryConn, n), served: make(chan error, 1),
+	}
 	q.eng = newMemoryEngine()
 	ids := make([]queue.TrackerID, n)
 	for i := range ids {
@@ -275,7 +285,10 @@ func prepareQuiet(tb testing.TB, known *queue.Directory, n int) *quiet {
 func (q *quiet) start(tb testing.TB, repoll time.Duration) {
 	tb.Helper()
 	var err error
-	q.gw, err = gateway.New(gateway.Options{Node: "bench", Engine: q.eng, Store: q.store, Directory: q.known, Now: time.Now, Repoll: repoll})
+	q.gw, err = gateway.New(gateway.Options{
+		Node: "bench", Engine: q.eng, Store: q.store,
+		Directory: q.known, Now: time.Now, Repoll: repoll,
+	})
 	need(tb, err)
 	need(tb, q.gw.Start(tb.Context()))
 	l, err := q.gw.Listen(q.protocol, nil, 0)
@@ -292,7 +305,10 @@ func (q *quiet) in(i int, f func(*memoryConn)) {
 
 func (q *quiet) say(tb testing.TB, i int, what func(protocol.Device, []byte) []byte) {
 	tb.Helper()
-	side := q.protocol.NewDevice(protocol.DeviceConfig{ID: phone(queue.TrackerID(i + 1)), Password: "code", Settings: q.settings})
+	side := q.protocol.NewDevice(protocol.DeviceConfig{
+		ID:       phone(queue.TrackerID(i + 1)),
+		Password: "code", Settings: q.settings,
+	})
 	frame := what(side, nil)
 	q.conns[i].last.Store(uint32(time.Now().Unix()))
 	q.in(i, func(c *memoryConn) {
@@ -324,7 +340,8 @@ func (q *quiet) heartbeats(tb testing.TB) {
 		q.say(tb, i, protocol.Device.AppendHeartbeat)
 	}
 	await(tb, func() bool {
-		return !slices.ContainsFunc([]int{0, len(q.conns) / 2, len(q.conns) - 1}, func(i int) bool { return q.conns[i].written.Load() == 0 })
+		return !slices.ContainsFunc([]int{0, len(q.conns) / 2, len(q.conns) - 1},
+			func(i int) bool { return q.conns[i].written.Load() == 0 })
 	})
 }
 
@@ -341,7 +358,10 @@ func (q *quiet) leave(tb testing.TB) {
 	for i := range q.conns {
 		q.in(i, func(c *memoryConn) { q.h.OnClose(c, nil) })
 	}
-	await(tb, func() bool { return q.gw.Sessions() == 0 && q.store.released.Load() >= int64(len(q.conns)) })
+	await(tb, func() bool {
+		return q.gw.Sessions() == 0 &&
+			q.store.released.Load() >= int64(len(q.conns))
+	})
 	for i := range q.conns {
 		q.conns[i].session.Store(nil)
 	}

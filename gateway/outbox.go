@@ -11,17 +11,23 @@ import (
 type flight uint8
 
 const (
-	flightNone   flight = iota // nothing at the device
-	flightSent                 // the part at hand is written, its ack is awaited until the deadline
-	flightPause                // the device reported a temporary failure; written again at the deadline
-	flightPace                 // a device that never acknowledges: the next part is written at the deadline
-	flightHold                 // the codec cannot carry texts yet: asked again after every frame and Poll
-	flightQuiet                // until the deadline nothing is written and unnumbered acks are nobody's
-	flightParked               // no ack in time, often enough: everything starts again from the store at the deadline
+	flightNone flight = iota // nothing at the device
+	flightSent               // the part at hand is written, its ack is awaited until the deadline
+	// the device reported a temporary failure; written again at the deadline.
+	flightPause
+	// a device that never acknowledges: the next part is written at the deadline.
+	flightPace
+	// the codec cannot carry texts yet: asked again after every frame and Poll.
+	flightHold
+	// until the deadline nothing is written and unnumbered acks are nobody's.
+	flightQuiet
+	// no ack in time, often enough: everything starts again from the store at the deadline.
+	flightParked
 )
 
-// outbox is what a session is delivering: it exists only while there is something pending. The first message is the one in flight, one part at a time, so that
-// a screen shows texts in their order and a device without numbers in its acks cannot be misunderstood.
+// outbox is what a session is delivering: it exists only while there is something pending. The
+// first message is the one in flight, one part at a time, so that a screen shows texts in their
+// order and a device without numbers in its acks cannot be misunderstood.
 type outbox struct {
 	msgs   []queue.Message
 	bytes  int          // of their texts
@@ -45,8 +51,10 @@ type outbox struct {
 	failed   bool // the device reported a temporary failure of this part before
 	damaged  bool // the part arrived damaged before
 	evidence evidence
-	overdue  bool  // its ack was awaited in vain: nothing else may be written here
-	ended    bool  // the message has ended otherwise; only the ack of the part at hand is awaited, lest it be taken for that of the next text
+	overdue  bool // its ack was awaited in vain: nothing else may be written here
+	// the message has ended otherwise; only the ack of the part at hand is awaited, lest it be
+	// taken for that of the next text.
+	ended    bool
 	written  int64 // clock.ms
 	deadline int64 // clock.ms, 0 none
 }
@@ -80,7 +88,8 @@ func (b *outbox) land() {
 	b.failed, b.damaged, b.slow, b.overdue, b.unheard = false, false, false, false, false
 }
 
-// evidence is what is known of the part at hand below the device's own word, in rising order. Only that word makes a message delivered; this says where one got stuck.
+// evidence is what is known of the part at hand below the device's own word, in rising order. Only
+// that word makes a message delivered; this says where one got stuck.
 type evidence uint8
 
 const (
@@ -105,7 +114,10 @@ func (s *session) claim() {
 	}
 	b.asking, b.behind = true, false
 	s.claims++
-	s.l.g.store.claim.add(s, int64(s.claims), queue.ClaimReq{Lease: s.lease(), Cursor: b.cursor, MaxBytes: max(backlogBytes-b.bytes, 1)})
+	s.l.g.store.claim.add(s, int64(s.claims), queue.ClaimReq{
+		Lease: s.lease(), Cursor: b.cursor,
+		MaxBytes: max(backlogBytes-b.bytes, 1),
+	})
 }
 
 // claimed takes over what the store has pending.
@@ -142,9 +154,11 @@ func (s *session) wake(w *queue.Wake) {
 	switch w.Kind {
 	case queue.WakeKick:
 		switch {
-		case s.epoch == 0: // it may be this session's, whose lease is on its way: the claim will tell
+		case s.epoch == 0:
+			// it may be this session's, whose lease is on its way: the claim will tell
 			s.dirty = true
-		case w.Epoch >= s.epoch: // meant for this lease or a later one: not for an older session of the same tracker
+		case w.Epoch >= s.epoch:
+			// meant for this lease or a later one: not for an older session of the same tracker
 			s.close(reasonMoved)
 		}
 	case queue.WakeEnd:
@@ -194,7 +208,8 @@ func (s *session) announced(w *queue.Wake) {
 // withdraw asks the device to take back a message that it is being given.
 func (s *session) withdraw(id int64) {
 	b := s.box
-	if b == nil || len(b.msgs) == 0 || b.msgs[0].ID != id || b.state != flightSent && b.state != flightPause {
+	if b == nil || len(b.msgs) == 0 || b.msgs[0].ID != id ||
+		b.state != flightSent && b.state != flightPause {
 		return
 	}
 	if w, ok := s.codec.(protocol.Withdrawer); ok {
@@ -234,7 +249,8 @@ func (s *session) resync() {
 	}
 }
 
-// reread forgets the texts that wait behind the one in flight and claims them again: one of them may have been cancelled, and nobody was told.
+// reread forgets the texts that wait behind the one in flight and claims them again: one of them
+// may have been cancelled, and nobody was told.
 func (s *session) reread() {
 	b := s.box
 	if b == nil || b.state == flightParked || len(b.msgs) == 0 && !b.asking {
@@ -242,7 +258,8 @@ func (s *session) reread() {
 	}
 	keep := 0
 	if len(b.msgs) > 0 {
-		s.tail = b.msgs[0].ID - 1 // what was before it is done, also where the store does not know yet
+		// what was before it is done, also where the store does not know yet.
+		s.tail = b.msgs[0].ID - 1
 		switch b.state {
 		case flightSent, flightPause, flightPace:
 			keep, s.tail = 1, b.msgs[0].ID
@@ -276,7 +293,8 @@ func (s *session) peeked(p *queue.PeekResult) {
 	}
 }
 
-// unannounced deals with a message that the store has and no wake has told of. The wake may just be on its way, so it counts as missed only if the next look finds the same.
+// unannounced deals with a message that the store has and no wake has told of. The wake may just be
+// on its way, so it counts as missed only if the next look finds the same.
 func (s *session) unannounced(last int64) {
 	if s.suspect <= s.known {
 		s.own().suspect = last
@@ -315,7 +333,10 @@ func (s *session) tellEnd(st queue.Status, why queue.Reason) {
 	m := &s.box.msgs[0]
 	s.l.g.rounds.clear(s.tracker, m.ID)
 	s.trace("text ended", m.ID, string(st))
-	s.l.g.store.end.add(s, 0, queue.EndReq{Tracker: s.tracker, ID: m.ID, Status: st, Reason: why, Replaced: s.box.replaced})
+	s.l.g.store.end.add(s, 0, queue.EndReq{
+		Tracker: s.tracker, ID: m.ID, Status: st, Reason: why,
+		Replaced: s.box.replaced,
+	})
 }
 
 func statusLabel(st queue.Status) string {

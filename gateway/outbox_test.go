@@ -13,7 +13,8 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// gated is a real store whose calls can be held up, slowed down or made to fail for single trackers.
+// gated is a real store whose calls can be held up, slowed down or made to fail for single
+// trackers.
 type gated struct {
 	queue.Store
 
@@ -79,7 +80,9 @@ func (g *gated) wait(ctx context.Context, op string) {
 	}
 }
 
-func (g *gated) Acquire(ctx context.Context, n queue.NodeID, ts []queue.TrackerID) ([]queue.Lease, error) {
+func (g *gated) Acquire(ctx context.Context, n queue.NodeID, ts []queue.TrackerID) ([]queue.Lease,
+	error,
+) {
 	ls, err := g.Store.Acquire(ctx, n, ts)
 	g.wait(ctx, "acquire")
 	return ls, err
@@ -115,7 +118,9 @@ func (g *gated) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 	return g.Store.Receive(ctx, in)
 }
 
-func (g *gated) Unacknowledged(ctx context.Context, tr queue.TrackerID, limit int) ([]queue.Message, error) {
+func (g *gated) Unacknowledged(ctx context.Context, tr queue.TrackerID, limit int) ([]queue.Message,
+	error,
+) {
 	g.wait(ctx, "unacknowledged")
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -170,7 +175,8 @@ func TestOutboxOfLongTextsIsBounded(t *testing.T) {
 	}
 	st.set(func() {
 		if most := 64<<10 + len(long); st.claimed > most {
-			t.Errorf("%d bytes of text were taken into memory for one tracker, want at most %d", st.claimed, most)
+			t.Errorf("%d bytes of text were taken into memory for one tracker, want at most %d",
+				st.claimed, most)
 		}
 	})
 }
@@ -184,7 +190,8 @@ func TestUnreadableClaimDoesNotChangeTheOrder(t *testing.T) {
 	st.set(func() { st.corrupt = true })
 	hinted := strings.Repeat("two ", 300) // too long to travel with the wake
 	ids := r.send(1, hinted)
-	eventually(t, func() (ok bool) { st.set(func() { ok = st.refused > 0 }); return ok }, func() string { return "not claimed" })
+	eventually(t, func() (ok bool) { st.set(func() { ok = st.refused > 0 }); return ok },
+		func() string { return "not claimed" })
 	st.set(func() { st.corrupt = false })
 	last := r.send(1, "three")
 	r.caughtUp(d, other)
@@ -211,7 +218,10 @@ func TestTextCancelledWhileItIsClaimedIsNotSent(t *testing.T) {
 	entered, release := st.stop("claim")
 	d := r.login("jt808", phone(1))
 	<-entered
-	_, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: ids[0], Status: queue.StatusCancelled}})
+	_, err := r.store.End(t.Context(), []queue.EndReq{{
+		Tracker: 1, ID: ids[0],
+		Status: queue.StatusCancelled,
+	}})
 	must(t, err)
 	r.caughtUp(d, other)
 	release()
@@ -222,7 +232,8 @@ func TestTextCancelledWhileItIsClaimedIsNotSent(t *testing.T) {
 
 func TestOwnershipLostBeforeTheLeaseIsKnown(t *testing.T) {
 	st := newGated(t)
-	r := newRigOn(t, st, []queue.Tracker{jt(1), jt(bystander)}, func(o *gateway.Options) { o.Repoll = time.Hour })
+	r := newRigOn(t, st, []queue.Tracker{jt(1), jt(bystander)},
+		func(o *gateway.Options) { o.Repoll = time.Hour })
 	other := r.login("jt808", phone(bystander))
 	r.ready(other)
 	entered, release := st.stop("acquire")
@@ -241,7 +252,10 @@ func TestEarlyAckOfAnEndedTextCounts(t *testing.T) {
 	ids := r.send(1, "one", "two")
 	d := r.login("jt808", phone(1))
 	one := d.text()
-	_, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: ids[0], Status: queue.StatusCancelled}})
+	_, err := r.store.End(t.Context(), []queue.EndReq{{
+		Tracker: 1, ID: ids[0],
+		Status: queue.StatusCancelled,
+	}})
 	must(t, err)
 	two := d.text()
 	must(t, d.nc.Close())

@@ -6,16 +6,19 @@ import (
 	"go.uber.org/zap"
 )
 
-// panicked counts and logs a panic that was recovered, with the stack of where it happened. What strangers send reaches a protocol's code first, so a mistake
-// there ends one session and never the process.
+// panicked counts and logs a panic that was recovered, with the stack of where it happened. What
+// strangers send reaches a protocol's code first, so a mistake there ends one session and never the
+// process.
 func (l *Listener) panicked(cause any) {
 	l.c.panics.Inc()
 	if unsaid, ok := l.g.panics.take(l.g.o.Now()); ok {
-		l.g.log.Error("protocol code panicked, its session is closed", zap.String("protocol", l.protocol.Name), zap.Any("cause", cause), zap.Stack("stack"), unsaid)
+		l.g.log.Error("protocol code panicked, its session is closed", zap.String("protocol",
+			l.protocol.Name), zap.Any("cause", cause), zap.Stack("stack"), unsaid)
 	}
 }
 
-// recovered is deferred by what a session does. After a panic the session is closed, nothing half-written leaves, and no code of its protocol runs again.
+// recovered is deferred by what a session does. After a panic the session is closed, nothing
+// half-written leaves, and no code of its protocol runs again.
 func (s *session) recovered() {
 	cause := recover()
 	if cause == nil {

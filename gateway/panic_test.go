@@ -16,7 +16,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// brittle is Wialon IPS with a mistake in one of its methods, which shows once a device has written its trigger or, where a login or a text comes to it, at once.
+// brittle is Wialon IPS with a mistake in one of its methods, which shows once a device has written
+// its trigger or, where a login or a text comes to it, at once.
 type brittle struct {
 	protocol.Codec
 	in    string // the method
@@ -24,7 +25,8 @@ type brittle struct {
 }
 
 func (b *brittle) breaks(method string) {
-	if b.in == method && (b.armed || method == "Bind" || method == "AppendText" || method == "Caps") {
+	if b.in == method && (b.armed || method == "Bind" || method == "AppendText" ||
+		method == "Caps") {
 		panic("mistake in " + method)
 	}
 }
@@ -83,11 +85,15 @@ func brittleProtocol(in string) *protocol.Protocol {
 
 // A mistake in a protocol's code costs the session that met it, and nobody else.
 func TestPanicInProtocolCodeEndsOnlyItsSession(t *testing.T) {
-	for _, in := range []string{"Frame", "NewCodec", "Bind", "Decode", "AppendReply", "AppendText", "Poll", "Caps"} {
+	for _, in := range []string{
+		"Frame", "NewCodec", "Bind", "Decode", "AppendReply", "AppendText",
+		"Poll", "Caps",
+	} {
 		t.Run(in, func(t *testing.T) {
 			core, logs := observer.New(zap.InfoLevel)
 			victim := queue.Tracker{ID: 1, Protocol: "brittle", DeviceID: phone(1)}
-			r := newRig(t, []queue.Tracker{victim, jt(bystander)}, func(o *gateway.Options) { o.Logger = zap.New(core) })
+			r := newRig(t, []queue.Tracker{victim, jt(bystander)},
+				func(o *gateway.Options) { o.Logger = zap.New(core) })
 			r.serve(brittleProtocol(in))
 			other := r.login("jt808", phone(bystander))
 			for range 2 { // the second one finds everything as it was before the first
@@ -103,13 +109,18 @@ func TestPanicInProtocolCodeEndsOnlyItsSession(t *testing.T) {
 				}
 				d.gone()
 				r.ready(other)
-				eventually(t, func() bool { return r.gw.Sessions() == 1 && r.metric("sessions") == 1 }, func() string { return "not cleared away" })
+				eventually(t, func() bool {
+					return r.gw.Sessions() == 1 &&
+						r.metric("sessions") == 1
+				}, func() string { return "not cleared away" })
 			}
-			if n, c := r.metric("panics_total", "protocol=brittle"), r.metric("closed_total", "reason=panic"); n != 2 || c != 2 {
+			if n, c := r.metric("panics_total", "protocol=brittle"), r.metric("closed_total",
+				"reason=panic"); n != 2 || c != 2 {
 				t.Errorf("%v panics and %v sessions counted", n, c)
 			}
 			lines := logs.FilterMessageSnippet("panicked").All()
-			if len(lines) != 1 || !strings.Contains(lines[0].ContextMap()["stack"].(string), "brittle") {
+			if len(lines) != 1 ||
+				!strings.Contains(lines[0].ContextMap()["stack"].(string), "brittle") {
 				t.Errorf("logged %+v", lines)
 			}
 			if ms := r.list(1); in == "AppendReply" && len(ms) == 0 {
@@ -130,18 +141,22 @@ func TestPanicBeforeTheLease(t *testing.T) {
 	<-entered // the store has made this node the owner, and the session does not know yet
 	d.write([]byte("#M#trigger\r\n"))
 	d.gone()
-	eventually(t, func() bool { return r.gw.Sessions() == 0 }, func() string { return "not cleared away" })
+	eventually(t, func() bool { return r.gw.Sessions() == 0 },
+		func() string { return "not cleared away" })
 	release()
 	eventually(t, func() bool {
-		must(t, st.Beat(t.Context(), queue.Node{ID: r.gw.Node()})) // of a node that is silent nothing counts as online
+		// of a node that is silent nothing counts as online.
+		must(t, st.Beat(t.Context(), queue.Node{ID: r.gw.Node()}))
 		return !r.presence(1).Online
 	}, func() string { return "still owned" })
 }
 
-// Strangers do not fill the log: a burst of refusals is told in part, and the next line says how many were left out.
+// Strangers do not fill the log: a burst of refusals is told in part, and the next line says how
+// many were left out.
 func TestRefusalsInTheLogAreLimited(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
-	r := newRig(t, []queue.Tracker{jt(bystander)}, func(o *gateway.Options) { o.Logger = zap.New(core) })
+	r := newRig(t, []queue.Tracker{jt(bystander)},
+		func(o *gateway.Options) { o.Logger = zap.New(core) })
 	const devices = 200
 	var all []*device
 	for i := range devices {
@@ -151,13 +166,15 @@ func TestRefusalsInTheLogAreLimited(t *testing.T) {
 		d.gone()
 	}
 	said := logs.FilterMessage("device refused").Len()
-	if n := r.metric("refused_total", "reason=unknown_device"); n != devices || said == 0 || said > devices/2 {
+	if n := r.metric("refused_total", "reason=unknown_device"); n != devices || said == 0 ||
+		said > devices/2 {
 		t.Fatalf("%v refused, %d lines", n, said)
 	}
 	r.clock.advance(10 * time.Second)
 	r.dial("wialon", "stranger").gone()
 	lines := logs.FilterMessage("device refused").All()
-	if last := lines[len(lines)-1].ContextMap(); last["more_like_this"] != int64(devices-len(lines)+1) {
+	if last := lines[len(lines)-1].ContextMap(); last["more_like_this"] != int64(
+		devices-len(lines)+1) {
 		t.Errorf("%d lines, the last one says %v", len(lines), last)
 	}
 }
@@ -165,15 +182,26 @@ func TestRefusalsInTheLogAreLimited(t *testing.T) {
 // A device that speaks something else is seen in the log, once a connection.
 func TestForeignProtocolIsToldOnce(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
-	r := newRig(t, []queue.Tracker{jt(bystander)}, func(o *gateway.Options) { o.Logger = zap.New(core) })
-	foreign := map[string]string{"jt808": "(0136BP05)(0136BR00)", "wialon": "hello\r\nhello\r\n", "teltonika": "$$", "egts": "~~", "galileosky": "xx"}
+	r := newRig(t, []queue.Tracker{jt(bystander)},
+		func(o *gateway.Options) { o.Logger = zap.New(core) })
+	foreign := map[string]string{
+		"jt808": "(0136BP05)(0136BR00)", "wialon": "hello\r\nhello\r\n",
+		"teltonika": "$$", "egts": "~~", "galileosky": "xx",
+	}
 	for name, greeting := range foreign {
 		d := r.connect(name)
 		d.write([]byte(greeting))
 		lines := func() int {
-			return len(logs.FilterMessage("frame refused").FilterField(zap.String("protocol", name)).All())
+			return len(logs.FilterMessage("frame refused").FilterField(zap.String("protocol",
+				name)).All())
 		}
-		eventually(t, func() bool { return lines() == 1 && r.metric("decode_errors_total", "protocol="+name) > 0 }, func() string { return name + ": nothing told" })
+		eventually(t, func() bool {
+			return lines() == 1 &&
+				r.metric("decode_errors_total", "protocol="+name) > 0
+		}, func() string {
+			return name +
+				": nothing told"
+		})
 		if lines() != 1 {
 			t.Errorf("%s: %d lines", name, lines())
 		}

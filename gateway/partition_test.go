@@ -11,13 +11,20 @@ import (
 	"trackchat/queue/redisstore"
 )
 
-// TestSilentMasterHoldsUpItsOwnTrackersOnly: while a master of a Cluster does not answer, trackers of the others log in, get their texts, acknowledge and speak.
+// TestSilentMasterHoldsUpItsOwnTrackersOnly: while a master of a Cluster does not answer, trackers
+// of the others log in, get their texts, acknowledge and speak.
 func TestSilentMasterHoldsUpItsOwnTrackersOnly(t *testing.T) {
 	cluster := queuetest.StartCluster(t, 3, "--cluster-require-full-coverage", "no")
-	st, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: cluster.Addrs(), Now: time.Now})
+	st, err := redisstore.Open(t.Context(), redisstore.Options{
+		Addrs: cluster.Addrs(),
+		Now:   time.Now,
+	})
 	must(t, err)
 	t.Cleanup(func() { must(t, st.Close()) })
-	master := func(id queue.TrackerID) int { return int(st.PartitionOf(id)) * len(cluster.Nodes) / 256 }
+	master := func(id queue.TrackerID) int {
+		return int(st.PartitionOf(id)) * len(cluster.Nodes) /
+			256
+	}
 	var stuck, free []queue.TrackerID // of the silent master, of others
 	for id := queue.TrackerID(1); len(stuck) < 3 || len(free) < 3; id++ {
 		switch {
@@ -33,7 +40,8 @@ func TestSilentMasterHoldsUpItsOwnTrackersOnly(t *testing.T) {
 	}
 	r := newRigOn(t, st, trackers)
 	held := r.send(stuck[0], "its ack waits")[0]
-	waiting, speaking, going := r.login("jt808", phone(stuck[0])), r.login("jt808", phone(stuck[1])), r.login("jt808", phone(free[0]))
+	waiting, speaking, going := r.login("jt808", phone(stuck[0])), r.login("jt808",
+		phone(stuck[1])), r.login("jt808", phone(free[0]))
 	text := waiting.text()
 	resumed := false
 	cluster.Nodes[0].Pause(t)
@@ -66,5 +74,6 @@ func TestSilentMasterHoldsUpItsOwnTrackersOnly(t *testing.T) {
 	cluster.Nodes[0].Resume(t)
 	resumed = true
 	r.become(held, stuck[0], queue.StatusDelivered)
-	eventually(t, func() bool { return len(r.list(stuck[1])) == 1 }, func() string { return "the driver's text is not stored" })
+	eventually(t, func() bool { return len(r.list(stuck[1])) == 1 },
+		func() string { return "the driver's text is not stored" })
 }

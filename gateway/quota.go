@@ -8,7 +8,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// quota keeps strangers from filling the log: what comes faster than its rate is counted and told with the next line.
+// quota keeps strangers from filling the log: what comes faster than its rate is counted and told
+// with the next line.
 type quota struct {
 	limiter *rate.Limiter
 	unsaid  atomic.Int64

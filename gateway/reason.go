@@ -40,8 +40,10 @@ const (
 // String is the label.
 func (r reason) String() string {
 	return [...]string{
-		"none", "local", "peer", "broken", "shutdown", "framing", "frame_too_long", "too_much", "garbage", "slow", "idle", "login_timeout", "refused",
-		"takeover", "moved", "fenced", "directory", "unconfirmed", "panic", "unanswered", "tls_handshake", "tls_timeout", "crowded",
+		"none", "local", "peer", "broken", "shutdown", "framing", "frame_too_long", "too_much",
+		"garbage", "slow", "idle", "login_timeout", "refused",
+		"takeover", "moved", "fenced", "directory", "unconfirmed", "panic", "unanswered",
+		"tls_handshake", "tls_timeout", "crowded",
 	}[r]
 }
 

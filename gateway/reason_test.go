@@ -12,8 +12,8 @@ import (
 	"trackchat/queue"
 )
 
-// TestEndsBeforeTheFirstFrame: a handshake that fails and one that takes too long are told apart, and
-// so is what begins no frame.
+// TestEndsBeforeTheFirstFrame: a handshake that fails and one that takes too long are told apart,
+// and so is what begins no frame.
 func TestEndsBeforeTheFirstFrame(t *testing.T) {
 	r := newRig(t, nil)
 	conf := &tls.Config{MinVersion: tls.VersionTLS12} // nobody gets as far as to need a certificate
@@ -38,8 +38,9 @@ func TestReasonsOfTheEngine(t *testing.T) {
 	r := newRig(t, nil)
 	l, _ := r.fronted("wialon", 0, &engine.Front{})
 	for cause, reason := range map[error]string{
-		engine.ErrDescriptors: "descriptors", engine.ErrProxyLate: "proxy_timeout", engine.ErrProxyFull: "proxy_pending",
-		engine.ErrProxy: "proxy_header", engine.ErrBudget: "budget",
+		engine.ErrDescriptors: "descriptors", engine.ErrProxyLate: "proxy_timeout",
+		engine.ErrProxyFull: "proxy_pending",
+		engine.ErrProxy:     "proxy_header", engine.ErrBudget: "budget",
 	} {
 		l.Refused(netip.MustParseAddrPort("192.0.2.1:4711"), cause)
 		if n := r.metric("refused_total", "reason="+reason); n != 1 {
@@ -66,7 +67,8 @@ func TestRefusalsBeginAtZero(t *testing.T) {
 	for _, reason := range []string{
 		"max_conns", "per_ip", "accept_rate", "unauthenticated", "unsent", "memory", "shutdown",
 		"descriptors", "budget", "proxy_header", "proxy_timeout", "proxy_pending",
-		"login_timeout", "no_login", "garbage", "wrong_protocol", "frames_per_second", "texts_per_minute",
+		"login_timeout", "no_login", "garbage", "wrong_protocol", "frames_per_second",
+		"texts_per_minute",
 		"unknown_device", "blocked", "other_device", "bad_credentials", "registration",
 		"login_attempts", "takeovers", "troubles",
 	} {

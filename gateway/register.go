@@ -47,7 +47,8 @@ func (s *session) registered(t *queue.Tracker, e *protocol.Event) protocol.Resul
 	if s.l.protocol.Registers != nil {
 		granted, presented := s.l.protocol.Registers(s.l.settingsOf(t), e)
 		if presented {
-			if r := s.proves(t, e, "registration", func() bool { return granted }); r != protocol.OK {
+			if r := s.proves(t, e, "registration", func() bool { return granted }); r !=
+				protocol.OK {
 				return r
 			}
 		}

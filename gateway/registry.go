@@ -9,7 +9,8 @@ import (
 
 const stripes = 64
 
-// registry finds the session of a tracker on this node. Striped, so that logins and wakes of different trackers do not meet.
+// registry finds the session of a tracker on this node. Striped, so that logins and wakes of
+// different trackers do not meet.
 type registry struct {
 	stripe [stripes]struct {
 		sync.Mutex
@@ -51,7 +52,8 @@ func (r *registry) len() int {
 	return n
 }
 
-// sessionTable holds sessions by their trackers. Open addressing: a session takes not much more than the pointer, and the table gets smaller again, which maps do not.
+// sessionTable holds sessions by their trackers. Open addressing: a session takes not much more
+// than the pointer, and the table gets smaller again, which maps do not.
 type sessionTable struct {
 	slots []*session // a power of two of them, or none; from an eighth to three quarters are in use
 	count int
@@ -66,7 +68,8 @@ func (st *sessionTable) home(t queue.TrackerID) int {
 
 func (st *sessionTable) after(i int) int { return (i + 1) & (len(st.slots) - 1) }
 
-// find returns the slot of a tracker's session, or the free one where it would be. There must be slots.
+// find returns the slot of a tracker's session, or the free one where it would be. There must be
+// slots.
 func (st *sessionTable) find(t queue.TrackerID) int {
 	i := st.home(t)
 	for st.slots[i] != nil && st.slots[i].tracker != t {
@@ -96,7 +99,8 @@ func (st *sessionTable) put(t queue.TrackerID, s *session) *session {
 	return old
 }
 
-// drop takes s out; it does nothing if s is not in. What was put behind s because its own slot was taken moves up.
+// drop takes s out; it does nothing if s is not in. What was put behind s because its own slot was
+// taken moves up.
 func (st *sessionTable) drop(t queue.TrackerID, s *session) {
 	if st.get(t) != s || s == nil {
 		return

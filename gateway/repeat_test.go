@@ -92,7 +92,8 @@ func TestBoxWithAWrongRecordIsTaken(t *testing.T) {
 	r := newRig(t, []queue.Tracker{wl(1, nil)})
 	d := r.login("wialon", phone(1), variant11)
 	wrongDate := "000000" + dated[6:]
-	for _, box := range []string{dated + "OK|1;2;3", "1;2;3|" + wrongDate + "OK", wrongDate + "|x"} {
+	for _, box := range []string{dated + "OK|1;2;3", "1;2;3|" + wrongDate + "OK", wrongDate +
+		"|x"} {
 		d.write([]byte("#B#" + box + "\r\n"))
 		d.answer("#AB#2")
 	}
@@ -104,8 +105,8 @@ func TestBoxWithAWrongRecordIsTaken(t *testing.T) {
 	stranger.answer("#AB#0")
 }
 
-// A device whose clock stands still knows that we have a record when it goes on after our answer: the
-// same one over its next connection is another text.
+// A device whose clock stands still knows that we have a record when it goes on after our answer:
+// the same one over its next connection is another text.
 func TestRecordOfAClockThatStandsStill(t *testing.T) {
 	r := newRig(t, []queue.Tracker{wl(1, nil)})
 	box := []byte("#B#" + dated + "OK|" + dated + "Yes\r\n")

@@ -7,11 +7,13 @@ import (
 	"trackchat/queue"
 )
 
-// replies are answers that cannot be given yet, because one of them waits for the store: answers leave in the order of the frames.
+// replies are answers that cannot be given yet, because one of them waits for the store: answers
+// leave in the order of the frames.
 type replies struct {
 	first int64 // number of slots[0]
 	slots []slot
-	acks  int // slots of acks: what the gateway has in flight bounds them, so they alone do not make a crowd
+	// slots of acks: what the gateway has in flight bounds them, so they alone do not make a crowd.
+	acks int
 
 	said []saidText // texts that went to the store and came in the frame whose answers are leaving
 }

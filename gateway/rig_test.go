@@ -46,7 +46,8 @@ type clock struct {
 }
 
 func (c *clock) now() time.Time {
-	return queuetest.Stepped(time.Now().Add(time.Duration(c.ahead.Load())), time.Duration(c.stepped.Load()))
+	return queuetest.Stepped(time.Now().Add(time.Duration(c.ahead.Load())),
+		time.Duration(c.stepped.Load()))
 }
 
 func (c *clock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
@@ -56,7 +57,11 @@ func (c *clock) set(by time.Duration) { c.stepped.Add(int64(by)) }
 
 type rigOption func(*gateway.Options)
 
-func withAcks(ds ...time.Duration) rigOption { return func(o *gateway.Options) { o.AckTimeout = ds } }
+func withAcks(ds ...time.Duration) rigOption {
+	return func(o *gateway.Options) {
+		o.AckTimeout = ds
+	}
+}
 
 func newRig(t *testing.T, trackers []queue.Tracker, opts ...rigOption) *rig {
 	t.Helper()
@@ -70,9 +75,15 @@ func newRig(t *testing.T, trackers []queue.Tracker, opts ...rigOption) *rig {
 
 func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...rigOption) *rig {
 	t.Helper()
-	r := &rig{t: t, store: st, dir: new(queue.Directory), reg: prometheus.NewRegistry(), addrs: map[string]string{}, clock: new(clock)}
+	r := &rig{
+		t: t, store: st, dir: new(queue.Directory), reg: prometheus.NewRegistry(),
+		addrs: map[string]string{}, clock: new(clock),
+	}
 	r.directory(trackers)
-	o := gateway.Options{Node: "test", Store: st, Directory: r.dir, Registerer: r.reg, Now: r.clock.now, Protocols: all.Protocols()}
+	o := gateway.Options{
+		Node: "test", Store: st, Directory: r.dir, Registerer: r.reg,
+		Now: r.clock.now, Protocols: all.Protocols(),
+	}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -113,7 +124,8 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 
 func (r *rig) directory(trackers []queue.Tracker) {
 	for i := range trackers {
-		trackers[i].Account, trackers[i].Chat, trackers[i].Features = 1, true, []string{queue.FeatureChat}
+		trackers[i].Account, trackers[i].Chat, trackers[i].Features = 1, true,
+			[]string{queue.FeatureChat}
 	}
 	accounts := []queue.Account{{ID: 1, Login: "a"}}
 	_, err := r.store.ImportDirectory(r.t.Context(), accounts, trackers, true)
@@ -160,7 +172,8 @@ func (r *rig) message(id int64, t queue.TrackerID) queue.Message {
 func (r *rig) become(id int64, t queue.TrackerID, want queue.Status) queue.Message {
 	r.t.Helper()
 	var m queue.Message
-	eventually(r.t, func() bool { m = r.message(id, t); return m.Status == want }, func() string { return "status " + string(m.Status) + ", want " + string(want) })
+	eventually(r.t, func() bool { m = r.message(id, t); return m.Status == want },
+		func() string { return "status " + string(m.Status) + ", want " + string(want) })
 	return m
 }
 
@@ -175,7 +188,8 @@ func (r *rig) ready(d *device) {
 	r.become(id, bystander, queue.StatusDelivered)
 }
 
-// caughtUp makes sure that what the store has told so far has reached d's session: wakes come in order, so one for the bystander is the last of them.
+// caughtUp makes sure that what the store has told so far has reached d's session: wakes come in
+// order, so one for the bystander is the last of them.
 func (r *rig) caughtUp(d, other *device) {
 	r.t.Helper()
 	r.ready(other)
@@ -197,8 +211,12 @@ func (r *rig) metric(name string, want ...string) float64 {
 			for _, l := range m.GetLabel() {
 				have = append(have, l.GetName()+"="+l.GetValue())
 			}
-			if !slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(have, w) }) {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			if !slices.ContainsFunc(want, func(w string) bool {
+				return !slices.Contains(have,
+					w)
+			}) {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() +
+					float64(m.GetHistogram().GetSampleCount())
 			}
 		}
 	}
@@ -273,7 +291,9 @@ func (d *device) read(within time.Duration) error {
 	}
 	d.buf = append(d.buf, chunk[:n]...)
 	for {
-		out, used, err := d.side.Feed(nil, d.buf, func(e protocol.DeviceEvent) { d.seen = append(d.seen, e) })
+		out, used, err := d.side.Feed(nil, d.buf, func(e protocol.DeviceEvent) {
+			d.seen = append(d.seen, e)
+		})
 		must(d.t, err)
 		d.buf = d.buf[used:]
 		if len(out) > 0 {

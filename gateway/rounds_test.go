@@ -10,7 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// Devices that never come back do not fill the memory: the count of some tracker gives way, and that is counted.
+// Devices that never come back do not fill the memory: the count of some tracker gives way, and
+// that is counted.
 func TestRoundsAreBounded(t *testing.T) {
 	m := newMetrics(prometheus.NewRegistry())
 	r := newRounds(newDoor(Limits{}, time.Now, m))

@@ -15,14 +15,16 @@ import (
 type sessionState uint8
 
 const (
-	stateNew     sessionState = iota // no login yet
-	stateRefused                     // refused; the connection lingers so that the device can try again
-	stateLeasing                     // logged in; the store has not yet made this node the owner
-	stateReady                       // logged in and owner
+	stateNew sessionState = iota // no login yet
+	// refused; the connection lingers so that the device can try again.
+	stateRefused
+	stateLeasing // logged in; the store has not yet made this node the owner
+	stateReady   // logged in and owner
 )
 
-// session is one connection of a device. A quiet one is this struct, its codec and its place in three tables, so every field here is paid for a million times;
-// what is needed only while something is in flight hangs on stir.
+// session is one connection of a device. A quiet one is this struct, its codec and its place in
+// three tables, so every field here is paid for a million times; what is needed only while
+// something is in flight hangs on stir.
 type session struct {
 	// Static after OnOpen.
 	conn engine.Conn
@@ -35,16 +37,19 @@ type session struct {
 	frames  uint16 // in the second of heard
 	claims  uint16 // number of the newest claim
 	*stir
-	codec     protocol.Codec
-	tracker   queue.TrackerID // its conversation's key, 0 until the login
-	epoch     int64           // 0 until the lease
-	known     int64           // newest outgoing message this session knows to exist
-	tail      int64           // newest one that was put into the outbox
-	since     int64           // login, clock.ms; stands for the connection in dedupe
-	nextMs    int64           // clock.ms; before the login: when the wait for it ends; then: when the store is asked what is pending
-	device    uint32          // credentialsOf its tracker at the login
-	place     int32           // in the shard's list of open sessions
-	wheelPrev int32           // places of its neighbours in a slot of the shard's wheel, from 1; 0 none
+	codec   protocol.Codec
+	tracker queue.TrackerID // its conversation's key, 0 until the login
+	epoch   int64           // 0 until the lease
+	known   int64           // newest outgoing message this session knows to exist
+	tail    int64           // newest one that was put into the outbox
+	since   int64           // login, clock.ms; stands for the connection in dedupe
+	// clock.ms; before the login: when the wait for it ends; then: when the store is asked what is
+	// pending.
+	nextMs int64
+	device uint32 // credentialsOf its tracker at the login
+	place  int32  // in the shard's list of open sessions
+	// places of its neighbours in a slot of the shard's wheel, from 1; 0 none.
+	wheelPrev int32
 	wheelNext int32
 	wheelSlot int16  // from 1; 0 not in the wheel
 	minute    uint16 // of the count of texts
@@ -67,7 +72,8 @@ type berth struct {
 	shard *shard
 }
 
-// stir is what a session needs while something is going on. Sessions at rest share the zero one of the gateway, which nobody writes to.
+// stir is what a session needs while something is going on. Sessions at rest share the zero one of
+// the gateway, which nobody writes to.
 type stir struct {
 	box      *outbox
 	replies  *replies
@@ -89,7 +95,8 @@ func (s *session) own() *stir {
 	return s.stir
 }
 
-// settleDown gives the session's own stir up if nothing is going on any more. From time to time is enough: a text in flight comes and goes many times a second.
+// settleDown gives the session's own stir up if nothing is going on any more. From time to time is
+// enough: a text in flight comes and goes many times a second.
 func (s *session) settleDown(ms int64) {
 	if s.stir == &s.l.g.rest {
 		return
@@ -197,7 +204,8 @@ func (s *session) pollCodec(now time.Time) {
 	}
 }
 
-// event deals with one event of the frame being decoded, and answers it unless the store must be asked first.
+// event deals with one event of the frame being decoded, and answers it unless the store must be
+// asked first.
 func (s *session) event(e *protocol.Event) {
 	if s.told != nil && e.Key != 0 {
 		s.told.copies(e.Key)
@@ -223,7 +231,8 @@ func (s *session) event(e *protocol.Event) {
 	s.answer(e, r)
 }
 
-// said deals with what a device that has logged in says, and leaves its result in the shard's verdict; true if the answer has to wait.
+// said deals with what a device that has logged in says, and leaves its result in the shard's
+// verdict; true if the answer has to wait.
 func (s *session) said(e *protocol.Event) (held bool) {
 	s.shard.verdict = protocol.OK
 	switch e.Kind {
@@ -300,7 +309,8 @@ func (s *session) closed(err error) {
 		}
 	}
 	if ce := g.log.Check(zap.DebugLevel, "session closed"); ce != nil {
-		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("reason", why), zap.NamedError("cause", err))
+		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("reason", why),
+			zap.NamedError("cause", err))
 	}
 	s.codec, s.stir = nil, &g.rest
 }
@@ -323,7 +333,8 @@ func (s *session) arm(ms int64) { s.shard.wheel.arm(s, ms) }
 func (s *session) due(now time.Time) {
 	ms := s.l.g.ms(now)
 	s.unthrottle()
-	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline { // before the codec is asked, which may be about to repeat the same
+	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline {
+		// before the codec is asked, which may be about to repeat the same
 		s.overdue(now)
 	}
 	if s.pollMs != 0 && ms >= s.pollMs {
@@ -334,7 +345,8 @@ func (s *session) due(now time.Time) {
 		s.lingering(ms)
 		return
 	}
-	idle := max(int64(s.heard)*1000, s.since) + s.l.idle.Milliseconds() // bytes that never become a frame are no life
+	// bytes that never become a frame are no life.
+	idle := max(int64(s.heard)*1000, s.since) + s.l.idle.Milliseconds()
 	if ms >= idle {
 		s.close(reasonIdle)
 		return

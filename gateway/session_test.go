@@ -40,7 +40,8 @@ func TestRefusedDevices(t *testing.T) {
 		if c.name != "wrong code jt808" { // that device registers anew, which gets it no code
 			d.wait(protocol.DeviceRefused)
 		}
-		eventually(t, func() bool { return r.metric("refused_total", "reason="+c.reason) > before }, func() string { return c.name + " not counted" })
+		eventually(t, func() bool { return r.metric("refused_total", "reason="+c.reason) > before },
+			func() string { return c.name + " not counted" })
 		if c.proto == "wialon" {
 			d.gone()
 		}
@@ -65,7 +66,8 @@ func TestNewerLoginTakesOver(t *testing.T) {
 		young.ack(e, protocol.AckDelivered)
 		r.become(id, tr.ID, queue.StatusDelivered)
 	}
-	eventually(t, func() bool { return r.gw.Sessions() == 2 }, func() string { return "other number of sessions" })
+	eventually(t, func() bool { return r.gw.Sessions() == 2 },
+		func() string { return "other number of sessions" })
 }
 
 func TestDriverTextIsStoredBeforeItIsAcknowledged(t *testing.T) {
@@ -75,13 +77,17 @@ func TestDriverTextIsStoredBeforeItIsAcknowledged(t *testing.T) {
 		d := r.login(tr.Protocol, tr.DeviceID)
 		frame := d.say("On my way")
 		d.wait(protocol.DeviceTextAck)
-		if ms := r.list(tr.ID); len(ms) != 1 || ms[0].Text != "On my way" || ms[0].Status != queue.StatusUnread {
+		if ms := r.list(tr.ID); len(ms) != 1 || ms[0].Text != "On my way" ||
+			ms[0].Status != queue.StatusUnread {
 			t.Fatalf("%s: acknowledged, but the store has %+v", tr.Protocol, ms)
 		}
 		must(t, d.nc.Close()) // the ack is lost: the device repeats on its next connection
 		d = r.login(tr.Protocol, tr.DeviceID)
 		d.write(frame)
-		eventually(t, func() bool { return r.metric("texts_repeated_total", "protocol="+tr.Protocol) == 1 }, func() string { return "not repeated" })
+		eventually(t, func() bool {
+			return r.metric("texts_repeated_total",
+				"protocol="+tr.Protocol) == 1
+		}, func() string { return "not repeated" })
 		if ms := r.list(tr.ID); len(ms) != 1 {
 			t.Fatalf("%s: a repeated text was stored %d times", tr.Protocol, len(ms))
 		}
@@ -99,7 +105,10 @@ func TestAnswersLeaveInTheOrderOfTheFrames(t *testing.T) {
 	}
 	d.write(burst)
 	for i := range 20 {
-		for _, want := range []protocol.DeviceEventKind{protocol.DeviceTextAck, protocol.DeviceOther} {
+		for _, want := range []protocol.DeviceEventKind{
+			protocol.DeviceTextAck,
+			protocol.DeviceOther,
+		} {
 			for len(d.seen) == 0 {
 				must(t, d.read(patience))
 			}
@@ -112,7 +121,8 @@ func TestAnswersLeaveInTheOrderOfTheFrames(t *testing.T) {
 }
 
 func TestUnconfirmedTextOfAProtocolWithoutNumbers(t *testing.T) {
-	r := newRig(t, []queue.Tracker{wl(1, nil)}, withAcks(30*time.Millisecond, 30*time.Millisecond), func(o *gateway.Options) { o.MaxAttempts = 3 })
+	r := newRig(t, []queue.Tracker{wl(1, nil)}, withAcks(30*time.Millisecond, 30*time.Millisecond),
+		func(o *gateway.Options) { o.MaxAttempts = 3 })
 	ids := r.send(1, "never", "next")
 	for range 3 {
 		d := r.login("wialon", phone(1))
@@ -152,7 +162,10 @@ func TestDamagedTextIsWrittenOnceMore(t *testing.T) {
 }
 
 func TestAckPolicies(t *testing.T) {
-	r := newRig(t, []queue.Tracker{wl(1, map[string]string{"ack": "none", "part_bytes": "16"}), wl(2, map[string]string{"ack": "next_frame"})})
+	r := newRig(t, []queue.Tracker{
+		wl(1, map[string]string{"ack": "none", "part_bytes": "16"}),
+		wl(2, map[string]string{"ack": "next_frame"}),
+	})
 	d := r.login("wialon", phone(1))
 	id := r.send(1, "written once and in several parts")[0]
 	got := ""
@@ -171,7 +184,10 @@ func TestAckPolicies(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) { o.LoginTimeout, o.IdleTimeout = 200*time.Millisecond, 1200*time.Millisecond })
+	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) {
+		o.LoginTimeout,
+			o.IdleTimeout = 200*time.Millisecond, 1200*time.Millisecond
+	})
 	mute, err := net.Dial("tcp", r.addrs["jt808"])
 	must(t, err)
 	defer func() { _ = mute.Close() }()
@@ -182,7 +198,8 @@ func TestTimeouts(t *testing.T) {
 	}
 	d.gone()
 	for _, reason := range []string{"login_timeout", "idle"} {
-		eventually(t, func() bool { return r.metric("closed_total", "reason="+reason) == 1 }, func() string { return reason + " not counted" })
+		eventually(t, func() bool { return r.metric("closed_total", "reason="+reason) == 1 },
+			func() string { return reason + " not counted" })
 	}
 }
 
@@ -196,7 +213,8 @@ func TestGarbageHarmsOnlyItsSender(t *testing.T) {
 	damaged := slices.Clone(ack)
 	damaged[len(damaged)-2] ^= 1
 	d.write(append([]byte("noise"), damaged...))
-	eventually(t, func() bool { return r.metric("decode_errors_total") >= 2 }, func() string { return "not counted" })
+	eventually(t, func() bool { return r.metric("decode_errors_total") >= 2 },
+		func() string { return "not counted" })
 	if m := r.message(id, 1); m.Status != queue.StatusPending {
 		t.Fatal("delivered by a damaged ack")
 	}
@@ -208,7 +226,8 @@ func TestGarbageHarmsOnlyItsSender(t *testing.T) {
 	defer func() { _ = stranger.Close() }()
 	_, err = stranger.Write([]byte(strings.Repeat("GET / HTTP/1.1\r\n", 50)))
 	must(t, err)
-	eventually(t, func() bool { return r.metric("closed_total", "reason=garbage") == 1 }, func() string { return "open" })
+	eventually(t, func() bool { return r.metric("closed_total", "reason=garbage") == 1 },
+		func() string { return "open" })
 	d.silent(protocol.DeviceRefused)
 }
 
@@ -219,7 +238,8 @@ func TestSaidBeforeTheLogin(t *testing.T) {
 	defer func() { _ = nc.Close() }()
 	_, err = nc.Write([]byte("#M#let me in\r\n"))
 	must(t, err)
-	eventually(t, func() bool { return r.metric("refused_total", "reason=no_login") == 1 }, func() string { return "not counted" })
+	eventually(t, func() bool { return r.metric("refused_total", "reason=no_login") == 1 },
+		func() string { return "not counted" })
 	if ms := r.list(1); len(ms) != 0 {
 		t.Fatalf("stored without a login: %+v", ms)
 	}
@@ -227,7 +247,8 @@ func TestSaidBeforeTheLogin(t *testing.T) {
 
 func TestDirectoryChangesCloseSessions(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1), jt(2), jt(3)})
-	gone, blocked, stays := r.login("jt808", phone(1)), r.login("jt808", phone(2)), r.login("jt808", phone(3))
+	gone, blocked, stays := r.login("jt808", phone(1)), r.login("jt808", phone(2)), r.login("jt808",
+		phone(3))
 	two := jt(2)
 	two.Blocked = true
 	r.directory([]queue.Tracker{two, jt(3)})
@@ -235,7 +256,8 @@ func TestDirectoryChangesCloseSessions(t *testing.T) {
 	gone.gone()
 	blocked.gone()
 	stays.silent(protocol.DeviceRefused)
-	eventually(t, func() bool { return r.metric("closed_total", "reason=directory") == 2 }, func() string { return "not counted" })
+	eventually(t, func() bool { return r.metric("closed_total", "reason=directory") == 2 },
+		func() string { return "not counted" })
 }
 
 func TestLimits(t *testing.T) {
@@ -247,11 +269,15 @@ func TestLimits(t *testing.T) {
 			must(t, err)
 			defer func() { _ = nc.Close() }()
 		}
-		eventually(t, func() bool { return r.metric("connections_total") == 2 }, func() string { return "not open" })
+		eventually(t, func() bool { return r.metric("connections_total") == 2 },
+			func() string { return "not open" })
 		third, err := net.Dial("tcp", r.addrs["jt808"])
 		must(t, err)
 		defer func() { _ = third.Close() }()
-		eventually(t, func() bool { return r.metric("refused_total", "reason=unauthenticated") == 1 }, func() string { return "not refused" })
+		eventually(t, func() bool {
+			return r.metric("refused_total",
+				"reason=unauthenticated") == 1
+		}, func() string { return "not refused" })
 	})
 	t.Run("accept rate", func(t *testing.T) {
 		r := newRig(t, nil, limited(gateway.Limits{AcceptRate: 1}))
@@ -260,22 +286,32 @@ func TestLimits(t *testing.T) {
 			must(t, err)
 			defer func() { _ = nc.Close() }()
 		}
-		eventually(t, func() bool { return r.metric("refused_total", "reason=accept_rate") >= 3 }, func() string { return "not refused" })
+		eventually(t, func() bool { return r.metric("refused_total", "reason=accept_rate") >= 3 },
+			func() string { return "not refused" })
 	})
 	t.Run("texts per minute", func(t *testing.T) {
-		r := newRig(t, []queue.Tracker{wl(1, nil)}, limited(gateway.Limits{TextsPerMinute: 3}), func(o *gateway.Options) { o.Now = halfPast() })
+		r := newRig(t, []queue.Tracker{wl(1, nil)}, limited(gateway.Limits{TextsPerMinute: 3}),
+			func(o *gateway.Options) { o.Now = halfPast() })
 		d := r.login("wialon", phone(1))
 		for range 5 {
 			d.say("spam")
 		}
-		eventually(t, func() bool { return r.metric("refused_total", "reason=texts_per_minute") == 2 }, func() string { return "not refused" })
-		eventually(t, func() bool { return len(r.list(1)) == 3 }, func() string { return "other number stored" })
+		eventually(t, func() bool {
+			return r.metric("refused_total",
+				"reason=texts_per_minute") == 2
+		}, func() string { return "not refused" })
+		eventually(t, func() bool { return len(r.list(1)) == 3 },
+			func() string { return "other number stored" })
 	})
 	t.Run("frames per second", func(t *testing.T) {
-		r := newRig(t, []queue.Tracker{wl(1, nil), wl(2, nil)}, limited(gateway.Limits{FramesPerSecond: 50}))
+		r := newRig(t, []queue.Tracker{wl(1, nil), wl(2, nil)},
+			limited(gateway.Limits{FramesPerSecond: 50}))
 		flood, quiet := r.login("wialon", phone(1)), r.login("wialon", phone(2))
 		flood.write([]byte(strings.Repeat("#P#\r\n", 200)))
-		eventually(t, func() bool { return r.metric("refused_total", "reason=frames_per_second") >= 1 }, func() string { return "not paused" })
+		eventually(t, func() bool {
+			return r.metric("refused_total",
+				"reason=frames_per_second") >= 1
+		}, func() string { return "not paused" })
 		quiet.silent(protocol.DeviceRefused)
 		for n := 0; n < 200; { // paused, not lost
 			flood.wait(protocol.DeviceOther)
@@ -322,7 +358,9 @@ func (f *faulty) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResul
 	return f.Store.Ack(ctx, acks)
 }
 
-func (f *faulty) Acquire(ctx context.Context, n queue.NodeID, ts []queue.TrackerID) ([]queue.Lease, error) {
+func (f *faulty) Acquire(ctx context.Context, n queue.NodeID, ts []queue.TrackerID) ([]queue.Lease,
+	error,
+) {
 	if err := f.fail(); err != nil {
 		return nil, err
 	}
@@ -349,7 +387,8 @@ func TestStoreOutage(t *testing.T) {
 	f.broken.Store(true)
 	d.ack(e, protocol.AckDelivered)
 	frame := d.say("from the driver")
-	eventually(t, func() bool { return f.acks.Load() >= 2 }, func() string { return "the ack is not repeated" })
+	eventually(t, func() bool { return f.acks.Load() >= 2 },
+		func() string { return "the ack is not repeated" })
 	d.silent(protocol.DeviceTextAck) // alive, but nothing is acknowledged that is not stored
 	late := r.login("jt808", phone(2))
 	if m := r.message(id, 1); m.Status != queue.StatusPending {

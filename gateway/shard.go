@@ -7,8 +7,8 @@ import (
 	"trackchat/protocol"
 )
 
-// shard owns the sessions of one event loop, which alone reads and changes them: in the calls of the
-// engine, and in the orders that others give it.
+// shard owns the sessions of one event loop, which alone reads and changes them: in the calls of
+// the engine, and in the orders that others give it.
 type shard struct {
 	g       *Gateway
 	loop    engine.Loop

@@ -14,7 +14,9 @@ import (
 
 func TestCloseIsBoundedWhileTheStoreHangs(t *testing.T) {
 	st := newGated(t)
-	r := newRigOn(t, st, []queue.Tracker{jt(1)}, func(o *gateway.Options) { o.StoreTimeout = time.Hour })
+	r := newRigOn(t, st, []queue.Tracker{jt(1)}, func(o *gateway.Options) {
+		o.StoreTimeout = time.Hour
+	})
 	r.send(1, "text")
 	d := r.login("jt808", phone(1))
 	e := d.text()

@@ -9,7 +9,8 @@ import (
 	"trackchat/queue"
 )
 
-// A store that takes its time holds up nobody: devices are read, answered and sent the next text meanwhile.
+// A store that takes its time holds up nobody: devices are read, answered and sent the next text
+// meanwhile.
 func TestAcksFlowWhileTheStoreIsSlow(t *testing.T) {
 	const trackers, texts = 100, 20
 	st := newGated(t)
@@ -47,7 +48,8 @@ func TestAcksFlowWhileTheStoreIsSlow(t *testing.T) {
 			t.Fatal(problem)
 		}
 	}
-	// One store call for each text of a device, one after the other, would take trackers × texts × 20 ms = 40 s.
+	// One store call for each text of a device, one after the other, would take trackers × texts ×
+	// 20 ms = 40 s.
 	if took := time.Since(begin); took > 15*time.Second {
 		t.Errorf("took %s", took)
 	}
@@ -81,7 +83,8 @@ func TestNextTextDoesNotWaitForTheAckToBeStored(t *testing.T) {
 	r.become(ids[0], 1, queue.StatusDelivered)
 }
 
-// A device that sends more texts than may wait for the store is read no further, and is answered in full once the store is back.
+// A device that sends more texts than may wait for the store is read no further, and is answered in
+// full once the store is back.
 func TestAnswersThatWaitForTheStoreAreBounded(t *testing.T) {
 	const texts = 300
 	st := newGated(t)
@@ -92,7 +95,8 @@ func TestAnswersThatWaitForTheStoreAreBounded(t *testing.T) {
 		d.say("text")
 	}
 	<-entered
-	eventually(t, func() bool { return r.metric("reads_paused_total") > 0 }, func() string { return "read on" })
+	eventually(t, func() bool { return r.metric("reads_paused_total") > 0 },
+		func() string { return "read on" })
 	r.caughtUp(other, other)
 	release()
 	for range texts {
@@ -104,7 +108,8 @@ func TestAnswersThatWaitForTheStoreAreBounded(t *testing.T) {
 }
 
 func TestDeviceThatDoesNotReadIsClosed(t *testing.T) {
-	r := newRig(t, []queue.Tracker{wl(1, nil), jt(bystander)}, func(o *gateway.Options) { o.IdleTimeout = time.Hour })
+	r := newRig(t, []queue.Tracker{wl(1, nil), jt(bystander)},
+		func(o *gateway.Options) { o.IdleTimeout = time.Hour })
 	d, other := r.login("wialon", phone(1)), r.login("jt808", phone(bystander))
 	burst := make([]byte, 0, 64<<10)
 	for len(burst) < 60<<10 {
@@ -112,11 +117,13 @@ func TestDeviceThatDoesNotReadIsClosed(t *testing.T) {
 	}
 	go func() {
 		for {
-			if _, err := d.nc.Write(burst); err != nil { // answers fill the way back until the gateway has enough
+			if _, err := d.nc.Write(burst); err != nil {
+				// answers fill the way back until the gateway has enough
 				return
 			}
 		}
 	}()
-	eventually(t, func() bool { return r.metric("closed_total", "reason=slow") == 1 }, func() string { return "kept" })
+	eventually(t, func() bool { return r.metric("closed_total", "reason=slow") == 1 },
+		func() string { return "kept" })
 	r.caughtUp(other, other)
 }

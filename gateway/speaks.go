@@ -24,9 +24,9 @@ func newSpeakers(ps []*protocol.Protocol) ([]speaker, error) {
 	return list, nil
 }
 
-// recognise looks whether a connection whose bytes its own protocol does not understand, or not yet,
-// speaks another one, and notes that. At most twice a connection: for its first bytes where they are no
-// whole frame, and for its first refused frame.
+// recognise looks whether a connection whose bytes its own protocol does not understand, or not
+// yet, speaks another one, and notes that. At most twice a connection: for its first bytes where
+// they are no whole frame, and for its first refused frame.
 func (s *session) recognise(buf []byte, mark marks) {
 	if s.tracker != 0 || s.marks&mark != 0 {
 		return
@@ -44,8 +44,8 @@ func (s *session) recognise(buf []byte, mark marks) {
 	s.noteRefused(reasonWrongProtocol, device, name)
 }
 
-// speaks names the protocol that the first bytes of a connection are of, other than the given one, and
-// the device where they tell it; empty: it is not known.
+// speaks names the protocol that the first bytes of a connection are of, other than the given one,
+// and the device where they tell it; empty: it is not known.
 func (g *Gateway) speaks(buf []byte, other string) (name, device string) {
 	for _, known := range [...]struct{ begin, name string }{
 		{"GET ", "http"},
@@ -74,8 +74,8 @@ func (g *Gateway) speaks(buf []byte, other string) (name, device string) {
 	return "", ""
 }
 
-// understands reports whether bytes begin with a whole and undamaged frame of the protocol that means
-// something.
+// understands reports whether bytes begin with a whole and undamaged frame of the protocol that
+// means something.
 func (sp speaker) understands(buf []byte) (device string, ok bool) {
 	defer func() {
 		if recover() != nil { // a mistake of a protocol that nobody speaks here

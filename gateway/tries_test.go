@@ -37,9 +37,10 @@ func (r *rig) tried(id int64, want int) queue.Message {
 func TestTriesAreToldOfADeviceThatNeverAcknowledges(t *testing.T) {
 	for name, tr := range map[string]queue.Tracker{"jt808": jt(1), "wialon": wl(1, nil)} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, []queue.Tracker{tr}, withAcks(10*time.Second, 20*time.Second), func(o *gateway.Options) {
-				o.RetryIdle = time.Minute
-			})
+			r := newRig(t, []queue.Tracker{tr}, withAcks(10*time.Second, 20*time.Second),
+				func(o *gateway.Options) {
+					o.RetryIdle = time.Minute
+				})
 			id := r.send(1, "hello?")[0]
 			before := r.clock.now().UnixMilli()
 			d := r.login(name, tr.DeviceID)
@@ -50,7 +51,8 @@ func TestTriesAreToldOfADeviceThatNeverAcknowledges(t *testing.T) {
 			}
 			r.passes("texts_timed_out_total", 1)
 			first := r.tried(id, 1)
-			if first.Status != queue.StatusPending || first.TriedMs < before || first.TriedMs > after {
+			if first.Status != queue.StatusPending || first.TriedMs < before ||
+				first.TriedMs > after {
 				t.Errorf("written from %d to %d: %+v", before, after, first)
 			}
 			if name == "jt808" {

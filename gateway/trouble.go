@@ -11,8 +11,9 @@ import (
 
 // Bounds of what is remembered of devices in trouble.
 const (
-	maxTroubled   = 4096 // devices of each kind; of more the ones longest not heard of are forgotten
-	listTroubled  = 100  // of them are told to an operator
+	// devices of each kind; of more the ones longest not heard of are forgotten.
+	maxTroubled   = 4096
+	listTroubled  = 100 // of them are told to an operator
 	troubleAge    = 24 * time.Hour
 	troubleLogged = time.Hour // between two lines of the log about one device
 	maxDeviceID   = 40        // characters of what a stranger calls itself
@@ -45,8 +46,8 @@ type SilentDevice struct {
 
 type refusedKey struct{ protocol, device, reason string }
 
-// troubles are the devices that an operator has to look after. Each node knows its own, from its start
-// on.
+// troubles are the devices that an operator has to look after. Each node knows its own, from its
+// start on.
 type troubles struct {
 	refused *latest[refusedKey, refusedEntry]
 	silent  *latest[queue.TrackerID, silentEntry]
@@ -85,8 +86,8 @@ func (g *Gateway) RefusedDevices() []RefusedDevice {
 	return devices
 }
 
-// SilentDevices returns the devices that have left the last texts unacknowledged, as often as one is
-// repeated or more. Whoever acknowledges again is none.
+// SilentDevices returns the devices that have left the last texts unacknowledged, as often as one
+// is repeated or more. Whoever acknowledges again is none.
 func (g *Gateway) SilentDevices() []SilentDevice {
 	since := g.o.Now().Add(-troubleAge).UnixMilli()
 	entries := g.troubles.silent.list(listTroubled, func(e *silentEntry) bool {
@@ -130,8 +131,8 @@ func (s *session) noteRefused(why, device, speaks string) {
 	g.log.Info("device refused", fields...)
 }
 
-// onceAnHour reports whether a line that was written at last may be written again, and notes that it
-// is; else it counts as one of those that were left out.
+// onceAnHour reports whether a line that was written at last may be written again, and notes that
+// it is; else it counts as one of those that were left out.
 func (q *quota) onceAnHour(last *time.Time, now time.Time) (unsaid zap.Field, ok bool) {
 	if !last.IsZero() && now.Sub(*last) < troubleLogged {
 		return zap.Skip(), false
@@ -142,8 +143,8 @@ func (q *quota) onceAnHour(last *time.Time, now time.Time) (unsaid zap.Field, ok
 	return unsaid, ok
 }
 
-// unacknowledged notes that the device was sent a part whose ack did not come in time. weight is how
-// many of the waits in AckTimeout that were.
+// unacknowledged notes that the device was sent a part whose ack did not come in time. weight is
+// how many of the waits in AckTimeout that were.
 func (s *session) unacknowledged(weight int, now time.Time) {
 	b, g := s.box, s.l.g
 	s.tried()
@@ -162,7 +163,8 @@ func (s *session) unacknowledged(weight int, now time.Time) {
 		told = e.SilentDevice
 	})
 	if tell {
-		g.log.Warn("device does not acknowledge its texts", s.field(), zap.String("protocol", told.Protocol),
+		g.log.Warn("device does not acknowledge its texts", s.field(), zap.String("protocol",
+			told.Protocol),
 			zap.Int64("message", told.Message), zap.Int("times", told.Times),
 			zap.Time("since", time.UnixMilli(told.SinceMs)),
 			zap.Stringer("remote", s.conn.RemoteAddr()), unsaid)
@@ -185,7 +187,8 @@ func (s *session) tried() {
 		m.TriedMs = s.l.g.wall(b.written)
 	}
 	s.l.g.store.progress.add(s, 0, queue.ProgressReq{
-		Tracker: s.tracker, ID: m.ID, Parts: len(b.parts), Acked: b.part, Tries: m.Tries, TriedMs: m.TriedMs,
+		Tracker: s.tracker, ID: m.ID, Parts: len(b.parts), Acked: b.part, Tries: m.Tries,
+		TriedMs: m.TriedMs,
 	})
 }
 

@@ -14,15 +14,19 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// TestRefusedDevicesAreNamed: each reason is told apart, with the device's id and how often; the log
-// says it once an hour.
+// TestRefusedDevicesAreNamed: each reason is told apart, with the device's id and how often; the
+// log says it once an hour.
 func TestRefusedDevicesAreNamed(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	locked, blocked := wl(1, nil), wl(3, nil)
 	locked.Password, blocked.Blocked = "secret", true
-	r := newRig(t, []queue.Tracker{locked, jt(2), blocked}, func(o *gateway.Options) { o.Logger = zap.New(core) })
+	r := newRig(t, []queue.Tracker{locked, jt(2), blocked},
+		func(o *gateway.Options) { o.Logger = zap.New(core) })
 	for _, c := range []struct{ device, reason string }{
-		{"19900000000", "unknown_device"}, {blocked.DeviceID, "blocked"}, {locked.DeviceID, "bad_credentials"},
+		{"19900000000", "unknown_device"}, {blocked.DeviceID, "blocked"}, {
+			locked.DeviceID,
+			"bad_credentials",
+		},
 	} {
 		before := logs.FilterMessage("device refused").Len()
 		for range 3 {
@@ -52,15 +56,16 @@ func TestRefusedDevicesAreNamed(t *testing.T) {
 	}
 }
 
-// TestWrongPortIsNamed: every protocol is recognised at the port of every other one, and so is what is
-// no tracker.
+// TestWrongPortIsNamed: every protocol is recognised at the port of every other one, and so is what
+// is no tracker.
 func TestWrongPortIsNamed(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1)})
 	looksLike := func(port, speaks, device string) {
 		t.Helper()
 		eventually(t, func() bool {
 			for _, d := range r.gw.RefusedDevices() {
-				if d.Protocol == port && d.Reason == "wrong_protocol" && d.Speaks == speaks && d.Device == device {
+				if d.Protocol == port && d.Reason == "wrong_protocol" && d.Speaks == speaks &&
+					d.Device == device {
 					return true
 				}
 			}
@@ -113,7 +118,8 @@ func TestDeviceThatNeverAcknowledgesIsNamed(t *testing.T) {
 	for name, tr := range map[string]queue.Tracker{"jt808": jt(1), "wialon": wl(1, nil)} {
 		t.Run(name, func(t *testing.T) {
 			core, logs := observer.New(zap.WarnLevel)
-			r := newRig(t, []queue.Tracker{tr, jt(bystander)}, withAcks(10*time.Second, 20*time.Second),
+			r := newRig(t, []queue.Tracker{tr, jt(bystander)}, withAcks(10*time.Second,
+				20*time.Second),
 				func(o *gateway.Options) { o.Logger = zap.New(core) })
 			id := r.send(1, "hello?")[0]
 			d, other := r.login(name, tr.DeviceID), r.login("jt808", phone(bystander))
@@ -127,7 +133,8 @@ func TestDeviceThatNeverAcknowledgesIsNamed(t *testing.T) {
 				return len(r.gw.SilentDevices()) == 1
 			}, func() string { return "not named" })
 			s := r.gw.SilentDevices()[0]
-			if s.Tracker != 1 || s.Protocol != name || s.Message != id || s.Times == 0 || s.SinceMs == 0 || s.LastMs <= s.SinceMs {
+			if s.Tracker != 1 || s.Protocol != name || s.Message != id || s.Times == 0 ||
+				s.SinceMs == 0 || s.LastMs <= s.SinceMs {
 				t.Errorf("%+v", s)
 			}
 			if name == "jt808" && s.Times < 2 {
@@ -140,13 +147,14 @@ func TestDeviceThatNeverAcknowledgesIsNamed(t *testing.T) {
 			young := r.login(name, tr.DeviceID)
 			young.ack(young.text(), protocol.AckDelivered)
 			r.become(id, 1, queue.StatusDelivered)
-			eventually(t, func() bool { return len(r.gw.SilentDevices()) == 0 }, func() string { return "still named" })
+			eventually(t, func() bool { return len(r.gw.SilentDevices()) == 0 },
+				func() string { return "still named" })
 		})
 	}
 }
 
-// TestShortConnectionsDoNotHideASilentDevice: one that hangs up with each text unacknowledged is named,
-// too, before its text is given up.
+// TestShortConnectionsDoNotHideASilentDevice: one that hangs up with each text unacknowledged is
+// named, too, before its text is given up.
 func TestShortConnectionsDoNotHideASilentDevice(t *testing.T) {
 	r := newRig(t, []queue.Tracker{wl(1, nil)}, withAcks(time.Hour, time.Hour))
 	r.send(1, "hello?")
@@ -157,7 +165,8 @@ func TestShortConnectionsDoNotHideASilentDevice(t *testing.T) {
 		d := r.login("wialon", phone(1))
 		d.text()
 		must(t, d.nc.Close())
-		eventually(t, func() bool { return r.gw.Sessions() == 0 }, func() string { return "connected" })
+		eventually(t, func() bool { return r.gw.Sessions() == 0 },
+			func() string { return "connected" })
 	}
 	eventually(t, func() bool {
 		list := r.gw.SilentDevices()

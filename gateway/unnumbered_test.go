@@ -38,7 +38,10 @@ func TestCancelledTextInFlightKeepsItsAckFromTheNextOne(t *testing.T) {
 	ids := r.send(1, "withdrawn, and in several parts", "two")
 	d, other := r.login("wialon", phone(1)), r.login("jt808", phone(bystander))
 	d.text()
-	_, err := r.store.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: ids[0], Status: queue.StatusCancelled}})
+	_, err := r.store.End(t.Context(), []queue.EndReq{{
+		Tracker: 1, ID: ids[0],
+		Status: queue.StatusCancelled,
+	}})
 	must(t, err)
 	r.caughtUp(d, other)
 	d.write([]byte("#AM#1\r\n")) // for the part that was in flight
@@ -99,8 +102,8 @@ func TestShortConnectionsCount(t *testing.T) {
 	}
 }
 
-// Nor does one that says each time that it cannot take the text now, and hangs up before it is asked
-// again.
+// Nor does one that says each time that it cannot take the text now, and hangs up before it is
+// asked again.
 func TestDeviceThatFailsAndHangsUp(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) { o.MaxAttempts = 3 })
 	ids := r.send(1, "Show me", "Next")
@@ -178,7 +181,8 @@ func (r *rig) later(d time.Duration) {
 	r.t.Helper()
 	r.clock.advance(d)
 	now := r.clock.now().Unix()
-	eventually(r.t, func() bool { return r.gw.Seconds() >= now }, func() string { return "earlier" })
+	eventually(r.t, func() bool { return r.gw.Seconds() >= now },
+		func() string { return "earlier" })
 }
 
 // A device that is heard of all the time keeps its connection, gets a text once, and may

@@ -9,15 +9,16 @@ import (
 	"trackchat/queue"
 )
 
-// text stores what a driver wrote; its answer waits until that is durable. False: the shard's verdict holds the result already.
+// text stores what a driver wrote; its answer waits until that is durable. False: the shard's
+// verdict holds the result already.
 func (s *session) text(e *protocol.Event) (held bool) {
 	if r := s.acceptable(e.Text); r != protocol.OK {
 		s.shard.verdict = r
 		return false
 	}
 	if e.Across && s.asked(e.Key) {
-		// The device is impatient: the answer to the first copy is still to come, and nothing else of
-		// this frame is answered either.
+		// The device is impatient: the answer to the first copy is still to come, and nothing else
+		// of this frame is answered either.
 		s.shard.worst = protocol.Later
 		return true
 	}
@@ -27,32 +28,41 @@ func (s *session) text(e *protocol.Event) (held bool) {
 		caps = s.codec.Caps()
 	}
 	if caps.RefBits > 0 || s.lookingUp(n) {
-		s.l.g.store.late.add(s, n, lateAck{from: s.l, tracker: s.tracker, ref: e.ReplyTo, caps: caps, reply: true, in: s.incoming(e, e.Text)})
+		s.l.g.store.late.add(s, n, lateAck{
+			from: s.l, tracker: s.tracker, ref: e.ReplyTo,
+			caps: caps, reply: true, in: s.incoming(e, e.Text),
+		})
 		return true
 	}
 	s.l.g.store.receive.add(s, n, s.incoming(e, e.Text))
 	return true
 }
 
-// lookingUp reports whether what another text before number n answers is being looked up: n has to take the same way, so that texts stay in their order. It takes note of that.
+// lookingUp reports whether what another text before number n answers is being looked up: n has to
+// take the same way, so that texts stay in their order. It takes note of that.
 func (s *session) lookingUp(n int64) bool {
 	q := s.replies
 	before := q.slots[:n-q.first]
-	if !slices.ContainsFunc(before, func(sl slot) bool { return sl.waiting && (sl.event.Kind == protocol.KindAnswer || sl.event.Replies) }) {
+	if !slices.ContainsFunc(before, func(sl slot) bool {
+		return sl.waiting &&
+			(sl.event.Kind == protocol.KindAnswer || sl.event.Replies)
+	}) {
 		return false
 	}
 	q.slots[n-q.first].event.Replies = true
 	return true
 }
 
-// asked reports whether the store has been asked for a while to keep the same text of this session. A copy that comes at once is another text: a driver may say the same twice.
+// asked reports whether the store has been asked for a while to keep the same text of this session.
+// A copy that comes at once is another text: a driver may say the same twice.
 func (s *session) asked(key uint64) bool {
 	if s.replies == nil {
 		return false
 	}
 	since := s.l.g.ms(s.l.g.o.Now().Add(-impatience))
 	return slices.ContainsFunc(s.replies.slots, func(sl slot) bool {
-		return sl.waiting && sl.at < since && sl.event.Kind == protocol.KindText && sl.event.Key == key
+		return sl.waiting && sl.at < since && sl.event.Kind == protocol.KindText &&
+			sl.event.Key == key
 	})
 }
 
@@ -161,8 +171,8 @@ func (s *session) doubted(key uint64) bool {
 	return ok
 }
 
-// choice deals with the driver's answer to a question: the question's message says what was chosen, so the store is asked first.
-// False: the shard's verdict holds the result already.
+// choice deals with the driver's answer to a question: the question's message says what was chosen,
+// so the store is asked first. False: the shard's verdict holds the result already.
 func (s *session) choice(e *protocol.Event) (held bool) {
 	if r := s.allowance(); r != protocol.OK {
 		s.shard.verdict = r
@@ -170,7 +180,8 @@ func (s *session) choice(e *protocol.Event) (held bool) {
 	}
 	n := s.hold(e, protocol.OK, true)
 	s.l.g.store.late.add(s, n, lateAck{
-		from: s.l, tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: s.codec.Caps(), answer: true, choice: e.Choice, in: s.incoming(e, ""),
+		from: s.l, tracker: s.tracker, lease: s.lease(), ref: e.Ref, caps: s.codec.Caps(),
+		answer: true, choice: e.Choice, in: s.incoming(e, ""),
 	})
 	return true
 }

@@ -2,8 +2,10 @@ package gateway
 
 const wheelSlots = 1200 // at tickEvery each: a minute
 
-// wheel is a shard's timers: a session has at most one place in it. What is due later than a turn comes round and is put in again. A slot is a list through the sessions
-// themselves, by their places among the shard's open ones, so that the wheel of any number of them takes no memory of its own. Owned by the shard.
+// wheel is a shard's timers: a session has at most one place in it. What is due later than a turn
+// comes round and is put in again. A slot is a list through the sessions themselves, by their
+// places among the shard's open ones, so that the wheel of any number of them takes no memory of
+// its own. Owned by the shard.
 type wheel struct {
 	shard *shard
 	first [wheelSlots]int32 // place of a slot's first session, from 1; 0 none
@@ -14,7 +16,8 @@ func ticks(ms int64) int64 { return ms / tickEvery.Milliseconds() }
 
 func (w *wheel) start(ms int64) { w.at = ticks(ms) }
 
-// arm has s fire in the first tick at or after ms, a tick from now at the earliest, unless it fires earlier anyhow.
+// arm has s fire in the first tick at or after ms, a tick from now at the earliest, unless it fires
+// earlier anyhow.
 func (w *wheel) arm(s *session, ms int64) {
 	tick := min(max(ticks(ms+tickEvery.Milliseconds()-1), w.at+1), w.at+wheelSlots-1)
 	if s.wheelSlot != 0 {
@@ -60,7 +63,8 @@ func (w *wheel) remove(s *session) {
 	s.wheelSlot, s.wheelPrev, s.wheelNext = 0, 0, 0
 }
 
-// advance takes out what is due up to ms and calls fire for each. After a pause it runs at most one turn.
+// advance takes out what is due up to ms and calls fire for each. After a pause it runs at most one
+// turn.
 func (w *wheel) advance(ms int64, fire func(*session)) {
 	to := ticks(ms)
 	if to-w.at > wheelSlots {

@@ -8,8 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestWheelAgainstTimes has sessions open, close and be armed, and wants each to fire when it is due: in the tick of the earliest time it was armed for since it fired last, or after
-// a turn if that is longer away.
+// TestWheelAgainstTimes has sessions open, close and be armed, and wants each to fire when it is
+// due: in the tick of the earliest time it was armed for since it fired last, or after a turn if
+// that is longer away.
 func TestWheelAgainstTimes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		at := int64(1_700_000_000_000)
@@ -30,7 +31,8 @@ func TestWheelAgainstTimes(t *testing.T) {
 					continue
 				}
 				when := at + rapid.Int64Range(-1000, 120_000).Draw(t, "in")
-				tick := min(max(ticks(when+tickEvery.Milliseconds()-1), ticks(at)+1), ticks(at)+wheelSlots-1)
+				tick := min(max(ticks(when+tickEvery.Milliseconds()-1), ticks(at)+1),
+					ticks(at)+wheelSlots-1)
 				if was, armed := due[s]; !armed || tick < was {
 					due[s] = tick
 				}
@@ -47,9 +49,14 @@ func TestWheelAgainstTimes(t *testing.T) {
 				want := maps.Collect(maps.All(due))
 				maps.DeleteFunc(want, func(_ *session, tick int64) bool { return tick > ticks(at) })
 				if !maps.Equal(fired, want) {
-					t.Fatalf("fired %v, want %v", slices.Collect(maps.Values(fired)), slices.Collect(maps.Values(want)))
+					t.Fatalf("fired %v, want %v", slices.Collect(maps.Values(fired)),
+						slices.Collect(maps.Values(want)))
 				}
-				maps.DeleteFunc(due, func(s *session, _ int64) bool { _, gone := fired[s]; return gone })
+				maps.DeleteFunc(due, func(s *session, _ int64) bool {
+					_,
+						gone := fired[s]
+					return gone
+				})
 			}
 		}
 		for i, s := range sh.live {

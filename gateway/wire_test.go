@@ -15,7 +15,8 @@ import (
 	"trackchat/queue"
 )
 
-// frame808 is a JT/T 808 frame of 2013 of tracker 1: message id, body, serial number and, if parts > 0, the number of the part and of parts. It must need no escapes.
+// frame808 is a JT/T 808 frame of 2013 of tracker 1: message id, body, serial number and, if parts
+// > 0, the number of the part and of parts. It must need no escapes.
 func frame808(t *testing.T, id, serial uint16, body []byte, part, parts uint16) []byte {
 	t.Helper()
 	properties := uint16(len(body))
@@ -111,7 +112,8 @@ func TestPackedContainer(t *testing.T) {
 		_, err := z.Write([]byte(line))
 		must(t, err)
 		must(t, z.Close())
-		container := append([]byte{0xFF, byte(packed.Len()), byte(packed.Len() >> 8)}, packed.Bytes()...)
+		container := append([]byte{0xFF, byte(packed.Len()), byte(packed.Len() >> 8)},
+			packed.Bytes()...)
 		d.write(container[:5])
 		d.write(container[5:])
 		d.wait([]protocol.DeviceEventKind{protocol.DeviceTextAck, protocol.DeviceOther}[i])
@@ -129,13 +131,15 @@ func TestOverlongFrames(t *testing.T) {
 	defer func() { _ = stranger.Close() }()
 	_, err = stranger.Write([]byte("#L#" + strings.Repeat("1", 8<<10)))
 	must(t, err)
-	eventually(t, func() bool { return r.metric("closed_total", "reason=too_much") == 1 }, func() string { return "a stranger's long frame is kept" })
+	eventually(t, func() bool { return r.metric("closed_total", "reason=too_much") == 1 },
+		func() string { return "a stranger's long frame is kept" })
 	d := r.login("wialon", phone(2))
 	d.write([]byte("#M#" + strings.Repeat("x", 2<<20) + "\r\n")) // the next line is whole again
 	d.silent(protocol.DeviceTextAck)
 	d.write([]byte("#I#9999999;0;1;010101;000000;image\r\n"))
 	d.gone()
-	eventually(t, func() bool { return r.metric("closed_total", "reason=frame_too_long") == 1 }, func() string { return "not counted" })
+	eventually(t, func() bool { return r.metric("closed_total", "reason=frame_too_long") == 1 },
+		func() string { return "not counted" })
 	// A flag always shows where a JT/T 808 frame begins: that session survives.
 	j := r.login("jt808", phone(1))
 	j.write(append([]byte{0x7E}, bytes.Repeat([]byte{1}, 10_000)...))
@@ -151,7 +155,8 @@ func TestHalfAFrameThenTheEnd(t *testing.T) {
 	d.text()
 	d.write([]byte("#AM#1")) // the line's end never comes
 	must(t, d.nc.Close())
-	eventually(t, func() bool { return r.metric("closed_total") == 1 }, func() string { return "open" })
+	eventually(t, func() bool { return r.metric("closed_total") == 1 },
+		func() string { return "open" })
 	if m := r.message(id, 1); m.Status != queue.StatusPending {
 		t.Fatalf("half an ack counted: %+v", m)
 	}
@@ -175,7 +180,8 @@ func TestFramesByteByByte(t *testing.T) {
 	}
 }
 
-// What a terminal says in answer to a text is stored with the message it answers, and in the order in which it was said.
+// What a terminal says in answer to a text is stored with the message it answers, and in the order
+// in which it was said.
 func TestReplyNamesItsMessage(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1)})
 	d := r.login("jt808", phone(1))
@@ -198,7 +204,9 @@ func TestReplyNamesItsMessage(t *testing.T) {
 	d.write(slices.Concat(reply(300, refs[0], "first"), reply(301, refs[1]+77, "second"), driver))
 	var said []queue.Message
 	eventually(t, func() bool {
-		said = slices.DeleteFunc(r.list(1), func(m queue.Message) bool { return !m.Status.Incoming() })
+		said = slices.DeleteFunc(r.list(1), func(m queue.Message) bool {
+			return !m.Status.Incoming()
+		})
 		return len(said) == 3
 	}, func() string { return "not stored" })
 	for i, want := range []struct {

@@ -2,7 +2,8 @@ package protocol
 
 import "sync"
 
-// Events lends the event that Decode hands out, so that a frame costs no allocation. The zero value is ready; all codecs of one Protocol share one.
+// Events lends the event that Decode hands out, so that a frame costs no allocation. The zero value
+// is ready; all codecs of one Protocol share one.
 type Events struct{ free sync.Pool }
 
 // Emit calls emit with a borrowed copy of e, which is taken back when emit returns.

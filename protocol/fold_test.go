@@ -25,16 +25,28 @@ func TestFoldShowsTheNearest(t *testing.T) {
 		{ascii, "Œuvre, cœur, Ærø, Þórður, ðað", "OEuvre, coeur, AEro, THordur, dad", 9, ""},
 		{ascii, "Đorđe, Čačak, Žabljak, Ljubuški", "Dorde, Cacak, Zabljak, Ljubuski", 6, ""},
 		{cyrillic, "Iğdır, Şişli, İZMİR, Çeşme", "Igdir, Sisli, IZMIR, Cesme", 8, ""},
-		{cyrillic, "Șoseaua Ștefan cel Mare, Timișoara, Țăndărei, Târgu", "Soseaua Stefan cel Mare, Timisoara, Tandarei, Targu", 7, ""},
-		{ascii, "Šiauliai, Ķekava, Õismäe, Mažeikių, Jūrmala", "Siauliai, Kekava, Oismae, Mazeikiu, Jurmala", 7, ""},
+		{
+			cyrillic, "Șoseaua Ștefan cel Mare, Timișoara, Țăndărei, Târgu",
+			"Soseaua Stefan cel Mare, Timisoara, Tandarei, Targu", 7, "",
+		},
+		{
+			ascii, "Šiauliai, Ķekava, Õismäe, Mažeikių, Jūrmala",
+			"Siauliai, Kekava, Oismae, Mazeikiu, Jurmala", 7, "",
+		},
 		{ascii, "Đường Nguyễn Huệ, Thừa Thiên", "Duong Nguyen Hue, Thua Thien", 7, ""},
-		{ascii, "Győr, Ångström, El Niño, ¿Qué? ¡Sí!", "Gyor, Angstrom, El Nino, ?Que? !Si!", 8, ""},
+		{
+			ascii, "Győr, Ångström, El Niño, ¿Qué? ¡Sí!", "Gyor, Angstrom, El Nino, ?Que? !Si!", 8,
+			"",
+		},
 		{cyrillic, "Маңғыстау, Өскемен, қала, Әуе, үй", "Мангыстау, Оскемен, кала, Ауе, уй", 6, ""},
 		{gbk, "Їжак, ґанок, Україна, ўсё", "Iжак, ганок, Украiна, усё", 4, ""},
 		{ascii, "A → B ← C ↔ D ⇒ E ➡️ ⬅️ ↪ 👉 👈", "A -> B <- C <-> D => E -> <- -> -> <-", 9, ""},
 		{ascii, "✓ ✔️ ✅ ☑️ 👍 👍🏽 👌 ❌ ✗ ⚠️", "OK OK OK OK OK OK OK X X !", 10, ""},
 		{ascii, "„Halle 4“ – ‘Tor’ — «да»… № 7", `"Halle 4" - 'Tor' - "??"... No 7`, 12, "да"},
-		{ascii, "½ h, 1½ t, 20 °C, 5 µm, m², 10 €, ≤ 3 × 4 ± 1", " 1/2 h, 1 1/2 t, 20 degC, 5 um, m^2, 10 EUR, <= 3 x 4 +/- 1", 9, ""},
+		{
+			ascii, "½ h, 1½ t, 20 °C, 5 µm, m², 10 €, ≤ 3 × 4 ± 1",
+			" 1/2 h, 1 1/2 t, 20 degC, 5 um, m^2, 10 EUR, <= 3 x 4 +/- 1", 9, "",
+		},
 		{ascii, "ﬁx ＡＢＣ１２\u00a0①\u2009㎏ ㏂\u2028end", "fix ABC12 1 kg a.m.\nend", 12, ""},
 		{ascii, "🙂 😉 😢 ❤️ 🚚 ⛽ 🅿️ 🇩🇪 1️⃣", ":) ;) :( <3 [truck] [fuel] P DE 1", 10, ""},
 		{gbk, "→ ← ★ № “…” —", "→ ← ★ № “…” —", 0, ""},
@@ -56,7 +68,8 @@ func TestFoldShowsTheNearest(t *testing.T) {
 	} {
 		got, replaced := protocol.Fold(c.cs, c.text)
 		if got != c.want || replaced != c.replaced {
-			t.Errorf("%s: %q became %q with %d replaced, want %q with %d", c.cs, c.text, got, replaced, c.want, c.replaced)
+			t.Errorf("%s: %q became %q with %d replaced, want %q with %d", c.cs, c.text, got,
+				replaced, c.want, c.replaced)
 		}
 		var lost strings.Builder
 		for _, r := range c.text {
@@ -68,7 +81,8 @@ func TestFoldShowsTheNearest(t *testing.T) {
 			t.Errorf("%s: %q loses %q, want %q", c.cs, c.text, lost.String(), c.lost)
 		}
 		wire := c.cs.Append([]byte("head"), c.text)
-		if back, err := c.cs.Decode(wire[len("head"):]); err != nil || back != c.want || string(wire[:4]) != "head" {
+		if back, err := c.cs.Decode(wire[len("head"):]); err != nil || back != c.want ||
+			string(wire[:4]) != "head" {
 			t.Errorf("%s: %q arrives as %q, %v", c.cs, c.text, back, err)
 		}
 	}
@@ -76,12 +90,17 @@ func TestFoldShowsTheNearest(t *testing.T) {
 
 // A folded text has nothing left to fold, and what is on the wire is what it says.
 func TestFoldedTextIsWhatArrives(t *testing.T) {
-	for _, cs := range []protocol.Charset{protocol.ASCII(), protocol.GBK(), protocol.Windows1251(), protocol.UTF16(true), protocol.UTF8()} {
+	for _, cs := range []protocol.Charset{
+		protocol.ASCII(), protocol.GBK(), protocol.Windows1251(),
+		protocol.UTF16(true), protocol.UTF8(),
+	} {
 		t.Run(cs.String(), rapid.MakeCheck(func(t *rapid.T) {
 			text := rapid.String().Draw(t, "text")
 			folded, replaced := protocol.Fold(cs, text)
-			if again, n := protocol.Fold(cs, folded); again != folded || n != 0 || replaced > utf8.RuneCountInString(text) {
-				t.Fatalf("%q became %q with %d replaced, then %q with %d", text, folded, replaced, again, n)
+			if again, n := protocol.Fold(cs, folded); again != folded || n != 0 ||
+				replaced > utf8.RuneCountInString(text) {
+				t.Fatalf("%q became %q with %d replaced, then %q with %d", text, folded, replaced,
+					again, n)
 			}
 			wire, bytes := cs.Append(nil, text), 0
 			for _, r := range folded {
@@ -90,8 +109,11 @@ func TestFoldedTextIsWhatArrives(t *testing.T) {
 				}
 				bytes += cs.RuneLen(r)
 			}
-			if back, err := cs.Decode(wire); err != nil && !strings.ContainsRune(folded, utf8.RuneError) || err == nil && back != folded || bytes != len(wire) {
-				t.Fatalf("%q arrives as %q in %d bytes, %v; announced %q in %d bytes", text, back, len(wire), err, folded, bytes)
+			if back, err := cs.Decode(wire); err != nil &&
+				!strings.ContainsRune(folded, utf8.RuneError) || err == nil && back != folded ||
+				bytes != len(wire) {
+				t.Fatalf("%q arrives as %q in %d bytes, %v; announced %q in %d bytes", text, back,
+					len(wire), err, folded, bytes)
 			}
 		}))
 	}

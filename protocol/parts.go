@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Fitter is a Charset in which the room that a character takes depends on the others of the same part. Its RuneLen is the most that one can take.
+// Fitter is a Charset in which the room that a character takes depends on the others of the same
+// part. Its RuneLen is the most that one can take.
 type Fitter interface {
 	Charset
 	// Fit returns how many bytes of folded text, in whole characters, make the longest part of at
@@ -17,9 +18,10 @@ type Fitter interface {
 // MaxParts is the greatest number of parts a text is cut into.
 const MaxParts = 9_999
 
-// Split cuts text into parts of at most c.PartBytes bytes each in c.Charset, on code-point boundaries and, where one lies in the last 15 % of a part, after a space or a newline.
-// With c.Prefix the room for "(n/m) " is kept free. The parts are slices of the text as Fold makes
-// it and together are the whole of that. ErrTextTooLong: more than MaxParts would be needed.
+// Split cuts text into parts of at most c.PartBytes bytes each in c.Charset, on code-point
+// boundaries and, where one lies in the last 15 % of a part, after a space or a newline. With
+// c.Prefix the room for "(n/m) " is kept free. The parts are slices of the text as Fold makes it
+// and together are the whole of that. ErrTextTooLong: more than MaxParts would be needed.
 func Split(text string, c TextCaps) ([]string, error) {
 	text, _ = Fold(c.Charset, text)
 	if isWhole(text, c) {
@@ -81,7 +83,8 @@ func leastIn(room, widest, parts int) int {
 // prefixed is the room that "(n/m) " with so many digits for both leaves.
 func prefixed(room, digits int) int { return room - len("(/) ") - 2*digits }
 
-// AppendPrefix appends "(2/7) " for part 1 of 7 (parts count from 0 in t), nothing for a text of a single part.
+// AppendPrefix appends "(2/7) " for part 1 of 7 (parts count from 0 in t), nothing for a text of a
+// single part.
 func AppendPrefix(dst []byte, t Text) []byte {
 	if t.Parts < 2 {
 		return dst

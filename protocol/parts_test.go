@@ -13,13 +13,17 @@ import (
 
 func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
 	charsets := map[string]protocol.Charset{
-		"utf8": protocol.UTF8(), "gbk": protocol.GBK(), "cp1251": protocol.Windows1251(), "utf16": protocol.UTF16(true),
+		"utf8": protocol.UTF8(), "gbk": protocol.GBK(), "cp1251": protocol.Windows1251(),
+		"utf16":    protocol.UTF16(true),
 		"widening": widening{protocol.UTF16(true)},
 	}
 	for name, cs := range charsets {
 		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
 			text := rapid.StringMatching(`[ a-z\nя亊éłŒ…→👍😀🦕́]{1,400}`).Draw(t, "text")
-			c := protocol.TextCaps{Charset: cs, PartBytes: rapid.IntRange(16, 200).Draw(t, "room"), Prefix: rapid.Bool().Draw(t, "prefix")}
+			c := protocol.TextCaps{
+				Charset: cs, PartBytes: rapid.IntRange(16, 200).Draw(t, "room"),
+				Prefix: rapid.Bool().Draw(t, "prefix"),
+			}
 			parts, err := protocol.Split(text, c)
 			if err != nil {
 				t.Fatal(err)
@@ -45,11 +49,15 @@ func TestSplitKeepsTextWholeAndPartsWithinRoom(t *testing.T) {
 // characters take.
 func TestTheLongestTextFits(t *testing.T) {
 	alphabets := map[protocol.Charset]string{
-		protocol.UTF8(): "[ a🦕]", protocol.GBK(): "[ a好]", protocol.Windows1251(): "[ aя]", protocol.UTF16(true): "[ a好]", protocol.ASCII(): "[ a]",
+		protocol.UTF8(): "[ a🦕]", protocol.GBK(): "[ a好]", protocol.Windows1251(): "[ aя]",
+		protocol.UTF16(true): "[ a好]", protocol.ASCII(): "[ a]",
 	}
 	for cs, alphabet := range alphabets {
 		t.Run(cs.String(), rapid.MakeCheck(func(t *rapid.T) {
-			c := protocol.TextCaps{Charset: cs, PartBytes: rapid.IntRange(8, 40).Draw(t, "room"), Prefix: rapid.Bool().Draw(t, "prefix")}
+			c := protocol.TextCaps{
+				Charset: cs, PartBytes: rapid.IntRange(8, 40).Draw(t, "room"),
+				Prefix: rapid.Bool().Draw(t, "prefix"),
+			}
 			pattern := rapid.StringMatching(alphabet+"{1,30}").Draw(t, "pattern")
 			n := min(protocol.Longest(c), 20_000)
 			text := string([]rune(strings.Repeat(pattern, n/utf8.RuneCountInString(pattern)+1))[:n])
@@ -68,13 +76,17 @@ func TestTheLongestTextFits(t *testing.T) {
 		{8, false, protocol.UTF8(), 2 * protocol.MaxParts}, // 5 bytes of a part at least
 		{13, true, protocol.ASCII(), 99 * 5},
 	} {
-		if got := protocol.Longest(protocol.TextCaps{Charset: c.cs, PartBytes: c.room, Prefix: c.prefix}); got != c.want {
+		if got := protocol.Longest(protocol.TextCaps{
+			Charset: c.cs, PartBytes: c.room,
+			Prefix: c.prefix,
+		}); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}
 	}
 }
 
-// widening takes one byte for each letter, two where one of them is not Latin: what a Fitter is for.
+// widening takes one byte for each letter, two where one of them is not Latin: what a Fitter is
+// for.
 type widening struct{ protocol.Charset }
 
 func (w widening) Append(dst []byte, text string) []byte {
@@ -111,7 +123,10 @@ func TestSplitUsesTheRoomOfAFitter(t *testing.T) {
 }
 
 func TestSplitPrefersSpaces(t *testing.T) {
-	parts, err := protocol.Split("aaaaaaaaa bbbbbbbbb", protocol.TextCaps{Charset: protocol.UTF8(), PartBytes: 11})
+	parts, err := protocol.Split("aaaaaaaaa bbbbbbbbb", protocol.TextCaps{
+		Charset:   protocol.UTF8(),
+		PartBytes: 11,
+	})
 	if err != nil || len(parts) != 2 || parts[0] != "aaaaaaaaa " {
 		t.Fatalf("got %q, %v", parts, err)
 	}
@@ -125,7 +140,8 @@ func TestReferencesOfRecentMessagesDiffer(t *testing.T) {
 			for part := range parts {
 				ref := protocol.Reference(n*256, part, bits)
 				if other, taken := seen[ref]; taken {
-					t.Fatalf("%d bits: message %d part %d has the reference of a part of %d", bits, n, part, other)
+					t.Fatalf("%d bits: message %d part %d has the reference of a part of %d", bits,
+						n, part, other)
 				}
 				if bits < 64 && ref>>bits != 0 {
 					t.Fatalf("%d bits: reference %x is too wide", bits, ref)
@@ -154,7 +170,8 @@ func TestCharsetsReplaceWhatTheyCannotCarry(t *testing.T) {
 		}
 		back, err := c.cs.Decode(wire)
 		if err != nil || back != c.back || n != len(wire) {
-			t.Errorf("%q came back as %q (%v), %d bytes announced, %d written", c.text, back, err, n, len(wire))
+			t.Errorf("%q came back as %q (%v), %d bytes announced, %d written", c.text, back, err,
+				n, len(wire))
 		}
 	}
 	if _, err := protocol.GBK().Decode([]byte{0x81}); err == nil {
@@ -164,7 +181,10 @@ func TestCharsetsReplaceWhatTheyCannotCarry(t *testing.T) {
 
 func TestSettingsReportEveryProblem(t *testing.T) {
 	p := protocol.Protocol{Name: "p", Settings: []protocol.SettingSpec{
-		{Name: "n", Default: "5", Check: protocol.CheckInt(1, 9)}, {Name: "b", Default: "false", Check: protocol.CheckBool},
+		{Name: "n", Default: "5", Check: protocol.CheckInt(1, 9)}, {
+			Name: "b", Default: "false",
+			Check: protocol.CheckBool,
+		},
 	}}
 	s, err := p.NewSettings(map[string]string{"n": "7"}, map[string]string{"b": "true"})
 	if err != nil || s.Int("n") != 7 || !s.Bool("b") {
@@ -179,12 +199,19 @@ func TestSettingsReportEveryProblem(t *testing.T) {
 }
 
 func TestEarlySettingsAreNoTrackers(t *testing.T) {
-	p := protocol.Protocol{Name: "p", Settings: []protocol.SettingSpec{{Name: "early", Default: "false", Check: protocol.CheckBool, Early: true}, {Name: "n", Default: "5", Check: protocol.CheckInt(1, 9)}}}
+	p := protocol.Protocol{Name: "p", Settings: []protocol.SettingSpec{{
+		Name:    "early",
+		Default: "false", Check: protocol.CheckBool, Early: true,
+	}, {
+		Name: "n", Default: "5",
+		Check: protocol.CheckInt(1, 9),
+	}}}
 	if err := p.CheckTracker("n", "7"); err != nil {
 		t.Error(err)
 	}
 	for name, value := range map[string]string{"early": "true", "n": "12", "x": "1"} {
-		if err := p.CheckTracker(name, value); err == nil || !strings.Contains(err.Error(), `"`+name+`"`) {
+		if err := p.CheckTracker(name, value); err == nil ||
+			!strings.Contains(err.Error(), `"`+name+`"`) {
 			t.Errorf("%s of a tracker: %v", name, err)
 		}
 	}

@@ -15,13 +15,17 @@ type SettingSpec struct {
 	Default string
 	Help    string
 	Check   func(value string) error // nil accepts anything
-	// Early settings decide who a device is, so they are read before its tracker is known: only a listener can have them.
+	// Early settings decide who a device is, so they are read before its tracker is known: only a
+	// listener can have them.
 	Early bool
 }
 
 // CheckTracker reports what is wrong with a setting of a single tracker.
 func (p *Protocol) CheckTracker(name, value string) error {
-	if slices.ContainsFunc(p.Settings, func(s SettingSpec) bool { return s.Name == name && s.Early }) {
+	if slices.ContainsFunc(p.Settings, func(s SettingSpec) bool {
+		return s.Name == name &&
+			s.Early
+	}) {
 		return fmt.Errorf("%s setting %q says how devices log in, so it belongs to the listener and not to a tracker", p.Name, name)
 	}
 	_, err := p.NewSettings(map[string]string{name: value})
@@ -31,7 +35,8 @@ func (p *Protocol) CheckTracker(name, value string) error {
 // Settings are checked values of a protocol's settings. The zero value has none; copies share them.
 type Settings struct{ values map[string]string }
 
-// NewSettings lays the layers over the protocol's defaults, later ones over earlier ones, and reports every unknown name and wrong value.
+// NewSettings lays the layers over the protocol's defaults, later ones over earlier ones, and
+// reports every unknown name and wrong value.
 func (p *Protocol) NewSettings(layers ...map[string]string) (Settings, error) {
 	values := make(map[string]string, len(p.Settings))
 	checks := make(map[string]func(string) error, len(p.Settings))
@@ -44,7 +49,8 @@ func (p *Protocol) NewSettings(layers ...map[string]string) (Settings, error) {
 		for _, name := range slices.Sorted(maps.Keys(layer)) {
 			check, known := checks[name]
 			if !known {
-				errs = append(errs, fmt.Errorf("%s has no setting %q (it has: %s)", p.Name, name, strings.Join(slices.Sorted(maps.Keys(checks)), ", ")))
+				errs = append(errs, fmt.Errorf("%s has no setting %q (it has: %s)", p.Name, name,
+					strings.Join(slices.Sorted(maps.Keys(checks)), ", ")))
 				continue
 			}
 			if check != nil {

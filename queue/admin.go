@@ -20,32 +20,38 @@ type Session struct {
 	ExpiresMs int64 // from then on it is no session any more
 }
 
-// SessionStore keeps sessions durably. A change of an account's password and the end of an account end its sessions in the same step.
+// SessionStore keeps sessions durably. A change of an account's password and the end of an account
+// end its sessions in the same step.
 type SessionStore interface {
-	// PutSession stores a session. Beyond MaxSessions of the account the oldest ones (CreatedMs, Hash) end. ErrNotFound where the account does not exist.
+	// PutSession stores a session. Beyond MaxSessions of the account the oldest ones (CreatedMs,
+	// Hash) end. ErrNotFound where the account does not exist.
 	PutSession(ctx context.Context, s Session) error
 	// RenewSession moves the end of a session; false where there is none any more.
 	RenewSession(ctx context.Context, h KeyHash, expiresMs int64) (bool, error)
 	// EndSession removes a session; false where there was none any more.
 	EndSession(ctx context.Context, h KeyHash) (bool, error)
-	// Sessions returns the session of each hash; Account is 0 where there is none or it has expired by the store's clock.
+	// Sessions returns the session of each hash; Account is 0 where there is none or it has expired
+	// by the store's clock.
 	Sessions(ctx context.Context, hs []KeyHash) ([]Session, error)
 }
 
 // LiveDirectory is the directory as data that changes while the service runs.
 //
-// Every change of an account or tracker, ImportDirectory's included, takes the next version: a number that rises by one with every row changed and is never used twice,
-// also after a restart. What is as it was before takes none.
+// Every change of an account or tracker, ImportDirectory's included, takes the next version: a
+// number that rises by one with every row changed and is never used twice, also after a restart.
+// What is as it was before takes none.
 type LiveDirectory interface {
 	// Accounts returns up to limit accounts with greater ids than after, ordered by id.
 	Accounts(ctx context.Context, after AccountID, limit int) ([]Account, error)
 	// Trackers returns up to limit trackers with greater ids than after, ordered by id.
 	Trackers(ctx context.Context, after TrackerID, limit int) ([]Tracker, error)
-	// EditDirectory makes the edits in order, in one atomic step: result i belongs to edit i, a refused edit changes nothing and does not touch the others, and each sees
-	// what those before it did. Per edit: a *ConflictError (which is an ErrConflict) or ErrNotFound.
+	// EditDirectory makes the edits in order, in one atomic step: result i belongs to edit i, a
+	// refused edit changes nothing and does not touch the others, and each sees what those before
+	// it did. Per edit: a *ConflictError (which is an ErrConflict) or ErrNotFound.
 	EditDirectory(ctx context.Context, edits []Edit) ([]EditResult, error)
-	// DirectoryChanges returns what changed after version since, ordered by version, about limit rows at a time; each row is told once, as it is now.
-	// From 0 it tells all there is. ErrReset: the store cannot tell from since, begin at 0 with an empty directory.
+	// DirectoryChanges returns what changed after version since, ordered by version, about limit
+	// rows at a time; each row is told once, as it is now. From 0 it tells all there is. ErrReset:
+	// the store cannot tell from since, begin at 0 with an empty directory.
 	DirectoryChanges(ctx context.Context, since int64, limit int) (DirectoryChanges, error)
 }
 
@@ -60,12 +66,18 @@ type EditKind byte
 
 // Kinds of Edit.
 const (
-	EditPutAccount  EditKind = iota + 1 // Account is added, or replaces the one with its id
-	EditPutTracker                      // Tracker is added, or replaces the one with its id; in another account Tracker.History says what becomes of its messages
-	EditDropAccount                     // Account.ID is removed with its keys and sessions; a conflict while it has trackers, or messages of former ones
-	EditDropTracker                     // Tracker.ID is removed with all its messages: pending ones are never sent, ids resolve to nothing, its session is kicked
-	EditAddKey                          // Key is added to Account.ID
-	EditDropKey                         // Key is removed from whoever has it
+	EditPutAccount EditKind = iota + 1 // Account is added, or replaces the one with its id
+	// Tracker is added, or replaces the one with its id; in another account Tracker.History says
+	// what becomes of its messages.
+	EditPutTracker
+	// Account.ID is removed with its keys and sessions; a conflict while it has trackers, or
+	// messages of former ones.
+	EditDropAccount
+	// Tracker.ID is removed with all its messages: pending ones are never sent, ids resolve to
+	// nothing, its session is kicked.
+	EditDropTracker
+	EditAddKey  // Key is added to Account.ID
+	EditDropKey // Key is removed from whoever has it
 )
 
 // Edit is one change of the directory.
@@ -75,7 +87,9 @@ type Edit struct {
 	Tracker Tracker // DeviceID is normalised by the store
 	Key     KeyHash
 
-	KeepPassword bool // EditPutAccount: an account that exists keeps its password, Account.Password is that of a new one
+	// EditPutAccount: an account that exists keeps its password, Account.Password is that of a new
+	// one.
+	KeepPassword bool
 	KeepKeys     bool // EditPutAccount: the same for its keys
 }
 
@@ -108,7 +122,8 @@ type DirectoryChanges struct {
 
 // Empty reports whether nothing changed.
 func (c *DirectoryChanges) Empty() bool {
-	return len(c.Accounts) == 0 && len(c.Trackers) == 0 && len(c.GoneAccounts) == 0 && len(c.GoneTrackers) == 0
+	return len(c.Accounts) == 0 && len(c.Trackers) == 0 && len(c.GoneAccounts) == 0 &&
+		len(c.GoneTrackers) == 0
 }
 
 // ConflictError says which part of an edit contradicts the directory. It is an ErrConflict.
@@ -128,7 +143,8 @@ func LoginTaken(other AccountID) error {
 	return &ConflictError{"login", fmt.Sprintf("is that of account %d", other)}
 }
 
-// KeyTaken is the conflict of a key that another account has. It does not say which one: a key's holder is not to be found by trying.
+// KeyTaken is the conflict of a key that another account has. It does not say which one: a key's
+// holder is not to be found by trying.
 func KeyTaken() error { return &ConflictError{"keys", "contain a key of another account"} }
 
 // NoAccount is the conflict of a tracker without an account.
@@ -138,7 +154,8 @@ func NoAccount(id AccountID) error {
 
 // DeviceTaken is the conflict of a tracker that would log in like another one.
 func DeviceTaken(other TrackerID) error {
-	return &ConflictError{"device_id", fmt.Sprintf("is that of tracker %d with the same protocol", other)}
+	return &ConflictError{"device_id", fmt.Sprintf("is that of tracker %d with the same protocol",
+		other)}
 }
 
 // HasTrackers is the conflict of an account that cannot go.

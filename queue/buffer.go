@@ -18,12 +18,15 @@ func newBuffer[T any](limit int, all T, isAll func(*T) bool) *Buffer[T] {
 	return &Buffer[T]{limit: limit, all: all, isAll: isAll, ready: make(chan struct{}, 1)}
 }
 
-// NewWakeBuffer returns a buffer for up to limit wakes of one reader of Wakes; WakeResync stands for what does not fit.
+// NewWakeBuffer returns a buffer for up to limit wakes of one reader of Wakes; WakeResync stands
+// for what does not fit.
 func NewWakeBuffer(limit int) *Buffer[Wake] {
-	return newBuffer(limit, Wake{Kind: WakeResync}, func(w *Wake) bool { return w.Kind == WakeResync && w.Partitions == nil })
+	return newBuffer(limit, Wake{Kind: WakeResync},
+		func(w *Wake) bool { return w.Kind == WakeResync && w.Partitions == nil })
 }
 
-// Add appends list and never waits. What would exceed the limit is replaced by what stands for all of it. It reports whether there was room.
+// Add appends list and never waits. What would exceed the limit is replaced by what stands for all
+// of it. It reports whether there was room.
 func (b *Buffer[T]) Add(list ...T) bool {
 	if len(list) == 0 {
 		return true
@@ -33,7 +36,8 @@ func (b *Buffer[T]) Add(list ...T) bool {
 	if len(b.waiting) == 1 && b.isAll(&b.waiting[0]) {
 		return true
 	}
-	if n := len(b.waiting); n > 0 && b.covers != nil && b.covers(&b.waiting[n-1], &list[len(list)-1]) {
+	if n := len(b.waiting); n > 0 && b.covers != nil &&
+		b.covers(&b.waiting[n-1], &list[len(list)-1]) {
 		b.waiting = b.waiting[:n-1]
 	}
 	room := len(b.waiting)+len(list) <= b.limit

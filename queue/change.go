@@ -2,7 +2,8 @@ package queue
 
 import "context"
 
-// ChangeKind tells the changes apart. The values of what happens to messages and trackers are part of what stores publish.
+// ChangeKind tells the changes apart. The values of what happens to messages and trackers are part
+// of what stores publish.
 type ChangeKind byte
 
 // Kinds of Change.
@@ -18,11 +19,13 @@ const (
 	ChangeProgress  ChangeKind = 'A' // more parts are acknowledged
 	ChangePresence  ChangeKind = 'O' // a session has begun to own the tracker, or ended
 
-	ChangeResync  ChangeKind = 1 // changes may not have been told: ask Changed and Changes
-	ChangeThrough ChangeKind = 2 // everything that happened before Ms was told, or a ChangeResync was
+	ChangeResync ChangeKind = 1 // changes may not have been told: ask Changed and Changes
+	// everything that happened before Ms was told, or a ChangeResync was.
+	ChangeThrough ChangeKind = 2
 )
 
-// PresenceOwned is the ID of a ChangePresence of a tracker that was owned before: the session has ended, or a newer one has taken over.
+// PresenceOwned is the ID of a ChangePresence of a tracker that was owned before: the session has
+// ended, or a newer one has taken over.
 const PresenceOwned = 1
 
 // Change is a hint at something that has happened. What it is about may have changed again since.
@@ -34,22 +37,33 @@ type Change struct {
 	Partitions []Partition // ChangeResync: nil means all
 }
 
-// Feed tells what changes. Hints come from Watch, the truth is in Changed and Changes. All methods are safe for concurrent use.
+// Feed tells what changes. Hints come from Watch, the truth is in Changed and Changes. All methods
+// are safe for concurrent use.
 type Feed interface {
-	// Watch tells every change of every tracker from now on, in order for each tracker. The channel is closed when ctx or the store ends. Changes are hints: a reader that
-	// is too slow gets ChangeResync instead of what did not fit. ChangeThrough comes about once a second; its time is exact up to the differences between clocks.
+	// Watch tells every change of every tracker from now on, in order for each tracker. The channel
+	// is closed when ctx or the store ends. Changes are hints: a reader that is too slow gets
+	// ChangeResync instead of what did not fit. ChangeThrough comes about once a second; its time
+	// is exact up to the differences between clocks.
 	Watch(ctx context.Context) (<-chan []Change, error)
-	// Changed returns those of ts with a message that was stored or changed at or after sinceMs, as far as that is still known.
+	// Changed returns those of ts with a message that was stored or changed at or after sinceMs, as
+	// far as that is still known.
 	Changed(ctx context.Context, ts []TrackerID, sinceMs int64) ([]TrackerID, error)
-	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs, ordered by (ChangeMs, ID); ErrReset if that is too long ago to know.
-	// It returns more than limit rather than splitting a millisecond: who has seen all of an answer goes on at the last ChangeMs and knows what it has seen of that one.
+	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs,
+	// ordered by (ChangeMs, ID); ErrReset if that is too long ago to know. It returns more than
+	// limit rather than splitting a millisecond: who has seen all of an answer goes on at the last
+	// ChangeMs and knows what it has seen of that one.
 	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
 }
 
-// NewChangeBuffer returns a buffer for up to limit changes of one reader of Watch; ChangeResync stands for what does not fit.
+// NewChangeBuffer returns a buffer for up to limit changes of one reader of Watch; ChangeResync
+// stands for what does not fit.
 func NewChangeBuffer(limit int) *Buffer[Change] {
-	b := newBuffer(limit, Change{Kind: ChangeResync}, func(c *Change) bool { return c.Kind == ChangeResync && c.Partitions == nil })
+	b := newBuffer(limit, Change{Kind: ChangeResync},
+		func(c *Change) bool { return c.Kind == ChangeResync && c.Partitions == nil })
 	// A later time says more than the one before it.
-	b.covers = func(last, next *Change) bool { return last.Kind == ChangeThrough && next.Kind == ChangeThrough }
+	b.covers = func(last, next *Change) bool {
+		return last.Kind == ChangeThrough &&
+			next.Kind == ChangeThrough
+	}
 	return b
 }

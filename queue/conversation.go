@@ -158,7 +158,10 @@ func (t *Tracker) keepHistory(old *Tracker) (err error) {
 		t.Conversation = list[mine].Conversation
 		list = slices.Delete(list, mine, mine+1)
 	} else if len(list)+2 >= conversationsEach {
-		return &ConflictError{"history", fmt.Sprintf("must be move or drop: %d accounts have kept theirs", len(list))}
+		return &ConflictError{
+			"history",
+			fmt.Sprintf("must be move or drop: %d accounts have kept theirs", len(list)),
+		}
 	} else if t.Conversation, err = old.freeConversation(); err != nil {
 		return err
 	}
@@ -168,16 +171,24 @@ func (t *Tracker) keepHistory(old *Tracker) (err error) {
 
 // freeConversation is the lowest number that no conversation of the tracker has.
 func (t *Tracker) freeConversation() (n uint8, err error) {
-	for _, _, taken := t.Holder(conversationKey(t.ID, n)); taken; _, _, taken = t.Holder(conversationKey(t.ID, n)) {
+	for _, _, taken := t.Holder(conversationKey(t.ID, n)); taken; _, _,
+		taken = t.Holder(conversationKey(t.ID, n)) {
 		n++
 	}
 	if n > 0 && t.ID >= maxMoving {
-		err = &ConflictError{"history", fmt.Sprintf("must be move: ids from %d on have one conversation only", int64(maxMoving))}
+		err = &ConflictError{
+			"history",
+			fmt.Sprintf("must be move: ids from %d on have one conversation only",
+				int64(maxMoving)),
+		}
 	}
 	return n, err
 }
 
 // KeepsHistory is the conflict of an account that cannot go.
 func KeepsHistory(one TrackerID) error {
-	return &ConflictError{"id", fmt.Sprintf("has kept messages of trackers that are another account's now, such as %d; history: drop on that tracker removes them", one)}
+	return &ConflictError{
+		"id",
+		fmt.Sprintf("has kept messages of trackers that are another account's now, such as %d; history: drop on that tracker removes them", one),
+	}
 }

@@ -17,7 +17,8 @@ type Account struct {
 	Keys     []KeyHash
 }
 
-// KeyHash is the SHA-256 of an API key's 32 lower-case hex characters; keys are never stored themselves.
+// KeyHash is the SHA-256 of an API key's 32 lower-case hex characters; keys are never stored
+// themselves.
 type KeyHash [sha256.Size]byte
 
 // HashKey hashes an API key; upper-case hex digits count as lower-case ones.
@@ -42,8 +43,9 @@ type Tracker struct {
 	// EmployeeRecord is what is known of the employee; nil: nothing but the number.
 	EmployeeRecord *EmployeeRecord
 	Settings       map[string]string
-	// Former are the conversations that other accounts have kept: a pointer, nil where there are none,
-	// since a million trackers are held and nearly none has any. The list is never changed in place.
+	// Former are the conversations that other accounts have kept: a pointer, nil where there are
+	// none, since a million trackers are held and nearly none has any. The list is never changed in
+	// place.
 	Former *[]Former
 }
 
@@ -68,17 +70,21 @@ func (t *Tracker) HasFeature(name string) bool {
 	return slices.Contains(t.Features, name)
 }
 
-// NormalizeDeviceID brings a device id to the form it is compared in: lower case, without leading zeros. JT/T 808 phones are padded with zeros and may hold the nibbles a-f.
+// NormalizeDeviceID brings a device id to the form it is compared in: lower case, without leading
+// zeros. JT/T 808 phones are padded with zeros and may hold the nibbles a-f.
 func NormalizeDeviceID(id string) string { return strings.TrimLeft(strings.ToLower(id), "0") }
 
 // DirectoryStore keeps accounts and trackers durably.
 type DirectoryStore interface {
 	// LoadDirectory reads all of it, ordered by id.
 	LoadDirectory(ctx context.Context) ([]Account, []Tracker, error)
-	// ImportDirectory adds and updates accounts and trackers in one step; prune also removes those that are not given (a removed tracker's messages stay until retention takes them,
-	// with the account that had it: it finds them when the tracker comes back, another account does not).
-	// Rows that are as given already are not written. ErrConflict says that the result would contradict itself, and nothing changes; see MergeDirectory.
-	ImportDirectory(ctx context.Context, accounts []Account, trackers []Tracker, prune bool) (ImportStats, error)
+	// ImportDirectory adds and updates accounts and trackers in one step; prune also removes those
+	// that are not given (a removed tracker's messages stay until retention takes them, with the
+	// account that had it: it finds them when the tracker comes back, another account does not).
+	// Rows that are as given already are not written. ErrConflict says that the result would
+	// contradict itself, and nothing changes; see MergeDirectory.
+	ImportDirectory(ctx context.Context, accounts []Account, trackers []Tracker,
+		prune bool) (ImportStats, error)
 }
 
 // ImportStats counts what an import changed.

@@ -9,7 +9,8 @@ import (
 // fleetPiece is the most trackers in a piece of a fleet.
 const fleetPiece = 512
 
-// fleet is an immutable list of an account's trackers, ordered by id, in pieces: an account may have a million of them.
+// fleet is an immutable list of an account's trackers, ordered by id, in pieces: an account may
+// have a million of them.
 type fleet struct {
 	pieces [][]*Tracker // none is empty
 	count  int
@@ -30,10 +31,15 @@ func (f *fleet) all() iter.Seq[*Tracker] {
 	}
 }
 
-// find returns the piece and the place in it where id is or would be; the piece is -1 in an empty fleet.
+// find returns the piece and the place in it where id is or would be; the piece is -1 in an empty
+// fleet.
 func (f *fleet) find(id TrackerID) (piece, place int, found bool) {
 	byID := func(t *Tracker, id TrackerID) int { return cmp.Compare(t.ID, id) }
-	piece, found = slices.BinarySearchFunc(f.pieces, id, func(p []*Tracker, id TrackerID) int { return byID(p[0], id) })
+	piece, found = slices.BinarySearchFunc(f.pieces, id, func(p []*Tracker,
+		id TrackerID,
+	) int {
+		return byID(p[0], id)
+	})
 	if found {
 		return piece, 0, true
 	}

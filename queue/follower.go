@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	followEvery  = 300 * time.Millisecond // well within the second in which a change is known everywhere
-	followPage   = 5000                   // rows read at once
-	followAtOnce = 50_000                 // rows between two snapshots, unless the directory is read anew
+	// well within the second in which a change is known everywhere.
+	followEvery = 300 * time.Millisecond
+	followPage  = 5000 // rows read at once
+	// rows between two snapshots, unless the directory is read anew.
+	followAtOnce = 50_000
 )
 
 // Follower keeps a Directory up to date with what the store tells.
@@ -30,7 +32,8 @@ type Update struct {
 	Accounts []AccountID // the same
 }
 
-// NewFollower returns a follower. It calls changed, which may be nil, after each new snapshot is current.
+// NewFollower returns a follower. It calls changed, which may be nil, after each new snapshot is
+// current.
 func NewFollower(store LiveDirectory, dir *Directory, changed func(Update)) *Follower {
 	if changed == nil {
 		changed = func(Update) {}
@@ -53,7 +56,8 @@ func (f *Follower) Sync(ctx context.Context) error {
 	}
 }
 
-// Run syncs a few times a second until ctx ends. Failures go to failed; what is known stays in use until the store answers again.
+// Run syncs a few times a second until ctx ends. Failures go to failed; what is known stays in use
+// until the store answers again.
 func (f *Follower) Run(ctx context.Context, failed func(error)) {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()

@@ -27,7 +27,8 @@ func TestDeviceByTheEndOfItsIMEI(t *testing.T) {
 				c.GoneTrackers = append(c.GoneTrackers, id)
 			} else {
 				tr := queue.Tracker{ID: id, Account: 1, Label: fmt.Sprint(version)}
-				tr.Protocol = rapid.SampledFrom([]string{"jt808", "jt808", "egts"}).Draw(rt, "protocol")
+				tr.Protocol = rapid.SampledFrom([]string{"jt808", "jt808", "egts"}).Draw(rt,
+					"protocol")
 				tr.DeviceID = rapid.SampledFrom(ids).Draw(rt, "id")
 				taken := false
 				for _, other := range trackers {
@@ -44,7 +45,8 @@ func TestDeviceByTheEndOfItsIMEI(t *testing.T) {
 		}
 		for _, protocol := range []string{"jt808", "egts"} {
 			for _, phone := range []string{
-				"234567890123", "034567890123", "034567890124", "00000000234567890123", "2345", "3512345678901",
+				"234567890123", "034567890123", "034567890124", "00000000234567890123", "2345",
+				"3512345678901",
 			} {
 				want := lookedUp(trackers, protocol, phone)
 				got, ok := s.Device(protocol, phone)
@@ -65,7 +67,8 @@ func lookedUp(trackers map[queue.TrackerID]queue.Tracker, protocol, phone string
 		case t.Protocol != protocol:
 		case t.DeviceID == phone:
 			return &t
-		case protocol != "jt808" || n < 13 || n > 15 || strings.Trim(t.DeviceID, "0123456789") != "":
+		case protocol != "jt808" || n < 13 || n > 15 ||
+			strings.Trim(t.DeviceID, "0123456789") != "":
 		case strings.TrimLeft(t.DeviceID[n-12:], "0") == phone:
 			ends = append(ends, t)
 		}
@@ -106,11 +109,18 @@ func TestDeviceByItsPackedIMEIWithAWrongCheckDigit(t *testing.T) {
 		trackers []queue.Tracker
 		want     queue.TrackerID
 	}{
-		"wrong":              {[]queue.Tracker{imei(1, right+1)}, 1},
-		"beside a right one": {[]queue.Tracker{imei(1, right+1), imei(2, right), imei(3, right+2)}, 2},
-		"several":            {[]queue.Tracker{imei(1, right+1), imei(2, right+2), imei(3, right+3)}, 0},
+		"wrong": {[]queue.Tracker{imei(1, right+1)}, 1},
+		"beside a right one": {
+			[]queue.Tracker{imei(1, right+1), imei(2, right), imei(3, right+2)},
+			2,
+		},
+		"several": {[]queue.Tracker{
+			imei(1, right+1), imei(2, right+2),
+			imei(3, right+3),
+		}, 0},
 	} {
-		found, ok := queue.NewSnapshot(nil, c.trackers).Device("jt808", fmt.Sprintf("%012x", int64(n)))
+		found, ok := queue.NewSnapshot(nil, c.trackers).Device("jt808", fmt.Sprintf("%012x",
+			int64(n)))
 		if ok != (c.want != 0) || ok && found.ID != c.want {
 			t.Errorf("%s: %+v", name, found)
 		}

@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// DirectoryChange is what an import does to a stored directory. Put replaces or adds, Remove removes; both are ordered by id.
+// DirectoryChange is what an import does to a stored directory. Put replaces or adds, Remove
+// removes; both are ordered by id.
 type DirectoryChange struct {
 	PutAccounts    []Account
 	PutTrackers    []Tracker
@@ -17,11 +18,14 @@ type DirectoryChange struct {
 	Stats          ImportStats
 }
 
-// MergeDirectory works out what importing accounts and trackers over the stored ones changes; it is the same for every store.
-// kept are trackers that an import removed before: one that comes back has what it had, see Succeed.
-// Device ids are normalised. ErrConflict names both sides if the result would contradict itself: an id given twice, two accounts with one login or key, two trackers that
-// log in alike, a tracker without its account.
-func MergeDirectory(storedAccounts []Account, storedTrackers, kept []Tracker, accounts []Account, trackers []Tracker, prune bool) (DirectoryChange, error) {
+// MergeDirectory works out what importing accounts and trackers over the stored ones changes; it is
+// the same for every store. kept are trackers that an import removed before: one that comes back
+// has what it had, see Succeed. Device ids are normalised. ErrConflict names both sides if the
+// result would contradict itself: an id given twice, two accounts with one login or key, two
+// trackers that log in alike, a tracker without its account.
+func MergeDirectory(storedAccounts []Account, storedTrackers, kept []Tracker, accounts []Account,
+	trackers []Tracker, prune bool,
+) (DirectoryChange, error) {
 	var c DirectoryChange
 	newAccounts, err := byID(accounts, "account", func(a Account) AccountID { return a.ID })
 	if err != nil {
@@ -44,11 +48,13 @@ func MergeDirectory(storedAccounts []Account, storedTrackers, kept []Tracker, ac
 	if err != nil {
 		return c, err
 	}
-	c.PutAccounts, c.RemoveAccounts = overlay(oldAccounts, newAccounts, sameAccount, prune, &c.Stats)
+	c.PutAccounts, c.RemoveAccounts = overlay(oldAccounts, newAccounts, sameAccount, prune,
+		&c.Stats)
 	if err := c.succeed(oldTrackers, kept, newTrackers); err != nil {
 		return DirectoryChange{}, err
 	}
-	c.PutTrackers, c.RemoveTrackers = overlay(oldTrackers, newTrackers, sameTracker, prune, &c.Stats)
+	c.PutTrackers, c.RemoveTrackers = overlay(oldTrackers, newTrackers, sameTracker, prune,
+		&c.Stats)
 	c.forgetFormer(oldTrackers, oldAccounts)
 	if err := checkAccounts(oldAccounts); err != nil {
 		return DirectoryChange{}, err
@@ -60,7 +66,9 @@ func MergeDirectory(storedAccounts []Account, storedTrackers, kept []Tracker, ac
 }
 
 // succeed works out the conversations of the trackers that are given.
-func (c *DirectoryChange) succeed(old map[TrackerID]Tracker, kept []Tracker, given map[TrackerID]Tracker) error {
+func (c *DirectoryChange) succeed(old map[TrackerID]Tracker, kept []Tracker,
+	given map[TrackerID]Tracker,
+) error {
 	removed := make(map[TrackerID]*Tracker, len(kept))
 	for i := range kept {
 		removed[kept[i].ID] = &kept[i]
@@ -82,7 +90,9 @@ func (c *DirectoryChange) succeed(old map[TrackerID]Tracker, kept []Tracker, giv
 }
 
 // forgetFormer drops what accounts have kept that the import removes.
-func (c *DirectoryChange) forgetFormer(trackers map[TrackerID]Tracker, accounts map[AccountID]Account) {
+func (c *DirectoryChange) forgetFormer(trackers map[TrackerID]Tracker,
+	accounts map[AccountID]Account,
+) {
 	if len(c.RemoveAccounts) == 0 {
 		return
 	}
@@ -125,7 +135,9 @@ func byID[K ~int64, V any](vs []V, what string, id func(V) K) (map[K]V, error) {
 }
 
 // overlay makes old what it is after the import and returns the differences.
-func overlay[K ~int64, V any](old, given map[K]V, same func(a, b *V) bool, prune bool, stats *ImportStats) (put []V, remove []K) {
+func overlay[K ~int64, V any](old, given map[K]V, same func(a, b *V) bool, prune bool,
+	stats *ImportStats,
+) (put []V, remove []K) {
 	for _, k := range slices.Sorted(maps.Keys(given)) {
 		v := given[k]
 		was, ok := old[k]
@@ -154,12 +166,15 @@ func overlay[K ~int64, V any](old, given map[K]V, same func(a, b *V) bool, prune
 }
 
 func sameAccount(a, b *Account) bool {
-	return a.Login == b.Login && a.Password == b.Password && a.Title == b.Title && a.TimeZone == b.TimeZone && slices.Equal(a.Keys, b.Keys)
+	return a.Login == b.Login && a.Password == b.Password && a.Title == b.Title &&
+		a.TimeZone == b.TimeZone && slices.Equal(a.Keys, b.Keys)
 }
 
 func sameTracker(a, b *Tracker) bool {
-	return a.Account == b.Account && a.Label == b.Label && a.Protocol == b.Protocol && a.DeviceID == b.DeviceID && a.Password == b.Password && a.Model == b.Model &&
-		a.Blocked == b.Blocked && a.Chat == b.Chat && a.Employee == b.Employee && slices.Equal(a.Features, b.Features) && maps.Equal(a.Settings, b.Settings) &&
+	return a.Account == b.Account && a.Label == b.Label && a.Protocol == b.Protocol &&
+		a.DeviceID == b.DeviceID && a.Password == b.Password && a.Model == b.Model &&
+		a.Blocked == b.Blocked && a.Chat == b.Chat && a.Employee == b.Employee &&
+		slices.Equal(a.Features, b.Features) && maps.Equal(a.Settings, b.Settings) &&
 		a.Conversation == b.Conversation && slices.Equal(a.former(), b.former()) &&
 		sameRecord(a.EmployeeRecord, b.EmployeeRecord)
 }
@@ -172,12 +187,14 @@ func checkAccounts(accounts map[AccountID]Account) error {
 	for _, id := range slices.Sorted(maps.Keys(accounts)) {
 		a := accounts[id]
 		if other, ok := logins[a.Login]; ok && a.Login != "" {
-			return fmt.Errorf("%w: accounts %d and %d have the same login %q", ErrConflict, other, id, a.Login)
+			return fmt.Errorf("%w: accounts %d and %d have the same login %q", ErrConflict, other,
+				id, a.Login)
 		}
 		logins[a.Login] = id
 		for _, k := range a.Keys {
 			if other, ok := keys[k]; ok {
-				return fmt.Errorf("%w: accounts %d and %d have a key in common", ErrConflict, other, id)
+				return fmt.Errorf("%w: accounts %d and %d have a key in common", ErrConflict, other,
+					id)
 			}
 			keys[k] = id
 		}
@@ -190,11 +207,13 @@ func checkTrackers(trackers map[TrackerID]Tracker, accounts map[AccountID]Accoun
 	for _, id := range slices.Sorted(maps.Keys(trackers)) {
 		t := trackers[id]
 		if _, ok := accounts[t.Account]; !ok {
-			return fmt.Errorf("%w: tracker %d belongs to account %d, which does not exist", ErrConflict, id, t.Account)
+			return fmt.Errorf("%w: tracker %d belongs to account %d, which does not exist",
+				ErrConflict, id, t.Account)
 		}
 		k := deviceKey{t.Protocol, t.DeviceID}
 		if other, ok := devices[k]; ok {
-			return fmt.Errorf("%w: trackers %d and %d log in alike: %s device %q", ErrConflict, other, id, t.Protocol, t.DeviceID)
+			return fmt.Errorf("%w: trackers %d and %d log in alike: %s device %q", ErrConflict,
+				other, id, t.Protocol, t.DeviceID)
 		}
 		devices[k] = id
 	}

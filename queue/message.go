@@ -1,5 +1,6 @@
-// Package queue is the domain of trackchat: messages, their states, the stores that hold them and the directory of accounts and trackers.
-// It knows neither a wire protocol nor HTTP: the api and the gateway meet here.
+// Package queue is the domain of trackchat: messages, their states, the stores that hold them and
+// the directory of accounts and trackers. It knows neither a wire protocol nor HTTP: the api and
+// the gateway meet here.
 package queue
 
 import "unicode/utf8"
@@ -25,7 +26,8 @@ type NodeID string
 // Status is the state of a message, one byte as the stores keep it.
 type Status byte
 
-// States of an outgoing message. Only StatusPending is still to be delivered; DELIVERED for the API are StatusDelivered and StatusOpened, everything else is PENDING there.
+// States of an outgoing message. Only StatusPending is still to be delivered; DELIVERED for the API
+// are StatusDelivered and StatusOpened, everything else is PENDING there.
 const (
 	StatusPending   Status = 'P' // stored, not acknowledged by the device
 	StatusDelivered Status = 'D' // acknowledged by the device
@@ -48,10 +50,12 @@ func (s Status) Incoming() bool { return s == StatusUnread || s == StatusRead }
 // Acknowledged reports whether the device has acknowledged the outgoing message.
 func (s Status) Acknowledged() bool { return s == StatusDelivered || s == StatusOpened }
 
-// Done reports whether the API shows DELIVERED: acknowledged by the device, or read by the dispatcher.
+// Done reports whether the API shows DELIVERED: acknowledged by the device, or read by the
+// dispatcher.
 func (s Status) Done() bool { return s.Acknowledged() || s == StatusRead }
 
-// Reason says why an outgoing message ended without an ack; stored as a byte, so values never change.
+// Reason says why an outgoing message ended without an ack; stored as a byte, so values never
+// change.
 type Reason byte
 
 // Reasons of StatusFailed.
@@ -90,35 +94,47 @@ func (r Reason) String() string {
 	}
 }
 
-// Message is one text in either direction. Times are UTC milliseconds since 1970, 0 where there is none.
+// Message is one text in either direction. Times are UTC milliseconds since 1970, 0 where there is
+// none.
 type Message struct {
-	ID        int64
-	Tracker   TrackerID
-	Status    Status
-	Reason    Reason
-	SubmitMs  int64    // when the store accepted it; never decreases within a tracker
-	UpdateMs  int64    // outgoing: when the device's ack was stored; incoming: when it was marked read
-	ReadMs    int64    // outgoing: when the driver opened it
-	ChangeMs  int64    // when anything of it last changed, its storing included; never decreases within a tracker's changes
-	ExpiresMs int64    // outgoing: not sent any more from then on; 0 never
-	Employee  int64    // assigned to the tracker when the message was stored; 0 none
-	Parts     int      // parts the text was cut into when delivery began; 0 not begun or a single one
-	Acked     int      // parts acknowledged so far, all of them once the message is; meaningful with Parts only
-	Tries     int      // times a pending message was written and the device has not answered, since its last answer; at most MaxTries
-	TriedMs   int64    // when the first of them was; 0 with Tries 0
-	Replaced  int      // characters that the device cannot show and got others for, known once it is acknowledged or StatusSent; at most MaxText
-	Text      string   // 1..MaxText characters
-	Choices   []string // canned answers shown with the text
-	ReplyTo   int64    // id of the message this one answers; 0 none
-	Hint      int64    // opaque position for Store.Ack, 0 unknown
+	ID       int64
+	Tracker  TrackerID
+	Status   Status
+	Reason   Reason
+	SubmitMs int64 // when the store accepted it; never decreases within a tracker
+	// outgoing: when the device's ack was stored; incoming: when it was marked read.
+	UpdateMs int64
+	ReadMs   int64 // outgoing: when the driver opened it
+	// when anything of it last changed, its storing included; never decreases within a tracker's
+	// changes.
+	ChangeMs  int64
+	ExpiresMs int64 // outgoing: not sent any more from then on; 0 never
+	Employee  int64 // assigned to the tracker when the message was stored; 0 none
+	// parts the text was cut into when delivery began; 0 not begun or a single one.
+	Parts int
+	// parts acknowledged so far, all of them once the message is; meaningful with Parts only.
+	Acked int
+	// times a pending message was written and the device has not answered, since its last answer;
+	// at most MaxTries.
+	Tries   int
+	TriedMs int64 // when the first of them was; 0 with Tries 0
+	// characters that the device cannot show and got others for, known once it is acknowledged or
+	// StatusSent; at most MaxText.
+	Replaced int
+	Text     string   // 1..MaxText characters
+	Choices  []string // canned answers shown with the text
+	ReplyTo  int64    // id of the message this one answers; 0 none
+	Hint     int64    // opaque position for Store.Ack, 0 unknown
 }
 
-// Overdue reports whether the message is still pending although its time has run out at now (Unix milliseconds).
+// Overdue reports whether the message is still pending although its time has run out at now (Unix
+// milliseconds).
 func (m *Message) Overdue(now int64) bool {
 	return m.Status == StatusPending && m.ExpiresMs != 0 && now >= m.ExpiresMs
 }
 
 // TextTooLong reports whether text has more than MaxText characters.
 func TextTooLong(text string) bool {
-	return len(text) > MaxText && (len(text) > MaxText*utf8.UTFMax || utf8.RuneCountInString(text) > MaxText)
+	return len(text) > MaxText && (len(text) > MaxText*utf8.UTFMax ||
+		utf8.RuneCountInString(text) > MaxText)
 }

@@ -25,7 +25,8 @@ type StoreMetrics struct {
 	opsLock sync.Mutex                            // serialises replacing ops
 }
 
-// opMetrics are the figures of one operation, so that a call need not look for them by their labels.
+// opMetrics are the figures of one operation, so that a call need not look for them by their
+// labels.
 type opMetrics struct {
 	seconds prometheus.Observer
 	errors  prometheus.Counter
@@ -36,7 +37,8 @@ func NewStoreMetrics(reg prometheus.Registerer) *StoreMetrics {
 	f := promauto.With(reg)
 	return &StoreMetrics{
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "trackchat_store_seconds", Help: "Time of a store operation from call to durable answer.",
+			Name:    "trackchat_store_seconds",
+			Help:    "Time of a store operation from call to durable answer.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
 		}, []string{"op"}),
 		batch: f.NewHistogramVec(prometheus.HistogramOpts{
@@ -47,19 +49,22 @@ func NewStoreMetrics(reg prometheus.Registerer) *StoreMetrics {
 			Name: "trackchat_store_errors_total", Help: "Store calls that failed as a whole.",
 		}, []string{"op"}),
 		corrupt: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "trackchat_store_corrupt_total", Help: "Requests that met stored data which cannot be read; the log says which.",
+			Name: "trackchat_store_corrupt_total",
+			Help: "Requests that met stored data which cannot be read; the log says which.",
 		}, []string{"op"}),
 		missed: f.NewCounter(prometheus.CounterOpts{
-			Name: "trackchat_store_changes_overflowed_total", Help: "Times that a reader was too slow for the changes of messages and was told to look at everything instead.",
+			Name: "trackchat_store_changes_overflowed_total",
+			Help: "Times that a reader was too slow for the changes of messages and was told to look at everything instead.",
 		}),
 		lost: f.NewGauge(prometheus.GaugeOpts{
-			Name: "trackchat_store_lost", Help: "1 while the store has lost its data or is another one than this process knows, so that nothing is taken or given out.",
+			Name: "trackchat_store_lost",
+			Help: "1 while the store has lost its data or is another one than this process knows, so that nothing is taken or given out.",
 		}),
 	}
 }
 
-// OnFailure has f told the error of each call that fails as a whole. f must not block, and is set before
-// the first call.
+// OnFailure has f told the error of each call that fails as a whole. f must not block, and is set
+// before the first call.
 func (m *StoreMetrics) OnFailure(f func(error)) { m.failure = f }
 
 // Lost notes whether the store is another one than this process knows.
@@ -90,7 +95,8 @@ func (m *StoreMetrics) Observe(op string, d time.Duration, err error) {
 	}
 }
 
-// op finds the figures of an operation; its errors begin at zero, so that the first one shows as a rise.
+// op finds the figures of an operation; its errors begin at zero, so that the first one shows as a
+// rise.
 func (m *StoreMetrics) op(name string) *opMetrics {
 	if ops := m.ops.Load(); ops != nil {
 		if o := (*ops)[name]; o != nil {
@@ -110,7 +116,8 @@ func (m *StoreMetrics) op(name string) *opMetrics {
 	return o
 }
 
-// Corrupt notes that one request of a call met data that cannot be read; Observe notes it of a whole call.
+// Corrupt notes that one request of a call met data that cannot be read; Observe notes it of a
+// whole call.
 func (m *StoreMetrics) Corrupt(op string) { m.corrupt.WithLabelValues(op).Inc() }
 
 // Batch notes that one durable step carried n items.

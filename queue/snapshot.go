@@ -7,7 +7,8 @@ import (
 
 type deviceKey struct{ protocol, id string }
 
-// Snapshot is an immutable, indexed view of the directory; everything reached through it is read-only.
+// Snapshot is an immutable, indexed view of the directory; everything reached through it is
+// read-only.
 type Snapshot struct {
 	version  int64
 	accounts *table[AccountID, *Account]
@@ -45,7 +46,8 @@ func NewSnapshot(accounts []Account, trackers []Tracker) *Snapshot {
 	return e.done(0)
 }
 
-// With returns the snapshot after changes; it shares with the old one what did not change. Changes must not be used afterwards.
+// With returns the snapshot after changes; it shares with the old one what did not change. Changes
+// must not be used afterwards.
 func (s *Snapshot) With(c DirectoryChanges) *Snapshot {
 	e := s.edit()
 	e.apply(c)
@@ -58,7 +60,8 @@ func (s *Snapshot) Version() int64 { return s.version }
 // Account finds an account by id.
 func (s *Snapshot) Account(id AccountID) (*Account, bool) { return s.accounts.get(id) }
 
-// AccountByKey finds the account of an API key. The lookup is by hash, so its timing says nothing about the key.
+// AccountByKey finds the account of an API key. The lookup is by hash, so its timing says nothing
+// about the key.
 func (s *Snapshot) AccountByKey(k KeyHash) (*Account, bool) { return s.keys.get(k) }
 
 // AccountByLogin finds an account by its login; an empty login is nobody's.
@@ -242,7 +245,8 @@ func (e *snapshotEdit) removeDevice(t *Tracker) {
 	}
 }
 
-// Directory is the current Snapshot, replaced as a whole when something changes. The zero value is empty and ready to use.
+// Directory is the current Snapshot, replaced as a whole when something changes. The zero value is
+// empty and ready to use.
 type Directory struct{ current atomic.Pointer[Snapshot] }
 
 // Current returns the newest snapshot, never nil.

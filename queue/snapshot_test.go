@@ -34,19 +34,27 @@ func TestSizeOfATracker(t *testing.T) {
 
 func TestSnapshotSharesNothingThatChanges(t *testing.T) {
 	old := queue.NewSnapshot(
-		[]queue.Account{{ID: 1, Login: "a", Keys: []queue.KeyHash{queue.HashKey("k1")}}, {ID: 2, Login: "b"}},
+		[]queue.Account{
+			{ID: 1, Login: "a", Keys: []queue.KeyHash{queue.HashKey("k1")}},
+			{ID: 2, Login: "b"},
+		},
 		[]queue.Tracker{device(10, 1, "10"), device(11, 1, "11"), device(12, 2, "12")},
 	)
 	s := old.With(queue.DirectoryChanges{
-		Version:      9,
-		Accounts:     []queue.Account{{ID: 1, Login: "c", Keys: []queue.KeyHash{queue.HashKey("k2")}}},
+		Version: 9,
+		Accounts: []queue.Account{{
+			ID: 1, Login: "c",
+			Keys: []queue.KeyHash{queue.HashKey("k2")},
+		}},
 		Trackers:     []queue.Tracker{device(10, 2, "10"), device(13, 1, "11")},
 		GoneTrackers: []queue.TrackerID{11},
 	})
-	if got := owned(old, 1); !slices.Equal(got, []queue.TrackerID{10, 11}) || old.CountOf(1) != 2 || old.Version() != 0 {
+	if got := owned(old, 1); !slices.Equal(got, []queue.TrackerID{10, 11}) || old.CountOf(1) != 2 ||
+		old.Version() != 0 {
 		t.Errorf("old fleet %v, version %d", got, old.Version())
 	}
-	if got := owned(s, 1); !slices.Equal(got, []queue.TrackerID{13}) || s.CountOf(1) != 1 || s.Version() != 9 {
+	if got := owned(s, 1); !slices.Equal(got, []queue.TrackerID{13}) || s.CountOf(1) != 1 ||
+		s.Version() != 9 {
 		t.Errorf("new fleet %v, version %d", got, s.Version())
 	}
 	if got := owned(s, 2); !slices.Equal(got, []queue.TrackerID{10, 12}) {
@@ -58,7 +66,10 @@ func TestSnapshotSharesNothingThatChanges(t *testing.T) {
 		found      bool
 		tracker    queue.TrackerID
 	}{
-		{old, "a", "k1", true, 11}, {old, "c", "k2", false, 11}, {s, "c", "k2", true, 13}, {s, "a", "k1", false, 13},
+		{old, "a", "k1", true, 11},
+		{old, "c", "k2", false, 11},
+		{s, "c", "k2", true, 13},
+		{s, "a", "k1", false, 13},
 	} {
 		_, byLogin := c.s.AccountByLogin(c.login)
 		_, byKey := c.s.AccountByKey(queue.HashKey(c.key))
@@ -69,7 +80,8 @@ func TestSnapshotSharesNothingThatChanges(t *testing.T) {
 	}
 }
 
-// TestSnapshotAgreesWithAMap changes a directory at random and compares every lookup with a plain map.
+// TestSnapshotAgreesWithAMap changes a directory at random and compares every lookup with a plain
+// map.
 func TestSnapshotAgreesWithAMap(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		trackers := map[queue.TrackerID]queue.Tracker{}
@@ -88,7 +100,8 @@ func TestSnapshotAgreesWithAMap(t *testing.T) {
 					c.GoneTrackers = append(c.GoneTrackers, id)
 					continue
 				}
-				tr := device(id, queue.AccountID(rapid.IntRange(1, 2).Draw(rt, "account")), fmt.Sprint(id, "v", round))
+				tr := device(id, queue.AccountID(rapid.IntRange(1, 2).Draw(rt, "account")),
+					fmt.Sprint(id, "v", round))
 				trackers[id] = tr
 				c.Trackers = append(c.Trackers, tr)
 			}
@@ -104,7 +117,8 @@ func TestSnapshotAgreesWithAMap(t *testing.T) {
 					want = append(want, id)
 				}
 			}
-			if got := owned(s, account); !slices.Equal(got, want) || s.CountOf(account) != len(want) {
+			if got := owned(s, account); !slices.Equal(got, want) ||
+				s.CountOf(account) != len(want) {
 				rt.Fatalf("fleet of %d: %v, want %v", account, got, want)
 			}
 		}
@@ -129,7 +143,8 @@ func million(accounts int) *queue.Snapshot {
 	}
 	ts := make([]queue.Tracker, n)
 	for i := range ts {
-		ts[i] = device(queue.TrackerID(i+1), queue.AccountID(i%accounts+1), fmt.Sprint(13_800_000_000+i))
+		ts[i] = device(queue.TrackerID(i+1), queue.AccountID(i%accounts+1),
+			fmt.Sprint(13_800_000_000+i))
 	}
 	return queue.NewSnapshot(as, ts)
 }

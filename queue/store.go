@@ -7,25 +7,37 @@ import (
 	"time"
 )
 
-// Errors of a Store. An error of a whole call means that nothing of it is known to be done, except ErrUnknownOutcome.
+// Errors of a Store. An error of a whole call means that nothing of it is known to be done, except
+// ErrUnknownOutcome.
 var (
-	ErrTooLarge       = errors.New("text is longer than allowed")                 // one item: nothing stored
-	ErrQueueFull      = errors.New("tracker has too many undelivered messages")   // one item: nothing stored
-	ErrFenced         = errors.New("another session owns the tracker")            // one item: close the session
-	ErrOverloaded     = errors.New("store is overloaded or out of space")         // not executed; try again later
-	ErrUnavailable    = errors.New("store is unavailable")                        // not executed; may be retried
-	ErrUnknownOutcome = errors.New("store did not answer, outcome unknown")       // may have been executed
-	ErrCorrupt        = errors.New("store holds data that cannot be read")        // never skipped silently
-	ErrReset          = errors.New("changes before that moment are not retained") // Changes only
-	ErrLost           = errors.New("store has lost its data or is another one")   // with ErrUnavailable: nothing is taken or given out
-	ErrInUse          = errors.New("store is in use by another process")
-	ErrConflict       = errors.New("directory contradicts itself") // ImportDirectory only: nothing changed
+	// one item: nothing stored.
+	ErrTooLarge = errors.New("text is longer than allowed")
+	// one item: nothing stored.
+	ErrQueueFull = errors.New("tracker has too many undelivered messages")
+	// one item: close the session.
+	ErrFenced = errors.New("another session owns the tracker")
+	// not executed; try again later.
+	ErrOverloaded = errors.New("store is overloaded or out of space")
+	// not executed; may be retried.
+	ErrUnavailable = errors.New("store is unavailable")
+	// may have been executed.
+	ErrUnknownOutcome = errors.New("store did not answer, outcome unknown")
+	// never skipped silently.
+	ErrCorrupt = errors.New("store holds data that cannot be read")
+	ErrReset   = errors.New("changes before that moment are not retained") // Changes only
+	// with ErrUnavailable: nothing is taken or given out.
+	ErrLost  = errors.New("store has lost its data or is another one")
+	ErrInUse = errors.New("store is in use by another process")
+	// ImportDirectory only: nothing changed.
+	ErrConflict = errors.New("directory contradicts itself")
 )
 
-// Sender is the API's side of a store. All methods are safe for concurrent use; result i belongs to request i; a nil error means durable under the configured policy.
-// A context that is done before the call means that nothing is stored.
+// Sender is the API's side of a store. All methods are safe for concurrent use; result i belongs to
+// request i; a nil error means durable under the configured policy. A context that is done before
+// the call means that nothing is stored.
 type Sender interface {
-	// Send stores outgoing messages in the order given and wakes the sessions that own their trackers. Per item: ErrTooLarge, ErrQueueFull.
+	// Send stores outgoing messages in the order given and wakes the sessions that own their
+	// trackers. Per item: ErrTooLarge, ErrQueueFull.
 	Send(ctx context.Context, reqs []SendReq) ([]SendResult, error)
 	// List returns the messages of one tracker within whole seconds, ordered by (SubmitMs, ID).
 	List(ctx context.Context, q ListQuery) ([]Message, error)
@@ -33,11 +45,14 @@ type Sender interface {
 	Resolve(ctx context.Context, ids []int64) ([]TrackerID, error)
 	// Get returns single messages; one that does not exist (or is another tracker's) has ID 0.
 	Get(ctx context.Context, refs []Ref) ([]Message, error)
-	// MarkRead marks incoming messages read: all of a call or none (any MarkUnknown means that nothing changed).
+	// MarkRead marks incoming messages read: all of a call or none (any MarkUnknown means that
+	// nothing changed).
 	MarkRead(ctx context.Context, refs []Ref) ([]MarkResult, error)
-	// MarkReadAll marks every unread incoming message of the trackers read and returns how many changed.
+	// MarkReadAll marks every unread incoming message of the trackers read and returns how many
+	// changed.
 	MarkReadAll(ctx context.Context, ts []TrackerID) (int, error)
-	// LastTimes returns the newest SubmitMs of each tracker in either direction; trackers without messages have no entry.
+	// LastTimes returns the newest SubmitMs of each tracker in either direction; trackers without
+	// messages have no entry.
 	LastTimes(ctx context.Context, ts []TrackerID) (map[TrackerID]int64, error)
 	// Unread returns the number of unread incoming messages; trackers without any have no entry.
 	Unread(ctx context.Context, ts []TrackerID) (map[TrackerID]int, error)
@@ -47,15 +62,18 @@ type Sender interface {
 	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
 	// Recall returns the answer remembered for an account's idempotency key, nil if there is none.
 	Recall(ctx context.Context, a AccountID, key string) ([]byte, error)
-	// Remember keeps an answer, which is not empty, for 24 h, unless there is one already, and returns the one that counts.
+	// Remember keeps an answer, which is not empty, for 24 h, unless there is one already, and
+	// returns the one that counts.
 	Remember(ctx context.Context, a AccountID, key string, answer []byte) ([]byte, error)
 }
 
 // Delivery is the gateway's side of a store; the same rules as for Sender.
 type Delivery interface {
-	// Acquire makes node the owner of the trackers under a new, higher epoch and kicks the former owner, if it was another epoch of any node.
+	// Acquire makes node the owner of the trackers under a new, higher epoch and kicks the former
+	// owner, if it was another epoch of any node.
 	Acquire(ctx context.Context, node NodeID, ts []TrackerID) ([]Lease, error)
-	// Release gives ownership up; false where the epoch was no longer the current one (nothing changes then).
+	// Release gives ownership up; false where the epoch was no longer the current one (nothing
+	// changes then).
 	Release(ctx context.Context, ls []Lease) ([]bool, error)
 	// Touch notes Lease.SeenMs where the epoch is still the current one.
 	Touch(ctx context.Context, ls []Lease) error
@@ -63,20 +81,26 @@ type Delivery interface {
 	List(ctx context.Context, q ListQuery) ([]Message, error)
 	// Claim reads pending messages, oldest first. It changes nothing.
 	Claim(ctx context.Context, reqs []ClaimReq) ([]ClaimResult, error)
-	// Ack marks messages acknowledged by the device; accepted from any epoch, because an ack proves delivery.
+	// Ack marks messages acknowledged by the device; accepted from any epoch, because an ack proves
+	// delivery.
 	Ack(ctx context.Context, acks []AckReq) ([]AckResult, error)
-	// Progress notes how many parts of a long text are acknowledged, so that a reconnect resumes there, and how often the device was handed the next one without an answer.
-	// Neither goes back, except that another number of parts begins anew, and the tries do with each part that is acknowledged.
+	// Progress notes how many parts of a long text are acknowledged, so that a reconnect resumes
+	// there, and how often the device was handed the next one without an answer. Neither goes back,
+	// except that another number of parts begins anew, and the tries do with each part that is
+	// acknowledged.
 	Progress(ctx context.Context, ps []ProgressReq) error
 	// End ends messages that are still pending. See EndResult.
 	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
-	// Receive stores texts from devices; a repeated one is stored once and answered with the first id.
+	// Receive stores texts from devices; a repeated one is stored once and answered with the first
+	// id.
 	Receive(ctx context.Context, in []Incoming) ([]ReceiveResult, error)
 	// Peek returns only those leases that have pending messages or are fenced.
 	Peek(ctx context.Context, ls []Lease) ([]PeekResult, error)
-	// Unacknowledged returns the newest outgoing messages of a tracker that no ack has reached, in whatever other state they ended, newest first; limit 1..64.
+	// Unacknowledged returns the newest outgoing messages of a tracker that no ack has reached, in
+	// whatever other state they ended, newest first; limit 1..64.
 	Unacknowledged(ctx context.Context, t TrackerID, limit int) ([]Message, error)
-	// Wakes delivers what the store has to tell node. The channel is closed when ctx ends. Wakes are hints: a reader that is too slow gets WakeResync instead of what did not fit.
+	// Wakes delivers what the store has to tell node. The channel is closed when ctx ends. Wakes
+	// are hints: a reader that is too slow gets WakeResync instead of what did not fit.
 	Wakes(ctx context.Context, node NodeID) (<-chan []Wake, error)
 }
 
@@ -88,8 +112,10 @@ type Store interface {
 	Roster
 	Feed
 	WebhookStore
-	// Expire ends, as StatusExpired, pending messages whose time has run out, in a bounded step; call it again while ExpireStats.More. Each is ended once, whoever calls.
-	// Between two calls such messages count as pending, except that Send makes room of them before it finds a tracker full.
+	// Expire ends, as StatusExpired, pending messages whose time has run out, in a bounded step;
+	// call it again while ExpireStats.More. Each is ended once, whoever calls. Between two calls
+	// such messages count as pending, except that Send makes room of them before it finds a tracker
+	// full.
 	Expire(ctx context.Context) (ExpireStats, error)
 	// Trim removes old messages in small steps; call it again while TrimStats.More.
 	Trim(ctx context.Context, p Partition, r Retention) (TrimStats, error)
@@ -100,11 +126,15 @@ type Store interface {
 
 // SendReq asks for one outgoing message.
 type SendReq struct {
-	Tracker   TrackerID
-	Employee  int64 // 0 none
-	Text      string
-	Nonce     uint32   // not 0: a repetition of the same request by the same caller (tracker, nonce) among the newest 64 is answered with the first id
-	Key       string   // not empty: client's idempotency key, already scoped to the account; the same key for the tracker within 24 h is answered with the first id
+	Tracker  TrackerID
+	Employee int64 // 0 none
+	Text     string
+	// not 0: a repetition of the same request by the same caller (tracker, nonce) among the newest
+	// 64 is answered with the first id.
+	Nonce uint32
+	// not empty: client's idempotency key, already scoped to the account; the same key for the
+	// tracker within 24 h is answered with the first id.
+	Key       string
 	ExpiresMs int64    // 0 never
 	Choices   []string // at most 8
 	ReplyTo   int64    // 0 none
@@ -117,7 +147,8 @@ type SendResult struct {
 	Err error
 }
 
-// ListQuery selects messages of one tracker. FromMs and ToMs are inclusive; callers that think in whole seconds pass ToMs = second*1000+999.
+// ListQuery selects messages of one tracker. FromMs and ToMs are inclusive; callers that think in
+// whole seconds pass ToMs = second*1000+999.
 type ListQuery struct {
 	Tracker      TrackerID
 	FromMs, ToMs int64
@@ -151,21 +182,25 @@ type Lease struct {
 	Epoch   int64
 	Pending int   // messages still to be delivered when it was acquired
 	LastOut int64 // id of the newest outgoing message, 0 none: the first Wake's Prev
-	SeenMs  int64 // for Release and Touch: when the device was last heard of, 0 not to be noted; a later time than the store's counts as that
+	// for Release and Touch: when the device was last heard of, 0 not to be noted; a later time
+	// than the store's counts as that.
+	SeenMs int64
 }
 
 // Cursor is an opaque position in a tracker's pending messages; 0 is the beginning.
 type Cursor int64
 
-// ClaimReq asks for pending messages after Cursor: at least one if there is any, then no more than MaxBytes of text.
+// ClaimReq asks for pending messages after Cursor: at least one if there is any, then no more than
+// MaxBytes of text.
 type ClaimReq struct {
 	Lease    Lease
 	Cursor   Cursor
 	MaxBytes int
 }
 
-// ClaimResult answers a ClaimReq. Err is ErrFenced if the lease's epoch is not the current one, ErrCorrupt if the message that comes next cannot be read; what comes before
-// it is answered first, and what comes after it waits for an operator.
+// ClaimResult answers a ClaimReq. Err is ErrFenced if the lease's epoch is not the current one,
+// ErrCorrupt if the message that comes next cannot be read; what comes before it is answered first,
+// and what comes after it waits for an operator.
 type ClaimResult struct {
 	Msgs []Message
 	Next Cursor // where to go on, also when there is nothing more now
@@ -175,10 +210,11 @@ type ClaimResult struct {
 
 // AckReq says that the device has acknowledged a message.
 type AckReq struct {
-	Tracker  TrackerID
-	ID       int64
-	Opened   bool  // the driver has opened it as well
-	Replaced int   // characters that the device could not show, see Message; counts with the ack that delivers
+	Tracker TrackerID
+	ID      int64
+	Opened  bool // the driver has opened it as well
+	// characters that the device could not show, see Message; counts with the ack that delivers.
+	Replaced int
 	Hint     int64 // opaque, from Message or Wake; 0 unknown. A wrong hint costs time, never truth
 }
 
@@ -206,10 +242,12 @@ type ProgressReq struct {
 // Valid reports whether the note makes sense; Progress ignores one that does not.
 func (p *ProgressReq) Valid() bool {
 	return p.Acked >= 0 && p.Acked <= p.Parts && p.Parts <= math.MaxUint16 &&
-		p.Tries >= 0 && p.Tries <= MaxTries && p.TriedMs >= 0 && p.TriedMs < 1<<48 && (p.Tries == 0) == (p.TriedMs == 0)
+		p.Tries >= 0 && p.Tries <= MaxTries && p.TriedMs >= 0 && p.TriedMs < 1<<48 &&
+		(p.Tries == 0) == (p.TriedMs == 0)
 }
 
-// EndReq ends a pending message: Status is StatusFailed, StatusExpired, StatusCancelled or StatusSent.
+// EndReq ends a pending message: Status is StatusFailed, StatusExpired, StatusCancelled or
+// StatusSent.
 type EndReq struct {
 	Tracker  TrackerID
 	ID       int64
@@ -236,7 +274,9 @@ type Incoming struct {
 	ReplyTo  int64         // id of the message the driver answers, 0 none
 	Key      uint64        // device's own identification of the text; 0 none: always stored
 	Window   time.Duration // how long Key means the same text
-	Epoch    int64         // not 0: a copy counts as repeated only if it came under another epoch (protocols without ids), and then stands for one stored text, the oldest; it has this epoch from then on
+	// not 0: a copy counts as repeated only if it came under another epoch (protocols without ids),
+	// and then stands for one stored text, the oldest; it has this epoch from then on.
+	Epoch int64
 }
 
 // ReceiveResult answers an Incoming; Err is ErrTooLarge where the text is longer than MaxText.
@@ -260,18 +300,24 @@ type WakeKind byte
 
 // Kinds of Wake.
 const (
-	WakeMessage WakeKind = iota + 1 // a message was stored; Msg.Text may be missing (Hint true): claim it
-	WakeKick                        // a newer epoch owns the tracker
-	WakeResync                      // wakes may have been lost: look at every own tracker of the partitions
-	WakeEnd                         // the message with Msg.ID ended (cancelled, expired): do not send it any more
+	// a message was stored; Msg.Text may be missing (Hint true): claim it.
+	WakeMessage WakeKind = iota + 1
+	WakeKick             // a newer epoch owns the tracker
+	// wakes may have been lost: look at every own tracker of the partitions.
+	WakeResync
+	// the message with Msg.ID ended (cancelled, expired): do not send it any more.
+	WakeEnd
 )
 
 // Wake tells a node about one of its trackers.
 type Wake struct {
-	Kind       WakeKind
-	Tracker    TrackerID
-	Epoch      int64       // of the lease it is meant for; WakeKick: of the one that has ended; WakeKick: of the lease that lost
-	Prev       int64       // WakeMessage: id of the tracker's outgoing message before this one, 0 none (gap detection)
+	Kind    WakeKind
+	Tracker TrackerID
+	// of the lease it is meant for; WakeKick: of the one that has ended; WakeKick: of the lease
+	// that lost.
+	Epoch int64
+	// WakeMessage: id of the tracker's outgoing message before this one, 0 none (gap detection).
+	Prev       int64
 	Hint       bool        // WakeMessage: the text is not included
 	Msg        Message     // WakeMessage, WakeEnd (ID only)
 	Partitions []Partition // WakeResync: nil means all
@@ -281,8 +327,9 @@ type Wake struct {
 type Placed interface {
 	// PartitionOf is where a tracker lies, for ever.
 	PartitionOf(t TrackerID) Partition
-	// Divided reports whether partitions may fail one by one. Who calls such a store for trackers of one partition at a time is not held up by another; of one that is not divided
-	// a single call for trackers of any partitions costs least.
+	// Divided reports whether partitions may fail one by one. Who calls such a store for trackers
+	// of one partition at a time is not held up by another; of one that is not divided a single
+	// call for trackers of any partitions costs least.
 	Divided() bool
 }
 
@@ -295,7 +342,8 @@ type Remote interface {
 // Partition is one of the store's partitions; the embedded store has only 0.
 type Partition uint8
 
-// Retention says what Trim may remove: messages submitted before CutoffMs that are not pending, at most Max of them a call.
+// Retention says what Trim may remove: messages submitted before CutoffMs that are not pending, at
+// most Max of them a call.
 type Retention struct {
 	CutoffMs int64
 	Max      int

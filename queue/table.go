@@ -8,7 +8,8 @@ import (
 // tablePiece is about how many entries a piece of a table has: what one change copies.
 const tablePiece = 128
 
-// table is an immutable map in pieces, so that a changed copy shares all but a piece with the original.
+// table is an immutable map in pieces, so that a changed copy shares all but a piece with the
+// original.
 type table[K comparable, V any] struct {
 	seed   maphash.Seed
 	pieces []map[K]V // a power of two of them
@@ -77,7 +78,8 @@ func (e *tableEdit[K, V]) remove(k K) {
 	}
 }
 
-// grow spreads the entries over four times the pieces; a growing table is copied as a whole the less often the larger it is.
+// grow spreads the entries over four times the pieces; a growing table is copied as a whole the
+// less often the larger it is.
 func (e *tableEdit[K, V]) grow() {
 	old := e.pieces
 	e.pieces = make([]map[K]V, 4*len(old))

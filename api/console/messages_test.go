@@ -63,7 +63,8 @@ func sources(t *testing.T, dir string) string {
 func TestLanguagesHaveTheSameMessages(t *testing.T) {
 	placeholder := regexp.MustCompile(`\{\w+\}`)
 	english, german := messageFile(t, "web/lang/en.json"), messageFile(t, "web/lang/de.json")
-	if a, b := slices.Sorted(maps.Keys(english)), slices.Sorted(maps.Keys(german)); !slices.Equal(a, b) {
+	if a, b := slices.Sorted(maps.Keys(english)), slices.Sorted(maps.Keys(german)); !slices.Equal(a,
+		b) {
 		t.Errorf("en has %v\nde has %v", a, b)
 	}
 	values := func(forms map[string]string) []string {
@@ -99,7 +100,8 @@ func TestMessagesAreUsed(t *testing.T) {
 		}
 	}
 	for key := range messages {
-		if !named[key] && !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(key, p) }) {
+		if !named[key] && !slices.ContainsFunc(prefixes,
+			func(p string) bool { return strings.HasPrefix(key, p) }) {
 			t.Errorf("nothing says %s", key)
 		}
 	}
@@ -108,7 +110,10 @@ func TestMessagesAreUsed(t *testing.T) {
 // Text becomes a text node and nothing else; styles come from files.
 func TestModulesMakeNoMarkupOfText(t *testing.T) {
 	code := sources(t, ".")
-	for _, never := range []string{"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "setHTML", "javascript:", "http://", "https://"} {
+	for _, never := range []string{
+		"innerHTML", "outerHTML", "insertAdjacentHTML", "document.write",
+		"eval(", "new Function", "setHTML", "javascript:", "http://", "https://",
+	} {
 		if strings.Contains(strings.ReplaceAll(code, "http://www.w3.org/2000/svg", ""), never) {
 			t.Errorf("a module has %s", never)
 		}

@@ -11,7 +11,8 @@ import (
 	"sync"
 )
 
-// policy lets a page load its own files and speak to its own listener, and nothing else: no inline script or style, no other host, no frame around it, no text turned into markup.
+// policy lets a page load its own files and speak to its own listener, and nothing else: no inline
+// script or style, no other host, no frame around it, no text turned into markup.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
 	"require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -24,7 +25,8 @@ type Site struct {
 
 var _ http.Handler = (*Site)(nil)
 
-// Serves reports whether a request is the site's: reads of /, of the prefix and of what is below it.
+// Serves reports whether a request is the site's: reads of /, of the prefix and of what is below
+// it.
 func (s *Site) Serves(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
@@ -58,17 +60,19 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // file is an embedded file as it is sent.
 type file struct {
-	kind    string // MIME type
-	body    []byte
-	etag    string
-	zipped  func() []byte // body compressed, empty where that gains nothing; made when first asked for
+	kind string // MIME type
+	body []byte
+	etag string
+	// body compressed, empty where that gains nothing; made when first asked for.
+	zipped  func() []byte
 	zipETag string
 }
 
 func newFile(ext string, body []byte) *file {
 	sum := sha256.Sum256(body)
 	tag := hex.EncodeToString(sum[:12])
-	f := &file{kind: mimeType(ext), body: body, etag: `"` + tag + `"`, zipETag: `"` + tag + `-gzip"`}
+	f := &file{kind: mimeType(ext), body: body, etag: `"` + tag + `"`, zipETag: `"` + tag +
+		`-gzip"`}
 	f.zipped = sync.OnceValue(func() []byte { return compress(body) })
 	return f
 }
@@ -141,7 +145,8 @@ func acceptsGzip(accept string) bool {
 	return false
 }
 
-// matches compares an If-None-Match header weakly (RFC 9110 §13.1.2): either form of a file is good enough, a proxy may have chosen the other one.
+// matches compares an If-None-Match header weakly (RFC 9110 §13.1.2): either form of a file is good
+// enough, a proxy may have chosen the other one.
 func matches(header string, tags ...string) bool {
 	for item := range strings.SplitSeq(header, ",") {
 		item = strings.TrimPrefix(strings.TrimSpace(item), "W/")

@@ -28,14 +28,18 @@ func get(site *console.Site, method, target string, header ...string) *httptest.
 
 func TestSiteServesEveryFile(t *testing.T) {
 	kinds := map[string]string{
-		".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".json": "application/json; charset=utf-8", ".svg": "image/svg+xml",
+		".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
+		".js": "text/javascript; charset=utf-8", ".json": "application/json; charset=utf-8",
+		".svg": "image/svg+xml",
 	}
 	for _, s := range []struct {
 		site        *console.Site
 		prefix, dir string
 	}{{console.NewChat(), "/console/", "web"}, {console.NewOperations(), "/ui/", "ops"}} {
 		for _, root := range []string{s.dir, "shared"} {
-			err := fs.WalkDir(os.DirFS("."), root, func(name string, d fs.DirEntry, err error) error {
+			err := fs.WalkDir(os.DirFS("."), root, func(name string, d fs.DirEntry,
+				err error,
+			) error {
 				if err != nil || d.IsDir() {
 					return err
 				}
@@ -49,13 +53,19 @@ func TestSiteServesEveryFile(t *testing.T) {
 				}
 				r := get(s.site, http.MethodGet, target)
 				h := r.Result().Header
-				if r.Code != http.StatusOK || !bytes.Equal(r.Body.Bytes(), want) || h.Get("Content-Type") != kinds[path.Ext(name)] || h.Get("X-Content-Type-Options") != "nosniff" {
+				if r.Code != http.StatusOK || !bytes.Equal(r.Body.Bytes(), want) ||
+					h.Get("Content-Type") != kinds[path.Ext(name)] ||
+					h.Get("X-Content-Type-Options") != "nosniff" {
 					t.Errorf("%s: %d %v", target, r.Code, h)
 				}
-				if r := get(s.site, http.MethodHead, target); r.Code != http.StatusOK || r.Body.Len() != 0 || r.Header().Get("Content-Length") != h.Get("Content-Length") {
+				if r := get(s.site, http.MethodHead, target); r.Code != http.StatusOK ||
+					r.Body.Len() != 0 ||
+					r.Header().Get("Content-Length") != h.Get("Content-Length") {
 					t.Errorf("HEAD %s: %d %v", target, r.Code, r.Header())
 				}
-				if r := get(s.site, http.MethodGet, target, "If-None-Match", `"x", W/`+h.Get("Etag")); r.Code != http.StatusNotModified || r.Body.Len() != 0 {
+				if r := get(s.site, http.MethodGet, target, "If-None-Match",
+					`"x", W/`+h.Get("Etag")); r.Code != http.StatusNotModified ||
+					r.Body.Len() != 0 {
 					t.Errorf("%s again: %d", target, r.Code)
 				}
 				return nil
@@ -65,17 +75,23 @@ func TestSiteServesEveryFile(t *testing.T) {
 			}
 		}
 		for _, target := range []string{"/", strings.TrimSuffix(s.prefix, "/"), s.prefix} {
-			if r := get(s.site, http.MethodGet, target); r.Code != http.StatusOK || !strings.HasPrefix(r.Body.String(), "<!doctype html>") {
+			if r := get(s.site, http.MethodGet, target); r.Code != http.StatusOK ||
+				!strings.HasPrefix(r.Body.String(), "<!doctype html>") {
 				t.Errorf("%s: %d", target, r.Code)
 			}
 		}
-		for _, target := range []string{s.prefix + "no.js", s.prefix + "js", s.prefix + "../console.go", s.prefix + "web/index.html"} {
+		for _, target := range []string{s.prefix + "no.js", s.prefix + "js", s.prefix +
+			"../console.go", s.prefix + "web/index.html"} {
 			r := get(s.site, http.MethodGet, target)
 			if r.Code != http.StatusNotFound || r.Header().Get("Cache-Control") != "no-store" {
 				t.Errorf("%s: %d %v", target, r.Code, r.Header())
 			}
 		}
-		for target, method := range map[string]string{"/": http.MethodPost, s.prefix: http.MethodDelete, "/v2/tracker/list": http.MethodGet, "/metrics": http.MethodGet} {
+		for target, method := range map[string]string{
+			"/":      http.MethodPost,
+			s.prefix: http.MethodDelete, "/v2/tracker/list": http.MethodGet,
+			"/metrics": http.MethodGet,
+		} {
 			if s.site.Serves(httptest.NewRequest(method, target, nil)) {
 				t.Errorf("%s %s is not the site's", method, target)
 			}
@@ -85,7 +101,11 @@ func TestSiteServesEveryFile(t *testing.T) {
 
 func TestSiteAllowsNothingFromElsewhere(t *testing.T) {
 	policy := get(console.NewChat(), http.MethodGet, "/").Header().Get("Content-Security-Policy")
-	for _, want := range []string{"default-src 'none'", "script-src 'self';", "style-src 'self';", "connect-src 'self';", "frame-ancestors 'none'", "base-uri 'none'", "require-trusted-types-for 'script'"} {
+	for _, want := range []string{
+		"default-src 'none'", "script-src 'self';", "style-src 'self';",
+		"connect-src 'self';", "frame-ancestors 'none'", "base-uri 'none'",
+		"require-trusted-types-for 'script'",
+	} {
 		if !strings.Contains(policy, want) {
 			t.Errorf("the policy lacks %s: %s", want, policy)
 		}
@@ -100,9 +120,13 @@ func TestSiteAllowsNothingFromElsewhere(t *testing.T) {
 func TestSiteCompresses(t *testing.T) {
 	site := console.NewChat()
 	plain := get(site, http.MethodGet, "/console/shared/base.css")
-	for accept, zipped := range map[string]bool{"gzip": true, "br, gzip;q=0.5": true, "GZIP": true, "gzip;q=0": false, "gzip; q=0.0": false, "br": false, "xgzip": false} {
+	for accept, zipped := range map[string]bool{
+		"gzip": true, "br, gzip;q=0.5": true, "GZIP": true,
+		"gzip;q=0": false, "gzip; q=0.0": false, "br": false, "xgzip": false,
+	} {
 		r := get(site, http.MethodGet, "/console/shared/base.css", "Accept-Encoding", accept)
-		if got := r.Header().Get("Content-Encoding") == "gzip"; got != zipped || r.Header().Get("Vary") != "Accept-Encoding" {
+		if got := r.Header().Get("Content-Encoding") == "gzip"; got != zipped ||
+			r.Header().Get("Vary") != "Accept-Encoding" {
 			t.Errorf("%s: %v", accept, r.Header())
 		}
 		if !zipped {
@@ -113,7 +137,8 @@ func TestSiteCompresses(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(z)
-		if err != nil || !bytes.Equal(body, plain.Body.Bytes()) || r.Header().Get("Etag") == plain.Header().Get("Etag") {
+		if err != nil || !bytes.Equal(body, plain.Body.Bytes()) ||
+			r.Header().Get("Etag") == plain.Header().Get("Etag") {
 			t.Errorf("%s: %v, %d bytes", accept, err, len(body))
 		}
 	}

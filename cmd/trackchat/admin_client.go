@@ -27,8 +27,10 @@ type adminFlags struct{ config, url *string }
 
 func newAdminFlags(fs *flag.FlagSet) adminFlags {
 	return adminFlags{
-		config: fs.String("config", "", "configuration `FILE` of the service, for its address and token"),
-		url:    fs.String("admin", "", "`URL` of the service's admin listener; default: that of the configuration"),
+		config: fs.String("config", "",
+			"configuration `FILE` of the service, for its address and token"),
+		url: fs.String("admin", "",
+			"`URL` of the service's admin listener; default: that of the configuration"),
 	}
 }
 
@@ -43,7 +45,10 @@ func (f adminFlags) client() (*adminClient, error) {
 		base = (&url.URL{Scheme: "http", Host: localAddress(cfg.Admin.Listen)}).String()
 	}
 	// No proxy, whatever the environment says: the token is meant for the service alone.
-	return &adminClient{base: base, token: cfg.Admin.Token, http: &http.Client{Transport: &http.Transport{}}}, nil
+	return &adminClient{
+		base: base, token: cfg.Admin.Token,
+		http: &http.Client{Transport: &http.Transport{}},
+	}, nil
 }
 
 // adminError is a refusal of the service.
@@ -71,7 +76,9 @@ func (e *adminError) Error() string {
 }
 
 // do sends a request and hands over a successful answer's body, which the caller closes.
-func (c *adminClient) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+func (c *adminClient) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser,
+	error,
+) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
@@ -92,14 +99,17 @@ func (c *adminClient) do(ctx context.Context, method, path string, body io.Reade
 	}
 	defer func() { _ = res.Body.Close() }() // read as far as it matters
 	var refused adminError
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&refused); err != nil || refused.Status.Description == "" {
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&refused); err != nil ||
+		refused.Status.Description == "" {
 		return nil, fmt.Errorf("%s answers %s", c.base, res.Status)
 	}
 	return nil, &refused
 }
 
 // show sends a request and writes what the answer holds, indented.
-func (c *adminClient) show(ctx context.Context, method, path string, body io.Reader, out io.Writer) error {
+func (c *adminClient) show(ctx context.Context, method, path string, body io.Reader,
+	out io.Writer,
+) error {
 	answer, err := c.do(ctx, method, path, body)
 	if err != nil {
 		return err
@@ -126,7 +136,9 @@ func (c *adminClient) show(ctx context.Context, method, path string, body io.Rea
 var errRefused = errors.New("lines are refused")
 
 // importLines sends NDJSON and tells what became of it.
-func (c *adminClient) importLines(ctx context.Context, in io.Reader, out, progress io.Writer) error {
+func (c *adminClient) importLines(ctx context.Context, in io.Reader, out,
+	progress io.Writer,
+) error {
 	answer, err := c.do(ctx, http.MethodPost, "/admin/import", in)
 	if err != nil {
 		return err
@@ -179,6 +191,8 @@ func (s *importSummary) print(out io.Writer) {
 	if s.Stopped != "" {
 		_, _ = fmt.Fprintf(out, "stopped: %s\n", s.Stopped)
 	}
-	_, _ = fmt.Fprintf(out, "%d lines; accounts: %d added, %d updated, %d unchanged; trackers: %d added, %d updated, %d unchanged; %d lines refused\n", s.Lines,
-		s.Accounts.Added, s.Accounts.Updated, s.Accounts.Unchanged, s.Trackers.Added, s.Trackers.Updated, s.Trackers.Unchanged, len(s.Refused))
+	_, _ = fmt.Fprintf(out,
+		"%d lines; accounts: %d added, %d updated, %d unchanged; trackers: %d added, %d updated, %d unchanged; %d lines refused\n", s.Lines,
+		s.Accounts.Added, s.Accounts.Updated, s.Accounts.Unchanged, s.Trackers.Added,
+		s.Trackers.Updated, s.Trackers.Unchanged, len(s.Refused))
 }

@@ -103,19 +103,25 @@ func (c *adminCommand) run(ctx context.Context) error {
 	path := "/admin/" + c.noun + "s"
 	switch {
 	case verb == "list" && len(args) == 0:
-		return c.client.show(ctx, http.MethodGet, fmt.Sprintf("%s?after=%d&limit=%d", path, *c.after, *c.limit), nil, c.stdout)
+		return c.client.show(ctx, http.MethodGet, fmt.Sprintf("%s?after=%d&limit=%d", path,
+			*c.after, *c.limit), nil, c.stdout)
 	case verb == "get" && len(args) == 1:
 		return c.client.show(ctx, http.MethodGet, path+"/"+url.PathEscape(args[0]), nil, c.stdout)
 	case verb == "delete" && len(args) == 1:
-		return c.client.show(ctx, http.MethodDelete, path+"/"+url.PathEscape(args[0]), nil, c.stdout)
+		return c.client.show(ctx, http.MethodDelete, path+"/"+url.PathEscape(args[0]), nil,
+			c.stdout)
 	case verb == "put" && len(args) > 0 && len(args) <= 2:
 		return c.input(args[1:], func(in io.Reader) error {
-			return c.client.show(ctx, http.MethodPut, path+"/"+url.PathEscape(args[0]), in, c.stdout)
+			return c.client.show(ctx, http.MethodPut, path+"/"+url.PathEscape(args[0]), in,
+				c.stdout)
 		})
 	case verb == "move" && len(args) == 2 && c.noun == "tracker":
 		return c.move(ctx, path+"/"+url.PathEscape(args[0]), args[1])
 	case verb == "import" && len(args) <= 1:
-		return c.input(args, func(in io.Reader) error { return c.client.importLines(ctx, in, c.stdout, c.stderr) })
+		return c.input(args, func(in io.Reader) error {
+			return c.client.importLines(ctx, in,
+				c.stdout, c.stderr)
+		})
 	case verb == "export" && len(args) == 0:
 		return c.export(ctx)
 	default:
@@ -154,9 +160,11 @@ func (c *adminCommand) move(ctx context.Context, path, account string) error {
 func (c *adminCommand) key(ctx context.Context, verb string, args []string) error {
 	switch {
 	case verb == "create" && len(args) == 1:
-		return c.client.show(ctx, http.MethodPost, "/admin/accounts/"+url.PathEscape(args[0])+"/keys", nil, c.stdout)
+		return c.client.show(ctx, http.MethodPost,
+			"/admin/accounts/"+url.PathEscape(args[0])+"/keys", nil, c.stdout)
 	case verb == "delete" && len(args) == 1:
-		return c.client.show(ctx, http.MethodDelete, "/admin/keys/"+url.PathEscape(args[0]), nil, c.stdout)
+		return c.client.show(ctx, http.MethodDelete, "/admin/keys/"+url.PathEscape(args[0]), nil,
+			c.stdout)
 	default:
 		return errUsage
 	}

@@ -10,7 +10,8 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// runAdopt accepts what the configured store holds although services refuse it, and says what that is; then it checks everything as runCheck does.
+// runAdopt accepts what the configured store holds although services refuse it, and says what that
+// is; then it checks everything as runCheck does.
 func runAdopt(ctx context.Context, cfg *Config, err error, stdout io.Writer) int {
 	if err != nil {
 		return runCheck(ctx, cfg, err, stdout)

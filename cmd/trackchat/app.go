@@ -28,12 +28,13 @@ import (
 
 // App is the whole service in one value, so that tests run it in their own process.
 type App struct {
-	cfg        *Config
-	log        *zap.Logger
-	troubles   *troubles
-	registry   *prometheus.Registry
-	directory  queue.Directory
-	follower   *queue.Follower // keeps directory up to date; nil where the store cannot tell changes
+	cfg       *Config
+	log       *zap.Logger
+	troubles  *troubles
+	registry  *prometheus.Registry
+	directory queue.Directory
+	// keeps directory up to date; nil where the store cannot tell changes.
+	follower   *queue.Follower
 	recheck    atomic.Pointer[func()]
 	moved      chan struct{} // holds a token once the directory has changed
 	store      queue.Store
@@ -58,11 +59,13 @@ type App struct {
 	undo       []func(context.Context) error // of what was started, in order
 	work       sync.WaitGroup
 
-	seed    func(context.Context) error // of the demo: fills the store before the directory is loaded
-	started func()                      // of the demo: called when everything is up
+	// of the demo: fills the store before the directory is loaded.
+	seed    func(context.Context) error
+	started func() // of the demo: called when everything is up
 }
 
-// Connections of HTTP clients; an idle one takes about 20 KiB. All together get a share of the memory.
+// Connections of HTTP clients; an idle one takes about 20 KiB. All together get a share of the
+// memory.
 const (
 	apiConns   = 20_000
 	adminConns = 1000
@@ -87,7 +90,11 @@ var (
 func New(cfg *Config, log *zap.Logger) (*App, error) {
 	registry := prometheus.NewRegistry()
 	seen := newTroubles(registry)
-	a := &App{cfg: cfg, log: seen.watch(log), troubles: seen, registry: registry, addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1), drain: make(chan struct{}, 1)}
+	a := &App{
+		cfg: cfg, log: seen.watch(log), troubles: seen, registry: registry,
+		addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1), drain: make(chan struct{},
+			1),
+	}
 	a.moved = make(chan struct{}, 1)
 	if err := errors.Join(
 		a.registry.Register(collectors.NewGoCollector()),
@@ -97,18 +104,23 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 	}
 	a.health = newStoreHealth(a, a.registry)
 	a.expired = promauto.With(a.registry).NewCounter(prometheus.CounterOpts{
-		Name: "trackchat_expired_total", Help: "Messages whose time ran out before their tracker's session came to them.",
+		Name: "trackchat_expired_total",
+		Help: "Messages whose time ran out before their tracker's session came to them.",
 	})
 	a.memory = newMemory(a.log, a.registry)
-	a.certs, a.clients = newCertificates(a.log, a.registry), api.NewConns(a.registry, a.memory.total())
+	a.certs, a.clients = newCertificates(a.log, a.registry), api.NewConns(a.registry,
+		a.memory.total())
 	a.ready.Store(&errStarting)
 	return a, nil
 }
 
-// Start opens the store, then the ports; the admin listener comes first and goes last, so that it can be asked all the time. After an error everything that was started is stopped again.
+// Start opens the store, then the ports; the admin listener comes first and goes last, so that it
+// can be asked all the time. After an error everything that was started is stopped again.
 func (a *App) Start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		a.openStore, a.startMemory, a.startAdmin, a.startDirectory, a.startGateway, a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startChores, a.startEndingMoved,
+		a.openStore, a.startMemory, a.startAdmin, a.startDirectory, a.startGateway,
+		a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startChores,
+		a.startEndingMoved,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
@@ -120,7 +132,8 @@ func (a *App) Start(ctx context.Context) error {
 	if a.ready.Load() != nil {
 		state = "trackchat has started, and is not ready"
 	}
-	a.log.Info(state, zap.Int("accounts", accounts), zap.Int("trackers", trackers), zap.Any("listen", a.addrs))
+	a.log.Info(state, zap.Int("accounts", accounts), zap.Int("trackers", trackers),
+		zap.Any("listen", a.addrs))
 	if accounts == 0 {
 		a.log.Warn("nobody can sign in yet: make an account with trackchat account put, a key with " +
 			"trackchat key create, a tracker with trackchat tracker put; README has the three commands")
@@ -131,7 +144,8 @@ func (a *App) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the service in order: readiness off, no new work, what devices and clients have said stored, everything closed. A second call does nothing.
+// Stop ends the service in order: readiness off, no new work, what devices and clients have said
+// stored, everything closed. A second call does nothing.
 func (a *App) Stop(ctx context.Context) error {
 	a.ready.Store(&errStopping)
 	var errs []error
@@ -149,12 +163,14 @@ func (a *App) Stop(ctx context.Context) error {
 // Failed receives the error of a part that ended by itself.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// Addrs returns the addresses that are listened on: "api", "admin" and each protocol by its name (the first listener of it).
+// Addrs returns the addresses that are listened on: "api", "admin" and each protocol by its name
+// (the first listener of it).
 func (a *App) Addrs() map[string]netip.AddrPort { return a.addrs }
 
 func (a *App) onStop(f func(context.Context) error) { a.undo = append(a.undo, f) }
 
-// loadDirectory imports the directory file, if one is configured, and takes the store's accounts and trackers as the current ones.
+// loadDirectory imports the directory file, if one is configured, and takes the store's accounts
+// and trackers as the current ones.
 func (a *App) loadDirectory(ctx context.Context) error {
 	if a.seed != nil {
 		if err := a.seed(ctx); err != nil {
@@ -171,7 +187,8 @@ func (a *App) loadDirectory(ctx context.Context) error {
 	return a.readDirectory(ctx)
 }
 
-// startDirectory is loadDirectory for a start: where the store has no room for what the file changes, what it holds already serves.
+// startDirectory is loadDirectory for a start: where the store has no room for what the file
+// changes, what it holds already serves.
 func (a *App) startDirectory(ctx context.Context) error {
 	err := a.loadDirectory(ctx)
 	if errors.Is(err, queue.ErrOverloaded) {
@@ -181,7 +198,8 @@ func (a *App) startDirectory(ctx context.Context) error {
 	return err
 }
 
-// Reload reads the certificates and the directory file again and closes the sessions of trackers that are no longer allowed. What cannot be read stays as it was.
+// Reload reads the certificates and the directory file again and closes the sessions of trackers
+// that are no longer allowed. What cannot be read stays as it was.
 func (a *App) Reload(ctx context.Context) error {
 	certs := a.certs.refresh(true)
 	if err := a.loadDirectory(ctx); err != nil {
@@ -193,25 +211,31 @@ func (a *App) Reload(ctx context.Context) error {
 	return certs
 }
 
-// startGateway listens on every port before the first device is let in, so that all ports in use are told at once.
+// startGateway listens on every port before the first device is let in, so that all ports in use
+// are told at once.
 func (a *App) startGateway(ctx context.Context) error {
 	if !a.cfg.HasRole(RoleGateway) {
 		return nil
 	}
 	c := &a.cfg.Gateway
 	eng, err := newEngine(engine.Options{ //nolint:contextcheck // it outlives the start
-		Loops: a.loops, Unsent: orOff(c.Limits.Unsent, math.MaxInt), SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log, KeepAlive: keepAlive, UserTimeout: userTimeout,
+		Loops: a.loops, Unsent: orOff(c.Limits.Unsent, math.MaxInt),
+		SendBuffer: orOff(c.Limits.SendBuffer, -1), Now: time.Now, Logger: a.log,
+		KeepAlive: keepAlive, UserTimeout: userTimeout,
 	}, a.registry)
 	if err != nil {
 		return fmt.Errorf("preparing the gateway: %w", err)
 	}
 	a.onStop(eng.Shutdown) // a second time does no harm
 	gw, err := gateway.New(gateway.Options{
-		Node: nodeID(a.cfg.Node), Engine: eng, Store: a.store, Directory: &a.directory, Protocols: all.Protocols(), Registerer: a.registry, Logger: a.log, Now: time.Now,
-		LoginTimeout: c.LoginTimeout.D(), IdleTimeout: c.IdleTimeout.D(), AckTimeout: durations(c.AckTimeout), RetryIdle: c.RetryIdle.D(),
+		Node: nodeID(a.cfg.Node), Engine: eng, Store: a.store, Directory: &a.directory,
+		Protocols: all.Protocols(), Registerer: a.registry, Logger: a.log, Now: time.Now,
+		LoginTimeout: c.LoginTimeout.D(), IdleTimeout: c.IdleTimeout.D(),
+		AckTimeout: durations(c.AckTimeout), RetryIdle: c.RetryIdle.D(),
 		MaxAttempts: c.MaxAttempts, Repoll: c.Repoll.D(), Full: a.memory.short,
 		Limits: gateway.Limits{
-			Unauthenticated: c.Limits.Unauthenticated, PerIP: c.Limits.PerIP, AcceptRate: c.Limits.AcceptRate,
+			Unauthenticated: c.Limits.Unauthenticated, PerIP: c.Limits.PerIP,
+			AcceptRate:      c.Limits.AcceptRate,
 			FramesPerSecond: c.Limits.FramesPerSecond, TextsPerMinute: c.Limits.TextsPerMinute,
 		},
 	})
@@ -241,7 +265,8 @@ func (a *App) startGateway(ctx context.Context) error {
 		quiet, cancel := context.WithTimeout(ctx, quiesceWithin)
 		defer cancel()
 		if err := gw.Quiesce(quiet); err != nil {
-			a.log.Warn("not everything in hand could be stored before the connections close", zap.Error(err))
+			a.log.Warn("not everything in hand could be stored before the connections close",
+				zap.Error(err))
 		}
 		a.drainToStop(ctx)
 		return nil
@@ -272,7 +297,8 @@ func (a *App) meanwhile(ctx context.Context, f func(context.Context)) {
 func (a *App) background(what string, f func() error) {
 	a.work.Go(func() {
 		err := f()
-		if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, engine.ErrShutdown) {
+		if err == nil || errors.Is(err, http.ErrServerClosed) ||
+			errors.Is(err, engine.ErrShutdown) {
 			return
 		}
 		select {
@@ -288,18 +314,24 @@ func (a *App) startAPI(ctx context.Context) error {
 	}
 	c := &a.cfg.API
 	a.handler = api.New(api.Options{
-		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log, Registerer: a.registry,
-		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(), CORSOrigins: c.CORSOrigins,
-		Full: a.memory.short, Sessions: a.sessions(), SessionLife: c.SessionLife.D(), Feed: a.store, FeedBuffer: c.FeedBuffer,
-		Capabilities: newCapabilities(a.cfg.Gateway.Listeners).of, TrustedProxies: prefixes(c.TrustedProxies),
-		MemoryLimit: a.memory.total(), Processors: a.procs,
+		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log,
+		Registerer: a.registry,
+		RateLimit:  c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(),
+		CORSOrigins: c.CORSOrigins,
+		Full:        a.memory.short, Sessions: a.sessions(), SessionLife: c.SessionLife.D(),
+		Feed:           a.store,
+		FeedBuffer:     c.FeedBuffer,
+		Capabilities:   newCapabilities(a.cfg.Gateway.Listeners).of,
+		TrustedProxies: prefixes(c.TrustedProxies),
+		MemoryLimit:    a.memory.total(), Processors: a.procs,
 	})
 	a.onStop(func(context.Context) error {
 		a.handler.Close()
 		return nil
 	})
 	a.api = api.NewServer(a.handler, a.log)
-	a.api.RegisterOnShutdown(a.handler.Close) // streams end at once, so that the stop does not wait for their clients
+	// streams end at once, so that the stop does not wait for their clients.
+	a.api.RegisterOnShutdown(a.handler.Close)
 	if c.TLSCert != "" {
 		conf, err := a.certs.config(c.TLSCert, c.TLSKey, "")
 		if err != nil {
@@ -316,7 +348,9 @@ func (a *App) startAdmin(ctx context.Context) error {
 	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen, adminConns)
 }
 
-func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, listen string, most int) error {
+func (a *App) serveHTTP(ctx context.Context, name string, srv *http.Server, listen string,
+	most int,
+) error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
@@ -357,7 +391,8 @@ func address(ln net.Listener) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// nodeID names this run of this node; a node that was started again never inherits its old sessions.
+// nodeID names this run of this node; a node that was started again never inherits its old
+// sessions.
 func nodeID(name string) queue.NodeID {
 	var nonce [4]byte
 	_, _ = rand.Read(nonce[:]) // never fails

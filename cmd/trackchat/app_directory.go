@@ -15,7 +15,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// adminStore is the store as administration needs it; nil where the backend has nothing of the kind.
+// adminStore is the store as administration needs it; nil where the backend has nothing of the
+// kind.
 func (a *App) adminStore() queue.AdminStore {
 	s, _ := a.store.(queue.AdminStore)
 	return s
@@ -31,7 +32,11 @@ func (a *App) sessions() queue.SessionStore {
 
 // adminOptions are those of the admin listener. The directory's follower is there from now on.
 func (a *App) adminOptions() api.AdminOptions {
-	o := api.AdminOptions{Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token, Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: nodes{a}, Recent: a.troubles.recent, Trouble: a.deviceTrouble}
+	o := api.AdminOptions{
+		Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token,
+		Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: nodes{a},
+		Recent: a.troubles.recent, Trouble: a.deviceTrouble,
+	}
 	if s := a.adminStore(); s != nil {
 		a.follower = queue.NewFollower(s, &a.directory, a.directoryChanged)
 		o.Store, o.Sync = s, a.follower.Sync
@@ -40,7 +45,8 @@ func (a *App) adminOptions() api.AdminOptions {
 	return o
 }
 
-// directoryChanged has the gateway look at its sessions: what is blocked, removed or moved is closed.
+// directoryChanged has the gateway look at its sessions: what is blocked, removed or moved is
+// closed.
 func (a *App) directoryChanged(queue.Update) {
 	select {
 	case a.moved <- struct{}{}:
@@ -73,7 +79,10 @@ func (a *App) startFollowing(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.follower.Run(run, func(err error) { a.log.Warn("changes of accounts and trackers are not seen", zap.Error(err)) })
+		a.follower.Run(run, func(err error) {
+			a.log.Warn(
+				"changes of accounts and trackers are not seen", zap.Error(err))
+		})
 	}()
 	a.onStop(func(context.Context) error {
 		cancel()
@@ -87,12 +96,19 @@ func (a *App) startFollowing(ctx context.Context) error {
 func deviceProblems(t *queue.Tracker) []api.Problem {
 	p, ok := all.Find(t.Protocol)
 	if !ok {
-		return []api.Problem{{Parameter: "protocol", Error: "must be one of those that are built in: " + strings.Join(protocolNames(), ", ")}}
+		return []api.Problem{{
+			Parameter: "protocol",
+			Error: "must be one of those that are built in: " + strings.Join(protocolNames(),
+				", "),
+		}}
 	}
 	var problems []api.Problem
 	for _, name := range slices.Sorted(maps.Keys(t.Settings)) {
 		if err := p.CheckTracker(name, t.Settings[name]); err != nil {
-			problems = append(problems, api.Problem{Parameter: "settings." + name, Error: err.Error()})
+			problems = append(problems, api.Problem{
+				Parameter: "settings." + name,
+				Error:     err.Error(),
+			})
 		}
 	}
 	return problems

@@ -12,7 +12,8 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// backup is the command of that name: it copies the embedded store into a file, also while a service runs on it. It returns the exit code.
+// backup is the command of that name: it copies the embedded store into a file, also while a
+// service runs on it. It returns the exit code.
 func backup(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("trackchat backup", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -22,7 +23,8 @@ func backup(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	if len(names) != 1 {
-		_, _ = fmt.Fprintf(stderr, "trackchat backup: one file to write is expected, %d are given\n", len(names))
+		_, _ = fmt.Fprintf(stderr,
+			"trackchat backup: one file to write is expected, %d are given\n", len(names))
 		return 2
 	}
 	cfg, err := Load(*config, os.Environ())
@@ -36,7 +38,8 @@ func backup(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// parseMixed parses flags that may stand before and after other arguments, and returns those. The code is -1 if there is something to do, else what to exit with.
+// parseMixed parses flags that may stand before and after other arguments, and returns those. The
+// code is -1 if there is something to do, else what to exit with.
 func parseMixed(flags *flag.FlagSet, args []string) (rest []string, code int) {
 	for {
 		if err := flags.Parse(args); err != nil {
@@ -64,6 +67,7 @@ func runBackup(ctx context.Context, cfg *Config, file string, stdout io.Writer) 
 	if err != nil {
 		return fmt.Errorf("looking at the backup: %w", err)
 	}
-	_, _ = fmt.Fprintf(stdout, "%s: %d bytes, checked and synced; to restore it, stop the service and put it into an empty store.path as chat.db\n", file, info.Size())
+	_, _ = fmt.Fprintf(stdout,
+		"%s: %d bytes, checked and synced; to restore it, stop the service and put it into an empty store.path as chat.db\n", file, info.Size())
 	return nil
 }

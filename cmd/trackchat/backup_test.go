@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestBackupBesideARunningService: the copy of a store that a service uses becomes a store with the same messages, and the service goes on.
+// TestBackupBesideARunningService: the copy of a store that a service uses becomes a store with the
+// same messages, and the service goes on.
 func TestBackupBesideARunningService(t *testing.T) {
 	cfg := testConfig(t, 1)
 	s := startService(t, cfg)
@@ -19,7 +20,9 @@ func TestBackupBesideARunningService(t *testing.T) {
 	must(t, os.WriteFile(config, []byte("store: {path: \""+cfg.Store.Path+"\"}\n"), 0o600))
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"backup", copied, "--config", config}, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), copied+": ") || stderr.Len() > 0 {
+	if code := run(t.Context(), []string{"backup", copied, "--config", config}, &stdout,
+		&stderr); code != 0 || !strings.HasPrefix(stdout.String(), copied+": ") ||
+		stderr.Len() > 0 {
 		t.Fatalf("exit code %d, output %q, errors %q", code, stdout.String(), stderr.String())
 	}
 	s.api.delivered(1, s.api.send(1, "after the copy"))
@@ -29,7 +32,8 @@ func TestBackupBesideARunningService(t *testing.T) {
 	must(t, os.Rename(copied, filepath.Join(restored.Store.Path, "chat.db")))
 	r := startService(t, restored)
 	list := r.api.list(1)
-	if len(list) != 1 || list[0].ID != sent || list[0].Text != "before the copy" || list[0].Status != "DELIVERED" {
+	if len(list) != 1 || list[0].ID != sent || list[0].Text != "before the copy" ||
+		list[0].Status != "DELIVERED" {
 		t.Errorf("restored: %+v", list)
 	}
 }
@@ -57,8 +61,10 @@ func TestBackupCommandLine(t *testing.T) {
 		{[]string{"backup", "--", "copy"}, 1, "a backup overwrites nothing"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), c.args, &stdout, &stderr); code != c.code || !strings.Contains(stderr.String(), c.stderr) {
-			t.Errorf("%q: exit code %d, output %q, errors %q", c.args, code, stdout.String(), stderr.String())
+		if code := run(t.Context(), c.args, &stdout, &stderr); code != c.code ||
+			!strings.Contains(stderr.String(), c.stderr) {
+			t.Errorf("%q: exit code %d, output %q, errors %q", c.args, code, stdout.String(),
+				stderr.String())
 		}
 	}
 	if text, err := os.ReadFile("precious"); err != nil || string(text) != "text" {

@@ -29,9 +29,11 @@ func (c *consoleRig) testHistory(t *testing.T) {
 	}
 	for _, oldest := range []string{"message 550", "message 0"} {
 		// What is seen stays where it is while older messages come before it.
-		p.until(`(document.querySelector('.log').scrollTop = 0, ` + bubble(oldest) + ` !== undefined)`)
+		p.until(`(document.querySelector('.log').scrollTop = 0, ` + bubble(oldest) +
+			` !== undefined)`)
 	}
-	if got := eval[string](p, `[...document.querySelectorAll('.bubble .text')].map(e => e.textContent.slice(8)).join(' ')`); !strings.HasPrefix(numbers(messages), got+" ") {
+	if got := eval[string](p,
+		`[...document.querySelectorAll('.bubble .text')].map(e => e.textContent.slice(8)).join(' ')`); !strings.HasPrefix(numbers(messages), got+" ") {
 		t.Errorf("shown are %s", got) // and what is far below is not drawn
 	}
 	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.log').scrollTop = 0`))
@@ -55,11 +57,13 @@ func (c *consoleRig) testEndings(t *testing.T) {
 	p.write(".composer textarea", "Never mind")
 	p.enter()
 	p.until(bubble("Never mind") + `?.dataset.state === 'QUEUED'`)
-	p.do(chromedp.Evaluate[chromedp.Void](bubble("Never mind") + `.querySelector('.actions button').click()`))
+	p.do(chromedp.Evaluate[chromedp.Void](bubble("Never mind") +
+		`.querySelector('.actions button').click()`))
 	p.until(bubble("Never mind") + `?.dataset.state === 'CANCELLED'`)
 	eventually(t, "cancelled", func() bool { return c.state(cancelTracker) == "CANCELLED" })
 
-	a := c.api.call("send", "tracker_id", strconv.Itoa(cancelTracker), "message", "Soon over", "ttl", "1")
+	a := c.api.call("send", "tracker_id", strconv.Itoa(cancelTracker), "message", "Soon over",
+		"ttl", "1")
 	if !a.Success {
 		t.Fatalf("%+v", a)
 	}
@@ -73,7 +77,8 @@ func (c *consoleRig) testEndings(t *testing.T) {
 	})
 	c.api.send(failingTracker, "Too much for it")
 	p.until(bubble("Too much for it") + `?.dataset.state === 'FAILED'`)
-	p.until(bubble("Too much for it") + `.textContent.includes('failed: not supported by the device')`)
+	p.until(bubble("Too much for it") +
+		`.textContent.includes('failed: not supported by the device')`)
 }
 
 // state is the delivery state of a tracker's newest message.
@@ -138,8 +143,11 @@ func (c *consoleRig) testLanguages(t *testing.T) {
 	p := c.console(t)
 	for language, words := range map[string]string{"de": "Ungelesen", "en": "Unread"} {
 		p.click(`.side .popup .iconbutton`)
-		p.do(chromedp.Evaluate[chromedp.Void](`{const s = document.querySelector('select[name=language]'); s.value = '` + language + `'; s.dispatchEvent(new Event('change'));}`))
-		p.until(shows(".filter", words) + ` && document.documentElement.lang === '` + language + `'`)
+		p.do(chromedp.Evaluate[chromedp.Void](
+			`{const s = document.querySelector('select[name=language]'); s.value = '` + language +
+				`'; s.dispatchEvent(new Event('change'));}`))
+		p.until(shows(".filter", words) + ` && document.documentElement.lang === '` + language +
+			`'`)
 		p.until(shows(".row .label", "Truck 1"))
 	}
 }
@@ -161,14 +169,19 @@ func (c *consoleRig) testKeyboard(t *testing.T) {
 	p.until(`document.querySelector('dialog') === null`)
 }
 
-// testAccessibility: everything that can be used has a name, and text stands out from what is behind it, in either appearance.
+// testAccessibility: everything that can be used has a name, and text stands out from what is
+// behind it, in either appearance.
 func (c *consoleRig) testAccessibility(t *testing.T) {
 	p := c.console(t)
 	p.choose(otherTracker)
 	p.click(`.composer .popup .iconbutton`)
-	roles := map[string]bool{"button": true, "textbox": true, "searchbox": true, "listbox": true, "option": true, "combobox": true, "checkbox": true, "link": true, "dialog": true}
+	roles := map[string]bool{
+		"button": true, "textbox": true, "searchbox": true, "listbox": true,
+		"option": true, "combobox": true, "checkbox": true, "link": true, "dialog": true,
+	}
 	named := 0
-	for _, node := range devtools(p, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
+	for _, node := range devtools(p, accessibility.GetFullAXTree,
+		accessibility.GetFullAXTreeParams{}).Nodes {
 		if node.Ignored || node.Role == nil || !roles[strings.Trim(string(node.Role.Value), `"`)] {
 			continue
 		}
@@ -187,7 +200,10 @@ func (c *consoleRig) testAccessibility(t *testing.T) {
 func (p *page) legible() {
 	p.t.Helper()
 	for _, scheme := range []string{"light", "dark"} {
-		devtools(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+		devtools(p, emulation.SetEmulatedMedia,
+			emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+				{Name: "prefers-color-scheme", Value: scheme},
+			}})
 		for _, weak := range eval[[]string](p, contrastScript) {
 			p.t.Errorf("%s: %s", scheme, weak)
 		}
@@ -195,7 +211,8 @@ func (p *page) legible() {
 	devtools(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
 }
 
-// contrastScript finds visible texts whose contrast (WCAG 2.2, 1.4.3) is below 4.5; what is disabled is exempt.
+// contrastScript finds visible texts whose contrast (WCAG 2.2, 1.4.3) is below 4.5; what is
+// disabled is exempt.
 const contrastScript = `(() => {
   const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
   const rgba = (color) => {
@@ -229,13 +246,14 @@ const contrastScript = `(() => {
   return weak;
 })()`
 
-// TestConsoleTellsTries: the console tells how often a text was handed over to a device that does not answer, wherever that is
-// by then.
+// TestConsoleTellsTries: the console tells how often a text was handed over to a device that does
+// not answer, wherever that is by then.
 func TestConsoleTellsTries(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t, 2)
 	wait := Duration(200 * time.Millisecond)
-	cfg.Gateway.AckTimeout, cfg.Gateway.RetryIdle = []Duration{wait, wait, wait}, Duration(time.Hour)
+	cfg.Gateway.AckTimeout, cfg.Gateway.RetryIdle = []Duration{wait, wait, wait},
+		Duration(time.Hour)
 	c := &consoleRig{service: startService(t, cfg), browser: startBrowser(t)}
 	const text = "Do you hear me?"
 	p, q := c.console(t), c.console(t)
@@ -245,9 +263,14 @@ func TestConsoleTellsTries(t *testing.T) {
 	p.until(bubble(text) + `?.textContent.includes('waiting for the device') === true`)
 	d := c.play(t, 1, func(o *trackersim.Options) {
 		o.Reconnect = false
-		o.OnText = func(protocol.DeviceEvent) trackersim.Action { return trackersim.Action{Never: true} }
+		o.OnText = func(protocol.DeviceEvent) trackersim.Action {
+			return trackersim.Action{
+				Never: true,
+			}
+		}
 	})
-	p.until(bubble(text) + `?.textContent.includes('handed over 3 times, no answer since ') === true`)
+	p.until(bubble(text) +
+		`?.textContent.includes('handed over 3 times, no answer since ') === true`)
 	p.until(bubble(text) + `?.classList.contains('unanswered') === true`)
 	p.legible()
 	p.shot("12-handed-over")
@@ -257,7 +280,8 @@ func TestConsoleTellsTries(t *testing.T) {
 	d.Disconnect()
 	p.until(`document.querySelector('#tracker-1 .dot')?.dataset.presence === 'offline'`)
 	p.do(chromedp.Reload())
-	p.until(bubble(text) + `?.textContent.includes('handed over 3 times, no answer since ') === true`)
+	p.until(bubble(text) +
+		`?.textContent.includes('handed over 3 times, no answer since ') === true`)
 	p.until(marked(1) + ` === '1'`)
 	p.act(text, "Cancel")
 	for _, x := range []*page{p, q} {

@@ -25,13 +25,16 @@ type browser struct {
 // startBrowser starts Chromium and closes it when the test ends.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WindowSize(1280, 800), chromedp.Flag("lang", "en"), chromedp.UserDataDir(t.TempDir()),
-		// The browser's own pages (search of tabs and the like) are not loaded ahead with each window: they would take more of the processor than the console.
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.WindowSize(1280, 800),
+		chromedp.Flag("lang", "en"), chromedp.UserDataDir(t.TempDir()),
+		// The browser's own pages (search of tabs and the like) are not loaded ahead with each
+		// window: they would take more of the processor than the console.
 		chromedp.Flag("disable-features", "Translate,PreloadTopChromeWebUI"), chromedp.DisableGPU)
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses root otherwise
 	}
-	ctx, cancel := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(options...))
+	ctx, cancel := chromedp.NewContext(context.Background(),
+		chromedp.WithAllocatorOptions(options...))
 	t.Cleanup(func() { _ = chromedp.Cancel(ctx); cancel() })
 	must(t, chromedp.Do(ctx))
 	return &browser{t, ctx}
@@ -49,20 +52,25 @@ func (b *browser) open(t *testing.T, url string, width, height int64) *page {
 	watch := func(ev any) {
 		switch e := ev.(type) {
 		case *runtime.EventExceptionThrown:
-			t.Errorf("exception in the page: %s %s", e.ExceptionDetails.Text, e.ExceptionDetails.Exception.Description)
+			t.Errorf("exception in the page: %s %s", e.ExceptionDetails.Text,
+				e.ExceptionDetails.Exception.Description)
 		case *log.EventEntryAdded:
-			if e.Entry.Source == log.EntrySourceSecurity || e.Entry.Source == log.EntrySourceViolation {
+			if e.Entry.Source == log.EntrySourceSecurity ||
+				e.Entry.Source == log.EntrySourceViolation {
 				t.Errorf("the browser says: %s", e.Entry.Text)
 			}
 		}
 	}
-	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(watch))
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext(),
+		chromedp.WithListener(watch))
 	t.Cleanup(cancel)
 	must(t, chromedp.Do(ctx)) // the tab lives as long as the context of its first call
 	p := &page{t, ctx}
 	p.do(chromedp.EmulateViewport(width, height))
 	// The page behaves as if its window had the focus, which only one tab of a browser can have.
-	devtools(p, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	devtools(p, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{
+		Enabled: true,
+	})
 	p.do(chromedp.Navigate(url))
 	return p
 }
@@ -127,8 +135,8 @@ func (p *page) write(selector, text string) {
 	p.on(selector, chromedp.SendKeys(selector, text))
 }
 
-// on does something with an element once it is there, again where the page has drawn the element anew
-// just then.
+// on does something with an element once it is there, again where the page has drawn the element
+// anew just then.
 func (p *page) on(selector string, action chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
@@ -147,15 +155,23 @@ func (p *page) on(selector string, action chromedp.Action[chromedp.Void]) {
 // enter presses the Enter key.
 func (p *page) enter() { p.press("Enter", 13) }
 
-// press presses and releases a key without typing its character, which the browser's protocol does even where the page has used up the key.
+// press presses and releases a key without typing its character, which the browser's protocol does
+// even where the page has used up the key.
 func (p *page) press(key string, code int64) {
 	p.t.Helper()
-	for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp} {
-		devtools(p, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: key, WindowsVirtualKeyCode: code, NativeVirtualKeyCode: code})
+	for _, kind := range []input.DispatchKeyEventType{
+		input.DispatchKeyEventTypeRawKeyDown,
+		input.DispatchKeyEventTypeKeyUp,
+	} {
+		devtools(p, input.DispatchKeyEvent, input.DispatchKeyEventParams{
+			Type: kind, Key: key,
+			WindowsVirtualKeyCode: code, NativeVirtualKeyCode: code,
+		})
 	}
 }
 
 // shows reports whether an expression's element has the text, as an expression for until.
 func shows(selector, text string) string {
-	return fmt.Sprintf(`[...document.querySelectorAll(%q)].some(e => e.textContent.includes(%q))`, selector, strings.TrimSpace(text))
+	return fmt.Sprintf(`[...document.querySelectorAll(%q)].some(e => e.textContent.includes(%q))`,
+		selector, strings.TrimSpace(text))
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// Trackers of the console's tests, each with a conversation that one test alone looks at; odd ones speak JT/T 808, even ones Wialon IPS.
+// Trackers of the console's tests, each with a conversation that one test alone looks at; odd ones
+// speak JT/T 808, even ones Wialon IPS.
 const (
 	ticksTracker = 1 + iota
 	incomingTracker
@@ -45,7 +46,9 @@ func consoleConfig(t *testing.T) *Config {
 	cfg := testConfig(t, otherTracker)
 	cfg.Store.MaxPending = archived + 1000
 	var b strings.Builder
-	b.WriteString(strings.Replace(directoryYAML(otherTracker), "trackers:\n", "  - {id: 2, login: big, password: big, title: Big fleet, keys: ["+bigKey+"]}\ntrackers:\n", 1))
+	b.WriteString(strings.Replace(directoryYAML(otherTracker), "trackers:\n",
+		"  - {id: 2, login: big, password: big, title: Big fleet, keys: ["+bigKey+"]}\ntrackers:\n",
+		1))
 	fmt.Fprintf(&b, "  - {id: %d, account: 1, label: Mute, protocol: jt808, device_id: %q, chat: false}\n", muteTracker, deviceOf(muteTracker))
 	fmt.Fprintf(&b, "  - {id: %d, account: 1, label: Blocked, protocol: jt808, device_id: %q, blocked: true}\n", blockedTracker, deviceOf(blockedTracker))
 	for id := bigFirst; id < bigFirst+bigFleet; id++ {
@@ -55,7 +58,8 @@ func consoleConfig(t *testing.T) *Config {
 	return cfg
 }
 
-// TestConsole does in a real browser, against a real service with simulated trackers, what dispatchers do.
+// TestConsole does in a real browser, against a real service with simulated trackers, what
+// dispatchers do.
 func TestConsole(t *testing.T) {
 	s := startService(t, consoleConfig(t))
 	c := &consoleRig{service: s, browser: startBrowser(t)}
@@ -95,7 +99,8 @@ func (c *consoleRig) console(t *testing.T) *page {
 	return c.signedIn(t, c.url(), testKey, 1280, 800)
 }
 
-// signedIn opens the console at an address by an API key, which is quicker than a password, and waits for the list of trackers.
+// signedIn opens the console at an address by an API key, which is quicker than a password, and
+// waits for the list of trackers.
 func (c *consoleRig) signedIn(t *testing.T, url, key string, width, height int64) *page {
 	t.Helper()
 	p := c.browser.open(t, url+"#key="+key, width, height)
@@ -104,7 +109,9 @@ func (c *consoleRig) signedIn(t *testing.T, url, key string, width, height int64
 }
 
 // device plays a tracker until the test ends.
-func (c *consoleRig) play(t *testing.T, id int, change func(*trackersim.Options)) *trackersim.Tracker {
+func (c *consoleRig) play(t *testing.T, id int,
+	change func(*trackersim.Options),
+) *trackersim.Tracker {
 	t.Helper()
 	return playDevice(t, c.addrs[protocolOf(id)], id, change)
 }
@@ -138,9 +145,13 @@ func (c *consoleRig) testSigningIn(t *testing.T) {
 		t.Error("something is kept beyond the tab, unasked")
 	}
 	p.click(`[aria-label="Menu"]`)
-	p.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll('.choice')].find(e => e.textContent === 'Sign out').click()`))
+	p.do(chromedp.Evaluate[chromedp.Void](
+		`[...document.querySelectorAll('.choice')].find(e => e.textContent === 'Sign out').click()`))
 	p.until(`document.querySelector('.login') !== null`)
-	eventually(t, "signed out", func() bool { return c.api.call("list", "tracker_id", "1", "hash", hash).Status.Code == 4 })
+	eventually(t, "signed out", func() bool {
+		return c.api.call("list", "tracker_id", "1", "hash",
+			hash).Status.Code == 4
+	})
 
 	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.login .link').click()`))
 	p.write(`input[name=key]`, testKey)
@@ -161,7 +172,8 @@ func (c *consoleRig) testTicks(t *testing.T) {
 	p.write(".composer textarea", "Hello driver, 好 🚚")
 	p.enter()
 	p.until(bubble("Hello driver, 好 🚚") + `?.dataset.state === 'QUEUED'`)
-	if n := eval[int](p, bubble("Hello driver, 好 🚚")+`.querySelectorAll('.icon-tick').length`); n != 1 {
+	if n := eval[int](p, bubble("Hello driver, 好 🚚")+`.querySelectorAll('.icon-tick').length`); n !=
+		1 {
 		t.Errorf("%d single ticks", n)
 	}
 	c.play(t, ticksTracker, nil)
@@ -170,16 +182,21 @@ func (c *consoleRig) testTicks(t *testing.T) {
 	if len(ms) != 1 || ms[0].Status != "DELIVERED" || ms[0].UpdateTime == nil {
 		t.Fatalf("%+v", ms)
 	}
-	at := (*ms[0].UpdateTime)[len("2006-01-02 "):len("2006-01-02 15:04")] // in the account's zone, as the list answers
+	// in the account's zone, as the list answers.
+	at := (*ms[0].UpdateTime)[len("2006-01-02 "):len("2006-01-02 15:04")]
 	p.until(bubble("Hello driver, 好 🚚") + fmt.Sprintf(`?.textContent.includes('delivered %s')`, at))
-	if title := eval[string](p, bubble("Hello driver, 好 🚚")+`.querySelector('.state').title`); !strings.Contains(title, (*ms[0].UpdateTime)[len("2006-01-02 "):]) {
+	if title := eval[string](p,
+		bubble("Hello driver, 好 🚚")+`.querySelector('.state').title`); !strings.Contains(title,
+		(*ms[0].UpdateTime)[len("2006-01-02 "):]) {
 		t.Errorf("the tick says %q, not %s", title, *ms[0].UpdateTime)
 	}
-	p.until(fmt.Sprintf(`document.querySelector('#tracker-%d .dot').dataset.presence === 'online'`, ticksTracker))
+	p.until(fmt.Sprintf(`document.querySelector('#tracker-%d .dot').dataset.presence === 'online'`,
+		ticksTracker))
 }
 
 func (c *consoleRig) testIncoming(t *testing.T) {
-	if a := c.api.call("mark_read_all"); !a.Success { // the title counts what other tests have left unread too
+	if a := c.api.call("mark_read_all"); !a.Success {
+		// the title counts what other tests have left unread too
 		t.Fatalf("%+v", a)
 	}
 	p := c.console(t)
@@ -194,12 +211,20 @@ func (c *consoleRig) testIncoming(t *testing.T) {
 		t.Errorf("unread before anybody looked: %v", unread.Value)
 	}
 	p.choose(incomingTracker)
-	p.until(bubble("Where is the gate?") + ` !== undefined && ` + bubble("I am here") + ` !== undefined`)
+	p.until(bubble("Where is the gate?") + ` !== undefined && ` + bubble("I am here") +
+		` !== undefined`)
 	p.until(row + `.hidden && document.title === 'trackchat'`)
-	eventually(t, "read", func() bool { return c.api.call("unread/count").Value[strconv.Itoa(incomingTracker)] == nil })
+	eventually(t, "read", func() bool {
+		return c.api.call("unread/count").Value[strconv.Itoa(
+			incomingTracker)] == nil
+	})
 	must(t, d.Say(t.Context(), "One more"))
 	p.until(bubble("One more") + ` !== undefined`)
-	eventually(t, "read at sight", func() bool { ms := c.api.list(incomingTracker); return len(ms) == 3 && ms[2].Status == "DELIVERED" })
+	eventually(t, "read at sight", func() bool {
+		ms := c.api.list(incomingTracker)
+		return len(
+			ms) == 3 && ms[2].Status == "DELIVERED"
+	})
 }
 
 func (c *consoleRig) testHostileText(t *testing.T) {
@@ -209,7 +234,8 @@ func (c *consoleRig) testHostileText(t *testing.T) {
 	d := c.play(t, hostileTracker, func(o *trackersim.Options) { o.Reply = text })
 	c.api.send(hostileTracker, text)
 	must(t, d.Await(t.Context(), func(st trackersim.Stats) bool { return st.SaidAcked == 1 }))
-	p.until(`[...document.querySelectorAll('.bubble .text')].filter(e => e.textContent === ` + strconv.Quote(text) + `).length === 2`)
+	p.until(`[...document.querySelectorAll('.bubble .text')].filter(e => e.textContent === ` +
+		strconv.Quote(text) + `).length === 2`)
 	if eval[bool](p, `'hacked' in window || document.querySelector('.log script, .log img') !== null`) {
 		t.Error("a text became markup")
 	}
@@ -220,12 +246,15 @@ func (c *consoleRig) testLongText(t *testing.T) {
 	p.choose(longTracker)
 	long := strings.Repeat("абв好🚚 long text\n", 1428)
 	long = string([]rune(long + "the end of it all")[:20_000-1]) + "!"
-	p.do(chromedp.Evaluate[chromedp.Void](`{const f = document.querySelector('.composer textarea'); f.value = ` + strconv.Quote(long+"xx") + `; f.dispatchEvent(new Event('input'));}`))
+	p.do(chromedp.Evaluate[chromedp.Void](
+		`{const f = document.querySelector('.composer textarea'); f.value = ` +
+			strconv.Quote(long+"xx") + `; f.dispatchEvent(new Event('input'));}`))
 	p.until(shows(".count.over", "20,002 / 20,000"))
 	if !eval[bool](p, `document.querySelector('.send').disabled`) {
 		t.Error("a text that is too long can be sent")
 	}
-	p.do(chromedp.Focus(".composer textarea"), chromedp.KeyEvent(kb.End), chromedp.KeyEvent(kb.Backspace), chromedp.KeyEvent(kb.Backspace))
+	p.do(chromedp.Focus(".composer textarea"), chromedp.KeyEvent(kb.End),
+		chromedp.KeyEvent(kb.Backspace), chromedp.KeyEvent(kb.Backspace))
 	p.until(shows(".count:not(.over)", "20,000 / 20,000"))
 	p.click(".send")
 	p.until(bubble(long) + `?.dataset.state === 'QUEUED'`)
@@ -241,7 +270,8 @@ func (c *consoleRig) testLongText(t *testing.T) {
 func (c *consoleRig) testBroadcast(t *testing.T) {
 	c.play(t, onlineTracker, nil)
 	p := c.console(t)
-	p.until(fmt.Sprintf(`document.querySelector('#tracker-%d .dot')?.dataset.presence === 'online'`, onlineTracker))
+	p.until(fmt.Sprintf(`document.querySelector('#tracker-%d .dot')?.dataset.presence === 'online'`,
+		onlineTracker))
 	p.click(`[aria-label="Write to several trackers"]`)
 	for _, id := range []int{onlineTracker, offlineTracker, muteTracker, blockedTracker} {
 		p.do(chromedp.ScrollIntoView(fmt.Sprintf("#tracker-%d", id)))
@@ -254,7 +284,9 @@ func (c *consoleRig) testBroadcast(t *testing.T) {
 	p.enter()
 	result := func(id int, words string) {
 		t.Helper()
-		p.until(fmt.Sprintf(`document.querySelector('.results [data-id="%d"] .state')?.textContent.includes(%q)`, id, words))
+		p.until(fmt.Sprintf(
+			`document.querySelector('.results [data-id="%d"] .state')?.textContent.includes(%q)`,
+			id, words))
 	}
 	result(onlineTracker, "delivered")
 	result(offlineTracker, "waiting, the tracker is offline")
@@ -294,7 +326,8 @@ func (c *consoleRig) testOutage(t *testing.T) {
 	for _, text := range []string{"first meanwhile", "second meanwhile", "from a colleague"} {
 		p.until(bubble(text) + ` !== undefined`)
 	}
-	p.do(chromedp.Evaluate[chromedp.Void](`[...` + bubble("written in the dark") + `.querySelectorAll('button')].find(e => e.textContent === 'Try again').click()`))
+	p.do(chromedp.Evaluate[chromedp.Void](`[...` + bubble("written in the dark") +
+		`.querySelectorAll('button')].find(e => e.textContent === 'Try again').click()`))
 	p.until(bubble("written in the dark") + `?.dataset.state === 'DELIVERED'`)
 	must(t, d.Say(t.Context(), "after"))
 	p.until(bubble("after") + ` !== undefined`)

@@ -192,7 +192,8 @@ func difference(a, b []int) string {
 func (c *consoleRig) testProblems(t *testing.T) {
 	p := c.console(t)
 	p.visit(sleepingTracker)
-	a := c.api.call("send", "tracker_id", strconv.Itoa(badTracker), "message", "Too late", "ttl", "1")
+	a := c.api.call("send", "tracker_id", strconv.Itoa(badTracker), "message", "Too late", "ttl",
+		"1")
 	if !a.Success {
 		t.Fatalf("%+v", a)
 	}
@@ -239,7 +240,11 @@ func (c *consoleRig) testProblems(t *testing.T) {
 func (c *consoleRig) testUnanswered(t *testing.T) {
 	p := c.console(t)
 	d := c.play(t, silentTracker, func(o *trackersim.Options) {
-		o.OnText = func(protocol.DeviceEvent) trackersim.Action { return trackersim.Action{Never: true} }
+		o.OnText = func(protocol.DeviceEvent) trackersim.Action {
+			return trackersim.Action{
+				Never: true,
+			}
+		}
 	})
 	must(t, d.Say(t.Context(), "I am here"))
 	c.api.send(silentTracker, "Do you hear me?")
@@ -297,7 +302,8 @@ func (c *consoleRig) testDrafts(t *testing.T) {
 	whole := func(when, limit string) {
 		t.Helper()
 		p.until(`document.querySelector('.composer .write > textarea')?.value === 'Half a th'`)
-		if got := eval[string](p, `document.querySelector('.quoted .quote')?.textContent`); got != "No" {
+		if got := eval[string](p, `document.querySelector('.quoted .quote')?.textContent`); got !=
+			"No" {
 			t.Errorf("after %s the quote is %q", when, got)
 		}
 		got := eval[string](p, `document.querySelector('.below').textContent`)

@@ -15,7 +15,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// testSearchAtOnce presses Enter in the same turn in which the words were written, as a scanner's keyboard does.
+// testSearchAtOnce presses Enter in the same turn in which the words were written, as a scanner's
+// keyboard does.
 func (c *consoleRig) testSearchAtOnce(t *testing.T) {
 	p := c.console(t)
 	p.until(shows(".row .label", "Truck 12"))
@@ -37,9 +38,14 @@ func (c *consoleRig) testSlowLine(t *testing.T) {
 	p := c.browser.open(t, c.url(), 1280, 800)
 	devtools(p, network.Enable, network.EnableParams{})
 	devtools(p, network.SetCacheDisabled, network.SetCacheDisabledParams{CacheDisabled: true})
-	devtools(p, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{
-		MatchedNetworkConditions: []*network.Conditions{{Latency: 100, DownloadThroughput: 50_000, UploadThroughput: 50_000}},
-	})
+	devtools(p, network.EmulateNetworkConditionsByRule,
+		network.EmulateNetworkConditionsByRuleParams{
+			MatchedNetworkConditions: []*network.Conditions{{
+				Latency:            100,
+				DownloadThroughput: 50_000,
+				UploadThroughput:   50_000,
+			}},
+		})
 	p.do(chromedp.Navigate(c.url() + "?slow#key=" + bigKey))
 	begin := time.Now()
 	p.until(shows(".row .label", "Lorry 0"))
@@ -58,7 +64,8 @@ func (c *consoleRig) testSlowLine(t *testing.T) {
 	}
 }
 
-// testArchive reads a conversation of twenty thousand messages, many in each second, up to its beginning.
+// testArchive reads a conversation of twenty thousand messages, many in each second, up to its
+// beginning.
 func (c *consoleRig) testArchive(t *testing.T) {
 	const batch = 1000
 	for i := 0; i < archived; i += batch {
@@ -126,12 +133,17 @@ func (c *consoleRig) testArchive(t *testing.T) {
 
 // testZone shows the account's zone where the browser's clock says otherwise, and only there.
 func (c *consoleRig) testZone(t *testing.T) {
-	for zone, want := range map[string]string{"America/New_York": "Europe/Berlin", "Europe/Vienna": ""} {
+	for zone, want := range map[string]string{
+		"America/New_York": "Europe/Berlin",
+		"Europe/Vienna":    "",
+	} {
 		p := c.browser.open(t, c.url(), 1280, 800)
-		devtools(p, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: zone})
+		devtools(p, emulation.SetTimezoneOverride,
+			emulation.SetTimezoneOverrideParams{TimezoneID: zone})
 		p.do(chromedp.Navigate(c.url() + "?zone#key=" + testKey))
 		p.until(`document.querySelector('.row') !== null`)
-		if got := eval[string](p, `document.querySelector('.side .bar .zone')?.textContent ?? ''`); got != want {
+		if got := eval[string](p,
+			`document.querySelector('.side .bar .zone')?.textContent ?? ''`); got != want {
 			t.Errorf("in %s the header shows %q, want %q", zone, got, want)
 		}
 	}
@@ -144,8 +156,12 @@ func (c *consoleRig) testLinks(t *testing.T) {
 	p := c.console(t)
 	p.choose(otherTracker)
 	p.until(bubble(text) + ` !== undefined`)
-	got := eval[[]string](p, `[...`+bubble(text)+`.querySelectorAll('a')].map((a) => a.getAttribute('href') + ' ' + a.rel)`)
-	want := []string{"https://maps.example/a_(b)?x=1 noopener noreferrer", "tel:+49301234567 noopener noreferrer", "tel:0309876543 noopener noreferrer"}
+	got := eval[[]string](p,
+		`[...`+bubble(text)+`.querySelectorAll('a')].map((a) => a.getAttribute('href') + ' ' + a.rel)`)
+	want := []string{
+		"https://maps.example/a_(b)?x=1 noopener noreferrer",
+		"tel:+49301234567 noopener noreferrer", "tel:0309876543 noopener noreferrer",
+	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("links are %q, want %q", got, want)
 	}
@@ -169,7 +185,8 @@ func (p *page) axe() []axeFinding {
 	}
 	script, err := os.ReadFile(file)
 	must(p.t, err)
-	p.do(chromedp.Evaluate[chromedp.Void](string(script) + "\n;window.axeFound = null; axe.run(document).then((r) => { axeFound = JSON.stringify(r.violations); }, (e) => { axeFound = String(e); });"))
+	p.do(chromedp.Evaluate[chromedp.Void](string(script) +
+		"\n;window.axeFound = null; axe.run(document).then((r) => { axeFound = JSON.stringify(r.violations); }, (e) => { axeFound = String(e); });"))
 	p.until(`axeFound !== null`)
 	var found []axeFinding
 	must(p.t, json.Unmarshal([]byte(eval[string](p, `axeFound`)), &found))
@@ -180,7 +197,8 @@ func (p *page) axe() []axeFinding {
 func (p *page) noneSerious(view string) {
 	p.t.Helper()
 	for _, f := range p.axe() {
-		if f.Impact == "serious" || f.Impact == "critical" || f.ID == "page-has-heading-one" || f.ID == "landmark-one-main" {
+		if f.Impact == "serious" || f.Impact == "critical" || f.ID == "page-has-heading-one" ||
+			f.ID == "landmark-one-main" {
 			p.t.Errorf("%s: %s (%s): %s, such as %s", view, f.ID, f.Impact, f.Help, f.Nodes[0].HTML)
 		} else {
 			p.t.Logf("%s: %s (%s): %s", view, f.ID, f.Impact, f.Help)

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// Every protocol says what its devices can be sent before one has connected: settings of the tracker
-// count before those of its listener, and of several listeners what holds for all.
+// Every protocol says what its devices can be sent before one has connected: settings of the
+// tracker count before those of its listener, and of several listeners what holds for all.
 func TestCapabilitiesOfEveryProtocol(t *testing.T) {
 	type set = map[string]string
 	for name, c := range map[string]struct {
@@ -81,7 +81,10 @@ func TestCapabilitiesOfEveryProtocol(t *testing.T) {
 			"teltonika",
 			[]set{nil},
 			set{"fmi_version": "a611"},
-			api.Capabilities{Charset: "utf8", PartBytes: 1999, Choices: 8, Delivered: true, ReadReceipts: true},
+			api.Capabilities{
+				Charset: "utf8", PartBytes: 1999, Choices: 8, Delivered: true,
+				ReadReceipts: true,
+			},
 			"",
 		},
 		"teltonika, serial": {
@@ -102,7 +105,10 @@ func TestCapabilitiesOfEveryProtocol(t *testing.T) {
 			"egts",
 			[]set{nil},
 			nil,
-			api.Capabilities{Charset: "cp1251/ucs2", PartBytes: 990, Delivered: true, ReadReceipts: true},
+			api.Capabilities{
+				Charset: "cp1251/ucs2", PartBytes: 990, Delivered: true,
+				ReadReceipts: true,
+			},
 			"🦕",
 		},
 		"galileosky, commands": {
@@ -155,7 +161,10 @@ func TestCapabilitiesOfEveryProtocol(t *testing.T) {
 			t.Errorf("%+v: %+v", nobody, got)
 		}
 	}
-	tiny := queue.Tracker{Protocol: "jt808", Settings: set{"part_bytes": "8", "part_prefix": "true"}}
+	tiny := queue.Tracker{Protocol: "jt808", Settings: set{
+		"part_bytes":  "8",
+		"part_prefix": "true",
+	}}
 	if got, _ := newCapabilities(nil).of(&tiny); got.MaxCharacters != 4 {
 		t.Errorf("parts without room for their number: %d characters", got.MaxCharacters)
 	}
@@ -172,17 +181,28 @@ func TestAskedBeforeSending(t *testing.T) {
 		choices  []string
 		fits     bool
 	}{
-		"jt808":                  {"jt808", nil, strings.Repeat("x", 255), []string{short}, true},
-		"jt808, text":            {"jt808", nil, strings.Repeat("x", 256), []string{short}, false},
-		"jt808, no answers":      {"jt808", nil, strings.Repeat("x", 256), nil, true},
-		"jt808, last part":       {"jt808", nil, strings.Repeat("x", 600), []string{short}, true},
-		"jt808, two bytes each":  {"jt808", nil, strings.Repeat("д", 128), []string{short}, false},
-		"jt808, all together":    {"jt808", nil, "?", []string{strings.Repeat("д", 520)}, false},
-		"teltonika, 49 bytes":    {"teltonika", nil, "?", []string{strings.Repeat("x", 49)}, true},
-		"teltonika, 50 bytes":    {"teltonika", nil, "?", []string{short, strings.Repeat("x", 50)}, false},
-		"galileosky, UTF-8":      {"galileosky", nil, "?", []string{long}, false},
-		"galileosky, narrow":     {"galileosky", set{"charset": "cp1251"}, "?", []string{long}, true},
-		"galileosky, folded":     {"galileosky", set{"charset": "cp1251"}, "?", []string{"ß" + strings.Repeat("x", 48)}, false},
+		"jt808":                 {"jt808", nil, strings.Repeat("x", 255), []string{short}, true},
+		"jt808, text":           {"jt808", nil, strings.Repeat("x", 256), []string{short}, false},
+		"jt808, no answers":     {"jt808", nil, strings.Repeat("x", 256), nil, true},
+		"jt808, last part":      {"jt808", nil, strings.Repeat("x", 600), []string{short}, true},
+		"jt808, two bytes each": {"jt808", nil, strings.Repeat("д", 128), []string{short}, false},
+		"jt808, all together":   {"jt808", nil, "?", []string{strings.Repeat("д", 520)}, false},
+		"teltonika, 49 bytes":   {"teltonika", nil, "?", []string{strings.Repeat("x", 49)}, true},
+		"teltonika, 50 bytes": {
+			"teltonika", nil, "?",
+			[]string{short, strings.Repeat("x", 50)},
+			false,
+		},
+		"galileosky, UTF-8": {"galileosky", nil, "?", []string{long}, false},
+		"galileosky, narrow": {
+			"galileosky",
+			set{"charset": "cp1251"},
+			"?",
+			[]string{long},
+			true,
+		},
+		"galileosky, folded": {"galileosky", set{"charset": "cp1251"}, "?", []string{"ß" +
+			strings.Repeat("x", 48)}, false},
 		"wialon, which has none": {"wialon", nil, "?", []string{long}, true},
 	} {
 		tracker := queue.Tracker{Protocol: c.protocol, Settings: c.settings}
@@ -193,8 +213,8 @@ func TestAskedBeforeSending(t *testing.T) {
 	}
 }
 
-// A client of the service is told what a device would not show, by the settings in the configuration
-// and the directory.
+// A client of the service is told what a device would not show, by the settings in the
+// configuration and the directory.
 func TestStrictThroughTheService(t *testing.T) {
 	cfg := testConfig(t, 2)
 	for i := range cfg.Gateway.Listeners {

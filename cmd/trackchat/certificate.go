@@ -17,13 +17,15 @@ import (
 )
 
 const (
-	certificateEvery  = 10 * time.Second    // how often the files are looked at
-	certificateNotice = 14 * 24 * time.Hour // before its end a certificate is warned of when it is read
+	certificateEvery = 10 * time.Second // how often the files are looked at
+	// before its end a certificate is warned of when it is read.
+	certificateNotice = 14 * 24 * time.Hour
 	tlsVersion        = uint16(tls.VersionTLS12)
 )
 
-// certificate is a key pair in two files, and the authorities in a third whose clients alone are let in; all are read again when one of them changes. Connections that there are keep
-// what they began with.
+// certificate is a key pair in two files, and the authorities in a third whose clients alone are
+// let in; all are read again when one of them changes. Connections that there are keep what they
+// began with.
 type certificate struct {
 	certFile, keyFile string
 	caFile            string // empty: clients need no certificate
@@ -58,8 +60,9 @@ func (c *certificate) configFor(*tls.ClientHelloInfo) (*tls.Config, error) {
 	return c.config.Load(), nil
 }
 
-// refresh reads the files if one has changed since they were read last, in any case if always. After an error everything that was good stays in use, and is not tried again
-// until the files change.
+// refresh reads the files if one has changed since they were read last, in any case if always.
+// After an error everything that was good stays in use, and is not tried again until the files
+// change.
 func (c *certificate) refresh(always bool) (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,7 +76,8 @@ func (c *certificate) refresh(always bool) (changed bool, err error) {
 	c.marks = marks // from before the reading: what changes meanwhile is seen the next time
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		return false, fmt.Errorf("reading certificate %s and key %s: %w", c.certFile, c.keyFile, err)
+		return false, fmt.Errorf("reading certificate %s and key %s: %w", c.certFile, c.keyFile,
+			err)
 	}
 	conf := &tls.Config{GetCertificate: c.get, MinVersion: tlsVersion}
 	if c.caFile != "" {
@@ -115,15 +119,18 @@ func newCertificates(log *zap.Logger, reg prometheus.Registerer) *certificates {
 	return &certificates{
 		log: log, every: certificateEvery,
 		expires: f.NewGauge(prometheus.GaugeOpts{
-			Name: "trackchat_certificate_expires_seconds", Help: "Unix time at which the first of the TLS certificates in use ends, 0 without any.",
+			Name: "trackchat_certificate_expires_seconds",
+			Help: "Unix time at which the first of the TLS certificates in use ends, 0 without any.",
 		}),
 		failed: f.NewCounter(prometheus.CounterOpts{
-			Name: "trackchat_certificate_errors_total", Help: "Times changed certificate files could not be used; the certificate before stays in use.",
+			Name: "trackchat_certificate_errors_total",
+			Help: "Times changed certificate files could not be used; the certificate before stays in use.",
 		}),
 	}
 }
 
-// config reads a key pair, and authorities for client certificates where caFile is not empty, and returns a configuration that always shows their newest state.
+// config reads a key pair, and authorities for client certificates where caFile is not empty, and
+// returns a configuration that always shows their newest state.
 func (cs *certificates) config(certFile, keyFile, caFile string) (*tls.Config, error) {
 	c := &certificate{certFile: certFile, keyFile: keyFile, caFile: caFile}
 	if _, err := c.refresh(true); err != nil {
@@ -153,7 +160,8 @@ func (cs *certificates) refresh(always bool) error {
 			errs = append(errs, fmt.Errorf("the certificate before stays in use: %w", err))
 		}
 		if changed {
-			cs.log.Info("certificate read", zap.String("file", c.certFile), zap.Time("expires", c.current.Load().Leaf.NotAfter))
+			cs.log.Info("certificate read", zap.String("file", c.certFile), zap.Time("expires",
+				c.current.Load().Leaf.NotAfter))
 			cs.tell(c)
 		}
 	}
@@ -163,7 +171,8 @@ func (cs *certificates) refresh(always bool) error {
 // tell warns of a certificate that is about to end and brings the figure up to date.
 func (cs *certificates) tell(c *certificate) {
 	if end := c.current.Load().Leaf.NotAfter; time.Until(end) < certificateNotice {
-		cs.log.Warn("certificate ends soon", zap.String("file", c.certFile), zap.Time("expires", end))
+		cs.log.Warn("certificate ends soon", zap.String("file", c.certFile), zap.Time("expires",
+			end))
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

@@ -40,9 +40,14 @@ func newIdentity(t *testing.T, issuer *identity, number int64, life time.Duratio
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(number), Subject: pkix.Name{CommonName: fmt.Sprint(number)}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life), IsCA: issuer == nil, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber: big.NewInt(number), Subject: pkix.Name{CommonName: fmt.Sprint(number)},
+		DNSNames:  []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(life), IsCA: issuer == nil,
+		BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{
+			x509.ExtKeyUsageServerAuth,
+			x509.ExtKeyUsageClientAuth,
+		},
 	}
 	id := &identity{key: key}
 	parent, signer := template, key
@@ -64,7 +69,10 @@ func (id *identity) write(t *testing.T, certFile, keyFile string) {
 	if keyFile != "" {
 		replaceFile(t, keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 	}
-	replaceFile(t, certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.cert.Raw}))
+	replaceFile(t, certFile, pem.EncodeToMemory(&pem.Block{
+		Type:  "CERTIFICATE",
+		Bytes: id.cert.Raw,
+	}))
 }
 
 func replaceFile(t *testing.T, name string, text []byte) {
@@ -91,7 +99,8 @@ func certificateOf(t *testing.T, addr string) *x509.Certificate {
 	return c.(*tls.Conn).ConnectionState().PeerCertificates[0]
 }
 
-// TestCertificatesAreReplaced changes the files under a running service: new connections of clients and of devices get the new certificate, and a pair that does not fit changes nothing.
+// TestCertificatesAreReplaced changes the files under a running service: new connections of clients
+// and of devices get the new certificate, and a pair that does not fit changes nothing.
 func TestCertificatesAreReplaced(t *testing.T) {
 	cfg := testConfig(t, 1)
 	dir := t.TempDir()
@@ -117,12 +126,16 @@ func TestCertificatesAreReplaced(t *testing.T) {
 		}
 	}
 	all(1)
-	old, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addrs[0], &tls.Config{InsecureSkipVerify: true})
+	old, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addrs[0],
+		&tls.Config{InsecureSkipVerify: true})
 	must(t, err)
 	defer old.Close()
 
 	issue(t, cert, key, 2, 24*time.Hour)
-	eventually(t, "the new certificate", func() bool { return serial(t, addrs[0]) == 2 && serial(t, addrs[1]) == 2 })
+	eventually(t, "the new certificate", func() bool {
+		return serial(t, addrs[0]) == 2 &&
+			serial(t, addrs[1]) == 2
+	})
 	if logs.FilterMessage("certificate ends soon").Len() == 0 {
 		t.Error("nobody was warned of a certificate of one day")
 	}
@@ -135,12 +148,14 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	figure := func(name string) float64 {
 		return metric(t, app.Addrs()["admin"].String(), "trackchat_certificate_"+name)
 	}
-	if got, want := figure("expires_seconds"), certificateOf(t, addrs[0]).NotAfter.Unix(); got != float64(want) {
+	if got, want := figure("expires_seconds"), certificateOf(t,
+		addrs[0]).NotAfter.Unix(); got != float64(want) {
 		t.Errorf("the figure says that the certificate ends at %v, not %d", got, want)
 	}
 	before := logs.FilterMessage("certificate not replaced").Len()
 	must(t, os.WriteFile(cert, []byte("no certificate"), 0o600))
-	eventually(t, "the complaint", func() bool { return logs.FilterMessage("certificate not replaced").Len() > before })
+	eventually(t, "the complaint",
+		func() bool { return logs.FilterMessage("certificate not replaced").Len() > before })
 	all(2)
 	failed := figure("errors_total")
 	if err := app.Reload(t.Context()); err == nil {
@@ -156,7 +171,8 @@ func TestCertificatesAreReplaced(t *testing.T) {
 	all(3)
 }
 
-// TestClientCertificates: a device port with client_ca hears only devices with a certificate of that authority, and the authority can be replaced under a running service.
+// TestClientCertificates: a device port with client_ca hears only devices with a certificate of
+// that authority, and the authority can be replaced under a running service.
 func TestClientCertificates(t *testing.T) {
 	cfg := testConfig(t, 2)
 	dir := t.TempDir()
@@ -180,7 +196,10 @@ func TestClientCertificates(t *testing.T) {
 		conf := &tls.Config{InsecureSkipVerify: true}
 		if issuer != nil {
 			id := newIdentity(t, issuer, number, time.Hour)
-			conf.Certificates = []tls.Certificate{{Certificate: [][]byte{id.cert.Raw}, PrivateKey: id.key}}
+			conf.Certificates = []tls.Certificate{{
+				Certificate: [][]byte{id.cert.Raw},
+				PrivateKey:  id.key,
+			}}
 		}
 		d := tls.Dialer{Config: conf}
 		c, err := d.DialContext(t.Context(), "tcp", app.Addrs()["wialon"].String())
@@ -206,7 +225,8 @@ func TestClientCertificates(t *testing.T) {
 	}
 	refused("a device without a certificate", login(nil, 0))
 	refused("a device with another authority's certificate", login(second, 10))
-	refused("a device that shows a certificate of its own making", login(newIdentity(t, nil, 2, time.Hour), 11))
+	refused("a device that shows a certificate of its own making", login(newIdentity(t, nil, 2,
+		time.Hour), 11))
 	trusted := login(first, 12)
 	if trusted == nil {
 		t.Fatal("the device of the right authority was not let in")

@@ -16,13 +16,15 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// check is the command of that name; it returns the exit code: 0, 1 if anything is wrong, 2 for a wrong command line.
+// check is the command of that name; it returns the exit code: 0, 1 if anything is wrong, 2 for a
+// wrong command line.
 func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("trackchat check", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	file := fs.String("config", "", "configuration `FILE`; none: the defaults")
 	ready := fs.Bool("ready", false, "only ask the running service whether it is ready")
-	adopt := fs.Bool("adopt", false, "accept what the store holds now as the store, although data was lost or exchanged")
+	adopt := fs.Bool("adopt", false,
+		"accept what the store holds now as the store, although data was lost or exchanged")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
@@ -46,7 +48,8 @@ func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return runCheck(ctx, cfg, err, stdout)
 }
 
-// runCheck says on stdout everything that is wrong with a configuration, or with why there is none, its directory file, its store and its ports.
+// runCheck says on stdout everything that is wrong with a configuration, or with why there is none,
+// its directory file, its store and its ports.
 func runCheck(ctx context.Context, cfg *Config, err error, stdout io.Writer) int {
 	r := &findings{out: stdout}
 	if err != nil {
@@ -75,7 +78,8 @@ type findings struct {
 }
 
 func (r *findings) line(kind, format string, args ...any) {
-	_, _ = fmt.Fprintf(r.out, "%-8s"+format+"\n", append([]any{kind}, args...)...) // nobody reads it, and the exit code says the same
+	// nobody reads it, and the exit code says the same.
+	_, _ = fmt.Fprintf(r.out, "%-8s"+format+"\n", append([]any{kind}, args...)...)
 }
 
 func (r *findings) ok(format string, args ...any) { r.line("ok", format, args...) }
@@ -148,7 +152,8 @@ func (r *findings) checkStore(ctx context.Context, dir string) (running bool) {
 	return running
 }
 
-// canCreate tries whether files can be created in dir or, where it does not exist yet, in the directory that it would be created in.
+// canCreate tries whether files can be created in dir or, where it does not exist yet, in the
+// directory that it would be created in.
 func canCreate(dir string) error {
 	at, err := filepath.Abs(dir)
 	if err != nil {
@@ -175,7 +180,8 @@ func canCreate(dir string) error {
 	return os.Remove(probe)
 }
 
-// checkPorts tries to listen on every address; what a running service holds is expected to be in use.
+// checkPorts tries to listen on every address; what a running service holds is expected to be in
+// use.
 func (r *findings) checkPorts(ctx context.Context, cfg *Config, running bool) {
 	var lc net.ListenConfig
 	for _, p := range portsOf(cfg) {
@@ -189,7 +195,8 @@ func (r *findings) checkPorts(ctx context.Context, cfg *Config, running bool) {
 			r.ok("%s: %s (%s) is free", p.path, p.address, p.what)
 		case errors.Is(err, syscall.EADDRINUSE) && running:
 			err = nil
-			r.ok("%s: %s (%s) is in use, as expected while a service runs on this store", p.path, p.address, p.what)
+			r.ok("%s: %s (%s) is in use, as expected while a service runs on this store", p.path,
+				p.address, p.what)
 		case errors.Is(err, syscall.EADDRINUSE):
 			err = nil
 			r.wrong("%s: %s (%s) is in use by another program", p.path, p.address, p.what)
@@ -198,7 +205,8 @@ func (r *findings) checkPorts(ctx context.Context, cfg *Config, running bool) {
 			r.wrong("%s: %s (%s) is not permitted to this user; ports below 1024 need CAP_NET_BIND_SERVICE", p.path, p.address, p.what)
 		}
 		if err != nil {
-			r.wrong("%s: %s (%s): %s", p.path, p.address, p.what, strings.TrimPrefix(err.Error(), "listen "))
+			r.wrong("%s: %s (%s): %s", p.path, p.address, p.what, strings.TrimPrefix(err.Error(),
+				"listen "))
 		}
 	}
 }

@@ -34,7 +34,8 @@ func (r *findings) checkRedis(ctx context.Context, c *Store) {
 	}
 }
 
-// isAlive reports whether a trackchat answers at the admin address, so that ports in use are no surprise.
+// isAlive reports whether a trackchat answers at the admin address, so that ports in use are no
+// surprise.
 func isAlive(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -43,7 +44,8 @@ func isAlive(ctx context.Context, address string) bool {
 	if err != nil {
 		return false
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: it is on this machine
+	// no proxy: it is on this machine.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		return false

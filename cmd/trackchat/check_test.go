@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// checked runs the check and returns its exit code and its lines without what differs from run to run.
+// checked runs the check and returns its exit code and its lines without what differs from run to
+// run.
 func checked(t *testing.T, cfg *Config, err error, temporary string) (int, string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -28,7 +29,8 @@ func checked(t *testing.T, cfg *Config, err error, temporary string) (int, strin
 	var lines []string
 	for line := range strings.Lines(text) {
 		// The machine's disk may be slow or nearly full.
-		if strings.HasPrefix(line, "warning") && (strings.Contains(line, "fsync took") || strings.Contains(line, "MiB left")) {
+		if strings.HasPrefix(line, "warning") && (strings.Contains(line, "fsync took") ||
+			strings.Contains(line, "MiB left")) {
 			continue
 		}
 		lines = append(lines, line)
@@ -44,7 +46,8 @@ func wantChecked(t *testing.T, cfg *Config, err error, wantCode int, want ...str
 	}
 	code, got := checked(t, cfg, err, temporary)
 	if code != wantCode || got != strings.Join(want, "\n")+"\n" {
-		t.Errorf("exit code %d, want %d; output:\n%s\nwant:\n%s", code, wantCode, got, strings.Join(want, "\n"))
+		t.Errorf("exit code %d, want %d; output:\n%s\nwant:\n%s", code, wantCode, got,
+			strings.Join(want, "\n"))
 	}
 }
 
@@ -55,10 +58,16 @@ func TestCheckOfASoundConfiguration(t *testing.T) {
 		"ok      admin.listen: 127.0.0.1:0 (admin) is free",
 	}
 	for i, l := range cfg.Gateway.Listeners {
-		free = append(free, fmt.Sprintf("ok      gateway.listeners[%d].listen: 127.0.0.1:0 (%s) is free", i, l.Protocol))
+		free = append(free, fmt.Sprintf(
+			"ok      gateway.listeners[%d].listen: 127.0.0.1:0 (%s) is free", i, l.Protocol))
 	}
-	sound := []string{"ok      configuration", "ok      directory DIR/directory.yaml: 1 accounts, 3 trackers"}
-	wantChecked(t, cfg, nil, 0, append(append(sound, "warning store DIR/data: DIR/data/chat.db does not exist yet", "ok      store DIR/data"), free...)...)
+	sound := []string{
+		"ok      configuration",
+		"ok      directory DIR/directory.yaml: 1 accounts, 3 trackers",
+	}
+	wantChecked(t, cfg, nil, 0,
+		append(append(sound, "warning store DIR/data: DIR/data/chat.db does not exist yet",
+			"ok      store DIR/data"), free...)...)
 	if _, err := os.Stat(cfg.Store.Path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the check leaves a store: %v", err)
 	}
@@ -78,7 +87,8 @@ func TestCheckSaysEverythingThatIsWrong(t *testing.T) {
 	)
 
 	cfg := testConfig(t, 1)
-	must(t, os.WriteFile(cfg.Directory.File, []byte("accounts:\n  - { id: 1, logn: a }\n  - { id: 1 }\n"), 0o600))
+	must(t, os.WriteFile(cfg.Directory.File,
+		[]byte("accounts:\n  - { id: 1, logn: a }\n  - { id: 1 }\n"), 0o600))
 	must(t, os.WriteFile(cfg.Store.Path, nil, 0o600))
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -102,9 +112,11 @@ func TestCheckSaysEverythingThatIsWrong(t *testing.T) {
 func TestCheckOfADamagedStore(t *testing.T) {
 	cfg := testConfig(t, 1)
 	must(t, os.MkdirAll(cfg.Store.Path, 0o700))
-	must(t, os.WriteFile(filepath.Join(cfg.Store.Path, "chat.db"), []byte(strings.Repeat("not a database ", 1000)), 0o600))
+	must(t, os.WriteFile(filepath.Join(cfg.Store.Path, "chat.db"),
+		[]byte(strings.Repeat("not a database ", 1000)), 0o600))
 	code, got := checked(t, cfg, nil, filepath.Dir(cfg.Store.Path))
-	if code != 1 || !strings.Contains(got, "wrong   store DIR/data: ") || strings.Contains(got, "ok      store") {
+	if code != 1 || !strings.Contains(got, "wrong   store DIR/data: ") ||
+		strings.Contains(got, "ok      store") {
 		t.Errorf("exit code %d:\n%s", code, got)
 	}
 }
@@ -132,8 +144,10 @@ func wantReady(ctx context.Context, t *testing.T, address string, wantCode int, 
 	cfg := DefaultConfig()
 	cfg.Admin.Listen = address
 	var out bytes.Buffer
-	if code := runReady(ctx, cfg, nil, &out); code != wantCode || !strings.Contains(out.String(), want) {
-		t.Errorf("%s: exit code %d, want %d, output %q, want %q", address, code, wantCode, out.String(), want)
+	if code := runReady(ctx, cfg, nil, &out); code != wantCode ||
+		!strings.Contains(out.String(), want) {
+		t.Errorf("%s: exit code %d, want %d, output %q, want %q", address, code, wantCode,
+			out.String(), want)
 	}
 }
 
@@ -156,9 +170,13 @@ func TestCheckReady(t *testing.T) {
 	for _, address := range []string{ready, ":" + port, "0.0.0.0:" + port, "localhost:" + port} {
 		wantReady(t.Context(), t, address, 0, "ok      ready\n")
 	}
-	wantReady(t.Context(), t, answer(http.StatusServiceUnavailable, `{"ready":false,"problems":["starting","disk is full"]}`), 1, "wrong   not ready: starting\nwrong   not ready: disk is full\n")
-	wantReady(t.Context(), t, answer(http.StatusNotFound, "what?"), 1, "/readyz answers 404 Not Found\n")
-	wantReady(t.Context(), t, answer(http.StatusServiceUnavailable, "{}"), 1, "/readyz answers 503 Service Unavailable\n")
+	wantReady(t.Context(), t, answer(http.StatusServiceUnavailable,
+		`{"ready":false,"problems":["starting","disk is full"]}`), 1,
+		"wrong   not ready: starting\nwrong   not ready: disk is full\n")
+	wantReady(t.Context(), t, answer(http.StatusNotFound, "what?"), 1,
+		"/readyz answers 404 Not Found\n")
+	wantReady(t.Context(), t, answer(http.StatusServiceUnavailable, "{}"), 1,
+		"/readyz answers 503 Service Unavailable\n")
 
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -166,21 +184,26 @@ func TestCheckReady(t *testing.T) {
 	defer cancel()
 	wantReady(hasty, t, silent.Addr().String(), 1, "wrong   no answer from "+silent.Addr().String()+": context deadline exceeded\n")
 	must(t, silent.Close())
-	wantReady(t.Context(), t, silent.Addr().String(), 1, "no service answers at "+silent.Addr().String())
+	wantReady(t.Context(), t, silent.Addr().String(), 1,
+		"no service answers at "+silent.Addr().String())
 
 	var out bytes.Buffer
-	if code := runReady(t.Context(), nil, &ConfigError{Problems: []string{"colour: unknown key"}}, &out); code != 1 || out.String() != "wrong   configuration: colour: unknown key\n        1 wrong\n" {
+	if code := runReady(t.Context(), nil, &ConfigError{Problems: []string{"colour: unknown key"}},
+		&out); code != 1 || out.String() != "wrong   configuration: colour: unknown key\n        1 wrong\n" {
 		t.Errorf("exit code %d, output %q", code, out.String())
 	}
 }
 
 func TestCheckReadyOfAService(t *testing.T) {
-	wantReady(t.Context(), t, startService(t, testConfig(t, 1)).app.Addrs()["admin"].String(), 0, "ok      ready\n")
+	wantReady(t.Context(), t, startService(t, testConfig(t, 1)).app.Addrs()["admin"].String(), 0,
+		"ok      ready\n")
 }
 
 func TestLocalAddress(t *testing.T) {
 	for listen, want := range map[string]string{
-		":8081": "127.0.0.1:8081", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1", "10.0.0.1:1": "10.0.0.1:1", "admin.example.com:1": "admin.example.com:1", "[::1]:1": "[::1]:1",
+		":8081": "127.0.0.1:8081", "0.0.0.0:1": "127.0.0.1:1", "[::]:1": "[::1]:1",
+		"10.0.0.1:1": "10.0.0.1:1", "admin.example.com:1": "admin.example.com:1",
+		"[::1]:1": "[::1]:1",
 	} {
 		if got := localAddress(listen); got != want {
 			t.Errorf("%s is reached at %s, want %s", listen, got, want)
@@ -202,25 +225,33 @@ func TestCheckCommandLine(t *testing.T) {
 		{[]string{"version"}, 0, ""},
 	} {
 		var stdout, stderr bytes.Buffer
-		if code := run(t.Context(), c.args, &stdout, &stderr); code != c.code || !strings.Contains(stderr.String(), c.stderr) {
-			t.Errorf("%q: exit code %d, output %q, errors %q", c.args, code, stdout.String(), stderr.String())
+		if code := run(t.Context(), c.args, &stdout, &stderr); code != c.code ||
+			!strings.Contains(stderr.String(), c.stderr) {
+			t.Errorf("%q: exit code %d, output %q, errors %q", c.args, code, stdout.String(),
+				stderr.String())
 		}
 	}
 }
 
 func TestVersion(t *testing.T) {
-	if v := version(); !strings.HasPrefix(v, "trackchat ") || !strings.Contains(v, " go1.") || strings.Count(v, "\n") != 1 {
+	if v := version(); !strings.HasPrefix(v, "trackchat ") || !strings.Contains(v, " go1.") ||
+		strings.Count(v, "\n") != 1 {
 		t.Errorf("version %q", v)
 	}
 	info := &debug.BuildInfo{GoVersion: "go1.26.0", Main: debug.Module{Version: "v1.2.3"}}
 	if got := describeBuild(info); !strings.HasPrefix(got, "trackchat v1.2.3 go1.26.0 ") {
 		t.Errorf("without revision: %q", got)
 	}
-	info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "abc123"}, {Key: "vcs.time", Value: "2026-01-02T03:04:05Z"}, {Key: "vcs.modified", Value: "true"}}
-	if got := describeBuild(info); !strings.HasPrefix(got, "trackchat v1.2.3 (revision abc123, 2026-01-02T03:04:05Z, modified) go1.26.0 ") {
+	info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "abc123"}, {
+		Key:   "vcs.time",
+		Value: "2026-01-02T03:04:05Z",
+	}, {Key: "vcs.modified", Value: "true"}}
+	if got := describeBuild(info); !strings.HasPrefix(got,
+		"trackchat v1.2.3 (revision abc123, 2026-01-02T03:04:05Z, modified) go1.26.0 ") {
 		t.Errorf("with revision: %q", got)
 	}
-	if got := describeBuild(new(debug.BuildInfo)); !strings.HasPrefix(got, "trackchat (unknown version) go1.") {
+	if got := describeBuild(new(debug.BuildInfo)); !strings.HasPrefix(got,
+		"trackchat (unknown version) go1.") {
 		t.Errorf("unknown: %q", got)
 	}
 }

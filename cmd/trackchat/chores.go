@@ -17,7 +17,8 @@ const (
 	trimPause   = 50 * time.Millisecond
 )
 
-// startChores looks after the store: its health, the messages whose time has run out, and those that are older than the retention.
+// startChores looks after the store: its health, the messages whose time has run out, and those
+// that are older than the retention.
 func (a *App) startChores(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
@@ -52,7 +53,8 @@ func (a *App) chores(ctx context.Context) {
 	}
 }
 
-// expireOverdue ends messages whose time has run out, also of trackers that are not connected anywhere. Every process does: whichever comes first ends a message, once.
+// expireOverdue ends messages whose time has run out, also of trackers that are not connected
+// anywhere. Every process does: whichever comes first ends a message, once.
 func (a *App) expireOverdue(ctx context.Context) {
 	every := time.NewTicker(expireEvery)
 	defer every.Stop()
@@ -66,7 +68,8 @@ func (a *App) expireOverdue(ctx context.Context) {
 		for more := true; more; {
 			stats, err := a.store.Expire(ctx)
 			if err != nil && ctx.Err() == nil && !failing {
-				a.log.Error("messages whose time has run out not ended, will be repeated", zap.Error(err))
+				a.log.Error("messages whose time has run out not ended, will be repeated",
+					zap.Error(err))
 			}
 			failing = err != nil
 			a.expired.Add(float64(stats.Ended))
@@ -86,7 +89,8 @@ func (a *App) trim(ctx context.Context) {
 	defer pause.Stop()
 	for p := range a.partitions {
 		for more := true; more; {
-			stats, err := a.store.Trim(ctx, queue.Partition(p), queue.Retention{CutoffMs: time.Now().Add(-keep).UnixMilli(), Max: trimStep})
+			stats, err := a.store.Trim(ctx, queue.Partition(p),
+				queue.Retention{CutoffMs: time.Now().Add(-keep).UnixMilli(), Max: trimStep})
 			if err != nil {
 				if ctx.Err() == nil {
 					a.log.Error("old messages not removed", zap.Error(err))

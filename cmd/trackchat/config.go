@@ -9,8 +9,9 @@ import (
 	"trackchat/protocol/all"
 )
 
-// Config is the whole configuration. Names and defaults are a contract: configs/trackchat.yaml lists them, and others write scripts against them.
-// Values of keys that are tagged secret are never shown.
+// Config is the whole configuration. Names and defaults are a contract: configs/trackchat.yaml
+// lists them, and others write scripts against them. Values of keys that are tagged secret are
+// never shown.
 type Config struct {
 	Node      string    `yaml:"node"`
 	Roles     []string  `yaml:"roles"`
@@ -40,18 +41,20 @@ const (
 
 // Store says where messages are kept and how safely.
 type Store struct {
-	Backend         string   `yaml:"backend"`
-	Path            string   `yaml:"path"`
-	Redis           Redis    `yaml:"redis"`
-	Durability      string   `yaml:"durability"`
-	AllowVolatile   bool     `yaml:"allow_volatile"`
-	TrustDurability bool     `yaml:"trust_durability"` // of a Redis that does not tell its CONFIG
-	Cache           Size     `yaml:"cache"`            // of the embedded store; 0: by the memory limit
-	Retention       Duration `yaml:"retention"`        // 0: for ever
-	MaxPending      int      `yaml:"max_pending"`
+	Backend         string `yaml:"backend"`
+	Path            string `yaml:"path"`
+	Redis           Redis  `yaml:"redis"`
+	Durability      string `yaml:"durability"`
+	AllowVolatile   bool   `yaml:"allow_volatile"`
+	TrustDurability bool   `yaml:"trust_durability"` // of a Redis that does not tell its CONFIG
+	// of the embedded store; 0: by the memory limit.
+	Cache      Size     `yaml:"cache"`
+	Retention  Duration `yaml:"retention"` // 0: for ever
+	MaxPending int      `yaml:"max_pending"`
 }
 
-// Redis says how Redis is reached: several addresses are a Cluster, a master name makes them Sentinels.
+// Redis says how Redis is reached: several addresses are a Cluster, a master name makes them
+// Sentinels.
 type Redis struct {
 	Addrs    []string `yaml:"addrs"`
 	Username string   `yaml:"username"`
@@ -75,7 +78,8 @@ type API struct {
 	CORSOrigins []string `yaml:"cors_origins"`
 	FeedBuffer  int      `yaml:"feed_buffer"` // events for each client
 
-	TrustedProxies []string `yaml:"trusted_proxies"` // networks whose X-Forwarded-For and Forwarded are believed
+	// networks whose X-Forwarded-For and Forwarded are believed.
+	TrustedProxies []string `yaml:"trusted_proxies"`
 }
 
 // Admin is the listener for operators.
@@ -98,13 +102,14 @@ type Gateway struct {
 
 // Listener is one port for one protocol.
 type Listener struct {
-	Protocol      string            `yaml:"protocol"`
-	Listen        string            `yaml:"listen"` // default: the protocol's port on all addresses
-	TLSCert       string            `yaml:"tls_cert"`
-	TLSKey        string            `yaml:"tls_key"`
-	ClientCA      string            `yaml:"client_ca"`
-	ProxyProtocol []string          `yaml:"proxy_protocol"` // networks whose PROXY header is believed
-	MaxConns      int               `yaml:"max_conns"`      // 0: no bound of its own
+	Protocol string `yaml:"protocol"`
+	Listen   string `yaml:"listen"` // default: the protocol's port on all addresses
+	TLSCert  string `yaml:"tls_cert"`
+	TLSKey   string `yaml:"tls_key"`
+	ClientCA string `yaml:"client_ca"`
+	// networks whose PROXY header is believed.
+	ProxyProtocol []string          `yaml:"proxy_protocol"`
+	MaxConns      int               `yaml:"max_conns"` // 0: no bound of its own
 	Settings      map[string]string `yaml:"settings"`
 }
 
@@ -173,10 +178,13 @@ func defaultGateway() Gateway {
 		Listeners:    defaultListeners(),
 		LoginTimeout: Duration(30 * time.Second),
 		IdleTimeout:  Duration(15 * time.Minute),
-		AckTimeout:   []Duration{Duration(10 * time.Second), Duration(20 * time.Second), Duration(time.Minute)},
-		RetryIdle:    Duration(10 * time.Minute),
-		MaxAttempts:  5,
-		Repoll:       Duration(time.Minute),
+		AckTimeout: []Duration{
+			Duration(10 * time.Second), Duration(20 * time.Second),
+			Duration(time.Minute),
+		},
+		RetryIdle:   Duration(10 * time.Minute),
+		MaxAttempts: 5,
+		Repoll:      Duration(time.Minute),
 		Limits: Limits{
 			Unauthenticated: 10_000,
 			PerIP:           10_000,
@@ -204,8 +212,9 @@ func portAddress(port int) string { return fmt.Sprintf(":%d", port) }
 // HasRole reports whether this process plays a role.
 func (c *Config) HasRole(role string) bool { return slices.Contains(c.Roles, role) }
 
-// Load reads the configuration: defaults, over them the file (none if its name is empty), over that the environment. What is wrong with the content is a
-// *ConfigError that names every problem; other errors say that the file cannot be read.
+// Load reads the configuration: defaults, over them the file (none if its name is empty), over that
+// the environment. What is wrong with the content is a *ConfigError that names every problem; other
+// errors say that the file cannot be read.
 func Load(file string, environ []string) (*Config, error) {
 	var data []byte
 	if file != "" {

@@ -31,7 +31,8 @@ func (l *loader) report(path, format string, args ...any) {
 // parentPath removes the last name or [index].
 func parentPath(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
-// originOf finds where a key's value came from; an element's is that of its list where nothing better is known.
+// originOf finds where a key's value came from; an element's is that of its list where nothing
+// better is known.
 func (l *loader) originOf(path string) origin {
 	for p := path; p != ""; p = parentPath(p) {
 		if o, ok := l.origins[p]; ok {
@@ -41,7 +42,8 @@ func (l *loader) originOf(path string) origin {
 	return origin{}
 }
 
-// show quotes a value for a problem: as it was written, so that what ${NAME} stands for stays unseen.
+// show quotes a value for a problem: as it was written, so that what ${NAME} stands for stays
+// unseen.
 func (l *loader) show(path, value string) string {
 	if o := l.origins[path]; o.expanded {
 		value = o.raw
@@ -91,7 +93,8 @@ func (l *loader) check(c *Config) {
 func (l *loader) checkNode(c *Config) {
 	const longest = 253 // of a host name
 	if len(c.Node) > longest || strings.ContainsFunc(c.Node, notGraphic) {
-		l.report("node", "%s is not a name of at most %d letters, digits and signs", l.show("node", c.Node), longest)
+		l.report("node", "%s is not a name of at most %d letters, digits and signs", l.show("node",
+			c.Node), longest)
 	}
 	known := true
 	for i, role := range c.Roles {
@@ -155,11 +158,13 @@ func (l *loader) checkAPI(c *Config) {
 	l.certificate("api.", a.TLSCert, a.TLSKey)
 	between(l, "api.rate_limit", a.RateLimit, 0, 1_000_000)
 	between(l, "api.max_body", a.MaxBody, 1<<10, 1<<30)
-	l.duration("api.timeout", a.Timeout, 10*time.Millisecond, 50*time.Second) // the server gives an answer a minute in all
+	// the server gives an answer a minute in all.
+	l.duration("api.timeout", a.Timeout, 10*time.Millisecond, 50*time.Second)
 	l.duration("api.session_life", a.SessionLife, time.Minute, 10*year)
 	for i, o := range a.CORSOrigins {
 		if path := fmt.Sprintf("api.cors_origins[%d]", i); !isOrigin(o) {
-			l.report(path, `%s is neither "*" nor an origin such as https://chat.example.com`, l.show(path, o))
+			l.report(path, `%s is neither "*" nor an origin such as https://chat.example.com`,
+				l.show(path, o))
 		}
 	}
 	between(l, "api.feed_buffer", a.FeedBuffer, 1, 1_000_000)
@@ -172,13 +177,15 @@ func isOrigin(s string) bool {
 		return true
 	}
 	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && s == u.Scheme+"://"+u.Host
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" &&
+		s == u.Scheme+"://"+u.Host
 }
 
 func (l *loader) checkAdmin(c *Config) {
 	l.address("admin.listen", c.Admin.Listen, listenAddress)
 	if strings.ContainsFunc(c.Admin.Token, notGraphic) {
-		l.report("admin.token", "the (hidden) value holds characters that a header cannot carry; letters, digits and signs without spaces are expected")
+		l.report("admin.token",
+			"the (hidden) value holds characters that a header cannot carry; letters, digits and signs without spaces are expected")
 	}
 }
 
@@ -250,7 +257,8 @@ func (l *loader) readable(path, file string) bool {
 	return true
 }
 
-// cause is why a file operation failed, without the name of the file: that is what the configuration says, which may hold a ${NAME}.
+// cause is why a file operation failed, without the name of the file: that is what the
+// configuration says, which may hold a ${NAME}.
 func cause(err error) error {
 	if pe, ok := err.(*os.PathError); ok { //nolint:errorlint // the functions of os return it unwrapped
 		return pe.Err

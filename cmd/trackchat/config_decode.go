@@ -13,16 +13,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// decoder fills structs from YAML nodes, strictly: whatever does not fit is a problem that names its place, and what it was for keeps its value.
-// The yaml package itself decodes strictly too, but it names neither keys nor all problems.
+// decoder fills structs from YAML nodes, strictly: whatever does not fit is a problem that names
+// its place, and what it was for keeps its value. The yaml package itself decodes strictly too, but
+// it names neither keys nor all problems.
 type decoder struct {
 	problems *problems
 	variable string // the environment variable that the nodes came from, empty for a file
 	offset   int    // lines of the file before the first line that the nodes count
 
-	expand func(text string) (string, error)    // replaces ${NAME}; nil: texts stay as they are
-	noted  func(path *keyPath, from origin)     // is told of every scalar and list that was taken; nil: nobody cares
-	broken func(path *keyPath)                  // is told of every value that was not taken; nil: nobody cares
+	expand func(text string) (string, error) // replaces ${NAME}; nil: texts stay as they are
+	// is told of every scalar and list that was taken; nil: nobody cares.
+	noted func(path *keyPath, from origin)
+	// is told of every value that was not taken; nil: nobody cares.
+	broken func(path *keyPath)
 	fields map[reflect.Type]map[string]fieldRef // keys of the structs that were met
 }
 
@@ -48,7 +51,8 @@ func (d *decoder) fail(p *keyPath, n *yaml.Node, format string, args ...any) {
 	}
 }
 
-// value decodes n into v. Recursion is bounded by the type of v, so aliases that contain themselves end.
+// value decodes n into v. Recursion is bounded by the type of v, so aliases that contain themselves
+// end.
 func (d *decoder) value(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -163,7 +167,8 @@ func (d *decoder) element(p *keyPath, n *yaml.Node, v reflect.Value, secret bool
 	d.value(p, n, v, secret)
 }
 
-// texts decodes a mapping of scalars; numbers and booleans keep the text that they are written with.
+// texts decodes a mapping of scalars; numbers and booleans keep the text that they are written
+// with.
 func (d *decoder) texts(p *keyPath, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
 		d.fail(p, n, "%s where keys are expected", kindName(n))
@@ -192,7 +197,8 @@ func (d *decoder) scalar(p *keyPath, n *yaml.Node, v reflect.Value, secret bool)
 	case isNull(n):
 		d.fail(p, n, "has no value; leave the key out for its default")
 		return false
-	case !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge"}, n.ShortTag()):
+	case !slices.Contains([]string{"!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!merge"},
+		n.ShortTag()):
 		d.fail(p, n, "has the tag %s, which has no meaning here", n.ShortTag())
 		return false
 	}

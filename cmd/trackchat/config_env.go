@@ -33,11 +33,15 @@ func settingsOf(p *keyPath, prefix string, v reflect.Value) []setting {
 		f := v.Type().Field(i)
 		name := f.Tag.Get("yaml")
 		variable, path, value := prefix+strings.ToUpper(name), p.key(name), v.Field(i)
-		if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](value.Addr()); !ok && value.Kind() == reflect.Struct {
+		if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](value.Addr()); !ok &&
+			value.Kind() == reflect.Struct {
 			list = append(list, settingsOf(path, variable+"_", value)...)
 			continue
 		}
-		list = append(list, setting{variable: variable, path: path, value: value, secret: f.Tag.Get("secret") == "true"})
+		list = append(list, setting{
+			variable: variable, path: path, value: value,
+			secret: f.Tag.Get("secret") == "true",
+		})
 	}
 	return list
 }
@@ -55,7 +59,8 @@ func (l *loader) environment(c *Config) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.env)) {
-		if strings.HasPrefix(name, envPrefix) && !known[name] && name != envPrefix+"VECTORS" && name != envPrefix+"BIN" {
+		if strings.HasPrefix(name, envPrefix) && !known[name] && name != envPrefix+"VECTORS" &&
+			name != envPrefix+"BIN" {
 			l.problems.add(unknownVariable(name, names))
 		}
 	}
@@ -63,8 +68,10 @@ func (l *loader) environment(c *Config) {
 
 // unknownVariable says what is wrong with a variable that names no key.
 func unknownVariable(name string, known []string) string {
-	// Kubernetes describes every service to every container; one that is called trackchat gets our prefix.
-	if ok, err := regexp.MatchString(`_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$`, name); ok && err == nil {
+	// Kubernetes describes every service to every container; one that is called trackchat gets our
+	// prefix.
+	if ok, err := regexp.MatchString(`_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$`,
+		name); ok && err == nil {
 		return name + ": unknown variable; if Kubernetes set it for a service of that name, set enableServiceLinks: false in the pod"
 	}
 	if near := nearest(name, known); near != "" {
@@ -76,8 +83,14 @@ func unknownVariable(name string, known []string) string {
 // override sets one key from its variable.
 func (l *loader) override(s setting, text string) {
 	path := s.path.String()
-	maps.DeleteFunc(l.origins, func(p string, _ origin) bool { return p == path || strings.HasPrefix(p, path+"[") })
-	maps.DeleteFunc(l.broken, func(p string, _ bool) bool { return p == path || strings.HasPrefix(p, path+"[") })
+	maps.DeleteFunc(l.origins, func(p string, _ origin) bool {
+		return p == path ||
+			strings.HasPrefix(p, path+"[")
+	})
+	maps.DeleteFunc(l.broken, func(p string, _ bool) bool {
+		return p == path ||
+			strings.HasPrefix(p, path+"[")
+	})
 	from := origin{variable: s.variable}
 	if s.value.Kind() == reflect.Slice {
 		n, err := jsonNode(text)
@@ -114,7 +127,8 @@ func jsonNode(text string) (*yaml.Node, error) {
 	return n, nil
 }
 
-// readNode reads one value. Depth is bounded by json.Valid, which refuses what is nested deeper than 10,000.
+// readNode reads one value. Depth is bounded by json.Valid, which refuses what is nested deeper
+// than 10,000.
 func readNode(dec *json.Decoder) (*yaml.Node, error) {
 	token, err := dec.Token()
 	if err != nil {
@@ -136,7 +150,10 @@ func readNode(dec *json.Decoder) (*yaml.Node, error) {
 		_, err := dec.Token()
 		return n, err
 	case string:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: t}, nil
+		return &yaml.Node{
+			Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle,
+			Value: t,
+		}, nil
 	case json.Number:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: t.String()}, nil
 	case bool:

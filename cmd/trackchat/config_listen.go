@@ -31,7 +31,8 @@ func (l *loader) checkListener(prefix string, ln *Listener) {
 	case ln.Protocol == "":
 		l.report(prefix+"protocol", "missing; built in: %s", strings.Join(protocolNames(), ", "))
 	case !ok:
-		l.report(prefix+"protocol", "%s is not built in; built in: %s", l.show(prefix+"protocol", ln.Protocol), strings.Join(protocolNames(), ", "))
+		l.report(prefix+"protocol", "%s is not built in; built in: %s", l.show(prefix+"protocol",
+			ln.Protocol), strings.Join(protocolNames(), ", "))
 	}
 	if ok || ln.Listen != "" {
 		l.address(prefix+"listen", ln.Listen, listenAddress)
@@ -75,7 +76,8 @@ func (l *loader) settings(path string, p *protocol.Protocol, settings map[string
 		err := checkSetting(p, name, settings[name])
 		switch {
 		case err != nil && l.origins[key].expanded:
-			l.report(key, "%s is not what %s accepts", l.show(key, settings[name]), p.Name) // the protocol's own words may hold the value
+			// the protocol's own words may hold the value.
+			l.report(key, "%s is not what %s accepts", l.show(key, settings[name]), p.Name)
 		case err != nil:
 			l.report(key, "%v", err)
 		}
@@ -109,7 +111,8 @@ func (l *loader) keyPair(certPath, cert, keyPath, key string) {
 			return
 		}
 		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
-			l.report(certPath, "%s and its key cannot be used: %v", l.show(certPath, cert), cause(err))
+			l.report(certPath, "%s and its key cannot be used: %v", l.show(certPath, cert),
+				cause(err))
 		}
 	}
 }
@@ -164,7 +167,8 @@ func (l *loader) address(path, address string, use addressUse) {
 	case use == dialAddress && n == 0:
 		l.report(path, "%s has no port from 1 to 65535, such as %s", l.show(path, address), example)
 	case use == dialAddress && host == "", host != "" && !isHost(host):
-		l.report(path, "%s does not begin with an address or a host name, such as %s", l.show(path, address), example)
+		l.report(path, "%s does not begin with an address or a host name, such as %s",
+			l.show(path, address), example)
 	}
 }
 
@@ -174,7 +178,8 @@ func isHost(s string) bool {
 		return true
 	}
 	const longest = 253
-	if len(s) > longest || strings.Trim(s, "0123456789.") == "" { // digits and dots alone: a damaged address
+	if len(s) > longest || strings.Trim(s, "0123456789.") == "" {
+		// digits and dots alone: a damaged address
 		return false
 	}
 	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
@@ -186,7 +191,8 @@ func isHost(s string) bool {
 }
 
 func notInLabel(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' &&
+		r != '_'
 }
 
 // port is one address that this process listens on.
@@ -205,7 +211,10 @@ func portsOf(c *Config) []port {
 	list = append(list, port{"admin.listen", "admin", c.Admin.Listen})
 	if c.HasRole(RoleGateway) {
 		for i, ln := range c.Gateway.Listeners {
-			list = append(list, port{fmt.Sprintf("gateway.listeners[%d].listen", i), ln.Protocol, ln.Listen})
+			list = append(list, port{
+				fmt.Sprintf("gateway.listeners[%d].listen", i), ln.Protocol,
+				ln.Listen,
+			})
 		}
 	}
 	return list
@@ -217,14 +226,16 @@ func (l *loader) checkAddresses(c *Config) {
 	for i, a := range ports {
 		for _, b := range ports[:i] {
 			if collide(a.address, b.address) {
-				l.report(a.path, "%s is taken by %s (%s)", l.show(a.path, a.address), b.path, l.show(b.path, b.address))
+				l.report(a.path, "%s is taken by %s (%s)", l.show(a.path, a.address), b.path,
+					l.show(b.path, b.address))
 				break
 			}
 		}
 	}
 }
 
-// collide reports whether two addresses exclude each other: the same port on the same address, or on all addresses of its family.
+// collide reports whether two addresses exclude each other: the same port on the same address, or
+// on all addresses of its family.
 func collide(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
@@ -242,7 +253,8 @@ func collide(a, b string) bool {
 	}
 }
 
-// hostAddr is the address of a host, the zero value for a name that only the resolver knows. An empty host is all addresses of both families.
+// hostAddr is the address of a host, the zero value for a name that only the resolver knows. An
+// empty host is all addresses of both families.
 func hostAddr(host string) netip.Addr {
 	switch host {
 	case "":

@@ -23,7 +23,10 @@ type loader struct {
 }
 
 func newLoader(environ []string) *loader {
-	l := &loader{env: make(map[string]string, len(environ)), origins: make(map[string]origin), broken: make(map[string]bool)}
+	l := &loader{
+		env: make(map[string]string, len(environ)), origins: make(map[string]origin),
+		broken: make(map[string]bool),
+	}
 	for _, e := range environ {
 		if name, value, ok := strings.Cut(e, "="); ok {
 			l.env[name] = value
@@ -115,7 +118,8 @@ func (l *loader) expand(text string) (string, error) {
 		out.WriteString(text[:i])
 		name, rest, ok := strings.Cut(text[i+2:], "}")
 		if !ok || !isVariableName(name) {
-			return "", errors.New("holds a ${ that begins no ${NAME}; write $${ for the characters themselves")
+			return "", errors.New(
+				"holds a ${ that begins no ${NAME}; write $${ for the characters themselves")
 		}
 		value, ok := l.env[name]
 		if !ok {

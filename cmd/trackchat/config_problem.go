@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// ConfigError says everything that is wrong with a configuration or a directory file, one problem a line.
+// ConfigError says everything that is wrong with a configuration or a directory file, one problem a
+// line.
 type ConfigError struct{ Problems []string }
 
 // Error implements error.
@@ -47,7 +48,8 @@ func (p *problems) err() error {
 	return &ConfigError{Problems: list}
 }
 
-// keyPath is where a value stands, such as gateway.listeners[2].protocol. It becomes text only when there is something to say; nil is the top.
+// keyPath is where a value stands, such as gateway.listeners[2].protocol. It becomes text only when
+// there is something to say; nil is the top.
 type keyPath struct {
 	parent *keyPath
 	name   string
@@ -109,7 +111,8 @@ func nearest(wrong string, words []string) string {
 	return found
 }
 
-// distance is the number of bytes to insert, remove or replace (Levenshtein); words much longer than names of keys are far from everything.
+// distance is the number of bytes to insert, remove or replace (Levenshtein); words much longer
+// than names of keys are far from everything.
 func distance(a, b string) int {
 	const longest = 64
 	if len(a) > longest || len(b) > longest {

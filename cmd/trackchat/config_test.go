@@ -30,7 +30,8 @@ func golden(t *testing.T, file string, err error) {
 			t.Fatalf("not a ConfigError: %v", err)
 		}
 		// What is built in grows.
-		got = strings.ReplaceAll(strings.Join(ce.Problems, "\n")+"\n", "built in: "+strings.Join(protocolNames(), ", "), "built in: …")
+		got = strings.ReplaceAll(strings.Join(ce.Problems, "\n")+"\n",
+			"built in: "+strings.Join(protocolNames(), ", "), "built in: …")
 		got = regexp.MustCompile(`\(it has: [^)]*\)`).ReplaceAllString(got, "(it has: …)")
 	}
 	want := strings.TrimSuffix(file, ".yaml") + ".want"
@@ -78,8 +79,12 @@ func writeCertificate(t *testing.T, certFile, keyFile string) {
 	must(t, err)
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	must(t, err)
-	must(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600))
-	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	must(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
+		0o600))
+	must(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{
+		Type:  "PRIVATE KEY",
+		Bytes: private,
+	}), 0o600))
 }
 
 func TestConfigFiles(t *testing.T) {
@@ -113,7 +118,8 @@ func TestConfigDefaults(t *testing.T) {
 	must(t, err)
 	want := DefaultConfig()
 	want.Node = host
-	for _, file := range []string{"", testdata("config", "empty.yaml"), testdata("config", "comments.yaml"), testdata("config", "sections_without_keys.yaml")} {
+	for _, file := range []string{"", testdata("config", "empty.yaml"), testdata("config",
+		"comments.yaml"), testdata("config", "sections_without_keys.yaml")} {
 		if diff := cmp.Diff(want, load(t, file)); diff != "" {
 			t.Errorf("%q (-default +got):\n%s", file, diff)
 		}
@@ -122,7 +128,10 @@ func TestConfigDefaults(t *testing.T) {
 
 func TestConfigScalarsKeepTheirText(t *testing.T) {
 	c := load(t, testdata("config", "scalars_keep_their_text.yaml"))
-	want := Listener{Protocol: "jt808", Listen: ":6808", Settings: map[string]string{"lenient": "true", "part_bytes": "500"}}
+	want := Listener{
+		Protocol: "jt808", Listen: ":6808",
+		Settings: map[string]string{"lenient": "true", "part_bytes": "500"},
+	}
 	if diff := cmp.Diff([]Listener{want}, c.Gateway.Listeners); diff != "" {
 		t.Errorf("listeners (-want +got):\n%s", diff)
 	}
@@ -133,15 +142,19 @@ func TestConfigScalarsKeepTheirText(t *testing.T) {
 
 func TestConfigZeroSwitchesLimitsOff(t *testing.T) {
 	c := load(t, testdata("config", "limits_off.yaml"))
-	if diff := cmp.Diff(Limits{}, c.Gateway.Limits); diff != "" || c.Store.Retention != 0 || c.API.RateLimit != 0 || len(c.API.CORSOrigins) != 0 {
-		t.Errorf("limits %s, retention %v, rate %v, origins %q", diff, c.Store.Retention, c.API.RateLimit, c.API.CORSOrigins)
+	if diff := cmp.Diff(Limits{}, c.Gateway.Limits); diff != "" || c.Store.Retention != 0 ||
+		c.API.RateLimit != 0 || len(c.API.CORSOrigins) != 0 {
+		t.Errorf("limits %s, retention %v, rate %v, origins %q", diff, c.Store.Retention,
+			c.API.RateLimit, c.API.CORSOrigins)
 	}
 }
 
 func TestConfigVariables(t *testing.T) {
 	c := load(t, testdata("config", "variables.yaml"), caseEnviron(t)...)
-	if c.Node != "north-7070" || c.API.RateLimit != 7070 || c.API.Listen != "127.0.0.1:7070" || c.Admin.Token != "${NAME}$" {
-		t.Errorf("node %q, rate %v, listen %q, token %q", c.Node, c.API.RateLimit, c.API.Listen, c.Admin.Token)
+	if c.Node != "north-7070" || c.API.RateLimit != 7070 || c.API.Listen != "127.0.0.1:7070" ||
+		c.Admin.Token != "${NAME}$" {
+		t.Errorf("node %q, rate %v, listen %q, token %q", c.Node, c.API.RateLimit, c.API.Listen,
+			c.Admin.Token)
 	}
 }
 
@@ -164,7 +177,8 @@ func TestConfigErrorIsBounded(t *testing.T) {
 	must(t, os.WriteFile(file, []byte("roles: ["+strings.Repeat("x, ", 5000)+"x]"), 0o600))
 	_, err := Load(file, nil)
 	var ce *ConfigError
-	if !errors.As(err, &ce) || len(ce.Problems) != maxProblems+1 || !strings.HasPrefix(ce.Problems[maxProblems], "and ") {
+	if !errors.As(err, &ce) || len(ce.Problems) != maxProblems+1 ||
+		!strings.HasPrefix(ce.Problems[maxProblems], "and ") {
 		t.Errorf("%v", err)
 	}
 	if text := err.Error(); !strings.HasPrefix(text, "101 problems:\n  roles[0] (line 1): ") {

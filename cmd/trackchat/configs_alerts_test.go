@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// samples are series in promtool's notation, one sample a minute: "5+10x60" begins at 5 and rises by 10
-// sixty times.
+// samples are series in promtool's notation, one sample a minute: "5+10x60" begins at 5 and rises
+// by 10 sixty times.
 type samples map[string]string
 
 // alertCase is when an alert fires, and a time much like it when it must not.
@@ -25,51 +25,150 @@ func alertCases() map[string]alertCase {
 	const node = `{instance="a"}`
 	flat, rising, never := "5+0x90", "0+10x90", "0+0x90"
 	return map[string]alertCase{
-		"TrackchatDown":       {samples{`up{job="trackchat"}`: never}, samples{`up{job="trackchat"}`: "1+0x90"}, ""},
-		"TrackchatStoreFails": {samples{"trackchat_store_errors_total" + node: rising}, samples{"trackchat_store_errors_total" + node: flat}, ""},
-		"TrackchatStoreLost":  {samples{"trackchat_store_lost" + node: "1+0x90"}, samples{"trackchat_store_lost" + node: never}, ""},
+		"TrackchatDown": {
+			samples{`up{job="trackchat"}`: never},
+			samples{`up{job="trackchat"}`: "1+0x90"},
+			"",
+		},
+		"TrackchatStoreFails": {
+			samples{"trackchat_store_errors_total" + node: rising},
+			samples{"trackchat_store_errors_total" + node: flat},
+			"",
+		},
+		"TrackchatStoreLost": {
+			samples{"trackchat_store_lost" + node: "1+0x90"},
+			samples{"trackchat_store_lost" + node: never},
+			"",
+		},
 		"TrackchatLogDamaged": {
 			samples{"trackchat_store_log_unreadable_transactions" + node: "2+0x90"},
 			samples{"trackchat_store_log_unreadable_transactions" + node: never},
 			"",
 		},
-		"TrackchatStoreCorrupt": {samples{"trackchat_store_corrupt_total" + node: "0+0x55 1+0x40"}, samples{"trackchat_store_corrupt_total" + node: flat}, ""},
-		"TrackchatNothingDelivered": {
-			samples{"trackchat_pending" + node: flat, "trackchat_texts_sent_total" + node: rising, "trackchat_texts_acked_total" + node: flat},
-			samples{"trackchat_pending" + node: flat, "trackchat_texts_sent_total" + node: rising, "trackchat_texts_acked_total" + node: "0+1x90"},
+		"TrackchatStoreCorrupt": {
+			samples{"trackchat_store_corrupt_total" + node: "0+0x55 1+0x40"},
+			samples{"trackchat_store_corrupt_total" + node: flat},
 			"",
 		},
-		"TrackchatSessionsLost":   {samples{"trackchat_sessions" + node: "1000+0x50 500+0x40"}, samples{"trackchat_sessions" + node: "1000+0x50 900+0x40"}, ""},
-		"TrackchatDeliverySlow":   {seconds("trackchat_ack_seconds", "10"), seconds("trackchat_ack_seconds", "1"), ""},
-		"TrackchatStoreSlow":      {seconds("trackchat_store_seconds", "10"), seconds("trackchat_store_seconds", "1"), ""},
-		"TrackchatPendingGrows":   {samples{"trackchat_pending" + node: "1000+0x60 20000+0x400"}, samples{"trackchat_pending" + node: "20000+0x500"}, "7h"},
-		"TrackchatWakesMissed":    {samples{"trackchat_wake_missed_total" + node: rising}, samples{"trackchat_wake_missed_total" + node: flat}, ""},
-		"TrackchatFramesDamaged":  {frames("0+10x90"), frames("0+1x90"), ""},
-		"TrackchatLoopSlow":       {seconds("trackchat_loop_lag_seconds", "10"), seconds("trackchat_loop_lag_seconds", "0.1"), ""},
-		"TrackchatErrorsLogged":   {samples{`trackchat_log_entries_total{instance="a",level="error"}`: rising}, samples{`trackchat_log_entries_total{instance="a",level="warn"}`: rising}, ""},
-		"TrackchatNotReady":       {samples{"trackchat_ready" + node: "1+0x50 0+0x40"}, samples{"trackchat_ready" + node: "1+0x57 0+0x40"}, ""}, // a restart
-		"TrackchatWebhooksLate":   {samples{"trackchat_webhook_lag_seconds" + node: "700+0x90"}, samples{"trackchat_webhook_lag_seconds" + node: "300+0x90"}, ""},
-		"TrackchatFeedDrops":      {samples{"trackchat_feed_dropped_total" + node: rising}, samples{"trackchat_feed_dropped_total" + node: flat}, ""},
-		"TrackchatMemoryShort":    {samples{"trackchat_memory_short" + node: "1+0x90"}, samples{"trackchat_memory_short" + node: never}, ""},
-		"TrackchatWrongProtocol":  {samples{`trackchat_refused_total{instance="a",reason="wrong_protocol"}`: rising}, samples{`trackchat_refused_total{instance="a",reason="garbage"}`: rising}, ""},
-		"TrackchatDeviceIdShared": {samples{`trackchat_refused_total{instance="a",reason="takeovers"}`: "0+0x50 3+0x40"}, samples{`trackchat_refused_total{instance="a",reason="blocked"}`: rising}, ""},
+		"TrackchatNothingDelivered": {
+			samples{
+				"trackchat_pending" + node: flat, "trackchat_texts_sent_total" + node: rising,
+				"trackchat_texts_acked_total" + node: flat,
+			},
+			samples{
+				"trackchat_pending" + node: flat, "trackchat_texts_sent_total" + node: rising,
+				"trackchat_texts_acked_total" + node: "0+1x90",
+			},
+			"",
+		},
+		"TrackchatSessionsLost": {
+			samples{"trackchat_sessions" + node: "1000+0x50 500+0x40"},
+			samples{"trackchat_sessions" + node: "1000+0x50 900+0x40"},
+			"",
+		},
+		"TrackchatDeliverySlow": {
+			seconds("trackchat_ack_seconds", "10"),
+			seconds("trackchat_ack_seconds", "1"), "",
+		},
+		"TrackchatStoreSlow": {
+			seconds("trackchat_store_seconds", "10"),
+			seconds("trackchat_store_seconds", "1"), "",
+		},
+		"TrackchatPendingGrows": {
+			samples{"trackchat_pending" + node: "1000+0x60 20000+0x400"},
+			samples{"trackchat_pending" + node: "20000+0x500"},
+			"7h",
+		},
+		"TrackchatWakesMissed": {
+			samples{"trackchat_wake_missed_total" + node: rising},
+			samples{"trackchat_wake_missed_total" + node: flat},
+			"",
+		},
+		"TrackchatFramesDamaged": {frames("0+10x90"), frames("0+1x90"), ""},
+		"TrackchatLoopSlow": {
+			seconds("trackchat_loop_lag_seconds", "10"),
+			seconds("trackchat_loop_lag_seconds", "0.1"), "",
+		},
+		"TrackchatErrorsLogged": {
+			samples{
+				`trackchat_log_entries_total{instance="a",level="error"}`: rising,
+			},
+			samples{`trackchat_log_entries_total{instance="a",level="warn"}`: rising},
+			"",
+		},
+		// a restart.
+		"TrackchatNotReady": {
+			samples{"trackchat_ready" + node: "1+0x50 0+0x40"},
+			samples{"trackchat_ready" + node: "1+0x57 0+0x40"},
+			"",
+		},
+		"TrackchatWebhooksLate": {
+			samples{"trackchat_webhook_lag_seconds" + node: "700+0x90"},
+			samples{"trackchat_webhook_lag_seconds" + node: "300+0x90"},
+			"",
+		},
+		"TrackchatFeedDrops": {
+			samples{"trackchat_feed_dropped_total" + node: rising},
+			samples{"trackchat_feed_dropped_total" + node: flat},
+			"",
+		},
+		"TrackchatMemoryShort": {
+			samples{"trackchat_memory_short" + node: "1+0x90"},
+			samples{"trackchat_memory_short" + node: never},
+			"",
+		},
+		"TrackchatWrongProtocol": {
+			samples{
+				`trackchat_refused_total{instance="a",reason="wrong_protocol"}`: rising,
+			},
+			samples{`trackchat_refused_total{instance="a",reason="garbage"}`: rising},
+			"",
+		},
+		"TrackchatDeviceIdShared": {
+			samples{
+				`trackchat_refused_total{instance="a",reason="takeovers"}`: "0+0x50 3+0x40",
+			},
+			samples{`trackchat_refused_total{instance="a",reason="blocked"}`: rising},
+			"",
+		},
 		"TrackchatDescriptorsShort": {
-			samples{`process_open_fds{job="trackchat"}`: "900+0x90", `process_max_fds{job="trackchat"}`: "1000+0x90"},
-			samples{`process_open_fds{job="trackchat"}`: "800+0x90", `process_max_fds{job="trackchat"}`: "1000+0x90"},
+			samples{
+				`process_open_fds{job="trackchat"}`: "900+0x90",
+				`process_max_fds{job="trackchat"}`:  "1000+0x90",
+			},
+			samples{
+				`process_open_fds{job="trackchat"}`: "800+0x90",
+				`process_max_fds{job="trackchat"}`:  "1000+0x90",
+			},
 			"",
 		},
 		"TrackchatPanics": {
-			samples{"trackchat_http_panics_total" + node: "0+0x50 1+0x40", "trackchat_engine_panics_total" + node: never},
-			samples{"trackchat_http_panics_total" + node: flat, "trackchat_engine_panics_total" + node: never},
+			samples{
+				"trackchat_http_panics_total" + node:   "0+0x50 1+0x40",
+				"trackchat_engine_panics_total" + node: never,
+			},
+			samples{"trackchat_http_panics_total" + node: flat, "trackchat_engine_panics_total" +
+				node: never},
 			"",
 		},
 		// The clock of these tests begins at 0.
-		"TrackchatCertificateEnds":     {samples{"trackchat_certificate_expires_seconds" + node: "1000000+0x90"}, samples{"trackchat_certificate_expires_seconds" + node: "2000000+0x90"}, ""},
-		"TrackchatCertificateEndsSoon": {samples{"trackchat_certificate_expires_seconds" + node: "100000+0x90"}, samples{"trackchat_certificate_expires_seconds" + node: never}, ""}, // none at all
-		"TrackchatWebhooksDropped":     {samples{"trackchat_webhook_dropped_total" + node: "0+0x50 1+0x40"}, samples{"trackchat_webhook_dropped_total" + node: flat}, ""},
+		"TrackchatCertificateEnds": {samples{"trackchat_certificate_expires_seconds" +
+			node: "1000000+0x90"}, samples{"trackchat_certificate_expires_seconds" +
+			node: "2000000+0x90"}, ""},
+		// none at all.
+		"TrackchatCertificateEndsSoon": {
+			samples{"trackchat_certificate_expires_seconds" +
+				node: "100000+0x90"},
+			samples{"trackchat_certificate_expires_seconds" + node: never},
+			"",
+		},
+		"TrackchatWebhooksDropped": {samples{"trackchat_webhook_dropped_total" +
+			node: "0+0x50 1+0x40"}, samples{"trackchat_webhook_dropped_total" + node: flat}, ""},
 		"TrackchatTakeovers": {
-			samples{"trackchat_takeovers_total" + node: "0+100x90", "trackchat_sessions" + node: "1000+0x90"},
-			samples{"trackchat_takeovers_total" + node: "0+10x90", "trackchat_sessions" + node: "1000+0x90"},
+			samples{"trackchat_takeovers_total" + node: "0+100x90", "trackchat_sessions" +
+				node: "1000+0x90"},
+			samples{"trackchat_takeovers_total" + node: "0+10x90", "trackchat_sessions" +
+				node: "1000+0x90"},
 			"",
 		},
 		"TrackchatLoginsRefused": {
@@ -77,7 +176,8 @@ func alertCases() map[string]alertCase {
 			logins(samples{"ok": "0+9x90", "unknown_device": "0+2x90", "blocked": "0+1x90"}),
 			"",
 		},
-		"TrackchatTextsFail":          {endings("0+1x90", "0+1x90", "0+10x90"), endings("0+1x90", "0+0x90", "0+20x90"), ""},
+		"TrackchatTextsFail": {endings("0+1x90", "0+1x90", "0+10x90"), endings("0+1x90",
+			"0+0x90", "0+20x90"), ""},
 		"TrackchatCharactersReplaced": {replacements("0+30x90"), replacements("0+3x90"), ""},
 		"TrackchatProtocolSilent": {
 			acks("0+10x50 500+0x100", "0+10x150"),
@@ -103,7 +203,10 @@ func seconds(name, limit string) samples {
 }
 
 func frames(damaged string) samples {
-	return samples{`trackchat_frames_total{instance="a",protocol="egts"}`: "0+200x90", `trackchat_decode_errors_total{instance="a",protocol="egts"}`: damaged}
+	return samples{
+		`trackchat_frames_total{instance="a",protocol="egts"}`:        "0+200x90",
+		`trackchat_decode_errors_total{instance="a",protocol="egts"}`: damaged,
+	}
 }
 
 func logins(results samples) samples {
@@ -116,19 +219,26 @@ func logins(results samples) samples {
 
 func endings(failed, expired, delivered string) samples {
 	return samples{
-		`trackchat_texts_ended_total{status="failed"}`: failed, `trackchat_texts_ended_total{status="sent"}`: "0+1000x90",
-		"trackchat_expired_total": expired, "trackchat_delivery_seconds_count": delivered,
+		`trackchat_texts_ended_total{status="failed"}`: failed,
+		`trackchat_texts_ended_total{status="sent"}`:   "0+1000x90",
+		"trackchat_expired_total":                      expired,
+		"trackchat_delivery_seconds_count":             delivered,
 	}
 }
 
 func replacements(characters string) samples {
-	return samples{`trackchat_replaced_characters_total{protocol="egts"}`: characters, `trackchat_texts_sent_total{protocol="egts"}`: "0+10x90"}
+	return samples{
+		`trackchat_replaced_characters_total{protocol="egts"}`: characters,
+		`trackchat_texts_sent_total{protocol="egts"}`:          "0+10x90",
+	}
 }
 
 func acks(egts, jt808 string) samples {
 	return samples{
-		`trackchat_texts_sent_total{protocol="egts"}`: "0+10x150", `trackchat_texts_acked_total{protocol="egts"}`: egts,
-		`trackchat_texts_sent_total{protocol="jt808"}`: "0+10x150", `trackchat_texts_acked_total{protocol="jt808"}`: jt808,
+		`trackchat_texts_sent_total{protocol="egts"}`:   "0+10x150",
+		`trackchat_texts_acked_total{protocol="egts"}`:  egts,
+		`trackchat_texts_sent_total{protocol="jt808"}`:  "0+10x150",
+		`trackchat_texts_acked_total{protocol="jt808"}`: jt808,
 	}
 }
 
@@ -165,7 +275,10 @@ func TestAlertsFire(t *testing.T) {
 			for _, s := range slices.Sorted(maps.Keys(given)) {
 				u.Input = append(u.Input, series{s, given[s]})
 			}
-			q := query{Expr: `count(ALERTS{alertname="` + name + `",alertstate="firing"})`, At: c.at}
+			q := query{
+				Expr: `count(ALERTS{alertname="` + name + `",alertstate="firing"})`,
+				At:   c.at,
+			}
 			if what == "fires" {
 				q.Samples = []sample{{"{}", 1}}
 			}
@@ -179,7 +292,10 @@ func TestAlertsFire(t *testing.T) {
 	}
 	rules, err := filepath.Abs(shipped("alerts.yaml"))
 	must(t, err)
-	text, err := yaml.Marshal(map[string]any{"rule_files": []string{rules}, "evaluation_interval": "1m", "tests": units})
+	text, err := yaml.Marshal(map[string]any{
+		"rule_files":          []string{rules},
+		"evaluation_interval": "1m", "tests": units,
+	})
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "alerts_test.yaml")
 	must(t, os.WriteFile(file, text, 0o600))

@@ -23,13 +23,16 @@ import (
 func shippedBalancer(t *testing.T) (config string, authority *x509.CertPool) {
 	t.Helper()
 	dir := t.TempDir()
-	cert, key, both := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), filepath.Join(dir, "tls.pem")
+	cert, key, both := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"),
+		filepath.Join(dir, "tls.pem")
 	issue(t, cert, key, 1, time.Hour)
 	must(t, os.WriteFile(both, slices.Concat(readFile(t, cert), readFile(t, key)), 0o600))
-	shippedPEM := mountOf(t, shippedCompose(t).Services["balancer"], "${TLS_PEM:?a file with certificate and key}")
+	shippedPEM := mountOf(t, shippedCompose(t).Services["balancer"],
+		"${TLS_PEM:?a file with certificate and key}")
 	authority = x509.NewCertPool()
 	authority.AppendCertsFromPEM(readFile(t, cert))
-	return strings.ReplaceAll(string(readFile(t, shipped("haproxy.cfg"))), shippedPEM, both), authority
+	return strings.ReplaceAll(string(readFile(t, shipped("haproxy.cfg"))), shippedPEM, both),
+		authority
 }
 
 // TestHAProxyTakesItsConfiguration as it is shipped.
@@ -42,8 +45,9 @@ func TestHAProxyTakesItsConfiguration(t *testing.T) {
 	}
 }
 
-// TestTLSEndsAtTheBalancer: the shipped configuration, moved to this machine's ports, takes clients and
-// devices with TLS to a service that speaks none, and the service knows the device's own address.
+// TestTLSEndsAtTheBalancer: the shipped configuration, moved to this machine's ports, takes clients
+// and devices with TLS to a service that speaks none, and the service knows the device's own
+// address.
 func TestTLSEndsAtTheBalancer(t *testing.T) {
 	t.Parallel()
 	cfg := testConfig(t, 2)
@@ -53,11 +57,12 @@ func TestTLSEndsAtTheBalancer(t *testing.T) {
 	s := startService(t, cfg)
 	config, authority := shippedBalancer(t)
 	at := map[string]string{} // where a port of the file is found
-	config = regexp.MustCompile(`bind (:\d+)`).ReplaceAllStringFunc(config, func(bind string) string {
-		port := strings.TrimPrefix(bind, "bind ")
-		at[port] = freeAddr(t)
-		return "bind " + at[port]
-	})
+	config = regexp.MustCompile(`bind (:\d+)`).ReplaceAllStringFunc(config,
+		func(bind string) string {
+			port := strings.TrimPrefix(bind, "bind ")
+			at[port] = freeAddr(t)
+			return "bind " + at[port]
+		})
 	for role, addr := range s.addrs {
 		port := ":8080"
 		for _, l := range DefaultConfig().Gateway.Listeners {
@@ -66,12 +71,14 @@ func TestTLSEndsAtTheBalancer(t *testing.T) {
 			}
 		}
 		if role != "admin" {
-			config = regexp.MustCompile(`(server \w+) \w+`+port+`\b`).ReplaceAllString(config, "$1 "+addr)
+			config = regexp.MustCompile(`(server \w+) \w+`+port+`\b`).ReplaceAllString(config,
+				"$1 "+addr)
 		}
 	}
 	_, adminPort, err := net.SplitHostPort(s.addrs["admin"])
 	must(t, err)
-	config = strings.NewReplacer("check port 8081", "check port "+adminPort, "maxconn 400000", "maxconn 100").Replace(config)
+	config = strings.NewReplacer("check port 8081", "check port "+adminPort, "maxconn 400000",
+		"maxconn 100").Replace(config)
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	must(t, os.WriteFile(file, []byte(config), 0o600))
 	cmd := queuetest.DieWithParent(exec.Command("haproxy", "-f", file))
@@ -82,9 +89,13 @@ func TestTLSEndsAtTheBalancer(t *testing.T) {
 		_ = cmd.Wait()
 	})
 	secure := &tls.Config{RootCAs: authority, ServerName: "localhost", MinVersion: tls.VersionTLS12}
-	web := &http.Client{Timeout: patience, Transport: &http.Transport{TLSClientConfig: secure, DisableKeepAlives: true}}
+	web := &http.Client{Timeout: patience, Transport: &http.Transport{
+		TLSClientConfig:   secure,
+		DisableKeepAlives: true,
+	}}
 	eventually(t, "answering with TLS", func() bool {
-		res, err := web.Get("https://" + at[":8443"] + "/v2/tracker/chat/unread/count?hash=" + testKey)
+		res, err := web.Get("https://" + at[":8443"] + "/v2/tracker/chat/unread/count?hash=" +
+			testKey)
 		if err != nil {
 			return false
 		}
@@ -100,7 +111,8 @@ func TestTLSEndsAtTheBalancer(t *testing.T) {
 	if line, err := bufio.NewReader(device).ReadString('\n'); err != nil || line != "#AL#1\r\n" {
 		t.Fatalf("%q %v", line, err)
 	}
-	if _, body := s.ask(http.MethodGet, "/admin/sessions"); !strings.Contains(body, `"remote":"`+device.LocalAddr().String()+`"`) {
+	if _, body := s.ask(http.MethodGet, "/admin/sessions"); !strings.Contains(body,
+		`"remote":"`+device.LocalAddr().String()+`"`) {
 		t.Errorf("the device is at %s, %s", device.LocalAddr(), body)
 	}
 }

@@ -20,7 +20,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestShippedRedisConfiguration is the default but for what its comments say, and tells every key about Redis.
+// TestShippedRedisConfiguration is the default but for what its comments say, and tells every key
+// about Redis.
 func TestShippedRedisConfiguration(t *testing.T) {
 	got, err := Load(shipped("trackchat.redis.yaml"), []string{"REDIS_PASSWORD=secret"})
 	must(t, err)
@@ -38,7 +39,8 @@ func TestShippedRedisConfiguration(t *testing.T) {
 			t.Errorf("configs/trackchat.redis.yaml has no store.redis.%s", key)
 		}
 	}
-	if _, err := Load(shipped("trackchat.redis.yaml"), nil); err == nil || !strings.Contains(err.Error(), "REDIS_PASSWORD") {
+	if _, err := Load(shipped("trackchat.redis.yaml"), nil); err == nil ||
+		!strings.Contains(err.Error(), "REDIS_PASSWORD") {
 		t.Errorf("without a password: %v", err)
 	}
 }
@@ -47,10 +49,13 @@ func TestShippedRedisConfiguration(t *testing.T) {
 func TestEmbeddedStoreNeedsBothRoles(t *testing.T) {
 	for _, role := range []string{RoleAPI, RoleGateway} {
 		roles := fmt.Sprintf(`TRACKCHAT_ROLES=[%q]`, role)
-		if _, err := Load("", []string{roles}); err == nil || !strings.Contains(err.Error(), "the embedded store needs api and gateway in one process") {
+		if _, err := Load("", []string{roles}); err == nil ||
+			!strings.Contains(err.Error(),
+				"the embedded store needs api and gateway in one process") {
 			t.Errorf("%s alone: %v", role, err)
 		}
-		if cfg, err := Load("", []string{roles, "TRACKCHAT_STORE_BACKEND=redis"}); err != nil || !slices.Equal(cfg.Roles, []string{role}) {
+		if cfg, err := Load("", []string{roles, "TRACKCHAT_STORE_BACKEND=redis"}); err != nil ||
+			!slices.Equal(cfg.Roles, []string{role}) {
 			t.Errorf("%s alone on Redis: %v", role, err)
 		}
 	}
@@ -106,7 +111,8 @@ func fleetOf(t *testing.T, f composeFile) map[string]*Config {
 		for key, value := range s.Environment {
 			environ = append(environ, key+"="+given.ReplaceAllString(value, "given-$1"))
 		}
-		cfg, err := Load(shipped("trackchat.redis.yaml"), slices.DeleteFunc(environ, func(e string) bool { return strings.HasPrefix(e, "TRACKCHAT_DIRECTORY_FILE=") }))
+		cfg, err := Load(shipped("trackchat.redis.yaml"), slices.DeleteFunc(environ,
+			func(e string) bool { return strings.HasPrefix(e, "TRACKCHAT_DIRECTORY_FILE=") }))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -115,10 +121,13 @@ func fleetOf(t *testing.T, f composeFile) map[string]*Config {
 			t.Errorf("%s calls itself %s", name, cfg.Node)
 		}
 		if grace, err := time.ParseDuration(s.StopGrace); err != nil || grace <= stopWithin {
-			t.Errorf("%s is killed after %s, an orderly stop takes up to %s", name, s.StopGrace, stopWithin)
+			t.Errorf("%s is killed after %s, an orderly stop takes up to %s", name, s.StopGrace,
+				stopWithin)
 		}
-		if !slices.Contains(s.Volumes, "./trackchat.redis.yaml:"+s.Command[2]+":ro") || !slices.Contains(s.Healthcheck.Test, s.Command[2]) {
-			t.Errorf("%s runs with %s, its volumes are %q, its health check %q", name, s.Command[2], s.Volumes, s.Healthcheck.Test)
+		if !slices.Contains(s.Volumes, "./trackchat.redis.yaml:"+s.Command[2]+":ro") ||
+			!slices.Contains(s.Healthcheck.Test, s.Command[2]) {
+			t.Errorf("%s runs with %s, its volumes are %q, its health check %q", name, s.Command[2],
+				s.Volumes, s.Healthcheck.Test)
 		}
 		fleet[name] = cfg
 	}
@@ -132,7 +141,9 @@ func TestShippedCompose(t *testing.T) {
 	roles := map[string]int{}
 	for name, cfg := range fleet {
 		roles[strings.Join(cfg.Roles, "+")]++
-		if cfg.Store.Backend != BackendRedis || cfg.Store.Redis.Password != "given-REDIS_PASSWORD" || !slices.Equal(cfg.Store.Redis.Addrs, []string{"redis:6379"}) {
+		if cfg.Store.Backend != BackendRedis ||
+			cfg.Store.Redis.Password != "given-REDIS_PASSWORD" ||
+			!slices.Equal(cfg.Store.Redis.Addrs, []string{"redis:6379"}) {
 			t.Errorf("%s: %+v", name, cfg.Store)
 		}
 		if cfg.Admin.Listen != ":8081" || cfg.Admin.Token != "given-ADMIN_TOKEN" {
@@ -142,7 +153,8 @@ func TestShippedCompose(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{RoleAPI: 2, RoleGateway: 2}, roles); diff != "" {
 		t.Errorf("nodes by their roles (-want +got):\n%s", diff)
 	}
-	if file := f.Services["api1"].Environment["TRACKCHAT_DIRECTORY_FILE"]; !slices.Contains(f.Services["api1"].Volumes, "./directory.yaml:"+file+":ro") {
+	if file := f.Services["api1"].Environment["TRACKCHAT_DIRECTORY_FILE"]; !slices.Contains(
+		f.Services["api1"].Volumes, "./directory.yaml:"+file+":ro") {
 		t.Errorf("the directory's file is %s", file)
 	}
 	for name, s := range f.Services {
@@ -162,21 +174,29 @@ func TestShippedCompose(t *testing.T) {
 	}
 }
 
-// TestShippedComposeRedis: a Redis that is started as the compose file says is fit for use, without a warning but that it is new.
+// TestShippedComposeRedis: a Redis that is started as the compose file says is fit for use, without
+// a warning but that it is new.
 func TestShippedComposeRedis(t *testing.T) {
 	command := shippedCompose(t).Services["redis"].Command
 	i := slices.Index(command, "--requirepass")
-	if command[0] != "redis-server" || i < 0 || command[i+1] != "${REDIS_PASSWORD:?a password for Redis}" {
+	if command[0] != "redis-server" || i < 0 ||
+		command[i+1] != "${REDIS_PASSWORD:?a password for Redis}" {
 		t.Fatalf("%q", command)
 	}
-	server := queuetest.StartRedis(t, append([]string{"--appendfsync", "no"}, slices.Delete(command, i, i+2)[1:]...)...)
-	rep, err := redisstore.Inspect(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
-	if err != nil || len(rep.Problems) > 0 || len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "holds no store yet") {
+	server := queuetest.StartRedis(t, append([]string{"--appendfsync", "no"}, slices.Delete(command,
+		i, i+2)[1:]...)...)
+	rep, err := redisstore.Inspect(t.Context(), redisstore.Options{
+		Addrs: []string{server.Addr},
+		Now:   time.Now,
+	})
+	if err != nil || len(rep.Problems) > 0 || len(rep.Warnings) != 1 ||
+		!strings.Contains(rep.Warnings[0], "holds no store yet") {
 		t.Errorf("%+v %v", rep, err)
 	}
 }
 
-// TestShippedBalancer: every port of the fleet is balanced over every node that listens on it, published under its own number, and nodes are asked where they answer.
+// TestShippedBalancer: every port of the fleet is balanced over every node that listens on it,
+// published under its own number, and nodes are asked where they answer.
 func TestShippedBalancer(t *testing.T) {
 	f := shippedCompose(t)
 	data, err := os.ReadFile(shipped("haproxy.cfg"))
@@ -197,15 +217,18 @@ func TestShippedBalancer(t *testing.T) {
 	subnet := f.Networks["default"].IPAM.Config[0].Subnet
 	for name, cfg := range fleetOf(t, f) {
 		if cfg.HasRole(RoleAPI) && !slices.Equal(cfg.API.TrustedProxies, []string{subnet}) {
-			t.Errorf("%s believes %q about its clients, the balancer is in %s", name, cfg.API.TrustedProxies, subnet)
+			t.Errorf("%s believes %q about its clients, the balancer is in %s", name,
+				cfg.API.TrustedProxies, subnet)
 		}
 		for _, l := range cfg.Gateway.Listeners {
 			if cfg.HasRole(RoleGateway) && !slices.Equal(l.ProxyProtocol, []string{subnet}) {
-				t.Errorf("%s believes headers on %s from %q, the balancer is in %s", name, l.Listen, l.ProxyProtocol, subnet)
+				t.Errorf("%s believes headers on %s from %q, the balancer is in %s", name, l.Listen,
+					l.ProxyProtocol, subnet)
 			}
 		}
 	}
-	bind, secured, tlsFile := "", []string(nil), mountOf(t, f.Services["balancer"], "${TLS_PEM:?a file with certificate and key}")
+	bind, secured, tlsFile := "", []string(nil), mountOf(t, f.Services["balancer"],
+		"${TLS_PEM:?a file with certificate and key}")
 	for line := range strings.Lines(string(data)) {
 		line, _, _ = strings.Cut(line, "#")
 		switch fields := strings.Fields(line); {
@@ -217,13 +240,15 @@ func TestShippedBalancer(t *testing.T) {
 				t.Errorf("%q beside %s", line, bind)
 			}
 		case len(fields) >= 3 && fields[0] == "server":
-			if device := strings.HasPrefix(fields[1], "gateway"); device != (len(fields) == 4 && fields[3] == "send-proxy-v2") {
+			if device := strings.HasPrefix(fields[1], "gateway"); device != (len(fields) == 4 &&
+				fields[3] == "send-proxy-v2") {
 				t.Errorf("%q: a gateway, and nobody else, is told the device's address", line)
 			}
 			got[bind] = append(got[bind], fields[1]+" "+fields[2])
 		case len(fields) > 3 && fields[0] == "default-server":
 			if fields[1] != "check" || fields[2] != "port" || !listening[":"+fields[3]] {
-				t.Errorf("nodes are asked by %q, they listen on %v", line, slices.Collect(maps.Keys(listening)))
+				t.Errorf("nodes are asked by %q, they listen on %v", line,
+					slices.Collect(maps.Keys(listening)))
 			}
 		}
 	}
@@ -247,7 +272,8 @@ func TestShippedBalancer(t *testing.T) {
 	if len(secured) != len(want) {
 		t.Errorf("%d of %d ports have a twin with TLS", len(secured), len(want))
 	}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(slices.AppendSeq(secured, maps.Keys(want)))), published); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(slices.Values(slices.AppendSeq(secured, maps.Keys(want)))),
+		published); diff != "" {
 		t.Errorf("published ports (-fleet +compose.yaml):\n%s", diff)
 	}
 }
@@ -284,10 +310,12 @@ func TestShippedGrafana(t *testing.T) {
 		}
 	}
 	must(t, yaml.Unmarshal(readFile(t, shipped("grafana/datasources.yaml")), &sources))
-	if d := sources.Datasources; len(d) != 1 || d[0].Type != "prometheus" || d[0].URL != "http://prometheus:9090" || !d[0].IsDefault {
+	if d := sources.Datasources; len(d) != 1 || d[0].Type != "prometheus" ||
+		d[0].URL != "http://prometheus:9090" || !d[0].IsDefault {
 		t.Errorf("%+v", sources)
 	}
-	if ports := f.Services["prometheus"].Ports; !slices.Equal(ports, []string{"127.0.0.1:9090:9090"}) {
+	if ports := f.Services["prometheus"].Ports; !slices.Equal(ports,
+		[]string{"127.0.0.1:9090:9090"}) {
 		t.Errorf("Prometheus is at %q", ports)
 	}
 	var boards struct {
@@ -297,14 +325,20 @@ func TestShippedGrafana(t *testing.T) {
 		}
 	}
 	must(t, yaml.Unmarshal(readFile(t, shipped("grafana/dashboards.yaml")), &boards))
-	if p := boards.Providers; len(p) != 1 || p[0].Type != "file" || p[0].Options.Path != path.Dir(mountOf(t, s, "./grafana-dashboard.json")) {
+	if p := boards.Providers; len(p) != 1 || p[0].Type != "file" ||
+		p[0].Options.Path != path.Dir(mountOf(t, s, "./grafana-dashboard.json")) {
 		t.Errorf("%+v", boards)
 	}
-	if home := s.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]; home != mountOf(t, s, "./grafana-dashboard.json") {
+	if home := s.Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]; home != mountOf(t, s,
+		"./grafana-dashboard.json") {
 		t.Errorf("the first page is %s", home)
 	}
-	for file, dir := range map[string]string{"datasources": "datasources", "dashboards": "dashboards"} {
-		if at := mountOf(t, s, "./grafana/"+file+".yaml"); path.Dir(at) != "/etc/grafana/provisioning/"+dir {
+	for file, dir := range map[string]string{
+		"datasources": "datasources",
+		"dashboards":  "dashboards",
+	} {
+		if at := mountOf(t, s, "./grafana/"+file+".yaml"); path.Dir(
+			at) != "/etc/grafana/provisioning/"+dir {
 			t.Errorf("%s.yaml is at %s", file, at)
 		}
 	}
@@ -337,7 +371,8 @@ func TestShippedPrometheus(t *testing.T) {
 		want = append(want, name+cfg.Admin.Listen)
 	}
 	slices.Sort(want)
-	if len(p.ScrapeConfigs) != 1 || p.ScrapeConfigs[0].MetricsPath != "" || len(p.ScrapeConfigs[0].StaticConfigs) != 1 {
+	if len(p.ScrapeConfigs) != 1 || p.ScrapeConfigs[0].MetricsPath != "" ||
+		len(p.ScrapeConfigs[0].StaticConfigs) != 1 {
 		t.Fatalf("%+v", p)
 	}
 	if diff := cmp.Diff(want, p.ScrapeConfigs[0].StaticConfigs[0].Targets); diff != "" {

@@ -14,7 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// metricName finds the figures in an expression: ours and those of the process. A histogram's series are its family's.
+// metricName finds the figures in an expression: ours and those of the process. A histogram's
+// series are its family's.
 var metricName = regexp.MustCompile(`\b(?:trackchat|process)_[a-z0-9_]+`)
 
 func TestAlertRulesAreValid(t *testing.T) {
@@ -24,12 +25,16 @@ func TestAlertRulesAreValid(t *testing.T) {
 	}
 }
 
-// TestMonitoringNamesFiguresThatExist: an alert or a panel on a name that nobody exports is silent for ever.
+// TestMonitoringNamesFiguresThatExist: an alert or a panel on a name that nobody exports is silent
+// for ever.
 func TestMonitoringNamesFiguresThatExist(t *testing.T) {
 	s := startService(t, testConfig(t, 2))
 	s.api.send(1, "so that a request and the store have been timed")
 	exported := exportedFigures(t, s)
-	for source, expressions := range map[string][]string{"alerts.yaml": alertExpressions(t), "grafana-dashboard.json": panelExpressions(t)} {
+	for source, expressions := range map[string][]string{
+		"alerts.yaml":            alertExpressions(t),
+		"grafana-dashboard.json": panelExpressions(t),
+	} {
 		if len(expressions) < 10 {
 			t.Errorf("%s has only %d expressions", source, len(expressions))
 		}
@@ -79,7 +84,8 @@ func alertExpressions(t *testing.T) []string {
 	var list []string
 	for _, g := range file.Groups {
 		for _, r := range g.Rules {
-			if r.Annotations["summary"] == "" || r.Annotations["description"] == "" || !slices.Contains([]string{"page", "ticket"}, r.Labels["severity"]) {
+			if r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
+				!slices.Contains([]string{"page", "ticket"}, r.Labels["severity"]) {
 				t.Errorf("%s does not say how bad it is, or what it means", r.Alert)
 			}
 			list = append(list, r.Expr)

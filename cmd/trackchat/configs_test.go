@@ -25,7 +25,8 @@ func TestShippedConfigurationIsTheDefault(t *testing.T) {
 	}
 }
 
-// Every key is in the file, so that nobody has to look for one elsewhere; those of a listener that are off by default are in its comments.
+// Every key is in the file, so that nobody has to look for one elsewhere; those of a listener that
+// are off by default are in its comments.
 func TestShippedConfigurationHasEveryKey(t *testing.T) {
 	data, err := os.ReadFile(shipped("trackchat.yaml"))
 	must(t, err)
@@ -61,7 +62,10 @@ func childNode(n *yaml.Node, key string) *yaml.Node {
 func TestShippedDirectory(t *testing.T) {
 	f, err := LoadDirectory(shipped("directory.yaml"))
 	must(t, err)
-	want := queue.Account{ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{queue.HashKey("a6aa75587e5c59c32d347da438505fc3")}}
+	want := queue.Account{
+		ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "Europe/Berlin",
+		Keys: []queue.KeyHash{queue.HashKey("a6aa75587e5c59c32d347da438505fc3")},
+	}
 	if diff := cmp.Diff([]queue.Account{want}, f.Accounts); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
 	}
@@ -71,7 +75,10 @@ func TestShippedDirectory(t *testing.T) {
 	data, err := os.ReadFile(shipped("directory.yaml"))
 	must(t, err)
 	comment, _, _ := strings.Cut(string(data), "\ntrackers:")
-	for _, entry := range []reflect.Type{reflect.TypeFor[accountEntry](), reflect.TypeFor[trackerEntry]()} {
+	for _, entry := range []reflect.Type{
+		reflect.TypeFor[accountEntry](),
+		reflect.TypeFor[trackerEntry](),
+	} {
 		for key := range new(decoder).fieldsOf(entry) {
 			if !strings.Contains(comment, "\n#   "+key+" ") {
 				t.Errorf("configs/directory.yaml does not explain %s of %s", key, entry.Name())
@@ -100,14 +107,17 @@ func TestImageExposesEveryPort(t *testing.T) {
 	}
 }
 
-// The unit starts what the README installs, with what a gateway needs: descriptors, a place for its store, SIGHUP as reload.
+// The unit starts what the README installs, with what a gateway needs: descriptors, a place for its
+// store, SIGHUP as reload.
 func TestShippedUnit(t *testing.T) {
 	data, err := os.ReadFile(shipped("trackchat.service"))
 	must(t, err)
 	lines := strings.Split(string(data), "\n")
 	for _, want := range []string{
-		"ExecStart=/usr/local/bin/trackchat serve --config /etc/trackchat/trackchat.yaml", "ExecReload=/bin/kill -HUP $MAINPID",
-		"DynamicUser=yes", "StateDirectory=trackchat", "WorkingDirectory=%S/trackchat", "LimitNOFILE=1048576", "[Install]",
+		"ExecStart=/usr/local/bin/trackchat serve --config /etc/trackchat/trackchat.yaml",
+		"ExecReload=/bin/kill -HUP $MAINPID",
+		"DynamicUser=yes", "StateDirectory=trackchat", "WorkingDirectory=%S/trackchat",
+		"LimitNOFILE=1048576", "[Install]",
 	} {
 		found := false
 		for _, line := range lines {

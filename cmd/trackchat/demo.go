@@ -41,12 +41,45 @@ type demoTracker struct {
 // demoTrackers returns one tracker of each protocol, and a JT/T 808 one of the 2019 standard.
 func demoTrackers() []demoTracker {
 	list := []demoTracker{
-		{Tracker: queue.Tracker{ID: 101, Label: "Truck 1", Protocol: "jt808", DeviceID: "13812345678"}, variant: "2013", reply: "OK, understood", says: "Arrived at the gate"},
-		{Tracker: queue.Tracker{ID: 102, Label: "Bus 2", Protocol: "jt808", DeviceID: "13812345679"}, variant: "2019", reply: "好的", says: "Traffic jam on the ring road"},
-		{Tracker: queue.Tracker{ID: 103, Label: "Excavator 3", Protocol: "wialon", DeviceID: "353386060000103"}, variant: "2.0", reply: "Принято", says: "Need fuel"},
-		{Tracker: queue.Tracker{ID: 104, Label: "Van 4", Protocol: "teltonika", DeviceID: "352093080000104"}, variant: "a604", reply: "Verstanden", says: "Tor 7 ist geschlossen"},
-		{Tracker: queue.Tracker{ID: 105, Label: "Tanker 5", Protocol: "egts", DeviceID: "860000000000105"}, variant: "auth", reply: "Понял, еду", says: "Разгрузка закончена"},
-		{Tracker: queue.Tracker{ID: 106, Label: "Loader 6", Protocol: "galileosky", DeviceID: "868204000000106"}, variant: "a611", reply: "De acuerdo", says: "Necesito combustible"},
+		{
+			Tracker: queue.Tracker{
+				ID: 101, Label: "Truck 1", Protocol: "jt808",
+				DeviceID: "13812345678",
+			}, variant: "2013", reply: "OK, understood",
+			says: "Arrived at the gate",
+		},
+		{
+			Tracker: queue.Tracker{
+				ID: 102, Label: "Bus 2", Protocol: "jt808",
+				DeviceID: "13812345679",
+			}, variant: "2019", reply: "好的",
+			says: "Traffic jam on the ring road",
+		},
+		{Tracker: queue.Tracker{
+			ID: 103, Label: "Excavator 3", Protocol: "wialon",
+			DeviceID: "353386060000103",
+		}, variant: "2.0", reply: "Принято", says: "Need fuel"},
+		{
+			Tracker: queue.Tracker{
+				ID: 104, Label: "Van 4", Protocol: "teltonika",
+				DeviceID: "352093080000104",
+			}, variant: "a604", reply: "Verstanden",
+			says: "Tor 7 ist geschlossen",
+		},
+		{
+			Tracker: queue.Tracker{
+				ID: 105, Label: "Tanker 5", Protocol: "egts",
+				DeviceID: "860000000000105",
+			}, variant: "auth", reply: "Понял, еду",
+			says: "Разгрузка закончена",
+		},
+		{
+			Tracker: queue.Tracker{
+				ID: 106, Label: "Loader 6", Protocol: "galileosky",
+				DeviceID: "868204000000106",
+			}, variant: "a611", reply: "De acuerdo",
+			says: "Necesito combustible",
+		},
 	}
 	for i := range list {
 		t := &list[i].Tracker
@@ -55,16 +88,18 @@ func demoTrackers() []demoTracker {
 	return list
 }
 
-// yourTracker is the one that nobody plays: trackersim --interactive lets a person be its driver. Its device id is the
-// first that trackersim gives out.
+// yourTracker is the one that nobody plays: trackersim --interactive lets a person be its driver.
+// Its device id is the first that trackersim gives out.
 func yourTracker() demoTracker {
 	return demoTracker{Tracker: queue.Tracker{
-		ID: 107, Account: 1, Label: "You", Protocol: "jt808", DeviceID: "13800000001", Model: "jt808", Chat: true,
+		ID: 107, Account: 1, Label: "You", Protocol: "jt808", DeviceID: "13800000001",
+		Model: "jt808", Chat: true,
 		Features: []string{queue.FeatureChat},
 	}, variant: "2013"}
 }
 
-// runDemo runs the service with a demo account, and plays its trackers over real connections on loopback.
+// runDemo runs the service with a demo account, and plays its trackers over real connections on
+// loopback.
 func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr io.Writer) int {
 	dir, err := os.MkdirTemp("", "trackchat-demo-")
 	if err != nil {
@@ -74,7 +109,8 @@ func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr i
 	defer func() { _ = os.RemoveAll(dir) }()
 	cfg.Store.Path = dir
 	cfg.Log.Level = "warn"
-	open := os.Getenv("TRACKCHAT_API_LISTEN") != "" && !onLoopback(cfg.API.Listen) // as in the container's image
+	// as in the container's image.
+	open := os.Getenv("TRACKCHAT_API_LISTEN") != "" && !onLoopback(cfg.API.Listen)
 	if !open {
 		loopback(ctx, cfg, !configured)
 	}
@@ -97,7 +133,8 @@ func onLoopback(listen string) bool {
 	return err == nil && (host == "localhost" || parseErr == nil && ip.IsLoopback())
 }
 
-// loopback moves every listener to this machine's own address; a port that is taken gives way to a free one if the operator did not ask for it.
+// loopback moves every listener to this machine's own address; a port that is taken gives way to a
+// free one if the operator did not ask for it.
 func loopback(ctx context.Context, cfg *Config, yield bool) {
 	addresses := make([]*string, 0, 2+len(cfg.Gateway.Listeners))
 	addresses = append(addresses, &cfg.API.Listen, &cfg.Admin.Listen)
@@ -166,7 +203,10 @@ func (d *demo) seed(ctx context.Context, trackers []demoTracker) error {
 	if err != nil {
 		return err
 	}
-	account := queue.Account{ID: 1, Login: demoLogin, Password: password, Title: "Demo fleet", TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(d.key)}}
+	account := queue.Account{
+		ID: 1, Login: demoLogin, Password: password, Title: "Demo fleet",
+		TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(d.key)},
+	}
 	list := make([]queue.Tracker, 0, len(trackers)+1)
 	for _, t := range append(trackers, yourTracker()) {
 		t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
@@ -188,9 +228,12 @@ func (d *demo) welcome(trackers []demoTracker) {
 	if d.open {
 		where = "open to other machines, with a password that everybody knows"
 	}
-	d.printf("trackchat demo: %d trackers, data in a temporary directory, %s; Ctrl-C ends it.\n\n", len(trackers), where)
-	d.printf("  console    %s/#key=%s\n             or sign in at %s/ as %s, password %s\n", base, d.key, base, demoLogin, demoLogin)
-	d.printf("  operations http://%s/\n  API        %s\n  key        %s\n", addrs["admin"], base, d.key)
+	d.printf("trackchat demo: %d trackers, data in a temporary directory, %s; Ctrl-C ends it.\n\n",
+		len(trackers), where)
+	d.printf("  console    %s/#key=%s\n             or sign in at %s/ as %s, password %s\n", base,
+		d.key, base, demoLogin, demoLogin)
+	d.printf("  operations http://%s/\n  API        %s\n  key        %s\n", addrs["admin"], base,
+		d.key)
 	for _, p := range all.Protocols() {
 		if a, ok := addrs[p.Name]; ok {
 			d.printf("  %-10s %s\n", p.Name, a)
@@ -198,16 +241,19 @@ func (d *demo) welcome(trackers []demoTracker) {
 	}
 	d.printf("\nSend a text, then read the conversation (PENDING becomes DELIVERED when the device has acknowledged it):\n\n")
 	d.printf("  curl '%s/v2/tracker/chat/send' -d hash=%s -d tracker_id=%d -d message='Hello driver'\n", base, d.key, trackers[0].ID)
-	d.printf("  curl '%s/v2/tracker/chat/list?hash=%s&tracker_id=%d'\n\n", base, d.key, trackers[0].ID)
+	d.printf("  curl '%s/v2/tracker/chat/list?hash=%s&tracker_id=%d'\n\n", base, d.key,
+		trackers[0].ID)
 	for _, t := range trackers {
 		d.printf("  tracker %d  %-12s %s %s\n", t.ID, t.Label, t.Protocol, t.variant)
 	}
 	yours := yourTracker()
 	d.printf("\nBe the driver of tracker %d yourself: it shows what is sent to it, and says what you type.\n\n", yours.ID)
-	d.printf("  trackersim --protocol %s --interactive --gateway %s\n\n", yours.Protocol, addrs[yours.Protocol])
+	d.printf("  trackersim --protocol %s --interactive --gateway %s\n\n", yours.Protocol,
+		addrs[yours.Protocol])
 }
 
-// play is one simulated tracker: it acknowledges every part of a text, answers, and now and then writes by itself.
+// play is one simulated tracker: it acknowledges every part of a text, answers, and now and then
+// writes by itself.
 func (d *demo) play(ctx context.Context, t demoTracker) {
 	p, ok := all.Find(t.Protocol)
 	addr, listening := d.app.Addrs()[t.Protocol]
@@ -221,7 +267,8 @@ func (d *demo) play(ctx context.Context, t demoTracker) {
 	}
 	lastReply := time.Time{}
 	sim := trackersim.New(trackersim.Options{
-		Protocol: p, Gateway: addr.String(), Now: time.Now, Reconnect: true, HeartbeatEvery: time.Minute, PositionEvery: 30 * time.Second,
+		Protocol: p, Gateway: addr.String(), Now: time.Now, Reconnect: true,
+		HeartbeatEvery: time.Minute, PositionEvery: 30 * time.Second,
 		Device: protocol.DeviceConfig{ID: t.DeviceID, Variant: t.variant, Settings: settings},
 		OnText: func(protocol.DeviceEvent) trackersim.Action {
 			a := trackersim.Action{Delay: demoAckDelay}

@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	keepAlive     = 3 * time.Minute // finds peers that are gone without a word and never send
-	userTimeout   = 5 * time.Minute // the same for peers that something was sent to: longer than a tunnel, shorter than the kernel's quarter of an hour
+	keepAlive = 3 * time.Minute // finds peers that are gone without a word and never send
+	// the same for peers that something was sent to: longer than a tunnel, shorter than the
+	// kernel's quarter of an hour.
+	userTimeout   = 5 * time.Minute
 	quiesceWithin = 3 * time.Second
 	clientsWithin = 2 * time.Second // a stalled client must not cost the devices their orderly end
 )
@@ -72,7 +74,8 @@ func (a *App) listenDevice(ctx context.Context, c *Listener) (devicePort, error)
 		return devicePort{}, err
 	}
 	lc := net.ListenConfig{KeepAlive: -1} // the engine sees to that
-	lc.SetMultipathTCP(false)             // such sockets do not hand their options on to connections
+	// such sockets do not hand their options on to connections.
+	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return devicePort{}, err

@@ -43,8 +43,9 @@ type ownership struct {
 
 func newSeen() seen {
 	return seen{
-		accountIDs: make(map[int64]place), trackerIDs: make(map[int64]place), logins: make(map[string]place),
-		keys: make(map[queue.KeyHash]place), devices: make(map[device]place),
+		accountIDs: make(map[int64]place), trackerIDs: make(map[int64]place),
+		logins: make(map[string]place),
+		keys:   make(map[queue.KeyHash]place), devices: make(map[device]place),
 	}
 }
 
@@ -56,14 +57,18 @@ type entryCheck struct {
 }
 
 func newEntryCheck() entryCheck {
-	c := entryCheck{protocols: make(map[string]*protocol.Protocol), zones: make(map[string]bool), features: defaultFeatures()}
+	c := entryCheck{
+		protocols: make(map[string]*protocol.Protocol), zones: make(map[string]bool),
+		features: defaultFeatures(),
+	}
 	for _, p := range all.Protocols() {
 		c.protocols[p.Name] = p
 	}
 	return c
 }
 
-// zone reports whether an IANA time zone exists. The machine's own zone is none: it is another one on another machine.
+// zone reports whether an IANA time zone exists. The machine's own zone is none: it is another one
+// on another machine.
 func (c *entryCheck) zone(name string) bool {
 	ok, known := c.zones[name]
 	if !known {
@@ -80,7 +85,8 @@ type entry struct {
 	line int
 }
 
-// report adds a problem about a key of an entry, unless what stands there could not even be read. The line is that of the entry.
+// report adds a problem about a key of an entry, unless what stands there could not even be read.
+// The line is that of the entry.
 func (r *directoryReader) report(at entry, key, format string, args ...any) {
 	path := at.path.String()
 	if key != "" {
@@ -98,7 +104,8 @@ func (r *directoryReader) report(at entry, key, format string, args ...any) {
 func unique[K comparable](r *directoryReader, m map[K]place, k K, at entry, key, value string) {
 	if first, ok := m[k]; ok {
 		section := at.path.parent.String()
-		r.report(at, key, "%s is that of %s[%d] (line %d) too", value, section, first.index, first.line)
+		r.report(at, key, "%s is that of %s[%d] (line %d) too", value, section, first.index,
+			first.line)
 		return
 	}
 	m[k] = place{at.path.index, at.line}
@@ -122,7 +129,8 @@ func (r *directoryReader) checkAccount(at entry, e *accountEntry) {
 		r.report(at, "password", "%d bytes, at most %d are expected", n, api.MaxPassword)
 	}
 	if !r.check.zone(e.TimeZone) {
-		r.report(at, "time_zone", "%s is not an IANA time zone such as Europe/Berlin", shown(e.TimeZone, false))
+		r.report(at, "time_zone", "%s is not an IANA time zone such as Europe/Berlin",
+			shown(e.TimeZone, false))
 	}
 	for i, k := range e.Keys {
 		key := fmt.Sprintf("keys[%d]", i)
@@ -151,7 +159,8 @@ func (r *directoryReader) checkTracker(at entry, e *trackerEntry) {
 	r.checkEmployee(at, e)
 	for i, f := range e.Features {
 		if f == "" || len(f) > maxName || strings.ContainsFunc(f, notGraphic) {
-			r.report(at, fmt.Sprintf("features[%d]", i), "%s is not the name of a feature such as chat", shown(f, false))
+			r.report(at, fmt.Sprintf("features[%d]", i),
+				"%s is not the name of a feature such as chat", shown(f, false))
 		}
 	}
 	if _, ok := queue.ParseHistory(e.History); !ok {
@@ -179,7 +188,8 @@ func (r *directoryReader) checkDevice(at entry, e *trackerEntry) {
 	case e.Protocol == "":
 		r.report(at, "protocol", "missing; built in: %s", strings.Join(protocolNames(), ", "))
 	case !ok:
-		r.report(at, "protocol", "%s is not built in; built in: %s", shown(e.Protocol, false), strings.Join(protocolNames(), ", "))
+		r.report(at, "protocol", "%s is not built in; built in: %s", shown(e.Protocol, false),
+			strings.Join(protocolNames(), ", "))
 	case len(e.Settings) > 0:
 		for _, name := range slices.Sorted(maps.Keys(e.Settings)) {
 			if err := proto.CheckTracker(name, e.Settings[name]); err != nil {
@@ -190,13 +200,17 @@ func (r *directoryReader) checkDevice(at entry, e *trackerEntry) {
 	id := queue.NormalizeDeviceID(e.DeviceID)
 	switch {
 	case e.DeviceID == "":
-		r.report(at, "device_id", "missing; what the device logs in with is expected, such as its phone number or IMEI")
+		r.report(at, "device_id",
+			"missing; what the device logs in with is expected, such as its phone number or IMEI")
 	case id == "":
 		r.report(at, "device_id", "%s is only zeros, which are ignored", shown(e.DeviceID, false))
 	case len(id) > maxName || strings.ContainsFunc(id, notInDeviceID):
-		r.report(at, "device_id", "%s holds spaces or unprintable characters, or more than %d bytes", shown(e.DeviceID, false), maxName)
+		r.report(at, "device_id",
+			"%s holds spaces or unprintable characters, or more than %d bytes", shown(e.DeviceID,
+				false), maxName)
 	default:
-		unique(r, r.seen.devices, device{e.Protocol, id}, at, "device_id", fmt.Sprintf("%s device %s", e.Protocol, shown(e.DeviceID, false)))
+		unique(r, r.seen.devices, device{e.Protocol, id}, at, "device_id",
+			fmt.Sprintf("%s device %s", e.Protocol, shown(e.DeviceID, false)))
 	}
 }
 
@@ -221,7 +235,8 @@ func (r *directoryReader) name(at entry, key, s string) { r.text(at, key, s, max
 // text reports a text that does not fit on a line.
 func (r *directoryReader) text(at entry, key, s string, most int) {
 	if utf8.RuneCountInString(s) > most || strings.ContainsFunc(s, unicode.IsControl) {
-		r.report(at, key, "%s has control characters or more than %d characters", shown(s, false), most)
+		r.report(at, key, "%s has control characters or more than %d characters", shown(s, false),
+			most)
 	}
 }
 

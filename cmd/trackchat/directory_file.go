@@ -13,7 +13,8 @@ import (
 
 const maxDirectoryFile = 1 << 30
 
-// DirectoryFile is what a directory file says. Trackers and accounts are in the order of the file and contradict neither themselves nor each other.
+// DirectoryFile is what a directory file says. Trackers and accounts are in the order of the file
+// and contradict neither themselves nor each other.
 type DirectoryFile struct {
 	Accounts  []queue.Account // Password is empty: a file has no hashes
 	Trackers  []queue.Tracker
@@ -62,7 +63,8 @@ const (
 	sectionTrackers = "trackers"
 )
 
-// LoadDirectory reads a directory file. What is wrong with its content is a *ConfigError that names every problem, a list's first ones if there are very many.
+// LoadDirectory reads a directory file. What is wrong with its content is a *ConfigError that names
+// every problem, a list's first ones if there are very many.
 func LoadDirectory(file string) (*DirectoryFile, error) {
 	data, err := readLimited(file, maxDirectoryFile)
 	if err != nil {
@@ -95,7 +97,9 @@ type directoryReader struct {
 func newDirectoryReader() *directoryReader {
 	r := &directoryReader{broken: make(map[string]bool), seen: newSeen(), check: newEntryCheck()}
 	r.file.Passwords = make(map[queue.AccountID]string)
-	r.decoder = &decoder{problems: &r.problems, broken: func(p *keyPath) { r.broken[p.String()] = true }}
+	r.decoder = &decoder{problems: &r.problems, broken: func(p *keyPath) {
+		r.broken[p.String()] = true
+	}}
 	return r
 }
 
@@ -106,7 +110,8 @@ func (r *directoryReader) whole(data []byte) error {
 		return err
 	}
 	if root.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: %s where accounts and trackers are expected", root.Line, kindName(root))
+		return fmt.Errorf("line %d: %s where accounts and trackers are expected", root.Line,
+			kindName(root))
 	}
 	r.decoder.keys(nil, root, func(key, value *yaml.Node) {
 		if value.Kind == yaml.AliasNode {
@@ -115,7 +120,8 @@ func (r *directoryReader) whole(data []byte) error {
 		p := (*keyPath)(nil).key(key.Value)
 		switch {
 		case key.Value != sectionAccounts && key.Value != sectionTrackers:
-			r.decoder.fail(p, key, "unknown key, known here: %s, %s", sectionAccounts, sectionTrackers)
+			r.decoder.fail(p, key, "unknown key, known here: %s, %s", sectionAccounts,
+				sectionTrackers)
 		case isNull(value): // all entries are commented out
 		case value.Kind != yaml.SequenceNode:
 			r.decoder.fail(p, value, "%s where a list is expected", kindName(value))
@@ -126,7 +132,8 @@ func (r *directoryReader) whole(data []byte) error {
 	return nil
 }
 
-// pieces reads a file in the usual form a few hundred entries at a time. Its errors say that the file has another form, and nothing else about it.
+// pieces reads a file in the usual form a few hundred entries at a time. Its errors say that the
+// file has another form, and nothing else about it.
 func (r *directoryReader) pieces(data []byte) error {
 	return eachPiece(data, func(p piece) error {
 		root, err := parseYAML(p.text)
@@ -172,7 +179,10 @@ func defaultFeatures() []string { return []string{queue.FeatureChat} }
 
 func (r *directoryReader) account(p *keyPath, e *accountEntry) {
 	r.checkAccount(entry{p, e.line}, e)
-	a := queue.Account{ID: queue.AccountID(e.ID), Login: e.Login, Title: e.Title, TimeZone: e.TimeZone}
+	a := queue.Account{
+		ID: queue.AccountID(e.ID), Login: e.Login, Title: e.Title,
+		TimeZone: e.TimeZone,
+	}
 	for _, k := range e.Keys {
 		a.Keys = append(a.Keys, queue.HashKey(k))
 	}
@@ -193,8 +203,10 @@ func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
 		record = new(e.Employee) // a copy: the entry is not held
 	}
 	r.file.Trackers = append(r.file.Trackers, queue.Tracker{
-		ID: queue.TrackerID(e.ID), Account: queue.AccountID(e.Account), Label: e.Label, Protocol: e.Protocol, DeviceID: queue.NormalizeDeviceID(e.DeviceID),
-		Password: e.Password, Model: e.Model, Blocked: e.Blocked, Chat: e.Chat, Features: e.Features, Employee: e.EmployeeID,
+		ID: queue.TrackerID(e.ID), Account: queue.AccountID(e.Account), Label: e.Label,
+		Protocol: e.Protocol, DeviceID: queue.NormalizeDeviceID(e.DeviceID),
+		Password: e.Password, Model: e.Model, Blocked: e.Blocked, Chat: e.Chat,
+		Features: e.Features, Employee: e.EmployeeID,
 		EmployeeRecord: record, Settings: e.Settings, History: history,
 	})
 }

@@ -11,9 +11,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ImportDirectory brings a store's directory to what the file says and returns what changed; with prune, what the file does not name is removed. After an error nothing is
-// changed. An account whose password is that of its stored hash keeps the hash, so that importing the same file again changes nothing.
-func ImportDirectory(ctx context.Context, store queue.DirectoryStore, file string, prune bool) (queue.ImportStats, error) {
+// ImportDirectory brings a store's directory to what the file says and returns what changed; with
+// prune, what the file does not name is removed. After an error nothing is changed. An account
+// whose password is that of its stored hash keeps the hash, so that importing the same file again
+// changes nothing.
+func ImportDirectory(ctx context.Context, store queue.DirectoryStore, file string,
+	prune bool,
+) (queue.ImportStats, error) {
 	f, err := LoadDirectory(file)
 	if err != nil {
 		return queue.ImportStats{}, err
@@ -28,7 +32,8 @@ func ImportDirectory(ctx context.Context, store queue.DirectoryStore, file strin
 	return store.ImportDirectory(ctx, f.Accounts, f.Trackers, prune)
 }
 
-// hashPasswords sets Account.Password. A hash takes 20 ms and 19 MiB, so as many run at once as there are processors.
+// hashPasswords sets Account.Password. A hash takes 20 ms and 19 MiB, so as many run at once as
+// there are processors.
 func hashPasswords(ctx context.Context, f *DirectoryFile, stored []queue.Account) error {
 	hashes := make(map[queue.AccountID]string, len(stored))
 	for i := range stored {

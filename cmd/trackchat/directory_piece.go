@@ -15,8 +15,10 @@ type piece struct {
 	text    []byte
 }
 
-// eachPiece cuts a directory file whose sections are block lists (an entry begins with "- ") between entries. A YAML parser keeps about 4 KiB for every tracker until the
-// whole text is read; cut like this a file of a million trackers needs hardly more than its result. A file in any other form is errOtherForm, perhaps after some pieces.
+// eachPiece cuts a directory file whose sections are block lists (an entry begins with "- ")
+// between entries. A YAML parser keeps about 4 KiB for every tracker until the whole text is read;
+// cut like this a file of a million trackers needs hardly more than its result. A file in any other
+// form is errOtherForm, perhaps after some pieces.
 func eachPiece(data []byte, f func(piece) error) error {
 	if hasOddBreaks(data) {
 		return errOtherForm
@@ -35,7 +37,8 @@ func eachPiece(data []byte, f func(piece) error) error {
 	return c.flush()
 }
 
-// hasOddBreaks reports line breaks of YAML other than LF and CR LF: CR, NEL, LS, PS. Lines are not counted right with them.
+// hasOddBreaks reports line breaks of YAML other than LF and CR LF: CR, NEL, LS, PS. Lines are not
+// counted right with them.
 func hasOddBreaks(data []byte) bool {
 	for _, b := range []string{"\u0085", "\u2028", "\u2029"} {
 		if bytes.Contains(data, []byte(b)) {
@@ -64,7 +67,8 @@ func (c *cutter) line(line []byte) error {
 	case len(content) == 0 || content[0] == '#':
 	case indent == 0 && !entry:
 		return c.section(line)
-	case c.open.section == "", !entry && indent <= c.indent, entry && indent < c.indent, c.indent < 0 && !entry:
+	case c.open.section == "", !entry && indent <= c.indent, entry &&
+		indent < c.indent, c.indent < 0 && !entry:
 		return errOtherForm
 	case c.indent < 0:
 		c.indent = indent
@@ -77,12 +81,14 @@ func (c *cutter) line(line []byte) error {
 	return nil
 }
 
-// section begins accounts or trackers. What follows the colon is a comment, which stays, so that every byte of the file is parsed and lines keep their numbers.
+// section begins accounts or trackers. What follows the colon is a comment, which stays, so that
+// every byte of the file is parsed and lines keep their numbers.
 func (c *cutter) section(line []byte) error {
 	name, rest, ok := bytes.Cut(line, []byte(":"))
 	s := string(name)
 	content := bytes.TrimRight(rest, " \r\n")
-	bare := len(content) == 0 || content[0] == ' ' && bytes.HasPrefix(bytes.TrimLeft(content, " "), []byte("#"))
+	bare := len(content) == 0 || content[0] == ' ' && bytes.HasPrefix(bytes.TrimLeft(content, " "),
+		[]byte("#"))
 	if !ok || !bare || s != sectionAccounts && s != sectionTrackers || slices.Contains(c.done, s) {
 		return errOtherForm
 	}

@@ -35,33 +35,61 @@ func TestDirectoryContent(t *testing.T) {
 	plain := queue.Account{ID: 1, TimeZone: "UTC"}
 	for file, want := range map[string]DirectoryFile{
 		"example": {
-			Accounts: []queue.Account{{ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{key}}},
+			Accounts: []queue.Account{{
+				ID: 1, Login: "demo", Title: "Demo fleet",
+				TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{key},
+			}},
 			Trackers: []queue.Tracker{
 				{
-					ID: 999199, Account: 1, Label: "Truck 1", Protocol: "jt808", DeviceID: "13812345678", Model: "jt808", Chat: true, Features: chat, Employee: 7, Settings: map[string]string{},
-					EmployeeRecord: &queue.EmployeeRecord{FirstName: "Ann", LastName: "Lee", Phone: "+49 170 1234567"},
+					ID: 999199, Account: 1, Label: "Truck 1", Protocol: "jt808",
+					DeviceID: "13812345678", Model: "jt808", Chat: true, Features: chat,
+					Employee: 7, Settings: map[string]string{},
+					EmployeeRecord: &queue.EmployeeRecord{
+						FirstName: "Ann", LastName: "Lee",
+						Phone: "+49 170 1234567",
+					},
 				},
-				{ID: 999201, Account: 1, Protocol: "wialon", DeviceID: "a1", Password: "0700", Blocked: true, Features: []string{}, Settings: map[string]string{"ack": "none"}},
+				{
+					ID: 999201, Account: 1, Protocol: "wialon", DeviceID: "a1", Password: "0700",
+					Blocked: true, Features: []string{},
+					Settings: map[string]string{"ack": "none"},
+				},
 			},
 			Passwords: map[queue.AccountID]string{1: "demo"},
 		},
 		"defaults": {
 			Accounts: []queue.Account{plain},
-			Trackers: []queue.Tracker{{ID: 2, Account: 1, Protocol: "wialon", DeviceID: "352093081234567", Chat: true, Features: chat}},
+			Trackers: []queue.Tracker{{
+				ID: 2, Account: 1, Protocol: "wialon",
+				DeviceID: "352093081234567", Chat: true, Features: chat,
+			}},
 		},
 		"flow": {
 			Accounts: []queue.Account{{ID: 1, TimeZone: "UTC", Keys: []queue.KeyHash{key}}},
-			Trackers: []queue.Tracker{{ID: 2, Account: 1, Protocol: "jt808", DeviceID: "13812345678", Chat: true, Features: chat, Settings: map[string]string{"part_bytes": "300"}}},
+			Trackers: []queue.Tracker{{
+				ID: 2, Account: 1, Protocol: "jt808",
+				DeviceID: "13812345678", Chat: true, Features: chat,
+				Settings: map[string]string{"part_bytes": "300"},
+			}},
 		},
 		"trackers_first": {
 			Accounts: []queue.Account{plain},
-			Trackers: []queue.Tracker{{ID: 2, Account: 1, Protocol: "jt808", DeviceID: "1", Chat: true, Features: chat}},
+			Trackers: []queue.Tracker{{
+				ID: 2, Account: 1, Protocol: "jt808", DeviceID: "1",
+				Chat: true, Features: chat,
+			}},
 		},
 		"aliases": {
 			Accounts: []queue.Account{plain},
 			Trackers: []queue.Tracker{
-				{ID: 2, Account: 1, Protocol: "jt808", DeviceID: "1", Chat: true, Features: chat, Settings: map[string]string{"part_bytes": "300"}},
-				{ID: 3, Account: 1, Protocol: "jt808", DeviceID: "2", Chat: true, Features: chat, Settings: map[string]string{"part_bytes": "300"}},
+				{
+					ID: 2, Account: 1, Protocol: "jt808", DeviceID: "1", Chat: true, Features: chat,
+					Settings: map[string]string{"part_bytes": "300"},
+				},
+				{
+					ID: 3, Account: 1, Protocol: "jt808", DeviceID: "2", Chat: true, Features: chat,
+					Settings: map[string]string{"part_bytes": "300"},
+				},
 			},
 		},
 		"empty":                    {},
@@ -113,14 +141,16 @@ func readBoth(t *testing.T, data []byte) (pieces, whole *directoryReader, pieceE
 func TestDirectoryInPiecesIsTheWhole(t *testing.T) {
 	data := bigDirectory(5000)
 	for _, damaged := range []string{"id: 4999,", "id: 12,", "id: 2502\n"} {
-		data = bytes.Replace(data, []byte(damaged), []byte(strings.Replace(damaged, "id", "idd", 1)), 1)
+		data = bytes.Replace(data, []byte(damaged), []byte(strings.Replace(damaged, "id", "idd",
+			1)), 1)
 	}
 	pieces, whole, err := readBoth(t, data)
 	must(t, err)
 	if len(data) < 3*pieceBytes {
 		t.Fatalf("%d bytes are too few to be read in pieces", len(data))
 	}
-	if diff := cmp.Diff(whole.problems.list, pieces.problems.list); diff != "" || len(pieces.problems.list) < 6 {
+	if diff := cmp.Diff(whole.problems.list, pieces.problems.list); diff != "" ||
+		len(pieces.problems.list) < 6 {
 		t.Errorf("problems (-whole +pieces):\n%s\n%q", diff, pieces.problems.list)
 	}
 	if diff := cmp.Diff(whole.file, pieces.file); diff != "" {
@@ -235,7 +265,8 @@ trackers:
 			t.Errorf("account %d has the hash %q", id, before[id].Password)
 		}
 	}
-	if before[1].Password == before[2].Password || strings.Contains(before[1].Password, "secret") || before[3].Password != "" {
+	if before[1].Password == before[2].Password || strings.Contains(before[1].Password, "secret") ||
+		before[3].Password != "" {
 		t.Errorf("hashes %q, %q, %q", before[1].Password, before[2].Password, before[3].Password)
 	}
 
@@ -250,12 +281,18 @@ accounts:
   - { id: 2, login: berta }
 `, false, queue.ImportStats{Updated: 2})
 	after := accounts()
-	if !api.VerifyPassword(after[1].Password, "other") || api.VerifyPassword(after[1].Password, "secret") || after[2].Password != "" || len(after) != 3 {
+	if !api.VerifyPassword(after[1].Password, "other") ||
+		api.VerifyPassword(after[1].Password, "secret") || after[2].Password != "" ||
+		len(after) != 3 {
 		t.Errorf("accounts after new passwords: %+v", after)
 	}
 
-	run("accounts:\n  - { id: 2, login: berta }\n", true, queue.ImportStats{Unchanged: 1, Removed: 3})
-	if _, trackers, err := st.LoadDirectory(t.Context()); err != nil || len(trackers) != 0 || len(accounts()) != 1 {
+	run("accounts:\n  - { id: 2, login: berta }\n", true, queue.ImportStats{
+		Unchanged: 1,
+		Removed:   3,
+	})
+	if _, trackers, err := st.LoadDirectory(t.Context()); err != nil || len(trackers) != 0 ||
+		len(accounts()) != 1 {
 		t.Errorf("left after pruning: %v, %v, %v", accounts(), trackers, err)
 	}
 
@@ -263,7 +300,8 @@ accounts:
 	if _, err := ImportDirectory(t.Context(), st, file, true); err == nil || len(accounts()) != 1 {
 		t.Errorf("a wrong file: %v, accounts %v", err, accounts())
 	}
-	if _, err := ImportDirectory(t.Context(), st, file+".missing", true); err == nil || len(accounts()) != 1 {
+	if _, err := ImportDirectory(t.Context(), st, file+".missing", true); err == nil ||
+		len(accounts()) != 1 {
 		t.Errorf("no file: %v, accounts %v", err, accounts())
 	}
 }

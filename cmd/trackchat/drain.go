@@ -11,7 +11,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// Sessions are closed at this rate at least, and faster where there are so many that they would outlast the time.
+// Sessions are closed at this rate at least, and faster where there are so many that they would
+// outlast the time.
 const (
 	drainRate     = 100 // a second, on request
 	drainOver     = time.Minute
@@ -22,8 +23,10 @@ const (
 
 var errDraining = errors.New("draining")
 
-// Drain takes this process out of the fleet without stopping it: it is not ready any more, takes no new connections of devices, and closes those it has within about a minute, so
-// that they go to other nodes. What clients of the API ask for is still answered. It returns at once; a second call changes nothing, and only a restart brings the process back.
+// Drain takes this process out of the fleet without stopping it: it is not ready any more, takes no
+// new connections of devices, and closes those it has within about a minute, so that they go to
+// other nodes. What clients of the API ask for is still answered. It returns at once; a second call
+// changes nothing, and only a restart brings the process back.
 func (a *App) Drain(context.Context) error {
 	for {
 		why := a.ready.Load()
@@ -52,7 +55,8 @@ func (a *App) startDraining(ctx context.Context) {
 			return
 		case <-a.drain:
 		}
-		if err := a.gateway.Drain(run, drainSpeed(a.gateway.Sessions(), drainRate, drainOver)); err != nil {
+		if err := a.gateway.Drain(run, drainSpeed(a.gateway.Sessions(), drainRate,
+			drainOver)); err != nil {
 			a.log.Info("the drain ends with the service", zap.Error(err))
 			return
 		}
@@ -65,11 +69,13 @@ func (a *App) startDraining(ctx context.Context) {
 	})
 }
 
-// drainToStop closes the sessions one after the other as far as there is time: a fleet whose devices all come at once to the nodes that are left has a hard minute.
+// drainToStop closes the sessions one after the other as far as there is time: a fleet whose
+// devices all come at once to the nodes that are left has a hard minute.
 func (a *App) drainToStop(ctx context.Context) {
 	bounded, cancel := context.WithTimeout(ctx, drainStopMost)
 	defer cancel()
-	if err := a.gateway.Drain(bounded, drainSpeed(a.gateway.Sessions(), drainStopRate, drainStopOver)); err != nil {
+	if err := a.gateway.Drain(bounded, drainSpeed(a.gateway.Sessions(), drainStopRate,
+		drainStopOver)); err != nil {
 		a.log.Warn("the rest of the sessions is closed at once", zap.Error(err))
 	}
 }

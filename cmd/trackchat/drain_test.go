@@ -19,7 +19,8 @@ import (
 // ask returns status and body of a request to the admin listener.
 func (s *service) ask(method, path string) (int, string) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addrs["admin"]+path, http.NoBody)
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.addrs["admin"]+path,
+		http.NoBody)
 	must(s.t, err)
 	return s.answered(req)
 }
@@ -34,8 +35,9 @@ func (s *service) answered(req *http.Request) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-// TestDrainForARollingUpgrade: two nodes on one Redis, devices on the first. Drained, it is not ready, closes its sessions and lets nobody in, still answers the API, and the texts
-// that wait reach their devices through the other node.
+// TestDrainForARollingUpgrade: two nodes on one Redis, devices on the first. Drained, it is not
+// ready, closes its sessions and lets nobody in, still answers the API, and the texts that wait
+// reach their devices through the other node.
 func TestDrainForARollingUpgrade(t *testing.T) {
 	const devices = 30
 	server := queuetest.StartRedis(t)
@@ -49,7 +51,8 @@ func TestDrainForARollingUpgrade(t *testing.T) {
 		old.device(id, nil)
 	}
 	eventually(t, "logged in", func() bool { return old.app.gateway.Sessions() == devices })
-	if code, body := old.ask(http.MethodPost, "/admin/drain"); code != http.StatusOK || body != `{"success":true}` {
+	if code, body := old.ask(http.MethodPost, "/admin/drain"); code != http.StatusOK ||
+		body != `{"success":true}` {
 		t.Fatalf("drain: %d %s", code, body)
 	}
 	wantReady(t.Context(), t, old.addrs["admin"], 1, "wrong   not ready: draining\n")
@@ -72,7 +75,8 @@ func TestDrainForARollingUpgrade(t *testing.T) {
 	}
 }
 
-// TestStopDrains: an orderly stop gives a device the moment that it needs to acknowledge what it shows.
+// TestStopDrains: an orderly stop gives a device the moment that it needs to acknowledge what it
+// shows.
 func TestStopDrains(t *testing.T) {
 	cfg := testConfig(t, 1)
 	s := startService(t, cfg)
@@ -89,7 +93,8 @@ func TestStopDrains(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), stopWithin)
 	defer cancel()
 	must(t, s.app.Stop(ctx))
-	if err := s.app.Drain(ctx); !errors.Is(err, queue.ErrUnavailable) || !strings.Contains(err.Error(), "stopping") {
+	if err := s.app.Drain(ctx); !errors.Is(err, queue.ErrUnavailable) ||
+		!strings.Contains(err.Error(), "stopping") {
 		t.Errorf("drained after the stop: %v", err)
 	}
 	st := openStore(t, cfg.Store.Path)
@@ -100,8 +105,8 @@ func TestStopDrains(t *testing.T) {
 	}
 }
 
-// TestDrainSpeed: 100 sessions are closed in a second on request, 2,000 at the end, and as many more as
-// a minute and three seconds ask for.
+// TestDrainSpeed: 100 sessions are closed in a second on request, 2,000 at the end, and as many
+// more as a minute and three seconds ask for.
 func TestDrainSpeed(t *testing.T) {
 	for _, c := range []struct{ sessions, onRequest, atTheEnd int }{
 		{0, 100, 2000}, {6000, 100, 2000}, {12_000, 200, 4000}, {1_000_000, 16_666, 333_333},

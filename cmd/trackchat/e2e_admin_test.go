@@ -51,7 +51,8 @@ func onEveryStore(t *testing.T, trackers int, test func(t *testing.T, s *service
 	t.Run("embedded", func(t *testing.T) { test(t, startService(t, testConfig(t, trackers))) })
 	t.Run("redis", func(t *testing.T) {
 		cfg := testConfig(t, trackers)
-		cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis, []string{queuetest.StartRedis(t).Addr}
+		cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis,
+			[]string{queuetest.StartRedis(t).Addr}
 		test(t, startService(t, cfg))
 	})
 }
@@ -62,8 +63,11 @@ func administrationLive(t *testing.T, s *service) {
 	t.Helper()
 	cli := adminCLI{t, "http://" + s.addrs["admin"]}
 
-	// A tracker that is made while the service runs can log in and be written to at once, with a key that is made for it.
-	if got := cli.run("account", "put", "2", cli.file(`{"login":"second","password":"secret","time_zone":"Asia/Tokyo"}`)); got != "added" {
+	// A tracker that is made while the service runs can log in and be written to at once, with a
+	// key that is made for it.
+	if got := cli.run("account", "put", "2",
+		cli.file(`{"login":"second","password":"secret","time_zone":"Asia/Tokyo"}`)); got !=
+		"added" {
 		t.Errorf("account: %s", got)
 	}
 	var made struct{ ID, Key string }
@@ -73,7 +77,8 @@ func administrationLive(t *testing.T, s *service) {
 		t.Errorf("tracker: %s", got)
 	}
 	s.device(7, nil)
-	if a := s.api.call("send", "hash", made.Key, "tracker_id", "7", "message", "hello"); !a.Success {
+	if a := s.api.call("send", "hash", made.Key, "tracker_id", "7", "message",
+		"hello"); !a.Success {
 		t.Fatalf("send: %+v", a)
 	}
 	eventually(t, "delivered", func() bool {
@@ -93,7 +98,8 @@ func administrationLive(t *testing.T, s *service) {
 	if got := cli.run("tracker", "delete", "7"); got != "removed" {
 		t.Errorf("delete: %s", got)
 	}
-	if out, code := cli.try("account", "get", "77"); code != 1 || !strings.Contains(out, "Not found in database (201)") {
+	if out, code := cli.try("account", "get", "77"); code != 1 ||
+		!strings.Contains(out, "Not found in database (201)") {
 		t.Errorf("unknown account: %d %s", code, out)
 	}
 	if got := cli.run("key", "delete", made.ID); got != "removed" {
@@ -113,20 +119,32 @@ func administrationInBulk(t *testing.T, s *service) {
 	if n := strings.Count(export, "\n"); n != 2 || strings.Contains(export, testKey) {
 		t.Fatalf("export: %s", export)
 	}
-	if got := cli.run("account", "import", cli.file(export)); got != "3 lines; accounts: 0 added, 0 updated, 1 unchanged; trackers: 0 added, 0 updated, 2 unchanged; 0 lines refused" {
+	if got := cli.run("account", "import",
+		cli.file(export)); got !=
+		"3 lines; accounts: 0 added, 0 updated, 1 unchanged; trackers: 0 added, 0 updated, 2 unchanged; 0 lines refused" {
 		t.Errorf("import: %s", got)
 	}
-	bad := `{"tracker":{"id":5,"account":1,"protocol":"telex","device_id":"5"}}` + "\n" + `{"tracker":{"id":6,"account":1,"protocol":"jt808","device_id":"6","settings":{"x":"y"}}}`
+	bad := `{"tracker":{"id":5,"account":1,"protocol":"telex","device_id":"5"}}` + "\n" +
+		`{"tracker":{"id":6,"account":1,"protocol":"jt808","device_id":"6","settings":{"x":"y"}}}`
 	out, code := cli.try("tracker", "import", cli.file(bad))
-	if code != 1 || !strings.Contains(out, "line 1: protocol must be one of") || !strings.Contains(out, "line 2: settings.x ") || !strings.Contains(out, "2 lines refused") {
+	if code != 1 || !strings.Contains(out, "line 1: protocol must be one of") ||
+		!strings.Contains(out, "line 2: settings.x ") || !strings.Contains(out, "2 lines refused") {
 		t.Errorf("bad import: %d %s", code, out)
 	}
 	var list []struct{ ID int64 }
-	must(t, json.Unmarshal([]byte(cli.run("tracker", "list", "--after", "1", "--limit", "5")), &list))
+	must(t, json.Unmarshal([]byte(cli.run("tracker", "list", "--after", "1", "--limit", "5")),
+		&list))
 	if len(list) != 1 || list[0].ID != 2 {
 		t.Errorf("list: %+v", list)
 	}
-	for _, args := range [][]string{{"tracker"}, {"tracker", "get"}, {"tracker", "get", "1", "2"}, {"key", "list"}, {"account", "frobnicate"}, {"tracker", "list", "--nonsense"}} {
+	for _, args := range [][]string{
+		{"tracker"},
+		{"tracker", "get"},
+		{"tracker", "get", "1", "2"},
+		{"key", "list"},
+		{"account", "frobnicate"},
+		{"tracker", "list", "--nonsense"},
+	} {
 		if out, code := cli.try(args...); code != 2 || out == "" {
 			t.Errorf("%v: %d %s", args, code, out)
 		}
@@ -142,8 +160,9 @@ func employeesLive(t *testing.T, s *service) {
 	cli := adminCLI{t, "http://" + s.addrs["admin"]}
 	want := func(first, last, phone string) {
 		t.Helper()
-		text := fmt.Sprintf(`{"success":true,"list":[{"id":7,"tracker_id":1,"first_name":%q,"middle_name":"",`+
-			`"last_name":%q,"email":"","phone":%q,"department_id":null}]}`, first, last, phone)
+		text := fmt.Sprintf(
+			`{"success":true,"list":[{"id":7,"tracker_id":1,"first_name":%q,"middle_name":"",`+
+				`"last_name":%q,"email":"","phone":%q,"department_id":null}]}`, first, last, phone)
 		eventually(t, text, func() bool {
 			res, err := http.Get("http://" + s.addrs["api"] + "/v2/employee/list?hash=" + testKey)
 			must(t, err)
@@ -165,7 +184,8 @@ func employeesLive(t *testing.T, s *service) {
 	export := cli.run("tracker", "export")
 	put(`}`)
 	want("", "Driver 2", "")
-	if got := cli.run("tracker", "import", cli.file(export)); !strings.Contains(got, "1 updated, 1 unchanged") {
+	if got := cli.run("tracker", "import", cli.file(export)); !strings.Contains(got,
+		"1 updated, 1 unchanged") {
 		t.Errorf("import: %s", got)
 	}
 	want("Ann", "Lee", "+49 1")

@@ -13,8 +13,9 @@ import (
 	"trackchat/protocol/all"
 )
 
-// BenchmarkIdleSessions logs BENCH_SESSIONS (18,000) quiet JT/T 808 trackers in to a service in a process of its own and reports what each costs it in resident memory.
-// Set TRACKCHAT_BIN to a built trackchat: the test binary itself carries the tests' packages.
+// BenchmarkIdleSessions logs BENCH_SESSIONS (18,000) quiet JT/T 808 trackers in to a service in a
+// process of its own and reports what each costs it in resident memory. Set TRACKCHAT_BIN to a
+// built trackchat: the test binary itself carries the tests' packages.
 func BenchmarkIdleSessions(b *testing.B) {
 	sessions := 18_000
 	if n, err := strconv.Atoi(os.Getenv("BENCH_SESSIONS")); err == nil {
@@ -60,7 +61,10 @@ func quietTracker(b *testing.B, addr string, id int) net.Conn {
 		n, err := nc.Read(chunk)
 		must(b, err)
 		buf = append(buf, chunk[:n]...)
-		out, used, err := side.Feed(nil, buf, func(e protocol.DeviceEvent) { in = in || e.Kind == protocol.DeviceLoggedIn })
+		out, used, err := side.Feed(nil, buf, func(e protocol.DeviceEvent) {
+			in = in ||
+				e.Kind == protocol.DeviceLoggedIn
+		})
 		must(b, err)
 		buf = buf[used:]
 		if len(out) > 0 {
@@ -71,7 +75,8 @@ func quietTracker(b *testing.B, addr string, id int) net.Conn {
 	return nc
 }
 
-// residentMemory returns the anonymous resident memory of a process in bytes: what the kernel keeps of files comes and goes.
+// residentMemory returns the anonymous resident memory of a process in bytes: what the kernel keeps
+// of files comes and goes.
 func residentMemory(b *testing.B, pid int) int64 {
 	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

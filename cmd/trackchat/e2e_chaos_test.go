@@ -36,8 +36,9 @@ func chaosPlan(t *testing.T) (time.Duration, uint64) {
 	return d, seed
 }
 
-// TestChaosOnTheEmbeddedStore has devices behind a bad network and the service killed now and then: nothing accepted is lost, nothing is DELIVERED without the device's ack,
-// order is kept, each text of a driver is there once.
+// TestChaosOnTheEmbeddedStore has devices behind a bad network and the service killed now and then:
+// nothing accepted is lost, nothing is DELIVERED without the device's ack, order is kept, each text
+// of a driver is there once.
 func TestChaosOnTheEmbeddedStore(t *testing.T) {
 	t.Parallel()
 	d, seed := chaosPlan(t)
@@ -56,7 +57,8 @@ func TestChaosOnTheEmbeddedStore(t *testing.T) {
 	})
 }
 
-// TestChaosOnRedis has devices behind a bad network and the store behind one that stalls, cuts and refuses: the same must hold.
+// TestChaosOnRedis has devices behind a bad network and the store behind one that stalls, cuts and
+// refuses: the same must hold.
 func TestChaosOnRedis(t *testing.T) {
 	t.Parallel()
 	d, seed := chaosPlan(t)
@@ -88,8 +90,11 @@ func TestChaosOnRedis(t *testing.T) {
 	})
 }
 
-// chaos has texts flow both ways through bad weather while harm is done to the service again and again, and then compares what is stored with what happened.
-func chaos(t *testing.T, c *child, d time.Duration, seed uint64, harm func(context.Context) string) {
+// chaos has texts flow both ways through bad weather while harm is done to the service again and
+// again, and then compares what is stored with what happened.
+func chaos(t *testing.T, c *child, d time.Duration, seed uint64,
+	harm func(context.Context) string,
+) {
 	t.Helper()
 	l := newLedger(t, c.client(), max(15*time.Millisecond, d/mostTexts))
 	l.drivers = max(driverPause, d/mostSaid)
@@ -130,7 +135,8 @@ func chaos(t *testing.T, c *child, d time.Duration, seed uint64, harm func(conte
 		said += len(texts)
 	}
 	t.Logf("%d texts accepted and delivered, %d of drivers stored; pieces passed %d, delayed %d, in bytes %d, stalled %d, cut %d, half open %d; %v", l.count(), said,
-		faults[faultNone], faults[faultDelay], faults[faultBytes], faults[faultStall], faults[faultCut], faults[faultHalfOpen], done)
+		faults[faultNone], faults[faultDelay], faults[faultBytes], faults[faultStall],
+		faults[faultCut], faults[faultHalfOpen], done)
 	if l.count() < chaosTrackers || faults[faultCut] == 0 || len(done) == 0 {
 		t.Error("nothing happened")
 	}

@@ -47,7 +47,8 @@ type child struct {
 func newChild(tb testing.TB, o childOptions) *child {
 	tb.Helper()
 	c := &child{t: tb, dir: tb.TempDir(), ports: map[string]string{}, log: new(bytes.Buffer)}
-	must(tb, os.WriteFile(c.directory(), []byte(cmp.Or(o.directory, directoryYAML(o.trackers))), 0o600))
+	must(tb, os.WriteFile(c.directory(), []byte(cmp.Or(o.directory, directoryYAML(o.trackers))),
+		0o600))
 	must(tb, os.WriteFile(c.config(), []byte(c.configYAML(o)), 0o600))
 	tb.Cleanup(func() {
 		c.kill()
@@ -68,7 +69,8 @@ func (c *child) configYAML(o childOptions) string {
 	var listeners []string
 	for _, p := range all.Protocols() {
 		c.ports[p.Name] = freeAddr(c.t)
-		listeners = append(listeners, fmt.Sprintf("{protocol: %s, listen: %q}", p.Name, c.ports[p.Name]))
+		listeners = append(listeners, fmt.Sprintf("{protocol: %s, listen: %q}", p.Name,
+			c.ports[p.Name]))
 	}
 	o.node, o.durability = cmp.Or(o.node, "child"), cmp.Or(o.durability, DurabilityAlways)
 	if len(o.roles) == 0 {
@@ -80,15 +82,19 @@ func (c *child) configYAML(o childOptions) string {
 	}
 	return fmt.Sprintf("node: %s\nroles: [%s]\nstore: {durability: %s, %s}\napi: {listen: %q, rate_limit: 0, timeout: %s}\nadmin: {listen: %q}\ndirectory: {file: %q}\n"+
 		"gateway: {ack_timeout: [2s, 4s], retry_idle: 2s, listeners: [%s]}\n%s",
-		o.node, strings.Join(o.roles, ", "), o.durability, store, c.ports["api"], childAPITimeout, c.ports["admin"], c.directory(), strings.Join(listeners, ", "), o.extra)
+		o.node, strings.Join(o.roles, ", "), o.durability, store, c.ports["api"], childAPITimeout,
+		c.ports["admin"], c.directory(), strings.Join(listeners, ", "), o.extra)
 }
 
-// nextPort is where freeAddr goes on looking: no port is given out twice, and test binaries that run side by side begin at different ones.
+// nextPort is where freeAddr goes on looking: no port is given out twice, and test binaries that
+// run side by side begin at different ones.
 var nextPort atomic.Int32
 
 const (
 	firstPort = 10_000
-	lastPort  = 32_000 // above, the kernel takes ports for outgoing connections: one of those could sit on the port of a child that is being restarted
+	// above, the kernel takes ports for outgoing connections: one of those could sit on the port of
+	// a child that is being restarted.
+	lastPort = 32_000
 )
 
 func freeAddr(tb testing.TB) string {
@@ -112,7 +118,8 @@ func freeAddr(tb testing.TB) string {
 
 // command runs the test binary as trackchat with args.
 func command(args ...string) *exec.Cmd {
-	if bin := os.Getenv("TRACKCHAT_BIN"); bin != "" { // a binary built elsewhere, without the race detector
+	if bin := os.Getenv("TRACKCHAT_BIN"); bin != "" {
+		// a binary built elsewhere, without the race detector
 		return queuetest.DieWithParent(exec.Command(bin, args...))
 	}
 	cmd := queuetest.DieWithParent(exec.Command(os.Args[0]))
@@ -177,7 +184,8 @@ func (c *child) client() client {
 	return client{t: c.t, base: "http://" + c.ports["api"] + "/v2/tracker/chat/"}
 }
 
-// metric adds up the samples of a metric that hold all the labels, given as name="value". Labelled ones appear with the first sample.
+// metric adds up the samples of a metric that hold all the labels, given as name="value". Labelled
+// ones appear with the first sample.
 func (c *child) metric(name string, labels ...string) float64 {
 	c.t.Helper()
 	return metric(c.t, c.ports["admin"], name, labels...)

@@ -14,11 +14,15 @@ import (
 	"trackchat/queue/queuetest"
 )
 
-// TestDeliveryDetailAcrossKills follows messages through every state with the eyes of a client, on both stores, while the service is killed in between.
+// TestDeliveryDetailAcrossKills follows messages through every state with the eyes of a client, on
+// both stores, while the service is killed in between.
 func TestDeliveryDetailAcrossKills(t *testing.T) {
 	t.Run("embedded", func(t *testing.T) { followDeliveries(t, childOptions{trackers: 3}) })
 	t.Run("redis", func(t *testing.T) {
-		followDeliveries(t, childOptions{trackers: 3, redis: []string{queuetest.StartRedis(t).Addr}})
+		followDeliveries(t, childOptions{
+			trackers: 3,
+			redis:    []string{queuetest.StartRedis(t).Addr},
+		})
 	})
 }
 
@@ -37,18 +41,21 @@ func followDeliveries(t *testing.T, o childOptions) {
 	once := func() (int64, []int64) {
 		t.Helper()
 		return api.call("send", "tracker_id", "1", "message", "once", "idempotency_key", "k").ID,
-			api.call("broadcast", "trackers", "[1,3]", "message", "to all", "idempotency_key", "b").SentTo
+			api.call("broadcast", "trackers", "[1,3]", "message", "to all", "idempotency_key",
+				"b").SentTo
 	}
 	id, all := once()
 	c.kill()
 	c.start()
-	if again, allAgain := once(); again != id || !slices.Equal(all, []int64{1, 3}) || !slices.Equal(all, allAgain) {
+	if again, allAgain := once(); again != id || !slices.Equal(all, []int64{1, 3}) ||
+		!slices.Equal(all, allAgain) {
 		t.Fatalf("after a kill: message %d and %d, trackers %v and %v", id, again, all, allAgain)
 	}
 	api.reaches("EXPIRED", short)
 	api.reaches("CANCELLED", withdrawn)
 
-	// In flight: the device drops the connection instead of acknowledging, and acknowledges over the next one, which the test lets it make.
+	// In flight: the device drops the connection instead of acknowledging, and acknowledges over
+	// the next one, which the test lets it make.
 	d := newWaryDevice(t, c.ports["jt808"])
 	d.dial <- struct{}{}
 	api.reaches("DELIVERED", id)
@@ -66,7 +73,9 @@ func followDeliveries(t *testing.T, o childOptions) {
 		t.Fatalf("cancelling what is delivered: %+v", a)
 	}
 
-	expired := map[string]int64{} // by text: on a machine that is slow now a message may expire before it is written, or just as it is
+	// by text: on a machine that is slow now a message may expire before it is written, or just as
+	// it is.
+	expired := map[string]int64{}
 	seen := ""
 	for seen == "" {
 		text := fmt.Sprintf("hold: expired in flight %d", len(expired))
@@ -98,7 +107,8 @@ func followDeliveries(t *testing.T, o childOptions) {
 	}
 }
 
-// waryDevice is tracker 1 on jt808. It dials when the test lets it, and holds its ack of texts that begin with "hold" back until the next connection.
+// waryDevice is tracker 1 on jt808. It dials when the test lets it, and holds its ack of texts that
+// begin with "hold" back until the next connection.
 type waryDevice struct {
 	t    *testing.T
 	dial chan struct{}

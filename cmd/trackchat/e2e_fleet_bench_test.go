@@ -15,18 +15,21 @@ import (
 	"trackchat/queue/queuetest"
 )
 
-// BenchmarkFleet has BENCH_DEVICES (2,000) trackers on two gateways and sends BENCH_RATE (500) texts a second to them, one request each, through an API elsewhere, for
-// BENCH_SECONDS (10). It reports the time from when a text was to be submitted to its arrival at the device; what is late because an earlier one was slow counts.
-// Set TRACKCHAT_BIN to a built trackchat to measure that.
+// BenchmarkFleet has BENCH_DEVICES (2,000) trackers on two gateways and sends BENCH_RATE (500)
+// texts a second to them, one request each, through an API elsewhere, for BENCH_SECONDS (10). It
+// reports the time from when a text was to be submitted to its arrival at the device; what is late
+// because an earlier one was slow counts. Set TRACKCHAT_BIN to a built trackchat to measure that.
 func BenchmarkFleet(b *testing.B) {
-	for name, start := range map[string]func(testing.TB) (servers []*queuetest.RedisServer, durability string){
+	for name, start := range map[string]func(testing.TB) (servers []*queuetest.RedisServer,
+		durability string){
 		"redis-always": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
 			tb.Helper()
 			return fleetStores["redis"](tb), DurabilityAlways
 		},
 		"redis-everysec": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
 			tb.Helper()
-			return []*queuetest.RedisServer{queuetest.StartRedis(tb, "--appendfsync", "everysec")}, DurabilityEverysec
+			return []*queuetest.RedisServer{queuetest.StartRedis(tb, "--appendfsync", "everysec")},
+				DurabilityEverysec
 		},
 		"cluster-always": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
 			tb.Helper()
@@ -41,9 +44,13 @@ func BenchmarkFleet(b *testing.B) {
 			}
 			f := startFleet(b, servers, fleetOptions{trackers: devices, durability: durability})
 			var round atomic.Pointer[pushes]
-			playFleet(b, f, devices, func(text string, at time.Time) { round.Load().arrive(b, text, at) })
+			playFleet(b, f, devices, func(text string, at time.Time) {
+				round.Load().arrive(b, text,
+					at)
+			})
 			for b.Loop() {
-				pushes := newPushes(fromEnvironment(b, "BENCH_RATE", 500), fromEnvironment(b, "BENCH_SECONDS", 10))
+				pushes := newPushes(fromEnvironment(b, "BENCH_RATE", 500), fromEnvironment(b,
+					"BENCH_SECONDS", 10))
 				round.Store(pushes)
 				pushes.send(b, f.api.client(), devices)
 				took := pushes.await(b)
@@ -51,7 +58,9 @@ func BenchmarkFleet(b *testing.B) {
 				b.ReportMetric(milliseconds(took, 0.99), "p99-ms")
 				b.ReportMetric(milliseconds(took, 1), "max-ms")
 			}
-			for _, server := range servers { // event, when, last ms, most ms: a slow disk shows as aof-fsync-always, a busy processor as command
+			for _, server := range servers {
+				// event, when, last ms, most ms: a slow disk shows as aof-fsync-always, a busy
+				// processor as command
 				b.Logf("what Redis was held up by: %q", server.Must(b, "LATENCY", "LATEST"))
 			}
 			if n := f.sum("trackchat_wake_missed_total"); n != 0 {
@@ -72,18 +81,20 @@ func fromEnvironment(b *testing.B, name string, otherwise int) int {
 	return n
 }
 
-// playFleet logs devices 1 to n in, half of them to each gateway, and tells which text they show when.
+// playFleet logs devices 1 to n in, half of them to each gateway, and tells which text they show
+// when.
 func playFleet(b *testing.B, f *fleet, n int, shown func(text string, at time.Time)) {
 	b.Helper()
 	sims, buffers := make([]*trackersim.Tracker, n), new(trackersim.Buffers)
 	for i := range sims {
-		sims[i] = playDevice(b, f.gateways[i/2%2].ports[protocolOf(i+1)], i+1, func(o *trackersim.Options) {
-			o.Buffers = buffers
-			o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
-				shown(e.Body, time.Now())
-				return trackersim.Action{}
-			}
-		})
+		sims[i] = playDevice(b, f.gateways[i/2%2].ports[protocolOf(i+1)], i+1,
+			func(o *trackersim.Options) {
+				o.Buffers = buffers
+				o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
+					shown(e.Body, time.Now())
+					return trackersim.Action{}
+				}
+			})
 	}
 	for _, sim := range sims {
 		must(b, sim.Await(b.Context(), func(st trackersim.Stats) bool { return st.LoggedIn }))
@@ -98,7 +109,8 @@ type pushes struct {
 }
 
 func newPushes(rate, seconds int) *pushes {
-	p := &pushes{planned: make([]time.Time, rate*seconds), took: make([]time.Duration, rate*seconds)}
+	p := &pushes{planned: make([]time.Time, rate*seconds), took: make([]time.Duration,
+		rate*seconds)}
 	p.missing.Add(len(p.took))
 	begin := time.Now().Add(100 * time.Millisecond)
 	for n := range p.planned {
@@ -127,7 +139,10 @@ func (p *pushes) send(b *testing.B, c client, devices int) {
 		senders.Go(func() {
 			for n := int(next.Add(1)) - 1; n < len(p.planned); n = int(next.Add(1)) - 1 {
 				pause(b.Context(), time.Until(p.planned[n]))
-				a, err := c.try("send", url.Values{"tracker_id": {strconv.Itoa(n%devices + 1)}, "message": {strconv.Itoa(n)}})
+				a, err := c.try("send", url.Values{
+					"tracker_id": {strconv.Itoa(n%devices + 1)},
+					"message":    {strconv.Itoa(n)},
+				})
 				if err != nil || !a.Success {
 					b.Errorf("text %d: %+v %v", n, a, err)
 				}

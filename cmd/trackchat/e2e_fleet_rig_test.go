@@ -18,7 +18,8 @@ const (
 	fleetGroup = 10                    // trackers of a scenario
 )
 
-// fleet is an API and two gateways, a process each, on one store, and a load balancer in front of the gateways.
+// fleet is an API and two gateways, a process each, on one store, and a load balancer in front of
+// the gateways.
 type fleet struct {
 	t        testing.TB
 	redis    []*queuetest.RedisServer
@@ -33,7 +34,10 @@ var fleetStores = map[string]func(testing.TB) []*queuetest.RedisServer{
 		tb.Helper()
 		return []*queuetest.RedisServer{queuetest.StartRedis(tb)}
 	},
-	"cluster": func(tb testing.TB) []*queuetest.RedisServer { tb.Helper(); return queuetest.StartCluster(tb, 3).Nodes },
+	"cluster": func(tb testing.TB) []*queuetest.RedisServer {
+		tb.Helper()
+		return queuetest.StartCluster(tb, 3).Nodes
+	},
 }
 
 // fleetOptions say what the processes of a fleet have in common.
@@ -66,7 +70,8 @@ func startFleet(tb testing.TB, servers []*queuetest.RedisServer, o fleetOptions)
 		c.awaitReady()
 	}
 	for _, protocol := range []string{protocolOf(0), protocolOf(1)} {
-		f.doors[protocol] = startBalancer(tb, f.gateways[0].ports[protocol], f.gateways[1].ports[protocol])
+		f.doors[protocol] = startBalancer(tb, f.gateways[0].ports[protocol],
+			f.gateways[1].ports[protocol])
 	}
 	return f
 }
@@ -104,7 +109,10 @@ func startBalancer(tb testing.TB, targets ...string) *balancer {
 			if err != nil {
 				return
 			}
-			work.Go(func() { passOn(c, append(targets[n%len(targets):len(targets):len(targets)], targets...)) })
+			work.Go(func() {
+				passOn(c, append(targets[n%len(targets):len(targets):len(targets)],
+					targets...))
+			})
 		}
 	})
 	tb.Cleanup(func() {
@@ -175,7 +183,8 @@ func answerWithin(tb testing.TB) time.Duration {
 	return d + 750*time.Millisecond
 }
 
-// connected remembers which devices are connected and returns a check that none of them was disconnected since.
+// connected remembers which devices are connected and returns a check that none of them was
+// disconnected since.
 func (l *ledger) connected() func() {
 	before := map[int]trackersim.Stats{}
 	for _, id := range l.ids {

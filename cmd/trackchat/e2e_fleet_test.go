@@ -18,8 +18,10 @@ type scenario struct {
 	ids []int
 }
 
-// TestFleet runs an API and two gateways, each in a process of its own, on one Redis and on a Cluster of three masters, and takes from them what can be taken: nothing accepted
-// is lost, nothing is DELIVERED without an ack or twice, order is kept, and the fleet recovers without a restart of what still runs.
+// TestFleet runs an API and two gateways, each in a process of its own, on one Redis and on a
+// Cluster of three masters, and takes from them what can be taken: nothing accepted is lost,
+// nothing is DELIVERED without an ack or twice, order is kept, and the fleet recovers without a
+// restart of what still runs.
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	scenarios := []struct {
@@ -56,7 +58,8 @@ func (s *scenario) delivery() {
 	t, f, ids := s.t, s.f, s.ids
 	const texts = 20
 	l := newLedger(t, f.api.client(), 0)
-	delivered, missed := f.sum("trackchat_delivery_seconds_count"), f.sum("trackchat_wake_missed_total")
+	delivered, missed := f.sum("trackchat_delivery_seconds_count"),
+		f.sum("trackchat_wake_missed_total")
 	l.play(ids, f.door)
 	for _, g := range f.gateways {
 		if n := g.metric("trackchat_sessions"); n == 0 {
@@ -84,7 +87,11 @@ func (s *scenario) delivery() {
 	if n := l.count(); n != texts*len(ids) {
 		t.Errorf("%d texts accepted of %d: %v", n, texts*len(ids), l.refused)
 	}
-	eventually(t, "counted", func() bool { return f.sum("trackchat_delivery_seconds_count")-delivered >= float64(l.count()) })
+	eventually(t, "counted",
+		func() bool {
+			return f.sum("trackchat_delivery_seconds_count")-delivered >= float64(
+				l.count())
+		})
 	if n := f.sum("trackchat_delivery_seconds_count") - delivered; n != float64(l.count()) {
 		t.Errorf("%v deliveries of %d messages", n, l.count())
 	}
@@ -118,8 +125,12 @@ func (s *scenario) sessionMoves() {
 		moved := here.metric("trackchat_closed_total", `reason="moved"`)
 		second := playDevice(t, there.ports[protocolOf(id)], id, shown(&current))
 		must(t, second.Await(t.Context(), in))
-		must(t, first.Await(t.Context(), func(st trackersim.Stats) bool { return st.Disconnects == 1 }))
-		eventually(t, "moved", func() bool { return here.metric("trackchat_closed_total", `reason="moved"`) == moved+1 })
+		must(t, first.Await(t.Context(),
+			func(st trackersim.Stats) bool { return st.Disconnects == 1 }))
+		eventually(t, "moved", func() bool {
+			return here.metric("trackchat_closed_total",
+				`reason="moved"`) == moved+1
+		})
 		f.api.client().delivered(id, f.api.client().send(id, "two"))
 		if st := second.Stats(); st.Disconnects != 0 {
 			t.Errorf("the new connection ended: %+v", st)
@@ -151,7 +162,8 @@ func (s *scenario) gatewayKilled() {
 	l.finish()
 }
 
-// gatewayKilledWithinAText kills the gateway that delivers a text of many parts: the other one goes on where the device's acks ended.
+// gatewayKilledWithinAText kills the gateway that delivers a text of many parts: the other one goes
+// on where the device's acks ended.
 func (s *scenario) gatewayKilledWithinAText() {
 	t, f, ids := s.t, s.f, s.ids
 	for _, id := range ids[:2] {
@@ -217,7 +229,8 @@ func (s *scenario) apiKilled() {
 	l.finish()
 }
 
-// apiKilledAfterAccept kills the API right after its answers: the gateways deliver what it said yes to.
+// apiKilledAfterAccept kills the API right after its answers: the gateways deliver what it said yes
+// to.
 func (s *scenario) apiKilledAfterAccept() {
 	t, f, ids := s.t, s.f, s.ids
 	l := newLedger(t, f.api.client(), 0)
@@ -239,7 +252,8 @@ func (s *scenario) apiKilledAfterAccept() {
 	l.finish()
 }
 
-// redisKilled kills every Redis under load. Meanwhile the API says no in time, and the devices keep their connections.
+// redisKilled kills every Redis under load. Meanwhile the API says no in time, and the devices keep
+// their connections.
 func (s *scenario) redisKilled() {
 	t, f, ids := s.t, s.f, s.ids
 	l := newLedger(t, f.api.client(), fleetPace)
@@ -287,7 +301,8 @@ func (s *scenario) deaf() {
 	}
 }
 
-// masterPaused stops one Redis process for longer than a cluster waits for a node, and lets it go on.
+// masterPaused stops one Redis process for longer than a cluster waits for a node, and lets it go
+// on.
 func (s *scenario) masterPaused() {
 	t, f, ids := s.t, s.f, s.ids
 	l := newLedger(t, f.api.client(), fleetPace)
@@ -321,7 +336,8 @@ func (l *ledger) checkAnswers() {
 			l.t.Errorf("%d texts were refused with code %d", n, code)
 		}
 	}
-	l.t.Logf("%d accepted, refused by code %v, slowest answer %v", l.count(), l.refused, l.slowest.Round(time.Millisecond))
+	l.t.Logf("%d accepted, refused by code %v, slowest answer %v", l.count(), l.refused,
+		l.slowest.Round(time.Millisecond))
 	if l.slowest > answerWithin(l.t) {
 		l.t.Errorf("an answer took %v", l.slowest)
 	}

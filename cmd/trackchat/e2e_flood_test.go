@@ -41,7 +41,8 @@ func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	piece := []byte(`{"hash":"` + strings.Repeat("0", 32) + `","message":"` + strings.Repeat("x", 1000<<10))
+	piece := []byte(`{"hash":"` + strings.Repeat("0", 32) + `","message":"` + strings.Repeat("x",
+		1000<<10))
 	conns := make([]net.Conn, 400)
 	for i := range conns {
 		conn, err := net.Dial("tcp", c.ports["api"])
@@ -49,7 +50,8 @@ func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 		defer func() { _ = conn.Close() }()
 		conns[i] = conn
 		wg.Go(func() {
-			_, _ = fmt.Fprintf(conn, "POST /v2/tracker/chat/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", 1<<20)
+			_, _ = fmt.Fprintf(conn,
+				"POST /v2/tracker/chat/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", 1<<20)
 			_, _ = conn.Write(piece) // until it is cut off
 		})
 	}
@@ -68,7 +70,8 @@ func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 	logins := &http.Client{Timeout: patience, Transport: &http.Transport{}}
 	for i := range 1400 {
 		wg.Go(func() {
-			res, err := logins.PostForm("http://"+c.ports["api"]+"/v2/user/auth", url.Values{"login": {fmt.Sprintf("login%d", i)}, "password": {"x"}})
+			res, err := logins.PostForm("http://"+c.ports["api"]+"/v2/user/auth",
+				url.Values{"login": {fmt.Sprintf("login%d", i)}, "password": {"x"}})
 			if err != nil {
 				return
 			}

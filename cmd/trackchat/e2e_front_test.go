@@ -20,7 +20,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// TestDevicesBehindABalancer: on a plain port and on one with TLS the service knows a device by the address in the PROXY header, from configuration to log.
+// TestDevicesBehindABalancer: on a plain port and on one with TLS the service knows a device by the
+// address in the PROXY header, from configuration to log.
 func TestDevicesBehindABalancer(t *testing.T) {
 	cfg := testConfig(t, 2)
 	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
@@ -31,7 +32,8 @@ func TestDevicesBehindABalancer(t *testing.T) {
 		case "wialon":
 			ln.ProxyProtocol = []string{"10.0.0.0/8", "127.0.0.1/8"}
 		case "jt808":
-			ln.Protocol, ln.ProxyProtocol, ln.TLSCert, ln.TLSKey = "wialon", []string{"127.0.0.0/8"}, cert, key
+			ln.Protocol, ln.ProxyProtocol, ln.TLSCert, ln.TLSKey = "wialon",
+				[]string{"127.0.0.0/8"}, cert, key
 		}
 	}
 	core, logs := observer.New(zapcore.DebugLevel)

@@ -17,8 +17,8 @@ import (
 	"trackchat/protocol"
 )
 
-// TestKilledTenTimesUnderLoad kills the service while texts flow both ways: nothing accepted is lost, nothing is DELIVERED without an ack, order is kept, each text of a
-// driver is there once.
+// TestKilledTenTimesUnderLoad kills the service while texts flow both ways: nothing accepted is
+// lost, nothing is DELIVERED without an ack, order is kept, each text of a driver is there once.
 func TestKilledTenTimesUnderLoad(t *testing.T) {
 	t.Parallel()
 	const trackers, kills = 12, 10
@@ -91,7 +91,10 @@ func TestDemo(t *testing.T) {
 		}
 	}()
 	printed := func() string { mu.Lock(); defer mu.Unlock(); return out.String() }
-	eventually(t, "logged in", func() bool { return strings.Count(printed(), "logged in") >= len(demoTrackers()) })
+	eventually(t, "logged in", func() bool {
+		return strings.Count(printed(),
+			"logged in") >= len(demoTrackers())
+	})
 	var curl string
 	for line := range strings.Lines(printed()) {
 		if strings.Contains(line, "/chat/send'") {
@@ -99,10 +102,17 @@ func TestDemo(t *testing.T) {
 		}
 	}
 	fields := strings.Fields(strings.NewReplacer("'", "").Replace(curl))
-	res, err := http.PostForm(fields[1], url.Values{"hash": {strings.TrimPrefix(fields[3], "hash=")}, "tracker_id": {strings.TrimPrefix(fields[5], "tracker_id=")}, "message": {"Hello demo"}})
+	res, err := http.PostForm(fields[1], url.Values{
+		"hash": {strings.TrimPrefix(fields[3],
+			"hash=")}, "tracker_id": {strings.TrimPrefix(fields[5], "tracker_id=")},
+		"message": {"Hello demo"},
+	})
 	must(t, err)
 	_ = res.Body.Close()
-	for _, want := range []string{`shows "Hello demo"`, "acknowledged it: DELIVERED", "writes", "INCOMING"} {
+	for _, want := range []string{
+		`shows "Hello demo"`, "acknowledged it: DELIVERED", "writes",
+		"INCOMING",
+	} {
 		eventually(t, want, func() bool { return strings.Contains(printed(), want) })
 	}
 	driver := regexp.MustCompile(`--interactive --gateway (\S+)`).FindStringSubmatch(printed())
@@ -114,7 +124,10 @@ func TestDemo(t *testing.T) {
 		o.Device.ID = yourTracker().DeviceID
 		o.OnText = func(e protocol.DeviceEvent) trackersim.Action { heard <- e.Body; return trackersim.Action{} }
 	})
-	res, err = http.PostForm(fields[1], url.Values{"hash": {strings.TrimPrefix(fields[3], "hash=")}, "tracker_id": {"107"}, "message": {"Hello you"}})
+	res, err = http.PostForm(fields[1], url.Values{
+		"hash":       {strings.TrimPrefix(fields[3], "hash=")},
+		"tracker_id": {"107"}, "message": {"Hello you"},
+	})
 	must(t, err)
 	_ = res.Body.Close()
 	select {

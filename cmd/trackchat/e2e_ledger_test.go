@@ -15,12 +15,14 @@ import (
 )
 
 const (
-	mostTexts   = 900                     // that one tracker gets
-	mostSaid    = 100                     // that one driver says: list answers with at most 1,024 of both
+	mostTexts = 900 // that one tracker gets
+	// that one driver says: list answers with at most 1,024 of both.
+	mostSaid    = 100
 	driverPause = 1200 * time.Millisecond // a device may send 60 texts a minute
 )
 
-// ledger is what the outside world knows to have happened: the truth that the store is compared with.
+// ledger is what the outside world knows to have happened: the truth that the store is compared
+// with.
 type ledger struct {
 	t       *testing.T
 	c       client
@@ -30,23 +32,26 @@ type ledger struct {
 	devices map[int]*trackersim.Tracker
 	stop    func() // ends the load and waits for that
 
-	mu       sync.Mutex              // guards what follows
-	accepted map[int][]int64         // by tracker: ids in the order of their answers
-	texts    map[int64]string        // by id
-	acked    map[int]map[string]int  // by tracker: texts that its device acknowledged
-	shown    map[int][]string        // by tracker: texts in the order of their first showing
-	said     map[int]map[string]bool // by tracker: texts of the driver that the gateway acknowledged
-	copies   map[int]map[string]int  // by tracker: how often its device sent a text of the driver
-	updated  map[int64]string        // by id: when it was delivered
-	refused  map[int]int             // by code: answers of the API that were no success
-	slowest  time.Duration           // answer of the API
+	mu       sync.Mutex             // guards what follows
+	accepted map[int][]int64        // by tracker: ids in the order of their answers
+	texts    map[int64]string       // by id
+	acked    map[int]map[string]int // by tracker: texts that its device acknowledged
+	shown    map[int][]string       // by tracker: texts in the order of their first showing
+	// by tracker: texts of the driver that the gateway acknowledged.
+	said    map[int]map[string]bool
+	copies  map[int]map[string]int // by tracker: how often its device sent a text of the driver
+	updated map[int64]string       // by id: when it was delivered
+	refused map[int]int            // by code: answers of the API that were no success
+	slowest time.Duration          // answer of the API
 }
 
 func newLedger(t *testing.T, c client, pace time.Duration) *ledger {
 	t.Helper()
 	return &ledger{
-		t: t, c: c, pace: pace, drivers: driverPause, devices: map[int]*trackersim.Tracker{}, accepted: map[int][]int64{}, texts: map[int64]string{}, acked: map[int]map[string]int{},
-		shown: map[int][]string{}, said: map[int]map[string]bool{}, copies: map[int]map[string]int{}, updated: map[int64]string{}, refused: map[int]int{},
+		t: t, c: c, pace: pace, drivers: driverPause, devices: map[int]*trackersim.Tracker{},
+		accepted: map[int][]int64{}, texts: map[int64]string{}, acked: map[int]map[string]int{},
+		shown: map[int][]string{}, said: map[int]map[string]bool{},
+		copies: map[int]map[string]int{}, updated: map[int64]string{}, refused: map[int]int{},
 	}
 }
 
@@ -82,7 +87,10 @@ func (l *ledger) play(ids []int, addr func(id int) string) {
 	l.t.Helper()
 	for _, id := range ids {
 		l.ids = append(l.ids, id)
-		l.devices[id] = playDevice(l.t, addr(id), id, func(o *trackersim.Options) { l.watch(id, o) })
+		l.devices[id] = playDevice(l.t, addr(id), id, func(o *trackersim.Options) {
+			l.watch(id,
+				o)
+		})
 	}
 	for _, id := range ids {
 		l.await(id, "logged in", func(st trackersim.Stats) bool { return st.LoggedIn })
@@ -127,11 +135,13 @@ func (l *ledger) progress() {
 	}
 	eventually(l.t, "accepting", func() bool { return l.count() >= count+more*len(l.ids) })
 	for _, id := range l.ids {
-		l.await(id, "getting texts", func(st trackersim.Stats) bool { return st.Acked >= acked[id]+more })
+		l.await(id, "getting texts",
+			func(st trackersim.Stats) bool { return st.Acked >= acked[id]+more })
 	}
 }
 
-// finish ends the load, waits until everything is delivered and compares the store with what happened.
+// finish ends the load, waits until everything is delivered and compares the store with what
+// happened.
 func (l *ledger) finish() {
 	l.t.Helper()
 	l.stop()
@@ -144,9 +154,13 @@ func (l *ledger) finish() {
 }
 
 func (l *ledger) watch(id int, o *trackersim.Options) {
-	l.with(func() { l.acked[id], l.said[id], l.copies[id] = map[string]int{}, map[string]bool{}, map[string]int{} })
+	l.with(func() {
+		l.acked[id], l.said[id], l.copies[id] = map[string]int{}, map[string]bool{},
+			map[string]int{}
+	})
 	if !numbered(id) {
-		o.SayTimeout = 2 * time.Second // shorter than an outage, longer than an answer takes on a busy machine
+		// shorter than an outage, longer than an answer takes on a busy machine.
+		o.SayTimeout = 2 * time.Second
 	}
 	o.OnEvent = func(e trackersim.Event) {
 		if e.Kind == trackersim.Said {
@@ -164,8 +178,8 @@ func (l *ledger) watch(id int, o *trackersim.Options) {
 	}
 }
 
-// numbered reports whether the tracker's protocol numbers the texts of a driver. Where it does not, a copy that meets its answer on the way cannot be told from a driver who
-// says the same again.
+// numbered reports whether the tracker's protocol numbers the texts of a driver. Where it does not,
+// a copy that meets its answer on the way cannot be told from a driver who says the same again.
 func numbered(id int) bool { return protocolOf(id) != "wialon" }
 
 // send sends one text; an answer that does not come is neither accepted nor refused.
@@ -211,7 +225,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// list reads what is stored for a tracker, and holds the time of each delivery to what was read before.
+// list reads what is stored for a tracker, and holds the time of each delivery to what was read
+// before.
 func (l *ledger) list(id int) []message {
 	l.t.Helper()
 	ms := l.c.list(id)
@@ -222,7 +237,8 @@ func (l *ledger) list(id int) []message {
 			continue
 		}
 		if before, ok := l.updated[m.ID]; ok && before != *m.UpdateTime {
-			l.t.Errorf("tracker %d: message %d was delivered at %s and again at %s", id, m.ID, before, *m.UpdateTime)
+			l.t.Errorf("tracker %d: message %d was delivered at %s and again at %s", id, m.ID,
+				before, *m.UpdateTime)
 		}
 		l.updated[m.ID] = *m.UpdateTime
 	}
@@ -232,7 +248,10 @@ func (l *ledger) list(id int) []message {
 // settled reports whether everything stored for the tracker is DELIVERED.
 func (l *ledger) settled(id int) bool {
 	l.t.Helper()
-	return !slices.ContainsFunc(l.list(id), func(m message) bool { return m.Type == "OUTGOING" && m.Status != "DELIVERED" })
+	return !slices.ContainsFunc(l.list(id), func(m message) bool {
+		return m.Type == "OUTGOING" &&
+			m.Status != "DELIVERED"
+	})
 }
 
 func (l *ledger) check(id int) {
@@ -251,12 +270,14 @@ func (l *ledger) check(id int) {
 		}
 		outgoing = append(outgoing, m.Text)
 		if l.acked[id][m.Text] == 0 || m.UpdateTime == nil {
-			l.t.Errorf("tracker %d: %q is DELIVERED, but its device never acknowledged it", id, m.Text)
+			l.t.Errorf("tracker %d: %q is DELIVERED, but its device never acknowledged it", id,
+				m.Text)
 		}
 	}
 	for i, sent := range l.accepted[id] {
 		if stored[sent] != l.texts[sent] {
-			l.t.Errorf("tracker %d: accepted message %d, %q, is lost; stored is %q", id, sent, l.texts[sent], stored[sent])
+			l.t.Errorf("tracker %d: accepted message %d, %q, is lost; stored is %q", id, sent,
+				l.texts[sent], stored[sent])
 		}
 		if i > 0 && sent <= l.accepted[id][i-1] {
 			l.t.Errorf("tracker %d: id %d after %d", id, sent, l.accepted[id][i-1])
@@ -269,10 +290,12 @@ func (l *ledger) check(id int) {
 	}
 	for text, n := range incoming {
 		if n != 1 && (numbered(id) || n > 2 || l.copies[id][text] < 2) {
-			l.t.Errorf("tracker %d: the driver's %q was sent %d times and is stored %d times", id, text, l.copies[id][text], n)
+			l.t.Errorf("tracker %d: the driver's %q was sent %d times and is stored %d times", id,
+				text, l.copies[id][text], n)
 		}
 	}
 	if !slices.Equal(l.shown[id], outgoing) {
-		l.t.Errorf("tracker %d: shown in another order than stored:\n%q\n%q", id, l.shown[id], outgoing)
+		l.t.Errorf("tracker %d: shown in another order than stored:\n%q\n%q", id, l.shown[id],
+			outgoing)
 	}
 }

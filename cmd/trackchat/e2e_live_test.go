@@ -23,15 +23,17 @@ import (
 )
 
 const (
-	otherKey     = "b6aa75587e5c59c32d347da438505fc3" // of account 2, which has the trackers above liveTrackers
-	liveTrackers = 4                                  // of each account
-	liveTexts    = 12                                 // for each tracker
-	liveReaders  = 12                                 // of the feed, half of them of each account
+	// of account 2, which has the trackers above liveTrackers.
+	otherKey     = "b6aa75587e5c59c32d347da438505fc3"
+	liveTrackers = 4  // of each account
+	liveTexts    = 12 // for each tracker
+	liveReaders  = 12 // of the feed, half of them of each account
 	liveSecret   = "0123456789abcdef"
 )
 
-// TestLive has readers of the feed on every API node, and a webhook that fails now and then, follow what happens on other nodes while all of those are killed one after the
-// other: each is told everything of its account at least once, and nothing of another one.
+// TestLive has readers of the feed on every API node, and a webhook that fails now and then, follow
+// what happens on other nodes while all of those are killed one after the other: each is told
+// everything of its account at least once, and nothing of another one.
 func TestLive(t *testing.T) {
 	t.Parallel()
 	for backend, start := range map[string]func(testing.TB, childOptions) ([]*child, []*child){
@@ -47,12 +49,16 @@ func TestLive(t *testing.T) {
 				own.node, own.roles = node, []string{role}
 				return newChild(tb, own)
 			}
-			return []*child{part("api-1", RoleAPI), part("api-2", RoleAPI)}, []*child{part("gateway", RoleGateway)}
+			return []*child{part("api-1", RoleAPI), part("api-2", RoleAPI)},
+				[]*child{part("gateway", RoleGateway)}
 		},
 	} {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
-			apis, others := start(t, childOptions{directory: liveDirectory(), extra: "webhooks: {allow_private: true}\n"})
+			apis, others := start(t, childOptions{
+				directory: liveDirectory(),
+				extra:     "webhooks: {allow_private: true}\n",
+			})
 			for _, c := range append(slices.Clone(apis), others...) {
 				c.start()
 			}
@@ -63,9 +69,12 @@ func TestLive(t *testing.T) {
 
 func liveDirectory() string {
 	text := directoryYAML(liveTrackers)
-	text = strings.Replace(text, "trackers:\n", fmt.Sprintf("  - {id: 2, login: other, password: other, title: Other fleet, time_zone: UTC, keys: [%s]}\ntrackers:\n", otherKey), 1)
+	text = strings.Replace(text, "trackers:\n",
+		fmt.Sprintf("  - {id: 2, login: other, password: other, title: Other fleet, time_zone: UTC, keys: [%s]}\ntrackers:\n", otherKey), 1)
 	for id := liveTrackers + 1; id <= 2*liveTrackers; id++ {
-		text += fmt.Sprintf("  - {id: %d, account: 2, label: Truck %d, protocol: %s, device_id: %q}\n", id, id, protocolOf(id), deviceOf(id))
+		text += fmt.Sprintf(
+			"  - {id: %d, account: 2, label: Truck %d, protocol: %s, device_id: %q}\n", id, id,
+			protocolOf(id), deviceOf(id))
 	}
 	return text
 }
@@ -82,7 +91,8 @@ func followKilled(t *testing.T, apis, others []*child) {
 	t.Helper()
 	hook := newLiveHook(t)
 	for _, account := range []string{"1", "2"} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+apis[0].ports["admin"]+"/admin/accounts/"+account+"/webhook",
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut,
+			"http://"+apis[0].ports["admin"]+"/admin/accounts/"+account+"/webhook",
 			strings.NewReader(`{"url":"`+hook.url+account+`","secret":"`+liveSecret+`"}`))
 		must(t, err)
 		res, err := http.DefaultClient.Do(req)
@@ -127,7 +137,8 @@ func followKilled(t *testing.T, apis, others []*child) {
 				for _, name := range []string{"message", "delivered"} {
 					own := liveKey(id) == r.key
 					if own {
-						eventually(t, fmt.Sprintf("told reader %d of %s %q", i, name, text), func() bool { return r.has(name, text) })
+						eventually(t, fmt.Sprintf("told reader %d of %s %q", i, name, text),
+							func() bool { return r.has(name, text) })
 					} else if r.has(name, text) {
 						t.Errorf("reader %d was told %s %q of another account", i, name, text)
 					}
@@ -141,7 +152,10 @@ func followKilled(t *testing.T, apis, others []*child) {
 // sendLive sends by some API; false where nobody can say whether it was stored.
 func sendLive(t *testing.T, apis []*child, id int, text string) bool {
 	t.Helper()
-	a, err := apis[id%len(apis)].client().try("send", url.Values{"hash": {liveKey(id)}, "tracker_id": {strconv.Itoa(id)}, "message": {text}})
+	a, err := apis[id%len(apis)].client().try("send", url.Values{
+		"hash":       {liveKey(id)},
+		"tracker_id": {strconv.Itoa(id)}, "message": {text},
+	})
 	return err == nil && a.Success
 }
 
@@ -269,7 +283,8 @@ func (h *liveHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.Unmarshal(body, &e); err != nil {
 		h.t.Errorf("body %s: %v", body, err)
 	}
-	if key := liveKey(e.TrackerID); r.URL.Path == "/1" && key != testKey || r.URL.Path == "/2" && key != otherKey {
+	if key := liveKey(e.TrackerID); r.URL.Path == "/1" && key != testKey ||
+		r.URL.Path == "/2" && key != otherKey {
 		h.t.Errorf("tracker %d at %s", e.TrackerID, r.URL.Path)
 	}
 	h.mu.Lock()

@@ -40,7 +40,8 @@ func (s *service) loginCode() int {
 	return c.call("auth", "login", "demo", "password", "demo").Status.Code
 }
 
-// TestRedisIsEmptied: to clients and devices it is an outage, not a world without accounts, trackers and messages; an operator ends it.
+// TestRedisIsEmptied: to clients and devices it is an outage, not a world without accounts,
+// trackers and messages; an operator ends it.
 func TestRedisIsEmptied(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	cfg := onRedis(t, server.Addr)
@@ -71,7 +72,8 @@ func TestRedisIsEmptied(t *testing.T) {
 	}
 	found := false
 	for _, r := range s.app.troubles.recent() {
-		found = found || r.Level == "error" && r.Message == "Redis is not the store that this service knows"
+		found = found || r.Level == "error" &&
+			r.Message == "Redis is not the store that this service knows"
 	}
 	if !found {
 		t.Error("the operations view does not say it")
@@ -84,7 +86,8 @@ func TestRedisIsEmptied(t *testing.T) {
 	}
 
 	var out bytes.Buffer
-	if code := runAdopt(t.Context(), cfg, nil, &out); code != 0 || !strings.Contains(out.String(), "ok      store redis "+server.Addr+": adopted") {
+	if code := runAdopt(t.Context(), cfg, nil, &out); code != 0 ||
+		!strings.Contains(out.String(), "ok      store redis "+server.Addr+": adopted") {
 		t.Errorf("adopting: exit code %d\n%s", code, out.String())
 	}
 	eventually(t, "ready", func() bool { s.app.checkStore(t.Context()); return s.unready() == "" })
@@ -97,7 +100,8 @@ func TestRedisIsEmptied(t *testing.T) {
 	}
 }
 
-// TestDatabaseIsRemoved: a start beside the log of a database that is gone is refused, `check` says why, and `check --adopt` goes on without it.
+// TestDatabaseIsRemoved: a start beside the log of a database that is gone is refused, `check` says
+// why, and `check --adopt` goes on without it.
 func TestDatabaseIsRemoved(t *testing.T) {
 	c := newChild(t, childOptions{trackers: 1})
 	c.start()
@@ -107,7 +111,9 @@ func TestDatabaseIsRemoved(t *testing.T) {
 	must(t, os.Rename(file, file+".away"))
 	for _, args := range [][]string{{"serve"}, {"check"}} {
 		out, err := command(append(args, "--config", c.config())...).CombinedOutput()
-		if err == nil || !bytes.Contains(out, []byte("chat.db is missing, but its write-ahead log")) || !bytes.Contains(out, []byte("trackchat check --adopt")) {
+		if err == nil || !bytes.Contains(out,
+			[]byte("chat.db is missing, but its write-ahead log")) ||
+			!bytes.Contains(out, []byte("trackchat check --adopt")) {
 			t.Errorf("%v: %v\n%s", args, err, out)
 		}
 	}
@@ -134,7 +140,8 @@ func TestDatabaseIsRemoved(t *testing.T) {
 	}
 }
 
-// TestStartOnANearlyFullDisk: what is there is served, nothing new is taken, and the service says so.
+// TestStartOnANearlyFullDisk: what is there is served, nothing new is taken, and the service says
+// so.
 func TestStartOnANearlyFullDisk(t *testing.T) {
 	cfg := testConfig(t, 1)
 	s := startService(t, cfg)
@@ -143,7 +150,8 @@ func TestStartOnANearlyFullDisk(t *testing.T) {
 	defer cancel()
 	must(t, s.app.Stop(ctx))
 
-	must(t, os.WriteFile(cfg.Directory.File, []byte(directoryYAML(2)), 0o600)) // there is no room for the change
+	// there is no room for the change.
+	must(t, os.WriteFile(cfg.Directory.File, []byte(directoryYAML(2)), 0o600))
 	app, err := New(cfg, zaptest.NewLogger(t))
 	must(t, err)
 	app.leastFree = 1 << 60

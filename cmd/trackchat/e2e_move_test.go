@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTrackerMovesToAnotherAccount: whatever is called, and whatever is pending or on the way, neither
-// account gets to see a message of the other's.
+// TestTrackerMovesToAnotherAccount: whatever is called, and whatever is pending or on the way,
+// neither account gets to see a message of the other's.
 func TestTrackerMovesToAnotherAccount(t *testing.T) {
 	onEveryStore(t, 2, func(t *testing.T, s *service) { t.Helper(); trackerMoves(t, s) })
 }
@@ -16,7 +16,9 @@ func trackerMoves(t *testing.T, s *service) {
 	t.Helper()
 	cli := adminCLI{t, "http://" + s.addrs["admin"]}
 	const second = "00000000000000000000000000000002"
-	cli.run("account", "import", cli.file(fmt.Sprintf(`{"account":{"id":2,"login":"second","password":"secret","keys":[%q]}}`, second)))
+	cli.run("account", "import",
+		cli.file(fmt.Sprintf(
+			`{"account":{"id":2,"login":"second","password":"secret","keys":[%q]}}`, second)))
 	as := func(key, op string, args ...string) answer {
 		return s.api.call(op, append([]string{"hash", key}, args...)...)
 	}
@@ -45,7 +47,8 @@ func trackerMoves(t *testing.T, s *service) {
 				t.Errorf("the second account: %s of message %s: %+v", op, id, a)
 			}
 		}
-		if a := as(second, "send", "tracker_id", "1", "message", "x", "reply_to", id); a.Status.Code != 7 {
+		if a := as(second, "send", "tracker_id", "1", "message", "x", "reply_to",
+			id); a.Status.Code != 7 {
 			t.Errorf("an answer to the other account's message: %+v", a)
 		}
 	}
@@ -58,9 +61,11 @@ func trackerMoves(t *testing.T, s *service) {
 	eventually(t, "the end of what was pending", func() bool {
 		a := s.api.call("read", "message_id", fmt.Sprint(pending))
 		delivery, _ := a.Value["delivery"].(map[string]any)
-		return delivery["state"] == "FAILED" && delivery["reason"] == "tracker moved to another account"
+		return delivery["state"] == "FAILED" &&
+			delivery["reason"] == "tracker moved to another account"
 	})
-	if a := s.api.call("send", "tracker_id", "1", "message", "not mine any more"); a.Status.Code != 201 {
+	if a := s.api.call("send", "tracker_id", "1", "message", "not mine any more"); a.Status.Code !=
+		201 {
 		t.Errorf("the first account sends: %+v", a)
 	}
 	s.device(2, nil)
@@ -74,8 +79,14 @@ func trackerMoves(t *testing.T, s *service) {
 		list := as(second, "list", "tracker_id", "1").List
 		return len(list) == 1 && list[0].ID == fresh.ID && list[0].Status == "DELIVERED"
 	})
-	eventually(t, "a text that the new session takes", func() bool { return device.Say(t.Context(), "said to the second") == nil })
-	eventually(t, "the driver's text to the second", func() bool { return len(as(second, "list", "tracker_id", "1").List) == 2 })
+	eventually(t, "a text that the new session takes", func() bool {
+		return device.Say(t.Context(),
+			"said to the second") == nil
+	})
+	eventually(t, "the driver's text to the second", func() bool {
+		return len(as(second, "list",
+			"tracker_id", "1").List) == 2
+	})
 	if a := as(second, "unread/count"); !a.Success || fmt.Sprint(a.Value) != "map[1:1]" {
 		t.Errorf("unread of the second: %+v", a)
 	}
@@ -97,7 +108,8 @@ func trackerMoves(t *testing.T, s *service) {
 	if a := s.api.call("list", "tracker_id", "1"); !a.Success || len(a.List) != 0 {
 		t.Errorf("after drop: %+v", a)
 	}
-	if out, code := cli.try("tracker", "move", "1", "2", "--history", "burn"); code != 1 || !strings.Contains(out, "history must be keep, move or drop") {
+	if out, code := cli.try("tracker", "move", "1", "2", "--history", "burn"); code != 1 ||
+		!strings.Contains(out, "history must be keep, move or drop") {
 		t.Errorf("%d %s", code, out)
 	}
 }

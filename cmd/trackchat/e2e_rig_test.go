@@ -26,7 +26,8 @@ const (
 	patience = 30 * time.Second
 )
 
-// childVariable makes the test binary run the command line in it instead of tests, so that tests can kill a real process.
+// childVariable makes the test binary run the command line in it instead of tests, so that tests
+// can kill a real process.
 const childVariable = "TRACKCHAT_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -101,14 +102,20 @@ func (s *service) device(id int, change func(*trackersim.Options)) *trackersim.T
 	return playDevice(s.t, s.addrs[protocolOf(id)], id, change)
 }
 
-func playDevice(tb testing.TB, addr string, id int, change func(*trackersim.Options)) *trackersim.Tracker {
+func playDevice(tb testing.TB, addr string, id int,
+	change func(*trackersim.Options),
+) *trackersim.Tracker {
 	tb.Helper()
 	p, _ := all.Find(protocolOf(id))
 	settings, err := p.NewSettings()
 	must(tb, err)
 	o := trackersim.Options{
-		Protocol: p, Gateway: addr, Now: time.Now, Reconnect: true, ReconnectMin: 20 * time.Millisecond, ReconnectMax: 100 * time.Millisecond,
-		SayTimeout: 3 * time.Second, Device: protocol.DeviceConfig{ID: deviceOf(id), Settings: settings},
+		Protocol: p, Gateway: addr, Now: time.Now, Reconnect: true,
+		ReconnectMin: 20 * time.Millisecond, ReconnectMax: 100 * time.Millisecond,
+		SayTimeout: 3 * time.Second, Device: protocol.DeviceConfig{
+			ID:       deviceOf(id),
+			Settings: settings,
+		},
 	}
 	if change != nil {
 		change(&o)

@@ -36,16 +36,20 @@ func (r *records) String() string {
 	return r.b.String()
 }
 
-// TestSecretsAreNeverLogged runs everything that carries a key, a password or a text, at debug level: none of them is in the log, and no answer repeats what was sent.
+// TestSecretsAreNeverLogged runs everything that carries a key, a password or a text, at debug
+// level: none of them is in the log, and no answer repeats what was sent.
 func TestSecretsAreNeverLogged(t *testing.T) {
-	const devicePassword, userPassword, down, up, wrong, adminToken = "Canary-device", "Canary-user", "Canary-down", "Canary-up", "Canary-wrong", "Canary-token"
+	const devicePassword, userPassword, down, up, wrong, adminToken = "Canary-device",
+		"Canary-user", "Canary-down", "Canary-up", "Canary-wrong", "Canary-token"
 	cfg := testConfig(t, 2)
 	cfg.Admin.Token = adminToken
 	yaml := strings.ReplaceAll(directoryYAML(2), "password: demo", "password: "+userPassword)
-	yaml = strings.Replace(yaml, "protocol: wialon,", "protocol: wialon, password: "+devicePassword+",", 1)
+	yaml = strings.Replace(yaml, "protocol: wialon,",
+		"protocol: wialon, password: "+devicePassword+",", 1)
 	must(t, os.WriteFile(cfg.Directory.File, []byte(yaml), 0o600))
 	var log records
-	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), zapcore.AddSync(&log), zapcore.DebugLevel)
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()),
+		zapcore.AddSync(&log), zapcore.DebugLevel)
 	app, err := New(cfg, zap.New(core))
 	must(t, err)
 	must(t, app.Start(t.Context()))
@@ -93,14 +97,21 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 	nc := device(fmt.Sprintf("#L#%s;%s\r\n", deviceOf(2), devicePassword))
 	hears(nc, "#AL#1")
 	hears(device(fmt.Sprintf("#L#%s;%s\r\n", deviceOf(2), wrong)), "#AL#")
-	if got := ask("POST", base+"tracker/chat/send", url.Values{"hash": {testKey}, "tracker_id": {"2"}, "message": {down}}.Encode(), form); !strings.Contains(got, `"success":true`) {
+	if got := ask("POST", base+"tracker/chat/send", url.Values{
+		"hash":       {testKey},
+		"tracker_id": {"2"}, "message": {down},
+	}.Encode(), form); !strings.Contains(got,
+		`"success":true`) {
 		t.Fatalf("send: %s", got)
 	}
 	hears(nc, down)
 	_, err = io.WriteString(nc, "#AM#1\r\n#M#"+up+"\r\n#?"+wrong+"#x\r\n")
 	must(t, err)
 	hears(nc, "#AM#1")
-	login := ask("POST", base+"user/auth", url.Values{"login": {"demo"}, "password": {userPassword}}.Encode(), form)
+	login := ask("POST", base+"user/auth", url.Values{
+		"login":    {"demo"},
+		"password": {userPassword},
+	}.Encode(), form)
 	_, session, _ := strings.Cut(login, `"hash":"`)
 	session, _, found := strings.Cut(session, `"`)
 	if !found || len(session) < 16 {
@@ -108,21 +119,39 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 	}
 	ask("POST", base+"tracker/list", "hash="+session, form)
 	for _, a := range []struct{ method, target, body, kind string }{
-		{"POST", base + "user/auth", url.Values{"login": {wrong}, "password": {wrong}}.Encode(), form},
-		{"POST", base + "tracker/chat/send", url.Values{"hash": {wrong}, "tracker_id": {"2"}, "message": {wrong}}.Encode(), form},
-		{"POST", base + "tracker/chat/send", url.Values{"hash": {testKey}, "tracker_id": {wrong}, "message": {wrong}}.Encode(), form},
-		{"POST", base + "tracker/chat/send", `{"hash":"` + testKey + `","tracker_id":"` + wrong, json},
-		{"POST", base + "tracker/chat/list", url.Values{"hash": {testKey}, "tracker_id": {"2"}, "from": {wrong}}.Encode(), form},
+		{
+			"POST", base + "user/auth", url.Values{"login": {wrong}, "password": {wrong}}.Encode(),
+			form,
+		},
+		{"POST", base + "tracker/chat/send", url.Values{
+			"hash": {wrong}, "tracker_id": {"2"},
+			"message": {wrong},
+		}.Encode(), form},
+		{"POST", base + "tracker/chat/send", url.Values{
+			"hash": {testKey}, "tracker_id": {wrong},
+			"message": {wrong},
+		}.Encode(), form},
+		{
+			"POST", base + "tracker/chat/send", `{"hash":"` + testKey + `","tracker_id":"` + wrong,
+			json,
+		},
+		{"POST", base + "tracker/chat/list", url.Values{
+			"hash": {testKey}, "tracker_id": {"2"},
+			"from": {wrong},
+		}.Encode(), form},
 		{"GET", base + "tracker/chat/" + wrong + "?hash=" + testKey, "", form},
 	} {
 		answers = append(answers, ask(a.method, a.target, a.body, a.kind))
 	}
 	admin := "http://" + app.Addrs()["admin"].String()
-	answers = append(answers, ask("GET", admin+"/admin/trackers", "", form, "Authorization", "Bearer "+wrong), ask("GET", admin+"/debug/pprof/", "", form))
-	if got := ask("GET", admin+"/debug/pprof/cmdline", "", form, "Authorization", "Bearer "+adminToken); got == "" {
+	answers = append(answers, ask("GET", admin+"/admin/trackers", "", form, "Authorization",
+		"Bearer "+wrong), ask("GET", admin+"/debug/pprof/", "", form))
+	if got := ask("GET", admin+"/debug/pprof/cmdline", "", form, "Authorization",
+		"Bearer "+adminToken); got == "" {
 		t.Error("no profile for the token")
 	}
-	if got := ask("GET", strings.TrimSuffix(base, "v2/")+"debug/pprof/", "", form, "Authorization", "Bearer "+adminToken); strings.Contains(got, "goroutine") {
+	if got := ask("GET", strings.TrimSuffix(base, "v2/")+"debug/pprof/", "", form, "Authorization",
+		"Bearer "+adminToken); strings.Contains(got, "goroutine") {
 		t.Error("profiles on the API's listener")
 	}
 	for _, got := range answers {

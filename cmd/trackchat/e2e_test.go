@@ -20,7 +20,9 @@ func TestMessageGoesFromTheAPIToTheDeviceAndBack(t *testing.T) {
 	s := startService(t, testConfig(t, 2))
 	for id := 1; id <= 2; id++ {
 		sent := s.api.send(id, "Hello driver, 好")
-		if ms := s.api.list(id); len(ms) != 1 || ms[0].Status != "PENDING" || ms[0].UpdateTime != nil || ms[0].Type != "OUTGOING" || ms[0].EmployeeID == nil || *ms[0].EmployeeID != 7 {
+		if ms := s.api.list(id); len(ms) != 1 || ms[0].Status != "PENDING" ||
+			ms[0].UpdateTime != nil || ms[0].Type != "OUTGOING" || ms[0].EmployeeID == nil ||
+			*ms[0].EmployeeID != 7 {
 			t.Fatalf("offline: %+v", ms)
 		}
 		d := s.device(id, func(o *trackersim.Options) { o.Reply = "On my way" })
@@ -30,7 +32,8 @@ func TestMessageGoesFromTheAPIToTheDeviceAndBack(t *testing.T) {
 		}
 		must(t, d.Await(t.Context(), func(st trackersim.Stats) bool { return st.SaidAcked == 1 }))
 		ms := s.api.list(id)
-		if len(ms) != 2 || ms[1].Type != "INCOMING" || ms[1].Status != "PENDING" || ms[1].Text != "On my way" {
+		if len(ms) != 2 || ms[1].Type != "INCOMING" || ms[1].Status != "PENDING" ||
+			ms[1].Text != "On my way" {
 			t.Fatalf("%+v", ms)
 		}
 		if unread := s.api.call("unread/count"); unread.Value[strconv.Itoa(id)] != 1.0 {
@@ -67,7 +70,8 @@ func TestLongTextSurvivesReconnectsWithoutRepeatingAcknowledgedParts(t *testing.
 		m := s.api.delivered(id, sent)
 		mu.Lock()
 		defer mu.Unlock()
-		// An ack that the connection's end overtook costs a repetition; a lost or reordered part never happens.
+		// An ack that the connection's end overtook costs a repetition; a lost or reordered part
+		// never happens.
 		if m.Text != text || got.Len() < len(text) {
 			t.Fatalf("tracker %d: %d bytes shown of %d", id, got.Len(), len(text))
 		}
@@ -105,7 +109,11 @@ func TestStopIsOrderly(t *testing.T) {
 	again := startService(t, cfg)
 	for id := 1; id <= 40; id++ { // whatever was not delivered before is delivered now
 		playDevice(t, again.addrs[protocolOf(id)], id, nil)
-		eventually(t, "delivered", func() bool { ms := again.api.list(id); return len(ms) == 1 && ms[0].Status == "DELIVERED" })
+		eventually(t, "delivered", func() bool {
+			ms := again.api.list(id)
+			return len(ms) == 1 &&
+				ms[0].Status == "DELIVERED"
+		})
 	}
 }
 
@@ -122,9 +130,13 @@ func TestReadiness(t *testing.T) {
 		}
 		if path == "/metrics" {
 			for _, name := range []string{
-				"trackchat_sessions", "trackchat_connections_total", "trackchat_frames_total", "trackchat_decode_errors_total", "trackchat_texts_sent_total",
-				"trackchat_texts_acked_total", "trackchat_texts_refused_total", "trackchat_texts_timed_out_total", "trackchat_delivery_seconds", "trackchat_ack_seconds",
-				"trackchat_pending", "trackchat_wake_missed_total", "trackchat_loop_lag_seconds", "go_goroutines", "process_resident_memory_bytes",
+				"trackchat_sessions", "trackchat_connections_total", "trackchat_frames_total",
+				"trackchat_decode_errors_total", "trackchat_texts_sent_total",
+				"trackchat_texts_acked_total", "trackchat_texts_refused_total",
+				"trackchat_texts_timed_out_total", "trackchat_delivery_seconds",
+				"trackchat_ack_seconds",
+				"trackchat_pending", "trackchat_wake_missed_total", "trackchat_loop_lag_seconds",
+				"go_goroutines", "process_resident_memory_bytes",
 			} {
 				if !strings.Contains(string(body), "\n"+name) {
 					t.Errorf("no metric %s", name)
@@ -150,7 +162,8 @@ func TestReloadClosesAndOpensDoors(t *testing.T) {
 	for _, d := range []*trackersim.Tracker{one, three} {
 		must(t, d.Await(t.Context(), func(st trackersim.Stats) bool { return st.Logins == 1 }))
 	}
-	yaml := strings.Replace(directoryYAML(4), "{id: 1, account: 1, label: Truck 1", "{id: 1, account: 1, blocked: true, label: Truck 1", 1)
+	yaml := strings.Replace(directoryYAML(4), "{id: 1, account: 1, label: Truck 1",
+		"{id: 1, account: 1, blocked: true, label: Truck 1", 1)
 	must(t, os.WriteFile(cfg.Directory.File, []byte(yaml), 0o600))
 	must(t, s.app.Reload(t.Context()))
 	must(t, one.Await(t.Context(), func(st trackersim.Stats) bool { return st.Disconnects == 1 }))
@@ -201,7 +214,8 @@ func TestManyTrackersBothDirections(t *testing.T) {
 		s.device(id, func(o *trackersim.Options) { o.Reply = "ok" })
 	}
 	for i := range texts {
-		a := s.api.call("broadcast", "trackers", strings.Join(ids, ","), "message", "text "+strconv.Itoa(i))
+		a := s.api.call("broadcast", "trackers", strings.Join(ids, ","), "message",
+			"text "+strconv.Itoa(i))
 		if len(a.SentTo) != trackers {
 			t.Fatalf("broadcast: %+v", a)
 		}

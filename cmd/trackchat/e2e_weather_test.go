@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// weather is a proxy between devices and a gateway that behaves like a bad mobile network while it storms: it delays, stalls, cuts into single bytes, breaks connections,
-// and leaves one end in the belief that the connection lives.
+// weather is a proxy between devices and a gateway that behaves like a bad mobile network while it
+// storms: it delays, stalls, cuts into single bytes, breaks connections, and leaves one end in the
+// belief that the connection lives.
 type weather struct {
 	addr   string
 	target string
@@ -19,9 +20,11 @@ type weather struct {
 	faults [faultKinds]atomic.Int64
 	pipes  sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	rnd   *rand.Rand
-	halfs int // connections that may still be left half open: each becomes a takeover, of which a tracker has only so many
+	mu  sync.Mutex // guards what follows
+	rnd *rand.Rand
+	// connections that may still be left half open: each becomes a takeover, of which a tracker has
+	// only so many.
+	halfs int
 	open  map[net.Conn]struct{}
 	ended bool
 }
@@ -42,7 +45,8 @@ func newWeather(t *testing.T, target string, seed uint64, halfs int) *weather {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	w := &weather{addr: ln.Addr().String(), target: target, ln: ln, rnd: rand.New(rand.NewPCG(seed, 1)), halfs: halfs, open: map[net.Conn]struct{}{}}
+	w := &weather{addr: ln.Addr().String(), target: target, ln: ln, rnd: rand.New(rand.NewPCG(seed,
+		1)), halfs: halfs, open: map[net.Conn]struct{}{}}
 	w.pipes.Go(w.accept)
 	t.Cleanup(func() {
 		_ = ln.Close()

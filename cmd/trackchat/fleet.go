@@ -19,7 +19,8 @@ import (
 // peerPatience is how long other nodes may take to answer, and this one.
 const peerPatience = 2 * time.Second
 
-// nodes is the fleet as any process of it sees it, for administration: what only a node itself knows is asked of it through the store.
+// nodes is the fleet as any process of it sees it, for administration: what only a node itself
+// knows is asked of it through the store.
 type nodes struct{ a *App }
 
 var _ api.Fleet = nodes{}
@@ -44,7 +45,10 @@ func (n nodes) Nodes(ctx context.Context) ([]api.Node, error) {
 	}
 	list := make([]api.Node, len(known))
 	for i, k := range known {
-		list[i] = api.Node{ID: k.ID, Started: time.UnixMilli(k.StartedMs), Reported: time.UnixMilli(k.BeatMs), Sessions: k.Sessions, Draining: k.Draining}
+		list[i] = api.Node{
+			ID: k.ID, Started: time.UnixMilli(k.StartedMs),
+			Reported: time.UnixMilli(k.BeatMs), Sessions: k.Sessions, Draining: k.Draining,
+		}
 		if gw := n.a.serving.Load(); gw != nil && gw.Node() == k.ID {
 			list[i].Sessions, list[i].Draining = gw.Sessions(), gw.Draining()
 		}
@@ -60,7 +64,10 @@ func (n nodes) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPag
 	if err != nil {
 		return api.SessionPage{}, err
 	}
-	ask := peerQuestion{Sessions: &gateway.SessionQuery{Tracker: q.Tracker, Protocol: q.Protocol, After: q.After, Limit: q.Limit}}
+	ask := peerQuestion{Sessions: &gateway.SessionQuery{
+		Tracker: q.Tracker, Protocol: q.Protocol,
+		After: q.After, Limit: q.Limit,
+	}}
 	answers, err := n.ask(ctx, known, ask)
 	if err != nil {
 		return api.SessionPage{}, err
@@ -69,7 +76,8 @@ func (n nodes) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPag
 	for _, k := range known {
 		answer, ok := answers[k.ID]
 		if !ok || answer.Error != "" {
-			n.a.log.Warn("a node does not tell its sessions", zap.String("node", string(k.ID)), zap.String("error", answer.Error))
+			n.a.log.Warn("a node does not tell its sessions", zap.String("node", string(k.ID)),
+				zap.String("error", answer.Error))
 			page.Silent = append(page.Silent, k.ID)
 		}
 		page.Sessions = append(page.Sessions, answer.Sessions...)
@@ -81,7 +89,8 @@ func (n nodes) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPag
 	return page, nil
 }
 
-// Disconnect implements api.Fleet: the store takes the ownership away and tells the owner, wherever that is.
+// Disconnect implements api.Fleet: the store takes the ownership away and tells the owner, wherever
+// that is.
 func (n nodes) Disconnect(ctx context.Context, t queue.TrackerID) (bool, error) {
 	key := t
 	if known, ok := n.a.directory.Current().Tracker(t); ok {
@@ -125,7 +134,9 @@ func (n nodes) Drain(ctx context.Context, node queue.NodeID) error {
 }
 
 // ask asks living nodes, this one directly.
-func (n nodes) ask(ctx context.Context, known []queue.Node, q peerQuestion) (map[queue.NodeID]peerAnswer, error) {
+func (n nodes) ask(ctx context.Context, known []queue.Node,
+	q peerQuestion,
+) (map[queue.NodeID]peerAnswer, error) {
 	answers := make(map[queue.NodeID]peerAnswer, len(known))
 	var others []queue.NodeID
 	for _, k := range known {
@@ -231,7 +242,8 @@ func deviceSessions(node queue.NodeID, list []gateway.SessionInfo) []api.DeviceS
 	sessions := make([]api.DeviceSession, len(list))
 	for i, s := range list {
 		sessions[i] = api.DeviceSession{
-			Tracker: s.Tracker, Protocol: s.Protocol, Node: node, Remote: s.Remote.String(), Since: time.UnixMilli(s.SinceMs), LastSeen: time.UnixMilli(s.SeenMs),
+			Tracker: s.Tracker, Protocol: s.Protocol, Node: node, Remote: s.Remote.String(),
+			Since: time.UnixMilli(s.SinceMs), LastSeen: time.UnixMilli(s.SeenMs),
 			InFlight: s.InFlight, BytesIn: s.BytesIn, BytesOut: s.BytesOut,
 		}
 	}

@@ -12,8 +12,10 @@ import (
 	"trackchat/queue/queuetest"
 )
 
-// TestDirectoryChangesReachEveryNode blocks, moves and removes trackers through a process that serves no devices while they are connected to another one: their sessions end at
-// once. What waits for a tracker that is blocked or moved is kept and goes to whoever logs in for it next; what waits for a removed one is never sent.
+// TestDirectoryChangesReachEveryNode blocks, moves and removes trackers through a process that
+// serves no devices while they are connected to another one: their sessions end at once. What waits
+// for a tracker that is blocked or moved is kept and goes to whoever logs in for it next; what
+// waits for a removed one is never sent.
 func TestDirectoryChangesReachEveryNode(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	node := func(name, role string) *service {
@@ -38,8 +40,10 @@ func TestDirectoryChangesReachEveryNode(t *testing.T) {
 	}
 	put := func(id, device int, more string) {
 		t.Helper()
-		body := fmt.Sprintf(`{"account":1,"label":"Truck %d","protocol":%q,"device_id":%q%s}`, id, protocolOf(id), deviceOf(device), more)
-		if code, answer := front.tell(http.MethodPut, fmt.Sprint("/admin/trackers/", id), body); code != http.StatusOK {
+		body := fmt.Sprintf(`{"account":1,"label":"Truck %d","protocol":%q,"device_id":%q%s}`, id,
+			protocolOf(id), deviceOf(device), more)
+		if code, answer := front.tell(http.MethodPut, fmt.Sprint("/admin/trackers/", id),
+			body); code != http.StatusOK {
 			t.Fatalf("%d %s", code, answer)
 		}
 	}
@@ -56,7 +60,8 @@ func TestDirectoryChangesReachEveryNode(t *testing.T) {
 	gone(1, false)
 	front.api.delivered(1, front.api.send(1, "after the block"))
 
-	// Device 3 gets another id in its tracker: its session ends, what waits stays until the new device comes.
+	// Device 3 gets another id in its tracker: its session ends, what waits stays until the new
+	// device comes.
 	put(3, 33, "")
 	gone(3, true)
 	waiting := front.api.send(3, "for the new device")
@@ -66,11 +71,15 @@ func TestDirectoryChangesReachEveryNode(t *testing.T) {
 	// Tracker 2 goes with its queue, also if another one with its id comes after it.
 	silent := front.api.send(2, "before")
 	front.api.delivered(2, silent)
-	if code, answer := front.tell(http.MethodDelete, "/admin/trackers/2", ""); code != http.StatusOK {
+	if code, answer := front.tell(http.MethodDelete, "/admin/trackers/2",
+		""); code != http.StatusOK {
 		t.Fatalf("%d %s", code, answer)
 	}
 	gone(2, true)
-	eventually(t, "unknown", func() bool { return front.api.call("list", "tracker_id", "2").Status.Code == 201 })
+	eventually(t, "unknown", func() bool {
+		return front.api.call("list", "tracker_id",
+			"2").Status.Code == 201
+	})
 	put(2, 2, "")
 	gone(2, false)
 	if list := front.api.list(2); len(list) != 0 {
@@ -87,7 +96,8 @@ func (s *service) tell(method, path, body string) (int, string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.addrs["admin"]+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.addrs["admin"]+path,
+		strings.NewReader(body))
 	must(s.t, err)
 	return s.answered(req)
 }

@@ -67,16 +67,22 @@ func TestFleetFromAnywhere(t *testing.T) {
 		cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis, []string{server.Addr}
 		return startService(t, cfg)
 	}
-	north, south, front := node("north", RoleGateway), node("south", RoleGateway, RoleAPI), node("front", RoleAPI)
+	north, south, front := node("north", RoleGateway), node("south", RoleGateway, RoleAPI),
+		node("front", RoleAPI)
 	for id := 1; id <= 6; id++ {
 		[]*service{south, north}[id/4].device(id, nil) // 1 to 3 in the south
 	}
 	const all = " 1south 2south 3south 4north 5north 6north"
 	for _, from := range []*service{front, north, south} {
-		eventually(t, "all sessions", func() bool { list, silent := from.sessions(""); return where(list) == all && len(silent) == 0 })
+		eventually(t, "all sessions", func() bool {
+			list, silent := from.sessions("")
+			return where(
+				list) == all && len(silent) == 0
+		})
 	}
 	for query, want := range map[string]string{
-		"limit=2": " 1south 2south", "limit=2&after=2": " 3south 4north", "after=6": "", "protocol=jt808": " 1south 3south 5north", "protocol=wialon&after=2": " 4north 6north",
+		"limit=2": " 1south 2south", "limit=2&after=2": " 3south 4north", "after=6": "",
+		"protocol=jt808": " 1south 3south 5north", "protocol=wialon&after=2": " 4north 6north",
 		"tracker_id=5": " 5north", "tracker_id=5&protocol=wialon": "", "tracker_id=77": "",
 	} {
 		if list, _ := front.sessions(query); where(list) != want {
@@ -84,7 +90,8 @@ func TestFleetFromAnywhere(t *testing.T) {
 		}
 	}
 	list, _ := front.sessions("tracker_id=5")
-	if s := list[0]; s.Protocol != "jt808" || !strings.HasPrefix(s.Remote, "127.0.0.1:") || s.Since.IsZero() || s.LastSeen.IsZero() || s.BytesIn <= 0 {
+	if s := list[0]; s.Protocol != "jt808" || !strings.HasPrefix(s.Remote, "127.0.0.1:") ||
+		s.Since.IsZero() || s.LastSeen.IsZero() || s.BytesIn <= 0 {
 		t.Errorf("%+v", s)
 	}
 	eventually(t, "online", func() bool { return front.presence() == " 1 2 3 4 5 6" })
@@ -96,14 +103,17 @@ func TestFleetFromAnywhere(t *testing.T) {
 		again, _ := front.sessions("tracker_id=5")
 		return len(again) == 1 && again[0].Remote != list[0].Remote
 	})
-	if code, body := front.ask(http.MethodDelete, "/admin/sessions/77"); code != http.StatusBadRequest || !strings.Contains(body, `"code":201`) {
+	if code, body := front.ask(http.MethodDelete,
+		"/admin/sessions/77"); code != http.StatusBadRequest ||
+		!strings.Contains(body, `"code":201`) {
 		t.Errorf("disconnecting nobody: %d %s", code, body)
 	}
 
 	nodes := func() map[string]api.Node {
 		t.Helper()
 		var got struct{ List []api.Node }
-		if _, body := front.ask(http.MethodGet, "/admin/nodes"); json.Unmarshal([]byte(body), &got) != nil {
+		if _, body := front.ask(http.MethodGet, "/admin/nodes"); json.Unmarshal([]byte(body),
+			&got) != nil {
 			t.Fatal(body)
 		}
 		byName := map[string]api.Node{}
@@ -116,15 +126,25 @@ func TestFleetFromAnywhere(t *testing.T) {
 	if n := nodes(); len(n) != 2 || n["north"].Started.IsZero() || n["south"].Draining {
 		t.Errorf("nodes %+v", n)
 	}
-	eventually(t, "reported", func() bool { n := nodes(); return n["north"].Sessions == 3 && n["south"].Sessions == 3 })
+	eventually(t, "reported", func() bool {
+		n := nodes()
+		return n["north"].Sessions == 3 &&
+			n["south"].Sessions == 3
+	})
 
-	if code, body := front.ask(http.MethodPost, "/admin/drain?node=nobody"); code != http.StatusBadRequest || !strings.Contains(body, `"code":201`) {
+	if code, body := front.ask(http.MethodPost, "/admin/drain?node=nobody"); code !=
+		http.StatusBadRequest || !strings.Contains(body, `"code":201`) {
 		t.Errorf("draining nobody: %d %s", code, body)
 	}
-	if code, body := front.ask(http.MethodPost, "/admin/drain?node="+string(nodes()["south"].ID)); code != http.StatusOK {
+	if code, body := front.ask(http.MethodPost,
+		"/admin/drain?node="+string(nodes()["south"].ID)); code != http.StatusOK {
 		t.Fatalf("drain: %d %s", code, body)
 	}
-	eventually(t, "drained", func() bool { list, _ := front.sessions(""); return where(list) == " 4north 5north 6north" })
+	eventually(t, "drained", func() bool {
+		list,
+			_ := front.sessions("")
+		return where(list) == " 4north 5north 6north"
+	})
 	eventually(t, "offline", func() bool { return front.presence() == " 4 5 6" })
 	eventually(t, "known to drain", func() bool { return nodes()["south"].Draining })
 	wantReady(t.Context(), t, south.addrs["admin"], 1, "draining")
@@ -136,9 +156,14 @@ func TestFleetOfOne(t *testing.T) {
 	s := startService(t, testConfig(t, 2))
 	s.device(1, nil)
 	s.device(2, nil)
-	eventually(t, "both sessions", func() bool { list, _ := s.sessions(""); return where(list) == " 1test 2test" })
+	eventually(t, "both sessions", func() bool {
+		list,
+			_ := s.sessions("")
+		return where(list) == " 1test 2test"
+	})
 	eventually(t, "online", func() bool { return s.presence() == " 1 2" })
-	if code, body := s.ask(http.MethodGet, "/admin/nodes"); code != http.StatusOK || !strings.Contains(body, `"sessions":2,"draining":false`) {
+	if code, body := s.ask(http.MethodGet, "/admin/nodes"); code != http.StatusOK ||
+		!strings.Contains(body, `"sessions":2,"draining":false`) {
 		t.Errorf("nodes: %d %s", code, body)
 	}
 	before, _ := s.sessions("tracker_id=1")

@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Repeated warnings and errors are folded: of one message so many lines are written in a period, the
-// others are counted, and the last of them is written at its end with their number.
+// Repeated warnings and errors are folded: of one message so many lines are written in a period,
+// the others are counted, and the last of them is written at its end with their number.
 const (
 	foldAfter  = 5
 	foldPeriod = time.Minute

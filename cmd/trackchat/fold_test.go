@@ -18,8 +18,9 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// TestRepeatedLinesAreFolded: of what is repeated a few lines are written, then one a minute that says how
-// often, with the fields of the last one; other messages and what is no trouble are written as they come.
+// TestRepeatedLinesAreFolded: of what is repeated a few lines are written, then one a minute that
+// says how often, with the fields of the last one; other messages and what is no trouble are
+// written as they come.
 func TestRepeatedLinesAreFolded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, written := observer.New(zapcore.DebugLevel)
@@ -52,23 +53,27 @@ func TestRepeatedLinesAreFolded(t *testing.T) {
 		synctest.Wait()
 		lines := written.FilterMessage("store call failed").All()
 		last := lines[len(lines)-1].ContextMap()
-		if len(lines) != foldAfter+1 || last["repeated"] != int64(100) || !since.Equal(last["since"].(time.Time)) ||
+		if len(lines) != foldAfter+1 || last["repeated"] != int64(100) ||
+			!since.Equal(last["since"].(time.Time)) ||
 			last["request"] != int64(99) || last["node"] != "a" {
 			t.Errorf("%d lines, the last one says %v", len(lines), last)
 		}
-		if r := seen.recent()[0]; r.Message != "store call failed" || r.Fields["repeated"] != "100" {
+		if r := seen.recent()[0]; r.Message != "store call failed" ||
+			r.Fields["repeated"] != "100" {
 			t.Errorf("the operations view shows %+v", r)
 		}
 		fail(3) // it goes on: one line a minute
 		time.Sleep(foldPeriod)
 		synctest.Wait()
-		if lines = written.FilterMessage("store call failed").All(); len(lines) != foldAfter+2 || lines[len(lines)-1].ContextMap()["repeated"] != int64(3) {
+		if lines = written.FilterMessage("store call failed").All(); len(lines) != foldAfter+2 ||
+			lines[len(lines)-1].ContextMap()["repeated"] != int64(3) {
 			t.Errorf("%d lines", len(lines))
 		}
 		time.Sleep(2 * foldPeriod)
 		fail(1) // a new beginning
 		synctest.Wait()
-		if lines = written.FilterMessage("store call failed").All(); len(lines) != foldAfter+3 || lines[len(lines)-1].ContextMap()["repeated"] != nil {
+		if lines = written.FilterMessage("store call failed").All(); len(lines) != foldAfter+3 ||
+			lines[len(lines)-1].ContextMap()["repeated"] != nil {
 			t.Errorf("%d lines after a pause", len(lines))
 		}
 		fail(foldAfter + 1)
@@ -79,19 +84,23 @@ func TestRepeatedLinesAreFolded(t *testing.T) {
 	})
 }
 
-// TestLogDuringAnOutage: with Redis dead, failed sends do not fill the log, the Redis client writes to it
-// like everybody, and how much was left out is told.
+// TestLogDuringAnOutage: with Redis dead, failed sends do not fill the log, the Redis client writes
+// to it like everybody, and how much was left out is told.
 func TestLogDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	const sends = 40
 	server := queuetest.StartRedis(t)
-	c := newChild(t, childOptions{trackers: 1, redis: []string{server.Addr}, extra: "log: {format: json}\n"})
+	c := newChild(t, childOptions{
+		trackers: 1, redis: []string{server.Addr},
+		extra: "log: {format: json}\n",
+	})
 	c.start()
 	server.Kill(t)
 	var sending sync.WaitGroup
 	for range sends {
 		sending.Go(func() {
-			if a := c.client().call("send", "tracker_id", "1", "message", "into the void"); a.Success {
+			if a := c.client().call("send", "tracker_id", "1", "message",
+				"into the void"); a.Success {
 				t.Errorf("%+v", a)
 			}
 		})

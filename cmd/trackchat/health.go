@@ -88,8 +88,9 @@ func (h *storeHealth) news(warning string, now time.Time) bool {
 	return true
 }
 
-// storeFailed is told of each call of the store that fails. One that fails because the store is away
-// makes the service not ready at once; one that its caller did not wait for may mean that, too.
+// storeFailed is told of each call of the store that fails. One that fails because the store is
+// away makes the service not ready at once; one that its caller did not wait for may mean that,
+// too.
 func (a *App) storeFailed(err error) {
 	away := errors.Is(err, queue.ErrUnavailable)
 	late := errors.Is(err, context.DeadlineExceeded)
@@ -115,7 +116,8 @@ func (a *App) unfit(err error) {
 
 // byStore reports whether it is the store that makes the service not ready.
 func byStore(why *error) bool {
-	return why != nil && !errors.Is(*why, errStarting) && !errors.Is(*why, errStopping) && !errors.Is(*why, errDraining)
+	return why != nil && !errors.Is(*why, errStarting) && !errors.Is(*why, errStopping) &&
+		!errors.Is(*why, errDraining)
 }
 
 // explain says better why the store is not fit: a failed call knows less than a check.
@@ -134,8 +136,8 @@ func (a *App) fit() {
 	}
 }
 
-// watchStore checks the store now and then, at once after a failed call, and every second while it is
-// not fit.
+// watchStore checks the store now and then, at once after a failed call, and every second while it
+// is not fit.
 func (a *App) watchStore(ctx context.Context) {
 	for {
 		if a.ready.Load() == nil {
@@ -155,8 +157,8 @@ func (a *App) watchStore(ctx context.Context) {
 	}
 }
 
-// pingStore asks a store that other processes hold for a sign of life every second, so that one that
-// has gone without a word is noticed where nobody else calls it.
+// pingStore asks a store that other processes hold for a sign of life every second, so that one
+// that has gone without a word is noticed where nobody else calls it.
 func (a *App) pingStore(ctx context.Context) {
 	store, ok := a.store.(queue.Remote)
 	if !ok {
@@ -179,8 +181,8 @@ func (a *App) pingStore(ctx context.Context) {
 	}
 }
 
-// checkStore makes the service not ready while the store is not fit for use. It is again when a check
-// says so and no call has failed meanwhile.
+// checkStore makes the service not ready while the store is not fit for use. It is again when a
+// check says so and no call has failed meanwhile.
 func (a *App) checkStore(ctx context.Context) {
 	failures := a.health.failures.Load()
 	bounded, cancel := context.WithTimeout(ctx, checkWithin)

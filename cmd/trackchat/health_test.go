@@ -79,8 +79,8 @@ func TestReadinessFollowsTheStore(t *testing.T) {
 	eventually(t, "counted again", func() bool { return s.figure("trackchat_pending") == "4" })
 }
 
-// TestSilentStoreIsNoticed: a Redis that has gone without a word ends readiness within seconds, also
-// where nothing else is asked of it.
+// TestSilentStoreIsNoticed: a Redis that has gone without a word ends readiness within seconds,
+// also where nothing else is asked of it.
 func TestSilentStoreIsNoticed(t *testing.T) {
 	t.Parallel()
 	server := queuetest.StartRedis(t)
@@ -101,11 +101,13 @@ func TestSilentStoreIsNoticed(t *testing.T) {
 		paused := time.Now()
 		eventually(t, "not ready", func() bool { return idle.notReady(t.Context()) != nil })
 		t.Logf("noticed after %v", time.Since(paused))
-		if err := idle.notReady(t.Context()); !strings.Contains(err.Error(), server.Addr+" gives no sign of life") {
+		if err := idle.notReady(t.Context()); !strings.Contains(err.Error(),
+			server.Addr+" gives no sign of life") {
 			t.Errorf("not ready: %v", err)
 		}
 		server.Resume(t)
-		eventually(t, "ready again", func() bool { idle.checkStore(t.Context()); return idle.notReady(t.Context()) == nil })
+		eventually(t, "ready again",
+			func() bool { idle.checkStore(t.Context()); return idle.notReady(t.Context()) == nil })
 	}
 }
 
@@ -128,7 +130,8 @@ func TestFailedCallsDecideReadiness(t *testing.T) {
 		app := &App{log: s.app.log, health: &storeHealth{doubt: make(chan struct{}, 1)}}
 		app.storeFailed(c.err)
 		app.storeFailed(c.err) // never blocks
-		if away := app.notReady(t.Context()) != nil; away != c.away || len(app.health.doubt) > 0 != c.doubts {
+		if away := app.notReady(t.Context()) != nil; away != c.away ||
+			len(app.health.doubt) > 0 != c.doubts {
 			t.Errorf("%v: not ready %v, to be checked %d", c.err, away, len(app.health.doubt))
 		}
 	}

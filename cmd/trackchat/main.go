@@ -1,4 +1,5 @@
-// Command trackchat delivers chat messages to GPS trackers: an HTTP API in front, long TCP sessions with the devices behind, and a durable queue between them.
+// Command trackchat delivers chat messages to GPS trackers: an HTTP API in front, long TCP sessions
+// with the devices behind, and a durable queue between them.
 package main
 
 import (
@@ -28,7 +29,8 @@ func main() {
 	os.Exit(code)
 }
 
-// run is main without the process around it; it returns the exit code: 0, 1 for a failure, 2 for a wrong command line.
+// run is main without the process around it; it returns the exit code: 0, 1 for a failure, 2 for a
+// wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
 		_, _ = io.WriteString(stderr, usage)

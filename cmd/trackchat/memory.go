@@ -25,8 +25,10 @@ const (
 	cgroupPart  = 0.90 // of the cgroup's limit is GOMEMLIMIT, if the operator sets none
 )
 
-// memory watches how much of GOMEMLIMIT is in use that a garbage collection cannot give back. Beyond the limit the collector would take all processors and the service
-// stand still for everybody; refusing new work keeps it useful to those whom it has. Without GOMEMLIMIT it never is short.
+// memory watches how much of GOMEMLIMIT is in use that a garbage collection cannot give back.
+// Beyond the limit the collector would take all processors and the service stand still for
+// everybody; refusing new work keeps it useful to those whom it has. Without GOMEMLIMIT it never is
+// short.
 type memory struct {
 	log   *zap.Logger
 	limit int64 // bytes; math.MaxInt64: none
@@ -38,20 +40,30 @@ type memory struct {
 func newMemory(log *zap.Logger, reg prometheus.Registerer) *memory {
 	m := &memory{log: log, limit: debug.SetMemoryLimit(-1), read: memoryUsed}
 	f := promauto.With(reg)
-	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "trackchat_memory_used_bytes", Help: "Memory that a garbage collection cannot give back, of what GOMEMLIMIT counts."},
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trackchat_memory_used_bytes",
+		Help: "Memory that a garbage collection cannot give back, of what GOMEMLIMIT counts.",
+	},
 		func() float64 { return float64(m.used.Load()) })
-	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "trackchat_memory_limit_bytes", Help: "GOMEMLIMIT, 0 without one."}, func() float64 {
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trackchat_memory_limit_bytes",
+		Help: "GOMEMLIMIT, 0 without one.",
+	}, func() float64 {
 		if m.limit == math.MaxInt64 {
 			return 0
 		}
 		return float64(m.limit)
 	})
-	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "trackchat_memory_short", Help: "1 while new connections and new texts are refused because memory is short."}, func() float64 {
-		if m.short() {
-			return 1
-		}
-		return 0
-	})
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trackchat_memory_short",
+		Help: "1 while new connections and new texts are refused because memory is short.",
+	},
+		func() float64 {
+			if m.short() {
+				return 1
+			}
+			return 0
+		})
 	if _, ok := outsideGo(); ok {
 		f.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "trackchat_resident_outside_go_bytes",
@@ -61,16 +73,18 @@ func newMemory(log *zap.Logger, reg prometheus.Registerer) *memory {
 	return m
 }
 
-// limitMemory tells Go the limit of the cgroup, less a tenth, where GOMEMLIMIT does not say another.
+// limitMemory tells Go the limit of the cgroup, less a tenth, where GOMEMLIMIT does not say
+// another.
 func limitMemory(log *zap.Logger) {
 	_, err := memlimit.Set(memlimit.WithRatio(cgroupPart))
-	if err != nil && !errors.Is(err, memlimit.ErrNoCgroup) && !errors.Is(err, memlimit.ErrCgroupsNotSupported) {
+	if err != nil && !errors.Is(err, memlimit.ErrNoCgroup) &&
+		!errors.Is(err, memlimit.ErrCgroupsNotSupported) {
 		log.Warn("the cgroup's limit of memory cannot be read; set GOMEMLIMIT", zap.Error(err))
 	}
 }
 
-// total is how much memory there is to be shared out: the limit, or without one all of this machine's;
-// 0: not known.
+// total is how much memory there is to be shared out: the limit, or without one all of this
+// machine's; 0: not known.
 func (m *memory) total() int64 {
 	if m.limit != math.MaxInt64 {
 		return m.limit
@@ -92,13 +106,16 @@ func (m *memory) look() {
 	part := float64(used) / float64(m.limit)
 	switch {
 	case part >= memoryHigh && m.tight.CompareAndSwap(false, true):
-		m.log.Warn("memory is short: new connections and new texts are refused", zap.Int64("used", used), zap.Int64("limit", m.limit))
+		m.log.Warn("memory is short: new connections and new texts are refused", zap.Int64("used",
+			used), zap.Int64("limit", m.limit))
 	case part < memoryLow && m.tight.CompareAndSwap(true, false):
-		m.log.Info("memory suffices again: new connections and new texts are taken", zap.Int64("used", used), zap.Int64("limit", m.limit))
+		m.log.Info("memory suffices again: new connections and new texts are taken",
+			zap.Int64("used", used), zap.Int64("limit", m.limit))
 	}
 }
 
-// memoryUsed is what GOMEMLIMIT counts, with the heap as large as the last garbage collection left it: garbage is no reason to refuse anything.
+// memoryUsed is what GOMEMLIMIT counts, with the heap as large as the last garbage collection left
+// it: garbage is no reason to refuse anything.
 func memoryUsed() int64 {
 	s := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"},
@@ -124,7 +141,10 @@ func outsideGo() (bytes int64, known bool) {
 	if _, err := fmt.Sscanf(rest, "%d kB", &resident); !found || err != nil {
 		return 0, false
 	}
-	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	s := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+	}
 	metrics.Read(s)
 	own := s[0].Value.Uint64() - s[1].Value.Uint64() // some of it Go has not touched yet
 	return max(resident<<10-int64(own), 0), true

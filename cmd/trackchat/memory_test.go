@@ -9,7 +9,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// TestMemoryShort goes up to the limit and back: what is refused near it is taken again only well below.
+// TestMemoryShort goes up to the limit and back: what is refused near it is taken again only well
+// below.
 func TestMemoryShort(t *testing.T) {
 	var used atomic.Int64
 	m := newMemory(zap.NewNop(), prometheus.NewRegistry())
@@ -17,7 +18,16 @@ func TestMemoryShort(t *testing.T) {
 	for _, step := range []struct {
 		used  int64
 		short bool
-	}{{0, false}, {899, false}, {900, true}, {860, true}, {2000, true}, {849, false}, {899, false}, {901, true}} {
+	}{
+		{0, false},
+		{899, false},
+		{900, true},
+		{860, true},
+		{2000, true},
+		{849, false},
+		{899, false},
+		{901, true},
+	} {
 		used.Store(step.used)
 		m.look()
 		if m.short() != step.short {
@@ -26,7 +36,8 @@ func TestMemoryShort(t *testing.T) {
 	}
 }
 
-// TestMemoryUsed counts what is held and not what is garbage: a service without a limit is never short.
+// TestMemoryUsed counts what is held and not what is garbage: a service without a limit is never
+// short.
 func TestMemoryUsed(t *testing.T) {
 	m := newMemory(zap.NewNop(), prometheus.NewRegistry())
 	m.look()
@@ -51,9 +62,13 @@ func TestCacheGoesByMemory(t *testing.T) {
 	}
 }
 
-// TestConnectionsGoByMemory: all connections together get a quarter of the memory, and never fewer than a small service needs.
+// TestConnectionsGoByMemory: all connections together get a quarter of the memory, and never fewer
+// than a small service needs.
 func TestConnectionsGoByMemory(t *testing.T) {
-	for memory, want := range map[int64]int{0: 20_000, 16 << 20: 1000, 512 << 20: 6553, 2 << 30: 20_000, 1 << 40: 20_000} {
+	for memory, want := range map[int64]int{
+		0: 20_000, 16 << 20: 1000, 512 << 20: 6553,
+		2 << 30: 20_000, 1 << 40: 20_000,
+	} {
 		if n := mostConns(memory); n != want {
 			t.Errorf("%d connections with %d MiB, want %d", n, memory>>20, want)
 		}

@@ -15,17 +15,20 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// migrate is the command of that name: it takes an embedded store that no service uses over to Redis. It returns the exit code.
+// migrate is the command of that name: it takes an embedded store that no service uses over to
+// Redis. It returns the exit code.
 func migrate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("trackchat migrate", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	from := flags.String("from", "", "`STORE`: directory of a stopped service's embedded store, or a backup")
+	from := flags.String("from", "",
+		"`STORE`: directory of a stopped service's embedded store, or a backup")
 	to := flags.String("to", "", "configuration `FILE` of the service that will run on Redis")
 	if err := flags.Parse(args); err != nil {
 		return flagExit(err)
 	}
 	if flags.NArg() > 0 || *from == "" || *to == "" {
-		_, _ = fmt.Fprintln(stderr, "trackchat migrate: --from STORE --to FILE are expected, nothing else")
+		_, _ = fmt.Fprintln(stderr,
+			"trackchat migrate: --from STORE --to FILE are expected, nothing else")
 		return 2
 	}
 	cfg, err := Load(*to, os.Environ())
@@ -33,7 +36,8 @@ func migrate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = runMigrate(ctx, *from, cfg, stdout)
 	}
 	if ctx.Err() != nil {
-		_, _ = fmt.Fprintln(stderr, "trackchat migrate: interrupted; nothing is lost, the same command goes on from here")
+		_, _ = fmt.Fprintln(stderr,
+			"trackchat migrate: interrupted; nothing is lost, the same command goes on from here")
 		return 1
 	}
 	if err != nil {
@@ -96,7 +100,8 @@ const (
 	tellEvery       = 5 * time.Second
 )
 
-// migration is one run of migrate. Each tracker's messages are appended in their order, and all of them in the order they were stored, so that retention finds the old ones first.
+// migration is one run of migrate. Each tracker's messages are appended in their order, and all of
+// them in the order they were stored, so that retention finds the old ones first.
 type migration struct {
 	from *sqlitestore.Archive
 	to   importStore
@@ -113,7 +118,10 @@ type migration struct {
 }
 
 func newMigration(from *sqlitestore.Archive, to importStore, out io.Writer) *migration {
-	return &migration{from: from, to: to, out: out, done: make(map[queue.TrackerID]int64), told: time.Now()}
+	return &migration{
+		from: from, to: to, out: out, done: make(map[queue.TrackerID]int64),
+		told: time.Now(),
+	}
 }
 
 func (m *migration) say(format string, args ...any) {
@@ -152,7 +160,8 @@ func (m *migration) directory(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("taking accounts and trackers over: %w", err)
 	}
-	m.say("%d accounts and %d trackers: %d added, %d updated, %d there already", len(accounts), len(trackers), stats.Added, stats.Updated, stats.Unchanged)
+	m.say("%d accounts and %d trackers: %d added, %d updated, %d there already", len(accounts),
+		len(trackers), stats.Added, stats.Updated, stats.Unchanged)
 	return nil
 }
 
@@ -187,7 +196,8 @@ func (m *migration) copy(ctx context.Context) error {
 	}
 }
 
-// logins takes sessions over that have not expired. Those of a migration that was finished before are left as they are: some may have ended since.
+// logins takes sessions over that have not expired. Those of a migration that was finished before
+// are left as they are: some may have ended since.
 func (m *migration) logins(ctx context.Context) error {
 	if m.total > 0 && m.copied == 0 && !m.begun {
 		return nil
@@ -215,7 +225,8 @@ func (m *migration) logins(ctx context.Context) error {
 	}
 }
 
-// copyPage appends a page in pieces, so that a message which an answer names is there before the answer.
+// copyPage appends a page in pieces, so that a message which an answer names is there before the
+// answer.
 func (m *migration) copyPage(ctx context.Context, page []queue.Message) error {
 	var piece []queue.Message
 	open := make(map[int64]bool) // ids in the piece
@@ -254,7 +265,8 @@ func (m *migration) copyPage(ctx context.Context, page []queue.Message) error {
 	return flush()
 }
 
-// counterpart is the id that a message of the embedded store has in Redis, 0 if it is no longer there: the one at the same place in the same millisecond.
+// counterpart is the id that a message of the embedded store has in Redis, 0 if it is no longer
+// there: the one at the same place in the same millisecond.
 func (m *migration) counterpart(ctx context.Context, t queue.TrackerID, id int64) (int64, error) {
 	old, before, err := m.from.Find(t, id)
 	if err != nil {
@@ -263,12 +275,16 @@ func (m *migration) counterpart(ctx context.Context, t queue.TrackerID, id int64
 	if old.ID == 0 {
 		return 0, nil
 	}
-	same, err := m.to.List(ctx, queue.ListQuery{Tracker: t, FromMs: old.SubmitMs, ToMs: old.SubmitMs, Limit: 1024})
+	same, err := m.to.List(ctx, queue.ListQuery{
+		Tracker: t, FromMs: old.SubmitMs,
+		ToMs: old.SubmitMs, Limit: 1024,
+	})
 	if err != nil {
 		return 0, fmt.Errorf("looking for message %d in Redis: %w", id, err)
 	}
 	if before >= len(same) || same[before].Text != old.Text {
-		return 0, fmt.Errorf("%w: message %d of tracker %d is not in Redis", queue.ErrConflict, id, t)
+		return 0, fmt.Errorf("%w: message %d of tracker %d is not in Redis", queue.ErrConflict, id,
+			t)
 	}
 	return same[before].ID, nil
 }

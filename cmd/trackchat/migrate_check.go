@@ -72,11 +72,15 @@ var errDiffers = errors.New("the stores differ")
 // tally counts messages by status.
 type tally map[queue.Status]int
 
-// compare holds a tracker's messages in Redis to those of the embedded store, one by one, and returns the last one's id there.
-func (m *migration) compare(ctx context.Context, t queue.TrackerID, sum tally) (last int64, err error) {
+// compare holds a tracker's messages in Redis to those of the embedded store, one by one, and
+// returns the last one's id there.
+func (m *migration) compare(ctx context.Context, t queue.TrackerID, sum tally) (last int64,
+	err error,
+) {
 	next, stop := iter.Pull2(m.to.History(ctx, t))
 	defer stop()
-	ids := map[int64]int64{0: 0} // of the embedded store to those in Redis, of messages that may be answered
+	// of the embedded store to those in Redis, of messages that may be answered.
+	ids := map[int64]int64{0: 0}
 	var after queue.Message
 	for {
 		page, err := m.from.History(t, after, migrateTrackers)
@@ -89,7 +93,8 @@ func (m *migration) compare(ctx context.Context, t queue.TrackerID, sum tally) (
 				return 0, fmt.Errorf("reading messages in Redis: %w", err)
 			}
 			if !ok {
-				return 0, fmt.Errorf("%w: tracker %d: message %d is not in Redis", errDiffers, t, page[i].ID)
+				return 0, fmt.Errorf("%w: tracker %d: message %d is not in Redis", errDiffers, t,
+					page[i].ID)
 			}
 			ids[page[i].ID] = got.ID
 			if err := sameMessage(page[i], got, ids); err != nil {
@@ -105,23 +110,27 @@ func (m *migration) compare(ctx context.Context, t queue.TrackerID, sum tally) (
 		after = page[len(page)-1]
 	}
 	if got, err, ok := next(); err != nil || ok {
-		return 0, errors.Join(err, fmt.Errorf("%w: tracker %d: message %d in Redis is one too many", errDiffers, t, got.ID))
+		return 0, errors.Join(err, fmt.Errorf("%w: tracker %d: message %d in Redis is one too many",
+			errDiffers, t, got.ID))
 	}
 	return after.ID, nil
 }
 
-// sameMessage compares everything but the id, which is another one, and the hint, which is the store's own.
+// sameMessage compares everything but the id, which is another one, and the hint, which is the
+// store's own.
 func sameMessage(was, is queue.Message, ids map[int64]int64) error {
 	id := is.ID
 	want := was
 	want.ID, want.Hint, want.ReplyTo = is.ID, is.Hint, ids[was.ReplyTo]
 	if !reflect.DeepEqual(want, is) {
-		return fmt.Errorf("%w: tracker %d: message %d is not what became of it, %d", errDiffers, was.Tracker, was.ID, id)
+		return fmt.Errorf("%w: tracker %d: message %d is not what became of it, %d", errDiffers,
+			was.Tracker, was.ID, id)
 	}
 	return nil
 }
 
-// check holds everything in Redis to the embedded store: each message, the counters of each tracker, the totals, the directory.
+// check holds everything in Redis to the embedded store: each message, the counters of each
+// tracker, the totals, the directory.
 func (m *migration) check(ctx context.Context) error {
 	sum := make(tally)
 	for some := range slices.Chunk(m.trackers, migrateTrackers) {
@@ -134,9 +143,11 @@ func (m *migration) check(ctx context.Context) error {
 			if _, err := m.compare(ctx, t, one); err != nil {
 				return err
 			}
-			if one.total() != m.counts[t] || one[queue.StatusPending] != states[i].Pending || one[queue.StatusUnread] != states[i].Unread {
+			if one.total() != m.counts[t] || one[queue.StatusPending] != states[i].Pending ||
+				one[queue.StatusUnread] != states[i].Unread {
 				return fmt.Errorf("%w: tracker %d has %d messages in Redis, %d pending and %d unread by its counters %+v; %d were expected",
-					errDiffers, t, one.total(), one[queue.StatusPending], one[queue.StatusUnread], states[i], m.counts[t])
+					errDiffers, t, one.total(), one[queue.StatusPending], one[queue.StatusUnread],
+					states[i], m.counts[t])
 			}
 			for s, n := range one {
 				sum[s] += n
@@ -144,7 +155,8 @@ func (m *migration) check(ctx context.Context) error {
 		}
 	}
 	if sum.total() != m.total {
-		return fmt.Errorf("%w: %d messages in Redis, %d were expected", errDiffers, sum.total(), m.total)
+		return fmt.Errorf("%w: %d messages in Redis, %d were expected", errDiffers, sum.total(),
+			m.total)
 	}
 	if err := m.checkDirectory(ctx); err != nil {
 		return err

@@ -21,7 +21,8 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// livedIn is a stopped embedded store with messages of trackers 1 to n in every state, and a directory that has them.
+// livedIn is a stopped embedded store with messages of trackers 1 to n in every state, and a
+// directory that has them.
 func livedIn(t *testing.T, n, texts int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +30,10 @@ func livedIn(t *testing.T, n, texts int) string {
 	must(t, os.WriteFile(file, []byte(directoryYAML(n)), 0o600))
 	var now atomic.Int64 // Unix ms; the store reads it from goroutines of its own
 	now.Store(time.Now().Add(-24 * time.Hour).UnixMilli())
-	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: func() time.Time { return time.UnixMilli(now.Load()) }, MaxPending: 1 << 20})
+	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+		Path: dir,
+		Now:  func() time.Time { return time.UnixMilli(now.Load()) }, MaxPending: 1 << 20,
+	})
 	must(t, err)
 	_, err = ImportDirectory(t.Context(), st, file, false)
 	must(t, err)
@@ -47,20 +51,38 @@ func livedIn(t *testing.T, n, texts int) string {
 // liveOn sends one text and lets it meet one of the fates of a text.
 func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID, text string) {
 	t.Helper()
-	res, err := st.Send(t.Context(), []queue.SendReq{{Tracker: tracker, Employee: 7, Text: text, Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12}})
+	res, err := st.Send(t.Context(), []queue.SendReq{{
+		Tracker: tracker, Employee: 7, Text: text,
+		Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12,
+	}})
 	must(t, errors.Join(err, res[0].Err))
 	id := res[0].ID
 	switch fate := r.IntN(8); fate {
 	case 0, 1:
-		_, err = st.Ack(t.Context(), []queue.AckReq{{Tracker: tracker, ID: id, Opened: fate == 1, Replaced: r.IntN(2) * 300}})
+		_, err = st.Ack(t.Context(), []queue.AckReq{{
+			Tracker: tracker, ID: id, Opened: fate == 1,
+			Replaced: r.IntN(2) * 300,
+		}})
 	case 2, 3, 4:
-		status := []queue.Status{queue.StatusFailed, queue.StatusCancelled, queue.StatusSent}[fate-2]
-		_, err = st.End(t.Context(), []queue.EndReq{{Tracker: tracker, ID: id, Status: status, Reason: queue.Reason(r.IntN(2)), Replaced: r.IntN(2) * 4}})
+		status := []queue.Status{
+			queue.StatusFailed, queue.StatusCancelled,
+			queue.StatusSent,
+		}[fate-2]
+		_, err = st.End(t.Context(), []queue.EndReq{{
+			Tracker: tracker, ID: id, Status: status,
+			Reason: queue.Reason(r.IntN(2)), Replaced: r.IntN(2) * 4,
+		}})
 	case 5:
-		err = st.Progress(t.Context(), []queue.ProgressReq{{Tracker: tracker, ID: id, Parts: 3, Acked: 1, Tries: 2, TriedMs: 1e12}})
+		err = st.Progress(t.Context(), []queue.ProgressReq{{
+			Tracker: tracker, ID: id, Parts: 3,
+			Acked: 1, Tries: 2, TriedMs: 1e12,
+		}})
 	case 6:
 		var in []queue.ReceiveResult
-		in, err = st.Receive(t.Context(), []queue.Incoming{{Tracker: tracker, Text: "yes", ReplyTo: id}, {Tracker: tracker, Text: "on my way"}})
+		in, err = st.Receive(t.Context(), []queue.Incoming{{
+			Tracker: tracker, Text: "yes",
+			ReplyTo: id,
+		}, {Tracker: tracker, Text: "on my way"}})
 		if err == nil && r.IntN(2) == 0 {
 			_, err = st.MarkRead(t.Context(), []queue.Ref{{Tracker: tracker, ID: in[0].ID}})
 		}
@@ -73,7 +95,8 @@ func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID,
 func toRedis(t *testing.T, addrs ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "redis.yaml")
-	must(t, os.WriteFile(file, []byte(`store: {backend: redis, redis: {addrs: ["`+strings.Join(addrs, `","`)+`"]}}`+"\n"), 0o600))
+	must(t, os.WriteFile(file, []byte(`store: {backend: redis, redis: {addrs: ["`+strings.Join(
+		addrs, `","`)+`"]}}`+"\n"), 0o600))
 	return file
 }
 
@@ -92,7 +115,8 @@ func wantMigrated(t *testing.T, from, to string, code int, want ...string) {
 	}
 }
 
-// TestMigrateToARunningFleet takes a store over and starts a service on what came of it: the conversation is the same, what was pending is delivered.
+// TestMigrateToARunningFleet takes a store over and starts a service on what came of it: the
+// conversation is the same, what was pending is delivered.
 func TestMigrateToARunningFleet(t *testing.T) {
 	cfg := testConfig(t, 2)
 	s := startService(t, cfg)
@@ -107,10 +131,13 @@ func TestMigrateToARunningFleet(t *testing.T) {
 	file := toRedis(t, server.Addr)
 	wantMigrated(t, cfg.Store.Path, file, 1, "stop the service first")
 	must(t, s.app.Stop(ctx))
-	wantMigrated(t, cfg.Store.Path, file, 0, "1 accounts and 2 trackers: 3 added", "2 copied, 0 were there already", "logins: 1", "checked one by one: 2 messages (1 acknowledged, 1 pending")
+	wantMigrated(t, cfg.Store.Path, file, 0, "1 accounts and 2 trackers: 3 added",
+		"2 copied, 0 were there already", "logins: 1",
+		"checked one by one: 2 messages (1 acknowledged, 1 pending")
 
 	on := testConfig(t, 2)
-	on.Store.Backend, on.Store.Redis.Addrs, on.Directory.File = BackendRedis, []string{server.Addr}, ""
+	on.Store.Backend, on.Store.Redis.Addrs, on.Directory.File = BackendRedis, []string{server.Addr},
+		""
 	f := startService(t, on)
 	after := append(f.api.list(1), f.api.list(2)...)
 	if len(after) != len(before) {
@@ -121,7 +148,8 @@ func TestMigrateToARunningFleet(t *testing.T) {
 			t.Errorf("id %d, the embedded store had gone up to %d", after[i].ID, waits)
 		}
 		id := after[i].ID
-		if after[i].ID = before[i].ID; fmt.Sprint(after[i].UpdateTime == nil) != fmt.Sprint(before[i].UpdateTime == nil) || after[i].Text != before[i].Text ||
+		if after[i].ID = before[i].ID; fmt.Sprint(after[i].UpdateTime == nil) != fmt.Sprint(
+			before[i].UpdateTime == nil) || after[i].Text != before[i].Text ||
 			after[i].Status != before[i].Status || after[i].SubmitTime != before[i].SubmitTime {
 			t.Errorf("%+v became %+v", before[i], after[i])
 		}
@@ -158,23 +186,30 @@ func migrateUntil(t *testing.T, from, addr string, n int, happens func(cancel fu
 	defer func() { must(t, source.Close()) }()
 	name, err := source.Fingerprint(ctx)
 	must(t, err)
-	target, _, err := redisstore.OpenMigration(ctx, redisstore.Options{Addrs: []string{addr}, Now: time.Now}, name)
+	target, _, err := redisstore.OpenMigration(ctx, redisstore.Options{
+		Addrs: []string{addr},
+		Now:   time.Now,
+	}, name)
 	must(t, err)
 	defer func() { must(t, target.Close()) }()
-	return newMigration(source, &interrupter{target, n, func() { happens(cancel) }}, new(bytes.Buffer)).run(ctx)
+	return newMigration(source, &interrupter{target, n, func() { happens(cancel) }},
+		new(bytes.Buffer)).run(ctx)
 }
 
-// TestMigrateGoesOn: interrupted twice, with Redis killed in the third run, and complete and right in the end, on which the same command finds nothing to do.
+// TestMigrateGoesOn: interrupted twice, with Redis killed in the third run, and complete and right
+// in the end, on which the same command finds nothing to do.
 func TestMigrateGoesOn(t *testing.T) {
 	from := livedIn(t, 3, 400)
 	server := queuetest.StartRedis(t)
 	for _, n := range []int{2, 5} {
-		if err := migrateUntil(t, from, server.Addr, n, func(cancel func()) { cancel() }); !errors.Is(err, context.Canceled) {
+		if err := migrateUntil(t, from, server.Addr, n,
+			func(cancel func()) { cancel() }); !errors.Is(err, context.Canceled) {
 			t.Fatalf("interrupted at %d: %v", n, err)
 		}
 	}
 	options := redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now}
-	if _, err := redisstore.Open(t.Context(), options); err == nil || !strings.Contains(err.Error(), "a migration into it is not finished") {
+	if _, err := redisstore.Open(t.Context(), options); err == nil ||
+		!strings.Contains(err.Error(), "a migration into it is not finished") {
 		t.Errorf("a service on half a migration: %v", err)
 	}
 	source, err := sqlitestore.OpenArchive(from)
@@ -204,7 +239,8 @@ func TestMigrateToACluster(t *testing.T) {
 	dir := livedIn(t, 12, 30)
 	backup := filepath.Join(t.TempDir(), "copy.db")
 	must(t, sqlitestore.Backup(t.Context(), dir, backup))
-	wantMigrated(t, backup, toRedis(t, queuetest.StartCluster(t, 3).Addrs()...), 0, "1 accounts and 12 trackers: 13 added", "0 were there already", "checked one by one: ")
+	wantMigrated(t, backup, toRedis(t, queuetest.StartCluster(t, 3).Addrs()...), 0,
+		"1 accounts and 12 trackers: 13 added", "0 were there already", "checked one by one: ")
 }
 
 // TestMigrateMovedTracker: each account's conversation with a tracker stays its own.
@@ -217,7 +253,10 @@ func TestMigrateMovedTracker(t *testing.T) {
 	moved := trackers[0]
 	moved.Account = 2
 	_, err = st.EditDirectory(t.Context(), []queue.Edit{
-		{Kind: queue.EditPutAccount, Account: queue.Account{ID: 2}}, {Kind: queue.EditPutTracker, Tracker: moved},
+		{Kind: queue.EditPutAccount, Account: queue.Account{ID: 2}}, {
+			Kind:    queue.EditPutTracker,
+			Tracker: moved,
+		},
 	})
 	must(t, err)
 	trackers, err = st.Trackers(t.Context(), 0, 1)
@@ -227,8 +266,12 @@ func TestMigrateMovedTracker(t *testing.T) {
 	must(t, errors.Join(err, st.Close()))
 
 	server := queuetest.StartRedis(t)
-	wantMigrated(t, from, toRedis(t, server.Addr), 0, "2 accounts and 2 trackers: 4 added", "checked one by one: ")
-	to, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	wantMigrated(t, from, toRedis(t, server.Addr), 0, "2 accounts and 2 trackers: 4 added",
+		"checked one by one: ")
+	to, err := redisstore.Open(t.Context(), redisstore.Options{
+		Addrs: []string{server.Addr},
+		Now:   time.Now,
+	})
 	must(t, err)
 	defer func() { must(t, to.Close()) }()
 	got, err := to.Trackers(t.Context(), 0, 1)
@@ -248,10 +291,14 @@ func TestMigrateRefuses(t *testing.T) {
 	file := toRedis(t, server.Addr)
 	empty := t.TempDir()
 	wantMigrated(t, empty, file, 1, empty+" holds no embedded store")
-	wantMigrated(t, from, shipped("trackchat.yaml"), 1, "store.backend of the configuration is not redis")
+	wantMigrated(t, from, shipped("trackchat.yaml"), 1,
+		"store.backend of the configuration is not redis")
 	wantMigrated(t, from, filepath.Join(empty, "missing.yaml"), 1, "reading the configuration")
 	wantMigrated(t, from, toRedis(t, "127.0.0.1:1"), 1, "opening Redis")
-	for _, args := range [][]string{{"migrate"}, {"migrate", "--from", from}, {"migrate", "--to", file}, {"migrate", "--from", from, "--to", file, "more"}, {"migrate", "--colour"}} {
+	for _, args := range [][]string{{"migrate"}, {"migrate", "--from", from}, {
+		"migrate", "--to",
+		file,
+	}, {"migrate", "--from", from, "--to", file, "more"}, {"migrate", "--colour"}} {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), args, &stdout, &stderr); code != 2 || stderr.Len() == 0 {
 			t.Errorf("%q: exit code %d, errors %q", args, code, stderr.String())
@@ -260,12 +307,15 @@ func TestMigrateRefuses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	if code := run(ctx, []string{"migrate", "--from", from, "--to", file}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "the same command goes on from here") {
+	if code := run(ctx, []string{"migrate", "--from", from, "--to", file}, &stdout,
+		&stderr); code != 1 ||
+		!strings.Contains(stderr.String(), "the same command goes on from here") {
 		t.Errorf("interrupted: exit code %d, errors %q", code, stderr.String())
 	}
 
 	// What another store began is not gone on with.
-	if err := migrateUntil(t, livedIn(t, 2, 30), server.Addr, 4, func(cancel func()) { cancel() }); !errors.Is(err, context.Canceled) {
+	if err := migrateUntil(t, livedIn(t, 2, 30), server.Addr, 4,
+		func(cancel func()) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	wantMigrated(t, from, file, 1, "nothing was written", "a migration of another store")
@@ -296,10 +346,16 @@ func TestMigrateWritesNothingWhereAServiceHasBeen(t *testing.T) {
 			t.Errorf("%s: it wrote\n%s\nbefore:\n%s", what, after, before)
 		}
 	}
-	st, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	st, err := redisstore.Open(t.Context(), redisstore.Options{
+		Addrs: []string{server.Addr},
+		Now:   time.Now,
+	})
 	must(t, err)
 	refused("a service that has only started")
-	_, err = st.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "live", Title: "live fleet"}}, nil, false)
+	_, err = st.ImportDirectory(t.Context(), []queue.Account{{
+		ID: 1, Login: "live",
+		Title: "live fleet",
+	}}, nil, false)
 	must(t, err)
 	refused("a fleet that runs")
 	must(t, st.Close())
@@ -311,7 +367,10 @@ func TestMigrateWritesNothingWhereAServiceHasBeen(t *testing.T) {
 	server.Must(t, "FLUSHALL")
 	server.Must(t, "SET", "something", "else")
 	wantMigrated(t, from, file, 0, "checked one by one: ")
-	st, err = redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+	st, err = redisstore.Open(t.Context(), redisstore.Options{
+		Addrs: []string{server.Addr},
+		Now:   time.Now,
+	})
 	must(t, err)
 	_, err = st.Receive(t.Context(), []queue.Incoming{{Tracker: 2, Text: "hello"}})
 	must(t, errors.Join(err, st.Close()))
@@ -342,7 +401,8 @@ func TestMigrateSeesEveryDifference(t *testing.T) {
 			must(t, err)
 		},
 		"an account that changed": func(st *redisstore.Store) {
-			_, err := st.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "other"}}, nil, false)
+			_, err := st.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "other"}}, nil,
+				false)
 			must(t, err)
 		},
 		"a lost block": func(*redisstore.Store) {
@@ -357,11 +417,13 @@ func TestMigrateSeesEveryDifference(t *testing.T) {
 			source, err := sqlitestore.OpenArchive(from)
 			must(t, err)
 			defer func() { must(t, source.Close()) }()
-			target, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+			target, err := redisstore.Open(t.Context(),
+				redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
 			must(t, err)
 			defer func() { must(t, target.Close()) }()
 			m := newMigration(source, target, new(bytes.Buffer))
-			must(t, errors.Join(m.count(t.Context()), m.directory(t.Context()), m.survey(t.Context()), m.copy(t.Context()), m.check(t.Context())))
+			must(t, errors.Join(m.count(t.Context()), m.directory(t.Context()),
+				m.survey(t.Context()), m.copy(t.Context()), m.check(t.Context())))
 			spoil(target)
 			if err := m.check(t.Context()); !errors.Is(err, errDiffers) {
 				t.Errorf("found: %v", err)

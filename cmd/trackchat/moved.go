@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// endMovedEvery is how often it is looked for texts to trackers that have moved, besides each change of the
-// directory: who did not know of the move yet may have sent one after it.
+// endMovedEvery is how often it is looked for texts to trackers that have moved, besides each
+// change of the directory: who did not know of the move yet may have sent one after it.
 const endMovedEvery = time.Minute
 
 // startEndingMoved ends what waits for trackers in the accounts that they have left.
@@ -37,6 +37,7 @@ func (a *App) endMoved(ctx context.Context) {
 		a.log.Warn("texts to trackers that have moved to another account are not ended yet, will be repeated", zap.Error(err))
 	}
 	if ended > 0 {
-		a.log.Info("texts to trackers that have moved to another account have ended", zap.Int("texts", ended))
+		a.log.Info("texts to trackers that have moved to another account have ended",
+			zap.Int("texts", ended))
 	}
 }

@@ -26,7 +26,8 @@ func readmeSection(t *testing.T, title string) []string {
 	return strings.Split(block, "\n")
 }
 
-// shellLine runs one line of the README, with trackchat being this test's child, and returns what it printed.
+// shellLine runs one line of the README, with trackchat being this test's child, and returns what
+// it printed.
 func shellLine(t *testing.T, line, config string) string {
 	t.Helper()
 	words := regexp.MustCompile(`^(?:echo '([^']*)' \| )?trackchat (.*)$`).FindStringSubmatch(line)
@@ -42,14 +43,18 @@ func shellLine(t *testing.T, line, config string) string {
 	return string(out)
 }
 
-// TestFirstFleet follows the README on a service that has nothing: account, key and tracker, then a text.
+// TestFirstFleet follows the README on a service that has nothing: account, key and tracker, then a
+// text.
 func TestFirstFleet(t *testing.T) {
 	t.Parallel()
 	c := newChild(t, childOptions{directory: "accounts: []\ntrackers: []\n"})
 	c.start()
 	base := "http://" + c.ports["api"] + "/v2/"
 	login := func(name, password string) string {
-		res, err := stranger.PostForm(base+"user/auth", url.Values{"login": {name}, "password": {password}})
+		res, err := stranger.PostForm(base+"user/auth", url.Values{
+			"login":    {name},
+			"password": {password},
+		})
 		must(t, err)
 		defer func() { _ = res.Body.Close() }()
 		body, err := io.ReadAll(res.Body)
@@ -88,10 +93,14 @@ func TestFirstFleet(t *testing.T) {
 		must(t, err)
 		return string(body)
 	}
-	if got := call("send", url.Values{"message": {"hello"}}); !strings.Contains(got, `"success":true`) {
+	if got := call("send", url.Values{"message": {"hello"}}); !strings.Contains(got,
+		`"success":true`) {
 		t.Fatalf("send: %s", got)
 	}
-	eventually(t, "delivered", func() bool { return strings.Contains(call("list", url.Values{}), "DELIVERED") })
+	eventually(t, "delivered", func() bool {
+		return strings.Contains(call("list", url.Values{}),
+			"DELIVERED")
+	})
 	c.kill()
 	if log := c.log.String(); !strings.Contains(log, "trackchat account put") {
 		t.Errorf("the log of a service without accounts does not say how to make one:\n%s", log)
@@ -105,7 +114,8 @@ func TestWrongImportIsToldOnce(t *testing.T) {
 	c.start()
 	cmd := command("tracker", "import", c.directory(), "--config", c.config())
 	out, err := cmd.CombinedOutput()
-	if err == nil || strings.Count(string(out), "directory.file") != 1 || strings.Count(string(out), "\n") > 3 {
+	if err == nil || strings.Count(string(out), "directory.file") != 1 ||
+		strings.Count(string(out), "\n") > 3 {
 		t.Errorf("import of a YAML file: %v\n%s", err, out)
 	}
 }
@@ -123,7 +133,8 @@ func TestCommandsWithoutAService(t *testing.T) {
 		{"check", "--ready"},
 	} {
 		out, err := command(append(args, "--config", c.config())...).CombinedOutput()
-		if err == nil || !strings.Contains(string(out), "trackchat serve") || !strings.Contains(string(out), "--config") {
+		if err == nil || !strings.Contains(string(out), "trackchat serve") ||
+			!strings.Contains(string(out), "--config") {
 			t.Errorf("%q without a service: %v\n%s", args, err, out)
 		}
 	}
@@ -131,7 +142,8 @@ func TestCommandsWithoutAService(t *testing.T) {
 
 func TestDemoListens(t *testing.T) {
 	for listen, want := range map[string]bool{
-		":8080": false, "0.0.0.0:8080": false, "[::]:8080": false, "10.1.2.3:8080": false, "nonsense": false,
+		":8080": false, "0.0.0.0:8080": false, "[::]:8080": false, "10.1.2.3:8080": false,
+		"nonsense":       false,
 		"127.0.0.1:8080": true, "127.0.0.2:0": true, "[::1]:8080": true, "localhost:8080": true,
 	} {
 		if got := onLoopback(listen); got != want {

@@ -15,14 +15,17 @@ const (
 	beatWithin = 2 * time.Second
 )
 
-// startReporting tells the store from now on that this node lives, and at the end that it does not. It comes before the first device is let in: the trackers of an unknown node
-// count as offline.
+// startReporting tells the store from now on that this node lives, and at the end that it does not.
+// It comes before the first device is let in: the trackers of an unknown node count as offline.
 func (a *App) startReporting(ctx context.Context) error {
 	started := time.Now().UnixMilli()
 	beat := func(ctx context.Context) error {
 		bounded, cancel := context.WithTimeout(ctx, beatWithin)
 		defer cancel()
-		return a.store.Beat(bounded, queue.Node{ID: a.gateway.Node(), StartedMs: started, Sessions: a.gateway.Sessions(), Draining: a.gateway.Draining()})
+		return a.store.Beat(bounded, queue.Node{
+			ID: a.gateway.Node(), StartedMs: started,
+			Sessions: a.gateway.Sessions(), Draining: a.gateway.Draining(),
+		})
 	}
 	if err := beat(ctx); err != nil {
 		return fmt.Errorf("reporting the node: %w", err)
@@ -31,7 +34,8 @@ func (a *App) startReporting(ctx context.Context) error {
 		bounded, cancel := context.WithTimeout(ctx, beatWithin)
 		defer cancel()
 		if err := a.store.Leave(bounded, a.gateway.Node()); err != nil {
-			a.log.Warn("the end of this node is known to others only after a while", zap.Duration("after", queue.NodeLife), zap.Error(err))
+			a.log.Warn("the end of this node is known to others only after a while",
+				zap.Duration("after", queue.NodeLife), zap.Error(err))
 		}
 		return nil
 	})

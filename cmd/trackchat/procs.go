@@ -6,16 +6,21 @@ import (
 )
 
 const (
-	// syncing is how many goroutines of the embedded store wait for the disk at the same time: the writer and the one who copies its log.
+	// syncing is how many goroutines of the embedded store wait for the disk at the same time: the
+	// writer and the one who copies its log.
 	syncing = 2
-	// manyProcs is from where on those who wait in system calls leave enough processors to the others.
+	// manyProcs is from where on those who wait in system calls leave enough processors to the
+	// others.
 	manyProcs = 4
 )
 
-// allowForWaiters decides how many event loops there are, and gives Go a processor more for each of them and for each goroutine that syncs, where there are few processors. Go takes a
-// processor back from a system call only if its monitor meets the same call twice, and the monitor looks every 10 ms once it has found nothing to do: longer than a sync. So whoever
-// waits for the disk, or for devices, keeps a processor that does nothing: timers are late then, and with a single processor the whole service stands still for each commit. From
-// manyProcs on half of them have no event loop. The operator's GOMAXPROCS counts.
+// allowForWaiters decides how many event loops there are, and gives Go a processor more for each of
+// them and for each goroutine that syncs, where there are few processors. Go takes a processor back
+// from a system call only if its monitor meets the same call twice, and the monitor looks every 10
+// ms once it has found nothing to do: longer than a sync. So whoever waits for the disk, or for
+// devices, keeps a processor that does nothing: timers are late then, and with a single processor
+// the whole service stands still for each commit. From manyProcs on half of them have no event
+// loop. The operator's GOMAXPROCS counts.
 func allowForWaiters(c *Config) (loops int) {
 	n := runtime.GOMAXPROCS(0)
 	loops = eventLoops(n)

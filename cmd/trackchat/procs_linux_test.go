@@ -10,9 +10,14 @@ import (
 	"trackchat/queue/queuetest"
 )
 
-// TestWaitersLeaveProcessors runs the service on one core: with the embedded store Go has processors for its event loop and for those who sync, unless the operator said how many there are.
+// TestWaitersLeaveProcessors runs the service on one core: with the embedded store Go has
+// processors for its event loop and for those who sync, unless the operator said how many there
+// are.
 func TestWaitersLeaveProcessors(t *testing.T) {
-	for variable, want := range map[string]float64{"": 1 + 1 + syncing, "1": 1, strconv.Itoa(manyProcs): manyProcs} {
+	for variable, want := range map[string]float64{
+		"": 1 + 1 + syncing, "1": 1,
+		strconv.Itoa(manyProcs): manyProcs,
+	} {
 		t.Run("GOMAXPROCS="+variable, func(t *testing.T) {
 			t.Setenv("GOMAXPROCS", variable)
 			c := newChild(t, childOptions{trackers: 1})

@@ -87,7 +87,10 @@ func promise(t *testing.T) *promising {
 	for name, a := range app.Addrs() {
 		s.addrs[name] = a.String()
 	}
-	p := &promising{s, logs, tls.Certificate{Certificate: [][]byte{device.cert.Raw}, PrivateKey: device.key}}
+	p := &promising{s, logs, tls.Certificate{
+		Certificate: [][]byte{device.cert.Raw},
+		PrivateKey:  device.key,
+	}}
 	t.Cleanup(func() { must(t, app.Stop(context.Background())) })
 	return p
 }
@@ -99,7 +102,10 @@ func (p *promising) metric(name string, labels ...string) float64 {
 
 func (p *promising) counts(n float64, name string, labels ...string) {
 	p.t.Helper()
-	eventually(p.t, fmt.Sprint(name, labels, " ", n), func() bool { return p.metric(name, labels...) == n })
+	eventually(p.t, fmt.Sprint(name, labels, " ", n), func() bool {
+		return p.metric(name,
+			labels...) == n
+	})
 }
 
 // peer is a bare connection to a port.
@@ -207,7 +213,8 @@ func (p *promising) stranger() {
 	if got.Refused[0].Reason != "unknown_device" || got.Refused[0].Device != want {
 		p.t.Errorf("refused: %+v", got.Refused[0])
 	}
-	lines := p.logs.FilterMessage("device refused").FilterField(zap.String("why", "unknown_device")).All()
+	lines := p.logs.FilterMessage("device refused").FilterField(zap.String("why",
+		"unknown_device")).All()
 	if len(lines) != 1 || lines[0].ContextMap()["device"] != want {
 		p.t.Errorf("the log says %v", lines)
 	}
@@ -222,7 +229,8 @@ func (p *promising) versions() {
 				InsecureSkipVerify: true, MinVersion: version, MaxVersion: version,
 				Certificates: []tls.Certificate{p.client},
 			}
-			nc, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", p.addrs[name], conf)
+			nc, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", p.addrs[name],
+				conf)
 			if err == nil {
 				_ = nc.Close()
 			}

@@ -20,7 +20,8 @@ const (
 	maxAnswer   = 64 << 10
 )
 
-// runReady asks the service that runs with this configuration whether it is ready: 0 if it says so within two seconds, else 1.
+// runReady asks the service that runs with this configuration whether it is ready: 0 if it says so
+// within two seconds, else 1.
 func runReady(ctx context.Context, cfg *Config, err error, stdout io.Writer) int {
 	r := &findings{out: stdout}
 	if err != nil {

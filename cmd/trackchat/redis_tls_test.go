@@ -18,7 +18,8 @@ func listenTLS(t *testing.T, server *queuetest.RedisServer, settings ...string) 
 	t.Helper()
 	for range 50 { // another program may have the port
 		port := strconv.Itoa(23_000 + rand.IntN(5000))
-		_, err := server.Do(t.Context(), append([]string{"CONFIG", "SET", "tls-port", port}, settings...)...)
+		_, err := server.Do(t.Context(), append([]string{"CONFIG", "SET", "tls-port", port},
+			settings...)...)
 		if err == nil {
 			return net.JoinHostPort("localhost", port)
 		}
@@ -42,7 +43,8 @@ func TestRedisWithAPrivateAuthority(t *testing.T) {
 	newIdentity(t, authority, 4, time.Hour).write(t, file("own.pem"), file("own.key"))
 	newIdentity(t, stranger, 5, time.Hour).write(t, file("false.pem"), file("false.key"))
 	server := queuetest.StartRedis(t)
-	addr := listenTLS(t, server, "tls-cert-file", file("redis.pem"), "tls-key-file", file("redis.key"),
+	addr := listenTLS(t, server, "tls-cert-file", file("redis.pem"), "tls-key-file",
+		file("redis.key"),
 		"tls-ca-cert-file", file("ca.pem"), "tls-auth-clients", "yes")
 
 	cfg := onRedis(t, addr)
@@ -65,11 +67,13 @@ func TestRedisWithAPrivateAuthority(t *testing.T) {
 	} {
 		use(c.ca, c.pair)
 		if code, got := checked(t, cfg, nil, ""); code != 1 || !strings.Contains(got, c.want) {
-			t.Errorf("authority %q, certificate %q: exit code %d, want %q:\n%s", c.ca, c.pair, code, c.want, got)
+			t.Errorf("authority %q, certificate %q: exit code %d, want %q:\n%s", c.ca, c.pair, code,
+				c.want, got)
 		}
 	}
 	use("ca.pem", "own")
-	if code, got := checked(t, cfg, nil, ""); code != 0 || !strings.Contains(got, "ok      store redis "+addr) {
+	if code, got := checked(t, cfg, nil, ""); code != 0 ||
+		!strings.Contains(got, "ok      store redis "+addr) {
 		t.Errorf("exit code %d:\n%s", code, got)
 	}
 	s := startService(t, cfg)
@@ -102,7 +106,8 @@ func tlsRedis(t *testing.T) (args []string, cfg *Config) {
 	cfg.Store.Redis.TLS, cfg.Store.Redis.CA = true, file("ca.pem")
 	cfg.Store.Redis.Cert, cfg.Store.Redis.Key = file("own.pem"), file("own.key")
 	return []string{
-		"--tls-cert-file", file("redis.pem"), "--tls-key-file", file("redis.key"), "--tls-ca-cert-file", file("ca.pem"),
+		"--tls-cert-file", file("redis.pem"), "--tls-key-file", file("redis.key"),
+		"--tls-ca-cert-file", file("ca.pem"),
 		"--tls-auth-clients", "yes", "--tls-replication", "yes", "--tls-cluster", "yes",
 	}, cfg
 }
@@ -111,7 +116,8 @@ func tlsRedis(t *testing.T) (args []string, cfg *Config) {
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 50 {
-		ln, err := net.Listen("tcp", net.JoinHostPort("localhost", strconv.Itoa(23_000+rand.IntN(5000))))
+		ln, err := net.Listen("tcp", net.JoinHostPort("localhost",
+			strconv.Itoa(23_000+rand.IntN(5000))))
 		if err == nil {
 			must(t, ln.Close())
 			_, port, err := net.SplitHostPort(ln.Addr().String())
@@ -132,14 +138,16 @@ func usable(t *testing.T, cfg *Config) {
 	startService(t, cfg).api.send(1, "over TLS")
 }
 
-// TestSentinelWithTLS finds the master, which listens with TLS only there, by a Sentinel that does too.
+// TestSentinelWithTLS finds the master, which listens with TLS only there, by a Sentinel that does
+// too.
 func TestSentinelWithTLS(t *testing.T) {
 	args, cfg := tlsRedis(t)
 	master := queuetest.StartRedis(t, args...)
 	at := listenTLS(t, master)
 	port := freePort(t)
 	queuetest.StartSentinel(t, "chat", at, append(args, "--tls-port", port)...)
-	cfg.Store.Redis.Master, cfg.Store.Redis.Addrs = "chat", []string{net.JoinHostPort("localhost", port)}
+	cfg.Store.Redis.Master, cfg.Store.Redis.Addrs = "chat", []string{net.JoinHostPort("localhost",
+		port)}
 	usable(t, cfg)
 }
 
@@ -148,25 +156,32 @@ func TestClusterWithTLS(t *testing.T) {
 	args, cfg := tlsRedis(t)
 	port := freePort(t)
 	node := queuetest.StartRedis(t, append(args, "--tls-port", port, "--cluster-enabled", "yes",
-		"--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", "hostname")...)
+		"--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type",
+		"hostname")...)
 	at := net.JoinHostPort("localhost", port)
 	node.Must(t, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
 	cfg.Store.Redis.Addrs = []string{at, at}
-	eventually(t, "the cluster", func() bool { return strings.Contains(node.Must(t, "CLUSTER", "INFO"), "cluster_state:ok") })
+	eventually(t, "the cluster", func() bool {
+		return strings.Contains(node.Must(t, "CLUSTER",
+			"INFO"), "cluster_state:ok")
+	})
 	usable(t, cfg)
 }
 
 func TestConfigOfRedisTLS(t *testing.T) {
 	dir := t.TempDir()
-	own, key, text := filepath.Join(dir, "own.pem"), filepath.Join(dir, "own.key"), filepath.Join(dir, "text")
+	own, key, text := filepath.Join(dir, "own.pem"), filepath.Join(dir, "own.key"),
+		filepath.Join(dir, "text")
 	newIdentity(t, nil, 1, time.Hour).write(t, own, key)
 	replaceFile(t, text, []byte("text"))
 	for keys, want := range map[string]string{
 		"tls: true, ca: " + own + ", cert: " + own + ", key: " + key: "",
-		"ca: " + own:                                 "store.redis.ca: given without tls: true",
-		"cert: " + own + ", key: " + key:             "store.redis.key: given without tls: true",
-		"tls: true, cert: " + own:                    "store.redis.key: missing, because cert is given",
-		"tls: true, key: " + key:                     "store.redis.cert: missing, because key is given",
+		"ca: " + own:                     "store.redis.ca: given without tls: true",
+		"cert: " + own + ", key: " + key: "store.redis.key: given without tls: true",
+		"tls: true, cert: " +
+			own: "store.redis.key: missing, because cert is given",
+		"tls: true, key: " +
+			key: "store.redis.cert: missing, because key is given",
 		"tls: true, ca: " + text:                     "holds no certificate in PEM form",
 		"tls: true, ca: " + text + "2":               "cannot be read",
 		"tls: true, cert: " + text + ", key: " + key: "and its key cannot be used",
@@ -174,7 +189,8 @@ func TestConfigOfRedisTLS(t *testing.T) {
 		file := filepath.Join(dir, "trackchat.yaml")
 		replaceFile(t, file, fmt.Appendf(nil, "store: {backend: redis, redis: {%s}}\n", keys))
 		_, err := Load(file, nil)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), " (line 1)", ""), want)) {
+		if want == "" && err != nil || want != "" && (err == nil ||
+			!strings.Contains(strings.ReplaceAll(err.Error(), " (line 1)", ""), want)) {
 			t.Errorf("%s: %v, want %q", keys, err, want)
 		}
 	}

@@ -24,7 +24,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("trackchat serve", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	file := fs.String("config", "", "configuration `FILE`; none: the defaults")
-	demo := fs.Bool("demo", false, "a demo account and simulated trackers over loopback, data in a temporary directory")
+	demo := fs.Bool("demo", false,
+		"a demo account and simulated trackers over loopback, data in a temporary directory")
 	if err := fs.Parse(args); err != nil {
 		return flagExit(err)
 	}
@@ -60,7 +61,8 @@ func flagExit(err error) int {
 	return 2
 }
 
-// runApp runs an app until ctx ends, then stops it in order. SIGHUP reads the certificates and the directory file again.
+// runApp runs an app until ctx ends, then stops it in order. SIGHUP reads the certificates and the
+// directory file again.
 func runApp(ctx context.Context, app *App, log *zap.Logger) error {
 	app.procs = runtime.GOMAXPROCS(0) // before some are added that only wait
 	app.loops = allowForWaiters(app.cfg)

@@ -29,7 +29,8 @@ func (a *App) openStore(ctx context.Context) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	a.onStop(func(context.Context) error { return a.store.Close() })
-	// What must not be opened was refused. The rest, such as a disk that is nearly full, keeps nobody from reading: the service starts and is not ready.
+	// What must not be opened was refused. The rest, such as a disk that is nearly full, keeps
+	// nobody from reading: the service starts and is not ready.
 	if err := a.fitStore(ctx); err != nil {
 		if ctx.Err() != nil {
 			return err
@@ -46,14 +47,17 @@ func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
 		durability = sqlitestore.EverySecond
 	}
 	return sqlitestore.Open(ctx, sqlitestore.Options{
-		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability, MaxPending: a.cfg.Store.MaxPending, LeastFree: a.leastFree, CacheBytes: storeCache(a.cfg.Store.Cache, a.memory.total()),
-		Logger: a.log, Registerer: a.registry, OnFailure: a.storeFailed,
+		Path: a.cfg.Store.Path, Now: time.Now, Durability: durability,
+		MaxPending: a.cfg.Store.MaxPending, LeastFree: a.leastFree,
+		CacheBytes: storeCache(a.cfg.Store.Cache, a.memory.total()),
+		Logger:     a.log, Registerer: a.registry, OnFailure: a.storeFailed,
 	})
 }
 
 // storeCache is how much memory the embedded store's cache may take: as configured, or by how much
-// there is, 0 where that is not known. It lies outside what GOMEMLIMIT counts, but inside the tenth of
-// a cgroup that is left beside that. More makes nothing faster: the system has the file in memory too.
+// there is, 0 where that is not known. It lies outside what GOMEMLIMIT counts, but inside the tenth
+// of a cgroup that is left beside that. More makes nothing faster: the system has the file in
+// memory too.
 func storeCache(configured Size, memory int64) int64 {
 	const least, most, part = 4 << 20, 64 << 20, 16
 	switch {
@@ -77,8 +81,10 @@ func (a *App) openRedis(ctx context.Context) (queue.Store, error) {
 // redisOptions is what the configuration says about Redis; an error is about files for TLS.
 func redisOptions(c *Store) (redisstore.Options, error) {
 	o := redisstore.Options{
-		Addrs: c.Redis.Addrs, Username: c.Redis.Username, Password: c.Redis.Password, Master: c.Redis.Master,
-		Durability: redisstore.Always, AllowVolatile: c.AllowVolatile, TrustDurability: c.TrustDurability, MaxPending: c.MaxPending, Now: time.Now,
+		Addrs: c.Redis.Addrs, Username: c.Redis.Username, Password: c.Redis.Password,
+		Master:     c.Redis.Master,
+		Durability: redisstore.Always, AllowVolatile: c.AllowVolatile,
+		TrustDurability: c.TrustDurability, MaxPending: c.MaxPending, Now: time.Now,
 	}
 	if c.Durability == DurabilityEverysec {
 		o.Durability = redisstore.EverySecond

@@ -21,7 +21,8 @@ const (
 	troubleText    = 300 // bytes of a message or a field
 )
 
-// troubles remembers the last warnings and errors of the log, for the operations view, and counts them.
+// troubles remembers the last warnings and errors of the log, for the operations view, and counts
+// them.
 type troubles struct {
 	entries *prometheus.CounterVec // level
 	folds   *folds
@@ -31,17 +32,21 @@ type troubles struct {
 }
 
 func newTroubles(reg prometheus.Registerer) *troubles {
-	t := &troubles{folds: &folds{of: make(map[foldKey]*fold)}, entries: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
-		Name: "trackchat_log_entries_total", Help: "Warnings and errors for the log, with those that it has only as a number of repetitions.",
-	}, []string{"level"})}
+	t := &troubles{
+		folds: &folds{of: make(map[foldKey]*fold)},
+		entries: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
+			Name: "trackchat_log_entries_total",
+			Help: "Warnings and errors for the log, with those that it has only as a number of repetitions.",
+		}, []string{"level"}),
+	}
 	for _, l := range [...]zapcore.Level{zapcore.WarnLevel, zapcore.ErrorLevel} {
 		t.entries.WithLabelValues(l.String())
 	}
 	return t
 }
 
-// watch returns a logger that writes as log does, with repeated warnings and errors folded. They are
-// counted and remembered too.
+// watch returns a logger that writes as log does, with repeated warnings and errors folded. They
+// are counted and remembered too.
 func (t *troubles) watch(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
 		return newFoldCore(zapcore.NewTee(c, &troubleCore{troubles: t}), t.folds)
@@ -74,7 +79,8 @@ func (t *troubles) add(e api.Trouble) {
 	t.ring = append(t.ring, e)
 }
 
-// troubleCore is the side of a logger that remembers; fields are those that the logger has of its own.
+// troubleCore is the side of a logger that remembers; fields are those that the logger has of its
+// own.
 type troubleCore struct {
 	troubles *troubles
 	fields   []zapcore.Field
@@ -113,7 +119,10 @@ func (c *troubleCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 			}
 		}
 	}
-	c.troubles.add(api.Trouble{Time: e.Time, Level: e.Level.String(), Message: shortened(e.Message), Fields: texts})
+	c.troubles.add(api.Trouble{
+		Time: e.Time, Level: e.Level.String(), Message: shortened(e.Message),
+		Fields: texts,
+	})
 	return nil
 }
 

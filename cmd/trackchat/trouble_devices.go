@@ -6,8 +6,8 @@ import (
 	"trackchat/api"
 )
 
-// deviceTrouble is what the gateway of this process knows of devices in trouble, with the names that the
-// directory has for them.
+// deviceTrouble is what the gateway of this process knows of devices in trouble, with the names
+// that the directory has for them.
 func (a *App) deviceTrouble() api.DeviceTrouble {
 	gw := a.serving.Load()
 	if gw == nil {
@@ -36,8 +36,9 @@ func (a *App) deviceTrouble() api.DeviceTrouble {
 			continue // removed meanwhile
 		}
 		found.Silent = append(found.Silent, api.SilentDevice{
-			Tracker: d.Tracker, Label: t.Label, Protocol: d.Protocol, Device: t.DeviceID, Message: d.Message,
-			Since: time.UnixMilli(d.SinceMs), Last: time.UnixMilli(d.LastMs), Times: d.Times,
+			Tracker: d.Tracker, Label: t.Label, Protocol: d.Protocol, Device: t.DeviceID,
+			Message: d.Message,
+			Since:   time.UnixMilli(d.SinceMs), Last: time.UnixMilli(d.LastMs), Times: d.Times,
 		})
 	}
 	return found

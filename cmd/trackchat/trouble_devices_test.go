@@ -13,16 +13,20 @@ import (
 	"trackchat/protocol"
 )
 
-// troubled is a service with a blocked device and one at the wrong port, both refused, and a device that
-// never acknowledges.
+// troubled is a service with a blocked device and one at the wrong port, both refused, and a device
+// that never acknowledges.
 func troubled(t *testing.T) *service {
 	t.Helper()
 	cfg := testConfig(t, 3)
-	directory := strings.Replace(directoryYAML(4), `device_id: "13800000002"`, `blocked: true, device_id: "13800000002"`, 1)
+	directory := strings.Replace(directoryYAML(4), `device_id: "13800000002"`,
+		`blocked: true, device_id: "13800000002"`, 1)
 	must(t, os.WriteFile(cfg.Directory.File, []byte(directory), 0o600))
 	cfg.Gateway.AckTimeout = []Duration{Duration(50 * time.Millisecond)}
 	s := startService(t, cfg)
-	for name, login := range map[string]string{"wialon": "#L#13800000002;NA\r\n", "teltonika": "#L#13800000004;NA\r\n"} {
+	for name, login := range map[string]string{
+		"wialon":    "#L#13800000002;NA\r\n",
+		"teltonika": "#L#13800000004;NA\r\n",
+	} {
 		nc, err := net.Dial("tcp", s.addrs[name])
 		must(t, err)
 		t.Cleanup(func() { _ = nc.Close() })
@@ -30,14 +34,18 @@ func troubled(t *testing.T) *service {
 		must(t, err)
 	}
 	s.device(1, func(o *trackersim.Options) {
-		o.OnText = func(protocol.DeviceEvent) trackersim.Action { return trackersim.Action{Never: true} }
+		o.OnText = func(protocol.DeviceEvent) trackersim.Action {
+			return trackersim.Action{
+				Never: true,
+			}
+		}
 	})
 	s.api.send(1, "do you read me?")
 	return s
 }
 
-// TestTroubleIsNamed in /admin/errors: who was refused and why, and who does not acknowledge, by the
-// names of the directory.
+// TestTroubleIsNamed in /admin/errors: who was refused and why, and who does not acknowledge, by
+// the names of the directory.
 func TestTroubleIsNamed(t *testing.T) {
 	t.Parallel()
 	s := troubled(t)
@@ -64,13 +72,21 @@ func TestTroubleIsNamed(t *testing.T) {
 		d.Times = 0
 		found[d.Reason] = d
 	}
-	if d := found["blocked"]; d != (device{Tracker: 2, Label: "Truck 2", Protocol: "wialon", Device: "13800000002", Reason: "blocked"}) {
+	if d := found["blocked"]; d != (device{
+		Tracker: 2, Label: "Truck 2", Protocol: "wialon",
+		Device: "13800000002", Reason: "blocked",
+	}) {
 		t.Errorf("%+v", d)
 	}
-	if d := found["wrong_protocol"]; d != (device{Tracker: 4, Label: "Truck 4", Protocol: "teltonika", Device: "13800000004", Reason: "wrong_protocol", LooksLike: "wialon"}) {
+	if d := found["wrong_protocol"]; d != (device{
+		Tracker: 4, Label: "Truck 4",
+		Protocol: "teltonika", Device: "13800000004", Reason: "wrong_protocol",
+		LooksLike: "wialon",
+	}) {
 		t.Errorf("%+v", d)
 	}
-	if d := answer.Silent[0]; d.Tracker != 1 || d.Label != "Truck 1" || d.Protocol != "jt808" || d.Device != deviceOf(1) || d.Times == 0 {
+	if d := answer.Silent[0]; d.Tracker != 1 || d.Label != "Truck 1" || d.Protocol != "jt808" ||
+		d.Device != deviceOf(1) || d.Times == 0 {
 		t.Errorf("%+v", d)
 	}
 }

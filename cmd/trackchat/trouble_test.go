@@ -19,12 +19,15 @@ func TestTroublesAreRememberedAndBounded(t *testing.T) {
 	log := seen.watch(zap.New(core)).With(zap.String("node", "a"))
 	log.Info("nothing")
 	log.Warn("slow", zap.Duration("took", 1e9))
-	log.Error("broken", zap.Error(errors.New(strings.Repeat("é", troubleText))), zap.ByteString("stack", []byte("secret addresses")))
+	log.Error("broken", zap.Error(errors.New(strings.Repeat("é", troubleText))),
+		zap.ByteString("stack", []byte("secret addresses")))
 	list := seen.recent()
-	if len(list) != 2 || list[0].Message != "broken" || list[0].Level != "error" || list[1].Fields["took"] != "1s" || list[1].Fields["node"] != "a" {
+	if len(list) != 2 || list[0].Message != "broken" || list[0].Level != "error" ||
+		list[1].Fields["took"] != "1s" || list[1].Fields["node"] != "a" {
 		t.Fatalf("%+v", list)
 	}
-	if cut := list[0].Fields["error"]; len(cut) > troubleText+len("…") || !strings.HasSuffix(cut, "é…") {
+	if cut := list[0].Fields["error"]; len(cut) > troubleText+len("…") ||
+		!strings.HasSuffix(cut, "é…") {
 		t.Errorf("an error of %d bytes is kept as %q", 2*troubleText, cut)
 	}
 	if _, ok := list[0].Fields["stack"]; ok || written.Len() != 1 {
@@ -33,7 +36,8 @@ func TestTroublesAreRememberedAndBounded(t *testing.T) {
 	for i := range 2 * troubleEntries {
 		log.Warn(strconv.Itoa(i))
 	}
-	if list = seen.recent(); len(list) != troubleEntries || list[0].Message != strconv.Itoa(2*troubleEntries-1) {
+	if list = seen.recent(); len(list) != troubleEntries ||
+		list[0].Message != strconv.Itoa(2*troubleEntries-1) {
 		t.Errorf("%d entries, the newest %q", len(list), list[0].Message)
 	}
 	families, err := reg.Gather()

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// version says on one line what is running: the module's version, the revision it was built from as far as the build knew it, and the Go version.
+// version says on one line what is running: the module's version, the revision it was built from as
+// far as the build knew it, and the Go version.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -36,5 +37,6 @@ func describeBuild(info *debug.BuildInfo) string {
 	if len(source) > 0 {
 		line += " (" + strings.Join(source, ", ") + ")"
 	}
-	return fmt.Sprintf("%s %s %s/%s", line, cmp.Or(info.GoVersion, runtime.Version()), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s %s %s/%s", line, cmp.Or(info.GoVersion, runtime.Version()), runtime.GOOS,
+		runtime.GOARCH)
 }

@@ -24,8 +24,10 @@ type directoryFlags struct {
 
 func (f *directoryFlags) register(fs *flag.FlagSet) {
 	f.deviceFlags.register(fs)
-	fs.Int64Var(&f.firstTracker, "first-tracker", 1, "tracker `ID` of the first device, counted up for the others")
-	fs.StringVar(&f.key, "key", "", "API `KEY` of the account, 32 hexadecimal digits (default: made from the other flags, always the same)")
+	fs.Int64Var(&f.firstTracker, "first-tracker", 1,
+		"tracker `ID` of the first device, counted up for the others")
+	fs.StringVar(&f.key, "key", "",
+		"API `KEY` of the account, 32 hexadecimal digits (default: made from the other flags, always the same)")
 }
 
 // runDirectory writes the directory of a fleet: the same flags give the same bytes.
@@ -90,6 +92,7 @@ func writeDirectory(out *bufio.Writer, f *directoryFlags, p *protocol.Protocol, 
 
 // defaultKey is the API key of a directory that was given none.
 func defaultKey(p *protocol.Protocol, n ids, firstTracker int64) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "trackersim directory %s %s %d", p.Name, n.at(0), firstTracker))
+	sum := sha256.Sum256(fmt.Appendf(nil, "trackersim directory %s %s %d", p.Name, n.at(0),
+		firstTracker))
 	return hex.EncodeToString(sum[:16])
 }

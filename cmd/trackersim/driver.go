@@ -34,8 +34,11 @@ type driver struct {
 	logins int
 }
 
-// drive plays one tracker for a person who types on in, until in or ctx ends. It shows on out what happens.
-func drive(ctx context.Context, f *fleetFlags, n ids, common trackersim.Options, in io.Reader, out io.Writer) int {
+// drive plays one tracker for a person who types on in, until in or ctx ends. It shows on out what
+// happens.
+func drive(ctx context.Context, f *fleetFlags, n ids, common trackersim.Options, in io.Reader,
+	out io.Writer,
+) int {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	d := &driver{out: out}

@@ -12,11 +12,15 @@ import (
 	"trackchat/queue"
 )
 
-// TestInteractive is a driver at the keyboard: reads a text, holds and acknowledges one, refuses one, answers, reconnects, leaves.
+// TestInteractive is a driver at the keyboard: reads a text, holds and acknowledges one, refuses
+// one, answers, reconnects, leaves.
 func TestInteractive(t *testing.T) {
 	_, file := directory(t, "--protocol", "jt808", "--devices", "1")
 	store, addr := startGateway(t, "jt808", file)
-	f := fleetFlags{deviceFlags: deviceFlags{protocol: "jt808", devices: 1}, gateway: addr, interactive: true, reconnect: true, connectRate: 500}
+	f := fleetFlags{
+		deviceFlags: deviceFlags{protocol: "jt808", devices: 1}, gateway: addr,
+		interactive: true, reconnect: true, connectRate: 500,
+	}
 	p, n, err := f.resolve()
 	check(t, err)
 	settings, err := p.NewSettings()
@@ -26,7 +30,10 @@ func TestInteractive(t *testing.T) {
 	var out buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- drive(t.Context(), &f, n, trackersim.Options{Protocol: p, Device: protocol.DeviceConfig{Settings: settings}}, typed, &out)
+		code <- drive(t.Context(), &f, n, trackersim.Options{
+			Protocol: p,
+			Device:   protocol.DeviceConfig{Settings: settings},
+		}, typed, &out)
 	}()
 	send := func(text string) int64 {
 		res, err := store.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: text}})
@@ -36,7 +43,10 @@ func TestInteractive(t *testing.T) {
 	}
 	status := func(id int64, want queue.Status) {
 		awaitTrue(t, func() bool {
-			ms, err := store.List(t.Context(), queue.ListQuery{Tracker: 1, ToMs: 1 << 50, Limit: 100})
+			ms, err := store.List(t.Context(), queue.ListQuery{
+				Tracker: 1, ToMs: 1 << 50,
+				Limit: 100,
+			})
 			check(t, err)
 			for _, m := range ms {
 				if m.ID == id {
@@ -47,7 +57,8 @@ func TestInteractive(t *testing.T) {
 		}, &out)
 	}
 	line := func(pattern string) {
-		awaitTrue(t, func() bool { return regexp.MustCompile(pattern).MatchString(out.String()) }, &out)
+		awaitTrue(t, func() bool { return regexp.MustCompile(pattern).MatchString(out.String()) },
+			&out)
 	}
 	key := func(s string) { _, err := fmt.Fprintln(keyboard, s); check(t, err) }
 

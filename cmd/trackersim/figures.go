@@ -15,10 +15,11 @@ import (
 type figures struct {
 	devices int
 
-	online      atomic.Int64
-	logins      atomic.Int64
-	refused     atomic.Int64
-	failed      atomic.Int64 // dials, and connections that ended before the gateway answered the login
+	online  atomic.Int64
+	logins  atomic.Int64
+	refused atomic.Int64
+	// dials, and connections that ended before the gateway answered the login.
+	failed      atomic.Int64
 	lost        atomic.Int64 // logged-in connections that this side did not end
 	received    atomic.Int64
 	repeated    atomic.Int64
@@ -89,11 +90,19 @@ func (f *figures) observer() func(trackersim.Event) {
 // line is the state in one line; rate is parts received per second.
 func (f *figures) line(elapsed time.Duration, rate float64) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%4.0fs  online %d/%d  received %d (%.0f/s)  acked %d", elapsed.Seconds(), f.online.Load(), f.devices, f.received.Load(), rate, f.acked.Load())
+	fmt.Fprintf(&b, "%4.0fs  online %d/%d  received %d (%.0f/s)  acked %d", elapsed.Seconds(),
+		f.online.Load(), f.devices, f.received.Load(), rate, f.acked.Load())
 	for _, c := range []struct {
 		name string
 		n    int64
-	}{{"not acked", f.ignored.Load()}, {"repeated", f.repeated.Load()}, {"said", f.said.Load()}, {"refused", f.refused.Load()}, {"failed", f.failed.Load()}, {"lost", f.lost.Load()}} {
+	}{
+		{"not acked", f.ignored.Load()},
+		{"repeated", f.repeated.Load()},
+		{"said", f.said.Load()},
+		{"refused", f.refused.Load()},
+		{"failed", f.failed.Load()},
+		{"lost", f.lost.Load()},
+	} {
 		if c.n > 0 {
 			fmt.Fprintf(&b, "  %s %d", c.name, c.n)
 		}

@@ -39,7 +39,10 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
 		defer cancel()
 	}
-	common := trackersim.Options{Protocol: p, Device: protocol.DeviceConfig{Variant: f.variant, Settings: settings}}
+	common := trackersim.Options{Protocol: p, Device: protocol.DeviceConfig{
+		Variant:  f.variant,
+		Settings: settings,
+	}}
 	if f.interactive {
 		return drive(ctx, &f, n, common, os.Stdin, stdout)
 	}
@@ -105,7 +108,8 @@ func watch(seen *figures, start time.Time, ended <-chan struct{}, stdout io.Writ
 			return
 		case now := <-every.C:
 			received := seen.received.Load()
-			fmt.Fprintf(stdout, format, seen.line(now.Sub(start), float64(received-before)/now.Sub(at).Seconds()))
+			fmt.Fprintf(stdout, format, seen.line(now.Sub(start),
+				float64(received-before)/now.Sub(at).Seconds()))
 			before, at = received, now
 		}
 	}

@@ -32,17 +32,22 @@ type fleetFlags struct {
 
 func (f *fleetFlags) register(fs *flag.FlagSet) {
 	f.deviceFlags.register(fs)
-	fs.StringVar(&f.gateway, "gateway", "", "`HOST:PORT` of the gateway (default 127.0.0.1 and the protocol's port)")
+	fs.StringVar(&f.gateway, "gateway", "",
+		"`HOST:PORT` of the gateway (default 127.0.0.1 and the protocol's port)")
 	fs.StringVar(&f.reply, "reply", "", "`TEXT` that every driver answers every text with")
 	fs.DurationVar(&f.ackDelay, "ack-delay", 0, "`TIME` between a text and its ack")
 	fs.Var(&f.noAck, "no-ack", "`SHARE` of texts that are never acknowledged: 5% or 0.05")
 	fs.DurationVar(&f.positionEvery, "position-every", 0, "`TIME` between positions, 0: none")
-	fs.DurationVar(&f.heartbeatEvery, "heartbeat-every", time.Minute, "`TIME` between signs of life, 0: none")
+	fs.DurationVar(&f.heartbeatEvery, "heartbeat-every", time.Minute,
+		"`TIME` between signs of life, 0: none")
 	fs.DurationVar(&f.duration, "duration", 0, "`TIME` of the run, 0: until interrupted")
 	fs.Float64Var(&f.connectRate, "connect-rate", 500, "most connections per second, `NUMBER`")
-	fs.BoolVar(&f.reconnect, "reconnect", true, "connect again when a connection ends; --reconnect=false ends that tracker")
-	fs.BoolVar(&f.interactive, "interactive", false, "be the driver of one tracker: shows texts, says what is typed")
-	fs.Var(&f.sources, "source", "local `ADDRESS[,ADDRESS]` that trackers connect from, in turn; one address has about 28,000 ports")
+	fs.BoolVar(&f.reconnect, "reconnect", true,
+		"connect again when a connection ends; --reconnect=false ends that tracker")
+	fs.BoolVar(&f.interactive, "interactive", false,
+		"be the driver of one tracker: shows texts, says what is typed")
+	fs.Var(&f.sources, "source",
+		"local `ADDRESS[,ADDRESS]` that trackers connect from, in turn; one address has about 28,000 ports")
 	fs.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that decides what is drawn at random")
 }
 

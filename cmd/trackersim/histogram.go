@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Buckets: microseconds below 32 have one each, every doubling above has 16, so that a quantile is off by 6 % at most.
+// Buckets: microseconds below 32 have one each, every doubling above has 16, so that a quantile is
+// off by 6 % at most.
 const (
 	subBits = 4
 	linear  = 2 << subBits
@@ -38,7 +39,8 @@ func (h *histogram) add(d time.Duration) {
 	h.counts[bucketOf(uint64(max(d.Microseconds(), 0)))].Add(1)
 }
 
-// quantile returns the duration that the share q (0 to 1) of all does not exceed; ok is false for an empty histogram.
+// quantile returns the duration that the share q (0 to 1) of all does not exceed; ok is false for
+// an empty histogram.
 func (h *histogram) quantile(q float64) (d time.Duration, ok bool) {
 	var total uint64
 	for i := range h.counts {
@@ -48,7 +50,8 @@ func (h *histogram) quantile(q float64) (d time.Duration, ok bool) {
 	for i := range h.counts {
 		seen += h.counts[i].Load()
 		if seen > 0 && seen >= rank {
-			return time.Duration(min(topOf(i), math.MaxInt64/uint64(time.Microsecond))) * time.Microsecond, true
+			return time.Duration(min(topOf(i), math.MaxInt64/uint64(time.Microsecond))) *
+				time.Microsecond, true
 		}
 	}
 	return 0, false

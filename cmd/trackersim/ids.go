@@ -37,7 +37,8 @@ const (
 	idCharacters   = `^[0-9A-Za-z._-]+$`
 )
 
-// deviceFlags say which devices there are; the simulator and its directory share them, so that both mean the same ones.
+// deviceFlags say which devices there are; the simulator and its directory share them, so that both
+// mean the same ones.
 type deviceFlags struct {
 	protocol string
 	variant  string
@@ -61,10 +62,14 @@ func (f *deviceFlags) registerKind(fs *flag.FlagSet) {
 			variants = append(variants, p.Name+": "+strings.Join(p.Variants, ", "))
 		}
 	}
-	fs.StringVar(&f.protocol, "protocol", "", "`NAME` of the trackers' protocol: "+strings.Join(names, ", "))
-	fs.StringVar(&f.variant, "variant", "", "`NAME` of the protocol's variant ("+strings.Join(variants, "; ")+"); default: the first")
-	fs.StringVar(&f.firstID, "first-id", "", "device `ID` of the first tracker, counted up for the others (default "+firstPhone+" for jt808, "+firstOID+" for egts oid, else "+firstIMEI+")")
-	fs.Var(&f.settings, "setting", "`NAME=VALUE` of the protocol, as in the directory: of the simulated devices, and of the trackers in the directory as far as it is not the listener's; may be repeated")
+	fs.StringVar(&f.protocol, "protocol", "", "`NAME` of the trackers' protocol: "+strings.Join(
+		names, ", "))
+	fs.StringVar(&f.variant, "variant", "", "`NAME` of the protocol's variant ("+strings.Join(
+		variants, "; ")+"); default: the first")
+	fs.StringVar(&f.firstID, "first-id", "",
+		"device `ID` of the first tracker, counted up for the others (default "+firstPhone+" for jt808, "+firstOID+" for egts oid, else "+firstIMEI+")")
+	fs.Var(&f.settings, "setting",
+		"`NAME=VALUE` of the protocol, as in the directory: of the simulated devices, and of the trackers in the directory as far as it is not the listener's; may be repeated")
 }
 
 // resolve finds the protocol and the devices' ids.
@@ -80,7 +85,8 @@ func (f *deviceFlags) resolve() (*protocol.Protocol, ids, error) {
 		return nil, ids{}, fmt.Errorf("--devices %d is not within 1 and %d", f.devices, maxDevices)
 	}
 	if f.variant != "" && !slices.Contains(p.Variants, f.variant) {
-		return nil, ids{}, fmt.Errorf("--variant: %s has no %q (it has: %s)", p.Name, f.variant, strings.Join(p.Variants, ", "))
+		return nil, ids{}, fmt.Errorf("--variant: %s has no %q (it has: %s)", p.Name, f.variant,
+			strings.Join(p.Variants, ", "))
 	}
 	if _, err := p.NewSettings(f.settings); err != nil {
 		return nil, ids{}, fmt.Errorf("--setting: %w", err)
@@ -115,7 +121,8 @@ type ids struct {
 
 func newIDs(first string, devices int) (ids, error) {
 	if len(first) > maxIDLength || !regexp.MustCompile(idCharacters).MatchString(first) {
-		return ids{}, fmt.Errorf("%q is not 1 to %d letters, digits, dots, hyphens and underscores", first, maxIDLength)
+		return ids{}, fmt.Errorf("%q is not 1 to %d letters, digits, dots, hyphens and underscores",
+			first, maxIDLength)
 	}
 	prefix := strings.TrimRight(first, "0123456789")
 	prefix = first[:max(len(prefix), len(first)-maxCounter)]

@@ -34,24 +34,34 @@ type service struct {
 }
 
 // startService serves the devices of directory; change may alter the file first.
-func startService(t *testing.T, protocolName string, devices int, change func(*directoryFile), ackTimeout ...time.Duration) service {
+func startService(t *testing.T, protocolName string, devices int, change func(*directoryFile),
+	ackTimeout ...time.Duration,
+) service {
 	t.Helper()
 	_, file := directory(t, "--protocol", protocolName, "--devices", strconv.Itoa(devices))
 	if change != nil {
 		change(&file)
 	}
-	store, known, addr := startDevices(t, protocolName, file, gateway.Options{AckTimeout: ackTimeout})
-	h := api.New(api.Options{Store: store, Directory: known, Now: time.Now, Timeout: patience, MaxBody: 1 << 20})
+	store, known, addr := startDevices(t, protocolName, file,
+		gateway.Options{AckTimeout: ackTimeout})
+	h := api.New(api.Options{
+		Store: store, Directory: known, Now: time.Now, Timeout: patience,
+		MaxBody: 1 << 20,
+	})
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return service{api: srv.URL, gateway: addr, key: file.Accounts[0].Keys[0]}
 }
 
-// load runs the subcommand against the service and returns its report, which is the last line of its output.
+// load runs the subcommand against the service and returns its report, which is the last line of
+// its output.
 func (s service) load(t *testing.T, wantCode int, args ...string) (r load.Report, out string) {
 	t.Helper()
 	var stdout, stderr buffer
-	code := run(t.Context(), append([]string{"load", "--api", s.api, "--gateway", s.gateway, "--drain", "30s", "--login-within", "30s", "--quiet"}, args...), &stdout, &stderr)
+	code := run(t.Context(), append([]string{
+		"load", "--api", s.api, "--gateway", s.gateway,
+		"--drain", "30s", "--login-within", "30s", "--quiet",
+	}, args...), &stdout, &stderr)
 	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
 	if code != wantCode || json.Unmarshal([]byte(lines[len(lines)-1]), &r) != nil {
 		t.Fatalf("exit code %d, want %d\n%s\n%s", code, wantCode, stdout.String(), stderr.String())
@@ -60,10 +70,16 @@ func (s service) load(t *testing.T, wantCode int, args ...string) (r load.Report
 }
 
 // counts are the figures of a report that a test compares.
-type counts struct{ Sent, Accepted, Written, Acked, Delivered, Pending, Lost, Unproven, Duplicated, OutOfOrder, Unanswered int64 }
+type counts struct {
+	Sent, Accepted, Written, Acked, Delivered, Pending, Lost, Unproven, Duplicated,
+	OutOfOrder, Unanswered int64
+}
 
 func countsOf(r *load.Report) counts {
-	return counts{r.Sent, r.Accepted, r.Written, r.Acked, r.Delivered, r.Pending, r.Lost, r.Unproven, r.Duplicated, r.OutOfOrder, r.Unanswered}
+	return counts{
+		r.Sent, r.Accepted, r.Written, r.Acked, r.Delivered, r.Pending, r.Lost,
+		r.Unproven, r.Duplicated, r.OutOfOrder, r.Unanswered,
+	}
 }
 
 func everything(n int64) counts {
@@ -77,18 +93,37 @@ func TestLoadAccountsForEveryMessage(t *testing.T) {
 		want     int64
 		storm    bool
 	}{
-		"single sends":     {"jt808", []string{"--rate", "200", "--duration", "1s", "--heartbeat-every", "100ms"}, 200, false},
-		"broadcasts":       {"jt808", []string{"--rate", "300", "--duration", "1s", "--broadcast", "10"}, 300, false},
-		"texts of parts":   {"jt808", []string{"--rate", "40", "--duration", "1s", "--size", "4000"}, 40, false},
-		"unnumbered acks":  {"wialon", []string{"--rate", "100", "--duration", "1s"}, 100, false},
-		"another protocol": {"teltonika", []string{"--rate", "100", "--duration", "1s", "--size", "600"}, 100, false},
-		"a storm":          {"jt808", []string{"--storm", "3", "--broadcast", "7", "--connect-rate", "10000"}, 56, true},
+		"single sends": {"jt808", []string{
+			"--rate", "200", "--duration", "1s",
+			"--heartbeat-every", "100ms",
+		}, 200, false},
+		"broadcasts": {"jt808", []string{
+			"--rate", "300", "--duration", "1s", "--broadcast",
+			"10",
+		}, 300, false},
+		"texts of parts": {"jt808", []string{
+			"--rate", "40", "--duration", "1s", "--size",
+			"4000",
+		}, 40, false},
+		"unnumbered acks": {"wialon", []string{"--rate", "100", "--duration", "1s"}, 100, false},
+		"another protocol": {"teltonika", []string{
+			"--rate", "100", "--duration", "1s", "--size",
+			"600",
+		}, 100, false},
+		"a storm": {"jt808", []string{
+			"--storm", "3", "--broadcast", "7", "--connect-rate",
+			"10000",
+		}, 56, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startService(t, c.protocol, 20, nil)
 			plot := filepath.Join(t.TempDir(), "out.svg")
-			args := append([]string{"--protocol", c.protocol, "--trackers", "1-20", "--pid", strconv.Itoa(os.Getpid()), "--plot", plot, "--source", "127.0.0.1,127.0.0.2"}, c.args...)
+			args := append([]string{
+				"--protocol", c.protocol, "--trackers", "1-20", "--pid",
+				strconv.Itoa(os.Getpid()), "--plot", plot, "--source", "127.0.0.1,127.0.0.2",
+			},
+				c.args...)
 			r, out := s.load(t, exitOK, args...)
 			want := everything(c.want)
 			if c.storm {
@@ -97,7 +132,9 @@ func TestLoadAccountsForEveryMessage(t *testing.T) {
 			if got := countsOf(&r); got != want {
 				t.Errorf("%+v, want %+v\n%s", got, want, out)
 			}
-			if r.LoggedIn != 20 || r.ToDevice.Count != r.Written || r.ToDevice.P50 <= 0 || r.ToDevice.P99 < r.ToDevice.P50 || len(r.Processes) != 1 || r.Processes[0].RSS < 1<<20 {
+			if r.LoggedIn != 20 || r.ToDevice.Count != r.Written || r.ToDevice.P50 <= 0 ||
+				r.ToDevice.P99 < r.ToDevice.P50 || len(r.Processes) != 1 ||
+				r.Processes[0].RSS < 1<<20 {
 				t.Errorf("%+v", r)
 			}
 			if c.storm != (r.StormSeconds > 0) {
@@ -116,22 +153,26 @@ func TestLoadAccountsForEveryMessage(t *testing.T) {
 // TestLoadCountsRepetitions has a gateway that repeats what is not acknowledged, as it must.
 func TestLoadCountsRepetitions(t *testing.T) {
 	s := startService(t, "jt808", 4, nil, 50*time.Millisecond, time.Minute)
-	r, out := s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-4", "--rate", "4", "--duration", "2s", "--no-ack", "100%")
+	r, out := s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-4", "--rate", "4",
+		"--duration", "2s", "--no-ack", "100%")
 	if r.Written != 4 || r.Repeated == 0 || r.Duplicated+r.Acked+r.Delivered+r.Lost != 0 {
 		t.Errorf("%+v\n%s", r, out)
 	}
 }
 
-// TestLoadWithDevicesThatDoNotTakePart has devices that never acknowledge and such that read nothing.
+// TestLoadWithDevicesThatDoNotTakePart has devices that never acknowledge and such that read
+// nothing.
 func TestLoadWithDevicesThatDoNotTakePart(t *testing.T) {
 	s := startService(t, "jt808", 16, nil)
 	const each = 10 // texts for each device
-	r, out := s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-16", "--rate", strconv.Itoa(16*each), "--duration", "1s", "--no-ack", "25%", "--no-read", "25%")
+	r, out := s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-16", "--rate",
+		strconv.Itoa(16*each), "--duration", "1s", "--no-ack", "25%", "--no-read", "25%")
 	idle := r.Pending / each
 	if idle < 6 || idle > 10 || r.Pending%each != 0 || r.Accepted != 16*each {
 		t.Errorf("%d pending of %d", r.Pending, r.Accepted)
 	}
-	if r.Acked != r.Accepted-r.Pending || r.Delivered != r.Acked || r.Lost+r.Unproven+r.Duplicated != 0 {
+	if r.Acked != r.Accepted-r.Pending || r.Delivered != r.Acked ||
+		r.Lost+r.Unproven+r.Duplicated != 0 {
 		t.Errorf("%+v\n%s", r, out)
 	}
 	if r.Written <= r.Acked || r.ToDevice.Count != r.Acked {
@@ -146,12 +187,20 @@ func TestLoadCountsRefusals(t *testing.T) {
 		want map[string]int64
 	}{
 		"single sends": {nil, map[string]int64{"236": 60, "267": 7 * (60 - maxPending)}},
-		"broadcasts":   {[]string{"--broadcast", "8", "--trackers", "9-16"}, map[string]int64{"not_sent_to": 8 * (60 - maxPending)}},
+		"broadcasts": {
+			[]string{"--broadcast", "8", "--trackers", "9-16"},
+			map[string]int64{"not_sent_to": 8 * (60 - maxPending)},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := startService(t, "jt808", 16, func(f *directoryFile) { f.Trackers[3].Features = nil })
-			args := append([]string{"--protocol", "jt808", "--trackers", "1-8", "--rate", "480", "--duration", "1s", "--no-ack", "100%"}, c.args...)
+			s := startService(t, "jt808", 16, func(f *directoryFile) {
+				f.Trackers[3].Features = nil
+			})
+			args := append([]string{
+				"--protocol", "jt808", "--trackers", "1-8", "--rate", "480",
+				"--duration", "1s", "--no-ack", "100%",
+			}, c.args...)
 			r, out := s.load(t, exitOK, args...)
 			if !maps.Equal(r.Refused, c.want) {
 				t.Errorf("refused %v, want %v\n%s", r.Refused, c.want, out)
@@ -160,15 +209,19 @@ func TestLoadCountsRefusals(t *testing.T) {
 			for _, n := range r.Refused {
 				all += n
 			}
-			if r.Sent != 480 || r.Accepted != 480-all || r.Pending != r.Accepted || r.Delivered+r.Lost+r.Acked != 0 || r.Written == 0 {
+			if r.Sent != 480 || r.Accepted != 480-all || r.Pending != r.Accepted ||
+				r.Delivered+r.Lost+r.Acked != 0 || r.Written == 0 {
 				t.Errorf("%+v\n%s", r, out)
 			}
 		})
 	}
 }
 
-// tampered puts a proxy in front of the API that answers requests itself or changes the lists, whose length it leaves open, so that they come in chunks.
-func (s service) tampered(t *testing.T, own func(http.ResponseWriter, *http.Request) bool, list func([]map[string]any)) service {
+// tampered puts a proxy in front of the API that answers requests itself or changes the lists,
+// whose length it leaves open, so that they come in chunks.
+func (s service) tampered(t *testing.T, own func(http.ResponseWriter, *http.Request) bool,
+	list func([]map[string]any),
+) service {
 	t.Helper()
 	target, err := url.Parse(s.api)
 	check(t, err)
@@ -202,7 +255,10 @@ func (s service) tampered(t *testing.T, own func(http.ResponseWriter, *http.Requ
 
 // TestLoadSeesWhatIsWrong has services that break each promise.
 func TestLoadSeesWhatIsWrong(t *testing.T) {
-	args := []string{"--protocol", "jt808", "--trackers", "1-10", "--rate", "100", "--duration", "1s"}
+	args := []string{
+		"--protocol", "jt808", "--trackers", "1-10", "--rate", "100", "--duration",
+		"1s",
+	}
 	var n atomic.Int64
 	for name, c := range map[string]struct {
 		own  func(http.ResponseWriter, *http.Request) bool
@@ -239,7 +295,10 @@ func TestLoadSeesWhatIsWrong(t *testing.T) {
 			seen: func(r *load.Report) int64 { return r.Lost }, want: 100,
 		},
 		"out of order": {
-			list: func(list []map[string]any) { list[0]["text"], list[1]["text"] = list[1]["text"], list[0]["text"] },
+			list: func(list []map[string]any) {
+				list[0]["text"], list[1]["text"] = list[1]["text"],
+					list[0]["text"]
+			},
 			seen: func(r *load.Report) int64 { return r.OutOfOrder }, want: 10,
 		},
 		"stored twice": {
@@ -258,7 +317,8 @@ func TestLoadSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestLoadCountsDuplicates has a network between gateway and devices that delivers every text twice.
+// TestLoadCountsDuplicates has a network between gateway and devices that delivers every text
+// twice.
 func TestLoadCountsDuplicates(t *testing.T) {
 	s := startService(t, "jt808", 5, nil)
 	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -282,7 +342,8 @@ func TestLoadCountsDuplicates(t *testing.T) {
 	}()
 	t.Cleanup(func() { check(t, ln.Close()); <-echoes })
 	s.gateway = ln.Addr().String()
-	r, out := s.load(t, exitBroken, "--protocol", "jt808", "--trackers", "1-5", "--rate", "50", "--duration", "1s")
+	r, out := s.load(t, exitBroken, "--protocol", "jt808", "--trackers", "1-5", "--rate", "50",
+		"--duration", "1s")
 	want := everything(50)
 	if want.Duplicated = 50; countsOf(&r) != want {
 		t.Errorf("%+v\n%s", countsOf(&r), out)
@@ -304,13 +365,16 @@ func (t twice) Write(p []byte) (int, error) {
 // TestLoadOutlivesLostAnswers has connections to the API that break when a request has come.
 func TestLoadOutlivesLostAnswers(t *testing.T) {
 	var n atomic.Int64
-	s := startService(t, "jt808", 5, nil).tampered(t, func(_ http.ResponseWriter, r *http.Request) bool {
+	s := startService(t, "jt808", 5, nil).tampered(t, func(_ http.ResponseWriter,
+		r *http.Request,
+	) bool {
 		if strings.HasSuffix(r.URL.Path, "/send") && n.Add(1)%10 == 0 {
 			panic(http.ErrAbortHandler)
 		}
 		return false
 	}, nil)
-	r, out := s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-5", "--rate", "100", "--duration", "1s", "--connections", "3")
+	r, out := s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-5", "--rate", "100",
+		"--duration", "1s", "--connections", "3")
 	want := everything(100)
 	want.Accepted, want.Written, want.Acked, want.Delivered, want.Unanswered = 90, 90, 90, 90, 10
 	if countsOf(&r) != want {
@@ -318,13 +382,15 @@ func TestLoadOutlivesLostAnswers(t *testing.T) {
 	}
 }
 
-// TestLoadUsesAllItsConnections asks over each of its connections in turn. One that is used too rarely
-// is closed by the service, maybe in the moment that the next request is on its way.
+// TestLoadUsesAllItsConnections asks over each of its connections in turn. One that is used too
+// rarely is closed by the service, maybe in the moment that the next request is on its way.
 func TestLoadUsesAllItsConnections(t *testing.T) {
 	const connections, each = 8, 5
 	var mu sync.Mutex
 	used := make(map[string]int)
-	s := startService(t, "jt808", 5, nil).tampered(t, func(_ http.ResponseWriter, r *http.Request) bool {
+	s := startService(t, "jt808", 5, nil).tampered(t, func(_ http.ResponseWriter,
+		r *http.Request,
+	) bool {
 		if strings.HasSuffix(r.URL.Path, "/send") {
 			mu.Lock()
 			used[r.RemoteAddr]++
@@ -332,7 +398,8 @@ func TestLoadUsesAllItsConnections(t *testing.T) {
 		}
 		return false
 	}, nil)
-	s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-5", "--rate", "40", "--duration", "1s", "--connections", strconv.Itoa(connections))
+	s.load(t, exitOK, "--protocol", "jt808", "--trackers", "1-5", "--rate", "40", "--duration",
+		"1s", "--connections", strconv.Itoa(connections))
 	mu.Lock()
 	defer mu.Unlock()
 	for addr, n := range used {
@@ -353,15 +420,24 @@ func TestLoadCutShort(t *testing.T) {
 	var stdout, stderr buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"load", "--protocol", "jt808", "--api", s.api, "--gateway", s.gateway, "--trackers", "1-5", "--rate", "50", "--duration", "10m"}, &stdout, &stderr)
+		code <- run(ctx, []string{
+			"load", "--protocol", "jt808", "--api", s.api, "--gateway",
+			s.gateway, "--trackers", "1-5", "--rate", "50", "--duration", "10m",
+		}, &stdout, &stderr)
 	}()
-	awaitTrue(t, func() bool { return regexp.MustCompile(`acked [1-9]`).MatchString(stderr.String()) }, &stderr)
+	awaitTrue(t, func() bool {
+		return regexp.MustCompile(`acked [1-9]`).MatchString(
+			stderr.String())
+	}, &stderr)
 	interrupt()
 	var r load.Report
-	if c := <-code; c != exitOK || json.Unmarshal([]byte(stdout.String()[strings.LastIndex(strings.TrimSpace(stdout.String()), "\n")+1:]), &r) != nil {
+	if c := <-code; c != exitOK ||
+		json.Unmarshal([]byte(stdout.String()[strings.LastIndex(strings.TrimSpace(stdout.String()),
+			"\n")+1:]), &r) != nil {
 		t.Fatalf("exit code %d\n%s", c, stdout.String())
 	}
-	if r.Sent == 0 || r.Sent >= 30_000 || r.Accepted != r.Sent || r.Delivered != r.Acked || r.Lost+r.Unanswered != 0 {
+	if r.Sent == 0 || r.Sent >= 30_000 || r.Accepted != r.Sent || r.Delivered != r.Acked ||
+		r.Lost+r.Unanswered != 0 {
 		t.Errorf("%+v", r)
 	}
 }
@@ -372,30 +448,56 @@ func TestLoadRefusesWhatMakesNoRun(t *testing.T) {
 		code int
 		want string
 	}{
-		"--trackers 1-5 --rate -1":                                  {exitMisused, "rate -1"},
-		"--rate 1":                                                  {exitMisused, "--trackers is missing"},
-		"--trackers 5-1":                                            {exitMisused, "not FROM-TO"},
-		"--trackers 1-5 --broadcast 6":                              {exitMisused, "no more than there are"},
-		"--trackers 1-5 --size 10":                                  {exitMisused, "size 10"},
-		"--trackers 1-5 --rate 5 --storm 2":                         {exitMisused, "--storm replaces --rate"},
-		"--trackers 1-5 --no-ack 60% --no-read 60%":                 {exitMisused, "exceed the whole"},
-		"--trackers 1-5 --api https://127.0.0.1:1":                  {exitMisused, "plain http"},
-		"--trackers 1-5 --rate 1000000 --duration 1h":               {exitMisused, "more than 20000000 messages"},
-		"--trackers 1-900000":                                       {exitMisused, "divide --trackers"},
-		"--trackers 1-5 --pid 999999999":                            {exitNobody, "process 999999999"},
-		"--trackers 1-5 --key 00000000000000000000000000000000":     {exitNobody, "error 4 "},
-		"--trackers 1-6":                                            {exitNobody, "error 217 "},
-		"--trackers 1-5 --api http://127.0.0.1:1":                   {exitNobody, "asking the API"},
-		"--trackers 1-5 --rate 1 --first-id 13900000001 --key HASH": {exitNobody, "no device could log in"},
+		"--trackers 1-5 --rate -1": {exitMisused, "rate -1"},
+		"--rate 1": {
+			exitMisused,
+			"--trackers is missing",
+		},
+		"--trackers 5-1": {exitMisused, "not FROM-TO"},
+		"--trackers 1-5 --broadcast 6": {
+			exitMisused,
+			"no more than there are",
+		},
+		"--trackers 1-5 --size 10": {exitMisused, "size 10"},
+		"--trackers 1-5 --rate 5 --storm 2": {
+			exitMisused,
+			"--storm replaces --rate",
+		},
+		"--trackers 1-5 --no-ack 60% --no-read 60%": {
+			exitMisused,
+			"exceed the whole",
+		},
+		"--trackers 1-5 --api https://127.0.0.1:1": {exitMisused, "plain http"},
+		"--trackers 1-5 --rate 1000000 --duration 1h": {
+			exitMisused,
+			"more than 20000000 messages",
+		},
+		"--trackers 1-900000": {
+			exitMisused,
+			"divide --trackers",
+		},
+		"--trackers 1-5 --pid 999999999": {
+			exitNobody,
+			"process 999999999",
+		},
+		"--trackers 1-5 --key 00000000000000000000000000000000": {exitNobody, "error 4 "},
+		"--trackers 1-6": {exitNobody, "error 217 "},
+		"--trackers 1-5 --api http://127.0.0.1:1": {exitNobody, "asking the API"},
+		"--trackers 1-5 --rate 1 --first-id 13900000001 --key HASH": {
+			exitNobody,
+			"no device could log in",
+		},
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
 			var stdout, stderr buffer
-			line := strings.Fields("load --protocol jt808 --duration 1s --quiet --api " + s.api + " --gateway " + s.gateway + " " + strings.Replace(args, "HASH", s.key, 1))
+			line := strings.Fields("load --protocol jt808 --duration 1s --quiet --api " + s.api +
+				" --gateway " + s.gateway + " " + strings.Replace(args, "HASH", s.key, 1))
 			if strings.Contains(args, "first-id") {
 				line = append(line, "--login-within", "500ms")
 			}
-			if code := run(t.Context(), line, &stdout, &stderr); code != c.code || !strings.Contains(stderr.String(), c.want) {
+			if code := run(t.Context(), line, &stdout, &stderr); code != c.code ||
+				!strings.Contains(stderr.String(), c.want) {
 				t.Errorf("exit code %d, %s", code, stderr.String())
 			}
 		})

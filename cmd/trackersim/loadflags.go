@@ -16,7 +16,8 @@ import (
 	"trackchat/protocol"
 )
 
-// loadFlags are the options of a run under load. The devices are those of trackersim directory with the same flags.
+// loadFlags are the options of a run under load. The devices are those of trackersim directory with
+// the same flags.
 type loadFlags struct {
 	deviceFlags
 	firstTracker   int64
@@ -44,25 +45,37 @@ type loadFlags struct {
 
 func (f *loadFlags) register(fs *flag.FlagSet) {
 	f.registerKind(fs)
-	fs.Int64Var(&f.firstTracker, "first-tracker", 1, "tracker `ID` of the first device in the directory")
+	fs.Int64Var(&f.firstTracker, "first-tracker", 1,
+		"tracker `ID` of the first device in the directory")
 	fs.StringVar(&f.api, "api", "http://127.0.0.1:8080", "`URL` of the API")
-	fs.StringVar(&f.key, "key", "", "API `KEY` (the directory's keys; default: the one that trackersim directory makes with the same flags)")
-	fs.StringVar(&f.gateways, "gateway", "", "`HOST:PORT[,HOST:PORT]` of the gateways, in turn (default 127.0.0.1 and the protocol's port)")
+	fs.StringVar(&f.key, "key", "",
+		"API `KEY` (the directory's keys; default: the one that trackersim directory makes with the same flags)")
+	fs.StringVar(&f.gateways, "gateway", "",
+		"`HOST:PORT[,HOST:PORT]` of the gateways, in turn (default 127.0.0.1 and the protocol's port)")
 	fs.Var(&f.trackers, "trackers", "`FROM-TO` of the tracker ids that take part")
-	fs.Float64Var(&f.rate, "rate", 1000, "messages a second, `NUMBER`; 0: none, the sessions are held")
+	fs.Float64Var(&f.rate, "rate", 1000,
+		"messages a second, `NUMBER`; 0: none, the sessions are held")
 	fs.DurationVar(&f.duration, "duration", 30*time.Second, "`TIME` of the sending")
 	fs.IntVar(&f.broadcast, "broadcast", 0, "`NUMBER` of trackers of one request; 0: single sends")
 	fs.IntVar(&f.size, "size", 100, "`NUMBER` of characters of a text")
-	fs.IntVar(&f.storm, "storm", 0, "`NUMBER` of texts queued for each tracker before all devices connect at once; replaces --rate")
-	fs.Var(&f.noAck, "no-ack", "`SHARE` of devices that never acknowledge: 5% or 0.05; latencies are of the others")
+	fs.IntVar(&f.storm, "storm", 0,
+		"`NUMBER` of texts queued for each tracker before all devices connect at once; replaces --rate")
+	fs.Var(&f.noAck, "no-ack",
+		"`SHARE` of devices that never acknowledge: 5% or 0.05; latencies are of the others")
 	fs.Var(&f.noRead, "no-read", "`SHARE` of devices that read nothing after their login")
-	fs.DurationVar(&f.heartbeatEvery, "heartbeat-every", time.Minute, "`TIME` between a device's signs of life, 0: none")
-	fs.Float64Var(&f.connectRate, "connect-rate", 2000, "most device connections per second, `NUMBER`")
-	fs.DurationVar(&f.loginWithin, "login-within", time.Minute, "most `TIME` for the logins, beyond what the connect rate needs")
+	fs.DurationVar(&f.heartbeatEvery, "heartbeat-every", time.Minute,
+		"`TIME` between a device's signs of life, 0: none")
+	fs.Float64Var(&f.connectRate, "connect-rate", 2000,
+		"most device connections per second, `NUMBER`")
+	fs.DurationVar(&f.loginWithin, "login-within", time.Minute,
+		"most `TIME` for the logins, beyond what the connect rate needs")
 	fs.IntVar(&f.connections, "connections", 64, "`NUMBER` of connections to the API")
-	fs.DurationVar(&f.drain, "drain", 15*time.Second, "most `TIME` after the sending for what is under way")
-	fs.Var(&f.sources, "source", "local `ADDRESS[,ADDRESS]` that devices connect from, in turn (default: enough of 127.0.0.0/8 if the gateway is on loopback)")
-	fs.Var(&f.pids, "pid", "`PID[,PID]` of the service's processes, whose CPU time and memory are reported")
+	fs.DurationVar(&f.drain, "drain", 15*time.Second,
+		"most `TIME` after the sending for what is under way")
+	fs.Var(&f.sources, "source",
+		"local `ADDRESS[,ADDRESS]` that devices connect from, in turn (default: enough of 127.0.0.0/8 if the gateway is on loopback)")
+	fs.Var(&f.pids, "pid",
+		"`PID[,PID]` of the service's processes, whose CPU time and memory are reported")
 	fs.StringVar(&f.plot, "plot", "", "`FILE` for an SVG of latencies and throughput")
 	fs.BoolVar(&f.quiet, "quiet", false, "no line a second on standard error")
 }
@@ -74,7 +87,8 @@ func (f *loadFlags) options(set map[string]bool, stderr io.Writer) (load.Options
 	}
 	f.devices = int(min(f.trackers.to-f.firstTracker+1, maxDevices+1))
 	if f.trackers.from < f.firstTracker {
-		return load.Options{}, fmt.Errorf("--trackers begins before --first-tracker %d", f.firstTracker)
+		return load.Options{}, fmt.Errorf("--trackers begins before --first-tracker %d",
+			f.firstTracker)
 	}
 	p, n, err := f.resolve()
 	if err != nil {
@@ -91,10 +105,15 @@ func (f *loadFlags) options(set map[string]bool, stderr io.Writer) (load.Options
 		f.key = defaultKey(p, n, f.firstTracker)
 	}
 	o := load.Options{
-		API: f.api, Key: f.key, Gateways: strings.Split(f.gateways, ","), Protocol: p, Device: protocol.DeviceConfig{Variant: f.variant, Settings: settings},
-		DeviceID: func(tracker int64) string { return n.at(int(tracker - f.firstTracker)) }, From: f.trackers.from, To: f.trackers.to,
-		Rate: f.rate, Duration: f.duration, Broadcast: f.broadcast, Size: f.size, Storm: f.storm, NoAck: float64(f.noAck), NoRead: float64(f.noRead),
-		HeartbeatEvery: f.heartbeatEvery, ConnectRate: f.connectRate, LoginWithin: f.loginWithin, Connections: f.connections, Drain: f.drain, Sources: f.sources, PIDs: f.pids, Progress: stderr,
+		API: f.api, Key: f.key, Gateways: strings.Split(f.gateways, ","), Protocol: p,
+		Device:   protocol.DeviceConfig{Variant: f.variant, Settings: settings},
+		DeviceID: func(tracker int64) string { return n.at(int(tracker - f.firstTracker)) },
+		From:     f.trackers.from, To: f.trackers.to,
+		Rate: f.rate, Duration: f.duration, Broadcast: f.broadcast, Size: f.size, Storm: f.storm,
+		NoAck: float64(f.noAck), NoRead: float64(f.noRead),
+		HeartbeatEvery: f.heartbeatEvery, ConnectRate: f.connectRate, LoginWithin: f.loginWithin,
+		Connections: f.connections, Drain: f.drain, Sources: f.sources, PIDs: f.pids,
+		Progress: stderr,
 	}
 	if f.quiet {
 		o.Progress = nil

@@ -1,4 +1,5 @@
-// Command trackersim plays any number of GPS trackers of any protocol against a gateway, and writes the directory that such a run needs.
+// Command trackersim plays any number of GPS trackers of any protocol against a gateway, and writes
+// the directory that such a run needs.
 package main
 
 import (

@@ -14,7 +14,8 @@ const (
 	exitOK      = 0
 	exitNobody  = 1 // no device could log in, or the output could not be written
 	exitMisused = 2
-	exitBroken  = 3 // under load something was lost, delivered without an ack, duplicated or out of order
+	// under load something was lost, delivered without an ack, duplicated or out of order.
+	exitBroken = 3
 )
 
 const synopsis = `usage:

@@ -78,7 +78,8 @@ type directoryFile struct {
 func directory(t *testing.T, args ...string) (raw string, file directoryFile) {
 	t.Helper()
 	var out, errs buffer
-	if code := run(t.Context(), append([]string{"directory"}, args...), &out, &errs); code != exitOK || errs.String() != "" {
+	if code := run(t.Context(), append([]string{"directory"}, args...), &out,
+		&errs); code != exitOK || errs.String() != "" {
 		t.Fatalf("directory %v: exit code %d, %s", args, code, errs.String())
 	}
 	d := yaml.NewDecoder(strings.NewReader(out.String()))
@@ -91,23 +92,29 @@ func directory(t *testing.T, args ...string) (raw string, file directoryFile) {
 
 func TestDirectory(t *testing.T) {
 	raw, file := directory(t, "--protocol", "jt808", "--devices", "3", "--first-tracker", "500")
-	if again, _ := directory(t, "--protocol", "jt808", "--devices", "3", "--first-tracker", "500"); again != raw {
+	if again, _ := directory(t, "--protocol", "jt808", "--devices", "3", "--first-tracker",
+		"500"); again != raw {
 		t.Error("the same flags wrote another directory")
 	}
 	a := file.Accounts[0]
-	if len(file.Accounts) != 1 || a.ID != 1 || a.Login != "demo" || a.Password == "" || !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(a.Keys[0]) {
+	if len(file.Accounts) != 1 || a.ID != 1 || a.Login != "demo" || a.Password == "" ||
+		!regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(a.Keys[0]) {
 		t.Errorf("accounts %+v", file.Accounts)
 	}
 	if len(file.Trackers) != 3 {
 		t.Fatalf("%d trackers", len(file.Trackers))
 	}
 	for i, tr := range file.Trackers {
-		if tr.ID != int64(500+i) || tr.Account != 1 || tr.Protocol != "jt808" || tr.DeviceID != fmt.Sprintf("1380000%04d", i+1) || tr.Features[0] != "chat" || tr.Label == "" {
+		if tr.ID != int64(500+i) || tr.Account != 1 || tr.Protocol != "jt808" ||
+			tr.DeviceID != fmt.Sprintf("1380000%04d", i+1) || tr.Features[0] != "chat" ||
+			tr.Label == "" {
 			t.Errorf("tracker %d is %+v", i, tr)
 		}
 	}
 	const key = "A6AA75587E5C59C32D347DA438505FC3"
-	if _, file = directory(t, "--protocol", "wialon", "--first-id", "truck-098", "--devices", "3", "--key", key); file.Accounts[0].Keys[0] != strings.ToLower(key) || file.Trackers[2].DeviceID != "truck-100" {
+	if _, file = directory(t, "--protocol", "wialon", "--first-id", "truck-098", "--devices", "3",
+		"--key", key); file.Accounts[0].Keys[0] != strings.ToLower(key) ||
+		file.Trackers[2].DeviceID != "truck-100" {
 		t.Errorf("directory %+v", file)
 	}
 }
@@ -119,15 +126,27 @@ func TestDirectoryOfEveryProtocol(t *testing.T) {
 		settings    map[string]string
 	}{
 		{[]string{"jt808", "--variant", "2019"}, "13800000001", "13800000012", nil},
-		{[]string{"wialon", "--setting", "ack=next_frame"}, "860000000000001", "860000000000012", map[string]string{"ack": "next_frame"}},
-		{[]string{"teltonika", "--setting", "chat=serial", "--setting", `ack_pattern=^A(\d+)$`}, "860000000000001", "860000000000012", map[string]string{"chat": "serial", "ack_pattern": `^A(\d+)$`}},
+		{
+			[]string{"wialon", "--setting", "ack=next_frame"},
+			"860000000000001", "860000000000012",
+			map[string]string{"ack": "next_frame"},
+		},
+		{
+			[]string{"teltonika", "--setting", "chat=serial", "--setting", `ack_pattern=^A(\d+)$`},
+			"860000000000001", "860000000000012",
+			map[string]string{
+				"chat":        "serial",
+				"ack_pattern": `^A(\d+)$`,
+			},
+		},
 		{[]string{"egts"}, "860000000000001", "860000000000012", nil},
 		{[]string{"egts", "--variant", "oid", "--setting", "lenient=true"}, "1", "12", nil},
 		{[]string{"galileosky", "--variant", "a604"}, "860000000000001", "860000000000012", nil},
 	} {
 		_, file := directory(t, append([]string{"--devices", "12", "--protocol"}, tc.args...)...)
 		first, last := file.Trackers[0], file.Trackers[11]
-		if len(file.Trackers) != 12 || first.DeviceID != tc.first || last.DeviceID != tc.last || first.Protocol != tc.args[0] || !maps.Equal(first.Settings, tc.settings) {
+		if len(file.Trackers) != 12 || first.DeviceID != tc.first || last.DeviceID != tc.last ||
+			first.Protocol != tc.args[0] || !maps.Equal(first.Settings, tc.settings) {
 			t.Errorf("%v: from %+v to %+v", tc.args, first, last)
 		}
 	}
@@ -136,18 +155,46 @@ func TestDirectoryOfEveryProtocol(t *testing.T) {
 // What is wrong is said with what would be right.
 func TestWrongVariantsSettingsAndIDs(t *testing.T) {
 	for want, args := range map[string][]string{
-		`--variant: jt808 has no "2020" (it has: 2013, 2011, 2019)`:   {"--protocol", "jt808", "--variant", "2020"},
-		`--variant: egts has no "2013" (it has: auth, oid)`:           {"directory", "--protocol", "egts", "--variant", "2013"},
-		`--setting: wialon setting "ack": "maybe" is none of am`:      {"--protocol", "wialon", "--setting", "ack=maybe"},
-		`--setting: egts has no setting "ack"`:                        {"directory", "--protocol", "egts", "--setting", "ack=am"},
-		`"ack" for flag -setting: not a name, =, and a value`:         {"--protocol", "wialon", "--setting", "ack"},
-		`"8600000000000001" is not an IMEI of at most 15 digits`:      {"--protocol", "teltonika", "--first-id", "8600000000000001"},
-		`"truck-1" is not an IMEI of at most 15 digits`:               {"--protocol", "galileosky", "--first-id", "truck-1"},
-		`"4294967296" is not the number of a terminal`:                {"--protocol", "egts", "--variant", "oid", "--first-id", "4294967295", "--devices", "2"},
-		`"123456789012345678901" is not a phone of at most 20 digits`: {"--protocol", "jt808", "--variant", "2019", "--first-id", "123456789012345678901"},
+		`--variant: jt808 has no "2020" (it has: 2013, 2011, 2019)`: {
+			"--protocol", "jt808",
+			"--variant", "2020",
+		},
+		`--variant: egts has no "2013" (it has: auth, oid)`: {
+			"directory", "--protocol",
+			"egts", "--variant", "2013",
+		},
+		`--setting: wialon setting "ack": "maybe" is none of am`: {
+			"--protocol", "wialon",
+			"--setting", "ack=maybe",
+		},
+		`--setting: egts has no setting "ack"`: {
+			"directory", "--protocol",
+			"egts", "--setting", "ack=am",
+		},
+		`"ack" for flag -setting: not a name, =, and a value`: {
+			"--protocol", "wialon",
+			"--setting", "ack",
+		},
+		`"8600000000000001" is not an IMEI of at most 15 digits`: {
+			"--protocol", "teltonika",
+			"--first-id", "8600000000000001",
+		},
+		`"truck-1" is not an IMEI of at most 15 digits`: {
+			"--protocol", "galileosky",
+			"--first-id", "truck-1",
+		},
+		`"4294967296" is not the number of a terminal`: {
+			"--protocol", "egts",
+			"--variant", "oid", "--first-id", "4294967295", "--devices", "2",
+		},
+		`"123456789012345678901" is not a phone of at most 20 digits`: {
+			"--protocol", "jt808",
+			"--variant", "2019", "--first-id", "123456789012345678901",
+		},
 	} {
 		var out, errs buffer
-		if code := run(t.Context(), args, &out, &errs); code != exitMisused || !strings.Contains(errs.String(), want) {
+		if code := run(t.Context(), args, &out, &errs); code != exitMisused ||
+			!strings.Contains(errs.String(), want) {
 			t.Errorf("%q: exit code %d, %s", args, code, errs.String())
 		}
 	}
@@ -211,12 +258,14 @@ func TestMisuse(t *testing.T) {
 		if code := run(t.Context(), args, &out, &errs); code != exitMisused || out.String() != "" {
 			t.Errorf("%q: exit code %d, output %q", args, code, out.String())
 		}
-		if !strings.HasPrefix(errs.String(), "trackersim: ") || !strings.Contains(errs.String(), "usage:") {
+		if !strings.HasPrefix(errs.String(), "trackersim: ") ||
+			!strings.Contains(errs.String(), "usage:") {
 			t.Errorf("%q complains with %q", args, errs.String())
 		}
 	}
 	var out, errs buffer
-	if code := run(t.Context(), []string{"--help"}, &out, &errs); code != exitOK || !strings.Contains(out.String(), "--ack-delay") || errs.String() != "" {
+	if code := run(t.Context(), []string{"--help"}, &out, &errs); code != exitOK ||
+		!strings.Contains(out.String(), "--ack-delay") || errs.String() != "" {
 		t.Errorf("help: exit code %d, %q, %q", code, out.String(), errs.String())
 	}
 }
@@ -244,7 +293,10 @@ func TestHistogram(t *testing.T) {
 		h.add(time.Duration(ms+1) * time.Millisecond)
 	}
 	h.add(-time.Second)
-	for q, want := range map[float64]time.Duration{0.5: 50 * time.Millisecond, 0.99: 99 * time.Millisecond, 1: 100 * time.Millisecond} {
+	for q, want := range map[float64]time.Duration{
+		0.5:  50 * time.Millisecond,
+		0.99: 99 * time.Millisecond, 1: 100 * time.Millisecond,
+	} {
 		if got, ok := h.quantile(q); !ok || got < want*93/100 || got > want*107/100 {
 			t.Errorf("quantile %v is %v, want about %v", q, got, want)
 		}
@@ -255,25 +307,39 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// startGateway runs the real gateway on the embedded store, with the directory that the subcommand wrote.
-func startGateway(t *testing.T, protocolName string, file directoryFile) (store queue.Store, addr string) {
+// startGateway runs the real gateway on the embedded store, with the directory that the subcommand
+// wrote.
+func startGateway(t *testing.T, protocolName string, file directoryFile) (store queue.Store,
+	addr string,
+) {
 	t.Helper()
 	store, _, addr = startDevices(t, protocolName, file, gateway.Options{})
 	return store, addr
 }
 
 // startDevices is startGateway with options; known is the directory, for an API beside it.
-func startDevices(t *testing.T, protocolName string, file directoryFile, o gateway.Options) (store queue.Store, known *queue.Directory, addr string) {
+func startDevices(t *testing.T, protocolName string, file directoryFile,
+	o gateway.Options,
+) (store queue.Store, known *queue.Directory, addr string) {
 	t.Helper()
-	store, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now, MaxPending: maxPending})
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+		Path: t.TempDir(),
+		Now:  time.Now, MaxPending: maxPending,
+	})
 	check(t, err)
 	t.Cleanup(func() { check(t, store.Close()) })
-	accounts := []queue.Account{{ID: queue.AccountID(file.Accounts[0].ID), Login: file.Accounts[0].Login, TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(file.Accounts[0].Keys[0])}}}
+	accounts := []queue.Account{{
+		ID:    queue.AccountID(file.Accounts[0].ID),
+		Login: file.Accounts[0].Login, TimeZone: "UTC",
+		Keys: []queue.KeyHash{queue.HashKey(file.Accounts[0].Keys[0])},
+	}}
 	trackers := make([]queue.Tracker, len(file.Trackers))
 	for i, f := range file.Trackers {
 		trackers[i] = queue.Tracker{
-			ID: queue.TrackerID(f.ID), Account: queue.AccountID(f.Account), Label: f.Label, Protocol: f.Protocol, DeviceID: queue.NormalizeDeviceID(f.DeviceID),
-			Password: f.Password, Model: f.Model, Blocked: f.Blocked, Chat: true, Features: f.Features, Settings: f.Settings,
+			ID: queue.TrackerID(f.ID), Account: queue.AccountID(f.Account), Label: f.Label,
+			Protocol: f.Protocol, DeviceID: queue.NormalizeDeviceID(f.DeviceID),
+			Password: f.Password, Model: f.Model, Blocked: f.Blocked, Chat: true,
+			Features: f.Features, Settings: f.Settings,
 		}
 	}
 	_, err = store.ImportDirectory(t.Context(), accounts, trackers, true)
@@ -324,7 +390,10 @@ func figure(t *testing.T, out, name string) int {
 }
 
 func TestFleetPlaysWhatTheDirectorySays(t *testing.T) {
-	fleets := [][]string{{"--protocol", "teltonika", "--setting", "chat=serial", "--setting", `ack_pattern=^A(\d+)$`}}
+	fleets := [][]string{{
+		"--protocol", "teltonika", "--setting", "chat=serial", "--setting",
+		`ack_pattern=^A(\d+)$`,
+	}}
 	for _, p := range all.Protocols() {
 		for _, v := range p.Variants {
 			if v != variantOID { // which logs in where the listener is lenient
@@ -336,11 +405,15 @@ func TestFleetPlaysWhatTheDirectorySays(t *testing.T) {
 		t.Run(strings.Join(fleet, " "), func(t *testing.T) {
 			t.Parallel()
 			const devices = 20
-			_, file := directory(t, append([]string{"--devices", strconv.Itoa(devices)}, fleet...)...)
+			_, file := directory(t, append([]string{"--devices", strconv.Itoa(devices)},
+				fleet...)...)
 			store, addr := startGateway(t, fleet[1], file)
 			reqs := make([]queue.SendReq, devices)
 			for i := range reqs {
-				reqs[i] = queue.SendReq{Tracker: queue.TrackerID(file.Trackers[i].ID), Text: "good morning"}
+				reqs[i] = queue.SendReq{
+					Tracker: queue.TrackerID(file.Trackers[i].ID),
+					Text:    "good morning",
+				}
 			}
 			results, err := store.Send(t.Context(), reqs)
 			for i := range results {
@@ -353,7 +426,8 @@ func TestFleetPlaysWhatTheDirectorySays(t *testing.T) {
 			code := make(chan int, 1)
 			go func() {
 				code <- run(ctx, append([]string{
-					"--gateway", addr, "--devices", strconv.Itoa(devices), "--reply", "morning", "--ack-delay", "5ms", "--source", "127.0.0.1,127.0.0.2",
+					"--gateway", addr, "--devices", strconv.Itoa(devices), "--reply", "morning",
+					"--ack-delay", "5ms", "--source", "127.0.0.1,127.0.0.2",
 				}, fleet...), &out, &errs)
 			}()
 			awaitReplies(t, store, reqs)
@@ -363,7 +437,9 @@ func TestFleetPlaysWhatTheDirectorySays(t *testing.T) {
 				t.Errorf("exit code %d, %s", c, errs.String())
 			}
 			for name, want := range map[string]int{
-				"logins": devices, "logins refused": 0, "connections lost": 0, "text parts received": devices, "repeated": 0, "not acknowledged": 0, "driver's texts": devices,
+				"logins": devices, "logins refused": 0, "connections lost": 0,
+				"text parts received": devices, "repeated": 0, "not acknowledged": 0,
+				"driver's texts": devices,
 			} {
 				if got := figure(t, out.String(), name); got != want {
 					t.Errorf("%s: %d, want %d", name, got, want)
@@ -385,7 +461,10 @@ func awaitReplies(t *testing.T, store queue.Store, reqs []queue.SendReq) {
 	defer every.Stop()
 	for i := range reqs {
 		for {
-			ms, err := store.List(ctx, queue.ListQuery{Tracker: reqs[i].Tracker, ToMs: 1 << 50, Limit: 16})
+			ms, err := store.List(ctx, queue.ListQuery{
+				Tracker: reqs[i].Tracker, ToMs: 1 << 50,
+				Limit: 16,
+			})
 			check(t, err)
 			if len(ms) == 2 && ms[0].Status.Acknowledged() && ms[1].Text == "morning" {
 				break
@@ -415,7 +494,10 @@ func TestDurationEndsTheRun(t *testing.T) {
 	_, file := directory(t, "--protocol", "wialon", "--devices", "2")
 	_, addr := startGateway(t, "wialon", file)
 	var out, errs buffer
-	if code := run(t.Context(), []string{"--protocol", "wialon", "--devices", "2", "--gateway", addr, "--duration", "1s"}, &out, &errs); code != exitOK {
+	if code := run(t.Context(), []string{
+		"--protocol", "wialon", "--devices", "2", "--gateway",
+		addr, "--duration", "1s",
+	}, &out, &errs); code != exitOK {
 		t.Errorf("exit code %d, %s", code, errs.String())
 	}
 	if n := figure(t, out.String(), "logins"); n != 2 {
@@ -434,10 +516,17 @@ func TestNobodyLogsIn(t *testing.T) {
 		"no port": {"--gateway", closed.Addr().String()},
 	} {
 		var out, errs buffer
-		if code := run(t.Context(), append([]string{"--protocol", "jt808", "--devices", "3", "--reconnect=false"}, args...), &out, &errs); code != exitNobody || !strings.Contains(errs.String(), "no device could log in") {
+		if code := run(t.Context(), append([]string{
+			"--protocol", "jt808", "--devices", "3",
+			"--reconnect=false",
+		}, args...), &out, &errs); code != exitNobody ||
+			!strings.Contains(errs.String(), "no device could log in") {
 			t.Errorf("%s: exit code %d, %s", name, code, errs.String())
 		}
-		if figure(t, out.String(), "logins") != 0 || figure(t, out.String(), "logins refused")+figure(t, out.String(), "dials and logins failed") != 3 || !strings.Contains(out.String(), "last error: tracker ") {
+		if figure(t, out.String(), "logins") != 0 ||
+			figure(t, out.String(), "logins refused")+figure(t, out.String(),
+				"dials and logins failed") != 3 ||
+			!strings.Contains(out.String(), "last error: tracker ") {
 			t.Errorf("%s: %s", name, out.String())
 		}
 	}

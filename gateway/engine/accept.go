@@ -270,7 +270,8 @@ func (k *core) tune(tc *net.TCPConn) {
 	k.keepAlive(tc)
 }
 
-// keepAlive is part of tune, and needed again for each socket that package net makes of a descriptor.
+// keepAlive is part of tune, and needed again for each socket that package net makes of a
+// descriptor.
 func (k *core) keepAlive(tc *net.TCPConn) {
 	_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: k.KeepAlive > 0, Idle: k.KeepAlive, Interval: k.KeepAlive, Count: keepAliveProbes,
@@ -278,8 +279,8 @@ func (k *core) keepAlive(tc *net.TCPConn) {
 }
 
 // descriptors is the number below which the descriptor of an accepted connection must be. The
-// kernel gives the lowest number that is free, so one beyond it says that nearly all are in use. The
-// limit may change while the process runs.
+// kernel gives the lowest number that is free, so one beyond it says that nearly all are in use.
+// The limit may change while the process runs.
 func (k *core) descriptors(limit int) int {
 	switch {
 	case k.Spare < 0:

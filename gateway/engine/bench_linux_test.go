@@ -72,7 +72,8 @@ func BenchmarkEcho(b *testing.B) {
 	}
 }
 
-// BenchmarkPush is a frame of 100 bytes from another goroutine to a peer that reads, with at most 400 of them on the way.
+// BenchmarkPush is a frame of 100 bytes from another goroutine to a peer that reads, with at most
+// 400 of them on the way.
 func BenchmarkPush(b *testing.B) {
 	const size, batch = 100, 100
 	for _, k := range plainKinds() {
@@ -86,7 +87,8 @@ func BenchmarkPush(b *testing.B) {
 			var reader sync.WaitGroup
 			reader.Go(func() {
 				for left := b.N; left > 0; left -= batch {
-					if _, err := io.CopyN(io.Discard, nc, int64(min(left, batch)*size)); err != nil {
+					if _, err := io.CopyN(io.Discard, nc, int64(min(left, batch)*size)); err !=
+						nil {
 						b.Error(err)
 					}
 					<-onTheWay
@@ -126,7 +128,8 @@ func BenchmarkConnect(b *testing.B) {
 	}
 }
 
-// BenchmarkIdle tells what a quiet connection costs this process, peers apart: they are bare descriptors.
+// BenchmarkIdle tells what a quiet connection costs this process, peers apart: they are bare
+// descriptors.
 func BenchmarkIdle(b *testing.B) {
 	const conns = 8000
 	for _, k := range plainKinds() {
@@ -174,7 +177,10 @@ func rawDial(b *testing.B, to netip.AddrPort) int {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
+	if err := unix.Connect(fd, &unix.SockaddrInet4{
+		Port: int(to.Port()),
+		Addr: to.Addr().As4(),
+	}); err != nil {
 		b.Fatal(err)
 	}
 	return fd

@@ -15,7 +15,8 @@ import (
 	"trackchat/gateway/engine"
 )
 
-// TestPause stops reading in the middle of a stream, from the handler and from outside: everything arrives once, in order.
+// TestPause stops reading in the middle of a stream, from the handler and from outside: everything
+// arrives once, in order.
 func TestPause(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -23,7 +24,8 @@ func TestPause(t *testing.T) {
 			lines := make(chan string, 1)
 			stats := new(engine.Stats)
 			s.open = func(c engine.Conn) { c.Trust(1 << 10) }
-			s.data = func(c engine.Conn, b []byte) int { // one line at a time, with a pause after each
+			s.data = func(c engine.Conn, b []byte) int {
+				// one line at a time, with a pause after each
 				i := bytes.IndexByte(b, '\n')
 				if i < 0 {
 					return 0
@@ -64,8 +66,8 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestResumeOffersAgain has the handler refuse whole frames: Resume offers them again though nothing new comes, and though Pause was never seen
-// by the reader.
+// TestResumeOffersAgain has the handler refuse whole frames: Resume offers them again though
+// nothing new comes, and though Pause was never seen by the reader.
 func TestResumeOffersAgain(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -101,7 +103,8 @@ func TestResumeOffersAgain(t *testing.T) {
 	}
 }
 
-// TestPausedPeerKeepsLittle: before Trust a paused connection keeps no more than its limit, whatever the peer sends.
+// TestPausedPeerKeepsLittle: before Trust a paused connection keeps no more than its limit,
+// whatever the peer sends.
 func TestPausedPeerKeepsLittle(t *testing.T) {
 	const limit = 2000
 	for _, k := range kinds() {
@@ -171,8 +174,10 @@ func TestAdmit(t *testing.T) {
 				mu.Unlock()
 			}
 			r.shutdown()
-			if stats.Refused.Load() != 2 || stats.Opened.Load() != 2 || stats.Panics.Load() != 1 || len(s.opened) != 0 {
-				t.Errorf("%d refused, %d opened, %d panics", stats.Refused.Load(), stats.Opened.Load(), stats.Panics.Load())
+			if stats.Refused.Load() != 2 || stats.Opened.Load() != 2 || stats.Panics.Load() != 1 ||
+				len(s.opened) != 0 {
+				t.Errorf("%d refused, %d opened, %d panics", stats.Refused.Load(),
+					stats.Opened.Load(), stats.Panics.Load())
 			}
 		})
 	}
@@ -232,7 +237,8 @@ func TestBudget(t *testing.T) {
 			s := newScript(t)
 			s.data = func(engine.Conn, []byte) int { return 0 }
 			stats := new(engine.Stats)
-			r := start(t, k, engine.Options{MaxPartial: each, PartialBudget: budget, Stats: stats}, s)
+			r := start(t, k, engine.Options{MaxPartial: each, PartialBudget: budget, Stats: stats},
+				s)
 			kept := int64(0)
 			fill := func() engine.Conn {
 				t.Helper()
@@ -254,7 +260,8 @@ func TestBudget(t *testing.T) {
 			_ = fill() // takes the place of the first
 			settled()
 			refused := fill()
-			if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, engine.ErrBudget) || e.c != refused {
+			if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, engine.ErrBudget) ||
+				e.c != refused {
 				t.Errorf("OnClose(%v)", e.err)
 			}
 			kept -= each
@@ -272,7 +279,8 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestCallsNeverOverlap stirs a few connections from all sides; the script watches the order of calls.
+// TestCallsNeverOverlap stirs a few connections from all sides; the script watches the order of
+// calls.
 func TestCallsNeverOverlap(t *testing.T) {
 	const conns, rounds = 8, 300
 	for _, k := range kinds() {
@@ -321,7 +329,8 @@ func TestCallsNeverOverlap(t *testing.T) {
 	}
 }
 
-// TestLateEvents replaces connections as fast as possible while their descriptors are in use: nobody sees another's bytes.
+// TestLateEvents replaces connections as fast as possible while their descriptors are in use:
+// nobody sees another's bytes.
 func TestLateEvents(t *testing.T) {
 	const workers, rounds = 8, 200
 	for _, k := range kinds() {

@@ -10,7 +10,8 @@ const (
 	largestChunk  = 16 // log2 of the largest; beyond that buffers are left to the garbage collector
 )
 
-// chunk holds bytes of one connection for a while: b[off:] is what is left of them. A nil chunk is empty.
+// chunk holds bytes of one connection for a while: b[off:] is what is left of them. A nil chunk is
+// empty.
 type chunk struct {
 	b   []byte
 	off int
@@ -56,7 +57,8 @@ func (p *chunkPool) put(c *chunk) {
 	p.classes[k].Put(c)
 }
 
-// add appends data to c, which may be nil, and returns the chunk that holds both: c, or a larger one in its place.
+// add appends data to c, which may be nil, and returns the chunk that holds both: c, or a larger
+// one in its place.
 func (p *chunkPool) add(c *chunk, data []byte) *chunk {
 	if c != nil && len(c.b)+len(data) <= cap(c.b) {
 		c.b = append(c.b, data...)
@@ -73,7 +75,8 @@ func (p *chunkPool) add(c *chunk, data []byte) *chunk {
 	return bigger
 }
 
-// set returns a chunk that holds exactly data: c if it fits without waste, another in its place if not. data may be a part of c.
+// set returns a chunk that holds exactly data: c if it fits without waste, another in its place if
+// not. data may be a part of c.
 func (p *chunkPool) set(c *chunk, data []byte) *chunk {
 	if c != nil && class(len(data)) == class(cap(c.b)) && len(data) <= cap(c.b) {
 		c.b, c.off = append(c.b[:0], data...), 0

@@ -20,19 +20,21 @@ const discardMost = 64 << 10
 type flags uint16
 
 const (
-	closed  flags = 1 << iota // Close was called or the connection has ended: no more writes, no more OnData
-	gone                      // OnClose has been called or is about to be
-	paused                    // Pause was called last
-	rerun                     // Resume was called and what is kept has not been offered again yet
-	trusted                   // Trust was called
-	slow                      // the last Write was refused
-	failed                    // a write failed: the connection ends when what the peer sent is delivered
-	unheard                   // the PROXY header is still to come, and OnOpen with it
-	leaving                   // gnet is about to close its descriptor, but the connection goes on
-	outside                   // it is in no loop: nothing is read
-	joining                   // on its way back into its loop
-	waiting                   // a timer runs for its unsent bytes
-	entered                   // gnet has taken it once
+	// Close was called or the connection has ended: no more writes, no more OnData.
+	closed  flags = 1 << iota
+	gone          // OnClose has been called or is about to be
+	paused        // Pause was called last
+	rerun         // Resume was called and what is kept has not been offered again yet
+	trusted       // Trust was called
+	slow          // the last Write was refused
+	// a write failed: the connection ends when what the peer sent is delivered.
+	failed
+	unheard // the PROXY header is still to come, and OnOpen with it
+	leaving // gnet is about to close its descriptor, but the connection goes on
+	outside // it is in no loop: nothing is read
+	joining // on its way back into its loop
+	waiting // a timer runs for its unsent bytes
+	entered // gnet has taken it once
 )
 
 // conn is a connection. It is kept small: a node holds a million of them. Only its loop reads,
@@ -193,7 +195,8 @@ func (c *conn) end() {
 	c.mu.Unlock()
 	switch {
 	case g != nil:
-		_ = c.srv.loop.events.Close(g) // what is wrong with a descriptor that is closed is of no interest
+		// what is wrong with a descriptor that is closed is of no interest.
+		_ = c.srv.loop.events.Close(g)
 	case out:
 		c.finish(nil)
 	}

@@ -24,7 +24,10 @@ func TestBudgetByDefault(t *testing.T) {
 	for range conns {
 		send(t, r.dialTCP(), make([]byte, each))
 	}
-	eventually(t, "16 MiB kept", func() bool { return stats.Partial.Load() == 16<<20 || len(s.ends) > 0 })
+	eventually(t, "16 MiB kept", func() bool {
+		return stats.Partial.Load() == 16<<20 ||
+			len(s.ends) > 0
+	})
 	if len(s.ends) > 0 {
 		t.Fatalf("a connection ended with %d bytes kept: %v", stats.Partial.Load(), (<-s.ends).err)
 	}
@@ -49,7 +52,10 @@ func TestHandshakesByDefault(t *testing.T) {
 		},
 	}
 	s := newScript(t)
-	r := startFront(t, tlsKind(), engine.Options{Loops: 1}, s, &engine.Front{TLS: conf, Timeout: time.Hour})
+	r := startFront(t, tlsKind(), engine.Options{Loops: 1}, s, &engine.Front{
+		TLS:     conf,
+		Timeout: time.Hour,
+	})
 	hello := clientHello(t)
 	begin := func(from string, n int) {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
@@ -81,7 +87,10 @@ func clientHello(t *testing.T) []byte {
 	near, far := net.Pipe()
 	defer func() { _ = far.Close() }()
 	go func() {
-		_ = tls.Client(near, &tls.Config{ServerName: "localhost", MinVersion: tls.VersionTLS13}).Handshake()
+		_ = tls.Client(near, &tls.Config{
+			ServerName: "localhost",
+			MinVersion: tls.VersionTLS13,
+		}).Handshake()
 	}()
 	b := make([]byte, 4<<10)
 	n, err := far.Read(b)
@@ -89,8 +98,8 @@ func clientHello(t *testing.T) []byte {
 	return b[:n]
 }
 
-// TestFrontTimeoutByDefault: a handshake has 10 s, and a PROXY header 10 to 20 s. Where nobody comes
-// before it that is 20 s.
+// TestFrontTimeoutByDefault: a handshake has 10 s, and a PROXY header 10 to 20 s. Where nobody
+// comes before it that is 20 s.
 func TestFrontTimeoutByDefault(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -101,7 +110,12 @@ func TestFrontTimeoutByDefault(t *testing.T) {
 		cause error
 	}{
 		{"handshake", tlsKind(), engine.Front{}, 10 * time.Second, engine.ErrHandshakeLate},
-		{"header", kinds()[0], engine.Front{Proxy: loopback}, 20 * time.Second, engine.ErrProxyLate},
+		{
+			"header", kinds()[0],
+			engine.Front{Proxy: loopback},
+			20 * time.Second,
+			engine.ErrProxyLate,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -116,7 +130,8 @@ func TestFrontTimeoutByDefault(t *testing.T) {
 			case refused := <-s.refusals:
 				cause = refused.err
 			}
-			if took := time.Since(begin); !errors.Is(cause, c.cause) || took < c.want || took >= 2*c.want {
+			if took := time.Since(begin); !errors.Is(cause, c.cause) || took < c.want ||
+				took >= 2*c.want {
 				t.Errorf("ended after %s, want %s: %v", took, c.want, cause)
 			}
 		})

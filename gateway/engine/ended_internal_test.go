@@ -18,8 +18,9 @@ func (h *idleHandler) OnOpen(Conn)                 {}
 func (h *idleHandler) OnData(_ Conn, b []byte) int { return len(b) }
 func (h *idleHandler) OnClose(_ Conn, err error)   { h.ends <- err }
 
-// TestLoopEndsByItself: an event loop that ends, which gnet tells nobody, ends Serve with the reason;
-// its connections have their OnClose, nobody waits for it to take another one, and Shutdown works.
+// TestLoopEndsByItself: an event loop that ends, which gnet tells nobody, ends Serve with the
+// reason; its connections have their OnClose, nobody waits for it to take another one, and Shutdown
+// works.
 func TestLoopEndsByItself(t *testing.T) {
 	made, err := New(Options{Loops: 1})
 	if err != nil {

@@ -14,15 +14,17 @@ import (
 type ending struct {
 	name  string
 	setup func(s *script)
-	peer  func(nc net.Conn, c engine.Conn) // nil: connects and does no more, not even a TLS handshake
-	want  error                            // nil: as after Close
+	// nil: connects and does no more, not even a TLS handshake.
+	peer func(nc net.Conn, c engine.Conn)
+	want error // nil: as after Close
 }
 
 // errReset stands for whatever the transport reports after a reset.
 var errReset = errors.New("any error of the transport")
 
 func say(text string) func(net.Conn, engine.Conn) {
-	return func(nc net.Conn, _ engine.Conn) { _, _ = nc.Write([]byte(text)) } // what arrives is seen at the other side
+	// what arrives is seen at the other side.
+	return func(nc net.Conn, _ engine.Conn) { _, _ = nc.Write([]byte(text)) }
 }
 
 func endings() []ending {
@@ -34,9 +36,26 @@ func endings() []ending {
 	}
 	return []ending{
 		{"close in OnOpen", func(s *script) { s.open = end }, nil, nil},
-		{"close in OnData", func(s *script) { s.data = func(c engine.Conn, b []byte) int { end(c); return len(b) } }, say("x"), nil},
-		{"close in OnData, bytes left", func(s *script) { s.data = func(c engine.Conn, _ []byte) int { end(c); return 1 } }, say("xyz"), nil},
-		{"close in OnClose", func(s *script) { s.close = func(c engine.Conn, _ error) { end(c) } }, func(nc net.Conn, _ engine.Conn) { hangUp(nc) }, io.EOF},
+		{"close in OnData", func(s *script) {
+			s.data = func(c engine.Conn,
+				b []byte,
+			) int {
+				end(c)
+				return len(b)
+			}
+		}, say("x"), nil},
+		{"close in OnData, bytes left", func(s *script) {
+			s.data = func(c engine.Conn,
+				_ []byte,
+			) int {
+				end(c)
+				return 1
+			}
+		}, say("xyz"), nil},
+		{
+			"close in OnClose", func(s *script) { s.close = func(c engine.Conn, _ error) { end(c) } },
+			func(nc net.Conn, _ engine.Conn) { hangUp(nc) }, io.EOF,
+		},
 		{"close twice", nil, func(_ net.Conn, c engine.Conn) { end(c); end(c) }, nil},
 		{"close from many", nil, func(_ net.Conn, c engine.Conn) {
 			var wg sync.WaitGroup
@@ -45,21 +64,65 @@ func endings() []ending {
 			}
 			wg.Wait()
 		}, nil},
-		{"close while paused", nil, func(_ net.Conn, c engine.Conn) { c.Pause(); end(c); c.Resume() }, nil},
+		{"close while paused", nil, func(_ net.Conn, c engine.Conn) {
+			c.Pause()
+			end(c)
+			c.Resume()
+		}, nil},
 		{"peer closes after nothing", nil, func(nc net.Conn, _ engine.Conn) { hangUp(nc) }, io.EOF},
 		{
 			"peer closes after half a frame", func(s *script) { s.data = echoLines(true) },
 			func(nc net.Conn, c engine.Conn) { say("half")(nc, c); hangUp(nc) }, io.EOF,
 		},
-		{"peer closes after a frame", nil, func(nc net.Conn, c engine.Conn) { say("whole\n")(nc, c); hangUp(nc) }, io.EOF},
-		{"peer closes while paused", nil, func(nc net.Conn, c engine.Conn) { c.Pause(); hangUp(nc); c.Resume() }, io.EOF},
-		{"peer goes without a word", nil, func(nc net.Conn, _ engine.Conn) { _ = tcp(nc).Close() }, io.EOF},
+		{"peer closes after a frame", nil, func(nc net.Conn, c engine.Conn) {
+			say("whole\n")(nc,
+				c)
+			hangUp(nc)
+		}, io.EOF},
+		{"peer closes while paused", nil, func(nc net.Conn,
+			c engine.Conn,
+		) {
+			c.Pause()
+			hangUp(nc)
+			c.Resume()
+		}, io.EOF},
+		{
+			"peer goes without a word", nil, func(nc net.Conn, _ engine.Conn) { _ = tcp(nc).Close() },
+			io.EOF,
+		},
 		{"reset", nil, func(nc net.Conn, _ engine.Conn) { reset(nc) }, errReset},
-		{"panic in OnOpen", func(s *script) { s.open = func(engine.Conn) { panic("open") } }, nil, engine.ErrHandler},
-		{"panic in OnData", func(s *script) { s.data = func(engine.Conn, []byte) int { panic("data") } }, say("x"), engine.ErrHandler},
-		{"panic in OnClose", func(s *script) { s.close = func(engine.Conn, error) { panic("close") } }, func(_ net.Conn, c engine.Conn) { end(c) }, nil},
-		{"too much consumed", func(s *script) { s.data = func(_ engine.Conn, b []byte) int { return len(b) + 1 } }, say("x"), engine.ErrHandler},
-		{"less than nothing consumed", func(s *script) { s.data = func(engine.Conn, []byte) int { return -1 } }, say("x"), engine.ErrHandler},
+		{
+			"panic in OnOpen", func(s *script) { s.open = func(engine.Conn) { panic("open") } }, nil,
+			engine.ErrHandler,
+		},
+		{"panic in OnData", func(s *script) {
+			s.data = func(engine.Conn,
+				[]byte,
+			) int {
+				panic("data")
+			}
+		}, say("x"), engine.ErrHandler},
+		{"panic in OnClose", func(s *script) {
+			s.close = func(engine.Conn,
+				error,
+			) {
+				panic("close")
+			}
+		}, func(_ net.Conn, c engine.Conn) { end(c) }, nil},
+		{"too much consumed", func(s *script) {
+			s.data = func(_ engine.Conn,
+				b []byte,
+			) int {
+				return len(b) + 1
+			}
+		}, say("x"), engine.ErrHandler},
+		{"less than nothing consumed", func(s *script) {
+			s.data = func(engine.Conn,
+				[]byte,
+			) int {
+				return -1
+			}
+		}, say("x"), engine.ErrHandler},
 	}
 }
 
@@ -94,7 +157,8 @@ func TestEnds(t *testing.T) {
 				c.Resume()
 				c.Trust(1)
 				r.shutdown()
-				if len(s.ends) != 0 || stats.Opened.Load() != stats.Closed.Load() || stats.Partial.Load() != 0 {
+				if len(s.ends) != 0 || stats.Opened.Load() != stats.Closed.Load() ||
+					stats.Partial.Load() != 0 {
 					t.Errorf("after Shutdown: %d more ends, %d opened, %d closed, %d bytes kept",
 						len(s.ends), stats.Opened.Load(), stats.Closed.Load(), stats.Partial.Load())
 				}
@@ -110,7 +174,8 @@ func matches(err, want error) bool {
 	return errors.Is(err, want)
 }
 
-// TestWriteAfterReset writes to a peer that has gone while reading is paused: what it sent before is delivered, then the connection ends.
+// TestWriteAfterReset writes to a peer that has gone while reading is paused: what it sent before
+// is delivered, then the connection ends.
 func TestWriteAfterReset(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {

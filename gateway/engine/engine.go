@@ -68,8 +68,8 @@ type Conn interface {
 	// Trust marks the peer as known: up to maxPartial unconsumed bytes are kept from now on, and
 	// they no longer count against the budget of untrusted connections.
 	Trust(maxPartial int)
-	// LastRead is when bytes last came, in Unix seconds by Options.Now as it is now, also where that
-	// has been set since; until the first byte, when the connection was opened.
+	// LastRead is when bytes last came, in Unix seconds by Options.Now as it is now, also where
+	// that has been set since; until the first byte, when the connection was opened.
 	LastRead() int64
 
 	// Session returns what SetSession stored last, or nil.

@@ -76,7 +76,11 @@ func TestFrames(t *testing.T) {
 						}
 						expect(t, nc, long)
 					})
-					eventually(t, "partial bytes given back", func() bool { return stats.Partial.Load() == 0 && stats.Unsent.Load() == 0 })
+					eventually(t, "partial bytes given back",
+						func() bool {
+							return stats.Partial.Load() == 0 &&
+								stats.Unsent.Load() == 0
+						})
 				})
 			}
 		})
@@ -90,7 +94,8 @@ func TestWholeFrames(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			s := newScript(t)
 			r := start(t, k, engine.Options{SendBuffer: 8 << 10}, s)
-			onTheWay := make(chan struct{}, 150) // frames: less than Unsent, more than the kernel takes
+			// frames: less than Unsent, more than the kernel takes.
+			onTheWay := make(chan struct{}, 150)
 			nc := r.dial()
 			c := receive(t, s.opened, "OnOpen")
 			var wg sync.WaitGroup
@@ -120,7 +125,8 @@ func TestWholeFrames(t *testing.T) {
 				}
 				<-onTheWay
 				w := f[4]
-				if i := binary.BigEndian.Uint32(f); i != next[w] || bytes.Count(f[4:], []byte{w}) != size-4 {
+				if i := binary.BigEndian.Uint32(f); i != next[w] ||
+					bytes.Count(f[4:], []byte{w}) != size-4 {
 					t.Fatalf("writer %d: frame %d, want %d, or torn", w, i, next[w])
 				}
 				next[w]++
@@ -129,7 +135,8 @@ func TestWholeFrames(t *testing.T) {
 	}
 }
 
-// TestSlowPeer writes to a peer that does not read, until it is refused, then has the peer read: not a byte is missing.
+// TestSlowPeer writes to a peer that does not read, until it is refused, then has the peer read:
+// not a byte is missing.
 func TestSlowPeer(t *testing.T) {
 	const unsent = 32 << 10
 	for _, k := range kinds() {
@@ -155,7 +162,8 @@ func TestSlowPeer(t *testing.T) {
 				t.Fatalf("after %d frames: %v, %d refused", sent, err, stats.Slow.Load())
 			}
 			for i := range sent - 1 {
-				if _, err := io.ReadFull(nc, frame); err != nil || binary.BigEndian.Uint32(frame) != uint32(i) {
+				if _, err := io.ReadFull(nc, frame); err != nil ||
+					binary.BigEndian.Uint32(frame) != uint32(i) {
 					t.Fatalf("frame %d of %d: %v, %x", i, sent-1, err, frame[:4])
 				}
 			}
@@ -168,7 +176,8 @@ func TestSlowPeer(t *testing.T) {
 	}
 }
 
-// TestSlowPeerClosed closes a connection after a refusal: OnClose says why, and the buffer is given back though the peer never reads.
+// TestSlowPeerClosed closes a connection after a refusal: OnClose says why, and the buffer is given
+// back though the peer never reads.
 func TestSlowPeerClosed(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -189,12 +198,14 @@ func TestSlowPeerClosed(t *testing.T) {
 			if got := receive(t, s.ends, "OnClose"); !errors.Is(got.err, engine.ErrSlow) {
 				t.Errorf("OnClose(%v)", got.err)
 			}
-			eventually(t, "unsent bytes given back", func() bool { return stats.Unsent.Load() == 0 })
+			eventually(t, "unsent bytes given back",
+				func() bool { return stats.Unsent.Load() == 0 })
 		})
 	}
 }
 
-// TestLastWords writes and closes at once, with bytes of the peer unread: the peer gets them all the same.
+// TestLastWords writes and closes at once, with bytes of the peer unread: the peer gets them all
+// the same.
 func TestLastWords(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -238,7 +249,8 @@ func TestHalfClose(t *testing.T) {
 				if cw, ok := nc.(interface{ CloseWrite() error }); !ok || cw.CloseWrite() != nil {
 					t.Fatal("cannot half-close")
 				}
-				if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, io.EOF) || got.Load() != int64(n) {
+				if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, io.EOF) ||
+					got.Load() != int64(n) {
 					t.Errorf("OnClose(%v) after %d bytes, want EOF after %d", e.err, got.Load(), n)
 				}
 			}
@@ -253,7 +265,10 @@ func TestAttributes(t *testing.T) {
 			var clock atomic.Int64
 			clock.Store(1000)
 			s := newScript(t)
-			r := start(t, k, engine.Options{Now: func() time.Time { return time.Unix(clock.Load(), 0) }}, s)
+			r := start(t, k, engine.Options{Now: func() time.Time {
+				return time.Unix(clock.Load(),
+					0)
+			}}, s)
 			a, b := r.dial(), r.dial()
 			ca, cb := receive(t, s.opened, "OnOpen"), receive(t, s.opened, "OnOpen")
 			if ca.RemoteAddr() != netip.MustParseAddrPort(a.LocalAddr().String()) {
@@ -298,7 +313,8 @@ func TestDial(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if receive(t, peer.opened, "OnOpen") != c || receive(t, s.opened, "OnOpen").RemoteAddr().Addr().String() != "127.0.0.3" {
+			if receive(t, peer.opened, "OnOpen") != c ||
+				receive(t, s.opened, "OnOpen").RemoteAddr().Addr().String() != "127.0.0.3" {
 				t.Error("not from where it was asked for")
 			}
 			if err := c.Write([]byte("hello\n")); err != nil {
@@ -318,7 +334,8 @@ func TestDial(t *testing.T) {
 				t.Error("connected to nobody")
 			}
 			r.shutdown()
-			if _, err := r.eng.Dial(ctx, r.addr, netip.Addr{}, peer); !errors.Is(err, engine.ErrShutdown) {
+			if _, err := r.eng.Dial(ctx, r.addr, netip.Addr{}, peer); !errors.Is(err,
+				engine.ErrShutdown) {
 				t.Errorf("Dial after Shutdown: %v", err)
 			}
 		})

@@ -16,7 +16,10 @@ import (
 
 var (
 	loopback  = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	elsewhere = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}
+	elsewhere = []netip.Prefix{
+		netip.MustParsePrefix("10.0.0.0/8"),
+		netip.MustParsePrefix("2001:db8::/32"),
+	}
 )
 
 const (
@@ -27,7 +30,8 @@ const (
 // headerV2 is one of version 2 as HAProxy sends it, with TLVs.
 func headerV2(tb testing.TB) string {
 	tb.Helper()
-	b, err := hex.DecodeString("0D0A0D0A000D0A515549540A" + "2111" + "0013" + "C0000201" + "C6336401" + "DC04" + "1A98" + "030004FD16EE60")
+	b, err := hex.DecodeString("0D0A0D0A000D0A515549540A" + "2111" + "0013" + "C0000201" +
+		"C6336401" + "DC04" + "1A98" + "030004FD16EE60")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -48,7 +52,10 @@ func TestProxyHeader(t *testing.T) {
 			for _, c := range []struct{ name, header, peer string }{
 				{"version 1", header1, "192.0.2.1:56324"},
 				{"version 2", headerV2(t), "192.0.2.1:56324"},
-				{"version 1, IPv6", "PROXY TCP6 2001:db8::7 2001:db8::8 1 2\r\n", "[2001:db8::7]:1"},
+				{
+					"version 1, IPv6", "PROXY TCP6 2001:db8::7 2001:db8::8 1 2\r\n",
+					"[2001:db8::7]:1",
+				},
 				{"local", local, balancers},
 				{"unknown", "PROXY UNKNOWN\r\n", balancers},
 			} {
@@ -75,8 +82,10 @@ func TestProxyHeader(t *testing.T) {
 						send(t, nc, []byte(c.header))
 					}
 					conn := receive(t, s.opened, "OnOpen")
-					if got := receive(t, asked, "Admit").String(); got != want || conn.RemoteAddr().String() != want {
-						t.Errorf("%s, %s: asked about %s, connection of %s, want %s", c.name, way, got, conn.RemoteAddr(), want)
+					if got := receive(t, asked, "Admit").String(); got != want ||
+						conn.RemoteAddr().String() != want {
+						t.Errorf("%s, %s: asked about %s, connection of %s, want %s", c.name, way,
+							got, conn.RemoteAddr(), want)
 					}
 					nc = r.secure(nc)
 					expect(t, nc, rest)
@@ -93,7 +102,8 @@ func TestProxyHeader(t *testing.T) {
 	}
 }
 
-// TestProxyHeaderAndWhatTheHandlerDoes has OnOpen pause, close or panic while data stand behind the header.
+// TestProxyHeaderAndWhatTheHandlerDoes has OnOpen pause, close or panic while data stand behind the
+// header.
 func TestProxyHeaderAndWhatTheHandlerDoes(t *testing.T) {
 	for _, k := range kinds() {
 		if k.tls {
@@ -136,7 +146,8 @@ func TestProxyHeaderAndWhatTheHandlerDoes(t *testing.T) {
 	}
 }
 
-// TestProxyHeaderRefused: without a proper header a balancer's connection ends, and the handler never sees it.
+// TestProxyHeaderRefused: without a proper header a balancer's connection ends, and the handler
+// never sees it.
 func TestProxyHeaderRefused(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -144,16 +155,20 @@ func TestProxyHeaderRefused(t *testing.T) {
 			stats := new(engine.Stats)
 			r := startFront(t, k, engine.Options{Stats: stats}, s, &engine.Front{Proxy: loopback})
 			wrong := map[string]string{
-				"none":            "#L#1;NA\r\n",
-				"TLS":             "\x16\x03\x01\x00\xC4\x01\x00\x00\xC0\x03\x03" + strings.Repeat("r", 200),
-				"no end of line":  "PROXY TCP4 " + strings.Repeat("1", 200),
-				"no such version": "\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x0C" + strings.Repeat("x", 12),
-				"too long":        "\r\n\r\n\x00\r\nQUIT\n\x21\x11\xFF\xFF" + strings.Repeat("x", 60_000),
+				"none": "#L#1;NA\r\n",
+				"TLS": "\x16\x03\x01\x00\xC4\x01\x00\x00\xC0\x03\x03" +
+					strings.Repeat("r", 200),
+				"no end of line": "PROXY TCP4 " + strings.Repeat("1", 200),
+				"no such version": "\r\n\r\n\x00\r\nQUIT\n\x31\x11\x00\x0C" + strings.Repeat("x",
+					12),
+				"too long": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\xFF\xFF" + strings.Repeat("x",
+					60_000),
 			}
 			for name, bytes := range wrong {
 				nc := r.dialTCP()
 				_, _ = nc.Write([]byte(bytes)) // the end may come before the last byte
-				if got := receive(t, s.refusals, name); !errors.Is(got.err, engine.ErrProxy) || got.peer.String() != nc.LocalAddr().String() {
+				if got := receive(t, s.refusals, name); !errors.Is(got.err, engine.ErrProxy) ||
+					got.peer.String() != nc.LocalAddr().String() {
 					t.Errorf("%s: %s refused: %v", name, got.peer, got.err)
 				}
 				over(t, nc)
@@ -174,23 +189,29 @@ func TestProxyHeaderRefused(t *testing.T) {
 			send(t, nc, []byte(header1))
 			receive(t, s.opened, "OnOpen")
 			if len(s.refusals) != 0 || len(s.opened) != 0 || stats.Partial.Load() != 0 {
-				t.Errorf("%d refused, %d opened, %d bytes kept", len(s.refusals), len(s.opened), stats.Partial.Load())
+				t.Errorf("%d refused, %d opened, %d bytes kept", len(s.refusals), len(s.opened),
+					stats.Partial.Load())
 			}
 		})
 	}
 }
 
-// TestProxyHeaderLate: a header has to come in time, also one that comes byte by byte; those that wait are bounded; Shutdown does not wait for them.
+// TestProxyHeaderLate: a header has to come in time, also one that comes byte by byte; those that
+// wait are bounded; Shutdown does not wait for them.
 func TestProxyHeaderLate(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			s := newScript(t)
 			s.data = echoLines(true)
-			r := startFront(t, k, engine.Options{}, s, &engine.Front{Proxy: loopback, Timeout: 500 * time.Millisecond, Pending: 2})
+			r := startFront(t, k, engine.Options{}, s, &engine.Front{
+				Proxy:   loopback,
+				Timeout: 500 * time.Millisecond, Pending: 2,
+			})
 			begin := time.Now()
 			silent, slow := r.dialTCP(), r.dialTCP()
 			third := r.dialTCP()
-			if got := receive(t, s.refusals, "refusal"); !errors.Is(got.err, engine.ErrProxyFull) || got.peer.String() != third.LocalAddr().String() {
+			if got := receive(t, s.refusals, "refusal"); !errors.Is(got.err, engine.ErrProxyFull) ||
+				got.peer.String() != third.LocalAddr().String() {
 				t.Fatalf("refused %v", got)
 			}
 			over(t, third)
@@ -202,7 +223,8 @@ func TestProxyHeaderLate(t *testing.T) {
 				<-time.After(10 * time.Millisecond)
 			}
 			for range 2 {
-				if got := <-s.refusals; !errors.Is(got.err, engine.ErrProxyLate) && !errors.Is(got.err, engine.ErrProxy) {
+				if got := <-s.refusals; !errors.Is(got.err, engine.ErrProxyLate) &&
+					!errors.Is(got.err, engine.ErrProxy) {
 					t.Errorf("refused %v", got)
 				}
 			}
@@ -259,7 +281,10 @@ func TestAdmitAfterTheHeader(t *testing.T) {
 			s := newScript(t)
 			s.admit = func(peer netip.AddrPort) bool { return peer.Port() != 56324 }
 			stats := new(engine.Stats)
-			r := startFront(t, k, engine.Options{Stats: stats}, s, &engine.Front{Proxy: loopback, Pending: 1})
+			r := startFront(t, k, engine.Options{Stats: stats}, s, &engine.Front{
+				Proxy:   loopback,
+				Pending: 1,
+			})
 			for range 3 { // a refused one gives its place back
 				nc := r.dialTCP()
 				send(t, nc, []byte(header1))
@@ -268,7 +293,8 @@ func TestAdmitAfterTheHeader(t *testing.T) {
 			send(t, r.dialTCP(), []byte(strings.Replace(header1, "56324", "7", 1)))
 			receive(t, s.opened, "OnOpen")
 			if stats.Refused.Load() != 3 || len(s.refusals) != 0 {
-				t.Errorf("%d refused, %d of them by the engine", stats.Refused.Load(), len(s.refusals))
+				t.Errorf("%d refused, %d of them by the engine", stats.Refused.Load(),
+					len(s.refusals))
 			}
 		})
 	}

@@ -154,7 +154,8 @@ func TestPauseTellsThePeerNothing(t *testing.T) {
 			if got := c.RemoteAddr().String(); got != nc.LocalAddr().String() {
 				t.Errorf("RemoteAddr %s", got)
 			}
-			eventually(t, "one descriptor a side", func() bool { return descriptors(t) == before+2 })
+			eventually(t, "one descriptor a side",
+				func() bool { return descriptors(t) == before+2 })
 			_ = c.Close()
 			if e := receive(t, s.ends, "OnClose"); e.err != nil {
 				t.Errorf("OnClose(%v)", e.err)
@@ -180,7 +181,8 @@ func TestGnetEnvironment(t *testing.T) {
 		return
 	}
 	file := filepath.Join(t.TempDir(), "gnet.log")
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGnetEnvironment$", "-test.v")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGnetEnvironment$",
+		"-test.v")
 	cmd.Env = append(os.Environ(), child+"=1", "GNET_LOGGING_FILE="+file, "GNET_LOGGING_LEVEL=-1")
 	cmd.WaitDelay = patience
 	out, err := cmd.CombinedOutput()

@@ -14,7 +14,8 @@ func tlsKind() kind { return kind{"tls", true} }
 // TestHandshakeFails: what is no handshake, or takes too long, ends the connection with the reason.
 func TestHandshakeFails(t *testing.T) {
 	s := newScript(t)
-	r := startFront(t, tlsKind(), engine.Options{}, s, &engine.Front{Timeout: 200 * time.Millisecond})
+	r := startFront(t, tlsKind(), engine.Options{}, s,
+		&engine.Front{Timeout: 200 * time.Millisecond})
 	silent := r.dialTCP()
 	if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, engine.ErrHandshakeLate) {
 		t.Errorf("silent: OnClose(%v)", e.err)
@@ -30,18 +31,21 @@ func TestHandshakeFails(t *testing.T) {
 	}
 }
 
-// TestHandshakesAreBounded: one that stalls keeps its place until its time is over; then the next one's turn comes. Close and Shutdown reach those that wait.
+// TestHandshakesAreBounded: one that stalls keeps its place until its time is over; then the next
+// one's turn comes. Close and Shutdown reach those that wait.
 func TestHandshakesAreBounded(t *testing.T) {
 	s := newScript(t)
 	s.data = echoLines(true)
-	r := startFront(t, tlsKind(), engine.Options{Handshakes: 1}, s, &engine.Front{Timeout: 400 * time.Millisecond})
+	r := startFront(t, tlsKind(), engine.Options{Handshakes: 1}, s,
+		&engine.Front{Timeout: 400 * time.Millisecond})
 	r.dialTCP()
 	stalled := receive(t, s.opened, "OnOpen")
 	r.dialTCP()
 	waiting := receive(t, s.opened, "OnOpen")
 	_ = waiting.Close()
 	for range 2 {
-		if e := receive(t, s.ends, "OnClose"); e.c == waiting && e.err != nil || e.c == stalled && !errors.Is(e.err, engine.ErrHandshakeLate) {
+		if e := receive(t, s.ends, "OnClose"); e.c == waiting && e.err != nil ||
+			e.c == stalled && !errors.Is(e.err, engine.ErrHandshakeLate) {
 			t.Errorf("OnClose(%v)", e.err)
 		}
 	}
@@ -66,7 +70,8 @@ func TestHandshakesAreBounded(t *testing.T) {
 func TestHandshakesAreShared(t *testing.T) {
 	s := newScript(t)
 	s.data = echoLines(true)
-	r := startFront(t, tlsKind(), engine.Options{Handshakes: 4}, s, &engine.Front{Timeout: patience})
+	r := startFront(t, tlsKind(), engine.Options{Handshakes: 4}, s,
+		&engine.Front{Timeout: patience})
 	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	for i := range 20 {
 		nc, err := other.Dial("tcp", r.addr)

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	acceptPause     = 100 * time.Millisecond // wait after the system had no descriptor or memory for a connection
-	keepAliveProbes = 3                      // unanswered keepalive probes that end a connection
+	// wait after the system had no descriptor or memory for a connection.
+	acceptPause     = 100 * time.Millisecond
+	keepAliveProbes = 3 // unanswered keepalive probes that end a connection
 )
 
 // life is how an engine comes to its end: everyone who may still add connections takes part in

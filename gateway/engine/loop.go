@@ -85,8 +85,8 @@ func gnetLogger(log *zap.Logger) *zap.SugaredLogger {
 	return log.Named("gnet").WithOptions(zap.IncreaseLevel(zap.WarnLevel)).Sugar()
 }
 
-// enrollAnchor enrolls a connection that stays: gnet hands the loop itself out only through one, and
-// tells of its end only by closing that.
+// enrollAnchor enrolls a connection that stays: gnet hands the loop itself out only through one,
+// and tells of its end only by closing that.
 func (l *loop) enrollAnchor() error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {

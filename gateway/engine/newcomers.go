@@ -22,7 +22,8 @@ func (n *newcomers) remind(after time.Duration) {
 		return
 	}
 	n.timer = true
-	time.AfterFunc(after, func() { n.loop.Execute(n.late) }) // a loop that has ended takes no orders
+	// a loop that has ended takes no orders.
+	time.AfterFunc(after, func() { n.loop.Execute(n.late) })
 }
 
 // late ends the older generation.

@@ -22,26 +22,38 @@ const (
 
 // Options are the settings of an engine. The zero value of each field stands for its default.
 type Options struct {
-	Loops         int           // event loops; default GOMAXPROCS
-	Unsent        int           // bytes per connection that wait for the kernel to take them; default 64 KiB
-	MaxPartial    int           // unconsumed bytes per connection before Trust; default 4 KiB
-	PartialBudget int           // unconsumed bytes of all connections before Trust together; default 16 MiB
-	SendBuffer    int           // SO_SNDBUF in bytes; default 32 KiB; negative leaves it to the kernel, which then grants a stalled peer megabytes
-	KeepAlive     time.Duration // idle time before TCP keepalive probes, and their interval; default off
-	UserTimeout   time.Duration // how long sent bytes may stay without the peer's TCP acknowledgement (TCP_USER_TIMEOUT); Linux; default the kernel's 15 minutes or so
-	Handshakes    int           // TLS handshakes at a time; default 1,024
-	Spare         int           // descriptors of the process that are kept for other things than accepted connections; default 2 % of its limit, 8 to 512; negative: none
+	Loops int // event loops; default GOMAXPROCS
+	// bytes per connection that wait for the kernel to take them; default 64 KiB.
+	Unsent     int
+	MaxPartial int // unconsumed bytes per connection before Trust; default 4 KiB
+	// unconsumed bytes of all connections before Trust together; default 16 MiB.
+	PartialBudget int
+	// SO_SNDBUF in bytes; default 32 KiB; negative leaves it to the kernel, which then grants a
+	// stalled peer megabytes.
+	SendBuffer int
+	// idle time before TCP keepalive probes, and their interval; default off.
+	KeepAlive time.Duration
+	// how long sent bytes may stay without the peer's TCP acknowledgement (TCP_USER_TIMEOUT);
+	// Linux; default the kernel's 15 minutes or so.
+	UserTimeout time.Duration
+	Handshakes  int // TLS handshakes at a time; default 1,024
+	// descriptors of the process that are kept for other things than accepted connections; default
+	// 2 % of its limit, 8 to 512; negative: none.
+	Spare int
 
-	// Now is the clock behind LastRead and ObserveLoopLag. Its readings are those of time.Now, the monotonic clock included. Without it LastRead is always 0 and no lag is observed.
+	// Now is the clock behind LastRead and ObserveLoopLag. Its readings are those of time.Now, the
+	// monotonic clock included. Without it LastRead is always 0 and no lag is observed.
 	Now func() time.Time
-	// ObserveLoopLag is told twice a second of each event loop how long an order had to wait for it. Calls may overlap.
+	// ObserveLoopLag is told twice a second of each event loop how long an order had to wait for
+	// it. Calls may overlap.
 	ObserveLoopLag func(time.Duration)
 
 	Stats  *Stats      // counters to add to; default an own one that nobody reads
 	Logger *zap.Logger // default none
 }
 
-// Stats counts what engines do. All fields may be read at any time; several engines may share one Stats.
+// Stats counts what engines do. All fields may be read at any time; several engines may share one
+// Stats.
 type Stats struct {
 	Opened  atomic.Uint64 // connections that had their OnOpen
 	Closed  atomic.Uint64 // connections that had their OnClose

@@ -34,7 +34,8 @@ func (c *conn) Resume() {
 		c.joinLocked()
 		return
 	}
-	c.srv.loop.Execute(func() { c.apply(c.resumed()) }) // also when it keeps nothing yet: it may be about to
+	// also when it keeps nothing yet: it may be about to.
+	c.srv.loop.Execute(func() { c.apply(c.resumed()) })
 }
 
 // resumed offers what is kept, and then has more be read.

@@ -10,13 +10,17 @@ import (
 	"strings"
 )
 
-// A balancer that forwards TCP connections says in a PROXY header, before anything else, whose they are. The layouts are those of HAProxy's
-// "The PROXY protocol, versions 1 & 2" (proxy-protocol.txt), sections 2.1 and 2.2:
+// A balancer that forwards TCP connections says in a PROXY header, before anything else, whose they
+// are. The layouts are those of HAProxy's "The PROXY protocol, versions 1 & 2"
+// (proxy-protocol.txt), sections 2.1 and 2.2:
 //
-//	version 1   PROXY SP (TCP4|TCP6) SP source SP destination SP port SP port CRLF, or PROXY SP UNKNOWN … CRLF; at most 107 bytes
-//	version 2   signature 12 | version and command 1 | family and transport 1 | length 2 | length bytes: addresses, then TLVs
+//	version 1   PROXY SP (TCP4|TCP6) SP source SP destination SP port SP port CRLF, or PROXY SP
+//	            UNKNOWN … CRLF; at most 107 bytes
+//	version 2   signature 12 | version and command 1 | family and transport 1 | length 2 | length
+//	            bytes: addresses, then TLVs
 
-// ErrProxy says that the first bytes of a connection are not a PROXY header, or not one that can be believed.
+// ErrProxy says that the first bytes of a connection are not a PROXY header, or not one that can be
+// believed.
 var ErrProxy = errors.New("engine: no proper PROXY header")
 
 const (
@@ -24,7 +28,8 @@ const (
 	proxyV1Most   = 107
 	proxyV2Sign   = "\r\n\r\n\x00\r\nQUIT\n"
 	proxyV2Fixed  = 16
-	proxyMost     = 2 << 10 // of a header of version 2, TLVs included; balancers send a few hundred bytes at most
+	// of a header of version 2, TLVs included; balancers send a few hundred bytes at most.
+	proxyMost = 2 << 10
 
 	proxyV2     = 0x2 // high nibble of the 13th byte
 	proxyLocal  = 0x0 // low nibble: the balancer's own connection, a health check for instance
@@ -38,8 +43,9 @@ const (
 	proxyDgram  = 0x2
 )
 
-// parseProxy reads the header at the beginning of buf. n is its length, or 0 while it is not whole; then more is how many further bytes belong to it
-// for sure. peer is whose connection it is; the zero value says that it is the balancer's own, or that the balancer does not know.
+// parseProxy reads the header at the beginning of buf. n is its length, or 0 while it is not whole;
+// then more is how many further bytes belong to it for sure. peer is whose connection it is; the
+// zero value says that it is the balancer's own, or that the balancer does not know.
 func parseProxy(buf []byte) (peer netip.AddrPort, n, more int, err error) {
 	switch {
 	case len(buf) == 0:
@@ -76,7 +82,8 @@ func parseProxyV1(buf []byte) (peer netip.AddrPort, n, more int, err error) {
 		return peer, end + 1, 0, nil
 	}
 	if len(f) != 6 || f[1] != "TCP4" && f[1] != "TCP6" {
-		return peer, 0, 0, fmt.Errorf("%w: not TCP4, TCP6 or UNKNOWN with two addresses and two ports", ErrProxy)
+		return peer, 0, 0, fmt.Errorf(
+			"%w: not TCP4, TCP6 or UNKNOWN with two addresses and two ports", ErrProxy)
 	}
 	for i := 2; i < 4; i++ { // the destination has to be there, but is of no interest
 		if err := proxyAddress(f[1], f[i]); err != nil {
@@ -122,9 +129,11 @@ func parseProxyV2(buf []byte) (peer netip.AddrPort, n, more int, err error) {
 	case command != proxyLocal && command != proxyRemote:
 		return peer, 0, 0, fmt.Errorf("%w: command %d", ErrProxy, command)
 	case family > proxyUnix || transport > proxyDgram:
-		return peer, 0, 0, fmt.Errorf("%w: address family %d, transport %d", ErrProxy, family, transport)
+		return peer, 0, 0, fmt.Errorf("%w: address family %d, transport %d", ErrProxy, family,
+			transport)
 	case whole > proxyMost:
-		return peer, 0, 0, fmt.Errorf("%w: %d bytes, at most %d are accepted", ErrProxy, whole, proxyMost)
+		return peer, 0, 0, fmt.Errorf("%w: %d bytes, at most %d are accepted", ErrProxy, whole,
+			proxyMost)
 	case len(buf) < whole:
 		return peer, 0, whole - len(buf), nil
 	case command == proxyLocal, family == proxyUnspec, family == proxyUnix:
@@ -137,7 +146,8 @@ func parseProxyV2(buf []byte) (peer netip.AddrPort, n, more int, err error) {
 		size = 16
 	}
 	if length < 2*size+4 { // two addresses and two ports
-		return peer, 0, 0, fmt.Errorf("%w: %d bytes are too few for its addresses", ErrProxy, length)
+		return peer, 0, 0, fmt.Errorf("%w: %d bytes are too few for its addresses", ErrProxy,
+			length)
 	}
 	body := buf[proxyV2Fixed:]
 	a, _ := netip.AddrFromSlice(body[:size]) // 4 or 16 bytes are an address

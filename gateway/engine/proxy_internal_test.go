@@ -16,9 +16,11 @@ func proxyHeaderV2(command, family byte, body string) string {
 
 const (
 	inetBody  = "\xC0\x00\x02\x01\xC6\x33\x64\x01\xDC\x04\x1A\x98"
-	inet6Body = "\x20\x01\x0D\xB8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07" + "\x20\x01\x0D\xB8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x08" + "\xDC\x04\x1A\x98"
-	mapped    = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xFF\xFF\xC0\x00\x02\x01" + "\x20\x01\x0D\xB8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x08" + "\xDC\x04\x1A\x98"
-	tlvs      = "\x03\x00\x04\xFD\x16\xEE\x60\x05\x00\x02id"
+	inet6Body = "\x20\x01\x0D\xB8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07" +
+		"\x20\x01\x0D\xB8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x08" + "\xDC\x04\x1A\x98"
+	mapped = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xFF\xFF\xC0\x00\x02\x01" +
+		"\x20\x01\x0D\xB8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x08" + "\xDC\x04\x1A\x98"
+	tlvs = "\x03\x00\x04\xFD\x16\xEE\x60\x05\x00\x02id"
 )
 
 // headers are proper ones, and whom they name; "" for nobody.
@@ -28,17 +30,22 @@ func headers() map[string]string {
 		"PROXY TCP6 2001:db8::7 2001:db8::8 56324 6808\r\n":           "[2001:db8::7]:56324",
 		"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:198.51.100.1 1 65535\r\n": "192.0.2.1:1",
 		"PROXY UNKNOWN\r\n": "",
-		"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n":                      "",
-		"PROXY UNKNOWN " + strings.Repeat("f", 107-len("PROXY UNKNOWN ")-2) + "\r\n":         "",
-		proxyHeaderV2(0x21, 0x11, inetBody):                                                  "192.0.2.1:56324",
-		proxyHeaderV2(0x21, 0x11, inetBody+tlvs):                                             "192.0.2.1:56324",
-		proxyHeaderV2(0x21, 0x21, inet6Body):                                                 "[2001:db8::7]:56324",
-		proxyHeaderV2(0x21, 0x21, mapped):                                                    "192.0.2.1:56324",
-		proxyHeaderV2(0x20, 0x00, ""):                                                        "",
-		proxyHeaderV2(0x20, 0x11, inetBody):                                                  "",
-		proxyHeaderV2(0x21, 0x00, tlvs):                                                      "",
-		proxyHeaderV2(0x21, 0x31, strings.Repeat("/", 216)):                                  "",
-		proxyHeaderV2(0x21, 0x11, inetBody+strings.Repeat("x", proxyMost-proxyV2Fixed-12)):   "192.0.2.1:56324",
+		"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n":              "",
+		"PROXY UNKNOWN " + strings.Repeat("f", 107-len("PROXY UNKNOWN ")-2) + "\r\n": "",
+		proxyHeaderV2(0x21, 0x11,
+			inetBody): "192.0.2.1:56324",
+		proxyHeaderV2(0x21, 0x11,
+			inetBody+tlvs): "192.0.2.1:56324",
+		proxyHeaderV2(0x21, 0x21,
+			inet6Body): "[2001:db8::7]:56324",
+		proxyHeaderV2(0x21, 0x21,
+			mapped): "192.0.2.1:56324",
+		proxyHeaderV2(0x20, 0x00, ""):                       "",
+		proxyHeaderV2(0x20, 0x11, inetBody):                 "",
+		proxyHeaderV2(0x21, 0x00, tlvs):                     "",
+		proxyHeaderV2(0x21, 0x31, strings.Repeat("/", 216)): "",
+		proxyHeaderV2(0x21, 0x11, inetBody+strings.Repeat("x",
+			proxyMost-proxyV2Fixed-12)): "192.0.2.1:56324",
 		"PROXY TCP4 0.0.0.0 255.255.255.255 0 0\r\n":                                         "0.0.0.0:0",
 		"PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff::1 65535 443\r\n": "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
 	}
@@ -47,13 +54,15 @@ func headers() map[string]string {
 func TestProxyHeaders(t *testing.T) {
 	for h, want := range headers() {
 		for cut := range len(h) {
-			if _, n, more, err := parseProxy([]byte(h[:cut])); n != 0 || more <= 0 || cut+more > len(h) || err != nil {
+			if _, n, more, err := parseProxy([]byte(h[:cut])); n != 0 || more <= 0 ||
+				cut+more > len(h) || err != nil {
 				t.Fatalf("%q: n %d, more %d, %v", h[:cut], n, more, err)
 			}
 		}
 		for _, behind := range []string{"", "\n", "PROXY ", "\x16\x03\x01"} {
 			peer, n, _, err := parseProxy([]byte(h + behind))
-			if err != nil || n != len(h) || peer.IsValid() != (want != "") || want != "" && peer.String() != want {
+			if err != nil || n != len(h) || peer.IsValid() != (want != "") ||
+				want != "" && peer.String() != want {
 				t.Errorf("%q: %s, n %d, %v", h+behind, peer, n, err)
 			}
 		}
@@ -95,14 +104,16 @@ func TestWrongProxyHeaders(t *testing.T) {
 		proxyHeaderV2(0x21, 0x11, inetBody+strings.Repeat("x", proxyMost)),
 		"\r\n\r\n\x00\r\nQUIT\r!\x11\x00\x00",
 	} {
-		if peer, n, _, err := parseProxy([]byte(h)); !errors.Is(err, ErrProxy) || n != 0 || peer.IsValid() {
+		if peer, n, _, err := parseProxy([]byte(h)); !errors.Is(err, ErrProxy) || n != 0 ||
+			peer.IsValid() {
 			t.Errorf("%q: %s, n %d, %v", h, peer, n, err)
 		}
 	}
 }
 
-// FuzzProxyHeader holds the parser to what its readers rely on: it never claims bytes that are not there or asks for more than it may, more bytes
-// do not change a verdict, and what it accepts was asked for piece by piece.
+// FuzzProxyHeader holds the parser to what its readers rely on: it never claims bytes that are not
+// there or asks for more than it may, more bytes do not change a verdict, and what it accepts was
+// asked for piece by piece.
 func FuzzProxyHeader(f *testing.F) {
 	for h := range headers() {
 		f.Add([]byte(h))

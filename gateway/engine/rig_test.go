@@ -22,7 +22,8 @@ import (
 	"trackchat/gateway/engine"
 )
 
-const patience = 20 * time.Second // for everything that must happen; nothing is expected to take that long
+// for everything that must happen; nothing is expected to take that long.
+const patience = 20 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -59,7 +60,9 @@ func start(tb testing.TB, k kind, o engine.Options, h engine.Handler) *rig {
 }
 
 // startFront puts front, unless it is nil, before the handler's bytes.
-func startFront(tb testing.TB, k kind, o engine.Options, h engine.Handler, front *engine.Front) *rig {
+func startFront(tb testing.TB, k kind, o engine.Options, h engine.Handler,
+	front *engine.Front,
+) *rig {
 	tb.Helper()
 	ln := listen(tb, "tcp", "127.0.0.1:0")
 	if o.Loops == 0 {
@@ -136,7 +139,10 @@ func (r *rig) secure(nc net.Conn) net.Conn {
 	if !r.kind.tls {
 		return nc
 	}
-	tc := tls.Client(nc, &tls.Config{RootCAs: r.pool, ServerName: "localhost", MinVersion: tls.VersionTLS13})
+	tc := tls.Client(nc, &tls.Config{
+		RootCAs: r.pool, ServerName: "localhost",
+		MinVersion: tls.VersionTLS13,
+	})
 	if err := tc.HandshakeContext(context.Background()); err != nil {
 		r.tb.Fatal(err)
 	}
@@ -156,7 +162,10 @@ func certificate(tb testing.TB) (tls.Certificate, *x509.CertPool) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
+		NotAfter: time.Now().Add(time.Hour),
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		tb.Fatal(err)
@@ -193,7 +202,10 @@ type end struct {
 
 func newScript(tb testing.TB) *script {
 	tb.Helper()
-	return &script{tb: tb, opened: make(chan engine.Conn, 10_000), ends: make(chan end, 10_000), refusals: make(chan refusal, 10_000)}
+	return &script{
+		tb: tb, opened: make(chan engine.Conn, 10_000), ends: make(chan end, 10_000),
+		refusals: make(chan refusal, 10_000),
+	}
 }
 
 type refusal struct {

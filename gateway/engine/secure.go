@@ -21,7 +21,8 @@ const (
 
 // secure is TLS in an event loop: crypto/tls over a transport in memory, which the loop fills. A
 // handshake knows no other way than to wait, and has a goroutine; after it a read that finds no
-// whole record fails with an error that crypto/tls takes for passing, and goes on when more has come.
+// whole record fails with an error that crypto/tls takes for passing, and goes on when more has
+// come.
 type secure struct {
 	c     *conn
 	tc    *tls.Conn
@@ -180,7 +181,8 @@ func (t *secure) settle() error {
 		t.pending = t.left() // the handshake may have taken it meanwhile
 	}
 	err := c.accountLocked()
-	if err == nil && (t.pending > 0 && c.flags&paused != 0 || t.pending > mostUnshaken && !t.up.Load()) {
+	if err == nil && (t.pending > 0 && c.flags&paused != 0 || t.pending > mostUnshaken &&
+		!t.up.Load()) {
 		err = c.leaveLocked()
 	}
 	if most := int(c.limit) + 2*c.srv.core.readCap() + mostRecord; err == nil && t.pending > most {
@@ -308,8 +310,10 @@ func (m memory) Close() error {
 	return nil
 }
 
-func (m memory) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (m memory) RemoteAddr() net.Addr             { return net.TCPAddrFromAddrPort(m.t.c.RemoteAddr()) }
+func (m memory) LocalAddr() net.Addr { return &net.TCPAddr{} }
+func (m memory) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(m.t.c.RemoteAddr())
+}
 func (m memory) SetDeadline(time.Time) error      { return nil }
 func (m memory) SetReadDeadline(time.Time) error  { return nil }
 func (m memory) SetWriteDeadline(time.Time) error { return nil }

@@ -14,7 +14,8 @@ import (
 	"trackchat/gateway/engine"
 )
 
-// TestShutdown ends an engine with connections in every state: each has its OnClose, and nothing is left behind.
+// TestShutdown ends an engine with connections in every state: each has its OnClose, and nothing is
+// left behind.
 func TestShutdown(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
@@ -53,7 +54,8 @@ func TestShutdown(t *testing.T) {
 					_ = nc.Close()
 					t.Error("still listening")
 				}
-				if err := r.eng.Serve(listen(t, "tcp", "127.0.0.1:0"), s); !errors.Is(err, engine.ErrShutdown) {
+				if err := r.eng.Serve(listen(t, "tcp", "127.0.0.1:0"), s); !errors.Is(err,
+					engine.ErrShutdown) {
 					t.Errorf("Serve after Shutdown: %v", err)
 				}
 			})
@@ -126,7 +128,8 @@ func TestSeveralListeners(t *testing.T) {
 	}
 }
 
-// TestManyConnections opens and drops 5,000 connections, then finds every one ended and every descriptor closed.
+// TestManyConnections opens and drops 5,000 connections, then finds every one ended and every
+// descriptor closed.
 func TestManyConnections(t *testing.T) {
 	const n = 5000
 	for _, k := range kinds() {
@@ -204,8 +207,8 @@ func TestLoopLag(t *testing.T) {
 	})
 }
 
-// TestShutdownWhileBytesCome: a paused connection that gets bytes while the loop ends has its OnClose
-// too, though it would have left the loop for them.
+// TestShutdownWhileBytesCome: a paused connection that gets bytes while the loop ends has its
+// OnClose too, though it would have left the loop for them.
 func TestShutdownWhileBytesCome(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {

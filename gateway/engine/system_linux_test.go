@@ -62,8 +62,8 @@ func alone(t *testing.T, f func(*testing.T, kind)) {
 	}
 }
 
-// shed connects until the process has nothing to spare: whoever comes then is closed at once, those who are there stay, and the process can still open
-// files. When some leave, others may come.
+// shed connects until the process has nothing to spare: whoever comes then is closed at once, those
+// who are there stay, and the process can still open files. When some leave, others may come.
 func shed(t *testing.T, k kind) {
 	t.Helper()
 	const spare = 30
@@ -71,7 +71,10 @@ func shed(t *testing.T, k kind) {
 	s.data = echoLines(true)
 	r := start(t, k, engine.Options{Spare: spare}, s)
 	limit := uint64(descriptors(t) + 100)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{
+		Cur: limit,
+		Max: limit,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	var peers []net.Conn
@@ -81,10 +84,12 @@ func shed(t *testing.T, k kind) {
 		case <-s.opened:
 			peers = append(peers, nc)
 		case refused := <-s.refusals:
-			if !errors.Is(refused.err, engine.ErrDescriptors) || refused.peer.String() != nc.LocalAddr().String() {
+			if !errors.Is(refused.err, engine.ErrDescriptors) ||
+				refused.peer.String() != nc.LocalAddr().String() {
 				t.Fatalf("%s refused: %v", refused.peer, refused.err)
 			}
-			if _, err := nc.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			if _, err := nc.Read(make([]byte, 1)); err == nil ||
+				errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("a refused connection: %v", err)
 			}
 			s.refusals <- refused
@@ -93,7 +98,8 @@ func shed(t *testing.T, k kind) {
 		}
 	}
 	<-s.refusals
-	eventually(t, "descriptors spared", func() bool { return descriptors(t) <= int(limit)-spare+10 })
+	eventually(t, "descriptors spared",
+		func() bool { return descriptors(t) <= int(limit)-spare+10 })
 	if len(peers) < 20 {
 		t.Errorf("%d peers", len(peers))
 	}
@@ -125,7 +131,8 @@ func exhaust(t *testing.T, k kind) {
 	before := descriptors(t)
 	early := r.dial()
 	receive(t, s.opened, "OnOpen")
-	eventually(t, "the socket's first descriptor closed", func() bool { return descriptors(t) == before+2 })
+	eventually(t, "the socket's first descriptor closed",
+		func() bool { return descriptors(t) == before+2 })
 	peers := make([]int, 10) // sockets that need no further descriptor to connect
 	for i := range peers {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -136,7 +143,10 @@ func exhaust(t *testing.T, k kind) {
 		peers[i] = fd
 	}
 	limit := uint64(descriptors(t) + 20)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{
+		Cur: limit,
+		Max: limit,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	var taken []int
@@ -152,7 +162,10 @@ func exhaust(t *testing.T, k kind) {
 	}
 	to := netip.MustParseAddrPort(r.addr)
 	for _, fd := range peers {
-		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
+		if err := unix.Connect(fd, &unix.SockaddrInet4{
+			Port: int(to.Port()),
+			Addr: to.Addr().As4(),
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,7 +179,8 @@ func exhaust(t *testing.T, k kind) {
 	expect(t, early, "still here\n")
 	_ = unix.Close(taken[0]) // enough to accept, too few to enroll
 	first = stats.Pauses.Load()
-	eventually(t, "pauses with one descriptor", func() bool { return stats.Pauses.Load() >= first+3 })
+	eventually(t, "pauses with one descriptor",
+		func() bool { return stats.Pauses.Load() >= first+3 })
 	if len(s.opened) != 0 {
 		t.Error("opened without a descriptor to spare")
 	}
@@ -217,7 +231,10 @@ func TestSocketOptions(t *testing.T) {
 				c.Pause()
 				return 0
 			}
-			r := start(t, k, engine.Options{SendBuffer: 20_000, KeepAlive: time.Minute, UserTimeout: 5 * time.Minute, Stats: stats}, s)
+			r := start(t, k, engine.Options{
+				SendBuffer: 20_000, KeepAlive: time.Minute,
+				UserTimeout: 5 * time.Minute, Stats: stats,
+			}, s)
 			nc := r.dial()
 			c := receive(t, s.opened, "OnOpen")
 			options(t, serverEnd(t, nc))
@@ -226,7 +243,10 @@ func TestSocketOptions(t *testing.T) {
 			eventually(t, "kept", func() bool { return stats.Partial.Load() >= 4 })
 			full.Store(false)
 			c.Resume()
-			eventually(t, "taken", func() bool { return stats.Partial.Load() == 0 && descriptors(t) == before })
+			eventually(t, "taken", func() bool {
+				return stats.Partial.Load() == 0 &&
+					descriptors(t) == before
+			})
 			options(t, serverEnd(t, nc))
 		})
 	}
@@ -238,7 +258,8 @@ func options(t *testing.T, fd int) {
 		name                string
 		level, option, want int
 	}{
-		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, 40_000}, // the kernel doubles it, see socket(7)
+		// the kernel doubles it, see socket(7).
+		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, 40_000},
 		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
 		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 60},
@@ -274,7 +295,10 @@ func TestStaleEvents(t *testing.T) {
 		}
 		peer = duplicate(t, low)
 		_ = unix.Close(low)
-		if err := unix.Connect(peer, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
+		if err := unix.Connect(peer, &unix.SockaddrInet4{
+			Port: int(to.Port()),
+			Addr: to.Addr().As4(),
+		}); err != nil {
 			t.Fatal(err)
 		}
 		receive(t, s.opened, "OnOpen")

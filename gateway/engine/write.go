@@ -151,8 +151,8 @@ const (
 
 // retry has a connection with unsent bytes be tried again after a pause. gnet tells when a socket
 // takes bytes again only to its own buffer, which has no bound and tells nobody how far it is. So
-// there is a timer for each connection whose peer does not read: one that reads gets 64 KiB and more
-// every 2 ms, one that does not costs a system call twice a second.
+// there is a timer for each connection whose peer does not read: one that reads gets 64 KiB and
+// more every 2 ms, one that does not costs a system call twice a second.
 func (c *conn) retry(pause time.Duration) {
 	time.AfterFunc(pause, func() { c.srv.loop.Execute(func() { c.again(pause) }) })
 }

@@ -34,7 +34,9 @@ func (l *link) text(e protocol.DeviceEvent) {
 		}
 	default:
 		h.due = now.Add(h.action.Delay)
-		at, _ := slices.BinarySearchFunc(l.held, h, func(a, b heldAck) int { return cmp.Or(a.due.Compare(b.due), -1) }) // behind its equals
+		// behind its equals.
+		at, _ := slices.BinarySearchFunc(l.held, h,
+			func(a, b heldAck) int { return cmp.Or(a.due.Compare(b.due), -1) })
 		l.held = slices.Insert(l.held, at, h)
 	}
 }
@@ -91,7 +93,8 @@ func (l *link) ack(h heldAck) {
 	l.after = append(l.after, e)
 }
 
-// Ack acknowledges a part that OnText left open (Action.Never), or says a second word about one: over the present connection or, without one, right after the next login.
+// Ack acknowledges a part that OnText left open (Action.Never), or says a second word about one:
+// over the present connection or, without one, right after the next login.
 func (t *Tracker) Ack(e protocol.DeviceEvent, o protocol.Outcome) error {
 	if !t.postpone(heldAck{text: e, action: Action{Outcome: o}}) {
 		return ErrBusy
@@ -100,7 +103,8 @@ func (t *Tracker) Ack(e protocol.DeviceEvent, o protocol.Outcome) error {
 	return nil
 }
 
-// Choose answers a text with choices by one of them, counted from 1: over the present connection or, without one, right after the next login.
+// Choose answers a text with choices by one of them, counted from 1: over the present connection
+// or, without one, right after the next login.
 func (t *Tracker) Choose(e protocol.DeviceEvent, choice int) error {
 	if !t.postpone(heldAck{text: e, action: Action{Never: true, Choice: choice}}) {
 		return ErrBusy
@@ -137,7 +141,8 @@ type refs struct {
 	next int
 }
 
-// repeated remembers ref and tells whether it was remembered already. 0 is the reference of protocols that have none.
+// repeated remembers ref and tells whether it was remembered already. 0 is the reference of
+// protocols that have none.
 func (r *refs) repeated(ref uint64) bool {
 	if ref == 0 {
 		return false

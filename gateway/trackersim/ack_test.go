@@ -42,29 +42,37 @@ func TestEveryVariantLogsInAndAcknowledges(t *testing.T) {
 	for _, v := range those(func(v variant) bool { return v.confirms() && !v.auto }) {
 		t.Run(v.name, func(t *testing.T) {
 			d, r := v.desk(t), newRecorder()
-			tr, stop := run(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: v.device(t, "138123456"), OnEvent: r.add})
-			if e := r.next(t, trackersim.LoggedIn); e.DeviceID != "138123456" || e.Took <= 0 || e.At.IsZero() {
+			tr, stop := run(t, trackersim.Options{
+				Protocol: v.p, Gateway: d.addr(),
+				Device: v.device(t, "138123456"), OnEvent: r.add,
+			})
+			if e := r.next(t, trackersim.LoggedIn); e.DeviceID != "138123456" || e.Took <= 0 ||
+				e.At.IsZero() {
 				t.Errorf("logged in with %+v", e)
 			}
 			for size := range 3 { // whole, byte by byte, two bytes at a time
 				d.send(uint64(40+size), "turn left", size)
-				if e := r.next(t, trackersim.TextReceived); e.Text.Body != "turn left" || e.Repeated {
+				if e := r.next(t, trackersim.TextReceived); e.Text.Body != "turn left" ||
+					e.Repeated {
 					t.Errorf("received %+v", e)
 				}
-				if e := r.next(t, trackersim.TextAcked); e.Outcome != protocol.AckDelivered || e.Took <= 0 {
+				if e := r.next(t, trackersim.TextAcked); e.Outcome != protocol.AckDelivered ||
+					e.Took <= 0 {
 					t.Errorf("acknowledged %+v", e)
 				}
 			}
 			acks := d.verdicts(3)
 			for i, a := range acks {
-				if a.Outcome != protocol.AckDelivered && v.done != queue.StatusOpened || (a.Ref != uint64(40+i) && a.Ref != 0) {
+				if a.Outcome != protocol.AckDelivered && v.done != queue.StatusOpened ||
+					(a.Ref != uint64(40+i) && a.Ref != 0) {
 					t.Errorf("ack %d is %+v", i, a.Event)
 				}
 			}
 			if err := stop(); err != nil {
 				t.Errorf("Run ended with %v", err)
 			}
-			if s := tr.Stats(); s.LoggedIn || s.Logins != 1 || s.Received != 3 || s.Acked != 3 || s.Disconnects != 1 {
+			if s := tr.Stats(); s.LoggedIn || s.Logins != 1 || s.Received != 3 || s.Acked != 3 ||
+				s.Disconnects != 1 {
 				t.Errorf("stats %+v", s)
 			}
 			if e := r.next(t, trackersim.Disconnected); e.Err != nil {
@@ -76,14 +84,18 @@ func TestEveryVariantLogsInAndAcknowledges(t *testing.T) {
 
 func TestRepeatedReferenceIsReportedAndAcknowledgedAgain(t *testing.T) {
 	d, r := newDesk(t, jt808.New()), newRecorder()
-	tr, _ := run(t, trackersim.Options{Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, OnEvent: r.add})
+	tr, _ := run(t, trackersim.Options{
+		Protocol: d.p, Gateway: d.addr(),
+		Device: protocol.DeviceConfig{ID: "1"}, OnEvent: r.add,
+	})
 	await(t, tr, "login", loggedIn)
 	for _, part := range []struct {
 		ref      uint64
 		repeated bool
 	}{{7, false}, {8, false}, {7, true}, {7, true}} {
 		d.send(part.ref, "hello", 0)
-		if e := r.next(t, trackersim.TextReceived); e.Repeated != part.repeated || e.Text.Ref != part.ref {
+		if e := r.next(t, trackersim.TextReceived); e.Repeated != part.repeated ||
+			e.Text.Ref != part.ref {
 			t.Errorf("part %+v is received as %+v", part, e)
 		}
 	}
@@ -102,20 +114,53 @@ func TestActions(t *testing.T) {
 		answers  int                // texts of the driver
 	}{
 		{"default", trackersim.Action{}, []protocol.Outcome{protocol.AckDelivered}, 1, 0},
-		{"refused", trackersim.Action{Outcome: protocol.AckUnsupported}, []protocol.Outcome{protocol.AckUnsupported}, 1, 0},
-		{"late", trackersim.Action{Delay: 20 * time.Millisecond}, []protocol.Outcome{protocol.AckDelivered}, 1, 0},
-		{"twice", trackersim.Action{Copies: 2}, []protocol.Outcome{protocol.AckDelivered, protocol.AckDelivered}, 1, 0},
+		{
+			"refused",
+			trackersim.Action{Outcome: protocol.AckUnsupported},
+			[]protocol.Outcome{protocol.AckUnsupported},
+			1, 0,
+		},
+		{
+			"late",
+			trackersim.Action{Delay: 20 * time.Millisecond},
+			[]protocol.Outcome{protocol.AckDelivered},
+			1, 0,
+		},
+		{"twice", trackersim.Action{Copies: 2}, []protocol.Outcome{
+			protocol.AckDelivered,
+			protocol.AckDelivered,
+		}, 1, 0},
 		{"never", trackersim.Action{Never: true, Reply: "no"}, nil, 1, 1},
-		{"answered", trackersim.Action{Reply: "yes"}, []protocol.Outcome{protocol.AckDelivered}, 1, 1},
+		{
+			"answered",
+			trackersim.Action{Reply: "yes"},
+			[]protocol.Outcome{protocol.AckDelivered},
+			1,
+			1,
+		},
 		{"dropped before", trackersim.Action{Drop: trackersim.DropBeforeAck}, nil, 2, 0},
-		{"dropped late before", trackersim.Action{Drop: trackersim.DropBeforeAck, Delay: 20 * time.Millisecond}, nil, 2, 0},
-		{"dropped after", trackersim.Action{Drop: trackersim.DropAfterAck}, []protocol.Outcome{protocol.AckDelivered}, 2, 0},
-		{"held over", trackersim.Action{Drop: trackersim.DropHoldingAck}, []protocol.Outcome{protocol.AckDelivered}, 2, 0},
+		{"dropped late before", trackersim.Action{
+			Drop:  trackersim.DropBeforeAck,
+			Delay: 20 * time.Millisecond,
+		}, nil, 2, 0},
+		{
+			"dropped after",
+			trackersim.Action{Drop: trackersim.DropAfterAck},
+			[]protocol.Outcome{protocol.AckDelivered},
+			2, 0,
+		},
+		{
+			"held over",
+			trackersim.Action{Drop: trackersim.DropHoldingAck},
+			[]protocol.Outcome{protocol.AckDelivered},
+			2, 0,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := newDesk(t, jt808.New())
 			tr, _ := run(t, trackersim.Options{
-				Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, Reconnect: true, ReconnectMin: time.Millisecond,
+				Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"},
+				Reconnect: true, ReconnectMin: time.Millisecond,
 				OnText: func(e protocol.DeviceEvent) trackersim.Action {
 					if e.Body == "last" {
 						return trackersim.Action{}
@@ -126,8 +171,10 @@ func TestActions(t *testing.T) {
 			await(t, tr, "login", loggedIn)
 			d.send(500, "first", 0)
 			await(t, tr, "verdict", func(s trackersim.Stats) bool { return s.Acked+s.Ignored == 1 })
-			await(t, tr, "connections", func(s trackersim.Stats) bool { return s.Logins == tc.conns && s.LoggedIn })
-			await(t, tr, "answers", func(s trackersim.Stats) bool { return s.SaidAcked == tc.answers })
+			await(t, tr, "connections",
+				func(s trackersim.Stats) bool { return s.Logins == tc.conns && s.LoggedIn })
+			await(t, tr, "answers",
+				func(s trackersim.Stats) bool { return s.SaidAcked == tc.answers })
 			d.send(501, "last", 0) // its ack comes after everything else
 			acks := d.await(protocol.KindAck, len(tc.outcomes)+1)
 			outcomes := make([]protocol.Outcome, 0, len(acks))
@@ -152,10 +199,17 @@ func TestActions(t *testing.T) {
 
 func TestDelayedAcksComeInTheOrderTheyAreDue(t *testing.T) {
 	d := newDesk(t, jt808.New())
-	delays := map[string]time.Duration{"a": 60 * time.Millisecond, "b": 20 * time.Millisecond, "c": 60 * time.Millisecond}
+	delays := map[string]time.Duration{
+		"a": 60 * time.Millisecond, "b": 20 * time.Millisecond,
+		"c": 60 * time.Millisecond,
+	}
 	tr, _ := run(t, trackersim.Options{
 		Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"},
-		OnText: func(e protocol.DeviceEvent) trackersim.Action { return trackersim.Action{Delay: delays[e.Body]} },
+		OnText: func(e protocol.DeviceEvent) trackersim.Action {
+			return trackersim.Action{
+				Delay: delays[e.Body],
+			}
+		},
 	})
 	await(t, tr, "login", loggedIn)
 	d.send(1, "a", 0)
@@ -170,8 +224,13 @@ func TestDelayedAcksComeInTheOrderTheyAreDue(t *testing.T) {
 func TestAckByHandOverAnyConnection(t *testing.T) {
 	d, r := newDesk(t, wialon.New()), newRecorder()
 	tr, _ := run(t, trackersim.Options{
-		Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, OnEvent: r.add, Reconnect: true, ReconnectMin: time.Millisecond,
-		OnText: func(protocol.DeviceEvent) trackersim.Action { return trackersim.Action{Never: true} },
+		Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, OnEvent: r.add,
+		Reconnect: true, ReconnectMin: time.Millisecond,
+		OnText: func(protocol.DeviceEvent) trackersim.Action {
+			return trackersim.Action{
+				Never: true,
+			}
+		},
 	})
 	await(t, tr, "login", loggedIn)
 	d.send(0, "hello", 0)
@@ -185,7 +244,8 @@ func TestAckByHandOverAnyConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	acks := d.await(protocol.KindAck, 2)
-	if acks[0].Outcome != protocol.AckDamaged || acks[1].Outcome != protocol.AckDelivered || acks[1].conn != 1 {
+	if acks[0].Outcome != protocol.AckDamaged || acks[1].Outcome != protocol.AckDelivered ||
+		acks[1].conn != 1 {
 		t.Errorf("acks %+v", acks)
 	}
 }
@@ -203,7 +263,10 @@ func TestNoAckIsDrawnFromTheSeed(t *testing.T) {
 	draw := func(t *testing.T, seed uint64) []uint64 {
 		t.Helper()
 		d := newDesk(t, jt808.New())
-		tr, _ := run(t, trackersim.Options{Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, NoAck: 0.3, Seed: seed})
+		tr, _ := run(t, trackersim.Options{
+			Protocol: d.p, Gateway: d.addr(),
+			Device: protocol.DeviceConfig{ID: "1"}, NoAck: 0.3, Seed: seed,
+		})
 		await(t, tr, "login", loggedIn)
 		for ref := range uint64(texts) {
 			d.send(ref+1, "x", 0)

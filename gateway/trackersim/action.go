@@ -6,15 +6,17 @@ import (
 	"trackchat/protocol"
 )
 
-// Action is what a tracker does about one part of a text. The zero value acknowledges it at once as delivered.
+// Action is what a tracker does about one part of a text. The zero value acknowledges it at once as
+// delivered.
 type Action struct {
 	Outcome protocol.Outcome // the device's word; default AckDelivered
-	Delay   time.Duration    // before the ack; with a Drop that comes instead of the ack, before that
-	Copies  int              // how often the ack is written; default once
-	Never   bool             // no ack
-	Drop    Drop
-	Reply   string // the driver's answer, said after the ack; empty: none
-	Choice  int    // the driver's choice, from 1, written after the ack; 0: none
+	// before the ack; with a Drop that comes instead of the ack, before that.
+	Delay  time.Duration
+	Copies int  // how often the ack is written; default once
+	Never  bool // no ack
+	Drop   Drop
+	Reply  string // the driver's answer, said after the ack; empty: none
+	Choice int    // the driver's choice, from 1, written after the ack; 0: none
 }
 
 // Drop says whether an ack costs the connection.
@@ -22,10 +24,11 @@ type Drop uint8
 
 // Drops of the connection.
 const (
-	KeepOpen       Drop = iota
-	DropBeforeAck       // closed instead of the ack, which is lost
-	DropAfterAck        // closed when the ack is written
-	DropHoldingAck      // closed instead of the ack, which is written over the next connection, right after its login
+	KeepOpen      Drop = iota
+	DropBeforeAck      // closed instead of the ack, which is lost
+	DropAfterAck       // closed when the ack is written
+	// closed instead of the ack, which is written over the next connection, right after its login.
+	DropHoldingAck
 )
 
 // decide asks for the action about a part.

@@ -10,7 +10,8 @@ import (
 	"trackchat/protocol"
 )
 
-// desk is a gateway without a store: the protocol's own codec behind a TCP listener, whose answers the test decides.
+// desk is a gateway without a store: the protocol's own codec behind a TCP listener, whose answers
+// the test decides.
 type desk struct {
 	t        *testing.T
 	p        *protocol.Protocol
@@ -207,11 +208,13 @@ func (d *desk) write(s string) {
 	}
 }
 
-// verdicts waits until n acks have come that say what became of a part, not only that it was taken, and returns them.
+// verdicts waits until n acks have come that say what became of a part, not only that it was taken,
+// and returns them.
 func (d *desk) verdicts(n int) []seen {
 	d.t.Helper()
 	for more := n; ; more++ {
-		acks := slices.DeleteFunc(d.await(protocol.KindAck, more), func(s seen) bool { return s.Outcome == protocol.AckLater })
+		acks := slices.DeleteFunc(d.await(protocol.KindAck, more),
+			func(s seen) bool { return s.Outcome == protocol.AckLater })
 		if len(acks) >= n {
 			return acks
 		}

@@ -17,11 +17,15 @@ const (
 	DialFailed                        // Err
 	Disconnected                      // Err: why, nil when this side wanted it
 	TextReceived                      // Text, Repeated
-	TextAcked                         // Text, Outcome; the ack is in the socket. Took: since the part arrived
-	TextIgnored                       // Text: never acknowledged, by decision or because its connection is gone
-	Said                              // Said, Copy: a copy of the driver's text is in the socket
-	SaidAcked                         // Said, Copy: the gateway acknowledged it. Took: since the first copy
-	SaidRefused                       // Said, Copy: the gateway refused it, or the protocol cannot carry it (Err)
+	// Text, Outcome; the ack is in the socket. Took: since the part arrived.
+	TextAcked
+	// Text: never acknowledged, by decision or because its connection is gone.
+	TextIgnored
+	Said // Said, Copy: a copy of the driver's text is in the socket
+	// Said, Copy: the gateway acknowledged it. Took: since the first copy.
+	SaidAcked
+	// Said, Copy: the gateway refused it, or the protocol cannot carry it (Err).
+	SaidRefused
 )
 
 // String names the kind in lower case.
@@ -60,7 +64,8 @@ type Event struct {
 	At       time.Time // by Options.Now
 	DeviceID string
 	Text     protocol.DeviceEvent
-	Repeated bool // one of the last 128 parts had the same reference; never where the protocol has none
+	// one of the last 128 parts had the same reference; never where the protocol has none.
+	Repeated bool
 	Outcome  protocol.Outcome
 	Said     string
 	Copy     int // from 1

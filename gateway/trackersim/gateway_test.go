@@ -16,10 +16,14 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// startGateway runs the real gateway for one protocol on the embedded store; trackers 1..n have the device ids 1001..1000+n.
+// startGateway runs the real gateway for one protocol on the embedded store; trackers 1..n have the
+// device ids 1001..1000+n.
 func startGateway(t *testing.T, v variant, n int) (store queue.Store, addr string) {
 	t.Helper()
-	store, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now})
+	store, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+		Path: t.TempDir(),
+		Now:  time.Now,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,8 +31,9 @@ func startGateway(t *testing.T, v variant, n int) (store queue.Store, addr strin
 	accounts, trackers := []queue.Account{{ID: 1, Login: "demo"}}, make([]queue.Tracker, n)
 	for i := range trackers {
 		trackers[i] = queue.Tracker{
-			ID: queue.TrackerID(i + 1), Account: 1, Label: "t", Protocol: v.p.Name, DeviceID: deviceID(i + 1),
-			Chat: true, Features: []string{queue.FeatureChat}, Settings: v.set,
+			ID: queue.TrackerID(i + 1), Account: 1, Label: "t", Protocol: v.p.Name,
+			DeviceID: deviceID(i + 1),
+			Chat:     true, Features: []string{queue.FeatureChat}, Settings: v.set,
 		}
 	}
 	_, err = store.ImportDirectory(t.Context(), accounts, trackers, true)
@@ -37,7 +42,10 @@ func startGateway(t *testing.T, v variant, n int) (store queue.Store, addr strin
 	directory.Replace(queue.NewSnapshot(accounts, trackers))
 	e, err := engine.New(engine.Options{Now: time.Now})
 	check(t, err)
-	g, err := gateway.New(gateway.Options{Node: "test", Engine: e, Store: store, Directory: directory, Now: time.Now})
+	g, err := gateway.New(gateway.Options{
+		Node: "test", Engine: e, Store: store,
+		Directory: directory, Now: time.Now,
+	})
 	check(t, err)
 	check(t, g.Start(t.Context()))
 	l, err := g.Listen(v.p, v.listener, 0)
@@ -67,7 +75,9 @@ func check(t *testing.T, err error) {
 func deviceID(n int) string { return fmt.Sprint(1000 + n) }
 
 // messages waits until the messages of a tracker are as wanted.
-func messages(t *testing.T, store queue.Store, tracker queue.TrackerID, ok func([]queue.Message) bool) {
+func messages(t *testing.T, store queue.Store, tracker queue.TrackerID,
+	ok func([]queue.Message) bool,
+) {
 	t.Helper()
 	every := time.NewTicker(5 * time.Millisecond)
 	defer every.Stop()
@@ -89,16 +99,21 @@ func TestConversationWithTheGateway(t *testing.T) {
 	for _, v := range those(variant.answered) {
 		t.Run(v.name, func(t *testing.T) {
 			store, addr := startGateway(t, v, 1)
-			tr, stop := run(t, trackersim.Options{Protocol: v.p, Gateway: addr, Device: v.device(t, deviceID(1)), Reply: "understood"})
+			tr, stop := run(t, trackersim.Options{Protocol: v.p, Gateway: addr, Device: v.device(t,
+				deviceID(1)), Reply: "understood"})
 			await(t, tr, "login", loggedIn)
 			res, err := store.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "go to dock 4"}})
 			if err = errors.Join(err, res[0].Err); err != nil {
 				t.Fatal(err)
 			}
-			await(t, tr, "ack and reply", func(s trackersim.Stats) bool { return s.Acked == 1 && s.SaidAcked == 1 })
+			await(t, tr, "ack and reply", func(s trackersim.Stats) bool {
+				return s.Acked == 1 &&
+					s.SaidAcked == 1
+			})
 			check(t, tr.Say(patient(t), "arrived"))
 			messages(t, store, 1, func(ms []queue.Message) bool {
-				return len(ms) == 3 && ms[0].Status == v.came() && ms[1].Text == "understood" && ms[2].Text == "arrived" && ms[2].Status == queue.StatusUnread
+				return len(ms) == 3 && ms[0].Status == v.came() && ms[1].Text == "understood" &&
+					ms[2].Text == "arrived" && ms[2].Status == queue.StatusUnread
 			})
 			check(t, stop())
 		})
@@ -109,7 +124,8 @@ func TestGatewayRefusesAStranger(t *testing.T) {
 	for _, v := range those(func(v variant) bool { return !v.wordless }) {
 		t.Run(v.name, func(t *testing.T) {
 			_, addr := startGateway(t, v, 1)
-			err := ended(t, trackersim.Options{Protocol: v.p, Gateway: addr, Device: v.device(t, "2000")})
+			err := ended(t, trackersim.Options{Protocol: v.p, Gateway: addr, Device: v.device(t,
+				"2000")})
 			if !errors.Is(err, trackersim.ErrRefused) {
 				t.Errorf("Run ended with %v", err)
 			}
@@ -122,7 +138,8 @@ func TestAckOverTheNextConnectionDelivers(t *testing.T) {
 	store, addr := startGateway(t, v, 1)
 	texts := make(chan struct{}, 16)
 	tr, _ := run(t, trackersim.Options{
-		Protocol: v.p, Gateway: addr, Device: protocol.DeviceConfig{ID: deviceID(1)}, Reconnect: true, ReconnectMin: time.Millisecond,
+		Protocol: v.p, Gateway: addr, Device: protocol.DeviceConfig{ID: deviceID(1)},
+		Reconnect: true, ReconnectMin: time.Millisecond,
 		OnText: func(protocol.DeviceEvent) trackersim.Action {
 			texts <- struct{}{}
 			if len(texts) == 1 {
@@ -136,7 +153,10 @@ func TestAckOverTheNextConnectionDelivers(t *testing.T) {
 	if err = errors.Join(err, res[0].Err); err != nil {
 		t.Fatal(err)
 	}
-	messages(t, store, 1, func(ms []queue.Message) bool { return len(ms) == 1 && ms[0].Status == queue.StatusDelivered })
+	messages(t, store, 1, func(ms []queue.Message) bool {
+		return len(ms) == 1 &&
+			ms[0].Status == queue.StatusDelivered
+	})
 	if s := tr.Stats(); s.Logins != 2 || s.Acked != 1 {
 		t.Errorf("stats %+v", s)
 	}

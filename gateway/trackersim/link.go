@@ -121,7 +121,8 @@ func (l *link) feed(in []byte) error {
 		l.partial = nil
 	}
 	if len(l.partial) > l.t.o.Protocol.MaxFrame+readSize {
-		err = cmp.Or(err, fmt.Errorf("device reading: %w: %d bytes", protocol.ErrTooLong, len(l.partial)))
+		err = cmp.Or(err, fmt.Errorf("device reading: %w: %d bytes", protocol.ErrTooLong,
+			len(l.partial)))
 	}
 	for i := range l.seen {
 		if l.leaving {
@@ -156,7 +157,8 @@ func (l *link) handle(e protocol.DeviceEvent) error {
 	return nil
 }
 
-// login starts what a device does when it is logged in; the first heartbeat and position come after a random part of their interval, so that a fleet does not beat as one.
+// login starts what a device does when it is logged in; the first heartbeat and position come after
+// a random part of their interval, so that a fleet does not beat as one.
 func (l *link) login() {
 	if l.logged {
 		return

@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// reader reads a connection; where it can (see readFD) it waits without a buffer, so that a quiet tracker holds none.
+// reader reads a connection; where it can (see readFD) it waits without a buffer, so that a quiet
+// tracker holds none.
 type reader struct {
 	conn    net.Conn
 	raw     syscall.RawConn // nil: conn.Read

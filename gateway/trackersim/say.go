@@ -19,10 +19,12 @@ type saying struct {
 	first  time.Time
 }
 
-// Say sends a text of the driver and returns when the gateway has acknowledged it. Without an answer it is sent again, byte for byte, after every SayTimeout and after every
-// login; to a gateway that has no answer (protocol.Unanswered) it is sent once. Texts go one after the other; ErrBusy says that 64 wait already. When ctx ends Say returns, but the
-// device goes on: a driver cannot take back what was said.
-// ErrTextNak is the gateway's refusal, protocol.ErrNotText the device's.
+// Say sends a text of the driver and returns when the gateway has acknowledged it. Without an
+// answer it is sent again, byte for byte, after every SayTimeout and after every login; to a
+// gateway that has no answer (protocol.Unanswered) it is sent once. Texts go one after the other;
+// ErrBusy says that 64 wait already. When ctx ends Say returns, but the device goes on: a driver
+// cannot take back what was said. ErrTextNak is the gateway's refusal, protocol.ErrNotText the
+// device's.
 func (t *Tracker) Say(ctx context.Context, text string) error {
 	s := &saying{text: text, done: make(chan error, 1)}
 	if !t.enqueue(s) {
@@ -82,7 +84,8 @@ func (t *Tracker) shift(err error) {
 	}
 }
 
-// speak writes the driver's oldest text where it was not yet written over this connection or its answer is overdue.
+// speak writes the driver's oldest text where it was not yet written over this connection or its
+// answer is overdue.
 func (l *link) speak(now time.Time) {
 	for s := l.t.oldest(); s != nil; s = l.t.oldest() {
 		if l.copies > 0 && !isDue(l.repeatAt, now) {
@@ -112,7 +115,8 @@ func (l *link) speak(now time.Time) {
 	l.repeatAt = time.Time{}
 }
 
-// answered takes the gateway's word about the driver's oldest text. Unnumbered acks are counted: every copy that this connection carried has one of its own.
+// answered takes the gateway's word about the driver's oldest text. Unnumbered acks are counted:
+// every copy that this connection carried has one of its own.
 func (l *link) answered(e protocol.DeviceEvent, refused error) {
 	if e.Ref == 0 && l.stale > 0 {
 		l.stale--
@@ -130,6 +134,9 @@ func (l *link) answered(e protocol.DeviceEvent, refused error) {
 	if refused != nil {
 		kind = SaidRefused
 	}
-	l.t.report(Event{Kind: kind, Said: s.text, Copy: s.copies, Took: l.t.o.Now().Sub(s.first), Err: refused})
+	l.t.report(Event{
+		Kind: kind, Said: s.text, Copy: s.copies, Took: l.t.o.Now().Sub(s.first),
+		Err: refused,
+	})
 	l.t.shift(refused)
 }

@@ -18,8 +18,10 @@ func TestSayReturnsWhenTheGatewayAcknowledged(t *testing.T) {
 	for _, v := range those(variant.answered) {
 		t.Run(v.name, func(t *testing.T) {
 			d := v.desk(t)
-			tr, _ := run(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: v.device(t, "1")})
-			for _, text := range []string{"on my way", "done"} { // the first may be said before the login
+			tr, _ := run(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: v.device(t,
+				"1")})
+			for _, text := range []string{"on my way", "done"} {
+				// the first may be said before the login
 				if err := tr.Say(patient(t), text); err != nil {
 					t.Fatal(err)
 				}
@@ -77,7 +79,10 @@ func TestUnacknowledgedTextIsRepeatedByteForByte(t *testing.T) {
 func TestAckOfACopyIsNotTheNextTextsAck(t *testing.T) {
 	d := newDesk(t, wialon.New())
 	d.answer(silent)
-	tr, _ := run(t, trackersim.Options{Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, SayTimeout: 10 * time.Millisecond})
+	tr, _ := run(t, trackersim.Options{
+		Protocol: d.p, Gateway: d.addr(),
+		Device: protocol.DeviceConfig{ID: "1"}, SayTimeout: 10 * time.Millisecond,
+	})
 	await(t, tr, "login", loggedIn)
 	first, second := make(chan error, 1), make(chan error, 1)
 	go func() { first <- tr.Say(context.WithoutCancel(t.Context()), "first") }()
@@ -97,7 +102,8 @@ func TestAckOfACopyIsNotTheNextTextsAck(t *testing.T) {
 	d.send(0, "all acks are read", 0)
 	await(t, tr, "text", func(s trackersim.Stats) bool { return s.Received == 1 })
 	if s := tr.Stats(); s.SaidAcked != 1 {
-		t.Errorf("%d texts count as acknowledged after %d acks for copies of the first", s.SaidAcked, copies)
+		t.Errorf("%d texts count as acknowledged after %d acks for copies of the first",
+			s.SaidAcked, copies)
 	}
 	d.write("#AM#1\r\n")
 	if err := <-second; err != nil {
@@ -113,11 +119,15 @@ func TestRefusedTextIsAnError(t *testing.T) {
 		}
 		return protocol.OK
 	})
-	tr, _ := run(t, trackersim.Options{Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}})
+	tr, _ := run(t, trackersim.Options{
+		Protocol: d.p, Gateway: d.addr(),
+		Device: protocol.DeviceConfig{ID: "1"},
+	})
 	if err := tr.Say(patient(t), "bad"); !errors.Is(err, trackersim.ErrTextNak) {
 		t.Errorf("Say returned %v", err)
 	}
-	if err := tr.Say(patient(t), strings.Repeat("x", 1<<20)); !errors.Is(err, protocol.ErrTextTooLong) {
+	if err := tr.Say(patient(t), strings.Repeat("x", 1<<20)); !errors.Is(err,
+		protocol.ErrTextTooLong) {
 		t.Errorf("saying a megabyte returned %v", err)
 	}
 	if s := tr.Stats(); s.SaidRefused != 2 || !s.LoggedIn {
@@ -128,7 +138,10 @@ func TestRefusedTextIsAnError(t *testing.T) {
 func TestSayIsBounded(t *testing.T) {
 	d := newDesk(t, jt808.New())
 	d.answer(silent)
-	tr, stop := run(t, trackersim.Options{Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}})
+	tr, stop := run(t, trackersim.Options{
+		Protocol: d.p, Gateway: d.addr(),
+		Device: protocol.DeviceConfig{ID: "1"},
+	})
 	await(t, tr, "login", loggedIn)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -146,7 +159,8 @@ func TestSayIsBounded(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if err := tr.Say(t.Context(), "x"); !errors.Is(err, trackersim.ErrBusy) && !errors.Is(err, trackersim.ErrEnded) {
+	if err := tr.Say(t.Context(), "x"); !errors.Is(err, trackersim.ErrBusy) &&
+		!errors.Is(err, trackersim.ErrEnded) {
 		t.Errorf("after the end: %v", err)
 	}
 	if err := tr.Await(t.Context(), loggedIn); !errors.Is(err, trackersim.ErrEnded) {

@@ -25,13 +25,17 @@ func stores() map[string]func(*testing.T) queue.Store {
 	return map[string]func(*testing.T) queue.Store{
 		"sqlite": func(t *testing.T) queue.Store {
 			t.Helper()
-			st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now})
+			st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+				Path: t.TempDir(),
+				Now:  time.Now,
+			})
 			check(t, err)
 			return st
 		},
 		"redis": func(t *testing.T) queue.Store {
 			t.Helper()
-			st, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{queuetest.StartRedis(t).Addr}, Now: time.Now})
+			st, err := redisstore.Open(t.Context(),
+				redisstore.Options{Addrs: []string{queuetest.StartRedis(t).Addr}, Now: time.Now})
 			check(t, err)
 			return st
 		},
@@ -65,10 +69,12 @@ func stage(t *testing.T, st queue.Store) []*scene {
 				continue
 			}
 			n := len(scenes) + 1
-			s := &scene{v: v, play: sc, store: st, tracker: queue.TrackerID(n), device: v.device(t, fmt.Sprint(100_000+n)), done: make(chan error, 1)}
+			s := &scene{v: v, play: sc, store: st, tracker: queue.TrackerID(n), device: v.device(t,
+				fmt.Sprint(100_000+n)), done: make(chan error, 1)}
 			scenes = append(scenes, s)
 			trackers = append(trackers, queue.Tracker{
-				ID: s.tracker, Account: 1, Label: v.name, Protocol: v.p.Name, DeviceID: s.device.ID, Chat: true, Features: []string{queue.FeatureChat}, Settings: v.set,
+				ID: s.tracker, Account: 1, Label: v.name, Protocol: v.p.Name, DeviceID: s.device.ID,
+				Chat: true, Features: []string{queue.FeatureChat}, Settings: v.set,
 			})
 		}
 	}
@@ -79,8 +85,11 @@ func stage(t *testing.T, st queue.Store) []*scene {
 	return scenes
 }
 
-// listen runs the real gateway, with waits that are short enough to be waited for, and returns the address of each variant's listener.
-func listen(t *testing.T, st queue.Store, trackers []queue.Tracker, vs []variant) map[string]string {
+// listen runs the real gateway, with waits that are short enough to be waited for, and returns the
+// address of each variant's listener.
+func listen(t *testing.T, st queue.Store, trackers []queue.Tracker,
+	vs []variant,
+) map[string]string {
 	t.Helper()
 	accounts := []queue.Account{{ID: 1, Login: "demo"}}
 	_, err := st.ImportDirectory(t.Context(), accounts, trackers, true)
@@ -91,7 +100,10 @@ func listen(t *testing.T, st queue.Store, trackers []queue.Tracker, vs []variant
 	check(t, err)
 	g, err := gateway.New(gateway.Options{
 		Node: "test", Engine: e, Store: st, Directory: directory, Now: time.Now,
-		AckTimeout: []time.Duration{300 * time.Millisecond, 600 * time.Millisecond, 900 * time.Millisecond}, RetryIdle: time.Second, RetryFailed: 50 * time.Millisecond,
+		AckTimeout: []time.Duration{
+			300 * time.Millisecond, 600 * time.Millisecond,
+			900 * time.Millisecond,
+		}, RetryIdle: time.Second, RetryFailed: 50 * time.Millisecond,
 		MaxAttempts: 1000, // on a busy machine a text whose ack is held back may see many rounds
 	})
 	check(t, err)
@@ -136,13 +148,17 @@ func (s *scene) run() {
 func describe(ms []queue.Message) string {
 	var b strings.Builder
 	for _, m := range ms {
-		fmt.Fprintf(&b, "[%d %c %q %d/%d %s] ", m.ID, m.Status, m.Text[:min(len(m.Text), 40)], m.Acked, m.Parts, m.Reason)
+		fmt.Fprintf(&b, "[%d %c %q %d/%d %s] ", m.ID, m.Status, m.Text[:min(len(m.Text), 40)],
+			m.Acked, m.Parts, m.Reason)
 	}
 	return b.String()
 }
 
-// login starts the tracker; decide is asked about each part, numbered from 1 as they arrive, and nil takes them all. leave ends it.
-func (s *scene) login(ctx context.Context, change func(*trackersim.Options), decide func(n int, e protocol.DeviceEvent) trackersim.Action) (tr *trackersim.Tracker, leave func()) {
+// login starts the tracker; decide is asked about each part, numbered from 1 as they arrive, and
+// nil takes them all. leave ends it.
+func (s *scene) login(ctx context.Context, change func(*trackersim.Options), decide func(n int,
+	e protocol.DeviceEvent) trackersim.Action,
+) (tr *trackersim.Tracker, leave func()) {
 	o := trackersim.Options{
 		Protocol: s.v.p, Gateway: s.addr, Device: s.device, Now: time.Now, SayTimeout: time.Hour,
 		Reconnect: true, ReconnectMin: 2 * time.Millisecond, ReconnectMax: 20 * time.Millisecond,
@@ -201,7 +217,10 @@ func (s *scene) copies() int {
 }
 
 func (s *scene) send(ctx context.Context, text string, choices ...string) (int64, error) {
-	res, err := s.store.Send(ctx, []queue.SendReq{{Tracker: s.tracker, Text: text, Choices: choices}})
+	res, err := s.store.Send(ctx, []queue.SendReq{{
+		Tracker: s.tracker, Text: text,
+		Choices: choices,
+	}})
 	if err != nil {
 		return 0, err
 	}
@@ -225,16 +244,18 @@ func (s *scene) until(ctx context.Context, what string, ok func([]queue.Message)
 		select {
 		case <-every.C:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting %s for %s: %w", time.Since(since).Round(time.Millisecond), what, errors.Join(err, ctx.Err()))
+			return fmt.Errorf("waiting %s for %s: %w", time.Since(since).Round(time.Millisecond),
+				what, errors.Join(err, ctx.Err()))
 		}
 	}
 }
 
 // ended waits until a message has a status.
 func (s *scene) ended(ctx context.Context, id int64, want queue.Status) error {
-	return s.until(ctx, fmt.Sprintf("message %d to be %c", id, want), func(ms []queue.Message) bool {
-		return message(ms, id).Status == want
-	})
+	return s.until(ctx, fmt.Sprintf("message %d to be %c", id, want),
+		func(ms []queue.Message) bool {
+			return message(ms, id).Status == want
+		})
 }
 
 // message returns the one of that id, an empty one where there is none.

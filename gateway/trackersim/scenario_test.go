@@ -27,9 +27,15 @@ func scenarios() []scenario {
 		{"offline then login", everybody, offlineThenLogin},
 		{"several texts in order", everybody, severalInOrder},
 		{"long text", everybody, longText},
-		{"ack lost", func(v variant) bool { return v.confirms() && (!v.auto || v.unnumbered) }, ackLost},
+		{"ack lost", func(v variant) bool {
+			return v.confirms() && (!v.auto ||
+				v.unnumbered)
+		}, ackLost},
 		{"ack twice", variant.confirms, ackTwice},
-		{"ack late on the next connection", func(v variant) bool { return v.confirms() && !v.auto }, ackLate},
+		{"ack late on the next connection", func(v variant) bool {
+			return v.confirms() &&
+				!v.auto
+		}, ackLate},
 		{"refusal", func(v variant) bool { return v.refuse != 0 }, refusal},
 		{"reconnect in the middle", variant.confirms, reconnectInTheMiddle},
 		{"driver's reply", func(v variant) bool { return !v.mute }, driversReply},
@@ -40,7 +46,8 @@ func scenarios() []scenario {
 	}
 }
 
-// Every scenario on every protocol, charset and ack policy, on every store: real TCP, the real gateway.
+// Every scenario on every protocol, charset and ack policy, on every store: real TCP, the real
+// gateway.
 func TestEveryProtocolInEveryScenario(t *testing.T) {
 	for name, open := range stores() {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +118,9 @@ func severalInOrder(ctx context.Context, s *scene) error {
 		want, last = append(want, text), id
 	}
 	err := s.until(ctx, "all texts to come through", func(ms []queue.Message) bool {
-		return !slices.ContainsFunc(ms, func(m queue.Message) bool { return m.Status != s.v.came() })
+		return !slices.ContainsFunc(ms, func(m queue.Message) bool {
+			return m.Status != s.v.came()
+		})
 	})
 	if err == nil {
 		err = s.ended(ctx, last, s.v.came())
@@ -133,7 +142,8 @@ func wantWhole(s *scene, text string) error {
 	tight := func(v string) string { return strings.ReplaceAll(v, " ", "") }
 	shown := s.shown()
 	if got := tight(strings.Join(shown, "")); got != tight(text) {
-		return fmt.Errorf("%d parts with %d bytes are not the text of %d", len(shown), len(got), len(tight(text)))
+		return fmt.Errorf("%d parts with %d bytes are not the text of %d", len(shown), len(got),
+			len(tight(text)))
 	}
 	if len(shown) < 2 {
 		return fmt.Errorf("a text of %d bytes came in one part", len(text))
@@ -166,7 +176,8 @@ func ackLost(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if st := tr.Stats(); s.copies() < 3 || s.v.unnumbered && st.Logins < 2 || !s.v.unnumbered && st.Repeated < 1 {
+	if st := tr.Stats(); s.copies() < 3 || s.v.unnumbered && st.Logins < 2 ||
+		!s.v.unnumbered && st.Repeated < 1 {
 		return fmt.Errorf("not repeated as it should be: %+v", st)
 	}
 	return wantShown(s, s.v.sample, "next")
@@ -177,14 +188,17 @@ func ackTwice(ctx context.Context, s *scene) error {
 	arrived := make(chan protocol.DeviceEvent, 1)
 	var answering atomic.Bool // the second text is acknowledged from now on
 	tr, leave := s.login(ctx, nil, func(_ int, e protocol.DeviceEvent) trackersim.Action {
-		if !strings.HasPrefix(e.Body, "second") { // on a busy machine the first may come again before its ack is there
+		if !strings.HasPrefix(e.Body, "second") {
+			// on a busy machine the first may come again before its ack is there
 			return trackersim.Action{Copies: 2}
 		}
 		select {
 		case arrived <- e:
 		default: // a repetition
 		}
-		switch { // the gateway dropped the connection before the word below came, which names no text and may not be believed on the next one
+		switch {
+		// the gateway dropped the connection before the word below came, which names no text
+		// and may not be believed on the next one
 		case !answering.Load() || !s.v.unnumbered:
 			return trackersim.Action{Never: true}
 		case s.v.auto:
@@ -221,7 +235,8 @@ func ackTwice(ctx context.Context, s *scene) error {
 		if err := tr.Say(ctx, "wait"); err != nil {
 			return err
 		}
-		if err := s.until(ctx, "the driver's text", func(ms []queue.Message) bool { return len(incoming(ms)) == 1 }); err != nil {
+		if err := s.until(ctx, "the driver's text",
+			func(ms []queue.Message) bool { return len(incoming(ms)) == 1 }); err != nil {
 			return err
 		}
 	}
@@ -237,7 +252,8 @@ func ackTwice(ctx context.Context, s *scene) error {
 	return errors.Join(s.ended(ctx, second, s.v.came()), wantShown(s, s.v.sample, "second"))
 }
 
-// ackLate has the ack of the first copy come over the next connection. One that names its text is enough; one that names nothing may not be believed, so that text comes again.
+// ackLate has the ack of the first copy come over the next connection. One that names its text is
+// enough; one that names nothing may not be believed, so that text comes again.
 func ackLate(ctx context.Context, s *scene) error {
 	tr, leave := s.login(ctx, nil, func(n int, _ protocol.DeviceEvent) trackersim.Action {
 		switch {
@@ -311,17 +327,20 @@ func driversReply(ctx context.Context, s *scene) error {
 			return err
 		}
 	}
-	return s.until(ctx, "what the driver wrote", func(ms []queue.Message) bool { return slices.Equal(incoming(ms), want) })
+	return s.until(ctx, "what the driver wrote",
+		func(ms []queue.Message) bool { return slices.Equal(incoming(ms), want) })
 }
 
-// replyRepeated takes the connection away when the text is stored and its ack is on the way: the device says it again over the next one.
+// replyRepeated takes the connection away when the text is stored and its ack is on the way: the
+// device says it again over the next one.
 func replyRepeated(ctx context.Context, s *scene) error {
 	stored := errors.New("not said")
 	var tr *trackersim.Tracker
 	tr, leave := s.login(ctx, func(o *trackersim.Options) {
 		o.OnEvent = func(e trackersim.Event) {
 			if e.Kind == trackersim.Said && e.Copy == 1 && e.Said == s.v.sample {
-				stored = s.until(ctx, "the text to be stored", func(ms []queue.Message) bool { return len(incoming(ms)) == 1 })
+				stored = s.until(ctx, "the text to be stored",
+					func(ms []queue.Message) bool { return len(incoming(ms)) == 1 })
 				tr.Disconnect()
 			}
 		}
@@ -380,7 +399,8 @@ func readLater(ctx context.Context, s *scene) error {
 func choice(ctx context.Context, s *scene) error {
 	answers := []string{"yes", "no, later"}
 	_, leave := s.login(ctx, nil, func(n int, e protocol.DeviceEvent) trackersim.Action {
-		if n == 1 && slices.Equal(e.Choices, answers) { // a driver who is asked again on a busy machine answers once
+		if n == 1 && slices.Equal(e.Choices, answers) {
+			// a driver who is asked again on a busy machine answers once
 			return trackersim.Action{Choice: 2}
 		}
 		return trackersim.Action{Never: true}
@@ -391,6 +411,7 @@ func choice(ctx context.Context, s *scene) error {
 		return err
 	}
 	return s.until(ctx, "the answer", func(ms []queue.Message) bool {
-		return message(ms, id).Status == queue.StatusOpened && len(ms) == 2 && ms[1].Text == answers[1] && ms[1].ReplyTo == id
+		return message(ms, id).Status == queue.StatusOpened && len(ms) == 2 &&
+			ms[1].Text == answers[1] && ms[1].ReplyTo == id
 	})
 }

@@ -32,7 +32,8 @@ func (t *Tracker) Stats() Stats {
 	return t.stats
 }
 
-// Await waits until ok finds the stats as wanted. It ends with an error when ctx does, or Run before that.
+// Await waits until ok finds the stats as wanted. It ends with an error when ctx does, or Run
+// before that.
 func (t *Tracker) Await(ctx context.Context, ok func(Stats) bool) error {
 	for {
 		t.mu.Lock()

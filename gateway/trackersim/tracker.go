@@ -1,8 +1,10 @@
-// Package trackersim plays one GPS tracker over TCP, for load, demonstrations and end-to-end tests. It speaks through protocol.Device, so that it knows every protocol
-// that is built in; what the driver and the device do is decided by Options.
+// Package trackersim plays one GPS tracker over TCP, for load, demonstrations and end-to-end tests.
+// It speaks through protocol.Device, so that it knows every protocol that is built in; what the
+// driver and the device do is decided by Options.
 //
-// Ownership: Run's goroutine is the only one of a tracker. It owns the connection's state and calls the hooks; other goroutines leave what they want under mu and
-// interrupt its read. A tracker that waits holds no read or write buffer and no ticker.
+// Ownership: Run's goroutine is the only one of a tracker. It owns the connection's state and calls
+// the hooks; other goroutines leave what they want under mu and interrupt its read. A tracker that
+// waits holds no read or write buffer and no ticker.
 package trackersim
 
 import (
@@ -43,7 +45,8 @@ type Tracker struct {
 	ended chan struct{} // closed when Run returns
 
 	// Owned by Run.
-	device protocol.Device // lives through all connections, as the real one does: its codes and serial numbers go on
+	// lives through all connections, as the real one does: its codes and serial numbers go on.
+	device protocol.Device
 	rand   *rand.Rand
 	refs   refs
 	route  route
@@ -76,8 +79,9 @@ func New(o Options) *Tracker {
 // DeviceID returns the id that the tracker logs in with.
 func (t *Tracker) DeviceID() string { return t.o.Device.ID }
 
-// Run dials, logs in and plays the device until ctx ends, which is no error. Without Options.Reconnect it also returns when the connection ends: nil if Disconnect
-// or an Action closed it, else the reason (ErrRefused, ErrNoLogin, or of the network). A tracker runs once.
+// Run dials, logs in and plays the device until ctx ends, which is no error. Without
+// Options.Reconnect it also returns when the connection ends: nil if Disconnect or an Action closed
+// it, else the reason (ErrRefused, ErrNoLogin, or of the network). A tracker runs once.
 func (t *Tracker) Run(ctx context.Context) error {
 	if !t.ran.CompareAndSwap(false, true) {
 		return errors.New("running a tracker that ran before")

@@ -26,7 +26,8 @@ func TestRefusedLoginEndsRun(t *testing.T) {
 			d := v.desk(t)
 			d.answer(func(*protocol.Event) protocol.Result { return protocol.UnknownDevice })
 			r := newRecorder()
-			err := ended(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: v.device(t, "1"), OnEvent: r.add})
+			err := ended(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: v.device(t,
+				"1"), OnEvent: r.add})
 			if !errors.Is(err, trackersim.ErrRefused) {
 				t.Errorf("Run ended with %v", err)
 			}
@@ -39,12 +40,16 @@ func TestRefusedLoginEndsRun(t *testing.T) {
 }
 
 func TestUnansweredLoginEndsRun(t *testing.T) {
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // its backlog takes the connection, nobody reads it
+	// its backlog takes the connection, nobody reads it.
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
-	err = ended(t, trackersim.Options{Protocol: wialon.New(), Gateway: ln.Addr().String(), Device: protocol.DeviceConfig{ID: "1"}, LoginTimeout: 50 * time.Millisecond})
+	err = ended(t, trackersim.Options{
+		Protocol: wialon.New(), Gateway: ln.Addr().String(),
+		Device: protocol.DeviceConfig{ID: "1"}, LoginTimeout: 50 * time.Millisecond,
+	})
 	if !errors.Is(err, trackersim.ErrNoLogin) {
 		t.Errorf("Run ended with %v", err)
 	}
@@ -57,11 +62,18 @@ func TestLostConnectionIsAnErrorAndDisconnectIsNot(t *testing.T) {
 		end  func(tr *trackersim.Tracker)
 		want error
 	}{
-		{"gateway closes", func(*trackersim.Tracker) { d.mu.Lock(); _ = d.conns[0].Close(); d.mu.Unlock() }, io.EOF},
+		{"gateway closes", func(*trackersim.Tracker) {
+			d.mu.Lock()
+			_ = d.conns[0].Close()
+			d.mu.Unlock()
+		}, io.EOF},
 		{"tracker disconnects", (*trackersim.Tracker).Disconnect, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tr := trackersim.New(trackersim.Options{Protocol: d.p, Gateway: d.addr(), Now: time.Now, Device: protocol.DeviceConfig{ID: "1", Settings: d.settings}})
+			tr := trackersim.New(trackersim.Options{
+				Protocol: d.p, Gateway: d.addr(), Now: time.Now,
+				Device: protocol.DeviceConfig{ID: "1", Settings: d.settings},
+			})
 			result := make(chan error, 1)
 			go func() { result <- tr.Run(context.WithoutCancel(t.Context())) }()
 			await(t, tr, "login", loggedIn)
@@ -114,18 +126,23 @@ func TestBeatsAndReportsPositions(t *testing.T) {
 			})
 			d.await(protocol.KindHeartbeat, 3)
 			d.await(protocol.KindPosition, 3)
-			await(t, tr, "signs of life", func(s trackersim.Stats) bool { return s.Heartbeats >= 3 && s.Positions >= 3 })
+			await(t, tr, "signs of life",
+				func(s trackersim.Stats) bool { return s.Heartbeats >= 3 && s.Positions >= 3 })
 		})
 	}
 }
 
 func TestSourceAddress(t *testing.T) {
 	d := newDesk(t, wialon.New())
-	tr, _ := run(t, trackersim.Options{Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, Source: netip.MustParseAddr("127.0.0.9")})
+	tr, _ := run(t, trackersim.Options{
+		Protocol: d.p, Gateway: d.addr(),
+		Device: protocol.DeviceConfig{ID: "1"}, Source: netip.MustParseAddr("127.0.0.9"),
+	})
 	await(t, tr, "login", loggedIn)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if host, _, err := net.SplitHostPort(d.conns[0].RemoteAddr().String()); err != nil || host != "127.0.0.9" {
+	if host, _, err := net.SplitHostPort(d.conns[0].RemoteAddr().String()); err != nil ||
+		host != "127.0.0.9" {
 		t.Errorf("connected from %s (%v)", host, err)
 	}
 }
@@ -137,7 +154,10 @@ func TestEndsWhileAWriteBlocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
-	tr, stop := run(t, trackersim.Options{Protocol: wialon.New(), Gateway: ln.Addr().String(), Device: protocol.DeviceConfig{ID: "1"}})
+	tr, stop := run(t, trackersim.Options{
+		Protocol: wialon.New(), Gateway: ln.Addr().String(),
+		Device: protocol.DeviceConfig{ID: "1"},
+	})
 	conn, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -148,7 +168,8 @@ func TestEndsWhileAWriteBlocks(t *testing.T) {
 	}
 	await(t, tr, "login", loggedIn)
 	said := make(chan error, 1)
-	go func() { said <- tr.Say(context.WithoutCancel(t.Context()), strings.Repeat("x", 64<<20)) }() // more than any socket buffer
+	// more than any socket buffer.
+	go func() { said <- tr.Say(context.WithoutCancel(t.Context()), strings.Repeat("x", 64<<20)) }()
 	if _, err := io.ReadFull(conn, make([]byte, 1<<10)); err != nil {
 		t.Fatal(err)
 	}
@@ -167,11 +188,15 @@ func TestTLS(t *testing.T) {
 	web := httptest.NewTLSServer(nil) // for its certificate
 	defer web.Close()
 	d := newDesk(t, jt808.New())
-	d.wrap(func(c net.Conn) net.Conn { return tls.Server(c, &tls.Config{Certificates: web.TLS.Certificates}) })
+	d.wrap(func(c net.Conn) net.Conn {
+		return tls.Server(c,
+			&tls.Config{Certificates: web.TLS.Certificates})
+	})
 	roots := x509.NewCertPool()
 	roots.AddCert(web.Certificate())
 	tr, stop := run(t, trackersim.Options{
-		Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"}, TLS: &tls.Config{RootCAs: roots}, HeartbeatEvery: 5 * time.Millisecond,
+		Protocol: d.p, Gateway: d.addr(), Device: protocol.DeviceConfig{ID: "1"},
+		TLS: &tls.Config{RootCAs: roots}, HeartbeatEvery: 5 * time.Millisecond,
 	})
 	check(t, tr.Say(patient(t), "in private"))
 	d.send(9, "hello", 1)
@@ -181,7 +206,10 @@ func TestTLS(t *testing.T) {
 }
 
 func TestWrongOptions(t *testing.T) {
-	good := trackersim.Options{Protocol: jt808.New(), Gateway: "127.0.0.1:1", Device: protocol.DeviceConfig{ID: "1"}, Now: time.Now}
+	good := trackersim.Options{
+		Protocol: jt808.New(), Gateway: "127.0.0.1:1",
+		Device: protocol.DeviceConfig{ID: "1"}, Now: time.Now,
+	}
 	for name, spoil := range map[string]func(o *trackersim.Options){
 		"no protocol":       func(o *trackersim.Options) { o.Protocol = nil },
 		"no gateway":        func(o *trackersim.Options) { o.Gateway = "" },
@@ -192,13 +220,15 @@ func TestWrongOptions(t *testing.T) {
 	} {
 		o := good
 		spoil(&o)
-		if err := trackersim.New(o).Run(t.Context()); err == nil || errors.Is(err, syscall.ECONNREFUSED) {
+		if err := trackersim.New(o).Run(t.Context()); err == nil ||
+			errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s: Run ended with %v", name, err)
 		}
 	}
 	tr := trackersim.New(good)
 	first := tr.Run(t.Context())
-	if again := tr.Run(t.Context()); again == nil || !errors.Is(first, syscall.ECONNREFUSED) || errors.Is(again, syscall.ECONNREFUSED) {
+	if again := tr.Run(t.Context()); again == nil || !errors.Is(first, syscall.ECONNREFUSED) ||
+		errors.Is(again, syscall.ECONNREFUSED) {
 		t.Errorf("ran twice: %v, %v", first, again)
 	}
 }

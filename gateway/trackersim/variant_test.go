@@ -28,11 +28,12 @@ type variant struct {
 	refuse     protocol.Outcome // with which it can refuse a text for good; 0: it cannot
 	reason     queue.Reason     // what a refusal becomes
 	unnumbered bool             // its acks name nothing
-	read       bool             // it tells when the driver has read a text that it acknowledged before
-	choices    bool             // the driver can choose an answer
-	mute       bool             // the driver cannot write
-	unanswered bool             // nobody answers what the driver writes
-	wordless   bool             // its protocol cannot refuse a login: the connection is closed
+	// it tells when the driver has read a text that it acknowledged before.
+	read       bool
+	choices    bool // the driver can choose an answer
+	mute       bool // the driver cannot write
+	unanswered bool // nobody answers what the driver writes
+	wordless   bool // its protocol cannot refuse a login: the connection is closed
 }
 
 // came is the status of a text that came through.
@@ -90,7 +91,10 @@ func with(set values, name, value string) values {
 // variants returns every protocol in every edition, charset and policy of acks.
 func variants() []variant {
 	var all []variant
-	for _, more := range [][]variant{variantsOfJT808(), variantsOfWialon(), variantsOfTeltonika(), variantsOfEGTS(), variantsOfGalileosky()} {
+	for _, more := range [][]variant{
+		variantsOfJT808(), variantsOfWialon(), variantsOfTeltonika(),
+		variantsOfEGTS(), variantsOfGalileosky(),
+	} {
 		all = append(all, more...)
 	}
 	return all
@@ -102,7 +106,10 @@ func those(fits func(variant) bool) []variant {
 }
 
 func variantsOfJT808() []variant {
-	v := variant{name: "jt808", p: jt808.New(), sample: chinese, refuse: protocol.AckRejected, reason: queue.ReasonMalformed, choices: true}
+	v := variant{
+		name: "jt808", p: jt808.New(), sample: chinese, refuse: protocol.AckRejected,
+		reason: queue.ReasonMalformed, choices: true,
+	}
 	of2011, of2019 := v, v
 	of2011.name, of2011.of = "jt808 2011", "2011"
 	of2019.name, of2019.of, of2019.choices = "jt808 2019", "2019", false
@@ -110,13 +117,18 @@ func variantsOfJT808() []variant {
 }
 
 func variantsOfWialon() []variant {
-	v := variant{name: "wialon", p: wialon.New(), sample: anything + "; жди", unnumbered: true, refuse: protocol.AckRejected, reason: queue.ReasonMalformed}
+	v := variant{
+		name: "wialon", p: wialon.New(), sample: anything + "; жди", unnumbered: true,
+		refuse: protocol.AckRejected, reason: queue.ReasonMalformed,
+	}
 	v.set = values{"repeat_seconds": "3600"} // a slow machine does not make a repetition a new text
 	v1, cp1251, next, none := v, v, v, v
 	v1.name, v1.of, v1.sample = "wialon 1.1", "1.1", anything
-	cp1251.name, cp1251.set, cp1251.sample = "wialon cp1251", with(v.set, "charset", "cp1251"), cyrillic
+	cp1251.name, cp1251.set, cp1251.sample = "wialon cp1251", with(v.set, "charset", "cp1251"),
+		cyrillic
 	next.name, next.set, next.auto = "wialon next_frame", with(v.set, "ack", "next_frame"), true
-	none.name, none.set, none.done, none.refuse = "wialon none", with(v.set, "ack", "none"), queue.StatusSent, 0
+	none.name, none.set, none.done, none.refuse = "wialon none", with(v.set, "ack", "none"),
+		queue.StatusSent, 0
 	return []variant{v, v1, cp1251, next, none}
 }
 
@@ -125,9 +137,12 @@ func fmiVariants(v variant) []variant {
 	name := v.name
 	v.sample, v.read, v.choices = anything, true, true
 	a611, a604, a602 := v, v, v
-	a611.name, a611.of, a611.set, a611.refuse, a611.reason = name+" a611", "a611", values{"fmi_version": "a611"}, protocol.AckStorage, queue.ReasonStorage
-	a604.name, a604.of, a604.refuse, a604.reason = name+" a604", "a604", protocol.AckFailed, queue.ReasonRefused
-	a602.name, a602.of, a602.set, a602.done, a602.read, a602.choices = name+" a602", "a602", values{"fmi_version": "a602", "charset": "cp1251"}, queue.StatusOpened, false, false
+	a611.name, a611.of, a611.set, a611.refuse, a611.reason = name+" a611", "a611",
+		values{"fmi_version": "a611"}, protocol.AckStorage, queue.ReasonStorage
+	a604.name, a604.of, a604.refuse, a604.reason = name+" a604", "a604", protocol.AckFailed,
+		queue.ReasonRefused
+	a602.name, a602.of, a602.set, a602.done, a602.read, a602.choices = name+" a602", "a602",
+		values{"fmi_version": "a602", "charset": "cp1251"}, queue.StatusOpened, false, false
 	a602.sample = cyrillic
 	return []variant{a611, a604, a602}
 }
@@ -142,7 +157,8 @@ func variantsOfTeltonika() []variant {
 	serial.name, serial.sample, serial.unanswered = "teltonika serial", cyrillic, true
 	serial.set = values{"chat": "serial", "charset": "cp1251", "ack_pattern": `^A(\d+)$`}
 	word := serial
-	word.name, word.unnumbered, word.set = "teltonika serial with unnumbered acks", true, values{"chat": "serial", "charset": "cp1251", "ack_pattern": "^OK$"}
+	word.name, word.unnumbered, word.set = "teltonika serial with unnumbered acks", true,
+		values{"chat": "serial", "charset": "cp1251", "ack_pattern": "^OK$"}
 	line := serial
 	line.name, line.sample, line.done = "teltonika serial without acks", anything, queue.StatusSent
 	line.set = values{"chat": "serial"}
@@ -150,7 +166,10 @@ func variantsOfTeltonika() []variant {
 }
 
 func variantsOfEGTS() []variant {
-	v := variant{name: "egts cp1251", p: egts.New(), sample: cyrillic, refuse: protocol.AckRejected, reason: queue.ReasonMalformed, read: true}
+	v := variant{
+		name: "egts cp1251", p: egts.New(), sample: cyrillic, refuse: protocol.AckRejected,
+		reason: queue.ReasonMalformed, read: true,
+	}
 	be, le, record, oid := v, v, v, v
 	be.name, be.sample = "egts ucs2", japanese
 	le.name, le.sample, le.set = "egts ucs2 le", japanese, values{"ucs2": "le"}
@@ -164,8 +183,12 @@ func variantsOfGalileosky() []variant {
 	v := variant{name: "galileosky", p: galileosky.New(), wordless: true}
 	command := v
 	command.name, command.sample, command.mute = "galileosky command", cyrillic, true
-	command.set = values{"chat": "command", "delivered_on": "reply", "command_prefix": "show ", "charset": "cp1251"}
+	command.set = values{
+		"chat": "command", "delivered_on": "reply", "command_prefix": "show ",
+		"charset": "cp1251",
+	}
 	none := command
-	none.name, none.sample, none.done, none.set = "galileosky command without acks", anything, queue.StatusSent, values{"chat": "command"}
+	none.name, none.sample, none.done, none.set = "galileosky command without acks", anything,
+		queue.StatusSent, values{"chat": "command"}
 	return append(fmiVariants(v), command, none)
 }

@@ -10,7 +10,8 @@ import (
 	"trackchat/protocol/wialon"
 )
 
-// Protocols describes every protocol that is built in, in the order in which they are listed to people. Each call makes new values.
+// Protocols describes every protocol that is built in, in the order in which they are listed to
+// people. Each call makes new values.
 func Protocols() []*protocol.Protocol {
 	return []*protocol.Protocol{
 		jt808.New(),

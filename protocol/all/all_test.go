@@ -6,7 +6,8 @@ import (
 	"trackchat/protocol/all"
 )
 
-// A name picks a protocol in the configuration and in the directory, and each port can be listened on once.
+// A name picks a protocol in the configuration and in the directory, and each port can be listened
+// on once.
 func TestProtocolsAreDistinct(t *testing.T) {
 	names, ports := make(map[string]bool), make(map[int]string)
 	for _, p := range all.Protocols() {
@@ -26,7 +27,8 @@ func TestProtocolsAreDistinct(t *testing.T) {
 		}
 		for _, s := range p.Settings {
 			if s.Check != nil && s.Check(s.Default) != nil {
-				t.Errorf("%s: default %q of setting %q is refused by its own check: %v", p.Name, s.Default, s.Name, s.Check(s.Default))
+				t.Errorf("%s: default %q of setting %q is refused by its own check: %v", p.Name,
+					s.Default, s.Name, s.Check(s.Default))
 			}
 		}
 	}

@@ -12,7 +12,8 @@ import (
 	"trackchat/protocol/all"
 )
 
-// docs/protocols.md says of every protocol which port, variants and settings it has; the settings' defaults and help are those of the code.
+// docs/protocols.md says of every protocol which port, variants and settings it has; the settings'
+// defaults and help are those of the code.
 func TestDocumentationOfEveryProtocol(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join("..", "..", "docs", "protocols.md"))
 	if err != nil {
@@ -29,11 +30,13 @@ func TestDocumentationOfEveryProtocol(t *testing.T) {
 			continue
 		}
 		section, _, _ = strings.Cut(section, "\n## ")
-		if want := "`" + strings.Join(p.Variants, "`, `") + "`.\n"; !strings.Contains(section, "\n- Variants to simulate") || !strings.Contains(section, want) {
+		if want := "`" + strings.Join(p.Variants, "`, `") + "`.\n"; !strings.Contains(section,
+			"\n- Variants to simulate") || !strings.Contains(section, want) {
 			t.Errorf("the section about %s does not list the variants %s", p.Name, want)
 		}
 		if want, got := rows(p), tableOf(section); !slices.Equal(got, want) {
-			t.Errorf("settings of %s, as the code has them:\n%s\nas the document has them:\n%s", p.Name, strings.Join(want, "\n"), strings.Join(got, "\n"))
+			t.Errorf("settings of %s, as the code has them:\n%s\nas the document has them:\n%s",
+				p.Name, strings.Join(want, "\n"), strings.Join(got, "\n"))
 		}
 	}
 }

@@ -26,8 +26,10 @@ const (
 	flagAC  = 1 << 1 // ACL 1 and an authorisation code of that length follow
 )
 
-// charset is how COMMAND_DATA carries text: flags, CHS where it is not Windows-1251, and the text in the narrower of Windows-1251 and UCS2 that can carry it; the choice is
-// made for each part. Append writes all of that, up to two bytes more than RuneLen and Fit count. Values are shared and safe for concurrent use.
+// charset is how COMMAND_DATA carries text: flags, CHS where it is not Windows-1251, and the text
+// in the narrower of Windows-1251 and UCS2 that can carry it; the choice is made for each part.
+// Append writes all of that, up to two bytes more than RuneLen and Fit count. Values are shared and
+// safe for concurrent use.
 type charset struct {
 	narrow protocol.Charset
 	wide   protocol.Charset
@@ -131,7 +133,8 @@ func (c *charset) appendText(dst []byte, text string, wide bool) []byte {
 	return dst
 }
 
-// appendUTF16 appends text in UTF-16 with flags and CHS: what a terminal writes that is not bound to the basic plane.
+// appendUTF16 appends text in UTF-16 with flags and CHS: what a terminal writes that is not bound
+// to the basic plane.
 func appendUTF16(dst []byte, text string, bigEndian bool) []byte {
 	dst = appendCharset(dst, true)
 	for _, unit := range utf16.Encode([]rune(text)) {

@@ -2,7 +2,8 @@ package egts
 
 import "trackchat/protocol"
 
-// code is a result of processing (EGTS_PC_…): of a packet (PR), of a record (RST) or of the authorisation (RCD). Up to 127 all is well.
+// code is a result of processing (EGTS_PC_…): of a packet (PR), of a record (RST) or of the
+// authorisation (RCD). Up to 127 all is well.
 type code byte
 
 const (
@@ -52,7 +53,8 @@ func packetOutcome(c code) protocol.Outcome {
 	return refusal(c)
 }
 
-// recordOutcome is what the RST of a RECORD_RESPONSE says about the text in the record. taken is the outcome of a text that the command service took.
+// recordOutcome is what the RST of a RECORD_RESPONSE says about the text in the record. taken is
+// the outcome of a text that the command service took.
 func recordOutcome(c code, taken protocol.Outcome) protocol.Outcome {
 	switch {
 	case c == codeOK, c == codeTwice:

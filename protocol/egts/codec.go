@@ -30,7 +30,8 @@ type codec struct {
 	offered  bool // lenient: the login was emitted
 }
 
-// sent is the newest text: repeated under the same numbers, and the one that a word about a packet or record can mean.
+// sent is the newest text: repeated under the same numbers, and the one that a word about a packet
+// or record can mean.
 type sent struct {
 	ref       uint32
 	pid, rn   uint16

@@ -29,7 +29,8 @@ const (
 // commandHead is CT and CCT in one byte, CID, SID: what comes before the flags.
 const commandHead = 9
 
-// command is a COMMAND_DATA. A part of a text travels in one and is confirmed by another with the same cid.
+// command is a COMMAND_DATA. A part of a text travels in one and is confirmed by another with the
+// same cid.
 type command struct {
 	kind, confirmed byte
 	cid, sid        uint32

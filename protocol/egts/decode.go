@@ -8,10 +8,12 @@ import (
 	"trackchat/protocol"
 )
 
-// An event's Seq is the PID of its packet and, above, the RN of its record. Its Msg is the service and, below, the subrecord; 0 for what is of no record. Its Ref is the CID and
-// the low half of its Aux the SID of the driver's text; above are these.
+// An event's Seq is the PID of its packet and, above, the RN of its record. Its Msg is the service
+// and, below, the subrecord; 0 for what is of no record. Its Ref is the CID and the low half of its
+// Aux the SID of the driver's text; above are these.
 const (
-	auxCode   = 32 // shift of the code that the record, or the packet, is answered with where all else is well
+	// shift of the code that the record, or the packet, is answered with where all else is well.
+	auxCode   = 32
 	auxRecord = 1 << 40
 	auxPacket = 1 << 41 // the last event of its packet
 	auxQuiet  = 1 << 42 // the packet is a RESPONSE
@@ -20,7 +22,8 @@ const (
 
 var errForeign = errors.New("record of another terminal")
 
-// emission emits the events of one packet. It holds the last one back until it is known whether it ends its record and its packet.
+// emission emits the events of one packet. It holds the last one back until it is known whether it
+// ends its record and its packet.
 type emission struct {
 	*codec
 	emit func(*protocol.Event)
@@ -39,7 +42,8 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	p, problem, err := parse(frame)
 	m := emission{codec: c, emit: emit, pid: p.pid}
 	switch {
-	case err != nil && (problem == codeOK || p.response()): // nothing to answer, or nothing that may be
+	case err != nil && (problem == codeOK || p.response()):
+		// nothing to answer, or nothing that may be
 		return err
 	case err != nil:
 		m.refuse(problem, protocol.KindRefused)
@@ -78,18 +82,23 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 // unsigned passes over the signature: SIGL 2, signature. We have no key to check it with.
 func unsigned(data []byte) (records []byte, problem code, err error) {
 	if len(data) < 2 {
-		return nil, codeDataForm, fmt.Errorf("%w: signed packet with %d bytes", protocol.ErrMalformed, len(data))
+		return nil, codeDataForm, fmt.Errorf("%w: signed packet with %d bytes",
+			protocol.ErrMalformed, len(data))
 	}
 	n := 2 + int(binary.LittleEndian.Uint16(data))
 	if len(data) < n {
-		return nil, codeLength, fmt.Errorf("%w: signature of %d bytes in %d", protocol.ErrMalformed, n-2, len(data))
+		return nil, codeLength, fmt.Errorf("%w: signature of %d bytes in %d", protocol.ErrMalformed,
+			n-2, len(data))
 	}
 	return data[n:], codeOK, nil
 }
 
 // refuse answers the packet as a whole.
 func (m *emission) refuse(c code, kind protocol.Kind) {
-	m.events.Emit(m.emit, protocol.Event{Kind: kind, Seq: uint32(m.pid), Aux: uint64(c)<<auxCode | auxWhole | auxPacket})
+	m.events.Emit(m.emit, protocol.Event{
+		Kind: kind, Seq: uint32(m.pid),
+		Aux: uint64(c)<<auxCode | auxWhole | auxPacket,
+	})
 }
 
 // response reads RPID and PR, and returns the records that follow.
@@ -169,7 +178,10 @@ func (m *emission) records(data []byte) {
 	for len(data) > 0 {
 		var r record
 		r, data, _ = nextRecord(data)
-		m.begin(protocol.Event{Seq: uint32(r.number)<<16 | uint32(m.pid), Msg: uint32(r.service) << 8})
+		m.begin(protocol.Event{
+			Seq: uint32(r.number)<<16 | uint32(m.pid),
+			Msg: uint32(r.service) << 8,
+		})
 		m.record(&r)
 		m.held.Aux |= auxRecord | uint64(m.code)<<auxCode
 	}
@@ -185,7 +197,8 @@ func (m *emission) records(data []byte) {
 	m.flush()
 }
 
-// offer logs a terminal in that never authenticates: by the first OID that comes in a packet without a word of the authentication service.
+// offer logs a terminal in that never authenticates: by the first OID that comes in a packet
+// without a word of the authentication service.
 func (m *emission) offer(data []byte) {
 	if m.loggedIn || m.offered || !m.settings.Bool(settingLenient) {
 		return
@@ -205,7 +218,10 @@ func (m *emission) offer(data []byte) {
 	}
 	m.oid, m.offered = oid, true
 	id := identity{tid: oid}
-	m.add(protocol.Event{Kind: protocol.KindLogin, Seq: uint32(m.pid), DeviceID: id.deviceID(loginByTID)})
+	m.add(protocol.Event{
+		Kind: protocol.KindLogin, Seq: uint32(m.pid),
+		DeviceID: id.deviceID(loginByTID),
+	})
 }
 
 // record emits what a record means: at least one event.
@@ -219,7 +235,8 @@ func (m *emission) record(r *record) {
 		m.plain(protocol.KindUnknown)
 		return
 	case !checkSubs(r.data):
-		m.bad(codeLength, fmt.Errorf("%w: subrecords in %d bytes", protocol.ErrMalformed, len(r.data)))
+		m.bad(codeLength, fmt.Errorf("%w: subrecords in %d bytes", protocol.ErrMalformed,
+			len(r.data)))
 		return
 	}
 	positions := 0
@@ -280,7 +297,8 @@ func (m *emission) sub(r *record, kind byte, sub []byte) {
 
 func (m *emission) confirmed(sub []byte) {
 	if len(sub) < 3 {
-		m.bad(codeDataForm, fmt.Errorf("%w: confirmation of %d bytes", protocol.ErrMalformed, len(sub)))
+		m.bad(codeDataForm, fmt.Errorf("%w: confirmation of %d bytes", protocol.ErrMalformed,
+			len(sub)))
 		return
 	}
 	number := binary.LittleEndian.Uint16(sub)

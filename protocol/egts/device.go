@@ -38,7 +38,8 @@ type device struct {
 	texts    []said
 }
 
-// shown is the newest text that arrived: what an answer to its packet or record, instead of a confirmation, can be about.
+// shown is the newest text that arrived: what an answer to its packet or record, instead of a
+// confirmation, can be about.
 type shown struct {
 	cid, sid uint32
 	pid, rn  uint16
@@ -51,7 +52,8 @@ type said struct {
 	cid uint32
 }
 
-// newDevice makes the terminal of number c.ID, or of that IMEI where it is no 32-bit number or the gateway wants IMEIs.
+// newDevice makes the terminal of number c.ID, or of that IMEI where it is no 32-bit number or the
+// gateway wants IMEIs.
 func newDevice(s *shared, c protocol.DeviceConfig) *device {
 	d := &device{shared: s, settings: c.Settings}
 	id := c.ID[:min(len(c.ID), imeiDigits)]
@@ -67,7 +69,8 @@ func newDevice(s *shared, c protocol.DeviceConfig) *device {
 	return d
 }
 
-// begin starts a packet with one record of one subrecord of n bytes and returns the numbers of both.
+// begin starts a packet with one record of one subrecord of n bytes and returns the numbers of
+// both.
 func (d *device) begin(dst []byte, service, sub byte, n int) (out []byte, start int) {
 	dst, start = begin(dst, route{}, d.pid, typeAppData)
 	dst = appendRecord(dst, record{number: d.rn, oid: d.oid, service: service}, fromDevice, sub, n)
@@ -92,7 +95,8 @@ func (d *device) AppendLogin(dst []byte) []byte {
 	return finish(binary.LittleEndian.AppendUint16(dst, defaultBS), start)
 }
 
-// AppendAck confirms a text: CT_DELIV, CT_MSGCONF where the driver has opened it or will later, or a refusal of the packet or the record if it was the newest text.
+// AppendAck confirms a text: CT_DELIV, CT_MSGCONF where the driver has opened it or will later, or
+// a refusal of the packet or the record if it was the newest text.
 func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcome) []byte {
 	newest := d.shown.is && uint64(d.shown.cid) == e.Ref
 	kind, confirmed := byte(messageDelivered), byte(confirmedOK)
@@ -109,7 +113,10 @@ func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcom
 		confirmed = confirmedError
 	case protocol.AckUnsupported:
 		if newest {
-			return d.appendResponse(dst, d.shown.pid, codeOK, confirmation{d.shown.rn, serviceCommands, codeServiceOff})
+			return d.appendResponse(dst, d.shown.pid, codeOK, confirmation{
+				d.shown.rn,
+				serviceCommands, codeServiceOff,
+			})
 		}
 		confirmed = confirmedError
 	case protocol.AckRejected:
@@ -123,7 +130,9 @@ func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcom
 }
 
 // appendResponse answers a packet.
-func (d *device) appendResponse(dst []byte, answered uint16, result code, records ...confirmation) []byte {
+func (d *device) appendResponse(dst []byte, answered uint16, result code,
+	records ...confirmation,
+) []byte {
 	dst, start := beginResponse(dst, route{}, d.pid, answered, result)
 	d.pid++
 	for _, r := range records {
@@ -133,7 +142,8 @@ func (d *device) appendResponse(dst []byte, answered uint16, result code, record
 	return finish(dst, start)
 }
 
-// AppendText sends CT_MSGFROM to nobody in particular (SID 0), in Windows-1251 if that can carry all of it, else in UTF-16.
+// AppendText sends CT_MSGFROM to nobody in particular (SID 0), in Windows-1251 if that can carry
+// all of it, else in UTF-16.
 func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 	cs := d.charset(d.settings)
 	var body []byte
@@ -169,7 +179,8 @@ func in1251(text string) bool {
 // AppendChoice appends nothing: EGTS has no questions.
 func (d *device) AppendChoice(dst []byte, _ protocol.DeviceEvent, _ int) []byte { return dst }
 
-// AppendHeartbeat sends STATE_DATA: mode, voltages in 0.1 V, flags. The standard has nothing shorter that means no more than that the terminal lives.
+// AppendHeartbeat sends STATE_DATA: mode, voltages in 0.1 V, flags. The standard has nothing
+// shorter that means no more than that the terminal lives.
 func (d *device) AppendHeartbeat(dst []byte) []byte {
 	dst, start := d.begin(dst, serviceTeleData, subState, 5)
 	return finish(append(dst, 2, 255, 0, 41, 4), start)
@@ -183,7 +194,8 @@ const (
 	positionWest  = 1 << 6
 )
 
-// AppendPosition sends POS_DATA: NTM seconds since 2010, LAT and LONG as shares of 90° and 180°, flags, speed, course, odometer, inputs, source.
+// AppendPosition sends POS_DATA: NTM seconds since 2010, LAT and LONG as shares of 90° and 180°,
+// flags, speed, course, odometer, inputs, source.
 func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte {
 	flags := byte(positionValid | positionFixed)
 	if lat < 0 {
@@ -193,7 +205,8 @@ func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []by
 		flags |= positionWest
 	}
 	dst, start := d.begin(dst, serviceTeleData, subPosition, 21)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(at.Unix()-time.Date(2010, 1, 1, 0, 0, 0, 0, time.UTC).Unix()))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(at.Unix()-time.Date(2010, 1, 1, 0, 0, 0, 0,
+		time.UTC).Unix()))
 	dst = binary.LittleEndian.AppendUint32(dst, share(lat, 90))
 	dst = binary.LittleEndian.AppendUint32(dst, share(lon, 180))
 	return finish(append(dst, flags, 0, 0, 0, 0, 0, 0, 0, 0), start)

@@ -9,7 +9,9 @@ import (
 )
 
 // Feed takes what the platform sent and answers every packet that is none itself.
-func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int, err error) {
+func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
+	err error,
+) {
 	for {
 		n, _, err := cut(in[consumed:], 0)
 		if err != nil || n == 0 {
@@ -42,7 +44,8 @@ func (d *device) packet(dst *[]byte, p *packet, emit func(protocol.DeviceEvent))
 		if len(data) < responseHead {
 			return codeDataForm
 		}
-		answered, result, data = binary.LittleEndian.Uint16(data), code(data[2]), data[responseHead:]
+		answered, result, data = binary.LittleEndian.Uint16(data), code(data[2]),
+			data[responseHead:]
 	case typeAppData:
 	case typeSigned:
 		var problem code
@@ -113,7 +116,8 @@ func (s *sighting) record(r *record) {
 	s.confirmations = append(s.confirmations, confirmation{r.number, r.service, result})
 }
 
-// confirmed sees to the platform's word about a record of ours. That a text arrived is said by CT_DELIV; that it is refused, here.
+// confirmed sees to the platform's word about a record of ours. That a text arrived is said by
+// CT_DELIV; that it is refused, here.
 func (s *sighting) confirmed(number uint16, result code) {
 	s.refused = max(s.refused, result)
 	i := slices.IndexFunc(s.d.texts, func(t said) bool { return t.rn == number })
@@ -137,7 +141,8 @@ func (s *sighting) verdict(result code) {
 	s.tell(protocol.DeviceEvent{Kind: protocol.DeviceLoggedIn})
 }
 
-// login sees to the answer to the packet that logs in: it refuses, or lets in a terminal that does not authenticate.
+// login sees to the answer to the packet that logs in: it refuses, or lets in a terminal that does
+// not authenticate.
 func (s *sighting) login(answered uint16, result code) {
 	if answered == s.d.login && (result >= firstError || s.d.oid != 0) {
 		s.verdict(result)

@@ -31,9 +31,11 @@ func TestIdentityOfTheDevice(t *testing.T) {
 		{"861234567890123", "tid", ""},
 		{"861234567890123456", "auto", "861234567890123"},
 	} {
-		x := protocoltest.NewPair(egts.New(), config(t, c.id, "", map[string]string{"login_by": c.loginBy}))
+		x := protocoltest.NewPair(egts.New(), config(t, c.id, "",
+			map[string]string{"login_by": c.loginBy}))
 		events, _, err := x.Login()
-		if err != nil || len(events) == 0 || events[0].Kind != protocol.KindLogin || events[0].DeviceID != c.want {
+		if err != nil || len(events) == 0 || events[0].Kind != protocol.KindLogin ||
+			events[0].DeviceID != c.want {
 			t.Errorf("%s by %s: %+v, %v", c.id, c.loginBy, events, err)
 		}
 	}
@@ -49,22 +51,56 @@ func TestDeviceAnswersThePlatform(t *testing.T) {
 		answer byte   // PR
 		record []byte // RST of each record
 	}{
-		"a text":                   {fromPlatform(16, 4, text), protocol.DeviceText, 0, []byte{0}},
-		"a signed text":            {frame(2, 16, append([]byte{1, 0, 9}, rec(5, 4, text)...)), protocol.DeviceText, 0, []byte{0}},
-		"a text in UCS2":           {fromPlatform(16, 4, command(4, 0, 9, 7, "\x01\x08\x00H\x00i")), protocol.DeviceText, 0, []byte{0}},
-		"half a letter":            {fromPlatform(16, 4, command(4, 0, 9, 7, "\x01\x08\x00")), protocol.DeviceOther, 0, []byte{132}},
-		"half a command":           {fromPlatform(16, 4, sub{51, "\x40"}), protocol.DeviceOther, 0, []byte{132}},
-		"another command":          {fromPlatform(16, 4, command(5, 0, 9, 7, "\x00\x01")), protocol.DeviceOther, 0, []byte{133}},
-		"another subrecord":        {fromPlatform(16, 4, sub{52, "x"}), protocol.DeviceOther, 0, []byte{133}},
-		"subrecord cut short":      {frame(1, 16, []byte{4, 0, 2, 0, 0x40, 4, 4, 51, 9, 0, 1}), protocol.DeviceOther, 0, []byte{139}},
-		"delivery of nothing":      {fromPlatform(16, 4, command(8, 0, 9, 7, "\x00")), protocol.DeviceOther, 0, []byte{0}},
-		"a second verdict":         {fromPlatform(16, 1, sub{9, "\x00"}), protocol.DeviceOther, 0, []byte{0}},
-		"nothing":                  {frame(1, 16, nil), protocol.DeviceOther, 0, nil},
-		"damaged data":             {damaged, protocol.DeviceOther, 138, nil},
-		"records cut short":        {frame(1, 16, []byte{9}), protocol.DeviceOther, 132, nil},
-		"signature cut short":      {frame(2, 16, []byte{9}), protocol.DeviceOther, 132, nil},
-		"another type of packet":   {frame(7, 16, []byte{9}), protocol.DeviceOther, 133, nil},
-		"one that came by a route": {sealed(header(1, 0x20, []byte{1, 0, 2, 0, 9}, len(rec(5, 4, text)), 16), rec(5, 4, text)), protocol.DeviceText, 0, []byte{0}},
+		"a text": {fromPlatform(16, 4, text), protocol.DeviceText, 0, []byte{0}},
+		"a signed text": {
+			frame(2, 16, append([]byte{1, 0, 9}, rec(5, 4, text)...)),
+			protocol.DeviceText, 0,
+			[]byte{0},
+		},
+		"a text in UCS2": {
+			fromPlatform(16, 4, command(4, 0, 9, 7, "\x01\x08\x00H\x00i")),
+			protocol.DeviceText, 0,
+			[]byte{0},
+		},
+		"half a letter": {
+			fromPlatform(16, 4, command(4, 0, 9, 7, "\x01\x08\x00")),
+			protocol.DeviceOther, 0,
+			[]byte{132},
+		},
+		"half a command": {
+			fromPlatform(16, 4, sub{51, "\x40"}), protocol.DeviceOther, 0,
+			[]byte{132},
+		},
+		"another command": {
+			fromPlatform(16, 4, command(5, 0, 9, 7, "\x00\x01")),
+			protocol.DeviceOther, 0,
+			[]byte{133},
+		},
+		"another subrecord": {
+			fromPlatform(16, 4, sub{52, "x"}), protocol.DeviceOther, 0,
+			[]byte{133},
+		},
+		"subrecord cut short": {
+			frame(1, 16, []byte{4, 0, 2, 0, 0x40, 4, 4, 51, 9, 0, 1}),
+			protocol.DeviceOther, 0,
+			[]byte{139},
+		},
+		"delivery of nothing": {
+			fromPlatform(16, 4, command(8, 0, 9, 7, "\x00")),
+			protocol.DeviceOther, 0,
+			[]byte{0},
+		},
+		"a second verdict": {
+			fromPlatform(16, 1, sub{9, "\x00"}), protocol.DeviceOther, 0,
+			[]byte{0},
+		},
+		"nothing":                {frame(1, 16, nil), protocol.DeviceOther, 0, nil},
+		"damaged data":           {damaged, protocol.DeviceOther, 138, nil},
+		"records cut short":      {frame(1, 16, []byte{9}), protocol.DeviceOther, 132, nil},
+		"signature cut short":    {frame(2, 16, []byte{9}), protocol.DeviceOther, 132, nil},
+		"another type of packet": {frame(7, 16, []byte{9}), protocol.DeviceOther, 133, nil},
+		"one that came by a route": {sealed(header(1, 0x20, []byte{1, 0, 2, 0, 9},
+			len(rec(5, 4, text)), 16), rec(5, 4, text)), protocol.DeviceText, 0, []byte{0}},
 	} {
 		d := protocoltest.NewDeviceStream(egts.New().NewDevice(config(t, "1", "", nil)))
 		out, seen, err := d.Feed(c.in)
@@ -76,7 +112,8 @@ func TestDeviceAnswersThePlatform(t *testing.T) {
 			t.Errorf("%s: %+v", name, seen[0])
 		}
 		answers := unframe(t, out)
-		if len(answers) != 1 || answers[0].kind != 0 || answers[0].answered != 16 || answers[0].result != c.answer || len(answers[0].records) != len(c.record) {
+		if len(answers) != 1 || answers[0].kind != 0 || answers[0].answered != 16 ||
+			answers[0].result != c.answer || len(answers[0].records) != len(c.record) {
 			t.Errorf("%s: answered %+v", name, answers)
 			continue
 		}
@@ -90,8 +127,10 @@ func TestDeviceAnswersThePlatform(t *testing.T) {
 
 func TestDeviceLeavesResponsesUnanswered(t *testing.T) {
 	d := protocoltest.NewDeviceStream(egts.New().NewDevice(config(t, "1", "", nil)))
-	for _, data := range [][]byte{{1, 0, 0}, {1, 0}, append([]byte{1, 0, 0}, rec(5, 1, sub{0, "\x01\x00\x00"})...), {1, 0, 0, 9}} {
-		if out, seen, err := d.Feed(frame(0, 16, data)); err != nil || len(out) != 0 || len(seen) != 1 || seen[0].Kind != protocol.DeviceOther {
+	for _, data := range [][]byte{{1, 0, 0}, {1, 0}, append([]byte{1, 0, 0},
+		rec(5, 1, sub{0, "\x01\x00\x00"})...), {1, 0, 0, 9}} {
+		if out, seen, err := d.Feed(frame(0, 16, data)); err != nil || len(out) != 0 ||
+			len(seen) != 1 || seen[0].Kind != protocol.DeviceOther {
 			t.Errorf("% x: answered %x, saw %+v, %v", data, out, seen, err)
 		}
 	}
@@ -107,33 +146,46 @@ func TestDeviceGivesUpWhereFramingIsLost(t *testing.T) {
 	bad := fromPlatform(16, 1, sub{9, "\x00"})
 	bad[10] ^= 1
 	out, _, err := d.Feed(bad)
-	if answers := unframe(t, out); !errors.Is(err, protocol.ErrFraming) || len(answers) != 1 || answers[0].result != 137 || answers[0].answered != 16 {
+	if answers := unframe(t, out); !errors.Is(err, protocol.ErrFraming) || len(answers) != 1 ||
+		answers[0].result != 137 || answers[0].answered != 16 {
 		t.Errorf("%+v, %v", answers, err)
 	}
 }
 
-// The login ends by RESULT_CODE, by a refusal of its packet or record, or, without authentication, by the first answer.
+// The login ends by RESULT_CODE, by a refusal of its packet or record, or, without authentication,
+// by the first answer.
 func TestOutcomesOfALogin(t *testing.T) {
 	response := func(pr, rst byte) []byte {
-		return frame(0, 16, append([]byte{0, 0, pr}, rec(5, 1, sub{0, "\x00\x00" + string([]byte{rst})})...))
+		return frame(0, 16, append([]byte{0, 0, pr}, rec(5, 1, sub{0, "\x00\x00" +
+			string([]byte{rst})})...))
 	}
 	for name, c := range map[string]struct {
 		variant string
 		in      []byte
 		want    protocol.DeviceEventKind
 	}{
-		"let in":                      {"", fromPlatform(16, 1, sub{9, "\x00"}), protocol.DeviceLoggedIn},
-		"unknown":                     {"", fromPlatform(16, 1, sub{9, "\x99"}), protocol.DeviceRefused},
-		"only confirmed":              {"", response(0, 0), protocol.DeviceOther},
-		"record refused":              {"", response(0, 151), protocol.DeviceRefused},
-		"packet refused":              {"", response(138, 0), protocol.DeviceRefused},
-		"another packet refused":      {"", frame(0, 16, []byte{9, 0, 138}), protocol.DeviceOther},
-		"oid: confirmed":              {"oid", response(0, 0), protocol.DeviceLoggedIn},
-		"oid: unknown":                {"oid", response(0, 153), protocol.DeviceRefused},
-		"oid: another packet refused": {"oid", frame(0, 16, []byte{9, 0, 138}), protocol.DeviceOther},
+		"let in": {
+			"", fromPlatform(16, 1, sub{9, "\x00"}),
+			protocol.DeviceLoggedIn,
+		},
+		"unknown": {
+			"", fromPlatform(16, 1, sub{9, "\x99"}),
+			protocol.DeviceRefused,
+		},
+		"only confirmed":         {"", response(0, 0), protocol.DeviceOther},
+		"record refused":         {"", response(0, 151), protocol.DeviceRefused},
+		"packet refused":         {"", response(138, 0), protocol.DeviceRefused},
+		"another packet refused": {"", frame(0, 16, []byte{9, 0, 138}), protocol.DeviceOther},
+		"oid: confirmed":         {"oid", response(0, 0), protocol.DeviceLoggedIn},
+		"oid: unknown":           {"oid", response(0, 153), protocol.DeviceRefused},
+		"oid: another packet refused": {
+			"oid", frame(0, 16, []byte{9, 0, 138}),
+			protocol.DeviceOther,
+		},
 	} {
 		d := protocoltest.NewDeviceStream(egts.New().NewDevice(config(t, "4711", c.variant, nil)))
-		if up := unframe(t, d.AppendLogin(nil)); len(up) != 1 || (up[0].records[0].oid == 4711) != (c.variant == "oid") {
+		if up := unframe(t, d.AppendLogin(nil)); len(up) != 1 ||
+			(up[0].records[0].oid == 4711) != (c.variant == "oid") {
 			t.Errorf("%s: login %+v", name, up)
 		}
 		if _, seen, err := d.Feed(c.in); err != nil || len(seen) != 1 || seen[0].Kind != c.want {
@@ -144,15 +196,18 @@ func TestOutcomesOfALogin(t *testing.T) {
 
 func TestAckOutcomes(t *testing.T) {
 	for outcome, want := range map[protocol.Outcome]string{
-		protocol.AckDelivered: "\x80", protocol.AckOpened: "\x20", protocol.AckLater: "\x26", protocol.AckFailed: "\x81", protocol.AckStorage: "\x81", protocol.AckRejected: "\x82",
-		protocol.AckDamaged: "\x81", protocol.AckUnsupported: "\x81", // of a text that is not the newest: there is no packet to refuse
+		protocol.AckDelivered: "\x80", protocol.AckOpened: "\x20", protocol.AckLater: "\x26",
+		protocol.AckFailed: "\x81", protocol.AckStorage: "\x81", protocol.AckRejected: "\x82",
+		// of a text that is not the newest: there is no packet to refuse.
+		protocol.AckDamaged: "\x81", protocol.AckUnsupported: "\x81",
 	} {
 		d := protocoltest.NewDeviceStream(egts.New().NewDevice(config(t, "4711", "", nil)))
 		if _, _, err := d.Feed(fromPlatform(16, 4, command(4, 0, 9, 7, "\x00Hi"))); err != nil {
 			t.Fatal(err)
 		}
 		up := unframe(t, d.AppendAck(nil, protocol.DeviceEvent{Ref: 8}, outcome))
-		if want += "\x08\x00\x00\x00\x07\x00\x00\x00\x00"; len(up) != 1 || up[0].kind != 1 || up[0].records[0].service != 4 || up[0].records[0].subs[0] != (sub{51, want}) {
+		if want += "\x08\x00\x00\x00\x07\x00\x00\x00\x00"; len(up) != 1 || up[0].kind != 1 ||
+			up[0].records[0].service != 4 || up[0].records[0].subs[0] != (sub{51, want}) {
 			t.Errorf("outcome %d: %+v", outcome, up)
 		}
 	}
@@ -160,10 +215,13 @@ func TestAckOutcomes(t *testing.T) {
 	if _, _, err := d.Feed(fromPlatform(16, 4, command(4, 0, 9, 7, "\x00Hi"))); err != nil {
 		t.Fatal(err)
 	}
-	if up := unframe(t, d.AppendAck(nil, protocol.DeviceEvent{Ref: 9}, protocol.AckDamaged)); len(up) != 1 || up[0].answered != 16 || up[0].result != 138 {
+	if up := unframe(t, d.AppendAck(nil, protocol.DeviceEvent{Ref: 9}, protocol.AckDamaged)); len(
+		up) != 1 || up[0].answered != 16 || up[0].result != 138 {
 		t.Errorf("damaged: %+v", up)
 	}
-	if up := unframe(t, d.AppendAck(nil, protocol.DeviceEvent{Ref: 9}, protocol.AckUnsupported)); len(up) != 1 || up[0].answered != 16 || up[0].records[0].subs[0] != (sub{0, "\xf4\x01\x95"}) {
+	if up := unframe(t, d.AppendAck(nil, protocol.DeviceEvent{Ref: 9},
+		protocol.AckUnsupported)); len(up) != 1 || up[0].answered != 16 ||
+		up[0].records[0].subs[0] != (sub{0, "\xf4\x01\x95"}) {
 		t.Errorf("unsupported: %+v", up)
 	}
 	if out := d.AppendChoice(nil, protocol.DeviceEvent{Ref: 9}, 1); len(out) != 0 {
@@ -187,18 +245,27 @@ func TestDeviceKnowsItsTexts(t *testing.T) {
 	}{
 		{fromPlatform(16, 4, command(8, 0, 3, 0, "\x00")), protocol.DeviceTextAck, 3},
 		{fromPlatform(17, 4, command(8, 0, 3, 0, "\x00")), protocol.DeviceOther, 17},
-		{frame(0, 18, append([]byte{0, 0, 0}, rec(5, 4, sub{0, "\x01\x00\x00"})...)), protocol.DeviceOther, 18},
-		{frame(0, 19, append([]byte{0, 0, 0}, rec(5, 4, sub{0, "\x01\x00\x84"})...)), protocol.DeviceTextNak, 2},
+		{
+			frame(0, 18, append([]byte{0, 0, 0}, rec(5, 4, sub{0, "\x01\x00\x00"})...)),
+			protocol.DeviceOther, 18,
+		},
+		{
+			frame(0, 19, append([]byte{0, 0, 0}, rec(5, 4, sub{0, "\x01\x00\x84"})...)),
+			protocol.DeviceTextNak, 2,
+		},
 		{fromPlatform(20, 4, command(8, 1, 1, 0, "\x00")), protocol.DeviceTextNak, 1},
 	} {
-		if _, seen, err := d.Feed(step.in); err != nil || len(seen) != 1 || seen[0].Kind != step.kind || seen[0].Ref != step.ref {
+		if _, seen, err := d.Feed(step.in); err != nil || len(seen) != 1 ||
+			seen[0].Kind != step.kind || seen[0].Ref != step.ref {
 			t.Errorf("%+v instead of %d for %d, %v", seen, step.kind, step.ref, err)
 		}
 	}
-	if out, err := d.AppendText([]byte("kept"), strings.Repeat("好", 33_000)); !errors.Is(err, protocol.ErrTextTooLong) || string(out) != "kept" {
+	if out, err := d.AppendText([]byte("kept"), strings.Repeat("好", 33_000)); !errors.Is(err,
+		protocol.ErrTextTooLong) || string(out) != "kept" {
 		t.Errorf("66 kB: %d bytes, %v", len(out), err)
 	}
-	if out, err := d.AppendText(nil, strings.Repeat("я", 65_500)); err != nil || len(unframe(t, out)) != 1 {
+	if out, err := d.AppendText(nil, strings.Repeat("я", 65_500)); err != nil ||
+		len(unframe(t, out)) != 1 {
 		t.Errorf("65 kB: %v", err)
 	}
 }
@@ -211,14 +278,19 @@ func TestUnansweredTextsAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for cid, want := range map[uint32]protocol.DeviceEventKind{44: protocol.DeviceOther, 45: protocol.DeviceTextAck, 300: protocol.DeviceTextAck} {
-		if _, seen, err := d.Feed(fromPlatform(16, 4, command(8, 0, cid, 0, "\x00"))); err != nil || len(seen) != 1 || seen[0].Kind != want {
+	for cid, want := range map[uint32]protocol.DeviceEventKind{
+		44: protocol.DeviceOther,
+		45: protocol.DeviceTextAck, 300: protocol.DeviceTextAck,
+	} {
+		if _, seen, err := d.Feed(fromPlatform(16, 4, command(8, 0, cid, 0, "\x00"))); err != nil ||
+			len(seen) != 1 || seen[0].Kind != want {
 			t.Errorf("text %d: %+v, %v", cid, seen, err)
 		}
 	}
 }
 
-// POS_DATA as it is in Order 285: seconds since 2010, shares of 90 and 180 degrees, hemispheres in the flags.
+// POS_DATA as it is in Order 285: seconds since 2010, shares of 90 and 180 degrees, hemispheres in
+// the flags.
 func TestPositionOfTheDevice(t *testing.T) {
 	d := egts.New().NewDevice(config(t, "4711", "", nil))
 	at := time.Date(2010, 1, 1, 0, 1, 2, 0, time.UTC)
@@ -230,7 +302,8 @@ func TestPositionOfTheDevice(t *testing.T) {
 		{-90, -180, "\x3e\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x63"},
 	} {
 		up := unframe(t, d.AppendPosition(nil, c.lat, c.lon, at))
-		if len(up) != 1 || up[0].records[0].service != 2 || up[0].records[0].subs[0] != (sub{16, c.want + "\x00\x00\x00\x00\x00\x00\x00\x00"}) {
+		if len(up) != 1 || up[0].records[0].service != 2 ||
+			up[0].records[0].subs[0] != (sub{16, c.want + "\x00\x00\x00\x00\x00\x00\x00\x00"}) {
 			t.Errorf("%v %v: %+v", c.lat, c.lon, up)
 		}
 	}
@@ -239,7 +312,9 @@ func TestPositionOfTheDevice(t *testing.T) {
 func TestSettingsAreChecked(t *testing.T) {
 	p := egts.New()
 	for name, wrong := range map[string][]string{
-		"login_by": {"imsi", ""}, "lenient": {"yes"}, "delivered_on": {"am"}, "ucs2": {"big"}, "sid": {"-1", "x"}, "part_bytes": {"31", "65206", "-1", "x"}, "part_prefix": {"1"}, "nonsense": {"1"},
+		"login_by": {"imsi", ""}, "lenient": {"yes"}, "delivered_on": {"am"}, "ucs2": {"big"},
+		"sid": {"-1", "x"}, "part_bytes": {"31", "65206", "-1", "x"}, "part_prefix": {"1"},
+		"nonsense": {"1"},
 	} {
 		for _, value := range wrong {
 			if _, err := p.NewSettings(map[string]string{name: value}); err == nil {

@@ -6,8 +6,10 @@ import (
 	"trackchat/protocol"
 )
 
-// AppendText implements protocol.Codec: CT_MSGTO with the reference as CID. The part is in Windows-1251 if that can carry all of it (without CHS), else in UCS2 (CHS 8), where
-// what lies outside the basic plane becomes '?'. A repetition has the numbers of the first time, as the standard wants it.
+// AppendText implements protocol.Codec: CT_MSGTO with the reference as CID. The part is in
+// Windows-1251 if that can carry all of it (without CHS), else in UCS2 (CHS 8), where what lies
+// outside the basic plane becomes '?'. A repetition has the numbers of the first time, as the
+// standard wants it.
 func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	prefix := ""
 	if c.settings.Bool(settingPartPrefix) {
@@ -21,7 +23,8 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 		n += len(prefix)
 	}
 	if n > c.textRoom() {
-		return dst, fmt.Errorf("%w: %d bytes in one packet, which has room for %d", protocol.ErrNotText, n, c.textRoom())
+		return dst, fmt.Errorf("%w: %d bytes in one packet, which has room for %d",
+			protocol.ErrNotText, n, c.textRoom())
 	}
 	ref := uint32(t.Ref)
 	again := c.text.is && c.text.ref == ref
@@ -36,7 +39,8 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 		head++
 	}
 	dst, start := begin(dst, c.via, c.text.pid, typeAppData)
-	dst = appendRecord(dst, record{number: c.text.rn, service: serviceCommands}, fromPlatform, subCommand, head+n)
+	dst = appendRecord(dst, record{number: c.text.rn, service: serviceCommands}, fromPlatform,
+		subCommand, head+n)
 	dst = appendCommandHead(dst, messageTo, 0, ref, uint32(c.settings.Int(settingSID)))
 	dst = appendCharset(dst, wide)
 	if prefix != "" {

@@ -42,7 +42,8 @@ func TestVectors(t *testing.T) {
 	})
 }
 
-// checkAnswer holds the answer to the rule: a RESPONSE with a confirmation for each record, in the service of the record, and none for a RESPONSE.
+// checkAnswer holds the answer to the rule: a RESPONSE with a confirmation for each record, in the
+// service of the record, and none for a RESPONSE.
 func checkAnswer(t *testing.T, up packet, down []packet) {
 	t.Helper()
 	if up.kind == 0 {
@@ -69,12 +70,15 @@ func checkAnswer(t *testing.T, up packet, down []packet) {
 	for i, r := range confirmed {
 		of := up.records[i]
 		want := string([]byte{byte(of.number), byte(of.number >> 8), 0})
-		if r.service != of.service || r.flags != 0x40 || len(r.subs) != 1 || r.subs[0] != (sub{0, want}) {
+		if r.service != of.service || r.flags != 0x40 || len(r.subs) != 1 ||
+			r.subs[0] != (sub{0, want}) {
 			t.Errorf("record %+v was confirmed by %+v", of, r)
 		}
 	}
-	if reply := down[len(down)-1]; len(up.records) == 1 && up.records[0].service == 1 && up.records[0].subs[0].kind == 1 {
-		if reply.kind != 1 || len(reply.records) != 1 || reply.records[0].service != 1 || reply.records[0].subs[0] != (sub{9, "\x00"}) {
+	if reply := down[len(down)-1]; len(up.records) == 1 && up.records[0].service == 1 &&
+		up.records[0].subs[0].kind == 1 {
+		if reply.kind != 1 || len(reply.records) != 1 || reply.records[0].service != 1 ||
+			reply.records[0].subs[0] != (sub{9, "\x00"}) {
 			t.Errorf("the login was answered by %+v", reply)
 		}
 	}
@@ -138,14 +142,18 @@ func TestRoundTrip(t *testing.T) {
 	}{
 		{"number", "4711", "", nil},
 		{"imei", "861234567890123", "", map[string]string{"sid": "7", "part_bytes": "40"}},
-		{"imei asked for", "4711", "", map[string]string{"login_by": "imei", "ucs2": "le", "part_bytes": "33"}},
+		{"imei asked for", "4711", "", map[string]string{
+			"login_by": "imei", "ucs2": "le",
+			"part_bytes": "33",
+		}},
 		{"oid", "4711", "oid", map[string]string{"lenient": "true", "delivered_on": "record"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			protocoltest.RoundTrip(t, egts.New(), protocoltest.Sides{
 				Config: config(t, c.id, c.variant, c.settings),
 				Outcomes: []protocol.Outcome{
-					protocol.AckDelivered, protocol.AckOpened, protocol.AckLater, protocol.AckRejected, protocol.AckDamaged, protocol.AckUnsupported,
+					protocol.AckDelivered, protocol.AckOpened, protocol.AckLater,
+					protocol.AckRejected, protocol.AckDamaged, protocol.AckUnsupported,
 				},
 				Wrong: protocol.UnknownDevice,
 			})
@@ -155,7 +163,8 @@ func TestRoundTrip(t *testing.T) {
 
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	protocoltest.NoAllocs(t, egts.New(), config(t, "4711", "", nil))
-	protocoltest.NoAllocs(t, egts.New(), config(t, "4711", "oid", map[string]string{"lenient": "true", "delivered_on": "record"}))
+	protocoltest.NoAllocs(t, egts.New(), config(t, "4711", "oid",
+		map[string]string{"lenient": "true", "delivered_on": "record"}))
 }
 
 // The texts of most drivers are Cyrillic, and terminals send telemetry in bundles.
@@ -164,13 +173,15 @@ func TestCyrillicAndBundlesDoNotAllocate(t *testing.T) {
 	room := make([]byte, 0, 8192)
 	var bundle []byte
 	for i := range uint16(40) {
-		bundle = append(bundle, rec(i, 2, sub{16, strings.Repeat("\x00", 21)}, sub{27, "\x00\x00\x00\x00\x00\x00\x00"})...)
+		bundle = append(bundle, rec(i, 2, sub{16, strings.Repeat("\x00", 21)},
+			sub{27, "\x00\x00\x00\x00\x00\x00\x00"})...)
 	}
 	bundle = frame(1, 9, bundle)
 	emit := func(e *protocol.Event) { c.AppendReply(room, e, protocol.OK) }
 	for name, do := range map[string]func(){
 		"a text in Windows-1251": func() {
-			if _, err := c.AppendText(room, text(7, "Разгрузка у ворот 7, потом позвоните")); err != nil {
+			if _, err := c.AppendText(room, text(7, "Разгрузка у ворот 7, потом позвоните")); err !=
+				nil {
 				t.Error(err)
 			}
 		},
@@ -186,7 +197,8 @@ func TestCyrillicAndBundlesDoNotAllocate(t *testing.T) {
 		},
 	} {
 		do()
-		// A pool forgets now and then under the race detector, so that a share of an allocation is no failure.
+		// A pool forgets now and then under the race detector, so that a share of an allocation is
+		// no failure.
 		if n := testing.AllocsPerRun(200, do); n > 20 || (n > 0 && name != "a bundle") {
 			t.Errorf("%s costs %v allocations", name, n)
 		}
@@ -215,11 +227,13 @@ func FuzzFrame(f *testing.F) {
 }
 
 func FuzzDecode(f *testing.F) {
-	protocoltest.FuzzDecode(f, egts.New(), protocoltest.Vectors(f, vectorsFile), map[string]string{"lenient": "true"})
+	protocoltest.FuzzDecode(f, egts.New(), protocoltest.Vectors(f, vectorsFile),
+		map[string]string{"lenient": "true"})
 }
 
 func FuzzDevice(f *testing.F) {
-	protocoltest.FuzzDevice(f, egts.New(), protocoltest.Vectors(f, vectorsFile), protocol.DeviceConfig{ID: "1"})
+	protocoltest.FuzzDevice(f, egts.New(), protocoltest.Vectors(f, vectorsFile),
+		protocol.DeviceConfig{ID: "1"})
 }
 
 // FuzzPacket gets past the checksums, which fuzzed frames seldom do.
@@ -230,8 +244,10 @@ func FuzzPacket(f *testing.F) {
 		b := v.Bytes()
 		f.Add(b[9], b[11:max(len(b)-2, 11)], byte(0))
 	}
-	f.Add(byte(2), append([]byte{1, 0, 0xFF}, rec(1, 4, command(3, 0, 7, 0, "\x00hi"), command(3, 0, 8, 0, "\x01\x08\x04\x10"))...), byte(0))
-	f.Add(byte(1), append(recOf(7, 1, 2, sub{16, "1"}), recOf(8, 2, 4, command(2, 6, 7, 0, "\x00"))...), byte(1))
+	f.Add(byte(2), append([]byte{1, 0, 0xFF}, rec(1, 4, command(3, 0, 7, 0, "\x00hi"),
+		command(3, 0, 8, 0, "\x01\x08\x04\x10"))...), byte(0))
+	f.Add(byte(1), append(recOf(7, 1, 2, sub{16, "1"}), recOf(8, 2, 4, command(2, 6, 7, 0,
+		"\x00"))...), byte(1))
 	f.Fuzz(func(t *testing.T, kind byte, data []byte, r byte) {
 		data = data[:min(len(data), 65_522)]
 		c := p.NewCodec(settings)
@@ -240,7 +256,10 @@ func FuzzPacket(f *testing.F) {
 		}
 		d := protocoltest.NewDeviceStream(p.NewDevice(protocol.DeviceConfig{ID: "1"}))
 		d.AppendLogin(nil)
-		for _, in := range [][]byte{frame(1, 1, rec(1, 1, sub{1, "\x07\x00\x00\x00\x40\x00\x02"})), frame(kind, 2, data)} {
+		for _, in := range [][]byte{
+			frame(1, 1, rec(1, 1, sub{1, "\x07\x00\x00\x00\x40\x00\x02"})),
+			frame(kind, 2, data),
+		} {
 			events, err := protocoltest.Decode(c, in)
 			if len(events) == 0 && err == nil {
 				t.Fatalf("%x became nothing", in)
@@ -248,7 +267,8 @@ func FuzzPacket(f *testing.F) {
 			var reply []byte
 			for i := range events {
 				e := &events[i]
-				if !utf8.ValidString(e.Text) || (e.Kind == protocol.KindText) != (e.Text != "") || e.Count > len(in) {
+				if !utf8.ValidString(e.Text) || (e.Kind == protocol.KindText) != (e.Text != "") ||
+					e.Count > len(in) {
 					t.Fatalf("%x became %+v", in, e)
 				}
 				reply = c.AppendReply(reply, e, protocol.Result(r%6))

@@ -39,8 +39,9 @@ const (
 	typeSigned   = 2
 )
 
-// size returns how many bytes the packet at the head of buf takes, 0 while its header is incomplete. Where the header says nothing that can be relied on, lost says why, and n
-// is that header's length: where the next packet begins is unknown.
+// size returns how many bytes the packet at the head of buf takes, 0 while its header is
+// incomplete. Where the header says nothing that can be relied on, lost says why, and n is that
+// header's length: where the next packet begins is unknown.
 func size(buf []byte) (n int, lost code) {
 	if len(buf) < shortHeader {
 		return 0, codeOK
@@ -64,8 +65,9 @@ func size(buf []byte) (n int, lost code) {
 	return n, codeOK
 }
 
-// cut is Protocol.Frame. What does not begin with the protocol's version is not EGTS at all; a header that is damaged in another way is cut off alone, so that Decode can
-// answer it before the session ends.
+// cut is Protocol.Frame. What does not begin with the protocol's version is not EGTS at all; a
+// header that is damaged in another way is cut off alone, so that Decode can answer it before the
+// session ends.
 func cut(buf []byte, _ int) (n, next int, err error) {
 	if len(buf) == 0 {
 		return 0, 0, nil
@@ -105,7 +107,8 @@ type packet struct {
 // response reports whether p answers a packet, so that it must not be answered itself.
 func (p *packet) response() bool { return p.kind == typeResponse }
 
-// parse reads a frame as cut returns it. Where err is not nil, problem is what the packet is answered with, 0 if that cannot be done, and p.pid and p.kind are as they were read.
+// parse reads a frame as cut returns it. Where err is not nil, problem is what the packet is
+// answered with, 0 if that cannot be done, and p.pid and p.kind are as they were read.
 func parse(frame []byte) (p packet, problem code, err error) {
 	n, lost := size(frame)
 	if n == 0 || frame[0] != version {
@@ -115,32 +118,41 @@ func parse(frame []byte) (p packet, problem code, err error) {
 	switch lost {
 	case codeOK:
 	case codeHeaderCRC:
-		return p, lost, fmt.Errorf("%w: %w of the header", protocol.ErrFraming, protocol.ErrChecksum)
+		return p, lost, fmt.Errorf("%w: %w of the header", protocol.ErrFraming,
+			protocol.ErrChecksum)
 	default:
-		return p, lost, fmt.Errorf("%w: header of %d bytes, data of %d", protocol.ErrFraming, frame[offsetHL], binary.LittleEndian.Uint16(frame[offsetFDL:]))
+		return p, lost, fmt.Errorf("%w: header of %d bytes, data of %d", protocol.ErrFraming,
+			frame[offsetHL], binary.LittleEndian.Uint16(frame[offsetFDL:]))
 	}
 	if n != len(frame) {
-		return p, codeLength, fmt.Errorf("%w: %d bytes, the header says %d", protocol.ErrMalformed, len(frame), n)
+		return p, codeLength, fmt.Errorf("%w: %d bytes, the header says %d", protocol.ErrMalformed,
+			len(frame), n)
 	}
 	flags, head := frame[offsetFlags], int(frame[offsetHL])
 	switch routed := flags&flagRoute != 0; {
 	case flags&(flagPrefix|flagCompressed) != 0, routed != (head == longHeader):
-		return p, codeHeaderForm, fmt.Errorf("%w: flags %02x with a header of %d bytes", protocol.ErrMalformed, flags, head)
+		return p, codeHeaderForm, fmt.Errorf("%w: flags %02x with a header of %d bytes",
+			protocol.ErrMalformed, flags, head)
 	case flags&flagEncrypted != 0:
 		return p, codeEncrypted, fmt.Errorf("%w: encrypted", protocol.ErrMalformed)
 	case routed:
-		p.via = route{binary.LittleEndian.Uint16(frame[offsetPRA:]), binary.LittleEndian.Uint16(frame[offsetRCA:]), true}
+		p.via = route{
+			binary.LittleEndian.Uint16(frame[offsetPRA:]),
+			binary.LittleEndian.Uint16(frame[offsetRCA:]), true,
+		}
 	}
 	if n > head {
 		p.data = frame[head : n-checksum]
 		if want := binary.LittleEndian.Uint16(frame[n-checksum:]); crc16(p.data) != want {
-			return p, codeDataCRC, fmt.Errorf("%w: CRC %04x of the data, it says %04x", protocol.ErrChecksum, crc16(p.data), want)
+			return p, codeDataCRC, fmt.Errorf("%w: CRC %04x of the data, it says %04x",
+				protocol.ErrChecksum, crc16(p.data), want)
 		}
 	}
 	return p, codeOK, nil
 }
 
-// begin appends the header of a packet; finish completes it after its data. start is where it began.
+// begin appends the header of a packet; finish completes it after its data. start is where it
+// began.
 func begin(dst []byte, via route, pid uint16, kind byte) (out []byte, start int) {
 	start = len(dst)
 	flags := byte(0)
@@ -157,7 +169,8 @@ func begin(dst []byte, via route, pid uint16, kind byte) (out []byte, start int)
 	return append(dst, 0), start
 }
 
-// finish sets FDL and the checksums of the packet begun at start, which takes at most maxFrame bytes.
+// finish sets FDL and the checksums of the packet begun at start, which takes at most maxFrame
+// bytes.
 func finish(dst []byte, start int) []byte {
 	head := int(dst[start+offsetHL])
 	data := dst[start+head:]
@@ -173,7 +186,9 @@ func finish(dst []byte, start int) []byte {
 const responseHead = 3
 
 // beginResponse appends the header, RPID and PR of a RESPONSE.
-func beginResponse(dst []byte, via route, pid, answered uint16, result code) (out []byte, start int) {
+func beginResponse(dst []byte, via route, pid, answered uint16, result code) (out []byte,
+	start int,
+) {
 	dst, start = begin(dst, via, pid, typeResponse)
 	return append(binary.LittleEndian.AppendUint16(dst, answered), byte(result)), start
 }

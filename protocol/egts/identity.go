@@ -9,7 +9,8 @@ import (
 	"trackchat/protocol"
 )
 
-// Flags of TERM_IDENTITY: which optional fields follow TID and the flags, in this order; SSRA has none.
+// Flags of TERM_IDENTITY: which optional fields follow TID and the flags, in this order; SSRA has
+// none.
 const (
 	identityHDID   = 1 << 0
 	identityIMEI   = 1 << 1
@@ -38,12 +39,21 @@ func parseIdentity(sub []byte) (id identity, err error) {
 	for _, field := range [...]struct {
 		flag byte
 		size int
-	}{{identityHDID, 2}, {identityIMEI, imeiDigits}, {identityIMSI, 16}, {identityLNGC, 3}, {identityNID, 3}, {identityBS, 2}, {identityMSISDN, 15}} {
+	}{
+		{identityHDID, 2},
+		{identityIMEI, imeiDigits},
+		{identityIMSI, 16},
+		{identityLNGC, 3},
+		{identityNID, 3},
+		{identityBS, 2},
+		{identityMSISDN, 15},
+	} {
 		if flags&field.flag == 0 {
 			continue
 		}
 		if len(rest) < field.size {
-			return id, fmt.Errorf("%w: identity with flags %02x in %d bytes", protocol.ErrMalformed, flags, len(sub))
+			return id, fmt.Errorf("%w: identity with flags %02x in %d bytes", protocol.ErrMalformed,
+				flags, len(sub))
 		}
 		switch field.flag {
 		case identityIMEI:
@@ -56,7 +66,8 @@ func parseIdentity(sub []byte) (id identity, err error) {
 	return id, nil
 }
 
-// digits returns an IMEI without padding, nil where it is none: terminals that do not know theirs fill the field with zeros or spaces.
+// digits returns an IMEI without padding, nil where it is none: terminals that do not know theirs
+// fill the field with zeros or spaces.
 func digits(field []byte) []byte {
 	field = bytes.Trim(field, " \x00")
 	known := false

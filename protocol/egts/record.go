@@ -117,7 +117,8 @@ func checkSubs(data []byte) bool {
 	return ok
 }
 
-// appendRecord appends the head of a record with one subrecord of n bytes, which follow. oid 0: none.
+// appendRecord appends the head of a record with one subrecord of n bytes, which follow. oid 0:
+// none.
 func appendRecord(dst []byte, r record, flags, sub byte, n int) []byte {
 	dst = binary.LittleEndian.AppendUint16(dst, uint16(subHead+n))
 	dst = binary.LittleEndian.AppendUint16(dst, r.number)

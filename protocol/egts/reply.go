@@ -7,7 +7,8 @@ import (
 	"trackchat/protocol"
 )
 
-// maxDelivered bounds the CT_DELIV that one packet calls for; the RESPONSE confirms the others as well.
+// maxDelivered bounds the CT_DELIV that one packet calls for; the RESPONSE confirms the others as
+// well.
 const maxDelivered = 64
 
 // message names a text of the driver; key is that of its event.
@@ -16,7 +17,8 @@ type message struct {
 	key      uint64
 }
 
-// answer is what a packet is answered with: one RESPONSE for all of its records, then what the records call for.
+// answer is what a packet is answered with: one RESPONSE for all of its records, then what the
+// records call for.
 type answer struct {
 	records []confirmation
 	texts   []message // stored
@@ -80,14 +82,18 @@ func (a *answer) add(e *protocol.Event, r protocol.Result) {
 // confirm is the confirmation of the record that ends with e.
 func confirm(e *protocol.Event, r protocol.Result) confirmation {
 	result := code(e.Aux >> auxCode)
-	if result == codeOK && e.Kind != protocol.KindLogin { // a login is in order as a record; what becomes of it is said by RESULT_CODE
+	if result == codeOK && e.Kind != protocol.KindLogin {
+		// a login is in order as a record; what becomes of it is said by RESULT_CODE
 		result = resultCode(r)
 	}
 	return confirmation{uint16(e.Seq >> 16), byte(e.Msg >> 8), result}
 }
 
-// appendAnswer answers the packet whose last event is e. What could not be stored must come again, so the packet stays unanswered then.
-func (c *codec) appendAnswer(dst []byte, e *protocol.Event, worst protocol.Result, a *answer, records []confirmation) []byte {
+// appendAnswer answers the packet whose last event is e. What could not be stored must come again,
+// so the packet stays unanswered then.
+func (c *codec) appendAnswer(dst []byte, e *protocol.Event, worst protocol.Result, a *answer,
+	records []confirmation,
+) []byte {
 	if worst == protocol.Later {
 		return dst
 	}
@@ -110,7 +116,9 @@ func (c *codec) appendAnswer(dst []byte, e *protocol.Event, worst protocol.Resul
 // appendResponse appends one RESPONSE, or several where the confirmations would make one that is
 // longer than the terminal says it takes (BS). One that says nothing gets a single one: it may take
 // the first for the whole answer.
-func (c *codec) appendResponse(dst []byte, answered uint16, result code, records []confirmation) []byte {
+func (c *codec) appendResponse(dst []byte, answered uint16, result code,
+	records []confirmation,
+) []byte {
 	limit := int(cmp.Or(c.bs, maxFrame))
 	most := (limit - c.via.header() - responseHead - checksum) / confirmationBytes
 	for {
@@ -131,7 +139,8 @@ func (c *codec) appendResponse(dst []byte, answered uint16, result code, records
 func (c *codec) appendVerdict(dst []byte, verdict code) []byte {
 	pid := c.nextPID()
 	dst, start := begin(dst, c.via, pid, typeAppData)
-	dst = appendRecord(dst, record{number: c.nextRN(), service: serviceAuth}, fromPlatform, subResultCode, 1)
+	dst = appendRecord(dst, record{number: c.nextRN(), service: serviceAuth}, fromPlatform,
+		subResultCode, 1)
 	dst = finish(append(dst, byte(verdict)), start)
 	c.wait(waitingPacket{pid: pid}, dst[start:])
 	return dst
@@ -157,7 +166,8 @@ func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 func (c *codec) appendBare(dst []byte, kind byte, t message) []byte {
 	pid := c.nextPID()
 	dst, start := begin(dst, c.via, pid, typeAppData)
-	dst = appendRecord(dst, record{number: c.nextRN(), service: serviceCommands}, fromPlatform, subCommand, commandHead+1)
+	dst = appendRecord(dst, record{number: c.nextRN(), service: serviceCommands}, fromPlatform,
+		subCommand, commandHead+1)
 	dst = appendCommandHead(dst, kind, confirmedOK, t.cid, t.sid)
 	dst = finish(append(dst, 0), start)
 	c.wait(waitingPacket{pid: pid}, dst[start:])

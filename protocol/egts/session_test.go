@@ -20,7 +20,8 @@ import (
 
 // terminal is a TERM_IDENTITY of number 4711 that states a packet size.
 func terminal(bs uint16) []byte {
-	return frame(1, 1, rec(1, 1, sub{1, "\x67\x12\x00\x00\x40" + string([]byte{byte(bs), byte(bs >> 8)})}))
+	return frame(1, 1, rec(1, 1, sub{1, "\x67\x12\x00\x00\x40" +
+		string([]byte{byte(bs), byte(bs >> 8)})}))
 }
 
 // loggedIn returns a codec whose terminal has authenticated and confirmed that.
@@ -33,7 +34,8 @@ func loggedIn(tb testing.TB, values map[string]string) protocol.Codec {
 	}
 	packets := unframe(tb, reply)
 	verdict := packets[len(packets)-1].pid
-	if _, reply, err = receive(c, frame(0, 2, []byte{byte(verdict), byte(verdict >> 8), 0})); err != nil || len(reply) != 0 {
+	if _, reply, err = receive(c, frame(0, 2, []byte{byte(verdict), byte(verdict >> 8), 0})); err !=
+		nil || len(reply) != 0 {
 		tb.Fatalf("a RESPONSE was answered by %x, %v", reply, err)
 	}
 	return c
@@ -62,8 +64,10 @@ func TestIdleSessionIsSmall(t *testing.T) {
 	}
 	frames := [][]byte{
 		terminal(1024), frame(0, 2, []byte{1, 0, 0}), // it confirms RESULT_CODE
-		frame(1, 3, append(rec(2, 2, sub{16, strings.Repeat("\x00", 21)}), rec(3, 2, sub{20, "\x00\x00\x00\x00\x00"})...)),
-		frame(1, 4, rec(4, 4, command(8, 0, 7, 0, "\x00"))), frame(1, 5, rec(5, 4, command(3, 0, 7, 0, "\x00hi"))),
+		frame(1, 3, append(rec(2, 2, sub{16, strings.Repeat("\x00", 21)}),
+			rec(3, 2, sub{20, "\x00\x00\x00\x00\x00"})...)),
+		frame(1, 4, rec(4, 4, command(8, 0, 7, 0, "\x00"))),
+		frame(1, 5, rec(5, 4, command(3, 0, 7, 0, "\x00hi"))),
 		frame(0, 6, []byte{5, 0, 0}), // it confirms CT_DELIV
 	}
 	before := heap()
@@ -86,9 +90,11 @@ func TestIdleSessionIsSmall(t *testing.T) {
 	}
 }
 
-// Whatever the mix of letters, a part never makes a packet longer than the terminal takes, and it arrives as the charset can carry it.
+// Whatever the mix of letters, a part never makes a packet longer than the terminal takes, and it
+// arrives as the charset can carry it.
 func TestPartsKeepToThePacketSize(t *testing.T) {
-	settings := map[bool]protocol.Settings{false: defaults(t), true: settingsOf(t, map[string]string{"part_prefix": "true"})}
+	settings := map[bool]protocol.Settings{false: defaults(t), true: settingsOf(t,
+		map[string]string{"part_prefix": "true"})}
 	rapid.Check(t, func(t *rapid.T) {
 		bs := rapid.Uint16Range(128, 300).Draw(t, "bs")
 		prefix := rapid.Bool().Draw(t, "prefix")
@@ -111,7 +117,10 @@ func TestPartsKeepToThePacketSize(t *testing.T) {
 			t.Fatalf("%q became %q", body, parts)
 		}
 		for i, part := range parts {
-			out, err := c.AppendText(nil, protocol.Text{Ref: uint64(i), Part: i, Parts: len(parts), Body: part})
+			out, err := c.AppendText(nil, protocol.Text{
+				Ref: uint64(i), Part: i, Parts: len(parts),
+				Body: part,
+			})
 			if err != nil || len(out) > int(bs) || !utf8.ValidString(part) {
 				t.Fatalf("part %q takes %d of %d bytes, %v", part, len(out), bs, err)
 			}
@@ -125,7 +134,8 @@ func TestPartsKeepToThePacketSize(t *testing.T) {
 			if prefix {
 				marked = protocol.AppendPrefix(nil, protocol.Text{Part: i, Parts: len(parts)})
 			}
-			if want, err := caps.Charset.Decode(caps.Charset.Append(nil, string(marked)+part)); err != nil || shown != want {
+			if want, err := caps.Charset.Decode(caps.Charset.Append(nil,
+				string(marked)+part)); err != nil || shown != want {
 				t.Fatalf("%q arrives as %q instead of %q, %v", part, shown, want, err)
 			}
 		}
@@ -138,7 +148,8 @@ func TestPartsOfLongTexts(t *testing.T) {
 		t.Fatalf("%+v", caps)
 	}
 	for letter, want := range map[string]int{"a": 21, "я": 21, "好": 41} {
-		if parts, err := protocol.Split(strings.Repeat(letter, 20_000), caps); err != nil || len(parts) != want {
+		if parts, err := protocol.Split(strings.Repeat(letter, 20_000), caps); err != nil ||
+			len(parts) != want {
 			t.Errorf("20,000 times %s: %d parts instead of %d, %v", letter, len(parts), want, err)
 		}
 	}
@@ -152,7 +163,8 @@ func TestPartsOfLongTexts(t *testing.T) {
 		t.Errorf("%d parts, %v", len(parts), err)
 	}
 	// Parts end at spaces where there are some.
-	if parts, err := protocol.Split(strings.Repeat("слово ", 400), caps); err != nil || !strings.HasSuffix(parts[0], " ") {
+	if parts, err := protocol.Split(strings.Repeat("слово ", 400), caps); err != nil ||
+		!strings.HasSuffix(parts[0], " ") {
 		t.Errorf("%q, %v", parts[0], err)
 	}
 }
@@ -183,19 +195,22 @@ func TestRoomForText(t *testing.T) {
 	if !errors.Is(err, protocol.ErrNotText) || string(out) != "kept" {
 		t.Errorf("too long a part: %d bytes, %v", len(out), err)
 	}
-	if out, err = loggedIn(t, nil).AppendText(nil, text(1, strings.Repeat("я", 990))); err != nil || len(out) > 1024 {
+	if out, err = loggedIn(t, nil).AppendText(nil, text(1, strings.Repeat("я", 990))); err != nil ||
+		len(out) > 1024 {
 		t.Errorf("the longest part: %d bytes, %v", len(out), err)
 	}
 }
 
-// A text keeps its numbers when it is repeated, whatever is sent in between; the next one has others.
+// A text keeps its numbers when it is repeated, whatever is sent in between; the next one has
+// others.
 func TestRepeatedTextKeepsItsNumbers(t *testing.T) {
 	c := loggedIn(t, nil)
 	first, err := c.AppendText(nil, text(100, "one"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := receive(c, frame(1, 9, rec(9, 2, sub{16, strings.Repeat("\x00", 21)}))); err != nil {
+	if _, _, err := receive(c, frame(1, 9, rec(9, 2, sub{16, strings.Repeat("\x00", 21)}))); err !=
+		nil {
 		t.Fatal(err)
 	}
 	again, err := c.AppendText([]byte("kept"), text(100, "one"))
@@ -212,7 +227,8 @@ func TestRepeatedTextKeepsItsNumbers(t *testing.T) {
 	}
 }
 
-// When the counters come round, a word about a number means its new owner and no longer the text that had it before.
+// When the counters come round, a word about a number means its new owner and no longer the text
+// that had it before.
 func TestNumbersThatComeRound(t *testing.T) {
 	c := loggedIn(t, map[string]string{"delivered_on": "record"})
 	out, err := c.AppendText(nil, text(100, "one"))
@@ -220,8 +236,14 @@ func TestNumbersThatComeRound(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := unframe(t, out)[0]
-	about := frame(0, 9, append([]byte{byte(p.pid), byte(p.pid >> 8), 0}, rec(9, 4, sub{0, string([]byte{byte(p.records[0].number), byte(p.records[0].number >> 8), 0})})...))
-	if events, _, err := receive(c, about); err != nil || len(events) != 2 || events[1].Kind != protocol.KindAck || events[1].Ref != 100 || events[1].Outcome != protocol.AckDelivered {
+	about := frame(0, 9, append([]byte{byte(p.pid), byte(p.pid >> 8), 0},
+		rec(9, 4, sub{0, string([]byte{
+			byte(p.records[0].number), byte(p.records[0].number >> 8),
+			0,
+		})})...))
+	if events, _, err := receive(c, about); err != nil || len(events) != 2 ||
+		events[1].Kind != protocol.KindAck || events[1].Ref != 100 ||
+		events[1].Outcome != protocol.AckDelivered {
 		t.Fatalf("%+v, %v", events, err)
 	}
 	position := frame(1, 9, rec(9, 2, sub{16, strings.Repeat("\x00", 21)}))
@@ -235,7 +257,8 @@ func TestNumbersThatComeRound(t *testing.T) {
 	}
 }
 
-// The confirmations of a large bundle take several packets where one would be longer than the terminal takes.
+// The confirmations of a large bundle take several packets where one would be longer than the
+// terminal takes.
 func TestConfirmationsKeepToThePacketSize(t *testing.T) {
 	for _, n := range []int{1, 77, 78, 500} {
 		var data []byte
@@ -249,7 +272,8 @@ func TestConfirmationsKeepToThePacketSize(t *testing.T) {
 		confirmed, packets := 0, unframe(t, reply)
 		for _, p := range packets {
 			if p.answered != 300 || p.result != 0 || 16+13*len(p.records) > 1024 {
-				t.Errorf("%d records: RESPONSE to %d with %d records", n, p.answered, len(p.records))
+				t.Errorf("%d records: RESPONSE to %d with %d records", n, p.answered,
+					len(p.records))
 			}
 			confirmed += len(p.records)
 		}
@@ -364,10 +388,12 @@ func TestManyTextsInOnePacketAreBounded(t *testing.T) {
 	}
 }
 
-// What has to come again because it could not be stored leaves its whole packet unanswered, and the next one is answered as ever.
+// What has to come again because it could not be stored leaves its whole packet unanswered, and the
+// next one is answered as ever.
 func TestLaterLeavesThePacketUnanswered(t *testing.T) {
 	c := loggedIn(t, nil)
-	in := frame(1, 7, append(rec(1, 4, command(3, 0, 1, 0, "\x00one")), rec(2, 4, command(3, 0, 2, 0, "\x00two"))...))
+	in := frame(1, 7, append(rec(1, 4, command(3, 0, 1, 0, "\x00one")),
+		rec(2, 4, command(3, 0, 2, 0, "\x00two"))...))
 	events, err := protocoltest.Decode(c, in)
 	if err != nil || len(events) != 2 {
 		t.Fatalf("%+v, %v", events, err)
@@ -383,7 +409,9 @@ func TestLaterLeavesThePacketUnanswered(t *testing.T) {
 	if err != nil || again[0].Key != events[0].Key || again[1].Key != events[1].Key {
 		t.Errorf("%+v, then %+v, %v", events, again, err)
 	}
-	if down := unframe(t, reply); len(down) != 3 || len(down[0].records) != 2 || down[1].records[0].subs[0] != command(8, 0, 1, 0, "\x00") || down[2].records[0].subs[0] != command(8, 0, 2, 0, "\x00") {
+	if down := unframe(t, reply); len(down) != 3 || len(down[0].records) != 2 ||
+		down[1].records[0].subs[0] != command(8, 0, 1, 0, "\x00") ||
+		down[2].records[0].subs[0] != command(8, 0, 2, 0, "\x00") {
 		t.Errorf("answered %+v", down)
 	}
 }
@@ -393,7 +421,9 @@ func TestAnswersOfPacketsDoNotMix(t *testing.T) {
 	c := loggedIn(t, nil)
 	var events []protocol.Event
 	for i := range uint16(3) {
-		got, err := protocoltest.Decode(c, frame(1, 10+i, append(rec(20+i, 4, command(3, 0, uint32(i)+1, 0, "\x00a")), rec(30+i, 2, sub{16, "x"})...)))
+		got, err := protocoltest.Decode(c, frame(1, 10+i,
+			append(rec(20+i, 4, command(3, 0, uint32(i)+1, 0, "\x00a")),
+				rec(30+i, 2, sub{16, "x"})...)))
 		if err != nil || len(got) != 2 {
 			t.Fatalf("%+v, %v", got, err)
 		}
@@ -409,7 +439,9 @@ func TestAnswersOfPacketsDoNotMix(t *testing.T) {
 	}
 	for i := range 3 {
 		r := down[2*i]
-		if int(r.answered) != 10+i || len(r.records) != 2 || r.records[0].subs[0].data != string([]byte{byte(20 + i), 0, 0}) || r.records[1].subs[0].data != string([]byte{byte(30 + i), 0, 0}) {
+		if int(r.answered) != 10+i || len(r.records) != 2 ||
+			r.records[0].subs[0].data != string([]byte{byte(20 + i), 0, 0}) ||
+			r.records[1].subs[0].data != string([]byte{byte(30 + i), 0, 0}) {
 			t.Errorf("packet %d was answered by %+v", i, r)
 		}
 	}
@@ -468,12 +500,15 @@ func TestKeysOfTexts(t *testing.T) {
 		}
 	}
 	uncounted := key(1, 1, command(3, 0, 0, 0, "\x00OK"))
-	if same, other := key(1, 1, command(3, 0, 0, 0, "\x00OK")), key(2, 2, command(3, 0, 0, 0, "\x00OK")); same.Key != uncounted.Key || other.Key == uncounted.Key || uncounted.Window != time.Minute {
+	if same, other := key(1, 1, command(3, 0, 0, 0, "\x00OK")), key(2, 2, command(3, 0, 0, 0,
+		"\x00OK")); same.Key != uncounted.Key || other.Key == uncounted.Key ||
+		uncounted.Window != time.Minute {
 		t.Errorf("%+v, %+v, %+v", uncounted, same, other)
 	}
 }
 
-// For those who do not know Fit, a charset never promises less room than a character can take; and only what neither encoding has is lost.
+// For those who do not know Fit, a charset never promises less room than a character can take; and
+// only what neither encoding has is lost.
 func TestCharsetOfTexts(t *testing.T) {
 	cs := loggedIn(t, nil).Caps().Charset
 	for r, want := range map[rune]struct {
@@ -484,7 +519,10 @@ func TestCharsetOfTexts(t *testing.T) {
 			t.Errorf("%c: %d bytes, lossy %t", r, n, cs.Lossy(r))
 		}
 	}
-	for in, want := range map[string]string{"Да 😀 🦕": "Да :) ?", "好 😀 🦕": "好 :) ?", "𝐀": "A", "naïve": "naïve"} {
+	for in, want := range map[string]string{
+		"Да 😀 🦕": "Да :) ?", "好 😀 🦕": "好 :) ?", "𝐀": "A",
+		"naïve": "naïve",
+	} {
 		if out, err := cs.Decode(cs.Append(nil, in)); err != nil || out != want {
 			t.Errorf("%q became %q, %v", in, out, err)
 		}

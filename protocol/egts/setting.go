@@ -26,7 +26,8 @@ const (
 func settings() []protocol.SettingSpec {
 	return []protocol.SettingSpec{
 		{
-			Name: settingLoginBy, Default: loginByAuto, Check: protocol.CheckOneOf(loginByTID, loginByIMEI, loginByAuto), Early: true,
+			Name: settingLoginBy, Default: loginByAuto, Check: protocol.CheckOneOf(loginByTID,
+				loginByIMEI, loginByAuto), Early: true,
 			Help: "what of TERM_IDENTITY is the device id: tid = the terminal's number in decimal, " +
 				"imei = its IMEI (a terminal that sends none is unknown), " +
 				"auto = its IMEI or its number, whichever the directory has, the IMEI first. " +
@@ -37,8 +38,9 @@ func settings() []protocol.SettingSpec {
 			Help: "take a terminal that never authenticates for the one that its first record names (OID in decimal). Anybody who knows the number can pass for it",
 		},
 		{
-			Name: settingDeliveredOn, Default: deliveredOnDeliv, Check: protocol.CheckOneOf(deliveredOnDeliv, deliveredOnRecord),
-			Help: "what counts as delivered: deliv = the terminal's CT_DELIV or CT_MSGCONF, record = already its RECORD_RESPONSE, for terminals that send no more than that; with deliv such a terminal gets every text again and again, max_attempts times",
+			Name: settingDeliveredOn, Default: deliveredOnDeliv,
+			Check: protocol.CheckOneOf(deliveredOnDeliv, deliveredOnRecord),
+			Help:  "what counts as delivered: deliv = the terminal's CT_DELIV or CT_MSGCONF, record = already its RECORD_RESPONSE, for terminals that send no more than that; with deliv such a terminal gets every text again and again, max_attempts times",
 		},
 		{
 			Name: settingUCS2, Default: orderBig, Check: protocol.CheckOneOf(orderBig, orderLittle),

@@ -6,16 +6,19 @@ import (
 	"time"
 )
 
-// Repetition of packets that the terminal has not answered (5.7: TL_RESPONSE_TO, TL_RESEND_ATTEMPTS).
+// Repetition of packets that the terminal has not answered (5.7: TL_RESPONSE_TO,
+// TL_RESEND_ATTEMPTS).
 const (
 	responseTimeout = 5 * time.Second
 	resendAttempts  = 3
 	maxUnanswered   = 4 // the oldest gives way
 )
 
-// unanswered are packets of ours that wait for their RESPONSE: texts, RESULT_CODE and CT_DELIV. A terminal that answers none of the copies of a text is gone: the connection is closed,
-// as the standard wants it, and the text goes out again after the next login. The other two are given up without a word: both only repeat what the terminal finds out otherwise,
-// and to close the connection for that would cost a session with each terminal that is careless about it.
+// unanswered are packets of ours that wait for their RESPONSE: texts, RESULT_CODE and CT_DELIV. A
+// terminal that answers none of the copies of a text is gone: the connection is closed, as the
+// standard wants it, and the text goes out again after the next login. The other two are given up
+// without a word: both only repeat what the terminal finds out otherwise, and to close the
+// connection for that would cost a session with each terminal that is careless about it.
 //
 // told are the texts of the driver that CT_DELIV spoke of. They are remembered until the terminal
 // confirms that, also after it was given up.
@@ -141,7 +144,8 @@ func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 			next = due
 		}
 	}
-	w.packets = slices.DeleteFunc(w.packets, func(p waitingPacket) bool { return p.tries > resendAttempts })
+	w.packets = slices.DeleteFunc(w.packets,
+		func(p waitingPacket) bool { return p.tries > resendAttempts })
 	if len(w.packets) == 0 {
 		c.rest()
 		return dst, time.Time{}

@@ -61,11 +61,15 @@ func TestChecksums(t *testing.T) {
 func unframe(tb rapid.TB, b []byte) (packets []packet) {
 	tb.Helper()
 	for len(b) > 0 {
-		if len(b) < 11 || b[0] != 1 || len(b) < int(b[3]) || (b[3] != 11 && b[3] != 16) || crc8(b[:b[3]-1]) != b[b[3]-1] {
+		if len(b) < 11 || b[0] != 1 || len(b) < int(b[3]) || (b[3] != 11 && b[3] != 16) ||
+			crc8(b[:b[3]-1]) != b[b[3]-1] {
 			tb.Fatalf("% x is no header", b)
 		}
 		head, n := int(b[3]), int(binary.LittleEndian.Uint16(b[5:]))
-		p := packet{pid: binary.LittleEndian.Uint16(b[7:]), kind: b[9], route: string(b[10 : head-1])}
+		p := packet{
+			pid: binary.LittleEndian.Uint16(b[7:]), kind: b[9],
+			route: string(b[10 : head-1]),
+		}
 		if (b[2]&0x20 != 0) != (head == 16) {
 			tb.Fatalf("% x: flags %02x", b, b[2])
 		}
@@ -118,7 +122,10 @@ func frame(kind byte, pid uint16, data []byte) []byte {
 
 // header writes a header without its checksum; route makes it a long one.
 func header(kind, flags byte, route []byte, n int, pid uint16) []byte {
-	head := []byte{1, 0, flags, byte(11 + len(route)), 0, byte(n), byte(n >> 8), byte(pid), byte(pid >> 8), kind}
+	head := []byte{
+		1, 0, flags, byte(11 + len(route)), 0, byte(n), byte(n >> 8), byte(pid),
+		byte(pid >> 8), kind,
+	}
 	return append(head, route...)
 }
 
@@ -131,7 +138,10 @@ func sealed(head, data []byte) []byte {
 }
 
 // rec writes a record from a device.
-func rec(number uint16, service byte, subs ...sub) []byte { return recOf(0, number, service, subs...) }
+func rec(number uint16, service byte, subs ...sub) []byte {
+	return recOf(0, number, service,
+		subs...)
+}
 
 // recOf writes one with an OID, unless that is 0.
 func recOf(oid uint32, number uint16, service byte, subs ...sub) []byte {
@@ -154,7 +164,8 @@ func command(kind, confirmed byte, cid, sid uint32, tail string) sub {
 	return sub{51, string(binary.LittleEndian.AppendUint32(b, sid)) + tail}
 }
 
-// FuzzChecksum holds the checksums of what is written, and with them the fast forms of the CRCs, to the plain ones above.
+// FuzzChecksum holds the checksums of what is written, and with them the fast forms of the CRCs, to
+// the plain ones above.
 func FuzzChecksum(f *testing.F) {
 	f.Add("Hello", uint64(7))
 	c := egts.New().NewCodec(defaults(f))

@@ -14,7 +14,8 @@ const (
 	dedupeWindow = 24 * time.Hour
 	// timelessWindow is for the others, because terminals begin to count anew when they start.
 	timelessWindow = 2 * time.Minute
-	// uncountedWindow is for terminals whose texts all have CID 0: three repetitions after 5 s each and a new connection after 30 s fit in.
+	// uncountedWindow is for terminals whose texts all have CID 0: three repetitions after 5 s each
+	// and a new connection after 30 s fit in.
 	uncountedWindow = time.Minute
 )
 
@@ -62,7 +63,8 @@ func key(r *record, cmd *command, seq uint32) (uint64, time.Duration) {
 	return max(h, 1), window
 }
 
-// clean removes the NULs that end a string, byte order marks and control characters except line feeds and tabs, and the white space around.
+// clean removes the NULs that end a string, byte order marks and control characters except line
+// feeds and tabs, and the white space around.
 func clean(text string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if (unicode.IsControl(r) && r != '\n' && r != '\t') || r == '\uFEFF' {

@@ -8,10 +8,12 @@ import (
 	"trackchat/protocol"
 )
 
-// mostKept bounds the texts, lists and canned answers that a Client remembers; the oldest are forgotten.
+// mostKept bounds the texts, lists and canned answers that a Client remembers; the oldest are
+// forgotten.
 const mostKept = 64
 
-// Client is the navigator's side: what simulators and tests need. It lives through all connections of its tracker and has one owner.
+// Client is the navigator's side: what simulators and tests need. It lives through all connections
+// of its tracker and has one owner.
 type Client struct {
 	shared  *Shared
 	charset protocol.Charset
@@ -99,8 +101,11 @@ func reference(id messageID) uint64 {
 	return hash(hashSeed, id.id[:])
 }
 
-// AppendAck answers a text that Feed emitted. A text that the client has already is refused, as clients do. A602 acknowledges nothing before the driver presses OK.
-func (d *Client) AppendAck(dst []byte, c Carrier, e protocol.DeviceEvent, o protocol.Outcome) []byte {
+// AppendAck answers a text that Feed emitted. A text that the client has already is refused, as
+// clients do. A602 acknowledges nothing before the driver presses OK.
+func (d *Client) AppendAck(dst []byte, c Carrier, e protocol.DeviceEvent,
+	o protocol.Outcome,
+) []byte {
 	k := d.known(e.Ref)
 	if k == nil || o == protocol.AckLater {
 		return dst

@@ -8,7 +8,8 @@ import (
 	"trackchat/protocol"
 )
 
-// Feed takes the next bytes that the tracker brought, appends what the client answers by itself and emits what happened. Damaged frames are dropped. The link acknowledges every fleet packet.
+// Feed takes the next bytes that the tracker brought, appends what the client answers by itself and
+// emits what happened. Damaged frames are dropped. The link acknowledges every fleet packet.
 func (d *Client) Feed(dst []byte, c Carrier, chunk []byte, emit func(protocol.DeviceEvent)) []byte {
 	d.rest = d.shared.read(d.rest, chunk, func(id byte, payload []byte, err error) {
 		if err != nil || id != linkFleet || len(payload) < 2 {
@@ -20,7 +21,9 @@ func (d *Client) Feed(dst []byte, c Carrier, chunk []byte, emit func(protocol.De
 	return dst
 }
 
-func (d *Client) fleet(dst []byte, c Carrier, packet uint16, b []byte, emit func(protocol.DeviceEvent)) []byte {
+func (d *Client) fleet(dst []byte, c Carrier, packet uint16, b []byte,
+	emit func(protocol.DeviceEvent),
+) []byte {
 	var room [maxPayload]byte
 	p := room[:0]
 	switch packet {
@@ -41,7 +44,10 @@ func (d *Client) fleet(dst []byte, c Carrier, packet uint16, b []byte, emit func
 		p = append(binary.LittleEndian.AppendUint16(p, packetReported), b...)
 	case packetClientReceipt:
 		if len(b) >= 4 {
-			emit(protocol.DeviceEvent{Kind: protocol.DeviceTextAck, Ref: uint64(binary.LittleEndian.Uint32(b))})
+			emit(protocol.DeviceEvent{
+				Kind: protocol.DeviceTextAck,
+				Ref:  uint64(binary.LittleEndian.Uint32(b)),
+			})
 		}
 		return dst
 	case packetUnicode, packetPong, packetAnswerReceipt:
@@ -75,11 +81,13 @@ func (d *Client) enabled(dst []byte, c Carrier, b []byte) []byte {
 	return dst
 }
 
-// asked appends the answer to what concerns canned answers and known texts, nothing if the packet is too short.
+// asked appends the answer to what concerns canned answers and known texts, nothing if the packet
+// is too short.
 func (d *Client) asked(p []byte, packet uint16, b []byte) []byte {
 	if packet == packetReply && len(b) >= 5 {
 		response := binary.LittleEndian.Uint32(b)
-		d.answers = slices.DeleteFunc(d.answers, func(a canned) bool { return a.response == response })
+		d.answers = slices.DeleteFunc(d.answers,
+			func(a canned) bool { return a.response == response })
 		d.answers = remember(d.answers, canned{response, d.read(b[4:])})
 		p = binary.LittleEndian.AppendUint16(p, packetReplyReceipt)
 		p = binary.LittleEndian.AppendUint32(p, response)
@@ -113,7 +121,9 @@ func (d *Client) asked(p []byte, packet uint16, b []byte) []byte {
 }
 
 // text takes a text or a segment of one.
-func (d *Client) text(dst []byte, c Carrier, packet uint16, b []byte, emit func(protocol.DeviceEvent)) []byte {
+func (d *Client) text(dst []byte, c Carrier, packet uint16, b []byte,
+	emit func(protocol.DeviceEvent),
+) []byte {
 	k := kept{id: readID(b[4:]), packet: packet, at: binary.LittleEndian.Uint32(b)}
 	body := b[8+idBytes:]
 	if packet == packetLongText {
@@ -121,7 +131,10 @@ func (d *Client) text(dst []byte, c Carrier, packet uint16, b []byte, emit func(
 		k.sequence = b[7]
 		result := d.segment(k.id, k.sequence, body)
 		if result != 0 || !finished {
-			p := appendTextHead(nil, packetLongReceipt, k.at, k.id, [3]byte{result, b[6], k.sequence})
+			p := appendTextHead(nil, packetLongReceipt, k.at, k.id, [3]byte{
+				result, b[6],
+				k.sequence,
+			})
 			return wrap(dst, c, linkFleet, p)
 		}
 		body = d.long.text
@@ -131,7 +144,10 @@ func (d *Client) text(dst []byte, c Carrier, packet uint16, b []byte, emit func(
 	} else {
 		old.at, old.sequence = k.at, k.sequence
 	}
-	emit(protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: reference(k.id), Body: d.read(body), Choices: d.choices(k.id)})
+	emit(protocol.DeviceEvent{
+		Kind: protocol.DeviceText, Ref: reference(k.id), Body: d.read(body),
+		Choices: d.choices(k.id),
+	})
 	return dst
 }
 
@@ -161,7 +177,8 @@ func (d *Client) choices(id messageID) []string {
 			continue
 		}
 		for _, response := range l.ids {
-			if i := slices.IndexFunc(d.answers, func(a canned) bool { return a.response == response }); i >= 0 {
+			if i := slices.IndexFunc(d.answers,
+				func(a canned) bool { return a.response == response }); i >= 0 {
 				choices = append(choices, d.answers[i].text)
 			}
 		}

@@ -9,10 +9,12 @@ import (
 	"trackchat/protocol"
 )
 
-// Msg of the events of this package: id of the link packet in the third byte, fleet packet id (or the id of the packet that a link packet is about) below.
+// Msg of the events of this package: id of the link packet in the third byte, fleet packet id (or
+// the id of the packet that a link packet is about) below.
 const msgShift = 16
 
-// What AppendReply has to do for an event: the low byte of Event.Aux. The next byte says how often the text was renamed.
+// What AppendReply has to do for an event: the low byte of Event.Aux. The next byte says how often
+// the text was renamed.
 const (
 	actReceipt   = iota + 1 // 0025 for Event.Seq
 	actAnswered             // 002C
@@ -47,7 +49,8 @@ const (
 // Owns reports whether an event comes from a Session: AppendReply of the codec passes it back.
 func Owns(e *protocol.Event) bool { return e.Msg>>msgShift != 0 }
 
-// Decode takes the next bytes that the tracker brought and emits what the frames in them mean, at least one event. The first damaged frame is reported when all were dealt with.
+// Decode takes the next bytes that the tracker brought and emits what the frames in them mean, at
+// least one event. The first damaged frame is reported when all were dealt with.
 func (s *Session) Decode(chunk []byte, emit func(*protocol.Event)) error {
 	var failed error
 	frames := 0
@@ -234,7 +237,8 @@ func (s *Session) final(o protocol.Outcome, e *protocol.Event) {
 	s.answered(e.Ref)
 }
 
-// doubt asks for the status of a text that was refused: it may be refused because the client has it.
+// doubt asks for the status of a text that was refused: it may be refused because the client has
+// it.
 func (s *Session) doubt(e *protocol.Event) { s.later(actAskStatus, e) }
 
 // later says that the verdict about the text follows.
@@ -279,7 +283,8 @@ func (s *Session) answer(response uint32, e *protocol.Event) {
 		var b [12]byte
 		binary.LittleEndian.PutUint64(b[:], e.Ref)
 		binary.LittleEndian.PutUint32(b[8:], response)
-		e.Kind, e.Choice, e.Key, e.Window = protocol.KindAnswer, choice, max(hash(hashSeed, b[:]), 1), dedupeWindow
+		e.Kind, e.Choice, e.Key, e.Window = protocol.KindAnswer, choice, max(hash(hashSeed, b[:]),
+			1), dedupeWindow
 		return
 	}
 	s.final(protocol.AckOpened, e)

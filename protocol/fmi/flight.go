@@ -54,17 +54,20 @@ func (s *Session) board(t protocol.Text) (*flight, error) {
 		text[i] = ' '
 	}
 	*f = flight{
-		ref: t.Ref, body: t.Body, part: t.Part, parts: t.Parts, text: text, choices: t.Choices, at: garminTime(t.AtMs), version: s.speaks(), leg: legText,
+		ref: t.Ref, body: t.Body, part: t.Part, parts: t.Parts, text: text, choices: t.Choices,
+		at: garminTime(t.AtMs), version: s.speaks(), leg: legText,
 	}
 	most := shortBytes
 	if f.version == A611 {
 		most = longBytes
-		if len(text)%segmentBytes == 0 { // an empty last segment is one that clients wait for in vain
+		if len(text)%segmentBytes == 0 {
+			// an empty last segment is one that clients wait for in vain
 			f.text = append(text, ' ')
 		}
 	}
 	if len(f.text) > most || len(t.Choices) > maxChoices {
-		return nil, fmt.Errorf("%w: %d bytes and %d choices", protocol.ErrNotText, len(f.text), len(t.Choices))
+		return nil, fmt.Errorf("%w: %d bytes and %d choices", protocol.ErrNotText, len(f.text),
+			len(t.Choices))
 	}
 	if f.version == A602 {
 		f.choices = nil
@@ -142,7 +145,8 @@ func (s *Session) appendText(p []byte, f *flight, id messageID) []byte {
 	return append(append(p, f.text...), 0)
 }
 
-// appendChoice sets a canned answer. It is apart from appendFlight because its packet passes through the charset and so cannot stay on the stack.
+// appendChoice sets a canned answer. It is apart from appendFlight because its packet passes
+// through the charset and so cannot stay on the stack.
 func (s *Session) appendChoice(dst []byte, c Carrier, text string, choice int) []byte {
 	p := binary.LittleEndian.AppendUint16(make([]byte, 0, maxPayload), packetReply)
 	p = binary.LittleEndian.AppendUint32(p, responseID(text, choice))

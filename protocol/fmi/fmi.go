@@ -1,16 +1,22 @@
-// Package fmi speaks Garmin's Fleet Management Interface (document 001-00096-00, Rev. M) with a navigator in the cab. FMI has no connection of its own: a tracker carries its bytes
-// as the payload of its own protocol, so this package is not a protocol.Protocol but what the codec of such a tracker embeds (Session), and the navigator itself for simulators (Client).
+// Package fmi speaks Garmin's Fleet Management Interface (document 001-00096-00, Rev. M) with a
+// navigator in the cab. FMI has no connection of its own: a tracker carries its bytes as the
+// payload of its own protocol, so this package is not a protocol.Protocol but what the codec of
+// such a tracker embeds (Session), and the navigator itself for simulators (Client).
 //
 // Flow; the client is the navigator, we are the server:
 //
 //	<  0000 features                 enable, repeated until the link acknowledges it
 //	>  0004                          may I use Unicode?           <  0005
-//	<  0001                          which protocols?             >  0002 product, 0003 protocols (A602 … A611); where the tracker lets them through
+//	<  0001                          which protocols?             >  0002 product, 0003 protocols
+//	                                 (A602 … A611); where the tracker lets them through
 //	<  0250 0041, 0250 0024          report statuses, send texts  >  0251
-//	<  002A id, text  (A604)         a text of up to 199 bytes    >  002B id, result: the client has it
-//	<  0055 id, segment  (A611)      one of up to 1,999 bytes     >  0056 id, result: next segment, or after the last: the client has it
+//	<  002A id, text  (A604)         a text of up to 199 bytes    >  002B id, result: the client has
+//	                                 it
+//	<  0055 id, segment  (A611)      one of up to 1,999 bytes     >  0056 id, result: next segment,
+//	                                 or after the last: the client has it
 //	<  0022 id, text  (A602)         a text with an OK button     >  0020 id: read
-//	<  0030 …, 0028 id, then the text: with answers to choose from  >  0032 …, 0029, and 0020 id, answer  <  002C id
+//	<  0030 …, 0028 id, then the text: with answers to choose from  >  0032 …, 0029, and 0020 id,
+//	   answer  <  002C id
 //	>  0041 id, status               unread, read, not found; by itself or when asked with 0040
 //	>  0024 or 0026 unique id, text  from the driver              <  0025 unique id
 //	>  0811, 0813, 0821, 0823        driver and status            <  0812 or 0822
@@ -96,10 +102,11 @@ type Options struct {
 	Version Version
 	Charset protocol.Charset
 	LinkACK bool // we acknowledge the client's packets ourselves; otherwise the tracker does
-	AskA1   bool // ask for the client's protocols with 0001: the carrier lets that and the answer through
-	Now     bool // a text is shown at once instead of in the inbox with a floating button
-	Prefix  bool // "(2/7) " before each part
-	Mute    bool // nobody answered on an earlier connection, see Session.Learnt
+	// ask for the client's protocols with 0001: the carrier lets that and the answer through.
+	AskA1  bool
+	Now    bool // a text is shown at once instead of in the inbox with a floating button
+	Prefix bool // "(2/7) " before each part
+	Mute   bool // nobody answered on an earlier connection, see Session.Learnt
 }
 
 // Names and values of the settings that carriers share.
@@ -121,15 +128,18 @@ const (
 	charsetGBK    = "gbk"
 )
 
-// Settings declares them. linkACK is the carrier's default for who acknowledges the client's packets.
+// Settings declares them. linkACK is the carrier's default for who acknowledges the client's
+// packets.
 func Settings(linkACK string) []protocol.SettingSpec {
 	return []protocol.SettingSpec{
 		{
-			Name: SettingVersion, Default: versionAuto, Check: protocol.CheckOneOf(versionAuto, versionA602, versionA604, versionA611),
+			Name: SettingVersion, Default: versionAuto, Check: protocol.CheckOneOf(versionAuto,
+				versionA602, versionA604, versionA611),
 			Help: "text protocol of the Garmin client: a602 (texts with an OK button), a604 (up to 199 bytes with a receipt), a611 (up to 1,999 bytes); auto = what the client says it speaks, a604 where it does not say",
 		},
 		{
-			Name: SettingLinkACK, Default: linkACK, Check: protocol.CheckOneOf(LinkACKServer, LinkACKTracker),
+			Name: SettingLinkACK, Default: linkACK, Check: protocol.CheckOneOf(LinkACKServer,
+				LinkACKTracker),
 			Help: "who acknowledges the Garmin client's packets on the serial link: server (this gateway) or tracker",
 		},
 		{
@@ -137,10 +147,14 @@ func Settings(linkACK string) []protocol.SettingSpec {
 			Help: "what the Garmin client does with a text: inbox (with a floating button) or now (shows it at once)",
 		},
 		{
-			Name: SettingCharset, Default: charsetUTF8, Check: protocol.CheckOneOf(charsetUTF8, charsetCP1251, charsetGBK),
+			Name: SettingCharset, Default: charsetUTF8, Check: protocol.CheckOneOf(charsetUTF8,
+				charsetCP1251, charsetGBK),
 			Help: "of texts on the wire: utf8, cp1251 or gbk; with utf8 a Garmin client gets ASCII until it has asked for Unicode (packet 0004)",
 		},
-		{Name: SettingPartPrefix, Default: "false", Check: protocol.CheckBool, Help: `"(2/7) " before each part of a longer text`},
+		{
+			Name: SettingPartPrefix, Default: "false", Check: protocol.CheckBool,
+			Help: `"(2/7) " before each part of a longer text`,
+		},
 	}
 }
 
@@ -199,7 +213,10 @@ func (o Options) Caps() protocol.TextCaps {
 }
 
 func capsOf(v Version, o Options) protocol.TextCaps {
-	caps := protocol.TextCaps{PartBytes: shortBytes, RefBits: RefBits, Charset: o.Charset, Prefix: o.Prefix, Choices: maxChoices, Opens: true}
+	caps := protocol.TextCaps{
+		PartBytes: shortBytes, RefBits: RefBits, Charset: o.Charset,
+		Prefix: o.Prefix, Choices: maxChoices, Opens: true,
+	}
 	switch v {
 	case A602:
 		caps.Choices = 0
@@ -216,7 +233,8 @@ const (
 	mostYears = noTime + epoch
 )
 
-// garminTime turns Unix milliseconds into seconds since Garmin's epoch; a time that does not fit is the invalid one.
+// garminTime turns Unix milliseconds into seconds since Garmin's epoch; a time that does not fit is
+// the invalid one.
 func garminTime(ms int64) uint32 {
 	unix := ms / 1000
 	if unix < epoch || unix >= mostYears {

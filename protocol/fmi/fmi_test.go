@@ -23,7 +23,10 @@ type bare struct{}
 
 func (bare) Begin(dst []byte) []byte      { return dst }
 func (bare) End(dst []byte, _ int) []byte { return dst }
-func now() time.Time                      { return time.Date(2023, 11, 14, 22, 13, 20, 0, time.UTC) }
+func now() time.Time {
+	return time.Date(2023, 11, 14, 22, 13, 20, 0,
+		time.UTC)
+}
 
 func vectors(tb testing.TB) []protocoltest.Vector {
 	tb.Helper()
@@ -37,7 +40,8 @@ func frame(id byte, payload string) []byte {
 		sum += int(payload[i])
 	}
 	body := string([]byte{byte(len(payload))}) + payload + string([]byte{byte(256 - sum%256)})
-	return []byte("\x10" + string([]byte{id}) + strings.ReplaceAll(body, "\x10", "\x10\x10") + "\x10\x03")
+	return []byte("\x10" + string([]byte{id}) + strings.ReplaceAll(body, "\x10", "\x10\x10") +
+		"\x10\x03")
 }
 
 // fleet is a frame of packet A1.
@@ -100,7 +104,9 @@ func (x *ends) down(b []byte) {
 		var up []byte
 		if x.lose == nil || !x.lose(false, b) {
 			for _, piece := range x.pieces(b) {
-				up = x.client.Feed(up, bare{}, piece, func(e protocol.DeviceEvent) { x.seen = append(x.seen, e) })
+				up = x.client.Feed(up, bare{}, piece, func(e protocol.DeviceEvent) {
+					x.seen = append(x.seen, e)
+				})
 			}
 		}
 		b = x.up(up)
@@ -116,7 +122,8 @@ func (x *ends) up(b []byte) (down []byte) {
 	}
 	for _, piece := range x.pieces(b) {
 		var got []protocol.Event
-		if err := x.session.Decode(piece, func(e *protocol.Event) { got = append(got, *e) }); err != nil {
+		if err := x.session.Decode(piece, func(e *protocol.Event) { got = append(got, *e) }); err !=
+			nil {
 			x.tb.Fatal(err)
 		}
 		for i := range got {
@@ -173,11 +180,16 @@ func TestVectors(t *testing.T) {
 			damaged := bytes.Clone(v.Bytes())
 			damaged[len(damaged)-3] ^= 1
 			for name, pieces := range map[string][][]byte{
-				"whole": {stream}, "bytewise": protocoltest.Bytewise(stream), "random": protocoltest.Randomly(stream, rand.New(rand.NewPCG(1, 2))),
+				"whole": {stream}, "bytewise": protocoltest.Bytewise(stream),
+				"random": protocoltest.Randomly(stream, rand.New(rand.NewPCG(1, 2))),
 			} {
 				x := newEnds(t, fmi.A611, fmi.Options{})
 				if !v.FromDevice() {
-					x.client.Feed(nil, bare{}, damaged, func(e protocol.DeviceEvent) { t.Errorf("%s: %+v from a damaged frame", name, e) })
+					x.client.Feed(nil, bare{}, damaged,
+						func(e protocol.DeviceEvent) {
+							t.Errorf("%s: %+v from a damaged frame",
+								name, e)
+						})
 					answers := 0
 					for _, piece := range pieces {
 						out := x.client.Feed(nil, bare{}, piece, func(protocol.DeviceEvent) {})
@@ -188,14 +200,18 @@ func TestVectors(t *testing.T) {
 					}
 					continue
 				}
-				if events, errs := decode(x.session, damaged); len(errs) != 1 || !errors.Is(errs[0], protocol.ErrChecksum) || events[0].Kind != protocol.KindRefused {
+				if events, errs := decode(x.session, damaged); len(errs) != 1 ||
+					!errors.Is(errs[0], protocol.ErrChecksum) ||
+					events[0].Kind != protocol.KindRefused {
 					t.Errorf("%s: damaged: %+v, %v", name, events, errs)
 				}
 				events, errs := decode(x.session, pieces...)
 				if len(errs) != 0 || len(events) != 2 || events[0] != events[1] {
 					t.Errorf("%s: %+v, %v", name, events, errs)
 				}
-				if text := map[string]string{"garmin-fmi-0814": "Need fuel"}[v.ID]; events[0].Text != text {
+				if text := map[string]string{
+					"garmin-fmi-0814": "Need fuel",
+				}[v.ID]; events[0].Text != text {
 					t.Errorf("%s: text %q", name, events[0].Text)
 				}
 			}
@@ -209,22 +225,25 @@ func TestStreamFindsTheNextFrame(t *testing.T) {
 		noise []byte
 		errs  int
 	}{
-		"bytes without a mark":      {bytes.Repeat([]byte{0x55}, 5000), 0},
-		"marks":                     {bytes.Repeat([]byte{0x10}, 5001), 0},
-		"ends":                      {bytes.Repeat([]byte{0x10, 0x03}, 2000), 0},
-		"a frame without an end":    {append([]byte{0x10, 0xA1}, bytes.Repeat([]byte{0x55}, 5000)...), 1},
+		"bytes without a mark": {bytes.Repeat([]byte{0x55}, 5000), 0},
+		"marks":                {bytes.Repeat([]byte{0x10}, 5001), 0},
+		"ends":                 {bytes.Repeat([]byte{0x10, 0x03}, 2000), 0},
+		"a frame without an end": {append([]byte{0x10, 0xA1}, bytes.Repeat([]byte{0x55},
+			5000)...), 1},
 		"a frame that lost its end": {good[:len(good)-2], 1},
 		"a frame cut in two":        {good[:3], 1},
 		"a tail":                    {good[3:], 0},
 		"a wrong size":              {[]byte("\x10\xA1\x07\x60\x02\xfb\x10\x03"), 1},
 		"a frame of nothing":        {[]byte("\x10\xA1\x10\x03"), 1},
 		"the greatest payload":      {frame(0x33, strings.Repeat("\x10", 255)), 0},
-		"more than that":            {append(append([]byte("\x10\x33\xff"), bytes.Repeat([]byte{0x20}, 260)...), 0x10, 0x03), 1},
+		"more than that": {append(append([]byte("\x10\x33\xff"),
+			bytes.Repeat([]byte{0x20}, 260)...), 0x10, 0x03), 1},
 	} {
 		stream := slices.Concat(c.noise, good)
 		for _, pieces := range [][][]byte{{stream}, protocoltest.Bytewise(stream)} {
 			events, errs := decode(newEnds(t, 0, fmi.Options{}).session, pieces...)
-			if len(errs) != c.errs || len(events) == 0 || events[len(events)-1].Kind != protocol.KindHeartbeat {
+			if len(errs) != c.errs || len(events) == 0 ||
+				events[len(events)-1].Kind != protocol.KindHeartbeat {
 				t.Errorf("%s in %d pieces: %+v, %v", name, len(pieces), events, errs)
 			}
 		}
@@ -232,20 +251,26 @@ func TestStreamFindsTheNextFrame(t *testing.T) {
 }
 
 func TestShortPacketsAreRefused(t *testing.T) {
-	for packet, least := range map[uint16]int{0x20: 28, 0x24: 8, 0x26: 36, 0x29: 20, 0x2B: 24, 0x2E: 20, 0x32: 5, 0x41: 20, 0x56: 24} {
+	for packet, least := range map[uint16]int{
+		0x20: 28, 0x24: 8, 0x26: 36, 0x29: 20, 0x2B: 24,
+		0x2E: 20, 0x32: 5, 0x41: 20, 0x56: 24,
+	} {
 		s := newEnds(t, 0, fmi.Options{LinkACK: true}).session
 		events, errs := decode(s, fleet(packet, strings.Repeat("a", least-1)))
-		if len(errs) != 1 || !errors.Is(errs[0], protocol.ErrMalformed) || len(events) != 1 || events[0].Kind != protocol.KindRefused {
+		if len(errs) != 1 || !errors.Is(errs[0], protocol.ErrMalformed) || len(events) != 1 ||
+			events[0].Kind != protocol.KindRefused {
 			t.Errorf("%04x: %+v, %v", packet, events, errs)
 		}
 		if out := s.AppendReply(nil, bare{}, &events[0], protocol.OK); len(out) != 0 {
 			t.Errorf("%04x was answered with %x", packet, out)
 		}
-		if events, errs := decode(s, fleet(packet, strings.Repeat("a", least))); len(errs) != 0 || len(events) != 1 {
+		if events, errs := decode(s, fleet(packet, strings.Repeat("a", least))); len(errs) != 0 ||
+			len(events) != 1 {
 			t.Errorf("%04x: %+v, %v", packet, events, errs)
 		}
 	}
-	if _, errs := decode(newEnds(t, 0, fmi.Options{}).session, frame(0xA1, "\x01")); len(errs) != 1 {
+	if _, errs := decode(newEnds(t, 0, fmi.Options{}).session, frame(0xA1, "\x01")); len(
+		errs) != 1 {
 		t.Errorf("half a packet id: %v", errs)
 	}
 }
@@ -261,7 +286,8 @@ func TestConversationsCutAnywhere(t *testing.T) {
 		}
 		ref := rapid.Uint64().Draw(r, "ref")
 		x.text(protocol.Text{Ref: ref, Parts: 1, Body: body})
-		if want := body; len(x.seen) != 1 || strings.TrimSuffix(x.seen[0].Body, " ") != want || x.seen[0].Ref != ref {
+		if want := body; len(x.seen) != 1 || strings.TrimSuffix(x.seen[0].Body, " ") != want ||
+			x.seen[0].Ref != ref {
 			r.Fatalf("%q became %+v", body, x.seen)
 		}
 		x.ack(protocol.AckDelivered)
@@ -289,7 +315,10 @@ func TestLostReceipt(t *testing.T) {
 		}
 		x.text(text)
 		x.ack(protocol.AckDelivered)
-		if got := x.outcomes(); !slices.Equal(got, []protocol.Outcome{protocol.AckLater, protocol.AckDelivered}) {
+		if got := x.outcomes(); !slices.Equal(got, []protocol.Outcome{
+			protocol.AckLater,
+			protocol.AckDelivered,
+		}) {
 			t.Errorf("%d: %v", v, got)
 		}
 	}
@@ -314,7 +343,11 @@ func TestRefusedTextIsTriedUnderAnotherName(t *testing.T) {
 	x.text(protocol.Text{Ref: 5, Parts: 1, Body: "Call us"})
 	x.ack(protocol.AckRejected)
 	x.ack(protocol.AckRejected)
-	if got := x.outcomes(); len(x.seen) != 2 || !slices.Equal(got, []protocol.Outcome{protocol.AckLater, protocol.AckLater, protocol.AckRejected}) {
+	if got := x.outcomes(); len(x.seen) != 2 ||
+		!slices.Equal(got, []protocol.Outcome{
+			protocol.AckLater, protocol.AckLater,
+			protocol.AckRejected,
+		}) {
 		t.Errorf("%+v, %v", x.seen, got)
 	}
 }
@@ -323,15 +356,22 @@ func TestReadText(t *testing.T) {
 	x := ready(t, fmi.A611, fmi.Options{AskA1: true})
 	x.text(protocol.Text{Ref: 5, Parts: 1, Body: "Call us"})
 	x.ack(protocol.AckOpened)
-	if got := x.outcomes(); !slices.Equal(got, []protocol.Outcome{protocol.AckDelivered, protocol.AckOpened}) {
+	if got := x.outcomes(); !slices.Equal(got, []protocol.Outcome{
+		protocol.AckDelivered,
+		protocol.AckOpened,
+	}) {
 		t.Errorf("%v", got)
 	}
 }
 
 func TestLongChoicesAreCutBetweenCharacters(t *testing.T) {
 	x := ready(t, fmi.A604, fmi.Options{AskA1: true})
-	x.text(protocol.Text{Ref: 5, Parts: 1, Body: "?", Choices: []string{strings.Repeat("好", 20), "a\x00b"}})
-	if want := []string{strings.Repeat("好", 16), "a b"}; len(x.seen) != 1 || !slices.Equal(x.seen[0].Choices, want) {
+	x.text(protocol.Text{Ref: 5, Parts: 1, Body: "?", Choices: []string{
+		strings.Repeat("好", 20),
+		"a\x00b",
+	}})
+	if want := []string{strings.Repeat("好", 16), "a b"}; len(x.seen) != 1 ||
+		!slices.Equal(x.seen[0].Choices, want) {
 		t.Errorf("%+v", x.seen)
 	}
 }
@@ -354,7 +394,11 @@ func TestTextsThatDoNotFit(t *testing.T) {
 		if got := x.session.Caps().PartBytes; got != most {
 			t.Errorf("%d: %d bytes", v, got)
 		}
-		if out, err := x.session.AppendText([]byte("kept"), bare{}, protocol.Text{Parts: 1, Body: strings.Repeat("a", most+1)}); !errors.Is(err, protocol.ErrNotText) || string(out) != "kept" {
+		if out, err := x.session.AppendText([]byte("kept"), bare{}, protocol.Text{
+			Parts: 1,
+			Body:  strings.Repeat("a", most+1),
+		}); !errors.Is(err, protocol.ErrNotText) ||
+			string(out) != "kept" {
 			t.Errorf("%d: %x, %v", v, out, err)
 		}
 		body := strings.Repeat("b", most-1) + "\x00"
@@ -364,17 +408,24 @@ func TestTextsThatDoNotFit(t *testing.T) {
 		}
 	}
 	x := ready(t, fmi.A604, fmi.Options{})
-	if _, err := x.session.AppendText(nil, bare{}, protocol.Text{Parts: 1, Body: "?", Choices: make([]string, 9)}); !errors.Is(err, protocol.ErrNotText) {
+	if _, err := x.session.AppendText(nil, bare{}, protocol.Text{
+		Parts: 1, Body: "?",
+		Choices: make([]string, 9),
+	}); !errors.Is(err, protocol.ErrNotText) {
 		t.Errorf("nine choices: %v", err)
 	}
 }
 
 func TestTimesOfTexts(t *testing.T) {
 	for at, want := range map[time.Time]string{
-		now(): "\x00\xa5\xb6\x3f", time.Unix(0, 0): "\xff\xff\xff\xff", time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC): "\xff\xff\xff\xff",
+		now(): "\x00\xa5\xb6\x3f", time.Unix(0, 0): "\xff\xff\xff\xff", time.Date(2300, 1, 1, 0, 0,
+			0, 0, time.UTC): "\xff\xff\xff\xff",
 	} {
 		x := ready(t, fmi.A604, fmi.Options{})
-		out, err := x.session.AppendText(nil, bare{}, protocol.Text{Parts: 1, Body: "a", AtMs: at.UnixMilli()})
+		out, err := x.session.AppendText(nil, bare{}, protocol.Text{
+			Parts: 1, Body: "a",
+			AtMs: at.UnixMilli(),
+		})
 		if err != nil || string(out[5:9]) != want {
 			t.Errorf("%v: %x, %v", at, out, err)
 		}
@@ -398,10 +449,16 @@ func TestClientForgetsTheOldest(t *testing.T) {
 		x.text(protocol.Text{Ref: ref + 1, Parts: 1, Body: "a", Choices: []string{"x"}})
 		x.ack(protocol.AckDelivered)
 	}
-	if out := x.client.AppendAck(nil, bare{}, protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: 1}, protocol.AckDelivered); len(out) != 0 {
+	if out := x.client.AppendAck(nil, bare{}, protocol.DeviceEvent{
+		Kind: protocol.DeviceText,
+		Ref:  1,
+	}, protocol.AckDelivered); len(out) != 0 {
 		t.Errorf("the first of 200 is still known: %x", out)
 	}
-	if out := x.client.AppendChoice(nil, bare{}, protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: 200}, 1); len(out) == 0 {
+	if out := x.client.AppendChoice(nil, bare{}, protocol.DeviceEvent{
+		Kind: protocol.DeviceText,
+		Ref:  200,
+	}, 1); len(out) == 0 {
 		t.Error("the last one is not")
 	}
 }
@@ -444,7 +501,10 @@ func TestMuteTracker(t *testing.T) {
 		t.Errorf("before anything was asked: %d, %v", learnt, news)
 	}
 	out, _ := first.Poll(nil, bare{}, now())
-	for after, mute := range map[time.Duration]bool{0: false, 2 * time.Second: false, 3 * time.Second: true} {
+	for after, mute := range map[time.Duration]bool{
+		0: false, 2 * time.Second: false,
+		3 * time.Second: true,
+	} {
 		s := *first
 		learnt, news := s.Learnt(now().Add(after))
 		if news != mute || learnt == fmi.Mute != mute {

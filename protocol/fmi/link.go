@@ -7,8 +7,9 @@ import (
 	"trackchat/protocol"
 )
 
-// A frame is 10, packet id, size, payload, checksum, 10 03. The checksum makes the sum of id, size, payload and itself a multiple of 256. In size, payload and checksum every 10
-// is doubled; the doubles count neither in the size nor in the checksum.
+// A frame is 10, packet id, size, payload, checksum, 10 03. The checksum makes the sum of id, size,
+// payload and itself a multiple of 256. In size, payload and checksum every 10 is doubled; the
+// doubles count neither in the size nor in the checksum.
 const (
 	dle = 0x10
 	etx = 0x03
@@ -43,8 +44,9 @@ func stuff(dst []byte, b byte) []byte {
 	return append(dst, b)
 }
 
-// read takes the next bytes of a stream that carriers cut anywhere, calls frame for every frame that is whole now, good or damaged, and returns the bytes of an unfinished
-// one, at most 2+2*maxBody+1. Bytes between frames are skipped. The payload is valid until frame returns.
+// read takes the next bytes of a stream that carriers cut anywhere, calls frame for every frame
+// that is whole now, good or damaged, and returns the bytes of an unfinished one, at most
+// 2+2*maxBody+1. Bytes between frames are skipped. The payload is valid until frame returns.
 func (h *Shared) read(rest, chunk []byte, frame func(id byte, payload []byte, err error)) []byte {
 	buf := chunk
 	if len(rest) > 0 {
@@ -84,7 +86,8 @@ func (h *Shared) read(rest, chunk []byte, frame func(id byte, payload []byte, er
 	return bytes.Clone(buf)
 }
 
-// unstuff reads the frame at the start of buf into body. n is how many bytes to go on by, 0 if more are needed; count is 0 where no frame begins here.
+// unstuff reads the frame at the start of buf into body. n is how many bytes to go on by, 0 if more
+// are needed; count is 0 where no frame begins here.
 func unstuff(buf []byte, body *[maxBody]byte) (id byte, n, count int, err error) {
 	if len(buf) < 2 {
 		return 0, 0, 0, nil
@@ -106,11 +109,13 @@ func unstuff(buf []byte, body *[maxBody]byte) (id byte, n, count int, err error)
 			case etx:
 				return id, i + 2, count, check(body[:count], sum)
 			default:
-				return id, i, 0, fmt.Errorf("%w: a frame begins within a frame", protocol.ErrMalformed)
+				return id, i, 0, fmt.Errorf("%w: a frame begins within a frame",
+					protocol.ErrMalformed)
 			}
 		}
 		if count == maxBody {
-			return id, i, 0, fmt.Errorf("%w: more than %d bytes of payload", protocol.ErrMalformed, maxPayload)
+			return id, i, 0, fmt.Errorf("%w: more than %d bytes of payload", protocol.ErrMalformed,
+				maxPayload)
 		}
 		body[count] = b
 		sum += b
@@ -123,7 +128,8 @@ func unstuff(buf []byte, body *[maxBody]byte) (id byte, n, count int, err error)
 // check compares size and checksum; sum is that of the whole frame.
 func check(body []byte, sum byte) error {
 	if len(body) < 2 || int(body[0]) != len(body)-2 {
-		return fmt.Errorf("%w: size differs from the %d bytes between the ends", protocol.ErrMalformed, len(body))
+		return fmt.Errorf("%w: size differs from the %d bytes between the ends",
+			protocol.ErrMalformed, len(body))
 	}
 	if sum != 0 {
 		return fmt.Errorf("%w: sum of a frame is %02x", protocol.ErrChecksum, sum)

@@ -14,7 +14,8 @@ const (
 	packetTextOK        = 0x0022 // time u32, id_size u8, 3 x 0, id, text
 	packetClientText    = 0x0024 // time u32, unique id u32, text
 	packetClientReceipt = 0x0025 // unique id u32
-	packetClientReply   = 0x0026 // time u32, lat s32, lon s32, unique id u32, id_size u8, 3 x 0, id, text
+	// time u32, lat s32, lon s32, unique id u32, id_size u8, 3 x 0, id, text.
+	packetClientReply   = 0x0026
 	packetList          = 0x0028 // id_size u8, count u8, u16 0, id, response ids u32
 	packetListReceipt   = 0x0029 // id_size u8, result u8, u16 0, id
 	packetText          = 0x002A // time u32, id_size u8, type u8, u16 0, id, text
@@ -26,12 +27,13 @@ const (
 	packetReplyReceipt  = 0x0032 // response id u32, result u8, 3 x 0
 	packetAskStatus     = 0x0040 // id_size u8, 3 x 0, id
 	packetStatus        = 0x0041 // id_size u8, status u8, u16 0, id
-	packetLongText      = 0x0055 // time u32, id_size u8, type u8, finished u8, sequence u8, id, text
-	packetLongReceipt   = 0x0056 // time u32, id_size u8, result u8, finished u8, sequence u8, id
-	packetReport        = 0x0250 // packet id u16, state u16
-	packetReported      = 0x0251
-	packetPing          = 0x0260
-	packetPong          = 0x0261
+	// time u32, id_size u8, type u8, finished u8, sequence u8, id, text.
+	packetLongText    = 0x0055
+	packetLongReceipt = 0x0056 // time u32, id_size u8, result u8, finished u8, sequence u8, id
+	packetReport      = 0x0250 // packet id u16, state u16
+	packetReported    = 0x0251
+	packetPing        = 0x0260
+	packetPong        = 0x0261
 
 	packetDriver        = 0x0811 // change id u32, time u32, driver id
 	packetDriverReceipt = 0x0812 // change id u32, result u8, index u8, u16 0
@@ -61,13 +63,15 @@ const (
 	digits   = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 )
 
-// messageID names a text on the client: the reference in base 32 and, where the client has to take it for another text than before, one more letter.
+// messageID names a text on the client: the reference in base 32 and, where the client has to take
+// it for another text than before, one more letter.
 type messageID struct {
 	size byte
 	id   [idBytes]byte
 }
 
-// idOf is a pure function of the reference and of how often the text was renamed, so that what the client says about it can be matched whenever it comes.
+// idOf is a pure function of the reference and of how often the text was renamed, so that what the
+// client says about it can be matched whenever it comes.
 func idOf(ref uint64, renamed byte) messageID {
 	m := messageID{size: refChars}
 	for i := refChars - 1; i >= 0; i-- {
@@ -112,7 +116,8 @@ func appendIDPacket(p []byte, packet uint16, m messageID, code byte) []byte {
 	return append(p, m.id[:]...)
 }
 
-// appendText appends the head that all texts and their receipts share: time u32, id_size u8, three bytes, id.
+// appendText appends the head that all texts and their receipts share: time u32, id_size u8, three
+// bytes, id.
 func appendTextHead(p []byte, packet uint16, at uint32, m messageID, three [3]byte) []byte {
 	p = binary.LittleEndian.AppendUint16(p, packet)
 	p = binary.LittleEndian.AppendUint32(p, at)
@@ -120,8 +125,9 @@ func appendTextHead(p []byte, packet uint16, at uint32, m messageID, three [3]by
 	return append(p, m.id[:]...)
 }
 
-// Response ids of canned answers carry the number of the choice in their last four bits, so that a choice can be told without knowing the question; the rest depends on the
-// text, so that the client never shows another text for an id that it has stored.
+// Response ids of canned answers carry the number of the choice in their last four bits, so that a
+// choice can be told without knowing the question; the rest depends on the text, so that the client
+// never shows another text for an id that it has stored.
 const (
 	responseMark = 1 << 30
 	responseText = responseMark - 16
@@ -131,7 +137,8 @@ func responseID(text string, choice int) uint32 {
 	return responseMark | uint32(hash(hashSeed, text))&responseText | uint32(choice)
 }
 
-// choiceOf returns the number of a choice, from 1; 0 for an answer that is none of our canned ones (0 OK, 1 yes, 2 no).
+// choiceOf returns the number of a choice, from 1; 0 for an answer that is none of our canned ones
+// (0 OK, 1 yes, 2 no).
 func choiceOf(response uint32) int {
 	if choice := int(response & 15); response&responseMark != 0 && choice <= maxChoices {
 		return choice

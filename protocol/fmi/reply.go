@@ -6,13 +6,15 @@ import (
 	"trackchat/protocol"
 )
 
-// AppendReply appends what FMI answers to an event of Decode, and the next packet of a handshake or a text that the event was waited for. What could not be stored
-// (protocol.Later) is not acknowledged, so that the client sends it again.
+// AppendReply appends what FMI answers to an event of Decode, and the next packet of a handshake or
+// a text that the event was waited for. What could not be stored (protocol.Later) is not
+// acknowledged, so that the client sends it again.
 func (s *Session) AppendReply(dst []byte, c Carrier, e *protocol.Event, r protocol.Result) []byte {
 	if !Owns(e) || r != protocol.OK && r != protocol.Invalid && r != protocol.Later {
 		return dst
 	}
-	if id := byte(e.Msg >> msgShift); id == linkFleet && s.linkACK && e.Kind != protocol.KindRefused {
+	if id := byte(e.Msg >> msgShift); id == linkFleet && s.linkACK &&
+		e.Kind != protocol.KindRefused {
 		dst = wrap(dst, c, linkACK, []byte{id, 0})
 	}
 	dst = s.appendAction(dst, c, e, r)

@@ -21,18 +21,23 @@ const (
 )
 
 const (
-	enableWait  = 10 * time.Second // doubles with every try
-	enableMost  = time.Hour
-	blindTries  = 3 // after so many tries texts go out nevertheless: not every tracker passes link acknowledgements on
+	enableWait = 10 * time.Second // doubles with every try
+	enableMost = time.Hour
+	// after so many tries texts go out nevertheless: not every tracker passes link acknowledgements
+	// on.
+	blindTries  = 3
 	askWait     = 5 * time.Second
 	askTries    = 3
 	reportWait  = 5 * time.Second
 	unicodeWait = 2 * time.Second
 	muteWait    = 3 * time.Second // for an answer to 0000; a tracker is mute without one
-	lostReceipt = 3               // writes of a part without the client's word say that it lost power or its cable: FMI is enabled anew
+	// writes of a part without the client's word say that it lost power or its cable: FMI is
+	// enabled anew.
+	lostReceipt = 3
 )
 
-// Session is our side of FMI over one connection of a tracker; the codec that holds it passes bytes and time. It has one owner.
+// Session is our side of FMI over one connection of a tracker; the codec that holds it passes bytes
+// and time. It has one owner.
 type Session struct {
 	shared   *Shared
 	flight   *flight
@@ -106,7 +111,9 @@ func (s *Session) Caps() protocol.TextCaps {
 	return caps
 }
 
-// AppendText appends a part of a text, or of a longer one what its receipts have not yet acknowledged; the rest follows by itself. ErrNotText: it does not fit the client's protocol, or a handshake is running.
+// AppendText appends a part of a text, or of a longer one what its receipts have not yet
+// acknowledged; the rest follows by itself. ErrNotText: it does not fit the client's protocol, or a
+// handshake is running.
 func (s *Session) AppendText(dst []byte, c Carrier, t protocol.Text) ([]byte, error) {
 	if s.Caps().NotYet {
 		return dst, fmt.Errorf("%w: the client is not ready", protocol.ErrNotText)
@@ -125,7 +132,8 @@ func (s *Session) AppendText(dst []byte, c Carrier, t protocol.Text) ([]byte, er
 	return s.appendFlight(dst, c), nil
 }
 
-// AppendWithdraw deletes the text of that reference on the client if it is the one on its way. What the client says about that changes nothing any more.
+// AppendWithdraw deletes the text of that reference on the client if it is the one on its way. What
+// the client says about that changes nothing any more.
 func (s *Session) AppendWithdraw(dst []byte, c Carrier, ref uint64) []byte {
 	f := s.flight
 	if f == nil || f.ref != ref || s.Caps().NotYet {
@@ -133,7 +141,8 @@ func (s *Session) AppendWithdraw(dst []byte, c Carrier, ref uint64) []byte {
 	}
 	s.flight = nil
 	var room [32]byte
-	return wrap(dst, c, linkFleet, appendIDPacket(room[:0], packetDelete, idOf(f.ref, f.renamed), 0))
+	return wrap(dst, c, linkFleet, appendIDPacket(room[:0], packetDelete, idOf(f.ref, f.renamed),
+		0))
 }
 
 // Poll appends what the session sends by itself and says when it wants to be asked again.

@@ -92,7 +92,8 @@ func (c *codec) Recall(learnt uint8) { c.mute = learnt == fmi.Mute }
 // Learnt implements protocol.Learner.
 func (c *codec) Learnt(now time.Time) (learnt uint8, news bool) { return c.fmi.Learnt(now) }
 
-// auxConfirm marks the last event of a packet: AppendReply confirms that, with the CRC in the low bits of Event.Aux.
+// auxConfirm marks the last event of a packet: AppendReply confirms that, with the CRC in the low
+// bits of Event.Aux.
 const auxConfirm = 1 << 16
 
 // Decode implements protocol.Codec.
@@ -101,7 +102,10 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	if err != nil {
 		return err
 	}
-	e := protocol.Event{Kind: protocol.KindOther, Msg: uint32(frame[0]), Aux: auxConfirm | uint64(crc)}
+	e := protocol.Event{
+		Kind: protocol.KindOther, Msg: uint32(frame[0]),
+		Aux: auxConfirm | uint64(crc),
+	}
 	switch frame[0] {
 	case headTags:
 		c.tags(parse(body), e, emit)
@@ -119,7 +123,8 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	return nil
 }
 
-// tags emits what a packet means; e has what all events of it share, and only the last one confirms it.
+// tags emits what a packet means; e has what all events of it share, and only the last one confirms
+// it.
 func (c *codec) tags(t tags, e protocol.Event, emit func(*protocol.Event)) {
 	if t.hasID {
 		c.id = t.id
@@ -141,7 +146,10 @@ func (c *codec) tags(t tags, e protocol.Event, emit func(*protocol.Event)) {
 		}
 	}
 	if t.positions > 0 && reply {
-		c.events.Emit(emit, protocol.Event{Kind: protocol.KindPosition, Msg: e.Msg, Count: t.positions})
+		c.events.Emit(emit, protocol.Event{
+			Kind: protocol.KindPosition, Msg: e.Msg,
+			Count: t.positions,
+		})
 	}
 	switch {
 	case reply:
@@ -157,7 +165,8 @@ func (c *codec) tags(t tags, e protocol.Event, emit func(*protocol.Event)) {
 	c.events.Emit(emit, e)
 }
 
-// AppendReply implements protocol.Codec. A packet that could not be dealt with is not confirmed, so that the device sends it again.
+// AppendReply implements protocol.Codec. A packet that could not be dealt with is not confirmed, so
+// that the device sends it again.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {
 	if fmi.Owns(e) {
 		if c.fmi == nil {

@@ -18,7 +18,10 @@ func TestDerivedVectors(t *testing.T) {
 			protocoltest.Derived(t, galileosky.New(), protocoltest.Derivation{
 				File: "galileosky.jsonl", Update: *update, Derive: derive, Secrets: secrets,
 				Prepare: logIn, Settings: settings,
-				Device: func(protocoltest.Vector) protocol.DeviceConfig { return config(t, "", settings) },
+				Device: func(protocoltest.Vector) protocol.DeviceConfig {
+					return config(t, "",
+						settings)
+				},
 			})
 		})
 	}

@@ -14,7 +14,8 @@ import (
 // deviceNumber is what the simulated device is called in tag 04.
 const deviceNumber = 50
 
-// device is the tracker's side, with the navigator that hangs on it. DeviceConfig.Variant is what the navigator speaks: a602, a604, a611 (default).
+// device is the tracker's side, with the navigator that hangs on it. DeviceConfig.Variant is what
+// the navigator speaks: a602, a604, a611 (default).
 type device struct {
 	*shared
 	imei      []byte
@@ -29,7 +30,10 @@ type device struct {
 
 func newDevice(s *shared, c protocol.DeviceConfig) *device {
 	digits := strings.Repeat("0", imeiDigits) + c.ID
-	d := &device{shared: s, imei: []byte(digits[len(digits)-imeiDigits:]), settings: c.Settings, charset: s.fmi.Charset(c.Settings)}
+	d := &device{
+		shared: s, imei: []byte(digits[len(digits)-imeiDigits:]), settings: c.Settings,
+		charset: s.fmi.Charset(c.Settings),
+	}
 	switch c.Settings.String(settingChat) {
 	case chatCommand:
 		d.commands = true
@@ -53,7 +57,9 @@ func (d *device) AppendLogin(dst []byte) []byte {
 }
 
 // Feed implements protocol.Device. Damaged packets are dropped, as devices do.
-func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int, err error) {
+func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
+	err error,
+) {
 	for consumed < len(in) {
 		b := in[consumed:]
 		if b[0] == headConfirm || b[0] == headPhoto {
@@ -94,7 +100,8 @@ func (d *device) confirmed(head byte, crc uint16, emit func(protocol.DeviceEvent
 func (d *device) command(head byte, body []byte, emit func(protocol.DeviceEvent)) {
 	t := parse(body)
 	prefix := d.settings.String(settingCommandPrefix)
-	if head != headTags || !d.commands || !t.hasText || string(t.imei) != string(d.imei) || !strings.HasPrefix(string(t.command), prefix) {
+	if head != headTags || !d.commands || !t.hasText || string(t.imei) != string(d.imei) ||
+		!strings.HasPrefix(string(t.command), prefix) {
 		emit(protocol.DeviceEvent{Kind: protocol.DeviceOther})
 		return
 	}
@@ -144,14 +151,16 @@ func (d *device) AppendHeartbeat(dst []byte) []byte {
 	return finish(appendWho(begin(dst, headTags), d.imei, deviceNumber), start)
 }
 
-// AppendPosition implements protocol.Device: number of the record u16, time u32, satellites u8 with latitude and longitude s32 in 1e-6 degrees, speed and course u16.
+// AppendPosition implements protocol.Device: number of the record u16, time u32, satellites u8 with
+// latitude and longitude s32 in 1e-6 degrees, speed and course u16.
 func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte {
 	d.record++
 	start := len(dst)
 	dst = append(begin(dst, headTags), tagID, deviceNumber, 0, tagRecord)
 	dst = binary.LittleEndian.AppendUint16(dst, d.record)
 	dst = binary.LittleEndian.AppendUint32(append(dst, tagTime), uint32(at.Unix()))
-	dst = binary.LittleEndian.AppendUint32(append(dst, tagPosition, 9), uint32(int32(math.Round(lat*1e6))))
+	dst = binary.LittleEndian.AppendUint32(append(dst, tagPosition, 9),
+		uint32(int32(math.Round(lat*1e6))))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(int32(math.Round(lon*1e6))))
 	dst = append(dst, tagSpeed, 0, 0, 0, 0)
 	return finish(dst, start)

@@ -23,7 +23,8 @@ const (
 	maxFrame  = headBytes + maxLength + crcBytes
 )
 
-// cut implements Protocol.Frame. A head byte that is none says that framing is lost: a device that connects again sends everything that was not confirmed.
+// cut implements Protocol.Frame. A head byte that is none says that framing is lost: a device that
+// connects again sends everything that was not confirmed.
 func cut(buf []byte, _ int) (n, next int, err error) {
 	if len(buf) == 0 {
 		return 0, 0, nil
@@ -45,7 +46,8 @@ func cut(buf []byte, _ int) (n, next int, err error) {
 
 // inner checks a packet as cut returns it, and returns what is in it and its CRC.
 func inner(frame []byte) (body []byte, crc uint16, err error) {
-	if len(frame) < headBytes+crcBytes || headBytes+int(binary.LittleEndian.Uint16(frame[1:])&maxLength)+crcBytes != len(frame) {
+	if len(frame) < headBytes+crcBytes ||
+		headBytes+int(binary.LittleEndian.Uint16(frame[1:])&maxLength)+crcBytes != len(frame) {
 		return nil, 0, fmt.Errorf("%w: packet of %d bytes", protocol.ErrMalformed, len(frame))
 	}
 	end := len(frame) - crcBytes

@@ -1,18 +1,23 @@
-// Package galileosky speaks the protocol of Galileosky trackers (Galileosky protocol, "head packet" and "main packet"; Garmin FMI: user manual 5.1).
+// Package galileosky speaks the protocol of Galileosky trackers (Galileosky protocol, "head packet"
+// and "main packet"; Garmin FMI: user manual 5.1).
 //
 // Flow, the device connects:
 //
 //	01 tags            >   head packet: tag 03 is the IMEI, 04 the number of the device
-//	                   <   02 and the CRC of the packet; nothing where it is damaged or the device unknown: it is sent again
-//	01 tags            >   positions and whatever else was recorded; 08: the same, compressed; 07: part of a photo, answered with 07 and its CRC
+//	                   <   02 and the CRC of the packet; nothing where it is damaged or the device
+//	                       unknown: it is sent again
+//	01 tags            >   positions and whatever else was recorded; 08: the same, compressed; 07:
+//	                   part of a photo, answered with 07 and its CRC
 //	                   <   01 with tags 03, 04, E0 and E1: a command
 //	01 with E0, E1     >   its answer, under the same number in E0
 //	06 FMI frame       <>  to and from a Garmin navigator; not confirmed
 //
-// A packet is head byte, length u16 (bit 15: the device has more stored), that many bytes, CRC-16/MODBUS of all of that u16. Numbers are little-endian.
+// A packet is head byte, length u16 (bit 15: the device has more stored), that many bytes,
+// CRC-16/MODBUS of all of that u16. Numbers are little-endian.
 //
-// Texts go to the navigator (setting chat: fmi), which acknowledges them, or as commands to the tracker itself (chat: command), which answers that it has read them: by itself that does not
-// say that anybody was shown anything.
+// Texts go to the navigator (setting chat: fmi), which acknowledges them, or as commands to the
+// tracker itself (chat: command), which answers that it has read them: by itself that does not say
+// that anybody was shown anything.
 package galileosky
 
 import (
@@ -72,12 +77,14 @@ func New() *protocol.Protocol {
 func settings() []protocol.SettingSpec {
 	return []protocol.SettingSpec{
 		{
-			Name: settingChat, Default: chatFMI, Check: protocol.CheckOneOf(chatFMI, chatCommand, chatNone),
+			Name: settingChat, Default: chatFMI, Check: protocol.CheckOneOf(chatFMI, chatCommand,
+				chatNone),
 			Help: "what shows texts to the driver: fmi (a Garmin navigator), command (the tracker takes them as commands) or none (texts fail as unsupported)",
 		},
 		{
-			Name: settingDeliveredOn, Default: deliveredNone, Check: protocol.CheckOneOf(deliveredNone, deliveredReply),
-			Help: "chat: command; what counts as delivered: reply = the tracker's answer to the command, none = nothing, a text is sent once",
+			Name: settingDeliveredOn, Default: deliveredNone,
+			Check: protocol.CheckOneOf(deliveredNone, deliveredReply),
+			Help:  "chat: command; what counts as delivered: reply = the tracker's answer to the command, none = nothing, a text is sent once",
 		},
 		{
 			Name: settingErrorPattern, Default: defaultErrors, Check: protocol.CheckPattern,

@@ -22,7 +22,8 @@ func vectors(tb testing.TB) []protocoltest.Vector {
 
 func config(tb testing.TB, variant string, values map[string]string) protocol.DeviceConfig {
 	tb.Helper()
-	return protocol.DeviceConfig{ID: imei, Variant: variant, Settings: protocoltest.NewSettings(tb, galileosky.New(), values)}
+	return protocol.DeviceConfig{ID: imei, Variant: variant, Settings: protocoltest.NewSettings(tb,
+		galileosky.New(), values)}
 }
 
 // crc is the definition of CRC-16/MODBUS bit by bit, which the package computes in another way.
@@ -59,8 +60,10 @@ type session struct {
 
 func loggedIn(tb testing.TB, values map[string]string) *session {
 	tb.Helper()
-	s := &session{tb, galileosky.New().NewCodec(protocoltest.NewSettings(tb, galileosky.New(), values))}
-	if events, reply, err := s.send(headPacket()); err != nil || len(events) != 1 || string(reply) != confirmation(2, headPacket()) {
+	s := &session{tb, galileosky.New().NewCodec(protocoltest.NewSettings(tb, galileosky.New(),
+		values))}
+	if events, reply, err := s.send(headPacket()); err != nil || len(events) != 1 ||
+		string(reply) != confirmation(2, headPacket()) {
 		tb.Fatalf("%+v, %x, %v", events, reply, err)
 	}
 	return s
@@ -70,7 +73,9 @@ func (s *session) send(frame []byte) (events []protocol.Event, reply []byte, err
 	return s.result(frame, protocol.OK)
 }
 
-func (s *session) result(frame []byte, r protocol.Result) (events []protocol.Event, reply []byte, err error) {
+func (s *session) result(frame []byte, r protocol.Result) (events []protocol.Event, reply []byte,
+	err error,
+) {
 	events, err = protocoltest.Decode(s.codec, frame)
 	for i := range events {
 		reply = s.codec.AppendReply(reply, &events[i], r)
@@ -84,7 +89,10 @@ func TestVectors(t *testing.T) {
 			settings := map[string]string{"chat": chat, "delivered_on": "reply"}
 			protocoltest.Run(t, galileosky.New(), protocoltest.Options{
 				Vectors: vectors(t), Settings: settings,
-				Device:  func(protocoltest.Vector) protocol.DeviceConfig { return config(t, "", settings) },
+				Device: func(protocoltest.Vector) protocol.DeviceConfig {
+					return config(t, "",
+						settings)
+				},
 				Prepare: logIn,
 				Answer:  checkAnswer,
 			})
@@ -104,11 +112,15 @@ func logIn(t *testing.T, c protocol.Codec, _ protocoltest.Vector) {
 func checkAnswer(t *testing.T, v protocoltest.Vector, events []protocol.Event, reply []byte) {
 	t.Helper()
 	frame := v.Bytes()
-	acknowledged := "" // on the serial link, which says nothing about the text; the tunnel itself has no confirmation
+	// on the serial link, which says nothing about the text; the tunnel itself has no confirmation.
+	acknowledged := ""
 	if events[0].Msg>>16 == 0xA1 {
 		acknowledged = string(packet(6, "\x10\x06\x02\xa1\x00\x57\x10\x03"))
 	}
-	want := map[byte]string{1: confirmation(2, frame), 7: confirmation(7, frame), 6: acknowledged}[frame[0]]
+	want := map[byte]string{
+		1: confirmation(2, frame), 7: confirmation(7, frame),
+		6: acknowledged,
+	}[frame[0]]
 	if string(reply) != want {
 		t.Errorf("answered with %x instead of %x", reply, want)
 	}
@@ -116,7 +128,10 @@ func checkAnswer(t *testing.T, v protocoltest.Vector, events []protocol.Event, r
 	for _, e := range events {
 		count += e.Count
 	}
-	counts := map[string]int{"galileosky-0688": 1, "galileosky-0689": 7, "galileosky-0697": 3, "galileosky-0698": 10}
+	counts := map[string]int{
+		"galileosky-0688": 1, "galileosky-0689": 7, "galileosky-0697": 3,
+		"galileosky-0698": 10,
+	}
 	if count != counts[v.Origin()] {
 		t.Errorf("%d positions instead of %d", count, counts[v.Origin()])
 	}
@@ -132,8 +147,15 @@ func TestRoundTrip(t *testing.T) {
 		sides    protocoltest.Sides
 	}{
 		{"a604", nil, protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckDelivered}}},
-		{"a604", map[string]string{"link_ack": "tracker", "part_prefix": "true"}, protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckDelivered}}},
-		{"", nil, protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckDelivered, protocol.AckStorage}, Down: untilSegment}},
+		{
+			"a604",
+			map[string]string{"link_ack": "tracker", "part_prefix": "true"},
+			protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckDelivered}},
+		},
+		{"", nil, protocoltest.Sides{Outcomes: []protocol.Outcome{
+			protocol.AckDelivered,
+			protocol.AckStorage,
+		}, Down: untilSegment}},
 		{"a602", nil, protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckOpened}}},
 	} {
 		t.Run(fmt.Sprint(c.variant, c.settings), func(t *testing.T) {

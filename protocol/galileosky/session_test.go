@@ -28,7 +28,10 @@ func TestIdleSessionIsSmall(t *testing.T) {
 		before := heap()
 		for i := range codecs {
 			s := session{t, p.NewCodec(settings)}
-			for _, frame := range [][]byte{headPacket(), packet(1, "\x30\x09\x00\x00\x00\x00\x00\x00\x00\x00"), headPacket()} {
+			for _, frame := range [][]byte{
+				headPacket(),
+				packet(1, "\x30\x09\x00\x00\x00\x00\x00\x00\x00\x00"), headPacket(),
+			} {
 				if _, _, err := s.send(frame); err != nil {
 					t.Fatal(err)
 				}
@@ -60,7 +63,8 @@ func TestStreamsThatAreNone(t *testing.T) {
 			t.Errorf("%s: %d bytes left, %v", name, rest, err)
 		}
 	}
-	frames, rest, err := protocoltest.Cut(galileosky.New(), packet(1, strings.Repeat("\x00", 0x7FFF)), packet(7, ""))
+	frames, rest, err := protocoltest.Cut(galileosky.New(), packet(1, strings.Repeat("\x00",
+		0x7FFF)), packet(7, ""))
 	if err != nil || rest != 0 || len(frames) != 2 || len(frames[0]) != galileosky.New().MaxFrame {
 		t.Errorf("%d frames, %d bytes left, %v", len(frames), rest, err)
 	}
@@ -69,36 +73,46 @@ func TestStreamsThatAreNone(t *testing.T) {
 func TestEveryResultOfAPacket(t *testing.T) {
 	position := packet(1, "\x30\x09\x00\x00\x00\x00\x00\x00\x00\x00")
 	for result, confirmed := range map[protocol.Result]bool{
-		protocol.OK: true, protocol.Invalid: true, protocol.Later: false, protocol.NoLogin: false, protocol.UnknownDevice: false,
+		protocol.OK: true, protocol.Invalid: true, protocol.Later: false, protocol.NoLogin: false,
+		protocol.UnknownDevice: false,
 	} {
 		s := loggedIn(t, nil)
-		if _, reply, err := s.result(position, result); err != nil || (string(reply) == confirmation(2, position)) != confirmed || !confirmed && len(reply) != 0 {
+		if _, reply, err := s.result(position, result); err != nil ||
+			(string(reply) == confirmation(2, position)) != confirmed ||
+			!confirmed && len(reply) != 0 {
 			t.Errorf("result %d: %x, %v", result, reply, err)
 		}
 	}
 }
 
-// A packet may say who the device is and hold records as well: that is a login, and it is confirmed once.
+// A packet may say who the device is and hold records as well: that is a login, and it is confirmed
+// once.
 func TestLoginWithRecords(t *testing.T) {
 	s := &session{t, galileosky.New().NewCodec(protocoltest.NewSettings(t, galileosky.New(), nil))}
 	frame := packet(1, "\x03"+imei+"\x04\x32\x00\x30\x09\x00\x00\x00\x00\x00\x00\x00\x00")
 	events, reply, err := s.send(frame)
-	if err != nil || len(events) != 2 || events[0].Kind != protocol.KindLogin || events[1].Kind != protocol.KindPosition || string(reply) != confirmation(2, frame) {
+	if err != nil || len(events) != 2 || events[0].Kind != protocol.KindLogin ||
+		events[1].Kind != protocol.KindPosition || string(reply) != confirmation(2, frame) {
 		t.Errorf("%+v, %x, %v", events, reply, err)
 	}
 	s = &session{t, galileosky.New().NewCodec(protocoltest.NewSettings(t, galileosky.New(), nil))}
 	if _, reply, err := s.result(frame, protocol.UnknownDevice); err != nil || len(reply) != 0 {
 		t.Errorf("a stranger was answered with %x, %v", reply, err)
 	}
-	if events, _, err := s.result(packet(1, "\x03 not fifteen dig\x04\x32\x00"), protocol.NoLogin); err != nil || len(events) != 1 || events[0].Kind == protocol.KindLogin {
+	if events, _, err := s.result(packet(1, "\x03 not fifteen dig\x04\x32\x00"),
+		protocol.NoLogin); err != nil || len(events) != 1 || events[0].Kind == protocol.KindLogin {
 		t.Errorf("%+v, %v", events, err)
 	}
 }
 
 func TestCommandsBothWays(t *testing.T) {
-	settings := map[string]string{"chat": "command", "delivered_on": "reply", "command_prefix": "MSG ", "charset": "cp1251"}
+	settings := map[string]string{
+		"chat": "command", "delivered_on": "reply",
+		"command_prefix": "MSG ", "charset": "cp1251",
+	}
 	x := protocoltest.NewPair(galileosky.New(), config(t, "", settings))
-	if _, seen, err := x.Login(); err != nil || len(seen) != 1 || seen[0].Kind != protocol.DeviceLoggedIn {
+	if _, seen, err := x.Login(); err != nil || len(seen) != 1 ||
+		seen[0].Kind != protocol.DeviceLoggedIn {
 		t.Fatalf("%+v, %v", seen, err)
 	}
 	caps := x.Codec.Caps()
@@ -108,11 +122,13 @@ func TestCommandsBothWays(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen, err := x.ToDevice(out)
-	if err != nil || len(seen) != 1 || seen[0].Kind != protocol.DeviceText || seen[0].Body != body || seen[0].Ref != 1<<31 {
+	if err != nil || len(seen) != 1 || seen[0].Kind != protocol.DeviceText ||
+		seen[0].Body != body || seen[0].Ref != 1<<31 {
 		t.Fatalf("%+v, %v", seen, err)
 	}
 	events, _, err := x.FromDevice(x.Device.AppendAck(nil, seen[0], protocol.AckDelivered))
-	if err != nil || len(events) != 1 || events[0].Outcome != protocol.AckDelivered || events[0].Ref != 1<<31 {
+	if err != nil || len(events) != 1 || events[0].Outcome != protocol.AckDelivered ||
+		events[0].Ref != 1<<31 {
 		t.Errorf("%+v, %v", events, err)
 	}
 	if out := x.Device.AppendAck(nil, seen[0], protocol.AckStorage); len(out) != 0 {
@@ -121,7 +137,8 @@ func TestCommandsBothWays(t *testing.T) {
 	if _, err := x.Device.AppendText(nil, "x"); !errors.Is(err, protocol.ErrNotText) {
 		t.Errorf("%v", err)
 	}
-	if out, err := x.Codec.AppendText([]byte("kept"), protocol.Text{Parts: 1, Body: body + "!"}); !errors.Is(err, protocol.ErrNotText) || string(out) != "kept" {
+	if out, err := x.Codec.AppendText([]byte("kept"), protocol.Text{Parts: 1, Body: body +
+		"!"}); !errors.Is(err, protocol.ErrNotText) || string(out) != "kept" {
 		t.Errorf("256 bytes: %x, %v", out, err)
 	}
 	for name, frame := range map[string][]byte{
@@ -130,7 +147,8 @@ func TestCommandsBothWays(t *testing.T) {
 		"not text":           packet(1, "\x03"+imei+"\xe0\x01\x00\x00\x00\xe1\x05MSG \x98"),
 		"no command":         packet(1, "\x03"+imei),
 	} {
-		if _, seen, err := x.Device.Feed(frame); err != nil || len(seen) != 1 || seen[0].Kind != protocol.DeviceOther {
+		if _, seen, err := x.Device.Feed(frame); err != nil || len(seen) != 1 ||
+			seen[0].Kind != protocol.DeviceOther {
 			t.Errorf("%s: %+v, %v", name, seen, err)
 		}
 	}
@@ -139,7 +157,8 @@ func TestCommandsBothWays(t *testing.T) {
 func TestSettingsAreChecked(t *testing.T) {
 	p := galileosky.New()
 	for name, wrong := range map[string][]string{
-		"chat": {"serial"}, "delivered_on": {"yes"}, "command_prefix": {strings.Repeat("x", 65)}, "charset": {"koi8"}, "fmi_version": {"604"}, "link_ack": {""},
+		"chat": {"serial"}, "delivered_on": {"yes"}, "command_prefix": {strings.Repeat("x", 65)},
+		"charset": {"koi8"}, "fmi_version": {"604"}, "link_ack": {""},
 	} {
 		for _, value := range wrong {
 			if _, err := p.NewSettings(map[string]string{name: value}); err == nil {

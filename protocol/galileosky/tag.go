@@ -31,7 +31,8 @@ type tags struct {
 	more      bool // anything but who the device is
 }
 
-// size returns how many bytes the value of a tag takes, 0 for a tag whose size is not known for certain. b is what follows the tag.
+// size returns how many bytes the value of a tag takes, 0 for a tag whose size is not known for
+// certain. b is what follows the tag.
 func size(tag byte, b []byte) int {
 	switch {
 	case tag == tagIMEI:
@@ -49,7 +50,8 @@ func size(tag byte, b []byte) int {
 		return 1
 	case tag == 0x35, tag == 0x43, tag == 0x88, tag == 0xD5:
 		return 1
-	case in(tag, 0x40, 0x42), in(tag, 0x50, 0x59), in(tag, 0x60, 0x62), in(tag, 0x70, 0x77), in(tag, 0xB0, 0xB9), in(tag, 0xD6, 0xDA):
+	case in(tag, 0x40, 0x42), in(tag, 0x50, 0x59), in(tag, 0x60, 0x62), in(tag, 0x70, 0x77),
+		in(tag, 0xB0, 0xB9), in(tag, 0xD6, 0xDA):
 		return 2
 	case tag == tagID, tag == tagRecord, tag == 0x34, in(tag, 0x45, 0x46), tag == 0x48:
 		return 2
@@ -57,7 +59,8 @@ func size(tag byte, b []byte) int {
 		return 3
 	case tag == tagTime, tag == tagSpeed, tag == 0x44, tag == 0x47, tag == 0x5A, tag == 0x90:
 		return 4
-	case in(tag, 0xC0, 0xC3), in(tag, 0xD3, 0xD4), in(tag, 0xDB, 0xE0), in(tag, 0xE2, 0xE9), in(tag, 0xF0, 0xF9):
+	case in(tag, 0xC0, 0xC3), in(tag, 0xD3, 0xD4), in(tag, 0xDB, 0xE0), in(tag, 0xE2, 0xE9),
+		in(tag, 0xF0, 0xF9):
 		return 4
 	default:
 		return 0
@@ -66,7 +69,8 @@ func size(tag byte, b []byte) int {
 
 func in(tag, from, to byte) bool { return from <= tag && tag <= to }
 
-// parse reads the tags of a packet up to the first one whose size is unknown; what comes behind that is passed over.
+// parse reads the tags of a packet up to the first one whose size is unknown; what comes behind
+// that is passed over.
 func parse(b []byte) (t tags) {
 	for len(b) > 0 {
 		tag := b[0]

@@ -85,7 +85,8 @@ func TestLengthWithoutTheEncodingByte(t *testing.T) {
 	} {
 		events, reply, err := receive(codec, f)
 		m := unframe(t, reply)
-		if err == nil || len(events) != 1 || events[0].Kind != protocol.KindRefused || m[0].body[4] != 2 {
+		if err == nil || len(events) != 1 || events[0].Kind != protocol.KindRefused ||
+			m[0].body[4] != 2 {
 			t.Errorf("%s: %+v, %+v, %v", name, events, m, err)
 		}
 	}

@@ -8,8 +8,9 @@ import (
 	"trackchat/protocol"
 )
 
-// codec is the gateway's side. It takes the header of the first valid frame as that of the connection: every later frame must carry the same phone, so that a terminal
-// can acknowledge, answer and write only for itself. A change of the form of the header is followed.
+// codec is the gateway's side. It takes the header of the first valid frame as that of the
+// connection: every later frame must carry the same phone, so that a terminal can acknowledge,
+// answer and write only for itself. A change of the form of the header is followed.
 type codec struct {
 	*shared
 	settings protocol.Settings
@@ -26,17 +27,18 @@ type codec struct {
 type marks uint16
 
 const (
-	wrote         marks = 1 << iota // ref is set
-	asked                           // that text went out as a question
-	awaited                         // no ack of that text has come
-	noAsking                        // the terminal does not know questions
-	known                           // peer is set
-	contrary                        // the version flag of the terminal names the other form of the header
-	loggedIn                        // the terminal is authenticated
-	offered                         // lenient: the login was emitted
-	timeDue                         // Poll answers a time query
-	vendorTimeDue                   // the same of a vendor's
-	eventsDue                       // Poll sets the driver's menu
+	wrote    marks = 1 << iota // ref is set
+	asked                      // that text went out as a question
+	awaited                    // no ack of that text has come
+	noAsking                   // the terminal does not know questions
+	known                      // peer is set
+	// the version flag of the terminal names the other form of the header.
+	contrary
+	loggedIn      // the terminal is authenticated
+	offered       // lenient: the login was emitted
+	timeDue       // Poll answers a time query
+	vendorTimeDue // the same of a vendor's
+	eventsDue     // Poll sets the driver's menu
 )
 
 // is reports whether any of the marks is set.
@@ -129,7 +131,8 @@ func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 	c.peer = h.address
 	c.set(known, true)
 	c.set(contrary, h.contrary)
-	if !c.is(loggedIn) && !c.is(offered) && c.settings.Bool(settingLenient) && h.id != msgRegister && h.id != msgAuth && h.id != msgLogout {
+	if !c.is(loggedIn) && !c.is(offered) && c.settings.Bool(settingLenient) &&
+		h.id != msgRegister && h.id != msgAuth && h.id != msgLogout {
 		c.set(offered, true)
 		c.events.Emit(emit, protocol.Event{Kind: protocol.KindLogin, DeviceID: h.deviceID()})
 	}
@@ -138,7 +141,10 @@ func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 
 // refuse emits a frame that is answered with a result but means nothing.
 func (c *codec) refuse(h *header, result uint64, emit func(*protocol.Event)) {
-	c.events.Emit(emit, protocol.Event{Kind: protocol.KindRefused, Msg: uint32(h.id), Seq: uint32(h.serial), Aux: auxResult | result})
+	c.events.Emit(emit, protocol.Event{
+		Kind: protocol.KindRefused, Msg: uint32(h.id),
+		Seq: uint32(h.serial), Aux: auxResult | result,
+	})
 }
 
 // Poll sends the time, the driver's menu, and asks for subpackages that are missing.

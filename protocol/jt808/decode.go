@@ -11,7 +11,8 @@ import (
 
 func hasEscape(b []byte) bool { return bytes.IndexByte(b, escape) >= 0 }
 
-// deviceID is the phone as hexadecimal digits: some terminals put a packed IMEI there, so that it need not be decimal.
+// deviceID is the phone as hexadecimal digits: some terminals put a packed IMEI there, so that it
+// need not be decimal.
 func (h *header) deviceID() string { return hex.EncodeToString(h.digits()) }
 
 // message says what a valid message means.
@@ -64,7 +65,8 @@ func (c *codec) whole(h *header, e protocol.Event, body []byte, emit func(*proto
 		if len(body) < 3 {
 			return c.malformed(h, body, emit)
 		}
-		e.Kind, e.Ref, e.Choice = protocol.KindAnswer, uint64(binary.BigEndian.Uint16(body)), int(body[2])
+		e.Kind, e.Ref, e.Choice = protocol.KindAnswer, uint64(binary.BigEndian.Uint16(body)),
+			int(body[2])
 		e.Key, e.Window, e.Fleeting = hash(h.first, h.id, body), dedupeWindow, true
 	case msgMedia:
 		if len(body) < 4 {
@@ -88,7 +90,8 @@ func (c *codec) other(h *header) protocol.Kind {
 		c.set(vendorTimeDue, c.is(loggedIn))
 		return protocol.KindOther
 	case msgResend, msgParameters, msgAttributes, msgLocated, msgDemand, msgControlled, msgWaybill,
-		msgDriver, msgCAN, msgMediaEvent, msgCameraDone, msgCompressed, msgVendorInfo, msgVendorData:
+		msgDriver, msgCAN, msgMediaEvent, msgCameraDone, msgCompressed, msgVendorInfo,
+		msgVendorData:
 		return protocol.KindOther
 	}
 	return protocol.KindUnknown
@@ -99,7 +102,8 @@ func (c *codec) malformed(h *header, body []byte, emit func(*protocol.Event)) er
 	return fmt.Errorf("%w: message %04x with %d bytes", protocol.ErrMalformed, h.id, len(body))
 }
 
-// authCode reads the code of 0x0102: all of the body in 2011 and 2013; length BYTE, code, IMEI BYTE[15], version BYTE[20] in 2019, which some terminals with the new header do not follow.
+// authCode reads the code of 0x0102: all of the body in 2011 and 2013; length BYTE, code, IMEI
+// BYTE[15], version BYTE[20] in 2019, which some terminals with the new header do not follow.
 func authCode(h *header, body []byte) string {
 	if h.long && len(body) > 0 && int(body[0]) < len(body) {
 		body = body[1 : 1+int(body[0])]

@@ -39,7 +39,8 @@ type device struct {
 	texts      []uint16 // serials of the driver's texts that wait for their answer
 }
 
-// newDevice makes the terminal of phone c.ID. A longer id than the header has room for (an IMEI in twelve digits) keeps its last ones.
+// newDevice makes the terminal of phone c.ID. A longer id than the header has room for (an IMEI in
+// twelve digits) keeps its last ones.
 func newDevice(s *shared, c protocol.DeviceConfig) *device {
 	d := &device{shared: s, variant: c.Variant, id: c.ID, code: c.Password}
 	d.charset = s.charset(c.Settings)
@@ -87,7 +88,8 @@ func fixed(dst []byte, text string, n int, pad byte) []byte {
 	return dst
 }
 
-// appendRegister: province WORD, city WORD, maker, model and terminal id in the widths of the edition, plate colour BYTE, plate (8.5).
+// appendRegister: province WORD, city WORD, maker, model and terminal id in the widths of the
+// edition, plate colour BYTE, plate (8.5).
 func (d *device) appendRegister(dst []byte) []byte {
 	d.request, d.registered = d.serial, true
 	maker, model, id, pad := 5, 20, 7, byte(0)
@@ -125,7 +127,8 @@ func (d *device) appendReply(dst []byte, serial, id uint16, result byte) []byte 
 	return finish(append(dst, result), start)
 }
 
-// AppendAck answers a text or a question with 0x0001. An outcome that is still to come appends nothing.
+// AppendAck answers a text or a question with 0x0001. An outcome that is still to come appends
+// nothing.
 func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcome) []byte {
 	id, result := uint16(msgShow), byte(resultFailed)
 	if e.Choices != nil {
@@ -171,7 +174,8 @@ func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 			dst = finish(append(dst, part...), start)
 		}
 	}
-	// The answer to the last part is the one that counts: the gateway answers it when it has stored the text.
+	// The answer to the last part is the one that counts: the gateway answers it when it has stored
+	// the text.
 	if len(d.texts) == maxUnanswered {
 		d.texts = slices.Delete(d.texts, 0, 1)
 	}
@@ -203,7 +207,8 @@ const (
 	statusWest  = 1 << 3
 )
 
-// AppendPosition sends 0x0200 with the fixed part only: alarm, status, latitude, longitude DWORD, altitude, speed, course WORD, time BCD[6] at GMT+8.
+// AppendPosition sends 0x0200 with the fixed part only: alarm, status, latitude, longitude DWORD,
+// altitude, speed, course WORD, time BCD[6] at GMT+8.
 func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte {
 	status := uint32(statusACC | statusFixed)
 	if lat < 0 {

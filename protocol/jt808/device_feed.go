@@ -10,7 +10,9 @@ import (
 )
 
 // Feed takes what the platform sent. Damaged frames are dropped, as terminals do.
-func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int, err error) {
+func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
+	err error,
+) {
 	for {
 		n, _, err := cut(in[consumed:], 0)
 		if err != nil || n == 0 {
@@ -36,7 +38,9 @@ func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []by
 	}
 }
 
-func (d *device) message(dst []byte, h *header, body []byte, emit func(protocol.DeviceEvent)) []byte {
+func (d *device) message(dst []byte, h *header, body []byte,
+	emit func(protocol.DeviceEvent),
+) []byte {
 	event := protocol.DeviceEvent{Kind: protocol.DeviceOther, Ref: uint64(h.serial)}
 	switch h.id {
 	case msgRegistered:
@@ -59,7 +63,8 @@ func (d *device) message(dst []byte, h *header, body []byte, emit func(protocol.
 		}
 	case msgSetEvents:
 		dst = d.appendReply(dst, h.serial, h.id, resultOK)
-	case msgTime, msgMediaReceived, msgAskAgain: // the simulator keeps no copies: what it sent, it sent over TCP
+	case msgTime, msgMediaReceived, msgAskAgain:
+		// the simulator keeps no copies: what it sent, it sent over TCP
 	default:
 		dst = d.appendReply(dst, h.serial, h.id, resultUnsupported)
 	}
@@ -69,7 +74,8 @@ func (d *device) message(dst []byte, h *header, body []byte, emit func(protocol.
 
 // reply reads 0x8001: serial WORD, id WORD, result BYTE.
 func (d *device) reply(dst []byte, event *protocol.DeviceEvent, body []byte) []byte {
-	serial, id, ok := binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:]), body[4] == resultOK
+	serial, id, ok := binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:]),
+		body[4] == resultOK
 	switch {
 	case id == msgAuth && serial == d.request && ok:
 		event.Kind = protocol.DeviceLoggedIn
@@ -94,7 +100,8 @@ func (d *device) read(h *header, body []byte, event *protocol.DeviceEvent) error
 		skip = 2
 	}
 	if h.total > 1 || len(body) < skip {
-		return fmt.Errorf("%w: part %d of %d with %d bytes", errUnreadable, h.number, h.total, len(body))
+		return fmt.Errorf("%w: part %d of %d with %d bytes", errUnreadable, h.number, h.total,
+			len(body))
 	}
 	var choices []string
 	text := body[skip:]
@@ -112,7 +119,8 @@ func (d *device) read(h *header, body []byte, event *protocol.DeviceEvent) error
 	return nil
 }
 
-// question reads flag BYTE, length BYTE, question, then id BYTE, length WORD and text of each answer. Choices is never nil.
+// question reads flag BYTE, length BYTE, question, then id BYTE, length WORD and text of each
+// answer. Choices is never nil.
 func (d *device) question(body []byte) (text []byte, choices []string, err error) {
 	choices = []string{}
 	if len(body) < 2 || len(body) < 2+int(body[1]) {

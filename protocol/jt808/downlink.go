@@ -8,13 +8,16 @@ import (
 	"trackchat/protocol"
 )
 
-// AppendText writes 0x8300, or 0x8302 for a question to a terminal of 2011 or 2013. The serial number is the reference. A question that is too long for its length byte is
-// shown as a text without its answers: the driver can still write.
+// AppendText writes 0x8300, or 0x8302 for a question to a terminal of 2011 or 2013. The serial
+// number is the reference. A question that is too long for its length byte is shown as a text
+// without its answers: the driver can still write.
 func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	if !c.is(known) {
-		return dst, fmt.Errorf("%w: the form of the header is not known before the first frame", protocol.ErrNotText)
+		return dst, fmt.Errorf("%w: the form of the header is not known before the first frame",
+			protocol.ErrNotText)
 	}
-	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long && !c.is(noAsking) {
+	if n := len(t.Choices); n > 0 && n <= maxChoices && t.Part == t.Parts-1 && !c.peer.long &&
+		!c.is(noAsking) {
 		if out, ok := c.appendQuestion(dst, t); ok {
 			c.sent(&t, true)
 			return out, nil
@@ -65,7 +68,8 @@ func (c *codec) textFlags() byte {
 // mostQuestion is how many bytes of text a question can have.
 const mostQuestion = 0xFF
 
-// appendQuestion appends flag BYTE, length BYTE and question, then for each answer id BYTE, length WORD and text (8.25).
+// appendQuestion appends flag BYTE, length BYTE and question, then for each answer id BYTE, length
+// WORD and text (8.25).
 func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 	out, start := begin(dst, &c.peer, msgAsk, uint16(t.Ref))
 	body := len(out)
@@ -104,8 +108,8 @@ func (c *codec) Asks(t protocol.Text) error {
 // setEvents is the type of 0x8301 that adds events and replaces those of the same number (8.23).
 const setEvents = 1
 
-// appendEvents sets the driver's menu: type BYTE, count BYTE, then id BYTE, length BYTE and text each.
-// What fits in GBK may not in UTF-8: an event that takes too much room then is left out.
+// appendEvents sets the driver's menu: type BYTE, count BYTE, then id BYTE, length BYTE and text
+// each. What fits in GBK may not in UTF-8: an event that takes too much room then is left out.
 func (c *codec) appendEvents(dst []byte) []byte {
 	events, err := parseEvents(c.settings.String(settingEvents))
 	if err != nil || len(events) == 0 || c.peer.long {

@@ -16,17 +16,23 @@ const (
 	escapeFlag = 0x02 // 7D 02 is 7E
 	escapeSelf = 0x01 // 7D 01 is 7D
 
-	maxFrame   = 4096                         // bytes with escapes; a legal frame takes at most 2092
+	// bytes with escapes; a legal frame takes at most 2092.
+	maxFrame   = 4096
 	maxBody    = 1<<10 - 1                    // ten bits of length
 	maxPayload = longHeader + 4 + maxBody + 1 // header of 2019, subpackage item, body, XOR
 )
 
-// cut is Protocol.Frame. It never gives up: a flag always shows where to go on, so what is no frame is cut off as garbage, and a session survives it.
-//   - A frame is a run of flags, bytes, a flag: empty frames and doubled flags belong to the frame that follows them.
-//   - Bytes before the first flag are garbage, unless they make a valid frame with that flag: then the flag before them ended the last frame, because two frames
+// cut is Protocol.Frame. It never gives up: a flag always shows where to go on, so what is no frame
+// is cut off as garbage, and a session survives it.
+//   - A frame is a run of flags, bytes, a flag: empty frames and doubled flags belong to the frame
+//     that follows them.
+//   - Bytes before the first flag are garbage, unless they make a valid frame with that flag: then
+//     the flag before them ended the last frame, because two frames
 //     shared it or because that one had lost its end.
-//   - A frame of a dialect that we know but do not speak is garbage up to its own end, so that it is seen, and told, at once.
-//   - Where no frame ends within maxFrame bytes, so many bytes are garbage. ErrTooLong would close the session of a terminal that has damaged one flag.
+//   - A frame of a dialect that we know but do not speak is garbage up to its own end, so that it
+//     is seen, and told, at once.
+//   - Where no frame ends within maxFrame bytes, so many bytes are garbage. ErrTooLong would close
+//     the session of a terminal that has damaged one flag.
 func cut(buf []byte, scanned int) (n, next int, err error) {
 	if len(buf) == 0 {
 		return 0, 0, nil
@@ -34,7 +40,8 @@ func cut(buf []byte, scanned int) (n, next int, err error) {
 	window := buf[:min(len(buf), maxFrame)]
 	at := min(max(scanned, 0), len(window))
 	if window[0] == flag && (at == 0 || window[at-1] == flag) {
-		// Everything looked at so far is flags: a flag after something else would have ended a frame.
+		// Everything looked at so far is flags: a flag after something else would have ended a
+		// frame.
 		for at < len(window) && window[at] == flag {
 			at++
 		}
@@ -63,9 +70,11 @@ func cut(buf []byte, scanned int) (n, next int, err error) {
 	return end, 0, nil
 }
 
-var errDialect = errors.New("a dialect of JT/T 808 that is not spoken here (E7 or parentheses around a frame, or serial numbers of one byte)")
+var errDialect = errors.New(
+	"a dialect of JT/T 808 that is not spoken here (E7 or parentheses around a frame, or serial numbers of one byte)")
 
-// foreignEnd returns what ends a frame that begins with b in another dialect (E7, with the escapes E6 and 3E; text in parentheses), 0 where none does.
+// foreignEnd returns what ends a frame that begins with b in another dialect (E7, with the escapes
+// E6 and 3E; text in parentheses), 0 where none does.
 func foreignEnd(b byte) byte {
 	switch b {
 	case 0xE7:
@@ -76,7 +85,8 @@ func foreignEnd(b byte) byte {
 	return 0
 }
 
-// oneByteSerial is the high byte of the message ids of a dialect whose serial numbers have one byte.
+// oneByteSerial is the high byte of the message ids of a dialect whose serial numbers have one
+// byte.
 const oneByteSerial = 0x55
 
 // plausible reports whether escaped bytes between two flags are a valid frame.
@@ -96,7 +106,8 @@ func inner(frame []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", protocol.ErrGarbage, errDialect)
 	}
 	if len(frame) == 0 || frame[len(frame)-1] != flag {
-		return nil, fmt.Errorf("%w: %d bytes without a closing flag", protocol.ErrGarbage, len(frame))
+		return nil, fmt.Errorf("%w: %d bytes without a closing flag", protocol.ErrGarbage,
+			len(frame))
 	}
 	escaped := bytes.TrimLeft(frame[:len(frame)-1], "\x7E")
 	if len(escaped) == 0 {
@@ -119,7 +130,8 @@ func unescape(dst, escaped []byte) ([]byte, error) {
 		if escaped = escaped[i:]; len(escaped) == 0 {
 			break
 		}
-		if len(escaped) < 2 || (escaped[1] != escapeFlag && escaped[1] != escapeSelf) || len(dst) == maxPayload {
+		if len(escaped) < 2 || (escaped[1] != escapeFlag && escaped[1] != escapeSelf) ||
+			len(dst) == maxPayload {
 			return nil, fmt.Errorf("%w: bad escape", protocol.ErrMalformed)
 		}
 		dst = append(dst, escape+escaped[1]-escapeSelf)
@@ -204,7 +216,8 @@ func parse(payload []byte, contrary bool) (h header, body []byte, err error) {
 		return h, nil, fmt.Errorf("%w: %d bytes of body, the header says %d",
 			protocol.ErrMalformed, len(body), h.attributes&attrLength)
 	case h.attributes&attrSubpackage != 0 && (h.number == 0 || h.number > h.total):
-		return h, nil, fmt.Errorf("%w: subpackage %d of %d", protocol.ErrMalformed, h.number, h.total)
+		return h, nil, fmt.Errorf("%w: subpackage %d of %d", protocol.ErrMalformed, h.number,
+			h.total)
 	}
 	return h, body, nil
 }
@@ -242,7 +255,8 @@ func (h *header) fits(body []byte) bool {
 	return body != nil && (len(body) == int(h.attributes&attrLength) || h.oneShort(len(body)))
 }
 
-// begin appends a flag and the header of a message; finish completes it after its body. start is where it began.
+// begin appends a flag and the header of a message; finish completes it after its body. start is
+// where it began.
 func begin(dst []byte, a *address, id, serial uint16) (out []byte, start int) {
 	start = len(dst)
 	dst = append(dst, flag)
@@ -256,7 +270,8 @@ func begin(dst []byte, a *address, id, serial uint16) (out []byte, start int) {
 	return binary.BigEndian.AppendUint16(dst, serial), start
 }
 
-// finish sets the length of the body that was appended since begin (at most maxBody bytes), escapes and closes the frame.
+// finish sets the length of the body that was appended since begin (at most maxBody bytes), escapes
+// and closes the frame.
 func finish(dst []byte, start int) []byte {
 	message := dst[start+1:]
 	size := shortHeader

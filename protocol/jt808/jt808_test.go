@@ -31,7 +31,8 @@ func unframe(t *testing.T, b []byte) []message {
 	t.Helper()
 	var messages []message
 	for escaped := range strings.SplitSeq(string(b), "\x7e\x7e") {
-		raw := []byte(strings.NewReplacer("\x7d\x02", "\x7e", "\x7d\x01", "\x7d").Replace(strings.Trim(escaped, "\x7e")))
+		raw := []byte(strings.NewReplacer("\x7d\x02", "\x7e", "\x7d\x01",
+			"\x7d").Replace(strings.Trim(escaped, "\x7e")))
 		if len(raw) == 0 {
 			continue
 		}
@@ -60,16 +61,21 @@ func unframe(t *testing.T, b []byte) []message {
 	return messages
 }
 
-// wantAnswer is the table of answers: the id and body that answer a message, nil where nothing does.
+// wantAnswer is the table of answers: the id and body that answer a message, nil where nothing
+// does.
 func wantAnswer(m message, encrypted, part bool) (id uint16, body []byte) {
 	general := func(result byte) (uint16, []byte) {
-		return 0x8001, []byte{byte(m.serial >> 8), byte(m.serial), byte(m.id >> 8), byte(m.id), result}
+		return 0x8001, []byte{
+			byte(m.serial >> 8), byte(m.serial), byte(m.id >> 8), byte(m.id),
+			result,
+		}
 	}
 	switch m.id {
 	case 0x0001, 0x0004, 0x0005, 0x0109:
 		return 0, nil
 	case 0x0100:
-		return 0x8100, append([]byte{byte(m.serial >> 8), byte(m.serial), 0}, protocoltest.Secret...)
+		return 0x8100, append([]byte{byte(m.serial >> 8), byte(m.serial), 0},
+			protocoltest.Secret...)
 	case 0x0801:
 		if encrypted {
 			return general(3)
@@ -79,7 +85,8 @@ func wantAnswer(m message, encrypted, part bool) (id uint16, body []byte) {
 		}
 		return 0x8800, m.body[:4]
 	case 0x0002, 0x0003, 0x0102, 0x0104, 0x0107, 0x0200, 0x0201, 0x0210, 0x0301, 0x0302, 0x0303,
-		0x0500, 0x0701, 0x0702, 0x0704, 0x0705, 0x0800, 0x0805, 0x0900, 0x0901, 0x1007, 0x1300, 0x6006:
+		0x0500, 0x0701, 0x0702, 0x0704, 0x0705, 0x0800, 0x0805, 0x0900, 0x0901, 0x1007, 0x1300,
+		0x6006:
 		return general(0)
 	}
 	return general(3)
@@ -105,7 +112,8 @@ func TestVectors(t *testing.T) {
 				}
 				return
 			}
-			if len(down) != 1 || down[0].id != id || string(down[0].body) != string(body) || string(down[0].phone) != string(up.phone) || down[0].long != up.long {
+			if len(down) != 1 || down[0].id != id || string(down[0].body) != string(body) ||
+				string(down[0].phone) != string(up.phone) || down[0].long != up.long {
 				t.Fatalf("%s was answered by %+v, not %04x % x", v.Description, down, id, body)
 			}
 			checkMeaning(t, v, up, events)
@@ -120,7 +128,10 @@ func checkMeaning(t *testing.T, v protocoltest.Vector, up message, events []prot
 	e.Msg, e.Seq, e.Aux, e.Key, e.Window, e.Fleeting = 0, 0, 0, 0, 0, false
 	want, known := map[string]protocol.Event{
 		"jt808-0742": {Kind: protocol.KindLogin, DeviceID: "013812345678", Secret: "AUTH42"},
-		"jt808-0744": {Kind: protocol.KindLogin, DeviceID: "00000000013812345678", Secret: "AUTH42"},
+		"jt808-0744": {
+			Kind: protocol.KindLogin, DeviceID: "00000000013812345678",
+			Secret: "AUTH42",
+		},
 		"jt808-0745": {Kind: protocol.KindHeartbeat},
 		"jt808-0748": {Kind: protocol.KindAck, Ref: 100, Outcome: protocol.AckDelivered},
 		"jt808-0749": {Kind: protocol.KindAck, Ref: 100, Outcome: protocol.AckFailed},
@@ -147,7 +158,8 @@ func checkMeaning(t *testing.T, v protocoltest.Vector, up message, events []prot
 	if known && e != want {
 		t.Errorf("%s became %+v, not %+v", v.Description, e, want)
 	}
-	if texts := map[uint16]bool{0x6006: true, 0x1300: true, 0x0301: true}; texts[up.id] && e.Kind != protocol.KindText {
+	if texts := map[uint16]bool{0x6006: true, 0x1300: true, 0x0301: true}; texts[up.id] &&
+		e.Kind != protocol.KindText {
 		t.Errorf("%s is no text: %+v", v.Description, e)
 	}
 }
@@ -189,7 +201,8 @@ func frameFrom(phone []byte, id, serial uint16, body []byte, part ...uint16) []b
 		xor ^= c
 	}
 	raw = append(raw, xor)
-	return []byte("\x7e" + strings.NewReplacer("\x7d", "\x7d\x01", "\x7e", "\x7d\x02").Replace(string(raw)) + "\x7e")
+	return []byte("\x7e" + strings.NewReplacer("\x7d", "\x7d\x01", "\x7e",
+		"\x7d\x02").Replace(string(raw)) + "\x7e")
 }
 
 // unicodeText is the body of 0x6006 with encoding 1.
@@ -203,9 +216,14 @@ func unicodeText(text string) []byte {
 
 func TestTranscripts(t *testing.T) { protocoltest.Transcripts(t, jt808.New(), *update) }
 
-func config(tb testing.TB, variant, password string, values map[string]string) protocol.DeviceConfig {
+func config(tb testing.TB, variant, password string,
+	values map[string]string,
+) protocol.DeviceConfig {
 	tb.Helper()
-	return protocol.DeviceConfig{ID: "13812345678", Variant: variant, Password: password, Settings: protocoltest.NewSettings(tb, jt808.New(), values)}
+	return protocol.DeviceConfig{
+		ID: "13812345678", Variant: variant, Password: password,
+		Settings: protocoltest.NewSettings(tb, jt808.New(), values),
+	}
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -218,13 +236,19 @@ func TestRoundTrip(t *testing.T) {
 		{"2011", "2011", "K7", map[string]string{"part_bytes": "60", "part_prefix": "true"}},
 		{"2013 in UTF-8", "2013", "K7", map[string]string{"charset": "utf8", "events": "1=出发"}},
 		{"2019", "2019", "", map[string]string{"part_bytes": "64"}},
-		{"2019 with a code", "2019", "K7", map[string]string{"text_flags": "0x0D", "text_type": "1"}},
+		{"2019 with a code", "2019", "K7", map[string]string{
+			"text_flags": "0x0D",
+			"text_type":  "1",
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			protocoltest.RoundTrip(t, jt808.New(), protocoltest.Sides{
-				Config:   config(t, c.variant, c.password, c.settings),
-				Outcomes: []protocol.Outcome{protocol.AckDelivered, protocol.AckFailed, protocol.AckRejected, protocol.AckUnsupported},
-				Wrong:    protocol.BadCredentials,
+				Config: config(t, c.variant, c.password, c.settings),
+				Outcomes: []protocol.Outcome{
+					protocol.AckDelivered, protocol.AckFailed,
+					protocol.AckRejected, protocol.AckUnsupported,
+				},
+				Wrong: protocol.BadCredentials,
 			})
 		})
 	}
@@ -245,14 +269,21 @@ func FuzzFrame(f *testing.F) {
 }
 
 func FuzzDecode(f *testing.F) {
-	protocoltest.FuzzDecode(f, jt808.New(), protocoltest.Vectors(f, vectorsFile), map[string]string{"lenient": "true", "serial_text": "0x41", "events": "1=a"})
+	protocoltest.FuzzDecode(f, jt808.New(), protocoltest.Vectors(f, vectorsFile),
+		map[string]string{"lenient": "true", "serial_text": "0x41", "events": "1=a"})
 }
 
 // FuzzMessage gets past the XOR, which fuzzed frames seldom do.
 func FuzzMessage(f *testing.F) {
 	p := jt808.New()
-	settings := protocoltest.NewSettings(f, p, map[string]string{"serial_text": "0x41", "events": "1=a"})
-	for _, id := range []uint16{0x0001, 0x0004, 0x0100, 0x0102, 0x0200, 0x0301, 0x0302, 0x0704, 0x0801, 0x0900, 0x1300, 0x6006} {
+	settings := protocoltest.NewSettings(f, p, map[string]string{
+		"serial_text": "0x41",
+		"events":      "1=a",
+	})
+	for _, id := range []uint16{
+		0x0001, 0x0004, 0x0100, 0x0102, 0x0200, 0x0301, 0x0302, 0x0704,
+		0x0801, 0x0900, 0x1300, 0x6006,
+	} {
 		f.Add(id, uint16(7), uint16(0), uint16(0), byte(0), []byte{0x41, 0, 'a', 0, 'b'})
 		f.Add(id, uint16(8), uint16(2), uint16(1), byte(1), []byte{1, 0, 'a', 0, 'b'})
 	}
@@ -260,7 +291,9 @@ func FuzzMessage(f *testing.F) {
 		body = body[:min(len(body), 1023)]
 		for _, phone := range [][]byte{phone2013, make([]byte, 10)} {
 			c := p.NewCodec(settings)
-			frames := [][]byte{frameFrom(phone, 0x0102, 1, []byte("A")), frameFrom(phone, id, serial, body), frameFrom(phone, id, serial, body, total, number), frameFrom(phone, id, serial+1, body, total, number+1)}
+			frames := [][]byte{frameFrom(phone, 0x0102, 1, []byte("A")), frameFrom(phone, id,
+				serial, body), frameFrom(phone, id, serial, body, total, number), frameFrom(phone,
+				id, serial+1, body, total, number+1)}
 			for i, frame := range frames {
 				events, err := protocoltest.Decode(c, frame)
 				for j := range events {
@@ -269,7 +302,9 @@ func FuzzMessage(f *testing.F) {
 						result = protocol.Result(r % 6)
 					}
 					e := &events[j]
-					if !utf8.ValidString(e.Text) || (e.Kind == protocol.KindText) != (e.Text != "") || e.Count > len(body)+2400 {
+					if !utf8.ValidString(e.Text) ||
+						(e.Kind == protocol.KindText) != (e.Text != "") ||
+						e.Count > len(body)+2400 {
 						t.Fatalf("%x became %+v", frame, e)
 					}
 					if reply := c.AppendReply(nil, e, result); len(reply) > 0 {
@@ -291,5 +326,6 @@ func FuzzMessage(f *testing.F) {
 }
 
 func FuzzDevice(f *testing.F) {
-	protocoltest.FuzzDevice(f, jt808.New(), protocoltest.Vectors(f, vectorsFile), protocol.DeviceConfig{ID: "1", Variant: "2019"})
+	protocoltest.FuzzDevice(f, jt808.New(), protocoltest.Vectors(f, vectorsFile),
+		protocol.DeviceConfig{ID: "1", Variant: "2019"})
 }

@@ -77,7 +77,8 @@ const (
 	encodingUTF8    = 2
 )
 
-// questionFlags are the flags of a text that a question has as well: urgent, read aloud, advertising screen.
+// questionFlags are the flags of a text that a question has as well: urgent, read aloud,
+// advertising screen.
 const questionFlags = 0x01 | 0x08 | 0x10
 
 // Default flags of a text.
@@ -94,7 +95,8 @@ func quiet(id uint32) bool { return id == msgTimeQuery || id == msgVendorTime ||
 // positionBytes is the fixed part of a position (8.12).
 const positionBytes = 28
 
-// positions counts the positions in a body of msgPositions: count WORD, type BYTE, then length WORD and position each.
+// positions counts the positions in a body of msgPositions: count WORD, type BYTE, then length WORD
+// and position each.
 func positions(body []byte) (int, bool) {
 	if len(body) < 3 {
 		return 0, false
@@ -124,7 +126,8 @@ func outcome(result byte) protocol.Outcome {
 	}
 }
 
-// hash is FNV-1a over the number, the id and the body of a message, never 0: what tells a repeated message from a new one.
+// hash is FNV-1a over the number, the id and the body of a message, never 0: what tells a repeated
+// message from a new one.
 func hash(serial, id uint16, body []byte) uint64 {
 	h := uint64(14695981039346656037)
 	const prime = 1099511628211

@@ -43,7 +43,13 @@ func TestPartsBelongTogetherWhateverTheirNumbers(t *testing.T) {
 			[]piece{{5, 3, 1, "a"}, {7, 3, 3, "c"}, {8, 3, 2, "b"}}, []string{"abc"},
 		},
 		"all of it again under new numbers before it was whole": {
-			[]piece{{5, 3, 1, "a"}, {6, 3, 2, "b"}, {9, 3, 1, "a"}, {10, 3, 2, "b"}, {11, 3, 3, "c"}},
+			[]piece{
+				{5, 3, 1, "a"},
+				{6, 3, 2, "b"},
+				{9, 3, 1, "a"},
+				{10, 3, 2, "b"},
+				{11, 3, 3, "c"},
+			},
 			[]string{"abc"},
 		},
 		"a part again after it was whole": {
@@ -58,17 +64,32 @@ func TestPartsBelongTogetherWhateverTheirNumbers(t *testing.T) {
 			[]string{"ayz"},
 		},
 		"one without its beginning, another begun": { // its part 1 may have been that of the other
-			[]piece{{6, 3, 2, "b"}, {7, 3, 3, "c"}, {8, 3, 1, "x"}, {9, 3, 2, "y"}, {10, 3, 3, "z"}},
+			[]piece{
+				{6, 3, 2, "b"},
+				{7, 3, 3, "c"},
+				{8, 3, 1, "x"},
+				{9, 3, 2, "y"},
+				{10, 3, 3, "z"},
+			},
 			[]string{"xbc", "xyz"},
 		},
 		"two with the same beginning": {
-			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "a"}, {8, 2, 2, "y"}}, []string{"ab", "ay"},
+			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "a"}, {8, 2, 2, "y"}}, []string{
+				"ab",
+				"ay",
+			},
 		},
 		"two with the same end": {
-			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "x"}, {8, 2, 2, "b"}}, []string{"ab", "xb"},
+			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "x"}, {8, 2, 2, "b"}}, []string{
+				"ab",
+				"xb",
+			},
 		},
 		"the same said twice": {
-			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "a"}, {8, 2, 2, "b"}}, []string{"ab", "ab"},
+			[]piece{{5, 2, 1, "a"}, {6, 2, 2, "b"}, {7, 2, 1, "a"}, {8, 2, 2, "b"}}, []string{
+				"ab",
+				"ab",
+			},
 		},
 		"two lengths at once": {
 			[]piece{{5, 2, 1, "a"}, {6, 3, 1, "x"}, {7, 3, 2, "y"}, {8, 2, 2, "b"}, {9, 3, 3, "z"}},
@@ -143,7 +164,8 @@ func TestPartsAreAskedForUnderANumberThatExists(t *testing.T) {
 			}
 		}
 		out, _ := codec.Poll(nil, time.Unix(0, 0))
-		if m := unframe(t, out); len(m) != 1 || m[0].id != 0x8003 || !bytes.Equal(m[0].body, c.want) {
+		if m := unframe(t, out); len(m) != 1 || m[0].id != 0x8003 ||
+			!bytes.Equal(m[0].body, c.want) {
 			t.Errorf("%s: %+v", name, m)
 		}
 	}
@@ -185,19 +207,22 @@ func TestLoginInParts(t *testing.T) {
 		}
 		events, reply, err := receive(codec, frameFrom(phone2013, 0x0100, 4, body[30:], 2, 2))
 		m := unframe(t, reply)
-		if err != nil || events[0].Kind != protocol.KindRegister || events[0].DeviceID != "013812345678" {
+		if err != nil || events[0].Kind != protocol.KindRegister ||
+			events[0].DeviceID != "013812345678" {
 			t.Fatalf("registration: %+v, %v", events, err)
 		}
 		if len(m) != 1 || m[0].id != 0x8100 || !bytes.Equal(m[0].body[:3], []byte{0, 4, 0}) {
 			t.Fatalf("registration: %+v", m)
 		}
 	}
-	if _, _, err := receive(codec, frameFrom(phone2013, 0x0102, 5, []byte("AUTH"), 2, 1)); err != nil {
+	if _, _, err := receive(codec, frameFrom(phone2013, 0x0102, 5, []byte("AUTH"), 2,
+		1)); err != nil {
 		t.Fatal(err)
 	}
 	events, reply, err := receive(codec, frameFrom(phone2013, 0x0102, 6, []byte("42"), 2, 2))
 	m := unframe(t, reply)
-	if err != nil || events[0].Kind != protocol.KindLogin || events[0].Secret != "AUTH42" || m[0].body[4] != 0 {
+	if err != nil || events[0].Kind != protocol.KindLogin || events[0].Secret != "AUTH42" ||
+		m[0].body[4] != 0 {
 		t.Errorf("%+v, %+v, %v", events, m, err)
 	}
 	for name, frame := range map[string][]byte{

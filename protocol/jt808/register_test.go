@@ -30,7 +30,8 @@ func TestKnownTerminals(t *testing.T) {
 			{"known", "345678", false},
 		} {
 			set := map[string]string{"register": c.register, "terminal_id": c.id}
-			if granted, _ := p.Registers(protocoltest.NewSettings(t, p, set), &events[0]); granted != c.want {
+			if granted, _ := p.Registers(protocoltest.NewSettings(t, p, set),
+				&events[0]); granted != c.want {
 				t.Errorf("%s, %+v, terminal id %q", variant, c, events[0].Secret)
 			}
 		}

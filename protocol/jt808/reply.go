@@ -7,11 +7,13 @@ import (
 	"trackchat/protocol"
 )
 
-// AppendReply answers with 0x8001, except a registration (0x8100), multimedia (0x8800), and what needs no answer.
+// AppendReply answers with 0x8001, except a registration (0x8100), multimedia (0x8800), and what
+// needs no answer.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {
 	c.note(e, r)
 	switch {
-	case e.Msg == 0, e.Msg == msgReply, r == protocol.Later: // a lenient login has no message of its own
+	case e.Msg == 0, e.Msg == msgReply, r == protocol.Later:
+		// a lenient login has no message of its own
 		return dst
 	case e.Kind == protocol.KindRegister:
 		return c.appendRegistered(dst, e, r)
@@ -115,7 +117,10 @@ func (c *codec) appendVendorTime(dst []byte, now time.Time) []byte {
 
 // appendBCDTime appends yyMMddHHmmss in the zone of t.
 func appendBCDTime(dst []byte, t time.Time) []byte {
-	for _, n := range [...]int{t.Year() % 100, int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second()} {
+	for _, n := range [...]int{
+		t.Year() % 100, int(t.Month()), t.Day(), t.Hour(), t.Minute(),
+		t.Second(),
+	} {
 		dst = append(dst, byte(n/10<<4|n%10))
 	}
 	return dst

@@ -69,11 +69,13 @@ func settings() []protocol.SettingSpec {
 		},
 		{
 			Name: settingSerialCharset, Default: charsetGBK,
-			Check: protocol.CheckOneOf(charsetGBK, charsetUTF8, "cp1251", "windows1251", "utf16be", "utf16le"),
-			Help:  "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
+			Check: protocol.CheckOneOf(charsetGBK, charsetUTF8, "cp1251", "windows1251", "utf16be",
+				"utf16le"),
+			Help: "charset of those texts: gbk, utf8, cp1251 (or windows1251), utf16be or utf16le",
 		},
 		{
-			Name: settingCharset, Default: charsetGBK, Check: protocol.CheckOneOf(charsetGBK, charsetUTF8),
+			Name: settingCharset, Default: charsetGBK, Check: protocol.CheckOneOf(charsetGBK,
+				charsetUTF8),
 			Help: "charset of texts in both directions where the message does not say it: gbk or utf8",
 		},
 		{
@@ -141,7 +143,8 @@ func checkEvents(v string) error {
 	return nil
 }
 
-// serialType reports whether v, such as "0x41,0x42", has the type t; an error where v cannot be read.
+// serialType reports whether v, such as "0x41,0x42", has the type t; an error where v cannot be
+// read.
 func serialType(v string, t byte) (bool, error) {
 	found := false
 	for item := range strings.SplitSeq(v, ",") {

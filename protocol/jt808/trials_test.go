@@ -55,7 +55,8 @@ func (p *played) want(t *testing.T, ids []uint16, results []byte, texts ...strin
 	t.Helper()
 	answered := slices.Equal(p.ids, ids) && slices.Equal(p.results, results)
 	if !answered || !slices.Equal(p.texts, texts) {
-		t.Errorf("answered %04x with %d, stored %d texts %q", p.ids, p.results, len(p.texts), p.texts)
+		t.Errorf("answered %04x with %d, stored %d texts %q", p.ids, p.results, len(p.texts),
+			p.texts)
 	}
 }
 
@@ -65,7 +66,8 @@ func TestTrials(t *testing.T) {
 		"jt808-parts_gap_text": func(t *testing.T, frames [][]byte) {
 			t.Helper()
 			p := play(t, frames)
-			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("请在三号门卸货", 100))
+			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("请在三号门卸货",
+				100))
 		},
 		"jt808-parts_resent_new_serial": func(t *testing.T, frames [][]byte) {
 			t.Helper()
@@ -77,7 +79,8 @@ func TestTrials(t *testing.T) {
 		"jt808-text_after_logout": func(t *testing.T, frames [][]byte) {
 			t.Helper()
 			p := play(t, frames)
-			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("LONG", 300))
+			p.want(t, slices.Repeat([]uint16{0x8001}, 4), make([]byte, 4), strings.Repeat("LONG",
+				300))
 		},
 		"jt808-time_sync_0109": func(t *testing.T, frames [][]byte) {
 			t.Helper()
@@ -118,7 +121,8 @@ func answeredBy1300(t *testing.T, frames [][]byte) {
 	if _, _, err := receive(c, frames[0]); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.AppendText(nil, protocol.Text{Ref: 0x3C6E, Parts: 1, Body: "where#"}); err != nil {
+	if _, err := c.AppendText(nil, protocol.Text{Ref: 0x3C6E, Parts: 1, Body: "where#"}); err !=
+		nil {
 		t.Fatal(err)
 	}
 	keys := map[uint64]bool{}
@@ -128,7 +132,8 @@ func answeredBy1300(t *testing.T, frames [][]byte) {
 			t.Fatalf("%+v, % x, %v", events, reply, err)
 		}
 		ack, text := events[0], events[1]
-		if ack.Kind != protocol.KindAck || ack.Ref != 0x3C6E || ack.Outcome != protocol.AckDelivered {
+		if ack.Kind != protocol.KindAck || ack.Ref != 0x3C6E ||
+			ack.Outcome != protocol.AckDelivered {
 			t.Errorf("%+v", ack)
 		}
 		if text.Text != "Set OK!" || text.ReplyTo != 0x3C6E || !text.Replies {

@@ -17,7 +17,8 @@ import (
 // nothing tells whether it has seen the answer.
 const dedupeWindow = 2 * time.Minute
 
-// text emits what the driver, or a display on his behalf, wrote. A text that cannot be read is refused as malformed and never guessed at.
+// text emits what the driver, or a display on his behalf, wrote. A text that cannot be read is
+// refused as malformed and never guessed at.
 func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protocol.Event)) error {
 	text, err := c.read(h.id, body)
 	if err != nil {
@@ -100,7 +101,8 @@ func likelyGBK(b []byte) bool {
 	for i := 0; i < len(b); i++ {
 		switch lead := b[i]; {
 		case lead < utf8.RuneSelf:
-		case lead < 0xA1 || lead > 0xA9 && lead < 0xB0 || lead > 0xF7 || i+1 == len(b) || b[i+1] < 0xA1:
+		case lead < 0xA1 || lead > 0xA9 && lead < 0xB0 || lead > 0xF7 || i+1 == len(b) ||
+			b[i+1] < 0xA1:
 			return false
 		default:
 			i++
@@ -121,12 +123,14 @@ func (c *codec) eventText(id byte) string {
 	return fmt.Sprintf("event %d", id)
 }
 
-// serialText reads 0x0900 (type BYTE, payload). A serial line carries much else: what is of another type, or not printable, is no text and no error.
+// serialText reads 0x0900 (type BYTE, payload). A serial line carries much else: what is of another
+// type, or not printable, is no text and no error.
 func (c *codec) serialText(body []byte) (string, error) {
 	if len(body) < 1 {
 		return "", fmt.Errorf("%w: no type", protocol.ErrMalformed)
 	}
-	if wanted, err := serialType(c.settings.String(settingSerialText), body[0]); err != nil || !wanted {
+	if wanted, err := serialType(c.settings.String(settingSerialText), body[0]); err != nil ||
+		!wanted {
 		return "", err
 	}
 	text, err := decode(c.serialCharset(c.settings), body[1:])
@@ -138,7 +142,10 @@ func (c *codec) serialText(body []byte) (string, error) {
 
 // printable reports whether text has no control characters except those that move the cursor.
 func printable(text string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\r' && r != '\n' && r != '\t' })
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return unicode.IsControl(r) &&
+			r != '\r' && r != '\n' && r != '\t'
+	})
 }
 
 // legible decodes a text that must not be empty.
@@ -158,7 +165,8 @@ func decode(cs protocol.Charset, b []byte) (string, error) {
 	return cs.Decode(append([]byte(nil), b...))
 }
 
-// clean removes the NULs that end a string, byte order marks and control characters except line feeds and tabs, and the white space around.
+// clean removes the NULs that end a string, byte order marks and control characters except line
+// feeds and tabs, and the white space around.
 func clean(text string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if (unicode.IsControl(r) && r != '\n' && r != '\t') || r == '\uFEFF' {

@@ -18,7 +18,10 @@ type hot struct {
 func heat(tb testing.TB, p *protocol.Protocol, cfg protocol.DeviceConfig) *hot {
 	tb.Helper()
 	x := Sides{Config: cfg}.pair(tb, p)
-	h := &hot{codec: x.Codec, text: protocol.Text{Ref: 4711, Parts: 1, Body: "Unload at gate 7, then call the office."}}
+	h := &hot{codec: x.Codec, text: protocol.Text{
+		Ref: 4711, Parts: 1,
+		Body: "Unload at gate 7, then call the office.",
+	}}
 	down, err := x.Codec.AppendText(nil, h.text)
 	if err != nil {
 		tb.Fatal(err)
@@ -33,9 +36,10 @@ func heat(tb testing.TB, p *protocol.Protocol, cfg protocol.DeviceConfig) *hot {
 	}
 	h.frames = map[string][]byte{
 		"heartbeat": x.Device.AppendHeartbeat(nil),
-		"position":  x.Device.AppendPosition(nil, 52.5, 13.4, time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)),
-		"ack":       x.Device.AppendAck(nil, seen[0], protocol.AckDelivered),
-		"text":      text,
+		"position": x.Device.AppendPosition(nil, 52.5, 13.4, time.Date(2026, 2, 3, 4, 5, 6, 0,
+			time.UTC)),
+		"ack":  x.Device.AppendAck(nil, seen[0], protocol.AckDelivered),
+		"text": text,
 	}
 	for name, frame := range h.frames {
 		events, err := Decode(x.Codec, frame)
@@ -52,7 +56,8 @@ func heat(tb testing.TB, p *protocol.Protocol, cfg protocol.DeviceConfig) *hot {
 	return h
 }
 
-// NoAllocs fails the test where cutting, decoding and answering a heartbeat, a position or an ack, or writing a text, allocates.
+// NoAllocs fails the test where cutting, decoding and answering a heartbeat, a position or an ack,
+// or writing a text, allocates.
 func NoAllocs(t *testing.T, p *protocol.Protocol, cfg protocol.DeviceConfig) {
 	t.Helper()
 	h := heat(t, p, cfg)

@@ -30,7 +30,8 @@ type Derivation struct {
 	// Derive overwrites in a copy of the frame what its owner could be known by, and makes its
 	// checksum as right or wrong as it was.
 	Derive func(s *Scrubber, v Vector, frame []byte) ([]byte, error)
-	// Secrets returns ids, positions and times of the frame as they lie in it, found in another way.
+	// Secrets returns ids, positions and times of the frame as they lie in it, found in another
+	// way.
 	Secrets func(t *testing.T, v Vector, frame []byte) [][]byte
 	// Prepare, Device and Settings are those of Options.
 	Prepare  func(t *testing.T, c protocol.Codec, v Vector)

@@ -38,7 +38,8 @@ func (d *Derivation) anonymous(t *testing.T, p *protocol.Protocol, v, w Vector) 
 	for _, text := range d.outcome(t, p, w).said {
 		for _, other := range texts {
 			for i := range len(other) - window + 1 {
-				if part := other[i : i+window]; telling([]byte(part)) && strings.Contains(text, part) {
+				if part := other[i : i+window]; telling([]byte(part)) &&
+					strings.Contains(text, part) {
 					t.Errorf("%q is in %q", part, text)
 				}
 			}

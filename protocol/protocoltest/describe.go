@@ -12,14 +12,21 @@ func results() []string {
 }
 
 func kinds() []string {
-	return []string{"", "login", "register", "logout", "heartbeat", "position", "ack", "evidence", "answer", "text", "other", "unknown", "refused", "known"}
+	return []string{
+		"", "login", "register", "logout", "heartbeat", "position", "ack", "evidence",
+		"answer", "text", "other", "unknown", "refused", "known",
+	}
 }
 
 func outcomes() []string {
-	return []string{"", "delivered", "opened", "failed", "damaged", "rejected", "unsupported", "storage", "later", "linked", "accepted"}
+	return []string{
+		"", "delivered", "opened", "failed", "damaged", "rejected", "unsupported",
+		"storage", "later", "linked", "accepted",
+	}
 }
 
-// describe writes an event the way transcripts show it: what the gateway sees, without the codec's own fields except the message id.
+// describe writes an event the way transcripts show it: what the gateway sees, without the codec's
+// own fields except the message id.
 func describe(e *protocol.Event) string {
 	var b strings.Builder
 	b.WriteString(kinds()[e.Kind])

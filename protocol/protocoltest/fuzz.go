@@ -12,7 +12,8 @@ import (
 	"trackchat/protocol"
 )
 
-// FuzzFrame fuzzes Protocol.Frame: it keeps its contract, makes progress, and cuts the same frames however the bytes arrive.
+// FuzzFrame fuzzes Protocol.Frame: it keeps its contract, makes progress, and cuts the same frames
+// however the bytes arrive.
 func FuzzFrame(f *testing.F, p *protocol.Protocol, vectors []Vector) {
 	f.Helper()
 	for i, v := range vectors {
@@ -23,7 +24,8 @@ func FuzzFrame(f *testing.F, p *protocol.Protocol, vectors []Vector) {
 		if errors.Is(err, ErrContract) {
 			t.Fatal(err)
 		}
-		for _, pieces := range [][][]byte{Bytewise(stream), Randomly(stream, rand.New(rand.NewPCG(seed, 0)))} {
+		for _, pieces := range [][][]byte{Bytewise(stream), Randomly(stream,
+			rand.New(rand.NewPCG(seed, 0)))} {
 			got, left, other := Cut(p, pieces...)
 			if !slices.EqualFunc(got, whole, bytes.Equal) || (err == nil) != (other == nil) {
 				t.Fatalf("cut into %x and %x, %v and %v", whole, got, err, other)
@@ -42,7 +44,8 @@ func FuzzFrame(f *testing.F, p *protocol.Protocol, vectors []Vector) {
 	})
 }
 
-// FuzzDecode fuzzes a codec before and after a login: nothing panics, texts are UTF-8, and neither events nor answers grow beyond what arrived.
+// FuzzDecode fuzzes a codec before and after a login: nothing panics, texts are UTF-8, and neither
+// events nor answers grow beyond what arrived.
 func FuzzDecode(f *testing.F, p *protocol.Protocol, vectors []Vector, settings map[string]string) {
 	f.Helper()
 	for _, v := range vectors {
@@ -55,25 +58,30 @@ func FuzzDecode(f *testing.F, p *protocol.Protocol, vectors []Vector, settings m
 		if result&0x80 != 0 {
 			c.Bind(s)
 		}
-		checkFrame(t, p, c, stream, protocol.Result(result%6)) // Decode must bear what Frame would never cut
+		// Decode must bear what Frame would never cut.
+		checkFrame(t, p, c, stream, protocol.Result(result%6))
 		frames, _, _ := Cut(p, stream)
 		for _, frame := range frames {
 			checkFrame(t, p, c, frame, protocol.Result(result%6))
 		}
 		c.Poll(nil, time.Unix(1_700_000_000, 0))
-		if caps := c.Caps(); caps.PartBytes < 8 || caps.Charset == nil || caps.RefBits < 0 || caps.RefBits > 64 {
+		if caps := c.Caps(); caps.PartBytes < 8 || caps.Charset == nil || caps.RefBits < 0 ||
+			caps.RefBits > 64 {
 			t.Fatalf("caps %+v", caps)
 		}
 	})
 }
 
-func checkFrame(t *testing.T, p *protocol.Protocol, c protocol.Codec, frame []byte, r protocol.Result) {
+func checkFrame(t *testing.T, p *protocol.Protocol, c protocol.Codec, frame []byte,
+	r protocol.Result,
+) {
 	t.Helper()
 	events, _ := Decode(c, frame)
 	texts, positions := 0, 0
 	for i := range events {
 		e := &events[i]
-		if !utf8.ValidString(e.Text) || e.Kind == 0 || e.Kind > protocol.KindRefused || e.Count < 0 || e.Choice < 0 {
+		if !utf8.ValidString(e.Text) || e.Kind == 0 || e.Kind > protocol.KindRefused ||
+			e.Count < 0 || e.Choice < 0 {
 			t.Fatalf("%x became %+v", frame, e)
 		}
 		if e.Kind == protocol.KindText && e.Text == "" {
@@ -85,7 +93,8 @@ func checkFrame(t *testing.T, p *protocol.Protocol, c protocol.Codec, frame []by
 		}
 	}
 	if most := max(len(frame), p.MaxFrame); len(events) > most+1 || positions > most {
-		t.Fatalf("%x became %d events with %d bytes of text and %d positions", frame, len(events), texts, positions)
+		t.Fatalf("%x became %d events with %d bytes of text and %d positions", frame, len(events),
+			texts, positions)
 	}
 }
 

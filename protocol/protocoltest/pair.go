@@ -9,7 +9,8 @@ import (
 	"trackchat/protocol"
 )
 
-// Pair is a codec and a device that talk to each other without a network; the test plays the gateway between them.
+// Pair is a codec and a device that talk to each other without a network; the test plays the
+// gateway between them.
 type Pair struct {
 	P      *protocol.Protocol
 	Codec  protocol.Codec
@@ -25,7 +26,10 @@ type Pair struct {
 
 // NewPair makes both ends; the tracker's settings are those of cfg.
 func NewPair(p *protocol.Protocol, cfg protocol.DeviceConfig) *Pair {
-	return &Pair{P: p, Codec: p.NewCodec(cfg.Settings), Device: NewDeviceStream(p.NewDevice(cfg)), cfg: cfg, up: NewStream(p)}
+	return &Pair{
+		P: p, Codec: p.NewCodec(cfg.Settings), Device: NewDeviceStream(p.NewDevice(cfg)),
+		cfg: cfg, up: NewStream(p),
+	}
 }
 
 // maxExchanges bounds how often the two ends may answer one another.
@@ -42,8 +46,11 @@ func (x *Pair) Login() (events []protocol.Event, seen []protocol.DeviceEvent, er
 	return events, append(seen, more...), err
 }
 
-// FromDevice passes bytes of the device to the codec, its answers back, and so on until both are quiet. It returns what both saw.
-func (x *Pair) FromDevice(b []byte) (events []protocol.Event, seen []protocol.DeviceEvent, err error) {
+// FromDevice passes bytes of the device to the codec, its answers back, and so on until both are
+// quiet. It returns what both saw.
+func (x *Pair) FromDevice(b []byte) (events []protocol.Event, seen []protocol.DeviceEvent,
+	err error,
+) {
 	for range maxExchanges {
 		if len(b) == 0 {
 			return events, seen, nil
@@ -71,7 +78,8 @@ func (x *Pair) FromDevice(b []byte) (events []protocol.Event, seen []protocol.De
 	return events, seen, fmt.Errorf("%w: the two ends do not come to rest", ErrContract)
 }
 
-// ToDevice passes bytes of the codec to the device, its own answers back, and so on. It returns what the device saw.
+// ToDevice passes bytes of the codec to the device, its own answers back, and so on. It returns
+// what the device saw.
 func (x *Pair) ToDevice(b []byte) (seen []protocol.DeviceEvent, err error) {
 	var up []byte
 	for _, piece := range x.pieces(b) {

@@ -16,9 +16,11 @@ import (
 // Sides say what RoundTrip needs to know about the two ends.
 type Sides struct {
 	Config protocol.DeviceConfig
-	// Alphabet is what texts are made of, as a regular expression for one character; empty: Latin, Cyrillic, Chinese, punctuation, an emoji.
+	// Alphabet is what texts are made of, as a regular expression for one character; empty: Latin,
+	// Cyrillic, Chinese, punctuation, an emoji.
 	Alphabet string
-	// Down and Up say what becomes of a text on its way, beyond what the charset cannot carry (Down); nil: nothing.
+	// Down and Up say what becomes of a text on its way, beyond what the charset cannot carry
+	// (Down); nil: nothing.
 	Down, Up func(text string) string
 	// Outcomes are those that an ack can express.
 	Outcomes []protocol.Outcome
@@ -30,7 +32,8 @@ type Sides struct {
 
 const alphabet = `[ -~А-яё好司机亊亇é€😀]`
 
-// RoundTrip checks that what one side writes the other one understands: logins, texts and acks, texts of drivers, choices, signs of life, refusals.
+// RoundTrip checks that what one side writes the other one understands: logins, texts and acks,
+// texts of drivers, choices, signs of life, refusals.
 func RoundTrip(t *testing.T, p *protocol.Protocol, s Sides) {
 	t.Helper()
 	if s.Alphabet == "" {
@@ -101,7 +104,8 @@ func (s Sides) refusal(p *protocol.Protocol) func(*testing.T) {
 
 func drawText(t *rapid.T, alphabet string, most int) string {
 	const mostRepeats = 1000 // what a regular expression may say
-	return rapid.StringMatching(fmt.Sprintf(`[!-~](%s{0,%d}[!-~])?`, alphabet, min(most, mostRepeats))).Draw(t, "text")
+	return rapid.StringMatching(fmt.Sprintf(`[!-~](%s{0,%d}[!-~])?`, alphabet,
+		min(most, mostRepeats))).Draw(t, "text")
 }
 
 func (s Sides) text(p *protocol.Protocol) func(*rapid.T) {
@@ -156,7 +160,8 @@ func (s Sides) part(t *rapid.T, x *Pair, part protocol.Text) {
 	outcome := rapid.SampledFrom(s.Outcomes).Draw(t, "outcome")
 	events, _, err := x.FromDevice(x.Device.AppendAck(nil, seen[0], outcome))
 	ack := find(events, protocol.KindAck)
-	if err != nil || ack == nil || ack.Outcome != outcome || (caps.RefBits > 0 && ack.Ref != part.Ref) {
+	if err != nil || ack == nil || ack.Outcome != outcome ||
+		(caps.RefBits > 0 && ack.Ref != part.Ref) {
 		t.Fatalf("outcome %d for %x became %+v, %v", outcome, part.Ref, events, err)
 	}
 }
@@ -183,8 +188,11 @@ func (s Sides) driverText(p *protocol.Protocol) func(*rapid.T) {
 			if has(seen, protocol.DeviceTextAck) == s.Unanswered {
 				t.Fatalf("acknowledgement of %q: %+v", text, seen)
 			}
-			// A repetition is the same bytes, and must be recognisable where the protocol has a way.
-			if again, _, err := x.FromDevice(frame); err != nil || find(again, protocol.KindText) == nil || find(again, protocol.KindText).Key != e.Key {
+			// A repetition is the same bytes, and must be recognisable where the protocol has a
+			// way.
+			if again, _, err := x.FromDevice(frame); err != nil ||
+				find(again, protocol.KindText) == nil ||
+				find(again, protocol.KindText).Key != e.Key {
 				t.Fatalf("the repetition of %+v became %+v, %v", e, again, err)
 			}
 		}
@@ -200,7 +208,8 @@ func (s Sides) refusedText(p *protocol.Protocol) func(*testing.T) {
 				t.Fatal(err)
 			}
 			x.Result = func(*protocol.Event) protocol.Result { return result }
-			if _, seen, err := x.FromDevice(frame); err != nil || has(seen, protocol.DeviceTextAck) {
+			if _, seen, err := x.FromDevice(frame); err != nil ||
+				has(seen, protocol.DeviceTextAck) {
 				t.Errorf("result %d: the device saw %+v, %v", result, seen, err)
 			}
 		}
@@ -215,15 +224,21 @@ func (s Sides) choices(p *protocol.Protocol) func(*testing.T) {
 			return
 		}
 		answers := []string{"Yes", "No", "Later", "4", "5", "6", "7", "8"}[:min(8, caps.Choices)]
-		frame, err := x.Codec.AppendText(nil, protocol.Text{Ref: 7, Parts: 1, Body: "Loaded?", Choices: answers})
+		frame, err := x.Codec.AppendText(nil, protocol.Text{
+			Ref: 7, Parts: 1, Body: "Loaded?",
+			Choices: answers,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		seen, err := x.ToDevice(frame)
-		if err != nil || len(seen) != 1 || seen[0].Kind != protocol.DeviceText || seen[0].Body != "Loaded?" || !slices.Equal(seen[0].Choices, answers) {
+		if err != nil || len(seen) != 1 || seen[0].Kind != protocol.DeviceText ||
+			seen[0].Body != "Loaded?" || !slices.Equal(seen[0].Choices, answers) {
 			t.Fatalf("the question arrived as %+v, %v", seen, err)
 		}
-		if events, _, err := x.FromDevice(x.Device.AppendAck(nil, seen[0], protocol.AckDelivered)); err != nil || find(events, protocol.KindAck) == nil || find(events, protocol.KindAck).Ref != 7 {
+		if events, _, err := x.FromDevice(x.Device.AppendAck(nil, seen[0],
+			protocol.AckDelivered)); err != nil || find(events, protocol.KindAck) == nil ||
+			find(events, protocol.KindAck).Ref != 7 {
 			t.Fatalf("the question's ack became %+v, %v", events, err)
 		}
 		for choice := 1; choice <= len(answers); choice++ {

@@ -18,19 +18,23 @@ const Secret = "F4E3D2C1"
 type Options struct {
 	Vectors  []Vector
 	Settings map[string]string
-	// Prepare brings a fresh codec into the state in which v can arrive, such as a login of the right version.
+	// Prepare brings a fresh codec into the state in which v can arrive, such as a login of the
+	// right version.
 	Prepare func(t *testing.T, c protocol.Codec, v Vector)
 	// Device configures the tracker's side for a frame that travels towards it.
 	Device func(v Vector) protocol.DeviceConfig
 	// Wrap puts the body-only vectors into frames; without it they are left out.
 	Wrap func(v Vector) []byte
-	// Answer checks what a good frame from a device meant and what was answered to it when the gateway found everything OK and handed out Secret.
+	// Answer checks what a good frame from a device meant and what was answered to it when the
+	// gateway found everything OK and handed out Secret.
 	Answer func(t *testing.T, v Vector, events []protocol.Event, reply []byte)
-	// LosesFraming reports whether a bad frame may end the session, because its wrong length hides where the next one begins.
+	// LosesFraming reports whether a bad frame may end the session, because its wrong length hides
+	// where the next one begins.
 	LosesFraming func(v Vector) bool
 }
 
-// Run replays every vector: good frames are cut exactly however the stream is cut, decoded without an error and answered; bad ones are refused and the session goes on.
+// Run replays every vector: good frames are cut exactly however the stream is cut, decoded without
+// an error and answered; bad ones are refused and the session goes on.
 func Run(t *testing.T, p *protocol.Protocol, o Options) {
 	t.Helper()
 	seed := rand.Uint64()
@@ -87,7 +91,8 @@ func (r *runner) vector(t *testing.T, v Vector, frame []byte) {
 func (r *runner) pieces(stream []byte) map[string][][]byte {
 	rnd := rand.New(rand.NewPCG(r.seed, uint64(len(stream))))
 	return map[string][][]byte{
-		"whole": {stream}, "bytewise": Bytewise(stream), "random": Randomly(stream, rnd), "random again": Randomly(stream, rnd),
+		"whole": {stream}, "bytewise": Bytewise(stream), "random": Randomly(stream, rnd),
+		"random again": Randomly(stream, rnd),
 	}
 }
 
@@ -101,7 +106,12 @@ func (r *runner) other() []byte {
 
 func (r *runner) cuts(t *testing.T, frame []byte) {
 	t.Helper()
-	for _, want := range [][][]byte{{frame}, {frame, frame}, {frame, r.other()}, {r.other(), frame}} {
+	for _, want := range [][][]byte{
+		{frame},
+		{frame, frame},
+		{frame, r.other()},
+		{r.other(), frame},
+	} {
 		stream := slices.Concat(want...)
 		for name, pieces := range r.pieces(stream) {
 			got, rest, err := Cut(r.p, pieces...)
@@ -186,7 +196,8 @@ func (r *runner) refused(t *testing.T, v Vector, frame []byte) {
 			break
 		}
 		if refusals == 0 || (accepted == 0 && !mayEnd) {
-			t.Errorf("%s: %s: %d refusals, the next frame was seen %d times", name, v.Description, refusals, accepted)
+			t.Errorf("%s: %s: %d refusals, the next frame was seen %d times", name, v.Description,
+				refusals, accepted)
 		}
 	}
 }
@@ -219,7 +230,9 @@ func (r *runner) device(t *testing.T, v Vector, frame []byte) {
 func (r *runner) harmless(t *testing.T, v Vector, frame []byte) {
 	t.Helper()
 	d := NewDeviceStream(r.newDevice(t, v))
-	if _, events, err := d.Feed(frame); err == nil && slices.ContainsFunc(events, func(e protocol.DeviceEvent) bool { return e.Kind != protocol.DeviceOther }) {
+	if _, events, err := d.Feed(frame); err == nil &&
+		slices.ContainsFunc(events,
+			func(e protocol.DeviceEvent) bool { return e.Kind != protocol.DeviceOther }) {
 		t.Errorf("%s: the device took %+v from a bad frame", v.Description, events)
 	}
 }
@@ -255,7 +268,10 @@ func (d *DeviceStream) Pending() int { return len(d.buf) }
 // Feed returns what the device answered by itself and what it saw.
 func (d *DeviceStream) Feed(in []byte) (out []byte, events []protocol.DeviceEvent, err error) {
 	d.buf = append(d.buf, in...)
-	out, n, err := d.Device.Feed(nil, d.buf, func(e protocol.DeviceEvent) { events = append(events, e) })
+	out, n, err := d.Device.Feed(nil, d.buf, func(e protocol.DeviceEvent) {
+		events = append(events,
+			e)
+	})
 	if n < 0 || n > len(d.buf) {
 		return out, events, ErrContract
 	}

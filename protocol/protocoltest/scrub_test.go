@@ -21,9 +21,12 @@ func TestScrubberKeepsWhatAFieldIs(t *testing.T) {
 			hex.EncodeToString([]byte("Ab 1;")), (*Scrubber).Text,
 			`^(4[1-9a-f]|5[0-9a])(6[1-9a-f]|7[0-9a])203.3b$`,
 		},
-		"GBK":         {"b2e2d67e", (*Scrubber).Text, `^[bc].[a-f].[bc].7e$`},
-		"UTF-8":       {hex.EncodeToString([]byte("Ба")), (*Scrubber).Text, `^(d0[9ab].){2}$`},
-		"mixed":       {"0102" + hex.EncodeToString([]byte("AB123")), (*Scrubber).Mixed, `(3.){3}$`},
+		"GBK":   {"b2e2d67e", (*Scrubber).Text, `^[bc].[a-f].[bc].7e$`},
+		"UTF-8": {hex.EncodeToString([]byte("Ба")), (*Scrubber).Text, `^(d0[9ab].){2}$`},
+		"mixed": {
+			"0102" + hex.EncodeToString([]byte("AB123")), (*Scrubber).Mixed,
+			`(3.){3}$`,
+		},
 		"phone":       {"000138123456", (*Scrubber).BCD, `^000[1-9]\d{8}$`},
 		"packed IMEI": {"0490154203237518", (*Scrubber).PackedIMEI, `^0\d{15}$`},
 		"latitude": {"01587d01", func(s *Scrubber, b []byte) {

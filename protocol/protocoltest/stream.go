@@ -11,7 +11,8 @@ import (
 // ErrContract means that a protocol broke the contract of package protocol.
 var ErrContract = errors.New("contract broken")
 
-// Stream cuts a byte stream into frames as the gateway does, and holds Protocol.Frame to its contract with every call.
+// Stream cuts a byte stream into frames as the gateway does, and holds Protocol.Frame to its
+// contract with every call.
 type Stream struct {
 	p       *protocol.Protocol
 	buf     []byte
@@ -24,24 +25,29 @@ func NewStream(p *protocol.Protocol) *Stream { return &Stream{p: p} }
 // Pending returns how many bytes wait for the rest of their frame.
 func (s *Stream) Pending() int { return len(s.buf) }
 
-// Feed adds bytes and calls frame for every frame that is complete then. The error is ErrContract, or the one with which Protocol.Frame gave up.
+// Feed adds bytes and calls frame for every frame that is complete then. The error is ErrContract,
+// or the one with which Protocol.Frame gave up.
 func (s *Stream) Feed(in []byte, frame func([]byte)) error {
 	s.buf = append(s.buf, in...)
 	for len(s.buf) > 0 {
 		n, next, err := s.p.Frame(s.buf, s.scanned)
 		switch {
-		case err != nil && !errors.Is(err, protocol.ErrTooLong) && !errors.Is(err, protocol.ErrFraming):
+		case err != nil && !errors.Is(err, protocol.ErrTooLong) &&
+			!errors.Is(err, protocol.ErrFraming):
 			return fmt.Errorf("%w: Frame returned %w", ErrContract, err)
 		case err != nil:
 			return err
 		case n < 0 || n > len(s.buf):
 			return fmt.Errorf("%w: Frame cut %d bytes off %d", ErrContract, n, len(s.buf))
 		case n > s.p.MaxFrame:
-			return fmt.Errorf("%w: Frame cut %d bytes, more than MaxFrame %d", ErrContract, n, s.p.MaxFrame)
+			return fmt.Errorf("%w: Frame cut %d bytes, more than MaxFrame %d", ErrContract, n,
+				s.p.MaxFrame)
 		case n == 0 && (next < s.scanned || next > len(s.buf)):
-			return fmt.Errorf("%w: next went from %d to %d of %d", ErrContract, s.scanned, next, len(s.buf))
+			return fmt.Errorf("%w: next went from %d to %d of %d", ErrContract, s.scanned, next,
+				len(s.buf))
 		case n == 0 && len(s.buf) > s.p.MaxFrame:
-			return fmt.Errorf("%w: Frame waits with %d bytes, more than MaxFrame %d", ErrContract, len(s.buf), s.p.MaxFrame)
+			return fmt.Errorf("%w: Frame waits with %d bytes, more than MaxFrame %d", ErrContract,
+				len(s.buf), s.p.MaxFrame)
 		case n == 0:
 			s.scanned = next
 			return nil
@@ -53,7 +59,8 @@ func (s *Stream) Feed(in []byte, frame func([]byte)) error {
 	return nil
 }
 
-// Cut returns the frames of the pieces of one stream, how many bytes were left over, and how it ended.
+// Cut returns the frames of the pieces of one stream, how many bytes were left over, and how it
+// ended.
 func Cut(p *protocol.Protocol, pieces ...[]byte) (frames [][]byte, rest int, err error) {
 	s := NewStream(p)
 	for _, piece := range pieces {

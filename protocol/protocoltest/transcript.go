@@ -19,7 +19,8 @@ import (
 	"trackchat/protocol"
 )
 
-// Transcripts replays every testdata/*.txt against a fresh codec and compares what it does with what is written there; update writes it anew. A line is one of
+// Transcripts replays every testdata/*.txt against a fresh codec and compares what it does with
+// what is written there; update writes it anew. A line is one of
 //
 //	# comment
 //	> bytes from the device, in hexadecimal or as a quoted Go string; they need not be whole frames
@@ -27,16 +28,19 @@ import (
 //	< what the codec answered, in the notation of the input
 //	! what the gateway does:
 //	    ! settings name=value ...       of the listener, before anything else
-//	    ! result ok|no_login|unknown_device|bad_credentials|invalid|later    for the events from here on
+//	    ! result ok|no_login|unknown_device|bad_credentials|invalid|later    for the events from
+//	    here on
 //	    ! secret CODE                   handed out for the registrations from here on
 //	    ! bind name=value ...           settings of the tracker for the logins from here on
 //	    ! text ref=N [part=1/2] [reply_to=N] [at=RFC3339] [choices="a|b"] "body"
 //	    ! withdraw ref=N
 //	    ! caps                          shows what the session can carry
-//	    ! poll RFC3339                  asks what was held back long enough, and what is sent unasked
+//	    ! poll RFC3339                  asks what was held back long enough, and what is sent
+//	                                    unasked
 //	    ! end                           of the session: what it still holds back
 //
-// The lines with = and < are made by the codec: write the others, run the test with its update flag and read what came out.
+// The lines with = and < are made by the codec: write the others, run the test with its update flag
+// and read what came out.
 func Transcripts(t *testing.T, p *protocol.Protocol, update bool) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", "*.txt"))
@@ -101,7 +105,10 @@ func replay(p *protocol.Protocol, script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	tp := &tape{p: p, codec: p.NewCodec(settings), stream: NewStream(p), bound: settings, secret: Secret}
+	tp := &tape{
+		p: p, codec: p.NewCodec(settings), stream: NewStream(p), bound: settings,
+		secret: Secret,
+	}
 	for n, line := range strings.SplitAfter(script, "\n") {
 		line = strings.TrimSuffix(line, "\n")
 		if strings.HasPrefix(line, "=") || strings.HasPrefix(line, "<") {
@@ -161,7 +168,11 @@ func (tp *tape) printf(format string, args ...any) { fmt.Fprintf(&tp.out, format
 func (tp *tape) sent(b []byte) {
 	switch {
 	case len(b) == 0:
-	case tp.text && utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return unicode.IsControl(r) && r != '\r' && r != '\n' }) < 0:
+	case tp.text && utf8.Valid(b) &&
+		bytes.IndexFunc(b, func(r rune) bool {
+			return unicode.IsControl(r) && r != '\r' &&
+				r != '\n'
+		}) < 0:
 		tp.printf("< %q", b)
 	default:
 		tp.printf("< % x", b)
@@ -224,7 +235,9 @@ func (tp *tape) act(action string) error {
 		tp.secret = rest
 	case "caps":
 		c := tp.codec.Caps()
-		tp.printf("= caps part_bytes=%d ref_bits=%d choices=%d prefix=%t silent=%t no_text=%t%s", c.PartBytes, c.RefBits, c.Choices, c.Prefix, c.Silent, c.NoText, map[bool]string{true: " not_yet=true"}[c.NotYet])
+		tp.printf("= caps part_bytes=%d ref_bits=%d choices=%d prefix=%t silent=%t no_text=%t%s",
+			c.PartBytes, c.RefBits, c.Choices, c.Prefix, c.Silent, c.NoText,
+			map[bool]string{true: " not_yet=true"}[c.NotYet])
 	case "poll":
 		at, err := time.Parse(time.RFC3339, rest)
 		if err != nil {

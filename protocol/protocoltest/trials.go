@@ -15,8 +15,9 @@ import (
 // Trial is an input from a public report or firmware that was handled wrongly once. Its ids are
 // invented.
 type Trial struct {
-	ID    string
-	Calls [][][]byte // what the device says, in order: frames of each call, none where it says nothing
+	ID string
+	// what the device says, in order: frames of each call, none where it says nothing.
+	Calls [][][]byte
 }
 
 // Trials reads the trials of a file such as "jt808.jsonl", by their id. They lie in a folder beside

@@ -1,5 +1,6 @@
-// Package protocoltest is what every wire protocol has to pass: recorded and generated frames cut anywhere, transcripts of whole sessions, round trips between the
-// gateway's and the tracker's side, and fuzzing. A protocol's own tests call it with what is particular to that protocol.
+// Package protocoltest is what every wire protocol has to pass: recorded and generated frames cut
+// anywhere, transcripts of whole sessions, round trips between the gateway's and the tracker's
+// side, and fuzzing. A protocol's own tests call it with what is particular to that protocol.
 package protocoltest
 
 import (
@@ -48,7 +49,8 @@ func (v Vector) Bytes() []byte {
 	return b
 }
 
-// Good reports whether the frame is one that a codec must accept: neither checksum nor length are known to be wrong.
+// Good reports whether the frame is one that a codec must accept: neither checksum nor length are
+// known to be wrong.
 func (v Vector) Good() bool {
 	return (v.ChecksumOK == nil || *v.ChecksumOK) && (v.LengthOK == nil || *v.LengthOK)
 }

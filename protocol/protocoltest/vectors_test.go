@@ -37,7 +37,8 @@ func (r *recorder) Fatal(args ...any) {
 
 func (r *recorder) Fatalf(format string, args ...any) { r.Fatal(fmt.Sprintf(format, args...)) }
 
-// read reads vectors in a module whose package keeps own, beside a folder that holds collected (none where it is empty).
+// read reads vectors in a module whose package keeps own, beside a folder that holds collected
+// (none where it is empty).
 func read(t *testing.T, own, collected string) (r *recorder, vectors []protocoltest.Vector) {
 	t.Helper()
 	root := t.TempDir()
@@ -92,7 +93,8 @@ func TestVectorsComeFromBothPlaces(t *testing.T) {
 		t.Fatalf("%v, %+v", r.problems, vectors)
 	}
 	g, c := vectors[0], vectors[1]
-	if string(g.Bytes()) != "\x7e\x00" || !g.Good() || !g.FromDevice() || g.ToDevice() || c.Good() || !c.FromDevice() || !c.ToDevice() {
+	if string(g.Bytes()) != "\x7e\x00" || !g.Good() || !g.FromDevice() || g.ToDevice() ||
+		c.Good() || !c.FromDevice() || !c.ToDevice() {
 		t.Errorf("%+v", vectors)
 	}
 }
@@ -102,9 +104,15 @@ func TestWithoutCollectedVectors(t *testing.T) {
 		env  map[string]string
 		want string // the failure, empty: goes on
 	}{
-		"at home":       {map[string]string{"CI": "", "TRACKCHAT_VECTORS": ""}, ""},
-		"in CI":         {map[string]string{"CI": "true", "TRACKCHAT_VECTORS": ""}, "no collected frames"},
-		"when demanded": {map[string]string{"CI": "", "TRACKCHAT_VECTORS": "nowhere"}, "no collected frames"},
+		"at home": {map[string]string{"CI": "", "TRACKCHAT_VECTORS": ""}, ""},
+		"in CI": {
+			map[string]string{"CI": "true", "TRACKCHAT_VECTORS": ""},
+			"no collected frames",
+		},
+		"when demanded": {
+			map[string]string{"CI": "", "TRACKCHAT_VECTORS": "nowhere"},
+			"no collected frames",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for k, v := range c.env {
@@ -125,15 +133,26 @@ func TestVectorsThatAreRefused(t *testing.T) {
 	t.Setenv("CI", "")
 	t.Setenv("TRACKCHAT_VECTORS", "")
 	for name, c := range map[string]struct{ own, collected, want string }{
-		"a stranger's frame in the package": {generated + captured, "", "only generated and derived frames"},
-		"nothing in the package":            {"\n", "", "holds no frame"},
-		"a generated frame is missing":      {generated, strings.ReplaceAll(generated, "g1", "g2"), "is not in testdata"},
-		"a generated frame differs":         {generated, strings.ReplaceAll(generated, "7e00", "7e01"), "differs"},
-		"not hexadecimal":                   {strings.ReplaceAll(generated, "7e00", "7e0"), "", "holds no bytes"},
-		"not JSON":                          {"{", "", "unexpected end"},
+		"a stranger's frame in the package": {
+			generated + captured, "",
+			"only generated and derived frames",
+		},
+		"nothing in the package": {"\n", "", "holds no frame"},
+		"a generated frame is missing": {
+			generated, strings.ReplaceAll(generated, "g1", "g2"),
+			"is not in testdata",
+		},
+		"a generated frame differs": {generated, strings.ReplaceAll(generated, "7e00",
+			"7e01"), "differs"},
+		"not hexadecimal": {
+			strings.ReplaceAll(generated, "7e00", "7e0"), "",
+			"holds no bytes",
+		},
+		"not JSON": {"{", "", "unexpected end"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if r, _ := read(t, c.own, c.collected); len(r.problems) != 1 || !strings.Contains(r.problems[0], c.want) {
+			if r, _ := read(t, c.own, c.collected); len(r.problems) != 1 ||
+				!strings.Contains(r.problems[0], c.want) {
 				t.Errorf("%v", r.problems)
 			}
 		})

@@ -17,7 +17,8 @@ const (
 	phaseOpen
 )
 
-// positionsWait is how long a device that logged in may take before it is written to nevertheless: one with nothing to send stays silent.
+// positionsWait is how long a device that logged in may take before it is written to nevertheless:
+// one with nothing to send stays silent.
 const positionsWait = 3 * time.Second
 
 // nackWait is how long a device may take for the nACK of codec 14, over a slow network.
@@ -31,7 +32,8 @@ const (
 	withNone
 )
 
-// codec is the gateway's side of one connection. It is kept small; what chat needs is made at the login.
+// codec is the gateway's side of one connection. It is kept small; what chat needs is made at the
+// login.
 type codec struct {
 	*shared
 	settings protocol.Settings
@@ -77,7 +79,10 @@ func (c *codec) Caps() protocol.TextCaps {
 	var caps protocol.TextCaps
 	switch {
 	case c.chat == withNone:
-		return protocol.TextCaps{PartBytes: leastPart, Charset: c.shared.fmi.Charset(c.settings), NoText: true}
+		return protocol.TextCaps{
+			PartBytes: leastPart, Charset: c.shared.fmi.Charset(c.settings),
+			NoText: true,
+		}
 	case c.terminal != nil:
 		caps = c.terminal.caps()
 	case c.fmi != nil:

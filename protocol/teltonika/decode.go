@@ -46,7 +46,10 @@ func (c *codec) logIn(id []byte, emit func(*protocol.Event)) error {
 		}
 	}
 	c.envelope.imei = bcd(id)
-	c.events.Emit(emit, protocol.Event{Kind: protocol.KindLogin, Msg: msgLogin, DeviceID: string(id)})
+	c.events.Emit(emit, protocol.Event{
+		Kind: protocol.KindLogin, Msg: msgLogin,
+		DeviceID: string(id),
+	})
 	return nil
 }
 
@@ -63,7 +66,8 @@ func (c *codec) positions(codec byte, count int, fit bool, emit func(*protocol.E
 	return nil
 }
 
-// commands deals with codecs 12 to 15. Payloads of the chosen types belong to the navigator or terminal; the others answer commands that are none of ours.
+// commands deals with codecs 12 to 15. Payloads of the chosen types belong to the navigator or
+// terminal; the others answer commands that are none of ours.
 func (c *codec) commands(codec byte, data []byte, emit func(*protocol.Event)) error {
 	rest := data[2 : len(data)-1]
 	var failed error

@@ -18,7 +18,10 @@ func TestDerivedVectors(t *testing.T) {
 			protocoltest.Derived(t, teltonika.New(), protocoltest.Derivation{
 				File: "teltonika.jsonl", Update: *update, Derive: derive, Secrets: secrets,
 				Prepare: logIn, Settings: settings,
-				Device: func(protocoltest.Vector) protocol.DeviceConfig { return config(t, "", settings) },
+				Device: func(protocoltest.Vector) protocol.DeviceConfig {
+					return config(t, "",
+						settings)
+				},
 			})
 		})
 	}
@@ -149,7 +152,10 @@ func secrets(t *testing.T, v protocoltest.Vector, frame []byte) [][]byte {
 	case frame[1] != 0:
 		return [][]byte{frame[2:]}
 	case frame[8] == 14 || frame[8] == 15:
-		return [][]byte{frame[len(frame)-13 : len(frame)-5], frame[15:19], frame[19:27], frame[15:23]}
+		return [][]byte{
+			frame[len(frame)-13 : len(frame)-5], frame[15:19], frame[19:27],
+			frame[15:23],
+		}
 	case frame[8] == 13:
 		return [][]byte{frame[15:19]}
 	case frame[8] == 12:

@@ -15,7 +15,8 @@ import (
 
 const imeiDigits = 15
 
-// device is the tracker's side, with the navigator or terminal that hangs on it. DeviceConfig.Variant is what the navigator speaks: a602, a604, a611 (default).
+// device is the tracker's side, with the navigator or terminal that hangs on it.
+// DeviceConfig.Variant is what the navigator speaks: a602, a604, a611 (default).
 type device struct {
 	*shared
 	id        string
@@ -28,7 +29,8 @@ type device struct {
 	last      [record]byte
 }
 
-// record is the size of a record of codec 8E without inputs and outputs: time, priority, fix[15], event, seven counts.
+// record is the size of a record of codec 8E without inputs and outputs: time, priority, fix[15],
+// event, seven counts.
 const record = 8 + 1 + 15 + 2 + 6*2
 
 func newDevice(s *shared, cfg protocol.DeviceConfig) *device {
@@ -73,7 +75,8 @@ func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcom
 	switch {
 	case d.navigator != nil:
 		return d.navigator.AppendAck(dst, &d.up, e, o)
-	case d.terminal == nil || d.terminal.pattern == nil || (o != protocol.AckDelivered && o != protocol.AckOpened):
+	case d.terminal == nil || d.terminal.pattern == nil ||
+		(o != protocol.AckDelivered && o != protocol.AckOpened):
 		return dst
 	}
 	line := ackLine(d.terminal.pattern, e.Ref)
@@ -85,7 +88,8 @@ func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcom
 	return d.up.End(append(dst, d.terminal.eol...), start)
 }
 
-// ackLine makes a line that the pattern takes for the ack of text n, if the pattern is literal but for its group. A pattern without a group acknowledges whatever text.
+// ackLine makes a line that the pattern takes for the ack of text n, if the pattern is literal but
+// for its group. A pattern without a group acknowledges whatever text.
 func ackLine(pattern *regexp.Regexp, n uint64) string {
 	v := pattern.String()
 	if pattern.NumSubexp() == 0 {
@@ -98,8 +102,10 @@ func ackLine(pattern *regexp.Regexp, n uint64) string {
 	if from < 0 || to < from {
 		return ""
 	}
-	line := strings.TrimPrefix(v[:from], "^") + strconv.FormatUint(n, 10) + strings.TrimSuffix(v[to+1:], "$")
-	if found := pattern.FindStringSubmatch(line); found == nil || found[1] != strconv.FormatUint(n, 10) {
+	line := strings.TrimPrefix(v[:from], "^") + strconv.FormatUint(n, 10) +
+		strings.TrimSuffix(v[to+1:], "$")
+	if found := pattern.FindStringSubmatch(line); found == nil ||
+		found[1] != strconv.FormatUint(n, 10) {
 		return ""
 	}
 	return line
@@ -133,7 +139,9 @@ func (d *device) AppendChoice(dst []byte, e protocol.DeviceEvent, choice int) []
 // AppendHeartbeat implements protocol.Device with a keep-alive.
 func (d *device) AppendHeartbeat(dst []byte) []byte { return append(dst, keepAlive) }
 
-// AppendPosition implements protocol.Device with one record of codec 8E: time u64 in ms, priority u8, longitude and latitude s32 in 1e-7 degrees, altitude s16, angle u16, satellites u8, speed u16.
+// AppendPosition implements protocol.Device with one record of codec 8E: time u64 in ms, priority
+// u8, longitude and latitude s32 in 1e-7 degrees, altitude s16, angle u16, satellites u8, speed
+// u16.
 func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte {
 	r := d.last[:]
 	binary.BigEndian.PutUint64(r, uint64(max(at.UnixMilli(), 0)))

@@ -11,7 +11,9 @@ import (
 const ackBytes = 4
 
 // Feed implements protocol.Device. Damaged packets are dropped, as devices do.
-func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int, err error) {
+func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
+	err error,
+) {
 	for consumed < len(in) {
 		b := in[consumed:]
 		switch {
@@ -38,7 +40,8 @@ func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []by
 	return dst, consumed, nil
 }
 
-// answered takes the answer to the login. A device that is accepted sends what it has stored at once; without that it would not have connected.
+// answered takes the answer to the login. A device that is accepted sends what it has stored at
+// once; without that it would not have connected.
 func (d *device) answered(dst []byte, answer byte, emit func(protocol.DeviceEvent)) []byte {
 	d.waiting = false
 	if answer != 1 {
@@ -49,7 +52,8 @@ func (d *device) answered(dst []byte, answer byte, emit func(protocol.DeviceEven
 	return d.appendRecord(dst)
 }
 
-// packet takes what goes to the navigator or terminal. Codec 14 is for the device of that IMEI alone.
+// packet takes what goes to the navigator or terminal. Codec 14 is for the device of that IMEI
+// alone.
 func (d *device) packet(dst, data []byte, emit func(protocol.DeviceEvent)) []byte {
 	codec, rest := data[0], data[2:len(data)-1]
 	if codec != codec12 && codec != codec14 {
@@ -57,7 +61,8 @@ func (d *device) packet(dst, data []byte, emit func(protocol.DeviceEvent)) []byt
 		return dst
 	}
 	for range data[1] {
-		if imei := bcd([]byte(d.id)); codec == codec14 && len(rest) >= 5+imeiBytes && !bytes.Equal(rest[5:5+imeiBytes], imei[:]) {
+		if imei := bcd([]byte(d.id)); codec == codec14 && len(rest) >= 5+imeiBytes &&
+			!bytes.Equal(rest[5:5+imeiBytes], imei[:]) {
 			refusal := envelope{codec: codec14, typ: typeNACK, imei: imei}
 			return refusal.End(refusal.Begin(dst), len(dst))
 		}
@@ -95,7 +100,8 @@ func (d *device) lines(b []byte, emit func(protocol.DeviceEvent)) {
 			continue
 		}
 		e := protocol.DeviceEvent{Kind: protocol.DeviceText}
-		if digits, text, found := bytes.Cut(line, []byte{':'}); found && t.numbered() && bytes.HasPrefix(digits, []byte{'M'}) {
+		if digits, text, found := bytes.Cut(line, []byte{':'}); found && t.numbered() &&
+			bytes.HasPrefix(digits, []byte{'M'}) {
 			e.Ref, _ = number(digits[1:])
 			line = text
 		}

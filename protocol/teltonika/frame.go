@@ -34,8 +34,9 @@ const (
 	timeBytes = 4 // in codecs 13 and 15
 )
 
-// cut implements Protocol.Frame: a keep-alive, a login or a packet. Bytes that begin none of them say that framing is lost: there is no mark to look for, and a device that
-// connects again sends everything that was not acknowledged.
+// cut implements Protocol.Frame: a keep-alive, a login or a packet. Bytes that begin none of them
+// say that framing is lost: there is no mark to look for, and a device that connects again sends
+// everything that was not acknowledged.
 func cut(buf []byte, _ int) (n, next int, err error) {
 	switch {
 	case len(buf) == 0:
@@ -74,7 +75,8 @@ func cut(buf []byte, _ int) (n, next int, err error) {
 
 // inner checks a packet as cut returns it and returns its data.
 func inner(frame []byte) ([]byte, error) {
-	if len(frame) < head+minData+tail || int(binary.BigEndian.Uint32(frame[4:])) != len(frame)-head-tail {
+	if len(frame) < head+minData+tail ||
+		int(binary.BigEndian.Uint32(frame[4:])) != len(frame)-head-tail {
 		return nil, fmt.Errorf("%w: packet of %d bytes", protocol.ErrMalformed, len(frame))
 	}
 	data := frame[head : len(frame)-tail]
@@ -88,7 +90,8 @@ func inner(frame []byte) ([]byte, error) {
 	return data, nil
 }
 
-// leastRecord is how many bytes a record of a codec for positions takes at least, 0 for other codecs.
+// leastRecord is how many bytes a record of a codec for positions takes at least, 0 for other
+// codecs.
 func leastRecord(codec byte) int {
 	switch codec {
 	case codecGH: // time, mask
@@ -111,14 +114,16 @@ type command struct {
 	payload []byte
 }
 
-// nextCommand takes the first item off b: type u8, size u32, then time u32 in codecs 13 and 15, IMEI BCD[8] in 14 and 15, payload; all of these count in size.
+// nextCommand takes the first item off b: type u8, size u32, then time u32 in codecs 13 and 15,
+// IMEI BCD[8] in 14 and 15, payload; all of these count in size.
 func nextCommand(codec byte, b []byte) (c command, rest []byte, err error) {
 	if len(b) < 5 {
 		return c, nil, fmt.Errorf("%w: %d bytes of a command", protocol.ErrMalformed, len(b))
 	}
 	size := binary.BigEndian.Uint32(b[1:])
 	if uint64(size) > uint64(len(b)-5) {
-		return c, nil, fmt.Errorf("%w: command of %d bytes in %d", protocol.ErrMalformed, size, len(b)-5)
+		return c, nil, fmt.Errorf("%w: command of %d bytes in %d", protocol.ErrMalformed, size,
+			len(b)-5)
 	}
 	c.typ, c.payload, rest = b[0], b[5:5+size], b[5+size:]
 	apart := 0

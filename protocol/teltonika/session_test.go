@@ -28,12 +28,19 @@ func TestIdleSessionIsSmall(t *testing.T) {
 		return m.HeapAlloc
 	}
 	for chat, most := range map[string]int64{"fmi": 150, "serial": 170, "none": 80} {
-		settings := protocoltest.NewSettings(t, p, map[string]string{"chat": chat, "ack_pattern": `^A(\d+)$`})
+		settings := protocoltest.NewSettings(t, p, map[string]string{
+			"chat":        chat,
+			"ack_pattern": `^A(\d+)$`,
+		})
 		codecs := make([]protocol.Codec, n)
 		before := heap()
 		for i := range codecs {
 			s := session{t, p.NewCodec(settings)}
-			for _, frame := range [][]byte{[]byte("\x00\x0f" + imei), avl(), {0xFF}, command(6, "half a line"), command(6, "\r\n")} {
+			for _, frame := range [][]byte{
+				[]byte("\x00\x0f" + imei), avl(),
+				{0xFF},
+				command(6, "half a line"), command(6, "\r\n"),
+			} {
 				if _, _, err := s.send(frame); err != nil {
 					t.Fatal(err)
 				}
@@ -65,8 +72,12 @@ func TestStreamsThatAreNone(t *testing.T) {
 		"half a login":            {"\x00\x0f1234", nil, 6},
 		"keep-alives and a start": {"\xff\xff\xff\x00", nil, 1},
 	} {
-		for _, pieces := range [][][]byte{{[]byte(c.stream)}, protocoltest.Bytewise([]byte(c.stream))} {
-			if _, rest, err := protocoltest.Cut(teltonika.New(), pieces...); !errors.Is(err, c.want) || c.want == nil && rest != c.rest {
+		for _, pieces := range [][][]byte{
+			{[]byte(c.stream)},
+			protocoltest.Bytewise([]byte(c.stream)),
+		} {
+			if _, rest, err := protocoltest.Cut(teltonika.New(), pieces...); !errors.Is(err,
+				c.want) || c.want == nil && rest != c.rest {
 				t.Errorf("%s: %d bytes left, %v", name, rest, err)
 			}
 		}
@@ -81,7 +92,8 @@ func TestLongestPacket(t *testing.T) {
 	if err != nil || rest != 0 || len(frames) != 1 || len(frame) != teltonika.New().MaxFrame {
 		t.Fatalf("%d frames, %d bytes left, %v", len(frames), rest, err)
 	}
-	if events, reply, err := s.send(frame); err != nil || events[0].Count != 255 || string(reply) != "\x00\x00\x00\xff" {
+	if events, reply, err := s.send(frame); err != nil || events[0].Count != 255 ||
+		string(reply) != "\x00\x00\x00\xff" {
 		t.Errorf("%+v, %x, %v", events, reply, err)
 	}
 }
@@ -108,10 +120,12 @@ func TestLinesWithoutAnEndAreBounded(t *testing.T) {
 		end := map[string]string{`\r\n`: "\r\n", `<>`: "<>"}[eol]
 		s := open(t, map[string]string{"chat": "serial", "eol": eol})
 		long := strings.Repeat("a", 1000)
-		if got := lines(t, s, long, long, long, long, end, "next"+end); !slices.Equal(got, []string{strings.Repeat(long, 4), "next"}) {
+		if got := lines(t, s, long, long, long, long, end, "next"+end); !slices.Equal(got,
+			[]string{strings.Repeat(long, 4), "next"}) {
 			t.Errorf("%q: 4,000 bytes gave %d texts", eol, len(got))
 		}
-		if got := lines(t, s, long, long, long, long, long, long, long+end[:1], end[1:]+"next"+end); !slices.Equal(got, []string{"next"}) {
+		if got := lines(t, s, long, long, long, long, long, long, long+end[:1],
+			end[1:]+"next"+end); !slices.Equal(got, []string{"next"}) {
 			t.Errorf("%q: 7,000 bytes gave %d texts", eol, len(got))
 		}
 		if got := lines(t, s, strings.Repeat(long, 7)+end+"next"+end); len(got) != 2 {
@@ -144,15 +158,23 @@ func TestPartsFitThePacket(t *testing.T) {
 	} {
 		s := open(t, settings)
 		caps := s.codec.Caps()
-		out, err := s.codec.AppendText(nil, protocol.Text{Ref: 65_535, Parts: 1, Body: strings.Repeat("a", caps.PartBytes)})
+		out, err := s.codec.AppendText(nil, protocol.Text{
+			Ref: 65_535, Parts: 1,
+			Body: strings.Repeat("a", caps.PartBytes),
+		})
 		most := 480
 		if settings["part_bytes"] != "" {
 			most = 100
 		}
-		if size := int(binary.BigEndian.Uint32(out[11:])); err != nil || size != most && size != most+8 {
+		if size := int(binary.BigEndian.Uint32(out[11:])); err != nil ||
+			size != most && size != most+8 {
 			t.Errorf("%s: %d bytes of payload, %v", name, size, err)
 		}
-		if out, err := s.codec.AppendText([]byte("kept"), protocol.Text{Parts: 1, Body: strings.Repeat("a", caps.PartBytes+1)}); !errors.Is(err, protocol.ErrNotText) || string(out) != "kept" {
+		if out, err := s.codec.AppendText([]byte("kept"), protocol.Text{
+			Parts: 1,
+			Body:  strings.Repeat("a", caps.PartBytes+1),
+		}); !errors.Is(err, protocol.ErrNotText) ||
+			string(out) != "kept" {
 			t.Errorf("%s: one byte more: %x, %v", name, out, err)
 		}
 	}
@@ -171,35 +193,45 @@ func TestDeviceOfAnotherIMEIRefusesCodec14(t *testing.T) {
 		t.Fatalf("%+v, %v", seen, err)
 	}
 	events, reply, err := s.send(up)
-	if err != nil || len(events) != 1 || events[0].Outcome != protocol.AckRejected || events[0].Ref != 9 || len(reply) != 0 {
+	if err != nil || len(events) != 1 || events[0].Outcome != protocol.AckRejected ||
+		events[0].Ref != 9 || len(reply) != 0 {
 		t.Errorf("%x became %+v, %v", up, events, err)
 	}
 }
 
 func TestTerminalAcknowledgesOnlyWhatThePatternAllows(t *testing.T) {
 	for pattern, want := range map[string]string{
-		`^A(\d+)$`: "A7\r\n", `<(\d+)>`: "<7>\r\n", `^(?:ok|OK) (\d+)$`: "", `^A([a-z]+)$`: "", `^OK$`: "OK\r\n", `^OK[!.]$`: "",
+		`^A(\d+)$`: "A7\r\n", `<(\d+)>`: "<7>\r\n", `^(?:ok|OK) (\d+)$`: "", `^A([a-z]+)$`: "",
+		`^OK$`: "OK\r\n", `^OK[!.]$`: "",
 	} {
-		d := teltonika.New().NewDevice(config(t, "", map[string]string{"chat": "serial", "ack_pattern": pattern}))
-		out := d.AppendAck(nil, protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: 7}, protocol.AckDelivered)
+		d := teltonika.New().NewDevice(config(t, "", map[string]string{
+			"chat":        "serial",
+			"ack_pattern": pattern,
+		}))
+		out := d.AppendAck(nil, protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: 7},
+			protocol.AckDelivered)
 		if want == "" && len(out) != 0 || want != "" && !bytes.Equal(out, command(6, want)) {
 			t.Errorf("%s: %q", pattern, out)
 		}
-		if out := d.AppendAck(nil, protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: 7}, protocol.AckStorage); len(out) != 0 {
+		if out := d.AppendAck(nil, protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: 7},
+			protocol.AckStorage); len(out) != 0 {
 			t.Errorf("%s: a refusal is %q", pattern, out)
 		}
 	}
 }
 
 func TestDeviceWithoutChat(t *testing.T) {
-	d := protocoltest.NewDeviceStream(teltonika.New().NewDevice(config(t, "", map[string]string{"chat": "none"})))
+	d := protocoltest.NewDeviceStream(teltonika.New().NewDevice(config(t, "",
+		map[string]string{"chat": "none"})))
 	if _, err := d.AppendText(nil, "x"); !errors.Is(err, protocol.ErrNotText) {
 		t.Errorf("%v", err)
 	}
-	if _, seen, err := d.Feed(command(0x05, "getver")); err != nil || len(seen) != 1 || seen[0].Kind != protocol.DeviceOther {
+	if _, seen, err := d.Feed(command(0x05, "getver")); err != nil || len(seen) != 1 ||
+		seen[0].Kind != protocol.DeviceOther {
 		t.Errorf("%+v, %v", seen, err)
 	}
-	if out := append(d.AppendChoice(nil, protocol.DeviceEvent{}, 1), d.AppendAck(nil, protocol.DeviceEvent{}, protocol.AckDelivered)...); len(out) != 0 {
+	if out := append(d.AppendChoice(nil, protocol.DeviceEvent{}, 1), d.AppendAck(nil,
+		protocol.DeviceEvent{}, protocol.AckDelivered)...); len(out) != 0 {
 		t.Errorf("%x", out)
 	}
 }
@@ -207,8 +239,12 @@ func TestDeviceWithoutChat(t *testing.T) {
 func TestSettingsAreChecked(t *testing.T) {
 	p := teltonika.New()
 	for name, wrong := range map[string][]string{
-		"chat": {"", "radio"}, "down_codec": {"13"}, "down_type": {"256", "x"}, "up_types": {"", "6;7", "16"}, "eol": {`\q`, "12345"},
-		"ack_pattern": {"(", `(\d)(\d)`}, "part_bytes": {"31", "1201"}, "charset": {"koi8"}, "fmi_version": {"a999"}, "link_ack": {"us"}, "fmi_show": {"x"}, "part_prefix": {"1"},
+		"chat": {"", "radio"}, "down_codec": {"13"}, "down_type": {"256", "x"}, "up_types": {
+			"",
+			"6;7", "16",
+		}, "eol": {`\q`, "12345"},
+		"ack_pattern": {"(", `(\d)(\d)`}, "part_bytes": {"31", "1201"}, "charset": {"koi8"},
+		"fmi_version": {"a999"}, "link_ack": {"us"}, "fmi_show": {"x"}, "part_prefix": {"1"},
 	} {
 		for _, value := range wrong {
 			if _, err := p.NewSettings(map[string]string{name: value}); err == nil {
@@ -235,18 +271,24 @@ func TestBoundSettingsReplaceTheListeners(t *testing.T) {
 	}
 }
 
-// FuzzTerminal: what a terminal writes becomes the same texts and acks however the serial port cuts it.
+// FuzzTerminal: what a terminal writes becomes the same texts and acks however the serial port cuts
+// it.
 func FuzzTerminal(f *testing.F) {
 	f.Add("On my way\r\nA12\r\n", `\r\n`, uint64(1))
 	f.Add("a<b<>c<><>", "<>", uint64(2))
 	f.Add(strings.Repeat("a", 5000)+"\nA7\n", `\n`, uint64(3))
 	f.Fuzz(func(t *testing.T, stream, eol string, seed uint64) {
-		settings, err := teltonika.New().NewSettings(map[string]string{"chat": "serial", "eol": eol, "ack_pattern": `^A(\d+)$`})
-		if err != nil || eol == "" || len(stream) > 4000 { // a longer line is dropped or not, depending on where it is cut
+		settings, err := teltonika.New().NewSettings(map[string]string{
+			"chat": "serial", "eol": eol,
+			"ack_pattern": `^A(\d+)$`,
+		})
+		if err != nil || eol == "" || len(stream) > 4000 {
+			// a longer line is dropped or not, depending on where it is cut
 			return
 		}
 		var all [2][]protocol.Event
-		for i, pieces := range [][][]byte{{[]byte(stream)}, protocoltest.Randomly([]byte(stream), rand.New(rand.NewPCG(seed, 0)))} {
+		for i, pieces := range [][][]byte{{[]byte(stream)}, protocoltest.Randomly([]byte(stream),
+			rand.New(rand.NewPCG(seed, 0)))} {
 			s := session{t, teltonika.New().NewCodec(settings)}
 			for _, frame := range [][]byte{[]byte("\x00\x0f" + imei), avl()} {
 				if _, _, err := s.send(frame); err != nil {
@@ -262,7 +304,8 @@ func FuzzTerminal(f *testing.F) {
 					if e.Kind != protocol.KindOther {
 						all[i] = append(all[i], e)
 					}
-					if !utf8.ValidString(e.Text) || (e.Kind == protocol.KindText) == (e.Text == "") {
+					if !utf8.ValidString(e.Text) ||
+						(e.Kind == protocol.KindText) == (e.Text == "") {
 						t.Fatalf("%+v", e)
 					}
 				}

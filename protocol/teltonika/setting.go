@@ -43,7 +43,8 @@ const (
 func settings() []protocol.SettingSpec {
 	return []protocol.SettingSpec{
 		{
-			Name: settingChat, Default: chatFMI, Check: protocol.CheckOneOf(chatFMI, chatSerial, chatNone),
+			Name: settingChat, Default: chatFMI, Check: protocol.CheckOneOf(chatFMI, chatSerial,
+				chatNone),
 			Help: "what shows texts to the driver: fmi (a Garmin navigator), serial (a terminal that takes lines) or none (texts fail as unsupported)",
 		},
 		{

@@ -23,7 +23,8 @@ func vectors(tb testing.TB) []protocoltest.Vector {
 
 func config(tb testing.TB, variant string, values map[string]string) protocol.DeviceConfig {
 	tb.Helper()
-	return protocol.DeviceConfig{ID: imei, Variant: variant, Settings: protocoltest.NewSettings(tb, teltonika.New(), values)}
+	return protocol.DeviceConfig{ID: imei, Variant: variant, Settings: protocoltest.NewSettings(tb,
+		teltonika.New(), values)}
 }
 
 // crc is the definition of CRC-16/ARC bit by bit, which the package computes in another way.
@@ -63,11 +64,14 @@ type session struct {
 // open is a session of a device that has logged in and sent its positions.
 func open(tb testing.TB, values map[string]string) *session {
 	tb.Helper()
-	s := &session{tb, teltonika.New().NewCodec(protocoltest.NewSettings(tb, teltonika.New(), values))}
-	if events, reply, err := s.send([]byte("\x00\x0f" + imei)); err != nil || len(events) != 1 || string(reply) != "\x01" {
+	s := &session{tb, teltonika.New().NewCodec(protocoltest.NewSettings(tb, teltonika.New(),
+		values))}
+	if events, reply, err := s.send([]byte("\x00\x0f" + imei)); err != nil || len(events) != 1 ||
+		string(reply) != "\x01" {
 		tb.Fatalf("%+v, %x, %v", events, reply, err)
 	}
-	if events, reply, err := s.send(avl()); err != nil || len(events) != 1 || string(reply) != "\x00\x00\x00\x01" {
+	if events, reply, err := s.send(avl()); err != nil || len(events) != 1 ||
+		string(reply) != "\x00\x00\x00\x01" {
 		tb.Fatalf("%+v, %x, %v", events, reply, err)
 	}
 	return s
@@ -87,10 +91,16 @@ func TestVectors(t *testing.T) {
 			settings := map[string]string{"chat": chat}
 			protocoltest.Run(t, teltonika.New(), protocoltest.Options{
 				Vectors: vectors(t), Settings: settings,
-				Device:       func(protocoltest.Vector) protocol.DeviceConfig { return config(t, "", settings) },
-				Prepare:      logIn,
-				Answer:       checkAnswer,
-				LosesFraming: func(v protocoltest.Vector) bool { return v.LengthOK != nil && !*v.LengthOK },
+				Device: func(protocoltest.Vector) protocol.DeviceConfig {
+					return config(t, "",
+						settings)
+				},
+				Prepare: logIn,
+				Answer:  checkAnswer,
+				LosesFraming: func(v protocoltest.Vector) bool {
+					return v.LengthOK != nil &&
+						!*v.LengthOK
+				},
 			})
 		})
 	}
@@ -107,7 +117,8 @@ func logIn(t *testing.T, c protocol.Codec, v protocoltest.Vector) {
 	}
 }
 
-// checkAnswer knows what the device waits for: one byte after a login, the number of records after positions, nothing after anything else.
+// checkAnswer knows what the device waits for: one byte after a login, the number of records after
+// positions, nothing after anything else.
 func checkAnswer(t *testing.T, v protocoltest.Vector, events []protocol.Event, reply []byte) {
 	t.Helper()
 	frame, want := v.Bytes(), ""
@@ -134,17 +145,57 @@ func TestRoundTrip(t *testing.T) {
 		settings map[string]string
 		sides    protocoltest.Sides
 	}{
-		{"", nil, protocoltest.Sides{Alphabet: fmiAlphabet, Outcomes: []protocol.Outcome{protocol.AckDelivered}}},
-		{"a604", map[string]string{"link_ack": "server", "fmi_show": "now", "part_prefix": "true", "down_codec": "14"}, protocoltest.Sides{Alphabet: fmiAlphabet, Outcomes: []protocol.Outcome{protocol.AckDelivered}}},
-		{"a604", map[string]string{"charset": "cp1251", "up_types": "11", "down_type": "7"}, protocoltest.Sides{Alphabet: `[ -~А-яёЁ€]`, Outcomes: []protocol.Outcome{protocol.AckDelivered}}},
-		{"a611", map[string]string{"fmi_version": "a611"}, protocoltest.Sides{
-			Alphabet: fmiAlphabet, Outcomes: []protocol.Outcome{protocol.AckDelivered, protocol.AckStorage}, Down: untilSegment,
+		{"", nil, protocoltest.Sides{
+			Alphabet: fmiAlphabet,
+			Outcomes: []protocol.Outcome{protocol.AckDelivered},
 		}},
-		{"a602", map[string]string{"fmi_version": "a602"}, protocoltest.Sides{Alphabet: fmiAlphabet, Outcomes: []protocol.Outcome{protocol.AckOpened}}},
-		{"", map[string]string{"chat": "serial", "ack_pattern": `^ACK (\d+)!$`}, protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckDelivered}, Unanswered: true}},
-		{"", map[string]string{"chat": "serial", "ack_pattern": "^OK$"}, protocoltest.Sides{Outcomes: []protocol.Outcome{protocol.AckDelivered}, Unanswered: true}},
-		{"", map[string]string{"chat": "serial", "ack_pattern": `^A(\d+)$`, "charset": "gbk", "eol": `\x03`, "part_prefix": "true", "down_codec": "14"}, protocoltest.Sides{
-			Alphabet: `[ -~А-яё好司机]`, Outcomes: []protocol.Outcome{protocol.AckDelivered}, Unanswered: true,
+		{"a604", map[string]string{
+			"link_ack": "server", "fmi_show": "now", "part_prefix": "true",
+			"down_codec": "14",
+		}, protocoltest.Sides{
+			Alphabet: fmiAlphabet,
+			Outcomes: []protocol.Outcome{protocol.AckDelivered},
+		}},
+		{
+			"a604",
+			map[string]string{"charset": "cp1251", "up_types": "11", "down_type": "7"},
+			protocoltest.Sides{
+				Alphabet: `[ -~А-яёЁ€]`,
+				Outcomes: []protocol.Outcome{protocol.AckDelivered},
+			},
+		},
+		{"a611", map[string]string{"fmi_version": "a611"}, protocoltest.Sides{
+			Alphabet: fmiAlphabet, Outcomes: []protocol.Outcome{
+				protocol.AckDelivered,
+				protocol.AckStorage,
+			}, Down: untilSegment,
+		}},
+		{"a602", map[string]string{"fmi_version": "a602"}, protocoltest.Sides{
+			Alphabet: fmiAlphabet,
+			Outcomes: []protocol.Outcome{protocol.AckOpened},
+		}},
+		{
+			"",
+			map[string]string{"chat": "serial", "ack_pattern": `^ACK (\d+)!$`},
+			protocoltest.Sides{
+				Outcomes:   []protocol.Outcome{protocol.AckDelivered},
+				Unanswered: true,
+			},
+		},
+		{
+			"",
+			map[string]string{"chat": "serial", "ack_pattern": "^OK$"},
+			protocoltest.Sides{
+				Outcomes:   []protocol.Outcome{protocol.AckDelivered},
+				Unanswered: true,
+			},
+		},
+		{"", map[string]string{
+			"chat": "serial", "ack_pattern": `^A(\d+)$`, "charset": "gbk",
+			"eol": `\x03`, "part_prefix": "true", "down_codec": "14",
+		}, protocoltest.Sides{
+			Alphabet: `[ -~А-яё好司机]`, Outcomes: []protocol.Outcome{protocol.AckDelivered},
+			Unanswered: true,
 		}},
 	} {
 		t.Run(fmt.Sprint(c.variant, c.settings), func(t *testing.T) {
@@ -164,11 +215,15 @@ func untilSegment(text string) string {
 
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	for _, variant := range []string{"a604", "a611"} {
-		protocoltest.NoAllocs(t, teltonika.New(), config(t, variant, map[string]string{"fmi_version": variant}))
+		protocoltest.NoAllocs(t, teltonika.New(), config(t, variant,
+			map[string]string{"fmi_version": variant}))
 	}
 }
 
-func BenchmarkTeltonika(b *testing.B) { protocoltest.Benchmark(b, teltonika.New(), config(b, "", nil)) }
+func BenchmarkTeltonika(b *testing.B) {
+	protocoltest.Benchmark(b, teltonika.New(),
+		config(b, "", nil))
+}
 
 func FuzzFrame(f *testing.F) { protocoltest.FuzzFrame(f, teltonika.New(), vectors(f)) }
 

@@ -17,8 +17,9 @@ const (
 	mostLine = 4096        // bytes from a terminal without the end of a line
 	lineWait = time.Second // after its last packet, a line is whole without an end
 
-	againWindow  = 10 * time.Second // a line without a time that comes over another connection is the same one for so long
-	storedWindow = 24 * time.Hour   // one with a time
+	// a line without a time that comes over another connection is the same one for so long.
+	againWindow  = 10 * time.Second
+	storedWindow = 24 * time.Hour // one with a time
 )
 
 // terminal is a display with keys on the tracker's serial port, which exchanges lines. The tracker
@@ -55,7 +56,10 @@ func (c *codec) newTerminal() *terminal {
 }
 
 func (t *terminal) caps() protocol.TextCaps {
-	caps := protocol.TextCaps{PartBytes: t.partBytes - len(t.eol), Charset: t.charset, Prefix: t.prefix, Silent: true}
+	caps := protocol.TextCaps{
+		PartBytes: t.partBytes - len(t.eol), Charset: t.charset,
+		Prefix: t.prefix, Silent: true,
+	}
 	if t.pattern != nil {
 		caps.Silent = false
 	}

@@ -7,15 +7,17 @@ import (
 	"trackchat/protocol"
 )
 
-// image decodes #I#sz;ind;count;date;time;name[;CRC] and its raw bytes, of which the CRC is. Blocks count from 0, count is the number of the last one. Images mean nothing for
-// chat, but a device that gets no answer sends them for ever.
+// image decodes #I#sz;ind;count;date;time;name[;CRC] and its raw bytes, of which the CRC is. Blocks
+// count from 0, count is the number of the last one. Images mean nothing for chat, but a device
+// that gets no answer sends them for ever.
 func (d *decoding) image() error {
 	var f [8][]byte
 	n := split(d.packet.msg, f[:])
 	ind, ok := parseUint(f[1], math.MaxUint32)
 	last, ok2 := parseUint(f[2], math.MaxUint32)
 	if n < 6 || n > 7 || !ok || !ok2 || !d.sized(f[0]) {
-		return d.refuse(answerBlockUnknown, fmt.Errorf("%w: block of an image", protocol.ErrMalformed))
+		return d.refuse(answerBlockUnknown, fmt.Errorf("%w: block of an image",
+			protocol.ErrMalformed))
 	}
 	if err := d.checkBlock(f[6], n == 7); err != nil {
 		return d.refuseBlock(ind, err)
@@ -24,7 +26,8 @@ func (d *decoding) image() error {
 	return nil
 }
 
-// tachographInfo decodes #IT#date;time;driverid;code;count;CRC, which announces a tachograph file whose last block is count.
+// tachographInfo decodes #IT#date;time;driverid;code;count;CRC, which announces a tachograph file
+// whose last block is count.
 func (d *decoding) tachographInfo() error {
 	msg, err := withoutCRC(d.packet.msg, ';', d.packet.version, true)
 	if err != nil {
@@ -34,7 +37,8 @@ func (d *decoding) tachographInfo() error {
 	n := split(msg, f[:])
 	last, ok := parseUint(f[4], math.MaxUint32)
 	if n != 5 || !ok || !validDate(f[0], f[1]) {
-		return d.refuse(answerZero, fmt.Errorf("%w: announcement of a tachograph file", protocol.ErrMalformed))
+		return d.refuse(answerZero, fmt.Errorf("%w: announcement of a tachograph file",
+			protocol.ErrMalformed))
 	}
 	d.lastBlock, d.announced = last, true
 	d.out(protocol.Event{Kind: protocol.KindOther, Aux: aux(answerOne, 0)})
@@ -47,7 +51,8 @@ func (d *decoding) tachograph() error {
 	n := split(d.packet.msg, f[:])
 	ind, ok := parseUint(f[2], math.MaxUint32)
 	if n < 3 || n > 4 || !ok || !d.sized(f[1]) {
-		return d.refuse(answerBlockUnknown, fmt.Errorf("%w: block of a tachograph file", protocol.ErrMalformed))
+		return d.refuse(answerBlockUnknown, fmt.Errorf("%w: block of a tachograph file",
+			protocol.ErrMalformed))
 	}
 	if err := d.checkBlock(f[3], n == 4); err != nil {
 		return d.refuseBlock(ind, err)

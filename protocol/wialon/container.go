@@ -23,7 +23,8 @@ type inflater struct {
 	inside bytes.Buffer
 }
 
-// inflate unpacks a container and passes the packet inside it to line. Unpacking stops where it would become more than a frame may have.
+// inflate unpacks a container and passes the packet inside it to line. Unpacking stops where it
+// would become more than a frame may have.
 func (p *inflaters) inflate(packed []byte, line func([]byte) error) error {
 	f, ok := p.free.Get().(*inflater)
 	if !ok {

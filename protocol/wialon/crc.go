@@ -2,8 +2,9 @@ package wialon
 
 import "math/bits"
 
-// crc16 is CRC-16/ARC (polynomial 0x8005 reflected, initial value 0, check value 0xBB3D), the "CRC16" of Wialon IPS 2.0, appendix 1.
-// The usual table for this polynomial has a closed form: entry i is i<<6 ^ i<<7, and 0xC001 besides where i has an odd number of ones.
+// crc16 is CRC-16/ARC (polynomial 0x8005 reflected, initial value 0, check value 0xBB3D), the
+// "CRC16" of Wialon IPS 2.0, appendix 1. The usual table for this polynomial has a closed form:
+// entry i is i<<6 ^ i<<7, and 0xC001 besides where i has an odd number of ones.
 func crc16(b []byte) uint16 {
 	var crc uint16
 	for _, c := range b {
@@ -15,7 +16,8 @@ func crc16(b []byte) uint16 {
 	return crc
 }
 
-// parseCRC reads the CRC field. Devices write it in either case, without leading zeros, and with 0x in front.
+// parseCRC reads the CRC field. Devices write it in either case, without leading zeros, and with 0x
+// in front.
 func parseCRC(b []byte) (crc uint16, ok bool) {
 	if len(b) > 2 && b[0] == '0' && b[1]|0x20 == 'x' {
 		b = b[2:]

@@ -20,7 +20,8 @@ type decoding struct {
 // Decode implements protocol.Codec.
 func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	d := decoding{codec: c, emit: emit}
-	if len(frame) >= containerHeader+zlibHeader && frame[0] == containerMark && containerSize(frame) == len(frame) {
+	if len(frame) >= containerHeader+zlibHeader && frame[0] == containerMark &&
+		containerSize(frame) == len(frame) {
 		return c.shared.inflaters.inflate(frame[containerHeader:], d.line)
 	}
 	if bytes.IndexByte(frame, '\n') < 0 {
@@ -29,7 +30,8 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	return d.line(frame)
 }
 
-// line decodes a line and the raw bytes behind it. An empty line means nothing and is no error: some devices end their raw bytes with one.
+// line decodes a line and the raw bytes behind it. An empty line means nothing and is no error:
+// some devices end their raw bytes with one.
 func (d *decoding) line(frame []byte) error {
 	line := frame
 	if lf := bytes.IndexByte(frame, '\n'); lf >= 0 {
@@ -43,7 +45,8 @@ func (d *decoding) line(frame []byte) error {
 		return fmt.Errorf("%w: no packet", protocol.ErrGarbage)
 	}
 	if size, sure := blockSize(line); size != len(d.block) && (sure || len(d.block) > 0) {
-		return fmt.Errorf("%w: %d bytes behind a line that announces %d", protocol.ErrGarbage, len(d.block), size)
+		return fmt.Errorf("%w: %d bytes behind a line that announces %d", protocol.ErrGarbage,
+			len(d.block), size)
 	}
 	d.packet = p
 	if p.typ == typeL {
@@ -55,7 +58,8 @@ func (d *decoding) line(frame []byte) error {
 	return d.body()
 }
 
-// identify deals with the device id in front of a packet, and puts the version that holds for this packet into d.packet.
+// identify deals with the device id in front of a packet, and puts the version that holds for this
+// packet into d.packet.
 func (d *decoding) identify() error {
 	p := &d.packet
 	switch {
@@ -64,7 +68,8 @@ func (d *decoding) identify() error {
 	case d.device == 0:
 		d.login = true
 	case hashID(p.id) != d.device:
-		return d.refuse(notLoggedIn(p.typ), fmt.Errorf("%w: it names another device", protocol.ErrMalformed))
+		return d.refuse(notLoggedIn(p.typ), fmt.Errorf("%w: it names another device",
+			protocol.ErrMalformed))
 	case p.version == version1: // the short form says nothing
 		p.version = d.version
 	}
@@ -95,19 +100,26 @@ func (d *decoding) body() error {
 	return nil
 }
 
-// out emits an event, and before the first one of a valid frame what the frame means by itself: that a text has arrived (ack: next_frame) and who speaks.
+// out emits an event, and before the first one of a valid frame what the frame means by itself:
+// that a text has arrived (ack: next_frame) and who speaks.
 func (d *decoding) out(e protocol.Event) {
 	first := !d.started && e.Kind != protocol.KindRefused
 	d.started = true
 	if first && d.unanswered {
 		d.unanswered = false
 		if d.packet.typ != typeAM { // that has its own word
-			d.shared.events.Emit(d.emit, protocol.Event{Kind: protocol.KindAck, Outcome: protocol.AckDelivered, Msg: d.packet.typ})
+			d.shared.events.Emit(d.emit, protocol.Event{
+				Kind:    protocol.KindAck,
+				Outcome: protocol.AckDelivered, Msg: d.packet.typ,
+			})
 		}
 	}
 	if first && d.login {
 		d.device, d.version = hashID(d.packet.id), d.packet.version
-		d.shared.events.Emit(d.emit, protocol.Event{Kind: protocol.KindLogin, Msg: d.packet.typ, DeviceID: string(d.packet.id)})
+		d.shared.events.Emit(d.emit, protocol.Event{
+			Kind: protocol.KindLogin, Msg: d.packet.typ,
+			DeviceID: string(d.packet.id),
+		})
 	}
 	e.Msg = d.packet.typ
 	d.shared.events.Emit(d.emit, e)
@@ -131,7 +143,8 @@ func (d *decoding) logIn() error {
 			return d.refuse(answerLoginCRC, err)
 		}
 	} else if n != 2 {
-		return d.refuse(answerZero, fmt.Errorf("%w: a login of %d fields", protocol.ErrMalformed, n))
+		return d.refuse(answerZero, fmt.Errorf("%w: a login of %d fields", protocol.ErrMalformed,
+			n))
 	}
 	if !validID(id) || (d.packet.id != nil && hashID(d.packet.id) != hashID(id)) {
 		return d.refuse(answerZero, fmt.Errorf("%w: wrong device id", protocol.ErrMalformed))
@@ -144,7 +157,8 @@ func (d *decoding) logIn() error {
 	return nil
 }
 
-// split cuts msg at its semicolons and returns the number of fields; the last element of f takes all that is left.
+// split cuts msg at its semicolons and returns the number of fields; the last element of f takes
+// all that is left.
 func split(msg []byte, f [][]byte) int {
 	n := 0
 	for ; n < len(f)-1; n++ {

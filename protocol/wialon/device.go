@@ -25,7 +25,10 @@ type device struct {
 }
 
 func newDevice(s *shared, c protocol.DeviceConfig) *device {
-	d := &device{id: c.ID, password: cmp.Or(c.Password, "NA"), version: version2, charset: s.charset(c.Settings)}
+	d := &device{
+		id: c.ID, password: cmp.Or(c.Password, "NA"), version: version2,
+		charset: s.charset(c.Settings),
+	}
 	if c.Variant == variant1 {
 		d.version = version1
 	}
@@ -46,12 +49,15 @@ func (d *device) AppendLogin(dst []byte) []byte {
 }
 
 // Feed implements protocol.Device. A message whose CRC is wrong is answered at once.
-func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int, err error) {
+func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
+	err error,
+) {
 	for consumed < len(in) {
 		end := bytes.IndexByte(in[consumed:], '\n')
 		if end < 0 {
 			if len(in)-consumed >= maxFrame {
-				return dst, consumed, fmt.Errorf("%w: %d bytes without a line's end", protocol.ErrTooLong, len(in)-consumed)
+				return dst, consumed, fmt.Errorf("%w: %d bytes without a line's end",
+					protocol.ErrTooLong, len(in)-consumed)
 			}
 			break
 		}
@@ -92,13 +98,20 @@ func answered(p packet, line []byte) protocol.DeviceEvent {
 	case p.typ == typeAL && yes:
 		return protocol.DeviceEvent{Kind: protocol.DeviceLoggedIn}
 	case p.typ == typeAL:
-		return protocol.DeviceEvent{Kind: protocol.DeviceRefused, Body: string(bytes.ToValidUTF8(p.msg, nil))}
+		return protocol.DeviceEvent{
+			Kind: protocol.DeviceRefused,
+			Body: string(bytes.ToValidUTF8(p.msg, nil)),
+		}
 	case p.typ == typeAM && yes:
 		return protocol.DeviceEvent{Kind: protocol.DeviceTextAck}
 	case p.typ == typeAM:
-		return protocol.DeviceEvent{Kind: protocol.DeviceTextNak, Body: string(bytes.ToValidUTF8(p.msg, nil))}
+		return protocol.DeviceEvent{
+			Kind: protocol.DeviceTextNak,
+			Body: string(bytes.ToValidUTF8(p.msg, nil)),
+		}
 	default: // AP, ASD, AD, AB and commands that a simulated tracker does not carry out
-		return protocol.DeviceEvent{Kind: protocol.DeviceOther, Body: string(bytes.ToValidUTF8(line, nil))}
+		return protocol.DeviceEvent{Kind: protocol.DeviceOther, Body: string(bytes.ToValidUTF8(line,
+			nil))}
 	}
 }
 
@@ -132,7 +145,8 @@ func (d *device) AppendChoice(dst []byte, _ protocol.DeviceEvent, _ int) []byte 
 // AppendHeartbeat implements protocol.Device.
 func (d *device) AppendHeartbeat(dst []byte) []byte { return append(dst, "#P#\r\n"...) }
 
-// AppendPosition implements protocol.Device with a #SD# that knows neither speed, course nor altitude.
+// AppendPosition implements protocol.Device with a #SD# that knows neither speed, course nor
+// altitude.
 func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte {
 	dst = append(dst, "#SD#"...)
 	body := len(dst)
@@ -143,14 +157,16 @@ func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []by
 	return endLine(dst, body, d.version)
 }
 
-// appendDegrees appends degrees (in the given number of digits), minutes with four decimals, and the letter of the sign.
+// appendDegrees appends degrees (in the given number of digits), minutes with four decimals, and
+// the letter of the sign.
 func appendDegrees(dst []byte, v float64, digits int, plus, minus byte) []byte {
 	const perMinute = 10_000
 	if v < 0 {
 		plus = minus
 	}
 	n := int(math.Round(math.Abs(v) * 60 * perMinute))
-	n = n/(60*perMinute)*100*perMinute + n%(60*perMinute) // DDMM and the four decimals, as one number
+	// DDMM and the four decimals, as one number.
+	n = n/(60*perMinute)*100*perMinute + n%(60*perMinute)
 	for unit := int(math.Pow10(digits + 5)); unit > 0; unit /= 10 {
 		if unit == perMinute/10 {
 			dst = append(dst, '.')

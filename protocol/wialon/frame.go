@@ -9,15 +9,19 @@ import (
 )
 
 const (
-	containerMark   = 0xFF // FF, length of what follows (u16, little-endian), zlib data: Wialon IPS 2.0, "Data compression"
+	// FF, length of what follows (u16, little-endian), zlib data: Wialon IPS 2.0, "Data
+	// compression".
+	containerMark   = 0xFF
 	containerHeader = 3
 	zlibHeader      = 2
-	// maxBlockHead bounds the line before a block of raw bytes, so that looking at it again costs next to nothing.
+	// maxBlockHead bounds the line before a block of raw bytes, so that looking at it again costs
+	// next to nothing.
 	maxBlockHead = 512
 )
 
-// cut implements Protocol.Frame: a container, or a line with the raw bytes that it announces. A line longer than a frame may be is cut off there: that piece and the
-// rest of the line are garbage, and the next line is whole again.
+// cut implements Protocol.Frame: a container, or a line with the raw bytes that it announces. A
+// line longer than a frame may be is cut off there: that piece and the rest of the line are
+// garbage, and the next line is whole again.
 func cut(buf []byte, scanned int) (n, next int, err error) {
 	if len(buf) == 0 {
 		return 0, 0, nil
@@ -61,7 +65,8 @@ func cut(buf []byte, scanned int) (n, next int, err error) {
 	return n, 0, nil
 }
 
-// containerSize returns how long the container at the start of b is, 0 where that is none: a stray FF must not swallow the lines behind it.
+// containerSize returns how long the container at the start of b is, 0 where that is none: a stray
+// FF must not swallow the lines behind it.
 func containerSize(b []byte) int {
 	size := int(binary.LittleEndian.Uint16(b[1:]))
 	deflate := b[3]&0x0F == 8 && binary.BigEndian.Uint16(b[3:])%31 == 0 // RFC 1950, 2.2

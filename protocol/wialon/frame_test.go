@@ -27,7 +27,8 @@ func container(tb testing.TB, inside string) string {
 	if err := z.Close(); err != nil {
 		tb.Fatal(err)
 	}
-	return string(append(binary.LittleEndian.AppendUint16([]byte{0xFF}, uint16(packed.Len())), packed.Bytes()...))
+	return string(append(binary.LittleEndian.AppendUint16([]byte{0xFF}, uint16(packed.Len())),
+		packed.Bytes()...))
 }
 
 func TestTooLongLineIsDroppedAndTheNextOneIsWhole(t *testing.T) {
@@ -36,7 +37,8 @@ func TestTooLongLineIsDroppedAndTheNextOneIsWhole(t *testing.T) {
 		s := loggedIn(t, "1.1", nil)
 		got := s.send("#M#" + strings.Repeat("x", length-4) + "\n#P#\r\n")
 		fits := length <= p.MaxFrame
-		if !strings.HasSuffix(got.answers, "#AP#\r\n") || fits != (got.err == nil) || fits != strings.Contains(got.answers, "#AM#1") {
+		if !strings.HasSuffix(got.answers, "#AP#\r\n") || fits != (got.err == nil) ||
+			fits != strings.Contains(got.answers, "#AM#1") {
 			t.Errorf("a line of %d bytes: answers %q, %v", length, got.answers, got.err)
 		}
 		if !fits && !errors.Is(got.err, protocol.ErrGarbage) {
@@ -85,7 +87,8 @@ func TestFrameGoesOnWhereItStopped(t *testing.T) {
 func TestContainerIsUnpackedWithinBounds(t *testing.T) {
 	p := wialon.New()
 	s := loggedIn(t, "1.1", nil)
-	if got := s.send(container(t, "#M#"+strings.Repeat("x", p.MaxFrame-4)+"\n")); got.err != nil || got.answers != "#AM#1\r\n" {
+	if got := s.send(container(t, "#M#"+strings.Repeat("x", p.MaxFrame-4)+"\n")); got.err != nil ||
+		got.answers != "#AM#1\r\n" {
 		t.Errorf("a packet as long as a frame may be: %q, %v", got.answers, got.err)
 	}
 	for _, length := range []int{p.MaxFrame + 1, 40 * p.MaxFrame} {
@@ -143,7 +146,8 @@ func TestFullBlackBox(t *testing.T) {
 	}
 }
 
-// The worst that a line can hold must take time in proportion to its length: were it quadratic, these would take minutes.
+// The worst that a line can hold must take time in proportion to its length: were it quadratic,
+// these would take minutes.
 func TestHostileLinesTakeLinearTime(t *testing.T) {
 	s := loggedIn(t, "1.1", nil)
 	for name, params := range map[string]string{

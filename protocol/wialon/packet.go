@@ -7,7 +7,8 @@ import (
 	"trackchat/protocol"
 )
 
-// Packet types: the letters, packed with the last one lowest, so that they can be compared and written without a string.
+// Packet types: the letters, packed with the last one lowest, so that they can be compared and
+// written without a string.
 const (
 	typeL  = 'L'          // login
 	typeP  = 'P'          // ping
@@ -32,8 +33,9 @@ const (
 
 // packet is one line, taken apart: [[2.x;]id]#type#msg.
 type packet struct {
-	typ     uint32
-	id      []byte // what stands before the first #: the form for UDP, which names the device with every packet
+	typ uint32
+	// what stands before the first #: the form for UDP, which names the device with every packet.
+	id      []byte
 	version version
 	msg     []byte // all after the second #
 }
@@ -102,8 +104,9 @@ func hash[T string | []byte](h uint64, b T) uint64 {
 	return h
 }
 
-// withoutCRC returns msg without its CRC and the separator before it. In 1.1 there is none; in 2.0 there must be one that fits; before a login it is one where it fits,
-// and it is a wrong one where surplus says that the message has one field too many and that field could be a CRC.
+// withoutCRC returns msg without its CRC and the separator before it. In 1.1 there is none; in 2.0
+// there must be one that fits; before a login it is one where it fits, and it is a wrong one where
+// surplus says that the message has one field too many and that field could be a CRC.
 func withoutCRC(msg []byte, separator byte, v version, surplus bool) (body []byte, err error) {
 	if v == version1 {
 		return msg, nil
@@ -117,7 +120,8 @@ func withoutCRC(msg []byte, separator byte, v version, surplus bool) (body []byt
 	case v == version2 && !isCRC:
 		return nil, fmt.Errorf("%w: none at the end", protocol.ErrChecksum)
 	case v == version2, surplus && isCRC:
-		return nil, fmt.Errorf("%w: %04X instead of %04X", protocol.ErrChecksum, want, crc16(msg[:i+1]))
+		return nil, fmt.Errorf("%w: %04X instead of %04X", protocol.ErrChecksum, want,
+			crc16(msg[:i+1]))
 	}
 	return msg, nil
 }

@@ -31,7 +31,8 @@ const (
 	extendedFields = fieldParams + 1
 )
 
-// record is one position, taken apart. The parameters are the last field because a text in them may hold semicolons.
+// record is one position, taken apart. The parameters are the last field because a text in them may
+// hold semicolons.
 type record struct {
 	f [extendedFields][]byte
 	n int
@@ -42,8 +43,9 @@ func parseRecord(b []byte) (r record) {
 	return r
 }
 
-// check returns answerOne for a record that can be taken, else what is wrong with it in the words of #ASD# and #AD#.
-// It is as strict as the specification asks and no stricter: an empty field counts as NA, and a decimal comma as a point.
+// check returns answerOne for a record that can be taken, else what is wrong with it in the words
+// of #ASD# and #AD#. It is as strict as the specification asks and no stricter: an empty field
+// counts as NA, and a decimal comma as a point.
 func (r *record) check() answer {
 	f := &r.f
 	switch {
@@ -51,7 +53,8 @@ func (r *record) check() answer {
 		return answerStructure
 	case !validDate(f[fieldDate], f[fieldTime]):
 		return answerZero
-	case !validDegrees(f[fieldLat], f[fieldLatSign], 'N', 'S', 90), !validDegrees(f[fieldLon], f[fieldLonSign], 'E', 'W', 180):
+	case !validDegrees(f[fieldLat], f[fieldLatSign], 'N', 'S', 90), !validDegrees(f[fieldLon],
+		f[fieldLonSign], 'E', 'W', 180):
 		return answerPlace
 	case !isNumber(f[fieldSpeed]), !isNumber(f[fieldCourse]), !isNumber(f[fieldAltitude]):
 		return answerMotion
@@ -112,10 +115,11 @@ func (d *decoding) position() error {
 		verdict = answerParams
 	}
 	if verdict != answerOne && len(texts) == 0 {
-		return d.refuse(verdict, fmt.Errorf("%w: position: %s", protocol.ErrMalformed, wrongPosition(verdict)))
+		return d.refuse(verdict, fmt.Errorf("%w: position: %s", protocol.ErrMalformed,
+			wrongPosition(verdict)))
 	}
-	// What the driver wrote beside a mistake is taken, and the answer says so: refused, it would come
-	// with the same mistake again.
+	// What the driver wrote beside a mistake is taken, and the answer says so: refused, it would
+	// come with the same mistake again.
 	for _, e := range d.recordTexts(nil, &r, texts) {
 		d.out(e)
 	}
@@ -123,9 +127,10 @@ func (d *decoding) position() error {
 	return nil
 }
 
-// blackBox decodes #B#record|record[|CRC]. Records are those of #SD# or #D#. The answer counts all of
-// them, also those that cannot be read, as reference servers do: a device that reads a smaller number
-// than it sent sends them all again, with the same mistakes, and never what stands behind them.
+// blackBox decodes #B#record|record[|CRC]. Records are those of #SD# or #D#. The answer counts all
+// of them, also those that cannot be read, as reference servers do: a device that reads a smaller
+// number than it sent sends them all again, with the same mistakes, and never what stands behind
+// them.
 func (d *decoding) blackBox() error {
 	p := d.packet
 	last := p.msg[bytes.LastIndexByte(p.msg, '|')+1:]
@@ -154,7 +159,8 @@ func (d *decoding) blackBox() error {
 	for _, e := range said {
 		d.out(e)
 	}
-	e := protocol.Event{Kind: protocol.KindPosition, Count: readable, Aux: aux(answerCount, records)}
+	e := protocol.Event{Kind: protocol.KindPosition, Count: readable, Aux: aux(answerCount,
+		records)}
 	if readable == 0 {
 		e.Kind = protocol.KindOther
 		err = fmt.Errorf("%w: black box without a record", protocol.ErrMalformed)
@@ -174,7 +180,8 @@ func validDate(date, clock []byte) bool {
 	if _, digits := parseUint(fraction, 0); len(fraction) > 0 && !digits {
 		return false
 	}
-	return ok && ok2 && month >= 1 && month <= 12 && day >= 1 && hour < 24 && minute < 60 && second <= 60 &&
+	return ok && ok2 && month >= 1 && month <= 12 && day >= 1 && hour < 24 && minute < 60 &&
+		second <= 60 &&
 		day <= time.Date(2000+year, time.Month(month+1), 0, 0, 0, 0, 0, time.UTC).Day()
 }
 

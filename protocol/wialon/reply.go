@@ -6,7 +6,8 @@ import (
 	"trackchat/protocol"
 )
 
-// answer is what stands in an answer behind its type. Numbers stand for themselves; the others are above them.
+// answer is what stands in an answer behind its type. Numbers stand for themselves; the others are
+// above them.
 type answer uint8
 
 const (
@@ -35,7 +36,9 @@ const (
 // aux packs an answer and the number of a block, or of records, into Event.Aux.
 func aux(a answer, block uint32) uint64 { return uint64(a) | uint64(block)<<8 }
 
-// notLoggedIn is the answer to a packet that needs a login, or comes from another device than the one that logged in. Only a login has a word for that; the nearest one says that nothing was taken.
+// notLoggedIn is the answer to a packet that needs a login, or comes from another device than the
+// one that logged in. Only a login has a word for that; the nearest one says that nothing was
+// taken.
 func notLoggedIn(typ uint32) answer {
 	switch typ {
 	case typeSD, typeD:
@@ -49,7 +52,8 @@ func notLoggedIn(typ uint32) answer {
 	}
 }
 
-// AppendReply implements protocol.Codec. What cannot be stored now (protocol.Later) is not answered: the device sends it again.
+// AppendReply implements protocol.Codec. What cannot be stored now (protocol.Later) is not
+// answered: the device sends it again.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {
 	if e.Kind == protocol.KindLogin {
 		if r != protocol.OK {
@@ -103,7 +107,8 @@ func loginAnswer(r protocol.Result) answer {
 	}
 }
 
-// appendPositionAnswer answers #SD#, #D# and #B#. A text that can never be accepted makes the parameters of #D# wrong; a black box is taken nevertheless, or it would come again and again.
+// appendPositionAnswer answers #SD#, #D# and #B#. A text that can never be accepted makes the
+// parameters of #D# wrong; a black box is taken nevertheless, or it would come again and again.
 func appendPositionAnswer(dst []byte, e *protocol.Event, r protocol.Result) []byte {
 	taken := r == protocol.OK || r == protocol.Invalid
 	switch {

@@ -34,11 +34,13 @@ func TestTextIsAppended(t *testing.T) {
 // A refused login leaves nothing behind: neither its version nor its device.
 func TestRefusedLoginIsForgotten(t *testing.T) {
 	s := newSession(t, nil)
-	if got := s.result(line2("L", "2.0;1111;NA"), protocol.UnknownDevice); got.answers != "#AL#0\r\n" {
+	if got := s.result(line2("L", "2.0;1111;NA"), protocol.UnknownDevice); got.answers !=
+		"#AL#0\r\n" {
 		t.Fatalf("answers %q", got.answers)
 	}
 	got := s.send("2222#M#hello\r\n")
-	if len(got.events) != 2 || got.events[0].Kind != protocol.KindLogin || got.events[0].DeviceID != "2222" || got.events[1].Text != "hello" {
+	if len(got.events) != 2 || got.events[0].Kind != protocol.KindLogin ||
+		got.events[0].DeviceID != "2222" || got.events[1].Text != "hello" {
 		t.Errorf("another device became %+v, %v", got.events, got.err)
 	}
 }
@@ -47,11 +49,15 @@ func TestRefusedLoginIsForgotten(t *testing.T) {
 func TestFramesRightBehindALoginHaveItsVersion(t *testing.T) {
 	s := newSession(t, nil)
 	var events []protocol.Event
-	for _, frame := range []string{line2("L", "2.0;"+imei+";NA"), "#M#hello\r\n", line2("M", "hello")} {
+	for _, frame := range []string{
+		line2("L", "2.0;"+imei+";NA"), "#M#hello\r\n",
+		line2("M", "hello"),
+	} {
 		got, _ := protocoltest.Decode(s.codec, []byte(frame))
 		events = append(events, got...)
 	}
-	if len(events) != 3 || events[0].Kind != protocol.KindLogin || events[1].Kind != protocol.KindRefused || events[2].Kind != protocol.KindText {
+	if len(events) != 3 || events[0].Kind != protocol.KindLogin ||
+		events[1].Kind != protocol.KindRefused || events[2].Kind != protocol.KindText {
 		t.Errorf("they became %+v", events)
 	}
 }
@@ -61,7 +67,8 @@ func TestOneTextIsAcknowledgedByOneFrame(t *testing.T) {
 	s.text("a")
 	s.text("a") // a repetition
 	got := s.send("#P#\r\n#P#\r\n")
-	if len(got.events) != 3 || got.events[0].Kind != protocol.KindAck || got.answers != "#AP#\r\n#AP#\r\n" {
+	if len(got.events) != 3 || got.events[0].Kind != protocol.KindAck ||
+		got.answers != "#AP#\r\n#AP#\r\n" {
 		t.Errorf("two pings became %+v, answers %q", got.events, got.answers)
 	}
 }
@@ -85,14 +92,16 @@ func TestKeysOfTexts(t *testing.T) {
 			window = 10 * time.Second
 		}
 		got := s.send(frame + "\r\n")
-		if got.err != nil || got.events[0].Kind != protocol.KindText || got.events[0].Window != window || !got.events[0].Across {
+		if got.err != nil || got.events[0].Kind != protocol.KindText ||
+			got.events[0].Window != window || !got.events[0].Across {
 			t.Fatalf("%s became %+v, %v", frame, got.events, got.err)
 		}
 		return got.events[0].Key
 	}
 	params := ";NA;NA;NA;NA;NA;text:3:OK"
 	a, b := key("#M#OK"), key("#M#no")
-	c, d := key("#D#"+record+params), key("#D#"+strings.Replace(record, "135321", "135322", 1)+params)
+	c, d := key("#D#"+record+params), key("#D#"+strings.Replace(record, "135321", "135322",
+		1)+params)
 	if a == b || c == d || a == c {
 		t.Errorf("keys %x %x %x %x", a, b, c, d)
 	}
@@ -100,13 +109,17 @@ func TestKeysOfTexts(t *testing.T) {
 		t.Errorf("a record without a time has key %x instead of %x", timeless, a)
 	}
 	if other := loggedIn(t, "2.0", nil).send(line2("M", "OK")); other.events[0].Key != a {
-		t.Errorf("the same text over another connection has key %x instead of %x", other.events[0].Key, a)
+		t.Errorf("the same text over another connection has key %x instead of %x",
+			other.events[0].Key, a)
 	}
 }
 
 func TestSettingsAreChecked(t *testing.T) {
 	p := wialon.New()
-	for name, value := range map[string]string{"ack": "maybe", "charset": "koi8", "part_bytes": "15", "part_prefix": "yes", "repeat_seconds": "0"} {
+	for name, value := range map[string]string{
+		"ack": "maybe", "charset": "koi8",
+		"part_bytes": "15", "part_prefix": "yes", "repeat_seconds": "0",
+	} {
 		if _, err := p.NewSettings(map[string]string{name: value}); err == nil {
 			t.Errorf("%s=%s was accepted", name, value)
 		}
@@ -124,16 +137,55 @@ func TestDevice(t *testing.T) {
 		want                   []protocol.DeviceEvent
 		err                    error
 	}{
-		{name: "accepted", in: "#AL#1\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceLoggedIn}}},
-		{name: "wrong password", in: "#AL#01\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceRefused, Body: "01"}}},
-		{name: "wrong CRC of a login", in: "#AL#10\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceRefused, Body: "10"}}},
-		{name: "text", in: line2("M", "Привет; 1"), want: []protocol.DeviceEvent{{Kind: protocol.DeviceText, Body: "Привет; 1"}}},
-		{name: "text of 1.1", variant: "1.1", in: "#M#a;b#c\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceText, Body: "a;b#c"}}},
-		{name: "damaged text", in: "#M#hello;0000\r\n", out: "#AM#01\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceOther, Body: "message with a wrong CRC"}}},
-		{name: "text in another charset", variant: "1.1", in: "#M#\xcf\xf0\r\n", out: "#AM#0\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceOther, Body: "message in another charset"}}},
-		{name: "its text was taken", in: "#AM#1\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceTextAck}}},
-		{name: "its text was refused", in: "#AM#0\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceTextNak, Body: "0"}}},
-		{name: "answers to data", in: "#AP#\r\n#ASD#1\r\n", want: []protocol.DeviceEvent{{Kind: protocol.DeviceOther, Body: "#AP#"}, {Kind: protocol.DeviceOther, Body: "#ASD#1"}}},
+		{
+			name: "accepted", in: "#AL#1\r\n",
+			want: []protocol.DeviceEvent{{Kind: protocol.DeviceLoggedIn}},
+		},
+		{
+			name: "wrong password", in: "#AL#01\r\n",
+			want: []protocol.DeviceEvent{{Kind: protocol.DeviceRefused, Body: "01"}},
+		},
+		{
+			name: "wrong CRC of a login", in: "#AL#10\r\n",
+			want: []protocol.DeviceEvent{{Kind: protocol.DeviceRefused, Body: "10"}},
+		},
+		{
+			name: "text", in: line2("M", "Привет; 1"),
+			want: []protocol.DeviceEvent{{Kind: protocol.DeviceText, Body: "Привет; 1"}},
+		},
+		{
+			name: "text of 1.1", variant: "1.1", in: "#M#a;b#c\r\n",
+			want: []protocol.DeviceEvent{{Kind: protocol.DeviceText, Body: "a;b#c"}},
+		},
+		{
+			name: "damaged text", in: "#M#hello;0000\r\n", out: "#AM#01\r\n",
+			want: []protocol.DeviceEvent{{
+				Kind: protocol.DeviceOther,
+				Body: "message with a wrong CRC",
+			}},
+		},
+		{
+			name: "text in another charset", variant: "1.1", in: "#M#\xcf\xf0\r\n", out: "#AM#0\r\n",
+			want: []protocol.DeviceEvent{{
+				Kind: protocol.DeviceOther,
+				Body: "message in another charset",
+			}},
+		},
+		{
+			name: "its text was taken", in: "#AM#1\r\n",
+			want: []protocol.DeviceEvent{{Kind: protocol.DeviceTextAck}},
+		},
+		{
+			name: "its text was refused", in: "#AM#0\r\n",
+			want: []protocol.DeviceEvent{{Kind: protocol.DeviceTextNak, Body: "0"}},
+		},
+		{
+			name: "answers to data", in: "#AP#\r\n#ASD#1\r\n",
+			want: []protocol.DeviceEvent{
+				{Kind: protocol.DeviceOther, Body: "#AP#"},
+				{Kind: protocol.DeviceOther, Body: "#ASD#1"},
+			},
+		},
 		{name: "garbage", in: "HTTP/1.1 400\r\n", err: protocol.ErrGarbage},
 		{name: "endless line", in: strings.Repeat("x", 1<<20), err: protocol.ErrTooLong},
 	} {
@@ -159,7 +211,8 @@ func TestWhatADeviceWrites(t *testing.T) {
 		t.Errorf("login %q", got)
 	}
 	cfg.Variant, cfg.Password = "", ""
-	if got := string(wialon.New().NewDevice(cfg).AppendLogin(nil)); got != line2("L", "2.0;"+imei+";NA") {
+	if got := string(wialon.New().NewDevice(cfg).AppendLogin(nil)); got != line2("L",
+		"2.0;"+imei+";NA") {
 		t.Errorf("login of 2.0 %q", got)
 	}
 	at := time.Date(2026, 2, 3, 4, 5, 6, 0, time.FixedZone("", 3600))
@@ -169,7 +222,8 @@ func TestWhatADeviceWrites(t *testing.T) {
 		"0000.0000;N;18000.0000;W": {0, -180},
 		"0100.0000;N;00000.0001;W": {0.99999999, -1e-6},
 	} {
-		if got := string(d.AppendPosition(nil, place[0], place[1], at)); got != "#SD#030226;030506;"+want+";NA;NA;NA;NA\r\n" {
+		if got := string(d.AppendPosition(nil, place[0], place[1],
+			at)); got != "#SD#030226;030506;"+want+";NA;NA;NA;NA\r\n" {
 			t.Errorf("%v is written as %q", place, got)
 		}
 	}

@@ -15,11 +15,13 @@ const (
 	// recordWindow is how long a text in a record with a time is known again: until a device with a
 	// full black box has sent it all.
 	recordWindow = 24 * time.Hour
-	// undatedWindow is that of a record whose time cannot be read: it may be the same in all of them.
+	// undatedWindow is that of a record whose time cannot be read: it may be the same in all of
+	// them.
 	undatedWindow = 2 * time.Minute
 )
 
-// maxParamName bounds the search for the end of a parameter's name, so that a line full of commas costs no more than its length.
+// maxParamName bounds the search for the end of a parameter's name, so that a line full of commas
+// costs no more than its length.
 const maxParamName = 128
 
 // message decodes #M#text and #M#text;CRC.
@@ -36,9 +38,13 @@ func (d *decoding) message() error {
 	return nil
 }
 
-// driverText is a text that nothing but its words identifies: one that comes again over another connection, shortly after, is the old one whose answer got lost.
+// driverText is a text that nothing but its words identifies: one that comes again over another
+// connection, shortly after, is the old one whose answer got lost.
 func (c *codec) driverText(text string) protocol.Event {
-	return protocol.Event{Kind: protocol.KindText, Text: text, Key: max(hash(hashSeed, text), 1), Window: time.Duration(c.repeat) * time.Second, Across: true}
+	return protocol.Event{
+		Kind: protocol.KindText, Text: text, Key: max(hash(hashSeed, text), 1),
+		Window: time.Duration(c.repeat) * time.Second, Across: true,
+	}
 }
 
 // text decodes what a driver wrote and drops control characters; empty where nothing is left.
@@ -152,8 +158,9 @@ func cutParam(b []byte) (name []byte, typ byte, value []byte, ok bool) {
 	return bytes.Trim(name, blanks), is[0], b[colon+1+second+1:], true
 }
 
-// valueEnd returns where the value at the start of b ends: at a comma. In a string only a comma counts behind which another parameter or nothing comes, so that a driver's own
-// commas survive devices that do not replace them; a number ends at a semicolon as well.
+// valueEnd returns where the value at the start of b ends: at a comma. In a string only a comma
+// counts behind which another parameter or nothing comes, so that a driver's own commas survive
+// devices that do not replace them; a number ends at a semicolon as well.
 func valueEnd(b []byte, typ byte) int {
 	for i := 0; i < len(b); {
 		if b[i] == ';' && typ != typeString {
@@ -190,7 +197,8 @@ func (c *codec) recordTexts(events []protocol.Event, r *record, texts []string) 
 	return events
 }
 
-// AppendText implements protocol.Codec: #M#text, and in 2.0 ;CRC. A text cannot hold a line's end; it becomes a space.
+// AppendText implements protocol.Codec: #M#text, and in 2.0 ;CRC. A text cannot hold a line's end;
+// it becomes a space.
 func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	dst = append(dst, "#M#"...)
 	body := len(dst)

@@ -15,7 +15,10 @@ func TestTrials(t *testing.T) {
 		answers string
 		texts   []string
 	}{
-		"west-F3":  {false, "#AL#1\r\n#AM#1\r\n#AD#1\r\n#AB#2\r\n", []string{"Прибыл", "Прибыл", "Прибыл"}},
+		"west-F3": {false, "#AL#1\r\n#AM#1\r\n#AD#1\r\n#AB#2\r\n", []string{
+			"Прибыл", "Прибыл",
+			"Прибыл",
+		}},
 		"west-F4a": {true, "#AD#1\r\n", []string{"Arrived"}},
 	} {
 		t.Run(id, func(t *testing.T) {

@@ -1,9 +1,10 @@
-// Package wialon speaks Wialon IPS 1.1 and 2.0 (Gurtam, "Wialon IPS" v.1.1 and v.2.0; the packets of
-// 2.1 that this package does not know are passed over with their raw bytes).
+// Package wialon speaks Wialon IPS 1.1 and 2.0 (Gurtam, "Wialon IPS" v.1.1 and v.2.0; the packets
+// of 2.1 that this package does not know are passed over with their raw bytes).
 //
 // Flow, the device connects:
 //
-//	#L#imei;password            >    login, 1.1                   #L#2.0;imei;password;CRC  >  login, 2.0
+//	#L#imei;password            >    login, 1.1                   #L#2.0;imei;password;CRC  >
+//	                            login, 2.0
 //	                            <    #AL#1
 //	#P#                         >    ping, whenever the device likes
 //	                            <    #AP#
@@ -57,15 +58,23 @@ func New() *protocol.Protocol {
 		Variants:  []string{variant2, variant1},
 		Settings: []protocol.SettingSpec{
 			{
-				Name: settingAck, Default: ackAM, Check: protocol.CheckOneOf(ackAM, ackNextFrame, ackNone),
+				Name: settingAck, Default: ackAM, Check: protocol.CheckOneOf(ackAM, ackNextFrame,
+					ackNone),
 				Help: "what counts as delivered, because the specification has no ack from the device: am = its #AM#1, next_frame = whatever valid frame it sends next, none = nothing, a text written once stays pending",
 			},
 			{
-				Name: settingCharset, Default: charsetUTF8, Check: protocol.CheckOneOf(charsetUTF8, charsetCP1251),
+				Name: settingCharset, Default: charsetUTF8, Check: protocol.CheckOneOf(charsetUTF8,
+					charsetCP1251),
 				Help: "of texts on the wire: utf8 (what is none is read as windows-1251) or cp1251",
 			},
-			{Name: settingPartBytes, Default: "1000", Check: protocol.CheckInt(16, 65_535), Help: "most bytes of text in one #M#"},
-			{Name: settingPartPrefix, Default: "false", Check: protocol.CheckBool, Help: `"(2/7) " before each part of a longer text`},
+			{
+				Name: settingPartBytes, Default: "1000", Check: protocol.CheckInt(16, 65_535),
+				Help: "most bytes of text in one #M#",
+			},
+			{
+				Name: settingPartPrefix, Default: "false", Check: protocol.CheckBool,
+				Help: `"(2/7) " before each part of a longer text`,
+			},
 			{
 				Name: settingRepeat, Default: "10", Check: protocol.CheckInt(1, 3600),
 				Help: "messages have no numbers: the driver's words that come again over another connection within so many seconds are the same message, whose answer got lost",
@@ -88,7 +97,8 @@ func (s *shared) charset(settings protocol.Settings) protocol.Charset {
 	return s.utf8
 }
 
-// version is the version of the protocol that a session speaks, which decides where a CRC is expected.
+// version is the version of the protocol that a session speaks, which decides where a CRC is
+// expected.
 type version uint8
 
 const (
@@ -97,7 +107,8 @@ const (
 	version2
 )
 
-// codec is the gateway's side of one connection; it is kept small because most of a million sessions are idle.
+// codec is the gateway's side of one connection; it is kept small because most of a million
+// sessions are idle.
 type codec struct {
 	shared     *shared
 	device     uint64 // hash of the device id that logged in or asks to; 0 none
@@ -132,7 +143,10 @@ func (c *codec) Bind(s protocol.Settings) {
 
 // Caps implements protocol.Codec. RefBits is 0: acks of Wialon IPS name nothing.
 func (c *codec) Caps() protocol.TextCaps {
-	return protocol.TextCaps{PartBytes: int(c.partBytes), Charset: c.charset(), Prefix: c.prefix, Silent: c.silent}
+	return protocol.TextCaps{
+		PartBytes: int(c.partBytes), Charset: c.charset(), Prefix: c.prefix,
+		Silent: c.silent,
+	}
 }
 
 func (c *codec) charset() protocol.Charset {

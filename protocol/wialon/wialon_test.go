@@ -49,7 +49,10 @@ type session struct {
 func newSession(tb testing.TB, settings map[string]string) *session {
 	tb.Helper()
 	p := wialon.New()
-	return &session{tb, p.NewCodec(protocoltest.NewSettings(tb, p, settings)), protocoltest.NewStream(p)}
+	return &session{
+		tb, p.NewCodec(protocoltest.NewSettings(tb, p, settings)),
+		protocoltest.NewStream(p),
+	}
 }
 
 // loggedIn is a session in which a device of that version logged in.
@@ -101,7 +104,10 @@ func vectors(tb testing.TB) []protocoltest.Vector {
 
 func device(tb testing.TB, variant string, settings map[string]string) protocol.DeviceConfig {
 	tb.Helper()
-	return protocol.DeviceConfig{ID: imei, Password: "secret", Variant: variant, Settings: protocoltest.NewSettings(tb, wialon.New(), settings)}
+	return protocol.DeviceConfig{
+		ID: imei, Password: "secret", Variant: variant,
+		Settings: protocoltest.NewSettings(tb, wialon.New(), settings),
+	}
 }
 
 func TestVectors(t *testing.T) {
@@ -118,7 +124,9 @@ func TestVectors(t *testing.T) {
 func preparations() map[string]func(*testing.T, protocol.Codec, protocoltest.Vector) {
 	return map[string]func(*testing.T, protocol.Codec, protocoltest.Vector){
 		"before a login": nil,
-		"after a login of the version that fits": func(t *testing.T, c protocol.Codec, v protocoltest.Vector) {
+		"after a login of the version that fits": func(t *testing.T, c protocol.Codec,
+			v protocoltest.Vector,
+		) {
 			t.Helper()
 			if login := loginFor(v); login != "" {
 				if _, err := protocoltest.Decode(c, []byte(login)); err != nil {
@@ -150,7 +158,10 @@ func checkAnswer(t *testing.T, v protocoltest.Vector, events []protocol.Event, r
 	}
 	first := strings.Index(frame, "#") + 1
 	typ := frame[first : first+strings.Index(frame[first:], "#")]
-	want := map[string]string{"L": "#AL#1\r\n", "P": "#AP#\r\n", "SD": "#ASD#1\r\n", "D": "#AD#1\r\n", "M": "#AM#1\r\n"}[typ]
+	want := map[string]string{
+		"L": "#AL#1\r\n", "P": "#AP#\r\n", "SD": "#ASD#1\r\n",
+		"D": "#AD#1\r\n", "M": "#AM#1\r\n",
+	}[typ]
 	if typ == "B" {
 		want = fmt.Sprintf("#AB#%d\r\n", 1+strings.Count(frame, "|"))
 	}
@@ -158,7 +169,8 @@ func checkAnswer(t *testing.T, v protocoltest.Vector, events []protocol.Event, r
 		t.Errorf("answered with %q instead of %q", reply, want)
 	}
 	texts := map[string]string{
-		"wialon-ips-0773": "On my way", "wialon-ips-0774": "a;b#c", "wialon-ips-0778": "Груз принят; еду", "wialon-ips-0780": "need fuel",
+		"wialon-ips-0773": "On my way", "wialon-ips-0774": "a;b#c",
+		"wialon-ips-0778": "Груз принят; еду", "wialon-ips-0780": "need fuel",
 	}
 	for _, e := range events {
 		if e.Kind == protocol.KindText && e.Text != texts[v.ID] {
@@ -180,14 +192,21 @@ func TestRoundTrip(t *testing.T) {
 	}{
 		{"1.1", nil, ""},
 		{"2.0", nil, ""},
-		{"2.0", map[string]string{"charset": "cp1251", "part_bytes": "40", "part_prefix": "true"}, `[ -~А-яёЁ€]`},
+		{
+			"2.0",
+			map[string]string{"charset": "cp1251", "part_bytes": "40", "part_prefix": "true"},
+			`[ -~А-яёЁ€]`,
+		},
 	} {
 		t.Run(fmt.Sprint(c.variant, c.settings), func(t *testing.T) {
 			protocoltest.RoundTrip(t, wialon.New(), protocoltest.Sides{
 				Config:   device(t, c.variant, c.settings),
 				Alphabet: c.alphabet,
-				Outcomes: []protocol.Outcome{protocol.AckDelivered, protocol.AckDamaged, protocol.AckRejected},
-				Wrong:    protocol.UnknownDevice,
+				Outcomes: []protocol.Outcome{
+					protocol.AckDelivered, protocol.AckDamaged,
+					protocol.AckRejected,
+				},
+				Wrong: protocol.UnknownDevice,
 			})
 		})
 	}
@@ -197,11 +216,15 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	protocoltest.NoAllocs(t, wialon.New(), device(t, "2.0", nil))
 }
 
-func BenchmarkWialon(b *testing.B) { protocoltest.Benchmark(b, wialon.New(), device(b, "2.0", nil)) }
+func BenchmarkWialon(b *testing.B) {
+	protocoltest.Benchmark(b, wialon.New(), device(b, "2.0",
+		nil))
+}
 
 func BenchmarkExtendedData(b *testing.B) {
 	s := loggedIn(b, "2.0", nil)
-	frame := []byte(line2("D", "240123;135321;5512.3456;N;03734.5678;E;89;42;1250;16;NA;NA;NA;;NA;ign:1:1,fuel1:1:2183,fuel2:1:2421"))
+	frame := []byte(line2("D",
+		"240123;135321;5512.3456;N;03734.5678;E;89;42;1250;16;NA;NA;NA;;NA;ign:1:1,fuel1:1:2183,fuel2:1:2421"))
 	emit := func(*protocol.Event) {}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -42,7 +42,11 @@ func ackOnce(c *check) {
 	if m := c.wantStatus(1, id, queue.StatusDelivered); m.UpdateMs != first.UpdateMs {
 		c.Fatalf("update time moved from %d to %d", first.UpdateMs, m.UpdateMs)
 	}
-	res, err := c.Store.Ack(c.Context(), []queue.AckReq{{Tracker: 1, ID: c.send(1, "y")[0]}, {Tracker: 1, ID: id}, {Tracker: 1, ID: id + 1<<30}})
+	res, err := c.Store.Ack(c.Context(), []queue.AckReq{
+		{Tracker: 1, ID: c.send(1, "y")[0]},
+		{Tracker: 1, ID: id},
+		{Tracker: 1, ID: id + 1<<30},
+	})
 	c.must(err)
 	if res[0] != queue.AckDelivered || res[1] != queue.AckAlready || res[2] != queue.AckUnknown {
 		c.Fatalf("in one batch: %v", res)
@@ -125,11 +129,13 @@ func ackHint(c *check) {
 	hint := c.claim(l, 0, 1).Msgs[0].Hint
 	for i, id := range sent {
 		before := c.list(1)
-		if r := c.ackAs(queue.AckReq{Tracker: 1, ID: id, Hint: hint + int64(i*7-3)}); r != queue.AckDelivered {
+		if r := c.ackAs(queue.AckReq{Tracker: 1, ID: id, Hint: hint +
+			int64(i*7-3)}); r != queue.AckDelivered {
 			c.Fatalf("message %d: %v", i, r)
 		}
 		for k, m := range c.list(1) {
-			if k != i && (m.Status != before[k].Status || m.Text != before[k].Text || m.UpdateMs != before[k].UpdateMs) {
+			if k != i && (m.Status != before[k].Status || m.Text != before[k].Text ||
+				m.UpdateMs != before[k].UpdateMs) {
 				c.Fatalf("the ack of message %d changed %d", i, k)
 			}
 		}
@@ -159,14 +165,18 @@ func ackOpened(c *check) {
 		c.Clock.Advance(time.Minute)
 	}
 	for range 2 {
-		if r := c.ackAs(queue.AckReq{Tracker: 1, ID: sent[1], Opened: true}); r != queue.AckAlready {
+		if r := c.ackAs(queue.AckReq{
+			Tracker: 1, ID: sent[1],
+			Opened: true,
+		}); r != queue.AckAlready {
 			c.Fatal(r)
 		}
 		if r := c.ack(1, sent[1]); r != queue.AckAlready {
 			c.Fatal(r)
 		}
 	}
-	if m := c.wantStatus(1, sent[1], queue.StatusOpened); m.UpdateMs != acked.UpdateMs || m.ReadMs < m.UpdateMs || m.ChangeMs != m.ReadMs {
+	if m := c.wantStatus(1, sent[1], queue.StatusOpened); m.UpdateMs != acked.UpdateMs ||
+		m.ReadMs < m.UpdateMs || m.ChangeMs != m.ReadMs {
 		c.Fatalf("%+v, delivered at %d", m, acked.UpdateMs)
 	}
 	if n := c.pending(1); n != 0 {
@@ -179,12 +189,22 @@ func progress(c *check) {
 	done := c.send(1, "done")[0]
 	c.ack(1, done)
 	for _, step := range []struct{ parts, acked, wantParts, wantAcked int }{
-		{7, 0, 7, 0}, {7, 3, 7, 3}, {7, 2, 7, 3}, {7, 8, 7, 3}, {7, -1, 7, 3}, {5, 1, 5, 1}, {5, 4, 5, 4},
+		{7, 0, 7, 0},
+		{7, 3, 7, 3},
+		{7, 2, 7, 3},
+		{7, 8, 7, 3},
+		{7, -1, 7, 3},
+		{5, 1, 5, 1},
+		{5, 4, 5, 4},
 	} {
 		c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{
-			{Tracker: 1, ID: id, Parts: step.parts, Acked: step.acked}, {Tracker: 1, ID: done, Parts: 9, Acked: 1}, {Tracker: 2, ID: id, Parts: 9, Acked: 9},
+			{Tracker: 1, ID: id, Parts: step.parts, Acked: step.acked}, {
+				Tracker: 1, ID: done,
+				Parts: 9, Acked: 1,
+			}, {Tracker: 2, ID: id, Parts: 9, Acked: 9},
 		}))
-		if m := c.wantStatus(1, id, queue.StatusPending); m.Parts != step.wantParts || m.Acked != step.wantAcked || m.UpdateMs != 0 {
+		if m := c.wantStatus(1, id, queue.StatusPending); m.Parts != step.wantParts ||
+			m.Acked != step.wantAcked || m.UpdateMs != 0 {
 			c.Fatalf("after %+v: %+v", step, m)
 		}
 	}
@@ -233,7 +253,8 @@ func tries(c *check) {
 		if step.wantTries > 0 && step.wantMs == 0 {
 			step.wantMs = m.ChangeMs
 		}
-		if m.Tries != step.wantTries || m.TriedMs != step.wantMs || m.Reason != queue.ReasonNone || m.ReadMs != 0 {
+		if m.Tries != step.wantTries || m.TriedMs != step.wantMs || m.Reason != queue.ReasonNone ||
+			m.ReadMs != 0 {
 			c.Fatalf("after %+v: %+v", step, m)
 		}
 	}
@@ -254,7 +275,8 @@ func tries(c *check) {
 	c.end(1, sent[5], queue.StatusFailed, queue.ReasonStorage)
 	c.ack(1, sent[5]) // late
 	for _, id := range sent[1:] {
-		if m := c.get(1, id); m.Tries != 0 || m.TriedMs != 0 || (m.ReadMs != 0) != (m.Status == queue.StatusOpened) {
+		if m := c.get(1, id); m.Tries != 0 || m.TriedMs != 0 ||
+			(m.ReadMs != 0) != (m.Status == queue.StatusOpened) {
 			c.Fatalf("not pending any more: %+v", m)
 		}
 	}
@@ -267,7 +289,10 @@ func unacknowledged(c *check) {
 	sent := c.send(1, texts(80)...)
 	c.receive(queue.Incoming{Tracker: 1, Text: "in"})
 	c.send(2, "other")
-	ends := []queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent}
+	ends := []queue.Status{
+		queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled,
+		queue.StatusSent,
+	}
 	var want []int64
 	for i, id := range slices.Backward(sent) {
 		switch i % 3 {
@@ -303,17 +328,24 @@ func replacedKept(c *check) {
 	const most = queue.MaxText
 	sent := c.send(1, texts(7)...)
 	for i, id := range sent[3:5] {
-		c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{Tracker: 1, ID: id, Parts: 3 + i, Acked: 2}}))
+		c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{
+			Tracker: 1, ID: id, Parts: 3 + i,
+			Acked: 2,
+		}}))
 	}
 	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[0], Replaced: 5})
-	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[0], Replaced: 9, Opened: true}) // the first ack counts
+	// the first ack counts.
+	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[0], Replaced: 9, Opened: true})
 	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[1], Replaced: most, Opened: true})
 	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[2]})
 	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[3], Replaced: 300})
 	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[4], Replaced: 4})
 	for _, r := range []queue.EndReq{
 		{Tracker: 1, ID: sent[5], Status: queue.StatusSent, Replaced: 258},
-		{Tracker: 1, ID: sent[6], Status: queue.StatusFailed, Reason: queue.ReasonStorage, Replaced: 7},
+		{
+			Tracker: 1, ID: sent[6], Status: queue.StatusFailed, Reason: queue.ReasonStorage,
+			Replaced: 7,
+		},
 	} {
 		res, err := c.Store.End(c.Context(), []queue.EndReq{r})
 		c.must(err)
@@ -331,26 +363,30 @@ func replacedKept(c *check) {
 		{Status: queue.StatusSent, Replaced: 258},
 		{Status: queue.StatusFailed, Reason: queue.ReasonStorage},
 	} {
-		if m := c.get(1, sent[i]); m.Status != want.Status || m.Replaced != want.Replaced || m.Reason != want.Reason || m.Parts != want.Parts || m.Acked != want.Acked {
+		if m := c.get(1, sent[i]); m.Status != want.Status || m.Replaced != want.Replaced ||
+			m.Reason != want.Reason || m.Parts != want.Parts || m.Acked != want.Acked {
 			c.Fatalf("message %d: %+v, want %+v", i, m, want)
 		}
 	}
 	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[5], Replaced: 258})
 	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[6], Replaced: 2})
-	if a, b := c.wantStatus(1, sent[5], queue.StatusDelivered), c.wantStatus(1, sent[6], queue.StatusDelivered); a.Replaced != 258 || b.Replaced != 2 || b.Reason != 0 {
+	if a, b := c.wantStatus(1, sent[5], queue.StatusDelivered), c.wantStatus(1, sent[6],
+		queue.StatusDelivered); a.Replaced != 258 || b.Replaced != 2 || b.Reason != 0 {
 		c.Fatalf("%+v, %+v", a, b)
 	}
 }
 
 func ends(c *check) {
 	for st, why := range map[queue.Status]queue.Reason{
-		queue.StatusFailed: queue.ReasonRefused, queue.StatusExpired: 0, queue.StatusCancelled: 0, queue.StatusSent: 0,
+		queue.StatusFailed: queue.ReasonRefused, queue.StatusExpired: 0, queue.StatusCancelled: 0,
+		queue.StatusSent: 0,
 	} {
 		id := c.send(1, "x")[0]
 		if r := c.end(1, id, st, why); r != queue.EndNow {
 			c.Fatalf("%q: %v", st, r)
 		}
-		if m := c.wantStatus(1, id, st); m.Reason != why || m.UpdateMs != 0 || m.ChangeMs < m.SubmitMs {
+		if m := c.wantStatus(1, id, st); m.Reason != why || m.UpdateMs != 0 ||
+			m.ChangeMs < m.SubmitMs {
 			c.Fatalf("%+v", m)
 		}
 	}
@@ -360,8 +396,14 @@ func ends(c *check) {
 		c.Fatalf("%d pending", l.Pending)
 	}
 	c.wantIDs(c.claim(l, 0, 100).Msgs, []int64{id})
-	for _, st := range []queue.Status{queue.StatusDelivered, queue.StatusPending, queue.StatusUnread, 0} {
-		if _, err := c.Store.End(c.Context(), []queue.EndReq{{Tracker: 1, ID: id, Status: st}}); err == nil {
+	for _, st := range []queue.Status{
+		queue.StatusDelivered, queue.StatusPending,
+		queue.StatusUnread, 0,
+	} {
+		if _, err := c.Store.End(c.Context(), []queue.EndReq{{
+			Tracker: 1, ID: id,
+			Status: st,
+		}}); err == nil {
 			c.Fatalf("%q was taken for an end", st)
 		}
 	}
@@ -369,7 +411,10 @@ func ends(c *check) {
 }
 
 func lateAck(c *check) {
-	for _, st := range []queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent} {
+	for _, st := range []queue.Status{
+		queue.StatusFailed, queue.StatusExpired,
+		queue.StatusCancelled, queue.StatusSent,
+	} {
 		sent := c.send(1, "x", "y")
 		c.end(1, sent[0], st, queue.ReasonNotConfirmed)
 		c.end(1, sent[1], st, queue.ReasonNotConfirmed)
@@ -380,10 +425,14 @@ func lateAck(c *check) {
 		if r := c.ack(1, sent[0]); r != queue.AckAlready {
 			c.Fatalf("%q again: %v", st, r)
 		}
-		if m := c.wantStatus(1, sent[0], queue.StatusDelivered); m.UpdateMs == 0 || m.Reason != queue.ReasonNone {
+		if m := c.wantStatus(1, sent[0], queue.StatusDelivered); m.UpdateMs == 0 ||
+			m.Reason != queue.ReasonNone {
 			c.Fatalf("%+v", m)
 		}
-		if r := c.ackAs(queue.AckReq{Tracker: 1, ID: sent[1], Opened: true}); r != queue.AckDelivered {
+		if r := c.ackAs(queue.AckReq{
+			Tracker: 1, ID: sent[1],
+			Opened: true,
+		}); r != queue.AckDelivered {
 			c.Fatalf("%q opened: %v", st, r)
 		}
 		c.wantStatus(1, sent[1], queue.StatusOpened)
@@ -414,7 +463,12 @@ func endTwice(c *check) {
 func endUnknown(c *check) {
 	id := c.send(1, "x")[0]
 	in := c.receive(queue.Incoming{Tracker: 1, Text: "in"}).ID
-	for _, ref := range []queue.Ref{{Tracker: 1, ID: in}, {Tracker: 2, ID: id}, {Tracker: 1, ID: id + 1<<30}, {Tracker: 1}} {
+	for _, ref := range []queue.Ref{
+		{Tracker: 1, ID: in},
+		{Tracker: 2, ID: id},
+		{Tracker: 1, ID: id + 1<<30},
+		{Tracker: 1},
+	} {
 		if r := c.end(ref.Tracker, ref.ID, queue.StatusCancelled, 0); r != queue.EndUnknown {
 			c.Fatalf("%+v: %v", ref, r)
 		}

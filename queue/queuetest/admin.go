@@ -12,7 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// RunAdmin holds stores that are a queue.AdminStore as well to that contract, one fresh store a rule.
+// RunAdmin holds stores that are a queue.AdminStore as well to that contract, one fresh store a
+// rule.
 func RunAdmin(t *testing.T, open func(t *testing.T) Fixture) {
 	t.Helper()
 	for _, topic := range []struct {
@@ -87,7 +88,10 @@ func dropTracker(id queue.TrackerID) queue.Edit {
 }
 
 func addKey(id queue.AccountID, key string) queue.Edit {
-	return queue.Edit{Kind: queue.EditAddKey, Account: queue.Account{ID: id}, Key: queue.HashKey(key)}
+	return queue.Edit{
+		Kind: queue.EditAddKey, Account: queue.Account{ID: id},
+		Key: queue.HashKey(key),
+	}
 }
 
 func dropKey(key string) queue.Edit {
@@ -129,7 +133,8 @@ func editPuts(c *check) {
 	accounts[0].Title, accounts[0].Keys = "renamed", []queue.KeyHash{queue.HashKey("dd")}
 	trackers[0].Account, trackers[0].Blocked, trackers[0].Settings = 2, false, nil
 	trackers[1].DeviceID = "000ABCD"
-	c.wantEdits(queue.EditUpdated, putAccount(accounts[0]), putTracker(trackers[0]), putTracker(trackers[1]))
+	c.wantEdits(queue.EditUpdated, putAccount(accounts[0]), putTracker(trackers[0]),
+		putTracker(trackers[1]))
 	trackers[0].Conversation, trackers[0].Former = 1, &[]queue.Former{{Account: 1}}
 	c.wantDirectory(accounts, trackers)
 	c.reopen()
@@ -144,10 +149,16 @@ func editRefuses(c *check) {
 		parameter string // of a conflict, "" where nothing is found
 	}{
 		{putTracker(queue.Tracker{ID: 41, Account: 77, Protocol: "p", DeviceID: "2"}), "account"},
-		{putTracker(queue.Tracker{ID: 41, Account: 1, Protocol: "jt808", DeviceID: "0ABC"}), "device_id"},
+		{
+			putTracker(queue.Tracker{ID: 41, Account: 1, Protocol: "jt808", DeviceID: "0ABC"}),
+			"device_id",
+		},
 		{putAccount(queue.Account{ID: 8, Login: "first"}), "login"},
 		{putAccount(queue.Account{ID: 8, Keys: []queue.KeyHash{queue.HashKey("cc")}}), "keys"},
-		{putAccount(queue.Account{ID: 8, Keys: []queue.KeyHash{queue.HashKey("zz"), queue.HashKey("zz")}}), "keys"},
+		{putAccount(queue.Account{ID: 8, Keys: []queue.KeyHash{
+			queue.HashKey("zz"),
+			queue.HashKey("zz"),
+		}}), "keys"},
 		{addKey(2, "cc"), "keys"},
 		{dropAccount(1), "id"},
 		{addKey(77, "ee"), ""},
@@ -161,7 +172,9 @@ func editRefuses(c *check) {
 		switch {
 		case bad.parameter == "" && !errors.Is(res[0].Err, queue.ErrNotFound):
 			c.Fatalf("%+v: %v", bad.edit, res[0].Err)
-		case bad.parameter != "" && (!errors.Is(res[0].Err, queue.ErrConflict) || !errors.As(res[0].Err, &conflict) || conflict.Parameter != bad.parameter || conflict.Problem == ""):
+		case bad.parameter != "" && (!errors.Is(res[0].Err, queue.ErrConflict) ||
+			!errors.As(res[0].Err, &conflict) || conflict.Parameter != bad.parameter ||
+			conflict.Problem == ""):
 			c.Fatalf("%+v: %v", bad.edit, res[0].Err)
 		}
 		if v := c.version(); v != before || res[0].Outcome != queue.EditUnchanged {
@@ -177,10 +190,14 @@ func editRefuses(c *check) {
 
 func editSees(c *check) {
 	c.wantEdits(queue.EditAdded,
-		putAccount(queue.Account{ID: 1, Login: "a"}), putTracker(queue.Tracker{ID: 1, Account: 1, Protocol: "p", DeviceID: "1"}),
+		putAccount(queue.Account{ID: 1, Login: "a"}), putTracker(queue.Tracker{
+			ID: 1, Account: 1,
+			Protocol: "p", DeviceID: "1",
+		}),
 	)
 	res := c.edit(
-		dropTracker(1), putTracker(queue.Tracker{ID: 2, Account: 1, Protocol: "p", DeviceID: "1"}), dropAccount(1), dropTracker(2), dropAccount(1),
+		dropTracker(1), putTracker(queue.Tracker{ID: 2, Account: 1, Protocol: "p", DeviceID: "1"}),
+		dropAccount(1), dropTracker(2), dropAccount(1),
 		putAccount(queue.Account{ID: 9, Login: "a"}),
 	)
 	for i, r := range res {
@@ -195,12 +212,27 @@ func editKeeps(c *check) {
 	c.fill()
 	want := someAccounts()
 	want[1].Title = "other"
-	put := queue.Account{ID: want[1].ID, Login: want[1].Login, Title: "other", TimeZone: want[1].TimeZone}
-	c.wantEdits(queue.EditUpdated, queue.Edit{Kind: queue.EditPutAccount, Account: put, KeepKeys: true, KeepPassword: true})
+	put := queue.Account{
+		ID: want[1].ID, Login: want[1].Login, Title: "other",
+		TimeZone: want[1].TimeZone,
+	}
+	c.wantEdits(queue.EditUpdated, queue.Edit{
+		Kind: queue.EditPutAccount, Account: put,
+		KeepKeys: true, KeepPassword: true,
+	})
 	c.wantDirectory(want, someTrackers())
-	c.wantEdits(queue.EditUnchanged, queue.Edit{Kind: queue.EditPutAccount, Account: put, KeepKeys: true, KeepPassword: true})
-	fresh := queue.Account{ID: 70, Login: "new", Password: "hash", Keys: []queue.KeyHash{queue.HashKey("77")}}
-	c.wantEdits(queue.EditAdded, queue.Edit{Kind: queue.EditPutAccount, Account: fresh, KeepKeys: true, KeepPassword: true})
+	c.wantEdits(queue.EditUnchanged, queue.Edit{
+		Kind: queue.EditPutAccount, Account: put,
+		KeepKeys: true, KeepPassword: true,
+	})
+	fresh := queue.Account{
+		ID: 70, Login: "new", Password: "hash",
+		Keys: []queue.KeyHash{queue.HashKey("77")},
+	}
+	c.wantEdits(queue.EditAdded, queue.Edit{
+		Kind: queue.EditPutAccount, Account: fresh,
+		KeepKeys: true, KeepPassword: true,
+	})
 	c.wantDirectory(append(want, fresh), someTrackers())
 	c.wantEdits(queue.EditUpdated, putAccount(put))
 	want[1] = put
@@ -238,7 +270,8 @@ func editPages(c *check) {
 			break
 		}
 	}
-	if d := cmp.Diff(accounts, gotAccounts, cmpopts.EquateEmpty()) + cmp.Diff(trackers, gotTrackers, cmpopts.EquateEmpty()); d != "" {
+	if d := cmp.Diff(accounts, gotAccounts, cmpopts.EquateEmpty()) + cmp.Diff(trackers, gotTrackers,
+		cmpopts.EquateEmpty()); d != "" {
 		c.Fatalf("pages (-loaded +got):\n%s", d)
 	}
 	if page, err := c.admin().Trackers(c.Context(), 30, 2); err != nil || len(page) != 0 {
@@ -291,7 +324,8 @@ func (c *check) wantNothing(t queue.TrackerID, ids []int64) {
 	if slices.ContainsFunc(owners, func(o queue.TrackerID) bool { return o != 0 }) {
 		c.Fatal("an id still resolves")
 	}
-	if times, err := c.Store.LastTimes(c.Context(), []queue.TrackerID{t}); err != nil || len(times) != 0 {
+	if times, err := c.Store.LastTimes(c.Context(), []queue.TrackerID{t}); err != nil ||
+		len(times) != 0 {
 		c.Fatalf("last time %v %v", times, err)
 	}
 	if n := c.pending(t); n != 0 {

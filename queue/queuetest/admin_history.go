@@ -54,7 +54,8 @@ func (c *check) wantChanges(since int64, want queue.DirectoryChanges) int64 {
 	}
 	slices.Sort(got.GoneAccounts)
 	slices.Sort(got.GoneTrackers)
-	if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(want, "Version")); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(want,
+		"Version")); d != "" {
 		c.Fatalf("changes (-want +got):\n%s", d)
 	}
 	return got.Version
@@ -65,12 +66,18 @@ func historyTellsAll(c *check) {
 		c.Fatalf("an empty directory has version %d", v)
 	}
 	c.fill()
-	v := c.wantChanges(0, queue.DirectoryChanges{Accounts: someAccounts(), Trackers: someTrackers()})
+	v := c.wantChanges(0, queue.DirectoryChanges{
+		Accounts: someAccounts(),
+		Trackers: someTrackers(),
+	})
 	if v != 7 {
 		c.Fatalf("version %d after 7 changes", v)
 	}
 	c.wantEdits(queue.EditRemoved, dropTracker(30), dropAccount(2))
-	c.wantChanges(0, queue.DirectoryChanges{Accounts: someAccounts()[1:], Trackers: someTrackers()[:2]})
+	c.wantChanges(0, queue.DirectoryChanges{
+		Accounts: someAccounts()[1:],
+		Trackers: someTrackers()[:2],
+	})
 }
 
 func historyTellsChanges(c *check) {
@@ -79,7 +86,10 @@ func historyTellsChanges(c *check) {
 	account, tracker := someAccounts()[0], someTrackers()[0]
 	account.Title, tracker.Label = "x", "y"
 	c.wantEdits(queue.EditUpdated, putAccount(account), putTracker(tracker))
-	v := c.wantChanges(before, queue.DirectoryChanges{Accounts: []queue.Account{account}, Trackers: []queue.Tracker{tracker}})
+	v := c.wantChanges(before, queue.DirectoryChanges{
+		Accounts: []queue.Account{account},
+		Trackers: []queue.Tracker{tracker},
+	})
 	if got := c.wantChanges(v, queue.DirectoryChanges{}); got != v {
 		c.Fatalf("version %d after %d without a change", got, v)
 	}
@@ -90,10 +100,12 @@ func historyTellsChanges(c *check) {
 	third := queue.Account{ID: 3, Keys: []queue.KeyHash{queue.HashKey("k")}}
 	c.reopen()
 	c.wantChanges(before, queue.DirectoryChanges{
-		Accounts: []queue.Account{account, third}, Trackers: []queue.Tracker{tracker}, GoneAccounts: []queue.AccountID{4}, GoneTrackers: []queue.TrackerID{30},
+		Accounts: []queue.Account{account, third}, Trackers: []queue.Tracker{tracker},
+		GoneAccounts: []queue.AccountID{4}, GoneTrackers: []queue.TrackerID{30},
 	})
 	v = c.wantChanges(v, queue.DirectoryChanges{
-		Accounts: []queue.Account{third}, Trackers: []queue.Tracker{tracker}, GoneAccounts: []queue.AccountID{4}, GoneTrackers: []queue.TrackerID{30},
+		Accounts: []queue.Account{third}, Trackers: []queue.Tracker{tracker},
+		GoneAccounts: []queue.AccountID{4}, GoneTrackers: []queue.TrackerID{30},
 	})
 	c.wantEdits(queue.EditAdded, putTracker(someTrackers()[2]))
 	c.wantChanges(v, queue.DirectoryChanges{Trackers: someTrackers()[2:]})
@@ -101,12 +113,19 @@ func historyTellsChanges(c *check) {
 
 func historyOfImports(c *check) {
 	c.importAll(someAccounts(), someTrackers(), false, queue.ImportStats{Added: 7})
-	v := c.wantChanges(0, queue.DirectoryChanges{Accounts: someAccounts(), Trackers: someTrackers()})
+	v := c.wantChanges(0, queue.DirectoryChanges{
+		Accounts: someAccounts(),
+		Trackers: someTrackers(),
+	})
 	accounts, trackers := someAccounts(), someTrackers()
 	accounts[1].Title, trackers[1].Blocked = "x", true
-	c.importAll(accounts[:3], trackers[:2], true, queue.ImportStats{Updated: 2, Removed: 2, Unchanged: 3})
+	c.importAll(accounts[:3], trackers[:2], true, queue.ImportStats{
+		Updated: 2, Removed: 2,
+		Unchanged: 3,
+	})
 	c.wantChanges(v, queue.DirectoryChanges{
-		Accounts: accounts[1:2], Trackers: trackers[1:2], GoneAccounts: []queue.AccountID{4}, GoneTrackers: []queue.TrackerID{30},
+		Accounts: accounts[1:2], Trackers: trackers[1:2], GoneAccounts: []queue.AccountID{4},
+		GoneTrackers: []queue.TrackerID{30},
 	})
 	v = c.version()
 	c.importAll(accounts[:3], trackers[:2], true, queue.ImportStats{Unchanged: 5})
@@ -120,7 +139,10 @@ func historyPages(c *check) {
 	c.wantEdits(queue.EditAdded, putAccount(queue.Account{ID: 1}))
 	edits := make([]queue.Edit, n)
 	for i := range edits {
-		edits[i] = putTracker(queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, Protocol: "p", DeviceID: fmt.Sprint(i + 1)})
+		edits[i] = putTracker(queue.Tracker{
+			ID: queue.TrackerID(i + 1), Account: 1, Protocol: "p",
+			DeviceID: fmt.Sprint(i + 1),
+		})
 	}
 	c.wantEdits(queue.EditAdded, edits...)
 	c.wantEdits(queue.EditRemoved, dropTracker(50))
@@ -128,38 +150,50 @@ func historyPages(c *check) {
 	pages := 0
 	for more := true; more; pages++ {
 		d := c.directoryChanges(s.Version(), 10)
-		if rows := len(d.Accounts) + len(d.Trackers) + len(d.GoneTrackers); rows > 20 || d.More && rows < 10 {
+		if rows := len(d.Accounts) + len(d.Trackers) + len(d.GoneTrackers); rows > 20 ||
+			d.More && rows < 10 {
 			c.Fatalf("%d rows of 10", rows)
 		}
 		more = d.More
 		s = s.With(d)
 	}
-	if accounts, trackers := s.Len(); accounts != 1 || trackers != n-1 || pages < 6 || s.Version() != n+2 {
-		c.Fatalf("%d accounts, %d trackers after %d pages, version %d", accounts, trackers, pages, s.Version())
+	if accounts, trackers := s.Len(); accounts != 1 || trackers != n-1 || pages < 6 ||
+		s.Version() != n+2 {
+		c.Fatalf("%d accounts, %d trackers after %d pages, version %d", accounts, trackers, pages,
+			s.Version())
 	}
 }
 
 func historyResets(c *check) {
 	c.fill()
-	if _, err := c.admin().DirectoryChanges(c.Context(), c.version()+1, 10); !errors.Is(err, queue.ErrReset) {
+	if _, err := c.admin().DirectoryChanges(c.Context(), c.version()+1, 10); !errors.Is(err,
+		queue.ErrReset) {
 		c.Fatalf("a later version: %v", err)
 	}
 }
 
-// historyForgets removes more than a store has to remember: it may say so, but not leave removals out.
+// historyForgets removes more than a store has to remember: it may say so, but not leave removals
+// out.
 func historyForgets(c *check) {
 	const n = 16_000
-	c.wantEdits(queue.EditAdded, putAccount(queue.Account{ID: 1}), putTracker(queue.Tracker{ID: n + 1, Account: 1, Protocol: "p", DeviceID: "last"}))
+	c.wantEdits(queue.EditAdded, putAccount(queue.Account{ID: 1}), putTracker(queue.Tracker{ID: n +
+		1, Account: 1, Protocol: "p", DeviceID: "last"}))
 	trackers := make([]queue.Tracker, n)
 	for i := range trackers {
-		trackers[i] = queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, Protocol: "p", DeviceID: fmt.Sprint(i + 1)}
+		trackers[i] = queue.Tracker{
+			ID: queue.TrackerID(i + 1), Account: 1, Protocol: "p",
+			DeviceID: fmt.Sprint(i + 1),
+		}
 	}
 	c.importAll(nil, trackers, false, queue.ImportStats{Added: n})
 	before := c.version()
 	var dir queue.Directory
 	f := queue.NewFollower(c.admin(), &dir, nil)
 	c.must(f.Sync(c.Context()))
-	c.importAll([]queue.Account{{ID: 1}}, []queue.Tracker{{ID: n + 1, Account: 1, Protocol: "p", DeviceID: "last"}}, true, queue.ImportStats{Removed: n, Unchanged: 2})
+	c.importAll([]queue.Account{{ID: 1}}, []queue.Tracker{{
+		ID: n + 1, Account: 1, Protocol: "p",
+		DeviceID: "last",
+	}}, true, queue.ImportStats{Removed: n, Unchanged: 2})
 	d, err := c.admin().DirectoryChanges(c.Context(), before, n+1)
 	if !errors.Is(err, queue.ErrReset) && (err != nil || len(d.GoneTrackers) != n) {
 		c.Fatalf("%d removals, %v", len(d.GoneTrackers), err)
@@ -204,7 +238,8 @@ func historyFollowed(c *check) {
 		if round%7 == 6 {
 			edits = append(edits, dropTracker(id-1))
 		}
-		edits = append(edits, putTracker(queue.Tracker{ID: id, Account: queue.AccountID(round%2 + 1), Protocol: "p", DeviceID: fmt.Sprint(round + 1)}))
+		edits = append(edits, putTracker(queue.Tracker{ID: id, Account: queue.AccountID(round%2 +
+			1), Protocol: "p", DeviceID: fmt.Sprint(round + 1)}))
 		c.edit(edits...)
 	}
 	close(done)
@@ -213,7 +248,8 @@ func historyFollowed(c *check) {
 	for i := range dirs {
 		s := dirs[i].Current()
 		if a, t := s.Len(); a != len(accounts) || t != len(trackers) {
-			c.Fatalf("follower %d has %d accounts and %d trackers of %d and %d", i, a, t, len(accounts), len(trackers))
+			c.Fatalf("follower %d has %d accounts and %d trackers of %d and %d", i, a, t,
+				len(accounts), len(trackers))
 		}
 		for _, t := range trackers {
 			if got, ok := s.Device(t.Protocol, t.DeviceID); !ok || !queue.SameTracker(got, &t) {

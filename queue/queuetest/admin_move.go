@@ -52,7 +52,8 @@ func (c *check) wantConversation(t *queue.Tracker, n uint8, former ...queue.Form
 		got = *t.Former
 	}
 	if t.Conversation != n || !slices.Equal(got, former) || t.History != queue.HistoryKeep {
-		c.Fatalf("conversation %d, former %+v, history %d; want %d, %+v", t.Conversation, got, t.History, n, former)
+		c.Fatalf("conversation %d, former %+v, history %d; want %d, %+v", t.Conversation, got,
+			t.History, n, former)
 	}
 	loaded, changed := false, false
 	_, all := c.load()
@@ -82,11 +83,13 @@ func moveKeeps(c *check) {
 	if key == 10 || c.list(key) != nil && len(c.list(key)) != 0 || c.unread(key) != 0 {
 		c.Fatalf("key %d: %d messages, %d unread", key, len(c.list(key)), c.unread(key))
 	}
-	if times, err := c.Store.LastTimes(c.Context(), []queue.TrackerID{key}); err != nil || len(times) != 0 {
+	if times, err := c.Store.LastTimes(c.Context(), []queue.TrackerID{key}); err != nil ||
+		len(times) != 0 {
 		c.Fatalf("last times %v %v", times, err)
 	}
 	for _, id := range append(sent, got.ID) { // nothing reaches the other's messages
-		if m := c.get(key, id); m.ID != 0 || c.ack(key, id) != queue.AckUnknown || c.end(key, id, queue.StatusCancelled, 0) != queue.EndUnknown ||
+		if m := c.get(key, id); m.ID != 0 || c.ack(key, id) != queue.AckUnknown ||
+			c.end(key, id, queue.StatusCancelled, 0) != queue.EndUnknown ||
 			c.mark(queue.Ref{Tracker: key, ID: id})[0] != queue.MarkUnknown {
 			c.Fatalf("message %d is within the new account's reach", id)
 		}
@@ -117,7 +120,10 @@ func moveComesBack(c *check) {
 	second := c.send(c.moveTo(2, queue.HistoryKeep).Key(), "second")
 	third := c.send(c.moveTo(3, queue.HistoryKeep).Key(), "third")
 	t := c.moveTo(1, queue.HistoryKeep)
-	c.wantConversation(t, 0, queue.Former{Account: 2, Conversation: 1}, queue.Former{Account: 3, Conversation: 2})
+	c.wantConversation(t, 0, queue.Former{Account: 2, Conversation: 1}, queue.Former{
+		Account:      3,
+		Conversation: 2,
+	})
 	c.wantIDs(c.list(t.Key()), first)
 	t = c.moveTo(2, queue.HistoryKeep)
 	c.wantConversation(t, 1, queue.Former{Account: 3, Conversation: 2}, queue.Former{Account: 1})
@@ -126,7 +132,8 @@ func moveComesBack(c *check) {
 	t.Label = "renamed" // with what an answer would say
 	t.Former, t.Conversation = nil, 0
 	c.wantEdits(queue.EditUpdated, putTracker(*t))
-	c.wantConversation(c.stored(10), 1, queue.Former{Account: 3, Conversation: 2}, queue.Former{Account: 1})
+	c.wantConversation(c.stored(10), 1, queue.Former{Account: 3, Conversation: 2},
+		queue.Former{Account: 1})
 	c.wantEdits(queue.EditUnchanged, putTracker(*t))
 }
 
@@ -215,12 +222,14 @@ func moveHoldsAccount(c *check) {
 	c.moveTo(2, queue.HistoryKeep)
 	refused := func(edit queue.Edit, with error) {
 		c.Helper()
-		if res := c.edit(edit); !errors.Is(res[0].Err, queue.ErrConflict) || res[0].Err.Error() != with.Error() {
+		if res := c.edit(edit); !errors.Is(res[0].Err, queue.ErrConflict) ||
+			res[0].Err.Error() != with.Error() {
 			c.Fatalf("%+v, want %v", res[0], with)
 		}
 	}
 	refused(dropAccount(3), queue.KeepsHistory(10))
-	if res := c.edit(dropAccount(1)); !errors.Is(res[0].Err, queue.ErrConflict) { // it has 20 and has kept 10
+	if res := c.edit(dropAccount(1)); !errors.Is(res[0].Err, queue.ErrConflict) {
+		// it has 20 and has kept 10
 		c.Fatalf("%+v", res[0])
 	}
 	c.moveTo(2, queue.HistoryDrop)
@@ -290,7 +299,10 @@ func movePrunedAccount(c *check) {
 	kept := c.send(key, "kept by 3")
 	c.moveTo(1, queue.HistoryKeep)
 	accounts := slices.DeleteFunc(someAccounts(), func(a queue.Account) bool { return a.ID == 3 })
-	c.importAll(accounts, someTrackers(), true, queue.ImportStats{Removed: 1, Updated: 1, Unchanged: 5})
+	c.importAll(accounts, someTrackers(), true, queue.ImportStats{
+		Removed: 1, Updated: 1,
+		Unchanged: 5,
+	})
 	c.wantConversation(c.stored(10), 0)
 	c.wantNothing(key, kept)
 	c.wantEdits(queue.EditAdded, putAccount(queue.Account{ID: 3}))
@@ -313,7 +325,8 @@ func moveBound(c *check) {
 	refused := func(t queue.Tracker) {
 		c.Helper()
 		var conflict *queue.ConflictError
-		if res := c.edit(putTracker(t)); !errors.As(res[0].Err, &conflict) || conflict.Parameter != "history" {
+		if res := c.edit(putTracker(t)); !errors.As(res[0].Err, &conflict) ||
+			conflict.Parameter != "history" {
 			c.Fatalf("%+v", res[0])
 		}
 	}

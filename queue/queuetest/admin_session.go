@@ -24,12 +24,14 @@ const hour = int64(time.Hour / time.Millisecond)
 func (c *check) session(id queue.AccountID, name string) queue.Session {
 	c.Helper()
 	now := c.nowMs()
-	s := queue.Session{Hash: queue.HashKey(name), Account: id, CreatedMs: now, ExpiresMs: now + hour}
+	s := queue.Session{Hash: queue.HashKey(name), Account: id, CreatedMs: now, ExpiresMs: now +
+		hour}
 	c.must(c.admin().PutSession(c.Context(), s))
 	return s
 }
 
-// wantSessions compares what is found with want; a session without an account is one that is not there.
+// wantSessions compares what is found with want; a session without an account is one that is not
+// there.
 func (c *check) wantSessions(want ...queue.Session) {
 	c.Helper()
 	hs := make([]queue.KeyHash, len(want))
@@ -78,7 +80,10 @@ func sessionLives(c *check) {
 		c.wantDone(done, err, false)
 	}
 	c.wantSessions(a, ended(b))
-	if err := c.admin().PutSession(c.Context(), queue.Session{Hash: queue.HashKey("e"), Account: 77, ExpiresMs: a.ExpiresMs}); !errors.Is(err, queue.ErrNotFound) {
+	if err := c.admin().PutSession(c.Context(), queue.Session{
+		Hash: queue.HashKey("e"), Account: 77,
+		ExpiresMs: a.ExpiresMs,
+	}); !errors.Is(err, queue.ErrNotFound) {
 		c.Fatalf("session of an unknown account: %v", err)
 	}
 }
@@ -87,7 +92,10 @@ func sessionExpires(c *check) {
 	c.fill()
 	if c.Clock == nil { // the store's own clock: a session that has expired already
 		now := c.nowMs()
-		s := queue.Session{Hash: queue.HashKey("a"), Account: 1, CreatedMs: now - hour, ExpiresMs: now - 1000}
+		s := queue.Session{
+			Hash: queue.HashKey("a"), Account: 1, CreatedMs: now - hour,
+			ExpiresMs: now - 1000,
+		}
 		c.must(c.admin().PutSession(c.Context(), s))
 		c.wantSessions(ended(s))
 		return
@@ -138,7 +146,8 @@ func sessionBound(c *check) {
 	all := make([]queue.Session, 0, queue.MaxSessions+4)
 	base := c.nowMs()
 	for i := range queue.MaxSessions + 3 {
-		s := queue.Session{Hash: queue.HashKey(fmt.Sprint(i)), Account: 1, CreatedMs: base + int64(i), ExpiresMs: base + hour}
+		s := queue.Session{Hash: queue.HashKey(fmt.Sprint(i)), Account: 1, CreatedMs: base +
+			int64(i), ExpiresMs: base + hour}
 		c.must(c.admin().PutSession(c.Context(), s))
 		all = append(all, s)
 	}

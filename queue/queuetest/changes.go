@@ -21,7 +21,8 @@ func (c *check) changes(t queue.TrackerID, since int64, limit int) []queue.Messa
 	msgs, err := c.Store.Changes(c.Context(), t, since, limit)
 	c.must(err)
 	for i, m := range msgs {
-		if m.ChangeMs < since || i > 0 && (m.ChangeMs < msgs[i-1].ChangeMs || m.ChangeMs == msgs[i-1].ChangeMs && m.ID <= msgs[i-1].ID) {
+		if m.ChangeMs < since || i > 0 && (m.ChangeMs < msgs[i-1].ChangeMs ||
+			m.ChangeMs == msgs[i-1].ChangeMs && m.ID <= msgs[i-1].ID) {
 			c.Fatalf("change %d out of order or before %d: %+v", i, since, m)
 		}
 	}
@@ -31,7 +32,8 @@ func (c *check) changes(t queue.TrackerID, since int64, limit int) []queue.Messa
 // tickTracker is whose messages the store's own clock is read from.
 const tickTracker = queue.TrackerID(1 << 40)
 
-// tick moves the clock, so that the next change has a later time; with the store's own clock it waits for the clock.
+// tick moves the clock, so that the next change has a later time; with the store's own clock it
+// waits for the clock.
 func (c *check) tick() {
 	c.Helper()
 	if c.Clock != nil {
@@ -64,7 +66,8 @@ func changesSince(c *check) {
 	c.wantIDs(c.changes(2, 0, 100), nil)
 }
 
-// changesLate: a store may answer ErrReset instead, which sends the caller to List; leaving a change out is what it must not do.
+// changesLate: a store may answer ErrReset instead, which sends the caller to List; leaving a
+// change out is what it must not do.
 func changesLate(c *check) {
 	old := c.send(1, "old")[0]
 	if c.Clock != nil {
@@ -104,7 +107,10 @@ func changesLimit(c *check) {
 
 func changesKinds(c *check) {
 	sent := c.send(1, texts(5)...)
-	in := []int64{c.receive(queue.Incoming{Tracker: 1, Text: "a"}).ID, c.receive(queue.Incoming{Tracker: 1, Text: "b"}).ID}
+	in := []int64{
+		c.receive(queue.Incoming{Tracker: 1, Text: "a"}).ID,
+		c.receive(queue.Incoming{Tracker: 1, Text: "b"}).ID,
+	}
 	since := int64(0)
 	for name, step := range []struct {
 		id     int64
@@ -115,7 +121,10 @@ func changesKinds(c *check) {
 		{sent[1], func() { c.end(1, sent[1], queue.StatusFailed, queue.ReasonRefused) }},
 		{sent[1], func() { c.ack(1, sent[1]) }},
 		{sent[2], func() {
-			c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{Tracker: 1, ID: sent[2], Parts: 3, Acked: 1}}))
+			c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{
+				Tracker: 1, ID: sent[2],
+				Parts: 3, Acked: 1,
+			}}))
 		}},
 		{sent[3], func() { c.end(1, sent[3], queue.StatusExpired, 0) }},
 		{in[0], func() { c.mark(queue.Ref{Tracker: 1, ID: in[0]}) }},

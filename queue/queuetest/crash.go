@@ -31,16 +31,21 @@ type CrashOptions struct {
 	Rounds int // kills for each point
 }
 
-// Crash kills a process at random moments in the middle of each kind of work and looks at what it left: everything it had been told is there, everything it had not been
-// told is there wholly or not at all, counters agree with the messages, no id is given twice, and repeated requests are stored once.
-// The calling test's binary is started again as the child; there Crash does the work until it is killed.
+// Crash kills a process at random moments in the middle of each kind of work and looks at what it
+// left: everything it had been told is there, everything it had not been told is there wholly or
+// not at all, counters agree with the messages, no id is given twice, and repeated requests are
+// stored once. The calling test's binary is started again as the child; there Crash does the work
+// until it is killed.
 func Crash(t *testing.T, o CrashOptions) {
 	t.Helper()
 	if place := os.Getenv(crashEnv); place != "" {
 		crashChild(t, o, place)
 		return
 	}
-	seen := &ledger{ids: make(map[int64]intent), acked: make(map[int64]bool), maybeAcked: make(map[int64]bool), marked: make(map[int64]bool)}
+	seen := &ledger{
+		ids: make(map[int64]intent), acked: make(map[int64]bool),
+		maybeAcked: make(map[int64]bool), marked: make(map[int64]bool),
+	}
 	round := 0
 	for _, p := range crashPoints() {
 		t.Run(p.name, func(t *testing.T) {
@@ -86,8 +91,10 @@ func (o CrashOptions) kill(t *testing.T, point string, round int) []entry {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := DieWithParent(exec.CommandContext(t.Context(), exe, "-test.run=^"+o.Test+"$", "-test.count=1"))
-	cmd.Env = append(os.Environ(), crashEnv+"="+o.Place, fmt.Sprintf("%s=%d", crashRound, round), crashPoint+"="+point)
+	cmd := DieWithParent(exec.CommandContext(t.Context(), exe, "-test.run=^"+o.Test+"$",
+		"-test.count=1"))
+	cmd.Env = append(os.Environ(), crashEnv+"="+o.Place, fmt.Sprintf("%s=%d", crashRound, round),
+		crashPoint+"="+point)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	r, w, err := os.Pipe()
@@ -104,7 +111,8 @@ func (o CrashOptions) kill(t *testing.T, point string, round int) []entry {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<24)
 	done := 0
-	// The child is killed after some answers, and then after some microseconds more, so that the kill falls anywhere within an operation.
+	// The child is killed after some answers, and then after some microseconds more, so that the
+	// kill falls anywhere within an operation.
 	after, delay := rand.IntN(30)+3, time.Duration(rand.IntN(3000))*time.Microsecond
 	for lines.Scan() {
 		var e entry
@@ -223,7 +231,8 @@ func (l *ledger) wholly(c *check, m queue.Message) {
 	}
 }
 
-// told checks that what a child was told is there. Only a trim may have taken something, and never what is still to be delivered.
+// told checks that what a child was told is there. Only a trim may have taken something, and never
+// what is still to be delivered.
 func (l *ledger) told(c *check, found map[int64]queue.Message) {
 	c.Helper()
 	for id, in := range l.ids {
@@ -237,7 +246,8 @@ func (l *ledger) told(c *check, found map[int64]queue.Message) {
 	}
 }
 
-// Repetitions are known among the newest messages of a tracker only: 32 keys of texts from the device, 64 nonces of texts to it.
+// Repetitions are known among the newest messages of a tracker only: 32 keys of texts from the
+// device, 64 nonces of texts to it.
 const (
 	knownKeys   = 32
 	knownNonces = 64
@@ -246,8 +256,9 @@ const (
 // repetitions counts what a tracker has stored since, for each of its messages.
 type repetitions map[queue.TrackerID][]queue.Message
 
-// known reports whether the store must know the message with that id when its text is sent again. A child that was slow to write down its answer may have been overtaken by
-// more texts of the same tracker than that.
+// known reports whether the store must know the message with that id when its text is sent again. A
+// child that was slow to write down its answer may have been overtaken by more texts of the same
+// tracker than that.
 func (r repetitions) known(in intent, id int64) bool {
 	newer, most := 0, knownNonces
 	if in.Incoming {
@@ -261,7 +272,8 @@ func (r repetitions) known(in intent, id int64) bool {
 	return newer < most
 }
 
-// repeat sends what the child had not been told about again, as a caller would: nothing may be there twice, and no id of the past may come again.
+// repeat sends what the child had not been told about again, as a caller would: nothing may be
+// there twice, and no id of the past may come again.
 func (l *ledger) repeat(c *check, entries []entry, texts map[string]int64) {
 	c.Helper()
 	open := make(map[int]entry)
@@ -366,7 +378,8 @@ func (c *check) directoryWhole() {
 	}
 	for _, t := range trackers {
 		if t.Label != accounts[0].Title {
-			c.Fatalf("tracker %d is of import %q, the account of %q", t.ID, t.Label, accounts[0].Title)
+			c.Fatalf("tracker %d is of import %q, the account of %q", t.ID, t.Label,
+				accounts[0].Title)
 		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"trackchat/queue"
 )
 
-// A child works on crashTrackers trackers with crashWorkers goroutines; its directories have crashDevices trackers.
+// A child works on crashTrackers trackers with crashWorkers goroutines; its directories have
+// crashDevices trackers.
 const (
 	crashTrackers = 4
 	crashWorkers  = 8
@@ -64,7 +65,8 @@ func crashPoints() []point {
 	}
 }
 
-// journal is the pipe to the parent. A line is in the pipe before the next step begins, whatever happens to the process then.
+// journal is the pipe to the parent. A line is in the pipe before the next step begins, whatever
+// happens to the process then.
 type journal struct {
 	mu  sync.Mutex
 	out *os.File
@@ -130,8 +132,9 @@ func crashChild(t *testing.T, o CrashOptions, place string) {
 	var wg sync.WaitGroup
 	for w := range crashWorkers {
 		k := &worker{
-			t: t, s: s, j: j, tracker: queue.TrackerID(w%crashTrackers + 1), prefix: fmt.Sprintf("round %d worker %d ", round, w),
-			round: uint32(round)*crashWorkers + uint32(w),
+			t: t, s: s, j: j, tracker: queue.TrackerID(w%crashTrackers + 1),
+			prefix: fmt.Sprintf("round %d worker %d ", round, w),
+			round:  uint32(round)*crashWorkers + uint32(w),
 		}
 		wg.Go(func() {
 			for n := 0; ctx.Err() == nil && !t.Failed(); n++ {
@@ -153,7 +156,10 @@ func (k *worker) intents(n int, incoming bool) []intent {
 	list := make([]intent, n)
 	for i := range list {
 		k.count++
-		list[i] = intent{Tracker: k.tracker, Text: fmt.Sprint(k.prefix, k.count, crashFiller), Incoming: incoming}
+		list[i] = intent{
+			Tracker: k.tracker, Text: fmt.Sprint(k.prefix, k.count, crashFiller),
+			Incoming: incoming,
+		}
 		if incoming {
 			list[i].Key = uint64(k.round)<<32 | uint64(k.count)
 		} else {
@@ -169,7 +175,10 @@ func storeIntents(ctx context.Context, s queue.Store, ins []intent) ([]int64, er
 	if ins[0].Incoming {
 		reqs := make([]queue.Incoming, len(ins))
 		for i, in := range ins {
-			reqs[i] = queue.Incoming{Tracker: in.Tracker, Text: in.Text, Key: in.Key, Window: time.Hour}
+			reqs[i] = queue.Incoming{
+				Tracker: in.Tracker, Text: in.Text, Key: in.Key,
+				Window: time.Hour,
+			}
 		}
 		res, err := s.Receive(ctx, reqs)
 		for i, r := range res {
@@ -216,7 +225,10 @@ func (k *worker) ack(list []int64) {
 
 // markAll says which messages it must have marked: those that were unread before.
 func (k *worker) markAll() {
-	msgs, err := k.s.List(k.t.Context(), queue.ListQuery{Tracker: k.tracker, ToMs: forever, Limit: 1024, Desc: true})
+	msgs, err := k.s.List(k.t.Context(), queue.ListQuery{
+		Tracker: k.tracker, ToMs: forever,
+		Limit: 1024, Desc: true,
+	})
 	k.check(err)
 	var unread []int64
 	for _, m := range msgs {
@@ -233,7 +245,10 @@ func (k *worker) markAll() {
 func (k *worker) trim() {
 	e := k.j.begin(entry{Op: opTrim})
 	for p := range 256 {
-		if _, err := k.s.Trim(k.t.Context(), queue.Partition(p), queue.Retention{CutoffMs: forever, Max: 20}); err != nil {
+		if _, err := k.s.Trim(k.t.Context(), queue.Partition(p), queue.Retention{
+			CutoffMs: forever,
+			Max:      20,
+		}); err != nil {
 			break // the backend has fewer partitions
 		}
 	}
@@ -246,9 +261,13 @@ func (k *worker) importSome(n int) {
 	title := fmt.Sprint(k.prefix, n)
 	trackers := make([]queue.Tracker, crashDevices)
 	for i := range trackers {
-		trackers[i] = queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, Protocol: "p", DeviceID: fmt.Sprint("d", i), Label: title}
+		trackers[i] = queue.Tracker{
+			ID: queue.TrackerID(i + 1), Account: 1, Protocol: "p",
+			DeviceID: fmt.Sprint("d", i), Label: title,
+		}
 	}
-	_, err := k.s.ImportDirectory(k.t.Context(), []queue.Account{{ID: 1, Title: title}}, trackers, true)
+	_, err := k.s.ImportDirectory(k.t.Context(), []queue.Account{{ID: 1, Title: title}}, trackers,
+		true)
 	k.check(err)
 	k.j.done(e, nil)
 }

@@ -25,8 +25,14 @@ func directoryRules() []rule {
 
 func someAccounts() []queue.Account {
 	return []queue.Account{
-		{ID: 2, Login: "second", Title: "Second", TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey("bb"), queue.HashKey("aa")}},
-		{ID: 1, Login: "first", Password: "$argon2id$…", Title: "First «fleet»", TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{queue.HashKey("cc")}},
+		{
+			ID: 2, Login: "second", Title: "Second", TimeZone: "UTC",
+			Keys: []queue.KeyHash{queue.HashKey("bb"), queue.HashKey("aa")},
+		},
+		{
+			ID: 1, Login: "first", Password: "$argon2id$…", Title: "First «fleet»",
+			TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{queue.HashKey("cc")},
+		},
 		{ID: 3},
 		{ID: 4},
 	}
@@ -35,12 +41,20 @@ func someAccounts() []queue.Account {
 func someTrackers() []queue.Tracker {
 	return []queue.Tracker{
 		{
-			ID: 20, Account: 1, Label: "Truck", Protocol: "jt808", DeviceID: "013812345678", Password: "pw", Model: "m", Blocked: true, Chat: true,
-			Features: []string{"chat", "fuel"}, Employee: 7, Settings: map[string]string{"part_bytes": "512", "x": ""},
-			EmployeeRecord: &queue.EmployeeRecord{FirstName: "Ann «A.»", LastName: "O'Neil", Phone: "+49 1"},
+			ID: 20, Account: 1, Label: "Truck", Protocol: "jt808", DeviceID: "013812345678",
+			Password: "pw", Model: "m", Blocked: true, Chat: true,
+			Features: []string{"chat", "fuel"}, Employee: 7,
+			Settings: map[string]string{"part_bytes": "512", "x": ""},
+			EmployeeRecord: &queue.EmployeeRecord{
+				FirstName: "Ann «A.»", LastName: "O'Neil",
+				Phone: "+49 1",
+			},
 		},
 		{ID: 10, Account: 1, Protocol: "wialon", DeviceID: "ABC"},
-		{ID: 30, Account: 2, Protocol: "jt808", DeviceID: "abc", Chat: true, Features: []string{"chat"}},
+		{
+			ID: 30, Account: 2, Protocol: "jt808", DeviceID: "abc", Chat: true,
+			Features: []string{"chat"},
+		},
 	}
 }
 
@@ -51,7 +65,9 @@ func (c *check) load() ([]queue.Account, []queue.Tracker) {
 	return accounts, trackers
 }
 
-func (c *check) importAll(accounts []queue.Account, trackers []queue.Tracker, prune bool, want queue.ImportStats) {
+func (c *check) importAll(accounts []queue.Account, trackers []queue.Tracker, prune bool,
+	want queue.ImportStats,
+) {
 	c.Helper()
 	got, err := c.Store.ImportDirectory(c.Context(), accounts, trackers, prune)
 	c.must(err)
@@ -112,7 +128,8 @@ func importUpdates(c *check) {
 	trackers[1].EmployeeRecord = &queue.EmployeeRecord{Phone: "2"}
 	c.importAll(nil, trackers[:2], false, queue.ImportStats{Updated: 1, Unchanged: 1})
 	c.wantDirectory(accounts[:2], trackers[:2])
-	c.importAll(nil, []queue.Tracker{{ID: 5, Account: 1, Protocol: "p", DeviceID: "5"}}, false, queue.ImportStats{Added: 1})
+	c.importAll(nil, []queue.Tracker{{ID: 5, Account: 1, Protocol: "p", DeviceID: "5"}}, false,
+		queue.ImportStats{Added: 1})
 	c.importAll(nil, nil, false, queue.ImportStats{})
 	c.importAll(nil, nil, true, queue.ImportStats{Removed: 5})
 	c.wantDirectory(nil, nil)
@@ -127,8 +144,14 @@ func importSwaps(c *check) {
 	trackers[0].DeviceID, trackers[1].DeviceID = trackers[1].DeviceID, trackers[0].DeviceID
 	c.importAll(accounts, trackers, true, queue.ImportStats{Updated: 4, Unchanged: 3})
 	c.wantDirectory(accounts, trackers)
-	moved := queue.Tracker{ID: 99, Account: 2, Protocol: trackers[2].Protocol, DeviceID: trackers[2].DeviceID}
-	c.importAll(accounts, append(trackers[:2:2], moved), true, queue.ImportStats{Added: 1, Removed: 1, Unchanged: 6})
+	moved := queue.Tracker{
+		ID: 99, Account: 2, Protocol: trackers[2].Protocol,
+		DeviceID: trackers[2].DeviceID,
+	}
+	c.importAll(accounts, append(trackers[:2:2], moved), true, queue.ImportStats{
+		Added:   1,
+		Removed: 1, Unchanged: 6,
+	})
 }
 
 func importConflicts(c *check) {
@@ -140,14 +163,45 @@ func importConflicts(c *check) {
 		prune    bool
 		words    []string
 	}{
-		{"same device", nil, []queue.Tracker{{ID: 41, Account: 1, Protocol: "jt808", DeviceID: "0ABC"}}, false, []string{"30", "41", "jt808"}},
-		{"same device in one import", nil, []queue.Tracker{{ID: 41, Account: 1, Protocol: "p", DeviceID: "1"}, {ID: 42, Account: 1, Protocol: "p", DeviceID: "01"}}, false, []string{"41", "42"}},
-		{"unknown account", nil, []queue.Tracker{{ID: 41, Account: 77, Protocol: "p", DeviceID: "1"}}, false, []string{"41", "77"}},
+		{"same device", nil, []queue.Tracker{{
+			ID: 41, Account: 1, Protocol: "jt808",
+			DeviceID: "0ABC",
+		}}, false, []string{"30", "41", "jt808"}},
+		{
+			"same device in one import", nil,
+			[]queue.Tracker{{
+				ID: 41, Account: 1, Protocol: "p",
+				DeviceID: "1",
+			}, {ID: 42, Account: 1, Protocol: "p", DeviceID: "01"}},
+			false,
+			[]string{"41", "42"},
+		},
+		{"unknown account", nil, []queue.Tracker{{
+			ID: 41, Account: 77, Protocol: "p",
+			DeviceID: "1",
+		}}, false, []string{"41", "77"}},
 		{"account is pruned", []queue.Account{{ID: 9}}, someTrackers(), true, []string{"10", "1"}},
-		{"same id", nil, []queue.Tracker{{ID: 41, Account: 1, DeviceID: "1"}, {ID: 41, Account: 1, DeviceID: "2"}}, false, []string{"41"}},
-		{"same account id", []queue.Account{{ID: 8, Login: "x"}, {ID: 8, Login: "y"}}, nil, false, []string{"8"}},
-		{"same login", []queue.Account{{ID: 8, Login: "first"}}, nil, false, []string{"8", "1", "first"}},
-		{"same key", []queue.Account{{ID: 8, Keys: []queue.KeyHash{queue.HashKey("cc")}}}, nil, false, []string{"8", "1"}},
+		{"same id", nil, []queue.Tracker{{ID: 41, Account: 1, DeviceID: "1"}, {
+			ID: 41, Account: 1,
+			DeviceID: "2",
+		}}, false, []string{"41"}},
+		{
+			"same account id",
+			[]queue.Account{{ID: 8, Login: "x"}, {ID: 8, Login: "y"}},
+			nil, false,
+			[]string{"8"},
+		},
+		{"same login", []queue.Account{{ID: 8, Login: "first"}}, nil, false, []string{
+			"8", "1",
+			"first",
+		}},
+		{
+			"same key",
+			[]queue.Account{{ID: 8, Keys: []queue.KeyHash{queue.HashKey("cc")}}},
+			nil,
+			false,
+			[]string{"8", "1"},
+		},
 	} {
 		_, err := c.Store.ImportDirectory(c.Context(), bad.accounts, bad.trackers, bad.prune)
 		if !errors.Is(err, queue.ErrConflict) {
@@ -166,11 +220,17 @@ func importMany(c *check) {
 	const n = 2000
 	trackers := make([]queue.Tracker, n)
 	for i := range trackers {
-		trackers[i] = queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, Protocol: "jt808", DeviceID: fmt.Sprint(13_800_000_000 + i), Features: []string{"chat"}, Chat: true}
+		trackers[i] = queue.Tracker{
+			ID: queue.TrackerID(i + 1), Account: 1, Protocol: "jt808",
+			DeviceID: fmt.Sprint(13_800_000_000 + i), Features: []string{"chat"}, Chat: true,
+		}
 	}
 	c.importAll([]queue.Account{{ID: 1}}, trackers, true, queue.ImportStats{Added: n + 1})
 	trackers[7].Label = "changed"
-	c.importAll([]queue.Account{{ID: 1}}, trackers, true, queue.ImportStats{Updated: 1, Unchanged: n})
+	c.importAll([]queue.Account{{ID: 1}}, trackers, true, queue.ImportStats{
+		Updated:   1,
+		Unchanged: n,
+	})
 	c.wantDirectory([]queue.Account{{ID: 1}}, trackers)
 }
 

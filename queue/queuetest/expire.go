@@ -40,13 +40,20 @@ func (c *check) expireAll() int {
 }
 
 func expiresDue(c *check) {
-	due := queue.SendReq{Tracker: 1, Employee: 7, Text: "due", ExpiresMs: longPast, Choices: []string{"a"}}
-	sent := c.sendAll(due, queue.SendReq{Tracker: 1, Text: "not due", ExpiresMs: longFuture}, queue.SendReq{Tracker: 1, Text: "never due"},
+	due := queue.SendReq{
+		Tracker: 1, Employee: 7, Text: "due", ExpiresMs: longPast,
+		Choices: []string{"a"},
+	}
+	sent := c.sendAll(due, queue.SendReq{Tracker: 1, Text: "not due", ExpiresMs: longFuture},
+		queue.SendReq{Tracker: 1, Text: "never due"},
 		due, due, due, due, queue.SendReq{Tracker: 2, Text: "due", ExpiresMs: longPast})
 	c.ack(1, sent[3])
 	c.end(1, sent[4], queue.StatusCancelled, queue.ReasonNone)
 	c.end(1, sent[5], queue.StatusFailed, queue.ReasonStorage)
-	c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{Tracker: 1, ID: sent[6], Parts: 3, Acked: 1}}))
+	c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{
+		Tracker: 1, ID: sent[6], Parts: 3,
+		Acked: 1,
+	}}))
 	c.reopen()
 	if n := c.expireAll(); n != 3 {
 		c.Fatalf("%d ended", n)
@@ -55,10 +62,12 @@ func expiresDue(c *check) {
 		c.Fatalf("%d ended again", n)
 	}
 	for i, want := range []queue.Status{
-		queue.StatusExpired, queue.StatusPending, queue.StatusPending, queue.StatusDelivered, queue.StatusCancelled, queue.StatusFailed, queue.StatusExpired, queue.StatusExpired,
+		queue.StatusExpired, queue.StatusPending, queue.StatusPending, queue.StatusDelivered,
+		queue.StatusCancelled, queue.StatusFailed, queue.StatusExpired, queue.StatusExpired,
 	} {
 		t := queue.TrackerID(1 + i/7)
-		if m := c.wantStatus(t, sent[i], want); want == queue.StatusExpired && (m.UpdateMs != 0 || m.Reason != 0 || m.ExpiresMs != longPast || m.ChangeMs < m.SubmitMs) {
+		if m := c.wantStatus(t, sent[i], want); want == queue.StatusExpired && (m.UpdateMs != 0 ||
+			m.Reason != 0 || m.ExpiresMs != longPast || m.ChangeMs < m.SubmitMs) {
 			c.Fatalf("%+v", m)
 		}
 	}
@@ -82,11 +91,13 @@ func expiryWakes(c *check) {
 	lease := c.acquire("a", 1)
 	wakes := c.subscribe("a")
 	id := c.sendAll(queue.SendReq{Tracker: 1, Text: "due", ExpiresMs: longPast})[0]
-	if w := wakes.next(); w.Kind != queue.WakeMessage || w.Msg.ID != id || w.Msg.ExpiresMs != longPast {
+	if w := wakes.next(); w.Kind != queue.WakeMessage || w.Msg.ID != id ||
+		w.Msg.ExpiresMs != longPast {
 		c.Fatalf("%+v", w)
 	}
 	c.expireAll()
-	if w := wakes.next(); w.Kind != queue.WakeEnd || w.Msg.ID != id || w.Tracker != 1 || w.Epoch != lease.Epoch {
+	if w := wakes.next(); w.Kind != queue.WakeEnd || w.Msg.ID != id || w.Tracker != 1 ||
+		w.Epoch != lease.Epoch {
 		c.Fatalf("%+v", w)
 	}
 }
@@ -95,7 +106,10 @@ func expiryByClock(c *check) {
 	if c.Clock == nil {
 		return // the store's own clock cannot be turned
 	}
-	id := c.sendAll(queue.SendReq{Tracker: 1, Text: "x", ExpiresMs: c.Clock.Now().Add(time.Minute).UnixMilli()})[0]
+	id := c.sendAll(queue.SendReq{
+		Tracker: 1, Text: "x",
+		ExpiresMs: c.Clock.Now().Add(time.Minute).UnixMilli(),
+	})[0]
 	c.Clock.Advance(time.Minute - time.Millisecond)
 	if n := c.expireAll(); n != 0 {
 		c.Fatalf("%d ended too early", n)

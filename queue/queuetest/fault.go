@@ -26,8 +26,10 @@ type Proxy struct {
 
 // cut ends the connection that carries a certain text.
 type cut struct {
-	text  string
-	reply bool // wait for the first bytes that come back after it and swallow them; else the request itself is lost
+	text string
+	// wait for the first bytes that come back after it and swallow them; else the request itself is
+	// lost.
+	reply bool
 	armed bool // text has passed, the reply is awaited
 	on    net.Conn
 	done  chan struct{}
@@ -151,17 +153,25 @@ func (p *Proxy) end(client net.Conn) {
 	if up, ok := p.open[client]; ok {
 		_, _ = client.Close(), up.Close()
 		delete(p.open, client)
-		if c := p.cut; c != nil && c.on == client { // its answer did not come in time: the next one counts
+		if c := p.cut; c != nil && c.on == client {
+			// its answer did not come in time: the next one counts
 			c.armed, c.on = false, nil
 		}
 	}
 }
 
-// CutRequest ends the next connection over which text comes, before it is passed on. The channel is closed when that has happened.
+// CutRequest ends the next connection over which text comes, before it is passed on. The channel is
+// closed when that has happened.
 func (p *Proxy) CutRequest(text string) <-chan struct{} { return p.arm(&cut{text: text}) }
 
-// CutReply ends the next connection over which text comes, after it was passed on and an answer has come, which is swallowed.
-func (p *Proxy) CutReply(text string) <-chan struct{} { return p.arm(&cut{text: text, reply: true}) }
+// CutReply ends the next connection over which text comes, after it was passed on and an answer has
+// come, which is swallowed.
+func (p *Proxy) CutReply(text string) <-chan struct{} {
+	return p.arm(&cut{
+		text:  text,
+		reply: true,
+	})
+}
 
 func (p *Proxy) arm(c *cut) <-chan struct{} {
 	p.mu.Lock()

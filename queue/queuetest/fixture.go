@@ -1,5 +1,6 @@
-// Package queuetest holds every queue.Store to one contract: Run is the suite, Machine compares random operations with Model, and Crash kills a process in the middle
-// of its work. A backend's own tests call them.
+// Package queuetest holds every queue.Store to one contract: Run is the suite, Machine compares
+// random operations with Model, and Crash kills a process in the middle of its work. A backend's
+// own tests call them.
 package queuetest
 
 import (
@@ -13,12 +14,17 @@ import (
 
 // Fixture is a fresh, empty store of the backend under test. Open registers its clean-up with t.
 type Fixture struct {
-	Store      queue.Store
-	Reopen     func(t *testing.T) queue.Store // closes the store in an orderly way and opens it again over the same data
-	Another    func(t *testing.T) queue.Store // a second instance beside the first, nil where the backend allows only one
-	Clock      *Clock                         // what the store takes the time from, nil if it has its own
-	MaxPending int                            // undelivered messages of one tracker that the store was opened with
-	WakeBuffer int                            // wakes that may wait for one reader, 0 if that is not known
+	Store queue.Store
+	// closes the store in an orderly way and opens it again over the same data.
+	Reopen func(t *testing.T) queue.Store
+	// a second instance beside the first, nil where the backend allows only one.
+	Another func(t *testing.T) queue.Store
+	// what the store takes the time from, nil if it has its own.
+	Clock *Clock
+	// undelivered messages of one tracker that the store was opened with.
+	MaxPending int
+	// wakes that may wait for one reader, 0 if that is not known.
+	WakeBuffer int
 }
 
 // Clock is a settable clock.
@@ -77,7 +83,8 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	}
 }
 
-// check is a running rule with what rules have in common. Its methods end the test on errors that no rule expects.
+// check is a running rule with what rules have in common. Its methods end the test on errors that
+// no rule expects.
 type check struct {
 	*testing.T
 	Fixture
@@ -159,7 +166,10 @@ func (c *check) acquire(node queue.NodeID, t queue.TrackerID) queue.Lease {
 
 func (c *check) claim(l queue.Lease, from queue.Cursor, bytes int) queue.ClaimResult {
 	c.Helper()
-	res, err := c.Store.Claim(c.Context(), []queue.ClaimReq{{Lease: l, Cursor: from, MaxBytes: bytes}})
+	res, err := c.Store.Claim(c.Context(), []queue.ClaimReq{{
+		Lease: l, Cursor: from,
+		MaxBytes: bytes,
+	}})
 	c.must(err)
 	return res[0]
 }
@@ -176,9 +186,14 @@ func (c *check) ackAs(r queue.AckReq) queue.AckResult {
 	return res[0]
 }
 
-func (c *check) end(t queue.TrackerID, id int64, st queue.Status, why queue.Reason) queue.EndResult {
+func (c *check) end(t queue.TrackerID, id int64, st queue.Status,
+	why queue.Reason,
+) queue.EndResult {
 	c.Helper()
-	res, err := c.Store.End(c.Context(), []queue.EndReq{{Tracker: t, ID: id, Status: st, Reason: why}})
+	res, err := c.Store.End(c.Context(), []queue.EndReq{{
+		Tracker: t, ID: id, Status: st,
+		Reason: why,
+	}})
 	c.must(err)
 	return res[0]
 }
@@ -201,7 +216,11 @@ func (c *check) unread(t queue.TrackerID) int {
 }
 
 // pending is the count that a session would be told; it makes the node "counter" the owner.
-func (c *check) pending(t queue.TrackerID) int { c.Helper(); return c.acquire("counter", t).Pending }
+func (c *check) pending(t queue.TrackerID) int {
+	c.Helper()
+	return c.acquire("counter",
+		t).Pending
+}
 
 // wantStatus reads a message and compares its state.
 func (c *check) wantStatus(t queue.TrackerID, id int64, want queue.Status) queue.Message {
@@ -232,7 +251,8 @@ func (c *check) wantIDs(msgs []queue.Message, want []int64) {
 func texts(n int) []string {
 	list := make([]string, n)
 	for i := range list {
-		list[i] = "text " + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
+		list[i] = "text " + string(rune('a'+i%26)) + string(rune('a'+i/26%26)) +
+			string(rune('a'+i/676))
 	}
 	return list
 }

@@ -28,7 +28,10 @@ func oldEpochFenced(c *check) {
 	if res := c.claim(now, 0, 1000); res.Err != nil || len(res.Msgs) != 1 {
 		c.Fatalf("current epoch: %+v", res)
 	}
-	res, err := c.Store.Claim(c.Context(), []queue.ClaimReq{{Lease: old, MaxBytes: 10}, {Lease: now, MaxBytes: 10}})
+	res, err := c.Store.Claim(c.Context(), []queue.ClaimReq{
+		{Lease: old, MaxBytes: 10},
+		{Lease: now, MaxBytes: 10},
+	})
 	c.must(err)
 	if !errors.Is(res[0].Err, queue.ErrFenced) || res[1].Err != nil || len(res[1].Msgs) != 1 {
 		c.Fatalf("both in one call: %+v", res)
@@ -85,7 +88,8 @@ func peekFinds(c *check) {
 	for t := range queue.TrackerID(100) {
 		leases = append(leases, c.acquire("a", t+1))
 	}
-	sent := c.sendAll(queue.SendReq{Tracker: 7, Text: "x"}, queue.SendReq{Tracker: 93, Text: "x"}, queue.SendReq{Tracker: 7, Text: "y"})
+	sent := c.sendAll(queue.SendReq{Tracker: 7, Text: "x"}, queue.SendReq{Tracker: 93, Text: "x"},
+		queue.SendReq{Tracker: 7, Text: "y"})
 	c.ack(93, c.send(93, "z")[0])
 	c.acquire("b", 50)
 	c.reopen()
@@ -95,7 +99,8 @@ func peekFinds(c *check) {
 	for _, r := range res {
 		got[r.Tracker] = r
 	}
-	if len(res) != 3 || got[7].Pending != 2 || got[7].LastOut != sent[2] || got[93].Pending != 1 || !got[50].Fenced || got[7].Fenced || got[50].Epoch != leases[49].Epoch {
+	if len(res) != 3 || got[7].Pending != 2 || got[7].LastOut != sent[2] || got[93].Pending != 1 ||
+		!got[50].Fenced || got[7].Fenced || got[50].Epoch != leases[49].Epoch {
 		c.Fatalf("%+v", res)
 	}
 }
@@ -159,7 +164,10 @@ func claimPending(c *check) {
 func claimBytes(c *check) {
 	sent := c.send(1, strings.Repeat("a", 100), strings.Repeat("b", 100), strings.Repeat("c", 100))
 	l := c.acquire("a", 1)
-	for bytes, n := range map[int]int{0: 1, 1: 1, 100: 1, 199: 1, 200: 2, 299: 2, 300: 3, 1 << 20: 3} {
+	for bytes, n := range map[int]int{
+		0: 1, 1: 1, 100: 1, 199: 1, 200: 2, 299: 2, 300: 3,
+		1 << 20: 3,
+	} {
 		res := c.claim(l, 0, bytes)
 		if len(res.Msgs) != n || res.More != (n < 3) || res.Next == 0 {
 			c.Fatalf("%d bytes: %d messages, more %v", bytes, len(res.Msgs), res.More)

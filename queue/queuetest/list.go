@@ -34,7 +34,10 @@ func listBounds(c *check) {
 	all = c.list(1)
 	for i, from := range all {
 		for _, to := range all[i:] {
-			got := c.query(queue.ListQuery{Tracker: 1, FromMs: from.SubmitMs, ToMs: to.SubmitMs, Limit: 1024})
+			got := c.query(queue.ListQuery{
+				Tracker: 1, FromMs: from.SubmitMs, ToMs: to.SubmitMs,
+				Limit: 1024,
+			})
 			var want []int64
 			for _, m := range all {
 				if m.SubmitMs >= from.SubmitMs && m.SubmitMs <= to.SubmitMs {
@@ -45,7 +48,8 @@ func listBounds(c *check) {
 		}
 	}
 	second := all[0].SubmitMs / 1000
-	for _, m := range c.query(queue.ListQuery{Tracker: 1, FromMs: second * 1000, ToMs: second*1000 + 999, Limit: 1024}) {
+	for _, m := range c.query(queue.ListQuery{Tracker: 1, FromMs: second * 1000, ToMs: second*1000 +
+		999, Limit: 1024}) {
 		if m.SubmitMs/1000 != second {
 			c.Fatalf("%d is not within second %d", m.SubmitMs, second)
 		}
@@ -57,7 +61,8 @@ func listLimits(c *check) {
 		t := queue.TrackerID(i + 1)
 		sent := c.send(t, texts(n)...)
 		for _, limit := range []int{1, 63, 64, 65, 1023, 1024} {
-			c.wantIDs(c.query(queue.ListQuery{Tracker: t, ToMs: forever, Limit: limit}), sent[:min(limit, n)])
+			c.wantIDs(c.query(queue.ListQuery{Tracker: t, ToMs: forever, Limit: limit}),
+				sent[:min(limit, n)])
 		}
 	}
 	sent := c.storeMany(9, 1100)
@@ -94,7 +99,8 @@ func listDescending(c *check) {
 		n := min(limit, len(sent))
 		want := slices.Clone(sent[len(sent)-n:])
 		slices.Reverse(want)
-		c.wantIDs(c.query(queue.ListQuery{Tracker: 1, ToMs: forever, Limit: limit, Desc: true}), want)
+		c.wantIDs(c.query(queue.ListQuery{Tracker: 1, ToMs: forever, Limit: limit, Desc: true}),
+			want)
 	}
 }
 
@@ -146,7 +152,8 @@ func listUpdateTime(c *check) {
 	}
 	c.ack(1, sent[0])
 	msgs := c.list(1)
-	if m := msgs[0]; m.Status != queue.StatusDelivered || m.UpdateMs < m.SubmitMs || m.UpdateMs == 0 || m.ChangeMs != m.UpdateMs {
+	if m := msgs[0]; m.Status != queue.StatusDelivered || m.UpdateMs < m.SubmitMs ||
+		m.UpdateMs == 0 || m.ChangeMs != m.UpdateMs {
 		c.Fatalf("delivered: %+v", m)
 	}
 	if m := msgs[1]; m.Status != queue.StatusPending || m.UpdateMs != 0 {
@@ -164,7 +171,8 @@ func listEmpty(c *check) {
 			}
 		}
 	}
-	if got := c.query(queue.ListQuery{Tracker: 1, FromMs: forever, ToMs: 0, Limit: 10}); len(got) != 0 {
+	if got := c.query(queue.ListQuery{Tracker: 1, FromMs: forever, ToMs: 0, Limit: 10}); len(
+		got) != 0 {
 		c.Fatalf("from after to: %v", got)
 	}
 	if got := c.list(3); len(got) != 0 {
@@ -181,9 +189,15 @@ func listWhileWriting(c *check) {
 				text := fmt.Sprintf("writer %02d message %02d", g, i)
 				var err error
 				if g%2 == 0 {
-					_, err = c.Store.Send(c.Context(), []queue.SendReq{{Tracker: 1, Text: text, Employee: int64(g*each + i)}})
+					_, err = c.Store.Send(c.Context(), []queue.SendReq{{
+						Tracker: 1, Text: text,
+						Employee: int64(g*each + i),
+					}})
 				} else {
-					_, err = c.Store.Receive(c.Context(), []queue.Incoming{{Tracker: 1, Text: text, Employee: int64(g*each + i)}})
+					_, err = c.Store.Receive(c.Context(), []queue.Incoming{{
+						Tracker: 1, Text: text,
+						Employee: int64(g*each + i),
+					}})
 				}
 				if err != nil {
 					c.Errorf("writing: %v", err)
@@ -222,8 +236,10 @@ func (c *check) wantWhole(msgs []queue.Message, each int64) {
 	c.Helper()
 	found := make(map[int64]bool, len(msgs))
 	for _, m := range msgs {
-		if want := fmt.Sprintf("writer %02d message %02d", m.Employee/each, m.Employee%each); m.Text != want || found[m.Employee] {
-			c.Fatalf("record %d holds %q, want %q (seen before: %v)", m.ID, m.Text, want, found[m.Employee])
+		if want := fmt.Sprintf("writer %02d message %02d", m.Employee/each,
+			m.Employee%each); m.Text != want || found[m.Employee] {
+			c.Fatalf("record %d holds %q, want %q (seen before: %v)", m.ID, m.Text, want,
+				found[m.Employee])
 		}
 		found[m.Employee] = true
 	}

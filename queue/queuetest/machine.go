@@ -14,7 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Machine runs random operations on a store and on Model and compares every answer. The store must take its time from the fixture's clock.
+// Machine runs random operations on a store and on Model and compares every answer. The store must
+// take its time from the fixture's clock.
 func Machine(t *testing.T, f Fixture) {
 	t.Helper()
 	if f.Clock == nil {
@@ -23,7 +24,10 @@ func Machine(t *testing.T, f Fixture) {
 	base := queue.TrackerID(0)
 	rapid.Check(t, func(rt *rapid.T) {
 		base += 10 // every run has trackers of its own, so that one store serves them all
-		m := &machine{T: rt, f: &f, t: t, real: f.Store, model: NewModel(f.Clock.Now, f.MaxPending), ids: make(map[int64]int64)}
+		m := &machine{
+			T: rt, f: &f, t: t, real: f.Store, model: NewModel(f.Clock.Now, f.MaxPending),
+			ids: make(map[int64]int64),
+		}
 		m.nobody()
 		for i := range queue.TrackerID(3) {
 			m.trackers = append(m.trackers, base+i+1)
@@ -31,8 +35,10 @@ func Machine(t *testing.T, f Fixture) {
 		moved := queue.Tracker{ID: base + 3, Conversation: 1} // a key is negative then
 		m.trackers[2] = moved.Key()
 		rt.Repeat(map[string]func(*rapid.T){
-			"send": m.send, "receive": m.receive, "ack": m.ack, "end": m.end, "expire": m.expire, "progress": m.progress, "mark": m.mark, "markAll": m.markAll,
-			"acquire": m.acquire, "release": m.release, "touch": m.touch, "kick": m.kick, "beat": m.beat, "claim": m.claim, "peek": m.peek, "trim": m.trim, "clock": m.clock,
+			"send": m.send, "receive": m.receive, "ack": m.ack, "end": m.end, "expire": m.expire,
+			"progress": m.progress, "mark": m.mark, "markAll": m.markAll,
+			"acquire": m.acquire, "release": m.release, "touch": m.touch, "kick": m.kick,
+			"beat": m.beat, "claim": m.claim, "peek": m.peek, "trim": m.trim, "clock": m.clock,
 			"list": m.list, "changes": m.changes, "reopen": m.reopen, "": m.invariants,
 		})
 	})
@@ -75,7 +81,8 @@ func (m *machine) same(what string, model, real any) {
 	}
 }
 
-// sameMessages is same for messages of the model, without the effort of a difference where there is none.
+// sameMessages is same for messages of the model, without the effort of a difference where there is
+// none.
 func (m *machine) sameMessages(what string, model, real []queue.Message) {
 	theirs := m.messages(model)
 	if !slices.EqualFunc(theirs, real, equal) {
@@ -124,11 +131,13 @@ func (m *machine) messages(msgs []queue.Message) []queue.Message {
 }
 
 func (m *machine) send(*rapid.T) {
-	m.expire(nil) // a full tracker makes room of what is due, and a store may take more than it needs
+	// a full tracker makes room of what is due, and a store may take more than it needs.
+	m.expire(nil)
 	n := rapid.IntRange(1, 4).Draw(m.T, "requests")
 	reqs := make([]queue.SendReq, 0, n)
 	for range n {
-		r := queue.SendReq{Tracker: m.tracker(), Employee: rapid.Int64Range(0, 3).Draw(m.T, "employee"), Text: rapid.StringN(1, 40, -1).Draw(m.T, "text")}
+		r := queue.SendReq{Tracker: m.tracker(), Employee: rapid.Int64Range(0, 3).Draw(m.T,
+			"employee"), Text: rapid.StringN(1, 40, -1).Draw(m.T, "text")}
 		if n := rapid.Uint32Range(0, 6).Draw(m.T, "nonce"); n > 3 {
 			r.Nonce = m.nonces + n
 		}
@@ -159,8 +168,10 @@ func (m *machine) receive(*rapid.T) {
 	in := make([]queue.Incoming, rapid.IntRange(1, 3).Draw(m.T, "texts"))
 	for i := range in {
 		in[i] = queue.Incoming{
-			Tracker: m.tracker(), Text: rapid.StringN(1, 10, -1).Draw(m.T, "text"), Key: rapid.Uint64Range(0, 50).Draw(m.T, "key"),
-			Window: time.Duration(rapid.IntRange(0, 90).Draw(m.T, "window")) * time.Second, Epoch: rapid.Int64Range(0, 2).Draw(m.T, "epoch"),
+			Tracker: m.tracker(), Text: rapid.StringN(1, 10, -1).Draw(m.T, "text"),
+			Key:    rapid.Uint64Range(0, 50).Draw(m.T, "key"),
+			Window: time.Duration(rapid.IntRange(0, 90).Draw(m.T, "window")) * time.Second,
+			Epoch:  rapid.Int64Range(0, 2).Draw(m.T, "epoch"),
 		}
 	}
 	want, err := m.model.Receive(m.t.Context(), in)
@@ -180,7 +191,8 @@ func (m *machine) ack(*rapid.T) {
 	real := make([]queue.AckReq, len(mine))
 	for i := range mine {
 		r := m.ref()
-		mine[i] = queue.AckReq{Tracker: r.Tracker, ID: r.ID, Opened: rapid.Bool().Draw(m.T, "opened"), Replaced: m.replaced()}
+		mine[i] = queue.AckReq{Tracker: r.Tracker, ID: r.ID, Opened: rapid.Bool().Draw(m.T,
+			"opened"), Replaced: m.replaced()}
 		real[i] = mine[i]
 		real[i].ID, real[i].Hint = m.theirs(r.ID), rapid.Int64Range(0, 999).Draw(m.T, "hint")
 	}
@@ -195,7 +207,10 @@ func (m *machine) end(*rapid.T) {
 	r := m.ref()
 	e := queue.EndReq{
 		Tracker: r.Tracker, ID: r.ID,
-		Status: rapid.SampledFrom([]queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent}).Draw(m.T, "status"),
+		Status: rapid.SampledFrom([]queue.Status{
+			queue.StatusFailed, queue.StatusExpired,
+			queue.StatusCancelled, queue.StatusSent,
+		}).Draw(m.T, "status"),
 		Reason: queue.Reason(rapid.IntRange(0, 6).Draw(m.T, "reason")), Replaced: m.replaced(),
 	}
 	if e.Status != queue.StatusFailed {
@@ -226,7 +241,8 @@ func (m *machine) expire(*rapid.T) {
 
 func (m *machine) progress(*rapid.T) {
 	r := m.ref()
-	p := queue.ProgressReq{Tracker: r.Tracker, ID: r.ID, Parts: rapid.IntRange(1, 5).Draw(m.T, "parts"), Acked: rapid.IntRange(-1, 6).Draw(m.T, "acked")}
+	p := queue.ProgressReq{Tracker: r.Tracker, ID: r.ID, Parts: rapid.IntRange(1, 5).Draw(m.T,
+		"parts"), Acked: rapid.IntRange(-1, 6).Draw(m.T, "acked")}
 	if p.Tries = max(0, rapid.IntRange(-5, 5).Draw(m.T, "tries")); p.Tries > 0 {
 		p.TriedMs = rapid.Int64Range(1, 1000).Draw(m.T, "tried")
 	}

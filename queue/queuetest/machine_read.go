@@ -55,9 +55,15 @@ func (m *machine) claim(*rapid.T) {
 	l, bytes := m.lease(), rapid.IntRange(0, 100).Draw(m.T, "bytes")
 	var mine, theirs queue.Cursor
 	for more := true; more; {
-		want, err := m.model.Claim(m.t.Context(), []queue.ClaimReq{{Lease: l, Cursor: mine, MaxBytes: bytes}})
+		want, err := m.model.Claim(m.t.Context(), []queue.ClaimReq{{
+			Lease: l, Cursor: mine,
+			MaxBytes: bytes,
+		}})
 		m.must(err)
-		got, err := m.real.Claim(m.t.Context(), []queue.ClaimReq{{Lease: l, Cursor: theirs, MaxBytes: bytes}})
+		got, err := m.real.Claim(m.t.Context(), []queue.ClaimReq{{
+			Lease: l, Cursor: theirs,
+			MaxBytes: bytes,
+		}})
 		m.must(err)
 		if !errors.Is(got[0].Err, want[0].Err) || want[0].More != got[0].More {
 			m.Fatalf("claim: model %+v, store %+v", want[0], got[0])
@@ -89,12 +95,17 @@ func (m *machine) peek(*rapid.T) {
 }
 
 func (m *machine) clock(*rapid.T) {
-	m.f.Clock.Advance(time.Duration(rapid.IntRange(-3_000_000, 9_000_000).Draw(m.T, "ms")) * time.Millisecond)
+	m.f.Clock.Advance(time.Duration(rapid.IntRange(-3_000_000, 9_000_000).Draw(m.T,
+		"ms")) * time.Millisecond)
 }
 
 func (m *machine) list(*rapid.T) {
-	q := queue.ListQuery{Tracker: m.tracker(), ToMs: forever, Limit: rapid.IntRange(1, 20).Draw(m.T, "limit"), Desc: rapid.Bool().Draw(m.T, "desc")}
-	all, err := m.model.List(m.t.Context(), queue.ListQuery{Tracker: q.Tracker, ToMs: forever, Limit: 1024})
+	q := queue.ListQuery{Tracker: m.tracker(), ToMs: forever, Limit: rapid.IntRange(1, 20).Draw(m.T,
+		"limit"), Desc: rapid.Bool().Draw(m.T, "desc")}
+	all, err := m.model.List(m.t.Context(), queue.ListQuery{
+		Tracker: q.Tracker, ToMs: forever,
+		Limit: 1024,
+	})
 	m.must(err)
 	if len(all) > 0 {
 		q.FromMs = rapid.SampledFrom(all).Draw(m.T, "from").SubmitMs
@@ -134,7 +145,8 @@ func (m *machine) trim(*rapid.T) {
 	cutoff := m.f.Clock.Now().UnixMilli() - rapid.Int64Range(0, 10_000_000).Draw(m.T, "age")
 	for p := range 256 {
 		for more := true; more; {
-			st, err := m.real.Trim(m.t.Context(), queue.Partition(p), queue.Retention{CutoffMs: cutoff, Max: 50})
+			st, err := m.real.Trim(m.t.Context(), queue.Partition(p),
+				queue.Retention{CutoffMs: cutoff, Max: 50})
 			if err != nil && p > 0 {
 				break // the backend has fewer partitions
 			}
@@ -178,7 +190,8 @@ func (m *machine) reopen(*rapid.T) {
 	m.nobody()
 }
 
-// invariants compares what every answer depends on, after every third step: what went wrong stays wrong.
+// invariants compares what every answer depends on, after every third step: what went wrong stays
+// wrong.
 func (m *machine) invariants(*rapid.T) {
 	if m.steps++; m.steps%3 != 0 {
 		return

@@ -42,7 +42,10 @@ func (m *machine) kick(*rapid.T) {
 }
 
 func (m *machine) beat(*rapid.T) {
-	n := queue.Node{ID: rapid.SampledFrom(machineNodes()).Draw(m.T, "node"), Sessions: rapid.IntRange(0, 9).Draw(m.T, "sessions")}
+	n := queue.Node{
+		ID:       rapid.SampledFrom(machineNodes()).Draw(m.T, "node"),
+		Sessions: rapid.IntRange(0, 9).Draw(m.T, "sessions"),
+	}
 	m.must(m.model.Beat(m.t.Context(), n))
 	m.must(m.real.Beat(m.t.Context(), n))
 	want, err := m.model.Nodes(m.t.Context())

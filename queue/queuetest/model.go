@@ -12,7 +12,8 @@ import (
 	"trackchat/queue"
 )
 
-// Model implements queue.Store in memory, as simply as can be: counts are counted, nothing is indexed. It is what other stores are compared with.
+// Model implements queue.Store in memory, as simply as can be: counts are counted, nothing is
+// indexed. It is what other stores are compared with.
 type Model struct {
 	now        func() time.Time
 	maxPending int
@@ -72,7 +73,8 @@ type (
 // NewModel returns an empty model.
 func NewModel(now func() time.Time, maxPending int) *Model {
 	return &Model{
-		now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker), history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node),
+		now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker),
+		history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node),
 		answers: make(map[modelQuestion]modelAnswer), kept: make(map[queue.TrackerID]queue.Tracker),
 	}
 }
@@ -178,13 +180,17 @@ func (m *Model) send(r queue.SendReq) queue.SendResult {
 		return queue.SendResult{Err: queue.ErrQueueFull}
 	}
 	msg := m.store(t, queue.Message{
-		Tracker: r.Tracker, Status: queue.StatusPending, Employee: r.Employee, Text: r.Text, ExpiresMs: r.ExpiresMs, Choices: slices.Clone(r.Choices), ReplyTo: r.ReplyTo,
+		Tracker: r.Tracker, Status: queue.StatusPending, Employee: r.Employee, Text: r.Text,
+		ExpiresMs: r.ExpiresMs, Choices: slices.Clone(r.Choices), ReplyTo: r.ReplyTo,
 	})
 	t.nonces = append(t.nonces, modelSent{r.Nonce, msg.ID})
 	if r.Key != "" {
 		t.keys[r.Key] = modelKey{msg.ID, now + (24 * time.Hour).Milliseconds()}
 	}
-	m.wake(t.owner, queue.Wake{Kind: queue.WakeMessage, Tracker: r.Tracker, Epoch: t.epoch, Prev: t.lastOut, Msg: msg})
+	m.wake(t.owner, queue.Wake{
+		Kind: queue.WakeMessage, Tracker: r.Tracker, Epoch: t.epoch,
+		Prev: t.lastOut, Msg: msg,
+	})
 	t.lastOut = msg.ID
 	return queue.SendResult{ID: msg.ID}
 }
@@ -202,7 +208,9 @@ func (m *Model) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, e
 }
 
 // selectFrom copies what the others return.
-func (m *Model) selectFrom(ctx context.Context, id queue.TrackerID, want func(queue.Message) bool) ([]queue.Message, error) {
+func (m *Model) selectFrom(ctx context.Context, id queue.TrackerID, want func(queue.Message) bool) (
+	[]queue.Message, error,
+) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -305,7 +313,9 @@ func (m *Model) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, err
 }
 
 // LastTimes implements queue.Sender.
-func (m *Model) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64, error) {
+func (m *Model) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64,
+	error,
+) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -335,9 +345,15 @@ func (m *Model) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.Tra
 }
 
 // Changes implements queue.Store.
-func (m *Model) Changes(ctx context.Context, id queue.TrackerID, sinceMs int64, limit int) ([]queue.Message, error) {
-	msgs, err := m.selectFrom(ctx, id, func(msg queue.Message) bool { return msg.ChangeMs >= sinceMs })
-	slices.SortStableFunc(msgs, func(a, b queue.Message) int { return cmp.Compare(a.ChangeMs, b.ChangeMs) })
+func (m *Model) Changes(ctx context.Context, id queue.TrackerID, sinceMs int64,
+	limit int,
+) ([]queue.Message, error) {
+	msgs, err := m.selectFrom(ctx, id,
+		func(msg queue.Message) bool { return msg.ChangeMs >= sinceMs })
+	slices.SortStableFunc(msgs, func(a, b queue.Message) int {
+		return cmp.Compare(a.ChangeMs,
+			b.ChangeMs)
+	})
 	for n := max(limit, 1); n < len(msgs); n++ {
 		if msgs[n].ChangeMs != msgs[n-1].ChangeMs {
 			return msgs[:n], err
@@ -347,7 +363,9 @@ func (m *Model) Changes(ctx context.Context, id queue.TrackerID, sinceMs int64, 
 }
 
 // Trim implements queue.Store.
-func (m *Model) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats, error) {
+func (m *Model) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats,
+	error,
+) {
 	if p != 0 {
 		return queue.TrimStats{}, fmt.Errorf("trimming partition %d: the model has only 0", p)
 	}
@@ -399,7 +417,9 @@ func (m *Model) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tra
 }
 
 // ImportDirectory implements queue.DirectoryStore.
-func (m *Model) ImportDirectory(ctx context.Context, accounts []queue.Account, trackers []queue.Tracker, prune bool) (queue.ImportStats, error) {
+func (m *Model) ImportDirectory(ctx context.Context, accounts []queue.Account,
+	trackers []queue.Tracker, prune bool,
+) (queue.ImportStats, error) {
 	if err := m.enter(ctx); err != nil {
 		return queue.ImportStats{}, err
 	}

@@ -42,7 +42,11 @@ func (m *Model) putAccount(a queue.Account) {
 	if old := m.findAccount(a.ID); old != nil && old.Password != a.Password {
 		m.endSessions(a.ID)
 	}
-	i, found := slices.BinarySearchFunc(m.accounts, a.ID, func(b queue.Account, id queue.AccountID) int { return cmp.Compare(b.ID, id) })
+	i, found := slices.BinarySearchFunc(m.accounts, a.ID, func(b queue.Account,
+		id queue.AccountID,
+	) int {
+		return cmp.Compare(b.ID, id)
+	})
 	if found {
 		m.accounts[i] = a
 	} else {
@@ -52,7 +56,11 @@ func (m *Model) putAccount(a queue.Account) {
 }
 
 func (m *Model) putTracker(t queue.Tracker) {
-	i, found := slices.BinarySearchFunc(m.devices, t.ID, func(b queue.Tracker, id queue.TrackerID) int { return cmp.Compare(b.ID, id) })
+	i, found := slices.BinarySearchFunc(m.devices, t.ID, func(b queue.Tracker,
+		id queue.TrackerID,
+	) int {
+		return cmp.Compare(b.ID, id)
+	})
 	if found {
 		m.devices[i] = t
 	} else {
@@ -74,7 +82,8 @@ func (m *Model) removeTracker(id queue.TrackerID) {
 }
 
 func (m *Model) endSessions(id queue.AccountID) {
-	m.sessions = slices.DeleteFunc(m.sessions, func(s queue.Session) bool { return s.Account == id })
+	m.sessions = slices.DeleteFunc(m.sessions,
+		func(s queue.Session) bool { return s.Account == id })
 }
 
 // PutSession implements queue.SessionStore.
@@ -86,7 +95,8 @@ func (m *Model) PutSession(ctx context.Context, s queue.Session) error {
 	if m.findAccount(s.Account) == nil {
 		return queue.ErrNotFound
 	}
-	m.sessions = append(slices.DeleteFunc(m.sessions, func(o queue.Session) bool { return o.Hash == s.Hash }), s)
+	m.sessions = append(slices.DeleteFunc(m.sessions,
+		func(o queue.Session) bool { return o.Hash == s.Hash }), s)
 	slices.SortFunc(m.sessions, func(a, b queue.Session) int {
 		return cmp.Or(cmp.Compare(b.CreatedMs, a.CreatedMs), bytes.Compare(b.Hash[:], a.Hash[:]))
 	})
@@ -103,7 +113,10 @@ func (m *Model) PutSession(ctx context.Context, s queue.Session) error {
 // session returns a session that has not expired.
 func (m *Model) session(h queue.KeyHash) *queue.Session {
 	now := m.now().UnixMilli()
-	if i := slices.IndexFunc(m.sessions, func(s queue.Session) bool { return s.Hash == h && s.ExpiresMs > now }); i >= 0 {
+	if i := slices.IndexFunc(m.sessions, func(s queue.Session) bool {
+		return s.Hash == h &&
+			s.ExpiresMs > now
+	}); i >= 0 {
 		return &m.sessions[i]
 	}
 	return nil
@@ -151,36 +164,49 @@ func (m *Model) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Sessi
 }
 
 // Accounts implements queue.LiveDirectory.
-func (m *Model) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account, error) {
+func (m *Model) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
+	error,
+) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	page := slices.DeleteFunc(slices.Clone(m.accounts), func(a queue.Account) bool { return a.ID <= after })
+	page := slices.DeleteFunc(slices.Clone(m.accounts),
+		func(a queue.Account) bool { return a.ID <= after })
 	return page[:min(limit, len(page))], nil
 }
 
 // Trackers implements queue.LiveDirectory.
-func (m *Model) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker, error) {
+func (m *Model) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
+	error,
+) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	page := slices.DeleteFunc(slices.Clone(m.devices), func(t queue.Tracker) bool { return t.ID <= after })
+	page := slices.DeleteFunc(slices.Clone(m.devices),
+		func(t queue.Tracker) bool { return t.ID <= after })
 	return page[:min(limit, len(page))], nil
 }
 
 // DirectoryChanges implements queue.LiveDirectory. The model remembers everything.
-func (m *Model) DirectoryChanges(ctx context.Context, since int64, limit int) (queue.DirectoryChanges, error) {
+func (m *Model) DirectoryChanges(ctx context.Context, since int64,
+	limit int,
+) (queue.DirectoryChanges, error) {
 	if err := m.enter(ctx); err != nil {
 		return queue.DirectoryChanges{}, err
 	}
 	defer m.mu.Unlock()
 	if since > m.version {
-		return queue.DirectoryChanges{}, fmt.Errorf("%w: of the directory from version %d", queue.ErrReset, since)
+		return queue.DirectoryChanges{}, fmt.Errorf("%w: of the directory from version %d",
+			queue.ErrReset, since)
 	}
-	newer := slices.DeleteFunc(slices.Collect(maps.Keys(m.history)), func(e modelEntry) bool { return m.history[e] <= since })
-	slices.SortFunc(newer, func(a, b modelEntry) int { return cmp.Compare(m.history[a], m.history[b]) })
+	newer := slices.DeleteFunc(slices.Collect(maps.Keys(m.history)),
+		func(e modelEntry) bool { return m.history[e] <= since })
+	slices.SortFunc(newer, func(a, b modelEntry) int {
+		return cmp.Compare(m.history[a],
+			m.history[b])
+	})
 	d := queue.DirectoryChanges{Version: m.version}
 	if d.More = len(newer) > max(limit, 1); d.More {
 		newer = newer[:max(limit, 1)]

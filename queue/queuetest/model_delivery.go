@@ -11,7 +11,9 @@ import (
 )
 
 // Acquire implements queue.Delivery.
-func (m *Model) Acquire(ctx context.Context, node queue.NodeID, ts []queue.TrackerID) ([]queue.Lease, error) {
+func (m *Model) Acquire(ctx context.Context, node queue.NodeID,
+	ts []queue.TrackerID,
+) ([]queue.Lease, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -25,7 +27,10 @@ func (m *Model) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 		t.owner, t.since = node, m.now().UnixMilli()
 		m.heard(t, t.since)
 		m.presence(id, owned)
-		res[i] = queue.Lease{Tracker: id, Node: node, Epoch: t.epoch, Pending: t.count(queue.StatusPending), LastOut: t.lastOut}
+		res[i] = queue.Lease{
+			Tracker: id, Node: node, Epoch: t.epoch,
+			Pending: t.count(queue.StatusPending), LastOut: t.lastOut,
+		}
 	}
 	return res, nil
 }
@@ -91,7 +96,10 @@ func (m *Model) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 	var res []queue.PeekResult
 	for _, l := range ls {
 		t := m.tracker(l.Tracker)
-		r := queue.PeekResult{Tracker: l.Tracker, Epoch: l.Epoch, Pending: t.count(queue.StatusPending), LastOut: t.lastOut, Fenced: t.epoch != l.Epoch}
+		r := queue.PeekResult{
+			Tracker: l.Tracker, Epoch: l.Epoch,
+			Pending: t.count(queue.StatusPending), LastOut: t.lastOut, Fenced: t.epoch != l.Epoch,
+		}
 		if r.Pending > 0 || r.Fenced {
 			res = append(res, r)
 		}
@@ -119,7 +127,8 @@ func (m *Model) ack(t *modelTracker, msg *queue.Message, r queue.AckReq) queue.A
 	res := queue.AckAlready
 	if !msg.Status.Acknowledged() {
 		res = queue.AckDelivered
-		msg.Status, msg.Reason, msg.UpdateMs, msg.Acked = queue.StatusDelivered, queue.ReasonNone, m.tick(t), msg.Parts
+		msg.Status, msg.Reason, msg.UpdateMs, msg.Acked = queue.StatusDelivered, queue.ReasonNone,
+			m.tick(t), msg.Parts
 		msg.ChangeMs, msg.Replaced, msg.Tries, msg.TriedMs = msg.UpdateMs, r.Replaced, 0, 0
 		m.hint(queue.ChangeDelivered, msg.Tracker, msg.ID, msg.ChangeMs)
 	}
@@ -143,7 +152,8 @@ func (m *Model) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 		if msg == nil || msg.Status != queue.StatusPending || !p.Valid() {
 			continue
 		}
-		if p.Parts != msg.Parts || p.Acked > msg.Acked || p.Acked == msg.Acked && p.Tries > msg.Tries {
+		if p.Parts != msg.Parts || p.Acked > msg.Acked ||
+			p.Acked == msg.Acked && p.Tries > msg.Tries {
 			msg.Parts, msg.Acked, msg.ChangeMs = p.Parts, p.Acked, m.tick(t)
 			msg.Tries, msg.TriedMs = p.Tries, min(p.TriedMs, msg.ChangeMs)
 			m.hint(queue.ChangeProgress, p.Tracker, p.ID, msg.ChangeMs)
@@ -155,7 +165,10 @@ func (m *Model) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 // End implements queue.Sender and queue.Delivery.
 func (m *Model) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult, error) {
 	for _, r := range ends {
-		if !slices.Contains([]queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent}, r.Status) {
+		if !slices.Contains([]queue.Status{
+			queue.StatusFailed, queue.StatusExpired,
+			queue.StatusCancelled, queue.StatusSent,
+		}, r.Status) {
 			return nil, fmt.Errorf("%q is no end", r.Status)
 		}
 	}
@@ -180,13 +193,17 @@ func (m *Model) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 }
 
 func (m *Model) end(t *modelTracker, msg *queue.Message, r queue.EndReq) {
-	msg.Status, msg.Reason, msg.ChangeMs, msg.Tries, msg.TriedMs = r.Status, r.Reason, m.tick(t), 0, 0
+	msg.Status, msg.Reason, msg.ChangeMs, msg.Tries, msg.TriedMs = r.Status, r.Reason, m.tick(t), 0,
+		0
 	if r.Status == queue.StatusSent {
 		msg.Reason, msg.Replaced = queue.ReasonNone, r.Replaced
 	}
 	m.hint(queue.ChangeKind(r.Status), r.Tracker, r.ID, msg.ChangeMs)
 	if r.Status == queue.StatusCancelled || r.Status == queue.StatusExpired {
-		m.wake(t.owner, queue.Wake{Kind: queue.WakeEnd, Tracker: r.Tracker, Epoch: t.epoch, Msg: queue.Message{ID: r.ID}})
+		m.wake(t.owner, queue.Wake{
+			Kind: queue.WakeEnd, Tracker: r.Tracker, Epoch: t.epoch,
+			Msg: queue.Message{ID: r.ID},
+		})
 	}
 }
 
@@ -231,7 +248,9 @@ func (m *Model) answer(a queue.AccountID, key string) []byte {
 }
 
 // Remember implements queue.Sender.
-func (m *Model) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte, error) {
+func (m *Model) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
+	error,
+) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -239,7 +258,8 @@ func (m *Model) Remember(ctx context.Context, a queue.AccountID, key string, ans
 	if known := m.answer(a, key); known != nil {
 		return known, nil
 	}
-	m.answers[modelQuestion{a, key}] = modelAnswer{string(answer), m.now().UnixMilli() + (24 * time.Hour).Milliseconds()}
+	m.answers[modelQuestion{a, key}] = modelAnswer{string(answer), m.now().UnixMilli() +
+		(24 * time.Hour).Milliseconds()}
 	return answer, nil
 }
 
@@ -281,7 +301,10 @@ func (m *Model) receive(in queue.Incoming) queue.ReceiveResult {
 		}
 		return queue.ReceiveResult{ID: repeated.id, Dup: true}
 	}
-	msg := m.store(t, queue.Message{Tracker: in.Tracker, Status: queue.StatusUnread, Employee: in.Employee, Text: in.Text, ReplyTo: in.ReplyTo})
+	msg := m.store(t, queue.Message{
+		Tracker: in.Tracker, Status: queue.StatusUnread,
+		Employee: in.Employee, Text: in.Text, ReplyTo: in.ReplyTo,
+	})
 	if in.Key != 0 {
 		t.ring = append(t.ring, modelText{in.Key, msg.ID, msg.SubmitMs, in.Epoch})
 	}
@@ -289,8 +312,12 @@ func (m *Model) receive(in queue.Incoming) queue.ReceiveResult {
 }
 
 // Unacknowledged implements queue.Delivery.
-func (m *Model) Unacknowledged(ctx context.Context, id queue.TrackerID, limit int) ([]queue.Message, error) {
-	msgs, err := m.selectFrom(ctx, id, func(msg queue.Message) bool { return !msg.Status.Incoming() && !msg.Status.Acknowledged() })
+func (m *Model) Unacknowledged(ctx context.Context, id queue.TrackerID, limit int) ([]queue.Message,
+	error,
+) {
+	msgs, err := m.selectFrom(ctx, id, func(msg queue.Message) bool {
+		return !msg.Status.Incoming() && !msg.Status.Acknowledged()
+	})
 	slices.Reverse(msgs)
 	return msgs[:min(len(msgs), max(1, min(limit, 64)))], err
 }

@@ -66,7 +66,10 @@ func (m *Model) editAccount(e queue.Edit) queue.EditResult {
 		case b.ID == a.ID:
 		case b.Login == a.Login && a.Login != "":
 			return queue.EditResult{Err: queue.LoginTaken(b.ID)}
-		case slices.ContainsFunc(b.Keys, func(k queue.KeyHash) bool { return slices.Contains(a.Keys, k) }):
+		case slices.ContainsFunc(b.Keys, func(k queue.KeyHash) bool {
+			return slices.Contains(a.Keys,
+				k)
+		}):
 			return queue.EditResult{Err: queue.KeyTaken()}
 		}
 	}
@@ -137,18 +140,23 @@ func (m *Model) drop(keys []queue.TrackerID) {
 	for _, key := range keys {
 		t := m.tracker(key)
 		m.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: key, Epoch: t.epoch})
-		m.trackers[key] = &modelTracker{keys: make(map[string]modelKey), clock: t.clock, lastOut: t.lastOut, epoch: t.epoch + 1}
+		m.trackers[key] = &modelTracker{
+			keys: make(map[string]modelKey), clock: t.clock,
+			lastOut: t.lastOut, epoch: t.epoch + 1,
+		}
 	}
 }
 
 func (m *Model) editKey(e queue.Edit) queue.EditResult {
-	holder := slices.IndexFunc(m.accounts, func(a queue.Account) bool { return slices.Contains(a.Keys, e.Key) })
+	holder := slices.IndexFunc(m.accounts,
+		func(a queue.Account) bool { return slices.Contains(a.Keys, e.Key) })
 	if e.Kind == queue.EditDropKey {
 		if holder < 0 {
 			return queue.EditResult{Err: queue.ErrNotFound}
 		}
 		a := m.accounts[holder]
-		a.Keys = slices.DeleteFunc(slices.Clone(a.Keys), func(k queue.KeyHash) bool { return k == e.Key })
+		a.Keys = slices.DeleteFunc(slices.Clone(a.Keys),
+			func(k queue.KeyHash) bool { return k == e.Key })
 		m.putAccount(a)
 		return queue.EditResult{Outcome: queue.EditRemoved}
 	}

@@ -9,7 +9,10 @@ import (
 )
 
 // heard notes when a device was last heard of.
-func (m *Model) heard(t *modelTracker, ms int64) { t.seen = max(t.seen, min(ms, m.now().UnixMilli())) }
+func (m *Model) heard(t *modelTracker, ms int64) {
+	t.seen = max(t.seen,
+		min(ms, m.now().UnixMilli()))
+}
 
 // Touch implements queue.Delivery.
 func (m *Model) Touch(ctx context.Context, ls []queue.Lease) error {
@@ -26,7 +29,9 @@ func (m *Model) Touch(ctx context.Context, ls []queue.Lease) error {
 }
 
 // Presence implements queue.Sender.
-func (m *Model) Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]queue.Presence, error) {
+func (m *Model) Presence(ctx context.Context,
+	ts []queue.TrackerID,
+) (map[queue.TrackerID]queue.Presence, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,9 @@ func TestModelAdmin(t *testing.T) {
 		clock := queuetest.NewClock()
 		m := queuetest.NewModel(clock.Now, 700)
 		t.Cleanup(func() { _ = m.Close() })
-		return queuetest.Fixture{Store: m, Clock: clock, MaxPending: 700, Reopen: func(*testing.T) queue.Store { return m.Reopen() }}
+		return queuetest.Fixture{
+			Store: m, Clock: clock, MaxPending: 700,
+			Reopen: func(*testing.T) queue.Store { return m.Reopen() },
+		}
 	})
 }

@@ -52,7 +52,8 @@ func (m *Model) tellLate(ctx context.Context, w *modelWatch) {
 // hint tells a change, and that nothing before it is left to be told.
 func (m *Model) hint(kind queue.ChangeKind, t queue.TrackerID, id, ms int64) {
 	for _, w := range m.watches {
-		w.buffer.Add(queue.Change{Kind: kind, Tracker: t, ID: id, Ms: ms}, queue.Change{Kind: queue.ChangeThrough, Ms: m.now().UnixMilli()})
+		w.buffer.Add(queue.Change{Kind: kind, Tracker: t, ID: id, Ms: ms},
+			queue.Change{Kind: queue.ChangeThrough, Ms: m.now().UnixMilli()})
 	}
 }
 
@@ -66,7 +67,9 @@ func (m *Model) presence(t queue.TrackerID, owned bool) {
 }
 
 // Changed implements queue.Feed.
-func (m *Model) Changed(ctx context.Context, ts []queue.TrackerID, sinceMs int64) ([]queue.TrackerID, error) {
+func (m *Model) Changed(ctx context.Context, ts []queue.TrackerID,
+	sinceMs int64,
+) ([]queue.TrackerID, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}

@@ -50,7 +50,9 @@ func (m *Model) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error
 }
 
 // ReplayWebhook implements queue.WebhookStore.
-func (m *Model) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool, error) {
+func (m *Model) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool,
+	error,
+) {
 	if err := m.enter(ctx); err != nil {
 		return false, err
 	}
@@ -79,7 +81,9 @@ func (m *Model) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
 }
 
 // LeaseWebhooks implements queue.WebhookStore.
-func (m *Model) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID, life time.Duration) ([]queue.AccountID, error) {
+func (m *Model) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID,
+	life time.Duration,
+) ([]queue.AccountID, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -101,7 +105,9 @@ func (m *Model) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts [
 }
 
 // SaveWebhook implements queue.WebhookStore.
-func (m *Model) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID, revision int64, p queue.WebhookProgress) (bool, error) {
+func (m *Model) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID,
+	revision int64, p queue.WebhookProgress,
+) (bool, error) {
 	if err := m.enter(ctx); err != nil {
 		return false, err
 	}

@@ -42,7 +42,11 @@ func keyOnce(c *check) {
 
 func keyOther(c *check) {
 	first := c.receive(keyed(1, 5))
-	for _, in := range []queue.Incoming{keyed(1, 6), keyed(2, 5), {Tracker: 1, Text: "text"}, {Tracker: 1, Text: "text"}} {
+	for _, in := range []queue.Incoming{
+		keyed(1, 6), keyed(2, 5),
+		{Tracker: 1, Text: "text"},
+		{Tracker: 1, Text: "text"},
+	} {
 		if r := c.receive(in); r.Dup || r.ID == first.ID {
 			c.Fatalf("%+v: %+v", in, r)
 		}
@@ -179,7 +183,11 @@ func (c *check) markAll(ts ...queue.TrackerID) int {
 func markTwice(c *check) {
 	a := c.receive(queue.Incoming{Tracker: 1, Text: "a"}).ID
 	b := c.receive(queue.Incoming{Tracker: 2, Text: "b"}).ID
-	if res := c.mark(queue.Ref{Tracker: 1, ID: a}, queue.Ref{Tracker: 2, ID: b}, queue.Ref{Tracker: 1, ID: a}); !slices.Equal(res, []queue.MarkResult{queue.MarkNewly, queue.MarkNewly, queue.MarkAlready}) {
+	if res := c.mark(queue.Ref{Tracker: 1, ID: a}, queue.Ref{Tracker: 2, ID: b},
+		queue.Ref{Tracker: 1, ID: a}); !slices.Equal(res, []queue.MarkResult{
+		queue.MarkNewly,
+		queue.MarkNewly, queue.MarkAlready,
+	}) {
 		c.Fatal(res)
 	}
 	first := c.wantStatus(1, a, queue.StatusRead)
@@ -203,8 +211,16 @@ func markTwice(c *check) {
 func markNone(c *check) {
 	in := c.receive(queue.Incoming{Tracker: 1, Text: "in"}).ID
 	out := c.send(1, "out")[0]
-	for _, bad := range []queue.Ref{{Tracker: 1, ID: out}, {Tracker: 2, ID: in}, {Tracker: 1, ID: in + 1}, {Tracker: 1}} {
-		for _, refs := range [][]queue.Ref{{{Tracker: 1, ID: in}, bad}, {bad, {Tracker: 1, ID: in}}} {
+	for _, bad := range []queue.Ref{
+		{Tracker: 1, ID: out},
+		{Tracker: 2, ID: in},
+		{Tracker: 1, ID: in + 1},
+		{Tracker: 1},
+	} {
+		for _, refs := range [][]queue.Ref{
+			{{Tracker: 1, ID: in}, bad},
+			{bad, {Tracker: 1, ID: in}},
+		} {
 			res := c.mark(refs...)
 			for i, r := range refs {
 				if (res[i] == queue.MarkUnknown) != (r == bad) {

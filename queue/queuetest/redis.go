@@ -19,7 +19,8 @@ import (
 	"time"
 )
 
-// RedisServer is a private redis-server on a port of loopback with its data in a temporary directory. It always keeps an append-only file.
+// RedisServer is a private redis-server on a port of loopback with its data in a temporary
+// directory. It always keeps an append-only file.
 type RedisServer struct {
 	Addr string
 	Dir  string
@@ -31,12 +32,14 @@ type RedisServer struct {
 	cmd *exec.Cmd  // nil while it does not run
 }
 
-// StartRedis starts a server and ends it with the test. args are further options of redis-server, such as "--appendfsync", "everysec"; the default is always.
+// StartRedis starts a server and ends it with the test. args are further options of redis-server,
+// such as "--appendfsync", "everysec"; the default is always.
 func StartRedis(tb testing.TB, args ...string) *RedisServer {
 	tb.Helper()
 	return startServer(tb, func(r *RedisServer, port string) []string {
 		return append([]string{
-			"--port", port, "--bind", "127.0.0.1", "--dir", r.Dir, "--logfile", r.log, "--save", "", "--appendonly", "yes", "--appendfsync", "always",
+			"--port", port, "--bind", "127.0.0.1", "--dir", r.Dir, "--logfile", r.log, "--save", "",
+			"--appendonly", "yes", "--appendfsync", "always",
 			"--auto-aof-rewrite-percentage", "0", "--daemonize", "no",
 		}, args...)
 	})
@@ -63,8 +66,9 @@ func startServer(tb testing.TB, args func(r *RedisServer, port string) []string)
 	return nil
 }
 
-// busOffset is from a node's port to that of the cluster's bus, which it takes as well. Both lie below the ports that the system gives to connections: with many of those about,
-// a pair among them is hard to find.
+// busOffset is from a node's port to that of the cluster's bus, which it takes as well. Both lie
+// below the ports that the system gives to connections: with many of those about, a pair among them
+// is hard to find.
 const (
 	busOffset  = 10_000
 	lowestPort = 10_240
@@ -98,7 +102,8 @@ func (r *RedisServer) start(ctx context.Context) error {
 		return fmt.Errorf("address of the server: %w", err)
 	}
 	// It outlives the test's context by its clean-up.
-	cmd := DieWithParent(exec.CommandContext(context.WithoutCancel(ctx), "redis-server", r.args(r, port)...))
+	cmd := DieWithParent(exec.CommandContext(context.WithoutCancel(ctx), "redis-server",
+		r.args(r, port)...))
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("redis-server (package redis-server must be installed): %w", err)
 	}
@@ -112,7 +117,9 @@ func (r *RedisServer) start(ctx context.Context) error {
 		if err == nil && answer == "PONG" {
 			return nil
 		}
-		if limited.Err() != nil || errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) || exited(cmd.Process.Pid) {
+		if limited.Err() != nil ||
+			errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) ||
+			exited(cmd.Process.Pid) {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			return fmt.Errorf("redis-server does not answer: %q %w", answer, err)
@@ -268,10 +275,12 @@ func readReply(r *bufio.Reader) (string, error) {
 	}
 }
 
-// CrashChild reports whether this process is one that Crash has started to be killed; what it needs of the outside is there already.
+// CrashChild reports whether this process is one that Crash has started to be killed; what it needs
+// of the outside is there already.
 func CrashChild() bool { return os.Getenv(crashEnv) != "" }
 
-// StartSentinel starts a Sentinel that alone watches a master, with further options, and ends it with the test.
+// StartSentinel starts a Sentinel that alone watches a master, with further options, and ends it
+// with the test.
 func StartSentinel(tb testing.TB, name, master string, args ...string) *RedisServer {
 	tb.Helper()
 	host, port, err := net.SplitHostPort(master)
@@ -279,11 +288,15 @@ func StartSentinel(tb testing.TB, name, master string, args ...string) *RedisSer
 		tb.Fatal(err)
 	}
 	file := filepath.Join(tb.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\nsentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 3000\n", name, host, port, name, name)
+	text := fmt.Sprintf(
+		"sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\nsentinel monitor %s %s %s 1\nsentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 3000\n", name, host, port, name, name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	return startServer(tb, func(r *RedisServer, port string) []string {
-		return append([]string{file, "--sentinel", "--port", port, "--bind", "127.0.0.1", "--logfile", r.log}, args...)
+		return append([]string{
+			file, "--sentinel", "--port", port, "--bind", "127.0.0.1",
+			"--logfile", r.log,
+		}, args...)
 	})
 }

@@ -15,15 +15,20 @@ type RedisCluster struct{ Nodes []*RedisServer }
 // clusterSlots is the number of hash slots of a Redis Cluster.
 const clusterSlots = 16384
 
-// StartCluster starts a cluster of n masters that share the slots evenly, and ends it with the test.
+// StartCluster starts a cluster of n masters that share the slots evenly, and ends it with the
+// test.
 func StartCluster(tb testing.TB, n int, args ...string) *RedisCluster {
 	tb.Helper()
 	c := new(RedisCluster)
 	for range n {
-		c.Nodes = append(c.Nodes, StartRedis(tb, append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "3000"}, args...)...))
+		c.Nodes = append(c.Nodes, StartRedis(tb, append([]string{
+			"--cluster-enabled", "yes",
+			"--cluster-node-timeout", "3000",
+		}, args...)...))
 	}
 	for i, node := range c.Nodes {
-		node.Must(tb, "CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(i*clusterSlots/n), fmt.Sprint((i+1)*clusterSlots/n-1))
+		node.Must(tb, "CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(i*clusterSlots/n),
+			fmt.Sprint((i+1)*clusterSlots/n-1))
 		node.Must(tb, "CLUSTER", "SET-CONFIG-EPOCH", fmt.Sprint(i+1))
 		host, port, err := net.SplitHostPort(node.Addr)
 		if err != nil {
@@ -43,7 +48,8 @@ func (c *RedisCluster) Await(tb testing.TB) {
 	for _, node := range c.Nodes {
 		for {
 			info := node.Must(tb, "CLUSTER", "INFO")
-			if strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d", len(c.Nodes))) {
+			if strings.Contains(info, "cluster_state:ok") &&
+				strings.Contains(info, fmt.Sprintf("cluster_known_nodes:%d", len(c.Nodes))) {
 				break
 			}
 			if err := pause(limited, 20*time.Millisecond); err != nil {
@@ -53,7 +59,8 @@ func (c *RedisCluster) Await(tb testing.TB) {
 	}
 }
 
-// Proxied puts a proxy in front of every node, whose address the cluster gives instead of the node's own from then on.
+// Proxied puts a proxy in front of every node, whose address the cluster gives instead of the
+// node's own from then on.
 func (c *RedisCluster) Proxied(tb testing.TB) []*Proxy {
 	tb.Helper()
 	list := make([]*Proxy, len(c.Nodes))

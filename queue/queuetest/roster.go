@@ -75,7 +75,8 @@ func onlineWhileOwned(c *check) {
 	if !c.release(second) {
 		c.Fatal("a second release of the current epoch")
 	}
-	c.wantPresence(1, queue.Presence{SinceMs: off, SeenMs: off - 2000}) // there was nothing to give up any more
+	// there was nothing to give up any more.
+	c.wantPresence(1, queue.Presence{SinceMs: off, SeenMs: off - 2000})
 	third := c.acquire("a", 1)
 	login = c.ms()
 	c.Clock.Advance(time.Second)
@@ -173,9 +174,15 @@ func nodesLive(c *check) {
 	want()
 	start := c.ms()
 	b := queue.Node{ID: "b", StartedMs: start - 5000, BeatMs: start, Sessions: 7}
-	a := queue.Node{ID: "a", StartedMs: start - 9000, BeatMs: start, Sessions: 1_000_000, Draining: true}
+	a := queue.Node{
+		ID: "a", StartedMs: start - 9000, BeatMs: start, Sessions: 1_000_000,
+		Draining: true,
+	}
 	c.beat(b)
-	c.beat(queue.Node{ID: "a", StartedMs: a.StartedMs, Sessions: a.Sessions, Draining: true, BeatMs: 5})
+	c.beat(queue.Node{
+		ID: "a", StartedMs: a.StartedMs, Sessions: a.Sessions, Draining: true,
+		BeatMs: 5,
+	})
 	want(a, b)
 	c.Clock.Advance(queue.NodeLife - time.Millisecond)
 	want(a, b)
@@ -209,7 +216,8 @@ func kickEnds(c *check) {
 	}
 	c.wantPresence(1, queue.Presence{SinceMs: c.ms(), SeenMs: login})
 	c.wantPresence(2, queue.Presence{})
-	if p, err := c.Store.Peek(c.Context(), []queue.Lease{l}); err != nil || len(p) != 1 || !p[0].Fenced {
+	if p, err := c.Store.Peek(c.Context(), []queue.Lease{l}); err != nil || len(p) != 1 ||
+		!p[0].Fenced {
 		c.Fatalf("the old lease is not fenced: %+v, %v", p, err)
 	}
 	if c.release(l) {

@@ -41,7 +41,8 @@ func idsUnique(c *check) {
 	for g := range senders {
 		wg.Go(func() {
 			for i := range each {
-				res, err := c.Store.Send(c.Context(), []queue.SendReq{{Tracker: queue.TrackerID(g%7 + 1), Text: fmt.Sprint(g, i)}})
+				res, err := c.Store.Send(c.Context(),
+					[]queue.SendReq{{Tracker: queue.TrackerID(g%7 + 1), Text: fmt.Sprint(g, i)}})
 				if err != nil || res[0].Err != nil {
 					c.Errorf("send: %v %v", res, err)
 					return
@@ -68,7 +69,10 @@ func idsRise(c *check) {
 	}
 	last := int64(0)
 	for i := range 100 {
-		res, err := stores[i%2].Send(c.Context(), []queue.SendReq{{Tracker: 5, Text: "a"}, {Tracker: 5, Text: "b"}})
+		res, err := stores[i%2].Send(c.Context(), []queue.SendReq{
+			{Tracker: 5, Text: "a"},
+			{Tracker: 5, Text: "b"},
+		})
 		c.must(err)
 		for _, r := range res {
 			if r.ID <= last {
@@ -97,12 +101,15 @@ func idsAfterRestart(c *check) {
 
 func batchResults(c *check) {
 	long := strings.Repeat("x", queue.MaxText+1)
-	res := c.try(queue.SendReq{Tracker: 1, Text: "one"}, queue.SendReq{Tracker: 2, Text: long}, queue.SendReq{Tracker: 3, Text: "three"})
-	if res[0].Err != nil || !errors.Is(res[1].Err, queue.ErrTooLarge) || res[1].ID != 0 || res[2].Err != nil {
+	res := c.try(queue.SendReq{Tracker: 1, Text: "one"}, queue.SendReq{Tracker: 2, Text: long},
+		queue.SendReq{Tracker: 3, Text: "three"})
+	if res[0].Err != nil || !errors.Is(res[1].Err, queue.ErrTooLarge) || res[1].ID != 0 ||
+		res[2].Err != nil {
 		c.Fatalf("results %+v", res)
 	}
 	for i, t := range []queue.TrackerID{1, 3} {
-		if msgs := c.list(t); len(msgs) != 1 || msgs[0].ID != res[2*i].ID || msgs[0].Text != []string{"one", "three"}[i] {
+		if msgs := c.list(t); len(msgs) != 1 || msgs[0].ID != res[2*i].ID ||
+			msgs[0].Text != []string{"one", "three"}[i] {
 			c.Fatalf("tracker %d has %+v", t, msgs)
 		}
 	}
@@ -113,7 +120,8 @@ func batchResults(c *check) {
 
 func longTexts(c *check) {
 	for _, text := range []string{
-		strings.Repeat("𝕏", queue.MaxText), "a\x00b\r\n\tc", "ASCII", "Grüße, мир, 世界", "\xff\xfe not UTF-8", " ",
+		strings.Repeat("𝕏", queue.MaxText), "a\x00b\r\n\tc", "ASCII", "Grüße, мир, 世界",
+		"\xff\xfe not UTF-8", " ",
 	} {
 		id := c.send(1, text)[0]
 		if got := c.get(1, id).Text; got != text {
@@ -125,7 +133,8 @@ func longTexts(c *check) {
 		}
 	}
 	tooLong := strings.Repeat("𝕏", queue.MaxText+1)
-	if r := c.try(queue.SendReq{Tracker: 3, Text: tooLong})[0]; !errors.Is(r.Err, queue.ErrTooLarge) {
+	if r := c.try(queue.SendReq{Tracker: 3, Text: tooLong})[0]; !errors.Is(r.Err,
+		queue.ErrTooLarge) {
 		c.Fatalf("20,001 characters: %+v", r)
 	}
 	res, err := c.Store.Receive(c.Context(), []queue.Incoming{{Tracker: 3, Text: tooLong}})
@@ -188,10 +197,12 @@ func nonceMemory(c *check) {
 	first := c.sendAll(queue.SendReq{Tracker: 9, Text: "first", Nonce: 1})[0]
 	c.receive(queue.Incoming{Tracker: 9, Text: "does not count"})
 	for i := range 63 {
-		c.sendAll(queue.SendReq{Tracker: 9, Text: "x", Nonce: uint32(i+2) * uint32(i%2)}) // every other one without a nonce
+		// every other one without a nonce.
+		c.sendAll(queue.SendReq{Tracker: 9, Text: "x", Nonce: uint32(i+2) * uint32(i%2)})
 	}
 	for range 2 {
-		if r := c.try(queue.SendReq{Tracker: 9, Text: "first", Nonce: 1})[0]; !r.Dup || r.ID != first {
+		if r := c.try(queue.SendReq{Tracker: 9, Text: "first", Nonce: 1})[0]; !r.Dup ||
+			r.ID != first {
 			c.Fatalf("the 64th newest was forgotten: %+v", r)
 		}
 		c.reopen()
@@ -203,7 +214,10 @@ func nonceMemory(c *check) {
 }
 
 func nonceOfTracker(c *check) {
-	got := c.sendAll(queue.SendReq{Tracker: 1, Text: "x", Nonce: 5}, queue.SendReq{Tracker: 2, Text: "x", Nonce: 5})
+	got := c.sendAll(queue.SendReq{Tracker: 1, Text: "x", Nonce: 5}, queue.SendReq{
+		Tracker: 2,
+		Text:    "x", Nonce: 5,
+	})
 	if got[0] == got[1] {
 		c.Fatal("two trackers share a nonce")
 	}
@@ -211,7 +225,8 @@ func nonceOfTracker(c *check) {
 
 func keyRepeats(c *check) {
 	req := queue.SendReq{Tracker: 9, Text: "once", Key: "1/order 4711"}
-	res := c.try(req, req, queue.SendReq{Tracker: 9, Text: "once", Key: "1/order 4712"}, queue.SendReq{Tracker: 8, Text: "once", Key: "1/order 4711"})
+	res := c.try(req, req, queue.SendReq{Tracker: 9, Text: "once", Key: "1/order 4712"},
+		queue.SendReq{Tracker: 8, Text: "once", Key: "1/order 4711"})
 	if res[0].Dup || !res[1].Dup || res[1].ID != res[0].ID || res[2].Dup || res[3].Dup {
 		c.Fatalf("in one batch: %+v", res)
 	}
@@ -248,7 +263,10 @@ func sameText(c *check) {
 }
 
 func submitTime(c *check) {
-	jumps := []time.Duration{0, time.Second, -time.Hour, 0, 30 * time.Minute, 2 * time.Hour, -time.Minute}
+	jumps := []time.Duration{
+		0, time.Second, -time.Hour, 0, 30 * time.Minute, 2 * time.Hour,
+		-time.Minute,
+	}
 	for _, d := range jumps {
 		if c.Clock != nil {
 			c.Clock.Advance(d)
@@ -281,9 +299,25 @@ func doneContext(c *check) {
 	cancel()
 	id := c.send(1, "there")[0]
 	for name, call := range map[string]func() error{
-		"Send":    func() error { _, err := c.Store.Send(ctx, []queue.SendReq{{Tracker: 1, Text: "no"}}); return err },
-		"Receive": func() error { _, err := c.Store.Receive(ctx, []queue.Incoming{{Tracker: 1, Text: "no"}}); return err },
-		"Ack":     func() error { _, err := c.Store.Ack(ctx, []queue.AckReq{{Tracker: 1, ID: id}}); return err },
+		"Send": func() error {
+			_, err := c.Store.Send(ctx, []queue.SendReq{{
+				Tracker: 1,
+				Text:    "no",
+			}})
+			return err
+		},
+		"Receive": func() error {
+			_, err := c.Store.Receive(ctx, []queue.Incoming{{
+				Tracker: 1,
+				Text:    "no",
+			}})
+			return err
+		},
+		"Ack": func() error {
+			_, err := c.Store.Ack(ctx,
+				[]queue.AckReq{{Tracker: 1, ID: id}})
+			return err
+		},
 		"List": func() error {
 			_, err := c.Store.List(ctx, queue.ListQuery{Tracker: 1, ToMs: forever, Limit: 1})
 			return err
@@ -315,7 +349,8 @@ func queueFull(c *check) {
 	c.receive(queue.Incoming{Tracker: 4, Text: "the driver can still write"})
 	c.ack(4, c.claim(l, 0, 1).Msgs[0].ID)
 	c.sendAll(refused)
-	if r := c.try(queue.SendReq{Tracker: 4, Text: "again"})[0]; !errors.Is(r.Err, queue.ErrQueueFull) {
+	if r := c.try(queue.SendReq{Tracker: 4, Text: "again"})[0]; !errors.Is(r.Err,
+		queue.ErrQueueFull) {
 		c.Fatalf("full again: %+v", r)
 	}
 	if r := c.try(refused)[0]; !r.Dup {
@@ -325,15 +360,20 @@ func queueFull(c *check) {
 
 func fields(c *check) {
 	first := c.send(1, "question")[0]
-	req := queue.SendReq{Tracker: 1, Employee: 42, Text: "answer", ExpiresMs: 1_900_000_000_123, Choices: []string{"yes", "", "нет \"quoted\""}, ReplyTo: first}
+	req := queue.SendReq{
+		Tracker: 1, Employee: 42, Text: "answer", ExpiresMs: 1_900_000_000_123,
+		Choices: []string{"yes", "", "нет \"quoted\""}, ReplyTo: first,
+	}
 	id := c.sendAll(req)[0]
 	in := c.receive(queue.Incoming{Tracker: 1, Employee: 43, Text: "reply", ReplyTo: id}).ID
 	c.reopen()
 	m := c.wantStatus(1, id, queue.StatusPending)
-	if m.Tracker != 1 || m.Employee != 42 || m.Text != "answer" || m.ExpiresMs != req.ExpiresMs || !slices.Equal(m.Choices, req.Choices) || m.ReplyTo != first {
+	if m.Tracker != 1 || m.Employee != 42 || m.Text != "answer" || m.ExpiresMs != req.ExpiresMs ||
+		!slices.Equal(m.Choices, req.Choices) || m.ReplyTo != first {
 		c.Fatalf("%+v", m)
 	}
-	if m.SubmitMs == 0 || m.UpdateMs != 0 || m.ReadMs != 0 || m.ChangeMs != m.SubmitMs || m.Parts != 0 || m.Acked != 0 || m.Reason != 0 {
+	if m.SubmitMs == 0 || m.UpdateMs != 0 || m.ReadMs != 0 || m.ChangeMs != m.SubmitMs ||
+		m.Parts != 0 || m.Acked != 0 || m.Reason != 0 {
 		c.Fatalf("a new message has %+v", m)
 	}
 	m = c.wantStatus(1, in, queue.StatusUnread)

@@ -24,7 +24,8 @@ func (c *check) trimAll(cutoff int64) int {
 	removed := 0
 	for p := range 256 {
 		for more := true; more; {
-			st, err := c.Store.Trim(c.Context(), queue.Partition(p), queue.Retention{CutoffMs: cutoff, Max: 100})
+			st, err := c.Store.Trim(c.Context(), queue.Partition(p),
+				queue.Retention{CutoffMs: cutoff, Max: 100})
 			if err != nil && p > 0 {
 				return removed // the backend has fewer partitions
 			}
@@ -39,7 +40,8 @@ func (c *check) trimAll(cutoff int64) int {
 	return removed
 }
 
-// aged stores n old messages of tracker 1, none pending, and moves on; the cutoff lies between them and what follows.
+// aged stores n old messages of tracker 1, none pending, and moves on; the cutoff lies between them
+// and what follows.
 func (c *check) aged(n int) (old []int64, cutoff int64) {
 	c.Helper()
 	old = c.storeMany(1, n)
@@ -167,7 +169,10 @@ func trimSteps(c *check) {
 	old, cutoff := c.aged(600)
 	c.send(1, "newest")
 	for p := range 256 {
-		st, err := c.Store.Trim(c.Context(), queue.Partition(p), queue.Retention{CutoffMs: cutoff, Max: 100})
+		st, err := c.Store.Trim(c.Context(), queue.Partition(p), queue.Retention{
+			CutoffMs: cutoff,
+			Max:      100,
+		})
 		if err != nil && p > 0 {
 			break
 		}

@@ -80,8 +80,12 @@ func formerKicked(c *check) {
 func ownerWoken(c *check) {
 	a, b := c.subscribe("a"), c.subscribe("b")
 	la, lb := c.acquire("a", 1), c.acquire("b", 2)
-	got := c.sendAll(queue.SendReq{Tracker: 3, Text: "nobody's"}, queue.SendReq{Tracker: 2, Text: "b's"}, queue.SendReq{Tracker: 1, Text: "a's"})
-	if w := a.next(); w.Msg.ID != got[2] || w.Tracker != 1 || w.Epoch != la.Epoch || w.Kind != queue.WakeMessage {
+	got := c.sendAll(queue.SendReq{Tracker: 3, Text: "nobody's"}, queue.SendReq{
+		Tracker: 2,
+		Text:    "b's",
+	}, queue.SendReq{Tracker: 1, Text: "a's"})
+	if w := a.next(); w.Msg.ID != got[2] || w.Tracker != 1 || w.Epoch != la.Epoch ||
+		w.Kind != queue.WakeMessage {
 		c.Fatalf("a got %+v", w)
 	}
 	if w := b.next(); w.Msg.ID != got[1] || w.Epoch != lb.Epoch {
@@ -101,7 +105,8 @@ func ownerWoken(c *check) {
 	}
 }
 
-// sendRacesAcquire: each message is in a wake with the new epoch or counted and claimed by the lease.
+// sendRacesAcquire: each message is in a wake with the new epoch or counted and claimed by the
+// lease.
 func sendRacesAcquire(c *check) {
 	const rounds, trackers = 100, 100 // 10,000 races
 	w := c.subscribe("a")
@@ -122,7 +127,8 @@ func sendRacesAcquire(c *check) {
 				woken[wake.Msg.ID] = wake.Epoch
 			}
 			if woken[sent[i]] != l.Epoch {
-				c.Fatalf("message %d was pushed with epoch %d, the lease has %d", sent[i], woken[sent[i]], l.Epoch)
+				c.Fatalf("message %d was pushed with epoch %d, the lease has %d", sent[i],
+					woken[sent[i]], l.Epoch)
 			}
 		}
 	}
@@ -160,7 +166,8 @@ func (c *check) race(base queue.TrackerID, n int) (sent []int64, leases []queue.
 	return sent, leases
 }
 
-// claimedBy returns the message that each lease had pending when it was acquired, 0 for none; Claim must give just that one.
+// claimedBy returns the message that each lease had pending when it was acquired, 0 for none; Claim
+// must give just that one.
 func (c *check) claimedBy(leases []queue.Lease, sent []int64) []int64 {
 	c.Helper()
 	reqs := make([]queue.ClaimReq, len(leases))
@@ -195,7 +202,8 @@ func prevChain(c *check) {
 	for i, id := range sent {
 		wake := w.next()
 		if wake.Msg.ID != id || wake.Prev != prev {
-			c.Fatalf("wake %d: message %d after %d, want %d after %d", i, wake.Msg.ID, wake.Prev, id, prev)
+			c.Fatalf("wake %d: message %d after %d, want %d after %d", i, wake.Msg.ID, wake.Prev,
+				id, prev)
 		}
 		prev = id
 	}
@@ -204,11 +212,16 @@ func prevChain(c *check) {
 func wakeText(c *check) {
 	w := c.subscribe("a")
 	c.acquire("a", 1)
-	short := c.sendAll(queue.SendReq{Tracker: 1, Text: "short", Employee: 3, ExpiresMs: 1_900_000_000_000, Choices: []string{"a", "b"}, ReplyTo: 5})[0]
+	short := c.sendAll(queue.SendReq{
+		Tracker: 1, Text: "short", Employee: 3,
+		ExpiresMs: 1_900_000_000_000, Choices: []string{"a", "b"}, ReplyTo: 5,
+	})[0]
 	wake := w.next()
 	m := c.get(1, short)
-	if wake.Hint || wake.Msg.Text != m.Text || wake.Msg.ExpiresMs != m.ExpiresMs || len(wake.Msg.Choices) != 2 || wake.Msg.SubmitMs != m.SubmitMs ||
-		wake.Msg.Tracker != 1 || wake.Msg.Status != queue.StatusPending || wake.Msg.Employee != 3 || wake.Msg.ReplyTo != 5 {
+	if wake.Hint || wake.Msg.Text != m.Text || wake.Msg.ExpiresMs != m.ExpiresMs ||
+		len(wake.Msg.Choices) != 2 || wake.Msg.SubmitMs != m.SubmitMs ||
+		wake.Msg.Tracker != 1 || wake.Msg.Status != queue.StatusPending || wake.Msg.Employee != 3 ||
+		wake.Msg.ReplyTo != 5 {
 		c.Fatalf("wake %+v for %+v", wake, m)
 	}
 	long := c.send(1, strings.Repeat("long ", 4000))[0]
@@ -224,7 +237,8 @@ func cancelWakes(c *check) {
 		id := c.send(1, "to be withdrawn")[0]
 		w.next()
 		c.end(1, id, st, 0)
-		if wake := w.next(); wake.Kind != queue.WakeEnd || wake.Tracker != 1 || wake.Msg.ID != id || wake.Epoch != l.Epoch {
+		if wake := w.next(); wake.Kind != queue.WakeEnd || wake.Tracker != 1 || wake.Msg.ID != id ||
+			wake.Epoch != l.Epoch {
 			c.Fatalf("wake %+v", wake)
 		}
 		c.end(1, id, st, 0)
@@ -265,7 +279,8 @@ func slowReader(c *check) {
 		switch wake := w.next(); {
 		case wake.Kind == queue.WakeMessage && wake.Msg.ID == id:
 			return
-		case wake.Kind == queue.WakeResync: // a second one was on its way, and may stand for the last message too
+		case wake.Kind == queue.WakeResync:
+			// a second one was on its way, and may stand for the last message too
 			id = c.send(501, "after it caught up again")[0]
 		}
 	}

@@ -77,7 +77,8 @@ func (w *watch) want(kind queue.ChangeKind, t queue.TrackerID, id, ms int64) {
 	w.t.Helper()
 	got := w.next()
 	if got.Kind != kind || got.Tracker != t || got.ID != id || ms != 0 && got.Ms != ms {
-		w.t.Fatalf("change %q %+v, want %q of message %d of tracker %d at %d", got.Kind, got, kind, id, t, ms)
+		w.t.Fatalf("change %q %+v, want %q of message %d of tracker %d at %d", got.Kind, got, kind,
+			id, t, ms)
 	}
 }
 
@@ -89,7 +90,10 @@ func changesTold(c *check) {
 	for _, id := range sent {
 		w.want(queue.ChangeStored, t, id, c.get(t, id).SubmitMs)
 	}
-	in := []int64{c.receive(queue.Incoming{Tracker: t, Text: "a"}).ID, c.receive(queue.Incoming{Tracker: t, Text: "b"}).ID}
+	in := []int64{
+		c.receive(queue.Incoming{Tracker: t, Text: "a"}).ID,
+		c.receive(queue.Incoming{Tracker: t, Text: "b"}).ID,
+	}
 	w.want(queue.ChangeStored, t, in[0], c.get(t, in[0]).SubmitMs)
 	w.want(queue.ChangeStored, t, in[1], 0)
 	c.tick()
@@ -100,13 +104,19 @@ func changesTold(c *check) {
 	c.ackAs(queue.AckReq{Tracker: t, ID: sent[1], Opened: true})
 	w.want(queue.ChangeDelivered, t, sent[1], 0)
 	w.want(queue.ChangeOpened, t, sent[1], 0)
-	for i, st := range []queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent} {
+	for i, st := range []queue.Status{
+		queue.StatusFailed, queue.StatusExpired,
+		queue.StatusCancelled, queue.StatusSent,
+	} {
 		c.end(t, sent[2+i], st, 0)
 		w.want(queue.ChangeKind(st), t, sent[2+i], c.get(t, sent[2+i]).ChangeMs)
 	}
 	c.ack(t, sent[3])
 	w.want(queue.ChangeDelivered, t, sent[3], 0)
-	c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{Tracker: t, ID: sent[6], Parts: 3, Acked: 1}}))
+	c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{
+		Tracker: t, ID: sent[6], Parts: 3,
+		Acked: 1,
+	}}))
 	w.want(queue.ChangeProgress, t, sent[6], c.get(t, sent[6]).ChangeMs)
 	c.mark(queue.Ref{Tracker: t, ID: in[0]})
 	w.want(queue.ChangeRead, t, in[0], c.get(t, in[0]).UpdateMs)
@@ -120,7 +130,8 @@ func presenceTold(c *check) {
 	w.want(queue.ChangePresence, 1, 0, 0)
 	l := c.acquire("b", 1)
 	w.want(queue.ChangePresence, 1, queue.PresenceOwned, 0)
-	for _, lease := range []queue.Lease{old, l, l} { // the first is not the owner any more, the last gives up nothing
+	for _, lease := range []queue.Lease{old, l, l} {
+		// the first is not the owner any more, the last gives up nothing
 		_, err := c.Store.Release(c.Context(), []queue.Lease{lease})
 		c.must(err)
 	}
@@ -154,7 +165,10 @@ func nothingTold(c *check) {
 	c.ack(1, in)
 	c.ack(2, id)
 	c.end(1, id, queue.StatusCancelled, 0)
-	c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{Tracker: 1, ID: id, Parts: 2, Acked: 1}}))
+	c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{
+		Tracker: 1, ID: id, Parts: 2,
+		Acked: 1,
+	}}))
 	c.receive(queue.Incoming{Tracker: 1, Text: "in", Key: 5, Window: time.Hour})
 	c.mark(queue.Ref{Tracker: 1, ID: in})
 	c.markAll(1)
@@ -188,7 +202,8 @@ func changesInOrder(c *check) {
 	}
 }
 
-// readersLate: an idle reader also learns that nothing has happened, and a time is told only after what happened before it.
+// readersLate: an idle reader also learns that nothing has happened, and a time is told only after
+// what happened before it.
 func readersLate(c *check) {
 	w := c.watch()
 	last := c.get(1, c.send(1, "a")[0]).SubmitMs
@@ -232,7 +247,8 @@ func slowWatcher(c *check) {
 		switch n := w.next(); {
 		case n.Kind == queue.ChangeStored && n.ID == id:
 			return
-		case n.Kind == queue.ChangeResync: // a second one was on its way, and may stand for the last message too
+		case n.Kind == queue.ChangeResync:
+			// a second one was on its way, and may stand for the last message too
 			id = c.send(900, "after it caught up again")[0]
 		}
 	}
@@ -298,7 +314,13 @@ func trackersChanged(c *check) {
 	for _, want := range []struct {
 		since int64
 		ts    []queue.TrackerID
-	}{{0, []queue.TrackerID{3, 5}}, {a, []queue.TrackerID{3, 5}}, {a + 1, []queue.TrackerID{3}}, {b, []queue.TrackerID{3}}, {b + 1, nil}} {
+	}{
+		{0, []queue.TrackerID{3, 5}},
+		{a, []queue.TrackerID{3, 5}},
+		{a + 1, []queue.TrackerID{3}},
+		{b, []queue.TrackerID{3}},
+		{b + 1, nil},
+	} {
 		if got := changed(want.since, 5, 4, 3, 5); !slices.Equal(got, want.ts) {
 			c.Fatalf("changed since %d: %v, want %v", want.since, got, want.ts)
 		}

@@ -21,7 +21,8 @@ func webhookRules() []rule {
 
 func (c *check) putHook(a queue.AccountID, url string, position int64) queue.Webhook {
 	c.Helper()
-	c.must(c.Store.PutWebhook(c.Context(), queue.Webhook{Account: a, URL: url, Secret: "s \"é" + url, Progress: queue.WebhookProgress{PositionMs: position}}))
+	c.must(c.Store.PutWebhook(c.Context(), queue.Webhook{Account: a, URL: url, Secret: "s \"é" +
+		url, Progress: queue.WebhookProgress{PositionMs: position}}))
 	return c.hook(a)
 }
 
@@ -43,7 +44,9 @@ func (c *check) hook(a queue.AccountID) queue.Webhook {
 	return queue.Webhook{}
 }
 
-func (c *check) leaseHooks(node queue.NodeID, life time.Duration, as ...queue.AccountID) []queue.AccountID {
+func (c *check) leaseHooks(node queue.NodeID, life time.Duration,
+	as ...queue.AccountID,
+) []queue.AccountID {
 	c.Helper()
 	got, err := c.Store.LeaseWebhooks(c.Context(), node, as, life)
 	c.must(err)
@@ -64,7 +67,10 @@ func webhookKept(c *check) {
 	c.putHook(20, "https://b.example/", 2)
 	first := c.putHook(3, "https://a.example/", 1)
 	c.wantLeased(c.leaseHooks("n", time.Hour, 3), 3)
-	p := queue.WebhookProgress{PositionMs: 1_780_000_000_001, DeliveredMs: 5, LastError: "it's \"down\" é", ErrorMs: 6, FailingSinceMs: 7, Dropped: 8}
+	p := queue.WebhookProgress{
+		PositionMs: 1_780_000_000_001, DeliveredMs: 5,
+		LastError: "it's \"down\" é", ErrorMs: 6, FailingSinceMs: 7, Dropped: 8,
+	}
 	if ok, err := c.Store.SaveWebhook(c.Context(), "n", 3, first.Revision, p); !ok || err != nil {
 		c.Fatal(ok, err)
 	}
@@ -81,7 +87,10 @@ func webhookKept(c *check) {
 	c.reopen()
 	want := []queue.Webhook{
 		{Account: 3, URL: "https://c.example/", Secret: "s \"éhttps://c.example/", Progress: p},
-		{Account: 20, URL: "https://b.example/", Secret: "s \"éhttps://b.example/", Progress: queue.WebhookProgress{PositionMs: 2}},
+		{
+			Account: 20, URL: "https://b.example/", Secret: "s \"éhttps://b.example/",
+			Progress: queue.WebhookProgress{PositionMs: 2},
+		},
 	}
 	if d := cmp.Diff(want, c.hooks(), cmpopts.IgnoreFields(queue.Webhook{}, "Revision")); d != "" {
 		c.Fatal(d)
@@ -97,7 +106,8 @@ func webhookKept(c *check) {
 	for range 3 { // as often as it was changed
 		c.tick()
 	}
-	if h := c.putHook(3, "https://d.example/", 44); h.Progress.PositionMs != 44 || h.Revision <= replayed.Revision {
+	if h := c.putHook(3, "https://d.example/", 44); h.Progress.PositionMs != 44 ||
+		h.Revision <= replayed.Revision {
 		c.Fatalf("a new webhook has %+v", h)
 	}
 }
@@ -122,7 +132,8 @@ func webhookSaved(c *check) {
 	h := c.putHook(1, "https://a.example/", 1)
 	save := func(node queue.NodeID, a queue.AccountID, revision, position int64) bool {
 		c.Helper()
-		ok, err := c.Store.SaveWebhook(c.Context(), node, a, revision, queue.WebhookProgress{PositionMs: position})
+		ok, err := c.Store.SaveWebhook(c.Context(), node, a, revision,
+			queue.WebhookProgress{PositionMs: position})
 		c.must(err)
 		return ok
 	}
@@ -154,7 +165,8 @@ func webhookLeaseEnds(c *check) {
 			c.Clock.Advance(life)
 		}
 	}
-	if ok, err := c.Store.SaveWebhook(c.Context(), "a", 1, h.Revision, queue.WebhookProgress{}); ok || err != nil {
+	if ok, err := c.Store.SaveWebhook(c.Context(), "a", 1, h.Revision,
+		queue.WebhookProgress{}); ok || err != nil {
 		c.Fatal(ok, err)
 	}
 	c.wantLeased(c.leaseHooks("a", time.Hour, 1))

@@ -20,7 +20,10 @@ func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 		if r.Opened {
 			opened = 1
 		}
-		meta := binary.BigEndian.AppendUint32([]byte{opened, byte(offset >> 16), byte(offset >> 8), byte(offset)}, check)
+		meta := binary.BigEndian.AppendUint32([]byte{
+			opened, byte(offset >> 16), byte(offset >> 8),
+			byte(offset),
+		}, check)
 		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, appendCount(meta, r.Replaced)
 	}, func(i int, code byte) { results[i] = queue.AckResult(code) })
 	if err != nil {
@@ -32,7 +35,10 @@ func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 // End implements queue.Sender and queue.Delivery.
 func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult, error) {
 	for _, r := range ends {
-		if !slices.Contains([]queue.Status{queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent}, r.Status) {
+		if !slices.Contains([]queue.Status{
+			queue.StatusFailed, queue.StatusExpired,
+			queue.StatusCancelled, queue.StatusSent,
+		}, r.Status) {
 			return nil, fmt.Errorf("%q is no end of a message", r.Status)
 		}
 	}
@@ -43,7 +49,10 @@ func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 		if r.Status == queue.StatusSent {
 			reason, replaced = queue.ReasonNone, r.Replaced
 		}
-		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, appendCount([]byte{byte(r.Status), byte(reason)}, replaced)
+		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, appendCount([]byte{
+			byte(r.Status),
+			byte(reason),
+		}, replaced)
 	}, func(i int, code byte) { results[i] = queue.EndResult(code) })
 	if err != nil {
 		return nil, err
@@ -68,8 +77,11 @@ func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	}, func(int, byte) {})
 }
 
-// change runs a transition of single messages: request describes one, meta being what follows tracker and slot, and result takes its code, 0 where there is no such message.
-func (s *Store) change(ctx context.Context, op string, n int, request func(i int) (queue.Ref, []byte), result func(i int, code byte)) error {
+// change runs a transition of single messages: request describes one, meta being what follows
+// tracker and slot, and result takes its code, 0 where there is no such message.
+func (s *Store) change(ctx context.Context, op string, n int, request func(i int) (queue.Ref,
+	[]byte), result func(i int, code byte),
+) error {
 	items, index := make([]*item, 0, n), make([]int, 0, n)
 	for i := range n {
 		ref, meta := request(i)
@@ -78,7 +90,10 @@ func (s *Store) change(ctx context.Context, op string, n int, request func(i int
 			continue
 		}
 		full := append(append(tracker8(ref.Tracker), byte(at.slot)), meta...)
-		items = append(items, &item{partition: at.partition, args: []any{trackerArg(ref.Tracker), at.block, full}, weight: 1, width: 1, bytes: 64})
+		items = append(items, &item{partition: at.partition, args: []any{
+			trackerArg(ref.Tracker),
+			at.block, full,
+		}, weight: 1, width: 1, bytes: 64})
 		index = append(index, i)
 	}
 	if err := s.transit(ctx, op, items); err != nil {

@@ -16,15 +16,22 @@ func (s *Store) Recall(ctx context.Context, a queue.AccountID, key string) ([]by
 }
 
 // Remember implements queue.Sender.
-func (s *Store) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte, error) {
+func (s *Store) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
+	error,
+) {
 	return s.answerTo(ctx, "remember", a, key, answer)
 }
 
 // answerTo keeps an answer, if one is given, and returns the one that counts.
-func (s *Store) answerTo(ctx context.Context, op string, a queue.AccountID, key string, answer []byte) ([]byte, error) {
+func (s *Store) answerTo(ctx context.Context, op string, a queue.AccountID, key string,
+	answer []byte,
+) ([]byte, error) {
 	sum := sha256.Sum256([]byte(strconv.FormatInt(int64(a), 10) + "/" + key))
 	p, sc := int(sum[len(sum)-1])%partitions, s.scripts[scriptRemember]
-	q := &query{slot: s.slots[p], sc: sc, args: []any{"evalsha", sc.sha, 1, s.keys[p], hex.EncodeToString(sum[:16]), s.scriptClock(), answer}}
+	q := &query{slot: s.slots[p], sc: sc, args: []any{
+		"evalsha", sc.sha, 1, s.keys[p],
+		hex.EncodeToString(sum[:16]), s.scriptClock(), answer,
+	}}
 	if err := s.ask(ctx, op, []*query{q}); err != nil {
 		return nil, err
 	}

@@ -50,7 +50,8 @@ func (m *meter) read() (cpu float64, aof, mem, calls int64) {
 			fields[k] = f
 		}
 	}
-	return fields["used_cpu_user_main_thread"] + fields["used_cpu_sys_main_thread"], int64(fields["aof_current_size"]), int64(fields["used_memory"]),
+	return fields["used_cpu_user_main_thread"] + fields["used_cpu_sys_main_thread"],
+		int64(fields["aof_current_size"]), int64(fields["used_memory"]),
 		int64(fields["cmdstat_evalsha"])
 }
 
@@ -74,10 +75,14 @@ func benchServer(b *testing.B, fsync string) (*queuetest.RedisServer, redisstore
 	if fsync == "always" {
 		durability = redisstore.Always
 	}
-	return server, redisstore.Options{Addrs: []string{server.Addr}, Durability: durability, MaxPending: 1 << 20}
+	return server, redisstore.Options{
+		Addrs: []string{server.Addr}, Durability: durability,
+		MaxPending: 1 << 20,
+	}
 }
 
-// BenchmarkBatches: whole lives of messages (send, wake, ack with its hint) in calls of 64 to trackers of one partition, 8 calls at once.
+// BenchmarkBatches: whole lives of messages (send, wake, ack with its hint) in calls of 64 to
+// trackers of one partition, 8 calls at once.
 func BenchmarkBatches(b *testing.B) {
 	for _, fsync := range []string{"everysec", "always"} {
 		for _, nonce := range []bool{false, true} {
@@ -110,7 +115,10 @@ func BenchmarkBatches(b *testing.B) {
 					for _, w := range <-wakes {
 						seen++
 						p := redisstore.PartitionOf(w.Tracker)
-						acks[p] = append(acks[p], queue.AckReq{Tracker: w.Tracker, ID: w.Msg.ID, Hint: w.Msg.Hint})
+						acks[p] = append(acks[p], queue.AckReq{
+							Tracker: w.Tracker, ID: w.Msg.ID,
+							Hint: w.Msg.Hint,
+						})
 						if len(acks[p]) < 64 {
 							continue
 						}
@@ -118,7 +126,8 @@ func BenchmarkBatches(b *testing.B) {
 						acks[p] = nil
 						acking <- struct{}{}
 						wg.Go(func() {
-							if res, err := s.Ack(b.Context(), list); err != nil || slices.Contains(res, queue.AckUnknown) {
+							if res, err := s.Ack(b.Context(), list); err != nil ||
+								slices.Contains(res, queue.AckUnknown) {
 								b.Error(res, err)
 							}
 							<-acking
@@ -144,7 +153,9 @@ func trackersOf(partitions, n int) [][]queue.TrackerID {
 	return table
 }
 
-func sendBatch(b *testing.B, s *redisstore.Store, trackers []queue.TrackerID, turn int64, nonce bool) {
+func sendBatch(b *testing.B, s *redisstore.Store, trackers []queue.TrackerID, turn int64,
+	nonce bool,
+) {
 	b.Helper()
 	reqs := make([]queue.SendReq, 64)
 	for i := range reqs {
@@ -158,7 +169,8 @@ func sendBatch(b *testing.B, s *redisstore.Store, trackers []queue.TrackerID, tu
 	}
 }
 
-// BenchmarkSingles: whole lives of single messages (send, wake, ack with its hint) by many senders at once, to 10,000 trackers.
+// BenchmarkSingles: whole lives of single messages (send, wake, ack with its hint) by many senders
+// at once, to 10,000 trackers.
 func BenchmarkSingles(b *testing.B) {
 	for _, fsync := range []string{"everysec", "always"} {
 		for _, senders := range []int{16, 128, 512} {
@@ -187,7 +199,9 @@ func BenchmarkSingles(b *testing.B) {
 }
 
 // singles sends b.N messages and acks each one as its wake comes.
-func singles(b *testing.B, s *redisstore.Store, ts []queue.TrackerID, wakes <-chan []queue.Wake, senders int) {
+func singles(b *testing.B, s *redisstore.Store, ts []queue.TrackerID, wakes <-chan []queue.Wake,
+	senders int,
+) {
 	b.Helper()
 	var turn atomic.Int64
 	var wg sync.WaitGroup
@@ -198,7 +212,10 @@ func singles(b *testing.B, s *redisstore.Store, ts []queue.TrackerID, wakes <-ch
 				if n > int64(b.N) {
 					return
 				}
-				res, err := s.Send(b.Context(), []queue.SendReq{{Tracker: ts[n*7919%int64(len(ts))], Text: hundred}})
+				res, err := s.Send(b.Context(), []queue.SendReq{{
+					Tracker: ts[n*7919%int64(len(ts))],
+					Text:    hundred,
+				}})
 				if err != nil || res[0].Err != nil {
 					b.Error(res, err)
 				}
@@ -215,7 +232,10 @@ func singles(b *testing.B, s *redisstore.Store, ts []queue.TrackerID, wakes <-ch
 			seen++
 			acking <- struct{}{}
 			wg.Go(func() {
-				if res, err := s.Ack(b.Context(), []queue.AckReq{{Tracker: w.Tracker, ID: w.Msg.ID, Hint: w.Msg.Hint}}); err != nil || res[0] != queue.AckDelivered {
+				if res, err := s.Ack(b.Context(), []queue.AckReq{{
+					Tracker: w.Tracker, ID: w.Msg.ID,
+					Hint: w.Msg.Hint,
+				}}); err != nil || res[0] != queue.AckDelivered {
 					b.Error(res, err)
 				}
 				<-acking
@@ -225,8 +245,9 @@ func singles(b *testing.B, s *redisstore.Store, ts []queue.TrackerID, wakes <-ch
 	wg.Wait()
 }
 
-// BenchmarkHashes is what the chunks are compared with: a HASH for each message, for each tracker a sorted set of all its messages, one of the pending ones and a HASH with
-// counters and owner; the same transitions in scripts over 64 messages.
+// BenchmarkHashes is what the chunks are compared with: a HASH for each message, for each tracker a
+// sorted set of all its messages, one of the pending ones and a HASH with counters and owner; the
+// same transitions in scripts over 64 messages.
 func BenchmarkHashes(b *testing.B) {
 	send := redis.NewScript(`local t = redis.call('TIME')
 		local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -282,7 +303,8 @@ func BenchmarkHashes(b *testing.B) {
 						for i, id := range ids {
 							acks = append(acks, texts[2*i], id)
 						}
-						if done, err := ack.Run(b.Context(), c, []string{"{h}"}, acks...).Int(); err != nil || done != 64 {
+						if done, err := ack.Run(b.Context(), c, []string{"{h}"},
+							acks...).Int(); err != nil || done != 64 {
 							b.Error(done, err)
 							return
 						}
@@ -295,7 +317,8 @@ func BenchmarkHashes(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory: 100 messages of 100 characters for each of 1,000 trackers, and one for each of 100,000.
+// BenchmarkMemory: 100 messages of 100 characters for each of 1,000 trackers, and one for each of
+// 100,000.
 func BenchmarkMemory(b *testing.B) {
 	for _, c := range []struct{ trackers, messages int }{{1000, 100}, {20_000, 1}} {
 		b.Run(fmt.Sprintf("trackers=%d/messages=%d", c.trackers, c.messages), func(b *testing.B) {
@@ -307,7 +330,10 @@ func BenchmarkMemory(b *testing.B) {
 					for first := 0; first < c.trackers; first += 1000 {
 						reqs := make([]queue.SendReq, 1000)
 						for i := range reqs {
-							reqs[i] = queue.SendReq{Tracker: queue.TrackerID(first + i + 1), Text: hundred}
+							reqs[i] = queue.SendReq{
+								Tracker: queue.TrackerID(first + i + 1),
+								Text:    hundred,
+							}
 						}
 						if _, err := s.Send(b.Context(), reqs); err != nil {
 							b.Fatal(err)
@@ -320,7 +346,8 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-// BenchmarkPeek looks after sessions of trackers all over the partitions, 1,000 a call; a life is a session here.
+// BenchmarkPeek looks after sessions of trackers all over the partitions, 1,000 a call; a life is a
+// session here.
 func BenchmarkPeek(b *testing.B) {
 	server, o := benchServer(b, "everysec")
 	s := open(b, o)

@@ -53,9 +53,13 @@ func (s *Store) read(ctx context.Context, op string, rs []run) ([]page, error) {
 		if r.forward {
 			direction = "+"
 		}
-		qs[i] = &query{slot: s.slots[p], sc: sc, args: []any{"evalsha", sc.sha, 1, s.keys[p], trackerArg(r.tracker), direction, r.from, r.at, r.bytes, r.blocks}}
+		qs[i] = &query{slot: s.slots[p], sc: sc, args: []any{
+			"evalsha", sc.sha, 1, s.keys[p],
+			trackerArg(r.tracker), direction, r.from, r.at, r.bytes, r.blocks,
+		}}
 	}
-	if err := s.ask(ctx, op, qs); err != nil && (!errors.Is(err, queue.ErrCorrupt) || !eachAnswered(qs)) {
+	if err := s.ask(ctx, op, qs); err != nil && (!errors.Is(err, queue.ErrCorrupt) ||
+		!eachAnswered(qs)) {
 		return nil, err
 	}
 	pages := make([]page, len(rs))
@@ -74,7 +78,10 @@ func (s *Store) read(ctx context.Context, op string, rs []run) ([]page, error) {
 
 // eachAnswered reports whether every query was answered, if only that its data is corrupt.
 func eachAnswered(qs []*query) bool {
-	return !slices.ContainsFunc(qs, func(q *query) bool { return q.err != nil && !errors.Is(q.err, queue.ErrCorrupt) })
+	return !slices.ContainsFunc(qs, func(q *query) bool {
+		return q.err != nil &&
+			!errors.Is(q.err, queue.ErrCorrupt)
+	})
 }
 
 func decodePage(reply any) (page, error) {
@@ -114,8 +121,11 @@ func blockNumber(text string) (int64, error) {
 	return n, nil
 }
 
-// each decodes the messages of a page of partition p in the order of the run, until yield returns false. The result says whether to go on with the next page.
-func (pg *page) each(p int, forward bool, yield func(m *queue.Message) bool) (more bool, err error) {
+// each decodes the messages of a page of partition p in the order of the run, until yield returns
+// false. The result says whether to go on with the next page.
+func (pg *page) each(p int, forward bool, yield func(m *queue.Message) bool) (more bool,
+	err error,
+) {
 	for i, chunk := range pg.chunks {
 		var held []queue.Message
 		stopped := false
@@ -140,8 +150,11 @@ func (pg *page) each(p int, forward bool, yield func(m *queue.Message) bool) (mo
 	return pg.next != 0, nil
 }
 
-// walk follows one tracker's blocks until yield returns false or there are no more. begin sees the state in the moment of the first page, and may end the walk.
-func (s *Store) walk(ctx context.Context, op string, r run, begin func(st *state) bool, yield func(m *queue.Message) bool) error {
+// walk follows one tracker's blocks until yield returns false or there are no more. begin sees the
+// state in the moment of the first page, and may end the walk.
+func (s *Store) walk(ctx context.Context, op string, r run, begin func(st *state) bool,
+	yield func(m *queue.Message) bool,
+) error {
 	p := partitionOf(r.tracker)
 	for first := true; ; first = false {
 		pages, err := s.read(ctx, op, []run{r})

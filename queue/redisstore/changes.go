@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	changeSize    = 22          // of an entry that change.inc.lua publishes: kind 1, tracker 8, id 7, ms 6
+	// of an entry that change.inc.lua publishes: kind 1, tracker 8, id 7, ms 6.
+	changeSize    = 22
 	changeChannel = ":w"        // of a partition
 	pingChanges   = time.Second // how often a reader learns how late it is
 )
@@ -63,8 +64,8 @@ type lateness struct {
 	told int64
 }
 
-// heard notes that partitions were heard up to ms and returns how late all are, if that is another time than before: the
-// clock may have been set back.
+// heard notes that partitions were heard up to ms and returns how late all are, if that is another
+// time than before: the clock may have been set back.
 func (l *lateness) heard(ps []queue.Partition, ms int64) (int64, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,14 +88,17 @@ func decodeChanges(payload string) ([]queue.Change, error) {
 	list := make([]queue.Change, 0, len(payload)/changeSize)
 	for b := []byte(payload); len(b) > 0; b = b[changeSize:] {
 		list = append(list, queue.Change{
-			Kind: queue.ChangeKind(b[0]), Tracker: queue.TrackerID(binary.BigEndian.Uint64(b[1:])), ID: uint56(b[9:]), Ms: uint48(b[16:]),
+			Kind: queue.ChangeKind(b[0]), Tracker: queue.TrackerID(binary.BigEndian.Uint64(b[1:])),
+			ID: uint56(b[9:]), Ms: uint48(b[16:]),
 		})
 	}
 	return list, nil
 }
 
 // Changed implements queue.Feed.
-func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID, sinceMs int64) ([]queue.TrackerID, error) {
+func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID,
+	sinceMs int64,
+) ([]queue.TrackerID, error) {
 	states, err := s.states(ctx, "changed", ts)
 	if err != nil {
 		return nil, err

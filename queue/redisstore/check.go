@@ -24,7 +24,10 @@ const (
 
 // schemaFields must be the same for every process on this Redis, for ever.
 func schemaFields() map[string]string {
-	return map[string]string{"schema": schema, "partitions": strconv.Itoa(partitions), "slots": strconv.Itoa(slotsABlock)}
+	return map[string]string{
+		"schema": schema, "partitions": strconv.Itoa(partitions),
+		"slots": strconv.Itoa(slotsABlock),
+	}
 }
 
 // checker collects what is wrong with one master.
@@ -105,7 +108,8 @@ func (s *Store) Ping(ctx context.Context) error {
 		pings.Go(func() {
 			var reply redis.Error
 			if err := m.client.Ping(ctx).Err(); err != nil && !errors.As(err, &reply) {
-				errs[i] = fmt.Errorf("%w: %s gives no sign of life: %s", queue.ErrUnavailable, m.addr, err.Error())
+				errs[i] = fmt.Errorf("%w: %s gives no sign of life: %s", queue.ErrUnavailable,
+					m.addr, err.Error())
 			}
 		})
 	}
@@ -121,7 +125,8 @@ func (s *Store) countPending(ctx context.Context, report *queue.Report) error {
 	}
 	if err := s.askAll(ctx, qs); err != nil {
 		if ctx.Err() == nil {
-			report.Problems = append(report.Problems, fmt.Sprintf("counting pending messages: %v", err))
+			report.Problems = append(report.Problems, fmt.Sprintf("counting pending messages: %v",
+				err))
 		}
 		return ctx.Err()
 	}
@@ -196,7 +201,8 @@ func (c *checker) durability() {
 	}
 	switch {
 	case trusted:
-		c.warn("does not let CONFIG be read, so these are not seen: %s; its durability is trusted", unseen)
+		c.warn("does not let CONFIG be read, so these are not seen: %s; its durability is trusted",
+			unseen)
 		return
 	case c.config == nil:
 		c.problem("does not let CONFIG be read, so these are not seen: %s; "+
@@ -220,7 +226,8 @@ func (c *checker) durability() {
 
 func (c *checker) limits() {
 	if policy := c.info["maxmemory_policy"]; policy != "noeviction" {
-		c.problem("maxmemory-policy is %q, which throws messages away; noeviction is needed", policy)
+		c.problem("maxmemory-policy is %q, which throws messages away; noeviction is needed",
+			policy)
 	}
 	if nearlyFull(c.info) {
 		c.warn("uses more than %d %% of its memory: nothing new is stored", memoryLimit)
@@ -230,7 +237,8 @@ func (c *checker) limits() {
 	}
 	if fields := strings.Fields(c.config["client-output-buffer-limit"]); len(fields) > 0 {
 		for i := 0; i+1 < len(fields); i += 4 {
-			if limit, err := strconv.ParseInt(fields[i+1], 10, 64); err == nil && fields[i] == "pubsub" && limit > 0 && limit < pubsubLimit {
+			if limit, err := strconv.ParseInt(fields[i+1], 10, 64); err == nil &&
+				fields[i] == "pubsub" && limit > 0 && limit < pubsubLimit {
 				c.warn("client-output-buffer-limit for pubsub is %d bytes; less than %d may cut wakes", limit, pubsubLimit)
 			}
 		}
@@ -257,14 +265,15 @@ func (s *Store) checkMap(report *queue.Report) bool {
 		served += len(list)
 	}
 	if served < partitions {
-		report.Problems = append(report.Problems, fmt.Sprintf("no master serves %d of %d partitions", partitions-served, partitions))
+		report.Problems = append(report.Problems,
+			fmt.Sprintf("no master serves %d of %d partitions", partitions-served, partitions))
 		s.nodes.stale()
 	}
 	return served == partitions
 }
 
-// misfits compares the parameters that are stored with this program's, and finds a migration that is under
-// way or was interrupted.
+// misfits compares the parameters that are stored with this program's, and finds a migration that
+// is under way or was interrupted.
 func (s *Store) misfits(n seen) []string {
 	var problems []string
 	addr := "redis"
@@ -273,7 +282,9 @@ func (s *Store) misfits(n seen) []string {
 	}
 	for field, want := range schemaFields() {
 		if got, ok := n.meta[field]; ok && got != want {
-			problems = append(problems, fmt.Sprintf("%s: %s of the stored data is %q, this program's is %q", addr, field, got, want))
+			problems = append(problems,
+				fmt.Sprintf("%s: %s of the stored data is %q, this program's is %q", addr, field,
+					got, want))
 		}
 	}
 	note, begun := strings.CutPrefix(n.migration, migrationBegun)

@@ -39,13 +39,24 @@ func TestOpenRefusesWeakDurability(t *testing.T) {
 		{"always", nil, redisstore.Always, ""},
 		{"more than wanted", nil, redisstore.EverySecond, ""},
 		{"everysec", []string{"--appendfsync", "everysec"}, redisstore.EverySecond, ""},
-		{"everysec where always is wanted", []string{"--appendfsync", "everysec"}, redisstore.Always, "everysec"},
+		{
+			"everysec where always is wanted",
+			[]string{"--appendfsync", "everysec"},
+			redisstore.Always, "everysec",
+		},
 		{"no fsync", []string{"--appendfsync", "no"}, redisstore.EverySecond, "appendfsync"},
 		{"no file", []string{"--appendonly", "no"}, redisstore.Always, "append-only"},
-		{"no fsync while rewriting", []string{"--no-appendfsync-on-rewrite", "yes"}, redisstore.Always, "no-appendfsync-on-rewrite"},
+		{
+			"no fsync while rewriting",
+			[]string{"--no-appendfsync-on-rewrite", "yes"},
+			redisstore.Always, "no-appendfsync-on-rewrite",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := redisstore.Options{Addrs: []string{queuetest.StartRedis(t, c.args...).Addr}, Durability: c.durability}
+			o := redisstore.Options{
+				Addrs:      []string{queuetest.StartRedis(t, c.args...).Addr},
+				Durability: c.durability,
+			}
 			if c.words == "" {
 				open(t, o)
 				return
@@ -54,7 +65,8 @@ func TestOpenRefusesWeakDurability(t *testing.T) {
 			o.AllowVolatile = true
 			s := open(t, o)
 			rep, err := s.Check(t.Context())
-			if err != nil || len(rep.Problems) != 0 || !strings.Contains(strings.Join(rep.Warnings, "\n"), c.words) {
+			if err != nil || len(rep.Problems) != 0 ||
+				!strings.Contains(strings.Join(rep.Warnings, "\n"), c.words) {
 				t.Fatalf("allowed to be volatile: %+v, %v", rep, err)
 			}
 		})
@@ -63,8 +75,10 @@ func TestOpenRefusesWeakDurability(t *testing.T) {
 
 func TestOpenRefusesWhatLosesMessages(t *testing.T) {
 	t.Run("eviction", func(t *testing.T) {
-		server := queuetest.StartRedis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
-		wantRefused(t, redisstore.Options{Addrs: []string{server.Addr}, AllowVolatile: true}, "allkeys-lru")
+		server := queuetest.StartRedis(t, "--maxmemory", "100mb", "--maxmemory-policy",
+			"allkeys-lru")
+		wantRefused(t, redisstore.Options{Addrs: []string{server.Addr}, AllowVolatile: true},
+			"allkeys-lru")
 	})
 	t.Run("replica", func(t *testing.T) {
 		host, port, err := net.SplitHostPort(queuetest.StartRedis(t).Addr)
@@ -92,7 +106,10 @@ func TestOpenRefusesWhatLosesMessages(t *testing.T) {
 		wantRefused(t, redisstore.Options{Addrs: cluster.Addrs()}, "no master serves")
 	})
 	t.Run("nobody there", func(t *testing.T) {
-		s, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{"127.0.0.1:1"}, Now: time.Now, RetryFor: time.Second})
+		s, err := redisstore.Open(t.Context(), redisstore.Options{
+			Addrs: []string{"127.0.0.1:1"},
+			Now:   time.Now, RetryFor: time.Second,
+		})
 		if err == nil {
 			_ = s.Close()
 		}
@@ -103,7 +120,8 @@ func TestOpenRefusesWhatLosesMessages(t *testing.T) {
 	t.Run("a wrong password", func(t *testing.T) {
 		server := queuetest.StartRedis(t)
 		server.Must(t, "ACL", "SETUSER", "default", "resetpass", ">secret")
-		wantRefused(t, redisstore.Options{Addrs: []string{server.Addr}, Password: "wrong"}, "WRONGPASS")
+		wantRefused(t, redisstore.Options{Addrs: []string{server.Addr}, Password: "wrong"},
+			"WRONGPASS")
 		open(t, redisstore.Options{Addrs: []string{server.Addr}, Password: "secret"})
 	})
 }
@@ -124,7 +142,8 @@ func TestCheckNoticesChanges(t *testing.T) {
 	}
 	server.Must(t, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 1mb 60")
 	rep, err := s.Check(t.Context())
-	if err != nil || len(rep.Problems) != 0 || !strings.Contains(strings.Join(rep.Warnings, "\n"), "pubsub") {
+	if err != nil || len(rep.Problems) != 0 ||
+		!strings.Contains(strings.Join(rep.Warnings, "\n"), "pubsub") {
 		t.Fatalf("%+v, %v", rep, err)
 	}
 	server.Kill(t)
@@ -151,10 +170,18 @@ func TestCheckCountsPending(t *testing.T) {
 	for tracker := range queue.TrackerID(20) {
 		ids = append(ids, send(t, s, tracker+1, "a")...)
 	}
-	if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: ids[0]}, {Tracker: 1, ID: ids[0]}, {Tracker: 2, ID: ids[0]}}); err != nil || r[0] != queue.AckDelivered {
+	if r, err := s.Ack(t.Context(), []queue.AckReq{
+		{Tracker: 1, ID: ids[0]},
+		{Tracker: 1, ID: ids[0]},
+		{Tracker: 2, ID: ids[0]},
+	}); err != nil ||
+		r[0] != queue.AckDelivered {
 		t.Fatal(r, err)
 	}
-	if r, err := s.End(t.Context(), []queue.EndReq{{Tracker: 2, ID: ids[1], Status: queue.StatusExpired}}); err != nil || r[0] != queue.EndNow {
+	if r, err := s.End(t.Context(), []queue.EndReq{{
+		Tracker: 2, ID: ids[1],
+		Status: queue.StatusExpired,
+	}}); err != nil || r[0] != queue.EndNow {
 		t.Fatal(r, err)
 	}
 	if _, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 2, ID: ids[1]}}); err != nil {

@@ -9,7 +9,8 @@ import (
 // claimBlocks is how many blocks one answer for a Claim may hold.
 const claimBlocks = 8
 
-// claimer is one request of Claim on its way. A Cursor is the id of the last message that was returned.
+// claimer is one request of Claim on its way. A Cursor is the id of the last message that was
+// returned.
 type claimer struct {
 	req    *queue.ClaimReq
 	result *queue.ClaimResult
@@ -26,7 +27,8 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 		results[i].Next = r.Cursor
 		at, _ := placeOf(int64(r.Cursor))
 		open[i] = &claimer{req: r, result: &results[i], run: run{
-			tracker: r.Lease.Tracker, forward: true, from: fromPending, at: at.block, bytes: max(1, min(r.MaxBytes, readBytes)), blocks: claimBlocks,
+			tracker: r.Lease.Tracker, forward: true, from: fromPending, at: at.block,
+			bytes: max(1, min(r.MaxBytes, readBytes)), blocks: claimBlocks,
 		}}
 	}
 	for first := true; first || len(open) > 0; first = false {

@@ -11,14 +11,15 @@ import (
 	"trackchat/queue/redisstore"
 )
 
-// Neither Redis's clock nor that of a node, set by an hour in either direction, takes a webhook from the
-// node that delivers, keeps one for a node that is gone, or shows such a node as alive.
+// Neither Redis's clock nor that of a node, set by an hour in either direction, takes a webhook
+// from the node that delivers, keeps one for a node that is gone, or shows such a node as alive.
 func TestClocksAreSet(t *testing.T) {
 	const life = time.Minute
 	server := queuetest.StartRedis(t)
 	var redis, stepped, ahead atomic.Int64
 	now := func() time.Time {
-		return queuetest.Stepped(time.Now().Add(time.Duration(ahead.Load())), time.Duration(stepped.Load()))
+		return queuetest.Stepped(time.Now().Add(time.Duration(ahead.Load())),
+			time.Duration(stepped.Load()))
 	}
 	o := redisstore.Options{Addrs: []string{server.Addr}, Now: now}.
 		WithClock(func() time.Time { return now().Add(time.Duration(redis.Load())) })

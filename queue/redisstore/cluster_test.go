@@ -15,15 +15,19 @@ import (
 	"trackchat/queue/redisstore"
 )
 
-// TestMasterIsSilent: while one of three masters does not answer, the partitions of the others go on: no
-// call to them waits until one to the silent master is given up.
+// TestMasterIsSilent: while one of three masters does not answer, the partitions of the others go
+// on: no call to them waits until one to the silent master is given up.
 func TestMasterIsSilent(t *testing.T) {
 	const silence = 2 * time.Minute
 	cluster := queuetest.StartCluster(t, 3)
-	s := open(t, redisstore.Options{Addrs: cluster.Addrs(), ReadTimeout: silence, RetryFor: 2 * silence})
+	s := open(t, redisstore.Options{
+		Addrs: cluster.Addrs(), ReadTimeout: silence,
+		RetryFor: 2 * silence,
+	})
 	here := make([]queue.TrackerID, 0, 2) // trackers of the first and of the last master
 	for tracker := queue.TrackerID(1); len(here) < 2; tracker++ {
-		if p := redisstore.PartitionOf(tracker); len(here) == 0 && p < 80 || len(here) == 1 && p > 180 {
+		if p := redisstore.PartitionOf(tracker); len(here) == 0 && p < 80 ||
+			len(here) == 1 && p > 180 {
 			here = append(here, tracker)
 		}
 	}
@@ -49,7 +53,8 @@ func TestMasterIsSilent(t *testing.T) {
 	}
 }
 
-// TestSlotMoves moves a partition's slot to another master while it is written and listened to: nothing is lost or doubled, and wakes arrive again after a resync.
+// TestSlotMoves moves a partition's slot to another master while it is written and listened to:
+// nothing is lost or doubled, and wakes arrive again after a resync.
 func TestSlotMoves(t *testing.T) {
 	cluster := queuetest.StartCluster(t, 3)
 	s := open(t, redisstore.Options{Addrs: cluster.Addrs(), RetryFor: 15 * time.Second})
@@ -70,7 +75,10 @@ func TestSlotMoves(t *testing.T) {
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		for i := 0; !stop.Load() && !t.Failed(); i++ {
-			sent = append(sent, persist(t, s, queue.SendReq{Tracker: tracker, Text: fmt.Sprint("text ", i)}))
+			sent = append(sent, persist(t, s, queue.SendReq{
+				Tracker: tracker,
+				Text:    fmt.Sprint("text ", i),
+			}))
 		}
 	})
 	moveSlot(t, cluster, redisstore.SlotOf(tracker), 0, 2)
@@ -123,7 +131,8 @@ func moveSlot(t *testing.T, c *queuetest.RedisCluster, slot, from, to int) {
 		if keys == "" {
 			break
 		}
-		source.Must(t, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"}, strings.Split(keys, "\n")...)...)
+		source.Must(t, append([]string{"MIGRATE", host, port, "", "0", "5000", "KEYS"},
+			strings.Split(keys, "\n")...)...)
 	}
 	for _, n := range []*queuetest.RedisServer{target, source, c.Nodes[3-from-to]} {
 		n.Must(t, "CLUSTER", "SETSLOT", number, "NODE", targetID)
@@ -139,11 +148,15 @@ func TestSentinel(t *testing.T) {
 	}
 	replica := queuetest.StartRedis(t, "--replicaof", host+" "+port)
 	sentinel := queuetest.StartSentinel(t, "chat", master.Addr)
-	o := redisstore.Options{Addrs: []string{sentinel.Addr}, Master: "chat", ReadTimeout: time.Second, RetryFor: 10 * time.Second}
+	o := redisstore.Options{
+		Addrs: []string{sentinel.Addr}, Master: "chat",
+		ReadTimeout: time.Second, RetryFor: 10 * time.Second,
+	}
 	s := open(t, o)
 	before := send(t, s, 1, "a", "b")
 	within(t, "the replica follows", func() bool {
-		return strings.Contains(replica.Must(t, "INFO", "replication"), "master_link_status:up") && strings.Contains(sentinel.Must(t, "SENTINEL", "REPLICAS", "chat"), replica.Addr)
+		return strings.Contains(replica.Must(t, "INFO", "replication"), "master_link_status:up") &&
+			strings.Contains(sentinel.Must(t, "SENTINEL", "REPLICAS", "chat"), replica.Addr)
 	})
 	if n := master.Must(t, "WAIT", "1", "5000"); n != "1" {
 		t.Fatalf("%s replicas have everything", n)
@@ -157,7 +170,8 @@ func TestSentinel(t *testing.T) {
 	if after>>14 <= before[1]>>14 {
 		t.Fatalf("message %d after the failover lies in the block of %d", after, before[1])
 	}
-	if msgs := list(t, s, 1); len(msgs) != 3 || msgs[0].ID != before[0] || msgs[1].ID != before[1] || msgs[2].ID != after {
+	if msgs := list(t, s, 1); len(msgs) != 3 || msgs[0].ID != before[0] ||
+		msgs[1].ID != before[1] || msgs[2].ID != after {
 		t.Fatalf("%+v", msgs)
 	}
 }

@@ -40,23 +40,31 @@ func crash(t *testing.T, name, place string, rounds int) {
 	queuetest.Crash(t, queuetest.CrashOptions{
 		Test: name, Place: place, Rounds: rounds,
 		Open: func(ctx context.Context, place string) (queue.Store, error) {
-			return redisstore.Open(ctx, redisstore.Options{Addrs: strings.Fields(place), Now: time.Now, MaxPending: 1 << 20})
+			return redisstore.Open(ctx, redisstore.Options{
+				Addrs: strings.Fields(place),
+				Now:   time.Now, MaxPending: 1 << 20,
+			})
 		},
 	})
 }
 
-// TestRedisKilledUnderLoad kills Redis again and again while 16 writers work. A writer whose request has failed asks again with its nonce: nothing may be lost or doubled.
+// TestRedisKilledUnderLoad kills Redis again and again while 16 writers work. A writer whose
+// request has failed asks again with its nonce: nothing may be lost or doubled.
 func TestRedisKilledUnderLoad(t *testing.T) {
 	server := queuetest.StartRedis(t)
-	killedUnderLoad(t, redisstore.Options{Addrs: []string{server.Addr}}, func(int) *queuetest.RedisServer { return server })
+	killedUnderLoad(t, redisstore.Options{Addrs: []string{server.Addr}},
+		func(int) *queuetest.RedisServer { return server })
 }
 
 func TestMasterKilledUnderLoad(t *testing.T) {
 	cluster := queuetest.StartCluster(t, 3)
-	killedUnderLoad(t, redisstore.Options{Addrs: cluster.Addrs()}, func(i int) *queuetest.RedisServer { return cluster.Nodes[i%3] })
+	killedUnderLoad(t, redisstore.Options{Addrs: cluster.Addrs()},
+		func(i int) *queuetest.RedisServer { return cluster.Nodes[i%3] })
 }
 
-func killedUnderLoad(t *testing.T, o redisstore.Options, victim func(i int) *queuetest.RedisServer) {
+func killedUnderLoad(t *testing.T, o redisstore.Options,
+	victim func(i int) *queuetest.RedisServer,
+) {
 	t.Helper()
 	const writers, kills = 16, 3
 	o.RetryFor, o.MaxPending = 2*time.Second, 1<<20
@@ -71,7 +79,10 @@ func killedUnderLoad(t *testing.T, o redisstore.Options, victim func(i int) *que
 		wg.Go(func() {
 			for i := 0; !stop.Load(); i++ {
 				text := fmt.Sprintf("writer %d text %d %s", g, i, strings.Repeat("long ", i%200))
-				id := persist(t, s, queue.SendReq{Tracker: tracker, Text: text, Nonce: uint32(g)<<20 + uint32(i) + 1})
+				id := persist(t, s, queue.SendReq{
+					Tracker: tracker, Text: text,
+					Nonce: uint32(g)<<20 + uint32(i) + 1,
+				})
 				delivered := i%2 == 0 && persistAck(t, s, queue.AckReq{Tracker: tracker, ID: id})
 				if id == 0 {
 					return
@@ -112,7 +123,8 @@ func killedUnderLoad(t *testing.T, o redisstore.Options, victim func(i int) *que
 				t.Fatalf("acked message %d is in state %q", m.ID, m.Status)
 			}
 		}
-		if ls, err := s.Acquire(t.Context(), "check", []queue.TrackerID{tracker + 1}); err != nil || ls[0].Pending != pending {
+		if ls, err := s.Acquire(t.Context(), "check", []queue.TrackerID{tracker + 1}); err != nil ||
+			ls[0].Pending != pending {
 			t.Fatalf("tracker %d counts %+v pending, has %d (%v)", tracker+1, ls, pending, err)
 		}
 	}
@@ -137,7 +149,8 @@ func persist(t *testing.T, s *redisstore.Store, r queue.SendReq) int64 {
 		switch {
 		case err == nil:
 			return res[0].ID
-		case !errors.Is(err, queue.ErrUnavailable) && !errors.Is(err, queue.ErrUnknownOutcome) || time.Now().After(deadline):
+		case !errors.Is(err, queue.ErrUnavailable) && !errors.Is(err, queue.ErrUnknownOutcome) ||
+			time.Now().After(deadline):
 			t.Errorf("send: %v", err)
 			return 0
 		}
@@ -154,7 +167,8 @@ func persistAck(t *testing.T, s *redisstore.Store, r queue.AckReq) bool {
 				t.Errorf("ack of %+v: unknown", r)
 			}
 			return true
-		case !errors.Is(err, queue.ErrUnavailable) && !errors.Is(err, queue.ErrUnknownOutcome) || time.Now().After(deadline):
+		case !errors.Is(err, queue.ErrUnavailable) && !errors.Is(err, queue.ErrUnknownOutcome) ||
+			time.Now().After(deadline):
 			t.Errorf("ack: %v", err)
 			return false
 		}
@@ -166,7 +180,10 @@ func everything(t *testing.T, s queue.Store, tracker queue.TrackerID) []queue.Me
 	t.Helper()
 	var all []queue.Message
 	for from := int64(0); ; from = all[len(all)-1].SubmitMs {
-		page, err := s.List(t.Context(), queue.ListQuery{Tracker: tracker, FromMs: from, ToMs: 1 << 45, Limit: 1024})
+		page, err := s.List(t.Context(), queue.ListQuery{
+			Tracker: tracker, FromMs: from,
+			ToMs: 1 << 45, Limit: 1024,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +217,8 @@ func size(t *testing.T, file string) int64 {
 	return st.Size()
 }
 
-// TestTornFile cuts the append-only file at every byte of the last script: each time Redis starts, and the script is there wholly or not at all.
+// TestTornFile cuts the append-only file at every byte of the last script: each time Redis starts,
+// and the script is there wholly or not at all.
 func TestTornFile(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
@@ -251,7 +269,8 @@ func TestTornFile(t *testing.T) {
 	}
 }
 
-// TestSeal takes the last messages away from Redis, as the loss of power does with everysec: what comes next gets ids that nobody has seen, and the order stays.
+// TestSeal takes the last messages away from Redis, as the loss of power does with everysec: what
+// comes next gets ids that nobody has seen, and the order stays.
 func TestSeal(t *testing.T) { seal(t, place{queuetest.StartRedis(t, "--appendfsync", "everysec")}) }
 
 func seal(t *testing.T, where place) {
@@ -295,18 +314,21 @@ func seal(t *testing.T, where place) {
 		if i >= len(lost) {
 			want = queue.AckDelivered
 		}
-		if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: id}}); err != nil || r[0] != want {
+		if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: id}}); err != nil ||
+			r[0] != want {
 			t.Fatalf("ack of %d: %v, %v, want %v", id, r, err, want)
 		}
 	}
 }
 
-// TestGatewayKilled: what one node had sent to the device and not acked goes to the next node, and is delivered once.
+// TestGatewayKilled: what one node had sent to the device and not acked goes to the next node, and
+// is delivered once.
 func TestGatewayKilled(t *testing.T) { gatewayKilled(t, place{queuetest.StartRedis(t)}) }
 
 func gatewayKilled(t *testing.T, where place) {
 	t.Helper()
-	a, b := open(t, redisstore.Options{Addrs: where.addrs()}), open(t, redisstore.Options{Addrs: where.addrs()})
+	a, b := open(t, redisstore.Options{Addrs: where.addrs()}),
+		open(t, redisstore.Options{Addrs: where.addrs()})
 	wakes, err := a.Wakes(t.Context(), "a-1")
 	if err != nil {
 		t.Fatal(err)
@@ -327,7 +349,10 @@ func gatewayKilled(t *testing.T, where place) {
 	if err != nil || len(claimed[0].Msgs) != 1 || claimed[0].Msgs[0].ID != id {
 		t.Fatalf("%+v, %v", claimed, err)
 	}
-	for i, r := range []queue.AckReq{{Tracker: 1, ID: id, Hint: claimed[0].Msgs[0].Hint}, {Tracker: 1, ID: id, Hint: pushed.Msg.Hint}} {
+	for i, r := range []queue.AckReq{
+		{Tracker: 1, ID: id, Hint: claimed[0].Msgs[0].Hint},
+		{Tracker: 1, ID: id, Hint: pushed.Msg.Hint},
+	} {
 		got, err := []*redisstore.Store{b, a}[i].Ack(t.Context(), []queue.AckReq{r})
 		if err != nil || got[0] != []queue.AckResult{queue.AckDelivered, queue.AckAlready}[i] {
 			t.Fatalf("ack %d: %v, %v", i, got, err)

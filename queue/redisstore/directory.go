@@ -14,24 +14,35 @@ import (
 	"trackchat/queue"
 )
 
-// The directory lies in one slot, so that a change counts as a whole or not at all. Besides its head there are
+// The directory lies in one slot, so that a change counts as a whole or not at all. Besides its
+// head there are
 //
-//	{chat:dir}:a:<n>   HASH  accounts n*256 to n*256+255: id, version and row (JSON); {chat:dir}:t:<n> the same for trackers
+//	{chat:dir}:a:<n>   HASH  accounts n*256 to n*256+255: id, version and row (JSON);
+//	                         {chat:dir}:t:<n> the same for trackers
 //	{chat:dir}:a, :t   ZSET  the n of each that is not empty, for pages in order
-//	{chat:dir}:u:<n>   HASH  what only one may have (a login, a key, a device of a protocol) and who has it, in 4,096 parts
-//	{chat:dir}:o:<id>  HASH  an account's trackers and those it has kept messages of: n of their row's hash and how many are there; "n" is their sum
-//	{chat:dir}:log     ZSET  a<id> and t<id> by the version of their last change; {chat:dir}:gone the same for what was removed last
-//	{chat:dir}:seals   ZSET  versions that were left out because another Redis process came, see dirseal.lua
-//	{chat:dir}:drop    HASH  conversations (queue/conversation.go) whose messages are still to be removed, and the version of their removal
-//	{chat:dir}:kept    ZSET, {chat:dir}:kept:<n> HASH: like those of trackers, of those that an import removed: whose their messages are when they come back
+//	{chat:dir}:u:<n>   HASH  what only one may have (a login, a key, a device of a protocol) and who
+//	                         has it, in 4,096 parts
+//	{chat:dir}:o:<id>  HASH  an account's trackers and those it has kept messages of: n of their
+//	                         row's hash and how many are there; "n" is their sum
+//	{chat:dir}:log     ZSET  a<id> and t<id> by the version of their last change; {chat:dir}:gone
+//	                         the same for what was removed last
+//	{chat:dir}:seals   ZSET  versions that were left out because another Redis process came, see
+//	                         dirseal.lua
+//	{chat:dir}:drop    HASH  conversations (queue/conversation.go) whose messages are still to be
+//	                         removed, and the version of their removal
+//	{chat:dir}:kept    ZSET, {chat:dir}:kept:<n> HASH: like those of trackers, of those that an
+//	                   import removed: whose their messages are when they come back
 //	{chat:dir}:s:<key> STRING, {chat:dir}:l:<account> ZSET: see session.go
 //
-// A change is worked out here from what was read, and committed by a script that refuses it if the directory has another version by then. A large one is written aside in
-// pieces before, counts from its commit on, and is copied into place piece by piece; who finds a committed one that was not copied to the end (its node died) finishes it
-// first. No command is longer than a piece.
+// A change is worked out here from what was read, and committed by a script that refuses it if the
+// directory has another version by then. A large one is written aside in pieces before, counts from
+// its commit on, and is copied into place piece by piece; who finds a committed one that was not
+// copied to the end (its node died) finishes it first. No command is longer than a piece.
 const (
-	dirTag      = "{chat:dir}"
-	dirHead     = dirTag // HASH: version, floor (of versions that DirectoryChanges knows), pending (id and pieces of what is committed but not copied yet), run
+	dirTag = "{chat:dir}"
+	// HASH: version, floor (of versions that DirectoryChanges knows), pending (id and pieces of
+	// what is committed but not copied yet), run.
+	dirHead     = dirTag
 	dirAccounts = dirTag + ":a"
 	dirTrackers = dirTag + ":t"
 	dirLog      = dirTag + ":log"
@@ -48,16 +59,23 @@ const (
 
 )
 
-var errDirectoryBusy = errors.New("the directory keeps changing") // given up with queue.ErrUnavailable
+// given up with queue.ErrUnavailable.
+var errDirectoryBusy = errors.New("the directory keeps changing")
 
 func bucketOf(id int64) int64 { return id >> dirBucket }
 
 // bucketKey is the HASH of the rows in a bucket of dirAccounts or dirTrackers.
-func bucketKey(kind string, bucket int64) string { return kind + ":" + strconv.FormatInt(bucket, 10) }
+func bucketKey(kind string, bucket int64) string {
+	return kind + ":" + strconv.FormatInt(bucket,
+		10)
+}
 
 func rowKey(kind string, id int64) string { return bucketKey(kind, bucketOf(id)) }
 
-func ownedKey(id queue.AccountID) string { return dirTag + ":o:" + strconv.FormatInt(int64(id), 10) }
+func ownedKey(id queue.AccountID) string {
+	return dirTag + ":o:" + strconv.FormatInt(int64(id),
+		10)
+}
 
 // What is unique, as it is noted.
 func uniqueLogin(login string) string             { return "l" + login }
@@ -137,7 +155,8 @@ func (s *Store) readHead(ctx context.Context) (head, error) {
 	return h, nil
 }
 
-// plan is what a change does to Redis: commands, each a name and arguments. Their order does not matter, see commands.inc.lua.
+// plan is what a change does to Redis: commands, each a name and arguments. Their order does not
+// matter, see commands.inc.lua.
 type plan struct{ commands [][]string }
 
 const (
@@ -147,7 +166,8 @@ const (
 	planBatch = 32       // pieces that are sent at once
 )
 
-// add appends a command on a key, or args to the last one if that is the same with as many fixed arguments.
+// add appends a command on a key, or args to the last one if that is the same with as many fixed
+// arguments.
 func (p *plan) add(fixed []string, args ...string) {
 	if n := len(p.commands); n > 0 && len(args) > 0 {
 		last := p.commands[n-1]
@@ -156,7 +176,8 @@ func (p *plan) add(fixed []string, args ...string) {
 			return
 		}
 	}
-	p.commands = append(p.commands, append(append(make([]string, 0, len(fixed)+len(args)), fixed...), args...))
+	p.commands = append(p.commands, append(append(make([]string, 0, len(fixed)+len(args)),
+		fixed...), args...))
 }
 
 func samePrefix(list, prefix []string) bool {
@@ -197,7 +218,8 @@ func appendArray(b []byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(append(b, 0xdd), uint32(n))
 }
 
-// commit makes a change that was worked out from version; false if the directory has another version by now.
+// commit makes a change that was worked out from version; false if the directory has another
+// version by now.
 func (s *Store) commit(ctx context.Context, version, next int64, p *plan) (bool, error) {
 	id, pieces := strconv.FormatUint(rand.Uint64(), 36)+"."+s.instance, p.pieces()
 	if len(pieces) == 1 {
@@ -206,13 +228,15 @@ func (s *Store) commit(ctx context.Context, version, next int64, p *plan) (bool,
 	for first := 0; first < len(pieces); first += planBatch {
 		var qs []*query
 		for i := first; i < min(first+planBatch, len(pieces)); i++ {
-			qs = append(qs, dirQuery("set", stagedKey(id)+strconv.Itoa(i+1), pieces[i], "ex", stagedFor))
+			qs = append(qs, dirQuery("set", stagedKey(id)+strconv.Itoa(i+1), pieces[i], "ex",
+				stagedFor))
 		}
 		if err := s.ask(ctx, "stage_directory", qs); err != nil {
 			return false, err
 		}
 	}
-	committed, err := s.dirRun(ctx, "edit_directory", scriptCommit, version, id, next, len(pieces), stagedKey(id))
+	committed, err := s.dirRun(ctx, "edit_directory", scriptCommit, version, id, next, len(pieces),
+		stagedKey(id))
 	if err != nil || !committed {
 		return false, err
 	}
@@ -221,7 +245,8 @@ func (s *Store) commit(ctx context.Context, version, next int64, p *plan) (bool,
 
 func stagedKey(id string) string { return dirTag + ":c:" + id + ":" }
 
-// copyChange copies a committed change into place. Others may do the same at the same time: a piece is taken once.
+// copyChange copies a committed change into place. Others may do the same at the same time: a piece
+// is taken once.
 func (s *Store) copyChange(ctx context.Context, pending string) error {
 	id, count, _ := strings.Cut(pending, " ")
 	pieces, err := strconv.Atoi(count)

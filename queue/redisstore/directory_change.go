@@ -9,7 +9,8 @@ import (
 	"trackchat/queue"
 )
 
-// maxGone is how many removed rows are remembered at least; of one and a half times as many the oldest are forgotten.
+// maxGone is how many removed rows are remembered at least; of one and a half times as many the
+// oldest are forgotten.
 const maxGone = 10_000
 
 // rowChange is what becomes of a row; nil stands for none.
@@ -23,15 +24,19 @@ type change struct {
 	version  int64 // of the last row changed
 	accounts map[queue.AccountID]*rowChange[queue.Account]
 	trackers map[queue.TrackerID]*rowChange[queue.Tracker]
-	dropped  map[queue.TrackerID]int64          // conversations that are removed: version of the removal
-	kept     map[queue.TrackerID]*queue.Tracker // of trackers that come: what an import removed before
-	ended    map[queue.AccountID]struct{}       // whose sessions end
+	// conversations that are removed: version of the removal.
+	dropped map[queue.TrackerID]int64
+	// of trackers that come: what an import removed before.
+	kept  map[queue.TrackerID]*queue.Tracker
+	ended map[queue.AccountID]struct{} // whose sessions end
 }
 
 func newChange(version int64) *change {
 	return &change{
-		version: version, accounts: make(map[queue.AccountID]*rowChange[queue.Account]), trackers: make(map[queue.TrackerID]*rowChange[queue.Tracker]),
-		dropped: make(map[queue.TrackerID]int64), kept: make(map[queue.TrackerID]*queue.Tracker), ended: make(map[queue.AccountID]struct{}),
+		version: version, accounts: make(map[queue.AccountID]*rowChange[queue.Account]),
+		trackers: make(map[queue.TrackerID]*rowChange[queue.Tracker]),
+		dropped:  make(map[queue.TrackerID]int64), kept: make(map[queue.TrackerID]*queue.Tracker),
+		ended: make(map[queue.AccountID]struct{}),
 	}
 }
 
@@ -106,14 +111,21 @@ type sheet struct {
 
 // plan works out the commands.
 func (c *change) plan() (*plan, error) {
-	w := &sheet{unique: make(map[string]string), free: make(map[string]string), owned: make(map[queue.AccountID]map[int64]int)}
+	w := &sheet{
+		unique: make(map[string]string), free: make(map[string]string),
+		owned: make(map[queue.AccountID]map[int64]int),
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.accounts)) {
 		r := c.accounts[id]
 		if r.version == 0 {
 			continue
 		}
 		w.uniques(int64(id), accountUniques(r.was), accountUniques(r.is))
-		if err := w.row(dirAccounts, "a", int64(id), r.version, r.is != nil, func() (string, error) { return encodeAccount(r.is, r.version) }); err != nil {
+		if err := w.row(dirAccounts, "a", int64(id), r.version, r.is != nil, func() (string,
+			error,
+		) {
+			return encodeAccount(r.is, r.version)
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +144,11 @@ func (c *change) plan() (*plan, error) {
 		if err := w.keep(c, id, r); err != nil {
 			return nil, err
 		}
-		if err := w.row(dirTrackers, "t", int64(id), r.version, r.is != nil, func() (string, error) { return encodeTracker(r.is, r.version) }); err != nil {
+		if err := w.row(dirTrackers, "t", int64(id), r.version, r.is != nil, func() (string,
+			error,
+		) {
+			return encodeTracker(r.is, r.version)
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +156,8 @@ func (c *change) plan() (*plan, error) {
 		w.add([]string{"endsessions", strconv.FormatInt(int64(id), 10)})
 	}
 	for _, id := range slices.Sorted(maps.Keys(c.dropped)) {
-		w.add([]string{"hset", dirDrops}, strconv.FormatInt(int64(id), 10), strconv.FormatInt(c.dropped[id], 10))
+		w.add([]string{"hset", dirDrops}, strconv.FormatInt(int64(id), 10),
+			strconv.FormatInt(c.dropped[id], 10))
 	}
 	return w.done(), nil
 }
@@ -190,7 +207,9 @@ func (w *sheet) uniques(id int64, was, is []string) {
 }
 
 // row writes or removes one row and its place in the history.
-func (w *sheet) row(kind, letter string, id, version int64, put bool, encode func() (string, error)) error {
+func (w *sheet) row(kind, letter string, id, version int64, put bool, encode func() (string,
+	error),
+) error {
 	bucket, field := strconv.FormatInt(bucketOf(id), 10), strconv.FormatInt(id, 10)
 	at, v := letter+field, strconv.FormatInt(version, 10)
 	if !put {

@@ -17,7 +17,8 @@ type desk struct {
 	owned   map[queue.AccountID]int // trackers of accounts that may go
 }
 
-// fetch reads the rows that the edits name, who has what they want for themselves, and the accounts of keys that go.
+// fetch reads the rows that the edits name, who has what they want for themselves, and the accounts
+// of keys that go.
 func (d *desk) fetch(ctx context.Context, edits []queue.Edit) error {
 	var accounts []queue.AccountID
 	var trackers []queue.TrackerID
@@ -33,7 +34,8 @@ func (d *desk) fetch(ctx context.Context, edits []queue.Edit) error {
 			d.owned[e.Account.ID] = 0
 		case queue.EditPutTracker:
 			accounts, trackers = append(accounts, e.Tracker.Account), append(trackers, e.Tracker.ID)
-			uniques = append(uniques, uniqueDevice(e.Tracker.Protocol, queue.NormalizeDeviceID(e.Tracker.DeviceID)))
+			uniques = append(uniques, uniqueDevice(e.Tracker.Protocol,
+				queue.NormalizeDeviceID(e.Tracker.DeviceID)))
 		case queue.EditDropTracker:
 			trackers = append(trackers, e.Tracker.ID)
 		case queue.EditAddKey:
@@ -48,7 +50,8 @@ func (d *desk) fetch(ctx context.Context, edits []queue.Edit) error {
 		return err
 	}
 	for i := range edits {
-		if holder := d.holders[uniqueKey(edits[i].Key)]; edits[i].Kind == queue.EditDropKey && holder != 0 {
+		if holder := d.holders[uniqueKey(edits[i].Key)]; edits[i].Kind == queue.EditDropKey &&
+			holder != 0 {
 			accounts = append(accounts, queue.AccountID(holder))
 		}
 	}
@@ -263,7 +266,8 @@ func (d *desk) putAccount(e *queue.Edit) (queue.EditOutcome, error) {
 	if old != nil && queue.SameAccount(old, &a) {
 		return queue.EditUnchanged, nil
 	}
-	if other := d.holders[uniqueLogin(a.Login)]; a.Login != "" && other != 0 && other != int64(a.ID) {
+	if other := d.holders[uniqueLogin(a.Login)]; a.Login != "" && other != 0 &&
+		other != int64(a.ID) {
 		return 0, queue.LoginTaken(queue.AccountID(other))
 	}
 	for i, k := range a.Keys {
@@ -291,7 +295,8 @@ func (d *desk) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 	if d.change.accounts[t.Account].is == nil {
 		return 0, queue.NoAccount(t.Account)
 	}
-	if other := d.holders[uniqueDevice(t.Protocol, t.DeviceID)]; other != 0 && other != int64(t.ID) {
+	if other := d.holders[uniqueDevice(t.Protocol, t.DeviceID)]; other != 0 &&
+		other != int64(t.ID) {
 		return 0, queue.DeviceTaken(queue.TrackerID(other))
 	}
 	d.setTracker(t.ID, &t)

@@ -19,8 +19,9 @@ const (
 	dropEvery  = time.Minute // between looks for what other processes did not get to
 )
 
-// A tracker that is removed with its messages is noted in the step that removes it. Its messages lie in another slot: they are cut off by one script, which does so only once
-// for a removal, and then removed block by block; the note goes last.
+// A tracker that is removed with its messages is noted in the step that removes it. Its messages
+// lie in another slot: they are cut off by one script, which does so only once for a removal, and
+// then removed block by block; the note goes last.
 
 // dropAll removes the messages of trackers that are removed, each with the version of its removal.
 func (s *Store) dropAll(ctx context.Context, dropped map[queue.TrackerID]int64) error {
@@ -35,7 +36,8 @@ func (s *Store) dropAll(ctx context.Context, dropped map[queue.TrackerID]int64) 
 func (s *Store) dropMessages(ctx context.Context, t queue.TrackerID, version int64) error {
 	p := partitionOf(t)
 	rest := fmt.Sprintf("%s:g:%d:%d", s.keys[p], t, version)
-	more, err := s.partRun(ctx, p, scriptDrop, version, s.scriptClock(), s.publish, trackerArg(t), tracker8(t), rest)
+	more, err := s.partRun(ctx, p, scriptDrop, version, s.scriptClock(), s.publish, trackerArg(t),
+		tracker8(t), rest)
 	for more && err == nil {
 		more, err = s.partRun(ctx, p, scriptPurge, rest, dropBlocks)
 	}
@@ -49,14 +51,18 @@ func (s *Store) dropMessages(ctx context.Context, t queue.TrackerID, version int
 // partRun runs a script that may be repeated on a partition and reports whether it answered 1.
 func (s *Store) partRun(ctx context.Context, p int, name string, args ...any) (bool, error) {
 	sc := s.scripts[name]
-	q := &query{slot: s.slots[p], sc: sc, writes: true, args: append([]any{"evalsha", sc.sha, 1, s.keys[p]}, args...)}
+	q := &query{slot: s.slots[p], sc: sc, writes: true, args: append([]any{
+		"evalsha", sc.sha, 1,
+		s.keys[p],
+	}, args...)}
 	if err := s.ask(ctx, "drop_tracker", []*query{q}); err != nil {
 		return false, err
 	}
 	return q.reply == int64(1), nil
 }
 
-// finishDrops makes sure that trackers which come again start without messages, also if the process that removed them did not get to the end.
+// finishDrops makes sure that trackers which come again start without messages, also if the process
+// that removed them did not get to the end.
 func (s *Store) finishDrops(ctx context.Context, ts []queue.TrackerID) error {
 	left := dirQuery("hlen", dirDrops)
 	if err := s.ask(ctx, "drop_tracker", []*query{left}); err != nil || left.reply == int64(0) {

@@ -11,8 +11,9 @@ import (
 
 var _ queue.AdminStore = (*Store)(nil)
 
-// EditDirectory implements queue.LiveDirectory. Messages of removed trackers go in small steps after the edits are stored; what an error or the end of the process leaves of
-// them is removed within a minute by any process on this Redis.
+// EditDirectory implements queue.LiveDirectory. Messages of removed trackers go in small steps
+// after the edits are stored; what an error or the end of the process leaves of them is removed
+// within a minute by any process on this Redis.
 func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.EditResult, error) {
 	res := make([]queue.EditResult, 0, len(edits))
 	for len(edits) > 0 {
@@ -32,8 +33,9 @@ func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.
 	return res, nil
 }
 
-// editsAtOnce is how many of the edits are one step: all of them, unless one puts a tracker that one before it removes, puts into another account, or of which it removes
-// messages. What is sent to the new one must not be taken for messages of the old one that are still to be removed.
+// editsAtOnce is how many of the edits are one step: all of them, unless one puts a tracker that
+// one before it removes, puts into another account, or of which it removes messages. What is sent
+// to the new one must not be taken for messages of the old one that are still to be removed.
 func editsAtOnce(edits []queue.Edit) int {
 	dropped := make(map[queue.TrackerID]bool)
 	account := make(map[queue.TrackerID]queue.AccountID)
@@ -54,7 +56,8 @@ func editsAtOnce(edits []queue.Edit) int {
 	return len(edits)
 }
 
-// lockDirectory lets one change of this process after the other through, so that they do not refuse each other.
+// lockDirectory lets one change of this process after the other through, so that they do not refuse
+// each other.
 func (s *Store) lockDirectory(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -69,7 +72,9 @@ func (s *Store) lockDirectory(ctx context.Context) error {
 
 func (s *Store) unlockDirectory() { <-s.editing }
 
-func (s *Store) editDirectory(ctx context.Context, edits []queue.Edit) (res []queue.EditResult, dropped map[queue.TrackerID]int64, err error) {
+func (s *Store) editDirectory(ctx context.Context, edits []queue.Edit) (res []queue.EditResult,
+	dropped map[queue.TrackerID]int64, err error,
+) {
 	if err := s.roomForEdits(edits); err != nil {
 		return nil, nil, err
 	}
@@ -82,7 +87,10 @@ func (s *Store) editDirectory(ctx context.Context, edits []queue.Edit) (res []qu
 		if err != nil {
 			return nil, nil, err
 		}
-		d := &desk{s: s, change: newChange(h.version), holders: make(map[string]int64), owned: make(map[queue.AccountID]int)}
+		d := &desk{
+			s: s, change: newChange(h.version), holders: make(map[string]int64),
+			owned: make(map[queue.AccountID]int),
+		}
 		if err := d.fetch(ctx, edits); err != nil {
 			return nil, nil, err
 		}
@@ -101,7 +109,9 @@ func (s *Store) editDirectory(ctx context.Context, edits []queue.Edit) (res []qu
 }
 
 // work makes the edits and stores them; false if the directory has changed since version.
-func (d *desk) work(ctx context.Context, edits []queue.Edit, version int64) (res []queue.EditResult, done bool, err error) {
+func (d *desk) work(ctx context.Context, edits []queue.Edit, version int64) (res []queue.EditResult,
+	done bool, err error,
+) {
 	res = make([]queue.EditResult, len(edits))
 	for i := range edits {
 		outcome, err := d.edit(ctx, &edits[i])
@@ -140,9 +150,11 @@ func (d *desk) current(ctx context.Context, version int64) (bool, error) {
 // roomForEdits refuses to add anything where memory is nearly used up; what is removed makes room.
 func (s *Store) roomForEdits(edits []queue.Edit) error {
 	adds := func(e queue.Edit) bool {
-		return e.Kind == queue.EditPutAccount || e.Kind == queue.EditPutTracker || e.Kind == queue.EditAddKey
+		return e.Kind == queue.EditPutAccount || e.Kind == queue.EditPutTracker ||
+			e.Kind == queue.EditAddKey
 	}
-	if m := s.nodes.serving(dirQuery().slot); m != nil && m.full.Load() && slices.ContainsFunc(edits, adds) {
+	if m := s.nodes.serving(dirQuery().slot); m != nil && m.full.Load() &&
+		slices.ContainsFunc(edits, adds) {
 		return m.errFull()
 	}
 	return nil

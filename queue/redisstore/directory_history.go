@@ -21,8 +21,11 @@ type entry struct {
 	gone    bool
 }
 
-// DirectoryChanges implements queue.LiveDirectory. What changes while it reads is left for the next call, which tells it as it is then.
-func (s *Store) DirectoryChanges(ctx context.Context, since int64, limit int) (queue.DirectoryChanges, error) {
+// DirectoryChanges implements queue.LiveDirectory. What changes while it reads is left for the next
+// call, which tells it as it is then.
+func (s *Store) DirectoryChanges(ctx context.Context, since int64,
+	limit int,
+) (queue.DirectoryChanges, error) {
 	d := queue.DirectoryChanges{Version: since}
 	h, err := s.settledHead(ctx)
 	if err != nil || h.version == since {
@@ -129,12 +132,14 @@ func decodeEntry(member, score string) (entry, error) {
 	case err == nil && member != "" && member[0] == 't':
 		e.kind = dirTrackers
 	default:
-		return e, fmt.Errorf("%w: %q of version %q in the directory's history", queue.ErrCorrupt, member, score)
+		return e, fmt.Errorf("%w: %q of version %q in the directory's history", queue.ErrCorrupt,
+			member, score)
 	}
 	return e, nil
 }
 
-// tell adds rows as they are now; one that has changed since it was found has a later version by now, and is told with that.
+// tell adds rows as they are now; one that has changed since it was found has a later version by
+// now, and is told with that.
 func (s *Store) tell(ctx context.Context, d *queue.DirectoryChanges, entries []entry) error {
 	values, err := s.entryRows(ctx, entries)
 	if err != nil {

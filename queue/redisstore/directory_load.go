@@ -23,7 +23,10 @@ type image struct {
 }
 
 func newImage() *image {
-	return &image{accounts: make(map[queue.AccountID]queue.Account), trackers: make(map[queue.TrackerID]queue.Tracker)}
+	return &image{
+		accounts: make(map[queue.AccountID]queue.Account),
+		trackers: make(map[queue.TrackerID]queue.Tracker),
+	}
 }
 
 // refresh brings the image to a version that was the current one during the call.
@@ -67,7 +70,8 @@ func (m *image) apply(d *queue.DirectoryChanges) {
 
 // lists are the image's rows, ordered by id.
 func (m *image) lists() ([]queue.Account, []queue.Tracker) {
-	accounts, trackers := slices.Collect(maps.Values(m.accounts)), slices.Collect(maps.Values(m.trackers))
+	accounts, trackers := slices.Collect(maps.Values(m.accounts)),
+		slices.Collect(maps.Values(m.trackers))
 	queue.SortDirectory(accounts, trackers)
 	return accounts, trackers
 }
@@ -83,7 +87,9 @@ func (s *Store) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tra
 }
 
 // ImportDirectory implements queue.DirectoryStore.
-func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, trackers []queue.Tracker, prune bool) (queue.ImportStats, error) {
+func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
+	trackers []queue.Tracker, prune bool,
+) (queue.ImportStats, error) {
 	if m := s.nodes.serving(dirQuery().slot); m != nil && m.full.Load() {
 		return queue.ImportStats{}, m.errFull()
 	}
@@ -126,7 +132,9 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 }
 
 // commitImport makes what an import changes; false if the directory has another version by now.
-func (s *Store) commitImport(ctx context.Context, version int64, c *change, put []queue.Tracker) (bool, error) {
+func (s *Store) commitImport(ctx context.Context, version int64, c *change,
+	put []queue.Tracker,
+) (bool, error) {
 	keys := make([]queue.TrackerID, len(put))
 	for i := range put {
 		keys[i] = put[i].Key()
@@ -145,7 +153,8 @@ func (s *Store) commitImport(ctx context.Context, version int64, c *change, put 
 	return true, s.dropAll(ctx, c.dropped)
 }
 
-// change is what an import makes of the image. Removals come first in the history, so that a reader does not meet a device twice.
+// change is what an import makes of the image. Removals come first in the history, so that a reader
+// does not meet a device twice.
 func (m *image) change(d *queue.DirectoryChange) *change {
 	c := newChange(m.version)
 	account := func(id queue.AccountID, is *queue.Account) {
@@ -188,17 +197,27 @@ type rowKind[V any] struct {
 }
 
 // Accounts implements queue.LiveDirectory.
-func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account, error) {
-	return listRows(ctx, s, rowKind[queue.Account]{dirAccounts, decodeAccount, func(a *queue.Account) int64 { return int64(a.ID) }}, int64(after), limit)
+func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
+	error,
+) {
+	return listRows(ctx, s, rowKind[queue.Account]{
+		dirAccounts, decodeAccount,
+		func(a *queue.Account) int64 { return int64(a.ID) },
+	}, int64(after), limit)
 }
 
 // Trackers implements queue.LiveDirectory.
-func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker, error) {
+func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
+	error,
+) {
 	return listRows(ctx, s, trackerRows(dirTrackers), int64(after), limit)
 }
 
 func trackerRows(key string) rowKind[queue.Tracker] {
-	return rowKind[queue.Tracker]{key, decodeTracker, func(t *queue.Tracker) int64 { return int64(t.ID) }}
+	return rowKind[queue.Tracker]{
+		key, decodeTracker,
+		func(t *queue.Tracker) int64 { return int64(t.ID) },
+	}
 }
 
 // keptTrackers are those that imports have removed.
@@ -217,7 +236,9 @@ func (s *Store) keptTrackers(ctx context.Context) ([]queue.Tracker, error) {
 const pageBuckets = 16
 
 // listRows reads rows in the order of their ids, some buckets at a time.
-func listRows[V any](ctx context.Context, s *Store, k rowKind[V], after int64, limit int) ([]V, error) {
+func listRows[V any](ctx context.Context, s *Store, k rowKind[V], after int64, limit int) ([]V,
+	error,
+) {
 	if _, err := s.settledHead(ctx); err != nil {
 		return nil, err
 	}

@@ -21,7 +21,10 @@ type accountRow struct {
 }
 
 func encodeAccount(a *queue.Account, version int64) (string, error) {
-	r := accountRow{ID: a.ID, Login: a.Login, Password: a.Password, Title: a.Title, TimeZone: a.TimeZone}
+	r := accountRow{
+		ID: a.ID, Login: a.Login, Password: a.Password, Title: a.Title,
+		TimeZone: a.TimeZone,
+	}
 	for _, k := range a.Keys {
 		r.Keys = append(r.Keys, hex.EncodeToString(k[:]))
 	}
@@ -33,7 +36,10 @@ func decodeAccount(value string) (a queue.Account, version int64, err error) {
 	if version, err = decodeRow(value, &r); err != nil {
 		return a, 0, err
 	}
-	a = queue.Account{ID: r.ID, Login: r.Login, Password: r.Password, Title: r.Title, TimeZone: r.TimeZone}
+	a = queue.Account{
+		ID: r.ID, Login: r.Login, Password: r.Password, Title: r.Title,
+		TimeZone: r.TimeZone,
+	}
 	for _, text := range r.Keys {
 		var k queue.KeyHash
 		if _, err := hex.Decode(k[:], []byte(text)); len(text) != 2*len(k) || err != nil {
@@ -87,7 +93,8 @@ func encodeRow(row any, version int64) (string, error) {
 func rowVersion(value string) (version int64, text string, err error) {
 	first, text, _ := strings.Cut(value, " ")
 	if version, err = strconv.ParseInt(first, 10, 64); err != nil {
-		return 0, "", fmt.Errorf("%w: version %q of a row of the directory", queue.ErrCorrupt, first)
+		return 0, "", fmt.Errorf("%w: version %q of a row of the directory", queue.ErrCorrupt,
+			first)
 	}
 	return version, text, nil
 }

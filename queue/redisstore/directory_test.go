@@ -31,15 +31,19 @@ func someAccount() queue.Edit {
 }
 
 func someTracker(id queue.TrackerID) queue.Edit {
-	return queue.Edit{Kind: queue.EditPutTracker, Tracker: queue.Tracker{ID: id, Account: 1, Protocol: "p", DeviceID: fmt.Sprint(id)}}
+	return queue.Edit{Kind: queue.EditPutTracker, Tracker: queue.Tracker{
+		ID: id, Account: 1,
+		Protocol: "p", DeviceID: fmt.Sprint(id),
+	}}
 }
 
 func noTracker(id queue.TrackerID) queue.Edit {
 	return queue.Edit{Kind: queue.EditDropTracker, Tracker: queue.Tracker{ID: id}}
 }
 
-// TestRemovalIsFinished: the master that holds a tracker's messages does not answer while the tracker is removed. Whoever finds that finishes it, and a tracker that comes again
-// before waits for it.
+// TestRemovalIsFinished: the master that holds a tracker's messages does not answer while the
+// tracker is removed. Whoever finds that finishes it, and a tracker that comes again before waits
+// for it.
 func TestRemovalIsFinished(t *testing.T) {
 	cluster := queuetest.StartCluster(t, 3)
 	o := redisstore.Options{Addrs: cluster.Addrs()}
@@ -99,10 +103,14 @@ func TestRemovalIsFinished(t *testing.T) {
 	}
 }
 
-// TestRemovalWhileBusy removes a tracker with a long history while its messages are acknowledged, read and trimmed: the counters of what comes after are right.
+// TestRemovalWhileBusy removes a tracker with a long history while its messages are acknowledged,
+// read and trimmed: the counters of what comes after are right.
 func TestRemovalWhileBusy(t *testing.T) {
 	server := queuetest.StartRedis(t, "--appendfsync", "no")
-	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, AllowVolatile: true, MaxPending: 1 << 20})
+	s := open(t, redisstore.Options{
+		Addrs: []string{server.Addr}, AllowVolatile: true,
+		MaxPending: 1 << 20,
+	})
 	edit(t, s, someAccount(), someTracker(1))
 	var acks []queue.AckReq
 	var refs []queue.Ref
@@ -130,7 +138,8 @@ func TestRemovalWhileBusy(t *testing.T) {
 				if _, err := s.MarkRead(t.Context(), refs[i/600:i/600+1]); err != nil {
 					t.Error(err)
 				}
-				if _, err := s.Trim(t.Context(), redisstore.PartitionOf(1), queue.Retention{CutoffMs: time.Now().UnixMilli(), Max: 1000}); err != nil {
+				if _, err := s.Trim(t.Context(), redisstore.PartitionOf(1),
+					queue.Retention{CutoffMs: time.Now().UnixMilli(), Max: 1000}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -158,7 +167,8 @@ func TestRemovalWhileBusy(t *testing.T) {
 	}
 }
 
-// TestVersionsAfterRestart: what another Redis process may have lost is not given again, and who may have seen it is told.
+// TestVersionsAfterRestart: what another Redis process may have lost is not given again, and who
+// may have seen it is told.
 func TestVersionsAfterRestart(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
@@ -172,7 +182,8 @@ func TestVersionsAfterRestart(t *testing.T) {
 	if err != nil || len(d.Trackers) != 1 || d.Version < 100 {
 		t.Fatalf("%+v, %v", d, err)
 	}
-	if d, err := s.DirectoryChanges(t.Context(), d.Version-1, 10); err != nil || len(d.Trackers) != 1 {
+	if d, err := s.DirectoryChanges(t.Context(), d.Version-1, 10); err != nil ||
+		len(d.Trackers) != 1 {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	for _, lost := range []int64{3, 50} {
@@ -182,7 +193,8 @@ func TestVersionsAfterRestart(t *testing.T) {
 	}
 }
 
-// TestEditorsTakeTurns: two processes edit at the same time, in small and in large steps, and nothing of it is lost.
+// TestEditorsTakeTurns: two processes edit at the same time, in small and in large steps, and
+// nothing of it is lost.
 func TestEditorsTakeTurns(t *testing.T) {
 	server := queuetest.StartRedis(t, "--appendfsync", "no")
 	o := redisstore.Options{Addrs: []string{server.Addr}, AllowVolatile: true}
@@ -200,7 +212,8 @@ func TestEditorsTakeTurns(t *testing.T) {
 						edits = append(edits, someTracker(id+queue.TrackerID(i)+1))
 					}
 				}
-				if res, err := s.EditDirectory(context.WithoutCancel(t.Context()), edits); err != nil || res[0].Err != nil {
+				if res, err := s.EditDirectory(context.WithoutCancel(t.Context()),
+					edits); err != nil || res[0].Err != nil {
 					t.Error(err, res)
 				}
 			}
@@ -211,18 +224,26 @@ func TestEditorsTakeTurns(t *testing.T) {
 	if _, trackers, err := first.LoadDirectory(t.Context()); err != nil || len(trackers) != want {
 		t.Fatalf("%d trackers, want %d, %v", len(trackers), want, err)
 	}
-	if d, err := first.DirectoryChanges(t.Context(), 0, 2*want); err != nil || d.Version != want+1 || len(d.Trackers) != want {
+	if d, err := first.DirectoryChanges(t.Context(), 0, 2*want); err != nil ||
+		d.Version != want+1 || len(d.Trackers) != want {
 		t.Fatalf("version %d, %d trackers, %v", d.Version, len(d.Trackers), err)
 	}
-	res, err := first.EditDirectory(t.Context(), []queue.Edit{{Kind: queue.EditDropAccount, Account: queue.Account{ID: 1}}})
+	res, err := first.EditDirectory(t.Context(), []queue.Edit{{
+		Kind:    queue.EditDropAccount,
+		Account: queue.Account{ID: 1},
+	}})
 	if err != nil || !errors.Is(res[0].Err, queue.ErrConflict) {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	if _, err := first.ImportDirectory(t.Context(), []queue.Account{{ID: 1}}, nil, true); err != nil {
+	if _, err := first.ImportDirectory(t.Context(), []queue.Account{{ID: 1}}, nil,
+		true); err != nil {
 		t.Fatal(err)
 	}
 	edit(t, first, queue.Edit{Kind: queue.EditDropAccount, Account: queue.Account{ID: 1}})
-	for _, key := range []string{"{chat:dir}:a", "{chat:dir}:t", "{chat:dir}:log", "{chat:dir}:o:1", "{chat:dir}:drop"} {
+	for _, key := range []string{
+		"{chat:dir}:a", "{chat:dir}:t", "{chat:dir}:log", "{chat:dir}:o:1",
+		"{chat:dir}:drop",
+	} {
 		if n := server.Must(t, "EXISTS", key); n != "0" {
 			t.Errorf("%s is left of an empty directory", key)
 		}

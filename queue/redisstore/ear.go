@@ -76,11 +76,12 @@ func (ws *wakes) resync() {
 // ear listens to one channel in each partition.
 type ear struct {
 	s       *Store
-	channel string                               // what follows the partition's key
-	heed    func(payload string) error           // takes what was published
-	missed  func(ps []queue.Partition)           // something may not have been heard
-	through func(ps []queue.Partition, ms int64) // everything published before ms was heard; nil: nobody asks
-	every   time.Duration                        // between two pings
+	channel string                     // what follows the partition's key
+	heed    func(payload string) error // takes what was published
+	missed  func(ps []queue.Partition) // something may not have been heard
+	// everything published before ms was heard; nil: nobody asks.
+	through func(ps []queue.Partition, ms int64)
+	every   time.Duration // between two pings
 	remap   chan struct{}
 	ready   chan struct{} // closed when every partition was subscribed to once
 
@@ -89,7 +90,8 @@ type ear struct {
 	left  int
 }
 
-// Wakes implements queue.Delivery. It returns when every partition is subscribed to. The channel is also closed when the store is.
+// Wakes implements queue.Delivery. It returns when every partition is subscribed to. The channel is
+// also closed when the store is.
 func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
 	if node == "" || len(node) > maxNode {
 		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
@@ -116,7 +118,8 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 	return out, nil
 }
 
-// listen opens an ear and returns when every partition is subscribed to; pump runs until ctx, the store or a failed start is over.
+// listen opens an ear and returns when every partition is subscribed to; pump runs until ctx, the
+// store or a failed start is over.
 func (s *Store) listen(ctx context.Context, e *ear, pump func(done <-chan struct{})) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -231,8 +234,11 @@ func (e *ear) keep(ctx context.Context, m *master, parts []queue.Partition) {
 	}
 }
 
-// hear subscribes and reads until something goes wrong; heard says that all channels were subscribed to.
-func (e *ear) hear(ctx context.Context, m *master, parts []queue.Partition) (heard bool, err error) {
+// hear subscribes and reads until something goes wrong; heard says that all channels were
+// subscribed to.
+func (e *ear) hear(ctx context.Context, m *master, parts []queue.Partition) (heard bool,
+	err error,
+) {
 	ps := m.client.Subscribe(ctx)
 	defer func() { _ = ps.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = ps.Close() })()
@@ -309,7 +315,8 @@ func (e *ear) subscribed(parts []queue.Partition) {
 	}
 }
 
-// pong says how late the partitions of a connection are known: an answer comes after everything that was published before its ping.
+// pong says how late the partitions of a connection are known: an answer comes after everything
+// that was published before its ping.
 func (e *ear) pong(parts []queue.Partition, payload string, subscribed bool) error {
 	if e.through == nil || !subscribed {
 		return nil
@@ -322,8 +329,11 @@ func (e *ear) pong(parts []queue.Partition, payload string, subscribed bool) err
 	return nil
 }
 
-// probe pings a connection and closes it when nothing comes back: a peer that vanished sends no end.
-func (e *ear) probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64, over <-chan struct{}) {
+// probe pings a connection and closes it when nothing comes back: a peer that vanished sends no
+// end.
+func (e *ear) probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64,
+	over <-chan struct{},
+) {
 	tick := time.NewTicker(e.every)
 	defer tick.Stop()
 	seen, quiet := alive.Load(), time.Duration(0)
@@ -341,6 +351,7 @@ func (e *ear) probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64, 
 			_ = ps.Close()
 			return
 		}
-		_ = ps.Ping(ctx, strconv.FormatInt(e.s.now().UnixMilli(), 10)) // the reader sees what goes wrong
+		// the reader sees what goes wrong.
+		_ = ps.Ping(ctx, strconv.FormatInt(e.s.now().UnixMilli(), 10))
 	}
 }

@@ -22,7 +22,8 @@ const (
 	outcomeUnknown                // may have been executed
 )
 
-// errConnect marks errors of a connection that was never ready for use, so that nothing was sent over it.
+// errConnect marks errors of a connection that was never ready for use, so that nothing was sent
+// over it.
 var errConnect = errors.New("preparing the connection")
 
 // judge says what err of a command means and gives it the contract's name.
@@ -35,7 +36,8 @@ func judge(err error) (outcome, error) {
 	switch {
 	case errors.Is(err, queue.ErrLost):
 		return outcomeFinal, err
-	case errors.Is(err, errConnect), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, redis.ErrClosed),
+	case errors.Is(err, errConnect), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err,
+		redis.ErrPoolExhausted), errors.Is(err, redis.ErrClosed),
 		errors.As(err, &op) && op.Op == "dial":
 		return outcomeRetry, fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
 	default:

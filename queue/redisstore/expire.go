@@ -28,14 +28,18 @@ func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 	var items []*item
 	for p, look := range looks {
 		if n, _ := look.reply.(int64); n > 0 {
-			items = append(items, &item{partition: p, args: []any{expireLook}, weight: expireLook, width: 4, bytes: 64})
+			items = append(items, &item{
+				partition: p, args: []any{expireLook}, weight: expireLook,
+				width: 4, bytes: 64,
+			})
 		}
 	}
 	var st queue.ExpireStats
 	if err := s.transit(ctx, opExpire, items); err != nil {
 		return st, err
 	}
-	var failed error // of a partition with a message that cannot be read; what is due of all others has ended
+	// of a partition with a message that cannot be read; what is due of all others has ended.
+	var failed error
 	for _, it := range items {
 		if it.err != nil {
 			failed = cmp.Or(failed, it.err)

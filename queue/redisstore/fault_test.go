@@ -68,7 +68,10 @@ func (p place) proxied(t *testing.T) (*redisstore.Store, []*queuetest.Proxy) {
 	for i := range proxies {
 		addrs[i] = proxies[i].Addr
 	}
-	return open(t, redisstore.Options{Addrs: addrs, ReadTimeout: 300 * time.Millisecond, DialTimeout: 300 * time.Millisecond, RetryFor: 10 * time.Second}), proxies
+	return open(t, redisstore.Options{
+		Addrs: addrs, ReadTimeout: 300 * time.Millisecond,
+		DialTimeout: 300 * time.Millisecond, RetryFor: 10 * time.Second,
+	}), proxies
 }
 
 func await(t *testing.T, what <-chan struct{}) {
@@ -80,16 +83,23 @@ func await(t *testing.T, what <-chan struct{}) {
 	}
 }
 
-// TestCutConnections: whatever is lost, the request or its answer, each transition is executed once and its caller is told what it did.
+// TestCutConnections: whatever is lost, the request or its answer, each transition is executed once
+// and its caller is told what it did.
 func TestCutConnections(t *testing.T) { cutConnections(t, place{queuetest.StartRedis(t)}) }
 
 func cutConnections(t *testing.T, where place) {
 	t.Helper()
 	s, proxies := where.proxied(t)
-	at := func(tracker queue.TrackerID) int { return redisstore.SlotOf(tracker) * len(proxies) / 16384 }
+	at := func(tracker queue.TrackerID) int {
+		return redisstore.SlotOf(tracker) * len(
+			proxies) / 16384
+	}
 	tracker := queue.TrackerID(1)
 	p := proxies[at(tracker)]
-	for name, arm := range map[string]func(string) <-chan struct{}{"request lost": p.CutRequest, "answer lost": p.CutReply} {
+	for name, arm := range map[string]func(string) <-chan struct{}{
+		"request lost": p.CutRequest,
+		"answer lost":  p.CutReply,
+	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() { // the next round has another one of the same master
 				for tracker++; at(tracker) != at(1); tracker++ {
@@ -99,31 +109,43 @@ func cutConnections(t *testing.T, where place) {
 			sent := send(t, s, tracker, "once", "twice")
 			await(t, fault)
 			fault = arm(":m:receive:")
-			in, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: tracker, Text: "without a key"}})
+			in, err := s.Receive(t.Context(), []queue.Incoming{{
+				Tracker: tracker,
+				Text:    "without a key",
+			}})
 			if err != nil || in[0].Err != nil || in[0].Dup {
 				t.Fatalf("receive: %+v, %v", in, err)
 			}
 			await(t, fault)
-			if msgs := list(t, s, tracker); len(msgs) != 3 || msgs[0].ID != sent[0] || msgs[1].ID != sent[1] || msgs[2].ID != in[0].ID {
+			if msgs := list(t, s, tracker); len(msgs) != 3 || msgs[0].ID != sent[0] ||
+				msgs[1].ID != sent[1] || msgs[2].ID != in[0].ID {
 				t.Fatalf("%+v", msgs)
 			}
 			fault = arm(":m:ack:")
-			if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: tracker, ID: sent[0]}}); err != nil || r[0] != queue.AckDelivered {
+			if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: tracker, ID: sent[0]}}); err !=
+				nil || r[0] != queue.AckDelivered {
 				t.Fatalf("ack: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:finish:")
-			if r, err := s.End(t.Context(), []queue.EndReq{{Tracker: tracker, ID: sent[1], Status: queue.StatusFailed}}); err != nil || r[0] != queue.EndNow {
+			if r, err := s.End(t.Context(), []queue.EndReq{{
+				Tracker: tracker, ID: sent[1],
+				Status: queue.StatusFailed,
+			}}); err != nil || r[0] != queue.EndNow {
 				t.Fatalf("end: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:mark:")
-			if r, err := s.MarkRead(t.Context(), []queue.Ref{{Tracker: tracker, ID: in[0].ID}}); err != nil || r[0] != queue.MarkNewly {
+			if r, err := s.MarkRead(t.Context(), []queue.Ref{{
+				Tracker: tracker,
+				ID:      in[0].ID,
+			}}); err != nil || r[0] != queue.MarkNewly {
 				t.Fatalf("mark: %v, %v", r, err)
 			}
 			await(t, fault)
 			fault = arm(":m:acquire:")
-			if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{tracker}); err != nil || ls[0].Epoch != 1 || ls[0].Pending != 0 {
+			if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{tracker}); err != nil ||
+				ls[0].Epoch != 1 || ls[0].Pending != 0 {
 				t.Fatalf("acquire: %v, %v", ls, err)
 			}
 			await(t, fault)
@@ -135,22 +157,30 @@ func cutConnections(t *testing.T, where place) {
 	}
 }
 
-// stalledRead is after what time an answer counts as lost here; a busy machine needs some to open a store.
+// stalledRead is after what time an answer counts as lost here; a busy machine needs some to open a
+// store.
 const stalledRead = 500 * time.Millisecond
 
-// TestStalledRedis: requests that a frozen Redis has in its buffers, several times over, are executed once when it goes on.
+// TestStalledRedis: requests that a frozen Redis has in its buffers, several times over, are
+// executed once when it goes on.
 func TestStalledRedis(t *testing.T) { stalledRedis(t, place{queuetest.StartRedis(t)}) }
 
 func stalledRedis(t *testing.T, where place) {
 	t.Helper()
 	server := where.holder(1)
-	s := open(t, redisstore.Options{Addrs: where.addrs(), ReadTimeout: stalledRead, DialTimeout: 5 * time.Second, RetryFor: time.Minute})
+	s := open(t, redisstore.Options{
+		Addrs: where.addrs(), ReadTimeout: stalledRead,
+		DialTimeout: 5 * time.Second, RetryFor: time.Minute,
+	})
 	send(t, s, 1, "before")
 	server.Pause(t)
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: queue.TrackerID(i%5 + 1), Text: fmt.Sprint("stalled ", i)}})
+			res, err := s.Send(t.Context(), []queue.SendReq{{
+				Tracker: queue.TrackerID(i%5 + 1),
+				Text:    fmt.Sprint("stalled ", i),
+			}})
 			if err != nil || res[0].Err != nil {
 				t.Errorf("%+v, %v", res, err)
 			}
@@ -158,7 +188,8 @@ func stalledRedis(t *testing.T, where place) {
 	}
 	for range 2 { // at least twice the time after which an answer counts as lost
 		ctx, cancel := context.WithTimeout(t.Context(), 2*stalledRead)
-		if _, err := s.List(ctx, queue.ListQuery{Tracker: 1, Limit: 1}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.List(ctx, queue.ListQuery{Tracker: 1, Limit: 1}); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Errorf("list from a frozen Redis: %v", err)
 		}
 		cancel()
@@ -178,7 +209,8 @@ func stalledRedis(t *testing.T, where place) {
 	}
 }
 
-// TestCallersLeave: a call ends soon after its context, and its error says whether something may have been done.
+// TestCallersLeave: a call ends soon after its context, and its error says whether something may
+// have been done.
 func TestCallersLeave(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, ReadTimeout: time.Second})
@@ -188,9 +220,16 @@ func TestCallersLeave(t *testing.T) {
 	defer cancel()
 	var wg sync.WaitGroup
 	for name, call := range map[string]func() error{
-		"Send": func() error { _, err := s.Send(ctx, []queue.SendReq{{Tracker: 1, Text: "x"}}); return err },
+		"Send": func() error {
+			_, err := s.Send(ctx, []queue.SendReq{{
+				Tracker: 1,
+				Text:    "x",
+			}})
+			return err
+		},
 		"Ack": func() error {
-			_, err := s.Ack(ctx, []queue.AckReq{{Tracker: 1, ID: 1<<14 | int64(redisstore.PartitionOf(1))}})
+			_, err := s.Ack(ctx,
+				[]queue.AckReq{{Tracker: 1, ID: 1<<14 | int64(redisstore.PartitionOf(1))}})
 			return err
 		},
 		"Acquire": func() error { _, err := s.Acquire(ctx, "a", []queue.TrackerID{1}); return err },
@@ -202,13 +241,15 @@ func TestCallersLeave(t *testing.T) {
 			if d := time.Since(start); d > 3*time.Second {
 				t.Errorf("%s took %v", name, d)
 			}
-			if !errors.Is(err, queue.ErrUnknownOutcome) || !errors.Is(err, context.DeadlineExceeded) {
+			if !errors.Is(err, queue.ErrUnknownOutcome) ||
+				!errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
 	}
 	wg.Go(func() {
-		if _, err := s.Unread(ctx, []queue.TrackerID{1}); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, queue.ErrUnknownOutcome) {
+		if _, err := s.Unread(ctx, []queue.TrackerID{1}); !errors.Is(err,
+			context.DeadlineExceeded) || errors.Is(err, queue.ErrUnknownOutcome) {
 			t.Errorf("Unread: %v", err)
 		}
 	})
@@ -243,10 +284,12 @@ func TestNobodyAnswers(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !errors.Is(err, queue.ErrUnavailable) || errors.Is(err, queue.ErrUnknownOutcome) {
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !errors.Is(err,
+		queue.ErrUnavailable) || errors.Is(err, queue.ErrUnknownOutcome) {
 		t.Errorf("send to nobody: %v", err)
 	}
-	if _, err := s.List(t.Context(), queue.ListQuery{Tracker: 1, Limit: 1}); !errors.Is(err, queue.ErrUnavailable) {
+	if _, err := s.List(t.Context(), queue.ListQuery{Tracker: 1, Limit: 1}); !errors.Is(err,
+		queue.ErrUnavailable) {
 		t.Errorf("list: %v", err)
 	}
 	server.Start(t)
@@ -269,7 +312,8 @@ func scriptFlush(t *testing.T, where place) {
 		server.Must(t, "SCRIPT", "FLUSH")
 		id := send(t, s, 1, "x")[0]
 		server.Must(t, "SCRIPT", "FLUSH")
-		if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: id}}); err != nil || r[0] != queue.AckDelivered {
+		if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: id}}); err != nil ||
+			r[0] != queue.AckDelivered {
 			t.Fatal(r, err)
 		}
 		server.Must(t, "SCRIPT", "FLUSH")
@@ -295,7 +339,13 @@ func fullMemory(t *testing.T, where place) {
 	ids := send(t, s, 1, "a", "b")
 	server.Must(t, "CONFIG", "SET", "maxmemory", "1mb")
 	for _, err := range []error{
-		func() error { _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); return err }(),
+		func() error {
+			_, err := s.Send(t.Context(), []queue.SendReq{{
+				Tracker: 1,
+				Text:    "x",
+			}})
+			return err
+		}(),
 		func() error {
 			_, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: neighbour, Text: "x"}})
 			return err
@@ -305,10 +355,12 @@ func fullMemory(t *testing.T, where place) {
 			t.Fatal(err)
 		}
 	}
-	if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: ids[0]}}); err != nil || r[0] != queue.AckDelivered {
+	if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: ids[0]}}); err != nil ||
+		r[0] != queue.AckDelivered {
 		t.Fatal(r, err)
 	}
-	if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{1}); err != nil || ls[0].Pending != 1 {
+	if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{1}); err != nil ||
+		ls[0].Pending != 1 {
 		t.Fatal(ls, err)
 	}
 	server.Must(t, "CONFIG", "SET", "maxmemory", "200mb")
@@ -333,7 +385,8 @@ func TestDeafNode(t *testing.T) { deafNode(t, place{queuetest.StartRedis(t)}) }
 
 func deafNode(t *testing.T, where place) {
 	t.Helper()
-	s, listen, deafen := open(t, redisstore.Options{Addrs: where.addrs()}), func() {}, func() { where.all(t, "CLIENT", "KILL", "TYPE", "pubsub") }
+	s, listen, deafen := open(t, redisstore.Options{Addrs: where.addrs()}), func() {},
+		func() { where.all(t, "CLIENT", "KILL", "TYPE", "pubsub") }
 	if len(where) == 1 { // there nobody else has to find the proxy
 		var proxies []*queuetest.Proxy
 		s, proxies = where.proxied(t)
@@ -397,7 +450,8 @@ func deafNode(t *testing.T, where place) {
 	}
 }
 
-// TestAbandonedReads: readers that left while Redis did not answer cost nothing afterwards, and what is answered then does not reach them.
+// TestAbandonedReads: readers that left while Redis did not answer cost nothing afterwards, and
+// what is answered then does not reach them.
 func TestAbandonedReads(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
@@ -408,7 +462,8 @@ func TestAbandonedReads(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				if _, err := s.Get(ctx, []queue.Ref{{Tracker: 1, ID: id}}); !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := s.Get(ctx, []queue.Ref{{Tracker: 1, ID: id}}); !errors.Is(err,
+					context.DeadlineExceeded) {
 					t.Errorf("get: %v", err)
 				}
 			})
@@ -421,7 +476,8 @@ func TestAbandonedReads(t *testing.T) {
 		wg.Wait()
 		cancel()
 		server.Resume(t)
-		if msgs, err := s.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: id}}); err != nil || msgs[0].ID != id {
+		if msgs, err := s.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: id}}); err != nil ||
+			msgs[0].ID != id {
 			t.Fatal(msgs, err)
 		}
 	}

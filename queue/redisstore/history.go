@@ -68,7 +68,10 @@ func (s *Store) Imported(ctx context.Context, ts []queue.TrackerID) ([]queue.Imp
 	}
 	list := make([]queue.Imported, len(ts))
 	for i, st := range states {
-		list[i] = queue.Imported{NewestMs: st.submitted, Pending: int(st.pending), Unread: int(st.unread)}
+		list[i] = queue.Imported{
+			NewestMs: st.submitted, Pending: int(st.pending),
+			Unread: int(st.unread),
+		}
 		mark, ok := qs[i].reply.(string)
 		if !ok {
 			continue
@@ -90,7 +93,8 @@ func (s *Store) FinishImport(ctx context.Context, ts []queue.TrackerID) error {
 	return s.ask(ctx, "finish_import", qs)
 }
 
-// ImportMessages implements queue.Importer. The partitions go side by side, each with one script at a time, so that a tracker's messages stay in order.
+// ImportMessages implements queue.Importer. The partitions go side by side, each with one script at
+// a time, so that a tracker's messages stay in order.
 func (s *Store) ImportMessages(ctx context.Context, ms []queue.Message) ([]int64, error) {
 	text, err := assemble(scriptHistory)
 	if err != nil {
@@ -117,7 +121,9 @@ func (s *Store) ImportMessages(ctx context.Context, ms []queue.Message) ([]int64
 }
 
 // importRound runs one script for every partition that has something left.
-func (s *Store) importRound(ctx context.Context, text string, ms []queue.Message, waiting map[int][]int, ids []int64) error {
+func (s *Store) importRound(ctx context.Context, text string, ms []queue.Message,
+	waiting map[int][]int, ids []int64,
+) error {
 	var qs []*query
 	var taken [][]int
 	for p, list := range waiting {
@@ -128,7 +134,8 @@ func (s *Store) importRound(ctx context.Context, text string, ms []queue.Message
 			if len(record)-recordHeader > maxTail {
 				return fmt.Errorf("message %d: %w", m.ID, queue.ErrTooLarge)
 			}
-			args = append(args, trackerArg(m.Tracker), binary.BigEndian.AppendUint64(tracker8(m.Tracker), uint64(m.ID)<<8)[:15], record)
+			args = append(args, trackerArg(m.Tracker),
+				binary.BigEndian.AppendUint64(tracker8(m.Tracker), uint64(m.ID)<<8)[:15], record)
 			bytes += len(record)
 		}
 		qs, taken = append(qs, &query{slot: s.slots[p], args: args}), append(taken, list[:n])
@@ -156,7 +163,8 @@ func (s *Store) importRound(ctx context.Context, text string, ms []queue.Message
 func importError(m *queue.Message, code byte) error {
 	switch code {
 	case historyForeign:
-		return fmt.Errorf("%w: tracker %d has messages that are not imported", queue.ErrConflict, m.Tracker)
+		return fmt.Errorf("%w: tracker %d has messages that are not imported", queue.ErrConflict,
+			m.Tracker)
 	case historyNewer:
 		return fmt.Errorf("%w: tracker %d has a message that is newer than the next one to import; is a service using the store?", queue.ErrConflict, m.Tracker)
 	default:
@@ -164,7 +172,8 @@ func importError(m *queue.Message, code byte) error {
 	}
 }
 
-// appendHistory appends the record of a message that has a past; the slot is the script's to fill in.
+// appendHistory appends the record of a message that has a past; the slot is the script's to fill
+// in.
 func appendHistory(dst []byte, m *queue.Message) []byte {
 	changed := m.UpdateMs
 	if changed == 0 && m.ChangeMs != m.SubmitMs {
@@ -190,7 +199,10 @@ func appendHistory(dst []byte, m *queue.Message) []byte {
 // History implements queue.Importer.
 func (s *Store) History(ctx context.Context, t queue.TrackerID) iter.Seq2[queue.Message, error] {
 	return func(yield func(queue.Message, error) bool) {
-		err := s.walk(ctx, "history", run{tracker: t, forward: true, from: fromEnd, bytes: readBytes, blocks: readBlocks},
+		err := s.walk(ctx, "history", run{
+			tracker: t, forward: true, from: fromEnd,
+			bytes: readBytes, blocks: readBlocks,
+		},
 			func(*state) bool { return true },
 			func(m *queue.Message) bool { return yield(*m, nil) })
 		if err != nil {

@@ -19,7 +19,8 @@ import (
 
 const begun = 1_700_000_000_000 // ms of the first message
 
-// pastOf makes up what another store may hold: n messages of each tracker in every state, interleaved, with rising ids.
+// pastOf makes up what another store may hold: n messages of each tracker in every state,
+// interleaved, with rising ids.
 func pastOf(n int, trackers ...queue.TrackerID) []queue.Message {
 	r := rand.New(rand.NewPCG(1, 2))
 	var ms []queue.Message
@@ -27,8 +28,15 @@ func pastOf(n int, trackers ...queue.TrackerID) []queue.Message {
 	for i := range n {
 		for _, t := range trackers {
 			submit += r.Int64N(3) * 400
-			m := queue.Message{ID: int64(len(ms)+1) << 8, Tracker: t, SubmitMs: submit, ChangeMs: submit, Text: fmt.Sprintf("%d/%d %s", t, i, strings.Repeat("ё", r.IntN(300)))}
-			m.Status = []queue.Status{'P', 'D', 'V', 'F', 'E', 'X', 'S', 'U', 'R', 'D', 'D'}[r.IntN(11)]
+			m := queue.Message{
+				ID: int64(len(ms)+1) << 8, Tracker: t, SubmitMs: submit,
+				ChangeMs: submit, Text: fmt.Sprintf("%d/%d %s", t, i, strings.Repeat("ё",
+					r.IntN(300))),
+			}
+			m.Status = []queue.Status{
+				'P', 'D', 'V', 'F', 'E', 'X', 'S', 'U', 'R', 'D',
+				'D',
+			}[r.IntN(11)]
 			later := submit + 1 + r.Int64N(5_000_000)
 			switch m.Status {
 			case queue.StatusDelivered, queue.StatusRead:
@@ -64,7 +72,9 @@ func pastOf(n int, trackers ...queue.TrackerID) []queue.Message {
 }
 
 // held reads a tracker's history, without what belongs to the store: ids and hints.
-func held(t *testing.T, s *redisstore.Store, tracker queue.TrackerID) (ms []queue.Message, ids []int64) {
+func held(t *testing.T, s *redisstore.Store, tracker queue.TrackerID) (ms []queue.Message,
+	ids []int64,
+) {
 	t.Helper()
 	for m, err := range s.History(t.Context(), tracker) {
 		if err != nil {
@@ -97,7 +107,8 @@ func importAll(t *testing.T, s *redisstore.Store, past []queue.Message) []int64 
 	return ids
 }
 
-// TestImportKeepsEverythingButIds on one Redis and on a Cluster: an import in pieces, some of them twice.
+// TestImportKeepsEverythingButIds on one Redis and on a Cluster: an import in pieces, some of them
+// twice.
 func TestImportKeepsEverythingButIds(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		importKeepsEverything(t, redisstore.Options{Addrs: []string{queuetest.StartRedis(t).Addr}})
@@ -141,7 +152,8 @@ func importKeepsEverything(t *testing.T, o redisstore.Options) {
 			pending++
 		}
 	}
-	if rep, err := s.Check(t.Context()); err != nil || len(rep.Problems) > 0 || rep.Pending != pending {
+	if rep, err := s.Check(t.Context()); err != nil || len(rep.Problems) > 0 ||
+		rep.Pending != pending {
 		t.Errorf("%+v %v, %d messages are pending", rep, err, pending)
 	}
 	for i, tracker := range trackers {
@@ -153,7 +165,10 @@ func importKeepsEverything(t *testing.T, o redisstore.Options) {
 		if !slices.Equal(ids, given[tracker]) || !slices.IsSorted(ids) {
 			t.Errorf("tracker %d: ids differ from those that were told, or fall", tracker)
 		}
-		st := queue.Imported{ID: past[len(past)-len(trackers)+i].ID, SubmitMs: want[len(want)-1].SubmitMs, NewestMs: want[len(want)-1].SubmitMs}
+		st := queue.Imported{
+			ID:       past[len(past)-len(trackers)+i].ID,
+			SubmitMs: want[len(want)-1].SubmitMs, NewestMs: want[len(want)-1].SubmitMs,
+		}
 		for _, m := range want {
 			switch m.Status {
 			case queue.StatusPending:
@@ -178,7 +193,8 @@ func checkWindows(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, al
 	r := rand.New(rand.NewPCG(3, uint64(tracker)))
 	for range 50 {
 		a, b := all[r.IntN(len(all))].SubmitMs, all[r.IntN(len(all))].SubmitMs
-		q := queue.ListQuery{Tracker: tracker, FromMs: min(a, b), ToMs: max(a, b), Limit: 1 + r.IntN(1024), Desc: r.IntN(2) == 0}
+		q := queue.ListQuery{Tracker: tracker, FromMs: min(a, b), ToMs: max(a, b), Limit: 1 +
+			r.IntN(1024), Desc: r.IntN(2) == 0}
 		var want []string
 		for _, m := range all {
 			if m.SubmitMs >= q.FromMs && m.SubmitMs <= q.ToMs {
@@ -204,7 +220,9 @@ func checkWindows(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, al
 }
 
 // checkDelivery claims what is pending, acknowledges it and sends more.
-func checkDelivery(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, all []queue.Message) {
+func checkDelivery(t *testing.T, s *redisstore.Store, tracker queue.TrackerID,
+	all []queue.Message,
+) {
 	t.Helper()
 	leases, err := s.Acquire(t.Context(), "node", []queue.TrackerID{tracker})
 	if err != nil {
@@ -240,11 +258,13 @@ func checkDelivery(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, a
 		t.Errorf("claimed (-want +got):\n%s", diff)
 	}
 	if acks[len(acks)-1].ID != fresh[0].ID || leases[0].LastOut >= fresh[0].ID {
-		t.Errorf("new message %d after %d, claimed last %d", fresh[0].ID, leases[0].LastOut, acks[len(acks)-1].ID)
+		t.Errorf("new message %d after %d, claimed last %d", fresh[0].ID, leases[0].LastOut,
+			acks[len(acks)-1].ID)
 	}
 	for res := range slices.Chunk(acks, 64) {
 		results, err := s.Ack(t.Context(), res)
-		if err != nil || slices.ContainsFunc(results, func(r queue.AckResult) bool { return r != queue.AckDelivered }) {
+		if err != nil || slices.ContainsFunc(results,
+			func(r queue.AckResult) bool { return r != queue.AckDelivered }) {
 			t.Fatal(results, err)
 		}
 	}
@@ -254,11 +274,17 @@ func checkDelivery(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, a
 	}
 }
 
-// checkChanges: who follows a tracker is either told of everything since a moment or that it cannot be told.
-func checkChanges(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, before []queue.Message) {
+// checkChanges: who follows a tracker is either told of everything since a moment or that it cannot
+// be told.
+func checkChanges(t *testing.T, s *redisstore.Store, tracker queue.TrackerID,
+	before []queue.Message,
+) {
 	t.Helper()
 	now, _ := held(t, s, tracker)
-	since := slices.MaxFunc(before, func(a, b queue.Message) int { return cmp.Compare(a.ChangeMs, b.ChangeMs) }).ChangeMs + 1
+	since := slices.MaxFunc(before, func(a, b queue.Message) int {
+		return cmp.Compare(a.ChangeMs,
+			b.ChangeMs)
+	}).ChangeMs + 1
 	want := 0
 	for _, m := range now {
 		if m.ChangeMs >= since {
@@ -274,10 +300,14 @@ func checkChanges(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, be
 func TestImportRefusesForeignMessages(t *testing.T) {
 	s := open(t, redisstore.Options{Addrs: []string{queuetest.StartRedis(t).Addr}})
 	past := pastOf(10, 1, 2)
-	if res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 2, Text: "was here before"}}); err != nil || res[0].Err != nil {
+	if res, err := s.Send(t.Context(), []queue.SendReq{{
+		Tracker: 2,
+		Text:    "was here before",
+	}}); err != nil || res[0].Err != nil {
 		t.Fatal(res, err)
 	}
-	if _, err := s.ImportMessages(t.Context(), past); !errors.Is(err, queue.ErrConflict) || !strings.Contains(err.Error(), "tracker 2 has messages that are not imported") {
+	if _, err := s.ImportMessages(t.Context(), past); !errors.Is(err, queue.ErrConflict) ||
+		!strings.Contains(err.Error(), "tracker 2 has messages that are not imported") {
 		t.Errorf("over a message: %v", err)
 	}
 	if got, _ := held(t, s, 2); len(got) != 1 {
@@ -287,12 +317,14 @@ func TestImportRefusesForeignMessages(t *testing.T) {
 		t.Errorf("tracker 1 has %d messages", len(got))
 	}
 	// A service that sends while the import is under way.
-	if res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "in between"}}); err != nil || res[0].Err != nil {
+	if res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "in between"}}); err !=
+		nil || res[0].Err != nil {
 		t.Fatal(res, err)
 	}
 	next := past[len(past)-1]
 	next.ID, next.Tracker = next.ID+256, 1
-	if _, err := s.ImportMessages(t.Context(), []queue.Message{next}); !errors.Is(err, queue.ErrConflict) || !strings.Contains(err.Error(), "newer") {
+	if _, err := s.ImportMessages(t.Context(), []queue.Message{next}); !errors.Is(err,
+		queue.ErrConflict) || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("after a newer message: %v", err)
 	}
 	// What is finished takes nothing more.
@@ -302,14 +334,18 @@ func TestImportRefusesForeignMessages(t *testing.T) {
 	if _, err := s.ImportMessages(t.Context(), past[:1]); !errors.Is(err, queue.ErrConflict) {
 		t.Errorf("after the end: %v", err)
 	}
-	if states, err := s.Imported(t.Context(), []queue.TrackerID{1, 7}); err != nil || states[0].ID != 0 || states[0].NewestMs == 0 || states[1] != (queue.Imported{}) {
+	if states, err := s.Imported(t.Context(), []queue.TrackerID{1, 7}); err != nil ||
+		states[0].ID != 0 || states[0].NewestMs == 0 || states[1] != (queue.Imported{}) {
 		t.Errorf("%+v %v", states, err)
 	}
 	for _, id := range []int64{0, -1, queue.MaxID} {
 		if err := s.SkipIDs(t.Context(), id); err == nil {
 			t.Errorf("id %d was accepted", id)
 		}
-		if _, err := s.ImportMessages(t.Context(), []queue.Message{{ID: id, Tracker: 5, Status: queue.StatusUnread, SubmitMs: 1, Text: "x"}}); err == nil {
+		if _, err := s.ImportMessages(t.Context(), []queue.Message{{
+			ID: id, Tracker: 5,
+			Status: queue.StatusUnread, SubmitMs: 1, Text: "x",
+		}}); err == nil {
 			t.Errorf("message %d was accepted", id)
 		}
 	}
@@ -320,16 +356,19 @@ func TestImportRefusesForeignMessages(t *testing.T) {
 	}
 }
 
-// TestImportedMessagesAge: retention takes imported messages away as it does others, in the order of their age.
+// TestImportedMessagesAge: retention takes imported messages away as it does others, in the order
+// of their age.
 func TestImportedMessagesAge(t *testing.T) {
 	s := open(t, redisstore.Options{Addrs: []string{queuetest.StartRedis(t).Addr}})
 	past := pastOf(400, 1, 2)
-	past = slices.DeleteFunc(past, func(m queue.Message) bool { return m.Status == queue.StatusPending })
+	past = slices.DeleteFunc(past,
+		func(m queue.Message) bool { return m.Status == queue.StatusPending })
 	importAll(t, s, past)
 	cutoff := past[len(past)/2].SubmitMs
 	for _, tracker := range []queue.TrackerID{1, 2} {
 		for more := true; more; {
-			st, err := s.Trim(t.Context(), redisstore.PartitionOf(tracker), queue.Retention{CutoffMs: cutoff, Max: 1000})
+			st, err := s.Trim(t.Context(), redisstore.PartitionOf(tracker),
+				queue.Retention{CutoffMs: cutoff, Max: 1000})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -344,7 +383,8 @@ func TestImportedMessagesAge(t *testing.T) {
 			}
 		}
 		if gone := len(want) - len(got); gone < 64 || old >= 64 {
-			t.Errorf("tracker %d: %d of %d messages are gone, %d old ones stay", tracker, gone, len(want), old)
+			t.Errorf("tracker %d: %d of %d messages are gone, %d old ones stay", tracker, gone,
+				len(want), old)
 		}
 		if diff := gocmp.Diff(want[len(want)-len(got):], got); diff != "" {
 			t.Errorf("tracker %d (-want +got):\n%s", tracker, diff)
@@ -356,17 +396,31 @@ func TestImportedMessagesAge(t *testing.T) {
 func TestImportedMessagesExpire(t *testing.T) {
 	s := open(t, redisstore.Options{Addrs: []string{queuetest.StartRedis(t).Addr}})
 	past := []queue.Message{
-		{ID: 1 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusPending, ExpiresMs: begun + 1, Employee: 7, Text: "due"},
-		{ID: 2 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusPending, Text: "for ever"},
-		{ID: 3 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusCancelled, ExpiresMs: begun + 1, Text: "cancelled"},
+		{
+			ID: 1 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusPending,
+			ExpiresMs: begun + 1, Employee: 7, Text: "due",
+		},
+		{
+			ID: 2 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusPending,
+			Text: "for ever",
+		},
+		{
+			ID: 3 << 8, Tracker: 1, SubmitMs: begun, ChangeMs: begun, Status: queue.StatusCancelled,
+			ExpiresMs: begun + 1, Text: "cancelled",
+		},
 	}
 	ids := importAll(t, s, past)
 	st, err := s.Expire(t.Context())
 	if err != nil || st.Ended != 1 {
 		t.Fatalf("%+v, %v", st, err)
 	}
-	got, err := s.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: ids[0]}, {Tracker: 1, ID: ids[1]}, {Tracker: 1, ID: ids[2]}})
-	if err != nil || got[0].Status != queue.StatusExpired || got[1].Status != queue.StatusPending || got[2].Status != queue.StatusCancelled {
+	got, err := s.Get(t.Context(), []queue.Ref{
+		{Tracker: 1, ID: ids[0]},
+		{Tracker: 1, ID: ids[1]},
+		{Tracker: 1, ID: ids[2]},
+	})
+	if err != nil || got[0].Status != queue.StatusExpired || got[1].Status != queue.StatusPending ||
+		got[2].Status != queue.StatusCancelled {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -15,17 +15,22 @@ import (
 	"go.uber.org/zap"
 )
 
-// A store has a random identity, written once: chat:meta says which, and every part of it (a partition, the directory, the webhooks, the roster) has a copy in <part>:id, a
-// STRING, because each master of a Cluster may lose its data by itself. A process takes the identity at its start and believes nothing else from then on: every script compares
-// the part's (guard.inc.lua) before it does anything, and a pipeline of plain commands reads it after them. So whatever comes from a Redis that was emptied or exchanged is
-// queue.ErrLost, never an answer. A process that starts knows nothing to compare with: to it an empty Redis is a new store.
+// A store has a random identity, written once: chat:meta says which, and every part of it (a
+// partition, the directory, the webhooks, the roster) has a copy in <part>:id, a STRING, because
+// each master of a Cluster may lose its data by itself. A process takes the identity at its start
+// and believes nothing else from then on: every script compares the part's (guard.inc.lua) before
+// it does anything, and a pipeline of plain commands reads it after them. So whatever comes from a
+// Redis that was emptied or exchanged is queue.ErrLost, never an answer. A process that starts
+// knows nothing to compare with: to it an empty Redis is a new store.
 const (
 	metaIdentity = "identity"
-	metaClaim    = "claim"   // the identity to be, while the parts get it at the first start
-	metaAdopted  = "adopted" // the identity, where Adopt has set it: processes that know another one take it
+	metaClaim    = "claim" // the identity to be, while the parts get it at the first start
+	// the identity, where Adopt has set it: processes that know another one take it.
+	metaAdopted = "adopted"
 )
 
-// Numbers that no block and no version of the directory before Adopt can have reached: they grow with the time.
+// Numbers that no block and no version of the directory before Adopt can have reached: they grow
+// with the time.
 const (
 	adoptBlocks   = 16            // a second, of each partition
 	adoptVersions = 1_000_000     // a second
@@ -64,7 +69,8 @@ func (s *Store) parts() []string {
 	return append(s.keys[:len(s.keys):len(s.keys)], dirTag, hookTag, rosterTag)
 }
 
-// guardOf is the copy of the identity that stands for a slot; where one master holds everything, one copy stands for all.
+// guardOf is the copy of the identity that stands for a slot; where one master holds everything,
+// one copy stands for all.
 func (s *Store) guardOf(slot int) string {
 	if !s.Divided() {
 		return dirTag + ":id"
@@ -86,7 +92,8 @@ type seen struct {
 	meta    map[string]string // chat:meta
 	empty   int               // parts without a copy
 	foreign int               // parts with another one than chat:meta's
-	used    int               // of the partitions and the directory: those that a process has held before
+	// of the partitions and the directory: those that a process has held before.
+	used int
 
 	migration string // migrationKey
 }
@@ -96,11 +103,12 @@ func bare(tag string, args ...any) *query {
 	return &query{slot: slotOf(strings.Trim(tag, "{}")), args: args, bare: true}
 }
 
-// lookTries is how often look begins anew because chat:meta has changed meanwhile: the first start writes it twice.
+// lookTries is how often look begins anew because chat:meta has changed meanwhile: the first start
+// writes it twice.
 const lookTries = 20
 
-// look reads what every part says, between two looks at chat:meta that say the same: the first process writes
-// there before it gives the parts their copies, and once more after them.
+// look reads what every part says, between two looks at chat:meta that say the same: the first
+// process writes there before it gives the parts their copies, and once more after them.
 func (s *Store) look(ctx context.Context) (seen, error) {
 	before, err := s.readMeta(ctx)
 	if err != nil {
@@ -172,21 +180,25 @@ func (s *Store) readMeta(ctx context.Context) (map[string]string, error) {
 	return fields, nil
 }
 
-// contradiction is what is wrong with the identity by itself; known is that of this process, empty if it knows none.
+// contradiction is what is wrong with the identity by itself; known is that of this process, empty
+// if it knows none.
 func (n *seen) contradiction(known string) string {
 	parts := partitions + 3
 	id := n.meta[metaIdentity]
 	switch {
 	case id == "" && (known != "" || n.used > 0 && len(n.meta) == 0):
-		return fmt.Sprintf("its identity is gone from %s, and %d of %d parts are empty", metaKey, n.empty, parts)
-	case id == "" && n.meta[metaClaim] == "" && len(n.meta) > 0 && n.used < partitions+1: // written before there were identities, and whole
+		return fmt.Sprintf("its identity is gone from %s, and %d of %d parts are empty", metaKey,
+			n.empty, parts)
+	case id == "" && n.meta[metaClaim] == "" && len(n.meta) > 0 && n.used < partitions+1:
+		// written before there were identities, and whole
 		return fmt.Sprintf("%d of %d parts hold nothing, although %s says that the store was in use", partitions+1-n.used, partitions+1, metaKey)
 	case id == "":
 		return ""
 	case known != "" && id != known:
 		return fmt.Sprintf("it is another store: identity %s instead of %s", id, known)
 	case n.empty+n.foreign > 0:
-		return fmt.Sprintf("%d of %d parts have lost the store's identity, and with it their data", n.empty+n.foreign, parts)
+		return fmt.Sprintf("%d of %d parts have lost the store's identity, and with it their data",
+			n.empty+n.foreign, parts)
 	default:
 		return ""
 	}
@@ -198,7 +210,8 @@ func lostProblem(what string) string {
 		"; nothing is taken or given out until the data is back, or trackchat check --adopt accepts what is there"
 }
 
-// claim takes the store's identity, and gives a new store one, also one that was written before there were identities.
+// claim takes the store's identity, and gives a new store one, also one that was written before
+// there were identities.
 func (s *Store) claim(ctx context.Context) error {
 	n, err := s.look(ctx)
 	if err != nil {
@@ -220,7 +233,8 @@ func (s *Store) claim(ctx context.Context) error {
 	return nil
 }
 
-// found writes the schema's parameters and an identity, once however many processes do. Who comes after one that died goes on with what that one chose.
+// found writes the schema's parameters and an identity, once however many processes do. Who comes
+// after one that died goes on with what that one chose.
 func (s *Store) found(ctx context.Context) (string, error) {
 	qs := []*query{bare(metaKey, "hsetnx", metaKey, metaClaim, rand.Text())}
 	for field, value := range schemaFields() {
@@ -244,7 +258,8 @@ func (s *Store) found(ctx context.Context) (string, error) {
 	return id, s.askAll(ctx, []*query{bare(metaKey, "hsetnx", metaKey, metaIdentity, id)})
 }
 
-// verify compares the identity and the schema, and returns what is wrong with them. What changed since the last time is logged. An identity that an operator has adopted becomes this process's.
+// verify compares the identity and the schema, and returns what is wrong with them. What changed
+// since the last time is logged. An identity that an operator has adopted becomes this process's.
 func (s *Store) verify(ctx context.Context) ([]string, error) {
 	s.identity.mu.Lock()
 	defer s.identity.mu.Unlock()
@@ -255,7 +270,8 @@ func (s *Store) verify(ctx context.Context) ([]string, error) {
 	wrong := s.misfits(n)
 	known := s.expected()
 	problem := n.contradiction(known)
-	if id := n.meta[metaIdentity]; problem != "" && id != known && id == n.meta[metaAdopted] && n.empty+n.foreign == 0 {
+	if id := n.meta[metaIdentity]; problem != "" && id != known && id == n.meta[metaAdopted] &&
+		n.empty+n.foreign == 0 {
 		s.identity.known.Store(&id)
 		s.log.Warn("what Redis holds was adopted as the store", zap.String("identity", id))
 		s.wakes.resync()
@@ -263,7 +279,8 @@ func (s *Store) verify(ctx context.Context) ([]string, error) {
 	}
 	switch was := s.identity.problem; {
 	case problem != "" && was == "":
-		s.log.Error("Redis is not the store that this service knows", zap.String("problem", lostProblem(problem)))
+		s.log.Error("Redis is not the store that this service knows", zap.String("problem",
+			lostProblem(problem)))
 	case problem == "" && was != "":
 		s.log.Info("the store is back")
 	}
@@ -288,8 +305,10 @@ func (s *Store) reverify(ctx context.Context, doubted bool) {
 	}
 }
 
-// Adopt makes whatever Redis holds, be it nothing or an older copy, the store: under a new identity, with message ids and versions of the directory that no state before can have
-// given out. Services that run take it within a second or two. It returns what was wrong before, empty if nothing was.
+// Adopt makes whatever Redis holds, be it nothing or an older copy, the store: under a new
+// identity, with message ids and versions of the directory that no state before can have given out.
+// Services that run take it within a second or two. It returns what was wrong before, empty if
+// nothing was.
 func Adopt(ctx context.Context, opts Options) (was string, err error) {
 	s, err := visitor(ctx, opts)
 	if err != nil {

@@ -18,27 +18,66 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// wantLost calls everything that would take or give out something of a tracker's, and expects each to say that the store is lost.
+// wantLost calls everything that would take or give out something of a tracker's, and expects each
+// to say that the store is lost.
 func wantLost(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, id int64) {
 	t.Helper()
 	ctx, ts := t.Context(), []queue.TrackerID{tracker}
 	for name, call := range map[string]func() error{
-		"send":     func() error { _, err := s.Send(ctx, []queue.SendReq{{Tracker: tracker, Text: "x"}}); return err },
-		"receive":  func() error { _, err := s.Receive(ctx, []queue.Incoming{{Tracker: tracker, Text: "x"}}); return err },
-		"ack":      func() error { _, err := s.Ack(ctx, []queue.AckReq{{Tracker: tracker, ID: id}}); return err },
-		"acquire":  func() error { _, err := s.Acquire(ctx, "n", ts); return err },
-		"touch":    func() error { return s.Touch(ctx, []queue.Lease{{Tracker: tracker, Epoch: 1, SeenMs: 1}}) },
+		"send": func() error {
+			_, err := s.Send(ctx, []queue.SendReq{{
+				Tracker: tracker,
+				Text:    "x",
+			}})
+			return err
+		},
+		"receive": func() error {
+			_, err := s.Receive(ctx, []queue.Incoming{{
+				Tracker: tracker,
+				Text:    "x",
+			}})
+			return err
+		},
+		"ack": func() error {
+			_, err := s.Ack(ctx, []queue.AckReq{{
+				Tracker: tracker,
+				ID:      id,
+			}})
+			return err
+		},
+		"acquire": func() error { _, err := s.Acquire(ctx, "n", ts); return err },
+		"touch": func() error {
+			return s.Touch(ctx, []queue.Lease{{
+				Tracker: tracker, Epoch: 1,
+				SeenMs: 1,
+			}})
+		},
 		"mark all": func() error { _, err := s.MarkReadAll(ctx, ts); return err },
 		"list": func() error {
 			_, err := s.List(ctx, queue.ListQuery{Tracker: tracker, ToMs: 1 << 45, Limit: 1})
 			return err
 		},
-		"get":     func() error { _, err := s.Get(ctx, []queue.Ref{{Tracker: tracker, ID: id}}); return err },
+		"get": func() error {
+			_, err := s.Get(ctx, []queue.Ref{{
+				Tracker: tracker,
+				ID:      id,
+			}})
+			return err
+		},
 		"resolve": func() error { _, err := s.Resolve(ctx, []int64{id}); return err },
 		"unread":  func() error { _, err := s.Unread(ctx, ts); return err },
-		"peek":    func() error { _, err := s.Peek(ctx, []queue.Lease{{Tracker: tracker, Epoch: 1}}); return err },
+		"peek": func() error {
+			_, err := s.Peek(ctx, []queue.Lease{{
+				Tracker: tracker,
+				Epoch:   1,
+			}})
+			return err
+		},
 		"claim": func() error {
-			_, err := s.Claim(ctx, []queue.ClaimReq{{Lease: queue.Lease{Tracker: tracker, Epoch: 1}}})
+			_, err := s.Claim(ctx, []queue.ClaimReq{{Lease: queue.Lease{
+				Tracker: tracker,
+				Epoch:   1,
+			}}})
 			return err
 		},
 		"expire": func() error { _, err := s.Expire(ctx); return err },
@@ -58,9 +97,16 @@ func wantDirectoryLost(t *testing.T, s *redisstore.Store, since int64) {
 		"accounts": func() error { _, err := s.Accounts(ctx, 0, 100); return err },
 		"sessions": func() error { _, err := s.Sessions(ctx, []queue.KeyHash{{1}}); return err },
 		"login": func() error {
-			return s.PutSession(ctx, queue.Session{Hash: queue.KeyHash{1}, Account: 1, ExpiresMs: 1 << 45})
+			return s.PutSession(ctx, queue.Session{
+				Hash: queue.KeyHash{1}, Account: 1,
+				ExpiresMs: 1 << 45,
+			})
 		},
-		"edit":     func() error { _, err := s.EditDirectory(ctx, []queue.Edit{someAccount()}); return err },
+		"edit": func() error {
+			_, err := s.EditDirectory(ctx,
+				[]queue.Edit{someAccount()})
+			return err
+		},
 		"webhooks": func() error { _, err := s.Webhooks(ctx); return err },
 		"nodes":    func() error { _, err := s.Nodes(ctx); return err },
 	} {
@@ -92,10 +138,15 @@ func awaitFit(t *testing.T, s queue.Store) {
 	}
 }
 
-// TestDataIsGone: whatever way a Redis loses its data, nothing that it says then is believed, until an operator accepts it.
+// TestDataIsGone: whatever way a Redis loses its data, nothing that it says then is believed, until
+// an operator accepts it.
 func TestDataIsGone(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, server *queuetest.RedisServer){
-		"flushed": func(t *testing.T, server *queuetest.RedisServer) { t.Helper(); server.Must(t, "FLUSHALL") },
+		"flushed": func(t *testing.T, server *queuetest.RedisServer) {
+			t.Helper()
+			server.Must(t,
+				"FLUSHALL")
+		},
 		"empty volume": func(t *testing.T, server *queuetest.RedisServer) {
 			t.Helper()
 			server.Kill(t)
@@ -108,7 +159,10 @@ func TestDataIsGone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := queuetest.StartRedis(t)
 			core, logged := observer.New(zap.WarnLevel)
-			o := redisstore.Options{Addrs: []string{server.Addr}, Logger: zap.New(core), Registerer: prometheus.NewRegistry()}
+			o := redisstore.Options{
+				Addrs: []string{server.Addr}, Logger: zap.New(core),
+				Registerer: prometheus.NewRegistry(),
+			}
 			s := open(t, o)
 			edit(t, s, someAccount(), someTracker(1))
 			d, err := s.DirectoryChanges(t.Context(), 0, 100)
@@ -131,10 +185,12 @@ func TestDataIsGone(t *testing.T) {
 				t.Errorf("said %d times", n)
 			}
 			if keys := server.Must(t, "DBSIZE"); keys != "0" {
-				t.Errorf("%s keys were written into the empty Redis: %s", keys, server.Must(t, "KEYS", "*"))
+				t.Errorf("%s keys were written into the empty Redis: %s", keys, server.Must(t,
+					"KEYS", "*"))
 			}
 
-			// A process that starts has nothing to compare with, so that its store is new; those that run know better.
+			// A process that starts has nothing to compare with, so that its store is new; those
+			// that run know better.
 			fresh := open(t, redisstore.Options{Addrs: []string{server.Addr}})
 			send(t, fresh, 1, "of another store")
 			wantLost(t, s, 1, id)
@@ -156,8 +212,11 @@ func TestDataIsGone(t *testing.T) {
 	}
 }
 
-// adoptAndGoOn accepts what is there: everybody who runs takes it, without a start, and no number is given twice.
-func adoptAndGoOn(t *testing.T, o redisstore.Options, stores []*redisstore.Store, last, version int64) {
+// adoptAndGoOn accepts what is there: everybody who runs takes it, without a start, and no number
+// is given twice.
+func adoptAndGoOn(t *testing.T, o redisstore.Options, stores []*redisstore.Store, last,
+	version int64,
+) {
 	t.Helper()
 	o.Now, o.Registerer = time.Now, nil
 	if _, err := redisstore.Adopt(t.Context(), o); err != nil {
@@ -170,7 +229,8 @@ func adoptAndGoOn(t *testing.T, o redisstore.Options, stores []*redisstore.Store
 			t.Errorf("id %d after %d", id, last)
 		}
 		last = id
-		if _, err := s.DirectoryChanges(t.Context(), version, 100); !errors.Is(err, queue.ErrReset) {
+		if _, err := s.DirectoryChanges(t.Context(), version, 100); !errors.Is(err,
+			queue.ErrReset) {
 			t.Errorf("who knows version %d of the directory: %v", version, err)
 		}
 	}
@@ -179,7 +239,8 @@ func adoptAndGoOn(t *testing.T, o redisstore.Options, stores []*redisstore.Store
 	}
 }
 
-// TestMasterLostItsData: of a Cluster, one master comes back empty. What the others hold goes on; what it held is refused, also to who starts anew.
+// TestMasterLostItsData: of a Cluster, one master comes back empty. What the others hold goes on;
+// what it held is refused, also to who starts anew.
 func TestMasterLostItsData(t *testing.T) {
 	cluster := queuetest.StartCluster(t, 3)
 	o := redisstore.Options{Addrs: cluster.Addrs()}
@@ -197,10 +258,12 @@ func TestMasterLostItsData(t *testing.T) {
 	send(t, s, whole, "before")
 
 	where.holder(gone).Must(t, "FLUSHALL")
-	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: gone, Text: "x"}}); !errors.Is(err, queue.ErrLost) {
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: gone, Text: "x"}}); !errors.Is(err,
+		queue.ErrLost) {
 		t.Errorf("send: %v", err)
 	}
-	if _, err := s.Get(t.Context(), []queue.Ref{{Tracker: gone, ID: id}}); !errors.Is(err, queue.ErrLost) {
+	if _, err := s.Get(t.Context(), []queue.Ref{{Tracker: gone, ID: id}}); !errors.Is(err,
+		queue.ErrLost) {
 		t.Errorf("get: %v", err)
 	}
 	send(t, s, whole, "goes on")
@@ -212,7 +275,8 @@ func TestMasterLostItsData(t *testing.T) {
 	}
 	wantRefused(t, o, "trackchat check --adopt")
 	o.Now = time.Now
-	if rep, err := redisstore.Inspect(t.Context(), o); err != nil || len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0], "--adopt") {
+	if rep, err := redisstore.Inspect(t.Context(), o); err != nil || len(rep.Problems) != 1 ||
+		!strings.Contains(rep.Problems[0], "--adopt") {
 		t.Errorf("inspect: %+v, %v", rep, err)
 	}
 	if keys := where.holder(gone).Must(t, "DBSIZE"); keys != "0" {
@@ -262,7 +326,8 @@ func TestOlderCopy(t *testing.T) {
 	}
 }
 
-// TestStoreWithoutIdentity: what an earlier version wrote gets an identity at the next start, unless some of it is gone.
+// TestStoreWithoutIdentity: what an earlier version wrote gets an identity at the next start,
+// unless some of it is gone.
 func TestStoreWithoutIdentity(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	o := redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now}
@@ -302,12 +367,16 @@ func TestStoreWithoutIdentity(t *testing.T) {
 	wantRefused(t, o, "gone from chat:meta", "--adopt")
 }
 
-// TestFirstStartsAtOnce: several processes begin on an empty Redis, and one of them dies in between; all have one store.
+// TestFirstStartsAtOnce: several processes begin on an empty Redis, and one of them dies in
+// between; all have one store.
 func TestFirstStartsAtOnce(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if s, err := redisstore.Open(ctx, redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now}); err == nil {
+	if s, err := redisstore.Open(ctx, redisstore.Options{
+		Addrs: []string{server.Addr},
+		Now:   time.Now,
+	}); err == nil {
 		_ = s.Close()
 		t.Fatal("opened")
 	}
@@ -316,7 +385,10 @@ func TestFirstStartsAtOnce(t *testing.T) {
 	const processes = 8
 	for range processes {
 		go func() {
-			s, err := redisstore.Open(t.Context(), redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
+			s, err := redisstore.Open(t.Context(), redisstore.Options{
+				Addrs: []string{server.Addr},
+				Now:   time.Now,
+			})
 			if err != nil {
 				t.Error(err)
 			}

@@ -13,11 +13,13 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// visitConns is more than a look needs: a pool with as many failed dials as places goes on dialling in the background.
+// visitConns is more than a look needs: a pool with as many failed dials as places goes on dialling
+// in the background.
 const visitConns = 8
 
-// Inspect says what Open would find wrong, and writes nothing: version, role, persistence, memory and its policy, clock, buffers of subscribers, the stored schema, and in a
-// Cluster whether every partition is served. It may be used beside services that run. The error says that nobody answers.
+// Inspect says what Open would find wrong, and writes nothing: version, role, persistence, memory
+// and its policy, clock, buffers of subscribers, the stored schema, and in a Cluster whether every
+// partition is served. It may be used beside services that run. The error says that nobody answers.
 func Inspect(ctx context.Context, opts Options) (report queue.Report, err error) {
 	s, err := visitor(ctx, opts)
 	if err != nil {
@@ -71,7 +73,8 @@ func visitor(ctx context.Context, opts Options) (*Store, error) {
 	for p, tag := range tags() {
 		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
 	}
-	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1), masters: make(map[string]*master)}
+	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 &&
+		opts.Master == "", changed: make(chan struct{}, 1), masters: make(map[string]*master)}
 	if !s.nodes.cluster {
 		s.nodes.table = []*master{s.nodes.visit(opts.Addrs[0])}
 		return s, nil
@@ -90,14 +93,20 @@ func (n *nodes) visit(addr string) *master {
 	m, o := &master{s: n.s, addr: addr}, n.s.opts
 	if o.Master != "" {
 		m.client = redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns, DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
+			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username,
+			Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns,
+			DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
 		})
 	} else {
 		m.client = redis.NewClient(&redis.Options{
-			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns, DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
+			MaxRetries:  -1,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns,
+			DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
+			MaintNotificationsConfig: &maintnotifications.Config{
+				Mode: maintnotifications.ModeDisabled,
+			},
 		})
 	}
 	m.reads = newWire(n.s, m, 1)
@@ -106,7 +115,8 @@ func (n *nodes) visit(addr string) *master {
 	return m
 }
 
-// survey reads the map of the cluster from the first configured node that knows it. Afterwards only masters that serve something are left.
+// survey reads the map of the cluster from the first configured node that knows it. Afterwards only
+// masters that serve something are left.
 func (n *nodes) survey(ctx context.Context) error {
 	errs := make([]error, 0, len(n.s.opts.Addrs))
 	for _, addr := range n.s.opts.Addrs {
@@ -116,7 +126,8 @@ func (n *nodes) survey(ctx context.Context) error {
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", addr, err))
 	}
-	return fmt.Errorf("%w: reading the map of the cluster: %w", queue.ErrUnavailable, errors.Join(errs...))
+	return fmt.Errorf("%w: reading the map of the cluster: %w", queue.ErrUnavailable,
+		errors.Join(errs...))
 }
 
 // draw makes the table of slots from the map; asked is who gave it.

@@ -78,8 +78,10 @@ func (it *item) finish(reply string, err error) {
 	}
 }
 
-// lane is the queue of one transition: of everything where one master holds all partitions, else of one partition, whose master may fail by itself and whose keys are the only
-// ones that a script may touch. One batch of it is on its way at any time; what is queued meanwhile is the next one, so requests are executed in the order they came.
+// lane is the queue of one transition: of everything where one master holds all partitions, else of
+// one partition, whose master may fail by itself and whose keys are the only ones that a script may
+// touch. One batch of it is on its way at any time; what is queued meanwhile is the next one, so
+// requests are executed in the order they came.
 type lane struct {
 	s    *Store
 	kind *kind
@@ -146,7 +148,8 @@ func (l *lane) take() []*item {
 func (l *lane) send(batch []*item, number int64) {
 	s := l.s
 	size, bytes, weight := 0, 200, 0
-	tags := make([]any, 0, len(batch))    // the partitions that occur, in the order of their first items
+	// the partitions that occur, in the order of their first items.
+	tags := make([]any, 0, len(batch))
 	places := make([]byte, 0, len(batch)) // of the items
 	var known [partitions]bool
 	for _, it := range batch {
@@ -169,7 +172,8 @@ func (l *lane) send(batch []*item, number int64) {
 	}
 	s.metrics.Batch(l.kind.name, weight)
 	s.submit(&job{
-		slot: s.slots[batch[0].partition], args: args, script: l.kind.script, writes: true, bytes: bytes, deadline: s.now().Add(s.opts.RetryFor),
+		slot: s.slots[batch[0].partition], args: args, script: l.kind.script, writes: true,
+		bytes: bytes, deadline: s.now().Add(s.opts.RetryFor),
 		finish: func(reply any, err error) {
 			l.settle(batch, reply, err)
 			l.next()
@@ -230,7 +234,8 @@ func (w *waiting) enter(it *item, bulk bool) error {
 	}
 	if n > limit || bytes > w.maxBytes && bytes > int64(it.bytes) {
 		w.leave(it)
-		return fmt.Errorf("%w: %d requests of %d bytes wait for Redis", queue.ErrOverloaded, n-1, bytes)
+		return fmt.Errorf("%w: %d requests of %d bytes wait for Redis", queue.ErrOverloaded, n-1,
+			bytes)
 	}
 	return nil
 }
@@ -240,11 +245,13 @@ func (w *waiting) leave(it *item) {
 	w.bytes.Add(-int64(it.bytes))
 }
 
-// grace is how long a caller whose context ended while its request was on its way waits for the outcome.
+// grace is how long a caller whose context ended while its request was on its way waits for the
+// outcome.
 const grace = time.Second
 
-// transit has items executed, each in the lane of its partition, and waits for their results. An error means that nothing of them is known to be done, except
-// queue.ErrUnknownOutcome; where only some failed, each has its own.
+// transit has items executed, each in the lane of its partition, and waits for their results. An
+// error means that nothing of them is known to be done, except queue.ErrUnknownOutcome; where only
+// some failed, each has its own.
 func (s *Store) transit(ctx context.Context, op string, items []*item) error {
 	start := s.now()
 	err := s.run(ctx, op, items)
@@ -337,7 +344,8 @@ func commonError(items []*item) error {
 	return items[0].err
 }
 
-// anyError is for transitions whose results have no place for an error: what is done and what is not is then unknown.
+// anyError is for transitions whose results have no place for an error: what is done and what is
+// not is then unknown.
 func anyError(items []*item) error {
 	var failed error
 	done := false

@@ -11,13 +11,18 @@ import (
 const maxNode = 32
 
 // Acquire implements queue.Delivery.
-func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.TrackerID) ([]queue.Lease, error) {
+func (s *Store) Acquire(ctx context.Context, node queue.NodeID,
+	ts []queue.TrackerID,
+) ([]queue.Lease, error) {
 	if node == "" || len(node) > maxNode {
 		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
 	}
 	items := make([]*item, len(ts))
 	for i, t := range ts {
-		items[i] = &item{partition: partitionOf(t), args: []any{trackerArg(t), tracker8(t), string(node)}, weight: 1, width: 16, bytes: 96}
+		items[i] = &item{partition: partitionOf(t), args: []any{
+			trackerArg(t), tracker8(t),
+			string(node),
+		}, weight: 1, width: 16, bytes: 96}
 	}
 	if err := s.transit(ctx, opAcquire, items); err != nil {
 		return nil, err
@@ -28,7 +33,10 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 	leases := make([]queue.Lease, len(ts))
 	for i, it := range items {
 		b := []byte(it.reply)
-		leases[i] = queue.Lease{Tracker: ts[i], Node: node, Epoch: uint48(b), Pending: uint24(b[6:]), LastOut: uint56(b[9:])}
+		leases[i] = queue.Lease{
+			Tracker: ts[i], Node: node, Epoch: uint48(b),
+			Pending: uint24(b[6:]), LastOut: uint56(b[9:]),
+		}
 	}
 	return leases, nil
 }
@@ -36,7 +44,10 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.Track
 // Release implements queue.Delivery.
 func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	return s.leases(ctx, opRelease, len(ls), func(i int) (queue.TrackerID, []any) {
-		return ls[i].Tracker, []any{trackerArg(ls[i].Tracker), tracker8(ls[i].Tracker), ls[i].Epoch, ls[i].SeenMs}
+		return ls[i].Tracker, []any{
+			trackerArg(ls[i].Tracker), tracker8(ls[i].Tracker), ls[i].Epoch,
+			ls[i].SeenMs,
+		}
 	})
 }
 
@@ -50,11 +61,16 @@ func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
 
 // Kick implements queue.Roster.
 func (s *Store) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) {
-	return s.leases(ctx, opKick, len(ts), func(i int) (queue.TrackerID, []any) { return ts[i], []any{trackerArg(ts[i]), tracker8(ts[i])} })
+	return s.leases(ctx, opKick, len(ts), func(i int) (queue.TrackerID, []any) {
+		return ts[i],
+			[]any{trackerArg(ts[i]), tracker8(ts[i])}
+	})
 }
 
 // leases runs a transition that answers each of n items with a byte: whether it was done.
-func (s *Store) leases(ctx context.Context, op string, n int, args func(i int) (queue.TrackerID, []any)) ([]bool, error) {
+func (s *Store) leases(ctx context.Context, op string, n int, args func(i int) (queue.TrackerID,
+	[]any),
+) ([]bool, error) {
 	items := make([]*item, n)
 	for i := range items {
 		t, a := args(i)
@@ -90,7 +106,10 @@ func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 			st = state{epoch: l.Epoch, pending: 1}
 		}
 		if fenced := st.epoch != l.Epoch; fenced || st.pending > 0 {
-			results = append(results, queue.PeekResult{Tracker: l.Tracker, Epoch: l.Epoch, Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced})
+			results = append(results, queue.PeekResult{
+				Tracker: l.Tracker, Epoch: l.Epoch,
+				Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced,
+			})
 		}
 	}
 	return results, nil

@@ -8,8 +8,9 @@ import (
 	"trackchat/queue"
 )
 
-// MarkRead implements queue.Sender. Within one partition all or none is a matter of one script. Across partitions everything is looked up first and marked then; a message that
-// retention removes in between is reported unknown although the others are marked.
+// MarkRead implements queue.Sender. Within one partition all or none is a matter of one script.
+// Across partitions everything is looked up first and marked then; a message that retention removes
+// in between is reported unknown although the others are marked.
 func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, error) {
 	groups := make(map[int][]int)
 	sound := true
@@ -30,9 +31,13 @@ func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkRes
 		args[0] = len(list)
 		for _, i := range list {
 			at, _ := placeIn(refs[i].Tracker, refs[i].ID)
-			args = append(args, trackerArg(refs[i].Tracker), at.block, append(tracker8(refs[i].Tracker), byte(at.slot)))
+			args = append(args, trackerArg(refs[i].Tracker), at.block,
+				append(tracker8(refs[i].Tracker), byte(at.slot)))
 		}
-		items = append(items, &item{partition: p, args: args, weight: len(list), width: len(list), bytes: 64 * len(list)})
+		items = append(items, &item{
+			partition: p, args: args, weight: len(list), width: len(list),
+			bytes: 64 * len(list),
+		})
 		index = append(index, list)
 	}
 	if err := s.transit(ctx, opMark, items); err != nil {
@@ -51,7 +56,9 @@ func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkRes
 }
 
 // lookUnread says what marking refs would do, and whether all of them can be marked.
-func (s *Store) lookUnread(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, bool, error) {
+func (s *Store) lookUnread(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, bool,
+	error,
+) {
 	found, err := s.Get(ctx, refs)
 	if err != nil {
 		return nil, false, err
@@ -70,7 +77,8 @@ func (s *Store) lookUnread(ctx context.Context, refs []queue.Ref) ([]queue.MarkR
 	return results, all, nil
 }
 
-// MarkReadAll implements queue.Sender. Each script call marks at most 256 messages of a tracker. After an error, what was marked stays so.
+// MarkReadAll implements queue.Sender. Each script call marks at most 256 messages of a tracker.
+// After an error, what was marked stays so.
 func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, error) {
 	type marking struct {
 		tracker queue.TrackerID
@@ -84,7 +92,10 @@ func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, err
 	for first := true; first || len(open) > 0; first = false {
 		items := make([]*item, len(open))
 		for i, m := range open {
-			items[i] = &item{partition: partitionOf(m.tracker), args: []any{trackerArg(m.tracker), m.done}, weight: 8, width: 7, bytes: 64}
+			items[i] = &item{partition: partitionOf(m.tracker), args: []any{
+				trackerArg(m.tracker),
+				m.done,
+			}, weight: 8, width: 7, bytes: 64}
 		}
 		if err := s.transit(ctx, opMarkAll, items); err != nil {
 			return total, err

@@ -37,7 +37,8 @@ func sends(n int, text string) []queue.SendReq {
 	return reqs
 }
 
-// TestMergedCalls: where one Redis holds everything, requests for any partitions go into one script call, up to its bounds.
+// TestMergedCalls: where one Redis holds everything, requests for any partitions go into one script
+// call, up to its bounds.
 func TestMergedCalls(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
@@ -56,7 +57,8 @@ func TestMergedCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, r := range res {
-			if want := redisstore.PartitionOf(queue.TrackerID(i + 1)); r.Err != nil || queue.Partition(r.ID%256) != want {
+			if want := redisstore.PartitionOf(queue.TrackerID(i + 1)); r.Err != nil ||
+				queue.Partition(r.ID%256) != want {
 				t.Fatalf("result %d of %d: %+v, want partition %d", i, c.requests, r, want)
 			}
 		}
@@ -69,7 +71,8 @@ func TestMergedCalls(t *testing.T) {
 	}
 }
 
-// TestMergedCallOfDamagedData: what cannot be read fails its own requests, all others of the same call are executed.
+// TestMergedCallOfDamagedData: what cannot be read fails its own requests, all others of the same
+// call are executed.
 func TestMergedCallOfDamagedData(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
@@ -90,7 +93,9 @@ func TestMergedCallOfDamagedData(t *testing.T) {
 	server.Must(t, "SET", key(1), "short")
 	server.Must(t, "DEL", key(2))
 	server.Must(t, "LPUSH", key(2), "of another type")
-	server.Must(t, "SET", fmt.Sprintf("{%s}:p", redisstore.Tags()[redisstore.PartitionOf(3)]), "no number") // a counter that only Check needs
+	// a counter that only Check needs.
+	server.Must(t, "SET", fmt.Sprintf("{%s}:p", redisstore.Tags()[redisstore.PartitionOf(3)]),
+		"no number")
 	server.Must(t, "CONFIG", "RESETSTAT")
 	second, err := s.Send(t.Context(), reqs)
 	if err != nil {
@@ -118,7 +123,8 @@ func TestMergedCallOfDamagedData(t *testing.T) {
 			continue
 		}
 		msgs := list(t, s, r.Tracker)
-		if len(msgs) != 2 || msgs[0].ID != first[i].ID || msgs[0].Status != queue.StatusDelivered || msgs[1].ID != second[i].ID || msgs[1].Status != queue.StatusPending {
+		if len(msgs) != 2 || msgs[0].ID != first[i].ID || msgs[0].Status != queue.StatusDelivered ||
+			msgs[1].ID != second[i].ID || msgs[1].Status != queue.StatusPending {
 			t.Fatalf("tracker %d: %+v", r.Tracker, msgs)
 		}
 	}
@@ -127,7 +133,8 @@ func TestMergedCallOfDamagedData(t *testing.T) {
 	}
 }
 
-// TestExpiryOfDamagedData: a message whose time has run out and that cannot be read keeps no other one alive, not in its partition either.
+// TestExpiryOfDamagedData: a message whose time has run out and that cannot be read keeps no other
+// one alive, not in its partition either.
 func TestExpiryOfDamagedData(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
@@ -138,24 +145,30 @@ func TestExpiryOfDamagedData(t *testing.T) {
 	ends := time.Now().UnixMilli() + 50
 	var refs []queue.Ref
 	for _, tracker := range []queue.TrackerID{1, neighbour, neighbour + 1} {
-		res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: tracker, Text: "short-lived", ExpiresMs: ends}})
+		res, err := s.Send(t.Context(), []queue.SendReq{{
+			Tracker: tracker, Text: "short-lived",
+			ExpiresMs: ends,
+		}})
 		if err != nil || res[0].Err != nil {
 			t.Fatal(res, err)
 		}
 		refs = append(refs, queue.Ref{Tracker: tracker, ID: res[0].ID})
 	}
-	server.Must(t, "SET", fmt.Sprintf("{%s}:t:1", redisstore.Tags()[redisstore.PartitionOf(1)]), "short")
+	server.Must(t, "SET", fmt.Sprintf("{%s}:t:1", redisstore.Tags()[redisstore.PartitionOf(1)]),
+		"short")
 	within(t, "the damage is told", func() bool {
 		_, err := s.Expire(t.Context())
 		return isCorrupt(err)
 	})
 	msgs, err := s.Get(t.Context(), refs[1:])
-	if err != nil || msgs[0].Status != queue.StatusExpired || msgs[1].Status != queue.StatusExpired {
+	if err != nil || msgs[0].Status != queue.StatusExpired ||
+		msgs[1].Status != queue.StatusExpired {
 		t.Errorf("%+v, %v", msgs, err)
 	}
 }
 
-// TestMergedCallsAreExecutedOnce: whatever is lost of a call for many partitions, the call, its answer or the script, each of its requests is executed once.
+// TestMergedCallsAreExecutedOnce: whatever is lost of a call for many partitions, the call, its
+// answer or the script, each of its requests is executed once.
 func TestMergedCallsAreExecutedOnce(t *testing.T) {
 	where := place{queuetest.StartRedis(t)}
 	s, proxies := where.proxied(t)
@@ -188,7 +201,10 @@ func TestMergedCallsAreExecutedOnce(t *testing.T) {
 		}
 	}
 	for range 3 {
-		for _, arm := range []func(string) <-chan struct{}{proxies[0].CutRequest, proxies[0].CutReply} {
+		for _, arm := range []func(string) <-chan struct{}{
+			proxies[0].CutRequest,
+			proxies[0].CutReply,
+		} {
 			var faults []<-chan struct{}
 			round(func(text string) { faults = append(faults, arm(text)) })
 			for _, f := range faults {
@@ -203,7 +219,8 @@ func TestMergedCallsAreExecutedOnce(t *testing.T) {
 			t.Fatalf("tracker %d has %d messages, %d were sent", i+1, len(msgs), len(ids))
 		}
 		for k, m := range msgs {
-			if m.ID != ids[k][i] || m.Text != fmt.Sprint("round ", k) || m.Status != queue.StatusDelivered {
+			if m.ID != ids[k][i] || m.Text != fmt.Sprint("round ", k) ||
+				m.Status != queue.StatusDelivered {
 				t.Fatalf("%+v, want id %d of round %d", m, ids[k][i], k)
 			}
 		}

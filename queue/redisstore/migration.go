@@ -41,7 +41,9 @@ return ARGV[1]`
 // looks first, and writes nothing, ErrUsed, where a service has ever written or another migration
 // has begun. From then on services refuse this Redis until FinishMigration. done says that this
 // migration was finished before: there is nothing to write then.
-func OpenMigration(ctx context.Context, opts Options, source string) (s *Store, done bool, err error) {
+func OpenMigration(ctx context.Context, opts Options, source string) (s *Store, done bool,
+	err error,
+) {
 	note, err := surveyMigration(ctx, opts, migrationBegun+source)
 	switch {
 	case err != nil:
@@ -51,8 +53,9 @@ func OpenMigration(ctx context.Context, opts Options, source string) (s *Store, 
 	case note == migrationDone+source:
 		done = true
 	case note != migrationBegun+source:
-		return nil, false, fmt.Errorf("%w: a migration of another store, or of this one as it was at"+
-			" another time, was made into it", ErrUsed)
+		return nil, false, fmt.Errorf(
+			"%w: a migration of another store, or of this one as it was at"+
+				" another time, was made into it", ErrUsed)
 	}
 	opts.migration = source
 	s, err = Open(ctx, opts)

@@ -21,7 +21,8 @@ import (
 const (
 	writeWorkers = 2
 	readWorkers  = 2
-	spareConns   = 6 + peerAsks + 1 // for checks and what else goes past the wires, and for questions among nodes
+	// for checks and what else goes past the wires, and for questions among nodes.
+	spareConns = 6 + peerAsks + 1
 )
 
 // master is one Redis process that serves slots.
@@ -45,16 +46,24 @@ func (s *Store) newMaster(addr string) *master {
 	o := s.opts
 	if o.Master != "" {
 		m.client = redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout, PoolSize: writeWorkers + readWorkers + spareConns,
-			DialerRetries: 1, OnConnect: m.prepare, DisableIdentity: true, ContextTimeoutEnabled: true,
+			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username,
+			Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout,
+			PoolSize:      writeWorkers + readWorkers + spareConns,
+			DialerRetries: 1, OnConnect: m.prepare, DisableIdentity: true,
+			ContextTimeoutEnabled: true,
 		})
 	} else {
 		m.client = redis.NewClient(&redis.Options{
-			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout, PoolSize: writeWorkers + readWorkers + spareConns,
-			DialerRetries: 1, OnConnect: m.prepare, DisableIdentity: true, ContextTimeoutEnabled: true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
+			MaxRetries:  -1,
+			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout,
+			PoolSize:      writeWorkers + readWorkers + spareConns,
+			DialerRetries: 1, OnConnect: m.prepare, DisableIdentity: true,
+			ContextTimeoutEnabled: true,
+			MaintNotificationsConfig: &maintnotifications.Config{
+				Mode: maintnotifications.ModeDisabled,
+			},
 		})
 	}
 	m.writes, m.reads = newWire(s, m, writeWorkers), newWire(s, m, readWorkers)
@@ -67,8 +76,9 @@ func (m *master) close() error {
 	return m.client.Close()
 }
 
-// prepare is called with every new connection before its first use. A process that was not seen before gets the scripts and seals its partitions: nothing is sent to it before
-// ids that its predecessor may have lost are out of reach.
+// prepare is called with every new connection before its first use. A process that was not seen
+// before gets the scripts and seals its partitions: nothing is sent to it before ids that its
+// predecessor may have lost are out of reach.
 func (m *master) prepare(ctx context.Context, cn *redis.Conn) error {
 	info, err := cn.Info(ctx, "server", "replication").Result()
 	if err != nil {
@@ -88,7 +98,8 @@ func (m *master) prepare(ctx context.Context, cn *redis.Conn) error {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
 	if m.s.expected() == "" {
-		return nil // Open reads the identity of the store with it, and seals before anybody else sends
+		// Open reads the identity of the store with it, and seals before anybody else sends.
+		return nil
 	}
 	if err := m.seal(ctx, cn, identity); err != nil {
 		return fmt.Errorf("%w: %w", errConnect, err)
@@ -116,14 +127,17 @@ func (m *master) loadScripts(ctx context.Context, c pipeliner) error {
 	return nil
 }
 
-// seal closes what partitions of this master held under another process. Partitions of other masters are refused by Redis and left to those.
+// seal closes what partitions of this master held under another process. Partitions of other
+// masters are refused by Redis and left to those.
 func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 	pipe := c.Pipeline()
 	store := m.s.expected()
 	for _, key := range m.s.keys {
-		_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptSeal].sha, 1, key, identity, store)})
+		_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptSeal].sha, 1,
+			key, identity, store)})
 	}
-	_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptDirSeal].sha, 1, dirHead, identity, store)})
+	_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptDirSeal].sha, 1,
+		dirHead, identity, store)})
 	cmds, err := pipe.Exec(ctx)
 	if err == nil {
 		return nil
@@ -131,7 +145,8 @@ func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 	for _, cmd := range cmds {
 		switch err := cmd.Err(); {
 		case err == nil || elsewhere(err):
-		case strings.HasPrefix(err.Error(), "LOST "): // nothing of this store is there to be sealed; whoever asks for it is told
+		case strings.HasPrefix(err.Error(), "LOST "):
+			// nothing of this store is there to be sealed; whoever asks for it is told
 			m.s.doubt()
 		default:
 			return fmt.Errorf("sealing partitions: %w", err)
@@ -140,11 +155,13 @@ func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 	return nil
 }
 
-// elsewhere reports whether an error says that the master does not have the slot: another one has it, or none. CLUSTERDOWN of the whole cluster is not among them:
-// a node that has just started says that of its own slots, too.
+// elsewhere reports whether an error says that the master does not have the slot: another one has
+// it, or none. CLUSTERDOWN of the whole cluster is not among them: a node that has just started
+// says that of its own slots, too.
 func elsewhere(err error) bool {
 	text := err.Error()
-	return strings.HasPrefix(text, "MOVED ") || strings.HasPrefix(text, "ASK ") || strings.HasPrefix(text, "CLUSTERDOWN Hash slot not served")
+	return strings.HasPrefix(text, "MOVED ") || strings.HasPrefix(text, "ASK ") ||
+		strings.HasPrefix(text, "CLUSTERDOWN Hash slot not served")
 }
 
 // judgeIf is judge for what may be no error.
@@ -226,9 +243,13 @@ func (n *nodes) reload(ctx context.Context) error {
 	}
 	for _, addr := range n.s.opts.Addrs {
 		c := redis.NewClient(&redis.Options{
-			Addr: addr, Username: n.s.opts.Username, Password: n.s.opts.Password, TLSConfig: n.s.opts.TLS, Protocol: 2, MaxRetries: -1, DialerRetries: 1,
-			DialTimeout: n.s.opts.DialTimeout, ReadTimeout: n.s.opts.ReadTimeout, DisableIdentity: true, PoolSize: 1, ContextTimeoutEnabled: true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+			Addr: addr, Username: n.s.opts.Username, Password: n.s.opts.Password,
+			TLSConfig: n.s.opts.TLS, Protocol: 2, MaxRetries: -1, DialerRetries: 1,
+			DialTimeout: n.s.opts.DialTimeout, ReadTimeout: n.s.opts.ReadTimeout,
+			DisableIdentity: true, PoolSize: 1, ContextTimeoutEnabled: true,
+			MaintNotificationsConfig: &maintnotifications.Config{
+				Mode: maintnotifications.ModeDisabled,
+			},
 		})
 		shards, err := c.ClusterShards(ctx).Result()
 		_ = c.Close()
@@ -237,7 +258,8 @@ func (n *nodes) reload(ctx context.Context) error {
 		}
 		errs = append(errs, err)
 	}
-	return fmt.Errorf("%w: reading the map of the cluster: %w", queue.ErrUnavailable, errors.Join(errs...))
+	return fmt.Errorf("%w: reading the map of the cluster: %w", queue.ErrUnavailable,
+		errors.Join(errs...))
 }
 
 // apply replaces the map. asked is who gave it: a node without a known address is that one.
@@ -269,7 +291,8 @@ func (n *nodes) apply(shards []redis.ClusterShard, asked string) error {
 	}
 	for addr, m := range n.masters {
 		if masters[addr] == nil {
-			_ = m.close() // what is on its way there fails and is sent to whoever serves the slot now
+			// what is on its way there fails and is sent to whoever serves the slot now.
+			_ = m.close()
 		}
 	}
 	n.masters, n.table = masters, table

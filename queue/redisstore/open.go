@@ -1,10 +1,13 @@
 // Package redisstore is the queue.Store on Redis: one process, Sentinel or Cluster.
 //
-// Messages lie in append-only chunks of 64 per tracker, and the status byte of a record is the only truth about it. Every transition is one Lua script, executed for batches of
-// requests: on a Cluster those of one of 256 partitions, else of any. A batch is executed once however often it has to be sent. README of the schema: state.go, record.go, lua/.
+// Messages lie in append-only chunks of 64 per tracker, and the status byte of a record is the only
+// truth about it. Every transition is one Lua script, executed for batches of requests: on a
+// Cluster those of one of 256 partitions, else of any. A batch is executed once however often it
+// has to be sent. README of the schema: state.go, record.go, lua/.
 //
-// Durability is Redis's: with Always (appendfsync always) an answer means that the append-only file is synced; with EverySecond the end of the machine may cost about the last
-// second. Ids are not used again in either case. A failover to a replica may lose what the replica had not received.
+// Durability is Redis's: with Always (appendfsync always) an answer means that the append-only file
+// is synced; with EverySecond the end of the machine may cost about the last second. Ids are not
+// used again in either case. A failover to a replica may lose what the replica had not received.
 package redisstore
 
 import (
@@ -35,7 +38,8 @@ const (
 
 // Options of Open. Addrs and Now are required.
 type Options struct {
-	Addrs         []string // one: that Redis; several: nodes of a Cluster, or the Sentinels if Master is set
+	// one: that Redis; several: nodes of a Cluster, or the Sentinels if Master is set.
+	Addrs         []string
 	Username      string
 	Password      string
 	TLS           *tls.Config // nil: no TLS
@@ -52,10 +56,12 @@ type Options struct {
 	WakeText        int              // bytes of the longest text that a wake carries; 0: 1024
 	DialTimeout     time.Duration    // 0: 2 s
 	ReadTimeout     time.Duration    // until an answer counts as lost; 0: 3 s
-	RetryFor        time.Duration    // how long a request is repeated after errors that may pass; 0: 5 s
-	Logger          *zap.Logger
-	Registerer      prometheus.Registerer // nil: metrics stay unregistered
-	OnFailure       func(error)           // told of each call that fails as a whole; must not block; nil: nobody
+	// how long a request is repeated after errors that may pass; 0: 5 s.
+	RetryFor   time.Duration
+	Logger     *zap.Logger
+	Registerer prometheus.Registerer // nil: metrics stay unregistered
+	// told of each call that fails as a whole; must not block; nil: nobody.
+	OnFailure func(error)
 
 	clock     func() time.Time // not nil: instead of Redis's time
 	migration string           // not empty: what this process migrates into it, see OpenMigration
@@ -65,12 +71,18 @@ func (o Options) withDefaults() (Options, error) {
 	if len(o.Addrs) == 0 || o.Now == nil {
 		return o, errors.New("the Redis store needs an address and a clock")
 	}
-	for p, v := range map[*int]int{&o.MaxPending: 1000, &o.QueueItems: 65_536, &o.QueueBytes: 64 << 20, &o.WakeBuffer: 16_384, &o.WakeText: 1024} {
+	for p, v := range map[*int]int{
+		&o.MaxPending: 1000, &o.QueueItems: 65_536,
+		&o.QueueBytes: 64 << 20, &o.WakeBuffer: 16_384, &o.WakeText: 1024,
+	} {
 		if *p <= 0 {
 			*p = v
 		}
 	}
-	for p, v := range map[*time.Duration]time.Duration{&o.DialTimeout: 2 * time.Second, &o.ReadTimeout: 3 * time.Second, &o.RetryFor: 5 * time.Second} {
+	for p, v := range map[*time.Duration]time.Duration{
+		&o.DialTimeout: 2 * time.Second,
+		&o.ReadTimeout: 3 * time.Second, &o.RetryFor: 5 * time.Second,
+	} {
 		if *p <= 0 {
 			*p = v
 		}
@@ -119,7 +131,8 @@ type Store struct {
 	err     error // of Close
 }
 
-// Open connects to Redis, makes its scripts known and checks that it is fit for use. Errors: queue.ErrUnavailable, and what Check found wrong.
+// Open connects to Redis, makes its scripts known and checks that it is fit for use. Errors:
+// queue.ErrUnavailable, and what Check found wrong.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -129,7 +142,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12], publish: "PUBLISH",
+		opts: opts, now: opts.Now, log: opts.Logger,
+		metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12],
+		publish: "PUBLISH",
 		editing: make(chan struct{}, 1),
 		asks:    make(chan struct{}, peerAsks),
 		hooks:   hookLeases{seen: make(map[queue.AccountID]hookLease)},
@@ -144,7 +159,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.tags[p] = s.keys[p]
 	}
 	s.identity.doubted, s.guards = make(chan struct{}, 1), s.newGuards()
-	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 && opts.Master == "", changed: make(chan struct{}, 1)}
+	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 &&
+		opts.Master == "", changed: make(chan struct{}, 1)}
 	s.wakes = newWakes(s)
 	if s.nodes.cluster {
 		s.publish = "SPUBLISH"
@@ -223,7 +239,8 @@ func (s *Store) enter() error {
 	return nil
 }
 
-// Close answers what is on its way and ends the connections. Later calls of any method give queue.ErrUnavailable; a later Close the same result.
+// Close answers what is on its way and ends the connections. Later calls of any method give
+// queue.ErrUnavailable; a later Close the same result.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.closeMu.Lock()

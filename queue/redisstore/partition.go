@@ -12,8 +12,9 @@ const (
 	slotsABlock  = 64
 )
 
-// tags returns the hash tag of each partition: the first of "0", "1", … "9", "a", … in base 36 whose hash slot lies in the partition's own 64 of the 16,384, so that any even
-// division of the slots among masters divides the partitions evenly. The tags are part of the schema.
+// tags returns the hash tag of each partition: the first of "0", "1", … "9", "a", … in base 36
+// whose hash slot lies in the partition's own 64 of the 16,384, so that any even division of the
+// slots among masters divides the partitions evenly. The tags are part of the schema.
 func tags() [partitions]string {
 	var table [partitions]string
 	for n, left := int64(0), partitions; left > 0; n++ {
@@ -27,7 +28,8 @@ func tags() [partitions]string {
 	return table
 }
 
-// slotOf is the hash slot of a tag: CRC-16/XMODEM modulo 16,384 (Redis Cluster specification, "Key distribution model").
+// slotOf is the hash slot of a tag: CRC-16/XMODEM modulo 16,384 (Redis Cluster specification, "Key
+// distribution model").
 func slotOf(tag string) int {
 	crc := uint16(0)
 	for i := range len(tag) {
@@ -56,8 +58,9 @@ func (s *Store) PartitionOf(t queue.TrackerID) queue.Partition {
 	return queue.Partition(partitionOf(t))
 }
 
-// Divided implements queue.Placed: the masters of a Cluster fail one by one, while a single address or a set of Sentinels is one master, which holds everything. Of a single address
-// that is sure, because Open refuses a node of a Cluster there.
+// Divided implements queue.Placed: the masters of a Cluster fail one by one, while a single address
+// or a set of Sentinels is one master, which holds everything. Of a single address that is sure,
+// because Open refuses a node of a Cluster there.
 func (s *Store) Divided() bool { return s.nodes.cluster }
 
 // place is where a message is: id = (block*64+slot)*256+partition.
@@ -72,7 +75,10 @@ func placeOf(id int64) (place, bool) {
 	if id <= 0 || id >= queue.MaxID {
 		return place{}, false
 	}
-	return place{partition: int(id % partitions), block: id / partitions / slotsABlock, slot: int(id / partitions % slotsABlock)}, true
+	return place{
+		partition: int(id % partitions), block: id / partitions / slotsABlock,
+		slot: int(id / partitions % slotsABlock),
+	}, true
 }
 
 // placeIn is placeOf for an id that must be of tracker t.
@@ -81,4 +87,7 @@ func placeIn(t queue.TrackerID, id int64) (place, bool) {
 	return at, ok && at.partition == partitionOf(t)
 }
 
-func (p place) id() int64 { return (p.block*slotsABlock+int64(p.slot))*partitions + int64(p.partition) }
+func (p place) id() int64 {
+	return (p.block*slotsABlock+int64(p.slot))*partitions +
+		int64(p.partition)
+}

@@ -17,7 +17,8 @@ import (
 
 var _ queue.Peers = (*Store)(nil)
 
-// Questions wait in a list of the node that is asked, answers in a list of the question; both end by themselves.
+// Questions wait in a list of the node that is asked, answers in a list of the question; both end
+// by themselves.
 const (
 	peerLife  = 30 * time.Second // of lists that nobody reads
 	peerQueue = 100              // questions that wait for one node; older ones are dropped
@@ -58,7 +59,9 @@ func push(ctx context.Context, p redis.Pipeliner, key string, value []byte, most
 }
 
 // Ask implements queue.Peers.
-func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID, question []byte) (map[queue.NodeID][]byte, error) {
+func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID,
+	question []byte,
+) (map[queue.NodeID][]byte, error) {
 	answers := make(map[queue.NodeID][]byte, len(nodes))
 	if len(nodes) == 0 {
 		return answers, ctx.Err()
@@ -173,7 +176,11 @@ func (s *Store) hearQuestions(ctx context.Context, node queue.NodeID, out chan<-
 			continue
 		}
 		select {
-		case out <- queue.Question{Body: q.Body, Answer: func(ctx context.Context, body []byte) error { return s.answer(ctx, node, q.ID, body) }}:
+		case out <- queue.Question{Body: q.Body, Answer: func(ctx context.Context,
+			body []byte,
+		) error {
+			return s.answer(ctx, node, q.ID, body)
+		}}:
 		case <-ctx.Done():
 		}
 	}

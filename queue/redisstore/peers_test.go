@@ -14,7 +14,8 @@ import (
 	"trackchat/queue/redisstore"
 )
 
-// answering has node answer what it is asked on its own store, until the returned function is called.
+// answering has node answer what it is asked on its own store, until the returned function is
+// called.
 func answering(t *testing.T, o redisstore.Options, node queue.NodeID) (stop func()) {
 	t.Helper()
 	s := open(t, o)
@@ -27,7 +28,8 @@ func answering(t *testing.T, o redisstore.Options, node queue.NodeID) (stop func
 	go func() {
 		defer close(done)
 		for q := range questions {
-			if err := q.Answer(t.Context(), fmt.Appendf(nil, "%s heard %s", node, q.Body)); err != nil {
+			if err := q.Answer(t.Context(), fmt.Appendf(nil, "%s heard %s", node,
+				q.Body)); err != nil {
 				t.Errorf("answering: %v", err)
 			}
 		}
@@ -39,15 +41,25 @@ func answering(t *testing.T, o redisstore.Options, node queue.NodeID) (stop func
 
 func TestPeers(t *testing.T) {
 	for name, start := range map[string]func(*testing.T) []string{
-		"redis":   func(t *testing.T) []string { t.Helper(); return []string{queuetest.StartRedis(t).Addr} },
-		"cluster": func(t *testing.T) []string { t.Helper(); return queuetest.StartCluster(t, 3).Addrs() },
+		"redis": func(t *testing.T) []string {
+			t.Helper()
+			return []string{queuetest.StartRedis(
+				t).Addr}
+		},
+		"cluster": func(t *testing.T) []string {
+			t.Helper()
+			return queuetest.StartCluster(t,
+				3).Addrs()
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := redisstore.Options{Addrs: start(t)}
 			asker := open(t, o)
 			answering(t, o, "a")
 			stopB := answering(t, o, "b")
-			ask := func(patience time.Duration, question string, nodes ...queue.NodeID) map[queue.NodeID]string {
+			ask := func(patience time.Duration, question string,
+				nodes ...queue.NodeID,
+			) map[queue.NodeID]string {
 				t.Helper()
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
@@ -67,7 +79,10 @@ func TestPeers(t *testing.T) {
 					t.Errorf("answers %q, want %q", got, want)
 				}
 			}
-			want(ask(20*time.Second, "who", "a", "b"), map[queue.NodeID]string{"a": "a heard who", "b": "b heard who"})
+			want(ask(20*time.Second, "who", "a", "b"), map[queue.NodeID]string{
+				"a": "a heard who",
+				"b": "b heard who",
+			})
 			want(ask(20*time.Second, "b only", "b"), map[queue.NodeID]string{"b": "b heard b only"})
 			want(ask(time.Second, "nobody"), map[queue.NodeID]string{})
 			var work sync.WaitGroup
@@ -79,7 +94,8 @@ func TestPeers(t *testing.T) {
 			}
 			work.Wait()
 			stopB()
-			want(ask(500*time.Millisecond, "who is left", "a", "b"), map[queue.NodeID]string{"a": "a heard who is left"})
+			want(ask(500*time.Millisecond, "who is left", "a", "b"),
+				map[queue.NodeID]string{"a": "a heard who is left"})
 		})
 	}
 }

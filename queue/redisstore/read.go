@@ -20,7 +20,8 @@ type query struct {
 	err    error
 }
 
-// ask runs queries side by side and waits for their answers, or until ctx is done. The first error is the error of all; of those that write some may be executed then.
+// ask runs queries side by side and waits for their answers, or until ctx is done. The first error
+// is the error of all; of those that write some may be executed then.
 func (s *Store) ask(ctx context.Context, op string, qs []*query) error {
 	start := s.now()
 	err := s.askAll(ctx, qs)
@@ -43,15 +44,19 @@ func (s *Store) askAll(ctx context.Context, qs []*query) error {
 	var left atomic.Int32
 	left.Store(int32(len(qs)))
 	jobs := make([]*job, len(qs))
-	answers := make([]answer, len(qs)) // not the queries': after ctx's end they are the caller's alone, and answers still come
+	// not the queries': after ctx's end they are the caller's alone, and answers still come.
+	answers := make([]answer, len(qs))
 	deadline := s.now().Add(s.opts.RetryFor)
 	for i, q := range qs {
-		jobs[i] = &job{slot: q.slot, args: q.args, script: q.sc, writes: q.writes, bare: q.bare, bytes: 64, deadline: deadline, finish: func(reply any, err error) {
-			answers[i] = answer{reply, err}
-			if left.Add(-1) == 0 {
-				close(done)
-			}
-		}}
+		jobs[i] = &job{
+			slot: q.slot, args: q.args, script: q.sc, writes: q.writes, bare: q.bare,
+			bytes: 64, deadline: deadline, finish: func(reply any, err error) {
+				answers[i] = answer{reply, err}
+				if left.Add(-1) == 0 {
+					close(done)
+				}
+			},
+		}
 	}
 	for _, j := range jobs {
 		s.submit(j)
@@ -106,7 +111,8 @@ func (s *Store) states(ctx context.Context, op string, ts []queue.TrackerID) ([]
 // stateReads is how many states one MGET of one master's reads.
 const stateReads = 256
 
-// stateTexts reads what decodeState decodes, with one MGET for each partition, or for stateReads trackers of any where one master holds all.
+// stateTexts reads what decodeState decodes, with one MGET for each partition, or for stateReads
+// trackers of any where one master holds all.
 func (s *Store) stateTexts(ctx context.Context, op string, ts []queue.TrackerID) ([]string, error) {
 	members := make(map[int][]int) // partition, or number of the MGET, to indexes
 	for i, t := range ts {
@@ -123,7 +129,8 @@ func (s *Store) stateTexts(ctx context.Context, op string, ts []queue.TrackerID)
 		for _, i := range list {
 			args = append(args, s.keys[partitionOf(ts[i])]+":t:"+trackerArg(ts[i]))
 		}
-		qs, index = append(qs, &query{slot: s.slots[partitionOf(ts[list[0]])], args: args}), append(index, list)
+		qs, index = append(qs, &query{slot: s.slots[partitionOf(ts[list[0]])], args: args}),
+			append(index, list)
 	}
 	if err := s.ask(ctx, op, qs); err != nil {
 		return nil, err
@@ -142,7 +149,9 @@ func (s *Store) stateTexts(ctx context.Context, op string, ts []queue.TrackerID)
 }
 
 // LastTimes implements queue.Sender.
-func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64, error) {
+func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64,
+	error,
+) {
 	states, err := s.states(ctx, "last_times", ts)
 	if err != nil {
 		return nil, err
@@ -178,7 +187,8 @@ func (s *Store) chunks(ctx context.Context, op string, places []place) (map[plac
 	for _, at := range places {
 		at.slot = 0
 		if known[at] == nil {
-			q := &query{slot: s.slots[at.partition], args: []any{"get", fmt.Sprintf("%s:c:%d", s.keys[at.partition], at.block)}}
+			q := &query{slot: s.slots[at.partition], args: []any{"get", fmt.Sprintf("%s:c:%d",
+				s.keys[at.partition], at.block)}}
 			known[at] = q
 			qs = append(qs, q)
 		}

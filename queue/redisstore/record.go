@@ -7,21 +7,26 @@ import (
 	"trackchat/queue"
 )
 
-// A chunk holds the records of one block of a tracker: 9 bytes of header (tracker 8, outgoing records 1, written when the block is closed) and up to 64 records.
+// A chunk holds the records of one block of a tracker: 9 bytes of header (tracker 8, outgoing
+// records 1, written when the block is closed) and up to 64 records.
 //
 // A record, all numbers big-endian:
 //
 //	 0 status 1
-//	 1 reason 1    F: why; P: tries that got no answer; D V S: 1 says that the place of the acknowledged parts holds the number of replaced characters
-//	 2 changed 6   ms: D V R when acknowledged or read, F E X S when ended, P when parts were acknowledged
+//	 1 reason 1    F: why; P: tries that got no answer; D V S: 1 says that the place of the
+//	               acknowledged parts holds the number of replaced characters
+//	 2 changed 6   ms: D V R when acknowledged or read, F E X S when ended, P when parts were
+//	               acknowledged
 //	 8 opened 6    ms: V; P the first of the tries; of what was P it stays behind
 //	14 parts 2, acknowledged 2
 //	18 slot 1
-//	19 check 4     the caller's nonce (flag 16) or a random number: tells a record from text that looks like one
+//	19 check 4     the caller's nonce (flag 16) or a random number: tells a record from text that
+//	               looks like one
 //	23 submitted 6 ms
 //	29 flags 1     which of the following are there: 1 employee, 2 expires, 4 reply to, 8 choices
 //	30 length 3    of what follows
-//	33 employee 8, expires 6 (ms), reply to 8, choices (count 1, then length as uvarint and bytes of each), text
+//	33 employee 8, expires 6 (ms), reply to 8, choices (count 1, then length as uvarint and bytes of
+//	    each), text
 const (
 	chunkHeader  = 9
 	recordHeader = 33
@@ -89,11 +94,13 @@ func chunkTracker(chunk string) (queue.TrackerID, bool) {
 	return queue.TrackerID(binary.BigEndian.Uint64([]byte(chunk[:8]))), true
 }
 
-// eachRecord decodes the records of block at of a chunk in the order they were stored, until yield returns false.
+// eachRecord decodes the records of block at of a chunk in the order they were stored, until yield
+// returns false.
 func eachRecord(chunk string, partition int, block int64, yield func(m *queue.Message) bool) error {
 	t, ok := chunkTracker(chunk)
 	if !ok {
-		return fmt.Errorf("%w: block %d of partition %d has %d bytes", queue.ErrCorrupt, block, partition, len(chunk))
+		return fmt.Errorf("%w: block %d of partition %d has %d bytes", queue.ErrCorrupt, block,
+			partition, len(chunk))
 	}
 	b := []byte(chunk)
 	for at := chunkHeader; at < len(b); {
@@ -132,7 +139,8 @@ func decodeRecord(m *queue.Message, b []byte) (int, error) {
 			m.Tries = int(m.Reason)
 		}
 		m.Reason = queue.ReasonNone
-	case queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent, queue.StatusUnread:
+	case queue.StatusFailed, queue.StatusExpired, queue.StatusCancelled, queue.StatusSent,
+		queue.StatusUnread:
 	default:
 		return 0, fmt.Errorf("%w: state %q", queue.ErrCorrupt, b[0])
 	}
@@ -194,7 +202,8 @@ func decodeChoices(b []byte) (choices []string, rest []byte, ok bool) {
 	return choices, b, true
 }
 
-// hintOf makes a message's Hint of its offset and its check. The check is masked with the tracker, so that a hint leads nowhere for another one.
+// hintOf makes a message's Hint of its offset and its check. The check is masked with the tracker,
+// so that a hint leads nowhere for another one.
 func hintOf(t queue.TrackerID, offset int, check []byte) int64 {
 	return int64(offset)<<32 | int64(binary.BigEndian.Uint32(check)^mask(t))
 }

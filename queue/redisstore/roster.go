@@ -50,7 +50,10 @@ func (s *Store) Nodes(ctx context.Context) ([]queue.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	nodes = slices.DeleteFunc(nodes, func(n queue.Node) bool { return !queue.Living(n.BeatMs, now) })
+	nodes = slices.DeleteFunc(nodes, func(n queue.Node) bool {
+		return !queue.Living(n.BeatMs,
+			now)
+	})
 	slices.SortFunc(nodes, func(a, b queue.Node) int { return cmp.Compare(a.ID, b.ID) })
 	return nodes, nil
 }
@@ -58,7 +61,10 @@ func (s *Store) Nodes(ctx context.Context) ([]queue.Node, error) {
 // roster notes a report, or that node left, or nothing, and returns all that is known and the time.
 func (s *Store) roster(ctx context.Context, node, text string) ([]queue.Node, int64, error) {
 	sc := s.scripts[scriptRoster]
-	q := &query{slot: slotOf(strings.Trim(rosterTag, "{}")), sc: sc, args: []any{"evalsha", sc.sha, 1, rosterTag, node, s.scriptClock(), text, rosterMemory.Milliseconds()}}
+	q := &query{slot: slotOf(strings.Trim(rosterTag, "{}")), sc: sc, args: []any{
+		"evalsha", sc.sha,
+		1, rosterTag, node, s.scriptClock(), text, rosterMemory.Milliseconds(),
+	}}
 	if err := s.ask(ctx, "roster", []*query{q}); err != nil {
 		return nil, 0, err
 	}
@@ -84,13 +90,18 @@ func (s *Store) roster(ctx context.Context, node, text string) ([]queue.Node, in
 		if err != nil {
 			return nil, 0, fmt.Errorf("%w: report of node %q: %w", queue.ErrCorrupt, id, err)
 		}
-		nodes = append(nodes, queue.Node{ID: queue.NodeID(id), StartedMs: r.StartedMs, BeatMs: ms, Sessions: r.Sessions, Draining: r.Draining})
+		nodes = append(nodes, queue.Node{
+			ID: queue.NodeID(id), StartedMs: r.StartedMs, BeatMs: ms,
+			Sessions: r.Sessions, Draining: r.Draining,
+		})
 	}
 	return nodes, now, nil
 }
 
 // Presence implements queue.Sender.
-func (s *Store) Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]queue.Presence, error) {
+func (s *Store) Presence(ctx context.Context,
+	ts []queue.TrackerID,
+) (map[queue.TrackerID]queue.Presence, error) {
 	states, err := s.states(ctx, "presence", ts)
 	if err != nil {
 		return nil, err
@@ -106,7 +117,10 @@ func (s *Store) Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.T
 	known := make(map[queue.TrackerID]queue.Presence)
 	for i, t := range ts {
 		if st := &states[i]; st.since > 0 {
-			known[t] = queue.PresenceOf(st.owner, queue.Presence{SinceMs: st.since, SeenMs: st.seen}, beats[st.owner], now)
+			known[t] = queue.PresenceOf(st.owner, queue.Presence{
+				SinceMs: st.since,
+				SeenMs:  st.seen,
+			}, beats[st.owner], now)
 		}
 	}
 	return known, nil

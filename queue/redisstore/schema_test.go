@@ -16,14 +16,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestTags: the table is part of what is stored, so it never changes; and however many masters share the slots evenly, they share the partitions evenly.
+// TestTags: the table is part of what is stored, so it never changes; and however many masters
+// share the slots evenly, they share the partitions evenly.
 func TestTags(t *testing.T) {
 	table := redisstore.Tags()
 	sum := sha256.Sum256([]byte(strings.Join(table[:], " ")))
 	if got, want := hex.EncodeToString(sum[:8]), "12ae1f7b98291a57"; got != want {
 		t.Errorf("table of tags is %s, want %s: %v", got, want, table)
 	}
-	if slot := redisstore.TagSlot("123456789"); slot != 0x31c3 { // check value of the Redis Cluster specification
+	if slot := redisstore.TagSlot("123456789"); slot != 0x31c3 {
+		// check value of the Redis Cluster specification
 		t.Fatalf("slot %#x", slot)
 	}
 	for masters := 1; masters <= 64; masters++ {
@@ -39,9 +41,13 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// TestPartitions: trackers keep their partition for ever, and ids that follow each other spread evenly.
+// TestPartitions: trackers keep their partition for ever, and ids that follow each other spread
+// evenly.
 func TestPartitions(t *testing.T) {
-	for tracker, want := range map[queue.TrackerID]queue.Partition{0: 0, 1: 229, 2: 138, 999199: 42, -5: 78, 1 << 62: 197} {
+	for tracker, want := range map[queue.TrackerID]queue.Partition{
+		0: 0, 1: 229, 2: 138, 999199: 42,
+		-5: 78, 1 << 62: 197,
+	} {
 		if got := redisstore.PartitionOf(tracker); got != want {
 			t.Errorf("tracker %d lies in partition %d, want %d", tracker, got, want)
 		}
@@ -57,10 +63,14 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
-// TestEveryWrongHint acks with each offset of a block, right check and all: only the message that is meant changes, and of it nothing but state and time.
+// TestEveryWrongHint acks with each offset of a block, right check and all: only the message that
+// is meant changes, and of it nothing but state and time.
 func TestEveryWrongHint(t *testing.T) {
 	server := queuetest.StartRedis(t, "--appendfsync", "no")
-	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, MaxPending: 1 << 20, AllowVolatile: true})
+	s := open(t, redisstore.Options{
+		Addrs: []string{server.Addr}, MaxPending: 1 << 20,
+		AllowVolatile: true,
+	})
 	other := send(t, s, 1<<20, "x")[0]
 	const messages = 3000
 	for i := range messages / 100 {
@@ -76,7 +86,10 @@ func TestEveryWrongHint(t *testing.T) {
 		var acks []queue.AckReq
 		for i := first; i < first+50; i++ {
 			m := before[i]
-			acks = append(acks, queue.AckReq{Tracker: 1, ID: m.ID, Hint: int64(i)<<32 | m.Hint&0xffffffff})
+			acks = append(acks, queue.AckReq{
+				Tracker: 1, ID: m.ID,
+				Hint: int64(i)<<32 | m.Hint&0xffffffff,
+			})
 		}
 		res, err := s.Ack(t.Context(), acks)
 		if err != nil {
@@ -101,7 +114,10 @@ func TestEveryWrongHint(t *testing.T) {
 	// A hint of one tracker's message does not ack another's by it.
 	for range 1000 {
 		m := before[rand.IntN(messages)]
-		if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1 << 20, ID: m.ID, Hint: m.Hint}, {Tracker: 1, ID: other, Hint: m.Hint}}); err != nil || r[0] != 0 || r[1] != 0 {
+		if r, err := s.Ack(t.Context(), []queue.AckReq{
+			{Tracker: 1 << 20, ID: m.ID, Hint: m.Hint},
+			{Tracker: 1, ID: other, Hint: m.Hint},
+		}); err != nil || r[0] != 0 || r[1] != 0 {
 			t.Fatal(r, err)
 		}
 	}
@@ -116,10 +132,14 @@ func TestCorrupt(t *testing.T) {
 	chunk := tag + ":c:1"
 	whole := server.Must(t, "GET", chunk)
 	for name, damaged := range map[string]string{
-		"cut": whole[:len(whole)-3], "cut in a header": whole[:len(whole)-30], "no header": "x", "unknown state": whole[:9] + "?" + whole[10:],
+		"cut": whole[:len(whole)-3], "cut in a header": whole[:len(whole)-30], "no header": "x",
+		"unknown state": whole[:9] + "?" + whole[10:],
 	} {
 		server.Must(t, "SET", chunk, damaged)
-		if _, err := s.List(t.Context(), queue.ListQuery{Tracker: 1, ToMs: 1 << 45, Limit: 10}); !isCorrupt(err) {
+		if _, err := s.List(t.Context(), queue.ListQuery{
+			Tracker: 1, ToMs: 1 << 45,
+			Limit: 10,
+		}); !isCorrupt(err) {
 			t.Errorf("%s: list: %v", name, err)
 		}
 		if _, err := s.Resolve(t.Context(), []int64{id + 1<<8}); !isCorrupt(err) {
@@ -132,7 +152,10 @@ func TestCorrupt(t *testing.T) {
 		t.Fatalf("%d messages", n)
 	}
 	server.Must(t, "SET", tag+":t:1", "short")
-	if peeked, err := s.Peek(t.Context(), []queue.Lease{{Tracker: 1, Epoch: 1}, {Tracker: 2, Epoch: 1}}); err != nil || len(peeked) != 2 || peeked[0].Fenced {
+	if peeked, err := s.Peek(t.Context(), []queue.Lease{
+		{Tracker: 1, Epoch: 1},
+		{Tracker: 2, Epoch: 1},
+	}); err != nil || len(peeked) != 2 || peeked[0].Fenced {
 		t.Errorf("peek: %+v, %v", peeked, err)
 	}
 	if _, err := s.Unread(t.Context(), []queue.TrackerID{1}); !isCorrupt(err) {
@@ -152,7 +175,10 @@ func claimsGoOn(t *testing.T, s *redisstore.Store, set func(chunk string), whole
 		t.Fatal(err)
 	}
 	claim := func(from queue.Cursor) []queue.ClaimResult {
-		res, err := s.Claim(t.Context(), []queue.ClaimReq{{Lease: leases[0], Cursor: from, MaxBytes: 1000}, {Lease: leases[1], MaxBytes: 1000}})
+		res, err := s.Claim(t.Context(), []queue.ClaimReq{{
+			Lease: leases[0], Cursor: from,
+			MaxBytes: 1000,
+		}, {Lease: leases[1], MaxBytes: 1000}})
 		if err != nil || len(res[1].Msgs) != 1 || res[1].Err != nil {
 			t.Fatalf("%+v, %v", res, err)
 		}

@@ -24,9 +24,12 @@ type scripts map[string]*script
 // scriptNames are the transitions; other files are included by them.
 func scriptNames() []string {
 	return []string{
-		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease, opTouch, opKick, opExpire, opTrim,
-		scriptBlocks, scriptRemember, scriptSeal, scriptCommit, scriptApply, scriptRoster, scriptWebhook,
-		scriptDirSeal, scriptDrop, scriptPurge, scriptDropped, scriptPutSession, scriptRenewSession, scriptEndSession,
+		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease,
+		opTouch, opKick, opExpire, opTrim,
+		scriptBlocks, scriptRemember, scriptSeal, scriptCommit, scriptApply, scriptRoster,
+		scriptWebhook,
+		scriptDirSeal, scriptDrop, scriptPurge, scriptDropped, scriptPutSession, scriptRenewSession,
+		scriptEndSession,
 	}
 }
 

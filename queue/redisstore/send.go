@@ -68,14 +68,18 @@ func sendItem(r *queue.SendReq) *item {
 	}
 	meta = append(binary.BigEndian.AppendUint32(meta, check), look)
 	tail := appendTail(make([]byte, 0, len(r.Text)+32), &queue.Message{
-		Employee: r.Employee, ExpiresMs: r.ExpiresMs, ReplyTo: r.ReplyTo, Choices: r.Choices, Text: r.Text,
+		Employee: r.Employee, ExpiresMs: r.ExpiresMs, ReplyTo: r.ReplyTo, Choices: r.Choices,
+		Text: r.Text,
 	}, flags)
 	key := ""
 	if r.Key != "" {
 		sum := sha256.Sum256(append(tracker8(r.Tracker), r.Key...))
 		key = hex.EncodeToString(sum[:16])
 	}
-	return &item{partition: partitionOf(r.Tracker), args: []any{trackerArg(r.Tracker), meta, tail, key}, weight: 1, width: 8, bytes: len(tail) + 64}
+	return &item{partition: partitionOf(r.Tracker), args: []any{
+		trackerArg(r.Tracker), meta, tail,
+		key,
+	}, weight: 1, width: 8, bytes: len(tail) + 64}
 }
 
 func trackerArg(t queue.TrackerID) string { return strconv.FormatInt(int64(t), 10) }
@@ -117,14 +121,20 @@ func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 
 func receiveItem(in *queue.Incoming) *item {
 	meta := binary.BigEndian.AppendUint32(tracker8(in.Tracker), rand.Uint32())
-	tail := appendTail(make([]byte, 0, len(in.Text)+32), &queue.Message{Employee: in.Employee, ReplyTo: in.ReplyTo, Text: in.Text}, 0)
+	tail := appendTail(make([]byte, 0, len(in.Text)+32), &queue.Message{
+		Employee: in.Employee,
+		ReplyTo:  in.ReplyTo, Text: in.Text,
+	}, 0)
 	var key []byte
 	if in.Key != 0 {
 		key = binary.BigEndian.AppendUint64(nil, in.Key)
 	}
 	return &item{
 		partition: partitionOf(in.Tracker),
-		args:      []any{trackerArg(in.Tracker), meta, tail, key, in.Window.Milliseconds(), binary.BigEndian.AppendUint64(nil, uint64(in.Epoch))},
-		weight:    1, width: 8, bytes: len(tail) + 96,
+		args: []any{
+			trackerArg(in.Tracker), meta, tail, key, in.Window.Milliseconds(),
+			binary.BigEndian.AppendUint64(nil, uint64(in.Epoch)),
+		},
+		weight: 1, width: 8, bytes: len(tail) + 96,
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"trackchat/queue"
 )
 
-// A session lies with the directory, so that a change of its account can end it in the same step: {chat:dir}:s:<key> is a STRING "account created expires" that expires with
-// the session, {chat:dir}:l:<account> a ZSET of an account's sessions by their creation, in which expired ones may remain.
+// A session lies with the directory, so that a change of its account can end it in the same step:
+// {chat:dir}:s:<key> is a STRING "account created expires" that expires with the session,
+// {chat:dir}:l:<account> a ZSET of an account's sessions by their creation, in which expired ones
+// may remain.
 
 func sessionKey(h queue.KeyHash) string { return dirTag + ":s:" + hex.EncodeToString(h[:]) }
 
@@ -19,7 +21,8 @@ func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
 		return m.errFull()
 	}
 	found, err := s.dirRun(ctx, "put_session", scriptPutSession,
-		rowKey(dirAccounts, int64(n.Account)), s.scriptClock(), int64(n.Account), hex.EncodeToString(n.Hash[:]), n.CreatedMs, n.ExpiresMs, queue.MaxSessions)
+		rowKey(dirAccounts, int64(n.Account)), s.scriptClock(), int64(n.Account),
+		hex.EncodeToString(n.Hash[:]), n.CreatedMs, n.ExpiresMs, queue.MaxSessions)
 	if err == nil && !found {
 		err = queue.ErrNotFound
 	}
@@ -28,7 +31,8 @@ func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
 
 // RenewSession implements queue.SessionStore.
 func (s *Store) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool, error) {
-	return s.dirRun(ctx, "renew_session", scriptRenewSession, hex.EncodeToString(h[:]), s.scriptClock(), expiresMs)
+	return s.dirRun(ctx, "renew_session", scriptRenewSession, hex.EncodeToString(h[:]),
+		s.scriptClock(), expiresMs)
 }
 
 // EndSession implements queue.SessionStore. Repeated because its answer was lost, it says false.
@@ -56,7 +60,8 @@ func (s *Store) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Sessi
 			continue
 		}
 		n := queue.Session{Hash: hs[i]}
-		if _, err := fmt.Sscanf(text, "%d %d %d", &n.Account, &n.CreatedMs, &n.ExpiresMs); err != nil {
+		if _, err := fmt.Sscanf(text, "%d %d %d", &n.Account, &n.CreatedMs,
+			&n.ExpiresMs); err != nil {
 			return nil, fmt.Errorf("%w: session: %w", queue.ErrCorrupt, err)
 		}
 		if n.ExpiresMs > now {

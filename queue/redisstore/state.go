@@ -46,8 +46,10 @@ func decodeState(s string) (state, error) {
 	}
 	b := []byte(s[:stateSize])
 	return state{
-		clock: uint48(b), pending: int64(uint24(b[6:])), open: int64(uint24(b[9:])), reset: uint48(b[12:]), submitted: uint48(b[18:]),
-		lastOut: uint56(b[29:]), unread: int64(uint24(b[41:])), epoch: uint48(b[58:]), since: uint48(b[64:]), seen: uint48(b[70:]), owner: queue.NodeID(s[stateSize:]),
+		clock: uint48(b), pending: int64(uint24(b[6:])), open: int64(uint24(b[9:])),
+		reset: uint48(b[12:]), submitted: uint48(b[18:]),
+		lastOut: uint56(b[29:]), unread: int64(uint24(b[41:])), epoch: uint48(b[58:]),
+		since: uint48(b[64:]), seen: uint48(b[70:]), owner: queue.NodeID(s[stateSize:]),
 	}, nil
 }
 

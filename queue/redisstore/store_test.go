@@ -35,7 +35,8 @@ func open(tb testing.TB, o redisstore.Options) *redisstore.Store {
 	return s
 }
 
-// everyPartition trims every partition that holds something where the machine names the only one it knows.
+// everyPartition trims every partition that holds something where the machine names the only one it
+// knows.
 type everyPartition struct {
 	*redisstore.Store
 	used *recent
@@ -55,21 +56,27 @@ func (r *recent) use(t queue.TrackerID) {
 	r.list = r.list[max(0, len(r.list)-6):]
 }
 
-func (s everyPartition) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
+func (s everyPartition) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult,
+	error,
+) {
 	for _, r := range reqs {
 		s.used.use(r.Tracker)
 	}
 	return s.Store.Send(ctx, reqs)
 }
 
-func (s everyPartition) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
+func (s everyPartition) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult,
+	error,
+) {
 	for _, r := range in {
 		s.used.use(r.Tracker)
 	}
 	return s.Store.Receive(ctx, in)
 }
 
-func (s everyPartition) Trim(ctx context.Context, _ queue.Partition, r queue.Retention) (sum queue.TrimStats, err error) {
+func (s everyPartition) Trim(ctx context.Context, _ queue.Partition,
+	r queue.Retention,
+) (sum queue.TrimStats, err error) {
 	s.used.mu.Lock()
 	defer s.used.mu.Unlock()
 	for _, p := range s.used.list {
@@ -144,7 +151,8 @@ func machine(t *testing.T, o redisstore.Options) {
 		return everyPartition{reopen(t).(*redisstore.Store), used}
 	}
 	checks := flag.Lookup("rapid.checks").Value
-	if before := checks.String(); before == "100" { // the default; each step is several answers of Redis
+	if before := checks.String(); before == "100" {
+		// the default; each step is several answers of Redis
 		if err := checks.Set("30"); err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,8 @@ func TestTrustDurability(t *testing.T) {
 	s := open(t, o)
 	send(t, s, 1, "a")
 	rep, err := s.Check(t.Context())
-	if err != nil || len(rep.Problems) != 0 || len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], unseen) {
+	if err != nil || len(rep.Problems) != 0 || len(rep.Warnings) != 1 ||
+		!strings.Contains(rep.Warnings[0], unseen) {
 		t.Fatalf("%+v, %v", rep, err)
 	}
 	server.Must(t, "CONFIG", "SET", "appendonly", "no")
@@ -36,8 +37,10 @@ func TestTrustDurability(t *testing.T) {
 	o.TrustDurability = true
 	server.Must(t, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 	wantRefused(t, o, "allkeys-lru")
-	server.Must(t, "CONFIG", "SET", "maxmemory-policy", "noeviction", "appendonly", "yes", "appendfsync", "no")
+	server.Must(t, "CONFIG", "SET", "maxmemory-policy", "noeviction", "appendonly", "yes",
+		"appendfsync", "no")
 
 	seen := redisstore.Options{Addrs: []string{server.Addr}, TrustDurability: true, Now: time.Now}
-	wantInspected(t, seen, []string{`appendfsync is "no"`}, []string{"trust_durability is not needed"})
+	wantInspected(t, seen, []string{`appendfsync is "no"`},
+		[]string{"trust_durability is not needed"})
 }

@@ -10,7 +10,8 @@ import (
 
 // Kinds of entries in what is published to a node's channels; tracker 8, epoch 6 follow.
 const (
-	entryMessage = 'M' // id 7, previous id 7, offset 3, submitted 6, check 4, record from its flags on
+	// id 7, previous id 7, offset 3, submitted 6, check 4, record from its flags on.
+	entryMessage = 'M'
 	entryHint    = 'H' // the same without the record
 	entryKick    = 'K'
 	entryEnd     = 'E' // id 7, status 1
@@ -33,7 +34,8 @@ func decodeWakes(payload string) ([]queue.Wake, error) {
 func decodeWake(b []byte) (queue.Wake, int, error) {
 	size := map[byte]int{entryMessage: 46, entryHint: 42, entryKick: 15, entryEnd: 23}[b[0]]
 	if size == 0 || len(b) < size {
-		return queue.Wake{}, 0, fmt.Errorf("%w: wake of %d bytes, kind %q", queue.ErrCorrupt, len(b), b[0])
+		return queue.Wake{}, 0, fmt.Errorf("%w: wake of %d bytes, kind %q", queue.ErrCorrupt,
+			len(b), b[0])
 	}
 	w := queue.Wake{Tracker: queue.TrackerID(binary.BigEndian.Uint64(b[1:])), Epoch: uint48(b[9:])}
 	switch b[0] {
@@ -48,7 +50,8 @@ func decodeWake(b []byte) (queue.Wake, int, error) {
 	w.Kind, w.Prev, w.Hint = queue.WakeMessage, uint56(b[22:]), b[0] == entryHint
 	ms := uint48(b[32:])
 	w.Msg = queue.Message{
-		ID: uint56(b[15:]), Tracker: w.Tracker, Status: queue.StatusPending, SubmitMs: ms, ChangeMs: ms, Hint: hintOf(w.Tracker, uint24(b[29:]), b[38:]),
+		ID: uint56(b[15:]), Tracker: w.Tracker, Status: queue.StatusPending, SubmitMs: ms,
+		ChangeMs: ms, Hint: hintOf(w.Tracker, uint24(b[29:]), b[38:]),
 	}
 	if w.Hint {
 		return w, size, nil

@@ -16,7 +16,8 @@ const (
 	reloadPause = 100 * time.Millisecond
 )
 
-// watch keeps an eye on the memory of the masters and the identity of what they hold, and follows changes of the cluster until ctx ends.
+// watch keeps an eye on the memory of the masters and the identity of what they hold, and follows
+// changes of the cluster until ctx ends.
 func (s *Store) watch(ctx context.Context) {
 	tick := time.NewTicker(memoryEvery)
 	defer tick.Stop()
@@ -52,7 +53,8 @@ func (s *Store) watchMemory(ctx context.Context) {
 }
 
 func (m *master) errFull() error {
-	return fmt.Errorf("%w: Redis at %s uses more than %d %% of its memory", queue.ErrOverloaded, m.addr, memoryLimit)
+	return fmt.Errorf("%w: Redis at %s uses more than %d %% of its memory", queue.ErrOverloaded,
+		m.addr, memoryLimit)
 }
 
 // nearlyFull reports whether INFO memory shows less room than is kept for acks.

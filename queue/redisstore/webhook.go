@@ -28,7 +28,8 @@ func (s *Store) webhook(ctx context.Context, what string, args ...any) (any, err
 	sc := s.scripts[scriptWebhook]
 	q := &query{
 		slot: slotOf(strings.Trim(hookTag, "{}")), sc: sc,
-		args: append([]any{"evalsha", sc.sha, 3, hookTag + ":list", hookTag + ":progress", hookTag + ":lease", what, s.scriptClock()}, args...),
+		args: append([]any{"evalsha", sc.sha, 3, hookTag + ":list", hookTag + ":progress", hookTag +
+			":lease", what, s.scriptClock()}, args...),
 	}
 	err := s.ask(ctx, "webhook_"+what, []*query{q})
 	return q.reply, err
@@ -60,12 +61,16 @@ func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error
 }
 
 // ReplayWebhook implements queue.WebhookStore.
-func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool, error) {
+func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool,
+	error,
+) {
 	return s.webhookDone(ctx, "replay", int64(a), positionMs)
 }
 
 // SaveWebhook implements queue.WebhookStore.
-func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID, revision int64, p queue.WebhookProgress) (bool, error) {
+func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID,
+	revision int64, p queue.WebhookProgress,
+) (bool, error) {
 	progress, err := json.Marshal(p)
 	if err != nil {
 		return false, fmt.Errorf("writing a webhook's progress: %w", err)
@@ -116,8 +121,9 @@ func decodeWebhook(row []any) (h queue.Webhook, err error) {
 	return h, err
 }
 
-// hookLeases is what this process has seen of other nodes' leases. Whoever has one changes it with every
-// call, so how long it has stood still says whether he lives, and no clock but this process's own counts.
+// hookLeases is what this process has seen of other nodes' leases. Whoever has one changes it with
+// every call, so how long it has stood still says whether he lives, and no clock but this process's
+// own counts.
 type hookLeases struct {
 	mu   sync.Mutex
 	seen map[queue.AccountID]hookLease
@@ -129,7 +135,9 @@ type hookLease struct {
 }
 
 // LeaseWebhooks implements queue.WebhookStore.
-func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID, life time.Duration) ([]queue.AccountID, error) {
+func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID,
+	life time.Duration,
+) ([]queue.AccountID, error) {
 	s.hooks.mu.Lock()
 	defer s.hooks.mu.Unlock()
 	args := make([]any, 2, 2+2*len(accounts))

@@ -20,17 +20,19 @@ const (
 	lastBackoff   = 500 * time.Millisecond
 )
 
-// job is one command on its way to the master that serves its slot. It is repeated until it is answered for good or its time is up, so a command that changes something must
-// be harmless to repeat.
+// job is one command on its way to the master that serves its slot. It is repeated until it is
+// answered for good or its time is up, so a command that changes something must be harmless to
+// repeat.
 type job struct {
-	slot     int
-	args     []any
-	script   *script // not nil: args are those of EVALSHA and hold its name
-	writes   bool
-	bare     bool // not guarded by the store's identity
-	bytes    int
-	finish   func(reply any, err error) // called once, by a worker
-	left     atomic.Bool                // nobody waits for it any more: only of jobs that change nothing
+	slot   int
+	args   []any
+	script *script // not nil: args are those of EVALSHA and hold its name
+	writes bool
+	bare   bool // not guarded by the store's identity
+	bytes  int
+	finish func(reply any, err error) // called once, by a worker
+	// nobody waits for it any more: only of jobs that change nothing.
+	left     atomic.Bool
 	deadline time.Time
 	backoff  time.Duration
 	maybe    bool // some attempt may have been executed
@@ -44,16 +46,19 @@ func (j *job) command(identity string) []any {
 	return append(j.args, identity)
 }
 
-// plain reports whether nothing in Redis compares the identity: what such commands answer counts only if it is still there afterwards.
+// plain reports whether nothing in Redis compares the identity: what such commands answer counts
+// only if it is still there afterwards.
 func (j *job) plain() bool { return !j.bare && j.args[0] != "evalsha" && j.args[0] != "eval" }
 
-// command never lets the client repeat it by itself: only a repetition that this package knows about is counted.
+// command never lets the client repeat it by itself: only a repetition that this package knows
+// about is counted.
 type command struct{ *redis.Cmd }
 
 // NoRetry implements redis.Cmder.
 func (command) NoRetry() bool { return true }
 
-// wire takes jobs to one master: what is queued while the pipelines before are on their way is the next pipeline.
+// wire takes jobs to one master: what is queued while the pipelines before are on their way is the
+// next pipeline.
 type wire struct {
 	s      *Store
 	m      *master
@@ -170,13 +175,15 @@ func result(c command, broken error) (any, error) {
 	switch {
 	case errors.Is(err, redis.Nil):
 		err = nil
-	case err == nil && reply == nil: // the pipeline failed and the client did not say so of this command
+	case err == nil && reply == nil:
+		// the pipeline failed and the client did not say so of this command
 		err = fmt.Errorf("%w: %w", errNoAnswer, broken)
 	}
 	return reply, err
 }
 
-// guard has the identity read after the plain commands of a pipeline, for each slot where masters lose them one by one.
+// guard has the identity read after the plain commands of a pipeline, for each slot where masters
+// lose them one by one.
 func (w *wire) guard(ctx context.Context, pipe redis.Pipeliner, jobs []*job) map[string]command {
 	guards := make(map[string]command, 1)
 	for _, j := range jobs {

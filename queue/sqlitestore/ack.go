@@ -12,14 +12,17 @@ import (
 func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult, error) {
 	acks = slices.Clone(acks)
 	res := make([]queue.AckResult, len(acks))
-	err := s.write(ctx, &operation{name: "ack", items: len(acks), bytes: 64 * len(acks), run: func(w *writer) (err error) {
-		for i := range acks {
-			if res[i], err = w.ack(&acks[i]); err != nil {
-				return err
+	err := s.write(ctx, &operation{
+		name: "ack", items: len(acks), bytes: 64 * len(acks),
+		run: func(w *writer) (err error) {
+			for i := range acks {
+				if res[i], err = w.ack(&acks[i]); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +45,8 @@ func (w *writer) ack(r *queue.AckReq) (queue.AckResult, error) {
 	if r.Opened {
 		status, readMs = queue.StatusOpened, ms
 	}
-	n, err := w.c.exec(ackPending, int64(status), ms, readMs, ms, int64(r.Replaced), r.ID, int64(t.id))
+	n, err := w.c.exec(ackPending, int64(status), ms, readMs, ms, int64(r.Replaced), r.ID,
+		int64(t.id))
 	if err != nil {
 		return 0, err
 	}
@@ -56,7 +60,9 @@ func (w *writer) ack(r *queue.AckReq) (queue.AckResult, error) {
 }
 
 // ackAgain acknowledges a message that is not pending.
-func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (queue.AckResult, error) {
+func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (queue.AckResult,
+	error,
+) {
 	old, err := w.status(t.id, r.ID)
 	if err != nil || old == 0 || old.Incoming() {
 		return queue.AckUnknown, err
@@ -69,7 +75,8 @@ func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (que
 	case !old.Acknowledged():
 		w.touch(t)
 		w.noteAck(t, r)
-		_, err := w.c.exec(ackEnded, int64(status), ms, readMs, ms, int64(r.Replaced), r.ID, int64(t.id))
+		_, err := w.c.exec(ackEnded, int64(status), ms, readMs, ms, int64(r.Replaced), r.ID,
+			int64(t.id))
 		return queue.AckDelivered, err
 	case r.Opened && old == queue.StatusDelivered:
 		w.touch(t)
@@ -98,14 +105,17 @@ func (w *writer) status(t queue.TrackerID, id int64) (queue.Status, error) {
 // Progress implements queue.Delivery.
 func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	ps = slices.Clone(ps)
-	return s.write(ctx, &operation{name: "progress", items: len(ps), bytes: 64 * len(ps), run: func(w *writer) error {
-		for i := range ps {
-			if err := w.progress(&ps[i]); err != nil {
-				return err
+	return s.write(ctx, &operation{
+		name: "progress", items: len(ps), bytes: 64 * len(ps),
+		run: func(w *writer) error {
+			for i := range ps {
+				if err := w.progress(&ps[i]); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 }
 
 const noteProgress = "UPDATE message SET parts = ?1, acked = ?2, change_ms = ?3, tries = ?6, tried_ms = ?7 " +
@@ -141,14 +151,17 @@ func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult
 	}
 	ends = slices.Clone(ends)
 	res := make([]queue.EndResult, len(ends))
-	err := s.write(ctx, &operation{name: "end", items: len(ends), bytes: 64 * len(ends), run: func(w *writer) (err error) {
-		for i := range ends {
-			if res[i], err = w.end(&ends[i]); err != nil {
-				return err
+	err := s.write(ctx, &operation{
+		name: "end", items: len(ends), bytes: 64 * len(ends),
+		run: func(w *writer) (err error) {
+			for i := range ends {
+				if res[i], err = w.end(&ends[i]); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -8,5 +8,9 @@ import (
 )
 
 func TestAdminContract(t *testing.T) {
-	queuetest.RunAdmin(t, func(t *testing.T) queuetest.Fixture { t.Helper(); return fixture(t, sqlitestore.Options{}) })
+	queuetest.RunAdmin(t, func(t *testing.T) queuetest.Fixture {
+		t.Helper()
+		return fixture(t,
+			sqlitestore.Options{})
+	})
 }

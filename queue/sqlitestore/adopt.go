@@ -10,11 +10,14 @@ import (
 	"trackchat/queue"
 )
 
-// adoptLeap is how many message numbers are left out where some that were handed out may not be known.
+// adoptLeap is how many message numbers are left out where some that were handed out may not be
+// known.
 const adoptLeap = 1 << 20
 
-// Adopt accepts what lies in a stopped store's directory although Open refuses it, and returns why Open did, nil if it did not and nothing had to be done. Nothing is deleted: a log
-// that cannot belong to the database is renamed. Message ids go on above all that were given. Errors: queue.ErrInUse, and queue.ErrCorrupt where the database itself is damaged.
+// Adopt accepts what lies in a stopped store's directory although Open refuses it, and returns why
+// Open did, nil if it did not and nothing had to be done. Nothing is deleted: a log that cannot
+// belong to the database is renamed. Message ids go on above all that were given. Errors:
+// queue.ErrInUse, and queue.ErrCorrupt where the database itself is damaged.
 func Adopt(dir string, now time.Time) (was, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("looking for the store: %w", err)
@@ -61,13 +64,15 @@ func putAside(file string, now time.Time) error {
 	return nil
 }
 
-// closeUnread marks a database whose log is gone as closed, and leaves out the numbers that may have been given meanwhile.
+// closeUnread marks a database whose log is gone as closed, and leaves out the numbers that may
+// have been given meanwhile.
 func closeUnread(file string) error {
 	c, err := openConn(file, "rw", "synchronous = FULL")
 	if err != nil {
 		return translate(err)
 	}
-	_, err = c.exec("UPDATE meta SET value = min(value + ?, ?) WHERE name = 'reserved'", int64(adoptLeap), int64(maxNumber))
+	_, err = c.exec("UPDATE meta SET value = min(value + ?, ?) WHERE name = 'reserved'",
+		int64(adoptLeap), int64(maxNumber))
 	if err == nil {
 		_, err = c.exec("UPDATE meta SET value = 0 WHERE name = 'open'")
 	}

@@ -30,17 +30,22 @@ func (c *conn) recall(dst *[]byte, a queue.AccountID, key string, now int64) err
 }
 
 // Remember implements queue.Sender.
-func (s *Store) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte, error) {
+func (s *Store) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
+	error,
+) {
 	var counts []byte
-	err := s.write(ctx, &operation{name: "remember", items: 1, bytes: 64 + len(answer), run: func(w *writer) error {
-		counts = nil
-		if err := w.c.recall(&counts, a, key, w.now); err != nil || counts != nil {
+	err := s.write(ctx, &operation{
+		name: "remember", items: 1, bytes: 64 + len(answer),
+		run: func(w *writer) error {
+			counts = nil
+			if err := w.c.recall(&counts, a, key, w.now); err != nil || counts != nil {
+				return err
+			}
+			counts = answer
+			_, err := w.c.exec("INSERT OR REPLACE INTO answer (account, key, answer, until_ms) VALUES (?, ?, ?, ?)", int64(a), key, answer, w.now+keyLifeMs)
 			return err
-		}
-		counts = answer
-		_, err := w.c.exec("INSERT OR REPLACE INTO answer (account, key, answer, until_ms) VALUES (?, ?, ?, ?)", int64(a), key, answer, w.now+keyLifeMs)
-		return err
-	}})
+		},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,9 @@ type Archive struct {
 	lock *os.File // nil: a backup
 }
 
-// OpenArchive opens the store in a directory, or a backup's file. A store is locked against services until Close; a backup must not be changed meanwhile.
-// Errors: queue.ErrInUse, queue.ErrCorrupt, fs.ErrNotExist, and a schema that is not this program's.
+// OpenArchive opens the store in a directory, or a backup's file. A store is locked against
+// services until Close; a backup must not be changed meanwhile. Errors: queue.ErrInUse,
+// queue.ErrCorrupt, fs.ErrNotExist, and a schema that is not this program's.
 func OpenArchive(path string) (*Archive, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -45,7 +46,8 @@ func OpenArchive(path string) (*Archive, error) {
 			return nil, errors.Join(err, a.Close())
 		}
 	}
-	if a.c, err = openConn(path, "ro", "busy_timeout = 1000", "query_only = 1", "cache_size = -65536"); err == nil {
+	if a.c, err = openConn(path, "ro", "busy_timeout = 1000", "query_only = 1",
+		"cache_size = -65536"); err == nil {
 		err = a.readable()
 	}
 	if err != nil {
@@ -80,14 +82,17 @@ func (a *Archive) Close() error {
 }
 
 // Directory reads accounts and trackers, ordered by id.
-func (a *Archive) Directory(ctx context.Context) (accounts []queue.Account, trackers []queue.Tracker, err error) {
+func (a *Archive) Directory(ctx context.Context) (accounts []queue.Account,
+	trackers []queue.Tracker, err error,
+) {
 	if accounts, err = loadAccounts(ctx, a.c); err == nil {
 		trackers, err = loadTrackers(ctx, a.c)
 	}
 	return accounts, trackers, translate(err)
 }
 
-// Sessions returns up to limit sessions with greater hashes than after, ordered by hash, expired ones among them.
+// Sessions returns up to limit sessions with greater hashes than after, ordered by hash, expired
+// ones among them.
 func (a *Archive) Sessions(after queue.KeyHash, limit int) ([]queue.Session, error) {
 	var list []queue.Session
 	err := a.c.query("SELECT hash, account, created_ms, expires_ms FROM session WHERE hash > ? ORDER BY hash LIMIT ?", func(row []driver.Value) error {
@@ -95,7 +100,11 @@ func (a *Archive) Sessions(after queue.KeyHash, limit int) ([]queue.Session, err
 		if len(h) != len(queue.KeyHash{}) {
 			return fmt.Errorf("%w: session of account %d", queue.ErrCorrupt, integer(row[1]))
 		}
-		list = append(list, queue.Session{Hash: queue.KeyHash(h), Account: queue.AccountID(integer(row[1])), CreatedMs: integer(row[2]), ExpiresMs: integer(row[3])})
+		list = append(list, queue.Session{
+			Hash:    queue.KeyHash(h),
+			Account: queue.AccountID(integer(row[1])), CreatedMs: integer(row[2]),
+			ExpiresMs: integer(row[3]),
+		})
 		return nil
 	}, after[:], int64(limit))
 	return list, translate(err)
@@ -124,10 +133,12 @@ func (a *Archive) LastID() (int64, error) {
 	return n, translate(err)
 }
 
-// Trackers returns every tracker that has messages, with their number. Messages of trackers that were removed with all they had do not count, nor are they read.
+// Trackers returns every tracker that has messages, with their number. Messages of trackers that
+// were removed with all they had do not count, nor are they read.
 func (a *Archive) Trackers(ctx context.Context) (map[queue.TrackerID]int, error) {
 	counts := make(map[queue.TrackerID]int)
-	err := a.c.queryContext(ctx, "SELECT tracker, count(*) FROM message INDEXED BY message_time WHERE tracker NOT IN (SELECT tracker FROM purge) GROUP BY tracker",
+	err := a.c.queryContext(ctx,
+		"SELECT tracker, count(*) FROM message INDEXED BY message_time WHERE tracker NOT IN (SELECT tracker FROM purge) GROUP BY tracker",
 		func(row []driver.Value) error {
 			counts[queue.TrackerID(integer(row[0]))] = int(integer(row[1]))
 			return nil
@@ -135,7 +146,8 @@ func (a *Archive) Trackers(ctx context.Context) (map[queue.TrackerID]int, error)
 	return counts, translate(err)
 }
 
-// Messages returns messages of all trackers with greater ids than after, ordered by id: at least one if there is any, else no more than limit and about maxBytes of text.
+// Messages returns messages of all trackers with greater ids than after, ordered by id: at least
+// one if there is any, else no more than limit and about maxBytes of text.
 func (a *Archive) Messages(after int64, limit, maxBytes int) ([]queue.Message, error) {
 	var ms []queue.Message
 	add := collect(&ms)
@@ -151,21 +163,27 @@ func (a *Archive) Messages(after int64, limit, maxBytes int) ([]queue.Message, e
 	return ms, translate(err)
 }
 
-// History returns up to limit messages of a tracker after the given one (ID 0: from the first), in the order they were stored.
-func (a *Archive) History(t queue.TrackerID, after queue.Message, limit int) ([]queue.Message, error) {
+// History returns up to limit messages of a tracker after the given one (ID 0: from the first), in
+// the order they were stored.
+func (a *Archive) History(t queue.TrackerID, after queue.Message, limit int) ([]queue.Message,
+	error,
+) {
 	var ms []queue.Message
 	err := a.c.query("SELECT "+messageColumns+" FROM message INDEXED BY message_time WHERE tracker = ? AND (submit_ms, id) > (?, ?) ORDER BY submit_ms, id LIMIT ?",
 		collect(&ms), int64(t), after.SubmitMs, after.ID, int64(limit))
 	return ms, translate(err)
 }
 
-// Find returns a message of a tracker, and how many messages of the same millisecond come before it; ID 0 where there is no such message.
+// Find returns a message of a tracker, and how many messages of the same millisecond come before
+// it; ID 0 where there is no such message.
 func (a *Archive) Find(t queue.TrackerID, id int64) (m queue.Message, before int, err error) {
 	var ms []queue.Message
-	err = a.c.query("SELECT "+messageColumns+" FROM message WHERE id = ? AND tracker = ?", collect(&ms), id, int64(t))
+	err = a.c.query("SELECT "+messageColumns+" FROM message WHERE id = ? AND tracker = ?",
+		collect(&ms), id, int64(t))
 	if err != nil || len(ms) == 0 {
 		return m, 0, translate(err)
 	}
-	n, _, err := a.c.number("SELECT count(*) FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms = ? AND id < ?", int64(t), ms[0].SubmitMs, id)
+	n, _, err := a.c.number(
+		"SELECT count(*) FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms = ? AND id < ?", int64(t), ms[0].SubmitMs, id)
 	return ms[0], int(n), translate(err)
 }

@@ -35,8 +35,12 @@ func openArchive(t *testing.T, path string) *sqlitestore.Archive {
 func TestArchiveReadsWhatTheStoreHas(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, sqlitestore.Options{Path: dir})
-	trackers := []queue.Tracker{{ID: 1, Account: 1, Protocol: "jt808", DeviceID: "1"}, {ID: 3, Account: 1, Protocol: "jt808", DeviceID: "3"}}
-	if _, err := s.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "a"}}, trackers, false); err != nil {
+	trackers := []queue.Tracker{
+		{ID: 1, Account: 1, Protocol: "jt808", DeviceID: "1"},
+		{ID: 3, Account: 1, Protocol: "jt808", DeviceID: "3"},
+	}
+	if _, err := s.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "a"}}, trackers,
+		false); err != nil {
 		t.Fatal(err)
 	}
 	last := int64(0)
@@ -49,7 +53,10 @@ func TestArchiveReadsWhatTheStoreHas(t *testing.T) {
 	for tracker := queue.TrackerID(1); tracker <= 2; tracker++ {
 		want[tracker] = history(t, s, tracker)
 	}
-	if res, err := s.EditDirectory(t.Context(), []queue.Edit{{Kind: queue.EditDropTracker, Tracker: queue.Tracker{ID: 3}}}); err != nil || res[0].Err != nil {
+	if res, err := s.EditDirectory(t.Context(), []queue.Edit{{
+		Kind:    queue.EditDropTracker,
+		Tracker: queue.Tracker{ID: 3},
+	}}); err != nil || res[0].Err != nil {
 		t.Fatal(res, err)
 	}
 	backup := filepath.Join(t.TempDir(), "copy.db")
@@ -62,12 +69,15 @@ func TestArchiveReadsWhatTheStoreHas(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, path := range map[string]string{"directory": dir, "file": filepath.Join(dir, "chat.db"), "backup": backup} {
+	for name, path := range map[string]string{"directory": dir, "file": filepath.Join(dir,
+		"chat.db"), "backup": backup} {
 		t.Run(name, func(t *testing.T) { readArchive(t, openArchive(t, path), want, last) })
 	}
 }
 
-func readArchive(t *testing.T, a *sqlitestore.Archive, want map[queue.TrackerID][]queue.Message, last int64) {
+func readArchive(t *testing.T, a *sqlitestore.Archive, want map[queue.TrackerID][]queue.Message,
+	last int64,
+) {
 	t.Helper()
 	counts, err := a.Trackers(t.Context())
 	if diff := cmp.Diff(map[queue.TrackerID]int{1: 300, 2: 300}, counts); err != nil || diff != "" {
@@ -76,7 +86,8 @@ func readArchive(t *testing.T, a *sqlitestore.Archive, want map[queue.TrackerID]
 	if id, err := a.LastID(); err != nil || id < last {
 		t.Errorf("last id %d %v, a message had %d", id, err, last)
 	}
-	if accounts, trackers, err := a.Directory(t.Context()); err != nil || len(accounts) != 1 || len(trackers) != 1 {
+	if accounts, trackers, err := a.Directory(t.Context()); err != nil || len(accounts) != 1 ||
+		len(trackers) != 1 {
 		t.Errorf("directory: %v %v %v", accounts, trackers, err)
 	}
 	got := map[queue.TrackerID][]queue.Message{}
@@ -120,7 +131,8 @@ func readArchive(t *testing.T, a *sqlitestore.Archive, want map[queue.TrackerID]
 		t.Errorf("history (-want +got):\n%s", diff)
 	}
 	for i, m := range want[2] {
-		before := i - slices.IndexFunc(want[2], func(o queue.Message) bool { return o.SubmitMs == m.SubmitMs })
+		before := i - slices.IndexFunc(want[2],
+			func(o queue.Message) bool { return o.SubmitMs == m.SubmitMs })
 		if found, n, err := a.Find(2, m.ID); err != nil || found.Text != m.Text || n != before {
 			t.Fatalf("%+v %d %v, want %d", found, n, err, before)
 		}
@@ -137,7 +149,10 @@ func TestArchiveIsLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := openArchive(t, dir)
-	if _, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now}); !errors.Is(err, queue.ErrInUse) {
+	if _, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+		Path: dir,
+		Now:  time.Now,
+	}); !errors.Is(err, queue.ErrInUse) {
 		t.Errorf("beside an archive: %v", err)
 	}
 	if err := a.Close(); err != nil {
@@ -154,7 +169,10 @@ func TestArchiveRefuses(t *testing.T) {
 		}
 	}
 	wantNothingIn(t, dir)
-	for name, content := range map[string]string{"empty": "", "other": strings.Repeat("not a database ", 1000)} {
+	for name, content := range map[string]string{
+		"empty": "",
+		"other": strings.Repeat("not a database ", 1000),
+	} {
 		file := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -168,7 +186,8 @@ func TestArchiveRefuses(t *testing.T) {
 	}
 	db := other(t, dir)
 	execute(t, db, "PRAGMA user_version = 1")
-	if _, err := sqlitestore.OpenArchive(dir); err == nil || !strings.Contains(err.Error(), "start a service of this version on the store once") {
+	if _, err := sqlitestore.OpenArchive(dir); err == nil ||
+		!strings.Contains(err.Error(), "start a service of this version on the store once") {
 		t.Errorf("older schema: %v", err)
 	}
 	execute(t, db, "PRAGMA user_version = 99")

@@ -14,10 +14,10 @@ import (
 	"trackchat/queue"
 )
 
-// backupLeap is how many ids a restored copy leaves out for each day since it was made, begun or over:
-// those that the running store gives between the copy and its end must not be given again, because a
-// device would take the new message for a repetition of the old one. That is twelve messages a second;
-// clients whose ids have 32 bits have room for 2,000 leaps.
+// backupLeap is how many ids a restored copy leaves out for each day since it was made, begun or
+// over: those that the running store gives between the copy and its end must not be given again,
+// because a device would take the new message for a repetition of the old one. That is twelve
+// messages a second; clients whose ids have 32 bits have room for 2,000 leaps.
 const (
 	backupLeap = 1 << 20
 	mostLeaps  = 366
@@ -26,9 +26,11 @@ const (
 // maxNumber is the greatest id.
 const maxNumber = queue.MaxID - 1
 
-// Backup copies the store in dir into file, also while a service runs on it: the copy is one moment of the store, without a log beside it, checked and synced. To restore it,
-// put it into an empty directory under the name chat.db. Numbers of messages that are stored after the copy are not used again by the restored store.
-// A file that exists is never touched (fs.ErrExist). A backup that fails or is interrupted leaves nothing under the name.
+// Backup copies the store in dir into file, also while a service runs on it: the copy is one moment
+// of the store, without a log beside it, checked and synced. To restore it, put it into an empty
+// directory under the name chat.db. Numbers of messages that are stored after the copy are not used
+// again by the restored store. A file that exists is never touched (fs.ErrExist). A backup that
+// fails or is interrupted leaves nothing under the name.
 func Backup(ctx context.Context, dir, file string) (err error) {
 	source := filepath.Join(dir, databaseFile)
 	if _, err := os.Stat(source); err != nil {
@@ -68,7 +70,8 @@ func Backup(ctx context.Context, dir, file string) (err error) {
 	return syncPath(filepath.Dir(file))
 }
 
-// copyInto writes one moment of the source into an empty file. The source's writer goes on meanwhile; its log cannot start over before the copy is done.
+// copyInto writes one moment of the source into an empty file. The source's writer goes on
+// meanwhile; its log cannot start over before the copy is done.
 func copyInto(ctx context.Context, source, target string) (err error) {
 	c, err := openConn(source, "ro", "busy_timeout = 10000", "cache_size = -8192")
 	if err != nil {
@@ -78,7 +81,8 @@ func copyInto(ctx context.Context, source, target string) (err error) {
 	if _, err := knownSchema(c); err != nil {
 		return err
 	}
-	err = c.queryContext(ctx, "VACUUM INTO '"+strings.ReplaceAll(target, "'", "''")+"'", func([]driver.Value) error { return nil })
+	err = c.queryContext(ctx, "VACUUM INTO '"+strings.ReplaceAll(target, "'", "''")+"'",
+		func([]driver.Value) error { return nil })
 	if e := ctx.Err(); e != nil {
 		return e
 	}
@@ -88,7 +92,8 @@ func copyInto(ctx context.Context, source, target string) (err error) {
 	return nil
 }
 
-// knownSchema returns the version of the file's schema and refuses one that this program does not know.
+// knownSchema returns the version of the file's schema and refuses one that this program does not
+// know.
 func knownSchema(c *conn) (int, error) {
 	scripts, err := migrations()
 	if err != nil {
@@ -127,8 +132,8 @@ func finishCopy(ctx context.Context, file string) error {
 	return syncPath(file)
 }
 
-// skipBackup leaves out what the store may have given that this one was a copy of until now, beside the
-// numbers of the copy's first day. markOpen notes that it is done.
+// skipBackup leaves out what the store may have given that this one was a copy of until now, beside
+// the numbers of the copy's first day. markOpen notes that it is done.
 func (w *writer) skipBackup() error {
 	copied, _, err := w.c.number("SELECT value FROM meta WHERE name = 'copied'")
 	if err != nil {

@@ -39,7 +39,10 @@ func history(t *testing.T, s queue.Store, tracker queue.TrackerID) []queue.Messa
 	t.Helper()
 	var all []queue.Message
 	for from := int64(0); ; {
-		ms, err := s.List(t.Context(), queue.ListQuery{Tracker: tracker, FromMs: from, ToMs: 1 << 50, Limit: 1024})
+		ms, err := s.List(t.Context(), queue.ListQuery{
+			Tracker: tracker, FromMs: from,
+			ToMs: 1 << 50, Limit: 1024,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,20 +74,30 @@ func startTraffic(t *testing.T, s queue.Store, n int) *traffic {
 	for id := 1; id <= n; id++ {
 		tr.done.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
-				res, err := s.Send(whole, []queue.SendReq{{Tracker: queue.TrackerID(id), Text: fmt.Sprint(i)}})
+				res, err := s.Send(whole, []queue.SendReq{{
+					Tracker: queue.TrackerID(id),
+					Text:    fmt.Sprint(i),
+				}})
 				if err != nil || res[0].Err != nil {
 					t.Errorf("send: %v %+v", err, res)
 					return
 				}
 				tr.sent[id].Add(1)
-				for old := tr.newest.Load(); old < res[0].ID && !tr.newest.CompareAndSwap(old, res[0].ID); old = tr.newest.Load() {
+				for old := tr.newest.Load(); old < res[0].ID &&
+					!tr.newest.CompareAndSwap(old, res[0].ID); old = tr.newest.Load() {
 				}
-				if _, err := s.Ack(whole, []queue.AckReq{{Tracker: queue.TrackerID(id), ID: res[0].ID}}); err != nil {
+				if _, err := s.Ack(whole, []queue.AckReq{{
+					Tracker: queue.TrackerID(id),
+					ID:      res[0].ID,
+				}}); err != nil {
 					t.Errorf("ack: %v", err)
 					return
 				}
 				if i%2 == 0 {
-					if _, err := s.Receive(whole, []queue.Incoming{{Tracker: queue.TrackerID(id), Text: "on my way"}}); err != nil {
+					if _, err := s.Receive(whole, []queue.Incoming{{
+						Tracker: queue.TrackerID(id),
+						Text:    "on my way",
+					}}); err != nil {
 						t.Errorf("receive: %v", err)
 						return
 					}
@@ -117,13 +130,15 @@ func (tr *traffic) await(t *testing.T, texts int64) {
 	}
 }
 
-// TestBackupWhileTextsFlow: a copy is one moment of the store. It has everything that was answered before it began and no gap, its counters are those of its messages, and
-// neither it nor what becomes of it uses an id again that the running store gives, before or after the copy.
+// TestBackupWhileTextsFlow: a copy is one moment of the store. It has everything that was answered
+// before it began and no gap, its counters are those of its messages, and neither it nor what
+// becomes of it uses an id again that the running store gives, before or after the copy.
 func TestBackupWhileTextsFlow(t *testing.T) {
 	const trackers = 6
 	dir := t.TempDir()
 	s := open(t, sqlitestore.Options{Path: dir})
-	if _, err := s.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "a"}}, []queue.Tracker{{ID: 1, Account: 1, Protocol: "jt808", DeviceID: "1"}}, false); err != nil {
+	if _, err := s.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "a"}},
+		[]queue.Tracker{{ID: 1, Account: 1, Protocol: "jt808", DeviceID: "1"}}, false); err != nil {
 		t.Fatal(err)
 	}
 	tr := startTraffic(t, s, trackers)
@@ -145,7 +160,8 @@ func TestBackupWhileTextsFlow(t *testing.T) {
 	tr.stop()
 	tr.done.Wait()
 	for n, file := range copies {
-		if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*")); err != nil || len(left) != 1 {
+		if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*")); err != nil ||
+			len(left) != 1 {
 			t.Fatalf("beside the copy: %q %v", left, err)
 		}
 		c := restore(t, file)
@@ -153,7 +169,8 @@ func TestBackupWhileTextsFlow(t *testing.T) {
 		for id := queue.TrackerID(1); id <= trackers; id++ {
 			p, sent := checkHistory(t, history(t, c, id))
 			if int64(sent) < before[n][id] {
-				t.Errorf("copy %d has %d texts of tracker %d, %d were answered before", n, sent, id, before[n][id])
+				t.Errorf("copy %d has %d texts of tracker %d, %d were answered before", n, sent, id,
+					before[n][id])
 			}
 			pending += p
 		}
@@ -162,15 +179,18 @@ func TestBackupWhileTextsFlow(t *testing.T) {
 			t.Errorf("copy %d: %+v %v, %d texts are pending", n, rep, err, pending)
 		}
 		if ids := mustSend(t, c, 1, "after the restore"); ids[0] <= tr.newest.Load() {
-			t.Errorf("copy %d gives id %d, the store had gone up to %d", n, ids[0], tr.newest.Load())
+			t.Errorf("copy %d gives id %d, the store had gone up to %d", n, ids[0],
+				tr.newest.Load())
 		}
-		if accounts, ts, err := c.LoadDirectory(t.Context()); err != nil || len(accounts) != 1 || len(ts) != 1 {
+		if accounts, ts, err := c.LoadDirectory(t.Context()); err != nil || len(accounts) != 1 ||
+			len(ts) != 1 {
 			t.Errorf("directory of copy %d: %v %v %v", n, accounts, ts, err)
 		}
 	}
 }
 
-// checkHistory makes sure that texts are numbered without a gap and returns how many are pending and how many there are.
+// checkHistory makes sure that texts are numbered without a gap and returns how many are pending
+// and how many there are.
 func checkHistory(t *testing.T, ms []queue.Message) (pending, sent int) {
 	t.Helper()
 	for i := range ms {
@@ -200,7 +220,8 @@ func TestBackupRefuses(t *testing.T) {
 	s := open(t, sqlitestore.Options{Path: dir})
 	mustSend(t, s, 1, "text")
 	to := t.TempDir()
-	if err := sqlitestore.Backup(t.Context(), to, filepath.Join(to, "copy")); !errors.Is(err, fs.ErrNotExist) {
+	if err := sqlitestore.Backup(t.Context(), to, filepath.Join(to, "copy")); !errors.Is(err,
+		fs.ErrNotExist) {
 		t.Errorf("without a store: %v", err)
 	}
 	wantNothingIn(t, to)
@@ -217,19 +238,23 @@ func TestBackupRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := sqlitestore.Backup(t.Context(), dir, file); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), file) {
+		if err := sqlitestore.Backup(t.Context(), dir, file); !errors.Is(err, fs.ErrExist) ||
+			!strings.Contains(err.Error(), file) {
 			t.Errorf("over a %s: %v", name, err)
 		}
-		if is, err := os.Lstat(file); err != nil || is.Size() != was.Size() || is.Mode() != was.Mode() {
+		if is, err := os.Lstat(file); err != nil || is.Size() != was.Size() ||
+			is.Mode() != was.Mode() {
 			t.Errorf("the %s was touched: %v %v", name, is, err)
 		}
 	}
-	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(to, "missing", "copy")); !errors.Is(err, fs.ErrNotExist) {
+	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(to, "missing",
+		"copy")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("into no directory: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := sqlitestore.Backup(ctx, dir, filepath.Join(to, "copy")); !errors.Is(err, context.Canceled) {
+	if err := sqlitestore.Backup(ctx, dir, filepath.Join(to, "copy")); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	wantNothingIn(t, to)
@@ -247,7 +272,8 @@ func TestBackupOfDamage(t *testing.T) {
 	}
 	db := other(t, dir)
 	execute(t, db, "PRAGMA user_version = 99")
-	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(to, "copy")); !errors.Is(err, sqlitestore.ErrNewerSchema) {
+	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(to, "copy")); !errors.Is(err,
+		sqlitestore.ErrNewerSchema) {
 		t.Errorf("newer schema: %v", err)
 	}
 	execute(t, db, "PRAGMA user_version = 2")
@@ -255,13 +281,15 @@ func TestBackupOfDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	damage(t, filepath.Join(dir, "chat.db"))
-	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(to, "copy")); !errors.Is(err, queue.ErrCorrupt) {
+	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(to, "copy")); !errors.Is(err,
+		queue.ErrCorrupt) {
 		t.Errorf("damaged: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "chat.db"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(to, "copy")); !errors.Is(err, queue.ErrCorrupt) {
+	if err := sqlitestore.Backup(t.Context(), dir, filepath.Join(to, "copy")); !errors.Is(err,
+		queue.ErrCorrupt) {
 		t.Errorf("empty file: %v", err)
 	}
 	wantNothingIn(t, to)

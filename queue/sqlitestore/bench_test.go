@@ -25,7 +25,10 @@ func sendBatch(tb testing.TB, s *sqlitestore.Store, from, n int) []queue.AckReq 
 	tb.Helper()
 	reqs := make([]queue.SendReq, n)
 	for i := range reqs {
-		reqs[i] = queue.SendReq{Tracker: queue.TrackerID((from+i)%benchTrackers + 1), Text: benchText(), Nonce: uint32(from + i + 1)}
+		reqs[i] = queue.SendReq{
+			Tracker: queue.TrackerID((from+i)%benchTrackers + 1),
+			Text:    benchText(), Nonce: uint32(from + i + 1),
+		}
 	}
 	res, err := s.Send(tb.Context(), reqs)
 	if err != nil {
@@ -86,7 +89,10 @@ func BenchmarkReceive(b *testing.B) {
 			continue
 		}
 		for i := range in {
-			in[i] = queue.Incoming{Tracker: queue.TrackerID((n+i)%benchTrackers + 1), Text: benchText(), Key: uint64(n + i + 1), Window: time.Hour}
+			in[i] = queue.Incoming{
+				Tracker: queue.TrackerID((n+i)%benchTrackers + 1),
+				Text:    benchText(), Key: uint64(n + i + 1), Window: time.Hour,
+			}
 		}
 		if _, err := s.Receive(b.Context(), in); err != nil {
 			b.Fatal(err)
@@ -147,7 +153,10 @@ func BenchmarkList(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		msgs, err := s.List(b.Context(), queue.ListQuery{Tracker: 1, ToMs: 1 << 52, Limit: 1024, Desc: true})
+		msgs, err := s.List(b.Context(), queue.ListQuery{
+			Tracker: 1, ToMs: 1 << 52, Limit: 1024,
+			Desc: true,
+		})
 		if err != nil || len(msgs) != 1024 {
 			b.Fatal(len(msgs), err)
 		}
@@ -158,7 +167,10 @@ func BenchmarkList(b *testing.B) {
 func BenchmarkImport(b *testing.B) {
 	trackers := make([]queue.Tracker, 100_000)
 	for i := range trackers {
-		trackers[i] = queue.Tracker{ID: queue.TrackerID(i + 1), Account: 1, Protocol: "jt808", DeviceID: fmt.Sprint(13_800_000_000 + i), Chat: true, Features: []string{"chat"}}
+		trackers[i] = queue.Tracker{
+			ID: queue.TrackerID(i + 1), Account: 1, Protocol: "jt808",
+			DeviceID: fmt.Sprint(13_800_000_000 + i), Chat: true, Features: []string{"chat"},
+		}
 	}
 	for _, again := range []bool{false, true} {
 		b.Run(fmt.Sprintf("again=%v", again), func(b *testing.B) {
@@ -169,7 +181,8 @@ func BenchmarkImport(b *testing.B) {
 						b.Fatal(err)
 					}
 				}
-				if _, err := s.ImportDirectory(b.Context(), []queue.Account{{ID: 1}}, trackers, true); err != nil {
+				if _, err := s.ImportDirectory(b.Context(), []queue.Account{{ID: 1}}, trackers,
+					true); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -13,12 +13,14 @@ import (
 )
 
 const (
-	leastFree = 64 << 20  // bytes below which the store counts as unfit, unless Options say otherwise
+	// bytes below which the store counts as unfit, unless Options say otherwise.
+	leastFree = 64 << 20
 	fewFree   = 512 << 20 // bytes below which it warns
 	slowSync  = 100 * time.Millisecond
 )
 
-// Check implements queue.Store: the file answers, the disk has room and really takes writes. The whole file is only read by Inspect.
+// Check implements queue.Store: the file answers, the disk has room and really takes writes. The
+// whole file is only read by Inspect.
 func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	var rep queue.Report
 	scripts, err := migrations()
@@ -30,7 +32,8 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 			return err
 		}
 		var err error
-		rep.Pending, _, err = c.number("SELECT count(*) FROM message WHERE status = 80") // the index of pending messages is all it reads
+		// the index of pending messages is all it reads.
+		rep.Pending, _, err = c.number("SELECT count(*) FROM message WHERE status = 80")
 		return translate(err)
 	})
 	if errors.Is(err, queue.ErrUnavailable) {
@@ -49,8 +52,9 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	return rep, nil
 }
 
-// Inspect looks at the store in dir without being its owner, also while a service runs on it: schema, integrity of the whole file, room on the disk, a real fsync.
-// A directory without a store is no problem: Open would create it.
+// Inspect looks at the store in dir without being its owner, also while a service runs on it:
+// schema, integrity of the whole file, room on the disk, a real fsync. A directory without a store
+// is no problem: Open would create it.
 func Inspect(ctx context.Context, dir string, now func() time.Time) (queue.Report, error) {
 	var rep queue.Report
 	file := filepath.Join(dir, databaseFile)
@@ -78,7 +82,8 @@ func Inspect(ctx context.Context, dir string, now func() time.Time) (queue.Repor
 	return rep, nil
 }
 
-// inspectFiles says what Open would refuse. Of files in use it says nothing: whoever has them open changes them.
+// inspectFiles says what Open would refuse. Of files in use it says nothing: whoever has them open
+// changes them.
 func inspectFiles(dir string, rep *queue.Report) error {
 	if running, err := InUse(dir); err != nil || running {
 		return err
@@ -103,7 +108,8 @@ func inspectFiles(dir string, rep *queue.Report) error {
 		rep.Problems = append(rep.Problems, err.Error())
 	}
 	if damage := v.damage(); damage != "" {
-		rep.Problems = append(rep.Problems, damage+"; the next start goes on without them, and keeps a copy of the log")
+		rep.Problems = append(rep.Problems,
+			damage+"; the next start goes on without them, and keeps a copy of the log")
 	}
 	return nil
 }
@@ -118,7 +124,8 @@ func inspectFile(ctx context.Context, c *conn, rep *queue.Report) error {
 		return err
 	}
 	if version < len(scripts) {
-		rep.Warnings = append(rep.Warnings, fmt.Sprintf("schema %d will be brought to %d at the next start", version, len(scripts)))
+		rep.Warnings = append(rep.Warnings,
+			fmt.Sprintf("schema %d will be brought to %d at the next start", version, len(scripts)))
 	}
 	return c.queryContext(ctx, "PRAGMA integrity_check(20)", func(row []driver.Value) error {
 		if line := text(row[0]); line != "ok" {
@@ -136,9 +143,11 @@ func checkDisk(rep *queue.Report, dir string, now func() time.Time, least int64)
 	if free, known := freeBytes(dir); known {
 		switch {
 		case free < least:
-			rep.Problems = append(rep.Problems, fmt.Sprintf("disk of %s has only %d MiB left", dir, free>>20))
+			rep.Problems = append(rep.Problems, fmt.Sprintf("disk of %s has only %d MiB left", dir,
+				free>>20))
 		case free < fewFree:
-			rep.Warnings = append(rep.Warnings, fmt.Sprintf("disk of %s has only %d MiB left", dir, free>>20))
+			rep.Warnings = append(rep.Warnings, fmt.Sprintf("disk of %s has only %d MiB left", dir,
+				free>>20))
 		}
 	}
 	start := now()

@@ -33,7 +33,8 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 	return res, nil
 }
 
-// claimCorrupt keeps what cannot be read from the other requests of a call; it comes up again when it is next.
+// claimCorrupt keeps what cannot be read from the other requests of a call; it comes up again when
+// it is next.
 func (s *Store) claimCorrupt(r *queue.ClaimResult, err error) {
 	if len(r.Msgs) > 0 {
 		r.More = true
@@ -46,10 +47,11 @@ func (s *Store) claimCorrupt(r *queue.ClaimResult, err error) {
 func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {
 	*res = queue.ClaimResult{Next: r.Cursor}
 	var epoch, pending int64
-	err := c.query("SELECT epoch, pending FROM tracker WHERE id = ?", func(row []driver.Value) error {
-		epoch, pending = integer(row[0]), integer(row[1])
-		return nil
-	}, int64(r.Lease.Tracker))
+	err := c.query("SELECT epoch, pending FROM tracker WHERE id = ?",
+		func(row []driver.Value) error {
+			epoch, pending = integer(row[0]), integer(row[1])
+			return nil
+		}, int64(r.Lease.Tracker))
 	switch {
 	case err != nil:
 		return err
@@ -86,7 +88,10 @@ func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 	type state struct{ epoch, pending, lastOut int64 }
 	states := make(map[queue.TrackerID]state, len(ls))
 	err := s.readTrackers(ctx, "peek", ts, func(row []driver.Value) {
-		states[queue.TrackerID(integer(row[0]))] = state{integer(row[3]), integer(row[4]), integer(row[5])}
+		states[queue.TrackerID(integer(row[0]))] = state{
+			integer(row[3]), integer(row[4]),
+			integer(row[5]),
+		}
 	})
 	if err != nil {
 		return nil, err
@@ -95,26 +100,34 @@ func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 	for _, l := range ls {
 		st := states[l.Tracker]
 		if fenced := st.epoch != l.Epoch; fenced || st.pending > 0 {
-			res = append(res, queue.PeekResult{Tracker: l.Tracker, Epoch: l.Epoch, Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced})
+			res = append(res, queue.PeekResult{
+				Tracker: l.Tracker, Epoch: l.Epoch,
+				Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced,
+			})
 		}
 	}
 	return res, nil
 }
 
 // Acquire implements queue.Delivery.
-func (s *Store) Acquire(ctx context.Context, node queue.NodeID, ts []queue.TrackerID) ([]queue.Lease, error) {
+func (s *Store) Acquire(ctx context.Context, node queue.NodeID,
+	ts []queue.TrackerID,
+) ([]queue.Lease, error) {
 	leases := make([]queue.Lease, len(ts))
 	for i, id := range ts {
 		leases[i] = queue.Lease{Tracker: id, Node: node}
 	}
-	err := s.write(ctx, &operation{name: "acquire", items: len(ts), bytes: 64 * len(ts), run: func(w *writer) error {
-		for i := range leases {
-			if err := w.acquire(&leases[i]); err != nil {
-				return err
+	err := s.write(ctx, &operation{
+		name: "acquire", items: len(ts), bytes: 64 * len(ts),
+		run: func(w *writer) error {
+			for i := range leases {
+				if err := w.acquire(&leases[i]); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -143,21 +156,24 @@ func (w *writer) acquire(l *queue.Lease) error {
 func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	leases := append([]queue.Lease(nil), ls...)
 	res := make([]bool, len(leases))
-	err := s.write(ctx, &operation{name: "release", items: len(leases), bytes: 64 * len(leases), run: func(w *writer) error {
-		for i := range leases {
-			t, err := w.leased(leases[i].Tracker)
-			if err != nil {
-				return err
+	err := s.write(ctx, &operation{
+		name: "release", items: len(leases), bytes: 64 * len(leases),
+		run: func(w *writer) error {
+			for i := range leases {
+				t, err := w.leased(leases[i].Tracker)
+				if err != nil {
+					return err
+				}
+				if res[i] = t.epoch == leases[i].Epoch; res[i] && t.owner != "" {
+					w.mark(t)
+					w.heard(t, leases[i].SeenMs)
+					t.owner, t.sinceMs = "", w.now
+					w.notePresence(t, true)
+				}
 			}
-			if res[i] = t.epoch == leases[i].Epoch; res[i] && t.owner != "" {
-				w.mark(t)
-				w.heard(t, leases[i].SeenMs)
-				t.owner, t.sinceMs = "", w.now
-				w.notePresence(t, true)
-			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -167,17 +183,20 @@ func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 // Touch implements queue.Delivery.
 func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
 	ls = append([]queue.Lease(nil), ls...)
-	return s.write(ctx, &operation{name: "touch", items: len(ls), bytes: 64 * len(ls), bulk: true, run: func(w *writer) error {
-		for _, l := range ls {
-			t, err := w.leased(l.Tracker)
-			if err != nil {
-				return err
+	return s.write(ctx, &operation{
+		name: "touch", items: len(ls), bytes: 64 * len(ls), bulk: true,
+		run: func(w *writer) error {
+			for _, l := range ls {
+				t, err := w.leased(l.Tracker)
+				if err != nil {
+					return err
+				}
+				if t.epoch == l.Epoch && t.owner != "" {
+					w.mark(t)
+					w.heard(t, l.SeenMs)
+				}
 			}
-			if t.epoch == l.Epoch && t.owner != "" {
-				w.mark(t)
-				w.heard(t, l.SeenMs)
-			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 }

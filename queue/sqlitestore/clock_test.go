@@ -14,7 +14,8 @@ import (
 func TestNodesLiveOnWhenTheClockIsSet(t *testing.T) {
 	var stepped, ahead atomic.Int64
 	now := func() time.Time {
-		return queuetest.Stepped(time.Now().Add(time.Duration(ahead.Load())), time.Duration(stepped.Load()))
+		return queuetest.Stepped(time.Now().Add(time.Duration(ahead.Load())),
+			time.Duration(stepped.Load()))
 	}
 	must := func(t *testing.T, err error) {
 		t.Helper()
@@ -52,13 +53,14 @@ func TestNodesLiveOnWhenTheClockIsSet(t *testing.T) {
 	}
 }
 
-// A clock that is set neither takes a webhook from the node that delivers nor keeps it for one that is
-// gone, also if that one ended with an earlier process.
+// A clock that is set neither takes a webhook from the node that delivers nor keeps it for one that
+// is gone, also if that one ended with an earlier process.
 func TestWebhooksGoOnWhenTheClockIsSet(t *testing.T) {
 	const life = 10 * time.Second
 	var stepped, ahead atomic.Int64
 	now := func() time.Time {
-		return queuetest.Stepped(time.Now().Add(time.Duration(ahead.Load())), time.Duration(stepped.Load()))
+		return queuetest.Stepped(time.Now().Add(time.Duration(ahead.Load())),
+			time.Duration(stepped.Load()))
 	}
 	must := func(err error) {
 		t.Helper()

@@ -12,16 +12,18 @@ import (
 	"modernc.org/sqlite"
 )
 
-// conn is one SQLite connection with its prepared statements. It has one user at a time.
-// The driver is used directly: database/sql would add a lock, a goroutine for the context and reflection to each of the few microseconds that a statement takes.
+// conn is one SQLite connection with its prepared statements. It has one user at a time. The driver
+// is used directly: database/sql would add a lock, a goroutine for the context and reflection to
+// each of the few microseconds that a statement takes.
 type conn struct {
 	raw   driver.Conn
 	stmts map[string]statement
 	dest  []driver.Value
 }
 
-// statement is a prepared one. Those without a context are for what takes microseconds: watching a caller's context for its end would cost more, and a transaction of many
-// callers must not end with one of them.
+// statement is a prepared one. Those without a context are for what takes microseconds: watching a
+// caller's context for its end would cost more, and a transaction of many callers must not end with
+// one of them.
 type statement interface {
 	Exec(args []driver.Value) (driver.Result, error)
 	Query(args []driver.Value) (driver.Rows, error)
@@ -29,7 +31,8 @@ type statement interface {
 	Close() error
 }
 
-// prepared is one of the driver's. It reuses the list of arguments, which the driver's own Exec and Query make anew for each call.
+// prepared is one of the driver's. It reuses the list of arguments, which the driver's own Exec and
+// Query make anew for each call.
 type prepared struct {
 	driverStatement
 	args []driver.NamedValue
@@ -63,7 +66,8 @@ func (p *prepared) bind(args []driver.Value) []driver.NamedValue {
 
 // openConn opens the file with URI parameters such as mode=ro and runs the pragmas in order.
 func openConn(file, mode string, pragmas ...string) (*conn, error) {
-	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(file), RawQuery: "mode=" + mode}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(file), RawQuery: "mode=" +
+		mode}
 	raw, err := new(sqlite.Driver).Open(u.String())
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", file, err)
@@ -122,8 +126,11 @@ func (c *conn) script(text string) error {
 // errStop ends a query early without an error.
 var errStop = errors.New("stop")
 
-// query runs each for every row; values are int64, string, []byte or nil and stay valid, the slice does not. Neither may each use the connection.
-func (c *conn) query(query string, each func(row []driver.Value) error, args ...driver.Value) error {
+// query runs each for every row; values are int64, string, []byte or nil and stay valid, the slice
+// does not. Neither may each use the connection.
+func (c *conn) query(query string, each func(row []driver.Value) error,
+	args ...driver.Value,
+) error {
 	s, err := c.prepare(query)
 	if err != nil {
 		return err
@@ -136,7 +143,9 @@ func (c *conn) query(query string, each func(row []driver.Value) error, args ...
 }
 
 // queryContext is query for statements that may run long: the end of ctx interrupts it.
-func (c *conn) queryContext(ctx context.Context, query string, each func(row []driver.Value) error) error {
+func (c *conn) queryContext(ctx context.Context, query string,
+	each func(row []driver.Value) error,
+) error {
 	s, err := c.prepare(query)
 	if err != nil {
 		return err
@@ -195,7 +204,8 @@ func (c *conn) begin(write bool) error {
 
 func (c *conn) commit() error { _, err := c.exec("COMMIT"); return err }
 
-// rollback ends a transaction whatever became of it; SQLite itself has already rolled back after some errors.
+// rollback ends a transaction whatever became of it; SQLite itself has already rolled back after
+// some errors.
 func (c *conn) rollback() { _, _ = c.exec("ROLLBACK") }
 
 // view runs f on one state of the file.

@@ -13,7 +13,10 @@ import (
 func TestCrash(t *testing.T) { crash(t, "TestCrash", sqlitestore.Always) }
 
 // TestCrashEverySecond: the end of the process loses nothing with this durability either.
-func TestCrashEverySecond(t *testing.T) { crash(t, "TestCrashEverySecond", sqlitestore.EverySecond) }
+func TestCrashEverySecond(t *testing.T) {
+	crash(t, "TestCrashEverySecond",
+		sqlitestore.EverySecond)
+}
 
 func crash(t *testing.T, name string, d sqlitestore.Durability) {
 	t.Helper()
@@ -21,7 +24,10 @@ func crash(t *testing.T, name string, d sqlitestore.Durability) {
 	queuetest.Crash(t, queuetest.CrashOptions{
 		Test: name, Place: dir, Rounds: 3,
 		Open: func(ctx context.Context, place string) (queue.Store, error) {
-			return sqlitestore.Open(ctx, sqlitestore.Options{Path: place, Now: time.Now, MaxPending: 100_000, Durability: d})
+			return sqlitestore.Open(ctx, sqlitestore.Options{
+				Path: place, Now: time.Now,
+				MaxPending: 100_000, Durability: d,
+			})
 		},
 	})
 	rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now)

@@ -11,7 +11,9 @@ import (
 )
 
 // LoadDirectory implements queue.DirectoryStore.
-func (s *Store) LoadDirectory(ctx context.Context) (accounts []queue.Account, trackers []queue.Tracker, err error) {
+func (s *Store) LoadDirectory(ctx context.Context) (accounts []queue.Account,
+	trackers []queue.Tracker, err error,
+) {
 	err = s.read(ctx, "load_directory", func(c *conn) error {
 		if accounts, err = loadAccounts(ctx, c); err != nil {
 			return err
@@ -32,7 +34,10 @@ const (
 )
 
 func accountOf(row []driver.Value) queue.Account {
-	return queue.Account{ID: queue.AccountID(integer(row[0])), Login: text(row[1]), Password: text(row[2]), Title: text(row[3]), TimeZone: text(row[4])}
+	return queue.Account{
+		ID: queue.AccountID(integer(row[0])), Login: text(row[1]),
+		Password: text(row[2]), Title: text(row[3]), TimeZone: text(row[4]),
+	}
 }
 
 func loadAccounts(ctx context.Context, c *conn) ([]queue.Account, error) {
@@ -46,13 +51,14 @@ func loadAccounts(ctx context.Context, c *conn) ([]queue.Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.queryContext(ctx, "SELECT account, hash FROM account_key ORDER BY account, position", func(row []driver.Value) error {
-		i, ok := index[integer(row[0])]
-		if !ok {
-			return fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, integer(row[0]))
-		}
-		return addKey(&accounts[i], row[1])
-	})
+	err = c.queryContext(ctx, "SELECT account, hash FROM account_key ORDER BY account, position",
+		func(row []driver.Value) error {
+			i, ok := index[integer(row[0])]
+			if !ok {
+				return fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, integer(row[0]))
+			}
+			return addKey(&accounts[i], row[1])
+		})
 	return accounts, err
 }
 
@@ -69,7 +75,8 @@ func addKey(a *queue.Account, v driver.Value) error {
 func fillKeys(c *conn, accounts []queue.Account) error {
 	for i := range accounts {
 		a := &accounts[i]
-		err := c.query("SELECT hash FROM account_key WHERE account = ? ORDER BY position", func(row []driver.Value) error { return addKey(a, row[0]) }, int64(a.ID))
+		err := c.query("SELECT hash FROM account_key WHERE account = ? ORDER BY position",
+			func(row []driver.Value) error { return addKey(a, row[0]) }, int64(a.ID))
 		if err != nil {
 			return err
 		}
@@ -79,8 +86,10 @@ func fillKeys(c *conn, accounts []queue.Account) error {
 
 func trackerOf(row []driver.Value) (queue.Tracker, error) {
 	t := queue.Tracker{
-		ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])), Label: text(row[2]), Protocol: text(row[3]), DeviceID: text(row[4]),
-		Password: text(row[5]), Model: text(row[6]), Blocked: integer(row[7]) != 0, Chat: integer(row[8]) != 0, Employee: integer(row[10]),
+		ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])),
+		Label: text(row[2]), Protocol: text(row[3]), DeviceID: text(row[4]),
+		Password: text(row[5]), Model: text(row[6]), Blocked: integer(row[7]) != 0,
+		Chat: integer(row[8]) != 0, Employee: integer(row[10]),
 		Conversation: uint8(integer(row[13])),
 	}
 	if err := fromJSON(row[9], &t.Features); err != nil {
@@ -108,8 +117,11 @@ func loadTrackers(ctx context.Context, c *conn) ([]queue.Tracker, error) {
 	return trackers, err
 }
 
-// ImportDirectory implements queue.DirectoryStore. Only one import runs at a time, so that what it is compared with stays while it waits for the writer.
-func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, trackers []queue.Tracker, prune bool) (queue.ImportStats, error) {
+// ImportDirectory implements queue.DirectoryStore. Only one import runs at a time, so that what it
+// is compared with stays while it waits for the writer.
+func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
+	trackers []queue.Tracker, prune bool,
+) (queue.ImportStats, error) {
 	s.importing.Lock()
 	defer s.importing.Unlock()
 	storedAccounts, storedTrackers, err := s.LoadDirectory(ctx)
@@ -131,14 +143,18 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account, t
 	if c.Stats == (queue.ImportStats{Unchanged: c.Stats.Unchanged}) {
 		return c.Stats, nil // also where nothing can be stored
 	}
-	err = s.write(ctx, &operation{name: "import_directory", items: maxBatch, bulk: true, grows: true, run: func(w *writer) error { return w.importDirectory(&c) }})
+	err = s.write(ctx, &operation{
+		name: "import_directory", items: maxBatch, bulk: true,
+		grows: true, run: func(w *writer) error { return w.importDirectory(&c) },
+	})
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
 	return c.Stats, s.purgeAll(ctx, c.Dropped)
 }
 
-// importDirectory removes first everything that will be there anew: logins, keys and devices may have changed places.
+// importDirectory removes first everything that will be there anew: logins, keys and devices may
+// have changed places.
 func (w *writer) importDirectory(d *queue.DirectoryChange) error {
 	c := w.c
 	h, err := openHistory(c)
@@ -146,7 +162,8 @@ func (w *writer) importDirectory(d *queue.DirectoryChange) error {
 		return err
 	}
 	for _, id := range d.RemoveAccounts {
-		if err := errors.Join(removeAccount(c, id), endSessions(c, id), h.gone(goneAccount, int64(id))); err != nil {
+		if err := errors.Join(removeAccount(c, id), endSessions(c, id), h.gone(goneAccount,
+			int64(id))); err != nil {
 			return err
 		}
 	}
@@ -157,7 +174,8 @@ func (w *writer) importDirectory(d *queue.DirectoryChange) error {
 		}
 	}
 	for _, id := range d.RemoveTrackers {
-		if err := errors.Join(keepTracker(c, id), removeTracker(c, id), h.gone(goneTracker, int64(id))); err != nil {
+		if err := errors.Join(keepTracker(c, id), removeTracker(c, id), h.gone(goneTracker,
+			int64(id))); err != nil {
 			return err
 		}
 	}
@@ -186,7 +204,10 @@ func (w *writer) importDirectory(d *queue.DirectoryChange) error {
 }
 
 func removeAccount(c *conn, id queue.AccountID) error {
-	for _, q := range []string{"DELETE FROM account WHERE id = ?", "DELETE FROM account_key WHERE account = ?"} {
+	for _, q := range []string{
+		"DELETE FROM account WHERE id = ?",
+		"DELETE FROM account_key WHERE account = ?",
+	} {
 		if _, err := c.exec(q, int64(id)); err != nil {
 			return err
 		}
@@ -209,17 +230,19 @@ func keepTracker(c *conn, id queue.TrackerID) error {
 
 // keptTrackers reads what is known of removed trackers; where begins with WHERE, or is empty.
 func keptTrackers(c *conn, where string, args ...driver.Value) (list []queue.Tracker, err error) {
-	err = c.query("SELECT tracker, account, conversation, former FROM kept "+where, func(row []driver.Value) error {
-		t := queue.Tracker{
-			ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])),
-			Conversation: uint8(integer(row[2])),
-		}
-		if err := fromJSON(row[3], &t.Former); err != nil {
-			return fmt.Errorf("%w: former accounts of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
-		}
-		list = append(list, t)
-		return nil
-	}, args...)
+	err = c.query("SELECT tracker, account, conversation, former FROM kept "+where,
+		func(row []driver.Value) error {
+			t := queue.Tracker{
+				ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])),
+				Conversation: uint8(integer(row[2])),
+			}
+			if err := fromJSON(row[3], &t.Former); err != nil {
+				return fmt.Errorf("%w: former accounts of tracker %d: %w", queue.ErrCorrupt, t.ID,
+					err)
+			}
+			list = append(list, t)
+			return nil
+		}, args...)
 	return list, err
 }
 
@@ -236,11 +259,13 @@ func putAccount(c *conn, h *history, a *queue.Account) error {
 		return err
 	}
 	const put = "INSERT INTO account (id, login, password, title, time_zone, version) VALUES (?, ?, ?, ?, ?, ?)"
-	if _, err := c.exec(put, int64(a.ID), a.Login, a.Password, a.Title, a.TimeZone, version); err != nil {
+	if _, err := c.exec(put, int64(a.ID), a.Login, a.Password, a.Title, a.TimeZone,
+		version); err != nil {
 		return err
 	}
 	for i, k := range a.Keys {
-		if _, err := c.exec("INSERT INTO account_key (hash, account, position) VALUES (?, ?, ?)", k[:], int64(a.ID), int64(i)); err != nil {
+		if _, err := c.exec("INSERT INTO account_key (hash, account, position) VALUES (?, ?, ?)",
+			k[:], int64(a.ID), int64(i)); err != nil {
 			return err
 		}
 	}
@@ -275,7 +300,8 @@ func putTracker(c *conn, h *history, t *queue.Tracker) error {
 	if _, err := c.exec("DELETE FROM kept WHERE tracker = ?", int64(t.ID)); err != nil {
 		return err
 	}
-	_, err = c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID, t.Password, t.Model,
+	_, err = c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID, t.Password,
+		t.Model,
 		number(t.Blocked), number(t.Chat), features, t.Employee, settings, version,
 		int64(t.Conversation), former, record)
 	return err

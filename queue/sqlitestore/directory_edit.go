@@ -16,13 +16,16 @@ const maxPage = 10_000
 var _ queue.AdminStore = (*Store)(nil)
 
 // Accounts implements queue.LiveDirectory.
-func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account, error) {
+func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
+	error,
+) {
 	var accounts []queue.Account
 	err := s.read(ctx, "accounts", func(c *conn) error {
-		err := c.query(accountColumns+"WHERE id > ? ORDER BY id LIMIT ?", func(row []driver.Value) error {
-			accounts = append(accounts, accountOf(row))
-			return nil
-		}, int64(after), int64(min(limit, maxPage)))
+		err := c.query(accountColumns+"WHERE id > ? ORDER BY id LIMIT ?",
+			func(row []driver.Value) error {
+				accounts = append(accounts, accountOf(row))
+				return nil
+			}, int64(after), int64(min(limit, maxPage)))
 		if err != nil {
 			return err
 		}
@@ -35,14 +38,17 @@ func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) 
 }
 
 // Trackers implements queue.LiveDirectory.
-func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker, error) {
+func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
+	error,
+) {
 	var trackers []queue.Tracker
 	err := s.read(ctx, "trackers", func(c *conn) error {
-		return c.query(trackerColumns+"WHERE tracker > ? ORDER BY tracker LIMIT ?", func(row []driver.Value) error {
-			t, err := trackerOf(row)
-			trackers = append(trackers, t)
-			return err
-		}, int64(after), int64(min(limit, maxPage)))
+		return c.query(trackerColumns+"WHERE tracker > ? ORDER BY tracker LIMIT ?",
+			func(row []driver.Value) error {
+				t, err := trackerOf(row)
+				trackers = append(trackers, t)
+				return err
+			}, int64(after), int64(min(limit, maxPage)))
 	})
 	if err != nil {
 		return nil, err
@@ -50,17 +56,21 @@ func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) 
 	return trackers, nil
 }
 
-// EditDirectory implements queue.LiveDirectory. Messages of removed trackers go in small steps after the edits are stored, so that nobody waits for a long history.
+// EditDirectory implements queue.LiveDirectory. Messages of removed trackers go in small steps
+// after the edits are stored, so that nobody waits for a long history.
 func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.EditResult, error) {
 	s.importing.Lock()
 	defer s.importing.Unlock()
 	edits = slices.Clone(edits)
 	var res []queue.EditResult
 	var dropped []queue.TrackerID // keys
-	err := s.write(ctx, &operation{name: "edit_directory", items: len(edits), bulk: true, grows: true, run: func(w *writer) (err error) {
-		res, dropped, err = w.editDirectory(edits)
-		return err
-	}})
+	err := s.write(ctx, &operation{
+		name: "edit_directory", items: len(edits), bulk: true,
+		grows: true, run: func(w *writer) (err error) {
+			res, dropped, err = w.editDirectory(edits)
+			return err
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +80,9 @@ func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.
 	return res, nil
 }
 
-func (w *writer) editDirectory(edits []queue.Edit) (res []queue.EditResult, dropped []queue.TrackerID, err error) {
+func (w *writer) editDirectory(edits []queue.Edit) (res []queue.EditResult,
+	dropped []queue.TrackerID, err error,
+) {
 	h, err := openHistory(w.c)
 	if err != nil {
 		return nil, nil, err
@@ -98,7 +110,9 @@ func (w *writer) editDirectory(edits []queue.Edit) (res []queue.EditResult, drop
 
 // edit checks everything before it changes anything. It returns the keys of conversations whose
 // messages are to be removed.
-func (w *writer) edit(h *history, e *queue.Edit) (o queue.EditOutcome, dropped []queue.TrackerID, err error) {
+func (w *writer) edit(h *history, e *queue.Edit) (o queue.EditOutcome, dropped []queue.TrackerID,
+	err error,
+) {
 	switch e.Kind {
 	case queue.EditPutAccount:
 		o, err = w.editAccount(h, e)
@@ -165,7 +179,8 @@ func putOutcome(found bool) queue.EditOutcome {
 // checkAccount looks for a login and keys that another account has.
 func (w *writer) checkAccount(a *queue.Account) error {
 	if a.Login != "" {
-		other, taken, err := w.c.number("SELECT id FROM account WHERE login = ? AND id <> ?", a.Login, int64(a.ID))
+		other, taken, err := w.c.number("SELECT id FROM account WHERE login = ? AND id <> ?",
+			a.Login, int64(a.ID))
 		if err != nil {
 			return err
 		}
@@ -185,7 +200,8 @@ func (w *writer) checkAccount(a *queue.Account) error {
 }
 
 func (w *writer) checkKey(id queue.AccountID, k queue.KeyHash) error {
-	_, taken, err := w.c.number("SELECT account FROM account_key WHERE hash = ? AND account <> ?", k[:], int64(id))
+	_, taken, err := w.c.number("SELECT account FROM account_key WHERE hash = ? AND account <> ?",
+		k[:], int64(id))
 	if err == nil && taken {
 		err = queue.KeyTaken()
 	}
@@ -202,7 +218,9 @@ func (w *writer) storedTracker(id queue.TrackerID) (t *queue.Tracker, err error)
 	return t, err
 }
 
-func (w *writer) editTracker(h *history, e *queue.Edit) (queue.EditOutcome, []queue.TrackerID, error) {
+func (w *writer) editTracker(h *history, e *queue.Edit) (queue.EditOutcome, []queue.TrackerID,
+	error,
+) {
 	t := e.Tracker
 	t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
 	old, err := w.storedTracker(t.ID)
@@ -267,7 +285,8 @@ func (w *writer) dropAccount(h *history, id queue.AccountID) (queue.EditOutcome,
 	if !found {
 		return 0, queue.ErrNotFound
 	}
-	one, has, err := w.c.number("SELECT tracker FROM device WHERE account = ? ORDER BY tracker LIMIT 1", int64(id))
+	one, has, err := w.c.number(
+		"SELECT tracker FROM device WHERE account = ? ORDER BY tracker LIMIT 1", int64(id))
 	if err != nil {
 		return 0, err
 	}
@@ -283,11 +302,14 @@ func (w *writer) dropAccount(h *history, id queue.AccountID) (queue.EditOutcome,
 	if has {
 		return 0, queue.KeepsHistory(queue.TrackerID(one))
 	}
-	return queue.EditRemoved, errors.Join(removeAccount(w.c, id), endSessions(w.c, id), h.gone(goneAccount, int64(id)))
+	return queue.EditRemoved, errors.Join(removeAccount(w.c, id), endSessions(w.c, id),
+		h.gone(goneAccount, int64(id)))
 }
 
 // addKey puts the key after the others.
-func (w *writer) addKey(h *history, id queue.AccountID, k queue.KeyHash) (queue.EditOutcome, error) {
+func (w *writer) addKey(h *history, id queue.AccountID, k queue.KeyHash) (queue.EditOutcome,
+	error,
+) {
 	a, found, err := w.account(id)
 	switch {
 	case err != nil:

@@ -16,7 +16,8 @@ const (
 	goneTracker int64 = 2
 )
 
-// maxGone is how many removed rows are remembered at least; of one and a half times as many the oldest are forgotten.
+// maxGone is how many removed rows are remembered at least; of one and a half times as many the
+// oldest are forgotten.
 const maxGone = 10_000
 
 // history hands out the directory's versions within one operation of the writer.
@@ -60,7 +61,8 @@ func (h *history) next(kind, id int64) (int64, error) {
 func (h *history) gone(kind, id int64) error {
 	h.version++
 	h.removed++
-	_, err := h.c.exec("INSERT OR REPLACE INTO gone (version, kind, id) VALUES (?, ?, ?)", h.version, kind, id)
+	_, err := h.c.exec("INSERT OR REPLACE INTO gone (version, kind, id) VALUES (?, ?, ?)",
+		h.version, kind, id)
 	return err
 }
 
@@ -81,7 +83,8 @@ func (h *history) forget() error {
 	if err != nil || count <= maxGone*3/2 {
 		return err
 	}
-	floor, _, err := h.c.number("SELECT version FROM gone ORDER BY version DESC LIMIT 1 OFFSET ?", int64(maxGone))
+	floor, _, err := h.c.number("SELECT version FROM gone ORDER BY version DESC LIMIT 1 OFFSET ?",
+		int64(maxGone))
 	if err != nil {
 		return err
 	}
@@ -93,7 +96,9 @@ func (h *history) forget() error {
 }
 
 // DirectoryChanges implements queue.LiveDirectory.
-func (s *Store) DirectoryChanges(ctx context.Context, since int64, limit int) (queue.DirectoryChanges, error) {
+func (s *Store) DirectoryChanges(ctx context.Context, since int64,
+	limit int,
+) (queue.DirectoryChanges, error) {
 	var c queue.DirectoryChanges
 	err := s.read(ctx, "directory_changes", func(conn *conn) (err error) {
 		c, err = directoryChanges(conn, since, max(limit, 1))
@@ -143,7 +148,10 @@ func changedRows(c *conn, since int64, limit int, d *queue.DirectoryChanges) ([]
 	most := int64(limit) + 1
 	err := c.query(accountColumns+after, func(row []driver.Value) error {
 		a := accountOf(row)
-		rows = append(rows, changedRow{integer(row[5]), func() { d.Accounts = append(d.Accounts, a) }})
+		rows = append(rows, changedRow{integer(row[5]), func() {
+			d.Accounts = append(d.Accounts,
+				a)
+		}})
 		return nil
 	}, since, most)
 	if err != nil {
@@ -151,7 +159,10 @@ func changedRows(c *conn, since int64, limit int, d *queue.DirectoryChanges) ([]
 	}
 	err = c.query(trackerColumns+after, func(row []driver.Value) error {
 		t, err := trackerOf(row)
-		rows = append(rows, changedRow{integer(row[12]), func() { d.Trackers = append(d.Trackers, t) }})
+		rows = append(rows, changedRow{integer(row[12]), func() {
+			d.Trackers = append(d.Trackers,
+				t)
+		}})
 		return err
 	}, since, most)
 	if err != nil || since == 0 { // who begins has nothing that could be gone

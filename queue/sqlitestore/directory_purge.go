@@ -12,8 +12,11 @@ import (
 // purgeStep is how many messages of a removed tracker one transaction removes.
 const purgeStep = 512
 
-// dropTracker removes a tracker and notes that its messages are to go; those that are still to be delivered go at once.
-func (w *writer) dropTracker(h *history, id queue.TrackerID) (queue.EditOutcome, []queue.TrackerID, error) {
+// dropTracker removes a tracker and notes that its messages are to go; those that are still to be
+// delivered go at once.
+func (w *writer) dropTracker(h *history, id queue.TrackerID) (queue.EditOutcome, []queue.TrackerID,
+	error,
+) {
 	old, err := w.storedTracker(id)
 	if err != nil {
 		return 0, nil, err
@@ -32,7 +35,8 @@ func (w *writer) dropTracker(h *history, id queue.TrackerID) (queue.EditOutcome,
 	return queue.EditRemoved, old.Keys(), h.gone(goneTracker, int64(id))
 }
 
-// endQueue removes what was to be delivered, forgets what is known of a conversation's messages and kicks its session.
+// endQueue removes what was to be delivered, forgets what is known of a conversation's messages and
+// kicks its session.
 func (w *writer) endQueue(id queue.TrackerID) error {
 	t, err := w.tracker(id)
 	if err != nil {
@@ -69,15 +73,18 @@ func (s *Store) purgeAll(ctx context.Context, keys []queue.TrackerID) error {
 func (s *Store) purge(ctx context.Context, id queue.TrackerID) error {
 	for {
 		more := false
-		err := s.write(ctx, &operation{name: "purge", items: purgeStep, bulk: true, run: func(w *writer) error {
-			marked, err := w.purgeMarked(id)
-			if err != nil || !marked {
-				more = false
+		err := s.write(ctx, &operation{
+			name: "purge", items: purgeStep, bulk: true,
+			run: func(w *writer) error {
+				marked, err := w.purgeMarked(id)
+				if err != nil || !marked {
+					more = false
+					return err
+				}
+				more, err = w.purgeSome(id, purgeStep)
 				return err
-			}
-			more, err = w.purgeSome(id, purgeStep)
-			return err
-		}})
+			},
+		})
 		if err != nil || !more {
 			return err
 		}
@@ -88,7 +95,12 @@ func (s *Store) purge(ctx context.Context, id queue.TrackerID) error {
 func (s *Store) purgeLeft(ctx context.Context) error {
 	var ids []queue.TrackerID
 	err := s.read(ctx, "purge", func(c *conn) error {
-		return c.query("SELECT tracker FROM purge", func(row []driver.Value) error { ids = append(ids, queue.TrackerID(integer(row[0]))); return nil })
+		return c.query("SELECT tracker FROM purge",
+			func(row []driver.Value) error {
+				ids = append(ids,
+					queue.TrackerID(integer(row[0])))
+				return nil
+			})
 	})
 	for _, id := range ids {
 		err = errors.Join(err, s.purge(ctx, id))
@@ -111,7 +123,8 @@ func (w *writer) purgeSome(id queue.TrackerID, limit int64) (more bool, err erro
 	return false, err
 }
 
-// finishPurge makes sure that a tracker which comes again starts without messages, also if the process that removed it did not get to the end.
+// finishPurge makes sure that a tracker which comes again starts without messages, also if the
+// process that removed it did not get to the end.
 func (w *writer) finishPurge(id queue.TrackerID) error {
 	marked, err := w.purgeMarked(id)
 	if err != nil || !marked {

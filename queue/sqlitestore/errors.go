@@ -32,10 +32,12 @@ func translate(err error) error {
 	}
 }
 
-// translateCommit is translate for COMMIT: where only the sync failed, the transaction's last frame is already in the log and a crash could bring it back.
+// translateCommit is translate for COMMIT: where only the sync failed, the transaction's last frame
+// is already in the log and a crash could bring it back.
 func translateCommit(err error) error {
 	var se *sqlite.Error
-	if errors.As(err, &se) && (se.Code() == sqlite3.SQLITE_IOERR_FSYNC || se.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC) {
+	if errors.As(err, &se) && (se.Code() == sqlite3.SQLITE_IOERR_FSYNC ||
+		se.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC) {
 		return fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
 	}
 	return translate(err)

@@ -36,14 +36,19 @@ func TestFullFile(t *testing.T) {
 		sent = append(sent, res[0].ID)
 	}
 	wantStored(t, s, 1, sent)
-	if acked, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: sent[0]}, {Tracker: 1, ID: sent[1]}}); err != nil || acked[0] != queue.AckDelivered {
+	if acked, err := s.Ack(t.Context(), []queue.AckReq{
+		{Tracker: 1, ID: sent[0]},
+		{Tracker: 1, ID: sent[1]},
+	}); err != nil || acked[0] != queue.AckDelivered {
 		t.Fatalf("ack while full: %v %v", acked, err)
 	}
-	if peek, err := s.Peek(t.Context(), lease); err != nil || len(peek) != 1 || peek[0].Pending != len(sent)-2 {
+	if peek, err := s.Peek(t.Context(), lease); err != nil || len(peek) != 1 ||
+		peek[0].Pending != len(sent)-2 {
 		t.Fatalf("%+v %v, %d sent", peek, err, len(sent))
 	}
 	// Only what fits into what a trim leaves can be stored again; ids go on.
-	if st, err := s.Trim(t.Context(), 0, queue.Retention{CutoffMs: 1 << 52, Max: 10}); err != nil || st.Removed != 2 {
+	if st, err := s.Trim(t.Context(), 0, queue.Retention{CutoffMs: 1 << 52, Max: 10}); err != nil ||
+		st.Removed != 2 {
 		t.Fatalf("trim while full: %+v %v", st, err)
 	}
 	sent = append(sent[2:], mustSend(t, s, 1, big)...)
@@ -87,7 +92,8 @@ func neighbours(t *testing.T, s *sqlitestore.Store) {
 	wantStored(t, s, 2, nil)
 }
 
-// TestFullDisk makes the kernel refuse writes beyond a size, in the middle of a transaction, as a full disk does.
+// TestFullDisk makes the kernel refuse writes beyond a size, in the middle of a transaction, as a
+// full disk does.
 func TestFullDisk(t *testing.T) {
 	signal.Ignore(syscall.SIGXFSZ)
 	t.Cleanup(func() { signal.Reset(syscall.SIGXFSZ) })
@@ -109,12 +115,14 @@ func TestFullDisk(t *testing.T) {
 	}
 	t.Cleanup(restore)
 	for round := range 3 {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(info.Size()) + 150_000*uint64(round+1), Max: old.Max}); err != nil {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(info.Size()) +
+			150_000*uint64(round+1), Max: old.Max}); err != nil {
 			t.Fatal(err)
 		}
 		refused := 0
 		for n := 0; refused < 3; n++ {
-			res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: strings.Repeat("x", 20_000)}, {Tracker: 1, Text: "with it"}})
+			res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: strings.Repeat("x",
+				20_000)}, {Tracker: 1, Text: "with it"}})
 			switch {
 			case errors.Is(err, queue.ErrUnavailable) || errors.Is(err, queue.ErrOverloaded):
 				refused++
@@ -137,8 +145,8 @@ func TestFullDisk(t *testing.T) {
 	wantStored(t, open(t, sqlitestore.Options{Path: dir}), 1, sent)
 }
 
-// TestStartOnAFullDisk: without a byte left the store opens, after an end in order as after a crash,
-// gives out what it has and takes nothing new; once there is room it goes on.
+// TestStartOnAFullDisk: without a byte left the store opens, after an end in order as after a
+// crash, gives out what it has and takes nothing new; once there is room it goes on.
 func TestStartOnAFullDisk(t *testing.T) {
 	for name, crash := range map[string]bool{"closed": false, "crashed": true} {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +180,10 @@ func TestStartOnAFullDisk(t *testing.T) {
 					t.Fatal(err)
 				}
 				wantStored(t, s, 1, sent)
-				if res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "more"}}); !errors.Is(err, queue.ErrOverloaded) {
+				if res, err := s.Send(t.Context(), []queue.SendReq{{
+					Tracker: 1,
+					Text:    "more",
+				}}); !errors.Is(err, queue.ErrOverloaded) {
 					t.Fatalf("stored on a full disk: %+v %v", res, err)
 				}
 				if report, err := s.Check(t.Context()); err != nil || len(report.Problems) == 0 {

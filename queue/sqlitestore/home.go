@@ -12,7 +12,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// settle looks at what lies in the directory before SQLite does, and refuses what it would take for something else.
+// settle looks at what lies in the directory before SQLite does, and refuses what it would take for
+// something else.
 func (s *Store) settle() error {
 	v, err := lookAround(s.opts.Path, readMemo(s.lock))
 	if err == nil {
@@ -25,7 +26,8 @@ func (s *Store) settle() error {
 	if damage := v.damage(); damage != "" {
 		s.hidden = v.log.hidden
 		kept, err := keepLog(s.file, s.now())
-		s.log.Error("accepted messages or acks are lost", zap.String("problem", damage), zap.String("kept", kept), zap.Error(err))
+		s.log.Error("accepted messages or acks are lost", zap.String("problem", damage),
+			zap.String("kept", kept), zap.Error(err))
 	}
 	return nil
 }
@@ -79,7 +81,8 @@ func (s *Store) remember(reserved int64) {
 
 func (s *Store) places() [2]string { return [...]string{s.file, logFileName(s.file)} }
 
-// checkHome is an error while other files, or none, lie where the store's were: what is written into those that are open would be gone with this process.
+// checkHome is an error while other files, or none, lie where the store's were: what is written
+// into those that are open would be gone with this process.
 func (s *Store) checkHome() error {
 	for i, name := range s.places() {
 		if info, err := os.Stat(name); err != nil || !os.SameFile(info, s.home[i]) {
@@ -98,12 +101,14 @@ func (s *Store) checkHome() error {
 	return nil
 }
 
-// markOpen notes in the database itself, before anything else is stored, that it is not closed: from then on it needs its log.
+// markOpen notes in the database itself, before anything else is stored, that it is not closed:
+// from then on it needs its log.
 func (w *writer) markOpen() error {
 	if w.marked {
 		return nil
 	}
-	if _, err := w.c.exec("UPDATE meta SET value = CASE name WHEN 'open' THEN 1 WHEN 'reserved' THEN ? ELSE 0 END WHERE name IN ('open', 'reserved', 'copied')", max(w.reserved, w.next-1)); err != nil {
+	if _, err := w.c.exec(
+		"UPDATE meta SET value = CASE name WHEN 'open' THEN 1 WHEN 'reserved' THEN ? ELSE 0 END WHERE name IN ('open', 'reserved', 'copied')", max(w.reserved, w.next-1)); err != nil {
 		return fmt.Errorf("noting that the store is open: %w", translate(err))
 	}
 	if _, err := runCheckpoint(w.c, "PASSIVE"); err != nil {
@@ -121,8 +126,9 @@ func (w *writer) fit() error {
 	return w.markOpen()
 }
 
-// closeWriter closes the connection that writes, and with it the store: SQLite removes the log then, so the database has to say that it needs none. Where that cannot be said, for
-// want of room, the log stays until the next start.
+// closeWriter closes the connection that writes, and with it the store: SQLite removes the log
+// then, so the database has to say that it needs none. Where that cannot be said, for want of room,
+// the log stays until the next start.
 func (s *Store) closeWriter() error {
 	_, err := s.writeConn.exec("UPDATE meta SET value = 0 WHERE name = 'open'")
 	if err != nil && s.writer != nil {

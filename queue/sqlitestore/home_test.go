@@ -20,12 +20,14 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// killed returns what the end of a process leaves of a store with three messages of tracker 1, and their ids.
+// killed returns what the end of a process leaves of a store with three messages of tracker 1, and
+// their ids.
 func killed(t *testing.T) (dir string, sent []int64) {
 	t.Helper()
 	from := t.TempDir()
 	s := open(t, sqlitestore.Options{Path: from})
-	sent = append(mustSend(t, s, 1, "a"), append(mustSend(t, s, 1, "b"), mustSend(t, s, 1, "c")...)...)
+	sent = append(mustSend(t, s, 1, "a"), append(mustSend(t, s, 1, "b"), mustSend(t, s, 1,
+		"c")...)...)
 	dir = t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 		t.Fatal(err)
@@ -41,7 +43,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// wantLost expects that neither a service nor a migration takes what lies in a directory, that check tells the same, and that nothing there is touched.
+// wantLost expects that neither a service nor a migration takes what lies in a directory, that
+// check tells the same, and that nothing there is touched.
 func wantLost(t *testing.T, dir, words string) {
 	t.Helper()
 	before := files(t, dir)
@@ -50,7 +53,8 @@ func wantLost(t *testing.T, dir, words string) {
 		_ = s.Close()
 		t.Fatalf("opened, although %q", words)
 	}
-	if !errors.Is(err, queue.ErrLost) || !strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), "trackchat check --adopt") {
+	if !errors.Is(err, queue.ErrLost) || !strings.Contains(err.Error(), words) ||
+		!strings.Contains(err.Error(), "trackchat check --adopt") {
 		t.Errorf("%v; want %q", err, words)
 	}
 	rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now)
@@ -127,7 +131,8 @@ func TestDatabaseIsGone(t *testing.T) {
 				t.Fatalf("put aside: %q", aside)
 			}
 			if data, err := os.ReadFile(aside[0]); err != nil || string(data) != log {
-				t.Errorf("what was put aside has %d bytes, %v; the log had %d", len(data), err, len(log))
+				t.Errorf("what was put aside has %d bytes, %v; the log had %d", len(data), err,
+					len(log))
 			}
 		})
 	}
@@ -158,7 +163,11 @@ func TestDatabaseIsGone(t *testing.T) {
 		mustSend(t, s, 1, strings.Repeat("x", 20_000))
 		must(t, s.Close())
 		must(t, os.Truncate(filepath.Join(dir, "chat.db"), 100_000))
-		if s, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now}); !errors.Is(err, queue.ErrCorrupt) || !strings.Contains(err.Error(), "cut off") {
+		if s, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+			Path: dir,
+			Now:  time.Now,
+		}); !errors.Is(err, queue.ErrCorrupt) ||
+			!strings.Contains(err.Error(), "cut off") {
 			t.Errorf("%v %v", s, err)
 		}
 		if _, err := sqlitestore.Adopt(dir, time.Now()); !errors.Is(err, queue.ErrCorrupt) {
@@ -172,9 +181,15 @@ func TestLogIsGone(t *testing.T) {
 		lose  func(log string) error
 		words string
 	}{
-		"missing":                   {os.Remove, "its write-ahead log is missing or empty"},
-		"empty":                     {func(log string) error { return os.Truncate(log, 0) }, "its write-ahead log is missing or empty"},
-		"cut off within its header": {func(log string) error { return os.Truncate(log, 20) }, "the beginning of its write-ahead log"},
+		"missing": {os.Remove, "its write-ahead log is missing or empty"},
+		"empty": {
+			func(log string) error { return os.Truncate(log, 0) },
+			"its write-ahead log is missing or empty",
+		},
+		"cut off within its header": {
+			func(log string) error { return os.Truncate(log, 20) },
+			"the beginning of its write-ahead log",
+		},
 		"damaged in its header": {func(log string) error {
 			data, err := os.ReadFile(log)
 			if err == nil {
@@ -193,7 +208,8 @@ func TestLogIsGone(t *testing.T) {
 	}
 }
 
-// TestOrderlyEndNeedsNoLog: whoever closes a store, or could not open it, leaves it so that it opens.
+// TestOrderlyEndNeedsNoLog: whoever closes a store, or could not open it, leaves it so that it
+// opens.
 func TestOrderlyEndNeedsNoLog(t *testing.T) {
 	dir, sent := killed(t)
 	for range 3 {
@@ -214,13 +230,17 @@ func TestOrderlyEndNeedsNoLog(t *testing.T) {
 	execute(t, db, "PRAGMA user_version = 99")
 	dir = copyOf(t, dir)
 	for range 2 {
-		if _, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now}); !errors.Is(err, sqlitestore.ErrNewerSchema) {
+		if _, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+			Path: dir,
+			Now:  time.Now,
+		}); !errors.Is(err, sqlitestore.ErrNewerSchema) {
 			t.Fatal(err)
 		}
 	}
 }
 
-// TestRestoredBesideAnOldLog: a backup is put in place and the log of the lost database stays: SQLite would apply it.
+// TestRestoredBesideAnOldLog: a backup is put in place and the log of the lost database stays:
+// SQLite would apply it.
 func TestRestoredBesideAnOldLog(t *testing.T) {
 	dir, sent := killed(t)
 	backup := filepath.Join(t.TempDir(), "copy")
@@ -240,14 +260,19 @@ func TestRestoredBesideAnOldLog(t *testing.T) {
 	}
 }
 
-// TestDamagedLog: SQLite reads a log up to the first frame that is damaged, and says nothing of what stood after it.
+// TestDamagedLog: SQLite reads a log up to the first frame that is damaged, and says nothing of
+// what stood after it.
 func TestDamagedLog(t *testing.T) {
 	dir, sent := killed(t)
 	log := filepath.Join(dir, "chat.db-wal")
 	data, err := os.ReadFile(log)
 	must(t, err)
 	frame := 24 + int(binary.BigEndian.Uint32(data[8:]))
-	whole := open(t, sqlitestore.Options{Path: copyOf(t, dir), Registerer: prometheus.NewRegistry()}) // as it is, it is whole
+	// as it is, it is whole.
+	whole := open(t, sqlitestore.Options{
+		Path:       copyOf(t, dir),
+		Registerer: prometheus.NewRegistry(),
+	})
 	wantStored(t, whole, 1, sent)
 
 	commits := 0
@@ -261,10 +286,12 @@ func TestDamagedLog(t *testing.T) {
 	if commits < 3 {
 		t.Fatalf("%d transactions", commits)
 	}
-	data[ends[len(ends)-3]+frame+24+100] ^= 0xff // in the first page of the last transaction but one
+	// in the first page of the last transaction but one.
+	data[ends[len(ends)-3]+frame+24+100] ^= 0xff
 	must(t, os.WriteFile(log, data, 0o600))
 	rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now)
-	if err != nil || len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0], "2 transactions after it are not in the store") {
+	if err != nil || len(rep.Problems) != 1 ||
+		!strings.Contains(rep.Problems[0], "2 transactions after it are not in the store") {
 		t.Errorf("inspect: %+v %v", rep, err)
 	}
 	core, logged := observer.New(zap.ErrorLevel)
@@ -272,15 +299,18 @@ func TestDamagedLog(t *testing.T) {
 	s := open(t, sqlitestore.Options{Path: dir, Logger: zap.New(core), Registerer: reg})
 	wantStored(t, s, 1, sent[:1])
 	said := logged.FilterMessage("accepted messages or acks are lost").All()
-	if len(said) != 1 || !strings.Contains(said[0].ContextMap()["problem"].(string), "2 transactions") {
+	if len(said) != 1 ||
+		!strings.Contains(said[0].ContextMap()["problem"].(string), "2 transactions") {
 		t.Errorf("log: %+v", logged.All())
 	}
-	if kept, err := os.ReadFile(said[0].ContextMap()["kept"].(string)); err != nil || string(kept) != string(data) {
+	if kept, err := os.ReadFile(said[0].ContextMap()["kept"].(string)); err != nil ||
+		string(kept) != string(data) {
 		t.Errorf("the kept log has %d bytes of %d, %v", len(kept), len(data), err)
 	}
 	want := "# HELP trackchat_store_log_unreadable_transactions Transactions that stood behind damage in the embedded store's write-ahead log when this process started, and are lost.\n" +
 		"# TYPE trackchat_store_log_unreadable_transactions gauge\ntrackchat_store_log_unreadable_transactions 2\n"
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "trackchat_store_log_unreadable_transactions"); err != nil {
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want),
+		"trackchat_store_log_unreadable_transactions"); err != nil {
 		t.Error(err)
 	}
 	if id := mustSend(t, s, 1, "after")[0]; id <= sent[2] {
@@ -311,7 +341,8 @@ func TestTornEnd(t *testing.T) {
 	open(t, sqlitestore.Options{Path: dir})
 }
 
-// TestFilesGoWhileInUse: what is stored in a file that has no name any more would be gone with the process.
+// TestFilesGoWhileInUse: what is stored in a file that has no name any more would be gone with the
+// process.
 func TestFilesGoWhileInUse(t *testing.T) {
 	for _, name := range []string{"chat.db", "chat.db-wal"} {
 		t.Run(name, func(t *testing.T) {
@@ -320,11 +351,13 @@ func TestFilesGoWhileInUse(t *testing.T) {
 			sent := mustSend(t, s, 1, "before")
 			file := filepath.Join(dir, name)
 			must(t, os.Rename(file, file+".away"))
-			if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !errors.Is(err, queue.ErrUnavailable) || !errors.Is(err, queue.ErrLost) {
+			if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !errors.Is(
+				err, queue.ErrUnavailable) || !errors.Is(err, queue.ErrLost) {
 				t.Errorf("send: %v", err)
 			}
 			rep, err := s.Check(t.Context())
-			if err != nil || len(rep.Problems) != 1 || !strings.Contains(rep.Problems[0], name+" was removed or replaced") {
+			if err != nil || len(rep.Problems) != 1 ||
+				!strings.Contains(rep.Problems[0], name+" was removed or replaced") {
 				t.Errorf("check: %+v %v", rep, err)
 			}
 			wantStored(t, s, 1, sent) // what was known can still be read
@@ -345,13 +378,16 @@ func TestNearlyFullDisk(t *testing.T) {
 	must(t, s.Close())
 	s = open(t, sqlitestore.Options{Path: dir, LeastFree: 1 << 60})
 	wantStored(t, s, 1, sent)
-	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !errors.Is(err, queue.ErrOverloaded) {
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !errors.Is(err,
+		queue.ErrOverloaded) {
 		t.Errorf("send: %v", err)
 	}
-	if _, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: 1, Text: "x"}}); !errors.Is(err, queue.ErrOverloaded) {
+	if _, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: 1, Text: "x"}}); !errors.Is(err,
+		queue.ErrOverloaded) {
 		t.Errorf("receive: %v", err)
 	}
-	if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: sent[0]}}); err != nil || r[0] != queue.AckDelivered {
+	if r, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: sent[0]}}); err != nil ||
+		r[0] != queue.AckDelivered {
 		t.Errorf("ack: %v %v", r, err)
 	}
 	rep, err := s.Check(t.Context())
@@ -360,11 +396,21 @@ func TestNearlyFullDisk(t *testing.T) {
 	}
 }
 
-// TestStoreOfAnEarlierVersion: a file without an identity and without a mark opens whether it was closed in order or not, and has both then.
+// TestStoreOfAnEarlierVersion: a file without an identity and without a mark opens whether it was
+// closed in order or not, and has both then.
 func TestStoreOfAnEarlierVersion(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, db *sql.DB, dir string) string{
-		"closed": func(t *testing.T, db *sql.DB, dir string) string { t.Helper(); must(t, db.Close()); return dir },
-		"killed": func(t *testing.T, _ *sql.DB, dir string) string { t.Helper(); return copyOf(t, dir) },
+		"closed": func(t *testing.T, db *sql.DB, dir string) string {
+			t.Helper()
+			must(t,
+				db.Close())
+			return dir
+		},
+		"killed": func(t *testing.T, _ *sql.DB, dir string) string {
+			t.Helper()
+			return copyOf(t,
+				dir)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -41,7 +41,8 @@ func TestIDsAreSmall(t *testing.T) {
 		}
 		s = open(t, sqlitestore.Options{Path: dir})
 		// A store that runs has reserved some beforehand.
-		if id := mustSend(t, s, 1, "after the restore")[0]; id <= last+1<<19 || id > last+1<<20+1<<17 {
+		if id := mustSend(t, s, 1, "after the restore")[0]; id <= last+1<<19 ||
+			id > last+1<<20+1<<17 {
 			t.Errorf("after a restore: id %d, the last one was %d", id, last)
 		} else {
 			last = id
@@ -49,8 +50,8 @@ func TestIDsAreSmall(t *testing.T) {
 	}
 }
 
-// TestOldBackups: what may have been given since the copy is left out, be it restored after a month, and
-// be the copy copied before anybody opened it.
+// TestOldBackups: what may have been given since the copy is left out, be it restored after a
+// month, and be the copy copied before anybody opened it.
 func TestOldBackups(t *testing.T) {
 	const leap = 1 << 20
 	dir := t.TempDir()
@@ -118,10 +119,12 @@ func TestOldIDsStay(t *testing.T) {
 		t.Fatalf("new id: %+v %v", in, err)
 	}
 	wantStored(t, s, 1, []int64{256, 512, 768, 769})
-	if got, err := s.Resolve(t.Context(), []int64{256, 512, 768, 769, 1, 770}); err != nil || !slices.Equal(got, []queue.TrackerID{1, 1, 1, 1, 0, 0}) {
+	if got, err := s.Resolve(t.Context(), []int64{256, 512, 768, 769, 1, 770}); err != nil ||
+		!slices.Equal(got, []queue.TrackerID{1, 1, 1, 1, 0, 0}) {
 		t.Errorf("resolved %v %v", got, err)
 	}
-	if acks, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: 768}}); err != nil || acks[0] != queue.AckDelivered {
+	if acks, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: 768}}); err != nil ||
+		acks[0] != queue.AckDelivered {
 		t.Errorf("ack %v %v", acks, err)
 	}
 	if n, err := s.MarkReadAll(t.Context(), []queue.TrackerID{1}); err != nil || n != 2 {
@@ -130,7 +133,8 @@ func TestOldIDsStay(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now); err != nil || len(rep.Problems) > 0 {
+	if rep, err := sqlitestore.Inspect(t.Context(), dir, time.Now); err != nil ||
+		len(rep.Problems) > 0 {
 		t.Errorf("%+v %v", rep, err)
 	}
 }
@@ -156,7 +160,10 @@ func TestEmployeesOfAnEarlierVersion(t *testing.T) {
 	execute(t, db, "PRAGMA user_version = 9")
 	must(t, db.Close())
 	s := open(t, sqlitestore.Options{Path: dir})
-	want := queue.Tracker{ID: 2, Account: 1, Label: "Truck", Protocol: "p", DeviceID: "2", Chat: true}
+	want := queue.Tracker{
+		ID: 2, Account: 1, Label: "Truck", Protocol: "p", DeviceID: "2",
+		Chat: true,
+	}
 	want.Employee = 7
 	for _, record := range []*queue.EmployeeRecord{nil, {FirstName: "Ann"}} {
 		want.EmployeeRecord = record

@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// InUse reports whether a process has the store in dir open. It changes nothing: the shared lock that it tries is given back at once.
+// InUse reports whether a process has the store in dir open. It changes nothing: the shared lock
+// that it tries is given back at once.
 func InUse(dir string) (bool, error) {
 	f, err := os.Open(filepath.Join(dir, lockName))
 	if errors.Is(err, os.ErrNotExist) {

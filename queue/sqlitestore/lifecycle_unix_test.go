@@ -18,9 +18,15 @@ import (
 // BenchmarkLifecycle has 128 senders who each send a message, wait, acknowledge it and wait.
 func BenchmarkLifecycle(b *testing.B) {
 	for _, d := range []sqlitestore.Durability{sqlitestore.Always, sqlitestore.EverySecond} {
-		b.Run(map[sqlitestore.Durability]string{sqlitestore.Always: "always", sqlitestore.EverySecond: "everysec"}[d], func(b *testing.B) {
+		b.Run(map[sqlitestore.Durability]string{
+			sqlitestore.Always:      "always",
+			sqlitestore.EverySecond: "everysec",
+		}[d], func(b *testing.B) {
 			reg := prometheus.NewRegistry()
-			s := open(b, sqlitestore.Options{Path: b.TempDir(), MaxPending: 1 << 30, Durability: d, Registerer: reg})
+			s := open(b, sqlitestore.Options{
+				Path: b.TempDir(), MaxPending: 1 << 30, Durability: d,
+				Registerer: reg,
+			})
 			ts := make([]queue.TrackerID, benchTrackers)
 			for i := range ts {
 				ts[i] = queue.TrackerID(i + 1)
@@ -37,12 +43,16 @@ func BenchmarkLifecycle(b *testing.B) {
 				wg.Go(func() {
 					for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
 						t := queue.TrackerID(n*7919%benchTrackers + 1)
-						sent, err := s.Send(b.Context(), []queue.SendReq{{Tracker: t, Text: benchText(), Nonce: uint32(n)}})
+						sent, err := s.Send(b.Context(), []queue.SendReq{{
+							Tracker: t,
+							Text:    benchText(), Nonce: uint32(n),
+						}})
 						if err != nil || sent[0].Err != nil {
 							b.Errorf("send: %v %v", sent, err)
 							return
 						}
-						acked, err := s.Ack(b.Context(), []queue.AckReq{{Tracker: t, ID: sent[0].ID}})
+						acked, err := s.Ack(b.Context(),
+							[]queue.AckReq{{Tracker: t, ID: sent[0].ID}})
 						if err != nil || acked[0] != queue.AckDelivered {
 							b.Errorf("ack: %v %v", acked, err)
 							return
@@ -52,7 +62,8 @@ func BenchmarkLifecycle(b *testing.B) {
 			}
 			wg.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lifecycles/s")
-			b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N), "cpu-us/op")
+			b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N),
+				"cpu-us/op")
 			b.ReportMetric(itemsPerCommit(b, reg), "items/commit")
 		})
 	}

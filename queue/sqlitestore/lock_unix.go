@@ -11,7 +11,8 @@ import (
 	"trackchat/queue"
 )
 
-// lockFile takes the lock that keeps a second process out. It ends with the process, however that ends.
+// lockFile takes the lock that keeps a second process out. It ends with the process, however that
+// ends.
 func lockFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -13,9 +13,12 @@ import (
 func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, error) {
 	refs = slices.Clone(refs)
 	res := make([]queue.MarkResult, len(refs))
-	err := s.write(ctx, &operation{name: "mark_read", items: len(refs), bytes: 64 * len(refs), run: func(w *writer) error {
-		return w.markRead(refs, res)
-	}})
+	err := s.write(ctx, &operation{
+		name: "mark_read", items: len(refs), bytes: 64 * len(refs),
+		run: func(w *writer) error {
+			return w.markRead(refs, res)
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +68,12 @@ func (w *writer) markRead(refs []queue.Ref, res []queue.MarkResult) error {
 	return nil
 }
 
-// markStep is how many messages one transaction marks read: the hot path does not wait for the rest.
+// markStep is how many messages one transaction marks read: the hot path does not wait for the
+// rest.
 const markStep = 1024
 
-// MarkReadAll implements queue.Sender. It works in steps; what is stored while it runs may stay unread.
+// MarkReadAll implements queue.Sender. It works in steps; what is stored while it runs may stay
+// unread.
 func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, error) {
 	unread, err := s.Unread(ctx, ts)
 	if err != nil {
@@ -82,10 +87,13 @@ func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, err
 	total := 0
 	for len(rest) > 0 {
 		var n int
-		err := s.write(ctx, &operation{name: "mark_read_all", items: markStep, run: func(w *writer) (err error) {
-			n = 0
-			return w.markReadAll(rest, &n)
-		}})
+		err := s.write(ctx, &operation{
+			name: "mark_read_all", items: markStep,
+			run: func(w *writer) (err error) {
+				n = 0
+				return w.markReadAll(rest, &n)
+			},
+		})
 		if err != nil {
 			return total, err
 		}
@@ -127,7 +135,8 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 		var marked []int64
 		err = w.c.query("UPDATE message SET status = 82, update_ms = ?, change_ms = ? WHERE id IN "+
 			"(SELECT id FROM message INDEXED BY message_unread WHERE tracker = ? AND status = 85 AND id <= ? ORDER BY id LIMIT ?) RETURNING id",
-			func(row []driver.Value) error { marked = append(marked, integer(row[0])); return nil }, ms, ms, int64(t.id), u.upTo, int64(markStep))
+			func(row []driver.Value) error { marked = append(marked, integer(row[0])); return nil },
+			ms, ms, int64(t.id), u.upTo, int64(markStep))
 		if err != nil {
 			return err
 		}
@@ -158,7 +167,9 @@ func (s *Store) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.Tra
 }
 
 // LastTimes implements queue.Sender.
-func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64, error) {
+func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64,
+	error,
+) {
 	res := make(map[queue.TrackerID]int64)
 	err := s.readTrackers(ctx, "last_times", ts, func(row []driver.Value) {
 		if ms := integer(row[1]); ms > 0 {

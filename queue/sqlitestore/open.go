@@ -1,7 +1,10 @@
-// Package sqlitestore is the embedded queue.Store: one SQLite file, one goroutine that writes it, and a few connections that read.
+// Package sqlitestore is the embedded queue.Store: one SQLite file, one goroutine that writes it,
+// and a few connections that read.
 //
-// Durability: with Always every commit is synced before anybody hears of it. With EverySecond answers come after the write to the operating system and the log is
-// synced once a second: the end of the process loses nothing, the end of the machine at most about the last second. Ids are never used twice in either case.
+// Durability: with Always every commit is synced before anybody hears of it. With EverySecond
+// answers come after the write to the operating system and the log is synced once a second: the end
+// of the process loses nothing, the end of the machine at most about the last second. Ids are never
+// used twice in either case.
 //
 // Space of removed messages is used again by new ones; the file itself does not shrink.
 package sqlitestore
@@ -42,18 +45,23 @@ type Options struct {
 	Path       string           // directory; created for the owner only
 	Now        func() time.Time // clock
 	Durability Durability
-	MaxPending int   // undelivered messages of one tracker; 0: 1000
-	LogBytes   int64 // size at which the write-ahead log starts over; 0: 32 MiB. Between two looks at it, one second, it may exceed that
-	MaxBytes   int64 // size of the database file at which it counts as full; 0: no limit but the disk's
-	LeastFree  int64 // bytes of the disk below which nothing new is stored; 0: 64 MiB
-	QueueOps   int   // calls that may wait for the writer, and three quarters as many that only add load; 0: 4096
+	MaxPending int // undelivered messages of one tracker; 0: 1000
+	// size at which the write-ahead log starts over; 0: 32 MiB. Between two looks at it, one
+	// second, it may exceed that.
+	LogBytes int64
+	// size of the database file at which it counts as full; 0: no limit but the disk's.
+	MaxBytes  int64
+	LeastFree int64 // bytes of the disk below which nothing new is stored; 0: 64 MiB
+	// calls that may wait for the writer, and three quarters as many that only add load; 0: 4096.
+	QueueOps   int
 	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
 	WakeBuffer int   // wakes, and changes, that may wait for one reader; 0: 16384
 	Readers    int   // connections that read; 0: 4
 	CacheBytes int64 // memory of SQLite's cache, all connections together; 0: 64 MiB
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics stay unregistered
-	OnFailure  func(error)           // told of each call that fails as a whole; must not block; nil: nobody
+	// told of each call that fails as a whole; must not block; nil: nobody.
+	OnFailure func(error)
 
 	cacheTrackers int
 }
@@ -62,7 +70,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Path == "" || o.Now == nil {
 		return o, errors.New("the embedded store needs a path and a clock")
 	}
-	for p, v := range map[*int]int{&o.MaxPending: 1000, &o.QueueOps: 4096, &o.QueueBytes: 64 << 20, &o.WakeBuffer: 16_384, &o.Readers: 4, &o.cacheTrackers: 32_768} {
+	for p, v := range map[*int]int{
+		&o.MaxPending: 1000, &o.QueueOps: 4096, &o.QueueBytes: 64 << 20,
+		&o.WakeBuffer: 16_384, &o.Readers: 4, &o.cacheTrackers: 32_768,
+	} {
 		if *p <= 0 {
 			*p = v
 		}
@@ -123,8 +134,9 @@ type Store struct {
 	messagesIn map[int]string
 }
 
-// Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt, queue.ErrLost where files do not
-// belong together or are missing (see Adopt), and a schema newer than this program.
+// Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt,
+// queue.ErrLost where files do not belong together or are missing (see Adopt), and a schema newer
+// than this program.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -141,12 +153,19 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		opts: opts, now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path, databaseFile), lock: lock,
-		intake: newIntake(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer), stop: make(chan struct{}),
-		roster:     roster{nodes: make(map[queue.NodeID]beating)},
-		hooks:      hookLeases{of: make(map[queue.AccountID]hookLease)},
-		storeRows:  map[int]string{1: storeTrackersQuery(1), rowsAtOnce: storeTrackersQuery(rowsAtOnce)},
-		trackersIn: inQueries("SELECT id, last_ms, unread, epoch, pending, last_out, change_ms FROM tracker WHERE id IN"),
+		opts: opts, now: opts.Now, log: opts.Logger,
+		metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path,
+			databaseFile), lock: lock,
+		intake: newIntake(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer),
+		stop:   make(chan struct{}),
+		roster: roster{nodes: make(map[queue.NodeID]beating)},
+		hooks:  hookLeases{of: make(map[queue.AccountID]hookLease)},
+		storeRows: map[int]string{
+			1:          storeTrackersQuery(1),
+			rowsAtOnce: storeTrackersQuery(rowsAtOnce),
+		},
+		trackersIn: inQueries(
+			"SELECT id, last_ms, unread, epoch, pending, last_out, change_ms FROM tracker WHERE id IN"),
 		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
 		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
 	}
@@ -161,7 +180,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// start opens the connections and starts the goroutines; what it opened before an error is left to release.
+// start opens the connections and starts the goroutines; what it opened before an error is left to
+// release.
 func (s *Store) start() (err error) {
 	if err := s.settle(); err != nil {
 		return err
@@ -177,7 +197,8 @@ func (s *Store) start() (err error) {
 	if err := s.makeRoom(); err != nil {
 		return err
 	}
-	s.writeConn, err = openConn(s.file, "rwc", "busy_timeout = 1000", "journal_mode = WAL", synchronous, "wal_autocheckpoint = 0",
+	s.writeConn, err = openConn(s.file, "rwc", "busy_timeout = 1000", "journal_mode = WAL",
+		synchronous, "wal_autocheckpoint = 0",
 		logLimit(s.opts.LogBytes), writerCache, "temp_store = MEMORY")
 	if err != nil {
 		return translate(err)
@@ -197,7 +218,8 @@ func (s *Store) start() (err error) {
 	if err := s.writer.markOpen(); errors.Is(err, queue.ErrCorrupt) {
 		return err
 	} else if err != nil {
-		s.log.Error("nothing can be stored", zap.Error(err)) // what is there can be read; each write tries again
+		// what is there can be read; each write tries again.
+		s.log.Error("nothing can be stored", zap.Error(err))
 	}
 	if err := s.moveIn(); err != nil {
 		return err
@@ -216,14 +238,19 @@ func (s *Store) start() (err error) {
 	return nil
 }
 
-// requireWAL refuses file systems without shared memory, where SQLite silently keeps its rollback journal.
+// requireWAL refuses file systems without shared memory, where SQLite silently keeps its rollback
+// journal.
 func requireWAL(c *conn) error {
 	mode := ""
-	if err := c.query("PRAGMA journal_mode", func(row []driver.Value) error { mode = text(row[0]); return nil }); err != nil {
+	if err := c.query("PRAGMA journal_mode", func(row []driver.Value) error {
+		mode = text(row[0])
+		return nil
+	}); err != nil {
 		return translate(err)
 	}
 	if mode != "wal" {
-		return fmt.Errorf("%w: the file system allows no write-ahead log, only %q", queue.ErrUnavailable, mode)
+		return fmt.Errorf("%w: the file system allows no write-ahead log, only %q",
+			queue.ErrUnavailable, mode)
 	}
 	return nil
 }
@@ -241,7 +268,8 @@ func limitSize(c *conn, bytes int64) error {
 	return err
 }
 
-// Close answers what is queued, copies the log into the database and closes it. Later calls of any method give queue.ErrUnavailable; a later Close the same result.
+// Close answers what is queued, copies the log into the database and closes it. Later calls of any
+// method give queue.ErrUnavailable; a later Close the same result.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
@@ -255,12 +283,14 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-// finish leaves the file as one: without a log beside it. Numbers that were reserved and not used are given back.
+// finish leaves the file as one: without a log beside it. Numbers that were reserved and not used
+// are given back.
 func (s *Store) finish() error {
 	if err := s.wal.sync(); err != nil {
 		return err
 	}
-	if _, err := s.writeConn.exec("UPDATE meta SET value = ? WHERE name = 'reserved'", s.writer.next-1); err != nil {
+	if _, err := s.writeConn.exec("UPDATE meta SET value = ? WHERE name = 'reserved'",
+		s.writer.next-1); err != nil {
 		s.log.Warn("store cannot give back reserved message numbers", zap.Error(err))
 	} else {
 		s.remember(s.writer.next - 1)

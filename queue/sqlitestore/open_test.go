@@ -58,7 +58,8 @@ func TestOpenRefusesSecondOwner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "data")
 	s := open(t, sqlitestore.Options{Path: dir})
 	_, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now})
-	if !errors.Is(err, queue.ErrInUse) || !strings.Contains(err.Error(), filepath.Join(dir, "chat.lock")) {
+	if !errors.Is(err, queue.ErrInUse) ||
+		!strings.Contains(err.Error(), filepath.Join(dir, "chat.lock")) {
 		t.Fatalf("second owner: %v", err)
 	}
 	mustSend(t, s, 1, "the first one is not disturbed")
@@ -102,10 +103,14 @@ func TestOpenRefusesNewerSchema(t *testing.T) {
 
 func TestOpenRefusesOtherFiles(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "chat.db"), bytes.Repeat([]byte("not a database "), 1000), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "chat.db"), bytes.Repeat([]byte("not a database "),
+		1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now}); !errors.Is(err, queue.ErrCorrupt) {
+	if _, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+		Path: dir,
+		Now:  time.Now,
+	}); !errors.Is(err, queue.ErrCorrupt) {
 		t.Fatal(err)
 	}
 }
@@ -187,7 +192,8 @@ func TestCheckSeesTheDisk(t *testing.T) {
 	}
 }
 
-// TestFilesArePrivate holds files of the store, new and of earlier versions, and copies of it to mode 0600.
+// TestFilesArePrivate holds files of the store, new and of earlier versions, and copies of it to
+// mode 0600.
 func TestFilesArePrivate(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
@@ -226,7 +232,10 @@ func TestFilesArePrivate(t *testing.T) {
 			t.Fatal(err)
 		}
 		rep, err := s.Check(t.Context())
-		told := slices.ContainsFunc(rep.Warnings, func(w string) bool { return strings.Contains(w, "other users") })
+		told := slices.ContainsFunc(rep.Warnings, func(w string) bool {
+			return strings.Contains(w,
+				"other users")
+		})
 		if err != nil || told != want {
 			t.Errorf("a directory of mode %o: warnings %q, %v", mode, rep.Warnings, err)
 		}

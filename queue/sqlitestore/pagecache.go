@@ -8,10 +8,12 @@ import (
 
 const (
 	pageCounted = pageSize + 256 // what SQLite counts for a page, with its notes
-	pageMemory  = 2 * pageSize   // and what it takes: SQLite's allocator rounds up to a power of two
+	// and what it takes: SQLite's allocator rounds up to a power of two.
+	pageMemory = 2 * pageSize
 
-	leastPages  = 10  // of a connection; SQLite allows each as many
-	readerPages = 256 // at most: every commit makes all of them void, and the system has the file too
+	leastPages = 10 // of a connection; SQLite allows each as many
+	// at most: every commit makes all of them void, and the system has the file too.
+	readerPages = 256
 	readersPart = 4   // of all pages one part in so many at most is the readers'
 	quietCalls  = 600 // transactions and reads in cleanEvery rounds
 )

@@ -18,7 +18,8 @@ func TestCacheIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		s := open(t, sqlitestore.Options{
-			Path: t.TempDir(), Durability: sqlitestore.EverySecond, CacheBytes: bound, Registerer: reg,
+			Path: t.TempDir(), Durability: sqlitestore.EverySecond, CacheBytes: bound,
+			Registerer: reg,
 		})
 		for from := 0; from < texts; from += batch {
 			acked, err := s.Ack(t.Context(), sendBatch(t, s, from, batch))
@@ -38,8 +39,10 @@ func TestCacheIsBounded(t *testing.T) {
 				}
 			}
 			time.Sleep(time.Minute + time.Millisecond)
-			if held := gauge(t, reg, "trackchat_store_cache_bytes"); held < want.least || held > want.most {
-				t.Errorf("minute %d: %.0f bytes in a cache of %d, want %.0f to %.0f", minute, held, bound, want.least, want.most)
+			if held := gauge(t, reg, "trackchat_store_cache_bytes"); held < want.least ||
+				held > want.most {
+				t.Errorf("minute %d: %.0f bytes in a cache of %d, want %.0f to %.0f", minute, held,
+					bound, want.least, want.most)
 			}
 		}
 	})

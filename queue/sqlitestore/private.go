@@ -7,8 +7,9 @@ import (
 	"os"
 )
 
-// makePrivate keeps the messages in a database and its log from the machine's other users, whatever the umask; files of
-// earlier versions are mended. SQLite gives its companions the mode of the database.
+// makePrivate keeps the messages in a database and its log from the machine's other users, whatever
+// the umask; files of earlier versions are mended. SQLite gives its companions the mode of the
+// database.
 func makePrivate(file string) error {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -25,11 +26,13 @@ func makePrivate(file string) error {
 	return nil
 }
 
-// exposed says that other users of the machine can look into dir; empty: they cannot, or it is not known.
+// exposed says that other users of the machine can look into dir; empty: they cannot, or it is not
+// known.
 func exposed(dir string) string {
 	info, err := os.Stat(dir)
 	if err != nil || info.Mode().Perm()&0o005 == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s can be read by other users of this machine (mode %04o): chmod 700 it", dir, info.Mode().Perm())
+	return fmt.Sprintf("%s can be read by other users of this machine (mode %04o): chmod 700 it",
+		dir, info.Mode().Perm())
 }

@@ -22,9 +22,11 @@ type operation struct {
 	name  string
 	items int
 	bytes int
-	bulk  bool                  // only adds load: refused earlier than what takes load away, such as acks
-	grows bool                  // makes the file larger
-	run   func(w *writer) error // may run again after a failed transaction, so it assigns its results anew
+	// only adds load: refused earlier than what takes load away, such as acks.
+	bulk  bool
+	grows bool // makes the file larger
+	// may run again after a failed transaction, so it assigns its results anew.
+	run   func(w *writer) error
 	alone func(w *writer) error // instead of run: outside a transaction
 	state atomic.Int32
 	done  chan struct{}
@@ -37,7 +39,8 @@ func (o *operation) finish(err error) {
 	close(o.done)
 }
 
-// intake is the bounded queue in front of the writer. What takes load away goes before what adds some, so that acks keep up with whatever is sent.
+// intake is the bounded queue in front of the writer. What takes load away goes before what adds
+// some, so that acks keep up with whatever is sent.
 type intake struct {
 	ops   chan *operation
 	bulk  chan *operation
@@ -49,7 +52,10 @@ type intake struct {
 }
 
 func newIntake(length, bytes int) *intake {
-	return &intake{ops: make(chan *operation, length), bulk: make(chan *operation, length*3/4+1), limit: int64(bytes)}
+	return &intake{
+		ops: make(chan *operation, length), bulk: make(chan *operation, length*3/4+1),
+		limit: int64(bytes),
+	}
 }
 
 // put never waits.

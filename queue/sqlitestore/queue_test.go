@@ -51,7 +51,8 @@ func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
 	return 0
 }
 
-// holdWriter takes the write lock as another program, so that the store's writer has to wait; the function returned gives it back.
+// holdWriter takes the write lock as another program, so that the store's writer has to wait; the
+// function returned gives it back.
 func holdWriter(t *testing.T, dir string) func() {
 	t.Helper()
 	db := other(t, dir)
@@ -60,11 +61,16 @@ func holdWriter(t *testing.T, dir string) func() {
 }
 
 // waiting sends in the background and waits until the call has been queued.
-func waiting(t *testing.T, s *sqlitestore.Store, text string, queued func() bool) (result func() error) {
+func waiting(t *testing.T, s *sqlitestore.Store, text string,
+	queued func() bool,
+) (result func() error) {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.Send(context.WithoutCancel(t.Context()), []queue.SendReq{{Tracker: 1, Text: text}})
+		_, err := s.Send(context.WithoutCancel(t.Context()), []queue.SendReq{{
+			Tracker: 1,
+			Text:    text,
+		}})
 		done <- err
 	}()
 	eventually(t, "queued: "+text, queued)
@@ -76,7 +82,8 @@ type counted struct{ times atomic.Int64 }
 
 func (c *counted) now() time.Time { return time.UnixMilli(1_700_000_000_000 + c.times.Add(1)) }
 
-// taken sends in the background and waits until the writer has the call in hand, which it shows by asking for the time after the caller has.
+// taken sends in the background and waits until the writer has the call in hand, which it shows by
+// asking for the time after the caller has.
 func taken(t *testing.T, s *sqlitestore.Store, c *counted) (result func() error) {
 	t.Helper()
 	before := c.times.Load()
@@ -95,7 +102,8 @@ func TestQueueIsBounded(t *testing.T) {
 	for n := range 4 {
 		results = append(results, waiting(t, s, "waits", length(float64(n+1))))
 	}
-	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "too many"}}); !errors.Is(err, queue.ErrOverloaded) {
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "too many"}}); !errors.Is(
+		err, queue.ErrOverloaded) {
 		t.Fatalf("a full queue: %v", err)
 	}
 	release()
@@ -104,7 +112,8 @@ func TestQueueIsBounded(t *testing.T) {
 		switch err := result(); {
 		case err == nil:
 			stored++
-		case i > 0 || !errors.Is(err, queue.ErrUnavailable): // the first may have waited longer than the writer waits for the lock
+		case i > 0 || !errors.Is(err, queue.ErrUnavailable):
+			// the first may have waited longer than the writer waits for the lock
 			t.Fatalf("call %d: %v", i, err)
 		}
 	}
@@ -114,7 +123,8 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
-// TestAcksGoFirst: an ack that comes when many texts wait to be stored does not wait for all of them, and the texts are stored all the same.
+// TestAcksGoFirst: an ack that comes when many texts wait to be stored does not wait for all of
+// them, and the texts are stored all the same.
 func TestAcksGoFirst(t *testing.T) {
 	dir, reg, clock := t.TempDir(), prometheus.NewRegistry(), new(counted)
 	s := open(t, sqlitestore.Options{Path: dir, Registerer: reg, Now: clock.now})
@@ -123,7 +133,10 @@ func TestAcksGoFirst(t *testing.T) {
 	first := taken(t, s, clock)
 	queued := func(n float64) {
 		t.Helper()
-		eventually(t, "queued", func() bool { return gauge(t, reg, "trackchat_store_queued_operations") == n })
+		eventually(t, "queued", func() bool {
+			return gauge(t, reg,
+				"trackchat_store_queued_operations") == n
+		})
 	}
 	const broadcasts, trackers = 20, 300
 	var calls sync.WaitGroup
@@ -140,7 +153,8 @@ func TestAcksGoFirst(t *testing.T) {
 	}
 	queued(broadcasts)
 	calls.Go(func() {
-		if res, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: id}}); err != nil || res[0] != queue.AckDelivered {
+		if res, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: id}}); err != nil ||
+			res[0] != queue.AckDelivered {
 			t.Errorf("ack: %v, %v", res, err)
 		}
 	})
@@ -154,7 +168,10 @@ func TestAcksGoFirst(t *testing.T) {
 	}
 	later := 0
 	for n := range broadcasts {
-		msgs, err := s.List(t.Context(), queue.ListQuery{Tracker: queue.TrackerID(2 + n), ToMs: 1 << 52, Limit: 1000})
+		msgs, err := s.List(t.Context(), queue.ListQuery{
+			Tracker: queue.TrackerID(2 + n),
+			ToMs:    1 << 52, Limit: 1000,
+		})
 		if err != nil || len(msgs) != trackers {
 			t.Fatalf("%d messages: %v", len(msgs), err)
 		}
@@ -172,8 +189,12 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 	s := open(t, sqlitestore.Options{Path: dir, QueueBytes: 1000, Registerer: reg, Now: clock.now})
 	release := holdWriter(t, dir)
 	first := taken(t, s, clock)
-	second := waiting(t, s, strings.Repeat("x", 400), func() bool { return gauge(t, reg, "trackchat_store_queued_bytes") > 400 })
-	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: strings.Repeat("x", 900)}}); !errors.Is(err, queue.ErrOverloaded) {
+	second := waiting(t, s, strings.Repeat("x", 400), func() bool {
+		return gauge(t, reg,
+			"trackchat_store_queued_bytes") > 400
+	})
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: strings.Repeat("x",
+		900)}}); !errors.Is(err, queue.ErrOverloaded) {
 		t.Fatalf("too many bytes: %v", err)
 	}
 	acked := make(chan error, 1)
@@ -206,7 +227,10 @@ func TestContextEndsInTheQueue(t *testing.T) {
 		_, err := s.Send(ctx, []queue.SendReq{{Tracker: 2, Text: "given up"}})
 		done <- err
 	}()
-	eventually(t, "queued", func() bool { return gauge(t, reg, "trackchat_store_queued_operations") == 1 })
+	eventually(t, "queued", func() bool {
+		return gauge(t, reg,
+			"trackchat_store_queued_operations") == 1
+	})
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) || errors.Is(err, queue.ErrUnknownOutcome) {
 		t.Fatalf("given up: %v", err)
@@ -226,7 +250,8 @@ func TestOthersLock(t *testing.T) {
 	s := open(t, sqlitestore.Options{Path: dir})
 	sent := mustSend(t, s, 1, "first")
 	release := holdWriter(t, dir)
-	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "locked out"}}); !errors.Is(err, queue.ErrUnavailable) {
+	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "locked out"}}); !errors.Is(
+		err, queue.ErrUnavailable) {
 		t.Fatal(err)
 	}
 	wantStored(t, s, 1, sent)
@@ -309,7 +334,8 @@ func TestLogStartsOver(t *testing.T) {
 					return
 				default:
 				}
-				if _, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: queue.TrackerID(g + 2), Text: "x"}}); err != nil {
+				if _, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: queue.TrackerID(g +
+					2), Text: "x"}}); err != nil {
 					t.Errorf("while the log starts over: %v", err)
 					return
 				}
@@ -324,11 +350,17 @@ func TestLogStartsOver(t *testing.T) {
 // TestEverySecondSyncs: what was answered before the sync is synced within about a second.
 func TestEverySecondSyncs(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	s := open(t, sqlitestore.Options{Path: t.TempDir(), Registerer: reg, Durability: sqlitestore.EverySecond})
+	s := open(t, sqlitestore.Options{
+		Path: t.TempDir(), Registerer: reg,
+		Durability: sqlitestore.EverySecond,
+	})
 	for range 3 {
 		mustSend(t, s, 1, "x")
 		start := time.Now()
-		eventually(t, "synced", func() bool { return gauge(t, reg, "trackchat_store_unsynced_commits") == 0 })
+		eventually(t, "synced", func() bool {
+			return gauge(t, reg,
+				"trackchat_store_unsynced_commits") == 0
+		})
 		if d := time.Since(start); d > 5*time.Second {
 			t.Fatalf("synced after %v", d)
 		}
@@ -341,7 +373,10 @@ func TestKeysAreCleaned(t *testing.T) {
 	keys := func(s *sqlitestore.Store, names ...string) {
 		t.Helper()
 		for _, k := range names {
-			if res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x", Key: k}}); err != nil || res[0].Err != nil {
+			if res, err := s.Send(t.Context(), []queue.SendReq{{
+				Tracker: 1, Text: "x",
+				Key: k,
+			}}); err != nil || res[0].Err != nil {
 				t.Fatal(res, err)
 			}
 		}
@@ -358,7 +393,8 @@ func TestKeysAreCleaned(t *testing.T) {
 	db := other(t, dir)
 	eventually(t, "only the young key is left", func() bool {
 		var n int
-		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM idempotency").Scan(&n); err != nil {
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM idempotency").Scan(
+			&n); err != nil {
 			t.Fatal(err)
 		}
 		return n == 1
@@ -380,7 +416,8 @@ func TestMetrics(t *testing.T) {
 	if n := gauge(t, reg, "trackchat_store_wakes_overflowed_total"); n == 0 {
 		t.Fatal("overflow is not counted")
 	}
-	if n, err := testutil.GatherAndCount(reg, "trackchat_store_seconds", "trackchat_batch_size"); err != nil || n < 3 {
+	if n, err := testutil.GatherAndCount(reg, "trackchat_store_seconds",
+		"trackchat_batch_size"); err != nil || n < 3 {
 		t.Fatalf("%d series: %v", n, err)
 	}
 	problems, err := testutil.GatherAndLint(reg)
@@ -389,21 +426,30 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestCorruptRow: a message that cannot be read holds up its own tracker only, and not what comes before it.
+// TestCorruptRow: a message that cannot be read holds up its own tracker only, and not what comes
+// before it.
 func TestCorruptRow(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, sqlitestore.Options{Path: dir, Now: time.Now})
-	res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "whole"}, {Tracker: 1, Text: "damaged", Choices: []string{"a"}}, {Tracker: 2, Text: "of another tracker"}})
+	res, err := s.Send(t.Context(), []queue.SendReq{
+		{Tracker: 1, Text: "whole"},
+		{Tracker: 1, Text: "damaged", Choices: []string{"a"}},
+		{Tracker: 2, Text: "of another tracker"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute(t, other(t, dir), fmt.Sprintf("UPDATE message SET choices = '[' WHERE id = %d", res[1].ID))
+	execute(t, other(t, dir), fmt.Sprintf("UPDATE message SET choices = '[' WHERE id = %d",
+		res[1].ID))
 	leases, err := s.Acquire(t.Context(), "node", []queue.TrackerID{1, 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	claim := func(from queue.Cursor) queue.ClaimResult {
-		got, err := s.Claim(t.Context(), []queue.ClaimReq{{Lease: leases[0], Cursor: from, MaxBytes: 1000}, {Lease: leases[1], MaxBytes: 1000}})
+		got, err := s.Claim(t.Context(), []queue.ClaimReq{{
+			Lease: leases[0], Cursor: from,
+			MaxBytes: 1000,
+		}, {Lease: leases[1], MaxBytes: 1000}})
 		if err != nil || len(got[1].Msgs) != 1 || got[1].Err != nil {
 			t.Fatalf("%+v, %v", got, err)
 		}
@@ -413,11 +459,15 @@ func TestCorruptRow(t *testing.T) {
 	if len(first.Msgs) != 1 || first.Msgs[0].ID != res[0].ID || !first.More || first.Err != nil {
 		t.Fatalf("%+v", first)
 	}
-	if next := claim(first.Next); len(next.Msgs) != 0 || !errors.Is(next.Err, queue.ErrCorrupt) || !strings.Contains(next.Err.Error(), fmt.Sprint(res[1].ID)) {
+	if next := claim(first.Next); len(next.Msgs) != 0 || !errors.Is(next.Err, queue.ErrCorrupt) ||
+		!strings.Contains(next.Err.Error(), fmt.Sprint(res[1].ID)) {
 		t.Fatalf("%+v", next)
 	}
 	// An operator ends it.
-	if ended, err := s.End(t.Context(), []queue.EndReq{{Tracker: 1, ID: res[1].ID, Status: queue.StatusCancelled}}); err != nil || ended[0] != queue.EndNow {
+	if ended, err := s.End(t.Context(), []queue.EndReq{{
+		Tracker: 1, ID: res[1].ID,
+		Status: queue.StatusCancelled,
+	}}); err != nil || ended[0] != queue.EndNow {
 		t.Fatal(ended, err)
 	}
 	if next := claim(first.Next); len(next.Msgs) != 0 || next.Err != nil {

@@ -15,9 +15,12 @@ const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_
 
 func scanMessage(row []driver.Value) (queue.Message, error) {
 	m := queue.Message{
-		ID: integer(row[0]), Tracker: queue.TrackerID(integer(row[1])), Status: queue.Status(integer(row[2])), Reason: queue.Reason(integer(row[3])),
-		SubmitMs: integer(row[4]), UpdateMs: integer(row[5]), ReadMs: integer(row[6]), ChangeMs: integer(row[7]), ExpiresMs: integer(row[8]),
-		Employee: integer(row[9]), Parts: int(integer(row[10])), Acked: int(integer(row[11])), Text: text(row[12]), ReplyTo: integer(row[14]), Replaced: int(integer(row[15])),
+		ID: integer(row[0]), Tracker: queue.TrackerID(integer(row[1])),
+		Status: queue.Status(integer(row[2])), Reason: queue.Reason(integer(row[3])),
+		SubmitMs: integer(row[4]), UpdateMs: integer(row[5]), ReadMs: integer(row[6]),
+		ChangeMs: integer(row[7]), ExpiresMs: integer(row[8]),
+		Employee: integer(row[9]), Parts: int(integer(row[10])), Acked: int(integer(row[11])),
+		Text: text(row[12]), ReplyTo: integer(row[14]), Replaced: int(integer(row[15])),
 	}
 	if m.Status == queue.StatusPending {
 		m.Tries, m.TriedMs = int(integer(row[16])), integer(row[17])
@@ -42,9 +45,11 @@ func collect(msgs *[]queue.Message) func(row []driver.Value) error {
 }
 
 const (
-	maxList  = 1024
-	listUp   = "SELECT " + messageColumns + " FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? AND id > ? ORDER BY submit_ms, id LIMIT ?"
-	listDown = "SELECT " + messageColumns + " FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? AND id < ? ORDER BY submit_ms DESC, id DESC LIMIT ?"
+	maxList = 1024
+	listUp  = "SELECT " + messageColumns +
+		" FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? AND id > ? ORDER BY submit_ms, id LIMIT ?"
+	listDown = "SELECT " + messageColumns +
+		" FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? AND id < ? ORDER BY submit_ms DESC, id DESC LIMIT ?"
 )
 
 // List implements queue.Sender.
@@ -58,7 +63,8 @@ func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, e
 	}
 	var msgs []queue.Message
 	err := s.read(ctx, "list", func(c *conn) error {
-		return c.query(query, collect(&msgs), int64(q.Tracker), q.FromMs, q.ToMs, beyond, int64(min(max(q.Limit, 1), maxList)))
+		return c.query(query, collect(&msgs), int64(q.Tracker), q.FromMs, q.ToMs, beyond,
+			int64(min(max(q.Limit, 1), maxList)))
 	})
 	return msgs, err
 }
@@ -68,10 +74,11 @@ func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, err
 	msgs := make([]queue.Message, len(refs))
 	err := s.read(ctx, "get", func(c *conn) error {
 		for i, r := range refs {
-			err := c.query("SELECT "+messageColumns+" FROM message WHERE id = ? AND tracker = ?", func(row []driver.Value) (err error) {
-				msgs[i], err = scanMessage(row)
-				return err
-			}, r.ID, int64(r.Tracker))
+			err := c.query("SELECT "+messageColumns+" FROM message WHERE id = ? AND tracker = ?",
+				func(row []driver.Value) (err error) {
+					msgs[i], err = scanMessage(row)
+					return err
+				}, r.ID, int64(r.Tracker))
 			if err != nil {
 				return err
 			}
@@ -88,10 +95,11 @@ func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, err
 func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
 	found := make(map[int64]queue.TrackerID, len(ids))
 	err := s.read(ctx, "resolve", func(c *conn) error {
-		return c.eachChunk(s.messagesIn, len(ids), func(i int) int64 { return ids[i] }, func(row []driver.Value) error {
-			found[integer(row[0])] = queue.TrackerID(integer(row[1]))
-			return nil
-		})
+		return c.eachChunk(s.messagesIn, len(ids), func(i int) int64 { return ids[i] },
+			func(row []driver.Value) error {
+				found[integer(row[0])] = queue.TrackerID(integer(row[1]))
+				return nil
+			})
 	})
 	if err != nil {
 		return nil, err
@@ -106,21 +114,27 @@ func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, er
 // maxUnacknowledged bounds Unacknowledged.
 const maxUnacknowledged = 64
 
-// Unacknowledged implements queue.Delivery: the newest of the pending ones and of those that ended, each by its own index.
-func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message, error) {
+// Unacknowledged implements queue.Delivery: the newest of the pending ones and of those that ended,
+// each by its own index.
+func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message,
+	error,
+) {
 	const query = "SELECT " + messageColumns + " FROM message WHERE id IN (" +
 		"SELECT id FROM (SELECT id FROM message INDEXED BY message_pending WHERE tracker = ?1 AND status = 80 ORDER BY id DESC LIMIT ?2) UNION ALL " +
 		"SELECT id FROM (SELECT id FROM message INDEXED BY message_ended WHERE tracker = ?1 AND (status = 69 OR status = 70 OR status = 83 OR status = 88) ORDER BY id DESC LIMIT ?2)" +
 		") ORDER BY id DESC LIMIT ?2"
 	var msgs []queue.Message
 	err := s.read(ctx, "unacknowledged", func(c *conn) error {
-		return c.query(query, collect(&msgs), int64(t), int64(min(max(limit, 1), maxUnacknowledged)))
+		return c.query(query, collect(&msgs), int64(t),
+			int64(min(max(limit, 1), maxUnacknowledged)))
 	})
 	return msgs, err
 }
 
 // Changed implements queue.Feed.
-func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID, sinceMs int64) ([]queue.TrackerID, error) {
+func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID,
+	sinceMs int64,
+) ([]queue.TrackerID, error) {
 	var changed []queue.TrackerID
 	err := s.readTrackers(ctx, "changed", ts, func(row []driver.Value) {
 		if ms := integer(row[6]); ms > 0 && ms >= sinceMs {
@@ -134,14 +148,18 @@ func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID, sinceMs int64
 	return slices.Compact(changed), nil
 }
 
-// changesQuery finds what changed within an hour of its storing by the time of that, and everything else by the index of late changes.
+// changesQuery finds what changed within an hour of its storing by the time of that, and everything
+// else by the index of late changes.
 const changesQuery = "SELECT " + messageColumns + " FROM (" +
 	"SELECT * FROM message INDEXED BY message_time WHERE tracker = ?1 AND submit_ms >= ?2 - 3600000 AND change_ms >= ?2 AND change_ms <= submit_ms + 3600000 UNION ALL " +
 	"SELECT * FROM message INDEXED BY message_late WHERE tracker = ?1 AND change_ms >= ?2 AND change_ms > submit_ms + 3600000" +
 	") WHERE change_ms > ?3 OR change_ms = ?3 AND id > ?4 ORDER BY change_ms, id LIMIT ?5"
 
-// Changes implements queue.Feed; every change is known for as long as its message is there, so ErrReset does not occur.
-func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64, limit int) ([]queue.Message, error) {
+// Changes implements queue.Feed; every change is known for as long as its message is there, so
+// ErrReset does not occur.
+func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64,
+	limit int,
+) ([]queue.Message, error) {
 	var msgs []queue.Message
 	err := s.read(ctx, "changes", func(c *conn) error {
 		last, found, err := c.number("SELECT change_ms FROM tracker WHERE id = ?", int64(t))
@@ -149,7 +167,8 @@ func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64, l
 			return err
 		}
 		limit := int64(max(limit, 1))
-		if err := c.query(changesQuery, collect(&msgs), int64(t), sinceMs, sinceMs-1, int64(0), limit); err != nil || int64(len(msgs)) < limit {
+		if err := c.query(changesQuery, collect(&msgs), int64(t), sinceMs, sinceMs-1, int64(0),
+			limit); err != nil || int64(len(msgs)) < limit {
 			return err
 		}
 		end := msgs[len(msgs)-1]

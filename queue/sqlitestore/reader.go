@@ -19,8 +19,10 @@ type readers struct {
 	count  int // connections in all
 
 	mu   sync.Mutex
-	uses int64   // so far
-	free []*conn // the last one is the next: where one at a time is enough, one cache is filled and not all of them
+	uses int64 // so far
+	// the last one is the next: where one at a time is enough, one cache is filled and not all of
+	// them.
+	free []*conn
 }
 
 func newReaders(file string, n int, cache string) (*readers, error) {
@@ -125,7 +127,8 @@ func (s *Store) readOnce(ctx context.Context, f func(c *conn) error) error {
 	return translate(c.view(func() error { return f(c) }))
 }
 
-// chunks are the numbers of ids that an IN list may have; shorter ones are filled up by repeating the last id, so that a few prepared statements serve all.
+// chunks are the numbers of ids that an IN list may have; shorter ones are filled up by repeating
+// the last id, so that a few prepared statements serve all.
 func chunks() []int { return []int{1, 8, 64} }
 
 // inQueries returns prefix followed by a list of parameters for each of chunks.
@@ -138,7 +141,9 @@ func inQueries(prefix string) map[int]string {
 }
 
 // eachChunk runs one of queries for all n ids, some at a time.
-func (c *conn) eachChunk(queries map[int]string, n int, id func(i int) int64, each func(row []driver.Value) error) error {
+func (c *conn) eachChunk(queries map[int]string, n int, id func(i int) int64,
+	each func(row []driver.Value) error,
+) error {
 	sizes := chunks()
 	for from := 0; from < n; {
 		size := sizes[len(sizes)-1]
@@ -160,9 +165,13 @@ func (c *conn) eachChunk(queries map[int]string, n int, id func(i int) int64, ea
 	return nil
 }
 
-// readTrackers calls each with (id, last_ms, unread, epoch, pending, last_out, change_ms) of every tracker that has a state.
-func (s *Store) readTrackers(ctx context.Context, op string, ts []queue.TrackerID, each func(row []driver.Value)) error {
+// readTrackers calls each with (id, last_ms, unread, epoch, pending, last_out, change_ms) of every
+// tracker that has a state.
+func (s *Store) readTrackers(ctx context.Context, op string, ts []queue.TrackerID,
+	each func(row []driver.Value),
+) error {
 	return s.read(ctx, op, func(c *conn) error {
-		return c.eachChunk(s.trackersIn, len(ts), func(i int) int64 { return int64(ts[i]) }, func(row []driver.Value) error { each(row); return nil })
+		return c.eachChunk(s.trackersIn, len(ts), func(i int) int64 { return int64(ts[i]) },
+			func(row []driver.Value) error { each(row); return nil })
 	})
 }

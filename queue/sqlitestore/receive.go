@@ -31,14 +31,17 @@ func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 	for i := range in {
 		size += len(in[i].Text)
 	}
-	err := s.write(ctx, &operation{name: "receive", items: len(in), bytes: size, grows: true, run: func(w *writer) (err error) {
-		for i := range in {
-			if res[i], err = w.receive(&in[i]); err != nil {
-				return err
+	err := s.write(ctx, &operation{
+		name: "receive", items: len(in), bytes: size, grows: true,
+		run: func(w *writer) (err error) {
+			for i := range in {
+				if res[i], err = w.receive(&in[i]); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +69,10 @@ func (w *writer) receive(in *queue.Incoming) (queue.ReceiveResult, error) {
 			return queue.ReceiveResult{ID: r.id, Dup: true}, nil
 		}
 	}
-	m := queue.Message{Tracker: in.Tracker, Status: queue.StatusUnread, Employee: in.Employee, Text: in.Text, ReplyTo: in.ReplyTo}
+	m := queue.Message{
+		Tracker: in.Tracker, Status: queue.StatusUnread, Employee: in.Employee,
+		Text: in.Text, ReplyTo: in.ReplyTo,
+	}
 	if err := w.insert(t, &m, 0); err != nil {
 		return queue.ReceiveResult{}, err
 	}
@@ -81,14 +87,16 @@ func (w *writer) receive(in *queue.Incoming) (queue.ReceiveResult, error) {
 	return queue.ReceiveResult{ID: m.ID}, nil
 }
 
-// copyOf finds the stored text that in repeats. Without epochs that is the newest with the key; with them the oldest that came under another one: a device that
-// resends two equal texts after a reconnect means both of them.
+// copyOf finds the stored text that in repeats. Without epochs that is the newest with the key;
+// with them the oldest that came under another one: a device that resends two equal texts after a
+// reconnect means both of them.
 func (t *tracker) copyOf(in *queue.Incoming, now int64) *received {
 	var found *received
 	now = max(now, t.changeMs)
 	for i := range t.ring {
 		r := &t.ring[i]
-		if r.key != in.Key || now-r.ms >= in.Window.Milliseconds() || in.Epoch != 0 && r.epoch == in.Epoch {
+		if r.key != in.Key || now-r.ms >= in.Window.Milliseconds() ||
+			in.Epoch != 0 && r.epoch == in.Epoch {
 			continue
 		}
 		found = r
@@ -104,10 +112,11 @@ func (w *writer) loadRing(t *tracker) error {
 		return nil
 	}
 	t.ring = t.ring[:0]
-	err := w.c.query("SELECT ring FROM dedupe WHERE tracker = ?", func(row []driver.Value) (err error) {
-		t.ring, err = decodeRing(t.ring, blob(row[0]))
-		return err
-	}, int64(t.id))
+	err := w.c.query("SELECT ring FROM dedupe WHERE tracker = ?",
+		func(row []driver.Value) (err error) {
+			t.ring, err = decodeRing(t.ring, blob(row[0]))
+			return err
+		}, int64(t.id))
 	if err != nil {
 		return fmt.Errorf("reading the received keys of tracker %d: %w", t.id, err)
 	}
@@ -133,7 +142,8 @@ func decodeRing(ring []received, b []byte) ([]received, error) {
 	for ; len(b) > 0; b = b[receivedSize:] {
 		ring = append(ring, received{
 			key: binary.BigEndian.Uint64(b), id: int64(binary.BigEndian.Uint64(b[8:])),
-			ms: int64(binary.BigEndian.Uint64(b[16:])), epoch: int64(binary.BigEndian.Uint64(b[24:])),
+			ms:    int64(binary.BigEndian.Uint64(b[16:])),
+			epoch: int64(binary.BigEndian.Uint64(b[24:])),
 		})
 	}
 	return ring, nil

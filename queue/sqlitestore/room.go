@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// A closed store needs some room before it can even be read: SQLite keeps an index of its log beside
-// it. A file of this size is kept for a start on a disk that is full, and given up then.
+// A closed store needs some room before it can even be read: SQLite keeps an index of its log
+// beside it. A file of this size is kept for a start on a disk that is full, and given up then.
 const (
 	reserveFile  = "chat.reserve"
 	reserveBytes = 256 << 10

@@ -12,20 +12,24 @@ import (
 	"trackchat/queue"
 )
 
-// roster is the nodes of this process. They end with it, because no other process uses the file, so they are kept nowhere else.
+// roster is the nodes of this process. They end with it, because no other process uses the file, so
+// they are kept nowhere else.
 type roster struct {
 	mu    sync.Mutex
 	nodes map[queue.NodeID]beating
 }
 
-// beating is a node and when it reported itself last. How long ago that was says the monotonic clock: a clock that is set makes no node dead.
+// beating is a node and when it reported itself last. How long ago that was says the monotonic
+// clock: a clock that is set makes no node dead.
 type beating struct {
 	queue.Node
 	at time.Time
 }
 
 // beatMs is when that was by the clock as it is now.
-func (b *beating) beatMs(now time.Time) int64 { return now.UnixMilli() - now.Sub(b.at).Milliseconds() }
+func (b *beating) beatMs(now time.Time) int64 {
+	return now.UnixMilli() - now.Sub(b.at).Milliseconds()
+}
 
 // Beat implements queue.Roster.
 func (s *Store) Beat(ctx context.Context, n queue.Node) error {
@@ -93,17 +97,25 @@ func (r *roster) beat(id queue.NodeID, now time.Time) int64 {
 }
 
 // Presence implements queue.Sender.
-func (s *Store) Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]queue.Presence, error) {
+func (s *Store) Presence(ctx context.Context,
+	ts []queue.TrackerID,
+) (map[queue.TrackerID]queue.Presence, error) {
 	known := make(map[queue.TrackerID]queue.Presence)
 	err := s.read(ctx, "presence", func(c *conn) error {
-		return c.eachChunk(s.presenceIn, len(ts), func(i int) int64 { return int64(ts[i]) }, func(row []driver.Value) error {
-			if p := (queue.Presence{SinceMs: integer(row[2]), SeenMs: integer(row[3])}); p.SinceMs > 0 {
-				owner := queue.NodeID(text(row[1]))
-				now := s.now()
-				known[queue.TrackerID(integer(row[0]))] = queue.PresenceOf(owner, p, s.roster.beat(owner, now), now.UnixMilli())
-			}
-			return nil
-		})
+		return c.eachChunk(s.presenceIn, len(ts), func(i int) int64 { return int64(ts[i]) },
+			func(row []driver.Value) error {
+				if p := (queue.Presence{
+					SinceMs: integer(row[2]),
+					SeenMs:  integer(row[3]),
+				}); p.SinceMs >
+					0 {
+					owner := queue.NodeID(text(row[1]))
+					now := s.now()
+					known[queue.TrackerID(integer(row[0]))] = queue.PresenceOf(owner, p,
+						s.roster.beat(owner, now), now.UnixMilli())
+				}
+				return nil
+			})
 	})
 	if err != nil {
 		return nil, err
@@ -115,18 +127,21 @@ func (s *Store) Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.T
 func (s *Store) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) {
 	ts = slices.Clone(ts)
 	res := make([]bool, len(ts))
-	err := s.write(ctx, &operation{name: "kick", items: len(ts), bytes: 64 * len(ts), run: func(w *writer) error {
-		for i, id := range ts {
-			t, err := w.tracker(id)
-			if err != nil {
-				return err
+	err := s.write(ctx, &operation{
+		name: "kick", items: len(ts), bytes: 64 * len(ts),
+		run: func(w *writer) error {
+			for i, id := range ts {
+				t, err := w.tracker(id)
+				if err != nil {
+					return err
+				}
+				if res[i] = t.owner != ""; res[i] {
+					w.kick(t)
+				}
 			}
-			if res[i] = t.owner != ""; res[i] {
-				w.kick(t)
-			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -24,14 +24,17 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 	for i := range reqs {
 		size += len(reqs[i].Text)
 	}
-	err := s.write(ctx, &operation{name: "send", items: len(reqs), bytes: size, bulk: true, grows: true, run: func(w *writer) (err error) {
-		for i := range reqs {
-			if res[i], err = w.send(&reqs[i]); err != nil {
-				return err
+	err := s.write(ctx, &operation{
+		name: "send", items: len(reqs), bytes: size, bulk: true,
+		grows: true, run: func(w *writer) (err error) {
+			for i := range reqs {
+				if res[i], err = w.send(&reqs[i]); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	}})
+			return nil
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -59,14 +62,16 @@ func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
 		return queue.SendResult{Err: queue.ErrQueueFull}, nil
 	}
 	m := queue.Message{
-		Tracker: r.Tracker, Status: queue.StatusPending, ExpiresMs: r.ExpiresMs, Employee: r.Employee,
-		Text: r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo,
+		Tracker: r.Tracker, Status: queue.StatusPending, ExpiresMs: r.ExpiresMs,
+		Employee: r.Employee,
+		Text:     r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo,
 	}
 	if err := w.insert(t, &m, r.Nonce); err != nil {
 		return queue.SendResult{}, err
 	}
 	if r.Key != "" {
-		if _, err := w.c.exec("INSERT OR REPLACE INTO idempotency (tracker, key, message, until_ms) VALUES (?, ?, ?, ?)",
+		if _, err := w.c.exec(
+			"INSERT OR REPLACE INTO idempotency (tracker, key, message, until_ms) VALUES (?, ?, ?, ?)",
 			int64(t.id), r.Key, m.ID, w.now+keyLifeMs); err != nil {
 			return queue.SendResult{}, err
 		}
@@ -84,7 +89,9 @@ func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
 // repeated returns the id of the message that r repeats, 0 if it is a new one.
 func (w *writer) repeated(t *tracker, r *queue.SendReq) (int64, error) {
 	if r.Key != "" {
-		id, found, err := w.c.number("SELECT message FROM idempotency WHERE tracker = ? AND key = ? AND until_ms > ?", int64(t.id), r.Key, w.now)
+		id, found, err := w.c.number(
+			"SELECT message FROM idempotency WHERE tracker = ? AND key = ? AND until_ms > ?",
+			int64(t.id), r.Key, w.now)
 		if found || err != nil {
 			return id, err
 		}
@@ -146,15 +153,18 @@ func (w *writer) insert(t *tracker, m *queue.Message, nonce uint32) error {
 		choices = string(b)
 	}
 	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, nonce, reply_to, text, choices) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		id, int64(t.id), int64(m.Status), ms, ms, m.ExpiresMs, m.Employee, int64(nonce), m.ReplyTo, m.Text, choices)
+		id, int64(t.id), int64(m.Status), ms, ms, m.ExpiresMs, m.Employee, int64(nonce), m.ReplyTo,
+		m.Text, choices)
 	return err
 }
 
-// newID returns the next id. The reservation is part of the transaction that uses its first number, and such a transaction is synced before anybody hears of it.
+// newID returns the next id. The reservation is part of the transaction that uses its first number,
+// and such a transaction is synced before anybody hears of it.
 func (w *writer) newID() (int64, error) {
 	if w.next > w.reserved {
 		w.s.remember(w.next + idsReserved - 1)
-		if _, err := w.c.exec("UPDATE meta SET value = ? WHERE name = 'reserved'", w.next+idsReserved-1); err != nil {
+		if _, err := w.c.exec("UPDATE meta SET value = ? WHERE name = 'reserved'",
+			w.next+idsReserved-1); err != nil {
 			return 0, err
 		}
 		w.reserved = w.next + idsReserved - 1

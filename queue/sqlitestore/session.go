@@ -13,12 +13,16 @@ const sessionSize = 96
 // PutSession implements queue.SessionStore. It also removes what has expired, some at a time.
 func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
 	found := false
-	err := s.write(ctx, &operation{name: "put_session", items: 1, bytes: sessionSize, bulk: true, grows: true, run: func(w *writer) (err error) {
-		if _, found, err = w.c.number("SELECT 1 FROM account WHERE id = ?", int64(n.Account)); err != nil || !found {
-			return err
-		}
-		return w.putSession(&n)
-	}})
+	err := s.write(ctx, &operation{
+		name: "put_session", items: 1, bytes: sessionSize, bulk: true,
+		grows: true, run: func(w *writer) (err error) {
+			if _, found, err = w.c.number("SELECT 1 FROM account WHERE id = ?",
+				int64(n.Account)); err != nil || !found {
+				return err
+			}
+			return w.putSession(&n)
+		},
+	})
 	if err == nil && !found {
 		err = queue.ErrNotFound
 	}
@@ -42,7 +46,8 @@ func (w *writer) putSession(n *queue.Session) error {
 // RenewSession implements queue.SessionStore.
 func (s *Store) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool, error) {
 	return s.changeSession(ctx, "renew_session", func(w *writer) (int64, error) {
-		return w.c.exec("UPDATE session SET expires_ms = ? WHERE hash = ? AND expires_ms > ?", expiresMs, h[:], w.now)
+		return w.c.exec("UPDATE session SET expires_ms = ? WHERE hash = ? AND expires_ms > ?",
+			expiresMs, h[:], w.now)
 	})
 }
 
@@ -53,12 +58,17 @@ func (s *Store) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
 	})
 }
 
-func (s *Store) changeSession(ctx context.Context, name string, change func(w *writer) (int64, error)) (bool, error) {
+func (s *Store) changeSession(ctx context.Context, name string, change func(w *writer) (int64,
+	error),
+) (bool, error) {
 	var n int64
-	err := s.write(ctx, &operation{name: name, items: 1, bytes: sessionSize, run: func(w *writer) (err error) {
-		n, err = change(w)
-		return err
-	}})
+	err := s.write(ctx, &operation{
+		name: name, items: 1, bytes: sessionSize,
+		run: func(w *writer) (err error) {
+			n, err = change(w)
+			return err
+		},
+	})
 	return n > 0, err
 }
 
@@ -69,7 +79,10 @@ func (s *Store) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Sessi
 	err := s.read(ctx, "sessions", func(c *conn) error {
 		for i, h := range hs {
 			err := c.query("SELECT account, created_ms, expires_ms FROM session WHERE hash = ? AND expires_ms > ?", func(row []driver.Value) error {
-				res[i] = queue.Session{Hash: h, Account: queue.AccountID(integer(row[0])), CreatedMs: integer(row[1]), ExpiresMs: integer(row[2])}
+				res[i] = queue.Session{
+					Hash: h, Account: queue.AccountID(integer(row[0])),
+					CreatedMs: integer(row[1]), ExpiresMs: integer(row[2]),
+				}
 				return nil
 			}, h[:], now)
 			if err != nil {

@@ -51,7 +51,11 @@ func fixture(t *testing.T, o sqlitestore.Options) queuetest.Fixture {
 }
 
 func TestContract(t *testing.T) {
-	queuetest.Run(t, func(t *testing.T) queuetest.Fixture { t.Helper(); return fixture(t, sqlitestore.Options{}) })
+	queuetest.Run(t, func(t *testing.T) queuetest.Fixture {
+		t.Helper()
+		return fixture(t,
+			sqlitestore.Options{})
+	})
 }
 
 func TestMachine(t *testing.T) { queuetest.Machine(t, fixture(t, sqlitestore.Options{})) }

@@ -14,8 +14,9 @@ import (
 // logFileName is the write-ahead log's.
 func logFileName(file string) string { return file + "-wal" }
 
-// survey is what lies in a store's directory before SQLite is let at it: SQLite deletes a log without a database, applies one to whatever database it lies beside, and takes a
-// database without its log for whole.
+// survey is what lies in a store's directory before SQLite is let at it: SQLite deletes a log
+// without a database, applies one to whatever database it lies beside, and takes a database without
+// its log for whole.
 type survey struct {
 	file     string // the database
 	bytes    int64  // 0: it is missing or empty
@@ -58,7 +59,8 @@ func (v *survey) readHeader(f *os.File) error {
 	return nil
 }
 
-// readMeta reads what the database says without its log. One that cannot be read so is left to whoever opens it.
+// readMeta reads what the database says without its log. One that cannot be read so is left to
+// whoever opens it.
 func (v *survey) readMeta() error {
 	if !v.isDatabase() || v.cutOff() {
 		return nil
@@ -83,11 +85,14 @@ func (v *survey) cutOff() bool {
 	if size == 1 {
 		size = 65_536
 	}
-	told := binary.BigEndian.Uint32(v.header[24:]) == binary.BigEndian.Uint32(v.header[92:]) // else the number of pages is not kept
-	return v.isDatabase() && told && v.log.frames == 0 && v.bytes < size*int64(binary.BigEndian.Uint32(v.header[28:]))
+	// else the number of pages is not kept.
+	told := binary.BigEndian.Uint32(v.header[24:]) == binary.BigEndian.Uint32(v.header[92:])
+	return v.isDatabase() && told && v.log.frames == 0 &&
+		v.bytes < size*int64(binary.BigEndian.Uint32(v.header[28:]))
 }
 
-// rollback reports whether the database has never had a write-ahead log: a backup is so until a service has opened it.
+// rollback reports whether the database has never had a write-ahead log: a backup is so until a
+// service has opened it.
 func (v *survey) rollback() bool { return v.isDatabase() && v.header[18] == 1 }
 
 // Words for what can be done.
@@ -109,7 +114,8 @@ func (v *survey) refusal() error {
 	case v.bytes == 0 && v.log.bytes > 0:
 		return lostError("%s is %s, but its write-ahead log %s is there: %s%sbegins with an empty store", v.file, state, log, bringBack, putsAside)
 	case v.bytes == 0 && v.memo.identity != 0:
-		return lostError("%s is %s, but a store was here: %sbegins with an empty one", v.file, state, bringBack)
+		return lostError("%s is %s, but a store was here: %sbegins with an empty one", v.file,
+			state, bringBack)
 	case v.rollback() && v.log.bytes > 0:
 		return lostError("the write-ahead log %s is of another database than %s: %s%sopens the database", log, v.file, bringBack, putsAside)
 	case v.memo.identity != 0 && v.identity != 0 && v.memo.identity != v.identity:

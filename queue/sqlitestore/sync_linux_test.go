@@ -157,7 +157,8 @@ func (w *syncWatch) read(trace string) {
 		begins, ends := true, true
 		if head, found := strings.CutSuffix(call, " <unfinished ...>"); found {
 			w.pending[thread], call, ends = head, head, false
-		} else if _, rest, found := strings.Cut(call, " resumed>"); found && strings.HasPrefix(call, "<... ") {
+		} else if _, rest, found := strings.Cut(call, " resumed>"); found &&
+			strings.HasPrefix(call, "<... ") {
 			call, begins = w.pending[thread]+rest, false
 		}
 		if c := traceCall.FindStringSubmatch(call); c != nil {
@@ -269,7 +270,8 @@ func (w *syncWatch) mark(what string) {
 	later := w.durability == sqlitestore.EverySecond &&
 		(what == "answered" || what == "copied" || what == "restarted")
 	if log := w.file(syncLog); !log.clean() && !later {
-		w.t.Errorf("%s %d: %d writes of the log are not synced", what, w.marks[what], log.written-log.synced)
+		w.t.Errorf("%s %d: %d writes of the log are not synced", what, w.marks[what],
+			log.written-log.synced)
 	}
 	if what == "copied" {
 		for _, name := range []string{syncCopy, syncNames} {

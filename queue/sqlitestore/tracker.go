@@ -10,7 +10,8 @@ import (
 // nonceMemory is how many of a tracker's newest sends a nonce is compared with.
 const nonceMemory = 64
 
-// tracker is the hot state of one tracker as the running transaction sees it. It belongs to the writer.
+// tracker is the hot state of one tracker as the running transaction sees it. It belongs to the
+// writer.
 type tracker struct {
 	id       queue.TrackerID
 	lastMs   int64
@@ -38,7 +39,8 @@ type sent struct {
 	id    int64
 }
 
-// tick returns the time of a change now. It never goes back within a tracker, also when the clock does.
+// tick returns the time of a change now. It never goes back within a tracker, also when the clock
+// does.
 func (t *tracker) tick(now int64) int64 {
 	t.changeMs = max(t.changeMs, now)
 	return t.changeMs
@@ -47,16 +49,22 @@ func (t *tracker) tick(now int64) int64 {
 // cacheMs is how long a generation of the cache lasts at most.
 const cacheMs = 5 * 60 * 1000
 
-// cache keeps the trackers used last. Two generations: what is not used while the young one fills, or for cacheMs, is dropped with the old one.
+// cache keeps the trackers used last. Two generations: what is not used while the young one fills,
+// or for cacheMs, is dropped with the old one.
 type cache struct {
 	limit      int
 	young, old map[queue.TrackerID]*tracker
-	born       int64                        // Unix ms of the young one
-	passing    map[queue.TrackerID]*tracker // of the running transaction alone: those of sessions that come, go and are heard of, with no message
+	born       int64 // Unix ms of the young one
+	// of the running transaction alone: those of sessions that come, go and are heard of, with no
+	// message.
+	passing map[queue.TrackerID]*tracker
 }
 
 func newCache(limit int) cache {
-	return cache{limit: limit, young: make(map[queue.TrackerID]*tracker), passing: make(map[queue.TrackerID]*tracker)}
+	return cache{
+		limit: limit, young: make(map[queue.TrackerID]*tracker),
+		passing: make(map[queue.TrackerID]*tracker),
+	}
 }
 
 // get finds a tracker, nil if it is not cached, and keeps it.
@@ -115,7 +123,8 @@ func (w *writer) tracker(id queue.TrackerID) (*tracker, error) {
 	return t, err
 }
 
-// leased is tracker for what concerns a session and no message: of as many trackers as there are, each once in a while, so what is read for it is not kept.
+// leased is tracker for what concerns a session and no message: of as many trackers as there are,
+// each once in a while, so what is read for it is not kept.
 func (w *writer) leased(id queue.TrackerID) (*tracker, error) {
 	if t := w.trackers.peek(id); t != nil {
 		return t, nil
@@ -130,7 +139,8 @@ func (w *writer) leased(id queue.TrackerID) (*tracker, error) {
 func (w *writer) load(id queue.TrackerID) (*tracker, error) {
 	t := &tracker{id: id}
 	err := w.c.query("SELECT last_ms, change_ms, pending, unread, last_out, epoch, owner, since_ms, seen_ms FROM tracker WHERE id = ?", func(row []driver.Value) error {
-		t.lastMs, t.changeMs, t.pending, t.unread = integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])
+		t.lastMs, t.changeMs, t.pending, t.unread = integer(row[0]), integer(row[1]),
+			integer(row[2]), integer(row[3])
 		t.lastOut, t.epoch, t.owner = integer(row[4]), integer(row[5]), queue.NodeID(text(row[6]))
 		t.sinceMs, t.seenMs = integer(row[7]), integer(row[8])
 		return nil
@@ -164,10 +174,12 @@ func (w *writer) mark(t *tracker) {
 	}
 }
 
-// rowsAtOnce is how many tracker rows one statement writes; single rows cost nearly twice as much each.
+// rowsAtOnce is how many tracker rows one statement writes; single rows cost nearly twice as much
+// each.
 const rowsAtOnce = 16
 
-// storeTrackers writes what changed: once per transaction, however many operations a tracker had in it.
+// storeTrackers writes what changed: once per transaction, however many operations a tracker had in
+// it.
 func (w *writer) storeTrackers() error {
 	for rest := w.dirty; len(rest) > 0; {
 		n := 1
@@ -176,7 +188,8 @@ func (w *writer) storeTrackers() error {
 		}
 		args := w.args[:0]
 		for _, t := range rest[:n] {
-			args = append(args, int64(t.id), t.lastMs, t.changeMs, t.pending, t.unread, t.lastOut, t.epoch, string(t.owner), t.sinceMs, t.seenMs)
+			args = append(args, int64(t.id), t.lastMs, t.changeMs, t.pending, t.unread, t.lastOut,
+				t.epoch, string(t.owner), t.sinceMs, t.seenMs)
 		}
 		w.args = args
 		if _, err := w.c.exec(w.s.storeRows[n], args...); err != nil {
@@ -187,7 +200,8 @@ func (w *writer) storeTrackers() error {
 	for _, t := range w.dirty {
 		t.dirty = false
 		if t.ringDirty {
-			if _, err := w.c.exec("INSERT OR REPLACE INTO dedupe (tracker, ring) VALUES (?, ?)", int64(t.id), encodeRing(t.ring)); err != nil {
+			if _, err := w.c.exec("INSERT OR REPLACE INTO dedupe (tracker, ring) VALUES (?, ?)",
+				int64(t.id), encodeRing(t.ring)); err != nil {
 				return err
 			}
 			t.ringDirty = false

@@ -9,7 +9,8 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// TestSessionsAtRestTakeNoMemory has very many devices log in and be heard of, none of which has a message.
+// TestSessionsAtRestTakeNoMemory has very many devices log in and be heard of, none of which has a
+// message.
 func TestSessionsAtRestTakeNoMemory(t *testing.T) {
 	const n, most = 20_000, 16 // bytes a tracker; a cached one takes about 190
 	s := open(t, sqlitestore.Options{Path: t.TempDir()})

@@ -13,17 +13,27 @@ const (
 	trimLook   = 2048 // messages that one transaction looks at
 )
 
-// Trim implements queue.Store. It walks through the file from the oldest message on, some at a time, and begins anew when it has met only messages that stay.
-func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats, error) {
+// Trim implements queue.Store. It walks through the file from the oldest message on, some at a
+// time, and begins anew when it has met only messages that stay.
+func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats,
+	error,
+) {
 	if p != 0 {
-		return queue.TrimStats{}, fmt.Errorf("trimming partition %d: the embedded store has only 0", p)
+		return queue.TrimStats{}, fmt.Errorf("trimming partition %d: the embedded store has only 0",
+			p)
 	}
 	s.trimming.Lock()
 	defer s.trimming.Unlock()
 	var total queue.TrimStats
 	for total.Removed < r.Max {
-		step := trimStep{cutoffMs: r.CutoffMs, limit: min(trimRemove, r.Max-total.Removed), from: s.trimFrom}
-		err := s.write(ctx, &operation{name: "trim", items: trimLook, bulk: true, run: func(w *writer) error { return w.trim(&step) }})
+		step := trimStep{
+			cutoffMs: r.CutoffMs, limit: min(trimRemove, r.Max-total.Removed),
+			from: s.trimFrom,
+		}
+		err := s.write(ctx, &operation{
+			name: "trim", items: trimLook, bulk: true,
+			run: func(w *writer) error { return w.trim(&step) },
+		})
 		if err != nil {
 			return total, err
 		}
@@ -82,14 +92,16 @@ func (w *writer) trim(step *trimStep) error {
 		}
 	}
 	for _, t := range touched {
-		ms, _, err := w.c.number("SELECT submit_ms FROM message INDEXED BY message_time WHERE tracker = ? ORDER BY submit_ms DESC LIMIT 1", int64(t.id))
+		ms, _, err := w.c.number(
+			"SELECT submit_ms FROM message INDEXED BY message_time WHERE tracker = ? ORDER BY submit_ms DESC LIMIT 1", int64(t.id))
 		if err != nil {
 			return err
 		}
 		t.lastMs = ms
 	}
 	step.removed = len(old)
-	// Ids rise with time, so that mostly young messages mean that the cutoff is reached; single ones are those of a tracker whose clock was ahead.
+	// Ids rise with time, so that mostly young messages mean that the cutoff is reached; single
+	// ones are those of a tracker whose clock was ahead.
 	step.next = last
 	if step.more = len(old) == step.limit || looked == trimLook && young < looked/2; !step.more {
 		step.next = 0

@@ -24,7 +24,8 @@ const (
 	probeFile       = "chat.probe"
 )
 
-// wal looks after the write-ahead log beside the writer: what makes commits durable with everysec, and checkpoints.
+// wal looks after the write-ahead log beside the writer: what makes commits durable with everysec,
+// and checkpoints.
 type wal struct {
 	s       *Store
 	file    *os.File // the log itself, nil with durability always: SQLite syncs each commit then
@@ -37,7 +38,8 @@ type wal struct {
 	synced int64      // commits that are durable
 }
 
-// logLimit lets the log's file keep twice the size at which it starts over; more is given back to the disk then.
+// logLimit lets the log's file keep twice the size at which it starts over; more is given back to
+// the disk then.
 func logLimit(bytes int64) string { return fmt.Sprintf("journal_size_limit = %d", 2*bytes) }
 
 // unsynced is how many commits wait for the disk.
@@ -50,8 +52,9 @@ func (l *wal) unsynced() int64 {
 	return l.commits.Load() - l.synced
 }
 
-// openWAL opens the log after the first commit has created it. SQLite locks only the database file and the -shm file, so that a second descriptor of the log is safe
-// (closing one of a locked file would drop the process's locks).
+// openWAL opens the log after the first commit has created it. SQLite locks only the database file
+// and the -shm file, so that a second descriptor of the log is safe (closing one of a locked file
+// would drop the process's locks).
 func openWAL(s *Store, file string) (*wal, error) {
 	l := &wal{s: s}
 	if s.opts.Durability == EverySecond {
@@ -61,7 +64,8 @@ func openWAL(s *Store, file string) (*wal, error) {
 		}
 		l.file = f
 	}
-	c, err := openConn(file, "rw", "busy_timeout = 1000", "synchronous = FULL", "wal_autocheckpoint = 0", logLimit(s.opts.LogBytes), cacheSize(leastPages))
+	c, err := openConn(file, "rw", "busy_timeout = 1000", "synchronous = FULL",
+		"wal_autocheckpoint = 0", logLimit(s.opts.LogBytes), cacheSize(leastPages))
 	if err != nil {
 		_ = l.close()
 		return nil, err
@@ -143,7 +147,8 @@ func (l *wal) checkpoint(stop <-chan struct{}) {
 	}
 }
 
-// restart makes the log start over. Only the writer can: nobody may append meanwhile. Nearly all of the log has just been copied, so that it waits for little.
+// restart makes the log start over. Only the writer can: nobody may append meanwhile. Nearly all of
+// the log has just been copied, so that it waits for little.
 func (l *wal) restart() {
 	o := &operation{name: "checkpoint", items: 1, alone: func(w *writer) error {
 		_, err := runCheckpoint(w.c, "RESTART")

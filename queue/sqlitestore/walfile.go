@@ -9,8 +9,10 @@ import (
 	"os"
 )
 
-// SQLite's write-ahead log: a header of 32 bytes, then frames, each a header of 24 bytes and a page. Checksums run on from frame to frame; frames of an earlier round have other
-// salts. What SQLite reads at a start ends with the first frame that is not right, so that damage hides everything after it.
+// SQLite's write-ahead log: a header of 32 bytes, then frames, each a header of 24 bytes and a
+// page. Checksums run on from frame to frame; frames of an earlier round have other salts. What
+// SQLite reads at a start ends with the first frame that is not right, so that damage hides
+// everything after it.
 const (
 	logMagic       = 0x377f0682 // the last bit says which way round the numbers of a checksum are
 	logHeader      = 32
@@ -19,11 +21,13 @@ const (
 
 // logFile is what a write-ahead log holds.
 type logFile struct {
-	bytes   int64 // 0: there is none
-	sound   bool  // its header can be read
-	frames  int   // that SQLite will read
-	damaged int   // number of the first one that cannot be read although whole transactions come after it, 0 none
-	hidden  int   // such transactions
+	bytes  int64 // 0: there is none
+	sound  bool  // its header can be read
+	frames int   // that SQLite will read
+	// number of the first one that cannot be read although whole transactions come after it, 0
+	// none.
+	damaged int
+	hidden  int // such transactions
 }
 
 // scanLog reads a log that nobody writes.
@@ -63,7 +67,8 @@ func (l *logFile) scan(r io.Reader, header []byte) error {
 		order = binary.BigEndian
 	}
 	sum := logSum{}.add(order, header[:24])
-	if magic&^1 != logMagic || page < 512 || page > 65_536 || page&(page-1) != 0 || sum != readSum(header[24:]) {
+	if magic&^1 != logMagic || page < 512 || page > 65_536 || page&(page-1) != 0 ||
+		sum != readSum(header[24:]) {
 		return nil
 	}
 	l.sound = true
@@ -89,7 +94,8 @@ func (l *logFile) scan(r io.Reader, header []byte) error {
 	}
 }
 
-// torn reports whether whole transactions come after what SQLite will read. A last one that was being written when the power failed is none.
+// torn reports whether whole transactions come after what SQLite will read. A last one that was
+// being written when the power failed is none.
 func (l *logFile) torn() bool { return l.hidden > 0 }
 
 // logSum is a checksum of the log.

@@ -74,7 +74,8 @@ func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
 	return out, nil
 }
 
-// tick tells a reader of an idle store how late it is. Whatever begins after a moment without a transaction is dated later.
+// tick tells a reader of an idle store how late it is. Whatever begins after a moment without a
+// transaction is dated later.
 func (s *Store) tick(ctx context.Context, sub *watcher) {
 	every := time.NewTicker(throughEvery)
 	defer every.Stop()
@@ -100,7 +101,8 @@ func (ws *watchers) begin() {
 	ws.mu.Unlock()
 }
 
-// end tells what a transaction that began at ms has changed, nothing where it failed. It never waits for a reader.
+// end tells what a transaction that began at ms has changed, nothing where it failed. It never
+// waits for a reader.
 func (ws *watchers) end(changes []queue.Change, ms int64) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -109,7 +111,10 @@ func (ws *watchers) end(changes []queue.Change, ms int64) {
 		return
 	}
 	for _, sub := range ws.subs {
-		if !sub.buffer.Add(append(slices.Clip(changes), queue.Change{Kind: queue.ChangeThrough, Ms: ms})...) {
+		if !sub.buffer.Add(append(slices.Clip(changes), queue.Change{
+			Kind: queue.ChangeThrough,
+			Ms:   ms,
+		})...) {
 			ws.metrics.Overflowed()
 		}
 	}

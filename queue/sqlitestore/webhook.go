@@ -17,12 +17,15 @@ func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
 	if err != nil {
 		return fmt.Errorf("writing a webhook's progress: %w", err)
 	}
-	return s.write(ctx, &operation{name: "webhook_put", items: 1, bytes: 256, run: func(w *writer) error {
-		_, err := w.c.exec("INSERT INTO webhook (account, url, secret, revision, progress) VALUES (?1, ?2, ?3, ?4, ?5) "+
-			"ON CONFLICT (account) DO UPDATE SET url = ?2, secret = ?3, revision = MAX(revision + 1, ?4)",
-			int64(h.Account), h.URL, h.Secret, w.now, string(progress))
-		return err
-	}})
+	return s.write(ctx, &operation{
+		name: "webhook_put", items: 1, bytes: 256,
+		run: func(w *writer) error {
+			_, err := w.c.exec("INSERT INTO webhook (account, url, secret, revision, progress) VALUES (?1, ?2, ?3, ?4, ?5) "+
+				"ON CONFLICT (account) DO UPDATE SET url = ?2, secret = ?3, revision = MAX(revision + 1, ?4)",
+				int64(h.Account), h.URL, h.Secret, w.now, string(progress))
+			return err
+		},
+	})
 }
 
 // DropWebhook implements queue.WebhookStore.
@@ -37,14 +40,18 @@ func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error
 }
 
 // ReplayWebhook implements queue.WebhookStore.
-func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool, error) {
+func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool,
+	error,
+) {
 	return s.changeWebhook(ctx, "webhook_replay", func(w *writer) (int64, error) {
 		return w.c.exec("UPDATE webhook SET progress = json_set(progress, '$.position', ?), revision = MAX(revision + 1, ?) WHERE account = ?", positionMs, w.now, int64(a))
 	})
 }
 
 // SaveWebhook implements queue.WebhookStore.
-func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID, revision int64, p queue.WebhookProgress) (bool, error) {
+func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID,
+	revision int64, p queue.WebhookProgress,
+) (bool, error) {
 	progress, err := json.Marshal(p)
 	if err != nil {
 		return false, fmt.Errorf("writing a webhook's progress: %w", err)
@@ -53,17 +60,23 @@ func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.Acco
 		if !s.hooks.has(node, a) {
 			return 0, nil
 		}
-		return w.c.exec("UPDATE webhook SET progress = ? WHERE account = ? AND revision = ?", string(progress), int64(a), revision)
+		return w.c.exec("UPDATE webhook SET progress = ? WHERE account = ? AND revision = ?",
+			string(progress), int64(a), revision)
 	})
 }
 
 // changeWebhook runs a statement that changes one row or none.
-func (s *Store) changeWebhook(ctx context.Context, name string, run func(w *writer) (int64, error)) (bool, error) {
+func (s *Store) changeWebhook(ctx context.Context, name string, run func(w *writer) (int64,
+	error),
+) (bool, error) {
 	var n int64
-	err := s.write(ctx, &operation{name: name, items: 1, bytes: 256, run: func(w *writer) (err error) {
-		n, err = run(w)
-		return err
-	}})
+	err := s.write(ctx, &operation{
+		name: name, items: 1, bytes: 256,
+		run: func(w *writer) (err error) {
+			n, err = run(w)
+			return err
+		},
+	})
 	return err == nil && n > 0, err
 }
 
@@ -72,9 +85,13 @@ func (s *Store) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
 	var list []queue.Webhook
 	err := s.read(ctx, "webhooks", func(c *conn) error {
 		return c.query("SELECT account, url, secret, revision, progress FROM webhook ORDER BY account", func(row []driver.Value) error {
-			h := queue.Webhook{Account: queue.AccountID(integer(row[0])), URL: text(row[1]), Secret: text(row[2]), Revision: integer(row[3])}
+			h := queue.Webhook{
+				Account: queue.AccountID(integer(row[0])), URL: text(row[1]),
+				Secret: text(row[2]), Revision: integer(row[3]),
+			}
 			if err := json.Unmarshal([]byte(text(row[4])), &h.Progress); err != nil {
-				return fmt.Errorf("%w: progress of the webhook of account %d: %w", queue.ErrCorrupt, h.Account, err)
+				return fmt.Errorf("%w: progress of the webhook of account %d: %w", queue.ErrCorrupt,
+					h.Account, err)
 			}
 			list = append(list, h)
 			return nil
@@ -83,8 +100,8 @@ func (s *Store) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
 	return list, err
 }
 
-// hookLeases says which node delivers. Like the roster it ends with this process, because no other one
-// uses the file (whose columns node and until_ms are of earlier versions).
+// hookLeases says which node delivers. Like the roster it ends with this process, because no other
+// one uses the file (whose columns node and until_ms are of earlier versions).
 type hookLeases struct {
 	mu sync.Mutex
 	of map[queue.AccountID]hookLease
@@ -109,7 +126,9 @@ func (l *hookLeases) drop(a queue.AccountID) {
 }
 
 // lease takes an account for a node for whom it is free, or gives it up (life 0).
-func (l *hookLeases) lease(node queue.NodeID, a queue.AccountID, life time.Duration, now time.Time) bool {
+func (l *hookLeases) lease(node queue.NodeID, a queue.AccountID, life time.Duration,
+	now time.Time,
+) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	held, ok := l.of[a]
@@ -125,7 +144,9 @@ func (l *hookLeases) lease(node queue.NodeID, a queue.AccountID, life time.Durat
 }
 
 // LeaseWebhooks implements queue.WebhookStore.
-func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID, life time.Duration) ([]queue.AccountID, error) {
+func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID,
+	life time.Duration,
+) ([]queue.AccountID, error) {
 	hooks, err := s.Webhooks(ctx)
 	if err != nil {
 		return nil, err

@@ -13,8 +13,9 @@ import (
 // maxBatch is the most items that one transaction takes.
 const maxBatch = 1024
 
-// writer is the one goroutine that changes the file. What is queued while a transaction commits is the next transaction, so one fsync serves many callers under load and nobody
-// waits for company when idle.
+// writer is the one goroutine that changes the file. What is queued while a transaction commits is
+// the next transaction, so one fsync serves many callers under load and nobody waits for company
+// when idle.
 type writer struct {
 	s *Store
 	c *conn
@@ -37,7 +38,10 @@ type writer struct {
 }
 
 func newWriter(s *Store, c *conn) (*writer, error) {
-	w := &writer{s: s, c: c, trackers: newCache(s.opts.cacheTrackers), wakes: make(map[queue.NodeID][]queue.Wake)}
+	w := &writer{
+		s: s, c: c, trackers: newCache(s.opts.cacheTrackers),
+		wakes: make(map[queue.NodeID][]queue.Wake),
+	}
 	if err := w.loadReserved(); err != nil {
 		return nil, err
 	}
@@ -73,7 +77,8 @@ func (w *writer) loop() {
 	}
 }
 
-// collect takes first and what else is queued, up to maxBatch items: what takes load away before what adds some, of which at least one is among them if any waits.
+// collect takes first and what else is queued, up to maxBatch items: what takes load away before
+// what adds some, of which at least one is among them if any waits.
 func (w *writer) collect(batch []*operation, first *operation) []*operation {
 	in := w.s.intake
 	items := 0
@@ -101,7 +106,8 @@ func (w *writer) collect(batch []*operation, first *operation) []*operation {
 	return batch
 }
 
-// executeAll runs the operations of a batch that want no transaction by themselves and the others together.
+// executeAll runs the operations of a batch that want no transaction by themselves and the others
+// together.
 func (w *writer) executeAll(batch []*operation) {
 	full := w.full()
 	together := batch[:0]
@@ -120,10 +126,12 @@ func (w *writer) executeAll(batch []*operation) {
 	}
 }
 
-// reserve is the part of MaxBytes that is kept for acks and the like: they let records grow by some bytes.
+// reserve is the part of MaxBytes that is kept for acks and the like: they let records grow by some
+// bytes.
 const reserve = 16
 
-// full says why nothing that makes the file larger may be stored now. The limits themselves are SQLite's and the disk's to hold; this keeps a part of them free.
+// full says why nothing that makes the file larger may be stored now. The limits themselves are
+// SQLite's and the disk's to hold; this keeps a part of them free.
 func (w *writer) full() error {
 	if free, known := freeBytes(w.s.opts.Path); known && free < w.s.opts.LeastFree {
 		return fmt.Errorf("%w: the disk has only %d MiB left", queue.ErrOverloaded, free>>20)
@@ -146,7 +154,8 @@ func (w *writer) full() error {
 	return nil
 }
 
-// execute runs operations in one transaction and answers them. If that fails, halves are tried, so that an operation that cannot succeed fails alone.
+// execute runs operations in one transaction and answers them. If that fails, halves are tried, so
+// that an operation that cannot succeed fails alone.
 func (w *writer) execute(batch []*operation) {
 	w.s.watchers.begin()
 	err := w.transaction(batch)
@@ -174,7 +183,8 @@ func (w *writer) execute(batch []*operation) {
 	w.trackers.trim(w.now)
 }
 
-// doubtful is what a failed transaction has to tell: where it may have been committed, that changes may have been missed.
+// doubtful is what a failed transaction has to tell: where it may have been committed, that changes
+// may have been missed.
 func (w *writer) doubtful(err error) []queue.Change {
 	if errors.Is(err, queue.ErrUnknownOutcome) {
 		return []queue.Change{{Kind: queue.ChangeResync}}
@@ -182,19 +192,22 @@ func (w *writer) doubtful(err error) []queue.Change {
 	return nil
 }
 
-// complain logs failures, at most once a second: on a full disk there may be thousands. It also tries to make room.
+// complain logs failures, at most once a second: on a full disk there may be thousands. It also
+// tries to make room.
 func (w *writer) complain(err error) {
 	w.failed++
 	if sec := w.now / 1000; sec != w.complained {
 		w.complained = sec
 		w.s.log.Error("store transactions failed", zap.Error(err), zap.Int("operations", w.failed))
 		w.failed = 0
-		// On a full disk there may be room in the log itself. If that fails as well, the disk stays full, which has just been said.
+		// On a full disk there may be room in the log itself. If that fails as well, the disk stays
+		// full, which has just been said.
 		_, _ = runCheckpoint(w.c, "RESTART")
 	}
 }
 
-// transaction runs operations and commits. After an error nothing of them is in the file (ErrUnknownOutcome apart) and nothing of them is cached.
+// transaction runs operations and commits. After an error nothing of them is in the file
+// (ErrUnknownOutcome apart) and nothing of them is cached.
 func (w *writer) transaction(batch []*operation) (err error) {
 	w.now = w.s.now().UnixMilli()
 	clear(w.wakes)

@@ -18,7 +18,8 @@ type answer struct {
 
 var errAnswer = errors.New("not an HTTP answer")
 
-// cutAnswer takes the first answer off buf; n is 0 while it is incomplete. The usual form, with a Content-Length, is read here; everything else by net/http.
+// cutAnswer takes the first answer off buf; n is 0 while it is incomplete. The usual form, with a
+// Content-Length, is read here; everything else by net/http.
 func cutAnswer(buf []byte) (a answer, n int, err error) {
 	const line = "HTTP/1.1 200"
 	if len(buf) >= len(line) && !bytes.HasPrefix(buf, []byte("HTTP/1.")) {
@@ -33,7 +34,8 @@ func cutAnswer(buf []byte) (a answer, n int, err error) {
 		name, value, _ := bytes.Cut(header, []byte(":"))
 		switch {
 		case bytes.EqualFold(name, []byte("Content-Length")):
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil || length < 0 {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil ||
+				length < 0 {
 				return a, 0, errAnswer
 			}
 		case bytes.EqualFold(name, []byte("Connection")):
@@ -73,5 +75,6 @@ func otherAnswer(buf []byte) (a answer, n int, err error) {
 	if err != nil {
 		return a, 0, errAnswer
 	}
-	return answer{status: resp.StatusCode, body: body, last: resp.Close}, len(buf) - whole.Len() - r.Buffered(), nil
+	return answer{status: resp.StatusCode, body: body, last: resp.Close},
+		len(buf) - whole.Len() - r.Buffered(), nil
 }

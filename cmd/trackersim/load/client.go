@@ -15,7 +15,8 @@ import (
 	"trackchat/gateway/engine"
 )
 
-// job is a series of requests to the API. Its methods may be called from any goroutine, next never by two at a time.
+// job is a series of requests to the API. Its methods may be called from any goroutine, next never
+// by two at a time.
 type job interface {
 	// next appends the body of the next request and names it; false: there is none now.
 	next(dst []byte) (body []byte, token int, ok bool)
@@ -25,7 +26,8 @@ type job interface {
 	lost(token int)
 }
 
-// client asks the API over a fixed number of connections, one request at a time on each. Requests that find no free connection wait, which counts in their latency.
+// client asks the API over a fixed number of connections, one request at a time on each. Requests
+// that find no free connection wait, which counts in their latency.
 type client struct {
 	eng  engine.Engine
 	addr string
@@ -34,10 +36,11 @@ type client struct {
 	lost chan struct{} // one for each connection that has to be replaced
 	dial sync.WaitGroup
 
-	mu     sync.Mutex
-	op     string
-	job    job
-	free   []*link // the one that has waited longest first: the service closes those that are not used
+	mu  sync.Mutex
+	op  string
+	job job
+	// the one that has waited longest first: the service closes those that are not used.
+	free   []*link
 	ending bool
 
 	lastError atomic.Pointer[error]
@@ -67,11 +70,13 @@ func newClient(eng engine.Engine, api string, connections int) *client {
 	return &client{
 		eng: eng, addr: addr, lost: make(chan struct{}, connections),
 		head: "POST " + strings.TrimRight(u.EscapedPath(), "/") + "/v2/tracker/chat/",
-		tail: " HTTP/1.1\r\nHost: " + u.Host + "\r\nContent-Type: application/json\r\nContent-Length: ",
+		tail: " HTTP/1.1\r\nHost: " + u.Host +
+			"\r\nContent-Type: application/json\r\nContent-Length: ",
 	}
 }
 
-// connect opens the connections, and replaces lost ones until ctx ends; an error says that none could be opened.
+// connect opens the connections, and replaces lost ones until ctx ends; an error says that none
+// could be opened.
 func (c *client) connect(ctx context.Context) error {
 	var last error
 	opened := 0
@@ -90,7 +95,8 @@ func (c *client) connect(ctx context.Context) error {
 	return nil
 }
 
-// work makes j the source of requests for an operation; what the job before it asked is still answered to that one.
+// work makes j the source of requests for an operation; what the job before it asked is still
+// answered to that one.
 func (c *client) work(op string, j job) {
 	c.mu.Lock()
 	c.op, c.job = op, j

@@ -43,9 +43,10 @@ type crowd struct {
 
 func newCrowd(o *Options, l *ledger, eng engine.Engine) *crowd {
 	c := &crowd{
-		o: o, ledger: l, eng: eng, devices: make([]device, o.trackers()), sources: o.sources(), toDevice: newLatency(),
-		limiter: rate.NewLimiter(rate.Limit(o.ConnectRate), max(int(o.ConnectRate/100), 1)),
-		dial:    make(chan *device, o.trackers()), changed: make(chan struct{}, 1),
+		o: o, ledger: l, eng: eng, devices: make([]device, o.trackers()), sources: o.sources(),
+		toDevice: newLatency(),
+		limiter:  rate.NewLimiter(rate.Limit(o.ConnectRate), max(int(o.ConnectRate/100), 1)),
+		dial:     make(chan *device, o.trackers()), changed: make(chan struct{}, 1),
 	}
 	for i := range c.devices {
 		d := &c.devices[i]
@@ -89,7 +90,8 @@ func (c *crowd) dialing(ctx context.Context) {
 			if len(c.sources) > 0 {
 				source = c.sources[d.index%len(c.sources)]
 			}
-			if _, err := c.eng.Dial(ctx, c.o.Gateways[d.index%len(c.o.Gateways)], source, d); err != nil && ctx.Err() == nil {
+			if _, err := c.eng.Dial(ctx, c.o.Gateways[d.index%len(c.o.Gateways)], source,
+				d); err != nil && ctx.Err() == nil {
 				c.failed.Add(1)
 				c.lastError.Store(&err)
 				c.again(d)
@@ -176,7 +178,8 @@ func (c *crowd) await(ctx context.Context, d time.Duration, done func() bool) bo
 	return true
 }
 
-// beating lets the devices beat one after the other, so that their heartbeats are spread over the interval.
+// beating lets the devices beat one after the other, so that their heartbeats are spread over the
+// interval.
 func (c *crowd) beating(ctx context.Context) {
 	every := time.NewTicker(beatTick)
 	defer every.Stop()
@@ -186,7 +189,8 @@ func (c *crowd) beating(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-every.C:
-			due := int64(float64(len(c.devices)) * (float64(now.Sub(start)) / float64(c.o.HeartbeatEvery)))
+			due := int64(float64(len(c.devices)) * (float64(now.Sub(start)) / float64(
+				c.o.HeartbeatEvery)))
 			for ; next < due; next++ {
 				c.devices[next%int64(len(c.devices))].beat()
 			}

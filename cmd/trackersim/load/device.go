@@ -77,8 +77,11 @@ func (d *device) OnData(c engine.Conn, buf []byte) int {
 	return n
 }
 
-// handleLocked deals with one event: it appends the answer, and the records whose texts that acknowledges.
-func (d *device) handleLocked(out []byte, e *protocol.DeviceEvent, acks []*record) ([]byte, []*record) {
+// handleLocked deals with one event: it appends the answer, and the records whose texts that
+// acknowledges.
+func (d *device) handleLocked(out []byte, e *protocol.DeviceEvent, acks []*record) ([]byte,
+	[]*record,
+) {
 	switch e.Kind {
 	case protocol.DeviceLoggedIn:
 		if !d.logged {

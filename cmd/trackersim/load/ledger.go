@@ -18,7 +18,8 @@ const (
 	delivered                     // the API lists it as DELIVERED
 )
 
-// record is one message. Request n of the run goes to the next batch of trackers, so that a record's number says which tracker it is for.
+// record is one message. Request n of the run goes to the next batch of trackers, so that a
+// record's number says which tracker it is for.
 type record struct {
 	arrived atomic.Int64  // when all of it was at the device first, ns after the start; 0: not yet
 	state   atomic.Uint32 // bits above
@@ -40,16 +41,19 @@ type ledger struct {
 	started atomic.Int64 // Unix ns of the start of the schedule; 0: before it
 
 	sent, taken, arrived, acked atomic.Int64
-	repeated                    atomic.Int64 // copies of a text that the device has not acknowledged
-	duplicated                  atomic.Int64 // copies of a text that the device had acknowledged
-	foreign                     atomic.Int64 // texts that are not of this run
+	// copies of a text that the device has not acknowledged.
+	repeated   atomic.Int64
+	duplicated atomic.Int64 // copies of a text that the device had acknowledged
+	foreign    atomic.Int64 // texts that are not of this run
 }
 
 func newLedger(o *Options) *ledger {
 	l := &ledger{
-		run: strconv.FormatUint(rand.Uint64N(36*36*36*36*36*36), 36), trackers: o.trackers(), batch: o.batch(),
+		run: strconv.FormatUint(rand.Uint64N(36*36*36*36*36*36), 36), trackers: o.trackers(),
+		batch:   o.batch(),
 		records: make([]record, o.requests()*o.batch()),
-		padding: strings.Repeat("Please turn left after the bridge, then call the office. ", o.Size/57+1)[:o.Size],
+		padding: strings.Repeat("Please turn left after the bridge, then call the office. ",
+			o.Size/57+1)[:o.Size],
 	}
 	if o.Rate > 0 {
 		l.interval = time.Duration(float64(l.batch) / o.Rate * float64(time.Second))
@@ -83,7 +87,8 @@ func (l *ledger) of(request, device int) (*record, bool) {
 	return &l.records[first+place], true
 }
 
-// appendText writes a text: "#", run, "-", number, ":", padding, "!". The ends tell whether all of a text has arrived that came in parts.
+// appendText writes a text: "#", run, "-", number, ":", padding, "!". The ends tell whether all of
+// a text has arrived that came in parts.
 func (l *ledger) appendText(dst []byte, request int) []byte {
 	start := len(dst)
 	dst = append(append(append(dst, '#'), l.run...), '-')
@@ -92,7 +97,8 @@ func (l *ledger) appendText(dst []byte, request int) []byte {
 	return append(dst, '!')
 }
 
-// read takes a part of a text: the request if it begins one, -1 if it continues one, and whether it ends it. Other says that it is of another run.
+// read takes a part of a text: the request if it begins one, -1 if it continues one, and whether it
+// ends it. Other says that it is of another run.
 func (l *ledger) read(body string) (request int, ends, other bool) {
 	ends = strings.HasSuffix(body, "!")
 	_, token, begins := strings.Cut(body, "#")

@@ -32,7 +32,8 @@ func newMeter(pids []int) (*meter, error) {
 			return nil, err
 		}
 	}
-	return &meter{pids: pids, readings: make([][points]usage, len(pids)), peaks: make([]int64, len(pids))}, nil
+	return &meter{pids: pids, readings: make([][points]usage, len(pids)), peaks: make([]int64,
+		len(pids))}, nil
 }
 
 // mark looks at the processes now. One that has gone keeps what was seen of it last.
@@ -61,7 +62,8 @@ func (m *meter) peak() {
 	}
 }
 
-// report tells what each process used for a number of delivered messages and of sessions; held says that nothing was sent.
+// report tells what each process used for a number of delivered messages and of sessions; held says
+// that nothing was sent.
 func (m *meter) report(delivered, sessions int64, held bool) []Process {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -69,8 +71,10 @@ func (m *meter) report(delivered, sessions int64, held bool) []Process {
 	for i, pid := range m.pids {
 		u := &m.readings[i]
 		p := Process{
-			PID: pid, Name: nameOf(pid), CPU: (u[end].cpu - u[start].cpu).Seconds(), RSS: u[end].rss, RSSBefore: u[before].rss, RSSLoggedIn: u[loggedIn].rss,
-			RSSPeak: m.peaks[i], Descriptors: u[end].descriptors, DescriptorsThen: u[loggedIn].descriptors,
+			PID: pid, Name: nameOf(pid), CPU: (u[end].cpu - u[start].cpu).Seconds(),
+			RSS: u[end].rss, RSSBefore: u[before].rss, RSSLoggedIn: u[loggedIn].rss,
+			RSSPeak: m.peaks[i], Descriptors: u[end].descriptors,
+			DescriptorsThen: u[loggedIn].descriptors,
 		}
 		if delivered > 0 {
 			p.PerMessage = p.CPU * 1e6 / float64(delivered)

@@ -30,7 +30,8 @@ type axis struct {
 
 func (a axis) share(v float64) float64 {
 	if a.log {
-		return (math.Log10(max(v, a.low)) - math.Log10(a.low)) / (math.Log10(a.high) - math.Log10(a.low))
+		return (math.Log10(max(v, a.low)) - math.Log10(a.low)) / (math.Log10(a.high) - math.Log10(
+			a.low))
 	}
 	return (v - a.low) / (a.high - a.low)
 }
@@ -48,9 +49,13 @@ func (r *Report) WriteSVG(w io.Writer) error {
 	return err
 }
 
-// drawLatencies has shares at 1/(1-q) to the right, so that the tail is as wide as the rest, and milliseconds upwards, both logarithmic.
+// drawLatencies has shares at 1/(1-q) to the right, so that the tail is as wide as the rest, and
+// milliseconds upwards, both logarithmic.
 func (r *Report) drawLatencies(b *strings.Builder) {
-	curves := []curve{{name: "scheduled to device", colour: "#1f5fbf"}, {name: "scheduled to answer", colour: "#c2571a"}}
+	curves := []curve{
+		{name: "scheduled to device", colour: "#1f5fbf"},
+		{name: "scheduled to answer", colour: "#c2571a"},
+	}
 	low, high := math.Inf(1), 0.0
 	for i, l := range []*latency{r.toDevice, r.toAnswer} {
 		if l == nil || l.quantiles().Count == 0 {
@@ -66,9 +71,11 @@ func (r *Report) drawLatencies(b *strings.Builder) {
 	if high == 0 {
 		low, high = 0.1, 1
 	}
-	low, high = math.Pow(10, math.Floor(math.Log10(low))), math.Pow(10, math.Ceil(math.Log10(high*1.01)))
+	low, high = math.Pow(10, math.Floor(math.Log10(low))),
+		math.Pow(10, math.Ceil(math.Log10(high*1.01)))
 	y := axis{low: low, high: high, log: true}
-	frame(b, 0, fmt.Sprintf("Latency, ms: %s, %d devices, %.0f messages a second", r.Protocol, r.Devices, r.Rate))
+	frame(b, 0, fmt.Sprintf("Latency, ms: %s, %d devices, %.0f messages a second", r.Protocol,
+		r.Devices, r.Rate))
 	for v := low; v <= high*1.01; v *= 10 {
 		grid(b, 0, y.share(v), fmt.Sprintf("%g", v))
 	}
@@ -79,12 +86,18 @@ func (r *Report) drawLatencies(b *strings.Builder) {
 }
 
 func (r *Report) drawThroughput(b *strings.Builder) {
-	curves := []curve{{name: "accepted", colour: "#c2571a"}, {name: "at the device", colour: "#1f5fbf"}, {name: "acknowledged", colour: "#2d8a4e"}}
+	curves := []curve{{name: "accepted", colour: "#c2571a"}, {
+		name:   "at the device",
+		colour: "#1f5fbf",
+	}, {name: "acknowledged", colour: "#2d8a4e"}}
 	highX, highY := 1.0, 1.0
 	for i := 1; i < len(r.samples); i++ {
 		was, is := &r.samples[i-1], &r.samples[i]
 		span := max(is.at-was.at, 1e-3)
-		for j, n := range []int64{is.accepted - was.accepted, is.arrived - was.arrived, is.acked - was.acked} {
+		for j, n := range []int64{
+			is.accepted - was.accepted, is.arrived - was.arrived,
+			is.acked - was.acked,
+		} {
 			perSecond := float64(n) / span
 			curves[j].x, curves[j].y = append(curves[j].x, is.at), append(curves[j].y, perSecond)
 			highY = max(highY, perSecond)
@@ -116,7 +129,8 @@ func grid(b *strings.Builder, top, share float64, label string) {
 }
 
 func tick(b *strings.Builder, top, share float64, label string) {
-	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n", plotLeft+plotWidth*share, top+plotTop+plotHeight+18, label)
+	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`+"\n",
+		plotLeft+plotWidth*share, top+plotTop+plotHeight+18, label)
 }
 
 func draw(b *strings.Builder, top float64, x, y axis, curves []curve) {
@@ -126,8 +140,10 @@ func draw(b *strings.Builder, top float64, x, y axis, curves []curve) {
 		}
 		fmt.Fprintf(b, `<polyline fill="none" stroke="%s" stroke-width="1.6" points="`, c.colour)
 		for j := range c.x {
-			fmt.Fprintf(b, "%.1f,%.1f ", plotLeft+plotWidth*x.share(c.x[j]), top+plotTop+plotHeight*(1-y.share(c.y[j])))
+			fmt.Fprintf(b, "%.1f,%.1f ", plotLeft+plotWidth*x.share(c.x[j]),
+				top+plotTop+plotHeight*(1-y.share(c.y[j])))
 		}
-		fmt.Fprintf(b, `"/><text x="%.1f" y="%.1f" fill="%s">%s</text>`+"\n", plotLeft+12, top+plotTop+18+16*float64(i), c.colour, c.name)
+		fmt.Fprintf(b, `"/><text x="%.1f" y="%.1f" fill="%s">%s</text>`+"\n", plotLeft+12,
+			top+plotTop+18+16*float64(i), c.colour, c.name)
 	}
 }

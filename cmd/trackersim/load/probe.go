@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// probe asks the API about the first and the last tracker, so that a wrong key or directory is told before anything is connected. It returns the service's clock.
+// probe asks the API about the first and the last tracker, so that a wrong key or directory is told
+// before anything is connected. It returns the service's clock.
 func probe(ctx context.Context, o *Options) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -23,7 +24,8 @@ func probe(ctx context.Context, o *Options) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("asking the API: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(o.API, "/")+"/v2/tracker/chat/updated/list", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(o.API,
+		"/")+"/v2/tracker/chat/updated/list", bytes.NewReader(body))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("asking the API: %w", err)
 	}
@@ -46,9 +48,11 @@ func probe(ctx context.Context, o *Options) (time.Time, error) {
 	case err != nil:
 		return time.Time{}, fmt.Errorf("asking the API: %w", err)
 	case json.Unmarshal(text, &a) != nil:
-		return time.Time{}, fmt.Errorf("asking the API: %s and no JSON: is %s the API?", resp.Status, o.API)
+		return time.Time{}, fmt.Errorf("asking the API: %s and no JSON: is %s the API?",
+			resp.Status, o.API)
 	case !a.Success:
-		return time.Time{}, fmt.Errorf("asking the API about trackers %d and %d: error %d (%s)", o.From, o.To, a.Status.Code, a.Status.Description)
+		return time.Time{}, fmt.Errorf("asking the API about trackers %d and %d: error %d (%s)",
+			o.From, o.To, a.Status.Code, a.Status.Description)
 	}
 	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		return at, nil

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// reading is the job of one look at what the API lists: all messages of the run, tracker by tracker.
+// reading is the job of one look at what the API lists: all messages of the run, tracker by
+// tracker.
 type reading struct {
 	o      *Options
 	ledger *ledger
@@ -135,7 +136,8 @@ func (r *reading) pageLocked(p page, list []message) {
 	}
 	if last := list[len(list)-1].SubmitTime; last.After(p.from) || p.lastID > before {
 		if !last.After(p.from) {
-			r.failedLocked("more than " + strconv.Itoa(listLimit) + " messages of one tracker in one second")
+			r.failedLocked("more than " + strconv.Itoa(listLimit) +
+				" messages of one tracker in one second")
 			return
 		}
 		p.from = last

@@ -28,9 +28,12 @@ type Report struct {
 	Delivered  int64            `json:"delivered"` // as the API lists them
 	Pending    int64            `json:"pending"`   // accepted and listed as not delivered
 
-	Lost        int64 `json:"lost"`         // accepted and not listed, or acknowledged by the device and not listed as delivered
-	Unproven    int64 `json:"unproven"`     // listed as delivered, and never acknowledged by the device
-	Duplicated  int64 `json:"duplicated"`   // came again after the device's ack, or are listed twice
+	// accepted and not listed, or acknowledged by the device and not listed as delivered.
+	Lost int64 `json:"lost"`
+	// listed as delivered, and never acknowledged by the device.
+	Unproven int64 `json:"unproven"`
+	// came again after the device's ack, or are listed twice.
+	Duplicated  int64 `json:"duplicated"`
 	Repeated    int64 `json:"repeated"`     // came again without an ack, as they have to
 	OutOfOrder  int64 `json:"out_of_order"` // arrived before a message with a lower id
 	Foreign     int64 `json:"foreign"`      // texts of another run, waiting since then
@@ -40,15 +43,18 @@ type Report struct {
 	DialsFailed int64 `json:"dials_failed"` // and connections that ended before the login's answer
 	Logins      int64 `json:"logins_refused"`
 
-	AcceptedPerSecond  float64   `json:"accepted_per_s"`
-	DeliveredPerSecond float64   `json:"delivered_per_s"` // from the first text's time to the last ack
-	ToDevice           Quantiles `json:"to_device_ms"`    // scheduled to arrived at a device that acknowledges
-	ToAnswer           Quantiles `json:"to_answer_ms"`    // scheduled to accepted
-	Behind             Quantiles `json:"behind_ms"`       // scheduled to sent: the generator's own delay
-	LoginSeconds       float64   `json:"login_s"`         // from the first dial to the last login
-	StormSeconds       float64   `json:"storm_s,omitempty"`
-	GeneratorCPU       float64   `json:"generator_cpu_s"`
-	Processes          []Process `json:"processes,omitempty"`
+	AcceptedPerSecond float64 `json:"accepted_per_s"`
+	// from the first text's time to the last ack.
+	DeliveredPerSecond float64 `json:"delivered_per_s"`
+	// scheduled to arrived at a device that acknowledges.
+	ToDevice Quantiles `json:"to_device_ms"`
+	ToAnswer Quantiles `json:"to_answer_ms"` // scheduled to accepted
+	// scheduled to sent: the generator's own delay.
+	Behind       Quantiles `json:"behind_ms"`
+	LoginSeconds float64   `json:"login_s"` // from the first dial to the last login
+	StormSeconds float64   `json:"storm_s,omitempty"`
+	GeneratorCPU float64   `json:"generator_cpu_s"`
+	Processes    []Process `json:"processes,omitempty"`
 
 	samples  []sample
 	toDevice *latency
@@ -58,15 +64,17 @@ type Report struct {
 
 // Process is what one process of the service used.
 type Process struct {
-	PID             int     `json:"pid"`
-	Name            string  `json:"name"`
-	CPU             float64 `json:"cpu_s"`              // during the sending and what followed from it
-	PerMessage      float64 `json:"cpu_us_per_message"` // of the delivered ones
-	RSS             int64   `json:"rss"`                // bytes, at the end of that
-	RSSBefore       int64   `json:"rss_before"`         // before the first device
-	RSSLoggedIn     int64   `json:"rss_logged_in"`      // before the first text
-	RSSPeak         int64   `json:"rss_peak"`
-	PerSession      float64 `json:"rss_per_session"` // what the logins, or without texts the whole time, added for each device
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
+	// during the sending and what followed from it.
+	CPU         float64 `json:"cpu_s"`
+	PerMessage  float64 `json:"cpu_us_per_message"` // of the delivered ones
+	RSS         int64   `json:"rss"`                // bytes, at the end of that
+	RSSBefore   int64   `json:"rss_before"`         // before the first device
+	RSSLoggedIn int64   `json:"rss_logged_in"`      // before the first text
+	RSSPeak     int64   `json:"rss_peak"`
+	// what the logins, or without texts the whole time, added for each device.
+	PerSession      float64 `json:"rss_per_session"`
 	Descriptors     int     `json:"descriptors"`
 	DescriptorsThen int     `json:"descriptors_logged_in"`
 }
@@ -77,7 +85,8 @@ type sample struct {
 	accepted, arrived, acked int64
 }
 
-// Broken says whether a promise was broken: something lost, delivered without an ack, duplicated, or out of order.
+// Broken says whether a promise was broken: something lost, delivered without an ack, duplicated,
+// or out of order.
 func (r *Report) Broken() bool { return r.Lost+r.Unproven+r.Duplicated+r.OutOfOrder > 0 }
 
 // WriteJSON writes the report as one line.
@@ -95,7 +104,8 @@ func (r *Report) WriteTable(w io.Writer) {
 	row := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "%-34s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("devices", "%d %s, %d logged in within %.2f s", r.Devices, r.Protocol, r.LoggedIn, r.LoginSeconds)
+	row("devices", "%d %s, %d logged in within %.2f s", r.Devices, r.Protocol, r.LoggedIn,
+		r.LoginSeconds)
 	if r.Sent > 0 {
 		r.messages(row)
 	}
@@ -115,17 +125,21 @@ func (r *Report) WriteTable(w io.Writer) {
 	}
 	for i := range r.Processes {
 		p := &r.Processes[i]
-		row(fmt.Sprintf("process %d (%s)", p.PID, p.Name), "CPU %.2f s (%.1f us a message)  RSS %.1f MB (before %.1f, logged in %.1f, peak %.1f)  %.0f B a session  %d descriptors",
-			p.CPU, p.PerMessage, mb(p.RSS), mb(p.RSSBefore), mb(p.RSSLoggedIn), mb(p.RSSPeak), p.PerSession, p.Descriptors)
+		row(fmt.Sprintf("process %d (%s)", p.PID, p.Name),
+			"CPU %.2f s (%.1f us a message)  RSS %.1f MB (before %.1f, logged in %.1f, peak %.1f)  %.0f B a session  %d descriptors",
+			p.CPU, p.PerMessage, mb(p.RSS), mb(p.RSSBefore), mb(p.RSSLoggedIn), mb(p.RSSPeak),
+			p.PerSession, p.Descriptors)
 	}
-	row("generator", "CPU %.2f s, late p50 %.2f p99 %.2f ms", r.GeneratorCPU, r.Behind.P50, r.Behind.P99)
+	row("generator", "CPU %.2f s, late p50 %.2f p99 %.2f ms", r.GeneratorCPU, r.Behind.P50,
+		r.Behind.P99)
 	for _, note := range r.notes {
 		row("note", "%s", note)
 	}
 }
 
 func (r *Report) messages(row func(name, format string, args ...any)) {
-	row("sent", "%d in %.1f s (%.0f/s), %d characters, %d a request", r.Sent, r.Seconds, float64(r.Sent)/max(r.Seconds, 1e-9), r.Size, max(r.Broadcast, 1))
+	row("sent", "%d in %.1f s (%.0f/s), %d characters, %d a request", r.Sent, r.Seconds,
+		float64(r.Sent)/max(r.Seconds, 1e-9), r.Size, max(r.Broadcast, 1))
 	row("  accepted", "%d (%.0f/s)", r.Accepted, r.AcceptedPerSecond)
 	for _, code := range slices.Sorted(maps.Keys(r.Refused)) {
 		row("  refused, "+codeName(code), "%d", r.Refused[code])
@@ -150,7 +164,8 @@ func (r *Report) messages(row func(name, format string, args ...any)) {
 		q    Quantiles
 	}{{"scheduled to device, ms", r.ToDevice}, {"scheduled to answer, ms", r.ToAnswer}} {
 		if q.q.Count > 0 {
-			row(q.name, "p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f", q.q.P50, q.q.P90, q.q.P99, q.q.P999, q.q.Max)
+			row(q.name, "p50 %.2f  p90 %.2f  p99 %.2f  p99.9 %.2f  max %.2f", q.q.P50, q.q.P90,
+				q.q.P99, q.q.P999, q.q.Max)
 		}
 	}
 }

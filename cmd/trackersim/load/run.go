@@ -35,7 +35,8 @@ type run struct {
 	notes   []string
 }
 
-// Run puts the service under load. An error says that the run could not be made; what went wrong in it is in the report.
+// Run puts the service under load. An error says that the run could not be made; what went wrong in
+// it is in the report.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
@@ -55,7 +56,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if r.meter, err = newMeter(o.PIDs); err != nil {
 		return nil, errors.Join(err, eng.Shutdown(ctx))
 	}
-	inner, cancel := context.WithCancel(context.WithoutCancel(ctx)) // an interrupted run still reads back what became of its messages
+	// an interrupted run still reads back what became of its messages.
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
@@ -79,7 +81,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return r.report(), nil
 }
 
-// play goes through the phases of the run. The end of ctx cuts them short; connections and what has to follow live until whole ends.
+// play goes through the phases of the run. The end of ctx cuts them short; connections and what has
+// to follow live until whole ends.
 func (r *run) play(ctx, whole context.Context) error {
 	if err := r.client.connect(whole); err != nil {
 		return fmt.Errorf("connecting to the API: %w", err)
@@ -106,7 +109,8 @@ func (r *run) play(ctx, whole context.Context) error {
 	r.meter.mark(end)
 	if len(r.ledger.records) > 0 {
 		if unsent := r.sending.stop(); unsent > 0 {
-			r.note(fmt.Sprintf("%d messages were due and found no free connection to the API", unsent))
+			r.note(fmt.Sprintf("%d messages were due and found no free connection to the API",
+				unsent))
 		}
 		r.crowd.await(whole, answerTime, r.sending.idle)
 		r.sending.close()
@@ -126,7 +130,8 @@ func (r *run) begin() {
 func (r *run) login(ctx, whole context.Context) error {
 	start := time.Now()
 	r.crowd.connect(whole)
-	most := r.o.LoginWithin + time.Duration(float64(r.o.trackers())/r.o.ConnectRate*float64(time.Second))
+	most := r.o.LoginWithin + time.Duration(float64(r.o.trackers())/r.o.ConnectRate*float64(
+		time.Second))
 	all := int64(r.o.trackers())
 	r.crowd.await(ctx, most, func() bool { return r.crowd.online.Load() >= all })
 	r.loggedIn, r.online = time.Since(start), r.crowd.online.Load()
@@ -137,7 +142,8 @@ func (r *run) login(ctx, whole context.Context) error {
 		return fmt.Errorf("%w: %d refused", ErrNobody, r.crowd.refused.Load())
 	}
 	if r.online < all {
-		r.note(fmt.Sprintf("%d of %d devices were logged in when the time for it was over", r.online, all))
+		r.note(fmt.Sprintf("%d of %d devices were logged in when the time for it was over",
+			r.online, all))
 	}
 	return nil
 }
@@ -154,7 +160,8 @@ func (r *run) fill(ctx context.Context) {
 
 // send lets requests become due at their times, whatever became of those before.
 func (r *run) send(ctx context.Context) {
-	const shortest = 200 * time.Microsecond // between two looks at the clock: what is due meanwhile goes out together
+	// between two looks at the clock: what is due meanwhile goes out together.
+	const shortest = 200 * time.Microsecond
 	s := r.sending
 	r.client.work(s.operation(), s)
 	for total := r.ledger.requests(); ctx.Err() == nil; {
@@ -170,11 +177,14 @@ func (r *run) send(ctx context.Context) {
 	r.sentIn = r.ledger.since(time.Now())
 }
 
-// readBack asks the API for every message of the run, and again for the trackers of which it has not yet listed as delivered what their devices have acknowledged.
+// readBack asks the API for every message of the run, and again for the trackers of which it has
+// not yet listed as delivered what their devices have acknowledged.
 func (r *run) readBack(ctx context.Context) {
 	limit, cancel := context.WithTimeout(ctx, readBackTime)
 	defer cancel()
-	devices := r.devicesWith(func(rec *record) bool { return rec.state.Load()&(accepted|unanswered) != 0 })
+	devices := r.devicesWith(func(rec *record) bool {
+		return rec.state.Load()&(accepted|unanswered) != 0
+	})
 	from := r.clock.Add(-5 * time.Second)
 	var patience time.Time // of reading again; it begins with the end of the first reading
 	first := true
@@ -208,7 +218,8 @@ func (r *run) readBack(ctx context.Context) {
 	}
 }
 
-// unsettled returns the devices with a message that was acknowledged and is not listed as delivered, or was accepted and is not listed.
+// unsettled returns the devices with a message that was acknowledged and is not listed as
+// delivered, or was accepted and is not listed.
 func (r *run) unsettled() []int {
 	return r.devicesWith(func(rec *record) bool {
 		st := rec.state.Load()
@@ -255,15 +266,21 @@ func (r *run) watch(ctx context.Context) {
 			return
 		case now := <-every.C:
 			r.meter.peak()
-			s := sample{at: now.Sub(r.began).Seconds(), accepted: r.ledger.taken.Load(), arrived: r.ledger.arrived.Load(), acked: r.ledger.acked.Load()}
+			s := sample{
+				at: now.Sub(r.began).Seconds(), accepted: r.ledger.taken.Load(),
+				arrived: r.ledger.arrived.Load(), acked: r.ledger.acked.Load(),
+			}
 			r.mu.Lock()
 			r.samples = append(r.samples, s)
 			r.mu.Unlock()
 			if r.o.Progress != nil {
 				span := max(s.at-was.at, 1e-3)
-				_, _ = fmt.Fprintf(r.o.Progress, "%4.0fs  online %d/%d  sent %d  accepted %d (%.0f/s)  at the device %d (%.0f/s)  acked %d  p50 %.2f ms  p99 %.2f ms\n",
-					s.at, r.crowd.online.Load(), r.o.trackers(), r.ledger.sent.Load(), s.accepted, float64(s.accepted-was.accepted)/span,
-					s.arrived, float64(s.arrived-was.arrived)/span, s.acked, r.crowd.toDevice.at(50), r.crowd.toDevice.at(99))
+				_, _ = fmt.Fprintf(r.o.Progress,
+					"%4.0fs  online %d/%d  sent %d  accepted %d (%.0f/s)  at the device %d (%.0f/s)  acked %d  p50 %.2f ms  p99 %.2f ms\n",
+					s.at, r.crowd.online.Load(), r.o.trackers(), r.ledger.sent.Load(), s.accepted,
+					float64(s.accepted-was.accepted)/span,
+					s.arrived, float64(s.arrived-was.arrived)/span, s.acked,
+					r.crowd.toDevice.at(50), r.crowd.toDevice.at(99))
 			}
 			was = s
 		}

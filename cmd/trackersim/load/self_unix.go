@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// maxDescriptors is how many descriptors this process may have; Go has raised the soft limit to the hard one.
+// maxDescriptors is how many descriptors this process may have; Go has raised the soft limit to the
+// hard one.
 func maxDescriptors() uint64 {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

@@ -19,8 +19,9 @@ type sending struct {
 	due      atomic.Int64 // requests whose time has come
 	answered atomic.Int64 // requests that are answered or lost
 	expected atomic.Int64 // accepted messages whose devices acknowledge
-	behind   *latency     // scheduled to written to the API's connection: what the generator itself is late
-	accept   *latency     // scheduled to accepted
+	// scheduled to written to the API's connection: what the generator itself is late.
+	behind *latency
+	accept *latency // scheduled to accepted
 
 	lastAnswer atomic.Int64 // Unix ns
 
@@ -32,7 +33,10 @@ type sending struct {
 }
 
 func newSending(o *Options, l *ledger, c *crowd) *sending {
-	return &sending{o: o, ledger: l, crowd: c, single: l.batch == 1, behind: newLatency(), accept: newLatency(), refused: make(map[string]int64)}
+	return &sending{
+		o: o, ledger: l, crowd: c, single: l.batch == 1, behind: newLatency(),
+		accept: newLatency(), refused: make(map[string]int64),
+	}
 }
 
 func (s *sending) operation() string {
@@ -88,7 +92,8 @@ func (s *sending) answer(request, status int, body []byte) {
 	s.lastAnswer.Store(now.UnixNano())
 	defer s.answered.Add(1)
 	var r reply
-	if s.single && bytes.HasPrefix(body, []byte(`{"success":true,"id":`)) { // spares what decoding costs
+	if s.single && bytes.HasPrefix(body, []byte(`{"success":true,"id":`)) {
+		// spares what decoding costs
 		r.Success = true
 	} else if err := json.Unmarshal(body, &r); err != nil {
 		s.refuse(request, "http "+strconv.Itoa(status))
@@ -161,7 +166,8 @@ func (s *sending) close() {
 // idle says whether every request that was begun is answered or lost.
 func (s *sending) idle() bool { return s.answered.Load() >= s.begun.Load() }
 
-// done says whether nothing is under way: every request answered, and every text that was accepted for a device that acknowledges acknowledged.
+// done says whether nothing is under way: every request answered, and every text that was accepted
+// for a device that acknowledges acknowledged.
 func (s *sending) done() bool {
 	return s.answered.Load() >= s.due.Load() && s.ledger.acked.Load() >= s.expected.Load()
 }

@@ -9,11 +9,16 @@ import (
 func (r *run) report() *Report {
 	o, l, s, c := r.o, r.ledger, r.sending, r.crowd
 	rep := &Report{
-		Protocol: o.Protocol.Name, Devices: o.trackers(), LoggedIn: r.online, Rate: o.Rate, Broadcast: o.Broadcast, Size: o.Size, Seconds: r.sentIn.Seconds(),
-		Sent: l.sent.Load(), Written: l.arrived.Load(), Acked: l.acked.Load(), Repeated: l.repeated.Load(), Foreign: l.foreign.Load(),
-		Duplicated: l.duplicated.Load() + r.lastly.twice, OutOfOrder: r.lastly.outOfOrder, Unreadable: r.lastly.unreadable,
-		Reconnects: c.lost.Load(), DialsFailed: c.failed.Load(), Logins: c.refused.Load(), LoginSeconds: r.loggedIn.Seconds(),
-		ToDevice: c.toDevice.quantiles(), ToAnswer: s.accept.quantiles(), Behind: s.behind.quantiles(), GeneratorCPU: r.meter.generator(),
+		Protocol: o.Protocol.Name, Devices: o.trackers(), LoggedIn: r.online, Rate: o.Rate,
+		Broadcast: o.Broadcast, Size: o.Size, Seconds: r.sentIn.Seconds(),
+		Sent: l.sent.Load(), Written: l.arrived.Load(), Acked: l.acked.Load(),
+		Repeated: l.repeated.Load(), Foreign: l.foreign.Load(),
+		Duplicated: l.duplicated.Load() + r.lastly.twice, OutOfOrder: r.lastly.outOfOrder,
+		Unreadable: r.lastly.unreadable,
+		Reconnects: c.lost.Load(), DialsFailed: c.failed.Load(), Logins: c.refused.Load(),
+		LoginSeconds: r.loggedIn.Seconds(),
+		ToDevice:     c.toDevice.quantiles(), ToAnswer: s.accept.quantiles(),
+		Behind: s.behind.quantiles(), GeneratorCPU: r.meter.generator(),
 		samples: r.samples, toDevice: c.toDevice, toAnswer: s.accept, notes: r.notes,
 	}
 	s.mu.Lock()
@@ -40,7 +45,8 @@ func (r *run) report() *Report {
 		rep.notes = append(rep.notes, "devices: "+(*err).Error())
 	}
 	if rep.Refused["15"] > 0 {
-		rep.notes = append(rep.notes, "code 15 is the API's rate limit for a key; api.rate_limit: 0 switches it off")
+		rep.notes = append(rep.notes,
+			"code 15 is the API's rate limit for a key; api.rate_limit: 0 switches it off")
 	}
 	return rep
 }

@@ -100,7 +100,8 @@ func (l *boundListener) Accept() (net.Conn, error) {
 		}
 		c.seat.leave()
 		l.refused.Inc()
-		if l.farewell != nil && nc.SetWriteDeadline(time.Now().Add(refuseWithin)) == nil { //nolint:forbidigo // of a socket, which knows no other clock
+		deadline := time.Now().Add(refuseWithin) //nolint:forbidigo // a socket knows no other clock
+		if l.farewell != nil && nc.SetWriteDeadline(deadline) == nil {
 			_, _ = nc.Write(l.farewell)
 		}
 		_ = nc.Close()

@@ -297,7 +297,8 @@ func TestFeed(t *testing.T) {
 		}
 		w.end(102, id, st, why)
 		all(func(s *stream) {
-			if d := s.want(name, 102, id).Delivery; (st == queue.StatusFailed) != (d.Reason != nil) || d.Reason != nil && *d.Reason != "refused by the device" {
+			d, failed := s.want(name, 102, id).Delivery, st == queue.StatusFailed
+			if failed != (d.Reason != nil) || failed && *d.Reason != "refused by the device" {
 				t.Errorf("%s: %+v", name, d)
 			}
 		})

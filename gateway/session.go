@@ -15,11 +15,10 @@ import (
 type sessionState uint8
 
 const (
-	stateNew sessionState = iota // no login yet
-	// refused; the connection lingers so that the device can try again.
-	stateRefused
-	stateLeasing // logged in; the store has not yet made this node the owner
-	stateReady   // logged in and owner
+	stateNew     sessionState = iota // no login yet
+	stateRefused                     // refused; lingers so that the device can try again
+	stateLeasing                     // logged in; the store has not yet made this node the owner
+	stateReady                       // logged in and owner
 )
 
 // session is one connection of a device. A quiet one is this struct, its codec and its place in

@@ -16,21 +16,29 @@ import (
 
 const adminUsage = `  trackchat tracker list|get|put|move|delete|import|export …
   trackchat account list|get|put|delete|import|export …
-  trackchat key create|delete …               administer a running service, see trackchat tracker --help
+  trackchat key create|delete …               administer a running service, see
+                                              trackchat tracker --help
 `
 
 const adminHelp = `usage: trackchat tracker|account|key COMMAND [ARGUMENTS] [--config FILE] [--admin URL]
 
-  tracker list [--after ID] [--limit N]   account list …   ordered by id
-  tracker get ID                          account get ID
-  tracker put ID [FILE]                   account put ID [FILE]      an object in the shape of directory.yaml as JSON, from FILE or the standard input
-  tracker move ID ACCOUNT [--history H]                              into another account, with its messages: keep (the account that had it keeps
-                                                                     them, the default), move (they go along) or drop (they are removed)
-  tracker delete ID                       account delete ID          a tracker's messages are removed with it; an account must have no trackers
-  tracker import [FILE]                                              lines {"account":{…}} and {"tracker":{…}} (NDJSON); account import is the same
-  tracker export                                                     everything, as import takes it; account export is the same
-  key create ACCOUNT                                                 prints the key, which cannot be shown again, and its id
-  key delete ID                                                      ID is that of the key, not the key
+  tracker list [--after ID] [--limit N]    account list …    ordered by id
+  tracker get ID                           account get ID
+  tracker put ID [FILE]                    account put ID [FILE]
+      an object in the shape of directory.yaml as JSON, from FILE or the standard input
+  tracker move ID ACCOUNT [--history H]
+      into another account, with its messages: keep (the account that had it keeps them, the
+      default), move (they go along) or drop (they are removed)
+  tracker delete ID                        account delete ID
+      a tracker's messages are removed with it; an account must have no trackers
+  tracker import [FILE]                    account import [FILE]
+      lines {"account":{…}} and {"tracker":{…}} (NDJSON), the same for both
+  tracker export                           account export
+      everything, as import takes it, the same for both
+  key create ACCOUNT
+      prints the key, which cannot be shown again, and its id
+  key delete ID
+      ID is that of the key, not the key
 
 `
 

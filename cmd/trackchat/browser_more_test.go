@@ -235,10 +235,13 @@ const contrastScript = `(() => {
   const weak = [];
   let seen = 0;
   for (const el of document.querySelectorAll('body *')) {
-    const text = [...el.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim()).join('');
-    if (!text || !el.checkVisibility({ opacityProperty: true }) || el.closest(':disabled, [aria-disabled=true]')) continue;
+    const nodes = [...el.childNodes].filter((n) => n.nodeType === 3);
+    const text = nodes.map((n) => n.data.trim()).join('');
+    if (!text || !el.checkVisibility({ opacityProperty: true })) continue;
+    if (el.closest(':disabled, [aria-disabled=true]')) continue;
     seen++;
-    const [a, b] = [luminance(rgba(getComputedStyle(el).color)), luminance(behind(el))].sort((x, y) => y - x);
+    const pair = [luminance(rgba(getComputedStyle(el).color)), luminance(behind(el))];
+    const [a, b] = pair.sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
     if (ratio < 4.5) weak.push(el.className + ' "' + text.slice(0, 30) + '": ' + ratio.toFixed(2));
   }

@@ -25,7 +25,8 @@ func (c *consoleRig) testSearchAtOnce(t *testing.T) {
 		s.focus();
 		s.value = 'truck 11';
 		s.dispatchEvent(new Event('input', { bubbles: true }));
-		s.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true }));
+		s.dispatchEvent(new KeyboardEvent('keydown',
+			{ key: 'Enter', bubbles: true, cancelable: true }));
 	}`))
 	p.until(`location.hash !== ''`)
 	if hash := eval[string](p, `location.hash`); hash != "#/t/11" {
@@ -92,9 +93,12 @@ func (c *consoleRig) testArchive(t *testing.T) {
 			climb.longest = Math.max(climb.longest, now - before);
 			before = now;
 			climb.frames++;
-			const shown = [...log.querySelectorAll('.bubble .text')].map((e) => Number(e.textContent.slice(8)));
+			const texts = [...log.querySelectorAll('.bubble .text')];
+			const shown = texts.map((e) => Number(e.textContent.slice(8)));
 			climb.most = Math.max(climb.most, shown.length);
-			shown.forEach((n, i) => { if (i > 0 && n !== shown[i - 1] + 1) climb.broken ||= shown.join(' '); });
+			shown.forEach((n, i) => {
+				if (i > 0 && n !== shown[i - 1] + 1) climb.broken ||= shown.join(' ');
+			});
 			if (shown[0] === 0 && log.scrollTop === 0) { climb.done = true; return; }
 			log.scrollTop -= 3 * log.clientHeight; // further than is drawn ahead
 			requestAnimationFrame(step);
@@ -122,7 +126,8 @@ func (c *consoleRig) testArchive(t *testing.T) {
 		const begin = performance.now();
 		document.querySelector('.composer').requestSubmit();
 		const look = () => {
-			if ([...document.querySelectorAll('.bubble .text')].some((e) => e.textContent === 'down here')) sent = performance.now() - begin;
+			const texts = [...document.querySelectorAll('.bubble .text')];
+			if (texts.some((e) => e.textContent === 'down here')) sent = performance.now() - begin;
 			else requestAnimationFrame(look);
 		};
 		look();

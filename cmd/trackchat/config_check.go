@@ -260,7 +260,7 @@ func (l *loader) readable(path, file string) bool {
 // cause is why a file operation failed, without the name of the file: that is what the
 // configuration says, which may hold a ${NAME}.
 func cause(err error) error {
-	if pe, ok := err.(*os.PathError); ok { //nolint:errorlint // the functions of os return it unwrapped
+	if pe, ok := err.(*os.PathError); ok { //nolint:errorlint // package os returns it unwrapped
 		return pe.Err
 	}
 	return err

@@ -122,7 +122,10 @@ func TestDemo(t *testing.T) {
 	heard := make(chan string, 1)
 	playDevice(t, driver[1], 1, func(o *trackersim.Options) {
 		o.Device.ID = yourTracker().DeviceID
-		o.OnText = func(e protocol.DeviceEvent) trackersim.Action { heard <- e.Body; return trackersim.Action{} }
+		o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
+			heard <- e.Body
+			return trackersim.Action{}
+		}
 	})
 	res, err = http.PostForm(fields[1], url.Values{
 		"hash":       {strings.TrimPrefix(fields[3], "hash=")},

@@ -15,10 +15,13 @@ import (
 
 const usage = `usage:
   trackchat serve [--config FILE] [--demo]    run the service
-  trackchat check [--config FILE] [--ready]   say everything that is wrong with a configuration, its store and its ports; --ready asks a running service
-  trackchat check --adopt [--config FILE]     accept what the store holds now, although services refuse it because data was lost or exchanged
+  trackchat check [--config FILE] [--ready]   say everything that is wrong with a configuration, its
+                                              store and its ports; --ready asks a running service
+  trackchat check --adopt [--config FILE]     accept what the store holds now, although services
+                                              refuse it because data was lost or exchanged
   trackchat backup FILE [--config FILE]       copy the embedded store, also while the service runs
-  trackchat migrate --from STORE --to CONFIG  take the embedded store of a stopped service (its directory, or a backup) over to Redis
+  trackchat migrate --from STORE --to CONFIG  take the embedded store of a stopped service (its
+                                              directory, or a backup) over to Redis
 ` + adminUsage + `  trackchat version
 `
 

@@ -163,7 +163,8 @@ func (m *migration) check(ctx context.Context) error {
 	}
 	m.say("checked one by one: %d messages (%d acknowledged, %d pending, %d ended without an ack, %d from drivers), and every account and tracker", sum.total(),
 		sum[queue.StatusDelivered]+sum[queue.StatusOpened], sum[queue.StatusPending],
-		sum[queue.StatusFailed]+sum[queue.StatusExpired]+sum[queue.StatusCancelled]+sum[queue.StatusSent], sum[queue.StatusUnread]+sum[queue.StatusRead])
+		sum[queue.StatusFailed]+sum[queue.StatusExpired]+sum[queue.StatusCancelled]+
+			sum[queue.StatusSent], sum[queue.StatusUnread]+sum[queue.StatusRead])
 	return nil
 }
 

@@ -15,7 +15,8 @@ import (
 )
 
 const driverHelp = `What you type is said by the driver. Commands:
-  /hold      from now on texts wait for /ack or /refuse; /hold again: they are acknowledged by themselves
+  /hold      from now on texts wait for /ack or /refuse; /hold again: they are acknowledged by
+             themselves
   /ack       acknowledges the oldest text that waits
   /refuse    refuses it
   /1 to /9   answers the newest text that had choices by one of them

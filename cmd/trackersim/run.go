@@ -20,8 +20,10 @@ const (
 
 const synopsis = `usage:
   trackersim --protocol NAME [flags]              play trackers
-  trackersim directory --protocol NAME [flags]    write accounts and trackers for such a run to standard output
-  trackersim load --protocol NAME [flags]         put a service under load and tell what became of every message
+  trackersim directory --protocol NAME [flags]    write accounts and trackers for such a run
+                                                  to standard output
+  trackersim load --protocol NAME [flags]         put a service under load and tell what became
+                                                  of every message
 
 flags:
 `

@@ -5,13 +5,14 @@
 // A packet is a header, data and the data's CRC-16 (5.1 of the GOST; the CRC only where there is
 // data):
 //
-//	PRV 1 | SKID 1 | PRF:2 RTE:1 ENA:2 CMP:1 PR:2 | HL 1 | HE 1 | FDL 2 | PID 2 | PT 1 | [PRA 2 RCA
-//	    2 TTL 1, with RTE] | HCS 1 | data FDL | SFRCS 2
+//	PRV 1 | SKID 1 | PRF:2 RTE:1 ENA:2 CMP:1 PR:2 | HL 1 | HE 1 | FDL 2 | PID 2 | PT 1 |
+//	    [PRA 2 RCA 2 TTL 1, with RTE] | HCS 1 | data FDL | SFRCS 2
 //
 // PT 0 is RESPONSE (RPID 2, PR 1, records), 1 APPDATA (records), 2 SIGNED (SIGL 2, signature,
 // records). A record holds subrecords of one service:
 //
-//	RL 2 | RN 2 | RFL 1 | [OID 4] [EVID 4] [TM 4] | SST 1 | RST 1 | subrecords: SRT 1 | SRL 2 | data
+//	RL 2 | RN 2 | RFL 1 | [OID 4] [EVID 4] [TM 4] | SST 1 | RST 1 | subrecords:
+//	    SRT 1 | SRL 2 | data
 //
 // Flow:
 //
@@ -26,8 +27,8 @@
 //	APPDATA … COMMAND_DATA CT_DELIV      >   the terminal has the text: DELIVERED
 //	APPDATA … COMMAND_DATA CT_MSGCONF    >   shown or confirmed by the driver: READ
 //	APPDATA … COMMAND_DATA CT_MSGFROM    >   the driver's text
-//	                                     <   RESPONSE with RECORD_RESPONSE, then APPDATA … CT_DELIV
-//	                                         with the same CID
+//	                                     <   RESPONSE with RECORD_RESPONSE, then APPDATA …
+//	                                         CT_DELIV with the same CID
 //
 // Every APPDATA is answered by a RESPONSE and no RESPONSE is answered, but terminals put records of
 // their own into one, and those count. PID and RN are counters of their own on either side.

@@ -8,15 +8,14 @@
 //	<  0000 features                 enable, repeated until the link acknowledges it
 //	>  0004                          may I use Unicode?           <  0005
 //	<  0001                          which protocols?             >  0002 product, 0003 protocols
-//	                                 (A602 … A611); where the tracker lets them through
+//	                                 (A602 … A611), where the tracker lets them through
 //	<  0250 0041, 0250 0024          report statuses, send texts  >  0251
-//	<  002A id, text  (A604)         a text of up to 199 bytes    >  002B id, result: the client has
-//	                                 it
-//	<  0055 id, segment  (A611)      one of up to 1,999 bytes     >  0056 id, result: next segment,
-//	                                 or after the last: the client has it
+//	<  002A id, text  (A604)         a text of up to 199 bytes    >  002B id: the client has it
+//	<  0055 id, segment  (A611)      one of up to 1,999 bytes     >  0056 id, result: the next,
+//	                                 after the last: the client has it
 //	<  0022 id, text  (A602)         a text with an OK button     >  0020 id: read
-//	<  0030 …, 0028 id, then the text: with answers to choose from  >  0032 …, 0029, and 0020 id,
-//	   answer  <  002C id
+//	<  0030 …, 0028 id, then the text: with answers to choose from  >  0032 …, 0029,
+//	                                 and 0020 id, answer          <  002C id
 //	>  0041 id, status               unread, read, not found; by itself or when asked with 0040
 //	>  0024 or 0026 unique id, text  from the driver              <  0025 unique id
 //	>  0811, 0813, 0821, 0823        driver and status            <  0812 or 0822

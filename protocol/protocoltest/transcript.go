@@ -23,7 +23,7 @@ import (
 // what is written there; update writes it anew. A line is one of
 //
 //	# comment
-//	> bytes from the device, in hexadecimal or as a quoted Go string; they need not be whole frames
+//	> bytes from the device, in hexadecimal or as a quoted Go string; need not be whole frames
 //	= what the codec made of them: an event, or an error
 //	< what the codec answered, in the notation of the input
 //	! what the gateway does:

@@ -3,15 +3,15 @@
 //
 // Flow, the device connects:
 //
-//	#L#imei;password            >    login, 1.1                   #L#2.0;imei;password;CRC  >
-//	                            login, 2.0
+//	#L#imei;password            >    login, 1.1
+//	#L#2.0;imei;password;CRC    >    login, 2.0
 //	                            <    #AL#1
 //	#P#                         >    ping, whenever the device likes
 //	                            <    #AP#
 //	#SD#… #D#… #B#…             >    short data, extended data, black box
 //	                            <    #ASD#1 #AD#1 #AB#n
 //	#M#text  or  #M#text;CRC    <>   message to or from the driver
-//	#AM#1                       ><   its answer; towards the server it is custom, not specification
+//	#AM#1                       ><   its answer; towards the server custom, not specification
 //
 // A packet is one line ending in LF, with an optional CR before it; #I#, #T# and a few others are
 // followed by raw bytes. In 2.0 the last field is a CRC.

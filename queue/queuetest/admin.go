@@ -48,7 +48,7 @@ func (c *check) nowMs() int64 {
 	if c.Clock != nil {
 		return c.Clock.Now().UnixMilli()
 	}
-	return time.Now().UnixMilli() //nolint:forbidigo // a store without a settable clock uses this one
+	return time.Now().UnixMilli() //nolint:forbidigo // a store whose clock cannot be set uses it
 }
 
 func (c *check) edit(edits ...queue.Edit) []queue.EditResult {

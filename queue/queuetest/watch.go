@@ -55,7 +55,7 @@ func (w *watch) read() {
 
 func (w *watch) next() queue.Change {
 	w.t.Helper()
-	for deadline := time.Now().Add(patience); ; { //nolint:forbidigo // a wait is bounded by real time
+	for deadline := time.Now().Add(patience); ; { //nolint:forbidigo // a wait in real time
 		if time.Now().After(deadline) { //nolint:forbidigo // the same
 			w.t.Fatal("nothing but times is told")
 		}

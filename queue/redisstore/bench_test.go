@@ -256,11 +256,13 @@ func BenchmarkHashes(b *testing.B) {
 			local T = '{h}:t:' .. ARGV[i]
 			local s = redis.call('HMGET', T, 'pending', 'owner', 'epoch', 'last')
 			local id = redis.call('INCR', '{h}:id')
-			redis.call('HSET', '{h}:m:' .. id, 'tracker', ARGV[i], 'status', 'P', 'submit', now, 'text', ARGV[i + 1])
+			redis.call('HSET', '{h}:m:' .. id, 'tracker', ARGV[i], 'status', 'P',
+				'submit', now, 'text', ARGV[i + 1])
 			redis.call('ZADD', '{h}:all:' .. ARGV[i], now, id)
 			redis.call('ZADD', '{h}:pending:' .. ARGV[i], now, id)
 			redis.call('HSET', T, 'pending', (s[1] or 0) + 1, 'last', id)
-			out[#out + 1] = id .. ' ' .. ARGV[i] .. ' ' .. (s[3] or 0) .. ' ' .. (s[4] or 0) .. ' ' .. ARGV[i + 1]
+			out[#out + 1] = id .. ' ' .. ARGV[i] .. ' ' .. (s[3] or 0) .. ' ' .. (s[4] or 0) ..
+				' ' .. ARGV[i + 1]
 			ids[#ids + 1] = id
 		end
 		redis.call('PUBLISH', '{h}:n', table.concat(out, ' '))

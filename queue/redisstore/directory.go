@@ -20,8 +20,8 @@ import (
 //	{chat:dir}:a:<n>   HASH  accounts n*256 to n*256+255: id, version and row (JSON);
 //	                         {chat:dir}:t:<n> the same for trackers
 //	{chat:dir}:a, :t   ZSET  the n of each that is not empty, for pages in order
-//	{chat:dir}:u:<n>   HASH  what only one may have (a login, a key, a device of a protocol) and who
-//	                         has it, in 4,096 parts
+//	{chat:dir}:u:<n>   HASH  what only one may have (a login, a key, a device of a protocol) and
+//	                         who has it, in 4,096 parts
 //	{chat:dir}:o:<id>  HASH  an account's trackers and those it has kept messages of: n of their
 //	                         row's hash and how many are there; "n" is their sum
 //	{chat:dir}:log     ZSET  a<id> and t<id> by the version of their last change; {chat:dir}:gone

@@ -25,8 +25,8 @@ import (
 //	23 submitted 6 ms
 //	29 flags 1     which of the following are there: 1 employee, 2 expires, 4 reply to, 8 choices
 //	30 length 3    of what follows
-//	33 employee 8, expires 6 (ms), reply to 8, choices (count 1, then length as uvarint and bytes of
-//	    each), text
+//	33 employee 8, expires 6 (ms), reply to 8, choices (count 1, then length as uvarint and bytes
+//	    of each), text
 const (
 	chunkHeader  = 9
 	recordHeader = 33

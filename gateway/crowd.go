@@ -127,14 +127,12 @@ func (h throngs) Swap(i, j int) {
 	h[i].index, h[j].index = i, j
 }
 
-// Push implements heap.Interface.
 func (h *throngs) Push(x any) {
 	t, _ := x.(*throng) // it is one
 	t.index = len(*h)
 	*h = append(*h, t)
 }
 
-// Pop implements heap.Interface.
 func (h *throngs) Pop() any {
 	last := len(*h) - 1
 	t := (*h)[last]

@@ -124,6 +124,12 @@ type Gateway struct {
 	closing sync.Once
 }
 
+var (
+	_ engine.Admitter = (*Listener)(nil)
+	_ engine.Handler  = (*Listener)(nil)
+	_ engine.Refuser  = (*Listener)(nil)
+)
+
 // Listener is one protocol on one port.
 type Listener struct {
 	g        *Gateway

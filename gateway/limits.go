@@ -43,7 +43,7 @@ func newDoor(l Limits, now func() time.Time, m *metrics) *door {
 	return d
 }
 
-// Admit implements engine.Admitter: after true, OnClose gives back what is counted here.
+// Admit: after true, OnClose gives back what is counted here.
 func (l *Listener) Admit(remote netip.AddrPort) bool {
 	d := l.g.door
 	switch {
@@ -83,7 +83,6 @@ func (l *Listener) turnAway(reason string, remote netip.AddrPort) bool {
 	return d.refuse(reason)
 }
 
-// Refused implements engine.Refuser.
 func (l *Listener) Refused(remote netip.AddrPort, cause error) {
 	l.turnAway(engineRefusal(cause), remote)
 }

@@ -125,7 +125,6 @@ const (
 	markSettled                   // what the last connection left unacknowledged is dealt with
 )
 
-// OnOpen implements engine.Handler.
 func (l *Listener) OnOpen(c engine.Conn) {
 	l.c.connections.Inc()
 	s := &session{conn: c, berth: &l.berths[c.Loop()], stir: &l.g.rest}
@@ -135,7 +134,6 @@ func (l *Listener) OnOpen(c engine.Conn) {
 	s.flush()
 }
 
-// OnData implements engine.Handler.
 func (l *Listener) OnData(c engine.Conn, buf []byte) (used int) {
 	s, ok := c.Session().(*session)
 	if !ok || s.dead || s.closing {
@@ -147,7 +145,6 @@ func (l *Listener) OnData(c engine.Conn, buf []byte) (used int) {
 	return used
 }
 
-// OnClose implements engine.Handler.
 func (l *Listener) OnClose(c engine.Conn, err error) {
 	l.conns.Add(-1)
 	l.g.door.leave(c.RemoteAddr().Addr())

@@ -11,7 +11,6 @@ import (
 // line.
 type ConfigError struct{ Problems []string }
 
-// Error implements error.
 func (e *ConfigError) Error() string {
 	if len(e.Problems) == 1 {
 		return e.Problems[0]

@@ -37,7 +37,6 @@ type peerAnswer struct {
 	Error    string              `json:"error,omitempty"`
 }
 
-// Nodes implements api.Fleet.
 func (n nodes) Nodes(ctx context.Context) ([]api.Node, error) {
 	known, err := n.a.store.Nodes(ctx)
 	if err != nil {
@@ -56,7 +55,6 @@ func (n nodes) Nodes(ctx context.Context) ([]api.Node, error) {
 	return list, nil
 }
 
-// Sessions implements api.Fleet.
 func (n nodes) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, peerPatience)
 	defer cancel()
@@ -89,8 +87,7 @@ func (n nodes) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPag
 	return page, nil
 }
 
-// Disconnect implements api.Fleet: the store takes the ownership away and tells the owner, wherever
-// that is.
+// Disconnect: the store takes the ownership away and tells the owner, wherever that is.
 func (n nodes) Disconnect(ctx context.Context, t queue.TrackerID) (bool, error) {
 	key := t
 	if known, ok := n.a.directory.Current().Tracker(t); ok {
@@ -104,7 +101,6 @@ func (n nodes) Disconnect(ctx context.Context, t queue.TrackerID) (bool, error) 
 	return err == nil && done[0], err
 }
 
-// Drain implements api.Fleet.
 func (n nodes) Drain(ctx context.Context, node queue.NodeID) error {
 	if gw := n.a.serving.Load(); node == "" || gw != nil && gw.Node() == node {
 		return n.a.Drain(ctx)

@@ -72,10 +72,8 @@ func (f *fleetFlags) check(p *protocol.Protocol) error {
 // percent is a share of 1, written as "5%" or "0.05".
 type percent float64
 
-// String implements flag.Value.
 func (p *percent) String() string { return strconv.FormatFloat(float64(*p)*100, 'g', -1, 64) + "%" }
 
-// Set implements flag.Value.
 func (p *percent) Set(s string) error {
 	digits, isPercent := strings.CutSuffix(s, "%")
 	v, err := strconv.ParseFloat(digits, 64)
@@ -92,7 +90,6 @@ func (p *percent) Set(s string) error {
 // sources are local addresses.
 type sources []netip.Addr
 
-// String implements flag.Value.
 func (s *sources) String() string {
 	words := make([]string, 0, len(*s))
 	for _, a := range *s {
@@ -101,7 +98,6 @@ func (s *sources) String() string {
 	return strings.Join(words, ",")
 }
 
-// Set implements flag.Value.
 func (s *sources) Set(list string) error {
 	*s = nil
 	for word := range strings.SplitSeq(list, ",") {

@@ -166,7 +166,6 @@ func checkID(id, protocolName, variant string) error {
 // settings are those of a protocol.
 type settings map[string]string
 
-// String implements flag.Value.
 func (s *settings) String() string {
 	words := make([]string, 0, len(*s))
 	for _, name := range slices.Sorted(maps.Keys(*s)) {
@@ -175,7 +174,6 @@ func (s *settings) String() string {
 	return strings.Join(words, " ")
 }
 
-// Set implements flag.Value.
 func (s *settings) Set(word string) error {
 	name, value, found := strings.Cut(word, "=")
 	if !found || name == "" {

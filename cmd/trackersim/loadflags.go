@@ -184,7 +184,6 @@ func writeReport(report *load.Report, plot string, stdout io.Writer) error {
 // span is a range of ids, both included.
 type span struct{ from, to int64 }
 
-// String implements flag.Value.
 func (s *span) String() string {
 	if s.to == 0 {
 		return ""
@@ -192,7 +191,6 @@ func (s *span) String() string {
 	return fmt.Sprintf("%d-%d", s.from, s.to)
 }
 
-// Set implements flag.Value.
 func (s *span) Set(text string) error {
 	first, last, isRange := strings.Cut(text, "-")
 	if !isRange {
@@ -210,10 +208,8 @@ func (s *span) Set(text string) error {
 // numbers are process ids.
 type numbers []int
 
-// String implements flag.Value.
 func (n *numbers) String() string { return strings.Trim(fmt.Sprint([]int(*n)), "[]") }
 
-// Set implements flag.Value.
 func (n *numbers) Set(list string) error {
 	*n = nil
 	for word := range strings.SplitSeq(list, ",") {

@@ -116,7 +116,7 @@ func (l *loop) closeAnchor() {
 	}
 }
 
-// Execute implements Loop. gnet is told once for all the orders that come before it looks.
+// Execute: gnet is told once for all the orders that come before it looks.
 func (l *loop) Execute(f func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -26,6 +26,11 @@ const (
 	flagAC  = 1 << 1 // ACL 1 and an authorisation code of that length follow
 )
 
+var (
+	_ protocol.Charset = (*charset)(nil)
+	_ protocol.Fitter  = (*charset)(nil)
+)
+
 // charset is how COMMAND_DATA carries text: flags, CHS where it is not Windows-1251, and the text
 // in the narrower of Windows-1251 and UCS2 that can carry it; the choice is made for each part.
 // Append writes all of that, up to two bytes more than RuneLen and Fit count. Values are shared and
@@ -65,13 +70,11 @@ func (c *charset) grow(w *width, r rune) {
 	w.widened = true
 }
 
-// RuneLen implements protocol.Charset: UCS2, so that a part is never too long; Fit does better.
+// RuneLen: UCS2, so that a part is never too long; Fit does better.
 func (c *charset) RuneLen(r rune) int { return max(c.wide.RuneLen(r), c.narrow.RuneLen(r)) }
 
-// Lossy implements protocol.Charset.
 func (c *charset) Lossy(r rune) bool { return c.wide.Lossy(r) && c.narrow.Lossy(r) }
 
-// String implements protocol.Charset.
 func (c *charset) String() string { return c.narrow.String() + "/" + c.wide.String() }
 
 // fold brings text to characters that one of the two has.
@@ -80,7 +83,6 @@ func (c *charset) fold(text string) string {
 	return folded
 }
 
-// Fit implements protocol.Fitter.
 func (c *charset) Fit(text string, room int) int {
 	var w width
 	for i, r := range text {
@@ -100,7 +102,6 @@ func (c *charset) length(text string) (n int, wide bool) {
 	return w.bytes(), w.widened
 }
 
-// Append implements protocol.Charset.
 func (c *charset) Append(dst []byte, text string) []byte {
 	text = c.fold(text)
 	_, wide := c.length(text)
@@ -147,7 +148,7 @@ func appendUTF16(dst []byte, text string, bigEndian bool) []byte {
 	return dst
 }
 
-// Decode implements protocol.Charset: b begins with the flags.
+// Decode: b begins with the flags.
 func (c *charset) Decode(b []byte) (string, error) {
 	chs, text, err := body(b)
 	if err != nil {

@@ -14,6 +14,12 @@ const (
 	prefixRoom = 12
 )
 
+var (
+	_ protocol.Codec      = (*codec)(nil)
+	_ protocol.Quitter    = (*codec)(nil)
+	_ protocol.Withdrawer = (*codec)(nil)
+)
+
 // codec is the gateway's side. It is small because most of a million sessions are idle.
 type codec struct {
 	*shared
@@ -43,10 +49,9 @@ func newCodec(s *shared, settings protocol.Settings) *codec {
 	return &codec{shared: s, settings: settings}
 }
 
-// Bind implements protocol.Codec.
 func (c *codec) Bind(s protocol.Settings) { c.settings = s }
 
-// Caps implements protocol.Codec. The room depends on BS, so on the login, and on the route.
+// Caps: The room depends on BS, so on the login, and on the route.
 func (c *codec) Caps() protocol.TextCaps {
 	prefix := c.settings.Bool(settingPartPrefix)
 	room := c.textRoom()

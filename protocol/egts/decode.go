@@ -37,7 +37,6 @@ type emission struct {
 	err  error          // the first one
 }
 
-// Decode implements protocol.Codec.
 func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	p, problem, err := parse(frame)
 	m := emission{codec: c, emit: emit, pid: p.pid}

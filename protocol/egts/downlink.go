@@ -6,10 +6,9 @@ import (
 	"trackchat/protocol"
 )
 
-// AppendText implements protocol.Codec: CT_MSGTO with the reference as CID. The part is in
-// Windows-1251 if that can carry all of it (without CHS), else in UCS2 (CHS 8), where what lies
-// outside the basic plane becomes '?'. A repetition has the numbers of the first time, as the
-// standard wants it.
+// AppendText: CT_MSGTO with the reference as CID. The part is in Windows-1251 if that can carry all
+// of it (without CHS), else in UCS2 (CHS 8), where what lies outside the basic plane becomes '?'. A
+// repetition has the numbers of the first time, as the standard wants it.
 func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	prefix := ""
 	if c.settings.Bool(settingPartPrefix) {

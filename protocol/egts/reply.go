@@ -41,7 +41,7 @@ func (l *answers) put(a *answer) {
 	l.free.Put(a)
 }
 
-// AppendReply implements protocol.Codec: the answer to a packet follows its last event.
+// AppendReply: the answer to a packet follows its last event.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {
 	if e.Kind == protocol.KindLogin && r != protocol.Later {
 		c.loggedIn = r == protocol.OK
@@ -152,7 +152,7 @@ func (c *codec) appendDelivered(dst []byte, t message) []byte {
 	return c.appendBare(dst, messageDelivered, t)
 }
 
-// AppendWithdraw implements protocol.Withdrawer: CT_DELCOM with the CID and SID of the text.
+// AppendWithdraw: CT_DELCOM with the CID and SID of the text.
 func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 	if c.text.is && c.text.ref == uint32(ref) {
 		c.answered(c.text.pid) // it is not repeated any more

@@ -106,7 +106,6 @@ func (c *codec) repeated(pid uint16) {
 	}
 }
 
-// Gone implements protocol.Quitter.
 func (c *codec) Gone() bool { return c.gone }
 
 // answered forgets a packet, whatever the terminal said of it.
@@ -119,7 +118,7 @@ func (c *codec) answered(pid uint16) {
 	c.rest()
 }
 
-// Poll implements protocol.Codec: it repeats what the terminal has not answered.
+// Poll: it repeats what the terminal has not answered.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	var next time.Time
 	if c.waiting == nil {

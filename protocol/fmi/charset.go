@@ -12,8 +12,8 @@ import (
 // code page of the client's language. ASCII is in all of them.
 type untilAsked struct{ protocol.Charset }
 
-// Decode implements protocol.Charset, without an error: what is no UTF-8 is read in the commonest
-// code page, so that a driver's text stays readable.
+// Decode: without an error: what is no UTF-8 is read in the commonest code page, so that a driver's
+// text stays readable.
 func (untilAsked) Decode(b []byte) (string, error) {
 	if utf8.Valid(b) {
 		return string(b), nil

@@ -24,6 +24,13 @@ const (
 	withNone
 )
 
+var (
+	_ protocol.Codec      = (*codec)(nil)
+	_ protocol.Asker      = (*codec)(nil)
+	_ protocol.Learner    = (*codec)(nil)
+	_ protocol.Withdrawer = (*codec)(nil)
+)
+
 // codec is the gateway's side of one connection.
 type codec struct {
 	*shared
@@ -44,7 +51,6 @@ func newCodec(s *shared, settings protocol.Settings) *codec {
 	return c
 }
 
-// Bind implements protocol.Codec.
 func (c *codec) Bind(s protocol.Settings) {
 	c.settings, c.chat = s, withFMI
 	switch s.String(settingChat) {
@@ -57,7 +63,6 @@ func (c *codec) Bind(s protocol.Settings) {
 	c.failure = c.patterns.Get(s.String(settingErrorPattern))
 }
 
-// Caps implements protocol.Codec.
 func (c *codec) Caps() protocol.TextCaps {
 	o := c.options()
 	switch {
@@ -86,17 +91,14 @@ func (c *codec) options() fmi.Options {
 // charset is that of commands.
 func (c *codec) charset() protocol.Charset { return c.shared.fmi.Charset(c.settings) }
 
-// Recall implements protocol.Learner.
 func (c *codec) Recall(learnt uint8) { c.mute = learnt == fmi.Mute }
 
-// Learnt implements protocol.Learner.
 func (c *codec) Learnt(now time.Time) (learnt uint8, news bool) { return c.fmi.Learnt(now) }
 
 // auxConfirm marks the last event of a packet: AppendReply confirms that, with the CRC in the low
 // bits of Event.Aux.
 const auxConfirm = 1 << 16
 
-// Decode implements protocol.Codec.
 func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	body, crc, err := inner(frame)
 	if err != nil {
@@ -165,8 +167,8 @@ func (c *codec) tags(t tags, e protocol.Event, emit func(*protocol.Event)) {
 	c.events.Emit(emit, e)
 }
 
-// AppendReply implements protocol.Codec. A packet that could not be dealt with is not confirmed, so
-// that the device sends it again.
+// AppendReply: A packet that could not be dealt with is not confirmed, so that the device sends it
+// again.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {
 	if fmi.Owns(e) {
 		if c.fmi == nil {
@@ -190,7 +192,6 @@ func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []
 	return binary.LittleEndian.AppendUint16(append(dst, head), uint16(e.Aux))
 }
 
-// AppendText implements protocol.Codec.
 func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	switch {
 	case !c.logged || c.chat == withNone:
@@ -232,7 +233,7 @@ func appendWho(dst, imei []byte, id uint16) []byte {
 	return binary.LittleEndian.AppendUint16(append(dst, tagID), id)
 }
 
-// AppendWithdraw implements protocol.Withdrawer: a navigator can delete a text.
+// AppendWithdraw: a navigator can delete a text.
 func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 	if c.fmi == nil {
 		return dst
@@ -240,10 +241,8 @@ func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 	return c.fmi.AppendWithdraw(dst, tunnel{}, ref)
 }
 
-// Asks implements protocol.Asker.
 func (c *codec) Asks(t protocol.Text) error { return c.options().Asks(t) }
 
-// Poll implements protocol.Codec.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	if c.fmi == nil {
 		return dst, time.Time{}

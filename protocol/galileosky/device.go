@@ -14,6 +14,8 @@ import (
 // deviceNumber is what the simulated device is called in tag 04.
 const deviceNumber = 50
 
+var _ protocol.Device = (*device)(nil)
+
 // device is the tracker's side, with the navigator that hangs on it. DeviceConfig.Variant is what
 // the navigator speaks: a602, a604, a611 (default).
 type device struct {
@@ -44,7 +46,7 @@ func newDevice(s *shared, c protocol.DeviceConfig) *device {
 	return d
 }
 
-// AppendLogin implements protocol.Device with a head packet.
+// AppendLogin: with a head packet.
 func (d *device) AppendLogin(dst []byte) []byte {
 	if d.navigator != nil {
 		d.navigator.Reset()
@@ -56,7 +58,7 @@ func (d *device) AppendLogin(dst []byte) []byte {
 	return dst
 }
 
-// Feed implements protocol.Device. Damaged packets are dropped, as devices do.
+// Feed: Damaged packets are dropped, as devices do.
 func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
 	err error,
 ) {
@@ -113,7 +115,7 @@ func (d *device) command(head byte, body []byte, emit func(protocol.DeviceEvent)
 	emit(protocol.DeviceEvent{Kind: protocol.DeviceText, Ref: uint64(t.number), Body: text})
 }
 
-// AppendAck implements protocol.Device. The answer to a command says that it was read.
+// AppendAck: The answer to a command says that it was read.
 func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcome) []byte {
 	switch {
 	case d.navigator != nil:
@@ -129,7 +131,6 @@ func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcom
 	return finish(append(dst, answer...), start)
 }
 
-// AppendText implements protocol.Device.
 func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 	if d.navigator == nil {
 		return dst, fmt.Errorf("%w: nothing to write it on", protocol.ErrNotText)
@@ -137,7 +138,6 @@ func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 	return d.navigator.AppendText(dst, tunnel{}, text)
 }
 
-// AppendChoice implements protocol.Device.
 func (d *device) AppendChoice(dst []byte, e protocol.DeviceEvent, choice int) []byte {
 	if d.navigator == nil {
 		return dst
@@ -145,14 +145,14 @@ func (d *device) AppendChoice(dst []byte, e protocol.DeviceEvent, choice int) []
 	return d.navigator.AppendChoice(dst, tunnel{}, e, choice)
 }
 
-// AppendHeartbeat implements protocol.Device with a packet that says nothing but who the device is.
+// AppendHeartbeat: with a packet that says nothing but who the device is.
 func (d *device) AppendHeartbeat(dst []byte) []byte {
 	start := len(dst)
 	return finish(appendWho(begin(dst, headTags), d.imei, deviceNumber), start)
 }
 
-// AppendPosition implements protocol.Device: number of the record u16, time u32, satellites u8 with
-// latitude and longitude s32 in 1e-6 degrees, speed and course u16.
+// AppendPosition: number of the record u16, time u32, satellites u8 with latitude and longitude s32
+// in 1e-6 degrees, speed and course u16.
 func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte {
 	d.record++
 	start := len(dst)

@@ -70,8 +70,6 @@ func finish(dst []byte, start int) []byte {
 // tunnel carries FMI frames.
 type tunnel struct{}
 
-// Begin implements fmi.Carrier.
 func (tunnel) Begin(dst []byte) []byte { return begin(dst, headFMI) }
 
-// End implements fmi.Carrier.
 func (tunnel) End(dst []byte, start int) []byte { return finish(dst, start) }

@@ -8,6 +8,12 @@ import (
 	"trackchat/protocol"
 )
 
+var (
+	_ protocol.Codec  = (*codec)(nil)
+	_ protocol.Asker  = (*codec)(nil)
+	_ protocol.Spacer = (*codec)(nil)
+)
+
 // codec is the gateway's side. It takes the header of the first valid frame as that of the
 // connection: every later frame must carry the same phone, so that a terminal can acknowledge,
 // answer and write only for itself. A change of the form of the header is followed.

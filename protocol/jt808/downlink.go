@@ -97,7 +97,6 @@ func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 
 var errAnswers = errors.New("answers beside more than 255 bytes of text, or more than 1023 in all")
 
-// Asks implements protocol.Asker.
 func (c *codec) Asks(t protocol.Text) error {
 	if _, ok := c.appendQuestion(nil, t); !ok {
 		return errAnswers

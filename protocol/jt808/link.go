@@ -41,7 +41,6 @@ func linkSettings() []protocol.SettingSpec {
 	}
 }
 
-// FrameGap implements protocol.Spacer.
 func (c *codec) FrameGap() time.Duration {
 	return time.Duration(c.settings.Int(settingFrameGap)) * time.Millisecond
 }

@@ -32,6 +32,14 @@ const (
 	withNone
 )
 
+var (
+	_ protocol.Codec      = (*codec)(nil)
+	_ protocol.Asker      = (*codec)(nil)
+	_ protocol.Holder     = (*codec)(nil)
+	_ protocol.Learner    = (*codec)(nil)
+	_ protocol.Withdrawer = (*codec)(nil)
+)
+
 // codec is the gateway's side of one connection. It is kept small; what chat needs is made at the
 // login.
 type codec struct {
@@ -55,7 +63,6 @@ func newCodec(s *shared, settings protocol.Settings) *codec {
 	return c
 }
 
-// Bind implements protocol.Codec.
 func (c *codec) Bind(s protocol.Settings) {
 	c.settings = s
 	c.upTypes, _ = parseTypes(s.String(settingUpTypes)) // checked
@@ -74,7 +81,6 @@ func (c *codec) Bind(s protocol.Settings) {
 	}
 }
 
-// Caps implements protocol.Codec.
 func (c *codec) Caps() protocol.TextCaps {
 	var caps protocol.TextCaps
 	switch {
@@ -105,13 +111,10 @@ func (c *codec) options() fmi.Options {
 	return o
 }
 
-// Recall implements protocol.Learner.
 func (c *codec) Recall(learnt uint8) { c.mute = learnt == fmi.Mute }
 
-// Learnt implements protocol.Learner.
 func (c *codec) Learnt(now time.Time) (learnt uint8, news bool) { return c.fmi.Learnt(now) }
 
-// AppendReply implements protocol.Codec.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {
 	if fmi.Owns(e) {
 		if c.fmi == nil {
@@ -151,7 +154,6 @@ func (c *codec) login() {
 	}
 }
 
-// AppendText implements protocol.Codec.
 func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	var err error
 	switch {
@@ -170,7 +172,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	return dst, err
 }
 
-// AppendWithdraw implements protocol.Withdrawer: a navigator can delete a text.
+// AppendWithdraw: a navigator can delete a text.
 func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 	if c.fmi == nil {
 		return dst
@@ -178,10 +180,8 @@ func (c *codec) AppendWithdraw(dst []byte, ref uint64) []byte {
 	return c.fmi.AppendWithdraw(dst, &c.envelope, ref)
 }
 
-// Asks implements protocol.Asker.
 func (c *codec) Asks(t protocol.Text) error { return c.options().Asks(t) }
 
-// Poll implements protocol.Codec.
 func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	dst, next := c.poll(dst, now)
 	if c.terminal != nil {
@@ -190,7 +190,7 @@ func (c *codec) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	return dst, next
 }
 
-// Release implements protocol.Holder: a terminal's line without its end.
+// Release: a terminal's line without its end.
 func (c *codec) Release(now time.Time, end bool, emit func(*protocol.Event)) {
 	if c.terminal != nil {
 		c.terminal.release(c.shared, now, end, emit)

@@ -13,7 +13,6 @@ const (
 	typeShift = 8
 )
 
-// Decode implements protocol.Codec.
 func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	switch {
 	case len(frame) == 1 && frame[0] == keepAlive:

@@ -15,6 +15,11 @@ import (
 
 const imeiDigits = 15
 
+var (
+	_ protocol.Device     = (*device)(nil)
+	_ protocol.Unanswered = (*device)(nil)
+)
+
 // device is the tracker's side, with the navigator or terminal that hangs on it.
 // DeviceConfig.Variant is what the navigator speaks: a602, a604, a611 (default).
 type device struct {
@@ -57,7 +62,6 @@ func newDevice(s *shared, cfg protocol.DeviceConfig) *device {
 	return d
 }
 
-// AppendLogin implements protocol.Device.
 func (d *device) AppendLogin(dst []byte) []byte {
 	d.waiting = true
 	if d.navigator != nil {
@@ -70,7 +74,7 @@ func (d *device) AppendLogin(dst []byte) []byte {
 	return append(dst, d.id...)
 }
 
-// AppendAck implements protocol.Device. Terminals can only say that they have a text.
+// AppendAck: Terminals can only say that they have a text.
 func (d *device) AppendAck(dst []byte, e protocol.DeviceEvent, o protocol.Outcome) []byte {
 	switch {
 	case d.navigator != nil:
@@ -111,7 +115,6 @@ func ackLine(pattern *regexp.Regexp, n uint64) string {
 	return line
 }
 
-// AppendText implements protocol.Device.
 func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 	switch {
 	case d.navigator != nil:
@@ -125,10 +128,9 @@ func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 	return d.up.End(append(dst, d.terminal.eol...), start), nil
 }
 
-// Unanswered implements protocol.Unanswered: nothing answers the lines of a terminal.
+// Unanswered: nothing answers the lines of a terminal.
 func (d *device) Unanswered() bool { return d.terminal != nil }
 
-// AppendChoice implements protocol.Device.
 func (d *device) AppendChoice(dst []byte, e protocol.DeviceEvent, choice int) []byte {
 	if d.navigator == nil {
 		return dst
@@ -136,12 +138,11 @@ func (d *device) AppendChoice(dst []byte, e protocol.DeviceEvent, choice int) []
 	return d.navigator.AppendChoice(dst, &d.up, e, choice)
 }
 
-// AppendHeartbeat implements protocol.Device with a keep-alive.
+// AppendHeartbeat: with a keep-alive.
 func (d *device) AppendHeartbeat(dst []byte) []byte { return append(dst, keepAlive) }
 
-// AppendPosition implements protocol.Device with one record of codec 8E: time u64 in ms, priority
-// u8, longitude and latitude s32 in 1e-7 degrees, altitude s16, angle u16, satellites u8, speed
-// u16.
+// AppendPosition: with one record of codec 8E: time u64 in ms, priority u8, longitude and latitude
+// s32 in 1e-7 degrees, altitude s16, angle u16, satellites u8, speed u16.
 func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte {
 	r := d.last[:]
 	binary.BigEndian.PutUint64(r, uint64(max(at.UnixMilli(), 0)))

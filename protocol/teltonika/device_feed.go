@@ -10,7 +10,7 @@ import (
 
 const ackBytes = 4
 
-// Feed implements protocol.Device. Damaged packets are dropped, as devices do.
+// Feed: Damaged packets are dropped, as devices do.
 func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
 	err error,
 ) {

@@ -153,7 +153,6 @@ type envelope struct {
 // commandHead is codec id, count, type and size.
 const commandHead = 2 + 1 + 4
 
-// Begin implements fmi.Carrier.
 func (v *envelope) Begin(dst []byte) []byte {
 	dst = append(dst, make([]byte, head)...)
 	dst = append(dst, v.codec, 1, v.typ, 0, 0, 0, 0)
@@ -163,7 +162,6 @@ func (v *envelope) Begin(dst []byte) []byte {
 	return dst
 }
 
-// End implements fmi.Carrier.
 func (v *envelope) End(dst []byte, start int) []byte {
 	data := dst[start+head:]
 	binary.BigEndian.PutUint32(data[3:], uint32(len(data)-commandHead))

@@ -17,7 +17,6 @@ type decoding struct {
 	login   bool   // the packet names the device and nobody logged in before: that is a login
 }
 
-// Decode implements protocol.Codec.
 func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	d := decoding{codec: c, emit: emit}
 	if len(frame) >= containerHeader+zlibHeader && frame[0] == containerMark &&

@@ -17,6 +17,8 @@ const (
 	variant2 = "2.0"
 )
 
+var _ protocol.Device = (*device)(nil)
+
 // device is the tracker's side of one connection.
 type device struct {
 	id, password string
@@ -35,7 +37,6 @@ func newDevice(s *shared, c protocol.DeviceConfig) *device {
 	return d
 }
 
-// AppendLogin implements protocol.Device.
 func (d *device) AppendLogin(dst []byte) []byte {
 	dst = append(dst, "#L#"...)
 	body := len(dst)
@@ -48,7 +49,7 @@ func (d *device) AppendLogin(dst []byte) []byte {
 	return endLine(dst, body, d.version)
 }
 
-// Feed implements protocol.Device. A message whose CRC is wrong is answered at once.
+// Feed: A message whose CRC is wrong is answered at once.
 func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
 	err error,
 ) {
@@ -115,7 +116,7 @@ func answered(p packet, line []byte) protocol.DeviceEvent {
 	}
 }
 
-// AppendAck implements protocol.Device. The answer names no message.
+// AppendAck: The answer names no message.
 func (d *device) AppendAck(dst []byte, _ protocol.DeviceEvent, o protocol.Outcome) []byte {
 	switch o {
 	case protocol.AckDelivered, protocol.AckOpened:
@@ -129,7 +130,6 @@ func (d *device) AppendAck(dst []byte, _ protocol.DeviceEvent, o protocol.Outcom
 	}
 }
 
-// AppendText implements protocol.Device.
 func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 	if strings.Trim(text, "\r\n") == "" {
 		return dst, fmt.Errorf("%w: it is empty", protocol.ErrNotText)
@@ -139,14 +139,12 @@ func (d *device) AppendText(dst []byte, text string) ([]byte, error) {
 	return endMessage(d.charset.Append(dst, text), body, d.version), nil
 }
 
-// AppendChoice implements protocol.Device: Wialon IPS has no questions.
+// AppendChoice: Wialon IPS has no questions.
 func (d *device) AppendChoice(dst []byte, _ protocol.DeviceEvent, _ int) []byte { return dst }
 
-// AppendHeartbeat implements protocol.Device.
 func (d *device) AppendHeartbeat(dst []byte) []byte { return append(dst, "#P#\r\n"...) }
 
-// AppendPosition implements protocol.Device with a #SD# that knows neither speed, course nor
-// altitude.
+// AppendPosition: with a #SD# that knows neither speed, course nor altitude.
 func (d *device) AppendPosition(dst []byte, lat, lon float64, at time.Time) []byte {
 	dst = append(dst, "#SD#"...)
 	body := len(dst)

@@ -52,8 +52,8 @@ func notLoggedIn(typ uint32) answer {
 	}
 }
 
-// AppendReply implements protocol.Codec. What cannot be stored now (protocol.Later) is not
-// answered: the device sends it again.
+// AppendReply: What cannot be stored now (protocol.Later) is not answered: the device sends it
+// again.
 func (c *codec) AppendReply(dst []byte, e *protocol.Event, r protocol.Result) []byte {
 	if e.Kind == protocol.KindLogin {
 		if r != protocol.OK {

@@ -197,8 +197,7 @@ func (c *codec) recordTexts(events []protocol.Event, r *record, texts []string) 
 	return events
 }
 
-// AppendText implements protocol.Codec: #M#text, and in 2.0 ;CRC. A text cannot hold a line's end;
-// it becomes a space.
+// AppendText: #M#text, and in 2.0 ;CRC. A text cannot hold a line's end; it becomes a space.
 func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	dst = append(dst, "#M#"...)
 	body := len(dst)

@@ -107,6 +107,8 @@ const (
 	version2
 )
 
+var _ protocol.Codec = (*codec)(nil)
+
 // codec is the gateway's side of one connection; it is kept small because most of a million
 // sessions are idle.
 type codec struct {
@@ -130,7 +132,6 @@ func newCodec(s *shared, settings protocol.Settings) *codec {
 	return c
 }
 
-// Bind implements protocol.Codec.
 func (c *codec) Bind(s protocol.Settings) {
 	c.partBytes = uint16(min(max(s.Int(settingPartBytes), 16), 65_535))
 	c.repeat = uint16(min(max(s.Int(settingRepeat), 1), 3600))
@@ -141,7 +142,7 @@ func (c *codec) Bind(s protocol.Settings) {
 	c.unanswered = c.unanswered && c.nextFrame
 }
 
-// Caps implements protocol.Codec. RefBits is 0: acks of Wialon IPS name nothing.
+// Caps: RefBits is 0: acks of Wialon IPS name nothing.
 func (c *codec) Caps() protocol.TextCaps {
 	return protocol.TextCaps{
 		PartBytes: int(c.partBytes), Charset: c.charset(), Prefix: c.prefix,
@@ -156,5 +157,5 @@ func (c *codec) charset() protocol.Charset {
 	return c.shared.utf8
 }
 
-// Poll implements protocol.Codec: the server of Wialon IPS never speaks first.
+// Poll: the server of Wialon IPS never speaks first.
 func (c *codec) Poll(dst []byte, _ time.Time) ([]byte, time.Time) { return dst, time.Time{} }

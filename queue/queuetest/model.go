@@ -12,6 +12,11 @@ import (
 	"trackchat/queue"
 )
 
+var (
+	_ queue.Store      = (*Model)(nil)
+	_ queue.AdminStore = (*Model)(nil)
+)
+
 // Model implements queue.Store in memory, as simply as can be: counts are counted, nothing is
 // indexed. It is what other stores are compared with.
 type Model struct {
@@ -146,7 +151,6 @@ func (m *Model) store(t *modelTracker, msg queue.Message) queue.Message {
 	return msg
 }
 
-// Send implements queue.Sender.
 func (m *Model) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -195,7 +199,6 @@ func (m *Model) send(r queue.SendReq) queue.SendResult {
 	return queue.SendResult{ID: msg.ID}
 }
 
-// List implements queue.Sender.
 func (m *Model) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error) {
 	msgs, err := m.selectFrom(ctx, q.Tracker, func(msg queue.Message) bool {
 		beyond := q.Beyond == 0 || q.Desc && msg.ID < q.Beyond || !q.Desc && msg.ID > q.Beyond
@@ -224,7 +227,6 @@ func (m *Model) selectFrom(ctx context.Context, id queue.TrackerID, want func(qu
 	return msgs, nil
 }
 
-// Resolve implements queue.Sender.
 func (m *Model) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -241,7 +243,6 @@ func (m *Model) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, er
 	return res, nil
 }
 
-// Get implements queue.Sender.
 func (m *Model) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -256,7 +257,6 @@ func (m *Model) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, err
 	return res, nil
 }
 
-// MarkRead implements queue.Sender.
 func (m *Model) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -294,7 +294,6 @@ func (m *Model) read(t *modelTracker, msg *queue.Message) bool {
 	return true
 }
 
-// MarkReadAll implements queue.Sender.
 func (m *Model) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, error) {
 	if err := m.enter(ctx); err != nil {
 		return 0, err
@@ -312,7 +311,6 @@ func (m *Model) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, err
 	return n, nil
 }
 
-// LastTimes implements queue.Sender.
 func (m *Model) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64,
 	error,
 ) {
@@ -329,7 +327,6 @@ func (m *Model) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.
 	return res, nil
 }
 
-// Unread implements queue.Sender.
 func (m *Model) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -344,7 +341,6 @@ func (m *Model) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.Tra
 	return res, nil
 }
 
-// Changes implements queue.Store.
 func (m *Model) Changes(ctx context.Context, id queue.TrackerID, sinceMs int64,
 	limit int,
 ) ([]queue.Message, error) {
@@ -362,7 +358,6 @@ func (m *Model) Changes(ctx context.Context, id queue.TrackerID, sinceMs int64,
 	return msgs, err
 }
 
-// Trim implements queue.Store.
 func (m *Model) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats,
 	error,
 ) {
@@ -390,7 +385,6 @@ func (m *Model) Trim(ctx context.Context, p queue.Partition, r queue.Retention) 
 	return st, nil
 }
 
-// Check implements queue.Store.
 func (m *Model) Check(ctx context.Context) (queue.Report, error) {
 	if err := m.enter(ctx); err != nil {
 		return queue.Report{}, err
@@ -407,7 +401,6 @@ func (m *Model) Check(ctx context.Context) (queue.Report, error) {
 	return rep, nil
 }
 
-// LoadDirectory implements queue.DirectoryStore.
 func (m *Model) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tracker, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, nil, err
@@ -416,7 +409,6 @@ func (m *Model) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tra
 	return slices.Clone(m.accounts), slices.Clone(m.devices), nil
 }
 
-// ImportDirectory implements queue.DirectoryStore.
 func (m *Model) ImportDirectory(ctx context.Context, accounts []queue.Account,
 	trackers []queue.Tracker, prune bool,
 ) (queue.ImportStats, error) {

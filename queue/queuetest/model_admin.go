@@ -11,8 +11,6 @@ import (
 	"trackchat/queue"
 )
 
-var _ queue.AdminStore = (*Model)(nil)
-
 // modelEntry names an account (tracker is 0) or a tracker.
 type modelEntry struct {
 	account queue.AccountID
@@ -86,7 +84,6 @@ func (m *Model) endSessions(id queue.AccountID) {
 		func(s queue.Session) bool { return s.Account == id })
 }
 
-// PutSession implements queue.SessionStore.
 func (m *Model) PutSession(ctx context.Context, s queue.Session) error {
 	if err := m.enter(ctx); err != nil {
 		return err
@@ -122,7 +119,6 @@ func (m *Model) session(h queue.KeyHash) *queue.Session {
 	return nil
 }
 
-// RenewSession implements queue.SessionStore.
 func (m *Model) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool, error) {
 	if err := m.enter(ctx); err != nil {
 		return false, err
@@ -135,7 +131,6 @@ func (m *Model) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int
 	return s != nil, nil
 }
 
-// EndSession implements queue.SessionStore.
 func (m *Model) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
 	if err := m.enter(ctx); err != nil {
 		return false, err
@@ -148,7 +143,6 @@ func (m *Model) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
 	return true, nil
 }
 
-// Sessions implements queue.SessionStore.
 func (m *Model) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Session, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -163,7 +157,6 @@ func (m *Model) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Sessi
 	return res, nil
 }
 
-// Accounts implements queue.LiveDirectory.
 func (m *Model) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
 	error,
 ) {
@@ -176,7 +169,6 @@ func (m *Model) Accounts(ctx context.Context, after queue.AccountID, limit int) 
 	return page[:min(limit, len(page))], nil
 }
 
-// Trackers implements queue.LiveDirectory.
 func (m *Model) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
 	error,
 ) {
@@ -189,7 +181,7 @@ func (m *Model) Trackers(ctx context.Context, after queue.TrackerID, limit int) 
 	return page[:min(limit, len(page))], nil
 }
 
-// DirectoryChanges implements queue.LiveDirectory. The model remembers everything.
+// DirectoryChanges: The model remembers everything.
 func (m *Model) DirectoryChanges(ctx context.Context, since int64,
 	limit int,
 ) (queue.DirectoryChanges, error) {

@@ -10,7 +10,6 @@ import (
 	"trackchat/queue"
 )
 
-// Acquire implements queue.Delivery.
 func (m *Model) Acquire(ctx context.Context, node queue.NodeID,
 	ts []queue.TrackerID,
 ) ([]queue.Lease, error) {
@@ -35,7 +34,6 @@ func (m *Model) Acquire(ctx context.Context, node queue.NodeID,
 	return res, nil
 }
 
-// Release implements queue.Delivery.
 func (m *Model) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -53,7 +51,6 @@ func (m *Model) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	return res, nil
 }
 
-// Claim implements queue.Delivery.
 func (m *Model) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.ClaimResult, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -87,7 +84,6 @@ func (t *modelTracker) claim(r queue.ClaimReq) queue.ClaimResult {
 	return res
 }
 
-// Peek implements queue.Delivery.
 func (m *Model) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -107,7 +103,6 @@ func (m *Model) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 	return res, nil
 }
 
-// Ack implements queue.Delivery.
 func (m *Model) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -140,7 +135,6 @@ func (m *Model) ack(t *modelTracker, msg *queue.Message, r queue.AckReq) queue.A
 	return res
 }
 
-// Progress implements queue.Delivery.
 func (m *Model) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	if err := m.enter(ctx); err != nil {
 		return err
@@ -162,7 +156,6 @@ func (m *Model) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	return nil
 }
 
-// End implements queue.Sender and queue.Delivery.
 func (m *Model) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult, error) {
 	for _, r := range ends {
 		if !slices.Contains([]queue.Status{
@@ -207,7 +200,6 @@ func (m *Model) end(t *modelTracker, msg *queue.Message, r queue.EndReq) {
 	}
 }
 
-// Expire implements queue.Store.
 func (m *Model) Expire(ctx context.Context) (queue.ExpireStats, error) {
 	if err := m.enter(ctx); err != nil {
 		return queue.ExpireStats{}, err
@@ -231,7 +223,6 @@ func (m *Model) expire(id queue.TrackerID, t *modelTracker) int {
 	return ended
 }
 
-// Recall implements queue.Sender.
 func (m *Model) Recall(ctx context.Context, a queue.AccountID, key string) ([]byte, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -247,7 +238,6 @@ func (m *Model) answer(a queue.AccountID, key string) []byte {
 	return nil
 }
 
-// Remember implements queue.Sender.
 func (m *Model) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
 	error,
 ) {
@@ -263,7 +253,6 @@ func (m *Model) Remember(ctx context.Context, a queue.AccountID, key string, ans
 	return answer, nil
 }
 
-// Receive implements queue.Delivery.
 func (m *Model) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -311,7 +300,6 @@ func (m *Model) receive(in queue.Incoming) queue.ReceiveResult {
 	return queue.ReceiveResult{ID: msg.ID}
 }
 
-// Unacknowledged implements queue.Delivery.
 func (m *Model) Unacknowledged(ctx context.Context, id queue.TrackerID, limit int) ([]queue.Message,
 	error,
 ) {
@@ -336,7 +324,6 @@ type modelSub struct {
 // modelWakes is how many wakes wait for one reader.
 const modelWakes = 200
 
-// Wakes implements queue.Delivery.
 func (m *Model) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -391,7 +378,6 @@ func (m *Model) wake(node queue.NodeID, w queue.Wake) {
 	}
 }
 
-// Close implements queue.Store.
 func (m *Model) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

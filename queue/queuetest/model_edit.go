@@ -8,7 +8,6 @@ import (
 	"trackchat/queue"
 )
 
-// EditDirectory implements queue.LiveDirectory.
 func (m *Model) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.EditResult, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err

@@ -14,7 +14,6 @@ func (m *Model) heard(t *modelTracker, ms int64) {
 		min(ms, m.now().UnixMilli()))
 }
 
-// Touch implements queue.Delivery.
 func (m *Model) Touch(ctx context.Context, ls []queue.Lease) error {
 	if err := m.enter(ctx); err != nil {
 		return err
@@ -28,7 +27,6 @@ func (m *Model) Touch(ctx context.Context, ls []queue.Lease) error {
 	return nil
 }
 
-// Presence implements queue.Sender.
 func (m *Model) Presence(ctx context.Context,
 	ts []queue.TrackerID,
 ) (map[queue.TrackerID]queue.Presence, error) {
@@ -57,7 +55,6 @@ func (m *Model) living(n queue.Node) bool {
 	return queue.Living(n.BeatMs, m.now().UnixMilli())
 }
 
-// Beat implements queue.Roster.
 func (m *Model) Beat(ctx context.Context, n queue.Node) error {
 	if err := m.enter(ctx); err != nil {
 		return err
@@ -68,7 +65,6 @@ func (m *Model) Beat(ctx context.Context, n queue.Node) error {
 	return nil
 }
 
-// Leave implements queue.Roster.
 func (m *Model) Leave(ctx context.Context, id queue.NodeID) error {
 	if err := m.enter(ctx); err != nil {
 		return err
@@ -78,7 +74,6 @@ func (m *Model) Leave(ctx context.Context, id queue.NodeID) error {
 	return nil
 }
 
-// Nodes implements queue.Roster.
 func (m *Model) Nodes(ctx context.Context) ([]queue.Node, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -94,7 +89,6 @@ func (m *Model) Nodes(ctx context.Context) ([]queue.Node, error) {
 	return nodes, nil
 }
 
-// Kick implements queue.Roster.
 func (m *Model) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err

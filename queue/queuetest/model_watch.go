@@ -14,7 +14,6 @@ type modelWatch struct {
 	stop   context.CancelFunc
 }
 
-// Watch implements queue.Feed.
 func (m *Model) Watch(ctx context.Context) (<-chan []queue.Change, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -66,7 +65,6 @@ func (m *Model) presence(t queue.TrackerID, owned bool) {
 	m.hint(queue.ChangePresence, t, id, m.now().UnixMilli())
 }
 
-// Changed implements queue.Feed.
 func (m *Model) Changed(ctx context.Context, ts []queue.TrackerID,
 	sinceMs int64,
 ) ([]queue.TrackerID, error) {

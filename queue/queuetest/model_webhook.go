@@ -22,7 +22,6 @@ func (m *Model) hook(a queue.AccountID) *modelHook {
 	return nil
 }
 
-// PutWebhook implements queue.WebhookStore.
 func (m *Model) PutWebhook(ctx context.Context, w queue.Webhook) error {
 	if err := m.enter(ctx); err != nil {
 		return err
@@ -38,7 +37,6 @@ func (m *Model) PutWebhook(ctx context.Context, w queue.Webhook) error {
 	return nil
 }
 
-// DropWebhook implements queue.WebhookStore.
 func (m *Model) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error) {
 	if err := m.enter(ctx); err != nil {
 		return false, err
@@ -49,7 +47,6 @@ func (m *Model) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error
 	return len(m.hooks) < before, nil
 }
 
-// ReplayWebhook implements queue.WebhookStore.
 func (m *Model) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool,
 	error,
 ) {
@@ -66,7 +63,6 @@ func (m *Model) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs
 	return true, nil
 }
 
-// Webhooks implements queue.WebhookStore.
 func (m *Model) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
@@ -80,7 +76,6 @@ func (m *Model) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
 	return list, nil
 }
 
-// LeaseWebhooks implements queue.WebhookStore.
 func (m *Model) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID,
 	life time.Duration,
 ) ([]queue.AccountID, error) {
@@ -104,7 +99,6 @@ func (m *Model) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts [
 	return leased, nil
 }
 
-// SaveWebhook implements queue.WebhookStore.
 func (m *Model) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID,
 	revision int64, p queue.WebhookProgress,
 ) (bool, error) {

@@ -10,7 +10,6 @@ import (
 	"trackchat/queue"
 )
 
-// Ack implements queue.Delivery.
 func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult, error) {
 	results := make([]queue.AckResult, len(acks))
 	err := s.change(ctx, opAck, len(acks), func(i int) (queue.Ref, []byte) {
@@ -32,7 +31,6 @@ func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 	return results, nil
 }
 
-// End implements queue.Sender and queue.Delivery.
 func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult, error) {
 	for _, r := range ends {
 		if !slices.Contains([]queue.Status{
@@ -64,7 +62,7 @@ func appendCount(dst []byte, n int) []byte {
 	return binary.BigEndian.AppendUint16(dst, uint16(max(0, min(n, math.MaxUint16))))
 }
 
-// Progress implements queue.Delivery. Notes that make no sense are ignored.
+// Progress: Notes that make no sense are ignored.
 func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	return s.change(ctx, opProgress, len(ps), func(i int) (queue.Ref, []byte) {
 		p := &ps[i]

@@ -10,12 +10,10 @@ import (
 	"trackchat/queue"
 )
 
-// Recall implements queue.Sender.
 func (s *Store) Recall(ctx context.Context, a queue.AccountID, key string) ([]byte, error) {
 	return s.answerTo(ctx, "recall", a, key, nil)
 }
 
-// Remember implements queue.Sender.
 func (s *Store) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
 	error,
 ) {

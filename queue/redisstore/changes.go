@@ -18,7 +18,7 @@ const (
 	pingChanges   = time.Second // how often a reader learns how late it is
 )
 
-// Watch implements queue.Feed. It returns when every partition is subscribed to.
+// Watch: It returns when every partition is subscribed to.
 func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
 	buffer := queue.NewChangeBuffer(s.opts.WakeBuffer)
 	add := func(list ...queue.Change) {
@@ -95,7 +95,6 @@ func decodeChanges(payload string) ([]queue.Change, error) {
 	return list, nil
 }
 
-// Changed implements queue.Feed.
 func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID,
 	sinceMs int64,
 ) ([]queue.TrackerID, error) {

@@ -56,7 +56,6 @@ func (c *checker) volatile(format string, args ...any) {
 	c.problem(format, args...)
 }
 
-// Check implements queue.Store.
 func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	var report queue.Report
 	if err := ctx.Err(); err != nil {
@@ -95,7 +94,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	return report, s.countPending(ctx, &report)
 }
 
-// Ping implements queue.Remote. Any reply is a sign of life, also a refusal; Check looks closer.
+// Ping: Any reply is a sign of life, also a refusal; Check looks closer.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.enter(); err != nil {
 		return err

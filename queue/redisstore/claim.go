@@ -18,7 +18,6 @@ type claimer struct {
 	bytes  int
 }
 
-// Claim implements queue.Delivery.
 func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.ClaimResult, error) {
 	results := make([]queue.ClaimResult, len(reqs))
 	open := make([]*claimer, len(reqs))

@@ -9,11 +9,9 @@ import (
 	"trackchat/queue"
 )
 
-var _ queue.AdminStore = (*Store)(nil)
-
-// EditDirectory implements queue.LiveDirectory. Messages of removed trackers go in small steps
-// after the edits are stored; what an error or the end of the process leaves of them is removed
-// within a minute by any process on this Redis.
+// EditDirectory: Messages of removed trackers go in small steps after the edits are stored; what an
+// error or the end of the process leaves of them is removed within a minute by any process on this
+// Redis.
 func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.EditResult, error) {
 	res := make([]queue.EditResult, 0, len(edits))
 	for len(edits) > 0 {

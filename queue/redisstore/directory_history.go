@@ -21,8 +21,8 @@ type entry struct {
 	gone    bool
 }
 
-// DirectoryChanges implements queue.LiveDirectory. What changes while it reads is left for the next
-// call, which tells it as it is then.
+// DirectoryChanges: What changes while it reads is left for the next call, which tells it as it is
+// then.
 func (s *Store) DirectoryChanges(ctx context.Context, since int64,
 	limit int,
 ) (queue.DirectoryChanges, error) {

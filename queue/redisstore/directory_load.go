@@ -76,7 +76,6 @@ func (m *image) lists() ([]queue.Account, []queue.Tracker) {
 	return accounts, trackers
 }
 
-// LoadDirectory implements queue.DirectoryStore.
 func (s *Store) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tracker, error) {
 	m := newImage()
 	if err := s.refresh(ctx, m); err != nil {
@@ -86,7 +85,6 @@ func (s *Store) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tra
 	return accounts, trackers, nil
 }
 
-// ImportDirectory implements queue.DirectoryStore.
 func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
 	trackers []queue.Tracker, prune bool,
 ) (queue.ImportStats, error) {
@@ -196,7 +194,6 @@ type rowKind[V any] struct {
 	id     func(*V) int64
 }
 
-// Accounts implements queue.LiveDirectory.
 func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
 	error,
 ) {
@@ -206,7 +203,6 @@ func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) 
 	}, int64(after), limit)
 }
 
-// Trackers implements queue.LiveDirectory.
 func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
 	error,
 ) {

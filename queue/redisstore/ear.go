@@ -90,8 +90,8 @@ type ear struct {
 	left  int
 }
 
-// Wakes implements queue.Delivery. It returns when every partition is subscribed to. The channel is
-// also closed when the store is.
+// Wakes: It returns when every partition is subscribed to. The channel is also closed when the
+// store is.
 func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
 	if node == "" || len(node) > maxNode {
 		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)

@@ -12,7 +12,7 @@ import (
 // expireLook is how many messages of a partition one call looks at.
 const expireLook = 100
 
-// Expire implements queue.Store. It looks before it writes: mostly no partition has anything due.
+// Expire: It looks before it writes: mostly no partition has anything due.
 func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 	now := s.scriptClock()
 	if s.opts.clock == nil {

@@ -12,8 +12,6 @@ import (
 	"trackchat/queue"
 )
 
-var _ queue.Importer = (*Store)(nil)
-
 // Scripts of an import; they are sent as they are, because no service needs them.
 const (
 	scriptHistory = "history"
@@ -29,7 +27,6 @@ const (
 	historyNewer   = 3
 )
 
-// SkipIDs implements queue.Importer.
 func (s *Store) SkipIDs(ctx context.Context, last int64) error {
 	at, ok := placeOf(last)
 	if !ok {
@@ -53,7 +50,6 @@ func (s *Store) markKey(t queue.TrackerID) string {
 
 const markSize = 13
 
-// Imported implements queue.Importer.
 func (s *Store) Imported(ctx context.Context, ts []queue.TrackerID) ([]queue.Imported, error) {
 	states, err := s.states(ctx, "imported", ts)
 	if err != nil {
@@ -84,7 +80,6 @@ func (s *Store) Imported(ctx context.Context, ts []queue.TrackerID) ([]queue.Imp
 	return list, nil
 }
 
-// FinishImport implements queue.Importer.
 func (s *Store) FinishImport(ctx context.Context, ts []queue.TrackerID) error {
 	qs := make([]*query, len(ts))
 	for i, t := range ts {
@@ -93,8 +88,8 @@ func (s *Store) FinishImport(ctx context.Context, ts []queue.TrackerID) error {
 	return s.ask(ctx, "finish_import", qs)
 }
 
-// ImportMessages implements queue.Importer. The partitions go side by side, each with one script at
-// a time, so that a tracker's messages stay in order.
+// ImportMessages: The partitions go side by side, each with one script at a time, so that a
+// tracker's messages stay in order.
 func (s *Store) ImportMessages(ctx context.Context, ms []queue.Message) ([]int64, error) {
 	text, err := assemble(scriptHistory)
 	if err != nil {
@@ -196,7 +191,6 @@ func appendHistory(dst []byte, m *queue.Message) []byte {
 	return appendTail(appendUint48(dst, m.SubmitMs), m, 0)
 }
 
-// History implements queue.Importer.
 func (s *Store) History(ctx context.Context, t queue.TrackerID) iter.Seq2[queue.Message, error] {
 	return func(yield func(queue.Message, error) bool) {
 		err := s.walk(ctx, "history", run{

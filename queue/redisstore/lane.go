@@ -217,7 +217,6 @@ type scriptError string
 
 func (e scriptError) Error() string { return string(e) }
 
-// RedisError implements redis.Error.
 func (scriptError) RedisError() {}
 
 // waiting counts what is queued in front of Redis.

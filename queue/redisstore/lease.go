@@ -10,7 +10,6 @@ import (
 // maxNode is the greatest length of a node's id.
 const maxNode = 32
 
-// Acquire implements queue.Delivery.
 func (s *Store) Acquire(ctx context.Context, node queue.NodeID,
 	ts []queue.TrackerID,
 ) ([]queue.Lease, error) {
@@ -41,7 +40,6 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID,
 	return leases, nil
 }
 
-// Release implements queue.Delivery.
 func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	return s.leases(ctx, opRelease, len(ls), func(i int) (queue.TrackerID, []any) {
 		return ls[i].Tracker, []any{
@@ -51,7 +49,6 @@ func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	})
 }
 
-// Touch implements queue.Delivery.
 func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
 	_, err := s.leases(ctx, opTouch, len(ls), func(i int) (queue.TrackerID, []any) {
 		return ls[i].Tracker, []any{trackerArg(ls[i].Tracker), ls[i].Epoch, ls[i].SeenMs}
@@ -59,7 +56,6 @@ func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
 	return err
 }
 
-// Kick implements queue.Roster.
 func (s *Store) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) {
 	return s.leases(ctx, opKick, len(ts), func(i int) (queue.TrackerID, []any) {
 		return ts[i],
@@ -89,7 +85,6 @@ func (s *Store) leases(ctx context.Context, op string, n int, args func(i int) (
 	return done, nil
 }
 
-// Peek implements queue.Delivery.
 func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 	ts := make([]queue.TrackerID, len(ls))
 	for i, l := range ls {

@@ -14,7 +14,6 @@ const (
 	maxOpen = 64
 )
 
-// List implements queue.Sender and queue.Delivery.
 func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error) {
 	limit := max(1, min(q.Limit, maxList))
 	r := run{
@@ -42,7 +41,7 @@ func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, e
 	return list, nil
 }
 
-// Unacknowledged implements queue.Delivery. The tracker's count of them says where to stop.
+// Unacknowledged: The tracker's count of them says where to stop.
 func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message,
 	error,
 ) {
@@ -66,8 +65,8 @@ func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int
 	return list, nil
 }
 
-// Changes implements queue.Feed. It looks at the tracker's newest 32 blocks; the state tells when
-// something older changed last.
+// Changes: It looks at the tracker's newest 32 blocks; the state tells when something older changed
+// last.
 func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64,
 	limit int,
 ) ([]queue.Message, error) {

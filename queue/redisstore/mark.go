@@ -8,9 +8,9 @@ import (
 	"trackchat/queue"
 )
 
-// MarkRead implements queue.Sender. Within one partition all or none is a matter of one script.
-// Across partitions everything is looked up first and marked then; a message that retention removes
-// in between is reported unknown although the others are marked.
+// MarkRead: Within one partition all or none is a matter of one script. Across partitions
+// everything is looked up first and marked then; a message that retention removes in between is
+// reported unknown although the others are marked.
 func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, error) {
 	groups := make(map[int][]int)
 	sound := true
@@ -77,8 +77,8 @@ func (s *Store) lookUnread(ctx context.Context, refs []queue.Ref) ([]queue.MarkR
 	return results, all, nil
 }
 
-// MarkReadAll implements queue.Sender. Each script call marks at most 256 messages of a tracker.
-// After an error, what was marked stays so.
+// MarkReadAll: Each script call marks at most 256 messages of a tracker. After an error, what was
+// marked stays so.
 func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, error) {
 	type marking struct {
 		tracker queue.TrackerID

@@ -93,6 +93,15 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
+var (
+	_ queue.Store      = (*Store)(nil)
+	_ queue.AdminStore = (*Store)(nil)
+	_ queue.Importer   = (*Store)(nil)
+	_ queue.Peers      = (*Store)(nil)
+	_ queue.Placed     = (*Store)(nil)
+	_ queue.Remote     = (*Store)(nil)
+)
+
 // Store implements queue.Store. Methods may be called from any goroutine.
 type Store struct {
 	opts     Options

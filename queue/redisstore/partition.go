@@ -53,14 +53,13 @@ func partitionOf(t queue.TrackerID) int {
 	return int((x ^ x>>31) % partitions)
 }
 
-// PartitionOf implements queue.Placed.
 func (s *Store) PartitionOf(t queue.TrackerID) queue.Partition {
 	return queue.Partition(partitionOf(t))
 }
 
-// Divided implements queue.Placed: the masters of a Cluster fail one by one, while a single address
-// or a set of Sentinels is one master, which holds everything. Of a single address that is sure,
-// because Open refuses a node of a Cluster there.
+// Divided: the masters of a Cluster fail one by one, while a single address or a set of Sentinels
+// is one master, which holds everything. Of a single address that is sure, because Open refuses a
+// node of a Cluster there.
 func (s *Store) Divided() bool { return s.nodes.cluster }
 
 // place is where a message is: id = (block*64+slot)*256+partition.

@@ -15,8 +15,6 @@ import (
 	"go.uber.org/zap"
 )
 
-var _ queue.Peers = (*Store)(nil)
-
 // Questions wait in a list of the node that is asked, answers in a list of the question; both end
 // by themselves.
 const (
@@ -58,7 +56,6 @@ func push(ctx context.Context, p redis.Pipeliner, key string, value []byte, most
 	p.Expire(ctx, key, peerLife)
 }
 
-// Ask implements queue.Peers.
 func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID,
 	question []byte,
 ) (map[queue.NodeID][]byte, error) {
@@ -123,7 +120,6 @@ func pop(ctx context.Context, m *master, key string) (string, error) {
 	return values[1], nil
 }
 
-// Questions implements queue.Peers.
 func (s *Store) Questions(ctx context.Context, node queue.NodeID) (<-chan queue.Question, error) {
 	if node == "" || len(node) > maxNode {
 		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)

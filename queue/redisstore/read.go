@@ -148,7 +148,6 @@ func (s *Store) stateTexts(ctx context.Context, op string, ts []queue.TrackerID)
 	return texts, nil
 }
 
-// LastTimes implements queue.Sender.
 func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64,
 	error,
 ) {
@@ -165,7 +164,6 @@ func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.
 	return times, nil
 }
 
-// Unread implements queue.Sender.
 func (s *Store) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int, error) {
 	states, err := s.states(ctx, "unread", ts)
 	if err != nil {
@@ -238,7 +236,6 @@ func (s *Store) find(ctx context.Context, op string, ids []int64) ([]queue.Messa
 	return found, nil
 }
 
-// Get implements queue.Sender.
 func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
 	ids := make([]int64, len(refs))
 	for i, r := range refs {
@@ -256,7 +253,6 @@ func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, err
 	return found, nil
 }
 
-// Resolve implements queue.Sender.
 func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
 	found, err := s.find(ctx, "resolve", ids)
 	if err != nil {

@@ -25,7 +25,6 @@ type report struct {
 	Draining  bool  `json:"draining,omitempty"`
 }
 
-// Beat implements queue.Roster.
 func (s *Store) Beat(ctx context.Context, n queue.Node) error {
 	if n.ID == "" || len(n.ID) > maxNode {
 		return fmt.Errorf("node id %q must have 1 to %d bytes", n.ID, maxNode)
@@ -38,13 +37,11 @@ func (s *Store) Beat(ctx context.Context, n queue.Node) error {
 	return err
 }
 
-// Leave implements queue.Roster.
 func (s *Store) Leave(ctx context.Context, id queue.NodeID) error {
 	_, _, err := s.roster(ctx, string(id), "")
 	return err
 }
 
-// Nodes implements queue.Roster.
 func (s *Store) Nodes(ctx context.Context) ([]queue.Node, error) {
 	nodes, now, err := s.roster(ctx, "", "")
 	if err != nil {
@@ -98,7 +95,6 @@ func (s *Store) roster(ctx context.Context, node, text string) ([]queue.Node, in
 	return nodes, now, nil
 }
 
-// Presence implements queue.Sender.
 func (s *Store) Presence(ctx context.Context,
 	ts []queue.TrackerID,
 ) (map[queue.TrackerID]queue.Presence, error) {

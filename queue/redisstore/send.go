@@ -18,7 +18,6 @@ const (
 	storedFull
 )
 
-// Send implements queue.Sender.
 func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
 	results := make([]queue.SendResult, len(reqs))
 	items, index := make([]*item, 0, len(reqs)), make([]int, 0, len(reqs))
@@ -92,7 +91,6 @@ func (s *Store) roomIn(partition int) error {
 	return nil
 }
 
-// Receive implements queue.Delivery.
 func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
 	results := make([]queue.ReceiveResult, len(in))
 	items, index := make([]*item, 0, len(in)), make([]int, 0, len(in))

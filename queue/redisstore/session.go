@@ -15,7 +15,6 @@ import (
 
 func sessionKey(h queue.KeyHash) string { return dirTag + ":s:" + hex.EncodeToString(h[:]) }
 
-// PutSession implements queue.SessionStore.
 func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
 	if m := s.nodes.serving(dirQuery().slot); m != nil && m.full.Load() {
 		return m.errFull()
@@ -29,18 +28,16 @@ func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
 	return err
 }
 
-// RenewSession implements queue.SessionStore.
 func (s *Store) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool, error) {
 	return s.dirRun(ctx, "renew_session", scriptRenewSession, hex.EncodeToString(h[:]),
 		s.scriptClock(), expiresMs)
 }
 
-// EndSession implements queue.SessionStore. Repeated because its answer was lost, it says false.
+// EndSession: Repeated because its answer was lost, it says false.
 func (s *Store) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
 	return s.dirRun(ctx, "end_session", scriptEndSession, hex.EncodeToString(h[:]), s.scriptClock())
 }
 
-// Sessions implements queue.SessionStore.
 func (s *Store) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Session, error) {
 	qs := make([]*query, len(hs))
 	for i, h := range hs {

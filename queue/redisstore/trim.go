@@ -10,10 +10,9 @@ import (
 // trimLook is how many blocks one call looks at.
 const trimLook = 32
 
-// Trim implements queue.Store. It removes whole blocks, up to 64 messages each: those without a
-// pending message and with nothing as new as the cutoff. A Max below 64 leaves fuller blocks alone.
-// Blocks are looked at in the order they were made; a pass ends where a whole look finds only young
-// ones.
+// Trim: It removes whole blocks, up to 64 messages each: those without a pending message and with
+// nothing as new as the cutoff. A Max below 64 leaves fuller blocks alone. Blocks are looked at in
+// the order they were made; a pass ends where a whole look finds only young ones.
 func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats,
 	error,
 ) {

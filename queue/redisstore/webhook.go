@@ -41,7 +41,6 @@ func (s *Store) webhookDone(ctx context.Context, what string, args ...any) (bool
 	return reply == int64(1), err
 }
 
-// PutWebhook implements queue.WebhookStore.
 func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
 	target, err := json.Marshal(hookTarget{h.URL, h.Secret})
 	if err != nil {
@@ -55,19 +54,16 @@ func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
 	return err
 }
 
-// DropWebhook implements queue.WebhookStore.
 func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error) {
 	return s.webhookDone(ctx, "drop", int64(a))
 }
 
-// ReplayWebhook implements queue.WebhookStore.
 func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool,
 	error,
 ) {
 	return s.webhookDone(ctx, "replay", int64(a), positionMs)
 }
 
-// SaveWebhook implements queue.WebhookStore.
 func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID,
 	revision int64, p queue.WebhookProgress,
 ) (bool, error) {
@@ -78,7 +74,6 @@ func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.Acco
 	return s.webhookDone(ctx, "save", int64(a), string(node), revision, progress)
 }
 
-// Webhooks implements queue.WebhookStore.
 func (s *Store) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
 	reply, err := s.webhook(ctx, "list")
 	if err != nil {
@@ -134,7 +129,6 @@ type hookLease struct {
 	since time.Time
 }
 
-// LeaseWebhooks implements queue.WebhookStore.
 func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID,
 	life time.Duration,
 ) ([]queue.AccountID, error) {

@@ -54,7 +54,6 @@ func (j *job) plain() bool { return !j.bare && j.args[0] != "evalsha" && j.args[
 // about is counted.
 type command struct{ *redis.Cmd }
 
-// NoRetry implements redis.Cmder.
 func (command) NoRetry() bool { return true }
 
 // wire takes jobs to one master: what is queued while the pipelines before are on their way is the

@@ -8,7 +8,6 @@ import (
 	"trackchat/queue"
 )
 
-// Ack implements queue.Delivery.
 func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult, error) {
 	acks = slices.Clone(acks)
 	res := make([]queue.AckResult, len(acks))
@@ -102,7 +101,6 @@ func (w *writer) status(t queue.TrackerID, id int64) (queue.Status, error) {
 	return queue.Status(n), err
 }
 
-// Progress implements queue.Delivery.
 func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 	ps = slices.Clone(ps)
 	return s.write(ctx, &operation{
@@ -140,7 +138,6 @@ func (w *writer) progress(p *queue.ProgressReq) error {
 	return err
 }
 
-// End implements queue.Sender and queue.Delivery.
 func (s *Store) End(ctx context.Context, ends []queue.EndReq) ([]queue.EndResult, error) {
 	for i := range ends {
 		switch ends[i].Status {

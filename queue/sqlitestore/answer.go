@@ -9,7 +9,6 @@ import (
 
 const recallQuery = "SELECT answer FROM answer WHERE account = ? AND key = ? AND until_ms > ?"
 
-// Recall implements queue.Sender.
 func (s *Store) Recall(ctx context.Context, a queue.AccountID, key string) ([]byte, error) {
 	var answer []byte
 	err := s.read(ctx, "recall", func(c *conn) error {
@@ -29,7 +28,6 @@ func (c *conn) recall(dst *[]byte, a queue.AccountID, key string, now int64) err
 	}, int64(a), key, now)
 }
 
-// Remember implements queue.Sender.
 func (s *Store) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
 	error,
 ) {

@@ -19,8 +19,8 @@ const (
 	slowSync  = 100 * time.Millisecond
 )
 
-// Check implements queue.Store: the file answers, the disk has room and really takes writes. The
-// whole file is only read by Inspect.
+// Check: the file answers, the disk has room and really takes writes. The whole file is only read
+// by Inspect.
 func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	var rep queue.Report
 	scripts, err := migrations()

@@ -11,7 +11,6 @@ import (
 // maxClaim is the most messages that one ClaimReq is answered with.
 const maxClaim = 1024
 
-// Claim implements queue.Delivery.
 func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.ClaimResult, error) {
 	res := make([]queue.ClaimResult, len(reqs))
 	err := s.read(ctx, "claim", func(c *conn) error {
@@ -79,7 +78,6 @@ func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {
 	}, int64(r.Lease.Tracker), int64(r.Cursor))
 }
 
-// Peek implements queue.Delivery.
 func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 	ts := make([]queue.TrackerID, len(ls))
 	for i := range ls {
@@ -109,7 +107,6 @@ func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
 	return res, nil
 }
 
-// Acquire implements queue.Delivery.
 func (s *Store) Acquire(ctx context.Context, node queue.NodeID,
 	ts []queue.TrackerID,
 ) ([]queue.Lease, error) {
@@ -152,7 +149,6 @@ func (w *writer) acquire(l *queue.Lease) error {
 	return nil
 }
 
-// Release implements queue.Delivery.
 func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	leases := append([]queue.Lease(nil), ls...)
 	res := make([]bool, len(leases))
@@ -180,7 +176,6 @@ func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {
 	return res, nil
 }
 
-// Touch implements queue.Delivery.
 func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
 	ls = append([]queue.Lease(nil), ls...)
 	return s.write(ctx, &operation{

@@ -10,7 +10,6 @@ import (
 	"trackchat/queue"
 )
 
-// LoadDirectory implements queue.DirectoryStore.
 func (s *Store) LoadDirectory(ctx context.Context) (accounts []queue.Account,
 	trackers []queue.Tracker, err error,
 ) {
@@ -117,8 +116,8 @@ func loadTrackers(ctx context.Context, c *conn) ([]queue.Tracker, error) {
 	return trackers, err
 }
 
-// ImportDirectory implements queue.DirectoryStore. Only one import runs at a time, so that what it
-// is compared with stays while it waits for the writer.
+// ImportDirectory: Only one import runs at a time, so that what it is compared with stays while it
+// waits for the writer.
 func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
 	trackers []queue.Tracker, prune bool,
 ) (queue.ImportStats, error) {

@@ -13,9 +13,6 @@ import (
 // maxPage bounds what one call of Accounts or Trackers returns.
 const maxPage = 10_000
 
-var _ queue.AdminStore = (*Store)(nil)
-
-// Accounts implements queue.LiveDirectory.
 func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
 	error,
 ) {
@@ -37,7 +34,6 @@ func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) 
 	return accounts, nil
 }
 
-// Trackers implements queue.LiveDirectory.
 func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
 	error,
 ) {
@@ -56,8 +52,8 @@ func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) 
 	return trackers, nil
 }
 
-// EditDirectory implements queue.LiveDirectory. Messages of removed trackers go in small steps
-// after the edits are stored, so that nobody waits for a long history.
+// EditDirectory: Messages of removed trackers go in small steps after the edits are stored, so that
+// nobody waits for a long history.
 func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.EditResult, error) {
 	s.importing.Lock()
 	defer s.importing.Unlock()

@@ -95,7 +95,6 @@ func (h *history) forget() error {
 	return err
 }
 
-// DirectoryChanges implements queue.LiveDirectory.
 func (s *Store) DirectoryChanges(ctx context.Context, since int64,
 	limit int,
 ) (queue.DirectoryChanges, error) {

@@ -15,7 +15,7 @@ const (
 	dueOfQuery = "SELECT id FROM message INDEXED BY message_expires WHERE status = 80 AND expires_ms > 0 AND expires_ms <= ? AND tracker = ?"
 )
 
-// Expire implements queue.Store. It looks before it writes: mostly there is nothing to do.
+// Expire: It looks before it writes: mostly there is nothing to do.
 func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 	var st queue.ExpireStats
 	due := false

@@ -9,7 +9,6 @@ import (
 	"trackchat/queue"
 )
 
-// MarkRead implements queue.Sender.
 func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, error) {
 	refs = slices.Clone(refs)
 	res := make([]queue.MarkResult, len(refs))
@@ -72,8 +71,7 @@ func (w *writer) markRead(refs []queue.Ref, res []queue.MarkResult) error {
 // rest.
 const markStep = 1024
 
-// MarkReadAll implements queue.Sender. It works in steps; what is stored while it runs may stay
-// unread.
+// MarkReadAll: It works in steps; what is stored while it runs may stay unread.
 func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, error) {
 	unread, err := s.Unread(ctx, ts)
 	if err != nil {
@@ -155,7 +153,6 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 	return nil
 }
 
-// Unread implements queue.Sender.
 func (s *Store) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int, error) {
 	res := make(map[queue.TrackerID]int)
 	err := s.readTrackers(ctx, "unread", ts, func(row []driver.Value) {
@@ -166,7 +163,6 @@ func (s *Store) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.Tra
 	return res, err
 }
 
-// LastTimes implements queue.Sender.
 func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int64,
 	error,
 ) {

@@ -52,7 +52,6 @@ const (
 		" FROM message INDEXED BY message_time WHERE tracker = ? AND submit_ms BETWEEN ? AND ? AND id < ? ORDER BY submit_ms DESC, id DESC LIMIT ?"
 )
 
-// List implements queue.Sender.
 func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error) {
 	query, beyond := listUp, q.Beyond
 	if q.Desc {
@@ -69,7 +68,6 @@ func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, e
 	return msgs, err
 }
 
-// Get implements queue.Sender.
 func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
 	msgs := make([]queue.Message, len(refs))
 	err := s.read(ctx, "get", func(c *conn) error {
@@ -91,7 +89,6 @@ func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, err
 	return msgs, nil
 }
 
-// Resolve implements queue.Sender.
 func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
 	found := make(map[int64]queue.TrackerID, len(ids))
 	err := s.read(ctx, "resolve", func(c *conn) error {
@@ -114,8 +111,7 @@ func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, er
 // maxUnacknowledged bounds Unacknowledged.
 const maxUnacknowledged = 64
 
-// Unacknowledged implements queue.Delivery: the newest of the pending ones and of those that ended,
-// each by its own index.
+// Unacknowledged: the newest of the pending ones and of those that ended, each by its own index.
 func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int) ([]queue.Message,
 	error,
 ) {
@@ -131,7 +127,6 @@ func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int
 	return msgs, err
 }
 
-// Changed implements queue.Feed.
 func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID,
 	sinceMs int64,
 ) ([]queue.TrackerID, error) {
@@ -155,8 +150,7 @@ const changesQuery = "SELECT " + messageColumns + " FROM (" +
 	"SELECT * FROM message INDEXED BY message_late WHERE tracker = ?1 AND change_ms >= ?2 AND change_ms > submit_ms + 3600000" +
 	") WHERE change_ms > ?3 OR change_ms = ?3 AND id > ?4 ORDER BY change_ms, id LIMIT ?5"
 
-// Changes implements queue.Feed; every change is known for as long as its message is there, so
-// ErrReset does not occur.
+// Changes: every change is known for as long as its message is there, so ErrReset does not occur.
 func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64,
 	limit int,
 ) ([]queue.Message, error) {

@@ -23,7 +23,6 @@ type received struct {
 	epoch int64 // it came under, or its last copy did; 0 unknown
 }
 
-// Receive implements queue.Delivery.
 func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
 	in = slices.Clone(in)
 	res := make([]queue.ReceiveResult, len(in))

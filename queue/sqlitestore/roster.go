@@ -31,7 +31,6 @@ func (b *beating) beatMs(now time.Time) int64 {
 	return now.UnixMilli() - now.Sub(b.at).Milliseconds()
 }
 
-// Beat implements queue.Roster.
 func (s *Store) Beat(ctx context.Context, n queue.Node) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -42,7 +41,6 @@ func (s *Store) Beat(ctx context.Context, n queue.Node) error {
 	return nil
 }
 
-// Leave implements queue.Roster.
 func (s *Store) Leave(ctx context.Context, id queue.NodeID) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -66,7 +64,6 @@ func (s *Store) usable(ctx context.Context) error {
 	}
 }
 
-// Nodes implements queue.Roster.
 func (s *Store) Nodes(ctx context.Context) ([]queue.Node, error) {
 	if err := s.usable(ctx); err != nil {
 		return nil, err
@@ -96,7 +93,6 @@ func (r *roster) beat(id queue.NodeID, now time.Time) int64 {
 	return b.beatMs(now)
 }
 
-// Presence implements queue.Sender.
 func (s *Store) Presence(ctx context.Context,
 	ts []queue.TrackerID,
 ) (map[queue.TrackerID]queue.Presence, error) {
@@ -123,7 +119,6 @@ func (s *Store) Presence(ctx context.Context,
 	return known, nil
 }
 
-// Kick implements queue.Roster.
 func (s *Store) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) {
 	ts = slices.Clone(ts)
 	res := make([]bool, len(ts))

@@ -16,7 +16,6 @@ const (
 	idsReserved = 65_536 // numbers reserved at a time: what a crash wastes at most
 )
 
-// Send implements queue.Sender.
 func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
 	reqs = slices.Clone(reqs)
 	res := make([]queue.SendResult, len(reqs))

@@ -10,7 +10,7 @@ import (
 // sessionSize is about what one takes in the intake.
 const sessionSize = 96
 
-// PutSession implements queue.SessionStore. It also removes what has expired, some at a time.
+// PutSession: It also removes what has expired, some at a time.
 func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
 	found := false
 	err := s.write(ctx, &operation{
@@ -43,7 +43,6 @@ func (w *writer) putSession(n *queue.Session) error {
 	return err
 }
 
-// RenewSession implements queue.SessionStore.
 func (s *Store) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool, error) {
 	return s.changeSession(ctx, "renew_session", func(w *writer) (int64, error) {
 		return w.c.exec("UPDATE session SET expires_ms = ? WHERE hash = ? AND expires_ms > ?",
@@ -51,7 +50,6 @@ func (s *Store) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int
 	})
 }
 
-// EndSession implements queue.SessionStore.
 func (s *Store) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
 	return s.changeSession(ctx, "end_session", func(w *writer) (int64, error) {
 		return w.c.exec("DELETE FROM session WHERE hash = ? AND expires_ms > ?", h[:], w.now)
@@ -72,7 +70,6 @@ func (s *Store) changeSession(ctx context.Context, name string, change func(w *w
 	return n > 0, err
 }
 
-// Sessions implements queue.SessionStore.
 func (s *Store) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Session, error) {
 	res := make([]queue.Session, len(hs))
 	now := s.now().UnixMilli()

@@ -13,8 +13,8 @@ const (
 	trimLook   = 2048 // messages that one transaction looks at
 )
 
-// Trim implements queue.Store. It walks through the file from the oldest message on, some at a
-// time, and begins anew when it has met only messages that stay.
+// Trim: It walks through the file from the oldest message on, some at a time, and begins anew when
+// it has met only messages that stay.
 func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats,
 	error,
 ) {

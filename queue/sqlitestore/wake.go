@@ -63,7 +63,7 @@ func newWakes(limit int) *wakes {
 	return &wakes{limit: limit, subs: make(map[queue.NodeID][]*subscriber)}
 }
 
-// Wakes implements queue.Delivery. The channel is also closed when the store is.
+// Wakes: The channel is also closed when the store is.
 func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -48,7 +48,6 @@ func newWatchers(limit int, metrics *queue.StoreMetrics) *watchers {
 	return &watchers{limit: limit, metrics: metrics}
 }
 
-// Watch implements queue.Feed.
 func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

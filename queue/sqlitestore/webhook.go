@@ -11,7 +11,6 @@ import (
 	"trackchat/queue"
 )
 
-// PutWebhook implements queue.WebhookStore.
 func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
 	progress, err := json.Marshal(h.Progress)
 	if err != nil {
@@ -28,7 +27,6 @@ func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
 	})
 }
 
-// DropWebhook implements queue.WebhookStore.
 func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error) {
 	done, err := s.changeWebhook(ctx, "webhook_drop", func(w *writer) (int64, error) {
 		return w.c.exec("DELETE FROM webhook WHERE account = ?", int64(a))
@@ -39,7 +37,6 @@ func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error
 	return done, err
 }
 
-// ReplayWebhook implements queue.WebhookStore.
 func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool,
 	error,
 ) {
@@ -48,7 +45,6 @@ func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs
 	})
 }
 
-// SaveWebhook implements queue.WebhookStore.
 func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID,
 	revision int64, p queue.WebhookProgress,
 ) (bool, error) {
@@ -80,7 +76,6 @@ func (s *Store) changeWebhook(ctx context.Context, name string, run func(w *writ
 	return err == nil && n > 0, err
 }
 
-// Webhooks implements queue.WebhookStore.
 func (s *Store) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
 	var list []queue.Webhook
 	err := s.read(ctx, "webhooks", func(c *conn) error {
@@ -143,7 +138,6 @@ func (l *hookLeases) lease(node queue.NodeID, a queue.AccountID, life time.Durat
 	return true
 }
 
-// LeaseWebhooks implements queue.WebhookStore.
 func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID,
 	life time.Duration,
 ) ([]queue.AccountID, error) {

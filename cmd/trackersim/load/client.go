@@ -46,6 +46,8 @@ type client struct {
 	lastError atomic.Pointer[error]
 }
 
+var _ engine.Handler = (*link)(nil)
+
 // link is one connection to the API.
 type link struct {
 	c    *client
@@ -147,7 +149,6 @@ func (l *link) send() {
 	}
 }
 
-// OnOpen implements engine.Handler.
 func (l *link) OnOpen(conn engine.Conn) {
 	conn.Trust(maxAnswer)
 	l.conn = conn
@@ -160,7 +161,6 @@ func (l *link) OnOpen(conn engine.Conn) {
 	}
 }
 
-// OnData implements engine.Handler.
 func (l *link) OnData(conn engine.Conn, buf []byte) int {
 	c := l.c
 	a, n, err := cutAnswer(buf)
@@ -189,7 +189,6 @@ func (l *link) OnData(conn engine.Conn, buf []byte) int {
 	return n
 }
 
-// OnClose implements engine.Handler.
 func (l *link) OnClose(_ engine.Conn, err error) {
 	c := l.c
 	if err == nil {

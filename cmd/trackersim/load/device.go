@@ -16,6 +16,8 @@ const (
 	neverReads
 )
 
+var _ engine.Handler = (*device)(nil)
+
 // device is one simulated tracker, through all its connections.
 type device struct {
 	// static
@@ -33,7 +35,6 @@ type device struct {
 	out    []byte
 }
 
-// OnOpen implements engine.Handler.
 func (d *device) OnOpen(c engine.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -49,7 +50,6 @@ func (d *device) OnOpen(c engine.Conn) {
 	d.writeLocked(d.side.AppendLogin(d.out[:0]))
 }
 
-// OnData implements engine.Handler.
 func (d *device) OnData(c engine.Conn, buf []byte) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -149,7 +149,6 @@ func (d *device) writeLocked(out []byte) bool {
 	return true
 }
 
-// OnClose implements engine.Handler.
 func (d *device) OnClose(_ engine.Conn, err error) {
 	d.mu.Lock()
 	was := d.logged

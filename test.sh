@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests need and passes them all: formatting, vet, lint, tidiness, every test with the race detector, a short run of each fuzz target.
+# Installs what the tests need and passes them all: formatting, vet, lint, tidiness, every test with
+# the race detector, a short run of each fuzz target.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 LINT_VERSION=v2.15.0
 AXE_VERSION=4.14.1
+PRETTIER_VERSION=3.10.1
 FUZZ_TIME=${FUZZ_TIME:-10s}
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/trackchat/tools
 step() { printf '\n== %s\n' "$*"; }
@@ -25,6 +27,7 @@ need chromium chromium fonts-noto-core fonts-noto-color-emoji
 need promtool prometheus
 need haproxy haproxy
 need npm npm
+need node nodejs
 need strace strace
 if ((${#missing[@]})); then
 	if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null 2>&1; then
@@ -33,7 +36,8 @@ if ((${#missing[@]})); then
 	fi
 	step "installing ${missing[*]}"
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 if ! command -v go >/dev/null 2>&1; then
 	echo 'test.sh needs Go; see go.mod for the version' >&2
@@ -44,19 +48,25 @@ lint=$tools/golangci-lint-$LINT_VERSION
 if [[ ! -x $lint ]]; then
 	step "building golangci-lint $LINT_VERSION"
 	mkdir -p "$tools"
-	GOFLAGS= GOBIN=$tools go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$LINT_VERSION"
+	GOFLAGS= GOBIN=$tools go install \
+		"github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$LINT_VERSION"
 	mv "$tools/golangci-lint" "$lint"
 fi
 
-export AXE_SCRIPT=$tools/axe-core-$AXE_VERSION.js # the browser's tests run it on each page
-if [[ ! -f $AXE_SCRIPT ]]; then
-	step "getting axe-core $AXE_VERSION"
-	package=$(mktemp -d)
-	(cd "$package" && npm pack --silent "axe-core@$AXE_VERSION" && tar -xzf axe-core-*.tgz)
-	mkdir -p "$tools"
-	mv "$package/package/axe.min.js" "$AXE_SCRIPT"
-	rm -rf "$package"
-fi
+# from_npm PACKAGE VERSION: unpacks a package without dependencies into $tools.
+from_npm() {
+	local folder=$tools/$1-$2 work
+	[[ ! -d $folder ]] || return 0
+	step "getting $1 $2"
+	work=$(mktemp -d "$tools/npm.XXXXXX")
+	(cd "$work" && npm pack --silent "$1@$2" >/dev/null && tar -xzf "$1"-*.tgz)
+	mv "$work/package" "$folder"
+	rm -rf "$work"
+}
+from_npm axe-core "$AXE_VERSION"
+from_npm prettier "$PRETTIER_VERSION"
+# The browser's tests run it on each page.
+export AXE_SCRIPT=$tools/axe-core-$AXE_VERSION/axe.min.js
 
 step 'formatting'
 unformatted=$(gofmt -l $(git ls-files '*.go'))
@@ -64,6 +74,8 @@ if [[ -n $unformatted ]]; then
 	printf 'not gofmt-ed:\n%s\n' "$unformatted" >&2
 	exit 1
 fi
+node "$tools/prettier-$PRETTIER_VERSION/bin/prettier.cjs" --log-level warn --check \
+	'api/console/**/*.js' 'api/console/**/*.css'
 step 'go mod tidy'
 go mod tidy -diff
 step 'go vet'
@@ -76,7 +88,8 @@ step 'golangci-lint'
 fuzzers=$(mktemp -d)
 builder=
 trap '[[ -z $builder ]] || kill "$builder" 2>/dev/null || true; rm -rf "$fuzzers"' EXIT
-targets=$(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Z][A-Za-z0-9_]*' | sed -E 's|^(.*)/[^/]*:func |\1 |')
+targets=$(git ls-files '*_test.go' | xargs grep -oE '^func Fuzz[A-Z][A-Za-z0-9_]*' |
+	sed -E 's|^(.*)/[^/]*:func |\1 |')
 build_fuzzers() {
 	cut -d' ' -f1 <<<"$targets" | sort -u | while read -r package; do
 		nice -n 19 go test -c -fuzz=. -o "$fuzzers/$package/fuzzer" "./$package"
@@ -85,18 +98,22 @@ build_fuzzers() {
 build_fuzzers >"$fuzzers/log" 2>&1 &
 builder=$!
 
-# frames says which device frames the tests of the protocols replay, see protocol/protocoltest/vectors.go.
+# frames says which device frames the tests of the protocols replay, see
+# protocol/protocoltest/vectors.go.
 frames() {
 	local folder=${TRACKCHAT_VECTORS:-../shared/vectors} name all=() own
 	count() { cat "${@:2}" | grep -cE "\"kind\": ?\"($1)\"" || true; }
-	own="$(count derived protocol/*/testdata/vectors.jsonl) derived from collected ones, $(count generated protocol/*/testdata/vectors.jsonl) generated"
+	own="$(count derived protocol/*/testdata/vectors.jsonl) derived from collected ones"
+	own+=", $(count generated protocol/*/testdata/vectors.jsonl) generated"
 	for name in egts galileosky garmin-fmi jt808 teltonika wialon-ips; do
 		[[ ! -f $folder/$name.jsonl ]] || all+=("$folder/$name.jsonl")
 	done
 	if ((${#all[@]})); then
-		echo "frames tested: $own, $(count 'captured|manual|spec|test-suite(-body)?' "${all[@]}") collected, which are in $folder"
+		echo "frames tested: $own, $(count 'captured|manual|spec|test-suite(-body)?' "${all[@]}")" \
+			"collected, which are in $folder"
 	elif [[ -n ${CI:-}${TRACKCHAT_VECTORS:-} ]]; then
-		echo "frames: $own; none collected, as $folder is not there: that is a failure where CI or TRACKCHAT_VECTORS is set"
+		echo "frames: $own; none collected, as $folder is not there:" \
+			'that is a failure where CI or TRACKCHAT_VECTORS is set'
 	else
 		echo "frames tested: $own; none collected, as $folder is not there; CI is not set"
 	fi
@@ -104,7 +121,9 @@ frames() {
 
 step 'tests'
 frames
-CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 -parallel 4 ./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./... # the longest first
+# The longest first.
+CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 -parallel 4 \
+	./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./...
 
 step 'building the fuzzers'
 wait "$builder" || {
@@ -113,13 +132,17 @@ wait "$builder" || {
 }
 builder=
 
-# fuzz PACKAGE TARGET: a finding comes with a failing input. Without one, Go's fuzzer has only reported its own time limit as an error, which means that nothing was found.
+# fuzz PACKAGE TARGET: a finding comes with a failing input. Without one, Go's fuzzer has only
+# reported its own time limit as an error, which means that nothing was found.
 fuzz() {
 	local out
 	cd "$1"
-	if out=$("$fuzzers/$1/fuzzer" -test.run='^$' -test.fuzz="^$2\$" -test.fuzztime="$FUZZ_TIME" -test.fuzzminimizetime=10x -test.parallel=1 -test.fuzzcachedir="$fuzzers/$1/corpus" 2>&1) && [[ $out != *'no fuzz tests'* ]]; then
+	if out=$("$fuzzers/$1/fuzzer" -test.run='^$' -test.fuzz="^$2\$" -test.parallel=1 \
+		-test.fuzztime="$FUZZ_TIME" -test.fuzzminimizetime=10x \
+		-test.fuzzcachedir="$fuzzers/$1/corpus" 2>&1) && [[ $out != *'no fuzz tests'* ]]; then
 		printf '%s %s\n' "$1" "$2"
-	elif [[ $out == *'context deadline exceeded'* && $out != *'Failing input'* && $out != *panic* && $out != *_test.go:* ]]; then
+	elif [[ $out == *'context deadline exceeded'* && $out != *'Failing input'* &&
+		$out != *panic* && $out != *_test.go:* ]]; then
 		printf '%s %s: out of time, nothing found\n' "$1" "$2"
 	else
 		printf '%s %s\n%s\n' "$1" "$2" "$out" >&2

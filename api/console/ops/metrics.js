@@ -7,7 +7,8 @@ export function parse(text) {
     const m = /^([A-Za-z_:][\w:]*)(\{(.*)\})? (\S+)/.exec(line);
     if (!m) continue; // a comment
     const labels = {};
-    for (const [, name, value] of (m[3] ?? '').matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) labels[name] = value.replace(/\\(.)/g, (_, c) => (c === 'n' ? '\n' : c));
+    for (const [, name, value] of (m[3] ?? '').matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g))
+      labels[name] = value.replace(/\\(.)/g, (_, c) => (c === 'n' ? '\n' : c));
     if (!families.has(m[1])) families.set(m[1], []);
     families.get(m[1]).push({ labels, value: m[4] === '+Inf' ? Infinity : Number(m[4]) });
   }
@@ -15,7 +16,8 @@ export function parse(text) {
 }
 
 /** The sum of a family's values; 0 where there is none. */
-export const total = (families, name) => (families.get(name) ?? []).reduce((sum, s) => sum + s.value, 0);
+export const total = (families, name) =>
+  (families.get(name) ?? []).reduce((sum, s) => sum + s.value, 0);
 
 /** A family's values added up by one of its labels. */
 export function by(families, name, label) {
@@ -27,15 +29,26 @@ export function by(families, name, label) {
   return sums;
 }
 
-/** A histogram as [{limit, count}], each count without those of the smaller limits; what `before` had counted is taken off. */
+/**
+ * A histogram as [{limit, count}], each count without those of the smaller limits; what `before`
+ * had counted is taken off.
+ */
 export function buckets(families, name, before) {
   const read = (f) => by(f ?? new Map(), `${name}_bucket`, 'le');
   const old = read(before);
-  const sums = [...read(families)].map(([le, n]) => ({ limit: le === '+Inf' ? Infinity : Number(le), count: n - (old.get(le) ?? 0) })).sort((a, b) => a.limit - b.limit);
+  const sums = [...read(families)]
+    .map(([le, n]) => ({
+      limit: le === '+Inf' ? Infinity : Number(le),
+      count: n - (old.get(le) ?? 0),
+    }))
+    .sort((a, b) => a.limit - b.limit);
   return sums.map((b, i) => ({ limit: b.limit, count: b.count - (i > 0 ? sums[i - 1].count : 0) }));
 }
 
-/** The value below which a share q of a histogram lies, linear within its bucket as Prometheus does it; null where nothing was counted. */
+/**
+ * The value below which a share q of a histogram lies, linear within its bucket as Prometheus does
+ * it; null where nothing was counted.
+ */
 export function quantile(list, q) {
   const all = list.reduce((sum, b) => sum + b.count, 0);
   if (all === 0) return null;

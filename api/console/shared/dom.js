@@ -3,8 +3,9 @@
 const SVG = 'http://www.w3.org/2000/svg';
 
 /**
- * Makes an element. Of props, `class`, `dataset` and `on` (listeners by event) are special; a value that is a property of the element is set as one, everything else is an attribute.
- * null, undefined and false mean absent, for props and for children alike.
+ * Makes an element. Of props, `class`, `dataset` and `on` (listeners by event) are special; a value
+ * that is a property of the element is set as one, everything else is an attribute. null, undefined
+ * and false mean absent, for props and for children alike.
  */
 export function h(tag, props, ...children) {
   const el = document.createElement(tag);
@@ -12,8 +13,10 @@ export function h(tag, props, ...children) {
     if (value === null || value === undefined || value === false) continue;
     if (name === 'class') el.className = value;
     else if (name === 'dataset') Object.assign(el.dataset, value);
-    else if (name === 'on') for (const [event, f] of Object.entries(value)) el.addEventListener(event, f);
-    else if (name in el && !name.startsWith('aria') && name !== 'list' && name !== 'role') el[name] = value;
+    else if (name === 'on')
+      for (const [event, f] of Object.entries(value)) el.addEventListener(event, f);
+    else if (name in el && !name.startsWith('aria') && name !== 'list' && name !== 'role')
+      el[name] = value;
     else el.setAttribute(name, value === true ? '' : value);
   }
   el.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
@@ -33,12 +36,16 @@ const PATHS = {
   search: 'M7 2.6a4.4 4.4 0 100 8.8 4.4 4.4 0 000-8.8zM10.2 10.2l3.4 3.4',
   list: 'M2.6 4h10.8M2.6 8h10.8M2.6 12h6.8',
   down: 'M8 3v9.6M3.8 8.6L8 12.8l4.2-4.2',
-  broadcast: 'M8 8v.1M5.4 10.8a3.8 3.8 0 010-5.6M10.6 5.2a3.8 3.8 0 010 5.6M3.3 12.9a6.8 6.8 0 010-9.8M12.7 3.1a6.8 6.8 0 010 9.8',
+  broadcast:
+    'M8 8v.1M5.4 10.8a3.8 3.8 0 010-5.6M10.6 5.2a3.8 3.8 0 010 5.6M3.3 12.9a6.8 6.8 0 010-9.8M12.7 3.1a6.8 6.8 0 010 9.8',
   timer: 'M8 4.2a5 5 0 100 10 5 5 0 000-10zM8 6.6v2.8M6.2 1.8h3.6',
   reply: 'M6.4 3.4L2.6 7.2l3.8 3.8M2.8 7.2h6.4a4.2 4.2 0 014.2 4.2v1.4',
 };
 
-/** Makes a line icon of one em. It is decoration: what it means stands beside it or in its parent's label. */
+/**
+ * Makes a line icon of one em. It is decoration: what it means stands beside it or in its parent's
+ * label.
+ */
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', '0 0 16 16');
@@ -51,8 +58,9 @@ export function icon(name) {
 }
 
 /**
- * Makes parent's children those of items, in order. An item's element is kept as long as its key is there: create(item) makes it, update(element, item) is called each time.
- * known is a Map of the caller's that lives as long as parent.
+ * Makes parent's children those of items, in order. An item's element is kept as long as its key is
+ * there: create(item) makes it, update(element, item) is called each time. known is a Map of the
+ * caller's that lives as long as parent.
  */
 export function reconcile(parent, known, items, key, create, update) {
   const gone = new Map(known);

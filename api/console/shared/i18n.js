@@ -1,4 +1,5 @@
-// The words of the page, from a message file. A message is text with {name} for what is filled in, or an object of plural forms chosen by {n}.
+// The words of the page, from a message file. A message is text with {name} for what is filled in,
+// or an object of plural forms chosen by {n}.
 
 export const LANGUAGES = { en: 'English', de: 'Deutsch' };
 
@@ -31,7 +32,10 @@ export const current = () => language;
 /** Whether there is such a message. */
 export const has = (key) => key in messages;
 
-/** The message of a key; the key itself where there is none, so that a gap is seen and harms nothing. */
+/**
+ * The message of a key; the key itself where there is none, so that a gap is seen and harms
+ * nothing.
+ */
 export function t(key, values = {}) {
   let m = messages[key] ?? key;
   if (typeof m === 'object') m = m[plurals.select(values.n)] ?? m.other;

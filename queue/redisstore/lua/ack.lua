@@ -6,8 +6,9 @@
 -- Returns 1 B each: 0 no such outgoing message, 1 acknowledged before, 2 now.
 --#include once clock state record wake change end
 
--- look returns the beginning of a record, its offset as Redis takes it (of a number it would make a text by itself, far more slowly), and whether the driver has opened it.
--- A record at a guessed place is the right one only if both slot and check agree: text can look like anything.
+-- look returns the beginning of a record, its offset as Redis takes it (of a number it would make a
+-- text by itself, far more slowly), and whether the driver has opened it. A record at a guessed
+-- place is the right one only if both slot and check agree: text can look like anything.
 local function look(chunk_key, meta)
   local slot, opened, off = struct.unpack('>BBI3', meta, 9)
   if off > 0 then
@@ -53,7 +54,8 @@ each(5, 3, function(i)
           end
         end
       end
-      -- The reason of an acknowledged message says that the number of replaced characters stands where that of acknowledged parts was: those are all of them.
+      -- The reason of an acknowledged message says that the number of replaced characters stands
+      -- where that of acknowledged parts was: those are all of them.
       local parts, reason, last = string.sub(r, 15, 16), string.sub(r, 2, 2), string.sub(r, 17, 18)
       if first then
         reason, last = '\0', parts

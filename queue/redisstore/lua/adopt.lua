@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Takes what a partition holds, be it nothing, as part of the store under a new identity. Blocks from before are closed, and numbers that were given after this state are left out.
+-- Takes what a partition holds, be it nothing, as part of the store under a new identity. Blocks
+-- from before are closed, and numbers that were given after this state are left out.
 -- KEYS: 1 partition
 -- ARGV: 1 identity, 2 least number of the next block
 local K = KEYS[1]

@@ -1,4 +1,5 @@
--- roll closes the tail block and opens a new one. The copy drops the room that APPEND reserves for growth.
+-- roll closes the tail block and opens a new one. The copy drops the room that APPEND reserves for
+-- growth.
 local function roll(T)
   local block = redis.call('INCR', K .. ':blk')
   redis.call('RPUSH', K .. ':q', block)
@@ -29,7 +30,8 @@ local function roll(T)
   end
 end
 
--- put appends a record in the given state and returns its slot, its offset and whether it opened a block.
+-- put appends a record in the given state and returns its slot, its offset and whether it opened a
+-- block.
 local function put(T, t8, status, nonce, tail)
   tick()
   local fresh = k == 0 or n >= 64 or z > 16384 or b <= seals[K]

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Copies a piece of a committed change into place. Does nothing once that is done, so that several nodes may copy the same one.
+-- Copies a piece of a committed change into place. Does nothing once that is done, so that several
+-- nodes may copy the same one.
 -- KEYS: 1 directory's head
 -- ARGV: 1 the head's pending change, 2 key of the piece, or '' where all are copied
 -- Returns 1 done, 0 the change is finished already.

@@ -1,8 +1,11 @@
--- Changes are collected and published once, at the end; changes.go reads them. Where nobody listens a script pays for asking that, once, and nothing else. Of a call for several
--- partitions the first is asked for and the last has it all: where one Redis holds everything a reader subscribes to the channels of all partitions with one command.
+-- Changes are collected and published once, at the end; changes.go reads them. Where nobody listens
+-- a script pays for asking that, once, and nothing else. Of a call for several partitions the first
+-- is asked for and the last has it all: where one Redis holds everything a reader subscribes to the
+-- channels of all partitions with one command.
 local changes, listened = {}, nil
 
--- change notes what happened (kind 1 B) to a message (tracker 8 B, id 7 B), at ms or with the tracker's clock. cmd is PUBLISH or SPUBLISH.
+-- change notes what happened (kind 1 B) to a message (tracker 8 B, id 7 B), at ms or with the
+-- tracker's clock. cmd is PUBLISH or SPUBLISH.
 local function change(cmd, kind, t8, id, ms)
   if listened == nil then
     listened = redis.call('PUBSUB', cmd == 'PUBLISH' and 'NUMSUB' or 'SHARDNUMSUB', K .. ':w')[2] > 0

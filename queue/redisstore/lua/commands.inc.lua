@@ -1,4 +1,5 @@
--- What a change of the directory does (directory.go says what lies where): commands of a name and arguments. Each is done once, in any order.
+-- What a change of the directory does (directory.go says what lies where): commands of a name and
+-- arguments. Each is done once, in any order.
 local dir = KEYS[1]
 local commands = {}
 

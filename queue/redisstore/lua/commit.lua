@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
--- Commits a change of the directory: at once, or as staged pieces that are still to be copied into place. Refused if the directory has changed since it was read or if
--- another change is still being copied.
+-- Commits a change of the directory: at once, or as staged pieces that are still to be copied into
+-- place. Refused if the directory has changed since it was read or if another change is still being
+-- copied.
 -- KEYS: 1 directory's head (HASH: version, floor, pending)
--- ARGV: 1 version that was read, 2 id of the change, 3 version after it, 4 its staged pieces or 0, 5 beginning of their keys or the commands themselves
+-- ARGV: 1 version that was read, 2 id of the change, 3 version after it, 4 its staged pieces or 0,
+-- 5 beginning of their keys or the commands themselves
 -- Returns 1 committed, 0 refused.
 --#include commands
 local known = dir .. ':k:' .. ARGV[2]

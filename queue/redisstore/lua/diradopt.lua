@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Takes the directory as it is, be it empty, as that of the store under a new identity. Who has seen any version before has to begin anew.
+-- Takes the directory as it is, be it empty, as that of the store under a new identity. Who has
+-- seen any version before has to begin anew.
 -- KEYS: 1 directory's head
 -- ARGV: 1 identity, 2 least version
 local dir = KEYS[1]

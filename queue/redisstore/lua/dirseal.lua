@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Notes which Redis process serves the directory. After a change the last versions may be lost: they are left out, and who has seen them has to begin anew.
+-- Notes which Redis process serves the directory. After a change the last versions may be lost:
+-- they are left out, and who has seen them has to begin anew.
 -- KEYS: 1 directory's head
 -- ARGV: 1 identity of the Redis process
 -- Returns 1 if it had changed.

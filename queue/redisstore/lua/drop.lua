@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
--- Cuts a tracker off from its messages because it was removed: nothing is pending, its session is told that it has ended, later messages begin anew. Done once for a removal.
+-- Cuts a tracker off from its messages because it was removed: nothing is pending, its session is
+-- told that it has ended, later messages begin anew. Done once for a removal.
 -- KEYS: 1 partition
--- ARGV: 1 version of the removal, 2 clock, 3 PUBLISH or SPUBLISH, 4 tracker, 5 tracker 8 B, 6 key for the directory of its blocks
+-- ARGV: 1 version of the removal, 2 clock, 3 PUBLISH or SPUBLISH, 4 tracker, 5 tracker 8 B, 6 key
+-- for the directory of its blocks
 -- Returns 1 if there are blocks to be removed.
 local K = KEYS[1]
 --#include clock state wake change

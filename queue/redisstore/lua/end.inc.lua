@@ -1,4 +1,5 @@
--- K:e is the partition's list of pending messages with a limited time: member id (7 B), score the end of it in ms.
+-- K:e is the partition's list of pending messages with a limited time: member id (7 B), score the
+-- end of it in ms.
 
 -- limited reports whether the time of a record is; at is the place of its flags in text.
 local function limited(text, at) return math.floor(string.byte(text, at) / 2) % 2 == 1 end
@@ -12,8 +13,9 @@ end
 
 local function member(blk, slot, P) return struct.pack('>I7', (blk * 64 + slot) * 256 + P) end
 
--- stop ends the pending record at an offset of a chunk of the tracker in hand, tells of it, and has the owner told of what it must not send any more (expired, cancelled).
--- mark: state 1 B, reason 1 B.
+-- stop ends the pending record at an offset of a chunk of the tracker in hand, tells of it, and has
+-- the owner told of what it must not send any more (expired, cancelled). mark: state 1 B, reason 1
+-- B.
 local function stop(chunk, blk, off, mark, P)
   local slot = string.byte(chunk, off + 19)
   tick()
@@ -31,7 +33,8 @@ local function stop(chunk, blk, off, mark, P)
   end
 end
 
--- end_due ends the message of a member of the list whose time has run out, and reports whether it was pending still; another tracker is in hand then.
+-- end_due ends the message of a member of the list whose time has run out, and reports whether it
+-- was pending still; another tracker is in hand then.
 local function end_due(m, P)
   local at = math.floor(struct.unpack('>I7', m) / 256)
   local blk, slot = math.floor(at / 64), at % 64
@@ -50,8 +53,9 @@ local function end_due(m, P)
   return false
 end
 
--- expire ends up to most messages of the partition whose time has run out. It returns how many it ended, how many it looked at, and the error of the first that cannot be
--- read: the others do not wait for it.
+-- expire ends up to most messages of the partition whose time has run out. It returns how many it
+-- ended, how many it looked at, and the error of the first that cannot be read: the others do not
+-- wait for it.
 local function expire(P, most)
   local due, ended, failed = redis.call('ZRANGEBYSCORE', K .. ':e', '-inf', string.format('%d', now), 'LIMIT', 0, most), 0, nil
   for _, m in ipairs(due) do

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Ends messages that are still pending; the owner is told of what it must not send any more (expired, cancelled).
+-- Ends messages that are still pending; the owner is told of what it must not send any more
+-- (expired, cancelled).
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
 -- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH,
 --       then for each: tracker, block, meta (tracker 8 B, slot 1 B, status 1 B, reason 1 B, replaced characters 2 B)

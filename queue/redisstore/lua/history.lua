@@ -1,8 +1,11 @@
 #!lua
--- Appends messages of another store with their own times and states. What was appended before is skipped, so that an import can be repeated and goes on where it was.
+-- Appends messages of another store with their own times and states. What was appended before is
+-- skipped, so that an import can be repeated and goes on where it was.
 -- KEYS: 1 partition
--- ARGV: 1 partition number, then for each message: tracker, meta (tracker 8 B, id in the other store 7 B), record without its slot
--- Returns 8 B each: 0 stored, 1 stored before, 2 the tracker has messages of its own, 3 it has newer ones; id 7 B.
+-- ARGV: 1 partition number, then for each message: tracker, meta (tracker 8 B, id in the other
+-- store 7 B), record without its slot
+-- Returns 8 B each: 0 stored, 1 stored before, 2 the tracker has messages of its own, 3 it has
+-- newer ones; id 7 B.
 local K, P = KEYS[1], tonumber(ARGV[1])
 local now = 0 -- times come with the messages
 local seals = { [K] = tonumber(redis.call('GET', K .. ':seal') or 0) }

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Marks incoming messages read: all of a request or none.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
--- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each request: number of messages, and for each of them: tracker, block, meta (tracker 8 B, slot 1 B)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each
+-- request: number of messages, and for each of them: tracker, block, meta (tracker 8 B, slot 1 B)
 -- Returns 1 B for each message: 0 no such incoming message, 1 read before, 2 unread until now.
 --#include once clock state record change
 

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Marks unread incoming messages read, the newest first, at most 256 a request.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
--- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each request: tracker, how many blocks from the newest on need no look
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each
+-- request: tracker, how many blocks from the newest on need no look
 -- Returns 7 B each: marked 2 B, blocks that need no look 4 B, 1 B: 1 = there are more.
 --#include once clock state change
 each(5, 2, function(i)

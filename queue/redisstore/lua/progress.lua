@@ -1,7 +1,10 @@
 #!lua flags=allow-oom
--- Notes how many parts of a pending message are acknowledged, and how often the next one was tried since; never fewer than before for the same number of parts.
+-- Notes how many parts of a pending message are acknowledged, and how often the next one was tried
+-- since; never fewer than before for the same number of parts.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
--- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each: tracker, block, meta (tracker 8 B, slot 1 B, parts 2 B, acknowledged 2 B, tries 1 B, first of them 6 B)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each:
+-- tracker, block, meta (tracker 8 B, slot 1 B, parts 2 B, acknowledged 2 B, tries 1 B, first of
+-- them 6 B)
 -- Returns 1 B each: 1 noted, 0 not.
 --#include once clock state record change
 each(5, 3, function(i)

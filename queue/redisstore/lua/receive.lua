@@ -7,7 +7,8 @@
 --#include once clock seals state record append change
 local ENTRY, ENTRIES = 29, 32 -- key 8 B, id 7 B, ms 6 B, epoch 8 B as it is given
 
--- repeated returns the offset of the ring's entry that the text repeats: without an epoch the newest within the window, else the oldest of another epoch.
+-- repeated returns the offset of the ring's entry that the text repeats: without an epoch the
+-- newest within the window, else the oldest of another epoch.
 local function repeated(ring, key, window, epoch)
   local found, from = nil, 1
   while true do

@@ -1,4 +1,5 @@
--- A chunk is a 9-byte header (tracker, outgoing records, the latter once the block is closed) and records as record.go lays them out: 33 bytes, the last 3 the length of the rest.
+-- A chunk is a 9-byte header (tracker, outgoing records, the latter once the block is closed) and
+-- records as record.go lays them out: 33 bytes, the last 3 the length of the rest.
 
 -- find returns the offset of a slot's record in a chunk of the tracker, nil if there is none.
 local function find(chunk, t8, slot)

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Gives ownership up where the epoch is still the current one.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
--- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each: tracker, meta (tracker 8 B), epoch, when its device was last heard of (0: not told)
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, then for each:
+-- tracker, meta (tracker 8 B), epoch, when its device was last heard of (0: not told)
 -- Returns 1 B each: 1 released, 0 not the current epoch.
 --#include once clock state change
 each(5, 4, function(i)

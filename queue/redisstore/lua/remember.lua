@@ -1,5 +1,6 @@
 #!lua
--- Keeps the answer to a client's idempotency key for 24 hours, unless there is one already, and returns the one that counts. A repetition changes nothing.
+-- Keeps the answer to a client's idempotency key for 24 hours, unless there is one already, and
+-- returns the one that counts. A repetition changes nothing.
 -- KEYS: 1 partition
 -- ARGV: 1 name of the key, 2 clock, 3 answer or '' to ask only
 -- Returns the answer, '' if there is none.

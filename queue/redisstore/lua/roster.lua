@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Notes a node's report, or takes the node off, or just reads; reports of long ago are dropped.
 -- KEYS: 1 HASH node -> time of its last report, blank, report
--- ARGV: 1 node or '', 2 clock, 3 report or '' to take the node off, 4 ms after which a node is forgotten
+-- ARGV: 1 node or '', 2 clock, 3 report or '' to take the node off, 4 ms after which a node is
+-- forgotten
 -- Returns the time now, then each node and its value.
 --#include clock
 local function read() return redis.call('HGETALL', KEYS[1]) end

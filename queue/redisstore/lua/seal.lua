@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Notes which Redis process serves the partition. After a change its last writes may be lost, so that ids that somebody has seen could be given again:
--- block numbers jump ahead and every block from before is closed.
+-- Notes which Redis process serves the partition. After a change its last writes may be lost, so
+-- that ids that somebody has seen could be given again: block numbers jump ahead and every block
+-- from before is closed.
 -- KEYS: 1 partition
 -- ARGV: 1 identity of the Redis process
 -- Returns 1 if it had changed.

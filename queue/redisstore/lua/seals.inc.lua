@@ -1,4 +1,5 @@
--- seals: up to which block number a partition was closed when another Redis process took over (seal.lua).
+-- seals: up to which block number a partition was closed when another Redis process took over
+-- (seal.lua).
 local seals = {}
 do
   local names = {}

@@ -1,13 +1,15 @@
 #!lua
 -- Stores outgoing messages and wakes their trackers' owners.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
--- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, 5 undelivered messages allowed, 6 longest tail that a wake carries,
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, 5 undelivered
+-- messages allowed, 6 longest tail that a wake carries,
 --       then for each message: tracker, meta (tracker 8 B, nonce 4 B, 1 B: 1 = look for the nonce), tail of the record, idempotency key or ''
 -- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
 --#include once clock seals state record append wake change end
 local pubcmd, limit, carry = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
--- known_nonce looks a caller's nonce up in the tracker's list of at least the last 64 of them: mostly it is not there, and no block has to be read.
+-- known_nonce looks a caller's nonce up in the tracker's list of at least the last 64 of them:
+-- mostly it is not there, and no block has to be read.
 local function known_nonce(T, nonce)
   local key = K .. ':f:' .. T
   local list = redis.call('GET', key) or ''

@@ -1,7 +1,8 @@
 -- Sessions, as session.go lays them out.
 local dir = KEYS[1]
 
--- session returns account, creation and end of a session that has not expired, nil where there is none.
+-- session returns account, creation and end of a session that has not expired, nil where there is
+-- none.
 local function session(hash)
   local text = redis.call('GET', dir .. ':s:' .. hash)
   if text then

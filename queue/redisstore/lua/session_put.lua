@@ -1,7 +1,8 @@
 #!lua
 -- Stores a session. Beyond the most of its account the oldest ones end.
 -- KEYS: 1 directory's head
--- ARGV: 1 HASH of the account's row, 2 clock, 3 account, 4 key's hash, 5 created ms, 6 expires ms, 7 most sessions of an account
+-- ARGV: 1 HASH of the account's row, 2 clock, 3 account, 4 key's hash, 5 created ms, 6 expires ms,
+-- 7 most sessions of an account
 -- Returns 1 stored, 0 there is no such account.
 --#include clock session
 local account, hash = ARGV[3], ARGV[4]

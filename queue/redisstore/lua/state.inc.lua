@@ -1,4 +1,5 @@
--- The tracker in hand, as state.go lays it out. load fills these, the save functions write what an operation may have changed.
+-- The tracker in hand, as state.go lays it out. load fills these, the save functions write what an
+-- operation may have changed.
 local l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, since, seen, owner
 local tkey
 
@@ -39,7 +40,8 @@ end
 -- save_owner: everything; the value may become shorter.
 local function save_owner() redis.call('SET', tkey, packed()) end
 
--- heard notes when the device was last heard of; 0 and what is not newer change nothing, and nothing is newer than now.
+-- heard notes when the device was last heard of; 0 and what is not newer change nothing, and
+-- nothing is newer than now.
 local function heard(ms) seen = math.max(seen, math.min(ms, now)) end
 
 -- tick advances the tracker's clock, which never goes back.
@@ -49,7 +51,8 @@ local function tick()
   end
 end
 
--- live reports whether a block is one of the tracker's: of those that drop.lua has cut off some may still be there.
+-- live reports whether a block is one of the tracker's: of those that drop.lua has cut off some may
+-- still be there.
 local function live(T, blk)
   return k > 0 and (blk == b or (w > 0 and blk >= w) or (k > 1 and redis.call('ZSCORE', K .. ':x:' .. T, struct.pack('>I5', blk)) ~= false))
 end

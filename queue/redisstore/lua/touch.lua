@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Notes when devices were last heard of, where the epoch is still the current one.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
--- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 not used, then for each: tracker, epoch, ms
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 not used, then for each: tracker,
+-- epoch, ms
 -- Returns 1 B each, 0.
 --#include once clock state
 each(5, 3, function(i)

@@ -1,8 +1,11 @@
 #!lua flags=allow-oom
--- Removes old blocks: those without a pending message and with nothing as new as the cutoff. The tail block goes only when it is the tracker's last.
+-- Removes old blocks: those without a pending message and with nothing as new as the cutoff. The
+-- tail block goes only when it is the tracker's last.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
--- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 not used, then for each request: index in the partition's list of blocks, blocks to look at, cutoff ms, most messages to remove
--- Returns 12 B each: messages removed 4 B, index to go on at 4 B, blocks looked at 2 B, of them young 2 B.
+-- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 not used, then for each request:
+-- index in the partition's list of blocks, blocks to look at, cutoff ms, most messages to remove
+-- Returns 12 B each: messages removed 4 B, index to go on at 4 B, blocks looked at 2 B, of them
+-- young 2 B.
 --#include once clock state
 
 -- weigh returns what a chunk holds, pending -1 if it must stay.

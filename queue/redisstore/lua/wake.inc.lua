@@ -10,8 +10,9 @@ local function wake(entry)
   box[#box + 1] = entry
 end
 
--- publish sends what was collected with PUBLISH or SPUBLISH, of all partitions over the channel of the one in hand: where one Redis holds everything a node has one
--- connection that listens to all channels, and one message costs both sides less than many.
+-- publish sends what was collected with PUBLISH or SPUBLISH, of all partitions over the channel of
+-- the one in hand: where one Redis holds everything a node has one connection that listens to all
+-- channels, and one message costs both sides less than many.
 local function publish(cmd)
   for node, box in pairs(outbox) do
     redis.call(cmd, K .. ':n:' .. node, table.concat(box))

@@ -1,13 +1,18 @@
 #!lua flags=allow-oom
--- Keeps the accounts' webhooks. Each is a field of three hashes: what it is, how far its delivery has come, who delivers.
--- KEYS: 1 HASH account -> revision, blank, JSON of URL and secret; 2 HASH account -> JSON of the progress; 3 HASH account -> number, blank, node that has the lease
--- ARGV: 1 what to do, 2 clock, then for 'put' account, JSON, progress of a new one; 'drop' account; 'replay' account, position;
+-- Keeps the accounts' webhooks. Each is a field of three hashes: what it is, how far its delivery
+-- has come, who delivers.
+-- KEYS: 1 HASH account -> revision, blank, JSON of URL and secret; 2 HASH account -> JSON of the
+-- progress; 3 HASH account -> number, blank, node that has the lease
+-- ARGV: 1 what to do, 2 clock, then for 'put' account, JSON, progress of a new one; 'drop' account;
+-- 'replay' account, position;
 --       'save' account, node, revision, progress; 'lease' node, 1 to have or 0 to give up, then each account and the lease that may be taken from another; 'list' nothing
--- Returns for 'list' account, value and progress of each; for 'lease' each account that has a webhook, and its lease; else 1 or 0.
+-- Returns for 'list' account, value and progress of each; for 'lease' each account that has a
+-- webhook, and its lease; else 1 or 0.
 --#include clock
 local what = ARGV[1]
 
--- revision_after is a greater number than any that the account had, also of a webhook that was removed.
+-- revision_after is a greater number than any that the account had, also of a webhook that was
+-- removed.
 local function revision_after(value)
   local was = tonumber(string.match(value or '', '^%d+') or 0)
   return math.max(was + 1, now)

@@ -6,8 +6,24 @@ const RETRIES = 3; // of a call that was refused for coming too fast
 
 /** Codes of the API that mean something to the page. 0 is ours: no answer. */
 export const CODE = {
-  unreachable: 0, wrongHash: 3, unknownHash: 4, unexpected: 6, noQueue: 8, noStore: 14, tooFast: 15, wrongLogin: 102, loginAttempts: 105, wrongHandler: 111, wrongMethod: 112,
-  notPermitted: 13, notFound: 201, blocked: 208, unsupported: 214, nonexistent: 217, tariff: 236, queueFull: 267,
+  unreachable: 0,
+  wrongHash: 3,
+  unknownHash: 4,
+  unexpected: 6,
+  noQueue: 8,
+  noStore: 14,
+  tooFast: 15,
+  wrongLogin: 102,
+  loginAttempts: 105,
+  wrongHandler: 111,
+  wrongMethod: 112,
+  notPermitted: 13,
+  notFound: 201,
+  blocked: 208,
+  unsupported: 214,
+  nonexistent: 217,
+  tariff: 236,
+  queueFull: 267,
 };
 
 /** A refusal of the API, or code 0 if there was no answer. */
@@ -19,21 +35,29 @@ export class ApiError extends Error {
   }
 
   /** Whether the session or key is not known any more. */
-  get ended() { return this.code === CODE.wrongHash || this.code === CODE.unknownHash; }
+  get ended() {
+    return this.code === CODE.wrongHash || this.code === CODE.unknownHash;
+  }
 
   /** Whether the server answers and has no store to do it with. */
-  get storeless() { return this.code === CODE.noQueue || this.code === CODE.noStore; }
+  get storeless() {
+    return this.code === CODE.noQueue || this.code === CODE.noStore;
+  }
 
   /** Whether it was refused for what it is, so that the same would be refused again. */
-  get refused() { return ![CODE.unreachable, CODE.unexpected, CODE.tooFast].includes(this.code) && !this.storeless; }
+  get refused() {
+    return (
+      ![CODE.unreachable, CODE.unexpected, CODE.tooFast].includes(this.code) && !this.storeless
+    );
+  }
 }
 
 /** Operations that are answered without the store. */
 const STORELESS = ['tracker/list', 'tracker/read', 'tracker/chat/capabilities'];
 
 /**
- * Calls for one caller. Times are ISO 8601 in both directions. It tells by the event `store` (detail:
- * whether it is there) what each answer shows of the server's store.
+ * Calls for one caller. Times are ISO 8601 in both directions. It tells by the event `store`
+ * (detail: whether it is there) what each answer shows of the server's store.
  */
 export class Api extends EventTarget {
   #hash;
@@ -50,7 +74,10 @@ export class Api extends EventTarget {
     return h;
   }
 
-  /** Calls an operation and returns its answer. A refusal by the rate limit is repeated after the time it names: nothing has been done then. */
+  /**
+   * Calls an operation and returns its answer. A refusal by the rate limit is repeated after the
+   * time it names: nothing has been done then.
+   */
   async call(operation, params = {}, signal = undefined) {
     for (let attempt = 0; ; attempt++) {
       const { response, answer } = await this.#post(operation, params, signal);
@@ -58,14 +85,20 @@ export class Api extends EventTarget {
         if (!STORELESS.includes(operation) && operation.startsWith('tracker/')) this.#tell(true);
         return answer;
       }
-      const error = new ApiError(answer.status?.code ?? CODE.unreachable, answer.status?.description ?? `HTTP ${response.status}`, answer.errors);
+      const error = new ApiError(
+        answer.status?.code ?? CODE.unreachable,
+        answer.status?.description ?? `HTTP ${response.status}`,
+        answer.errors,
+      );
       if (error.storeless) this.#tell(false);
       if (error.code !== CODE.tooFast || attempt >= RETRIES) throw error;
       await pause(1000 * Math.max(1, Number(response.headers.get('Retry-After')) || 1), signal);
     }
   }
 
-  #tell(detail) { this.dispatchEvent(new CustomEvent('store', { detail })); }
+  #tell(detail) {
+    this.dispatchEvent(new CustomEvent('store', { detail }));
+  }
 
   async #post(operation, params, signal) {
     const silence = new AbortController();
@@ -76,13 +109,17 @@ export class Api extends EventTarget {
     };
     try {
       const response = await fetch(`/v2/${operation}`, {
-        method: 'POST', headers: { ...this.headers, 'Content-Type': 'application/json' }, body: JSON.stringify(params), cache: 'no-store',
+        method: 'POST',
+        headers: { ...this.headers, 'Content-Type': 'application/json' },
+        body: JSON.stringify(params),
+        cache: 'no-store',
         signal: signal ? AbortSignal.any([signal, silence.signal]) : silence.signal,
       });
       return { response, answer: await body(response, heard) };
     } catch (e) {
       if (signal?.aborted) throw e;
-      // A page that is being left loses its calls: what it was sending is not to be noted as failed.
+      // A page that is being left loses its calls: what it was sending is not to be noted as
+      // failed.
       if (Date.now() - leaving < LEAVING) await pause(LEAVING);
       throw new ApiError(CODE.unreachable, e.message);
     } finally {
@@ -92,9 +129,14 @@ export class Api extends EventTarget {
 }
 
 let leaving = 0; // when the page was about to be left
-addEventListener('beforeunload', () => { leaving = Date.now(); });
+addEventListener('beforeunload', () => {
+  leaving = Date.now();
+});
 
-/** Reads an answer; one that is not the API's comes from something before it, and is as good as none. heard is called for each piece. */
+/**
+ * Reads an answer; one that is not the API's comes from something before it, and is as good as
+ * none. heard is called for each piece.
+ */
 async function body(response, heard) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
@@ -112,8 +154,14 @@ async function body(response, heard) {
 /** Waits; ends early, with its reason, when the signal is aborted. */
 export function pause(ms, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => { signal?.removeEventListener('abort', stop); resolve(); }, ms);
-    function stop() { clearTimeout(timer); reject(signal.reason); }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve();
+    }, ms);
+    function stop() {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }
     signal?.addEventListener('abort', stop, { once: true });
   });
 }

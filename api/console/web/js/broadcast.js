@@ -14,7 +14,9 @@ export const MOST = 300;
 /** The broadcasts of an account in this tab, the newest first. */
 export class Broadcasts {
   list;
-  #api; #state; #taken = new Set();
+  #api;
+  #state;
+  #taken = new Set();
 
   constructor(api, state) {
     this.#api = api;
@@ -24,7 +26,9 @@ export class Broadcasts {
   }
 
   /** Goes on with those that are not over. */
-  resume() { for (const b of this.list) b.resume(); }
+  resume() {
+    for (const b of this.list) b.resume();
+  }
 
   /** Begins one and returns it. */
   begin(key, trackers, text, extras) {
@@ -38,10 +42,14 @@ export class Broadcasts {
     return b;
   }
 
-  get(key) { return this.list.find((b) => b.key === key); }
+  get(key) {
+    return this.list.find((b) => b.key === key);
+  }
 
   /** Keeps what is known now. */
-  keep() { for (const b of this.list) b.keep(); }
+  keep() {
+    for (const b of this.list) b.keep();
+  }
 
   close() {
     this.keep();
@@ -50,20 +58,32 @@ export class Broadcasts {
 }
 
 /**
- * One text to many trackers, and what becomes of it at each. results is a Map from tracker to {state, message, reason}: state is 'sending', 'sent' (message is what it has come to, once that is known),
- * 'unsupported', 'full', 'refused' (that tracker is why nothing was sent), 'held' (nothing was sent because of others) or 'failed'. It tells of each change by the event `change`.
+ * One text to many trackers, and what becomes of it at each. results is a Map from tracker to
+ * {state, message, reason}: state is 'sending', 'sent' (message is what it has come to, once that
+ * is known), 'unsupported', 'full', 'refused' (that tracker is why nothing was sent), 'held'
+ * (nothing was sent because of others) or 'failed'. It tells of each change by the event `change`.
  */
 export class Broadcast extends EventTarget {
   results = new Map();
   error = null;
   done = false; // the server has answered
-  #api; #state; #taken; #keeping = null; #stop = new AbortController(); #looking = null;
+  #api;
+  #state;
+  #taken;
+  #keeping = null;
+  #stop = new AbortController();
+  #looking = null;
 
   /**
-   * With record, one that was begun before; see record. taken are the ids of messages that are known
-   * to be of one broadcast or another: two may have the same text.
+   * With record, one that was begun before; see record. taken are the ids of messages that are
+   * known to be of one broadcast or another: two may have the same text.
    */
-  constructor(api, state, { key, text, extras, at = Date.now(), done = false, error = null, results = [] }, taken) {
+  constructor(
+    api,
+    state,
+    { key, text, extras, at = Date.now(), done = false, error = null, results = [] },
+    taken,
+  ) {
     super();
     this.#api = api;
     this.#state = state;
@@ -76,7 +96,11 @@ export class Broadcast extends EventTarget {
     this.error = error && new ApiError(error.code, error.message);
     for (const [id, state_, message, reason] of results) {
       if (message) taken.add(message.id);
-      this.results.set(id, { state: state_, message: message && { ...message, text }, reason: reason && new ApiError(reason.code, reason.message) });
+      this.results.set(id, {
+        state: state_,
+        message: message && { ...message, text },
+        reason: reason && new ApiError(reason.code, reason.message),
+      });
     }
     state.addEventListener('event', (e) => this.#heard(e.detail), { signal: this.#stop.signal });
   }
@@ -84,12 +108,27 @@ export class Broadcast extends EventTarget {
   /** What is kept of it, for the constructor. */
   get record() {
     const plain = (e) => e && { code: e.code ?? 0, message: e.message };
-    const results = [...this.results].map(([id, r]) => [id, r.state, r.message && { ...r.message, text: '' }, plain(r.reason)]);
-    return { key: this.key, text: this.text, extras: this.extras, at: this.at, done: this.done, error: plain(this.error), results };
+    const results = [...this.results].map(([id, r]) => [
+      id,
+      r.state,
+      r.message && { ...r.message, text: '' },
+      plain(r.reason),
+    ]);
+    return {
+      key: this.key,
+      text: this.text,
+      extras: this.extras,
+      at: this.at,
+      done: this.done,
+      error: plain(this.error),
+      results,
+    };
   }
 
   /** How many trackers have a result for which f is true. */
-  count(f) { return [...this.results.values()].filter(f).length; }
+  count(f) {
+    return [...this.results.values()].filter(f).length;
+  }
 
   #tell() {
     this.dispatchEvent(new Event('change'));
@@ -116,7 +155,12 @@ export class Broadcast extends EventTarget {
     this.#tell();
     this.keep(); // before the server has it
     try {
-      const answer = await this.#api.call('tracker/chat/broadcast', { trackers, message: this.text, idempotency_key: this.key, ...this.extras });
+      const answer = await this.#api.call('tracker/chat/broadcast', {
+        trackers,
+        message: this.text,
+        idempotency_key: this.key,
+        ...this.extras,
+      });
       for (const id of answer.sent_to) this.#set(id, { state: 'sent' });
       for (const id of answer.not_sent_to) this.#set(id, { state: 'full' });
       this.done = true;
@@ -138,9 +182,14 @@ export class Broadcast extends EventTarget {
     clearTimeout(this.#looking);
   }
 
-  #set(id, result) { this.results.set(id, { ...this.results.get(id), ...result }); }
+  #set(id, result) {
+    this.results.set(id, { ...this.results.get(id), ...result });
+  }
 
-  /** The answer does not say why a tracker was left out: its device has no chat, or too much is waiting for it. */
+  /**
+   * The answer does not say why a tracker was left out: its device has no chat, or too much is
+   * waiting for it.
+   */
   async #why(ids) {
     for (const id of ids) {
       const e = await this.#refusal(id);
@@ -197,19 +246,26 @@ export class Broadcast extends EventTarget {
 
   #isOurs(r, message) {
     if (r.message) return r.message.id === message.id;
-    return !this.#taken.has(message.id) && message.text === this.text && message.at > this.at - CLOCKS;
+    return (
+      !this.#taken.has(message.id) && message.text === this.text && message.at > this.at - CLOCKS
+    );
   }
 
   /** Looks for what the feed does not tell. */
   #follow() {
-    this.#looking = setTimeout(async () => {
-      await this.#look(this.#state.connection === 'live');
-      if (Date.now() - this.at < WATCHED && !this.#stop.signal.aborted) this.#follow();
-    }, this.#looking === null ? LATE : EVERY);
+    this.#looking = setTimeout(
+      async () => {
+        await this.#look(this.#state.connection === 'live');
+        if (Date.now() - this.at < WATCHED && !this.#stop.signal.aborted) this.#follow();
+      },
+      this.#looking === null ? LATE : EVERY,
+    );
   }
 
   /** Looks once at everything that is not over, when somebody looks at it. */
-  refresh() { return this.#look(false); }
+  refresh() {
+    return this.#look(false);
+  }
 
   async #look(live) {
     for (const [id, r] of this.results) {
@@ -224,10 +280,19 @@ export class Broadcast extends EventTarget {
     const { signal } = this.#stop;
     try {
       if (r.message) {
-        this.#learn(id, fromApi((await this.#api.call('tracker/chat/read', { message_id: r.message.id }, signal)).value));
+        this.#learn(
+          id,
+          fromApi(
+            (await this.#api.call('tracker/chat/read', { message_id: r.message.id }, signal)).value,
+          ),
+        );
         return;
       }
-      const { list } = await this.#api.call('tracker/chat/list', { tracker_id: id, limit: 20, ascending: false, detail: true }, signal);
+      const { list } = await this.#api.call(
+        'tracker/chat/list',
+        { tracker_id: id, limit: 20, ascending: false, detail: true },
+        signal,
+      );
       const found = list.map(fromApi).find((m) => !m.incoming && this.#isOurs(r, m));
       if (found) this.#learn(id, found);
     } catch {

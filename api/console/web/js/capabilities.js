@@ -5,14 +5,22 @@ import { lacking } from './charset.js';
 const APART = 50; // ms between questions, so that they do not use up what a key may ask a second
 const MOST = 10; // characters that are named
 
-/** What trackers' devices can be sent, as tracker/chat/capabilities says. Each is asked about once. */
+/**
+ * What trackers' devices can be sent, as tracker/chat/capabilities says. Each is asked about once.
+ */
 export class Capabilities {
-  #api; #known = new Map(); #asking = new Map();
+  #api;
+  #known = new Map();
+  #asking = new Map();
 
-  constructor(api) { this.#api = api; }
+  constructor(api) {
+    this.#api = api;
+  }
 
   /** What is known of a tracker; undefined: nothing yet, null: the server does not say. */
-  of(tracker) { return this.#known.get(tracker); }
+  of(tracker) {
+    return this.#known.get(tracker);
+  }
 
   /** Asks about trackers one after the other, and calls told after each answer. */
   async ask(trackers, told, signal) {
@@ -27,7 +35,10 @@ export class Capabilities {
 
   #one(id) {
     if (!this.#asking.has(id)) {
-      this.#asking.set(id, this.#get(id).finally(() => this.#asking.delete(id)));
+      this.#asking.set(
+        id,
+        this.#get(id).finally(() => this.#asking.delete(id)),
+      );
     }
     return this.#asking.get(id);
   }
@@ -48,7 +59,13 @@ export class Capabilities {
    */
   check(trackers, text, choices) {
     const found = {
-      lacking: new Set(), lacks: 0, most: Infinity, few: 0, longest: Infinity, long: 0, silent: 0,
+      lacking: new Set(),
+      lacks: 0,
+      most: Infinity,
+      few: 0,
+      longest: Infinity,
+      long: 0,
+      silent: 0,
     };
     const whole = [text, ...choices].join('\n');
     const characters = length(text);

@@ -3,16 +3,23 @@ import { inOrder, newer } from './message.js';
 /** What is in memory of the messages of one tracker, and what is being sent to it. */
 export class Conversation {
   messages = new Map(); // by id
-  outbox = []; // texts that are not known to be stored: {key, text, extras, at, state: 'sending' | 'failed', error}
+  // texts that are not known to be stored: {key, text, extras, at, state: 'sending' | 'failed',
+  // error}
+  outbox = [];
   loaded = false; // the newest messages are there
   complete = false; // and the oldest too
   error = null; // why it could not be loaded
   quoted = new Map(); // messages that others answer and that are not among those, by id
   #sorted = null;
 
-  constructor(tracker) { this.tracker = tracker; }
+  constructor(tracker) {
+    this.tracker = tracker;
+  }
 
-  /** Takes messages, in whatever order; of two forms of one the newer stays. Returns how many were not there before. */
+  /**
+   * Takes messages, in whatever order; of two forms of one the newer stays. Returns how many were
+   * not there before.
+   */
   add(list) {
     let fresh = 0;
     for (const m of list) {
@@ -25,9 +32,14 @@ export class Conversation {
     return fresh;
   }
 
-  /** An event may tell of a message before the answer to its sending does: it is not to be shown twice meanwhile. */
+  /**
+   * An event may tell of a message before the answer to its sending does: it is not to be shown
+   * twice meanwhile.
+   */
   #claim(m) {
-    const sending = this.outbox.find((o) => o.state === 'sending' && o.text === m.text && !o.claimed);
+    const sending = this.outbox.find(
+      (o) => o.state === 'sending' && o.text === m.text && !o.claimed,
+    );
     if (sending) sending.claimed = true;
   }
 
@@ -38,12 +50,18 @@ export class Conversation {
   }
 
   /** What is not read, oldest first. */
-  unread() { return this.sorted().filter((m) => m.unread); }
+  unread() {
+    return this.sorted().filter((m) => m.unread);
+  }
 
   /** A message that another one answers, null if it is not known. */
-  answered(id) { return this.messages.get(id) ?? this.quoted.get(id) ?? null; }
+  answered(id) {
+    return this.messages.get(id) ?? this.quoted.get(id) ?? null;
+  }
 
-  oldest() { return this.sorted()[0]; }
+  oldest() {
+    return this.sorted()[0];
+  }
 
   /** Forgets what the server told, not what is being sent. */
   forget() {

@@ -5,16 +5,24 @@ const SILENCE = 20_000; // ms; heartbeats come every 15 s
 const SOONEST = 500; // ms before the first new attempt; doubles up to LATEST
 const LATEST = 15_000;
 
-/** The server, or something before it, has ended the feed as streams end: that alone is no trouble. */
+/**
+ * The server, or something before it, has ended the feed as streams end: that alone is no trouble.
+ */
 export class FeedEnded extends Error {}
 
 /**
- * The live feed. It connects again by itself and goes on after the last event that it has handed over, so that none is lost as long as the server still has them.
- * on.open(resumed) is called with each connection, on.event(name, data) with each event, in order, on.down(error) when a connection ends or cannot be had.
- * After open(false), and after the event `reset`, the receiver has to read everything anew.
+ * The live feed. It connects again by itself and goes on after the last event that it has handed
+ * over, so that none is lost as long as the server still has them. on.open(resumed) is called with
+ * each connection, on.event(name, data) with each event, in order, on.down(error) when a connection
+ * ends or cannot be had. After open(false), and after the event `reset`, the receiver has to read
+ * everything anew.
  */
 export class Feed {
-  #api; #on; #last; #stop = new AbortController(); #wake = () => {};
+  #api;
+  #on;
+  #last;
+  #stop = new AbortController();
+  #wake = () => {};
 
   constructor(api, on) {
     this.#api = api;
@@ -25,7 +33,9 @@ export class Feed {
   async run() {
     for (let wait = SOONEST; !this.#stop.signal.aborted;) {
       try {
-        await this.#connection(() => { wait = SOONEST; });
+        await this.#connection(() => {
+          wait = SOONEST;
+        });
       } catch (e) {
         if (this.#stop.signal.aborted) return;
         this.#on.down(e);
@@ -36,10 +46,14 @@ export class Feed {
     }
   }
 
-  stop() { this.#stop.abort(); }
+  stop() {
+    this.#stop.abort();
+  }
 
   /** Makes the next attempt now instead of later. */
-  kick() { this.#wake(); }
+  kick() {
+    this.#wake();
+  }
 
   async #connection(opened) {
     const silence = new AbortController();
@@ -47,8 +61,13 @@ export class Feed {
     try {
       const headers = { ...this.#api.headers, Accept: 'text/event-stream' };
       if (this.#last !== undefined) headers['Last-Event-ID'] = this.#last;
-      const response = await fetch('/v2/tracker/chat/events', { headers, cache: 'no-store', signal: AbortSignal.any([this.#stop.signal, silence.signal]) });
-      if (!response.ok || !response.headers.get('Content-Type')?.startsWith('text/event-stream')) throw await refusal(response);
+      const response = await fetch('/v2/tracker/chat/events', {
+        headers,
+        cache: 'no-store',
+        signal: AbortSignal.any([this.#stop.signal, silence.signal]),
+      });
+      if (!response.ok || !response.headers.get('Content-Type')?.startsWith('text/event-stream'))
+        throw await refusal(response);
       opened();
       this.#on.open(this.#last !== undefined);
       for await (const e of events(response.body, watch.feed)) {
@@ -87,7 +106,12 @@ async function refusal(response) {
 function watchdog(ms, bark) {
   let timer = setTimeout(bark, ms);
   return {
-    feed() { clearTimeout(timer); timer = setTimeout(bark, ms); },
-    stop() { clearTimeout(timer); },
+    feed() {
+      clearTimeout(timer);
+      timer = setTimeout(bark, ms);
+    },
+    stop() {
+      clearTimeout(timer);
+    },
   };
 }

@@ -18,7 +18,16 @@ const app = document.getElementById('app');
 /** Shows the login form; why is the key of a message, if there is a reason. */
 function signIn(why = null, key = '') {
   document.title = t('app.title');
-  app.replaceChildren(loginView({ why, key, done: (login, stay) => { prefs.setLogin(login, stay); enter(login); } }));
+  app.replaceChildren(
+    loginView({
+      why,
+      key,
+      done: (login, stay) => {
+        prefs.setLogin(login, stay);
+        enter(login);
+      },
+    }),
+  );
 }
 
 /** Shows the console of a caller who is known. */
@@ -29,7 +38,11 @@ async function enter(login) {
     info = (await api.call('user/get_info')).user_info;
   } catch (e) {
     if (e instanceof ApiError && e.ended) return leave('login.ended');
-    const why = e.storeless ? t('connection.storeless') : e.code === 0 ? t('connection.unreachable') : explain(e);
+    const why = e.storeless
+      ? t('connection.storeless')
+      : e.code === 0
+        ? t('connection.unreachable')
+        : explain(e);
     app.replaceChildren(h('p', { class: 'splash', role: 'status' }, why));
     setTimeout(() => enter(login), RETRY);
     return undefined;
@@ -43,9 +56,16 @@ async function enter(login) {
     shell.close();
     broadcasts.close();
   };
-  const sync = new Sync(api, state, messenger, () => { close(); leave('login.ended'); });
+  const sync = new Sync(api, state, messenger, () => {
+    close();
+    leave('login.ended');
+  });
   const shell = new Shell({
-    api, state, messenger, sync, broadcasts,
+    api,
+    state,
+    messenger,
+    sync,
+    broadcasts,
     signOut: async () => {
       close();
       state.work.clear();
@@ -71,14 +91,19 @@ function leave(why = null) {
 }
 
 /**
- * A key in the address, #key=…, is for demonstrations: the service prints such an address. It signs in by itself only on this very machine, because a link from elsewhere could
- * otherwise make somebody write into a stranger's account; elsewhere it only fills the form.
+ * A key in the address, #key=…, is for demonstrations: the service prints such an address. It signs
+ * in by itself only on this very machine, because a link from elsewhere could otherwise make
+ * somebody write into a stranger's account; elsewhere it only fills the form.
  */
 function keyFromAddress() {
   const found = /^#key=([0-9a-f]{32})$/i.exec(location.hash);
   if (!found) return null;
   history.replaceState(null, '', location.pathname);
-  return { hash: found[1], key: true, trusted: ['127.0.0.1', '[::1]', 'localhost'].includes(location.hostname) };
+  return {
+    hash: found[1],
+    key: true,
+    trusted: ['127.0.0.1', '[::1]', 'localhost'].includes(location.hostname),
+  };
 }
 
 async function start() {
@@ -93,5 +118,6 @@ async function start() {
   else signIn();
 }
 
-start().catch((e) => { app.replaceChildren(h('p', { class: 'splash', role: 'alert' }, `trackchat: ${e.message}`)); });
-
+start().catch((e) => {
+  app.replaceChildren(h('p', { class: 'splash', role: 'alert' }, `trackchat: ${e.message}`));
+});

@@ -8,7 +8,9 @@ const BEGINNING = '1970-01-02T00:00:00Z'; // before every message
 
 /** Reads and writes the conversations of a State. */
 export class Messenger {
-  #api; #state; #older = new Map(); // running reads backwards, by tracker
+  #api;
+  #state;
+  #older = new Map(); // running reads backwards, by tracker
   #quotes = new Set(); // ids of messages that have been read for being answered
 
   constructor(api, state) {
@@ -17,16 +19,28 @@ export class Messenger {
   }
 
   async #list(tracker, limit, before = {}) {
-    const { list } = await this.#api.call('tracker/chat/list', { tracker_id: tracker, from: BEGINNING, ...before, limit, ascending: false, detail: true });
+    const { list } = await this.#api.call('tracker/chat/list', {
+      tracker_id: tracker,
+      from: BEGINNING,
+      ...before,
+      limit,
+      ascending: false,
+      detail: true,
+    });
     const messages = list.map(fromApi);
     this.#state.learn(tracker, messages);
     return messages;
   }
 
   /** Looks for texts to a tracker that ended badly, among the newest. */
-  async look(tracker) { await this.#list(tracker, FEW); }
+  async look(tracker) {
+    await this.#list(tracker, FEW);
+  }
 
-  /** Reads the newest messages. Where more have come than one page holds since the last time, there would be a gap: the older ones are read again then. */
+  /**
+   * Reads the newest messages. Where more have come than one page holds since the last time, there
+   * would be a gap: the older ones are read again then.
+   */
   async refresh(tracker) {
     const c = this.#state.conversation(tracker);
     try {
@@ -47,16 +61,29 @@ export class Messenger {
     }
   }
 
-  /** Without a feed nobody tells of changes to messages before the newest page: those that are still on their way are asked for by themselves. */
+  /**
+   * Without a feed nobody tells of changes to messages before the newest page: those that are still
+   * on their way are asked for by themselves.
+   */
   async #settle(c, page) {
     const first = page.at(-1)?.id;
-    const waiting = c.sorted().filter((m) => first !== undefined && m.id < first && (m.state === 'QUEUED' || m.state === 'SENT')).slice(-5);
-    for (const m of waiting) c.add([fromApi((await this.#api.call('tracker/chat/read', { message_id: m.id })).value)]);
+    const waiting = c
+      .sorted()
+      .filter(
+        (m) => first !== undefined && m.id < first && (m.state === 'QUEUED' || m.state === 'SENT'),
+      )
+      .slice(-5);
+    for (const m of waiting)
+      c.add([fromApi((await this.#api.call('tracker/chat/read', { message_id: m.id })).value)]);
   }
 
   /** Reads a page of older messages; false if there are none. */
   older(tracker) {
-    if (!this.#older.has(tracker)) this.#older.set(tracker, this.#readOlder(tracker).finally(() => this.#older.delete(tracker)));
+    if (!this.#older.has(tracker))
+      this.#older.set(
+        tracker,
+        this.#readOlder(tracker).finally(() => this.#older.delete(tracker)),
+      );
     return this.#older.get(tracker);
   }
 
@@ -64,19 +91,28 @@ export class Messenger {
     const c = this.#state.conversation(tracker);
     const oldest = c.oldest();
     if (!c.loaded || c.complete || !oldest) return false;
-    const page = await this.#list(tracker, OLDER, { to: new Date(Math.floor(oldest.at / 1000) * 1000).toISOString().replace('.000', ''), after_id: oldest.id });
+    const page = await this.#list(tracker, OLDER, {
+      to: new Date(Math.floor(oldest.at / 1000) * 1000).toISOString().replace('.000', ''),
+      after_id: oldest.id,
+    });
     c.complete = page.length < OLDER;
     const fresh = c.add(page);
     this.#state.tell('messages', tracker);
     return fresh > 0;
   }
 
-  /** Sends a text. It is in the outbox until the server has it; sent again after a failure it has the same key, so that it is never stored twice. */
+  /**
+   * Sends a text. It is in the outbox until the server has it; sent again after a failure it has
+   * the same key, so that it is never stored twice.
+   */
   async send(tracker, text, extras = {}) {
     await this.#post(tracker, crypto.randomUUID?.() ?? randomKey(), text, extras);
   }
 
-  /** Sends a message that has ended badly once more, as another one. Asked for twice it is sent once. */
+  /**
+   * Sends a message that has ended badly once more, as another one. Asked for twice it is sent
+   * once.
+   */
   async again(tracker, message) {
     this.dismiss(tracker, message);
     await this.#post(tracker, `again ${message.id}`, message.text, extrasOf(message));
@@ -100,7 +136,8 @@ export class Messenger {
   /** Goes on with what was being sent when the page was left. */
   resume() {
     for (const c of [...this.#state.known()]) {
-      for (const item of [...c.outbox]) if (item.state === 'sending') this.#deliver(c.tracker, item);
+      for (const item of [...c.outbox])
+        if (item.state === 'sending') this.#deliver(c.tracker, item);
     }
   }
 
@@ -115,7 +152,12 @@ export class Messenger {
     const c = this.#state.conversation(tracker);
     this.#note(tracker, item);
     try {
-      const { id } = await this.#api.call('tracker/chat/send', { tracker_id: tracker, message: item.text, idempotency_key: item.key, ...item.extras });
+      const { id } = await this.#api.call('tracker/chat/send', {
+        tracker_id: tracker,
+        message: item.text,
+        idempotency_key: item.key,
+        ...item.extras,
+      });
       if (!c.messages.has(id)) {
         this.#state.arrived(tracker, stored(id, item.text, item.extras));
       }
@@ -193,5 +235,7 @@ export class Messenger {
 
 /** crypto.randomUUID exists only where the page came over TLS or from this machine. */
 function randomKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) =>
+    b.toString(16).padStart(2, '0'),
+  ).join('');
 }

@@ -5,7 +5,11 @@ const memory = new Map();
 
 function read(storage, key) {
   if (memory.has(key)) return memory.get(key); // the storage would not take it
-  try { return storage().getItem(PREFIX + key); } catch { return null; }
+  try {
+    return storage().getItem(PREFIX + key);
+  } catch {
+    return null;
+  }
 }
 
 function write(storage, key, value) {
@@ -19,7 +23,11 @@ function write(storage, key, value) {
 }
 
 function parse(text) {
-  try { return JSON.parse(text); } catch { return null; }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 const local = () => localStorage;
@@ -45,9 +53,13 @@ export const setLanguage = (lang) => write(local, 'language', lang);
 
 /** The canned texts of an account, null if it has none of its own. */
 export const canned = (account) => parse(read(local, `canned.${account}`));
-export const setCanned = (account, texts) => write(local, `canned.${account}`, texts && JSON.stringify(texts));
+export const setCanned = (account, texts) =>
+  write(local, `canned.${account}`, texts && JSON.stringify(texts));
 
-/** Who is signed in: {hash, key}; key says that it is an API key, which no sign-out ends. It is kept for this tab only, unless it is to stay. */
+/**
+ * Who is signed in: {hash, key}; key says that it is an API key, which no sign-out ends. It is kept
+ * for this tab only, unless it is to stay.
+ */
 export const login = () => parse(read(tab, 'login') ?? read(local, 'login'));
 
 export function setLogin(value, stay) {
@@ -57,17 +69,25 @@ export function setLogin(value, stay) {
 
 /** Ids of the texts of an account that ended badly and that somebody has done with. */
 export const dismissed = (account) => parse(read(local, `dismissed.${account}`)) ?? [];
-export const setDismissed = (account, ids) => write(local, `dismissed.${account}`, JSON.stringify(ids));
+export const setDismissed = (account, ids) =>
+  write(local, `dismissed.${account}`, JSON.stringify(ids));
 
 /** What is begun in this tab and not finished, see Work; null where there is none. */
 export const unfinished = (key) => parse(read(tab, `work.${key}`));
-export const setUnfinished = (key, value) => write(tab, `work.${key}`, value && JSON.stringify(value));
+export const setUnfinished = (key, value) =>
+  write(tab, `work.${key}`, value && JSON.stringify(value));
 
 /** The keys of unfinished things that begin with prefix. */
 export function unfinishedKeys(prefix) {
   const start = `work.${prefix}`;
   let keys = [];
-  try { keys = Object.keys(tab()).map((k) => k.slice(PREFIX.length)); } catch { /* there is memory alone */ }
+  try {
+    keys = Object.keys(tab()).map((k) => k.slice(PREFIX.length));
+  } catch {
+    /* there is memory alone */
+  }
   const all = new Set([...keys, ...memory.keys()]);
-  return [...all].filter((k) => k.startsWith(start) && read(tab, k) !== null).map((k) => k.slice('work.'.length));
+  return [...all]
+    .filter((k) => k.startsWith(start) && read(tab, k) !== null)
+    .map((k) => k.slice('work.'.length));
 }

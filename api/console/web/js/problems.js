@@ -9,7 +9,11 @@ const REMEMBERED = 1000; // ids of what was done with
  * by id, and UNSENT ones, by the key of the outbox.
  */
 export class Problems {
-  #account; #work; #of = new Map(); #dismissed; #total = 0;
+  #account;
+  #work;
+  #of = new Map();
+  #dismissed;
+  #total = 0;
 
   constructor(account, work) {
     this.#account = account;
@@ -19,18 +23,24 @@ export class Problems {
   }
 
   /** How many texts to a tracker ended badly. */
-  of(tracker) { return this.#of.get(tracker)?.size ?? 0; }
+  of(tracker) {
+    return this.#of.get(tracker)?.size ?? 0;
+  }
 
   /** How many there are in all. */
-  get total() { return this.#total; }
+  get total() {
+    return this.#total;
+  }
 
   /** What is wrong with a text, by its id or key; undefined where nothing is. */
-  kind(tracker, key) { return this.#of.get(tracker)?.get(key); }
+  kind(tracker, key) {
+    return this.#of.get(tracker)?.get(key);
+  }
 
   /** Takes what a message has come to; happening: just now. True says that it is a new problem. */
   take(tracker, m, happening) {
     if (m.incoming) return false;
-    const ended = m.state === 'EXPIRED' ? m.expires ?? m.at : m.at;
+    const ended = m.state === 'EXPIRED' ? (m.expires ?? m.at) : m.at;
     const known = this.kind(tracker, m.id) !== undefined;
     const news = happening || known || Date.now() - ended < RECENT;
     const bad = endedBadly(m) && news && !this.#dismissed.has(m.id);
@@ -43,14 +53,16 @@ export class Problems {
    * it is a new problem.
    */
   unanswered(tracker, id) {
-    for (const [key, kind] of [...this.#of.get(tracker) ?? []]) {
+    for (const [key, kind] of [...(this.#of.get(tracker) ?? [])]) {
       if (kind === 'UNANSWERED' && key !== id) this.#put(tracker, key, undefined);
     }
     return id !== null && !this.#dismissed.has(id) && this.#put(tracker, id, 'UNANSWERED');
   }
 
   /** The trackers of which texts ended badly. */
-  trackers() { return [...this.#of.keys()]; }
+  trackers() {
+    return [...this.#of.keys()];
+  }
 
   /** Takes what a text of the outbox has come to. True says that it is a new problem. */
   unsent(tracker, item) {

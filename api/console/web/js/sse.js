@@ -1,8 +1,12 @@
-// Server-Sent Events out of a stream of bytes. EventSource cannot send headers, and a key does not belong into an address.
+// Server-Sent Events out of a stream of bytes. EventSource cannot send headers, and a key does not
+// belong into an address.
 
 const LONGEST = 4 << 20; // characters of one event; a message of 20,000 characters needs far less
 
-/** Yields {event, data, id} for each event of a body; id is undefined where the event has none, data may be empty where it has one. tick() is called whenever anything arrives, a heartbeat too. */
+/**
+ * Yields {event, data, id} for each event of a body; id is undefined where the event has none, data
+ * may be empty where it has one. tick() is called whenever anything arrives, a heartbeat too.
+ */
 export async function* events(body, tick) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
@@ -21,7 +25,8 @@ export async function* events(body, tick) {
           field(event, line);
           continue;
         }
-        if (event.lines.length > 0 || event.id !== undefined) yield { event: event.name, data: event.lines.join('\n'), id: event.id };
+        if (event.lines.length > 0 || event.id !== undefined)
+          yield { event: event.name, data: event.lines.join('\n'), id: event.id };
         event = fresh();
       }
     }

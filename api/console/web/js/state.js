@@ -4,13 +4,16 @@ import { Waiting } from './waiting.js';
 import { Work } from './work.js';
 
 const KEPT = 12; // conversations in memory besides the open one
-const SEEN = 4096; // ids of messages that have been counted, so that a repeated event is not counted again
+// ids of messages that have been counted, so that a repeated event is not counted again
+const SEEN = 4096;
 
 /**
- * What the page knows. It tells its listeners what has changed: `trackers` (any of the list), `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed),
- * `problem` (detail: {tracker, message}, {tracker, item}, {tracker, silent} or {broadcast} of what has just ended badly).
- * A tracker is {id, label, search, model, device, blocked, online, since, seen, unread, updated}; online is undefined where the server does not tell,
- * since is when that was first known to be so.
+ * What the page knows. It tells its listeners what has changed: `trackers` (any of the list),
+ * `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed), `problem`
+ * (detail: {tracker, message}, {tracker, item}, {tracker, silent} or {broadcast} of what has just
+ * ended badly). A tracker is {id, label, search, model, device, blocked, online, since, seen,
+ * unread, updated}; online is undefined where the server does not tell, since is when that was
+ * first known to be so.
  */
 export class State extends EventTarget {
   trackers = new Map();
@@ -52,14 +55,27 @@ export class State extends EventTarget {
   setTrackers(list) {
     const before = this.trackers;
     this.listed = true;
-    this.trackers = new Map(list.map((t) => {
-      const old = before.get(t.id);
-      return [t.id, {
-        id: t.id, label: t.label, search: `${t.label}\n${t.id}\n${t.source.device_id}\n${t.source.model}`.toLowerCase(),
-        model: t.source.model, device: t.source.device_id, blocked: t.source.blocked,
-        online: t.online, since: old && old.online === t.online ? old.since : Date.now(), seen: t.last_seen ? Date.parse(t.last_seen) : null, unread: old?.unread ?? 0, updated: old?.updated ?? 0,
-      }];
-    }));
+    this.trackers = new Map(
+      list.map((t) => {
+        const old = before.get(t.id);
+        return [
+          t.id,
+          {
+            id: t.id,
+            label: t.label,
+            search: `${t.label}\n${t.id}\n${t.source.device_id}\n${t.source.model}`.toLowerCase(),
+            model: t.source.model,
+            device: t.source.device_id,
+            blocked: t.source.blocked,
+            online: t.online,
+            since: old && old.online === t.online ? old.since : Date.now(),
+            seen: t.last_seen ? Date.parse(t.last_seen) : null,
+            unread: old?.unread ?? 0,
+            updated: old?.updated ?? 0,
+          },
+        ];
+      }),
+    );
     this.tell('trackers');
   }
 
@@ -93,13 +109,16 @@ export class State extends EventTarget {
     this.#conversations.set(id, c);
     for (const [old, oldest] of this.#conversations) {
       if (this.#conversations.size <= KEPT) break;
-      if (old !== id && old !== this.open && oldest.outbox.length === 0) this.#conversations.delete(old);
+      if (old !== id && old !== this.open && oldest.outbox.length === 0)
+        this.#conversations.delete(old);
     }
     return c;
   }
 
   /** The conversations that are in memory. */
-  known() { return this.#conversations.values(); }
+  known() {
+    return this.#conversations.values();
+  }
 
   /** Takes a message that came by itself, and counts it if it is a new unread one. */
   arrived(id, message) {
@@ -143,14 +162,17 @@ export class State extends EventTarget {
       const tracker = this.trackers.get(id);
       const found = tracker ? this.#waiting.unanswered(tracker) : null;
       const before = this.problems.of(id);
-      if (this.problems.unanswered(id, found?.id ?? null)) this.#problem({ tracker: id, silent: found });
+      if (this.problems.unanswered(id, found?.id ?? null))
+        this.#problem({ tracker: id, silent: found });
       if (this.problems.of(id) === before) continue;
       this.tell('trackers');
       this.tell('messages', id);
     }
   }
 
-  #problem(detail) { this.dispatchEvent(new CustomEvent('problem', { detail })); }
+  #problem(detail) {
+    this.dispatchEvent(new CustomEvent('problem', { detail }));
+  }
 
   /** Takes what a text of the outbox has come to: `sending`, `failed` or `sent`. */
   unsent(id, item) {

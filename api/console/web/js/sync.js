@@ -6,18 +6,34 @@ const POLL = 5000; // ms between looks while there is no feed
 const SLOW = 6; // every so many looks what changes rarely is asked for too
 const RECOUNT = 1500; // ms after an event, until the unread counts are asked for
 const BATCH = 300; // trackers of one updated/list
-const RECENT = 24 * 3600_000; // ms in which a tracker had a message, for its texts to be looked through
+// ms in which a tracker had a message, for its texts to be looked through
+const RECENT = 24 * 3600_000;
 const LOOKED = 100; // trackers whose texts are looked through
 const APART = 100; // ms between two of them
 const LISTEN = 5000; // ms between looks for devices that do not answer
 
 /**
- * Keeps a State as the server has it: by the live feed, and while that cannot be had by asking every few seconds. Everything it takes in may come twice.
- * ended() is called when the session is over.
+ * Keeps a State as the server has it: by the live feed, and while that cannot be had by asking
+ * every few seconds. Everything it takes in may come twice. ended() is called when the session is
+ * over.
  */
 export class Sync {
-  #api; #state; #messenger; #feed; #ended; #stopped = new AbortController();
-  #live = false; #storeAnswers = true; #storeReported = true; #polling = false; #looks = 0; #recount = null; #loading = null; #searched = false; #wake = new AbortController(); #listening;
+  #api;
+  #state;
+  #messenger;
+  #feed;
+  #ended;
+  #stopped = new AbortController();
+  #live = false;
+  #storeAnswers = true;
+  #storeReported = true;
+  #polling = false;
+  #looks = 0;
+  #recount = null;
+  #loading = null;
+  #searched = false;
+  #wake = new AbortController();
+  #listening;
 
   constructor(api, state, messenger, ended) {
     this.#api = api;
@@ -31,13 +47,23 @@ export class Sync {
     });
   }
 
-  /** Begins. The feed is opened first, so that nothing happens unseen between the answers and it. */
+  /**
+   * Begins. The feed is opened first, so that nothing happens unseen between the answers and it.
+   */
   start() {
     this.#listening = setInterval(() => this.#state.listen(), LISTEN);
     this.#feed.run();
-    this.#api.addEventListener('store', (e) => this.#answered(e.detail), { signal: this.#stopped.signal });
-    const kick = () => { if (document.visibilityState === 'visible' && !this.#live) this.kick(); };
-    for (const [target, event] of [[window, 'online'], [document, 'visibilitychange']]) target.addEventListener(event, kick, { signal: this.#stopped.signal });
+    this.#api.addEventListener('store', (e) => this.#answered(e.detail), {
+      signal: this.#stopped.signal,
+    });
+    const kick = () => {
+      if (document.visibilityState === 'visible' && !this.#live) this.kick();
+    };
+    for (const [target, event] of [
+      [window, 'online'],
+      [document, 'visibilitychange'],
+    ])
+      target.addEventListener(event, kick, { signal: this.#stopped.signal });
   }
 
   stop() {
@@ -70,7 +96,8 @@ export class Sync {
   #trouble(error) {
     if (error.storeless) this.#state.setConnection('store');
     else if (error instanceof FeedEnded) this.#state.setConnection('connecting');
-    else if (!(error instanceof ApiError) || error.code === CODE.unreachable) this.#state.setConnection('down');
+    else if (!(error instanceof ApiError) || error.code === CODE.unreachable)
+      this.#state.setConnection('down');
   }
 
   /** What is shown as live is what the server can do now: tell and store. */
@@ -104,7 +131,11 @@ export class Sync {
 
   /** Reads everything anew. What is read while it runs is not read again by a second call. */
   reload() {
-    this.#loading ??= this.#load().catch((e) => this.#failed(e)).finally(() => { this.#loading = null; });
+    this.#loading ??= this.#load()
+      .catch((e) => this.#failed(e))
+      .finally(() => {
+        this.#loading = null;
+      });
     return this.#loading;
   }
 
@@ -140,7 +171,9 @@ export class Sync {
     this.#state.setUnread(await unread);
   }
 
-  #ask(operation, params) { return this.#api.call(operation, params, this.#stopped.signal); }
+  #ask(operation, params) {
+    return this.#api.call(operation, params, this.#stopped.signal);
+  }
 
   /** The counts; an account without the chat tariff has none. */
   async #unread() {
@@ -152,14 +185,20 @@ export class Sync {
     }
   }
 
-  /** Asks when trackers had their last message. One that cannot be asked about spoils its batch, so a refused batch is halved. */
+  /**
+   * Asks when trackers had their last message. One that cannot be asked about spoils its batch, so
+   * a refused batch is halved.
+   */
   async #activity(ids) {
     const usable = ids.filter((id) => !this.#state.trackers.get(id)?.blocked);
     const found = {};
     const ask = async (some) => {
       if (some.length === 0) return;
       try {
-        Object.assign(found, (await this.#ask('tracker/chat/updated/list', { trackers: some })).value);
+        Object.assign(
+          found,
+          (await this.#ask('tracker/chat/updated/list', { trackers: some })).value,
+        );
       } catch (e) {
         if (e.code !== 217) throw e;
         if (some.length === 1) return;
@@ -191,13 +230,23 @@ export class Sync {
       return;
     }
     if (!data?.message) return;
-    const message = fromApi({ ...data.message, delivery: data.delivery, choices: data.choices, reply_to: data.reply_to });
+    const message = fromApi({
+      ...data.message,
+      delivery: data.delivery,
+      choices: data.choices,
+      reply_to: data.reply_to,
+    });
     this.#state.arrived(data.tracker_id, message);
-    this.#state.dispatchEvent(new CustomEvent('event', { detail: { name, tracker: data.tracker_id, message } }));
+    this.#state.dispatchEvent(
+      new CustomEvent('event', { detail: { name, tracker: data.tracker_id, message } }),
+    );
     if (message.incoming) this.#countSoon();
   }
 
-  /** The counts are changed by each event at once; the server's own replace them a little later, so that they cannot drift. */
+  /**
+   * The counts are changed by each event at once; the server's own replace them a little later, so
+   * that they cannot drift.
+   */
   #countSoon() {
     this.#recount ??= setTimeout(async () => {
       this.#recount = null;
@@ -213,7 +262,10 @@ export class Sync {
   async #poll() {
     if (this.#polling) return;
     this.#polling = true;
-    while (!(this.#live && this.#storeAnswers && this.#state.listed) && !this.#stopped.signal.aborted) {
+    while (
+      !(this.#live && this.#storeAnswers && this.#state.listed) &&
+      !this.#stopped.signal.aborted
+    ) {
       try {
         await this.#look();
         if (this.#live) this.#judge();

@@ -20,10 +20,16 @@ export function setZone(name) {
 
 export const zoneName = () => zone;
 
-/** Whether the account's clock shows another time than this computer's, in summer or winter; zones have many names. */
+/**
+ * Whether the account's clock shows another time than this computer's, in summer or winter; zones
+ * have many names.
+ */
 export function foreign() {
   const own = new Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const offset = (timeZone, at) => new Intl.DateTimeFormat('en', { timeZone, timeZoneName: 'longOffset' }).formatToParts(at).find((p) => p.type === 'timeZoneName').value;
+  const offset = (timeZone, at) =>
+    new Intl.DateTimeFormat('en', { timeZone, timeZoneName: 'longOffset' })
+      .formatToParts(at)
+      .find((p) => p.type === 'timeZoneName').value;
   const half = 182 * 86_400_000;
   return [Date.now(), Date.now() + half].some((at) => offset(zone, at) !== offset(own, at));
 }
@@ -39,7 +45,10 @@ const SHAPES = {
 
 function format(shape, ms, lang = current()) {
   const key = `${shape} ${lang}`;
-  formats[key] ??= new Intl.DateTimeFormat(lang === 'en' ? 'en-GB' : lang, { timeZone: zone, ...SHAPES[shape] });
+  formats[key] ??= new Intl.DateTimeFormat(lang === 'en' ? 'en-GB' : lang, {
+    timeZone: zone,
+    ...SHAPES[shape],
+  });
   return formats[key].format(ms);
 }
 
@@ -58,7 +67,7 @@ export function dayKey(ms) {
   let key = days.get(quarter);
   if (key === undefined) {
     if (days.size >= KEPT) days.clear();
-    days.set(quarter, key = format('number', ms, 'sv'));
+    days.set(quarter, (key = format('number', ms, 'sv')));
   }
   return key;
 }

@@ -1,5 +1,7 @@
-const PATIENCE = 120_000; // ms that a connected device has to acknowledge a text; gateways wait 90 s by default
-const TRIES = 3; // without an answer, wherever the device is now; gateways rest after as many by default
+// ms that a connected device has to acknowledge a text; gateways wait 90 s by default
+const PATIENCE = 120_000;
+// without an answer, wherever the device is now; gateways rest after as many by default
+const TRIES = 3;
 const MOST = 20_000; // texts that are known to wait
 
 /**
@@ -17,22 +19,29 @@ export class Waiting {
     if (m.incoming) return;
     const all = this.#of.get(tracker) ?? new Map();
     this.#count -= all.size;
-    if (m.state === 'QUEUED' && (all.has(m.id) || this.#count < MOST)) all.set(m.id, { at: m.at, tries: m.tries, tried: m.tried });
+    if (m.state === 'QUEUED' && (all.has(m.id) || this.#count < MOST))
+      all.set(m.id, { at: m.at, tries: m.tries, tried: m.tried });
     else all.delete(m.id);
     this.#count += all.size;
     if (all.size > 0) this.#of.set(tracker, all);
     else this.#of.delete(tracker);
-    const spoken = Math.max(m.delivered ?? 0, m.opened ?? 0, m.acked > 0 || m.state === 'FAILED' ? m.heard ?? 0 : 0);
+    const spoken = Math.max(
+      m.delivered ?? 0,
+      m.opened ?? 0,
+      m.acked > 0 || m.state === 'FAILED' ? (m.heard ?? 0) : 0,
+    );
     if (spoken > (this.#answered.get(tracker) ?? 0)) this.#answered.set(tracker, spoken);
   }
 
   /** The trackers that texts wait for. */
-  trackers() { return this.#of.keys(); }
+  trackers() {
+    return this.#of.keys();
+  }
 
   /**
-   * The text that a tracker's device does not answer: {id, tries, since}, how often it was handed over
-   * and since when there is no answer; null where there is none. Where no try is known, that is since
-   * the device is known to be connected, not since before.
+   * The text that a tracker's device does not answer: {id, tries, since}, how often it was handed
+   * over and since when there is no answer; null where there is none. Where no try is known, that
+   * is since the device is known to be connected, not since before.
    */
   unanswered(tracker) {
     const all = this.#of.get(tracker.id);

@@ -6,11 +6,16 @@ import * as prefs from './prefs.js';
  * session takes it away. It is kept by account for as long as the tab lives.
  */
 export class Work {
-  #account; #over = false;
+  #account;
+  #over = false;
 
-  constructor(account) { this.#account = account; }
+  constructor(account) {
+    this.#account = account;
+  }
 
-  #key(name) { return `${this.#account}.${name}`; }
+  #key(name) {
+    return `${this.#account}.${name}`;
+  }
 
   #set(name, value) {
     if (!this.#over) prefs.setUnfinished(this.#key(name), value);
@@ -22,9 +27,13 @@ export class Work {
   }
 
   /** What is written and not sent, see Composer; of is a tracker's id or 'broadcast'. */
-  draft(of) { return prefs.unfinished(this.#key(`draft.${of}`)); }
+  draft(of) {
+    return prefs.unfinished(this.#key(`draft.${of}`));
+  }
 
-  setDraft(of, draft) { this.#set(`draft.${of}`, draft); }
+  setDraft(of, draft) {
+    this.#set(`draft.${of}`, draft);
+  }
 
   /** Texts that the server is not known to have, oldest first: see Conversation.outbox. */
   outbox() {
@@ -38,22 +47,36 @@ export class Work {
     this.#set(`outbox.${item.key}`, { ...item, claimed: false, error });
   }
 
-  drop(item) { this.#set(`outbox.${item.key}`, null); }
+  drop(item) {
+    this.#set(`outbox.${item.key}`, null);
+  }
 
   /** Problems as [tracker, id or key, kind]. */
-  problems() { return prefs.unfinished(this.#key('problems')) ?? []; }
+  problems() {
+    return prefs.unfinished(this.#key('problems')) ?? [];
+  }
 
-  setProblems(list) { this.#set('problems', list.length > 0 ? list : null); }
+  setProblems(list) {
+    this.#set('problems', list.length > 0 ? list : null);
+  }
 
   /** The trackers that are selected for a broadcast, null outside of selecting. */
-  selection() { return prefs.unfinished(this.#key('selection')); }
+  selection() {
+    return prefs.unfinished(this.#key('selection'));
+  }
 
-  setSelection(ids) { this.#set('selection', ids); }
+  setSelection(ids) {
+    this.#set('selection', ids);
+  }
 
   /** Broadcasts as Broadcast.record makes them, in no order. */
-  broadcasts() { return this.#all('broadcast'); }
+  broadcasts() {
+    return this.#all('broadcast');
+  }
 
-  setBroadcast(key, record) { this.#set(`broadcast.${key}`, record); }
+  setBroadcast(key, record) {
+    this.#set(`broadcast.${key}`, record);
+  }
 
   /** Forgets all of it, and takes nothing more. */
   clear() {

@@ -7,24 +7,43 @@ import { Warnings } from './warnings.js';
 
 /** Writing to the selected trackers. */
 export class BroadcastView {
-  #services; #selection; #chips = new Map(); #warnings;
+  #services;
+  #selection;
+  #chips = new Map();
+  #warnings;
 
   constructor(services, selection) {
     const { state, canned } = services;
     this.#services = services;
     this.#selection = selection;
-    this.#warnings = new Warnings(services.capabilities, () => [...selection], () => this.composer.check());
+    this.#warnings = new Warnings(
+      services.capabilities,
+      () => [...selection],
+      () => this.composer.check(),
+    );
     this.title = h('h1', {});
     this.chips = h('ul', { class: 'chips', 'aria-label': t('broadcast.to') });
     this.composer = new Composer({
-      canned, label: t('broadcast.label'), draft: state.work.draft('broadcast'), changed: (draft) => state.work.setDraft('broadcast', draft),
-      check: (text, choices) => this.#warnings.words(text, choices), send: (text, extras) => this.#send(text, extras),
+      canned,
+      label: t('broadcast.label'),
+      draft: state.work.draft('broadcast'),
+      changed: (draft) => state.work.setDraft('broadcast', draft),
+      check: (text, choices) => this.#warnings.words(text, choices),
+      send: (text, extras) => this.#send(text, extras),
     });
-    this.element = h('section', { class: 'conversation broadcast' }, bar(services, this.title, t('broadcast.end')), this.chips, this.composer.element);
+    this.element = h(
+      'section',
+      { class: 'conversation broadcast' },
+      bar(services, this.title, t('broadcast.end')),
+      this.chips,
+      this.composer.element,
+    );
     this.update();
   }
 
-  focus() { this.composer.focus(); }
+  focus() {
+    this.composer.focus();
+  }
 
   close() {
     this.#warnings.close();
@@ -35,19 +54,49 @@ export class BroadcastView {
   update() {
     const { state } = this.#services;
     setText(this.title, t('broadcast.title', { n: this.#selection.size }));
-    const items = [...this.#selection].map((id) => ({ id, label: state.trackers.get(id)?.label ?? String(id) }));
-    reconcile(this.chips, this.#chips, items, (x) => x.id, (x) => this.#chip(x), (el, x) => setText(el.firstChild, x.label));
+    const items = [...this.#selection].map((id) => ({
+      id,
+      label: state.trackers.get(id)?.label ?? String(id),
+    }));
+    reconcile(
+      this.chips,
+      this.#chips,
+      items,
+      (x) => x.id,
+      (x) => this.#chip(x),
+      (el, x) => setText(el.firstChild, x.label),
+    );
     this.composer.element.hidden = this.#selection.size === 0;
     this.composer.check();
   }
 
   #chip({ id, label }) {
-    return h('li', {}, h('bdi', {}, label),
-      h('button', { class: 'iconbutton', type: 'button', 'aria-label': t('broadcast.remove', { label }), on: { click: () => { this.#selection.delete(id); this.#services.changed(); } } }, icon('close')));
+    return h(
+      'li',
+      {},
+      h('bdi', {}, label),
+      h(
+        'button',
+        {
+          class: 'iconbutton',
+          type: 'button',
+          'aria-label': t('broadcast.remove', { label }),
+          on: {
+            click: () => {
+              this.#selection.delete(id);
+              this.#services.changed();
+            },
+          },
+        },
+        icon('close'),
+      ),
+    );
   }
 
   #send(text, extras) {
-    const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+    const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) =>
+      b.toString(16).padStart(2, '0'),
+    ).join('');
     this.#services.broadcasts.begin(key, [...this.#selection], text, extras);
     this.#services.go(`#/broadcasts/${key}`);
   }
@@ -60,15 +109,45 @@ export class BroadcastsView {
   constructor(services) {
     const { list } = services.broadcasts;
     this.#list = list;
-    this.items = h('ul', { class: 'results history', 'aria-label': t('broadcast.history') }, list.map((b) => h('li', {},
-      h('button', { class: 'choice', type: 'button', on: { click: () => services.go(`#/broadcasts/${b.key}`) } },
-        h('span', { class: 'about' }, h('time', { title: exact(b.at) }, exact(b.at)), ' · ', t('broadcast.title', { n: b.results.size })),
-        h('span', { class: 'quote', dir: 'auto' }, b.text.slice(0, 200)), h('span', { class: 'about' }, summary(b))))));
+    this.items = h(
+      'ul',
+      { class: 'results history', 'aria-label': t('broadcast.history') },
+      list.map((b) =>
+        h(
+          'li',
+          {},
+          h(
+            'button',
+            {
+              class: 'choice',
+              type: 'button',
+              on: { click: () => services.go(`#/broadcasts/${b.key}`) },
+            },
+            h(
+              'span',
+              { class: 'about' },
+              h('time', { title: exact(b.at) }, exact(b.at)),
+              ' · ',
+              t('broadcast.title', { n: b.results.size }),
+            ),
+            h('span', { class: 'quote', dir: 'auto' }, b.text.slice(0, 200)),
+            h('span', { class: 'about' }, summary(b)),
+          ),
+        ),
+      ),
+    );
     const body = list.length > 0 ? this.items : h('p', { class: 'quiet' }, t('broadcast.none'));
-    this.element = h('section', { class: 'conversation broadcast' }, bar(services, h('h1', {}, t('broadcast.history'))), h('div', { class: 'result' }, body));
+    this.element = h(
+      'section',
+      { class: 'conversation broadcast' },
+      bar(services, h('h1', {}, t('broadcast.history'))),
+      h('div', { class: 'result' }, body),
+    );
   }
 
-  focus() { this.items.querySelector('button')?.focus(); }
+  focus() {
+    this.items.querySelector('button')?.focus();
+  }
 
   close() {}
 }

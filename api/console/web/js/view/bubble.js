@@ -8,7 +8,15 @@ import { linked } from './links.js';
 const LONG = 1200; // characters, beyond which a text is folded
 const LINES = 16;
 
-const ICON = { QUEUED: 'tick', SENT: 'tick', DELIVERED: 'ticks', READ: 'ticks', FAILED: 'alert', EXPIRED: 'clock', CANCELLED: 'cancel' };
+const ICON = {
+  QUEUED: 'tick',
+  SENT: 'tick',
+  DELIVERED: 'ticks',
+  READ: 'ticks',
+  FAILED: 'alert',
+  EXPIRED: 'clock',
+  CANCELLED: 'cancel',
+};
 
 /**
  * Makes the element of a message. Its actions are on.cancel(message), on.reply(message),
@@ -25,7 +33,14 @@ function frame(side, dataset, words, on) {
   const state = h('span', { class: 'state' });
   const time = h('time', {});
   const actions = h('span', { class: 'actions' });
-  const el = h('article', { class: `bubble ${side}`, dataset }, quote, text, choices, h('footer', {}, actions, time, state));
+  const el = h(
+    'article',
+    { class: `bubble ${side}`, dataset },
+    quote,
+    text,
+    choices,
+    h('footer', {}, actions, time, state),
+  );
   el.parts = { quote, choices, state, time, actions };
   el.on = on;
   fold(text, words);
@@ -38,14 +53,22 @@ function fold(el, text) {
   el.append(...linked(text));
   if (!long) return;
   el.classList.add('folded');
-  const more = h('button', {
-    class: 'button link more', type: 'button', 'aria-expanded': 'false',
-    on: { click: () => {
-      const open = el.classList.toggle('folded') === false;
-      more.textContent = t(open ? 'message.less' : 'message.more');
-      more.setAttribute('aria-expanded', String(open));
-    } },
-  }, t('message.more'));
+  const more = h(
+    'button',
+    {
+      class: 'button link more',
+      type: 'button',
+      'aria-expanded': 'false',
+      on: {
+        click: () => {
+          const open = el.classList.toggle('folded') === false;
+          more.textContent = t(open ? 'message.less' : 'message.more');
+          more.setAttribute('aria-expanded', String(open));
+        },
+      },
+    },
+    t('message.more'),
+  );
   queueMicrotask(() => el.after(more));
 }
 
@@ -64,7 +87,10 @@ export function fill(el, message, { quoted = null, problem = false, unanswered =
   fillActions(el, message, problem);
   if (message.incoming) {
     el.classList.toggle('unread', message.unread);
-    el.setAttribute('aria-label', t(message.unread ? 'message.fromUnread' : 'message.from', { time: exact(message.at) }));
+    el.setAttribute(
+      'aria-label',
+      t(message.unread ? 'message.fromUnread' : 'message.from', { time: exact(message.at) }),
+    );
     return;
   }
   const words = unanswered === null ? outcome(message) : silence(unanswered);
@@ -95,7 +121,11 @@ function fillChoices(el, { choices }) {
 
 /** What can be done about a message depends on what has become of it. */
 function fillActions(el, message, problem) {
-  const can = [cancellable(message) && 'cancel', endedBadly(message) && 'again', problem && 'dismiss'];
+  const can = [
+    cancellable(message) && 'cancel',
+    endedBadly(message) && 'again',
+    problem && 'dismiss',
+  ];
   offer(el, message, message.incoming ? ['reply'] : can.filter(Boolean));
 }
 
@@ -105,7 +135,15 @@ function offer(el, what, can) {
   el.shown = what;
   if (actions.dataset.can === can.join(' ')) return;
   actions.dataset.can = can.join(' ');
-  actions.replaceChildren(...can.map((name) => h('button', { class: 'button link', type: 'button', on: { click: () => el.on[name](el.shown) } }, t(`message.${name}`))));
+  actions.replaceChildren(
+    ...can.map((name) =>
+      h(
+        'button',
+        { class: 'button link', type: 'button', on: { click: () => el.on[name](el.shown) } },
+        t(`message.${name}`),
+      ),
+    ),
+  );
 }
 
 /**
@@ -115,17 +153,25 @@ function offer(el, what, can) {
 export function fillState(el, cell, message, words = outcome(message)) {
   el.dataset.state = message.state;
   el.classList.toggle('replaced', message.replaced > 0);
-  if (cell.textContent !== words) cell.replaceChildren(icon(ICON[message.state]), h('span', {}, words));
+  if (cell.textContent !== words)
+    cell.replaceChildren(icon(ICON[message.state]), h('span', {}, words));
 }
 
 function details(m) {
   return [
-    m.delivered && t('message.deliveredAt', { time: exact(m.delivered) }), m.opened && t('message.readAt', { time: exact(m.opened) }),
-    m.expires && m.state === 'QUEUED' && t('message.expiresAt', { time: exact(m.expires) }), m.replaced > 0 && t('message.replaced'),
-  ].filter(Boolean).join('\n');
+    m.delivered && t('message.deliveredAt', { time: exact(m.delivered) }),
+    m.opened && t('message.readAt', { time: exact(m.opened) }),
+    m.expires && m.state === 'QUEUED' && t('message.expiresAt', { time: exact(m.expires) }),
+    m.replaced > 0 && t('message.replaced'),
+  ]
+    .filter(Boolean)
+    .join('\n');
 }
 
-/** That a device has not answered, in words: how often it was handed the text, if that is known, and since when. */
+/**
+ * That a device has not answered, in words: how often it was handed the text, if that is known, and
+ * since when.
+ */
 export function silence({ tries, since }) {
   const time = brief(since, Date.now());
   return tries > 0 ? t('state.tried', { n: tries, time }) : t('state.unanswered', { time });
@@ -141,11 +187,17 @@ function plain(m) {
   switch (m.state) {
     case 'QUEUED':
       if (m.tries > 0) return silence({ tries: m.tries, since: m.tried });
-      return m.parts > 1 && m.acked > 0 ? t('state.progress', { acked: m.acked, parts: m.parts }) : t('state.QUEUED');
-    case 'DELIVERED': return m.delivered ? t('state.deliveredAt', { time: at(m.delivered) }) : t('state.DELIVERED');
-    case 'READ': return m.opened ? t('state.readAt', { time: at(m.opened) }) : t('state.READ');
-    case 'FAILED': return m.reason ? t('state.failedBecause', { reason: reason(m.reason) }) : t('state.FAILED');
-    default: return t(`state.${m.state}`);
+      return m.parts > 1 && m.acked > 0
+        ? t('state.progress', { acked: m.acked, parts: m.parts })
+        : t('state.QUEUED');
+    case 'DELIVERED':
+      return m.delivered ? t('state.deliveredAt', { time: at(m.delivered) }) : t('state.DELIVERED');
+    case 'READ':
+      return m.opened ? t('state.readAt', { time: at(m.opened) }) : t('state.READ');
+    case 'FAILED':
+      return m.reason ? t('state.failedBecause', { reason: reason(m.reason) }) : t('state.FAILED');
+    default:
+      return t(`state.${m.state}`);
   }
 }
 
@@ -155,7 +207,9 @@ function reason(text) {
   return has(key) ? t(key) : text;
 }
 
-/** Makes the element of a text that the server does not have yet; on.retry(item), on.discard(item). */
+/**
+ * Makes the element of a text that the server does not have yet; on.retry(item), on.discard(item).
+ */
 export const unsent = (item, on) => frame('out', { key: item.key }, item.text, on);
 
 export function fillUnsent(el, item, { quoted = null } = {}) {
@@ -167,6 +221,7 @@ export function fillUnsent(el, item, { quoted = null } = {}) {
   fillChoices(el, item.extras);
   offer(el, item, failed ? ['retry', 'discard'] : []);
   const words = failed ? t('state.unsent', { reason: explain(item.error) }) : t('state.sending');
-  if (state.textContent !== words) state.replaceChildren(icon(failed ? 'alert' : 'clock'), h('span', {}, words));
+  if (state.textContent !== words)
+    state.replaceChildren(icon(failed ? 'alert' : 'clock'), h('span', {}, words));
   el.setAttribute('aria-label', words);
 }

@@ -15,32 +15,107 @@ const MAX_CHOICE = 50;
  * nothing is written), and check(text, choices) says what the driver would not see of it.
  */
 export class Composer {
-  #send; #quoted = null; #popups = []; #tell; #check;
+  #send;
+  #quoted = null;
+  #popups = [];
+  #tell;
+  #check;
 
-  constructor({ canned, draft, changed = () => {}, check = () => [], send, label = t('composer.label') }) {
+  constructor({
+    canned,
+    draft,
+    changed = () => {},
+    check = () => [],
+    send,
+    label = t('composer.label'),
+  }) {
     this.#send = send;
     this.#tell = () => {};
     this.#check = check;
     this.field = h('textarea', {
-      class: 'input', rows: 1, dir: 'auto', placeholder: label, 'aria-label': label, 'aria-describedby': 'composer-count', enterKeyHint: 'enter', value: draft?.text ?? '',
+      class: 'input',
+      rows: 1,
+      dir: 'auto',
+      placeholder: label,
+      'aria-label': label,
+      'aria-describedby': 'composer-count',
+      enterKeyHint: 'enter',
+      value: draft?.text ?? '',
       on: { input: () => this.#changed(), keydown: (e) => this.#key(e) },
     });
-    this.button = h('button', { class: 'button primary send', type: 'submit', title: t('composer.sendKey') }, icon('send'), h('span', {}, t('composer.send')));
+    this.button = h(
+      'button',
+      { class: 'button primary send', type: 'submit', title: t('composer.sendKey') },
+      icon('send'),
+      h('span', {}, t('composer.send')),
+    );
     this.count = h('span', { class: 'count', id: 'composer-count' });
     this.offline = h('span', { class: 'hint' });
     this.warnings = h('ul', { class: 'warnings', role: 'status', hidden: true });
     this.quote_ = h('div', { class: 'quoted', hidden: true });
-    this.wait = h('select', { class: 'input', name: 'ttl' }, TIMES.map((s) => h('option', { value: String(s), selected: s === (draft?.ttl ?? 0) }, s === 0 ? t('composer.noLimit') : t('composer.hours', { text: this.#hours(s) }))));
-    this.choices = h('textarea', { class: 'input', rows: 3, name: 'choices', dir: 'auto', value: draft?.choices ?? '' });
+    this.wait = h(
+      'select',
+      { class: 'input', name: 'ttl' },
+      TIMES.map((s) =>
+        h(
+          'option',
+          { value: String(s), selected: s === (draft?.ttl ?? 0) },
+          s === 0 ? t('composer.noLimit') : t('composer.hours', { text: this.#hours(s) }),
+        ),
+      ),
+    );
+    this.choices = h('textarea', {
+      class: 'input',
+      rows: 3,
+      name: 'choices',
+      dir: 'auto',
+      value: draft?.choices ?? '',
+    });
     this.chosen = h('span', { class: 'hint' });
     for (const el of [this.wait, this.choices]) el.addEventListener('input', () => this.#changed());
-    const texts = popup(icon('list'), t('composer.canned'), (close) => canned.menu((text) => { close(); this.#insert(text); }));
-    const options = popup(icon('timer'), t('composer.options'), () => h('div', { class: 'options' },
-      h('label', { class: 'field' }, t('composer.wait'), this.wait, h('small', {}, t('composer.waitHint'))),
-      h('label', { class: 'field' }, t('composer.choices'), this.choices, h('small', {}, t('composer.choicesHint', { n: MAX_CHOICES })))));
+    const texts = popup(icon('list'), t('composer.canned'), (close) =>
+      canned.menu((text) => {
+        close();
+        this.#insert(text);
+      }),
+    );
+    const options = popup(icon('timer'), t('composer.options'), () =>
+      h(
+        'div',
+        { class: 'options' },
+        h(
+          'label',
+          { class: 'field' },
+          t('composer.wait'),
+          this.wait,
+          h('small', {}, t('composer.waitHint')),
+        ),
+        h(
+          'label',
+          { class: 'field' },
+          t('composer.choices'),
+          this.choices,
+          h('small', {}, t('composer.choicesHint', { n: MAX_CHOICES })),
+        ),
+      ),
+    );
     this.#popups = [texts, options];
-    this.element = h('form', { class: 'composer', on: { submit: (e) => { e.preventDefault(); this.submit(); } } }, this.quote_,
-      h('div', { class: 'write' }, texts.element, options.element, this.field, this.button), h('div', { class: 'below' }, this.offline, this.chosen, this.count), this.warnings);
+    this.element = h(
+      'form',
+      {
+        class: 'composer',
+        on: {
+          submit: (e) => {
+            e.preventDefault();
+            this.submit();
+          },
+        },
+      },
+      this.quote_,
+      h('div', { class: 'write' }, texts.element, options.element, this.field, this.button),
+      h('div', { class: 'below' }, this.offline, this.chosen, this.count),
+      this.warnings,
+    );
     this.resized = new ResizeObserver(() => this.#grow());
     this.resized.observe(this.element);
     if (draft?.quoted) this.#quote(draft.quoted);
@@ -50,10 +125,14 @@ export class Composer {
 
   #hours(seconds) {
     const unit = seconds < 3600 ? 'minute' : 'hour';
-    return new Intl.NumberFormat(current(), { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / (unit === 'hour' ? 3600 : 60));
+    return new Intl.NumberFormat(current(), { style: 'unit', unit, unitDisplay: 'long' }).format(
+      seconds / (unit === 'hour' ? 3600 : 60),
+    );
   }
 
-  focus() { this.field.focus(); }
+  focus() {
+    this.field.focus();
+  }
 
   close() {
     this.resized.disconnect();
@@ -61,7 +140,9 @@ export class Composer {
   }
 
   /** Says something about what sending will come to. */
-  hint(text) { setText(this.offline, text); }
+  hint(text) {
+    setText(this.offline, text);
+  }
 
   /** Says anew what the driver would not see. */
   check() {
@@ -69,7 +150,9 @@ export class Composer {
     this.warnings.hidden = words.length === 0;
     if (this.warnings.dataset.words === words.join('\n')) return;
     this.warnings.dataset.words = words.join('\n');
-    this.warnings.replaceChildren(...words.map((s) => h('li', {}, icon('alert'), h('span', { dir: 'auto' }, s))));
+    this.warnings.replaceChildren(
+      ...words.map((s) => h('li', {}, icon('alert'), h('span', { dir: 'auto' }, s))),
+    );
   }
 
   /** Makes the next text an answer to a message. */
@@ -83,8 +166,20 @@ export class Composer {
     this.#quoted = quoted;
     this.quote_.hidden = !quoted;
     if (quoted) {
-      this.quote_.replaceChildren(icon('reply'), h('span', { class: 'quote', dir: 'auto' }, quoted.text),
-        h('button', { class: 'iconbutton', type: 'button', 'aria-label': t('composer.noReply'), on: { click: () => this.quote(null) } }, icon('close')));
+      this.quote_.replaceChildren(
+        icon('reply'),
+        h('span', { class: 'quote', dir: 'auto' }, quoted.text),
+        h(
+          'button',
+          {
+            class: 'iconbutton',
+            type: 'button',
+            'aria-label': t('composer.noReply'),
+            on: { click: () => this.quote(null) },
+          },
+          icon('close'),
+        ),
+      );
     }
   }
 
@@ -102,7 +197,9 @@ export class Composer {
     this.#send(text, extras);
   }
 
-  /** Empties everything: a limit or answers are for one text, and are not to slip into the next one. */
+  /**
+   * Empties everything: a limit or answers are for one text, and are not to slip into the next one.
+   */
   clear() {
     this.field.value = '';
     this.wait.value = '0';
@@ -112,7 +209,10 @@ export class Composer {
   }
 
   #choices() {
-    const lines = this.choices.value.split('\n').map((s) => [...s.trim()].slice(0, MAX_CHOICE).join('')).filter(Boolean);
+    const lines = this.choices.value
+      .split('\n')
+      .map((s) => [...s.trim()].slice(0, MAX_CHOICE).join(''))
+      .filter(Boolean);
     return [...new Set(lines)].slice(0, MAX_CHOICES);
   }
 
@@ -130,7 +230,11 @@ export class Composer {
     this.field.setAttribute('aria-invalid', String(n > MAX_TEXT));
     this.button.disabled = n === 0 || n > MAX_TEXT;
     const answers = this.#choices().length;
-    const set = [Number(this.wait.value) > 0 && t('composer.expires', { text: this.#hours(Number(this.wait.value)) }), answers > 0 && t('composer.answers', { n: answers })];
+    const set = [
+      Number(this.wait.value) > 0 &&
+        t('composer.expires', { text: this.#hours(Number(this.wait.value)) }),
+      answers > 0 && t('composer.answers', { n: answers }),
+    ];
     setText(this.chosen, set.filter(Boolean).join(' · '));
     this.#grow();
     this.check();
@@ -138,7 +242,12 @@ export class Composer {
   }
 
   #draft() {
-    const draft = { text: this.field.value, ttl: Number(this.wait.value), choices: this.choices.value, quoted: this.#quoted };
+    const draft = {
+      text: this.field.value,
+      ttl: Number(this.wait.value),
+      choices: this.choices.value,
+      quoted: this.#quoted,
+    };
     return draft.text || draft.ttl || draft.choices || draft.quoted ? draft : null;
   }
 

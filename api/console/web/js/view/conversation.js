@@ -14,35 +14,95 @@ const TOGETHER = 250; // ms in which what has been seen is collected
 
 /** The conversation with one tracker. */
 export class ConversationView {
-  #state; #messenger; #warnings; #id; #column; #listeners = new AbortController(); #first = null; #seen = new Set(); #timer = null; #missed = 0; #last = 0; #fetching = false; #height = 0;
+  #state;
+  #messenger;
+  #warnings;
+  #id;
+  #column;
+  #listeners = new AbortController();
+  #first = null;
+  #seen = new Set();
+  #timer = null;
+  #missed = 0;
+  #last = 0;
+  #fetching = false;
+  #height = 0;
 
   constructor({ state, messenger, capabilities, canned }, id, back) {
     this.#state = state;
     this.#messenger = messenger;
-    this.#warnings = new Warnings(capabilities, () => [id], () => this.composer.check());
+    this.#warnings = new Warnings(
+      capabilities,
+      () => [id],
+      () => this.composer.check(),
+    );
     this.#id = id;
     this.dot = h('span', { class: 'dot' });
     this.label = h('bdi', {});
     this.about = h('p', { class: 'about' });
-    this.log = h('div', { class: 'log', role: 'log', 'aria-label': t('conversation.label'), tabIndex: 0, on: { scroll: () => this.#scrolled() } });
-    this.#column = new Column(this.log, { create: (x) => this.#create(x), fill: (el, x) => this.#fill(el, x) });
+    this.log = h('div', {
+      class: 'log',
+      role: 'log',
+      'aria-label': t('conversation.label'),
+      tabIndex: 0,
+      on: { scroll: () => this.#scrolled() },
+    });
+    this.#column = new Column(this.log, {
+      create: (x) => this.#create(x),
+      fill: (el, x) => this.#fill(el, x),
+    });
     this.note = h('p', { class: 'quiet note', role: 'status', hidden: true });
-    this.jump = h('button', { class: 'jump', type: 'button', hidden: true, on: { click: () => this.#toEnd() } });
+    this.jump = h('button', {
+      class: 'jump',
+      type: 'button',
+      hidden: true,
+      on: { click: () => this.#toEnd() },
+    });
     this.refusal = h('p', { class: 'notice', role: 'alert', hidden: true });
     this.composer = new Composer({
-      canned, draft: state.work.draft(id), changed: (draft) => state.work.setDraft(id, draft), send: (text, extras) => this.#send(text, extras),
+      canned,
+      draft: state.work.draft(id),
+      changed: (draft) => state.work.setDraft(id, draft),
+      send: (text, extras) => this.#send(text, extras),
       check: (text, choices) => this.#warnings.words(text, choices),
     });
-    this.element = h('section', { class: 'conversation', 'aria-labelledby': 'tracker-title' },
-      h('header', { class: 'bar' },
-        h('button', { class: 'iconbutton back', type: 'button', 'aria-label': t('conversation.back'), on: { click: back } }, icon('back')),
-        this.dot, h('div', { class: 'who' }, h('h1', { id: 'tracker-title' }, this.label), this.about)),
-      h('div', { class: 'scroll' }, this.note, this.log, this.jump), this.refusal, this.composer.element);
-    this.observer = new IntersectionObserver((entries) => this.#visible(entries), { root: this.log, threshold: [0, 0.5] });
+    this.element = h(
+      'section',
+      { class: 'conversation', 'aria-labelledby': 'tracker-title' },
+      h(
+        'header',
+        { class: 'bar' },
+        h(
+          'button',
+          {
+            class: 'iconbutton back',
+            type: 'button',
+            'aria-label': t('conversation.back'),
+            on: { click: back },
+          },
+          icon('back'),
+        ),
+        this.dot,
+        h('div', { class: 'who' }, h('h1', { id: 'tracker-title' }, this.label), this.about),
+      ),
+      h('div', { class: 'scroll' }, this.note, this.log, this.jump),
+      this.refusal,
+      this.composer.element,
+    );
+    this.observer = new IntersectionObserver((entries) => this.#visible(entries), {
+      root: this.log,
+      threshold: [0, 0.5],
+    });
     this.resized = new ResizeObserver(() => this.#resized());
     this.resized.observe(this.log);
     const { signal } = this.#listeners;
-    state.addEventListener('messages', (e) => { if (e.detail === id) this.#draw(); }, { signal });
+    state.addEventListener(
+      'messages',
+      (e) => {
+        if (e.detail === id) this.#draw();
+      },
+      { signal },
+    );
     state.addEventListener('trackers', () => this.#head(), { signal });
     window.addEventListener('focus', () => this.#flushSoon(), { signal });
     document.addEventListener('visibilitychange', () => this.#flushSoon(), { signal });
@@ -51,9 +111,13 @@ export class ConversationView {
     this.#load();
   }
 
-  get #conversation() { return this.#state.conversation(this.#id); }
+  get #conversation() {
+    return this.#state.conversation(this.#id);
+  }
 
-  focus() { this.composer.focus(); }
+  focus() {
+    this.composer.focus();
+  }
 
   close() {
     this.#listeners.abort();
@@ -78,10 +142,15 @@ export class ConversationView {
       setText(this.label, String(this.#id));
       return;
     }
-    const presence = tracker.blocked ? 'blocked' : { true: 'online', false: 'offline' }[tracker.online] ?? 'unknown';
+    const presence = tracker.blocked
+      ? 'blocked'
+      : ({ true: 'online', false: 'offline' }[tracker.online] ?? 'unknown');
     this.dot.dataset.presence = presence;
     setText(this.label, tracker.label);
-    const status = presence === 'offline' && tracker.seen ? t('trackers.seen', { time: brief(tracker.seen, Date.now()) }) : t(`trackers.${presence}`);
+    const status =
+      presence === 'offline' && tracker.seen
+        ? t('trackers.seen', { time: brief(tracker.seen, Date.now()) })
+        : t(`trackers.${presence}`);
     setText(this.about, [status, tracker.model, tracker.device].filter(Boolean).join(' · '));
     this.composer.hint(presence === 'offline' ? t('composer.offline') : '');
   }
@@ -92,7 +161,8 @@ export class ConversationView {
     const items = this.#items(c);
     this.#column.set(items, end);
     const newest = c.sorted().at(-1)?.id ?? 0;
-    if (newest > this.#last && this.#last && !end) this.#missed += c.sorted().filter((m) => m.id > this.#last && m.incoming).length;
+    if (newest > this.#last && this.#last && !end)
+      this.#missed += c.sorted().filter((m) => m.id > this.#last && m.incoming).length;
     this.#last = newest;
     this.#tellMissed();
     this.#notes(c, items);
@@ -102,10 +172,10 @@ export class ConversationView {
   #items(c) {
     const items = [];
     let day = '';
-    this.#first ??= c.loaded ? c.unread()[0]?.id ?? 0 : null;
+    this.#first ??= c.loaded ? (c.unread()[0]?.id ?? 0) : null;
     for (const m of c.sorted()) {
       const key = dayKey(m.at);
-      if (key !== day) items.push({ key: `day ${day = key}`, day: m.at, floats: true });
+      if (key !== day) items.push({ key: `day ${(day = key)}`, day: m.at, floats: true });
       if (m.id === this.#first) items.push({ key: 'new', floats: true });
       items.push({ key: m.id, message: m });
     }
@@ -132,14 +202,20 @@ export class ConversationView {
       return el;
     }
     if (x.item) return unsent(x.item, on);
-    return x.day ? h('h2', { class: 'day' }) : h('p', { class: 'newline' }, h('span', {}, t('conversation.new')));
+    return x.day
+      ? h('h2', { class: 'day' })
+      : h('p', { class: 'newline' }, h('span', {}, t('conversation.new')));
   }
 
   #fill(el, x) {
     if (x.message) {
       const { id, replyTo } = x.message;
       const problem = this.#state.problems.kind(this.#id, id);
-      fill(el, x.message, { quoted: this.#quoted(replyTo), problem: problem !== undefined, unanswered: problem === 'UNANSWERED' ? this.#state.unanswered(this.#id, id) : null });
+      fill(el, x.message, {
+        quoted: this.#quoted(replyTo),
+        problem: problem !== undefined,
+        unanswered: problem === 'UNANSWERED' ? this.#state.unanswered(this.#id, id) : null,
+      });
     } else if (x.item) fillUnsent(el, x.item, { quoted: this.#quoted(x.item.extras.reply_to) });
     else if (x.day) setText(el, dayName(x.day, Date.now(), t('day.today'), t('day.yesterday')));
   }
@@ -161,12 +237,23 @@ export class ConversationView {
     this.refusal.hidden = !refused;
     if (refused) setText(this.refusal, explain(c.error));
     this.composer.element.hidden = refused && !c.loaded;
-    const text = c.error && !c.loaded ? (refused ? '' : t('conversation.waiting')) : !c.loaded ? t('conversation.loading') : items.length === 0 ? t('conversation.empty') : '';
+    const text =
+      c.error && !c.loaded
+        ? refused
+          ? ''
+          : t('conversation.waiting')
+        : !c.loaded
+          ? t('conversation.loading')
+          : items.length === 0
+            ? t('conversation.empty')
+            : '';
     setText(this.note, text);
     this.note.hidden = text === '';
   }
 
-  #atEnd() { return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR; }
+  #atEnd() {
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR;
+  }
 
   /** A banner, a long draft or a phone's keyboard takes room: what was the end stays in sight. */
   #resized() {
@@ -190,33 +277,59 @@ export class ConversationView {
 
   #tellMissed() {
     this.jump.hidden = this.#atEnd();
-    if (!this.jump.hidden) this.jump.replaceChildren(icon('down'), this.#missed > 0 ? t('conversation.missed', { n: this.#missed }) : t('conversation.newest'));
+    if (!this.jump.hidden)
+      this.jump.replaceChildren(
+        icon('down'),
+        this.#missed > 0 ? t('conversation.missed', { n: this.#missed }) : t('conversation.newest'),
+      );
   }
 
   /** Reads older messages when the oldest one is about to be seen. */
   async #fillScreen() {
-    if (this.log.scrollTop > AHEAD || this.#fetching || this.#conversation.complete || !this.#conversation.loaded) return;
+    if (
+      this.log.scrollTop > AHEAD ||
+      this.#fetching ||
+      this.#conversation.complete ||
+      !this.#conversation.loaded
+    )
+      return;
     this.#fetching = true;
     try {
       await this.#messenger.older(this.#id);
       this.#fetching = false;
     } catch {
-      setTimeout(() => { this.#fetching = false; }, 3000); // the next scroll or message tries again
+      setTimeout(() => {
+        this.#fetching = false;
+      }, 3000); // the next scroll or message tries again
     }
   }
 
   #visible(entries) {
-    for (const { target, isIntersecting, intersectionRatio, intersectionRect, rootBounds } of entries) {
+    for (const {
+      target,
+      isIntersecting,
+      intersectionRatio,
+      intersectionRect,
+      rootBounds,
+    } of entries) {
       const id = Number(target.dataset.id);
-      if (isIntersecting && (intersectionRatio >= 0.5 || intersectionRect.height > (rootBounds?.height ?? 0) / 2)) this.#seen.add(id);
+      if (
+        isIntersecting &&
+        (intersectionRatio >= 0.5 || intersectionRect.height > (rootBounds?.height ?? 0) / 2)
+      )
+        this.#seen.add(id);
       else this.#seen.delete(id);
     }
     this.#flushSoon();
   }
 
-  #flushSoon() { this.#timer ??= setTimeout(() => this.#flush(), TOGETHER); }
+  #flushSoon() {
+    this.#timer ??= setTimeout(() => this.#flush(), TOGETHER);
+  }
 
-  /** What a person has before their eyes is read: the window has to be seen and to have the focus. */
+  /**
+   * What a person has before their eyes is read: the window has to be seen and to have the focus.
+   */
   async #flush() {
     this.#timer = null;
     if (document.visibilityState !== 'visible' || !document.hasFocus()) return;

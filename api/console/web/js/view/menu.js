@@ -5,25 +5,89 @@ import { zoneName } from '../time.js';
 import { dialog } from './dialog.js';
 import { popup } from './popup.js';
 
-const KEYS = [['/', 'search'], ['↑ ↓', 'move'], ['Enter', 'open'], ['Enter', 'send'], ['Shift+Enter', 'line'], ['Alt+↑ / Alt+↓', 'neighbour'], ['Alt+N', 'unread'], ['Esc', 'escape'], ['?', 'help']];
+const KEYS = [
+  ['/', 'search'],
+  ['↑ ↓', 'move'],
+  ['Enter', 'open'],
+  ['Enter', 'send'],
+  ['Shift+Enter', 'line'],
+  ['Alt+↑ / Alt+↓', 'neighbour'],
+  ['Alt+N', 'unread'],
+  ['Esc', 'escape'],
+  ['?', 'help'],
+];
 
 /** The menu of the account. Actions are {signOut, again, markAllRead, broadcasts}. */
 export function accountMenu(account, actions) {
   return popup(icon('menu'), t('menu.label'), (close) => {
-    const languages = h('select', { class: 'input', name: 'language', on: { change: () => { prefs.setLanguage(languages.value); actions.again(); } } },
-      Object.entries(LANGUAGES).map(([tag, name]) => h('option', { value: tag, lang: tag, selected: tag === current() }, name)));
-    const themes = h('select', { class: 'input', name: 'theme', on: { change: () => prefs.setTheme(themes.value || null) } },
-      ['', 'light', 'dark'].map((name) => h('option', { value: name, selected: name === (prefs.theme() ?? '') }, t(`theme.${name || 'system'}`))));
-    const item = (key, act) => h('button', { class: 'choice', type: 'button', on: { click: () => { close(); act(); } } }, t(key));
-    return h('div', { class: 'menu account' },
+    const languages = h(
+      'select',
+      {
+        class: 'input',
+        name: 'language',
+        on: {
+          change: () => {
+            prefs.setLanguage(languages.value);
+            actions.again();
+          },
+        },
+      },
+      Object.entries(LANGUAGES).map(([tag, name]) =>
+        h('option', { value: tag, lang: tag, selected: tag === current() }, name),
+      ),
+    );
+    const themes = h(
+      'select',
+      { class: 'input', name: 'theme', on: { change: () => prefs.setTheme(themes.value || null) } },
+      ['', 'light', 'dark'].map((name) =>
+        h(
+          'option',
+          { value: name, selected: name === (prefs.theme() ?? '') },
+          t(`theme.${name || 'system'}`),
+        ),
+      ),
+    );
+    const item = (key, act) =>
+      h(
+        'button',
+        {
+          class: 'choice',
+          type: 'button',
+          on: {
+            click: () => {
+              close();
+              act();
+            },
+          },
+        },
+        t(key),
+      );
+    return h(
+      'div',
+      { class: 'menu account' },
       h('p', { class: 'quiet' }, h('bdi', {}, account.login), ' · ', zoneName()),
-      h('label', { class: 'field' }, t('menu.language'), languages), h('label', { class: 'field' }, t('menu.theme'), themes),
-      item('menu.broadcasts', actions.broadcasts), item('menu.markAll', actions.markAllRead), item('menu.keys', showKeys), item('menu.signOut', actions.signOut));
+      h('label', { class: 'field' }, t('menu.language'), languages),
+      h('label', { class: 'field' }, t('menu.theme'), themes),
+      item('menu.broadcasts', actions.broadcasts),
+      item('menu.markAll', actions.markAllRead),
+      item('menu.keys', showKeys),
+      item('menu.signOut', actions.signOut),
+    );
   });
 }
 
 /** Shows what the keys do. */
 export function showKeys() {
   if (document.querySelector('dialog')) return;
-  dialog(t('menu.keys'), h('dl', { class: 'keys' }, KEYS.flatMap(([keys, what]) => [h('dt', {}, h('kbd', {}, keys)), h('dd', {}, t(`key.${what}`))])));
+  dialog(
+    t('menu.keys'),
+    h(
+      'dl',
+      { class: 'keys' },
+      KEYS.flatMap(([keys, what]) => [
+        h('dt', {}, h('kbd', {}, keys)),
+        h('dd', {}, t(`key.${what}`)),
+      ]),
+    ),
+  );
 }

@@ -1,11 +1,23 @@
 import { h } from '../../shared/dom.js';
 
 /**
- * A button that shows something above or below itself. content(close) makes it each time. Escape, and a click elsewhere, closes it; the focus goes back to the button.
+ * A button that shows something above or below itself. content(close) makes it each time. Escape,
+ * and a click elsewhere, closes it; the focus goes back to the button.
  */
 export function popup(face, label, content) {
   const panel = h('div', { class: 'panel', hidden: true });
-  const button = h('button', { class: 'iconbutton', type: 'button', title: label, 'aria-label': label, 'aria-expanded': 'false', on: { click: () => (panel.hidden ? open() : close()) } }, face);
+  const button = h(
+    'button',
+    {
+      class: 'iconbutton',
+      type: 'button',
+      title: label,
+      'aria-label': label,
+      'aria-expanded': 'false',
+      on: { click: () => (panel.hidden ? open() : close()) },
+    },
+    face,
+  );
   const element = h('div', { class: 'popup', on: { keydown: key } }, button, panel);
 
   function open() {
@@ -25,7 +37,9 @@ export function popup(face, label, content) {
     if (inside) button.focus();
   }
 
-  function outside(event) { if (!element.contains(event.target)) close(); }
+  function outside(event) {
+    if (!element.contains(event.target)) close();
+  }
 
   function key(event) {
     if (panel.hidden) return;

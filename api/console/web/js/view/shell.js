@@ -21,39 +21,133 @@ const MANY = 2; // of them are told one by one
 function problemWords({ message, silent, item, broadcast }, label = '') {
   if (message) return t('problem.message', { label, state: outcome(message) });
   if (silent) return t('problem.message', { label, state: silence(silent) });
-  return item ? t('problem.unsent', { label, reason: explain(item.error) }) : t('problem.broadcast', { reason: explain(broadcast.error) });
+  return item
+    ? t('problem.unsent', { label, reason: explain(item.error) })
+    : t('problem.broadcast', { reason: explain(broadcast.error) });
 }
 
-/** The whole console of somebody who is signed in: the list at one side, what is open at the other. On a phone one of them is seen. The address says which: #/t/101, #/broadcast. */
+/**
+ * The whole console of somebody who is signed in: the list at one side, what is open at the other.
+ * On a phone one of them is seen. The address says which: #/t/101, #/broadcast.
+ */
 export class Shell {
-  #services; #listeners = new AbortController(); #pane = null; #route = null; #selection = null; #range = null; #warned = false; #minute; #problems = [];
+  #services;
+  #listeners = new AbortController();
+  #pane = null;
+  #route = null;
+  #selection = null;
+  #range = null;
+  #warned = false;
+  #minute;
+  #problems = [];
 
   constructor({ api, state, messenger, sync, broadcasts, signOut, again }) {
     this.#services = {
-      api, state, messenger, broadcasts, capabilities: new Capabilities(api), canned: new Canned(state.account.id),
-      changed: () => this.#selectionChanged(), go: (hash) => this.#go(hash), end: () => this.#select(false),
+      api,
+      state,
+      messenger,
+      broadcasts,
+      capabilities: new Capabilities(api),
+      canned: new Canned(state.account.id),
+      changed: () => this.#selectionChanged(),
+      go: (hash) => this.#go(hash),
+      end: () => this.#select(false),
     };
-    this.list = new TrackerList(state, { open: (id) => this.#go(`#/t/${id}`), toggle: (id, range) => this.#toggle(id, range) });
+    this.list = new TrackerList(state, {
+      open: (id) => this.#go(`#/t/${id}`),
+      toggle: (id, range) => this.#toggle(id, range),
+    });
     this.search = h('input', {
-      class: 'input', type: 'search', placeholder: t('trackers.search'), 'aria-label': t('trackers.search'), 'aria-controls': 'trackers', autocomplete: 'off', spellcheck: false,
+      class: 'input',
+      type: 'search',
+      placeholder: t('trackers.search'),
+      'aria-label': t('trackers.search'),
+      'aria-controls': 'trackers',
+      autocomplete: 'off',
+      spellcheck: false,
       on: { input: () => this.list.search(this.search.value), keydown: (e) => this.#searchKey(e) },
     });
-    this.filters = h('div', { class: 'filters', role: 'group', 'aria-label': t('trackers.filter') },
-      ['all', 'unread', 'problems', 'online'].map((name) => h('button', { class: 'filter', type: 'button', dataset: { name }, 'aria-pressed': String(name === 'all'), on: { click: () => this.#filter(name) } }, t(`filter.${name}`))));
-    this.selecting = h('button', { class: 'iconbutton', type: 'button', title: t('select.start'), 'aria-label': t('select.start'), 'aria-pressed': 'false', on: { click: () => this.#select(this.#selection === null) } }, icon('broadcast'));
+    this.filters = h(
+      'div',
+      { class: 'filters', role: 'group', 'aria-label': t('trackers.filter') },
+      ['all', 'unread', 'problems', 'online'].map((name) =>
+        h(
+          'button',
+          {
+            class: 'filter',
+            type: 'button',
+            dataset: { name },
+            'aria-pressed': String(name === 'all'),
+            on: { click: () => this.#filter(name) },
+          },
+          t(`filter.${name}`),
+        ),
+      ),
+    );
+    this.selecting = h(
+      'button',
+      {
+        class: 'iconbutton',
+        type: 'button',
+        title: t('select.start'),
+        'aria-label': t('select.start'),
+        'aria-pressed': 'false',
+        on: { click: () => this.#select(this.#selection === null) },
+      },
+      icon('broadcast'),
+    );
     this.chosen = h('span', { role: 'status' });
-    this.write = h('button', { class: 'button primary', type: 'button', on: { click: () => this.#go('#/broadcast') } }, t('select.write'));
-    this.selectBar = h('div', { class: 'selectbar', hidden: true }, this.chosen, h('button', { class: 'button link', type: 'button', on: { click: () => this.#selectShown() } }, t('select.shown')), this.write);
+    this.write = h(
+      'button',
+      { class: 'button primary', type: 'button', on: { click: () => this.#go('#/broadcast') } },
+      t('select.write'),
+    );
+    this.selectBar = h(
+      'div',
+      { class: 'selectbar', hidden: true },
+      this.chosen,
+      h(
+        'button',
+        { class: 'button link', type: 'button', on: { click: () => this.#selectShown() } },
+        t('select.shown'),
+      ),
+      this.write,
+    );
     this.connection = h('p', { class: 'connection', role: 'status' });
     this.banner = h('div', { class: 'banner', role: 'alert', hidden: true });
-    this.menu = accountMenu(state.account, { signOut: () => this.#signOut(signOut), again, broadcasts: () => this.#go('#/broadcasts'), markAllRead: () => messenger.markAllRead().catch((e) => toast(explain(e), true)) });
+    this.menu = accountMenu(state.account, {
+      signOut: () => this.#signOut(signOut),
+      again,
+      broadcasts: () => this.#go('#/broadcasts'),
+      markAllRead: () => messenger.markAllRead().catch((e) => toast(explain(e), true)),
+    });
     this.main = h('section', { class: 'main', 'aria-label': t('main.label') });
-    const zone = foreign() && h('span', { class: 'zone', title: t('app.zone', { zone: zoneName() }) }, zoneName());
-    this.element = h('main', { class: 'shell' }, this.banner,
-      h('section', { class: 'side', 'aria-label': t('trackers.label') },
-        h('header', { class: 'bar' }, h('h1', {}, h('bdi', {}, state.account.title || state.account.login)), zone, this.selecting, this.menu.element),
-        h('div', { class: 'find' }, this.search, this.filters), this.selectBar, this.list.empty, this.list.element, this.connection),
-      this.main);
+    const zone =
+      foreign() &&
+      h('span', { class: 'zone', title: t('app.zone', { zone: zoneName() }) }, zoneName());
+    this.element = h(
+      'main',
+      { class: 'shell' },
+      this.banner,
+      h(
+        'section',
+        { class: 'side', 'aria-label': t('trackers.label') },
+        h(
+          'header',
+          { class: 'bar' },
+          h('h1', {}, h('bdi', {}, state.account.title || state.account.login)),
+          zone,
+          this.selecting,
+          this.menu.element,
+        ),
+        h('div', { class: 'find' }, this.search, this.filters),
+        this.selectBar,
+        this.list.empty,
+        this.list.element,
+        this.connection,
+      ),
+      this.main,
+    );
     const { signal } = this.#listeners;
     state.addEventListener('trackers', () => this.#changed(), { signal });
     state.addEventListener('connection', () => this.#connection(sync), { signal });
@@ -70,7 +164,8 @@ export class Shell {
   shown() {
     this.#show();
     this.#changed();
-    this.list.element.focus({ preventScroll: true, focusVisible: false }); // nobody has used a key yet: no frame around the list
+    // nobody has used a key yet: no frame around the list
+    this.list.element.focus({ preventScroll: true, focusVisible: false });
   }
 
   close() {
@@ -85,9 +180,33 @@ export class Shell {
   #signOut(act) {
     const n = this.#services.state.work.outbox().length;
     if (n === 0) return act();
-    const el = dialog(t('menu.signOut'), h('p', {}, t('signout.unsent', { n })),
-      h('footer', {}, h('button', { class: 'button', type: 'button', on: { click: () => el.close() } }, t('signout.stay')),
-        h('button', { class: 'button danger', type: 'button', on: { click: () => { el.close(); act(); } } }, t('menu.signOut'))));
+    const el = dialog(
+      t('menu.signOut'),
+      h('p', {}, t('signout.unsent', { n })),
+      h(
+        'footer',
+        {},
+        h(
+          'button',
+          { class: 'button', type: 'button', on: { click: () => el.close() } },
+          t('signout.stay'),
+        ),
+        h(
+          'button',
+          {
+            class: 'button danger',
+            type: 'button',
+            on: {
+              click: () => {
+                el.close();
+                act();
+              },
+            },
+          },
+          t('menu.signOut'),
+        ),
+      ),
+    );
     return undefined;
   }
 
@@ -99,8 +218,19 @@ export class Shell {
   #show() {
     const { state } = this.#services;
     const id = Number(/^#\/t\/(\d+)$/.exec(location.hash)?.[1] ?? 0);
-    const sent = this.#services.broadcasts.get(/^#\/broadcasts\/([\w-]+)$/.exec(location.hash)?.[1]);
-    const route = location.hash === '#/broadcast' && this.#selection?.size > 0 ? 'broadcast' : id ? `t ${id}` : sent ? `sent ${sent.key}` : location.hash === '#/broadcasts' ? 'broadcasts' : '';
+    const sent = this.#services.broadcasts.get(
+      /^#\/broadcasts\/([\w-]+)$/.exec(location.hash)?.[1],
+    );
+    const route =
+      location.hash === '#/broadcast' && this.#selection?.size > 0
+        ? 'broadcast'
+        : id
+          ? `t ${id}`
+          : sent
+            ? `sent ${sent.key}`
+            : location.hash === '#/broadcasts'
+              ? 'broadcasts'
+              : '';
     if (route === this.#route && this.#pane) {
       this.#pane.focus();
       return;
@@ -114,7 +244,9 @@ export class Shell {
     else if (sent) this.#pane = new BroadcastResultView(this.#services, sent);
     else if (id) this.#pane = new ConversationView(this.#services, id, () => this.#go('#/'));
     else this.#pane = null;
-    this.main.replaceChildren(this.#pane?.element ?? h('p', { class: 'quiet placeholder' }, t('main.placeholder')));
+    this.main.replaceChildren(
+      this.#pane?.element ?? h('p', { class: 'quiet placeholder' }, t('main.placeholder')),
+    );
     if (id) this.list.activate(id);
     this.list.update();
     if (this.#pane && !(id && matchMedia('(pointer: coarse)').matches)) this.#pane.focus(); // on a phone the keyboard would cover half of it
@@ -127,7 +259,10 @@ export class Shell {
     setText(button, unread > 0 ? t('filter.unreadCount', { n: unread }) : t('filter.unread'));
     const problems = this.#services.state.problems.total;
     const other = this.filters.querySelector('[data-name="problems"]');
-    setText(other, problems > 0 ? t('filter.problemsCount', { n: problems }) : t('filter.problems'));
+    setText(
+      other,
+      problems > 0 ? t('filter.problemsCount', { n: problems }) : t('filter.problems'),
+    );
     other.classList.toggle('bad', problems > 0);
     if (this.#route === 'broadcast') this.#pane.update();
     this.list.update();
@@ -140,13 +275,24 @@ export class Shell {
     const lost = connection !== 'live' && connection !== 'connecting';
     this.banner.hidden = !lost;
     this.banner.dataset.state = connection;
-    if (lost) this.banner.replaceChildren(h('span', {}, t(`banner.${connection}`)), h('button', { class: 'button link', type: 'button', on: { click: () => sync.kick() } }, t('banner.now')));
+    if (lost)
+      this.banner.replaceChildren(
+        h('span', {}, t(`banner.${connection}`)),
+        h(
+          'button',
+          { class: 'button link', type: 'button', on: { click: () => sync.kick() } },
+          t('banner.now'),
+        ),
+      );
     if (this.#warned && connection === 'live') toast(t('banner.back'));
     this.#warned = lost || (this.#warned && connection !== 'live');
     this.list.update();
   }
 
-  /** Says that a text has ended badly, unless it is before somebody's eyes. Many at once are one word. */
+  /**
+   * Says that a text has ended badly, unless it is before somebody's eyes. Many at once are one
+   * word.
+   */
   #problem(problem) {
     if (this.#problems.push(problem) > 1) return;
     setTimeout(() => {
@@ -154,13 +300,19 @@ export class Shell {
       const where = (x) => (x.broadcast ? `#/broadcasts/${x.broadcast.key}` : `#/t/${x.tracker}`);
       const seen = (x) => where(x) === location.hash && document.visibilityState === 'visible';
       const told = this.#problems.splice(0).filter((x) => !seen(x));
-      if (told.length > MANY) toast(t('problem.many', { n: told.length }), true, () => this.#filter('problems'));
-      else for (const x of told) toast(problemWords(x, state.trackers.get(x.tracker)?.label), true, () => this.#go(where(x)));
+      if (told.length > MANY)
+        toast(t('problem.many', { n: told.length }), true, () => this.#filter('problems'));
+      else
+        for (const x of told)
+          toast(problemWords(x, state.trackers.get(x.tracker)?.label), true, () =>
+            this.#go(where(x)),
+          );
     }, TOGETHER);
   }
 
   #filter(name) {
-    for (const b of this.filters.children) b.setAttribute('aria-pressed', String(b.dataset.name === name));
+    for (const b of this.filters.children)
+      b.setAttribute('aria-pressed', String(b.dataset.name === name));
     this.list.filter(name);
   }
 
@@ -202,7 +354,9 @@ export class Shell {
   }
 
   #selectShown() {
-    const usable = this.list.ids().filter((id) => !this.#services.state.trackers.get(id).blocked && !this.#selection.has(id));
+    const usable = this.list
+      .ids()
+      .filter((id) => !this.#services.state.trackers.get(id).blocked && !this.#selection.has(id));
     const room = MOST - this.#selection.size;
     for (const id of usable.slice(0, room)) this.#selection.add(id);
     if (usable.length > room) toast(t('select.most', { n: MOST }), true);
@@ -228,7 +382,10 @@ export class Shell {
     if (document.querySelector('dialog')) return;
     const writing = event.target.closest?.('input, textarea, select');
     if (event.altKey && !event.ctrlKey && ['ArrowUp', 'ArrowDown', 'n', 'N'].includes(event.key)) {
-      const id = event.key.length === 1 ? this.list.neighbour(0, true) : this.list.neighbour(event.key === 'ArrowDown' ? 1 : -1);
+      const id =
+        event.key.length === 1
+          ? this.list.neighbour(0, true)
+          : this.list.neighbour(event.key === 'ArrowDown' ? 1 : -1);
       if (id !== undefined) this.#go(`#/t/${id}`);
     } else if (event.key === 'Escape') {
       this.list.element.focus();

@@ -6,21 +6,45 @@ const ROW = 58; // px, as in trackers.css
 const SPARE = 6; // rows drawn beyond what is seen
 
 /**
- * The list of trackers, of which only the visible rows exist: it stays quick with ten thousand. Those with the newest messages come first.
- * It is a listbox: the focus stays on it, arrows move the active row. on.open(id) is called for a row that is chosen, on.toggle(id) for one that is picked in selection mode.
+ * The list of trackers, of which only the visible rows exist: it stays quick with ten thousand.
+ * Those with the newest messages come first. It is a listbox: the focus stays on it, arrows move
+ * the active row. on.open(id) is called for a row that is chosen, on.toggle(id) for one that is
+ * picked in selection mode.
  */
 export class TrackerList {
-  #state; #on; #rows = new Map(); #shown = []; #rank = new Map(); #ranked = null; #active = null; #frame = 0;
-  #query = []; #filter = 'all'; #selection = null;
+  #state;
+  #on;
+  #rows = new Map();
+  #shown = [];
+  #rank = new Map();
+  #ranked = null;
+  #active = null;
+  #frame = 0;
+  #query = [];
+  #filter = 'all';
+  #selection = null;
 
   constructor(state, on) {
     this.#state = state;
     this.#on = on;
     this.space = h('div', { class: 'space', role: 'presentation' });
-    this.element = h('div', {
-      class: 'trackers', role: 'listbox', id: 'trackers', tabIndex: 0, 'aria-label': t('trackers.label'),
-      on: { scroll: () => this.#draw(), keydown: (e) => this.#key(e), click: (e) => this.#click(e), focus: () => this.#draw() },
-    }, this.space);
+    this.element = h(
+      'div',
+      {
+        class: 'trackers',
+        role: 'listbox',
+        id: 'trackers',
+        tabIndex: 0,
+        'aria-label': t('trackers.label'),
+        on: {
+          scroll: () => this.#draw(),
+          keydown: (e) => this.#key(e),
+          click: (e) => this.#click(e),
+          focus: () => this.#draw(),
+        },
+      },
+      this.space,
+    );
     this.empty = h('p', { class: 'quiet empty', role: 'status', hidden: true });
     new ResizeObserver(() => this.#draw()).observe(this.element);
   }
@@ -47,7 +71,10 @@ export class TrackerList {
     this.update();
   }
 
-  /** The ids of the rows, in order, with all that has changed: who types faster than frames come gets what was typed. */
+  /**
+   * The ids of the rows, in order, with all that has changed: who types faster than frames come
+   * gets what was typed.
+   */
   ids() {
     this.#flush();
     return this.#shown.map((x) => x.id);
@@ -84,7 +111,8 @@ export class TrackerList {
     if (at >= 0) {
       const el = this.element;
       if (at * ROW < el.scrollTop) el.scrollTop = at * ROW;
-      else if ((at + 1) * ROW > el.scrollTop + el.clientHeight) el.scrollTop = (at + 1) * ROW - el.clientHeight;
+      else if ((at + 1) * ROW > el.scrollTop + el.clientHeight)
+        el.scrollTop = (at + 1) * ROW - el.clientHeight;
     }
     this.#draw();
   }
@@ -93,13 +121,26 @@ export class TrackerList {
     const all = this.#state.trackers;
     if (this.#ranked !== all) {
       const collator = new Intl.Collator(current(), { numeric: true });
-      this.#rank = new Map([...all.values()].sort((a, b) => collator.compare(a.label, b.label) || a.id - b.id).map((x, i) => [x.id, i]));
+      this.#rank = new Map(
+        [...all.values()]
+          .sort((a, b) => collator.compare(a.label, b.label) || a.id - b.id)
+          .map((x, i) => [x.id, i]),
+      );
       this.#ranked = all;
     }
     const { open, problems } = this.#state;
-    const keep = { all: () => true, unread: (x) => x.unread > 0 || x.id === open, problems: (x) => problems.of(x.id) > 0 || x.id === open, online: (x) => x.online === true }[this.#filter];
-    this.#shown = [...all.values()].filter((x) => keep(x) && this.#query.every((word) => x.search.includes(word)));
-    this.#shown.sort((a, b) => b.updated - a.updated || this.#rank.get(a.id) - this.#rank.get(b.id));
+    const keep = {
+      all: () => true,
+      unread: (x) => x.unread > 0 || x.id === open,
+      problems: (x) => problems.of(x.id) > 0 || x.id === open,
+      online: (x) => x.online === true,
+    }[this.#filter];
+    this.#shown = [...all.values()].filter(
+      (x) => keep(x) && this.#query.every((word) => x.search.includes(word)),
+    );
+    this.#shown.sort(
+      (a, b) => b.updated - a.updated || this.#rank.get(a.id) - this.#rank.get(b.id),
+    );
     this.space.style.blockSize = `${this.#shown.length * ROW}px`;
     const none = this.#shown.length === 0 && this.#state.listed;
     this.empty.hidden = !none;
@@ -109,8 +150,17 @@ export class TrackerList {
   #draw() {
     const { scrollTop, clientHeight } = this.element;
     const first = Math.max(0, Math.floor(scrollTop / ROW) - SPARE);
-    const items = this.#shown.slice(first, Math.ceil((scrollTop + clientHeight) / ROW) + SPARE).map((tracker, i) => ({ tracker, at: first + i }));
-    reconcile(this.space, this.#rows, items, (x) => x.tracker.id, (x) => this.#create(x.tracker), (el, x) => this.#fill(el, x));
+    const items = this.#shown
+      .slice(first, Math.ceil((scrollTop + clientHeight) / ROW) + SPARE)
+      .map((tracker, i) => ({ tracker, at: first + i }));
+    reconcile(
+      this.space,
+      this.#rows,
+      items,
+      (x) => x.tracker.id,
+      (x) => this.#create(x.tracker),
+      (el, x) => this.#fill(el, x),
+    );
     const active = this.#rows.get(this.#active);
     if (active) this.element.setAttribute('aria-activedescendant', active.id);
     else this.element.removeAttribute('aria-activedescendant');
@@ -118,11 +168,28 @@ export class TrackerList {
 
   #create(tracker) {
     const parts = {
-      dot: h('span', { class: 'dot' }), label: h('bdi', { class: 'label' }), time: h('time', { class: 'when' }), about: h('span', { class: 'about' }),
-      problem: h('span', { class: 'problem', hidden: true, 'aria-hidden': 'true' }, icon('alert'), h('span')), badge: h('span', { class: 'badge', 'aria-hidden': 'true' }), words: h('span', { class: 'unseen' }), box: h('span', { class: 'box', 'aria-hidden': 'true' }),
+      dot: h('span', { class: 'dot' }),
+      label: h('bdi', { class: 'label' }),
+      time: h('time', { class: 'when' }),
+      about: h('span', { class: 'about' }),
+      problem: h(
+        'span',
+        { class: 'problem', hidden: true, 'aria-hidden': 'true' },
+        icon('alert'),
+        h('span'),
+      ),
+      badge: h('span', { class: 'badge', 'aria-hidden': 'true' }),
+      words: h('span', { class: 'unseen' }),
+      box: h('span', { class: 'box', 'aria-hidden': 'true' }),
     };
-    const el = h('div', { class: 'row', role: 'option', id: `tracker-${tracker.id}`, dataset: { id: tracker.id } },
-      parts.box, parts.dot, h('span', { class: 'line' }, parts.label, parts.time), h('span', { class: 'line' }, parts.about, parts.problem, parts.badge, parts.words));
+    const el = h(
+      'div',
+      { class: 'row', role: 'option', id: `tracker-${tracker.id}`, dataset: { id: tracker.id } },
+      parts.box,
+      parts.dot,
+      h('span', { class: 'line' }, parts.label, parts.time),
+      h('span', { class: 'line' }, parts.about, parts.problem, parts.badge, parts.words),
+    );
     el.parts = parts;
     return el;
   }
@@ -131,8 +198,13 @@ export class TrackerList {
     const { dot, label, time, about, problem, badge, words, box } = el.parts;
     const problems = this.#state.problems.of(tracker.id);
     const now = Date.now();
-    const presence = tracker.blocked ? 'blocked' : { true: 'online', false: 'offline' }[tracker.online] ?? 'unknown';
-    const status = presence === 'offline' && tracker.seen ? t('trackers.seen', { time: brief(tracker.seen, now) }) : t(`trackers.${presence}`);
+    const presence = tracker.blocked
+      ? 'blocked'
+      : ({ true: 'online', false: 'offline' }[tracker.online] ?? 'unknown');
+    const status =
+      presence === 'offline' && tracker.seen
+        ? t('trackers.seen', { time: brief(tracker.seen, now) })
+        : t(`trackers.${presence}`);
     el.style.transform = `translateY(${at * ROW}px)`;
     dot.dataset.presence = presence;
     setText(label, tracker.label);
@@ -149,11 +221,19 @@ export class TrackerList {
     box.classList.toggle('picked', picked);
     el.classList.toggle('open', this.#selection === null && tracker.id === this.#state.open);
     el.classList.toggle('active', tracker.id === this.#active);
-    setText(words, [problem.title, tracker.unread ? t('trackers.unreadOf', { n: tracker.unread }) : ''].filter(Boolean).join(', '));
+    setText(
+      words,
+      [problem.title, tracker.unread ? t('trackers.unreadOf', { n: tracker.unread }) : '']
+        .filter(Boolean)
+        .join(', '),
+    );
     for (const [attribute, value] of [
-      ['aria-posinset', at + 1], ['aria-setsize', this.#shown.length],
-      ['aria-selected', String(this.#selection ? picked : tracker.id === this.#state.open)], ['aria-disabled', String(this.#selection !== null && tracker.blocked)],
-    ]) el.setAttribute(attribute, value);
+      ['aria-posinset', at + 1],
+      ['aria-setsize', this.#shown.length],
+      ['aria-selected', String(this.#selection ? picked : tracker.id === this.#state.open)],
+      ['aria-disabled', String(this.#selection !== null && tracker.blocked)],
+    ])
+      el.setAttribute(attribute, value);
   }
 
   #click(event) {
@@ -176,8 +256,16 @@ export class TrackerList {
     this.#flush();
     const last = this.#shown.length - 1;
     const at = this.#shown.findIndex((x) => x.id === this.#active);
-    const to = { ArrowDown: at + 1, ArrowUp: at - 1, PageDown: at + page, PageUp: at - page, Home: 0, End: last }[event.key];
-    if (to !== undefined && last >= 0) this.activate(this.#shown[Math.min(Math.max(to, 0), last)].id);
+    const to = {
+      ArrowDown: at + 1,
+      ArrowUp: at - 1,
+      PageDown: at + page,
+      PageUp: at - page,
+      Home: 0,
+      End: last,
+    }[event.key];
+    if (to !== undefined && last >= 0)
+      this.activate(this.#shown[Math.min(Math.max(to, 0), last)].id);
     else if (event.key === 'Enter' || event.key === ' ') this.#choose(event.shiftKey);
     else return;
     event.preventDefault();

@@ -2,7 +2,11 @@ import { t } from '../../shared/i18n.js';
 
 /** Knows what drivers would not see of a text; told is called when it knows more. */
 export class Warnings {
-  #capabilities; #trackers; #told; #stop = new AbortController(); #asking = false;
+  #capabilities;
+  #trackers;
+  #told;
+  #stop = new AbortController();
+  #asking = false;
 
   /** trackers() are the ids of those that are written to. */
   constructor(capabilities, trackers, told) {
@@ -27,7 +31,9 @@ export class Warnings {
     this.#asking = false;
   }
 
-  close() { this.#stop.abort(); }
+  close() {
+    this.#stop.abort();
+  }
 }
 
 /** What Capabilities.check has found; one: there is a single tracker. */
@@ -35,10 +41,18 @@ function words(found, one) {
   const { lacks, few, most, long, longest, silent } = found;
   const chars = [...found.lacking].join(' ');
   const said = [];
-  if (lacks > 0) said.push(one ? t('warning.lacks', { chars }) : t('warning.lacksSome', { n: lacks, chars }));
-  if (few > 0 && most === 0) said.push(one ? t('warning.noChoices') : t('warning.noChoicesSome', { n: few }));
-  if (few > 0 && most > 0) said.push(one ? t('warning.fewChoices', { n: most }) : t('warning.fewChoicesSome', { n: few, most }));
-  if (long > 0) said.push(one ? t('warning.long', { n: longest }) : t('warning.longSome', { n: long, most: longest }));
+  if (lacks > 0)
+    said.push(one ? t('warning.lacks', { chars }) : t('warning.lacksSome', { n: lacks, chars }));
+  if (few > 0 && most === 0)
+    said.push(one ? t('warning.noChoices') : t('warning.noChoicesSome', { n: few }));
+  if (few > 0 && most > 0)
+    said.push(
+      one ? t('warning.fewChoices', { n: most }) : t('warning.fewChoicesSome', { n: few, most }),
+    );
+  if (long > 0)
+    said.push(
+      one ? t('warning.long', { n: longest }) : t('warning.longSome', { n: long, most: longest }),
+    );
   if (silent > 0) said.push(one ? t('warning.silent') : t('warning.silentSome', { n: silent }));
   return said;
 }

@@ -19,7 +19,7 @@ import (
 // DefaultReadyTimeout is the time that Ready may take.
 const DefaultReadyTimeout = 3 * time.Second
 
-// AdminOptions configure the admin listener. Gatherer is required.
+// AdminOptions configure the admin listener. Gatherer, Store, Webhooks, Sync and Now are required.
 type AdminOptions struct {
 	Gatherer prometheus.Gatherer
 	// nil: always ready. Each of joined errors is named by itself.
@@ -28,7 +28,6 @@ type AdminOptions struct {
 	// of /admin and /debug; empty: /admin only for this machine, no /debug.
 	Token string
 
-	// Administration of the directory; Store nil: none. Sync, Now are required with it.
 	Store queue.LiveDirectory
 	// brings this node's directory to what the store holds.
 	Sync func(context.Context) error
@@ -39,8 +38,8 @@ type AdminOptions struct {
 	Recent func() []Trouble
 	// devices that are refused or do not acknowledge; nil: there are none.
 	Trouble      func() DeviceTrouble
-	Webhooks     queue.WebhookStore // nil: none
-	AllowPrivate bool               // webhooks may point into private networks
+	Webhooks     queue.WebhookStore
+	AllowPrivate bool // webhooks may point into private networks
 	Now          func() time.Time
 	Logger       *zap.Logger // nil: none
 }
@@ -101,12 +100,8 @@ func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler 
 	if a.log == nil {
 		a.log = zap.NewNop()
 	}
-	if o.Store != nil {
-		a.routes().register(mux)
-		if o.Webhooks != nil {
-			(&webhookAdmin{a, o.AllowPrivate}).routes().register(mux)
-		}
-	}
+	a.routes().register(mux)
+	(&webhookAdmin{a, o.AllowPrivate}).routes().register(mux)
 	if o.Recent != nil {
 		(&troubleAdmin{a, o.Recent, o.Trouble}).routes().register(mux)
 	}

@@ -26,7 +26,7 @@ type adminWorld struct {
 
 func newAdminWorld(t *testing.T, change ...func(*api.AdminOptions)) *adminWorld {
 	t.Helper()
-	w := newWorld(t, func(o *api.Options) { o.Sessions = o.Store.(queue.SessionStore) })
+	w := newWorld(t)
 	w.dir.Replace(queue.NewSnapshot(nil, nil))
 	follower := queue.NewFollower(w.store, w.dir, nil)
 	o := api.AdminOptions{

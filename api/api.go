@@ -25,11 +25,12 @@ const (
 	DefaultFeedBuffer  = 1024
 )
 
-// Options configure an API. Store, Directory and Now are required.
+// Options configure an API. Store, Sessions, Feed, Directory and Now are required.
 type Options struct {
 	Store       queue.Sender // has to return soon after its context is done
 	Directory   *queue.Directory
-	Sessions    queue.SessionStore // nil: nobody can log in, only keys are known
+	Sessions    queue.SessionStore
+	Feed        FeedStore
 	Now         func() time.Time
 	Logger      *zap.Logger           // nil: none
 	Registerer  prometheus.Registerer // nil: figures are kept but not registered
@@ -45,8 +46,7 @@ type Options struct {
 	CORSOrigins []string // nil or containing "*": every origin; empty: none
 	// TrustedProxies are the networks of those whose X-Forwarded-For and Forwarded are believed.
 	TrustedProxies []netip.Prefix
-	Feed           FeedStore // nil: there is no live feed
-	FeedBuffer     int       // events that one slow client may lag behind; 0: DefaultFeedBuffer
+	FeedBuffer     int // events that one slow client may lag behind; 0: DefaultFeedBuffer
 	// Capabilities says what a tracker's device can be sent; false: nothing. It is safe for
 	// concurrent use. nil: of no device it is known.
 	Capabilities func(t *queue.Tracker) (Capabilities, bool)
@@ -59,12 +59,12 @@ type API struct {
 	now         func() time.Time
 	log         *zap.Logger
 	limiter     *limiter
-	sessions    *sessions // nil: none
+	sessions    *sessions
 	attempts    *attempts
 	clients     *clients
 	places      admission
 	room        *fair // for requests in memory, in bytes
-	feed        *feed // nil: none
+	feed        *feed
 	requests    *requestIDs
 	maxBody     int64
 	timeout     time.Duration
@@ -125,17 +125,13 @@ func New(o Options) *API {
 		cors:        newCORS(o.CORSOrigins),
 		metrics:     newMetrics(o.Registerer),
 		zones:       zones{log: o.Logger},
+		sessions:    newSessions(o.Sessions),
 		console:     console.NewChat(),
 		jsonType:    []string{"application/json; charset=utf-8"},
 		noStore:     []string{"no-store"},
 		noSniff:     []string{"nosniff"},
 	}
-	if o.Sessions != nil {
-		a.sessions = newSessions(o.Sessions)
-	}
-	if o.Feed != nil {
-		a.feed = newFeed(&o)
-	}
+	a.feed = newFeed(&o)
 	registerRoom(o.Registerer, a.room)
 	a.routes = a.operations()
 	a.zipped = zipped(a.answer)
@@ -145,9 +141,7 @@ func New(o Options) *API {
 // Close ends the streams of the live feed: their clients come back to whoever answers then. Other
 // requests are not touched.
 func (a *API) Close() {
-	if a.feed != nil {
-		a.feed.close()
-	}
+	a.feed.close()
 }
 
 // call is one request of a known caller. Everything in it comes from the same snapshot of the
@@ -212,20 +206,15 @@ func (a *API) operations() routes {
 		},
 		"tracker/group": {"list": on("tracker/group/list", codeDatabase, a.groupList)},
 		"employee":      {"list": on("employee/list", codeDatabase, a.employeeList)},
-		"user":          {"get_info": on("user/get_info", codeDatabase, a.userInfo)},
+		"user": {
+			"get_info": on("user/get_info", codeDatabase, a.userInfo),
+			"auth":     on("user/auth", codeDatabase, a.userAuth),
+			"logout":   on("user/logout", codeDatabase, a.userLogout),
+		},
+		"user/session": {"renew": on("user/session/renew", codeDatabase, a.userRenew)},
 	}
-	if a.feed != nil {
-		events := on("tracker/chat/events", codeDatabase, a.events)
-		events.stream = true
-		rs["tracker/chat"]["events"] = events
-	}
-	if a.sessions != nil {
-		auth := on("user/auth", codeDatabase, a.userAuth)
-		auth.open = true
-		rs["user"]["auth"] = auth
-		rs["user"]["logout"] = on("user/logout", codeDatabase, a.userLogout)
-		rs["user/session"] = map[string]*operation{"renew": on("user/session/renew", codeDatabase,
-			a.userRenew)}
-	}
+	rs["tracker/chat"]["events"] = on("tracker/chat/events", codeDatabase, a.events)
+	rs["tracker/chat"]["events"].stream = true
+	rs["user"]["auth"].open = true
 	return rs
 }

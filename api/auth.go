@@ -54,9 +54,6 @@ func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHa
 	if account, ok := snap.AccountByKey(key); ok {
 		return account, false, nil
 	}
-	if a.sessions == nil {
-		return nil, false, refuse(codeUnknownHash)
-	}
 	id, err := a.sessionAccount(ctx, key, now)
 	if err != nil {
 		return nil, false, err

@@ -448,7 +448,7 @@ func TestFeedDropsSlowClients(t *testing.T) {
 }
 
 func TestFeedEndsWithItsKey(t *testing.T) {
-	w := newWorld(t, func(o *api.Options) { o.Sessions = o.Store.(queue.SessionStore) })
+	w := newWorld(t)
 	if _, err := w.store.ImportDirectory(context.Background(), accounts(), trackers(),
 		false); err != nil {
 		t.Fatal(err)

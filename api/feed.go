@@ -273,7 +273,7 @@ func (f *feed) recheck(ctx context.Context, sessions bool) {
 		}
 	}
 	f.mu.Unlock()
-	if !sessions || f.sessions == nil {
+	if !sessions {
 		return
 	}
 	for part := range slices.Chunk(asked, presenceAtOnce) {

@@ -247,7 +247,6 @@ type Text struct {
 	Parts   int      // at least 1
 	Body    string   // this part, without prefix
 	Choices []string // only with the last part, at most TextCaps.Choices
-	ReplyTo uint64   // reference of the driver's text that this one answers, 0 none
 	AtMs    int64    // when it was submitted, Unix ms; 0 not known
 }
 

@@ -55,12 +55,6 @@ type LiveDirectory interface {
 	DirectoryChanges(ctx context.Context, since int64, limit int) (DirectoryChanges, error)
 }
 
-// AdminStore is what administration and logins need of a store beyond Store.
-type AdminStore interface {
-	SessionStore
-	LiveDirectory
-}
-
 // EditKind tells the edits apart.
 type EditKind byte
 

@@ -109,6 +109,8 @@ type Store interface {
 	Sender
 	Delivery
 	DirectoryStore
+	LiveDirectory
+	SessionStore
 	Roster
 	Feed
 	WebhookStore

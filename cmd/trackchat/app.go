@@ -184,7 +184,7 @@ func (a *App) loadDirectory(ctx context.Context) error {
 		}
 		a.log.Info("directory imported", zap.String("file", file), zap.Any("stats", stats))
 	}
-	return a.readDirectory(ctx)
+	return a.follower.Sync(ctx)
 }
 
 // startDirectory is loadDirectory for a start: where the store has no room for what the file
@@ -193,7 +193,7 @@ func (a *App) startDirectory(ctx context.Context) error {
 	err := a.loadDirectory(ctx)
 	if errors.Is(err, queue.ErrOverloaded) {
 		a.log.Error("the directory file is not taken over until the next reload", zap.Error(err))
-		return a.readDirectory(ctx)
+		return a.follower.Sync(ctx)
 	}
 	return err
 }
@@ -318,7 +318,7 @@ func (a *App) startAPI(ctx context.Context) error {
 		Registerer: a.registry,
 		RateLimit:  c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(),
 		CORSOrigins: c.CORSOrigins,
-		Full:        a.memory.short, Sessions: a.sessions(), SessionLife: c.SessionLife.D(),
+		Full:        a.memory.short, Sessions: a.store, SessionLife: c.SessionLife.D(),
 		Feed:           a.store,
 		FeedBuffer:     c.FeedBuffer,
 		Capabilities:   newCapabilities(a.cfg.Gateway.Listeners).of,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -15,34 +14,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// adminStore is the store as administration needs it; nil where the backend has nothing of the
-// kind.
-func (a *App) adminStore() queue.AdminStore {
-	s, _ := a.store.(queue.AdminStore)
-	return s
-}
-
-// sessions is where logins are kept; nil where the backend cannot.
-func (a *App) sessions() queue.SessionStore {
-	if s := a.adminStore(); s != nil {
-		return s
-	}
-	return nil
-}
-
 // adminOptions are those of the admin listener. The directory's follower is there from now on.
 func (a *App) adminOptions() api.AdminOptions {
-	o := api.AdminOptions{
+	a.follower = queue.NewFollower(a.store, &a.directory, a.directoryChanged)
+	return api.AdminOptions{
 		Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token,
 		Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: nodes{a},
-		Recent: a.troubles.recent, Trouble: a.deviceTrouble,
+		Recent: a.troubles.recent, Trouble: a.deviceTrouble, Store: a.store,
+		Sync: a.follower.Sync, Webhooks: a.store, AllowPrivate: a.cfg.Webhooks.AllowPrivate,
 	}
-	if s := a.adminStore(); s != nil {
-		a.follower = queue.NewFollower(s, &a.directory, a.directoryChanged)
-		o.Store, o.Sync = s, a.follower.Sync
-		o.Webhooks, o.AllowPrivate = a.store, a.cfg.Webhooks.AllowPrivate
-	}
-	return o
 }
 
 // directoryChanged has the gateway look at its sessions: what is blocked, removed or moved is
@@ -57,24 +37,8 @@ func (a *App) directoryChanged(queue.Update) {
 	}
 }
 
-// readDirectory takes the store's accounts and trackers as the current ones.
-func (a *App) readDirectory(ctx context.Context) error {
-	if a.follower != nil {
-		return a.follower.Sync(ctx)
-	}
-	accounts, trackers, err := a.store.LoadDirectory(ctx)
-	if err != nil {
-		return fmt.Errorf("loading the directory: %w", err)
-	}
-	a.directory.Replace(queue.NewSnapshot(accounts, trackers))
-	return nil
-}
-
 // startFollowing keeps the directory up to date until the service stops.
 func (a *App) startFollowing(ctx context.Context) error {
-	if a.follower == nil {
-		return nil
-	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {

@@ -32,7 +32,7 @@ import (
 //	    here on
 //	    ! secret CODE                   handed out for the registrations from here on
 //	    ! bind name=value ...           settings of the tracker for the logins from here on
-//	    ! text ref=N [part=1/2] [reply_to=N] [at=RFC3339] [choices="a|b"] "body"
+//	    ! text ref=N [part=1/2] [at=RFC3339] [choices="a|b"] "body"
 //	    ! withdraw ref=N
 //	    ! caps                          shows what the session can carry
 //	    ! poll RFC3339                  asks what was held back long enough, and what is sent
@@ -275,8 +275,6 @@ func (tp *tape) write(args string) error {
 			text.Body = value
 		case "ref":
 			text.Ref, err = strconv.ParseUint(value, 0, 64)
-		case "reply_to":
-			text.ReplyTo, err = strconv.ParseUint(value, 0, 64)
 		case "at":
 			var at time.Time
 			at, err = time.Parse(time.RFC3339, value)

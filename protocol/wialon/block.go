@@ -74,7 +74,7 @@ func (d *decoding) checkBlock(field []byte, given bool) error {
 		return nil
 	}
 	want, ok := parseCRC(field)
-	if have := crc16(d.block); !ok || have != want {
+	if have := protocol.CRC16(0, d.block); !ok || have != want {
 		return fmt.Errorf("%w: %q instead of %04X", protocol.ErrChecksum, field, have)
 	}
 	return nil

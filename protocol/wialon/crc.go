@@ -1,22 +1,7 @@
 package wialon
 
-import "math/bits"
-
-// crc16 is CRC-16/ARC (polynomial 0x8005 reflected, initial value 0, check value 0xBB3D), the
-// "CRC16" of Wialon IPS 2.0, appendix 1. The usual table for this polynomial has a closed form:
-// entry i is i<<6 ^ i<<7, and 0xC001 besides where i has an odd number of ones.
-func crc16(b []byte) uint16 {
-	var crc uint16
-	for _, c := range b {
-		x := byte(crc) ^ c
-		i := uint16(x)
-		odd := uint16(bits.OnesCount8(x) & 1)
-		crc = crc>>8 ^ i<<6 ^ i<<7 ^ odd*0xC001
-	}
-	return crc
-}
-
-// parseCRC reads the CRC field. Devices write it in either case, without leading zeros, and with 0x
+// parseCRC reads the CRC field: CRC-16/ARC ("CRC16" of Wialon IPS 2.0, appendix 1). Devices write it
+// in either case, without leading zeros, and with 0x
 // in front.
 func parseCRC(b []byte) (crc uint16, ok bool) {
 	if len(b) > 2 && b[0] == '0' && b[1]|0x20 == 'x' {

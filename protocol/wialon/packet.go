@@ -115,13 +115,13 @@ func withoutCRC(msg []byte, separator byte, v version, surplus bool) (body []byt
 	want, isCRC := parseCRC(msg[i+1:])
 	isCRC = isCRC && i >= 0
 	switch {
-	case isCRC && crc16(msg[:i+1]) == want:
+	case isCRC && protocol.CRC16(0, msg[:i+1]) == want:
 		return msg[:i], nil
 	case v == version2 && !isCRC:
 		return nil, fmt.Errorf("%w: none at the end", protocol.ErrChecksum)
 	case v == version2, surplus && isCRC:
 		return nil, fmt.Errorf("%w: %04X instead of %04X", protocol.ErrChecksum, want,
-			crc16(msg[:i+1]))
+			protocol.CRC16(0, msg[:i+1]))
 	}
 	return msg, nil
 }

@@ -230,7 +230,7 @@ func endMessage(dst []byte, body int, v version) []byte {
 func endLine(dst []byte, body int, v version) []byte {
 	if v == version2 {
 		dst = append(dst, ';')
-		dst = appendCRC(dst, crc16(dst[body:]))
+		dst = appendCRC(dst, protocol.CRC16(0, dst[body:]))
 	}
 	return append(dst, '\r', '\n')
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// RunAdmin holds stores that are a queue.AdminStore as well to that contract, one fresh store a
+// RunAdmin holds a store to the contract of administration and logins, one fresh store a
 // rule.
 func RunAdmin(t *testing.T, open func(t *testing.T) Fixture) {
 	t.Helper()
@@ -34,15 +34,6 @@ func RunAdmin(t *testing.T, open func(t *testing.T) Fixture) {
 	}
 }
 
-func (c *check) admin() queue.AdminStore {
-	c.Helper()
-	s, ok := c.Store.(queue.AdminStore)
-	if !ok {
-		c.Fatalf("%T is no queue.AdminStore", c.Store)
-	}
-	return s
-}
-
 // nowMs is the store's time, as far as the test knows it.
 func (c *check) nowMs() int64 {
 	if c.Clock != nil {
@@ -53,7 +44,7 @@ func (c *check) nowMs() int64 {
 
 func (c *check) edit(edits ...queue.Edit) []queue.EditResult {
 	c.Helper()
-	res, err := c.admin().EditDirectory(c.Context(), edits)
+	res, err := c.Store.EditDirectory(c.Context(), edits)
 	c.must(err)
 	if len(res) != len(edits) {
 		c.Fatalf("%d results for %d edits", len(res), len(edits))
@@ -257,14 +248,14 @@ func editPages(c *check) {
 	var gotAccounts []queue.Account
 	var gotTrackers []queue.Tracker
 	for after := queue.AccountID(0); ; after = gotAccounts[len(gotAccounts)-1].ID {
-		page, err := c.admin().Accounts(c.Context(), after, 3)
+		page, err := c.Store.Accounts(c.Context(), after, 3)
 		c.must(err)
 		if gotAccounts = append(gotAccounts, page...); len(page) < 3 {
 			break
 		}
 	}
 	for after := queue.TrackerID(0); ; after = gotTrackers[len(gotTrackers)-1].ID {
-		page, err := c.admin().Trackers(c.Context(), after, 2)
+		page, err := c.Store.Trackers(c.Context(), after, 2)
 		c.must(err)
 		if gotTrackers = append(gotTrackers, page...); len(page) < 2 {
 			break
@@ -274,7 +265,7 @@ func editPages(c *check) {
 		cmpopts.EquateEmpty()); d != "" {
 		c.Fatalf("pages (-loaded +got):\n%s", d)
 	}
-	if page, err := c.admin().Trackers(c.Context(), 30, 2); err != nil || len(page) != 0 {
+	if page, err := c.Store.Trackers(c.Context(), 30, 2); err != nil || len(page) != 0 {
 		c.Fatalf("after the last: %v %v", page, err)
 	}
 }

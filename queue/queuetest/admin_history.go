@@ -26,7 +26,7 @@ func historyRules() []rule {
 
 func (c *check) directoryChanges(since int64, limit int) queue.DirectoryChanges {
 	c.Helper()
-	d, err := c.admin().DirectoryChanges(c.Context(), since, limit)
+	d, err := c.Store.DirectoryChanges(c.Context(), since, limit)
 	c.must(err)
 	return d
 }
@@ -166,7 +166,7 @@ func historyPages(c *check) {
 
 func historyResets(c *check) {
 	c.fill()
-	if _, err := c.admin().DirectoryChanges(c.Context(), c.version()+1, 10); !errors.Is(err,
+	if _, err := c.Store.DirectoryChanges(c.Context(), c.version()+1, 10); !errors.Is(err,
 		queue.ErrReset) {
 		c.Fatalf("a later version: %v", err)
 	}
@@ -188,13 +188,13 @@ func historyForgets(c *check) {
 	c.importAll(nil, trackers, false, queue.ImportStats{Added: n})
 	before := c.version()
 	var dir queue.Directory
-	f := queue.NewFollower(c.admin(), &dir, nil)
+	f := queue.NewFollower(c.Store, &dir, nil)
 	c.must(f.Sync(c.Context()))
 	c.importAll([]queue.Account{{ID: 1}}, []queue.Tracker{{
 		ID: n + 1, Account: 1, Protocol: "p",
 		DeviceID: "last",
 	}}, true, queue.ImportStats{Removed: n, Unchanged: 2})
-	d, err := c.admin().DirectoryChanges(c.Context(), before, n+1)
+	d, err := c.Store.DirectoryChanges(c.Context(), before, n+1)
 	if !errors.Is(err, queue.ErrReset) && (err != nil || len(d.GoneTrackers) != n) {
 		c.Fatalf("%d removals, %v", len(d.GoneTrackers), err)
 	}
@@ -229,7 +229,7 @@ func historyFollowed(c *check) {
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	for i := range dirs {
-		f := queue.NewFollower(c.admin(), &dirs[i], nil)
+		f := queue.NewFollower(c.Store, &dirs[i], nil)
 		wg.Go(func() { c.follow(f, done) })
 	}
 	for round := range 60 {

@@ -36,7 +36,7 @@ func (c *check) moveTo(a queue.AccountID, h queue.History) *queue.Tracker {
 
 func (c *check) stored(id queue.TrackerID) *queue.Tracker {
 	c.Helper()
-	page, err := c.admin().Trackers(c.Context(), id-1, 1)
+	page, err := c.Store.Trackers(c.Context(), id-1, 1)
 	c.must(err)
 	if len(page) != 1 || page[0].ID != id {
 		c.Fatalf("tracker %d: %+v", id, page)

@@ -26,7 +26,7 @@ func (c *check) session(id queue.AccountID, name string) queue.Session {
 	now := c.nowMs()
 	s := queue.Session{Hash: queue.HashKey(name), Account: id, CreatedMs: now, ExpiresMs: now +
 		hour}
-	c.must(c.admin().PutSession(c.Context(), s))
+	c.must(c.Store.PutSession(c.Context(), s))
 	return s
 }
 
@@ -38,7 +38,7 @@ func (c *check) wantSessions(want ...queue.Session) {
 	for i := range want {
 		hs[i] = want[i].Hash
 	}
-	got, err := c.admin().Sessions(c.Context(), hs)
+	got, err := c.Store.Sessions(c.Context(), hs)
 	c.must(err)
 	for i := range want {
 		if want[i].Account == 0 {
@@ -67,20 +67,20 @@ func sessionLives(c *check) {
 	c.wantSessions(other, unknown, a, b, a)
 	c.wantSessions()
 	a.ExpiresMs += 5 * hour
-	done, err := c.admin().RenewSession(c.Context(), a.Hash, a.ExpiresMs)
+	done, err := c.Store.RenewSession(c.Context(), a.Hash, a.ExpiresMs)
 	c.wantDone(done, err, true)
-	done, err = c.admin().EndSession(c.Context(), b.Hash)
+	done, err = c.Store.EndSession(c.Context(), b.Hash)
 	c.wantDone(done, err, true)
 	c.reopen()
 	c.wantSessions(a, ended(b), other)
 	for _, h := range []queue.KeyHash{b.Hash, unknown.Hash} {
-		done, err = c.admin().EndSession(c.Context(), h)
+		done, err = c.Store.EndSession(c.Context(), h)
 		c.wantDone(done, err, false)
-		done, err = c.admin().RenewSession(c.Context(), h, a.ExpiresMs)
+		done, err = c.Store.RenewSession(c.Context(), h, a.ExpiresMs)
 		c.wantDone(done, err, false)
 	}
 	c.wantSessions(a, ended(b))
-	if err := c.admin().PutSession(c.Context(), queue.Session{
+	if err := c.Store.PutSession(c.Context(), queue.Session{
 		Hash: queue.HashKey("e"), Account: 77,
 		ExpiresMs: a.ExpiresMs,
 	}); !errors.Is(err, queue.ErrNotFound) {
@@ -96,7 +96,7 @@ func sessionExpires(c *check) {
 			Hash: queue.HashKey("a"), Account: 1, CreatedMs: now - hour,
 			ExpiresMs: now - 1000,
 		}
-		c.must(c.admin().PutSession(c.Context(), s))
+		c.must(c.Store.PutSession(c.Context(), s))
 		c.wantSessions(ended(s))
 		return
 	}
@@ -105,9 +105,9 @@ func sessionExpires(c *check) {
 	c.wantSessions(s)
 	c.Clock.Advance(time.Millisecond)
 	c.wantSessions(ended(s))
-	done, err := c.admin().RenewSession(c.Context(), s.Hash, s.ExpiresMs+hour)
+	done, err := c.Store.RenewSession(c.Context(), s.Hash, s.ExpiresMs+hour)
 	c.wantDone(done, err, false)
-	done, err = c.admin().EndSession(c.Context(), s.Hash)
+	done, err = c.Store.EndSession(c.Context(), s.Hash)
 	c.wantDone(done, err, false)
 	fresh := c.session(1, "b")
 	c.wantSessions(ended(s), fresh)
@@ -148,7 +148,7 @@ func sessionBound(c *check) {
 	for i := range queue.MaxSessions + 3 {
 		s := queue.Session{Hash: queue.HashKey(fmt.Sprint(i)), Account: 1, CreatedMs: base +
 			int64(i), ExpiresMs: base + hour}
-		c.must(c.admin().PutSession(c.Context(), s))
+		c.must(c.Store.PutSession(c.Context(), s))
 		all = append(all, s)
 	}
 	for i := range 3 {

@@ -12,10 +12,7 @@ import (
 	"trackchat/queue"
 )
 
-var (
-	_ queue.Store      = (*Model)(nil)
-	_ queue.AdminStore = (*Model)(nil)
-)
+var _ queue.Store = (*Model)(nil)
 
 // Model implements queue.Store in memory, as simply as can be: counts are counted, nothing is
 // indexed. It is what other stores are compared with.

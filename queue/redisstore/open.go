@@ -94,12 +94,11 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 var (
-	_ queue.Store      = (*Store)(nil)
-	_ queue.AdminStore = (*Store)(nil)
-	_ queue.Importer   = (*Store)(nil)
-	_ queue.Peers      = (*Store)(nil)
-	_ queue.Placed     = (*Store)(nil)
-	_ queue.Remote     = (*Store)(nil)
+	_ queue.Store    = (*Store)(nil)
+	_ queue.Importer = (*Store)(nil)
+	_ queue.Peers    = (*Store)(nil)
+	_ queue.Placed   = (*Store)(nil)
+	_ queue.Remote   = (*Store)(nil)
 )
 
 // Store implements queue.Store. Methods may be called from any goroutine.

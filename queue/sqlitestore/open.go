@@ -93,10 +93,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-var (
-	_ queue.Store      = (*Store)(nil)
-	_ queue.AdminStore = (*Store)(nil)
-)
+var _ queue.Store = (*Store)(nil)
 
 // Store implements queue.Store. Methods may be called from any goroutine.
 type Store struct {

@@ -119,7 +119,7 @@ func New(cfg *Config, log *zap.Logger) (*App, error) {
 func (a *App) Start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		a.openStore, a.startMemory, a.startAdmin, a.startDirectory, a.startGateway,
-		a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startChores,
+		a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startMaintenance,
 		a.startEndingMoved,
 	} {
 		if err := step(ctx); err != nil {

@@ -39,19 +39,10 @@ func (a *App) directoryChanged(queue.Update) {
 
 // startFollowing keeps the directory up to date until the service stops.
 func (a *App) startFollowing(ctx context.Context) error {
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.follower.Run(run, func(err error) {
-			a.log.Warn(
-				"changes of accounts and trackers are not seen", zap.Error(err))
+	a.meanwhile(ctx, func(ctx context.Context) {
+		a.follower.Run(ctx, func(err error) {
+			a.log.Warn("changes of accounts and trackers are not seen", zap.Error(err))
 		})
-	}()
-	a.onStop(func(context.Context) error {
-		cancel()
-		<-done
-		return nil
 	})
 	return nil
 }

@@ -46,26 +46,18 @@ func (a *App) Drain(context.Context) error {
 
 // startDraining waits for Drain until the service stops.
 func (a *App) startDraining(ctx context.Context) {
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	a.meanwhile(ctx, func(ctx context.Context) {
 		select {
-		case <-run.Done():
+		case <-ctx.Done():
 			return
 		case <-a.drain:
 		}
-		if err := a.gateway.Drain(run, drainSpeed(a.gateway.Sessions(), drainRate,
-			drainOver)); err != nil {
+		speed := drainSpeed(a.gateway.Sessions(), drainRate, drainOver)
+		if err := a.gateway.Drain(ctx, speed); err != nil {
 			a.log.Info("the drain ends with the service", zap.Error(err))
 			return
 		}
 		a.log.Info("drained")
-	}()
-	a.onStop(func(context.Context) error {
-		cancel()
-		<-done
-		return nil
 	})
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"trackchat/queue"
@@ -17,29 +16,18 @@ const (
 	trimPause   = 50 * time.Millisecond
 )
 
-// startChores looks after the store: its health, the messages whose time has run out, and those
+// startMaintenance looks after the store: its health, the messages whose time has run out, and those
 // that are older than the retention.
-func (a *App) startChores(ctx context.Context) error {
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.chores(run)
-	}()
-	var apart sync.WaitGroup // from the others, which may take their time
-	apart.Go(func() { a.expireOverdue(run) })
-	apart.Go(func() { a.watchStore(run) })
-	apart.Go(func() { a.pingStore(run) })
-	a.onStop(func(context.Context) error {
-		cancel()
-		<-done
-		apart.Wait()
-		return nil
-	})
+func (a *App) startMaintenance(ctx context.Context) error {
+	// Each apart from the others, which may take their time.
+	a.meanwhile(ctx, a.trimOld)
+	a.meanwhile(ctx, a.expireOverdue)
+	a.meanwhile(ctx, a.watchStore)
+	a.meanwhile(ctx, a.pingStore)
 	return nil
 }
 
-func (a *App) chores(ctx context.Context) {
+func (a *App) trimOld(ctx context.Context) {
 	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
 	a.trim(ctx)

@@ -63,23 +63,43 @@ func (c *RedisCluster) Await(tb testing.TB) {
 // node's own from then on.
 func (c *RedisCluster) Proxied(tb testing.TB) []*Proxy {
 	tb.Helper()
-	list := make([]*Proxy, len(c.Nodes))
+	list, addrs := make([]*Proxy, len(c.Nodes)), make([]string, len(c.Nodes))
 	for i, node := range c.Nodes {
 		list[i] = StartProxy(tb, node.Addr)
-		node.Must(tb, "CONFIG", "SET", "cluster-announce-port", port(tb, list[i].Addr))
+		addrs[i] = list[i].Addr
+	}
+	c.announce(tb, addrs)
+	return list
+}
+
+// Spoilable is Proxied with proxies that spoil single commands. It returns their addresses.
+func (c *RedisCluster) Spoilable(tb testing.TB, p *CommandProxies) []string {
+	tb.Helper()
+	addrs := make([]string, len(c.Nodes))
+	for i, node := range c.Nodes {
+		addrs[i] = p.Listen(tb, node.Addr)
+	}
+	c.announce(tb, addrs)
+	return addrs
+}
+
+// announce waits until every node knows the addresses.
+func (c *RedisCluster) announce(tb testing.TB, addrs []string) {
+	tb.Helper()
+	for i, node := range c.Nodes {
+		node.Must(tb, "CONFIG", "SET", "cluster-announce-port", port(tb, addrs[i]))
 	}
 	limited, cancel := context.WithTimeout(tb.Context(), patience)
 	defer cancel()
 	for _, node := range c.Nodes {
-		for _, p := range list {
-			for !strings.Contains(node.Must(tb, "CLUSTER", "NODES"), ":"+port(tb, p.Addr)+"@") {
+		for _, addr := range addrs {
+			for !strings.Contains(node.Must(tb, "CLUSTER", "NODES"), ":"+port(tb, addr)+"@") {
 				if err := pause(limited, 20*time.Millisecond); err != nil {
 					tb.Fatalf("the cluster does not take the proxies' addresses: %v", err)
 				}
 			}
 		}
 	}
-	return list
 }
 
 func port(tb testing.TB, addr string) string {

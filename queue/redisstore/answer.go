@@ -26,9 +26,9 @@ func (s *Store) answerTo(ctx context.Context, op string, a queue.AccountID, key 
 ) ([]byte, error) {
 	sum := sha256.Sum256([]byte(strconv.FormatInt(int64(a), 10) + "/" + key))
 	p, sc := int(sum[len(sum)-1])%partitions, s.scripts[scriptRemember]
-	q := &query{slot: s.slots[p], sc: sc, args: []any{
-		"evalsha", sc.sha, 1, s.keys[p],
-		hex.EncodeToString(sum[:16]), s.scriptClock(), answer,
+	q := &query{slot: s.slots[p], sc: sc, writes: len(answer) > 0, args: []any{
+		"evalsha", sc.sha, 1,
+		s.keys[p], hex.EncodeToString(sum[:16]), s.scriptClock(), answer,
 	}}
 	if err := s.ask(ctx, op, []*query{q}); err != nil {
 		return nil, err

@@ -240,7 +240,10 @@ func (s *Store) commit(ctx context.Context, version, next int64, p *plan) (bool,
 	if err != nil || !committed {
 		return false, err
 	}
-	return true, s.copyChange(ctx, id+" "+strconv.Itoa(len(pieces)))
+	if err := s.copyChange(ctx, id+" "+strconv.Itoa(len(pieces))); err != nil {
+		return false, fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
+	}
+	return true, nil
 }
 
 func stagedKey(id string) string { return dirTag + ":c:" + id + ":" }

@@ -33,6 +33,14 @@ func (s *Store) dropAll(ctx context.Context, dropped map[queue.TrackerID]int64) 
 	return nil
 }
 
+// dropCommitted is dropAll after a change that is stored already.
+func (s *Store) dropCommitted(ctx context.Context, dropped map[queue.TrackerID]int64) error {
+	if err := s.dropAll(ctx, dropped); err != nil {
+		return fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
+	}
+	return nil
+}
+
 func (s *Store) dropMessages(ctx context.Context, t queue.TrackerID, version int64) error {
 	p := partitionOf(t)
 	rest := fmt.Sprintf("%s:g:%d:%d", s.keys[p], t, version)
@@ -131,13 +139,17 @@ func (s *Store) tidy(ctx context.Context) {
 	tick := time.NewTicker(dropEvery)
 	defer tick.Stop()
 	for {
-		if err := s.dropLeft(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("messages of removed trackers are left", zap.Error(err))
-		}
+		s.tryDrops(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+	}
+}
+
+func (s *Store) tryDrops(ctx context.Context) {
+	if err := s.dropLeft(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("messages of removed trackers are left", zap.Error(err))
 	}
 }

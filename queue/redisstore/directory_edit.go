@@ -18,7 +18,7 @@ func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.
 		n := editsAtOnce(edits)
 		some, dropped, err := s.editDirectory(ctx, edits[:n])
 		if err == nil {
-			err = s.dropAll(ctx, dropped)
+			err = s.dropCommitted(ctx, dropped)
 		}
 		if err != nil && len(res) > 0 {
 			return nil, fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)

@@ -117,10 +117,14 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
 			c.kept[kept[i].ID] = &kept[i]
 		}
 		if c.version == m.version {
+			s.tryDrops(ctx) // it may be the repetition of one that did not get to the end
 			return merged.Stats, nil
 		}
-		if done, err := s.commitImport(ctx, m.version, c, merged.PutTrackers); err != nil || done {
-			return merged.Stats, err
+		switch done, err := s.commitImport(ctx, m.version, c, merged.PutTrackers); {
+		case err != nil:
+			return queue.ImportStats{}, err
+		case done:
+			return merged.Stats, nil
 		}
 		if err := dirWait(ctx); err != nil {
 			return queue.ImportStats{}, err
@@ -148,7 +152,7 @@ func (s *Store) commitImport(ctx context.Context, version int64, c *change,
 	if err != nil || !done {
 		return false, err
 	}
-	return true, s.dropAll(ctx, c.dropped)
+	return true, s.dropCommitted(ctx, c.dropped)
 }
 
 // change is what an import makes of the image. Removals come first in the history, so that a reader

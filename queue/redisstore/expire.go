@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"strconv"
 
 	"trackchat/queue"
@@ -47,6 +48,9 @@ func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 		}
 		st.Ended += int(binary.BigEndian.Uint16([]byte(it.reply)))
 		st.More = st.More || binary.BigEndian.Uint16([]byte(it.reply[2:])) == expireLook
+	}
+	if failed != nil && st.Ended > 0 {
+		failed = fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, failed)
 	}
 	return st, failed
 }

@@ -58,10 +58,13 @@ func (s *Store) Nodes(ctx context.Context) ([]queue.Node, error) {
 // roster notes a report, or that node left, or nothing, and returns all that is known and the time.
 func (s *Store) roster(ctx context.Context, node, text string) ([]queue.Node, int64, error) {
 	sc := s.scripts[scriptRoster]
-	q := &query{slot: slotOf(strings.Trim(rosterTag, "{}")), sc: sc, args: []any{
-		"evalsha", sc.sha,
-		1, rosterTag, node, s.scriptClock(), text, rosterMemory.Milliseconds(),
-	}}
+	q := &query{
+		slot: slotOf(strings.Trim(rosterTag, "{}")), sc: sc, writes: node != "",
+		args: []any{
+			"evalsha", sc.sha, 1, rosterTag, node, s.scriptClock(), text,
+			rosterMemory.Milliseconds(),
+		},
+	}
 	if err := s.ask(ctx, "roster", []*query{q}); err != nil {
 		return nil, 0, err
 	}

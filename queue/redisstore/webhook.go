@@ -27,7 +27,7 @@ type hookTarget struct {
 func (s *Store) webhook(ctx context.Context, what string, args ...any) (any, error) {
 	sc := s.scripts[scriptWebhook]
 	q := &query{
-		slot: slotOf(strings.Trim(hookTag, "{}")), sc: sc,
+		slot: slotOf(strings.Trim(hookTag, "{}")), sc: sc, writes: what != "list",
 		args: append([]any{"evalsha", sc.sha, 3, hookTag + ":list", hookTag + ":progress", hookTag +
 			":lease", what, s.scriptClock()}, args...),
 	}
@@ -54,6 +54,7 @@ func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
 	return err
 }
 
+// DropWebhook: Repeated because its answer was lost, it says false.
 func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error) {
 	return s.webhookDone(ctx, "drop", int64(a))
 }

@@ -213,11 +213,14 @@ func (c *conn) view(f func() error) error {
 	if err := c.begin(false); err != nil {
 		return err
 	}
-	if err := f(); err != nil {
-		c.rollback()
-		return err
+	err := f()
+	if err == nil {
+		err = c.commit()
 	}
-	return c.commit()
+	if err != nil {
+		c.rollback()
+	}
+	return err
 }
 
 func (c *conn) close() error {

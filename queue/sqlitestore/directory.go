@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"trackchat/queue"
@@ -140,7 +139,7 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
 		return queue.ImportStats{}, err
 	}
 	if c.Stats == (queue.ImportStats{Unchanged: c.Stats.Unchanged}) {
-		return c.Stats, nil // also where nothing can be stored
+		return c.Stats, s.purgeAll(ctx, nil) // also where nothing can be stored
 	}
 	err = s.write(ctx, &operation{
 		name: "import_directory", items: maxBatch, bulk: true,
@@ -149,11 +148,15 @@ func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
-	return c.Stats, s.purgeAll(ctx, c.Dropped)
+	if err := s.purgeAll(ctx, c.Dropped); err != nil {
+		return queue.ImportStats{}, err
+	}
+	return c.Stats, nil
 }
 
 // importDirectory removes first everything that will be there anew: logins, keys and devices may
-// have changed places.
+// have changed places. Nothing is executed after an error: where SQLite has rolled back, that would
+// be stored by itself.
 func (w *writer) importDirectory(d *queue.DirectoryChange) error {
 	c := w.c
 	h, err := openHistory(c)
@@ -161,26 +164,27 @@ func (w *writer) importDirectory(d *queue.DirectoryChange) error {
 		return err
 	}
 	for _, id := range d.RemoveAccounts {
-		if err := errors.Join(removeAccount(c, id), endSessions(c, id), h.gone(goneAccount,
-			int64(id))); err != nil {
+		if err := dropAccount(c, h, id); err != nil {
 			return err
 		}
 	}
 	for i := range d.PutAccounts {
 		a := &d.PutAccounts[i]
-		if err := errors.Join(endSessionsOfOldPassword(c, a), removeAccount(c, a.ID)); err != nil {
+		if err := replaceAccount(c, a); err != nil {
 			return err
 		}
 	}
 	for _, id := range d.RemoveTrackers {
-		if err := errors.Join(keepTracker(c, id), removeTracker(c, id), h.gone(goneTracker,
-			int64(id))); err != nil {
+		if err := forgetTracker(c, h, id); err != nil {
 			return err
 		}
 	}
 	for i := range d.PutTrackers {
 		t := &d.PutTrackers[i]
-		if err := errors.Join(w.finishPurge(t.Key()), removeTracker(c, t.ID)); err != nil {
+		if err := w.finishPurge(t.Key()); err != nil {
+			return err
+		}
+		if err := removeTracker(c, t.ID); err != nil {
 			return err
 		}
 	}
@@ -202,6 +206,25 @@ func (w *writer) importDirectory(d *queue.DirectoryChange) error {
 	return h.close()
 }
 
+// dropAccount removes an account for good.
+func dropAccount(c *conn, h *history, id queue.AccountID) error {
+	if err := removeAccount(c, id); err != nil {
+		return err
+	}
+	if err := endSessions(c, id); err != nil {
+		return err
+	}
+	return h.gone(goneAccount, int64(id))
+}
+
+// replaceAccount removes an account that comes anew.
+func replaceAccount(c *conn, a *queue.Account) error {
+	if err := endSessionsOfOldPassword(c, a); err != nil {
+		return err
+	}
+	return removeAccount(c, a.ID)
+}
+
 func removeAccount(c *conn, id queue.AccountID) error {
 	for _, q := range []string{
 		"DELETE FROM account WHERE id = ?",
@@ -217,6 +240,17 @@ func removeAccount(c *conn, id queue.AccountID) error {
 func removeTracker(c *conn, id queue.TrackerID) error {
 	_, err := c.exec("DELETE FROM device WHERE tracker = ?", int64(id))
 	return err
+}
+
+// forgetTracker removes a tracker and leaves its messages.
+func forgetTracker(c *conn, h *history, id queue.TrackerID) error {
+	if err := keepTracker(c, id); err != nil {
+		return err
+	}
+	if err := removeTracker(c, id); err != nil {
+		return err
+	}
+	return h.gone(goneTracker, int64(id))
 }
 
 // keepTracker notes whose messages a tracker leaves behind that is about to be removed.

@@ -159,7 +159,7 @@ func (w *writer) editAccount(h *history, e *queue.Edit) (queue.EditOutcome, erro
 	if err := w.checkAccount(&a); err != nil {
 		return 0, err
 	}
-	if err := errors.Join(endSessionsOfOldPassword(w.c, &a), removeAccount(w.c, a.ID)); err != nil {
+	if err := replaceAccount(w.c, &a); err != nil {
 		return 0, err
 	}
 	return putOutcome(found), putAccount(w.c, h, &a)
@@ -298,8 +298,7 @@ func (w *writer) dropAccount(h *history, id queue.AccountID) (queue.EditOutcome,
 	if has {
 		return 0, queue.KeepsHistory(queue.TrackerID(one))
 	}
-	return queue.EditRemoved, errors.Join(removeAccount(w.c, id), endSessions(w.c, id),
-		h.gone(goneAccount, int64(id)))
+	return queue.EditRemoved, dropAccount(w.c, h, id)
 }
 
 // addKey puts the key after the others.
@@ -319,7 +318,7 @@ func (w *writer) addKey(h *history, id queue.AccountID, k queue.KeyHash) (queue.
 		return 0, err
 	}
 	a.Keys = append(a.Keys, k)
-	return queue.EditUpdated, errors.Join(removeAccount(w.c, id), putAccount(w.c, h, &a))
+	return queue.EditUpdated, w.storeKeys(h, &a)
 }
 
 func (w *writer) dropKey(h *history, k queue.KeyHash) (queue.EditOutcome, error) {
@@ -335,5 +334,13 @@ func (w *writer) dropKey(h *history, k queue.KeyHash) (queue.EditOutcome, error)
 		return 0, err
 	}
 	a.Keys = slices.DeleteFunc(a.Keys, func(h queue.KeyHash) bool { return h == k })
-	return queue.EditRemoved, errors.Join(removeAccount(w.c, a.ID), putAccount(w.c, h, &a))
+	return queue.EditRemoved, w.storeKeys(h, &a)
+}
+
+// storeKeys stores an account whose keys have changed.
+func (w *writer) storeKeys(h *history, a *queue.Account) error {
+	if err := removeAccount(w.c, a.ID); err != nil {
+		return err
+	}
+	return putAccount(w.c, h, a)
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"trackchat/queue"
+
+	"go.uber.org/zap"
 )
 
 // purgeStep is how many messages of a removed tracker one transaction removes.
@@ -59,12 +61,17 @@ func (w *writer) endQueue(id queue.TrackerID) error {
 	return nil
 }
 
-// purgeAll removes the messages of conversations that are gone.
+// purgeAll removes the messages of conversations that a change of the directory has just dropped,
+// and what calls before it have left.
 func (s *Store) purgeAll(ctx context.Context, keys []queue.TrackerID) error {
 	for _, key := range keys {
-		if err := s.purge(ctx, key); err != nil {
-			return fmt.Errorf("removing the messages of tracker %d: %w", key, err)
+		if err := s.purge(ctx, key); err != nil { // the change itself is stored
+			return fmt.Errorf("%w: removing the messages of tracker %d: %w",
+				queue.ErrUnknownOutcome, key, err)
 		}
+	}
+	if err := s.purgeLeft(ctx); err != nil {
+		s.log.Error("messages of removed trackers are left", zap.Error(err))
 	}
 	return nil
 }

@@ -73,11 +73,13 @@ func (c *codec) limit() int { return int(cmp.Or(c.bs, defaultBS)) }
 // textRoom is how many bytes of text, after flags and CHS, a packet of that size has room for.
 func (c *codec) textRoom() int { return c.limit() - textOverhead - (c.via.header() - shortHeader) }
 
-// nextPID counts our packets. A number that comes round again no longer means the text that had it.
+// nextPID counts our packets. A number that comes round again no longer means the text, or the
+// CT_DELIV, that had it.
 func (c *codec) nextPID() uint16 {
 	n := c.pid
 	c.pid++
 	c.text.is = c.text.is && c.text.pid != n
+	c.learned(func(t told) bool { return t.pid == n })
 	return n
 }
 
@@ -86,6 +88,7 @@ func (c *codec) nextRN() uint16 {
 	n := c.rn
 	c.rn++
 	c.text.is = c.text.is && c.text.rn != n
+	c.learned(func(t told) bool { return t.rn == n })
 	return n
 }
 

@@ -144,6 +144,18 @@ func TestBadRecordAmongGoodOnes(t *testing.T) {
 			protocol.KindOther, 0, false,
 		},
 		"an empty record": {rec(2, 4), protocol.KindOther, 0, false},
+		"an identity elsewhere": {
+			rec(2, 4, sub{1, "\x01\x00\x00\x00\x00"}),
+			protocol.KindOther, 0, false,
+		},
+		"a command elsewhere": {
+			rec(2, 1, command(3, 0, 1, 0, "\x00Hi")),
+			protocol.KindOther, 0, false,
+		},
+		"a track elsewhere": {
+			rec(2, 4, sub{62, "\x01\x00\x00\x00\x00\x01"}),
+			protocol.KindOther, 0, false,
+		},
 		"an answer to a command": {
 			rec(2, 4, command(1, 0, 1, 0, "\x00")), protocol.KindOther,
 			0, false,

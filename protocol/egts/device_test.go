@@ -182,6 +182,16 @@ func TestOutcomesOfALogin(t *testing.T) {
 			"oid", frame(0, 16, []byte{9, 0, 138}),
 			protocol.DeviceOther,
 		},
+		"of another service": {
+			"", fromPlatform(16, 4, sub{9, "\x99"}),
+			protocol.DeviceOther,
+		},
+		"another subrecord": {
+			"", fromPlatform(16, 1, sub{8, "\x99"}),
+			protocol.DeviceOther,
+		},
+		"the last code of good ones": {"", response(127, 127), protocol.DeviceOther},
+		"the first of the others":    {"", response(0, 128), protocol.DeviceRefused},
 	} {
 		d := protocoltest.NewDeviceStream(egts.New().NewDevice(config(t, "4711", c.variant, nil)))
 		if up := unframe(t, d.AppendLogin(nil)); len(up) != 1 ||

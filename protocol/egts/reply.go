@@ -148,8 +148,10 @@ func (c *codec) appendVerdict(dst []byte, verdict code) []byte {
 
 // appendDelivered appends CT_DELIV for a text of the driver.
 func (c *codec) appendDelivered(dst []byte, t message) []byte {
-	c.tell(told{c.pid, c.rn, t.key})
-	return c.appendBare(dst, messageDelivered, t)
+	numbers := told{c.pid, c.rn, t.key}
+	dst = c.appendBare(dst, messageDelivered, t)
+	c.tell(numbers)
+	return dst
 }
 
 // AppendWithdraw: CT_DELCOM with the CID and SID of the text.

@@ -3,7 +3,6 @@ package fmi
 import (
 	"bytes"
 	"encoding/binary"
-	"strings"
 	"time"
 
 	"trackchat/protocol"
@@ -196,7 +195,7 @@ func (s *Session) text(at, unique, b []byte, e *protocol.Event) {
 	if err != nil {
 		text, _ = s.shared.narrow.Decode(b) // never fails
 	}
-	if strings.TrimSpace(text) == "" {
+	if protocol.Blank(text) {
 		return // nothing to store; the receipt ends it
 	}
 	e.Kind, e.Text, e.Window = protocol.KindText, text, dedupeWindow

@@ -166,6 +166,10 @@ func TestSettingsAreChecked(t *testing.T) {
 			}
 		}
 	}
+	if _, err := p.NewSettings(map[string]string{"command_prefix": strings.Repeat("x", 64)}); err !=
+		nil {
+		t.Errorf("a prefix of 64 bytes: %v", err)
+	}
 	for _, s := range p.Settings {
 		if s.Help == "" || s.Check == nil {
 			t.Errorf("%s: help %q", s.Name, s.Help)

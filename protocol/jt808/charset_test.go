@@ -94,10 +94,10 @@ func TestLengthWithoutTheEncodingByte(t *testing.T) {
 
 func TestTextsToATerminalThatShowsUTF8(t *testing.T) {
 	codec := loggedIn(t, map[string]string{
-		"charset": "utf8", "events": "1=Да;2=" + strings.Repeat("货", 100),
+		"charset": "utf8", "events": "1=Да;2=" + strings.Repeat("货", 100) + ";3=OK",
 	})
 	menu, _ := codec.Poll(nil, time.Unix(0, 0))
-	if m := unframe(t, menu); len(m) != 1 || string(m[0].body) != "\x01\x01\x01\x04Да" {
+	if m := unframe(t, menu); len(m) != 1 || string(m[0].body) != "\x01\x02\x01\x04Да\x03\x02OK" {
 		t.Errorf("menu %+v: what has no room in UTF-8 is left out", m)
 	}
 	text, err := codec.AppendText(nil, protocol.Text{Ref: 7, Parts: 1, Body: "ł👍"})

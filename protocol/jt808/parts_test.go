@@ -247,3 +247,90 @@ func TestLoginInParts(t *testing.T) {
 		t.Error("4000 bytes of a login were kept")
 	}
 }
+
+// 0x0900 is put together only where it carries texts, and positions in parts are counted at part 1.
+func TestWhatIsPutTogether(t *testing.T) {
+	for types, want := range map[string]string{"": "", "0x41": "one two"} {
+		codec := loggedIn(t, map[string]string{"serial_text": types})
+		var last protocol.Event
+		for i, body := range []string{"\x41one ", "two"} {
+			events, _, err := receive(codec, frameFrom(phone2013, 0x0900, uint16(i+2), []byte(body),
+				2, uint16(i+1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			last = events[0]
+		}
+		if last.Text != want {
+			t.Errorf("types %q: %+v", types, last)
+		}
+	}
+	codec := loggedIn(t, nil)
+	for said, want := range map[string]int{
+		"\x00\x07\x01": 7, "\x01\x02": 0x102,
+		"\xff\xff": 64 << 10 / 28,
+	} {
+		events, _, err := receive(codec, frameFrom(phone2013, 0x0704, 5, []byte(said), 2, 1))
+		if err != nil || events[0].Kind != protocol.KindPosition || events[0].Count != want {
+			t.Errorf("%x: %+v, %v", said, events, err)
+		}
+		if events, _, err = receive(codec, frameFrom(phone2013, 0x0704, 6, []byte(said), 2,
+			2)); err != nil || events[0].Count != 0 {
+			t.Errorf("%x in part 2: %+v, %v", said, events, err)
+		}
+	}
+}
+
+// A text that could not be stored is offered again with each part that comes again, until it is.
+func TestTextInPartsIsSettledByItsStorage(t *testing.T) {
+	codec := loggedIn(t, nil)
+	say := func(p piece, r protocol.Result) protocol.Event {
+		t.Helper()
+		events, err := protocoltest.Decode(codec, p.frame())
+		if err != nil || len(events) != 1 {
+			t.Fatalf("%+v, %v", events, err)
+		}
+		codec.AppendReply(nil, &events[0], r)
+		return events[0]
+	}
+	say(piece{30, 3, 1, "x"}, protocol.OK) // another one, unfinished
+	say(piece{5, 2, 1, "a"}, protocol.OK)
+	for i, r := range []protocol.Result{protocol.Later, protocol.Later, protocol.OK} {
+		if e := say(piece{6, 2, 2, "b"}, r); e.Kind != protocol.KindText || e.Text != "ab" {
+			t.Errorf("time %d: %+v", i, e)
+		}
+	}
+	if e := say(piece{6, 2, 2, "b"}, protocol.OK); e.Kind == protocol.KindText {
+		t.Errorf("once it is stored: %+v", e)
+	}
+	say(piece{31, 3, 2, "y"}, protocol.OK)
+	if e := say(piece{32, 3, 3, "z"}, protocol.OK); e.Text != "xyz" {
+		t.Errorf("the other one: %+v", e)
+	}
+}
+
+// Missing parts are asked for three times, and never after their minute.
+func TestMissingPartsAreAskedForThreeTimes(t *testing.T) {
+	codec := loggedIn(t, nil)
+	if _, _, err := receive(codec, piece{5, 3, 1, "a"}.frame()); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2028, 2, 29, 23, 59, 30, 0, time.UTC)
+	var asked, polled []int
+	for at, end := start, start.Add(5*time.Minute); at.Before(end); {
+		out, next := codec.Poll(nil, at)
+		second := int(at.Sub(start).Seconds())
+		if polled = append(polled, second); len(out) > 0 {
+			asked = append(asked, second)
+		}
+		if next.IsZero() {
+			break
+		}
+		if at = next; len(polled) > 9 {
+			break
+		}
+	}
+	if !slices.Equal(asked, []int{10, 20, 40}) || !slices.Equal(polled, []int{0, 10, 20, 40, 60}) {
+		t.Errorf("asked at %v, polled at %v", asked, polled)
+	}
+}

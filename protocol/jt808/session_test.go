@@ -135,6 +135,10 @@ func TestTextsThatCannotBeWritten(t *testing.T) {
 		511)}); err != nil || len(unframe(t, out)[0].body) != 1023 {
 		t.Errorf("the longest body: %v", err)
 	}
+	longest := protocol.Text{Parts: 1, Body: strings.Repeat("q", 255), Choices: []string{"Yes"}}
+	if out, err := c.AppendText(nil, longest); err != nil || unframe(t, out)[0].id != 0x8302 {
+		t.Errorf("the longest question: %x, %v", out, err)
+	}
 	for name, text := range map[string]protocol.Text{
 		"question over a length byte": {
 			Parts: 1, Body: strings.Repeat("q", 256),

@@ -252,6 +252,13 @@ func TestSettingsAreChecked(t *testing.T) {
 			}
 		}
 	}
+	for name, value := range map[string]string{
+		"eol": `\r\n\r\n`, "up_types": "0,15", "down_type": "255", "part_bytes": "1200",
+	} {
+		if _, err := p.NewSettings(map[string]string{name: value}); err != nil {
+			t.Errorf("%s=%q: %v", name, value, err)
+		}
+	}
 	for _, s := range p.Settings {
 		if s.Help == "" || s.Check == nil {
 			t.Errorf("%s: help %q", s.Name, s.Help)

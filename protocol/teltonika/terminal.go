@@ -198,7 +198,7 @@ func (t *terminal) end(b []byte) (at, width int) {
 	}
 }
 
-// read says what a line means; ok is false for an empty one.
+// read says what a line means; ok is false for one with nothing in it.
 func (t *terminal) read(line []byte, at uint32, e protocol.Event) (protocol.Event, bool) {
 	if len(line) == 0 {
 		return e, false
@@ -221,6 +221,9 @@ func (t *terminal) read(line []byte, at uint32, e protocol.Event) (protocol.Even
 	text, err := t.charset.Decode(line)
 	if err != nil {
 		text = strings.ToValidUTF8(string(line), "?")
+	}
+	if protocol.Blank(text) {
+		return e, false
 	}
 	e.Kind, e.Text, e.Across, e.Window = protocol.KindText, text, true, againWindow
 	h := uint64(hashSeed)

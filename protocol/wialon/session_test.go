@@ -142,6 +142,10 @@ func TestDevice(t *testing.T) {
 			want: []protocol.DeviceEvent{{Kind: protocol.DeviceLoggedIn}},
 		},
 		{
+			name: "accepted, without CR", in: "#AL#1\n",
+			want: []protocol.DeviceEvent{{Kind: protocol.DeviceLoggedIn}},
+		},
+		{
 			name: "wrong password", in: "#AL#01\r\n",
 			want: []protocol.DeviceEvent{{Kind: protocol.DeviceRefused, Body: "01"}},
 		},
@@ -165,7 +169,8 @@ func TestDevice(t *testing.T) {
 			}},
 		},
 		{
-			name: "text in another charset", variant: "1.1", in: "#M#\xcf\xf0\r\n", out: "#AM#0\r\n",
+			name: "text in another charset", variant: "1.1", in: "#M#\xcf\xf0\r\n",
+			out: "#AM#0\r\n",
 			want: []protocol.DeviceEvent{{
 				Kind: protocol.DeviceOther,
 				Body: "message in another charset",

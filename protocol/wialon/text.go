@@ -31,7 +31,7 @@ func (d *decoding) message() error {
 		return d.refuse(answerDamaged, err)
 	}
 	text := d.text(msg)
-	if text == "" {
+	if protocol.Blank(text) {
 		return d.refuse(answerZero, fmt.Errorf("%w: empty text", protocol.ErrMalformed))
 	}
 	d.out(d.driverText(text))
@@ -47,7 +47,7 @@ func (c *codec) driverText(text string) protocol.Event {
 	}
 }
 
-// text decodes what a driver wrote and drops control characters; empty where nothing is left.
+// text decodes what a driver wrote and drops control characters.
 func (c *codec) text(b []byte) string {
 	text := c.decode(b)
 	if strings.ContainsFunc(text, dropped) {
@@ -120,10 +120,10 @@ func (c *codec) texts(r *record) (texts []string, readable bool) {
 		}
 		end := valueEnd(value, typ)
 		value, params = value[:end], value[end:]
-		if typ != typeString || string(name) != "text" || len(bytes.TrimSpace(value)) == 0 {
+		if typ != typeString || string(name) != "text" {
 			continue
 		}
-		if text := c.text(value); text != "" {
+		if text := c.text(value); !protocol.Blank(text) {
 			texts = append(texts, text)
 		}
 	}

@@ -72,12 +72,14 @@ func trackers() []queue.Tracker {
 	chat := []string{queue.FeatureChat}
 	ts := []queue.Tracker{
 		{
-			ID: plain, Account: 1, Label: `Truck "1" <é>`, Protocol: "jt808", DeviceID: "13812345678",
-			Model: "jt808", Chat: true, Features: chat, Employee: 7,
+			ID: plain, Account: 1, Label: `Truck "1" <é>`, Protocol: "jt808",
+			DeviceID: "13812345678",
+			Model:    "jt808", Chat: true, Features: chat, Employee: 7,
 		},
 		{
-			ID: other, Account: 1, Label: "Truck 2", Protocol: "wialon", DeviceID: "356307042441013",
-			Model: "w", Chat: true, Features: chat,
+			ID: other, Account: 1, Label: "Truck 2", Protocol: "wialon",
+			DeviceID: "356307042441013",
+			Model:    "w", Chat: true, Features: chat,
 		},
 		{
 			ID: blocked, Account: 1, Label: "b", Protocol: "jt808", DeviceID: "103", Model: "m",
@@ -92,13 +94,15 @@ func trackers() []queue.Tracker {
 			Chat: true, Features: []string{"video"},
 		},
 		{
-			ID: blockedMute, Account: 1, Label: "bm", Protocol: "jt808", DeviceID: "106", Model: "m",
+			ID: blockedMute, Account: 1, Label: "bm", Protocol: "jt808", DeviceID: "106",
+			Model:   "m",
 			Blocked: true,
 		},
 		{ID: cheapMute, Account: 1, Label: "cm", Protocol: "jt808", DeviceID: "107", Model: "m"},
 		{
-			ID: foreign, Account: 2, Label: "Ural 1", Protocol: "jt808", DeviceID: "201", Model: "m",
-			Chat: true, Features: chat,
+			ID: foreign, Account: 2, Label: "Ural 1", Protocol: "jt808", DeviceID: "201",
+			Model: "m",
+			Chat:  true, Features: chat,
 		},
 		{
 			ID: 202, Account: 2, Label: "Ural 2", Protocol: "jt808", DeviceID: "202", Model: "m",
@@ -192,7 +196,8 @@ func (w *world) beside() *world {
 func (w *world) serve(change ...func(*api.Options)) {
 	w.tb.Helper()
 	o := api.Options{
-		Store: w.store, Sessions: w.store, Feed: w.store, Directory: w.dir, Now: w.now, Registerer: w.reg,
+		Store: w.store, Sessions: w.store, Feed: w.store, Directory: w.dir, Now: w.now,
+		Registerer:   w.reg,
 		Capabilities: capabilities,
 	}
 	for _, f := range change {

@@ -5,7 +5,8 @@
 # Ends with 3 where a promise was broken, like the load tool, after all runs.
 #
 #   docs/performance.sh OUT [CASE...]      cases: see below; default all but the idle ones
-#   DEVICES=19000 ROUNDS=1 docs/performance.sh /tmp/figures embedded-idle redis-everysec-idle    memory per session: rss_per_session
+#   DEVICES=19000 ROUNDS=1 docs/performance.sh /tmp/figures embedded-idle redis-everysec-idle
+#                                         memory per session: vmrss_per_session, rssanon_per_session without file pages
 #   DEVICES=10000 ROUNDS=3 SECONDS_EACH=10 docs/performance.sh /tmp/figures embedded-single redis-everysec-single
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -3,8 +3,6 @@ package main
 import (
 	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -264,7 +262,7 @@ func TestAlertsFire(t *testing.T) {
 		Input    []series `yaml:"input_series"`
 		Queries  []query  `yaml:"promql_expr_test"`
 	}
-	var units []unit
+	var units []any
 	cases := alertCases()
 	for name, c := range cases {
 		if c.at == "" {
@@ -290,18 +288,7 @@ func TestAlertsFire(t *testing.T) {
 	if !slices.Equal(names, slices.Sorted(maps.Keys(cases))) {
 		t.Errorf("alerts %q, cases of %q", names, slices.Sorted(maps.Keys(cases)))
 	}
-	rules, err := filepath.Abs(shipped("alerts.yaml"))
-	must(t, err)
-	text, err := yaml.Marshal(map[string]any{
-		"rule_files":          []string{rules},
-		"evaluation_interval": "1m", "tests": units,
-	})
-	must(t, err)
-	file := filepath.Join(t.TempDir(), "alerts_test.yaml")
-	must(t, os.WriteFile(file, text, 0o600))
-	if out, err := exec.Command("promtool", "test", "rules", file).CombinedOutput(); err != nil {
-		t.Errorf("promtool: %v\n%s", err, out)
-	}
+	promtool(t, units...)
 }
 
 // alertNames returns the names of all alerts, sorted.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -44,6 +45,30 @@ func TestMonitoringNamesFiguresThatExist(t *testing.T) {
 				if !slices.Contains(exported, name) && !slices.Contains(exported, family) {
 					t.Errorf("%s: no figure %s in %s", source, name, e)
 				}
+			}
+		}
+	}
+}
+
+// TestHandWrittenSamplesAreReal: what TestAlertsFire makes up has the names and labels that a
+// running service says, so that a rule that fires there fires for the service.
+func TestHandWrittenSamplesAreReal(t *testing.T) {
+	t.Parallel()
+	p := nurse(t, testConfig(t, 1))
+	said := slices.Collect(maps.Keys(p.worked.values))
+	label := regexp.MustCompile(`[a-z_]+="[^"]*"`)
+	ofTests := regexp.MustCompile(`^(instance|job|le)=`)
+	for _, c := range alertCases() {
+		for series := range c.fires {
+			name, labels, _ := strings.Cut(series, "{")
+			if !slices.ContainsFunc(said, func(s string) bool {
+				others, found := strings.CutPrefix(s, name+"{")
+				for _, l := range label.FindAllString(labels, -1) {
+					found = found && (ofTests.MatchString(l) || strings.Contains(","+others, ","+l))
+				}
+				return found
+			}) {
+				t.Errorf("no service says %s", series)
 			}
 		}
 	}

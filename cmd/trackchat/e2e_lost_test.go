@@ -12,8 +12,6 @@ import (
 
 	"trackchat/gateway/trackersim"
 	"trackchat/queue/queuetest"
-
-	"go.uber.org/zap/zaptest"
 )
 
 // unready is what /readyz says, empty if the service is ready.
@@ -152,20 +150,7 @@ func TestStartOnANearlyFullDisk(t *testing.T) {
 
 	// there is no room for the change.
 	must(t, os.WriteFile(cfg.Directory.File, []byte(directoryYAML(2)), 0o600))
-	app, err := New(cfg, zaptest.NewLogger(t))
-	must(t, err)
-	app.leastFree = 1 << 60
-	must(t, app.Start(t.Context()))
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
-		defer cancel()
-		must(t, app.Stop(ctx))
-	})
-	s = &service{t: t, app: app, addrs: map[string]string{}}
-	for name, a := range app.Addrs() {
-		s.addrs[name] = a.String()
-	}
-	s.api = client{t: t, base: "http://" + s.addrs["api"] + "/v2/tracker/chat/"}
+	s = startService(t, cfg, func(a *App) { a.leastFree = 1 << 60 })
 	if ms := s.api.list(1); len(ms) != 1 || ms[0].ID != id {
 		t.Errorf("%+v", ms)
 	}

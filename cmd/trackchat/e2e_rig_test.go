@@ -78,10 +78,13 @@ type service struct {
 	addrs map[string]string
 }
 
-func startService(t *testing.T, cfg *Config) *service {
+func startService(t *testing.T, cfg *Config, change ...func(*App)) *service {
 	t.Helper()
 	app, err := New(cfg, zaptest.NewLogger(t))
 	must(t, err)
+	for _, c := range change {
+		c(app)
+	}
 	must(t, app.Start(t.Context()))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)

@@ -16,8 +16,8 @@ const (
 	trimPause   = 50 * time.Millisecond
 )
 
-// startMaintenance looks after the store: its health, the messages whose time has run out, and those
-// that are older than the retention.
+// startMaintenance looks after the store: its health, the messages whose time has run out, and
+// those that are older than the retention.
 func (a *App) startMaintenance(ctx context.Context) error {
 	// Each apart from the others, which may take their time.
 	a.meanwhile(ctx, a.trimOld)

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -59,12 +58,17 @@ func start(tb testing.TB, k kind, o engine.Options, h engine.Handler) *rig {
 	return startFront(tb, k, o, h, nil)
 }
 
-// startFront puts front, unless it is nil, before the handler's bytes.
+// startFront puts front, unless it is nil, before the handler's bytes. It returns when the engine
+// accepts.
 func startFront(tb testing.TB, k kind, o engine.Options, h engine.Handler,
 	front *engine.Front,
 ) *rig {
 	tb.Helper()
-	ln := listen(tb, "tcp", "127.0.0.1:0")
+	accepting := &announced{
+		Listener: listen(tb, "tcp", "127.0.0.1:0"),
+		accepts:  make(chan struct{}),
+	}
+	var ln net.Listener = accepting
 	if o.Loops == 0 {
 		o.Loops = 2
 	}
@@ -89,11 +93,24 @@ func startFront(tb testing.TB, k kind, o engine.Options, h engine.Handler,
 	go func() { served <- r.eng.Serve(ln, h) }()
 	tb.Cleanup(func() {
 		r.shutdown()
-		if err := <-served; err != nil && !errors.Is(err, engine.ErrShutdown) {
+		if err := <-served; err != nil {
 			tb.Errorf("Serve: %v", err)
 		}
 	})
+	receive(tb, accepting.accepts, "Accept")
 	return r
+}
+
+// announced is a listener that tells when it is first asked for a connection.
+type announced struct {
+	net.Listener
+	once    sync.Once
+	accepts chan struct{}
+}
+
+func (l *announced) Accept() (net.Conn, error) {
+	l.once.Do(func() { close(l.accepts) })
+	return l.Listener.Accept()
 }
 
 func listen(tb testing.TB, network, addr string) net.Listener {

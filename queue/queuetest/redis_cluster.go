@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// RedisCluster is a Redis Cluster of masters without replicas.
+// RedisCluster is a Redis Cluster, by its masters.
 type RedisCluster struct{ Nodes []*RedisServer }
 
 // clusterSlots is the number of hash slots of a Redis Cluster.
@@ -21,10 +21,7 @@ func StartCluster(tb testing.TB, n int, args ...string) *RedisCluster {
 	tb.Helper()
 	c := new(RedisCluster)
 	for range n {
-		c.Nodes = append(c.Nodes, StartRedis(tb, append([]string{
-			"--cluster-enabled", "yes",
-			"--cluster-node-timeout", "3000",
-		}, args...)...))
+		c.Nodes = append(c.Nodes, StartRedis(tb, append(clusterArgs(), args...)...))
 	}
 	for i, node := range c.Nodes {
 		node.Must(tb, "CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(i*clusterSlots/n),
@@ -38,6 +35,56 @@ func StartCluster(tb testing.TB, n int, args ...string) *RedisCluster {
 	}
 	c.Await(tb)
 	return c
+}
+
+// Replica adds a replica of a master, with further options, and waits until it has all of it and
+// every node knows it. It is not one of Nodes.
+func (c *RedisCluster) Replica(tb testing.TB, of *RedisServer, args ...string) *RedisServer {
+	tb.Helper()
+	node := StartRedis(tb, append(clusterArgs(), args...)...)
+	host, port, err := net.SplitHostPort(node.Addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	of.Must(tb, "CLUSTER", "MEET", host, port)
+	master, id := of.Must(tb, "CLUSTER", "MYID"), node.Must(tb, "CLUSTER", "MYID")
+	until(tb, "the replica knows its master", func() bool {
+		_, err := node.Do(tb.Context(), "CLUSTER", "REPLICATE", master)
+		return err == nil
+	})
+	until(tb, "the replica has all of its master", func() bool {
+		return strings.Contains(node.Must(tb, "INFO", "replication"), "master_link_status:up")
+	})
+	for _, n := range c.Nodes {
+		until(tb, "the cluster knows the replica", func() bool {
+			for line := range strings.Lines(n.Must(tb, "CLUSTER", "NODES")) {
+				if strings.HasPrefix(line, id) && strings.Contains(line, " slave "+master) {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	return node
+}
+
+func clusterArgs() []string {
+	return []string{
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--repl-diskless-sync-delay",
+		"0",
+	}
+}
+
+// until waits for a condition.
+func until(tb testing.TB, what string, done func() bool) {
+	tb.Helper()
+	limited, cancel := context.WithTimeout(tb.Context(), patience)
+	defer cancel()
+	for !done() {
+		if err := pause(limited, 20*time.Millisecond); err != nil {
+			tb.Fatalf("waiting in vain: %s: %v", what, err)
+		}
+	}
 }
 
 // Await waits until every node says that all slots are served.

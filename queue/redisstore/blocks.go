@@ -65,8 +65,10 @@ func (s *Store) read(ctx context.Context, op string, rs []run) ([]page, error) {
 	pages := make([]page, len(rs))
 	for i, q := range qs {
 		pg, err := decodePage(q.reply)
-		if q.err != nil {
+		if q.err != nil { // counted with the call
 			err = q.err
+		} else if err != nil {
+			s.metrics.Corrupt(op)
 		}
 		if err != nil {
 			pg = page{err: fmt.Errorf("tracker %d: %w", rs[i].tracker, err)}
@@ -169,8 +171,12 @@ func (s *Store) walk(ctx context.Context, op string, r run, begin func(st *state
 			return nil
 		}
 		more, err := pg.each(p, r.forward, yield)
-		if err != nil || !more {
+		if err != nil {
+			s.metrics.Corrupt(op)
 			return err
+		}
+		if !more {
+			return nil
 		}
 		r.from, r.at = fromBlock, pg.next
 	}

@@ -47,7 +47,9 @@ func (s *Store) Claim(ctx context.Context, reqs []queue.ClaimReq) ([]queue.Claim
 			case len(c.result.Msgs) > 0: // it comes up again when it is next
 				c.result.More = true
 			default: // it concerns this tracker alone
-				s.metrics.Corrupt("claim")
+				if pages[i].err == nil { // read has not counted it
+					s.metrics.Corrupt("claim")
+				}
 				c.result.Err = err
 			}
 			if more {

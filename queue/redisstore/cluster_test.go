@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -174,6 +175,97 @@ func TestSentinel(t *testing.T) {
 		msgs[1].ID != before[1] || msgs[2].ID != after {
 		t.Fatalf("%+v", msgs)
 	}
+}
+
+// TestClusterFailover kills a master of a Cluster and lets its replica take over. All that the
+// replica had received is there and goes on to DELIVERED. What the master accepted after it had
+// lost its replica is lost whole, as the README says, and its ids are not given again; with
+// min-replicas-to-write it would have been refused.
+func TestClusterFailover(t *testing.T) {
+	const trackers, each = 5, 20
+	cluster := queuetest.StartCluster(t, 3)
+	master := cluster.Nodes[0]
+	master.Must(t, "ACL", "SETUSER", "replica", "on", ">secret", "+psync", "+replconf", "+ping")
+	replica := cluster.Replica(t, master, "--masteruser", "replica", "--masterauth", "secret")
+	s := open(t, redisstore.Options{Addrs: cluster.Addrs(), RetryFor: time.Second})
+	var here []queue.TrackerID // on the master that dies
+	for id := queue.TrackerID(1); len(here) < trackers; id++ {
+		if redisstore.PartitionOf(id) < 80 {
+			here = append(here, id)
+		}
+	}
+	sent := map[queue.TrackerID][]int64{}
+	for n := range each {
+		for _, id := range here {
+			sent[id] = append(sent[id], send(t, s, id, fmt.Sprint("text ", n))...)
+		}
+	}
+	early := deliver(t, s, "before", here[:1])
+	if n := master.Must(t, "WAIT", "1", "20000"); n != "1" {
+		t.Fatalf("%s replicas have everything", n)
+	}
+
+	master.Must(t, "ACL", "DELUSER", "replica")
+	master.Must(t, "CLIENT", "KILL", "TYPE", "REPLICA")
+	late := send(t, s, here[1], "accepted without a replica")[0]
+	master.Must(t, "CONFIG", "SET", "min-replicas-to-write", "1")
+	res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: here[2], Text: "refused"}})
+	if err == nil {
+		err = res[0].Err
+	}
+	if !errors.Is(err, queue.ErrUnavailable) {
+		t.Errorf("a master that has lost its replica answers %v", err)
+	}
+
+	master.Kill(t)
+	replica.Must(t, "CLUSTER", "FAILOVER", "TAKEOVER")
+	for _, id := range here {
+		after := persist(t, s, queue.SendReq{Tracker: id, Text: "after"})
+		if after == late || after>>14 <= sent[id][each-1]>>14 {
+			t.Errorf("message %d after the failover, %d before and %d lost", after,
+				sent[id][each-1], late)
+		}
+		sent[id] = append(sent[id], after)
+	}
+	if n := deliver(t, s, "after", here); early+n != trackers*(each+1) {
+		t.Errorf("%d and %d texts went to devices, %d were accepted", early, n, trackers*(each+1))
+	}
+	for _, id := range here {
+		msgs := everything(t, s, id)
+		if len(msgs) != len(sent[id]) {
+			t.Fatalf("%d messages of tracker %d, %d accepted", len(msgs), id, len(sent[id]))
+		}
+		for i, m := range msgs {
+			if m.ID != sent[id][i] || m.Status != queue.StatusDelivered {
+				t.Errorf("message %d of tracker %d is %d in state %q, want %d", i, id, m.ID,
+					m.Status, sent[id][i])
+			}
+		}
+	}
+}
+
+// deliver claims all that is pending for trackers as a gateway does, acknowledges it and says how
+// many texts that were.
+func deliver(t *testing.T, s *redisstore.Store, node queue.NodeID, ts []queue.TrackerID) int {
+	t.Helper()
+	leases, err := s.Acquire(t.Context(), node, ts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, l := range leases {
+		for more, at := true, queue.Cursor(0); more; {
+			res, err := s.Claim(t.Context(), []queue.ClaimReq{{Lease: l, Cursor: at, MaxBytes: 64}})
+			if err != nil || res[0].Err != nil {
+				t.Fatal(err, res)
+			}
+			for _, m := range res[0].Msgs {
+				persistAck(t, s, queue.AckReq{Tracker: l.Tracker, ID: m.ID})
+			}
+			n, more, at = n+len(res[0].Msgs), res[0].More, res[0].Next
+		}
+	}
+	return n
 }
 
 // within waits for a condition.

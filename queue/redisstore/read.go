@@ -102,6 +102,7 @@ func (s *Store) states(ctx context.Context, op string, ts []queue.TrackerID) ([]
 	states := make([]state, len(ts))
 	for i, text := range texts {
 		if states[i], err = decodeState(text); err != nil {
+			s.metrics.Corrupt(op)
 			return nil, fmt.Errorf("tracker %d: %w", ts[i], err)
 		}
 	}
@@ -230,6 +231,7 @@ func (s *Store) find(ctx context.Context, op string, ids []int64) ([]queue.Messa
 			return m.ID != id
 		})
 		if err != nil {
+			s.metrics.Corrupt(op)
 			return nil, err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"trackchat/queue/redisstore"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // TestTags: the table is part of what is stored, so it never changes; and however many masters
@@ -126,7 +127,8 @@ func TestEveryWrongHint(t *testing.T) {
 // TestCorrupt: damaged data is an error, never left out.
 func TestCorrupt(t *testing.T) {
 	server := queuetest.StartRedis(t)
-	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	reg := prometheus.NewRegistry()
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, Registerer: reg})
 	id := send(t, s, 1, "whole", "also whole")[0]
 	tag := "{" + redisstore.Tags()[redisstore.PartitionOf(1)] + "}"
 	chunk := tag + ":c:1"
@@ -164,6 +166,29 @@ func TestCorrupt(t *testing.T) {
 	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !isCorrupt(err) {
 		t.Errorf("send: %v", err)
 	}
+	for op, n := range map[string]int{"list": 4, "resolve": 4, "claim": 3, "unread": 1, "send": 1} {
+		if got := corruptions(t, reg)[op]; got != n {
+			t.Errorf("%s: %d times counted, want %d", op, got, n)
+		}
+	}
+}
+
+// corruptions are how often data could not be read, by operation.
+func corruptions(t *testing.T, reg *prometheus.Registry) map[string]int {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]int{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "trackchat_store_corrupt_total" {
+				counts[m.GetLabel()[0].GetValue()] = int(m.GetCounter().GetValue())
+			}
+		}
+	}
+	return counts
 }
 
 // claimsGoOn claims tracker 1, whose second message is damaged, together with another tracker.

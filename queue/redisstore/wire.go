@@ -221,7 +221,9 @@ func (w *wire) settle(ctx context.Context, j *job, reply any, err error) {
 		w.s.nodes.stale()
 	case outcomeUnknown:
 		j.maybe = j.maybe || j.writes
+		w.s.nodes.stale() // a replica may have taken over
 	case outcomeRetry:
+		w.s.nodes.stale()
 	}
 	w.s.again(j, err)
 }

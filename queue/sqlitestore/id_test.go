@@ -1,10 +1,10 @@
 package sqlitestore_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -92,27 +92,10 @@ func TestOldBackups(t *testing.T) {
 // TestOldIDsStay: a store whose ids had a partition in their low 8 bits goes on above them.
 func TestOldIDsStay(t *testing.T) {
 	dir := t.TempDir()
-	scripts, err := filepath.Glob("schema/00[1-6]_*.sql")
-	if err != nil || len(scripts) != 6 {
-		t.Fatalf("scripts %q: %v", scripts, err)
-	}
-	db := other(t, dir)
-	for _, name := range scripts {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		execute(t, db, string(text))
-	}
-	execute(t, db, strings.Join([]string{
-		"UPDATE meta SET value = 3 WHERE name = 'reserved'",
+	ofSchema(t, dir, 6, "UPDATE meta SET value = 3 WHERE name = 'reserved'",
 		"INSERT INTO message (id, tracker, status, submit_ms, change_ms, employee, reply_to, text) VALUES (256, 1, 68, 1, 1, 0, 0, 'a'), (512, 1, 85, 2, 2, 0, 0, 'b'), (768, 1, 80, 3, 3, 0, 256, 'c')",
 		"INSERT INTO tracker (id, last_ms, change_ms, pending, unread, last_out, epoch, owner) VALUES (1, 3, 3, 1, 1, 768, 0, '')",
-		"PRAGMA user_version = 6",
-	}, "; "))
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	)
 	s := open(t, sqlitestore.Options{Path: dir})
 	in, err := s.Receive(t.Context(), []queue.Incoming{{Tracker: 1, Text: "new"}})
 	if err != nil || in[0].ID != 769 {
@@ -139,26 +122,33 @@ func TestOldIDsStay(t *testing.T) {
 	}
 }
 
+// ofSchema makes a file of an earlier version of the schema, with what queries put into it.
+func ofSchema(t *testing.T, dir string, version int, queries ...string) {
+	t.Helper()
+	db := other(t, dir)
+	for n := 1; n <= version; n++ {
+		scripts, err := filepath.Glob(fmt.Sprintf("schema/%03d_*.sql", n))
+		if err != nil || len(scripts) != 1 {
+			t.Fatalf("scripts %q: %v", scripts, err)
+		}
+		text, err := os.ReadFile(scripts[0])
+		must(t, err)
+		execute(t, db, string(text))
+	}
+	for _, q := range append(queries, fmt.Sprint("PRAGMA user_version = ", version)) {
+		execute(t, db, q)
+	}
+	must(t, db.Close())
+}
+
 // TestEmployeesOfAnEarlierVersion: the trackers of a file from before employees had names stay as
 // they are, and can be given some.
 func TestEmployeesOfAnEarlierVersion(t *testing.T) {
 	dir := t.TempDir()
-	scripts, err := filepath.Glob("schema/00[1-9]_*.sql")
-	if err != nil || len(scripts) != 9 {
-		t.Fatalf("scripts %q: %v", scripts, err)
-	}
-	db := other(t, dir)
-	for _, name := range scripts {
-		text, err := os.ReadFile(name)
-		must(t, err)
-		execute(t, db, string(text))
-	}
-	execute(t, db, "INSERT INTO account (id, login, password, title, time_zone, version)"+
-		" VALUES (1, '', '', '', 'UTC', 1)")
-	execute(t, db, "INSERT INTO device (tracker, account, label, protocol, device_id, password, model,"+
-		" blocked, chat, employee, version) VALUES (2, 1, 'Truck', 'p', '2', '', '', 0, 1, 7, 2)")
-	execute(t, db, "PRAGMA user_version = 9")
-	must(t, db.Close())
+	ofSchema(t, dir, 9, "INSERT INTO account (id, login, password, title, time_zone, version)"+
+		" VALUES (1, '', '', '', 'UTC', 1)",
+		"INSERT INTO device (tracker, account, label, protocol, device_id, password, model,"+
+			" blocked, chat, employee, version) VALUES (2, 1, 'Truck', 'p', '2', '', '', 0, 1, 7, 2)")
 	s := open(t, sqlitestore.Options{Path: dir})
 	want := queue.Tracker{
 		ID: 2, Account: 1, Label: "Truck", Protocol: "p", DeviceID: "2",
@@ -167,7 +157,7 @@ func TestEmployeesOfAnEarlierVersion(t *testing.T) {
 	want.Employee = 7
 	for _, record := range []*queue.EmployeeRecord{nil, {FirstName: "Ann"}} {
 		want.EmployeeRecord = record
-		_, err = s.ImportDirectory(t.Context(), nil, []queue.Tracker{want}, false)
+		_, err := s.ImportDirectory(t.Context(), nil, []queue.Tracker{want}, false)
 		must(t, err)
 		_, got, err := s.LoadDirectory(t.Context())
 		must(t, err)

@@ -34,6 +34,9 @@ func syncs(t *testing.T, name string, d sqlitestore.Durability) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	older := filepath.Join(place, "older")
+	must(t, os.Mkdir(older, 0o700))
+	ofSchema(t, older, 6)
 	trace := filepath.Join(t.TempDir(), "trace")
 	cmd := exec.CommandContext(t.Context(), "strace", "-f", "-y", "-qq", "-ttt", "-s", "64",
 		"--seccomp-bpf", "-o", trace,
@@ -50,6 +53,7 @@ func syncs(t *testing.T, name string, d sqlitestore.Durability) {
 	w.read(trace)
 	for mark, least := range map[string]int{
 		"opened": 1, "answered": 300, "synced": 1, "copied": 1, "restarted": 1, "flushed": 1,
+		"migrated": 1,
 	} {
 		if w.marks[mark] < least {
 			t.Errorf("%d times %s, want %d", w.marks[mark], mark, least)
@@ -102,6 +106,8 @@ func syncChild(t *testing.T, place string, d sqlitestore.Durability) {
 	send() // no checkpoint is near that would sync it
 	eventually(t, "the log is synced", synced)
 	mark("flushed")
+	open(t, sqlitestore.Options{Path: filepath.Join(place, "older"), Durability: d})
+	mark("migrated")
 }
 
 // syncedFile counts the writes of a file, and of those the synced ones.
@@ -115,6 +121,7 @@ func (f *syncedFile) clean() bool { return f.synced == f.written }
 const (
 	syncDatabase = "/store/chat.db"
 	syncLog      = "/store/chat.db-wal"
+	syncOlder    = "/older/chat.db-wal"
 	syncCopy     = "/copy.db.partial"
 	syncNames    = "" // place itself, where the copy gets its name
 )
@@ -273,11 +280,11 @@ func (w *syncWatch) mark(what string) {
 		w.t.Errorf("%s %d: %d writes of the log are not synced", what, w.marks[what],
 			log.written-log.synced)
 	}
-	if what == "copied" {
-		for _, name := range []string{syncCopy, syncNames} {
-			if f := w.file(name); f.written == 0 || !f.clean() {
-				w.t.Errorf("%q is not synced when the copy is said to be done", name)
-			}
+	for _, name := range map[string][]string{
+		"copied": {syncCopy, syncNames}, "migrated": {syncOlder},
+	}[what] {
+		if f := w.file(name); f.written == 0 || !f.clean() {
+			w.t.Errorf("%s, but of %d writes of %q %d are synced", what, f.written, name, f.synced)
 		}
 	}
 }

@@ -84,7 +84,8 @@ func (m *meter) report(delivered, sessions int64, held bool) []Process {
 			if held {
 				last = &u[end]
 			}
-			p.PerSession = float64(last.anon-u[before].anon) / float64(sessions)
+			p.PerSession = float64(last.rss-u[before].rss) / float64(sessions)
+			p.AnonPerSession = float64(last.anon-u[before].anon) / float64(sessions)
 		}
 		out = append(out, p)
 	}

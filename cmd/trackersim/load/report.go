@@ -64,17 +64,18 @@ type Report struct {
 
 // Process is what one process of the service used.
 type Process struct {
-	PID  int    `json:"pid"`
-	Name string `json:"name"`
-	// during the sending and what followed from it.
-	CPU         float64 `json:"cpu_s"`
+	PID         int     `json:"pid"`
+	Name        string  `json:"name"`
+	CPU         float64 `json:"cpu_s"`              // during the sending and what followed from it
 	PerMessage  float64 `json:"cpu_us_per_message"` // of the delivered ones
-	RSS         int64   `json:"rss"`                // bytes, at the end of that
+	RSS         int64   `json:"rss"`                // VmRSS: bytes, at the end of that
 	RSSBefore   int64   `json:"rss_before"`         // before the first device
 	RSSLoggedIn int64   `json:"rss_logged_in"`      // before the first text
 	RSSPeak     int64   `json:"rss_peak"`
-	// what the logins, or without texts the whole time, added for each device.
-	PerSession      float64 `json:"rss_per_session"`
+	// What the logins, or without texts the whole time, added for each device: VmRSS, and RssAnon,
+	// which is that without the pages of files.
+	PerSession      float64 `json:"vmrss_per_session"`
+	AnonPerSession  float64 `json:"rssanon_per_session"`
 	Descriptors     int     `json:"descriptors"`
 	DescriptorsThen int     `json:"descriptors_logged_in"`
 }
@@ -126,9 +127,9 @@ func (r *Report) WriteTable(w io.Writer) {
 	for i := range r.Processes {
 		p := &r.Processes[i]
 		row(fmt.Sprintf("process %d (%s)", p.PID, p.Name),
-			"CPU %.2f s (%.1f us a message)  RSS %.1f MB (before %.1f, logged in %.1f, peak %.1f)  %.0f B a session  %d descriptors",
+			"CPU %.2f s (%.1f us a message)  RSS %.1f MB (before %.1f, logged in %.1f, peak %.1f)  %.0f B a session, %.0f without files  %d descriptors",
 			p.CPU, p.PerMessage, mb(p.RSS), mb(p.RSSBefore), mb(p.RSSLoggedIn), mb(p.RSSPeak),
-			p.PerSession, p.Descriptors)
+			p.PerSession, p.AnonPerSession, p.Descriptors)
 	}
 	row("generator", "CPU %.2f s, late p50 %.2f p99 %.2f ms", r.GeneratorCPU, r.Behind.P50,
 		r.Behind.P99)

@@ -66,8 +66,8 @@ func NewAdmin(o AdminOptions) http.Handler {
 		writeJSON(w, http.StatusOK, []byte(`{"alive":true}`))
 	})
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, &o) })
-	mux.Handle("/debug/pprof/", newDebugGuard(o.Token, debug))
-	mux.Handle("/admin/", newGuard(o.Token, newAdministration(&o, notFound)))
+	mux.Handle("/debug/pprof/", newDebugAuth(o.Token, debug))
+	mux.Handle("/admin/", newAdminAuth(o.Token, newAdministration(&o, notFound)))
 	view := console.NewOperations()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if view.Serves(r) {

@@ -28,7 +28,7 @@ type keyed struct {
 }
 
 // newKeyed takes the trackers in any order.
-func newKeyed(op byte, trackers []int64, text string, x *extras) (keyed, error) {
+func newKeyed(op byte, trackers []int64, text string, x *sendOptions) (keyed, error) {
 	if x.key == "" {
 		return keyed{}, nil
 	}
@@ -55,14 +55,14 @@ func (a *API) answered(ctx context.Context, c *call, k *keyed) (bool, error) {
 	if k.key == "" {
 		return false, nil
 	}
-	first, err := a.store.Recall(ctx, c.account.ID, k.key)
+	first, err := a.store.IdempotentAnswer(ctx, c.account.ID, k.key)
 	if err != nil {
 		return false, fmt.Errorf("looking for the answer to a key: %w", err)
 	}
 	if len(first) == 0 {
 		return false, nil
 	}
-	asked, err := a.store.Recall(ctx, c.account.ID, printPrefix+k.key)
+	asked, err := a.store.IdempotentAnswer(ctx, c.account.ID, printPrefix+k.key)
 	if err != nil {
 		return false, fmt.Errorf("looking for the request of a key: %w", err)
 	}
@@ -78,7 +78,7 @@ func (a *API) claim(ctx context.Context, c *call, k *keyed) error {
 	if k.key == "" {
 		return nil
 	}
-	asked, err := a.store.Remember(ctx, c.account.ID, printPrefix+k.key, k.print)
+	asked, err := a.store.SaveAnswer(ctx, c.account.ID, printPrefix+k.key, k.print)
 	if err != nil {
 		return fmt.Errorf("keeping the request of a key: %w", err)
 	}
@@ -94,7 +94,7 @@ func (a *API) remember(ctx context.Context, c *call, k *keyed) error {
 	if k.key == "" {
 		return nil
 	}
-	first, err := a.store.Remember(ctx, c.account.ID, k.key, append([]byte{k.op}, c.out.buf...))
+	first, err := a.store.SaveAnswer(ctx, c.account.ID, k.key, append([]byte{k.op}, c.out.buf...))
 	if err != nil {
 		return fmt.Errorf("keeping the answer to a key: %w", err)
 	}

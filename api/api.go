@@ -27,7 +27,7 @@ const (
 
 // Options configure an API. Store, Sessions, Feed, Directory and Now are required.
 type Options struct {
-	Store       queue.Sender // has to return soon after its context is done
+	Store       queue.Messages // has to return soon after its context is done
 	Directory   *queue.Directory
 	Sessions    queue.SessionStore
 	Feed        FeedStore
@@ -54,13 +54,13 @@ type Options struct {
 
 // API answers the operations. It is safe for concurrent use. One with a live feed is to be closed.
 type API struct {
-	store       queue.Sender
+	store       queue.Messages
 	directory   *queue.Directory
 	now         func() time.Time
 	log         *zap.Logger
 	limiter     *limiter
 	sessions    *sessions
-	attempts    *attempts
+	logins      *loginLimiter
 	clients     *clients
 	places      admission
 	room        *fair // for requests in memory, in bytes
@@ -112,7 +112,7 @@ func New(o Options) *API {
 		now:         o.Now,
 		log:         o.Logger,
 		limiter:     newLimiter(o.RateLimit),
-		attempts:    newAttempts(o.Processors, o.MemoryLimit),
+		logins:      newLoginLimiter(o.Processors, o.MemoryLimit),
 		clients:     &clients{trusted: o.TrustedProxies, log: o.Logger},
 		places:      newAdmission(),
 		room:        newRequestRoom(o.MemoryLimit, o.MaxBody),

@@ -43,7 +43,7 @@ func (a *API) capabilities(ctx context.Context, c *call) error {
 	if !ok {
 		return refuse(codeUnsupported)
 	}
-	known := (&presences{a: a, c: c, waiting: []*queue.Tracker{t}}).read(ctx)
+	known := (&trackerListing{a: a, c: c, waiting: []*queue.Tracker{t}}).read(ctx)
 	dst := append(c.out.buf, `{"success":true,"value":{"protocol":`...)
 	dst = appendString(dst, can.Protocol)
 	dst = append(dst, `,"charset":`...)

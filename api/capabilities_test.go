@@ -30,7 +30,7 @@ func (a answer) says(tb testing.TB, parameter, problem string) {
 
 func TestCapabilities(t *testing.T) {
 	f := new(fault)
-	w := withOdd(newWorld(t, func(o *api.Options) { f.Sender, o.Store = o.Store, f }))
+	w := withOdd(newWorld(t, func(o *api.Options) { f.Messages, o.Store = o.Store, f }))
 	ask := func(id string) answer {
 		t.Helper()
 		return w.form("tracker/chat/capabilities", "tracker_id", id)

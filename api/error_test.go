@@ -181,7 +181,7 @@ func TestClosedStore(t *testing.T) {
 // fault wraps a real store and comes between it and the API. Where before returns an error the
 // store is not called; after replaces the error of a call.
 type fault struct {
-	queue.Sender
+	queue.Messages
 	before func(context.Context) error
 	after  func(error) error
 	item   func(i int) error // of single results of Send
@@ -201,7 +201,7 @@ func (f *fault) around(ctx context.Context, call func() error) error {
 }
 
 func (f *fault) Send(ctx context.Context, reqs []queue.SendReq) (rs []queue.SendResult, err error) {
-	err = f.around(ctx, func() (err error) { rs, err = f.Sender.Send(ctx, reqs); return err })
+	err = f.around(ctx, func() (err error) { rs, err = f.Messages.Send(ctx, reqs); return err })
 	for i := range rs {
 		if f.item != nil {
 			if e := f.item(i); e != nil {
@@ -213,45 +213,45 @@ func (f *fault) Send(ctx context.Context, reqs []queue.SendReq) (rs []queue.Send
 }
 
 func (f *fault) List(ctx context.Context, q queue.ListQuery) (ms []queue.Message, err error) {
-	err = f.around(ctx, func() (err error) { ms, err = f.Sender.List(ctx, q); return err })
+	err = f.around(ctx, func() (err error) { ms, err = f.Messages.List(ctx, q); return err })
 	return ms, err
 }
 
 func (f *fault) Resolve(ctx context.Context, ids []int64) (ts []queue.TrackerID, err error) {
-	err = f.around(ctx, func() (err error) { ts, err = f.Sender.Resolve(ctx, ids); return err })
+	err = f.around(ctx, func() (err error) { ts, err = f.Messages.Resolve(ctx, ids); return err })
 	return ts, err
 }
 
 func (f *fault) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (n int, err error) {
-	err = f.around(ctx, func() (err error) { n, err = f.Sender.MarkReadAll(ctx, ts); return err })
+	err = f.around(ctx, func() (err error) { n, err = f.Messages.MarkReadAll(ctx, ts); return err })
 	return n, err
 }
 
 func (f *fault) LastTimes(ctx context.Context, ts []queue.TrackerID) (m map[queue.TrackerID]int64,
 	err error,
 ) {
-	err = f.around(ctx, func() (err error) { m, err = f.Sender.LastTimes(ctx, ts); return err })
+	err = f.around(ctx, func() (err error) { m, err = f.Messages.LastTimes(ctx, ts); return err })
 	return m, err
 }
 
 func (f *fault) Unread(ctx context.Context, ts []queue.TrackerID) (m map[queue.TrackerID]int,
 	err error,
 ) {
-	err = f.around(ctx, func() (err error) { m, err = f.Sender.Unread(ctx, ts); return err })
+	err = f.around(ctx, func() (err error) { m, err = f.Messages.Unread(ctx, ts); return err })
 	return m, err
 }
 
 func (f *fault) Presence(ctx context.Context,
 	ts []queue.TrackerID,
 ) (m map[queue.TrackerID]queue.Presence, err error) {
-	err = f.around(ctx, func() (err error) { m, err = f.Sender.Presence(ctx, ts); return err })
+	err = f.around(ctx, func() (err error) { m, err = f.Messages.Presence(ctx, ts); return err })
 	return m, err
 }
 
 func TestStoreThatDoesNotAnswer(t *testing.T) {
 	f := new(fault)
 	w := newWorld(t, func(o *api.Options) {
-		f.Sender, o.Store, o.Timeout = o.Store, f, 30*time.Millisecond
+		f.Messages, o.Store, o.Timeout = o.Store, f, 30*time.Millisecond
 	})
 	f.before = func(ctx context.Context) error {
 		<-ctx.Done()
@@ -266,7 +266,7 @@ func TestStoreThatDoesNotAnswer(t *testing.T) {
 
 func TestStoreErrors(t *testing.T) {
 	f := new(fault)
-	w := newWorld(t, func(o *api.Options) { f.Sender, o.Store = o.Store, f })
+	w := newWorld(t, func(o *api.Options) { f.Messages, o.Store = o.Store, f })
 	for _, cause := range []error{
 		queue.ErrOverloaded, queue.ErrUnavailable,
 		queue.ErrUnknownOutcome, queue.ErrCorrupt, errors.New("anything"),
@@ -300,7 +300,7 @@ func TestClientGoesAway(t *testing.T) {
 		return asked.Err()
 	}}
 	w := newWorld(t, func(o *api.Options) {
-		f.Sender, o.Store = o.Store, f
+		f.Messages, o.Store = o.Store, f
 		o.Timeout = time.Minute
 		o.Logger = zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
 			if e.Message == "request" {
@@ -333,7 +333,7 @@ func TestPanic(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
 	f := new(fault)
 	w := newWorld(t, func(o *api.Options) {
-		f.Sender, o.Store, o.Logger = o.Store, f, zap.New(core)
+		f.Messages, o.Store, o.Logger = o.Store, f, zap.New(core)
 	})
 	f.before = func(context.Context) error { panic("of the test") }
 	w.json("tracker/chat/send", `"tracker_id":101,"message":"hi"`).refused(t, 6)

@@ -213,7 +213,7 @@ func (s *stream) replay(ctx context.Context, since int64) (reset bool, err error
 			return s.flush()
 		}, noReset)
 	switch {
-	case errors.Is(err, queue.ErrReset), errors.Is(err, errTooMuch):
+	case errors.Is(err, queue.ErrTooOld), errors.Is(err, errTooMuch):
 		return true, nil
 	case err != nil:
 		return false, err

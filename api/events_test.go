@@ -210,7 +210,7 @@ func events(key string) string { return "/v2/tracker/chat/events?hash=" + key }
 func (w *world) acquire(t queue.TrackerID) queue.Lease {
 	w.tb.Helper()
 	ctx := context.Background()
-	if err := w.store.Beat(ctx, queue.Node{ID: "node-1", StartedMs: 1}); err != nil {
+	if err := w.store.Heartbeat(ctx, queue.Node{ID: "node-1", StartedMs: 1}); err != nil {
 		w.tb.Fatal(err)
 	}
 	ls, err := w.store.Acquire(ctx, "node-1", []queue.TrackerID{t})

@@ -58,7 +58,7 @@ func (l *listener) take(ctx context.Context, batch []queue.Change) {
 	from := 0
 	for i := range batch {
 		switch batch[i].Kind {
-		case queue.ChangeThrough:
+		case queue.ChangeWatermark:
 			l.tell(ctx, batch[from:i])
 			l.feed.advance(batch[i].Ms)
 			l.feed.heard()
@@ -181,7 +181,7 @@ func (l *listener) resync(ctx context.Context) {
 				f.publish(account, events)
 				return nil
 			}, noReset)
-			if errors.Is(err, queue.ErrReset) {
+			if errors.Is(err, queue.ErrTooOld) {
 				f.publish(account, []*event{resetEvent(f.now().UnixMilli())})
 				break
 			}

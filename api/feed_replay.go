@@ -31,7 +31,7 @@ func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64,
 		}
 		for _, t := range changed {
 			err := f.replayTracker(ctx, t, since, emit)
-			if errors.Is(err, queue.ErrReset) {
+			if errors.Is(err, queue.ErrTooOld) {
 				if err = reset(t); err == nil {
 					err = f.replayStored(ctx, t, since, emit)
 				}
@@ -81,7 +81,7 @@ func (f *feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64
 }
 
 // noReset ends a replay that cannot be whole.
-func noReset(queue.TrackerID) error { return queue.ErrReset }
+func noReset(queue.TrackerID) error { return queue.ErrTooOld }
 
 // replayStored tells the messages of a tracker that were stored since a time.
 func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,

@@ -13,10 +13,10 @@ import (
 // metrics are the API's figures about itself. Labels are closed sets: an unknown route is
 // routeOther.
 type metrics struct {
-	seconds *prometheus.HistogramVec
-	refused *prometheus.CounterVec
-	panics  prometheus.Counter
-	blind   prometheus.Counter
+	seconds         *prometheus.HistogramVec
+	refused         *prometheus.CounterVec
+	panics          prometheus.Counter
+	presenceUnknown prometheus.Counter
 }
 
 // routeOther labels every path that is no operation.
@@ -48,7 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "trackchat_http_refused_total",
 			Help: "Requests, and trackers of a broadcast, refused at a bound.",
 		}, []string{"reason"}),
-		blind: f.NewCounter(prometheus.CounterOpts{
+		presenceUnknown: f.NewCounter(prometheus.CounterOpts{
 			Name: "trackchat_http_presence_unknown_total",
 			Help: "Requests whose trackers were answered without presence, because the store did not say it.",
 		}),

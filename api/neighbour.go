@@ -61,7 +61,7 @@ func (a *API) trackerState(ctx context.Context, c *call) error {
 		return refuse(codeBlocked)
 	}
 	c.out.buf = append(c.appendUserTime(c.out.buf), `,"state":`...)
-	state := presences{a: a, c: c, item: c.appendState}
+	state := trackerListing{a: a, c: c, item: c.appendState}
 	state.add(ctx, t)
 	state.flush(ctx)
 	c.out.buf = append(c.out.buf, '}')
@@ -91,7 +91,7 @@ func (a *API) trackerStates(ctx context.Context, c *call) error {
 		return refuse(codeNonexistent)
 	}
 	c.out.buf = append(c.appendUserTime(c.out.buf), `,"states":{`...)
-	states := presences{a: a, c: c}
+	states := trackerListing{a: a, c: c}
 	states.item = func(dst []byte, t *queue.Tracker, p *queue.Presence) []byte {
 		dst = append(dst, '"')
 		dst = strconv.AppendInt(dst, int64(t.ID), 10)

@@ -24,7 +24,7 @@ func (w *world) connect(node queue.NodeID, ts ...queue.TrackerID) []queue.Lease 
 
 func (w *world) beat(node queue.NodeID) {
 	w.tb.Helper()
-	if err := w.store.Beat(w.tb.Context(), queue.Node{ID: node}); err != nil {
+	if err := w.store.Heartbeat(w.tb.Context(), queue.Node{ID: node}); err != nil {
 		w.tb.Fatal(err)
 	}
 }
@@ -137,7 +137,7 @@ func TestPresenceOfMany(t *testing.T) {
 func TestPresenceUnknown(t *testing.T) {
 	asked := 0
 	f := &fault{before: func(context.Context) error { asked++; return queue.ErrUnavailable }}
-	w := newWorld(t, func(o *api.Options) { f.Sender, o.Store = o.Store, f })
+	w := newWorld(t, func(o *api.Options) { f.Messages, o.Store = o.Store, f })
 	got := trackersOf(t, w.form("tracker/list"))
 	if len(got) != 407 || got[plain] != `{"ID":101,"Online":null,"last_seen":null}` {
 		t.Errorf("%d trackers, 101 is %s", len(got), got[plain])

@@ -54,7 +54,7 @@ func (f forgetful) Changes(ctx context.Context, t queue.TrackerID, since int64,
 	limit int,
 ) ([]queue.Message, error) {
 	if t == f.of {
-		return nil, queue.ErrReset
+		return nil, queue.ErrTooOld
 	}
 	return f.FeedStore.Changes(ctx, t, since, limit)
 }

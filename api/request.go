@@ -47,7 +47,7 @@ func readList(r *reader, now time.Time) (listRequest, error) {
 type sendRequest struct {
 	tracker queue.TrackerID
 	text    string
-	extras  extras
+	extras  sendOptions
 }
 
 func readSend(r *reader, h http.Header) (sendRequest, error) {
@@ -61,7 +61,7 @@ func readSend(r *reader, h http.Header) (sendRequest, error) {
 type broadcastRequest struct {
 	trackers []int64
 	text     string
-	extras   extras
+	extras   sendOptions
 }
 
 func readBroadcast(r *reader, h http.Header) (broadcastRequest, error) {

@@ -69,7 +69,7 @@ func (a *API) trackerList(ctx context.Context, c *call) error {
 	}
 	out := c.out
 	out.buf = append(out.buf, `{"success":true,"list":[`...)
-	list := presences{a: a, c: c, item: c.appendTracker}
+	list := trackerListing{a: a, c: c, item: c.appendTracker}
 	for t := range c.snap.TrackersOf(c.account.ID) {
 		if labels == nil || containsAny(strings.ToLower(t.Label), labels) {
 			list.add(ctx, t)
@@ -100,7 +100,7 @@ func (a *API) trackerRead(ctx context.Context, c *call) error {
 		return refuse(codeNotFound)
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"value":`...)
-	value := presences{a: a, c: c, item: c.appendTracker}
+	value := trackerListing{a: a, c: c, item: c.appendTracker}
 	value.add(ctx, t)
 	value.flush(ctx)
 	c.out.buf = append(c.out.buf, '}')

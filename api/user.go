@@ -29,7 +29,7 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
 	defer cancel()
-	ok, err := a.attempts.verify(wait, &attempt{login: q.login, addr: c.client.addr, now: c.now},
+	ok, err := a.logins.verify(wait, &attempt{login: q.login, addr: c.client.addr, now: c.now},
 		hash, q.password)
 	if err != nil {
 		return err

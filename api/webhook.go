@@ -94,14 +94,14 @@ func (w *Webhooks) Close() {
 	w.running.Wait()
 }
 
-// hookRun is a courier at work.
+// hookRun is a worker that runs.
 type hookRun struct {
-	courier *courier
-	stop    context.CancelFunc
-	done    chan struct{}
+	worker *webhookWorker
+	stop   context.CancelFunc
+	done   chan struct{}
 }
 
-// manage keeps one courier for each account that this node has the lease of.
+// manage keeps one worker for each account that this node has the lease of.
 func (w *Webhooks) manage(ctx context.Context) {
 	runs := make(map[queue.AccountID]*hookRun)
 	look := time.NewTicker(hookLook)
@@ -130,7 +130,7 @@ func (w *Webhooks) manage(ctx context.Context) {
 	}
 }
 
-// assign starts and stops couriers as the leases say. One that the store cannot be asked about goes
+// assign starts and stops workers as the leases say. One that the store cannot be asked about goes
 // on: it is fenced when it notes its progress.
 func (w *Webhooks) assign(ctx context.Context, runs map[queue.AccountID]*hookRun) error {
 	bounded, cancel := context.WithTimeout(ctx, w.feed.timeout)
@@ -157,7 +157,7 @@ func (w *Webhooks) assign(ctx context.Context, runs map[queue.AccountID]*hookRun
 		mine[a] = true
 	}
 	for account, r := range runs {
-		if !mine[account] || hooks[account].Revision != r.courier.hook.Revision {
+		if !mine[account] || hooks[account].Revision != r.worker.hook.Revision {
 			r.stop()
 			<-r.done
 			delete(runs, account)
@@ -169,7 +169,7 @@ func (w *Webhooks) assign(ctx context.Context, runs map[queue.AccountID]*hookRun
 		if runs[account] == nil {
 			runs[account] = w.start(ctx, hooks[account])
 		}
-		lag = max(lag, runs[account].courier.lag())
+		lag = max(lag, runs[account].worker.lag())
 	}
 	w.metrics.accounts.Set(float64(len(runs)))
 	w.metrics.lag.Set(lag)
@@ -178,10 +178,10 @@ func (w *Webhooks) assign(ctx context.Context, runs map[queue.AccountID]*hookRun
 
 func (w *Webhooks) start(ctx context.Context, h queue.Webhook) *hookRun {
 	life, stop := context.WithCancel(ctx)
-	r := &hookRun{courier: newCourier(w, h), stop: stop, done: make(chan struct{})}
+	r := &hookRun{worker: newWebhookWorker(w, h), stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
-		r.courier.run(life)
+		r.worker.run(life)
 	}()
 	return r
 }

@@ -404,7 +404,7 @@ func newStoreWork(g *Gateway) *storeWork {
 
 // peekAll gives every lease its result; those that the store does not mention are zero.
 func peekAll(ctx context.Context, st queue.Delivery, ls []queue.Lease) ([]queue.PeekResult, error) {
-	found, err := st.Peek(ctx, ls)
+	found, err := st.CheckLeases(ctx, ls)
 	if err != nil {
 		return nil, err
 	}

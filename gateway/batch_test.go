@@ -80,7 +80,7 @@ func TestUnreadableTrackerHoldsUpNobody(t *testing.T) {
 	})
 	must(t, err)
 	t.Cleanup(func() { must(t, st.Close()) })
-	if st.Divided() {
+	if st.IndependentPartitions() {
 		t.Fatal("one Redis says that it is several")
 	}
 	r := newRigOn(t, st, []queue.Tracker{jt(1), jt(2), jt(3), jt(4)})

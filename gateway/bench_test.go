@@ -181,7 +181,7 @@ func BenchmarkLifecycle(b *testing.B) {
 		for i := range leases {
 			leases[i] = queue.Lease{Tracker: queue.TrackerID(i + 1), Epoch: 1}
 		}
-		left, err := st.Peek(b.Context(), leases)
+		left, err := st.CheckLeases(b.Context(), leases)
 		return err != nil || len(left) > 0
 	}
 	for pending() {

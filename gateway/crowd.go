@@ -68,7 +68,7 @@ func (c *crowd) enter(s *session) (out *session) {
 	t.n++
 	c.n++
 	heap.Fix(&c.order, t.index)
-	s.own().stranger = in
+	s.ensureActivity().stranger = in
 	if c.most <= 0 || c.n <= c.most {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (c *crowd) leave(s *session) {
 	if in == nil {
 		return
 	}
-	s.own().stranger = nil
+	s.ensureActivity().stranger = nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if in.of == nil {
@@ -142,7 +142,7 @@ func (h *throngs) Pop() any {
 }
 
 // arrives has a new connection wait for its login among the others.
-func (d *door) arrives(s *session) {
+func (d *admission) arrives(s *session) {
 	out := d.crowd.enter(s)
 	if out == nil {
 		return

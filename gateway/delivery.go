@@ -116,14 +116,14 @@ func (s *session) write(now time.Time) {
 	case caps.Silent:
 		b.state, b.deadline = flightPace, g.ms(now.Add(tickEvery))
 	default:
-		b.state, b.deadline = flightSent, g.ms(now.Add(s.patience()))
+		b.state, b.deadline = flightSent, g.ms(now.Add(s.ackTimeout()))
 	}
 	s.arm(b.deadline)
 }
 
-// patience is how long to wait for the ack of what is being written now. Without references there
+// ackTimeout is how long to wait for the ack of what is being written now. Without references there
 // is only one write, so that an ack cannot be misunderstood: it waits for the sum.
-func (s *session) patience() time.Duration {
+func (s *session) ackTimeout() time.Duration {
 	b, waits := s.box, s.l.g.o.AckTimeout
 	if b.bits == 0 {
 		sum := time.Duration(0)
@@ -138,8 +138,8 @@ func (s *session) patience() time.Duration {
 	return waits[min(b.tries, len(waits)-1)]
 }
 
-// overdue deals with the outbox's deadline.
-func (s *session) overdue(now time.Time) {
+// onDeadline deals with the outbox's deadline.
+func (s *session) onDeadline(now time.Time) {
 	b := s.box
 	b.deadline = 0
 	if s.l.g.halt.Load() && b.state != flightPace {
@@ -153,7 +153,7 @@ func (s *session) overdue(now time.Time) {
 		b.state = flightNone
 		s.pump(now)
 	case flightPace:
-		s.paced(now)
+		s.sentSilently(now)
 	case flightParked:
 		s.restart(true)
 	case flightNone, flightHold: // they have no deadline
@@ -190,14 +190,14 @@ func (s *session) park(now time.Time) {
 	s.unrefused(math.MaxInt64) // or it would be claimed again
 	s.claims++                 // a claim that is still under way is not for this outbox
 	b := &outbox{state: flightParked, deadline: s.l.g.ms(now.Add(s.l.g.o.RetryIdle))}
-	s.own().box = b
+	s.ensureActivity().box = b
 	s.arm(b.deadline)
 }
 
-// paced goes on with a device that never acknowledges.
-func (s *session) paced(now time.Time) {
+// sentSilently goes on with a device that never acknowledges.
+func (s *session) sentSilently(now time.Time) {
 	b := s.box
-	b.land()
+	b.clearInFlight()
 	if b.part++; b.part >= len(b.parts) {
 		s.written(now)
 	}
@@ -233,7 +233,7 @@ func (s *session) ack(e *protocol.Event) {
 	case protocol.AckDelivered, protocol.AckOpened:
 		s.delivered(e.Outcome == protocol.AckOpened, now)
 	case protocol.AckLater:
-		b.deadline = s.l.g.ms(now.Add(s.patience()))
+		b.deadline = s.l.g.ms(now.Add(s.ackTimeout()))
 		s.arm(b.deadline)
 		return
 	case protocol.AckFailed:
@@ -275,7 +275,7 @@ func (s *session) evidence(e *protocol.Event) {
 	s.l.g.m.evidence.WithLabelValues(level.String()).Inc()
 	s.trace("text on its way", b.msgs[0].ID, level.String())
 	if level == evidenceAccepted {
-		b.deadline = s.l.g.ms(s.l.g.o.Now().Add(s.patience()))
+		b.deadline = s.l.g.ms(s.l.g.o.Now().Add(s.ackTimeout()))
 		s.arm(b.deadline)
 	}
 }
@@ -298,10 +298,10 @@ func (s *session) delivered(opened bool, now time.Time) {
 	s.life.sign(lifeAcked)
 	g.m.ack.Observe(float64(g.ms(now)-b.written) / 1000)
 	if b.bits == 0 || b.failed || s.codec.Caps().Verdict {
-		g.rounds.clear(s.tracker, m.ID)
+		g.unconfirmed.clear(s.tracker, m.ID)
 	}
 	defer s.hush(b.copies, now)
-	b.land()
+	b.clearInFlight()
 	if b.part++; b.part < len(b.parts) {
 		if b.ended {
 			b.drop(0)

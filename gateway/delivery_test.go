@@ -370,7 +370,7 @@ func TestTextsOfManyTrackersKeepTheirOrder(t *testing.T) {
 	}
 	for _, tr := range list {
 		eventually(t, func() bool {
-			ls, err := r.store.Peek(t.Context(), []queue.Lease{{Tracker: tr.ID, Epoch: 1}})
+			ls, err := r.store.CheckLeases(t.Context(), []queue.Lease{{Tracker: tr.ID, Epoch: 1}})
 			must(t, err)
 			return len(ls) == 0
 		}, func() string { return "pending" })

@@ -9,8 +9,8 @@ import (
 	"trackchat/queue"
 )
 
-// What the door counts goes back to nothing however a connection ends: otherwise it would close for
-// good.
+// What admission counts goes back to nothing however a connection ends: otherwise it would close
+// for good.
 func TestDoorKeepsCount(t *testing.T) {
 	const most = 3
 	r := newRig(t, []queue.Tracker{jt(1), wl(2, nil), jt(3)},

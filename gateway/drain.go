@@ -20,7 +20,7 @@ const drainPatience = time.Second
 // flight when its session is closed is due again at once, wherever the device logs in next. It
 // returns when no connection is left, or with the error of ctx.
 func (g *Gateway) Drain(ctx context.Context, perSecond int) error {
-	if !g.door.draining.Swap(true) {
+	if !g.admission.draining.Swap(true) {
 		g.log.Info("draining", zap.Int("sessions", g.Sessions()), zap.Int("per_second", perSecond))
 	}
 	d := &drain{shares: make([]drainShare, len(g.shards)), answers: make(chan drainAnswer,
@@ -53,7 +53,7 @@ func (g *Gateway) Drain(ctx context.Context, perSecond int) error {
 }
 
 // Draining reports whether the gateway takes no connections any more.
-func (g *Gateway) Draining() bool { return g.door.draining.Load() }
+func (g *Gateway) Draining() bool { return g.admission.draining.Load() }
 
 // Node is the name under which the gateway owns trackers.
 func (g *Gateway) Node() queue.NodeID { return g.o.Node }

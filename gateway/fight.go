@@ -59,11 +59,11 @@ type contender struct {
 func (s *session) mustYield(t *queue.Tracker) bool {
 	g := s.l.g
 	from := s.from()
-	n := g.conduct.takeovers(t.Key(), from, g.minute())
+	n := g.history.takeovers(t.Key(), from, g.minute())
 	if n < g.o.Takeovers {
 		return false
 	}
-	winner, movedMs := g.conduct.winner(t.Key(), g.minute())
+	winner, movedMs := g.history.winner(t.Key(), g.minute())
 	now := g.ms(g.o.Now())
 	old := g.reg.get(t.Key())
 	if old == nil { // the other one may be at another node
@@ -87,9 +87,9 @@ func (s *session) from() uint32 { return placeOf(s.conn.RemoteAddr().Addr()).sho
 
 // overtaken notes that a session has lost its tracker to one that logged in on this node.
 func (g *Gateway) overtaken(old, by *session) {
-	g.conduct.takeover(by.tracker, by.from(), g.minute())
+	g.history.takeover(by.tracker, by.from(), g.minute())
 	if old.life.has(lifeAcked) {
-		g.conduct.won(by.tracker, old.from(), g.minute())
+		g.history.won(by.tracker, old.from(), g.minute())
 	}
 }
 
@@ -98,23 +98,23 @@ func (g *Gateway) overtaken(old, by *session) {
 func (s *session) moved() {
 	g := s.l.g
 	acked := s.life.has(lifeAcked)
-	g.conduct.lost(s.tracker, s.from(), acked || s.life.has(lifeFrame), g.ms(g.o.Now()), g.minute())
+	g.history.lost(s.tracker, s.from(), acked || s.life.has(lifeFrame), g.ms(g.o.Now()), g.minute())
 	if acked {
-		g.conduct.won(s.tracker, s.from(), g.minute())
+		g.history.won(s.tracker, s.from(), g.minute())
 	}
 }
 
 // takeover counts one from a place.
-func (c *conduct) takeover(t queue.TrackerID, from uint32, minute int64) {
-	c.change(t, minute, func(h *habits) {
+func (c *trackerHistory) takeover(t queue.TrackerID, from uint32, minute int64) {
+	c.change(t, minute, func(h *trackerMinute) {
 		n := &h.contender(from).n
 		*n = max(*n, *n+1) // never wraps
 	})
 }
 
 // lost counts a session from a place that another node took over at ms.
-func (c *conduct) lost(t queue.TrackerID, from uint32, alive bool, ms, minute int64) {
-	c.change(t, minute, func(h *habits) {
+func (c *trackerHistory) lost(t queue.TrackerID, from uint32, alive bool, ms, minute int64) {
+	c.change(t, minute, func(h *trackerMinute) {
 		n := &h.contender(from).silent
 		if alive {
 			n = &h.contender(from).n
@@ -125,7 +125,7 @@ func (c *conduct) lost(t queue.TrackerID, from uint32, alive bool, ms, minute in
 }
 
 // contender is a place's entry, or that of those that are not told apart, made where there is none.
-func (h *habits) contender(from uint32) *contender {
+func (h *trackerMinute) contender(from uint32) *contender {
 	i := h.find(from)
 	if i < 0 {
 		if len(h.contenders) >= mostContenders {
@@ -138,7 +138,7 @@ func (h *habits) contender(from uint32) *contender {
 }
 
 // find is where a place is among the contenders, or those are that are not told apart; -1 nowhere.
-func (h *habits) find(from uint32) int {
+func (h *trackerMinute) find(from uint32) int {
 	others := -1
 	for i := range h.contenders {
 		switch h.contenders[i].from {
@@ -153,9 +153,9 @@ func (h *habits) find(from uint32) int {
 
 // takeovers returns how often a place has taken over the tracker's sessions in this minute and the
 // one before.
-func (c *conduct) takeovers(t queue.TrackerID, from uint32, minute int64) int {
+func (c *trackerHistory) takeovers(t queue.TrackerID, from uint32, minute int64) int {
 	n := 0
-	c.look(t, minute, func(h habits) {
+	c.look(t, minute, func(h trackerMinute) {
 		if i := h.find(from); i >= 0 {
 			n += int(h.contenders[i].n) + int(h.contenders[i].silent)/takeoverFight
 		}
@@ -164,14 +164,14 @@ func (c *conduct) takeovers(t queue.TrackerID, from uint32, minute int64) int {
 }
 
 // won notes that a session that was taken over had acknowledged a text.
-func (c *conduct) won(t queue.TrackerID, from uint32, minute int64) {
-	c.change(t, minute, func(h *habits) { h.winner = from })
+func (c *trackerHistory) won(t queue.TrackerID, from uint32, minute int64) {
+	c.change(t, minute, func(h *trackerMinute) { h.winner = from })
 }
 
 // winner returns the place whose session had acknowledged a text, 0 none, and when the tracker went
 // to another node last.
-func (c *conduct) winner(t queue.TrackerID, minute int64) (from uint32, movedMs int64) {
-	c.look(t, minute, func(h habits) {
+func (c *trackerHistory) winner(t queue.TrackerID, minute int64) (from uint32, movedMs int64) {
+	c.look(t, minute, func(h trackerMinute) {
 		if h.winner != 0 {
 			from = h.winner
 		}

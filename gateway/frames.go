@@ -83,7 +83,7 @@ func (s *session) framesCame(n int32) {
 
 // throttle pauses reading for a second.
 func (s *session) throttle() {
-	s.l.g.door.refuse("frames_per_second")
+	s.l.g.admission.refuse("frames_per_second")
 	s.throttled = true
 	s.conn.Pause()
 	s.arm(s.l.g.ms(s.l.g.o.Now().Add(time.Second)))
@@ -112,7 +112,7 @@ func (s *session) frame(frame []byte) {
 	}
 	if s.tracker == 0 {
 		if s.garbage++; s.garbage >= maxGarbage {
-			s.l.g.door.refuse("garbage")
+			s.l.g.admission.refuse("garbage")
 			s.close(reasonGarbage)
 		}
 	}

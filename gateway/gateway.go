@@ -97,27 +97,27 @@ const (
 type Gateway struct {
 	o Options
 	clock
-	log       *zap.Logger
-	m         *metrics
-	shards    []*shard
-	store     *storeWork
-	partition func(queue.TrackerID) queue.Partition // of the store
-	divided   bool                                  // partitions of the store may fail one by one
-	reg       *registry
-	rounds    *rounds
-	strays    *strays
-	learnt    *learnt
-	panics    *quota // of log lines
-	refusals  *quota // of log lines about devices and frames that are refused
-	troubles  *troubles
-	speakers  []speaker
-	conduct   *conduct
-	guesses   *guesses
-	door      *door
-	next      atomic.Uint64 // number of the next jitter
-	rest      stir          // of all sessions at rest
-	seconds   atomic.Int64  // coarse clock for engine callbacks: ms to the second
-	halt      atomic.Bool   // shutting down: nothing new is sent to devices
+	log         *zap.Logger
+	m           *metrics
+	shards      []*shard
+	store       *storeWork
+	partition   func(queue.TrackerID) queue.Partition // of the store
+	divided     bool                                  // partitions of the store may fail one by one
+	reg         *registry
+	unconfirmed *unconfirmed
+	strays      *strays
+	learnt      *learnt
+	panics      *logLimiter // of log lines
+	refusals    *logLimiter // of log lines about devices and frames that are refused
+	troubles    *troubles
+	speakers    []speaker
+	history     *trackerHistory
+	guesses     *guesses
+	admission   *admission
+	next        atomic.Uint64 // number of the next jitter
+	rest        activity      // of all sessions at rest
+	seconds     atomic.Int64  // coarse clock for engine callbacks: ms to the second
+	halt        atomic.Bool   // shutting down: nothing new is sent to devices
 
 	stop    context.CancelFunc
 	group   sync.WaitGroup
@@ -139,7 +139,7 @@ type Listener struct {
 	login    time.Duration
 	idle     time.Duration
 	maxConns int
-	berths   []berth // one a shard
+	berths   []placement // one a shard
 	conns    atomic.Int64
 	c        protocolMetrics
 }
@@ -166,16 +166,16 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer),
-		reg: new(registry), conduct: newConduct(), guesses: newGuesses(),
+		reg: new(registry), history: newTrackerHistory(), guesses: newGuesses(),
 	}
-	g.panics, g.refusals = newQuota(time.Minute, 1), newQuota(time.Second, 20)
-	g.door = newDoor(o.Limits, o.Now, g.m)
+	g.panics, g.refusals = newLogLimiter(time.Minute, 1), newLogLimiter(time.Second, 20)
+	g.admission = newAdmission(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
-	if placed, ok := o.Store.(queue.Placed); ok {
-		g.partition, g.divided = placed.PartitionOf, placed.Divided()
+	if placed, ok := o.Store.(queue.Partitioned); ok {
+		g.partition, g.divided = placed.PartitionOf, placed.IndependentPartitions()
 	}
-	g.rounds, g.strays = newRounds(g.door), newStrays(g.door)
-	g.learnt, g.troubles = newLearnt(), newTroubles(g.door)
+	g.unconfirmed, g.strays = newUnconfirmed(g.admission), newStrays(g.admission)
+	g.learnt, g.troubles = newLearnt(), newTroubles(g.admission)
 	speakers, err := newSpeakers(o.Protocols)
 	if err != nil {
 		return nil, err
@@ -224,7 +224,7 @@ func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxCo
 		}
 	}
 	for _, sh := range g.shards {
-		l.berths = append(l.berths, berth{l, sh})
+		l.berths = append(l.berths, placement{l, sh})
 	}
 	return l, nil
 }

@@ -28,7 +28,7 @@ const (
 // nobody locks out a tracker that comes from elsewhere, or that has been there before, unless he
 // guesses at that very tracker from there. Each node counts for itself and from its start.
 type guesses struct {
-	warnings *quota
+	warnings *logLimiter
 
 	mu       sync.Mutex
 	trackers map[guessed]bucket
@@ -56,7 +56,7 @@ type bucket struct {
 
 func newGuesses() *guesses {
 	return &guesses{
-		warnings: newQuota(time.Second, 20), trackers: make(map[guessed]bucket),
+		warnings: newLogLimiter(time.Second, 20), trackers: make(map[guessed]bucket),
 		places: make(map[place]bucket), homes: make(map[queue.TrackerID]uint32),
 	}
 }

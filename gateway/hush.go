@@ -72,9 +72,9 @@ func (s *session) settled(message int64, caps protocol.TextCaps, now time.Time) 
 // strays are the trackers that an ack without a number may still come from. Each node knows its
 // own, from its start on.
 type strays struct {
-	door *door
-	mu   sync.Mutex
-	of   map[queue.TrackerID]stray
+	admission *admission
+	mu        sync.Mutex
+	of        map[queue.TrackerID]stray
 }
 
 // stray is an ack that may still come.
@@ -83,7 +83,12 @@ type stray struct {
 	untilMs int64 // that nothing is written, clock.ms; 0: that begins with the next login
 }
 
-func newStrays(d *door) *strays { return &strays{door: d, of: make(map[queue.TrackerID]stray)} }
+func newStrays(d *admission) *strays {
+	return &strays{
+		admission: d,
+		of:        make(map[queue.TrackerID]stray),
+	}
+}
 
 // put notes one. Entries stay where a device never comes back; past the bound any other gives way.
 func (r *strays) put(t queue.TrackerID, s stray) {
@@ -92,7 +97,7 @@ func (r *strays) put(t queue.TrackerID, s stray) {
 	if _, known := r.of[t]; !known && len(r.of) >= maxRounds {
 		for other := range r.of {
 			delete(r.of, other)
-			r.door.refuse("rounds")
+			r.admission.refuse("rounds")
 			break
 		}
 	}

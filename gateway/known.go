@@ -83,7 +83,7 @@ func (s *session) tell(key uint64) {
 		return
 	}
 	if s.told == nil {
-		s.own().told = &told{}
+		s.ensureActivity().told = &told{}
 	}
 	if slices.Contains(s.told.keys, key) {
 		return
@@ -111,7 +111,7 @@ func (s *session) wentOn() {
 			kept = append(kept, key)
 			continue
 		}
-		s.l.g.conduct.known.end(s.tracker, key, minute)
+		s.l.g.history.known.end(s.tracker, key, minute)
 	}
 	s.told.keys, s.told.copied = kept, nil
 	if len(kept) == 0 {

@@ -53,7 +53,7 @@ func (s *session) lateAck(e *protocol.Event) {
 	case s.state != stateReady || caps.NotYet ||
 		s.box != nil && s.box.asking && s.box.state == flightNone:
 		if s.box == nil {
-			s.own().box = &outbox{}
+			s.ensureActivity().box = &outbox{}
 		}
 		if len(s.box.early) >= maxEarly {
 			g.m.lateAcks.WithLabelValues("limited").Inc()
@@ -73,7 +73,7 @@ func (s *session) lookUp(ref uint64, opened bool) {
 		g.m.lateAcks.WithLabelValues("limited").Inc()
 		return
 	}
-	s.own().lateMs = max(s.lateMs, now) + lateEvery.Milliseconds()
+	s.ensureActivity().lateMs = max(s.lateMs, now) + lateEvery.Milliseconds()
 	g.store.late.add(s, -1, lateAck{
 		from: s.l, tracker: s.tracker, lease: s.lease(), ref: ref,
 		caps: s.codec.Caps(), opened: opened,

@@ -100,7 +100,10 @@ func TestRepushIsTimedOnlyForWhatWaited(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1), jt(bystander)})
 	d := r.login("jt808", phone(bystander))
 	eventually(t, func() bool { // a text that comes before the lease has waited for it
-		fenced, err := r.store.Peek(t.Context(), []queue.Lease{{Tracker: bystander, Epoch: 1}})
+		fenced, err := r.store.CheckLeases(t.Context(), []queue.Lease{{
+			Tracker: bystander,
+			Epoch:   1,
+		}})
 		must(t, err)
 		return len(fenced) == 0
 	}, func() string { return "not leased" })

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// door decides which connections come in, before anything is allocated for them.
-type door struct {
+// admission decides which connections come in, before anything is allocated for them.
+type admission struct {
 	limits Limits
 	rate   *rate.Limiter // nil: off
 	now    func() time.Time
@@ -32,8 +32,8 @@ type door struct {
 
 const alarmEvery = time.Minute
 
-func newDoor(l Limits, now func() time.Time, m *metrics) *door {
-	d := &door{
+func newAdmission(l Limits, now func() time.Time, m *metrics) *admission {
+	d := &admission{
 		limits: l, now: now, m: m, crowd: newCrowd(l.Unauthenticated),
 		byIP: make(map[place]int32), alarms: make(map[string]time.Time), came: make(map[place]int),
 	}
@@ -45,7 +45,7 @@ func newDoor(l Limits, now func() time.Time, m *metrics) *door {
 
 // Admit: after true, OnClose gives back what is counted here.
 func (l *Listener) Admit(remote netip.AddrPort) bool {
-	d := l.g.door
+	d := l.g.admission
 	switch {
 	case l.g.halt.Load(), d.draining.Load():
 		return d.refuse("shutdown")
@@ -74,7 +74,7 @@ func (l *Listener) Admit(remote netip.AddrPort) bool {
 // turnAway refuses a connection and warns of it now and then: a limit that is reached is news for
 // an operator, each connection that meets it is not.
 func (l *Listener) turnAway(reason string, remote netip.AddrPort) bool {
-	d := l.g.door
+	d := l.g.admission
 	if d.alarm(reason) {
 		l.g.log.Warn("connections are refused; trackchat_refused_total counts them",
 			zap.String("reason", reason), zap.String("protocol", l.protocol.Name),
@@ -104,7 +104,7 @@ func engineRefusal(cause error) string {
 }
 
 // alarm says whether a reason is to be warned of, which it is once a minute.
-func (d *door) alarm(reason string) bool {
+func (d *admission) alarm(reason string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
@@ -115,7 +115,7 @@ func (d *door) alarm(reason string) bool {
 	return true
 }
 
-func (d *door) refuse(reason string) bool {
+func (d *admission) refuse(reason string) bool {
 	d.m.refused.WithLabelValues(reason).Inc()
 	return false
 }
@@ -125,7 +125,7 @@ func (d *door) refuse(reason string) bool {
 const oneOfFive = 4
 
 // inTime reports whether another connection may come now.
-func (d *door) inTime(from place) bool {
+func (d *admission) inTime(from place) bool {
 	if d.rate == nil {
 		return true
 	}
@@ -143,11 +143,11 @@ func (d *door) inTime(from place) bool {
 	return true
 }
 
-func (d *door) counts(ip netip.Addr) bool {
+func (d *admission) counts(ip netip.Addr) bool {
 	return d.limits.PerIP > 0 && ip.IsValid() && !ip.IsLoopback()
 }
 
-func (d *door) enter(ip netip.Addr) bool {
+func (d *admission) enter(ip netip.Addr) bool {
 	if !d.counts(ip) {
 		return true
 	}
@@ -161,7 +161,7 @@ func (d *door) enter(ip netip.Addr) bool {
 	return true
 }
 
-func (d *door) leave(ip netip.Addr) {
+func (d *admission) leave(ip netip.Addr) {
 	if !d.counts(ip) {
 		return
 	}

@@ -65,14 +65,14 @@ func (s *session) contested(t *queue.Tracker) bool {
 	if !s.mustYield(t) {
 		return false
 	}
-	g.conduct.takeover(t.Key(), s.from(), g.minute()) // he goes on
-	if g.conduct.alarm(t.Key(), g.minute()) {
+	g.history.takeover(t.Key(), s.from(), g.minute()) // he goes on
+	if g.history.alarm(t.Key(), g.minute()) {
 		g.log.Warn("sessions of one tracker keep taking over each other; do two devices have its id? Its logins are refused for a while",
 			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name),
 			zap.Stringer("remote", s.conn.RemoteAddr()))
 	}
 	g.m.logins.WithLabelValues("later").Inc()
-	g.door.refuse("takeovers")
+	g.admission.refuse("takeovers")
 	s.noteRefused("takeovers", t.DeviceID, "")
 	s.close(reasonRefused)
 	return true
@@ -81,7 +81,7 @@ func (s *session) contested(t *queue.Tracker) bool {
 func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Result {
 	g := s.l.g
 	g.m.logins.WithLabelValues(why).Inc()
-	g.door.refuse(why)
+	g.admission.refuse(why)
 	s.noteRefused(why, deviceID, "")
 	if s.tracker != 0 || s.l.protocol.RefuseDelay <= 0 {
 		s.close(reasonRefused)
@@ -115,9 +115,9 @@ func (s *session) bind(t *queue.Tracker) {
 	s.recall()
 	s.state = stateLeasing
 	s.marks |= markFresh
-	s.minute, s.texts = uint16(g.minute()), g.conduct.texts(s.tracker, g.minute())
-	g.door.crowd.leave(s)
-	s.settleDown(now)
+	s.minute, s.texts = uint16(g.minute()), g.history.texts(s.tracker, g.minute())
+	g.admission.crowd.leave(s)
+	s.releaseActivity(now)
 	s.l.c.sessions.Inc()
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
 	s.life.end(lifeFrame)
@@ -176,14 +176,14 @@ func (s *session) acquired(l queue.Lease) {
 // leased starts delivery.
 func (s *session) leased(l *queue.Lease) {
 	s.state = stateReady
-	s.known = max(s.known, l.LastOut)
+	s.lastKnown = max(s.lastKnown, l.LastOut)
 	s.arm(s.nextMs)
 	if l.Pending > 0 || s.dirty {
 		s.dirty = false
 		s.claim()
 		return
 	}
-	s.tail = l.LastOut
+	s.lastQueued = l.LastOut
 	s.marks &^= markFresh // nothing was waiting
 	s.lookUpEarly(s.box)
 	s.pump(s.l.g.o.Now())

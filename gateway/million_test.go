@@ -188,8 +188,10 @@ func (s *countingStore) Release(ctx context.Context, ls []queue.Lease) ([]bool, 
 	return done, err
 }
 
-func (s *countingStore) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
-	res, err := s.Delivery.Peek(ctx, ls)
+func (s *countingStore) CheckLeases(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult,
+	error,
+) {
+	res, err := s.Delivery.CheckLeases(ctx, ls)
 	for _, l := range ls {
 		s.looking.Load().saw(l.Tracker)
 	}

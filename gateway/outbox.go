@@ -71,7 +71,7 @@ func (b *outbox) drop(i int) {
 	b.bytes -= len(b.msgs[i].Text)
 	b.msgs = slices.Delete(b.msgs, i, i+1)
 	if i == 0 {
-		b.land()
+		b.clearInFlight()
 		b.parts, b.part, b.replaced, b.ended = nil, 0, 0, false
 	}
 }
@@ -79,8 +79,8 @@ func (b *outbox) drop(i int) {
 // more reports whether another message waits behind the first one.
 func (b *outbox) more() bool { return len(b.msgs) > 1 || b.behind }
 
-// land forgets what is in flight.
-func (b *outbox) land() {
+// clearInFlight forgets what is in flight.
+func (b *outbox) clearInFlight() {
 	if b.state != flightQuiet {
 		b.state, b.deadline = flightNone, 0
 	}
@@ -105,7 +105,7 @@ func (e evidence) String() string { return [...]string{"none", "written", "link"
 // claim asks the store for what is pending.
 func (s *session) claim() {
 	if s.box == nil {
-		s.own().box = &outbox{}
+		s.ensureActivity().box = &outbox{}
 	}
 	b := s.box
 	if b.asking {
@@ -133,11 +133,11 @@ func (s *session) claimed(n int64, r *queue.ClaimResult) {
 	}
 	for i := range r.Msgs {
 		m := &r.Msgs[i]
-		if m.ID <= s.tail {
+		if m.ID <= s.lastQueued {
 			continue
 		}
-		s.tail = m.ID
-		s.known = max(s.known, m.ID)
+		s.lastQueued = m.ID
+		s.lastKnown = max(s.lastKnown, m.ID)
 		if !slices.Contains(b.gone, m.ID) {
 			b.push(m)
 		}
@@ -175,11 +175,11 @@ func (s *session) announced(w *queue.Wake) {
 		s.dirty = true
 		return
 	}
-	if w.Epoch != s.epoch || w.Msg.ID <= s.known {
+	if w.Epoch != s.epoch || w.Msg.ID <= s.lastKnown {
 		return
 	}
-	gap := w.Prev > s.known
-	s.known = w.Msg.ID
+	gap := w.Prev > s.lastKnown
+	s.lastKnown = w.Msg.ID
 	b := s.box
 	switch {
 	case b != nil && b.state == flightParked: // everything is claimed anew afterwards
@@ -197,10 +197,10 @@ func (s *session) announced(w *queue.Wake) {
 		s.pump(s.l.g.o.Now())
 	default:
 		if b == nil {
-			s.own().box = &outbox{}
+			s.ensureActivity().box = &outbox{}
 		}
 		s.box.push(&w.Msg)
-		s.tail = w.Msg.ID
+		s.lastQueued = w.Msg.ID
 		s.pump(s.l.g.o.Now())
 	}
 }
@@ -259,12 +259,12 @@ func (s *session) reread() {
 	keep := 0
 	if len(b.msgs) > 0 {
 		// what was before it is done, also where the store does not know yet.
-		s.tail = b.msgs[0].ID - 1
+		s.lastQueued = b.msgs[0].ID - 1
 		switch b.state {
 		case flightSent, flightPause, flightPace:
-			keep, s.tail = 1, b.msgs[0].ID
+			keep, s.lastQueued = 1, b.msgs[0].ID
 		default:
-			b.land()
+			b.clearInFlight()
 			b.parts, b.part, b.replaced, b.ended = nil, 0, 0, false
 		}
 	}
@@ -286,24 +286,24 @@ func (s *session) peeked(p *queue.PeekResult) {
 	switch {
 	case p.Fenced:
 		s.close(reasonFenced)
-	case p.LastOut > s.known:
-		s.unannounced(p.LastOut)
+	case p.LastOut > s.lastKnown:
+		s.onMissedWake(p.LastOut)
 	case s.box == nil:
 		s.claim()
 	}
 }
 
-// unannounced deals with a message that the store has and no wake has told of. The wake may just be
-// on its way, so it counts as missed only if the next look finds the same.
-func (s *session) unannounced(last int64) {
-	if s.suspect <= s.known {
-		s.own().suspect = last
+// onMissedWake deals with a message that the store has and no wake has told of. The wake may just
+// be on its way, so it counts as missed only if the next look finds the same.
+func (s *session) onMissedWake(last int64) {
+	if s.missedID <= s.lastKnown {
+		s.ensureActivity().missedID = last
 		s.nextMs = s.l.g.ms(s.l.g.o.Now().Add(time.Second))
 		s.arm(s.nextMs)
 		return
 	}
 	s.l.g.m.wakeMissed.Inc()
-	s.known = last
+	s.lastKnown = last
 	if s.box == nil || s.box.state != flightParked {
 		s.claim()
 	}
@@ -311,8 +311,8 @@ func (s *session) unannounced(last int64) {
 
 // restart begins again with the oldest pending message.
 func (s *session) restart(slow bool) {
-	s.tail = 0
-	s.own().box = &outbox{slow: slow}
+	s.lastQueued = 0
+	s.ensureActivity().box = &outbox{slow: slow}
 	s.claims++
 	s.claim()
 }
@@ -331,7 +331,7 @@ func (s *session) end(st queue.Status, why queue.Reason) {
 // tellEnd is end for a message whose ack is still awaited.
 func (s *session) tellEnd(st queue.Status, why queue.Reason) {
 	m := &s.box.msgs[0]
-	s.l.g.rounds.clear(s.tracker, m.ID)
+	s.l.g.unconfirmed.clear(s.tracker, m.ID)
 	s.trace("text ended", m.ID, string(st))
 	s.l.g.store.end.add(s, 0, queue.EndReq{
 		Tracker: s.tracker, ID: m.ID, Status: st, Reason: why,

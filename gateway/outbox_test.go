@@ -128,9 +128,9 @@ func (g *gated) Unacknowledged(ctx context.Context, tr queue.TrackerID, limit in
 	return g.Store.Unacknowledged(ctx, tr, limit)
 }
 
-func (g *gated) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
+func (g *gated) CheckLeases(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 	g.wait(ctx, "peek")
-	return g.Store.Peek(ctx, ls)
+	return g.Store.CheckLeases(ctx, ls)
 }
 
 func TestFullQueueIsDeliveredInOrder(t *testing.T) {

@@ -41,13 +41,13 @@ func (s *session) pace() {
 		if gap == 0 {
 			return
 		}
-		s.own().spaced = new(spaced)
+		s.ensureActivity().spaced = new(spaced)
 	}
 	p, now := s.spaced, sh.g.ms(sh.g.o.Now())
 	p.held = append(p.held, sh.out...)
 	sh.out = sh.out[:0]
 	if len(p.held) > pacedMost && !s.closing {
-		sh.g.door.refuse("unsent")
+		sh.g.admission.refuse("unsent")
 		s.close(reasonSlow)
 	}
 	p.next = min(p.next, now+gap.Milliseconds()) // the login may have made the gap shorter

@@ -134,7 +134,7 @@ func TestPanicInProtocolCodeEndsOnlyItsSession(t *testing.T) {
 func TestPanicBeforeTheLease(t *testing.T) {
 	st := newGated(t)
 	r := newRigOn(t, st, []queue.Tracker{{ID: 1, Protocol: "brittle", DeviceID: phone(1)}})
-	must(t, st.Beat(t.Context(), queue.Node{ID: r.gw.Node()}))
+	must(t, st.Heartbeat(t.Context(), queue.Node{ID: r.gw.Node()}))
 	r.serve(brittleProtocol("Decode"))
 	entered, release := st.stop("acquire")
 	d := r.dial("brittle", phone(1))
@@ -146,7 +146,7 @@ func TestPanicBeforeTheLease(t *testing.T) {
 	release()
 	eventually(t, func() bool {
 		// of a node that is silent nothing counts as online.
-		must(t, st.Beat(t.Context(), queue.Node{ID: r.gw.Node()}))
+		must(t, st.Heartbeat(t.Context(), queue.Node{ID: r.gw.Node()}))
 		return !r.presence(1).Online
 	}, func() string { return "still owned" })
 }

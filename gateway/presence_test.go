@@ -34,7 +34,7 @@ func TestPresence(t *testing.T) {
 	t.Cleanup(func() { must(t, st.Close()) })
 	f := &faulty{Store: st}
 	r := newRigOn(t, f, []queue.Tracker{jt(1)})
-	must(t, st.Beat(t.Context(), queue.Node{ID: r.gw.Node()}))
+	must(t, st.Heartbeat(t.Context(), queue.Node{ID: r.gw.Node()}))
 	before := time.Now().UnixMilli()
 	d := r.login("jt808", phone(1))
 	if p := r.online(1, true); p.SinceMs < before || p.SeenMs < before {
@@ -57,7 +57,7 @@ func TestSeenWhileOnline(t *testing.T) {
 	r := newRig(t, []queue.Tracker{jt(1)}, func(o *gateway.Options) {
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	})
-	must(t, r.store.Beat(t.Context(), queue.Node{ID: r.gw.Node()}))
+	must(t, r.store.Heartbeat(t.Context(), queue.Node{ID: r.gw.Node()}))
 	d := r.login("jt808", phone(1))
 	login := r.online(1, true).SeenMs
 	eventually(t, func() bool { return time.Now().Unix()*1000 > login },
@@ -66,7 +66,7 @@ func TestSeenWhileOnline(t *testing.T) {
 	d.wait(protocol.DeviceTextAck)
 	ahead.Store(int64(6 * time.Minute))
 	eventually(t, func() bool {
-		must(t, r.store.Beat(t.Context(), queue.Node{ID: r.gw.Node()}))
+		must(t, r.store.Heartbeat(t.Context(), queue.Node{ID: r.gw.Node()}))
 		p := r.presence(1)
 		return p.Online && p.SeenMs > login
 	}, func() string { return "not noted" })

@@ -37,7 +37,7 @@ func (s *session) written(now time.Time) {
 
 func (s *session) mayBeRefused(t sentText, until time.Time) {
 	if s.sent == nil {
-		s.own().sent = &sentTexts{}
+		s.ensureActivity().sent = &sentTexts{}
 	}
 	t.untilMs = s.l.g.ms(until)
 	*s.sent = append(*s.sent, t)

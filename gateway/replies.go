@@ -59,7 +59,7 @@ func (s *session) answer(e *protocol.Event, r protocol.Result) {
 // hold queues an answer and returns its number.
 func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64 {
 	if s.replies == nil {
-		s.own().replies = &replies{}
+		s.ensureActivity().replies = &replies{}
 	}
 	q := s.replies
 	q.slots = append(q.slots, slot{

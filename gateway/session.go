@@ -23,11 +23,11 @@ const (
 
 // session is one connection of a device. A quiet one is this struct, its codec and its place in
 // three tables, so every field here is paid for a million times; what is needed only while
-// something is in flight hangs on stir.
+// something is in flight hangs on activity.
 type session struct {
 	// Static after OnOpen.
 	conn engine.Conn
-	*berth
+	*placement
 
 	// Owned by the loop.
 	scanned int32  // bytes of the unfinished frame that Frame has looked at
@@ -35,13 +35,13 @@ type session struct {
 	heard   uint32 // when the last whole frame came, as Gateway.seconds
 	frames  uint16 // in the second of heard
 	claims  uint16 // number of the newest claim
-	*stir
-	codec   protocol.Codec
-	tracker queue.TrackerID // its conversation's key, 0 until the login
-	epoch   int64           // 0 until the lease
-	known   int64           // newest outgoing message this session knows to exist
-	tail    int64           // newest one that was put into the outbox
-	since   int64           // login, clock.ms; stands for the connection in dedupe
+	*activity
+	codec      protocol.Codec
+	tracker    queue.TrackerID // its conversation's key, 0 until the login
+	epoch      int64           // 0 until the lease
+	lastKnown  int64           // newest outgoing message this session knows to exist
+	lastQueued int64           // newest one that was put into the outbox
+	since      int64           // login, clock.ms; stands for the connection in dedupe
 	// clock.ms; before the login: when the wait for it ends; then: when the store is asked what is
 	// pending.
 	nextMs int64
@@ -65,43 +65,43 @@ type session struct {
 	marks     marks
 }
 
-// berth is where a session belongs; the sessions of a listener in a shard share one.
-type berth struct {
+// placement is where a session belongs; the sessions of a listener in a shard share one.
+type placement struct {
 	l     *Listener
 	shard *shard
 }
 
-// stir is what a session needs while something is going on. Sessions at rest share the zero one of
-// the gateway, which nobody writes to.
-type stir struct {
+// activity is what a session needs while something is going on. Sessions at rest share the zero one
+// of the gateway, which nobody writes to.
+type activity struct {
 	box      *outbox
 	replies  *replies
 	told     *told
 	spaced   *spaced
 	pollMs   int64 // when the codec wants to be asked, 0 never
-	suspect  int64 // newest message that a look found and no wake had announced
+	missedID int64 // newest message that a look found and no wake had announced
 	lateMs   int64 // up to when lookups of late acks are used up
 	sent     *sentTexts
 	doubtful *doubts   // driver's texts whose answer the device did not get
 	stranger *stranger // until the login
 }
 
-// own returns the session's stir to write to.
-func (s *session) own() *stir {
-	if s.stir == &s.l.g.rest {
-		s.stir = new(stir)
+// ensureActivity returns the session's activity to write to.
+func (s *session) ensureActivity() *activity {
+	if s.activity == &s.l.g.rest {
+		s.activity = new(activity)
 	}
-	return s.stir
+	return s.activity
 }
 
-// settleDown gives the session's own stir up if nothing is going on any more. From time to time is
-// enough: a text in flight comes and goes many times a second.
-func (s *session) settleDown(ms int64) {
-	if s.stir == &s.l.g.rest {
+// releaseActivity gives the session's own activity up if nothing is going on any more. From time to
+// time is enough: a text in flight comes and goes many times a second.
+func (s *session) releaseActivity(ms int64) {
+	if s.activity == &s.l.g.rest {
 		return
 	}
-	if s.suspect <= s.known {
-		s.suspect = 0
+	if s.missedID <= s.lastKnown {
+		s.missedID = 0
 	}
 	if s.lateMs <= ms {
 		s.lateMs = 0
@@ -109,8 +109,8 @@ func (s *session) settleDown(ms int64) {
 	if p := s.spaced; p != nil && len(p.held) == 0 && p.next <= ms {
 		s.spaced = nil
 	}
-	if *s.stir == (stir{}) {
-		s.stir = &s.l.g.rest
+	if *s.activity == (activity{}) {
+		s.activity = &s.l.g.rest
 	}
 }
 
@@ -127,7 +127,7 @@ const (
 
 func (l *Listener) OnOpen(c engine.Conn) {
 	l.c.connections.Inc()
-	s := &session{conn: c, berth: &l.berths[c.Loop()], stir: &l.g.rest}
+	s := &session{conn: c, placement: &l.berths[c.Loop()], activity: &l.g.rest}
 	c.SetSession(s)
 	defer s.recovered()
 	s.opened(l.g.o.Now())
@@ -147,7 +147,7 @@ func (l *Listener) OnData(c engine.Conn, buf []byte) (used int) {
 
 func (l *Listener) OnClose(c engine.Conn, err error) {
 	l.conns.Add(-1)
-	l.g.door.leave(c.RemoteAddr().Addr())
+	l.g.admission.leave(c.RemoteAddr().Addr())
 	if s, ok := c.Session().(*session); ok {
 		defer s.recovered()
 		s.closed(err)
@@ -157,9 +157,9 @@ func (l *Listener) OnClose(c engine.Conn, err error) {
 // opened starts the wait for the login.
 func (s *session) opened(now time.Time) {
 	s.shard.enter(s)
-	s.l.g.door.arrives(s)
+	s.l.g.admission.arrives(s)
 	s.codec = s.l.protocol.NewCodec(s.l.settings)
-	if s.l.g.door.draining.Load() { // it was let in a moment before
+	if s.l.g.admission.draining.Load() { // it was let in a moment before
 		s.close(reasonShutdown)
 	}
 	s.nextMs = s.l.g.ms(now.Add(s.l.login))
@@ -190,7 +190,7 @@ func (s *session) pollCodec(now time.Time) {
 	s.learn(now)
 	switch {
 	case !next.IsZero():
-		s.own().pollMs = s.l.g.ms(next)
+		s.ensureActivity().pollMs = s.l.g.ms(next)
 		s.arm(s.pollMs)
 	case s.pollMs != 0:
 		s.pollMs = 0
@@ -216,10 +216,10 @@ func (s *session) event(e *protocol.Event) {
 	default:
 		if s.tracker == 0 {
 			r = protocol.NoLogin
-			s.l.g.door.refuse("no_login")
+			s.l.g.admission.refuse("no_login")
 			break
 		}
-		if held := s.said(e); held {
+		if held := s.handleEvent(e); held {
 			return
 		}
 		r = s.shard.verdict
@@ -227,9 +227,9 @@ func (s *session) event(e *protocol.Event) {
 	s.answer(e, r)
 }
 
-// said deals with what a device that has logged in says, and leaves its result in the shard's
-// verdict; true if the answer has to wait.
-func (s *session) said(e *protocol.Event) (held bool) {
+// handleEvent deals with what a device that has logged in says, and leaves its result in the
+// shard's verdict; true if the answer has to wait.
+func (s *session) handleEvent(e *protocol.Event) (held bool) {
 	s.shard.verdict = protocol.OK
 	switch e.Kind {
 	case protocol.KindAck:
@@ -239,7 +239,7 @@ func (s *session) said(e *protocol.Event) (held bool) {
 	case protocol.KindText:
 		return s.text(e)
 	case protocol.KindKnown:
-		s.l.g.conduct.known.end(s.tracker, e.Key, s.l.g.minute())
+		s.l.g.history.known.end(s.tracker, e.Key, s.l.g.minute())
 	case protocol.KindAnswer:
 		return s.choice(e)
 	case protocol.KindPosition:
@@ -256,7 +256,7 @@ func (s *session) flush() {
 	if len(sh.out) > 0 {
 		if !s.dead {
 			if err := s.conn.Write(sh.out); errors.Is(err, engine.ErrSlow) {
-				s.l.g.door.refuse("unsent")
+				s.l.g.admission.refuse("unsent")
 				s.close(reasonSlow)
 				s.reason = reasonSlow // whatever it was about to be closed for
 			}
@@ -295,7 +295,7 @@ func (s *session) closed(err error) {
 	if errors.Is(err, engine.ErrHandshake) || errors.Is(err, engine.ErrHandshakeLate) {
 		s.l.turnAway(why.String(), s.conn.RemoteAddr())
 	}
-	g.door.crowd.leave(s)
+	g.admission.crowd.leave(s)
 	if s.tracker != 0 {
 		s.remember(why)
 		s.l.c.sessions.Dec()
@@ -308,7 +308,7 @@ func (s *session) closed(err error) {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Stringer("reason", why),
 			zap.NamedError("cause", err))
 	}
-	s.codec, s.stir = nil, &g.rest
+	s.codec, s.activity = nil, &g.rest
 }
 
 // remember leaves to the tracker's next session here what must not begin anew with it.
@@ -318,7 +318,7 @@ func (s *session) remember(why reason) {
 		s.moved()
 	}
 	if minute := g.minute(); s.texts > 0 && s.minute == uint16(minute) {
-		g.conduct.spent(s.tracker, minute, s.texts)
+		g.history.spent(s.tracker, minute, s.texts)
 	}
 }
 
@@ -331,12 +331,12 @@ func (s *session) due(now time.Time) {
 	s.unthrottle()
 	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline {
 		// before the codec is asked, which may be about to repeat the same
-		s.overdue(now)
+		s.onDeadline(now)
 	}
 	if s.pollMs != 0 && ms >= s.pollMs {
 		s.poll(now)
 	}
-	s.settleDown(ms)
+	s.releaseActivity(ms)
 	if s.tracker == 0 {
 		s.lingering(ms)
 		return
@@ -375,7 +375,7 @@ func (s *session) lingering(ms int64) {
 		s.close(reasonRefused)
 		return
 	}
-	s.l.g.door.refuse("login_timeout")
+	s.l.g.admission.refuse("login_timeout")
 	s.close(reasonLoginTimeout)
 }
 

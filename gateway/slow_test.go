@@ -55,7 +55,10 @@ func TestAcksFlowWhileTheStoreIsSlow(t *testing.T) {
 	}
 	for _, tr := range list {
 		eventually(t, func() bool {
-			left, err := st.Store.Peek(t.Context(), []queue.Lease{{Tracker: tr.ID, Epoch: 1}})
+			left, err := st.Store.CheckLeases(t.Context(), []queue.Lease{{
+				Tracker: tr.ID,
+				Epoch:   1,
+			}})
 			must(t, err)
 			return len(left) == 0
 		}, func() string { return "pending" })

@@ -40,7 +40,7 @@ func (s *session) recognise(buf []byte, mark marks) {
 	if device == "" {
 		device = s.conn.RemoteAddr().Addr().Unmap().String()
 	}
-	s.l.g.door.refuse(reasonWrongProtocol)
+	s.l.g.admission.refuse(reasonWrongProtocol)
 	s.noteRefused(reasonWrongProtocol, device, name)
 }
 

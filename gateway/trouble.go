@@ -51,7 +51,7 @@ type refusedKey struct{ protocol, device, reason string }
 type troubles struct {
 	refused *latest[refusedKey, refusedEntry]
 	silent  *latest[queue.TrackerID, silentEntry]
-	quiet   *quota // of log lines about devices that do not acknowledge
+	quiet   *logLimiter // of log lines about devices that do not acknowledge
 }
 
 type refusedEntry struct {
@@ -65,12 +65,12 @@ type silentEntry struct {
 	logged time.Time
 }
 
-func newTroubles(d *door) *troubles {
+func newTroubles(d *admission) *troubles {
 	dropped := func() { d.refuse("troubles") }
 	return &troubles{
 		refused: newLatest[refusedKey, refusedEntry](maxTroubled, dropped),
 		silent:  newLatest[queue.TrackerID, silentEntry](maxTroubled, dropped),
-		quiet:   newQuota(time.Second, 20),
+		quiet:   newLogLimiter(time.Second, 20),
 	}
 }
 
@@ -133,7 +133,7 @@ func (s *session) noteRefused(why, device, speaks string) {
 
 // onceAnHour reports whether a line that was written at last may be written again, and notes that
 // it is; else it counts as one of those that were left out.
-func (q *quota) onceAnHour(last *time.Time, now time.Time) (unsaid zap.Field, ok bool) {
+func (q *logLimiter) onceAnHour(last *time.Time, now time.Time) (unsaid zap.Field, ok bool) {
 	if !last.IsZero() && now.Sub(*last) < troubleLogged {
 		return zap.Skip(), false
 	}

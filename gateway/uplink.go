@@ -16,7 +16,7 @@ func (s *session) text(e *protocol.Event) (held bool) {
 		s.shard.verdict = r
 		return false
 	}
-	if e.Across && s.asked(e.Key) {
+	if e.Across && s.awaitingStore(e.Key) {
 		// The device is impatient: the answer to the first copy is still to come, and nothing else
 		// of this frame is answered either.
 		s.shard.worst = protocol.Later
@@ -53,9 +53,9 @@ func (s *session) lookingUp(n int64) bool {
 	return true
 }
 
-// asked reports whether the store has been asked for a while to keep the same text of this session.
-// A copy that comes at once is another text: a driver may say the same twice.
-func (s *session) asked(key uint64) bool {
+// awaitingStore reports whether the store has been asked for a while to keep the same text of this
+// session. A copy that comes at once is another text: a driver may say the same twice.
+func (s *session) awaitingStore(key uint64) bool {
 	if s.replies == nil {
 		return false
 	}
@@ -70,7 +70,7 @@ func (s *session) asked(key uint64) bool {
 func (s *session) acceptable(text string) protocol.Result {
 	g := s.l.g
 	if strings.TrimSpace(text) == "" || queue.TextTooLong(text) {
-		g.door.refuse("bad_text")
+		g.admission.refuse("bad_text")
 		return protocol.Invalid
 	}
 	return s.allowance()
@@ -82,7 +82,7 @@ func (s *session) acceptable(text string) protocol.Result {
 func (s *session) allowance() protocol.Result {
 	g := s.l.g
 	if g.full() {
-		g.door.refuse("memory")
+		g.admission.refuse("memory")
 		return protocol.Later
 	}
 	limit := g.o.Limits.TextsPerMinute
@@ -94,7 +94,7 @@ func (s *session) allowance() protocol.Result {
 		s.minute, s.texts = minute, uint16(max(over, 0))
 	}
 	if int(s.texts) >= limit && s.shard.taken != s.shard.frame {
-		g.door.refuse("texts_per_minute")
+		g.admission.refuse("texts_per_minute")
 		return protocol.Later
 	}
 	s.shard.taken = s.shard.frame
@@ -107,7 +107,7 @@ func (s *session) allowance() protocol.Result {
 func (s *session) incoming(e *protocol.Event, text string) queue.Incoming {
 	in := queue.Incoming{Tracker: s.tracker, Text: text, Key: e.Key, Window: e.Window}
 	if e.Key != 0 {
-		in.Key = s.l.g.conduct.known.key(s.tracker, e.Key, s.l.g.minute())
+		in.Key = s.l.g.history.known.key(s.tracker, e.Key, s.l.g.minute())
 	}
 	if e.Across {
 		in.Epoch = s.since
@@ -152,7 +152,7 @@ func (s *session) answered(sl *slot, last bool) {
 // doubt notes a text whose answer the device did not get.
 func (s *session) doubt(key uint64) {
 	if s.doubtful == nil {
-		s.own().doubtful = &doubts{}
+		s.ensureActivity().doubtful = &doubts{}
 	}
 	if len(*s.doubtful) < maxDoubts {
 		(*s.doubtful)[key] = struct{}{}

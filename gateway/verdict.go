@@ -11,7 +11,7 @@ func (s *session) attempted() bool {
 	if b.evidence != evidenceAccepted || !s.codec.Caps().Verdict {
 		return false
 	}
-	return s.l.g.rounds.add(s.tracker, b.msgs[0].ID) >= s.l.g.o.MaxAttempts
+	return s.l.g.unconfirmed.add(s.tracker, b.msgs[0].ID) >= s.l.g.o.MaxAttempts
 }
 
 // leftWithoutVerdict counts the attempt that ends with the connection.

@@ -19,13 +19,13 @@ func TestWheelAgainstTimes(t *testing.T) {
 		sh.wheel.start(at)
 		due := map[*session]int64{} // tick
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
-			s := &session{berth: &berth{shard: sh}}
+			s := &session{placement: &placement{shard: sh}}
 			if len(sh.live) > 0 {
 				s = rapid.SampledFrom(sh.live).Draw(t, "session")
 			}
 			switch rapid.IntRange(0, 4).Draw(t, "what") {
 			case 0:
-				sh.enter(&session{berth: &berth{shard: sh}})
+				sh.enter(&session{placement: &placement{shard: sh}})
 			case 1, 2:
 				if len(sh.live) == 0 {
 					continue

@@ -50,7 +50,7 @@ type LiveDirectory interface {
 	// it did. Per edit: a *ConflictError (which is an ErrConflict) or ErrNotFound.
 	EditDirectory(ctx context.Context, edits []Edit) ([]EditResult, error)
 	// DirectoryChanges returns what changed after version since, ordered by version, about limit
-	// rows at a time; each row is told once, as it is now. From 0 it tells all there is. ErrReset:
+	// rows at a time; each row is told once, as it is now. From 0 it tells all there is. ErrTooOld:
 	// the store cannot tell from since, begin at 0 with an empty directory.
 	DirectoryChanges(ctx context.Context, since int64, limit int) (DirectoryChanges, error)
 }

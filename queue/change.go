@@ -21,7 +21,7 @@ const (
 
 	ChangeResync ChangeKind = 1 // changes may not have been told: ask Changed and Changes
 	// everything that happened before Ms was told, or a ChangeResync was.
-	ChangeThrough ChangeKind = 2
+	ChangeWatermark ChangeKind = 2
 )
 
 // PresenceOwned is the ID of a ChangePresence of a tracker that was owned before: the session has
@@ -33,7 +33,7 @@ type Change struct {
 	Kind       ChangeKind
 	Tracker    TrackerID
 	ID         int64       // of the message; ChangePresence: PresenceOwned or 0
-	Ms         int64       // when it happened; ChangeThrough: see there
+	Ms         int64       // when it happened; ChangeWatermark: see there
 	Partitions []Partition // ChangeResync: nil means all
 }
 
@@ -42,14 +42,14 @@ type Change struct {
 type Feed interface {
 	// Watch tells every change of every tracker from now on, in order for each tracker. The channel
 	// is closed when ctx or the store ends. Changes are hints: a reader that is too slow gets
-	// ChangeResync instead of what did not fit. ChangeThrough comes about once a second; its time
+	// ChangeResync instead of what did not fit. ChangeWatermark comes about once a second; its time
 	// is exact up to the differences between clocks.
 	Watch(ctx context.Context) (<-chan []Change, error)
 	// Changed returns those of ts with a message that was stored or changed at or after sinceMs, as
 	// far as that is still known.
 	Changed(ctx context.Context, ts []TrackerID, sinceMs int64) ([]TrackerID, error)
 	// Changes returns the messages of a tracker that were stored or changed at or after sinceMs,
-	// ordered by (ChangeMs, ID); ErrReset if that is too long ago to know. It returns more than
+	// ordered by (ChangeMs, ID); ErrTooOld if that is too long ago to know. It returns more than
 	// limit rather than splitting a millisecond: who has seen all of an answer goes on at the last
 	// ChangeMs and knows what it has seen of that one.
 	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
@@ -62,8 +62,8 @@ func NewChangeBuffer(limit int) *Buffer[Change] {
 		func(c *Change) bool { return c.Kind == ChangeResync && c.Partitions == nil })
 	// A later time says more than the one before it.
 	b.covers = func(last, next *Change) bool {
-		return last.Kind == ChangeThrough &&
-			next.Kind == ChangeThrough
+		return last.Kind == ChangeWatermark &&
+			next.Kind == ChangeWatermark
 	}
 	return b
 }

@@ -9,14 +9,14 @@ import (
 // fleetPiece is the most trackers in a piece of a fleet.
 const fleetPiece = 512
 
-// fleet is an immutable list of an account's trackers, ordered by id, in pieces: an account may
-// have a million of them.
-type fleet struct {
+// trackerList is an immutable list of an account's trackers, ordered by id, in pieces: an account
+// may have a million of them.
+type trackerList struct {
 	pieces [][]*Tracker // none is empty
 	count  int
 }
 
-func (f *fleet) all() iter.Seq[*Tracker] {
+func (f *trackerList) all() iter.Seq[*Tracker] {
 	return func(yield func(*Tracker) bool) {
 		if f == nil {
 			return
@@ -32,8 +32,8 @@ func (f *fleet) all() iter.Seq[*Tracker] {
 }
 
 // find returns the piece and the place in it where id is or would be; the piece is -1 in an empty
-// fleet.
-func (f *fleet) find(id TrackerID) (piece, place int, found bool) {
+// trackerList.
+func (f *trackerList) find(id TrackerID) (piece, place int, found bool) {
 	byID := func(t *Tracker, id TrackerID) int { return cmp.Compare(t.ID, id) }
 	piece, found = slices.BinarySearchFunc(f.pieces, id, func(p []*Tracker,
 		id TrackerID,
@@ -52,12 +52,12 @@ func (f *fleet) find(id TrackerID) (piece, place int, found bool) {
 
 // fleetEdit makes a changed copy of a fleet.
 type fleetEdit struct {
-	*fleet
+	*trackerList
 	own []bool // pieces that are not shared with the original
 }
 
-func (f *fleet) edit() *fleetEdit {
-	c := &fleet{}
+func (f *trackerList) edit() *fleetEdit {
+	c := &trackerList{}
 	if f != nil {
 		c.pieces, c.count = slices.Clone(f.pieces), f.count
 	}
@@ -114,11 +114,11 @@ func (e *fleetEdit) remove(id TrackerID) {
 
 // fleetsEdit makes a changed copy of the fleets of accounts.
 type fleetsEdit struct {
-	tableEdit[AccountID, *fleet]
+	tableEdit[AccountID, *trackerList]
 	changed map[AccountID]*fleetEdit
 }
 
-func editFleets(t *table[AccountID, *fleet]) fleetsEdit {
+func editFleets(t *table[AccountID, *trackerList]) fleetsEdit {
 	return fleetsEdit{t.edit(), make(map[AccountID]*fleetEdit)}
 }
 
@@ -133,12 +133,12 @@ func (e *fleetsEdit) of(id AccountID) *fleetEdit {
 	return f
 }
 
-func (e *fleetsEdit) done() *table[AccountID, *fleet] {
+func (e *fleetsEdit) done() *table[AccountID, *trackerList] {
 	for id, f := range e.changed {
 		if f.count == 0 {
 			e.remove(id)
 		} else {
-			e.put(id, f.fleet)
+			e.put(id, f.trackerList)
 		}
 	}
 	return e.tableEdit.done()

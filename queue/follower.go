@@ -84,7 +84,7 @@ func (f *Follower) step(ctx context.Context) (more bool, err error) {
 	var u Update
 	for rows := 0; fresh || rows < followAtOnce; {
 		c, err := f.store.DirectoryChanges(ctx, since, followPage)
-		if errors.Is(err, ErrReset) && since != 0 {
+		if errors.Is(err, ErrTooOld) && since != 0 {
 			since, fresh, e, u = 0, true, emptySnapshot(0, 0).edit(), Update{}
 			continue
 		}

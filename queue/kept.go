@@ -23,7 +23,7 @@ func EndKept(ctx context.Context, store Delivery, keys []TrackerID) (ended int, 
 		for i, key := range some {
 			leases[i] = Lease{Tracker: key, Node: keptNode}
 		}
-		found, err := store.Peek(ctx, leases) // all that was ever used is fenced
+		found, err := store.CheckLeases(ctx, leases) // all that was ever used is fenced
 		if err != nil {
 			return ended, fmt.Errorf("looking for messages of moved trackers: %w", err)
 		}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// NodeLife is how long a node counts as living after its last Beat. The trackers that a node owned
-// when it died are offline from then on.
+// NodeLife is how long a node counts as living after its last Heartbeat. The trackers that a node
+// owned when it died are offline from then on.
 const NodeLife = 15 * time.Second
 
 // Node is a process that serves devices, as it reported itself last.
@@ -31,8 +31,8 @@ type Presence struct {
 
 // Roster is what is known of the nodes of a fleet.
 type Roster interface {
-	// Beat says that a node lives; see NodeLife.
-	Beat(ctx context.Context, n Node) error
+	// Heartbeat says that a node lives; see NodeLife.
+	Heartbeat(ctx context.Context, n Node) error
 	// Leave takes a node off. What it still owned is offline at once.
 	Leave(ctx context.Context, id NodeID) error
 	// Nodes returns the living nodes ordered by id.

@@ -17,8 +17,8 @@ type Snapshot struct {
 	tails    *table[uint64, *tail]
 	keys     *table[KeyHash, *Account]
 	logins   *table[string, *Account]
-	owned    *table[AccountID, *fleet]
-	former   *table[AccountID, *fleet] // trackers of which an account has kept conversations
+	owned    *table[AccountID, *trackerList]
+	former   *table[AccountID, *trackerList] // trackers of which an account has kept conversations
 }
 
 func emptySnapshot(accounts, trackers int) *Snapshot {
@@ -29,8 +29,8 @@ func emptySnapshot(accounts, trackers int) *Snapshot {
 		tails:    newTable[uint64, *tail](0),
 		keys:     newTable[KeyHash, *Account](accounts),
 		logins:   newTable[string, *Account](accounts),
-		owned:    newTable[AccountID, *fleet](accounts),
-		former:   newTable[AccountID, *fleet](0),
+		owned:    newTable[AccountID, *trackerList](accounts),
+		former:   newTable[AccountID, *trackerList](0),
 	}
 }
 

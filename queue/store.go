@@ -24,7 +24,7 @@ var (
 	ErrUnknownOutcome = errors.New("store did not answer, outcome unknown")
 	// never skipped silently.
 	ErrCorrupt = errors.New("store holds data that cannot be read")
-	ErrReset   = errors.New("changes before that moment are not retained") // Changes only
+	ErrTooOld  = errors.New("changes before that moment are not retained") // Changes only
 	// with ErrUnavailable: nothing is taken or given out.
 	ErrLost  = errors.New("store has lost its data or is another one")
 	ErrInUse = errors.New("store is in use by another process")
@@ -32,10 +32,10 @@ var (
 	ErrConflict = errors.New("directory contradicts itself")
 )
 
-// Sender is the API's side of a store. All methods are safe for concurrent use; result i belongs to
-// request i; a nil error means durable under the configured policy. A context that is done before
-// the call means that nothing is stored.
-type Sender interface {
+// Messages is the API's side of a store. All methods are safe for concurrent use; result i belongs
+// to request i; a nil error means durable under the configured policy. A context that is done
+// before the call means that nothing is stored.
+type Messages interface {
 	// Send stores outgoing messages in the order given and wakes the sessions that own their
 	// trackers. Per item: ErrTooLarge, ErrQueueFull.
 	Send(ctx context.Context, reqs []SendReq) ([]SendResult, error)
@@ -60,11 +60,12 @@ type Sender interface {
 	Presence(ctx context.Context, ts []TrackerID) (map[TrackerID]Presence, error)
 	// End ends messages that are still pending. See EndResult.
 	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
-	// Recall returns the answer remembered for an account's idempotency key, nil if there is none.
-	Recall(ctx context.Context, a AccountID, key string) ([]byte, error)
-	// Remember keeps an answer, which is not empty, for 24 h, unless there is one already, and
+	// IdempotentAnswer returns the answer remembered for an account's idempotency key, nil if there
+	// is none.
+	IdempotentAnswer(ctx context.Context, a AccountID, key string) ([]byte, error)
+	// SaveAnswer keeps an answer, which is not empty, for 24 h, unless there is one already, and
 	// returns the one that counts.
-	Remember(ctx context.Context, a AccountID, key string, answer []byte) ([]byte, error)
+	SaveAnswer(ctx context.Context, a AccountID, key string, answer []byte) ([]byte, error)
 }
 
 // Delivery is the gateway's side of a store; the same rules as for Sender.
@@ -94,8 +95,8 @@ type Delivery interface {
 	// Receive stores texts from devices; a repeated one is stored once and answered with the first
 	// id.
 	Receive(ctx context.Context, in []Incoming) ([]ReceiveResult, error)
-	// Peek returns only those leases that have pending messages or are fenced.
-	Peek(ctx context.Context, ls []Lease) ([]PeekResult, error)
+	// CheckLeases returns only those leases that have pending messages or are fenced.
+	CheckLeases(ctx context.Context, ls []Lease) ([]PeekResult, error)
 	// Unacknowledged returns the newest outgoing messages of a tracker that no ack has reached, in
 	// whatever other state they ended, newest first; limit 1..64.
 	Unacknowledged(ctx context.Context, t TrackerID, limit int) ([]Message, error)
@@ -106,7 +107,7 @@ type Delivery interface {
 
 // Store is all of it, with what operation needs.
 type Store interface {
-	Sender
+	Messages
 	Delivery
 	DirectoryStore
 	LiveDirectory
@@ -325,14 +326,14 @@ type Wake struct {
 	Partitions []Partition // WakeResync: nil means all
 }
 
-// Placed is a store of several partitions.
-type Placed interface {
+// Partitioned is a store of several partitions.
+type Partitioned interface {
 	// PartitionOf is where a tracker lies, for ever.
 	PartitionOf(t TrackerID) Partition
-	// Divided reports whether partitions may fail one by one. Who calls such a store for trackers
-	// of one partition at a time is not held up by another; of one that is not divided a single
-	// call for trackers of any partitions costs least.
-	Divided() bool
+	// IndependentPartitions reports whether partitions may fail one by one. Who calls such a store
+	// for trackers of one partition at a time is not held up by another; of one that is not divided
+	// a single call for trackers of any partitions costs least.
+	IndependentPartitions() bool
 }
 
 // Remote is a store that other processes hold.

@@ -30,7 +30,7 @@ import (
 type App struct {
 	cfg       *Config
 	log       *zap.Logger
-	troubles  *troubles
+	recent    *recentLog
 	registry  *prometheus.Registry
 	directory queue.Directory
 	// keeps directory up to date; nil where the store cannot tell changes.
@@ -89,9 +89,9 @@ var (
 // New prepares a service; Start brings it up.
 func New(cfg *Config, log *zap.Logger) (*App, error) {
 	registry := prometheus.NewRegistry()
-	seen := newTroubles(registry)
+	seen := newRecentLog(registry)
 	a := &App{
-		cfg: cfg, log: seen.watch(log), troubles: seen, registry: registry,
+		cfg: cfg, log: seen.watch(log), recent: seen, registry: registry,
 		addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1), drain: make(chan struct{},
 			1),
 	}
@@ -156,7 +156,7 @@ func (a *App) Stop(ctx context.Context) error {
 		errs = append(errs, undo(ctx))
 	}
 	a.work.Wait()
-	a.troubles.folds.flush()
+	a.recent.folds.flush()
 	return errors.Join(errs...)
 }
 

@@ -19,8 +19,8 @@ func (a *App) adminOptions() api.AdminOptions {
 	a.follower = queue.NewFollower(a.store, &a.directory, a.directoryChanged)
 	return api.AdminOptions{
 		Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token,
-		Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: nodes{a},
-		Recent: a.troubles.recent, Trouble: a.deviceTrouble, Store: a.store,
+		Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: fleetAdmin{a},
+		Recent: a.recent.recent, Trouble: a.deviceTrouble, Store: a.store,
 		Sync: a.follower.Sync, Webhooks: a.store, AllowPrivate: a.cfg.Webhooks.AllowPrivate,
 	}
 }

@@ -48,7 +48,7 @@ func (l *loader) show(path, value string) string {
 	if o := l.origins[path]; o.expanded {
 		value = o.raw
 	}
-	return shown(value, false)
+	return quote(value, false)
 }
 
 // between reports a number outside lo to hi.

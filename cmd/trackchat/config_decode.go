@@ -112,7 +112,7 @@ func (d *decoder) structure(p *keyPath, n *yaml.Node, v reflect.Value) {
 				known = append(known, name)
 			}
 			slices.Sort(known)
-			if near := nearest(key.Value, known); near != "" {
+			if near := suggest(key.Value, known); near != "" {
 				d.fail(p.key(key.Value), key, "unknown key, did you mean %s?", near)
 				return
 			}
@@ -213,11 +213,11 @@ func (d *decoder) scalar(p *keyPath, n *yaml.Node, v reflect.Value, secret bool)
 		text = expanded
 	}
 	if isQuoted(n) && !from.expanded && !takesQuotes(v) {
-		d.fail(p, n, "%s is a text, write it without quotes", shown(n.Value, secret))
+		d.fail(p, n, "%s is a text, write it without quotes", quote(n.Value, secret))
 		return false
 	}
 	if err := setText(v, text); err != nil {
-		d.fail(p, n, "%s %v", shown(n.Value, secret), err)
+		d.fail(p, n, "%s %v", quote(n.Value, secret), err)
 		return false
 	}
 	d.note(p, from)
@@ -230,8 +230,8 @@ func (d *decoder) note(p *keyPath, from origin) {
 	}
 }
 
-// shown is a value as problems show it.
-func shown(value string, secret bool) string {
+// quote is a value as problems show it.
+func quote(value string, secret bool) string {
 	if secret {
 		return "the (hidden) value"
 	}

@@ -74,7 +74,7 @@ func unknownVariable(name string, known []string) string {
 		name); ok && err == nil {
 		return name + ": unknown variable; if Kubernetes set it for a service of that name, set enableServiceLinks: false in the pod"
 	}
-	if near := nearest(name, known); near != "" {
+	if near := suggest(name, known); near != "" {
 		return fmt.Sprintf("%s: unknown variable, did you mean %s?", name, near)
 	}
 	return name + ": unknown variable; each key has one, such as TRACKCHAT_API_LISTEN for api.listen"
@@ -103,7 +103,7 @@ func (l *loader) override(s setting, text string) {
 		return
 	}
 	if err := setText(s.value, text); err != nil {
-		l.problems.add(fmt.Sprintf("%s: %s %v", from.at(path), shown(text, s.secret), err))
+		l.problems.add(fmt.Sprintf("%s: %s %v", from.at(path), quote(text, s.secret), err))
 		l.broken[path] = true
 		return
 	}

@@ -210,7 +210,7 @@ func TestNearest(t *testing.T) {
 		"time_out": "timeout", "ip": "id", "x": "", "colour": "", strings.Repeat("listen",
 			20): "",
 	} {
-		if got := nearest(wrong, words); got != want {
+		if got := suggest(wrong, words); got != want {
 			t.Errorf("nearest to %q: %q, want %q", wrong, got, want)
 		}
 	}

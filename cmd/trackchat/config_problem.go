@@ -99,8 +99,8 @@ func (o origin) at(path string) string {
 	}
 }
 
-// nearest returns the word that was probably meant, empty if none is close.
-func nearest(wrong string, words []string) string {
+// suggest returns the word that was probably meant, empty if none is close.
+func suggest(wrong string, words []string) string {
 	best, found := 3, "" // more than two slips are a different word
 	for _, w := range words {
 		if d := distance(wrong, w); d < best && d < len(w) {

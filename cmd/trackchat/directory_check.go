@@ -121,7 +121,7 @@ func (r *directoryReader) checkAccount(at entry, e *accountEntry) {
 	r.name(at, "login", e.Login)
 	switch {
 	case e.Login != "":
-		unique(r, r.seen.logins, e.Login, at, "login", shown(e.Login, false))
+		unique(r, r.seen.logins, e.Login, at, "login", quote(e.Login, false))
 	case e.Password != "":
 		r.report(at, "login", "missing, because a password is given")
 	}
@@ -130,7 +130,7 @@ func (r *directoryReader) checkAccount(at entry, e *accountEntry) {
 	}
 	if !r.check.zone(e.TimeZone) {
 		r.report(at, "time_zone", "%s is not an IANA time zone such as Europe/Berlin",
-			shown(e.TimeZone, false))
+			quote(e.TimeZone, false))
 	}
 	for i, k := range e.Keys {
 		key := fmt.Sprintf("keys[%d]", i)
@@ -160,11 +160,11 @@ func (r *directoryReader) checkTracker(at entry, e *trackerEntry) {
 	for i, f := range e.Features {
 		if f == "" || len(f) > maxName || strings.ContainsFunc(f, notGraphic) {
 			r.report(at, fmt.Sprintf("features[%d]", i),
-				"%s is not the name of a feature such as chat", shown(f, false))
+				"%s is not the name of a feature such as chat", quote(f, false))
 		}
 	}
 	if _, ok := queue.ParseHistory(e.History); !ok {
-		r.report(at, "history", "%s is none of keep, move, drop", shown(e.History, false))
+		r.report(at, "history", "%s is none of keep, move, drop", quote(e.History, false))
 	}
 	r.checkDevice(at, e)
 }
@@ -188,7 +188,7 @@ func (r *directoryReader) checkDevice(at entry, e *trackerEntry) {
 	case e.Protocol == "":
 		r.report(at, "protocol", "missing; built in: %s", strings.Join(protocolNames(), ", "))
 	case !ok:
-		r.report(at, "protocol", "%s is not built in; built in: %s", shown(e.Protocol, false),
+		r.report(at, "protocol", "%s is not built in; built in: %s", quote(e.Protocol, false),
 			strings.Join(protocolNames(), ", "))
 	case len(e.Settings) > 0:
 		for _, name := range slices.Sorted(maps.Keys(e.Settings)) {
@@ -203,14 +203,14 @@ func (r *directoryReader) checkDevice(at entry, e *trackerEntry) {
 		r.report(at, "device_id",
 			"missing; what the device logs in with is expected, such as its phone number or IMEI")
 	case id == "":
-		r.report(at, "device_id", "%s is only zeros, which are ignored", shown(e.DeviceID, false))
+		r.report(at, "device_id", "%s is only zeros, which are ignored", quote(e.DeviceID, false))
 	case len(id) > maxName || strings.ContainsFunc(id, notInDeviceID):
 		r.report(at, "device_id",
-			"%s holds spaces or unprintable characters, or more than %d bytes", shown(e.DeviceID,
+			"%s holds spaces or unprintable characters, or more than %d bytes", quote(e.DeviceID,
 				false), maxName)
 	default:
 		unique(r, r.seen.devices, device{e.Protocol, id}, at, "device_id",
-			fmt.Sprintf("%s device %s", e.Protocol, shown(e.DeviceID, false)))
+			fmt.Sprintf("%s device %s", e.Protocol, quote(e.DeviceID, false)))
 	}
 }
 
@@ -235,7 +235,7 @@ func (r *directoryReader) name(at entry, key, s string) { r.text(at, key, s, max
 // text reports a text that does not fit on a line.
 func (r *directoryReader) text(at entry, key, s string, most int) {
 	if utf8.RuneCountInString(s) > most || strings.ContainsFunc(s, unicode.IsControl) {
-		r.report(at, key, "%s has control characters or more than %d characters", shown(s, false),
+		r.report(at, key, "%s has control characters or more than %d characters", quote(s, false),
 			most)
 	}
 }

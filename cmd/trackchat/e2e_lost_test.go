@@ -69,7 +69,7 @@ func TestRedisIsEmptied(t *testing.T) {
 		t.Errorf("ready: %q", got)
 	}
 	found := false
-	for _, r := range s.app.troubles.recent() {
+	for _, r := range s.app.recent.recent() {
 		found = found || r.Level == "error" &&
 			r.Message == "Redis is not the store that this service knows"
 	}

@@ -19,11 +19,11 @@ import (
 // peerPatience is how long other nodes may take to answer, and this one.
 const peerPatience = 2 * time.Second
 
-// nodes is the fleet as any process of it sees it, for administration: what only a node itself
+// fleetAdmin is the fleet as any process of it sees it, for administration: what only a node itself
 // knows is asked of it through the store.
-type nodes struct{ a *App }
+type fleetAdmin struct{ a *App }
 
-var _ api.Fleet = nodes{}
+var _ api.Fleet = fleetAdmin{}
 
 // peerQuestion is what nodes ask each other; one of its members is set.
 type peerQuestion struct {
@@ -37,7 +37,7 @@ type peerAnswer struct {
 	Error    string              `json:"error,omitempty"`
 }
 
-func (n nodes) Nodes(ctx context.Context) ([]api.Node, error) {
+func (n fleetAdmin) Nodes(ctx context.Context) ([]api.Node, error) {
 	known, err := n.a.store.Nodes(ctx)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (n nodes) Nodes(ctx context.Context) ([]api.Node, error) {
 	return list, nil
 }
 
-func (n nodes) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPage, error) {
+func (n fleetAdmin) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, peerPatience)
 	defer cancel()
 	known, err := n.a.store.Nodes(ctx)
@@ -88,7 +88,7 @@ func (n nodes) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPag
 }
 
 // Disconnect: the store takes the ownership away and tells the owner, wherever that is.
-func (n nodes) Disconnect(ctx context.Context, t queue.TrackerID) (bool, error) {
+func (n fleetAdmin) Disconnect(ctx context.Context, t queue.TrackerID) (bool, error) {
 	key := t
 	if known, ok := n.a.directory.Current().Tracker(t); ok {
 		key = known.Key()
@@ -101,7 +101,7 @@ func (n nodes) Disconnect(ctx context.Context, t queue.TrackerID) (bool, error) 
 	return err == nil && done[0], err
 }
 
-func (n nodes) Drain(ctx context.Context, node queue.NodeID) error {
+func (n fleetAdmin) Drain(ctx context.Context, node queue.NodeID) error {
 	if gw := n.a.serving.Load(); node == "" || gw != nil && gw.Node() == node {
 		return n.a.Drain(ctx)
 	}
@@ -130,7 +130,7 @@ func (n nodes) Drain(ctx context.Context, node queue.NodeID) error {
 }
 
 // ask asks living nodes, this one directly.
-func (n nodes) ask(ctx context.Context, known []queue.Node,
+func (n fleetAdmin) ask(ctx context.Context, known []queue.Node,
 	q peerQuestion,
 ) (map[queue.NodeID]peerAnswer, error) {
 	answers := make(map[queue.NodeID]peerAnswer, len(known))

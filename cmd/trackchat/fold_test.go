@@ -24,7 +24,7 @@ import (
 func TestRepeatedLinesAreFolded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, written := observer.New(zapcore.DebugLevel)
-		seen := newTroubles(prometheus.NewRegistry())
+		seen := newRecentLog(prometheus.NewRegistry())
 		log := seen.watch(zap.New(core)).With(zap.String("node", "a"))
 		fail := func(n int) {
 			for i := range n {

@@ -22,7 +22,7 @@ func (a *App) startReporting(ctx context.Context) error {
 	beat := func(ctx context.Context) error {
 		bounded, cancel := context.WithTimeout(ctx, beatWithin)
 		defer cancel()
-		return a.store.Beat(bounded, queue.Node{
+		return a.store.Heartbeat(bounded, queue.Node{
 			ID: a.gateway.Node(), StartedMs: started,
 			Sessions: a.gateway.Sessions(), Draining: a.gateway.Draining(),
 		})

@@ -45,9 +45,10 @@ func startService(t *testing.T, protocolName string, devices int, change func(*d
 	store, known, addr := startDevices(t, protocolName, file,
 		gateway.Options{AckTimeout: ackTimeout})
 	h := api.New(api.Options{
-		Store: store, Directory: known, Now: time.Now, Timeout: patience,
-		MaxBody: 1 << 20,
+		Store: store, Sessions: store, Feed: store, Directory: known, Now: time.Now,
+		Timeout: patience, MaxBody: 1 << 20,
 	})
+	t.Cleanup(h.Close)
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return service{api: srv.URL, gateway: addr, key: file.Accounts[0].Keys[0]}

@@ -53,7 +53,13 @@ func endings() []ending {
 			}
 		}, say("xyz"), nil},
 		{
-			"close in OnClose", func(s *script) { s.close = func(c engine.Conn, _ error) { end(c) } },
+			"close in OnClose", func(s *script) {
+				s.close = func(c engine.Conn,
+					_ error,
+				) {
+					end(c)
+				}
+			},
 			func(nc net.Conn, _ engine.Conn) { hangUp(nc) }, io.EOF,
 		},
 		{"close twice", nil, func(_ net.Conn, c engine.Conn) { end(c); end(c) }, nil},
@@ -87,12 +93,17 @@ func endings() []ending {
 			c.Resume()
 		}, io.EOF},
 		{
-			"peer goes without a word", nil, func(nc net.Conn, _ engine.Conn) { _ = tcp(nc).Close() },
+			"peer goes without a word", nil, func(nc net.Conn,
+				_ engine.Conn,
+			) {
+				_ = tcp(nc).Close()
+			},
 			io.EOF,
 		},
 		{"reset", nil, func(nc net.Conn, _ engine.Conn) { reset(nc) }, errReset},
 		{
-			"panic in OnOpen", func(s *script) { s.open = func(engine.Conn) { panic("open") } }, nil,
+			"panic in OnOpen", func(s *script) { s.open = func(engine.Conn) { panic("open") } },
+			nil,
 			engine.ErrHandler,
 		},
 		{"panic in OnData", func(s *script) {

@@ -1,8 +1,7 @@
 package wialon
 
-// parseCRC reads the CRC field: CRC-16/ARC ("CRC16" of Wialon IPS 2.0, appendix 1). Devices write it
-// in either case, without leading zeros, and with 0x
-// in front.
+// parseCRC reads the CRC field: CRC-16/ARC ("CRC16" of Wialon IPS 2.0, appendix 1). Devices write
+// it in either case, without leading zeros, and with 0x in front.
 func parseCRC(b []byte) (crc uint16, ok bool) {
 	if len(b) > 2 && b[0] == '0' && b[1]|0x20 == 'x' {
 		b = b[2:]

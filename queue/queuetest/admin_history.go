@@ -167,7 +167,7 @@ func historyPages(c *check) {
 func historyResets(c *check) {
 	c.fill()
 	if _, err := c.Store.DirectoryChanges(c.Context(), c.version()+1, 10); !errors.Is(err,
-		queue.ErrReset) {
+		queue.ErrTooOld) {
 		c.Fatalf("a later version: %v", err)
 	}
 }
@@ -195,7 +195,7 @@ func historyForgets(c *check) {
 		DeviceID: "last",
 	}}, true, queue.ImportStats{Removed: n, Unchanged: 2})
 	d, err := c.Store.DirectoryChanges(c.Context(), before, n+1)
-	if !errors.Is(err, queue.ErrReset) && (err != nil || len(d.GoneTrackers) != n) {
+	if !errors.Is(err, queue.ErrTooOld) && (err != nil || len(d.GoneTrackers) != n) {
 		c.Fatalf("%d removals, %v", len(d.GoneTrackers), err)
 	}
 	c.must(f.Sync(c.Context()))

@@ -19,7 +19,7 @@ func answerRules() []rule {
 
 func (c *check) recall(a queue.AccountID, key string) string {
 	c.Helper()
-	b, err := c.Store.Recall(c.Context(), a, key)
+	b, err := c.Store.IdempotentAnswer(c.Context(), a, key)
 	c.must(err)
 	return string(b)
 }
@@ -27,7 +27,7 @@ func (c *check) recall(a queue.AccountID, key string) string {
 // remember is for the key "k" of account 1.
 func (c *check) remember(answer string) string {
 	c.Helper()
-	b, err := c.Store.Remember(c.Context(), 1, "k", []byte(answer))
+	b, err := c.Store.SaveAnswer(c.Context(), 1, "k", []byte(answer))
 	c.must(err)
 	return string(b)
 }
@@ -80,7 +80,7 @@ func oneAnswer(c *check) {
 	var wg sync.WaitGroup
 	for i := range got {
 		wg.Go(func() {
-			b, err := c.Store.Remember(c.Context(), 1, "k", []byte(strconv.Itoa(i)))
+			b, err := c.Store.SaveAnswer(c.Context(), 1, "k", []byte(strconv.Itoa(i)))
 			if err != nil {
 				c.Error(err)
 			}

@@ -66,7 +66,7 @@ func changesSince(c *check) {
 	c.wantIDs(c.changes(2, 0, 100), nil)
 }
 
-// changesLate: a store may answer ErrReset instead, which sends the caller to List; leaving a
+// changesLate: a store may answer ErrTooOld instead, which sends the caller to List; leaving a
 // change out is what it must not do.
 func changesLate(c *check) {
 	old := c.send(1, "old")[0]
@@ -78,7 +78,7 @@ func changesLate(c *check) {
 	c.ack(1, old)
 	changed := c.get(1, old).ChangeMs
 	msgs, err := c.Store.Changes(c.Context(), 1, changed, 10)
-	if errors.Is(err, queue.ErrReset) {
+	if errors.Is(err, queue.ErrTooOld) {
 		return
 	}
 	c.must(err)

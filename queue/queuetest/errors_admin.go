@@ -150,16 +150,16 @@ func errorEdits() []errorCase {
 func errorAdmin() []errorCase {
 	type sessions = []queue.KeyHash
 	list := []errorCase{
-		{method: "Remember", run: func(r *round) (any, error) {
-			answer, err := r.s.Remember(r.ctx, r.account(0), "key", []byte("answer"))
+		{method: "SaveAnswer", run: func(r *round) (any, error) {
+			answer, err := r.s.SaveAnswer(r.ctx, r.account(0), "key", []byte("answer"))
 			return string(answer), err
 		}},
-		{method: "Recall", still: true, run: func(r *round) (any, error) {
-			answer, err := r.s.Recall(r.ctx, r.account(0), "key")
+		{method: "IdempotentAnswer", still: true, run: func(r *round) (any, error) {
+			answer, err := r.s.IdempotentAnswer(r.ctx, r.account(0), "key")
 			return string(answer), err
 		}},
-		{method: "Beat", silent: true, run: func(r *round) (any, error) {
-			return nil, r.s.Beat(r.ctx, queue.Node{ID: r.node(), StartedMs: 1, Sessions: 2})
+		{method: "Heartbeat", silent: true, run: func(r *round) (any, error) {
+			return nil, r.s.Heartbeat(r.ctx, queue.Node{ID: r.node(), StartedMs: 1, Sessions: 2})
 		}},
 		{method: "Leave", silent: true, run: func(r *round) (any, error) {
 			return nil, r.s.Leave(r.ctx, r.node())
@@ -217,7 +217,7 @@ func errorAdmin() []errorCase {
 	}
 	list[1].set = func(r *round) {
 		furnish(r)
-		_, err := r.s.Remember(r.ctx, r.account(0), "key", []byte("answer"))
+		_, err := r.s.SaveAnswer(r.ctx, r.account(0), "key", []byte("answer"))
 		r.must(err)
 	}
 	return list

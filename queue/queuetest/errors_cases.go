@@ -94,7 +94,7 @@ func (r *round) keep(i int, id int64) {
 
 func (r *round) beat() {
 	r.t.Helper()
-	r.must(r.s.Beat(r.ctx, queue.Node{ID: r.node(), StartedMs: 1}))
+	r.must(r.s.Heartbeat(r.ctx, queue.Node{ID: r.node(), StartedMs: 1}))
 }
 
 func (r *round) acquire() {
@@ -231,7 +231,7 @@ func errorWrites() []errorCase {
 
 func (r *round) trim(t queue.TrackerID) (queue.TrimStats, error) {
 	var p queue.Partition
-	if placed, ok := r.s.(queue.Placed); ok {
+	if placed, ok := r.s.(queue.Partitioned); ok {
 		p = placed.PartitionOf(t)
 	}
 	return r.s.Trim(r.ctx, p, queue.Retention{CutoffMs: r.now + 1, Max: 64})
@@ -318,7 +318,10 @@ func errorReads() []errorCase {
 				return queue.ClaimReq{Lease: r.leases[i], MaxBytes: 1 << 10}
 			}))
 		}},
-		{method: "Peek", run: func(r *round) (any, error) { return r.s.Peek(r.ctx, r.leases) }},
+		{method: "CheckLeases", run: func(r *round) (any, error) {
+			return r.s.CheckLeases(r.ctx,
+				r.leases)
+		}},
 		{method: "Unacknowledged", run: func(r *round) (any, error) {
 			return r.s.Unacknowledged(r.ctx, r.tracker(0), 10)
 		}},

@@ -52,7 +52,7 @@ func (r *round) epochs(ts []queue.TrackerID) map[queue.TrackerID][]queue.PeekRes
 			leases = append(leases, queue.Lease{Tracker: t, Epoch: epoch})
 		}
 	}
-	peeked, err := r.sound.Peek(r.ctx, leases)
+	peeked, err := r.sound.CheckLeases(r.ctx, leases)
 	r.must(err)
 	found := make(map[queue.TrackerID][]queue.PeekResult)
 	for _, p := range peeked {
@@ -71,7 +71,7 @@ func (r *round) rest() string {
 	r.must(err)
 	sessions, err := r.sound.Sessions(r.ctx, []queue.KeyHash{r.key(0), r.key(1), r.key(2)})
 	r.must(err)
-	recalled, err := r.sound.Recall(r.ctx, r.account(0), "key")
+	recalled, err := r.sound.IdempotentAnswer(r.ctx, r.account(0), "key")
 	r.must(err)
 	hooks, err := r.sound.Webhooks(r.ctx)
 	r.must(err)

@@ -93,7 +93,7 @@ func peekFinds(c *check) {
 	c.ack(93, c.send(93, "z")[0])
 	c.acquire("b", 50)
 	c.reopen()
-	res, err := c.Store.Peek(c.Context(), leases)
+	res, err := c.Store.CheckLeases(c.Context(), leases)
 	c.must(err)
 	got := make(map[queue.TrackerID]queue.PeekResult)
 	for _, r := range res {

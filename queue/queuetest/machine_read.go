@@ -78,12 +78,12 @@ func (m *machine) peek(*rapid.T) {
 	if ls[0].Tracker == ls[1].Tracker {
 		ls = ls[:1]
 	}
-	want, err := m.model.Peek(m.t.Context(), ls)
+	want, err := m.model.CheckLeases(m.t.Context(), ls)
 	m.must(err)
 	for i := range want {
 		want[i].LastOut = m.theirsOrNone(want[i].LastOut)
 	}
-	got, err := m.real.Peek(m.t.Context(), ls)
+	got, err := m.real.CheckLeases(m.t.Context(), ls)
 	m.must(err)
 	slices.SortFunc(got, func(a, b queue.PeekResult) int {
 		return slices.Index(m.trackers, a.Tracker) - slices.Index(m.trackers, b.Tracker)
@@ -132,7 +132,7 @@ func (m *machine) changes(*rapid.T) {
 	want, err := m.model.Changes(m.t.Context(), t, since, limit)
 	m.must(err)
 	got, err := m.real.Changes(m.t.Context(), t, since, limit)
-	if errors.Is(err, queue.ErrReset) {
+	if errors.Is(err, queue.ErrTooOld) {
 		return
 	}
 	m.must(err)
@@ -240,7 +240,7 @@ func (m *machine) pendingCounted(t queue.TrackerID, msgs []queue.Message) {
 		if l.Tracker != t {
 			continue
 		}
-		got, err := m.real.Peek(m.t.Context(), []queue.Lease{l})
+		got, err := m.real.CheckLeases(m.t.Context(), []queue.Lease{l})
 		m.must(err)
 		if len(got) == 0 && n > 0 || len(got) == 1 && got[0].Pending != n {
 			m.Fatalf("tracker %d: peek %+v, %d pending", t, got, n)

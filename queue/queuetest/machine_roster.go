@@ -46,8 +46,8 @@ func (m *machine) beat(*rapid.T) {
 		ID:       rapid.SampledFrom(machineNodes()).Draw(m.T, "node"),
 		Sessions: rapid.IntRange(0, 9).Draw(m.T, "sessions"),
 	}
-	m.must(m.model.Beat(m.t.Context(), n))
-	m.must(m.real.Beat(m.t.Context(), n))
+	m.must(m.model.Heartbeat(m.t.Context(), n))
+	m.must(m.real.Heartbeat(m.t.Context(), n))
 	want, err := m.model.Nodes(m.t.Context())
 	m.must(err)
 	got, err := m.real.Nodes(m.t.Context())

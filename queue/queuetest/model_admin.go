@@ -191,7 +191,7 @@ func (m *Model) DirectoryChanges(ctx context.Context, since int64,
 	defer m.mu.Unlock()
 	if since > m.version {
 		return queue.DirectoryChanges{}, fmt.Errorf("%w: of the directory from version %d",
-			queue.ErrReset, since)
+			queue.ErrTooOld, since)
 	}
 	newer := slices.DeleteFunc(slices.Collect(maps.Keys(m.history)),
 		func(e modelEntry) bool { return m.history[e] <= since })

@@ -84,7 +84,7 @@ func (t *modelTracker) claim(r queue.ClaimReq) queue.ClaimResult {
 	return res
 }
 
-func (m *Model) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
+func (m *Model) CheckLeases(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -223,7 +223,9 @@ func (m *Model) expire(id queue.TrackerID, t *modelTracker) int {
 	return ended
 }
 
-func (m *Model) Recall(ctx context.Context, a queue.AccountID, key string) ([]byte, error) {
+func (m *Model) IdempotentAnswer(ctx context.Context, a queue.AccountID, key string) ([]byte,
+	error,
+) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -238,7 +240,8 @@ func (m *Model) answer(a queue.AccountID, key string) []byte {
 	return nil
 }
 
-func (m *Model) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
+func (m *Model) SaveAnswer(ctx context.Context, a queue.AccountID, key string,
+	answer []byte) ([]byte,
 	error,
 ) {
 	if err := m.enter(ctx); err != nil {

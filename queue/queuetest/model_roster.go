@@ -55,7 +55,7 @@ func (m *Model) living(n queue.Node) bool {
 	return queue.Living(n.BeatMs, m.now().UnixMilli())
 }
 
-func (m *Model) Beat(ctx context.Context, n queue.Node) error {
+func (m *Model) Heartbeat(ctx context.Context, n queue.Node) error {
 	if err := m.enter(ctx); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (m *Model) tellLate(ctx context.Context, w *modelWatch) {
 		case <-tick.C:
 		}
 		m.mu.Lock()
-		w.buffer.Add(queue.Change{Kind: queue.ChangeThrough, Ms: m.now().UnixMilli()})
+		w.buffer.Add(queue.Change{Kind: queue.ChangeWatermark, Ms: m.now().UnixMilli()})
 		m.mu.Unlock()
 	}
 }
@@ -52,7 +52,7 @@ func (m *Model) tellLate(ctx context.Context, w *modelWatch) {
 func (m *Model) hint(kind queue.ChangeKind, t queue.TrackerID, id, ms int64) {
 	for _, w := range m.watches {
 		w.buffer.Add(queue.Change{Kind: kind, Tracker: t, ID: id, Ms: ms},
-			queue.Change{Kind: queue.ChangeThrough, Ms: m.now().UnixMilli()})
+			queue.Change{Kind: queue.ChangeWatermark, Ms: m.now().UnixMilli()})
 	}
 }
 

@@ -19,7 +19,7 @@ func rosterRules() []rule {
 	}
 }
 
-func (c *check) beat(n queue.Node) { c.Helper(); c.must(c.Store.Beat(c.Context(), n)) }
+func (c *check) beat(n queue.Node) { c.Helper(); c.must(c.Store.Heartbeat(c.Context(), n)) }
 
 func (c *check) presence(t queue.TrackerID) queue.Presence {
 	c.Helper()
@@ -216,7 +216,7 @@ func kickEnds(c *check) {
 	}
 	c.wantPresence(1, queue.Presence{SinceMs: c.ms(), SeenMs: login})
 	c.wantPresence(2, queue.Presence{})
-	if p, err := c.Store.Peek(c.Context(), []queue.Lease{l}); err != nil || len(p) != 1 ||
+	if p, err := c.Store.CheckLeases(c.Context(), []queue.Lease{l}); err != nil || len(p) != 1 ||
 		!p[0].Fenced {
 		c.Fatalf("the old lease is not fenced: %+v, %v", p, err)
 	}

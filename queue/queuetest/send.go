@@ -156,13 +156,21 @@ func emptyBatches(c *check) {
 		"Times":    func() (int, error) { r, err := s.LastTimes(ctx, nil); return len(r), err },
 		"Unread":   func() (int, error) { r, err := s.Unread(ctx, nil); return len(r), err },
 		"End":      func() (int, error) { r, err := s.End(ctx, nil); return len(r), err },
-		"Acquire":  func() (int, error) { r, err := s.Acquire(ctx, "n", nil); return len(r), err },
+		"Acquire": func() (int, error) {
+			r, err := s.Acquire(ctx, "n", nil)
+			return len(r),
+				err
+		},
 		"Release":  func() (int, error) { r, err := s.Release(ctx, nil); return len(r), err },
 		"Claim":    func() (int, error) { r, err := s.Claim(ctx, nil); return len(r), err },
 		"Ack":      func() (int, error) { r, err := s.Ack(ctx, nil); return len(r), err },
 		"Progress": func() (int, error) { return 0, s.Progress(ctx, nil) },
 		"Receive":  func() (int, error) { r, err := s.Receive(ctx, nil); return len(r), err },
-		"Peek":     func() (int, error) { r, err := s.Peek(ctx, nil); return len(r), err },
+		"CheckLeases": func() (int, error) {
+			r, err := s.CheckLeases(ctx, nil)
+			return len(r),
+				err
+		},
 	} {
 		if n, err := call(); n != 0 || err != nil {
 			c.Errorf("%s: %d, %v", name, n, err)

@@ -65,7 +65,7 @@ func (w *watch) next() queue.Change {
 		first := w.left[0]
 		w.left = w.left[1:]
 		switch {
-		case first.Kind == queue.ChangeThrough:
+		case first.Kind == queue.ChangeWatermark:
 			w.through = max(w.through, first.Ms)
 		case first.Tracker != tickTracker:
 			return first
@@ -217,7 +217,7 @@ func readersLate(c *check) {
 	for w.through <= last {
 		w.read()
 		for _, n := range w.left {
-			if n.Kind == queue.ChangeThrough {
+			if n.Kind == queue.ChangeWatermark {
 				w.through = n.Ms
 			}
 		}

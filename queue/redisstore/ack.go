@@ -94,7 +94,7 @@ func (s *Store) change(ctx context.Context, op string, n int, request func(i int
 		}, weight: 1, width: 1, bytes: 64})
 		index = append(index, i)
 	}
-	if err := s.transit(ctx, op, items); err != nil {
+	if err := s.execute(ctx, op, items); err != nil {
 		return err
 	}
 	if err := anyError(items); err != nil {

@@ -10,11 +10,14 @@ import (
 	"trackchat/queue"
 )
 
-func (s *Store) Recall(ctx context.Context, a queue.AccountID, key string) ([]byte, error) {
+func (s *Store) IdempotentAnswer(ctx context.Context, a queue.AccountID, key string) ([]byte,
+	error,
+) {
 	return s.answerTo(ctx, "recall", a, key, nil)
 }
 
-func (s *Store) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
+func (s *Store) SaveAnswer(ctx context.Context, a queue.AccountID, key string,
+	answer []byte) ([]byte,
 	error,
 ) {
 	return s.answerTo(ctx, "remember", a, key, answer)

@@ -364,7 +364,7 @@ func BenchmarkPeek(b *testing.B) {
 	}
 	m := newMeter(b, server)
 	for range b.N {
-		if due, err := s.Peek(b.Context(), leases); err != nil || len(due) > 0 {
+		if due, err := s.CheckLeases(b.Context(), leases); err != nil || len(due) > 0 {
 			b.Fatal(due, err)
 		}
 	}

@@ -28,7 +28,7 @@ func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
 	}
 	out := make(chan []queue.Change)
 	late := lateness{}
-	err := s.listen(ctx, &ear{
+	err := s.listen(ctx, &subscription{
 		channel: changeChannel, every: pingChanges,
 		heed: func(payload string) error {
 			list, err := decodeChanges(payload)
@@ -44,7 +44,7 @@ func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
 		},
 		through: func(ps []queue.Partition, ms int64) {
 			if all, ok := late.heard(ps, ms); ok {
-				add(queue.Change{Kind: queue.ChangeThrough, Ms: all})
+				add(queue.Change{Kind: queue.ChangeWatermark, Ms: all})
 			}
 		},
 	}, func(done <-chan struct{}) {

@@ -66,7 +66,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	}
 	defer s.calls.Done()
 	silent := false
-	for _, m := range s.nodes.all() {
+	for _, m := range s.cluster.all() {
 		c := &checker{s: s, report: &report, addr: m.addr}
 		if err := c.read(ctx, m); err != nil {
 			if ctx.Err() != nil {
@@ -100,7 +100,7 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	defer s.calls.Done()
-	masters := s.nodes.all()
+	masters := s.cluster.all()
 	errs := make([]error, len(masters))
 	var pings sync.WaitGroup
 	for i, m := range masters {
@@ -175,7 +175,7 @@ func (c *checker) process() {
 	if c.info["role"] != "master" {
 		c.problem("is a replica, not a master")
 	}
-	if clustered := c.info["cluster_enabled"] == "1"; clustered != c.s.nodes.cluster {
+	if clustered := c.info["cluster_enabled"] == "1"; clustered != c.s.cluster.many {
 		c.problem("cluster mode is %v here, but %d addresses are configured: several mean a cluster, one a single Redis", clustered, len(c.s.opts.Addrs))
 	}
 }
@@ -260,13 +260,13 @@ func (m *master) recheck(ctx context.Context, info map[string]string) error {
 // checkMap reports whether somebody serves every partition.
 func (s *Store) checkMap(report *queue.Report) bool {
 	served := 0
-	for _, list := range s.nodes.assignment() {
+	for _, list := range s.cluster.assignment() {
 		served += len(list)
 	}
 	if served < partitions {
 		report.Problems = append(report.Problems,
 			fmt.Sprintf("no master serves %d of %d partitions", partitions-served, partitions))
-		s.nodes.stale()
+		s.cluster.stale()
 	}
 	return served == partitions
 }
@@ -276,7 +276,7 @@ func (s *Store) checkMap(report *queue.Report) bool {
 func (s *Store) misfits(n seen) []string {
 	var problems []string
 	addr := "redis"
-	if m := s.nodes.serving(slotOf(metaKey)); m != nil {
+	if m := s.cluster.serving(slotOf(metaKey)); m != nil {
 		addr = m.addr
 	}
 	for field, want := range schemaFields() {

@@ -64,7 +64,7 @@ func TestClocksAreSet(t *testing.T) {
 			}
 		}
 	}
-	must(a.Beat(t.Context(), queue.Node{ID: "a"}))
+	must(a.Heartbeat(t.Context(), queue.Node{ID: "a"}))
 	if !alive() {
 		t.Fatal("a node that has just reported itself is dead")
 	}

@@ -100,7 +100,7 @@ func TestSlotMoves(t *testing.T) {
 			t.Fatalf("no wake; last sent %d", last)
 		}
 	}
-	peeked, err := s.Peek(t.Context(), leases)
+	peeked, err := s.CheckLeases(t.Context(), leases)
 	if err != nil || len(peeked) != 1 || peeked[0].Pending != len(sent) || peeked[0].Fenced {
 		t.Fatalf("%+v, %v; %d sent", peeked, err, len(sent))
 	}

@@ -134,8 +134,8 @@ func (s *Store) dropLeft(ctx context.Context) error {
 	}
 }
 
-// tidy looks for messages of removed trackers that some process has left, until ctx ends.
-func (s *Store) tidy(ctx context.Context) {
+// purgeLoop looks for messages of removed trackers that some process has left, until ctx ends.
+func (s *Store) purgeLoop(ctx context.Context) {
 	tick := time.NewTicker(dropEvery)
 	defer tick.Stop()
 	for {

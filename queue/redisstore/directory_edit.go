@@ -151,7 +151,7 @@ func (s *Store) roomForEdits(edits []queue.Edit) error {
 		return e.Kind == queue.EditPutAccount || e.Kind == queue.EditPutTracker ||
 			e.Kind == queue.EditAddKey
 	}
-	if m := s.nodes.serving(dirQuery().slot); m != nil && m.full.Load() &&
+	if m := s.cluster.serving(dirQuery().slot); m != nil && m.full.Load() &&
 		slices.ContainsFunc(edits, adds) {
 		return m.errFull()
 	}

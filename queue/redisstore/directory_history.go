@@ -68,7 +68,7 @@ func (s *Store) DirectoryChanges(ctx context.Context, since int64,
 }
 
 func errForgotten(since int64) error {
-	return fmt.Errorf("%w: of the directory from version %d", queue.ErrReset, since)
+	return fmt.Errorf("%w: of the directory from version %d", queue.ErrTooOld, since)
 }
 
 // knows is an error unless everything that changed after since is still known.

@@ -34,7 +34,7 @@ func (s *Store) refresh(ctx context.Context, m *image) error {
 	for range dirTries {
 		for more := true; more; {
 			d, err := s.DirectoryChanges(ctx, m.version, dirPage)
-			if errors.Is(err, queue.ErrReset) && m.version != 0 {
+			if errors.Is(err, queue.ErrTooOld) && m.version != 0 {
 				*m = *newImage()
 				continue
 			}
@@ -88,7 +88,7 @@ func (s *Store) LoadDirectory(ctx context.Context) ([]queue.Account, []queue.Tra
 func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
 	trackers []queue.Tracker, prune bool,
 ) (queue.ImportStats, error) {
-	if m := s.nodes.serving(dirQuery().slot); m != nil && m.full.Load() {
+	if m := s.cluster.serving(dirQuery().slot); m != nil && m.full.Load() {
 		return queue.ImportStats{}, m.errFull()
 	}
 	m := newImage()

@@ -187,7 +187,7 @@ func TestVersionsAfterRestart(t *testing.T) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	for _, lost := range []int64{3, 50} {
-		if _, err := s.DirectoryChanges(t.Context(), lost, 10); !errors.Is(err, queue.ErrReset) {
+		if _, err := s.DirectoryChanges(t.Context(), lost, 10); !errors.Is(err, queue.ErrTooOld) {
 			t.Fatalf("since version %d: %v", lost, err)
 		}
 	}

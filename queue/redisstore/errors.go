@@ -26,8 +26,8 @@ const (
 // over it.
 var errConnect = errors.New("preparing the connection")
 
-// judge says what err of a command means and gives it the contract's name.
-func judge(err error) (outcome, error) {
+// classify says what err of a command means and gives it the contract's name.
+func classify(err error) (outcome, error) {
 	var re redis.Error
 	if errors.As(err, &re) && !errors.Is(err, errConnect) {
 		return judgeReply(re.Error(), err)

@@ -36,7 +36,7 @@ func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 		}
 	}
 	var st queue.ExpireStats
-	if err := s.transit(ctx, opExpire, items); err != nil {
+	if err := s.execute(ctx, opExpire, items); err != nil {
 		return st, err
 	}
 	// of a partition with a message that cannot be read; what is due of all others has ended.

@@ -431,7 +431,7 @@ func deafNode(t *testing.T, where place) {
 			t.Fatalf("only %d partitions are told about", len(resynced))
 		}
 	}
-	peeked, err := s.Peek(t.Context(), leases)
+	peeked, err := s.CheckLeases(t.Context(), leases)
 	if err != nil || len(peeked) != len(ts) {
 		t.Fatalf("%d of %d found, %v", len(peeked), len(ts), err)
 	}

@@ -268,7 +268,7 @@ func checkDelivery(t *testing.T, s *redisstore.Store, tracker queue.TrackerID,
 			t.Fatal(results, err)
 		}
 	}
-	peeks, err := s.Peek(t.Context(), leases)
+	peeks, err := s.CheckLeases(t.Context(), leases)
 	if err != nil || len(peeks) > 0 {
 		t.Errorf("after all acks: %+v %v", peeks, err)
 	}
@@ -292,7 +292,7 @@ func checkChanges(t *testing.T, s *redisstore.Store, tracker queue.TrackerID,
 		}
 	}
 	got, err := s.Changes(t.Context(), tracker, since, 1<<20)
-	if !errors.Is(err, queue.ErrReset) && (err != nil || len(got) != want) {
+	if !errors.Is(err, queue.ErrTooOld) && (err != nil || len(got) != want) {
 		t.Errorf("%d changes, want %d, %v", len(got), want, err)
 	}
 }

@@ -72,7 +72,7 @@ func (s *Store) parts() []string {
 // guardOf is the copy of the identity that stands for a slot; where one master holds everything,
 // one copy stands for all.
 func (s *Store) guardOf(slot int) string {
-	if !s.Divided() {
+	if !s.IndependentPartitions() {
 		return dirTag + ":id"
 	}
 	return s.guards[slot]
@@ -314,7 +314,7 @@ func Adopt(ctx context.Context, opts Options) (was string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, s.nodes.hangUp()) }()
+	defer func() { err = errors.Join(err, s.cluster.hangUp()) }()
 	n, err := s.look(ctx)
 	if err != nil {
 		return "", err

@@ -67,7 +67,7 @@ func wantLost(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, id int
 		"resolve": func() error { _, err := s.Resolve(ctx, []int64{id}); return err },
 		"unread":  func() error { _, err := s.Unread(ctx, ts); return err },
 		"peek": func() error {
-			_, err := s.Peek(ctx, []queue.Lease{{
+			_, err := s.CheckLeases(ctx, []queue.Lease{{
 				Tracker: tracker,
 				Epoch:   1,
 			}})
@@ -230,7 +230,7 @@ func adoptAndGoOn(t *testing.T, o redisstore.Options, stores []*redisstore.Store
 		}
 		last = id
 		if _, err := s.DirectoryChanges(t.Context(), version, 100); !errors.Is(err,
-			queue.ErrReset) {
+			queue.ErrTooOld) {
 			t.Errorf("who knows version %d of the directory: %v", version, err)
 		}
 	}

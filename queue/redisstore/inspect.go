@@ -25,8 +25,8 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, s.nodes.hangUp()) }()
-	for _, m := range s.nodes.all() {
+	defer func() { err = errors.Join(err, s.cluster.hangUp()) }()
+	for _, m := range s.cluster.all() {
 		c := &checker{s: s, report: &report, addr: m.addr}
 		if err := c.read(ctx, m); err != nil {
 			c.problem("%v", err)
@@ -35,7 +35,7 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 		c.process()
 		c.durability()
 		c.limits()
-		if !s.nodes.cluster && c.info["cluster_enabled"] == "1" {
+		if !s.cluster.many && c.info["cluster_enabled"] == "1" {
 			return report, nil // it has only a part of the keys
 		}
 		if c.info["role"] != "master" {
@@ -73,20 +73,20 @@ func visitor(ctx context.Context, opts Options) (*Store, error) {
 	for p, tag := range tags() {
 		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
 	}
-	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 &&
+	s.cluster = &cluster{s: s, many: len(opts.Addrs) > 1 &&
 		opts.Master == "", changed: make(chan struct{}, 1), masters: make(map[string]*master)}
-	if !s.nodes.cluster {
-		s.nodes.table = []*master{s.nodes.visit(opts.Addrs[0])}
+	if !s.cluster.many {
+		s.cluster.table = []*master{s.cluster.visit(opts.Addrs[0])}
 		return s, nil
 	}
-	if err := s.nodes.survey(ctx); err != nil {
-		return nil, errors.Join(err, s.nodes.hangUp())
+	if err := s.cluster.survey(ctx); err != nil {
+		return nil, errors.Join(err, s.cluster.hangUp())
 	}
 	return s, nil
 }
 
 // visit makes a client that only asks: it prepares nothing on the other side.
-func (n *nodes) visit(addr string) *master {
+func (n *cluster) visit(addr string) *master {
 	if m := n.masters[addr]; m != nil {
 		return m
 	}
@@ -109,7 +109,7 @@ func (n *nodes) visit(addr string) *master {
 			},
 		})
 	}
-	m.reads = newWire(n.s, m, 1)
+	m.reads = newPipeline(n.s, m, 1)
 	m.writes = m.reads
 	n.masters[addr] = m
 	return m
@@ -117,7 +117,7 @@ func (n *nodes) visit(addr string) *master {
 
 // survey reads the map of the cluster from the first configured node that knows it. Afterwards only
 // masters that serve something are left.
-func (n *nodes) survey(ctx context.Context) error {
+func (n *cluster) survey(ctx context.Context) error {
 	errs := make([]error, 0, len(n.s.opts.Addrs))
 	for _, addr := range n.s.opts.Addrs {
 		shards, err := n.visit(addr).client.ClusterShards(ctx).Result()
@@ -131,7 +131,7 @@ func (n *nodes) survey(ctx context.Context) error {
 }
 
 // draw makes the table of slots from the map; asked is who gave it.
-func (n *nodes) draw(shards []redis.ClusterShard, asked string) error {
+func (n *cluster) draw(shards []redis.ClusterShard, asked string) error {
 	host, _, err := net.SplitHostPort(asked)
 	if err != nil {
 		return fmt.Errorf("address of a cluster node: %w", err)
@@ -159,7 +159,7 @@ func (n *nodes) draw(shards []redis.ClusterShard, asked string) error {
 }
 
 // addrOf is where a node of a cluster is reached; one without a name of its own is at host.
-func (n *nodes) addrOf(node *redis.Node, host string) string {
+func (n *cluster) addrOf(node *redis.Node, host string) string {
 	if node.Endpoint != "" && node.Endpoint != "?" {
 		host = node.Endpoint
 	}
@@ -171,7 +171,7 @@ func (n *nodes) addrOf(node *redis.Node, host string) string {
 }
 
 // hangUp closes the clients of visit.
-func (n *nodes) hangUp() error {
+func (n *cluster) hangUp() error {
 	errs := make([]error, 0, len(n.masters))
 	for _, m := range n.masters {
 		errs = append(errs, m.close())

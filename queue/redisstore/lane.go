@@ -83,9 +83,9 @@ func (it *item) finish(reply string, err error) {
 // touch. One batch of it is on its way at any time; what is queued meanwhile is the next one, so
 // requests are executed in the order they came.
 type lane struct {
-	s    *Store
-	kind *kind
-	memo string // key of the last batch's results
+	s         *Store
+	kind      *kind
+	lastBatch string // key of the last batch's results
 
 	mu     sync.Mutex // guards what follows
 	queue  []*item
@@ -163,7 +163,7 @@ func (l *lane) send(batch []*item, number int64) {
 		}
 	}
 	args := make([]any, 0, 9+len(tags)+len(l.kind.fixed)+size) // one for the identity
-	args = append(args, "evalsha", l.kind.script.sha, 1+len(tags), l.memo)
+	args = append(args, "evalsha", l.kind.script.sha, 1+len(tags), l.lastBatch)
 	args = append(args, tags...)
 	args = append(args, number, s.scriptClock(), places, s.publish)
 	args = append(args, l.kind.fixed...)
@@ -193,7 +193,7 @@ func (l *lane) settle(batch []*item, reply any, err error) {
 	for _, it := range batch {
 		var result string
 		if result, text, err = it.cut(text); err != nil {
-			_, err = judge(err)
+			_, err = classify(err)
 		}
 		it.finish(result, err)
 	}
@@ -248,10 +248,10 @@ func (w *waiting) leave(it *item) {
 // outcome.
 const grace = time.Second
 
-// transit has items executed, each in the lane of its partition, and waits for their results. An
+// execute has items executed, each in the lane of its partition, and waits for their results. An
 // error means that nothing of them is known to be done, except queue.ErrUnknownOutcome; where only
 // some failed, each has its own.
-func (s *Store) transit(ctx context.Context, op string, items []*item) error {
+func (s *Store) execute(ctx context.Context, op string, items []*item) error {
 	start := s.now()
 	err := s.run(ctx, op, items)
 	s.metrics.Observe(op, s.now().Sub(start), err)
@@ -290,7 +290,7 @@ func (s *Store) run(ctx context.Context, op string, items []*item) error {
 
 // put queues items in their lanes, in their order.
 func (s *Store) put(k *kind, items []*item) {
-	if !s.Divided() {
+	if !s.IndependentPartitions() {
 		s.lane(k, 0).put(items)
 		return
 	}
@@ -367,7 +367,7 @@ func (s *Store) lane(k *kind, partition int) *lane {
 	defer k.mu.Unlock()
 	l := k.lanes[partition]
 	if l == nil {
-		l = &lane{s: s, kind: k, memo: s.keys[partition] + ":m:" + k.name + ":" + s.instance}
+		l = &lane{s: s, kind: k, lastBatch: s.keys[partition] + ":m:" + k.name + ":" + s.instance}
 		k.lanes[partition] = l
 	}
 	return l

@@ -23,7 +23,7 @@ func (s *Store) Acquire(ctx context.Context, node queue.NodeID,
 			string(node),
 		}, weight: 1, width: 16, bytes: 96}
 	}
-	if err := s.transit(ctx, opAcquire, items); err != nil {
+	if err := s.execute(ctx, opAcquire, items); err != nil {
 		return nil, err
 	}
 	if err := anyError(items); err != nil {
@@ -72,7 +72,7 @@ func (s *Store) leases(ctx context.Context, op string, n int, args func(i int) (
 		t, a := args(i)
 		items[i] = &item{partition: partitionOf(t), args: a, weight: 1, width: 1, bytes: 64}
 	}
-	if err := s.transit(ctx, op, items); err != nil {
+	if err := s.execute(ctx, op, items); err != nil {
 		return nil, err
 	}
 	if err := anyError(items); err != nil {
@@ -85,7 +85,7 @@ func (s *Store) leases(ctx context.Context, op string, n int, args func(i int) (
 	return done, nil
 }
 
-func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
+func (s *Store) CheckLeases(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 	ts := make([]queue.TrackerID, len(ls))
 	for i, l := range ls {
 		ts[i] = l.Tracker

@@ -91,7 +91,7 @@ func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64,
 		return nil, err
 	}
 	if reset {
-		return nil, fmt.Errorf("%w: tracker %d since %d", queue.ErrReset, t, sinceMs)
+		return nil, fmt.Errorf("%w: tracker %d since %d", queue.ErrTooOld, t, sinceMs)
 	}
 	slices.SortFunc(list, func(a, b queue.Message) int {
 		return cmp.Or(cmp.Compare(a.ChangeMs, b.ChangeMs), cmp.Compare(a.ID, b.ID))

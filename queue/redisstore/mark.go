@@ -40,7 +40,7 @@ func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkRes
 		})
 		index = append(index, list)
 	}
-	if err := s.transit(ctx, opMark, items); err != nil {
+	if err := s.execute(ctx, opMark, items); err != nil {
 		return nil, err
 	}
 	if err := anyError(items); err != nil {
@@ -97,7 +97,7 @@ func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, err
 				m.done,
 			}, weight: 8, width: 7, bytes: 64}
 		}
-		if err := s.transit(ctx, opMarkAll, items); err != nil {
+		if err := s.execute(ctx, opMarkAll, items); err != nil {
 			return total, err
 		}
 		var left []marking

@@ -68,8 +68,8 @@ func surveyMigration(ctx context.Context, opts Options, note string) (_ string, 
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, s.nodes.hangUp()) }()
-	m := s.nodes.serving(slotOf(metaKey))
+	defer func() { err = errors.Join(err, s.cluster.hangUp()) }()
+	m := s.cluster.serving(slotOf(metaKey))
 	if m == nil {
 		return "", fmt.Errorf("%w: no master serves %s", queue.ErrUnavailable, metaKey)
 	}
@@ -78,7 +78,7 @@ func surveyMigration(ctx context.Context, opts Options, note string) (_ string, 
 		return was, asUnavailable(err)
 	}
 	for slot, keys := range s.usedKeys() {
-		m := s.nodes.serving(slot)
+		m := s.cluster.serving(slot)
 		if m == nil {
 			return "", fmt.Errorf("%w: no master serves slot %d", queue.ErrUnavailable, slot)
 		}
@@ -108,7 +108,7 @@ func asUnavailable(err error) error {
 	if err == nil {
 		return nil
 	}
-	_, err = judge(err)
+	_, err = classify(err)
 	return fmt.Errorf("looking at what Redis holds: %w", err)
 }
 

@@ -138,7 +138,7 @@ func TestKeysAreKeptForADay(t *testing.T) {
 		nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Remember(t.Context(), 1, "k", []byte("answer")); err != nil {
+	if _, err := s.SaveAnswer(t.Context(), 1, "k", []byte("answer")); err != nil {
 		t.Fatal(err)
 	}
 	const day = 24 * time.Hour

@@ -94,11 +94,11 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 var (
-	_ queue.Store    = (*Store)(nil)
-	_ queue.Importer = (*Store)(nil)
-	_ queue.Peers    = (*Store)(nil)
-	_ queue.Placed   = (*Store)(nil)
-	_ queue.Remote   = (*Store)(nil)
+	_ queue.Store       = (*Store)(nil)
+	_ queue.Importer    = (*Store)(nil)
+	_ queue.Peers       = (*Store)(nil)
+	_ queue.Partitioned = (*Store)(nil)
+	_ queue.Remote      = (*Store)(nil)
 )
 
 // Store implements queue.Store. Methods may be called from any goroutine.
@@ -118,7 +118,7 @@ type Store struct {
 	identity identity
 	guards   map[int]string // see newGuards
 
-	nodes   *nodes
+	cluster *cluster
 	waiting waiting
 	wakes   *wakes
 	asks    chan struct{} // has room for as many as may ask at a time
@@ -167,10 +167,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		s.tags[p] = s.keys[p]
 	}
 	s.identity.doubted, s.guards = make(chan struct{}, 1), s.newGuards()
-	s.nodes = &nodes{s: s, cluster: len(opts.Addrs) > 1 &&
+	s.cluster = &cluster{s: s, many: len(opts.Addrs) > 1 &&
 		opts.Master == "", changed: make(chan struct{}, 1)}
 	s.wakes = newWakes(s)
-	if s.nodes.cluster {
+	if s.cluster.many {
 		s.publish = "SPUBLISH"
 	}
 	s.kinds = s.transitions()
@@ -185,12 +185,12 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 func (s *Store) start(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	if s.nodes.cluster {
-		if err := s.nodes.reload(ctx); err != nil {
+	if s.cluster.many {
+		if err := s.cluster.reload(ctx); err != nil {
 			return err
 		}
 	} else {
-		s.nodes.single(s.opts.Addrs[0])
+		s.cluster.single(s.opts.Addrs[0])
 	}
 	if err := s.claim(ctx); err != nil {
 		return err
@@ -206,7 +206,7 @@ func (s *Store) start(ctx context.Context) error {
 		s.log.Warn("redis", zap.String("warning", w))
 	}
 	s.tending.Go(func() { s.watch(background) })
-	s.tending.Go(func() { s.tidy(background) })
+	s.tending.Go(func() { s.purgeLoop(background) })
 	return nil
 }
 
@@ -260,7 +260,7 @@ func (s *Store) Close() error {
 		}
 		s.tending.Wait()
 		s.calls.Wait()
-		s.err = s.nodes.close()
+		s.err = s.cluster.close()
 		s.working.Wait()
 		logClient(zap.NewNop())
 	})

@@ -57,10 +57,10 @@ func (s *Store) PartitionOf(t queue.TrackerID) queue.Partition {
 	return queue.Partition(partitionOf(t))
 }
 
-// Divided: the masters of a Cluster fail one by one, while a single address or a set of Sentinels
-// is one master, which holds everything. Of a single address that is sure, because Open refuses a
-// node of a Cluster there.
-func (s *Store) Divided() bool { return s.nodes.cluster }
+// IndependentPartitions: the masters of a Cluster fail one by one, while a single address or a set
+// of Sentinels is one master, which holds everything. Of a single address that is sure, because
+// Open refuses a node of a Cluster there.
+func (s *Store) IndependentPartitions() bool { return s.cluster.many }
 
 // place is where a message is: id = (block*64+slot)*256+partition.
 type place struct {

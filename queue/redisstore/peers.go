@@ -43,7 +43,7 @@ type answered struct {
 
 // peerMaster serves the lists.
 func (s *Store) peerMaster() (*master, error) {
-	if m := s.nodes.serving(slotOf(strings.Trim(rosterTag, "{}"))); m != nil {
+	if m := s.cluster.serving(slotOf(strings.Trim(rosterTag, "{}"))); m != nil {
 		return m, nil
 	}
 	return nil, fmt.Errorf("%w: no master serves %s", queue.ErrUnavailable, rosterTag)
@@ -87,8 +87,8 @@ func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID,
 		push(ctx, pipe, questionsKey(n), text, peerQueue)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		s.nodes.stale()
-		_, err = judge(err)
+		s.cluster.stale()
+		_, err = classify(err)
 		return nil, fmt.Errorf("asking nodes: %w", err)
 	}
 	for len(answers) < len(nodes) {
@@ -159,7 +159,7 @@ func (s *Store) hearQuestions(ctx context.Context, node queue.NodeID, out chan<-
 				s.log.Warn("questions of other nodes are not heard", zap.Error(err))
 			}
 			failing = true
-			s.nodes.stale()
+			s.cluster.stale()
 			select {
 			case <-ctx.Done():
 			case <-time.After(peerPause):
@@ -202,7 +202,7 @@ func (s *Store) answer(ctx context.Context, node queue.NodeID, id string, body [
 	pipe := m.client.Pipeline()
 	push(ctx, pipe, answersKey(id), text, 1<<10)
 	if _, err := pipe.Exec(ctx); err != nil {
-		_, err = judge(err)
+		_, err = classify(err)
 		return fmt.Errorf("answering: %w", err)
 	}
 	return nil

@@ -118,7 +118,7 @@ func (s *Store) stateTexts(ctx context.Context, op string, ts []queue.TrackerID)
 	members := make(map[int][]int) // partition, or number of the MGET, to indexes
 	for i, t := range ts {
 		group := i / stateReads
-		if s.Divided() {
+		if s.IndependentPartitions() {
 			group = partitionOf(t)
 		}
 		members[group] = append(members[group], i)

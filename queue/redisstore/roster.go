@@ -25,7 +25,7 @@ type report struct {
 	Draining  bool  `json:"draining,omitempty"`
 }
 
-func (s *Store) Beat(ctx context.Context, n queue.Node) error {
+func (s *Store) Heartbeat(ctx context.Context, n queue.Node) error {
 	if n.ID == "" || len(n.ID) > maxNode {
 		return fmt.Errorf("node id %q must have 1 to %d bytes", n.ID, maxNode)
 	}

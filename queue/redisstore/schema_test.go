@@ -154,7 +154,7 @@ func TestCorrupt(t *testing.T) {
 		t.Fatalf("%d messages", n)
 	}
 	server.Must(t, "SET", tag+":t:1", "short")
-	if peeked, err := s.Peek(t.Context(), []queue.Lease{
+	if peeked, err := s.CheckLeases(t.Context(), []queue.Lease{
 		{Tracker: 1, Epoch: 1},
 		{Tracker: 2, Epoch: 1},
 	}); err != nil || len(peeked) != 2 || peeked[0].Fenced {
@@ -223,7 +223,7 @@ func claimsGoOn(t *testing.T, s *redisstore.Store, set func(chunk string), whole
 	if first := claim(0)[0]; !isCorrupt(first.Err) {
 		t.Fatalf("%+v", first)
 	}
-	if peeked, err := s.Peek(t.Context(), leases); err != nil || len(peeked) != 2 {
+	if peeked, err := s.CheckLeases(t.Context(), leases); err != nil || len(peeked) != 2 {
 		t.Fatalf("%+v, %v", peeked, err)
 	}
 }

@@ -37,7 +37,7 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 		}
 		items, index = append(items, it), append(index, i)
 	}
-	if err := s.transit(ctx, opSend, items); err != nil {
+	if err := s.execute(ctx, opSend, items); err != nil {
 		return nil, err
 	}
 	for i, it := range items {
@@ -85,7 +85,7 @@ func trackerArg(t queue.TrackerID) string { return strconv.FormatInt(int64(t), 1
 
 // roomIn refuses to store anything where memory is nearly used up: what is left is for acks.
 func (s *Store) roomIn(partition int) error {
-	if m := s.nodes.serving(s.slots[partition]); m != nil && m.full.Load() {
+	if m := s.cluster.serving(s.slots[partition]); m != nil && m.full.Load() {
 		return m.errFull()
 	}
 	return nil
@@ -105,7 +105,7 @@ func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 		}
 		items, index = append(items, it), append(index, i)
 	}
-	if err := s.transit(ctx, opReceive, items); err != nil {
+	if err := s.execute(ctx, opReceive, items); err != nil {
 		return nil, err
 	}
 	for i, it := range items {

@@ -16,7 +16,7 @@ import (
 func sessionKey(h queue.KeyHash) string { return dirTag + ":s:" + hex.EncodeToString(h[:]) }
 
 func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
-	if m := s.nodes.serving(dirQuery().slot); m != nil && m.full.Load() {
+	if m := s.cluster.serving(dirQuery().slot); m != nil && m.full.Load() {
 		return m.errFull()
 	}
 	found, err := s.dirRun(ctx, "put_session", scriptPutSession,

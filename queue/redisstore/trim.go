@@ -23,7 +23,7 @@ func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) 
 		partition: int(p), args: []any{index, trimLook, r.CutoffMs, r.Max},
 		weight: 16, width: 12, bytes: 64,
 	}}
-	if err := s.transit(ctx, opTrim, items); err != nil {
+	if err := s.execute(ctx, opTrim, items); err != nil {
 		return queue.TrimStats{}, err
 	}
 	b := []byte(items[0].reply)

@@ -30,8 +30,8 @@ func (s *Store) watch(ctx context.Context) {
 			s.reverify(ctx, false)
 		case <-s.identity.doubted:
 			s.reverify(ctx, true)
-		case <-s.nodes.changed:
-			if err := s.nodes.reload(ctx); err != nil && ctx.Err() == nil {
+		case <-s.cluster.changed:
+			if err := s.cluster.reload(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("reading the map of the cluster failed", zap.Error(err))
 			}
 			s.wakes.remap()
@@ -45,7 +45,7 @@ func (s *Store) watch(ctx context.Context) {
 }
 
 func (s *Store) watchMemory(ctx context.Context) {
-	for _, m := range s.nodes.all() {
+	for _, m := range s.cluster.all() {
 		if info, err := m.client.Info(ctx, "memory").Result(); err == nil {
 			m.full.Store(nearlyFull(parseInfo(info)))
 		}

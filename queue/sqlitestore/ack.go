@@ -79,7 +79,7 @@ func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (que
 		return queue.AckDelivered, err
 	case r.Opened && old == queue.StatusDelivered:
 		w.touch(t)
-		w.note(queue.ChangeOpened, t, r.ID)
+		w.recordChange(queue.ChangeOpened, t, r.ID)
 		_, err := w.c.exec(openAcked, ms, ms, r.ID, int64(t.id))
 		return queue.AckAlready, err
 	default:
@@ -89,9 +89,9 @@ func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (que
 
 // noteAck tells of a first ack, and of the driver's opening where it came with it.
 func (w *writer) noteAck(t *tracker, r *queue.AckReq) {
-	w.note(queue.ChangeDelivered, t, r.ID)
+	w.recordChange(queue.ChangeDelivered, t, r.ID)
 	if r.Opened {
-		w.note(queue.ChangeOpened, t, r.ID)
+		w.recordChange(queue.ChangeOpened, t, r.ID)
 	}
 }
 
@@ -133,7 +133,7 @@ func (w *writer) progress(p *queue.ProgressReq) error {
 		int64(p.Tries), min(p.TriedMs, ms))
 	if n == 1 {
 		w.touch(t)
-		w.note(queue.ChangeProgress, t, p.ID)
+		w.recordChange(queue.ChangeProgress, t, p.ID)
 	}
 	return err
 }
@@ -182,7 +182,7 @@ func (w *writer) end(r *queue.EndReq) (queue.EndResult, error) {
 	if n == 1 {
 		w.touch(t)
 		t.pending--
-		w.note(queue.ChangeKind(r.Status), t, r.ID)
+		w.recordChange(queue.ChangeKind(r.Status), t, r.ID)
 		w.wakeEnd(t, r)
 		return queue.EndNow, nil
 	}

@@ -9,7 +9,9 @@ import (
 
 const recallQuery = "SELECT answer FROM answer WHERE account = ? AND key = ? AND until_ms > ?"
 
-func (s *Store) Recall(ctx context.Context, a queue.AccountID, key string) ([]byte, error) {
+func (s *Store) IdempotentAnswer(ctx context.Context, a queue.AccountID, key string) ([]byte,
+	error,
+) {
 	var answer []byte
 	err := s.read(ctx, "recall", func(c *conn) error {
 		return c.recall(&answer, a, key, s.now().UnixMilli())
@@ -28,7 +30,8 @@ func (c *conn) recall(dst *[]byte, a queue.AccountID, key string, now int64) err
 	}, int64(a), key, now)
 }
 
-func (s *Store) Remember(ctx context.Context, a queue.AccountID, key string, answer []byte) ([]byte,
+func (s *Store) SaveAnswer(ctx context.Context, a queue.AccountID, key string,
+	answer []byte) ([]byte,
 	error,
 ) {
 	var counts []byte

@@ -133,7 +133,7 @@ func BenchmarkPeek(b *testing.B) {
 		if n%len(leases) != 0 {
 			continue
 		}
-		if res, err := s.Peek(b.Context(), leases); err != nil || len(res) != 0 {
+		if res, err := s.CheckLeases(b.Context(), leases); err != nil || len(res) != 0 {
 			b.Fatal(res, err)
 		}
 	}

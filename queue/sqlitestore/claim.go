@@ -78,7 +78,7 @@ func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {
 	}, int64(r.Lease.Tracker), int64(r.Cursor))
 }
 
-func (s *Store) Peek(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
+func (s *Store) CheckLeases(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
 	ts := make([]queue.TrackerID, len(ls))
 	for i := range ls {
 		ts[i] = ls[i].Tracker

@@ -26,7 +26,7 @@ func TestNodesLiveOnWhenTheClockIsSet(t *testing.T) {
 	s, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: now})
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
-	must(t, s.Beat(t.Context(), queue.Node{ID: "a"}))
+	must(t, s.Heartbeat(t.Context(), queue.Node{ID: "a"}))
 	_, err = s.Acquire(t.Context(), "a", []queue.TrackerID{1})
 	must(t, err)
 	living := func() bool {

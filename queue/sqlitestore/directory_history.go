@@ -122,7 +122,7 @@ func directoryChanges(c *conn, since int64, limit int) (queue.DirectoryChanges, 
 		d.Version = version
 		return d, nil
 	case since > version, since != 0 && since < floor:
-		return d, fmt.Errorf("%w: of the directory from version %d", queue.ErrReset, since)
+		return d, fmt.Errorf("%w: of the directory from version %d", queue.ErrTooOld, since)
 	}
 	rows, err := changedRows(c, since, limit, &d)
 	if err != nil {

@@ -25,7 +25,7 @@ func (s *Store) Interpose(ctx context.Context, wrap func(driver.Conn) driver.Con
 		defer s.readers.put(c)
 		anew(c)
 	}
-	err := s.write(ctx, &operation{name: "interpose", items: 1, alone: func(w *writer) error {
+	err := s.write(ctx, &operation{name: "interpose", items: 1, outsideTx: func(w *writer) error {
 		anew(w.c)
 		return nil
 	}})

@@ -42,7 +42,7 @@ func TestFullFile(t *testing.T) {
 	}); err != nil || acked[0] != queue.AckDelivered {
 		t.Fatalf("ack while full: %v %v", acked, err)
 	}
-	if peek, err := s.Peek(t.Context(), lease); err != nil || len(peek) != 1 ||
+	if peek, err := s.CheckLeases(t.Context(), lease); err != nil || len(peek) != 1 ||
 		peek[0].Pending != len(sent)-2 {
 		t.Fatalf("%+v %v, %d sent", peek, err, len(sent))
 	}

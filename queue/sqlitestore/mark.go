@@ -60,7 +60,7 @@ func (w *writer) markRead(refs []queue.Ref, res []queue.MarkResult) error {
 		if n == 0 { // named twice
 			res[i] = queue.MarkAlready
 		} else {
-			w.note(queue.ChangeRead, t, r.ID)
+			w.recordChange(queue.ChangeRead, t, r.ID)
 		}
 		t.unread -= n
 	}
@@ -146,7 +146,7 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 			*total += n
 		}
 		for _, id := range marked {
-			w.note(queue.ChangeRead, t, id)
+			w.recordChange(queue.ChangeRead, t, id)
 		}
 		u.done = n < markStep
 	}

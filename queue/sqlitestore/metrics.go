@@ -16,12 +16,12 @@ func registerMetrics(s *Store, reg prometheus.Registerer) {
 		{
 			"trackchat_store_queued_operations",
 			"Calls that wait for the writer of the embedded store.",
-			func() int64 { return int64(s.intake.waiting()) },
+			func() int64 { return int64(s.writes.waiting()) },
 		},
 		{
 			"trackchat_store_queued_bytes",
 			"Bytes of the calls that wait for the writer of the embedded store.",
-			s.intake.bytes.Load,
+			s.writes.bytes.Load,
 		},
 		{
 			"trackchat_store_log_unreadable_transactions",

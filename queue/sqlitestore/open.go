@@ -103,14 +103,14 @@ type Store struct {
 	metrics *queue.StoreMetrics
 	file    string
 
-	intake   *intake
-	readers  *readers
-	wakes    *wakes
-	watchers *watchers
-	roster   roster
-	hooks    hookLeases
-	wal      *wal
-	cached   atomic.Int64 // memory of SQLite's cache when it was last looked at
+	writes  *writeQueue
+	readers *readers
+	wakes   *wakes
+	changes *changeFeed
+	roster  roster
+	hooks   hookLeases
+	wal     *wal
+	cached  atomic.Int64 // memory of SQLite's cache when it was last looked at
 
 	lock      *os.File
 	memo      memo           // what lock remembers; the writer's, once it runs
@@ -158,7 +158,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, now: opts.Now, log: opts.Logger,
 		metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path,
 			databaseFile), lock: lock,
-		intake: newIntake(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer),
+		writes: newWriteQueue(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer),
 		stop:   make(chan struct{}),
 		roster: roster{nodes: make(map[queue.NodeID]beating)},
 		hooks:  hookLeases{of: make(map[queue.AccountID]hookLease)},
@@ -172,7 +172,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
 	}
 	s.metrics.OnFailure(opts.OnFailure)
-	s.watchers = newWatchers(opts.WakeBuffer, s.metrics)
+	s.changes = newChangeFeed(opts.WakeBuffer, s.metrics)
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -276,10 +276,10 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		s.tending.Wait()
-		s.intake.close()
+		s.writes.close()
 		s.writing.Wait()
 		s.wakes.close()
-		s.watchers.close()
+		s.changes.close()
 		s.closeErr = errors.Join(s.finish(), s.release())
 	})
 	return s.closeErr

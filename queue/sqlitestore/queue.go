@@ -26,11 +26,11 @@ type operation struct {
 	bulk  bool
 	grows bool // makes the file larger
 	// may run again after a failed transaction, so it assigns its results anew.
-	run   func(w *writer) error
-	alone func(w *writer) error // instead of run: outside a transaction
-	state atomic.Int32
-	done  chan struct{}
-	err   error // valid after done
+	run       func(w *writer) error
+	outsideTx func(w *writer) error // instead of run: outside a transaction
+	state     atomic.Int32
+	done      chan struct{}
+	err       error // valid after done
 }
 
 // finish answers the caller.
@@ -39,9 +39,9 @@ func (o *operation) finish(err error) {
 	close(o.done)
 }
 
-// intake is the bounded queue in front of the writer. What takes load away goes before what adds
-// some, so that acks keep up with whatever is sent.
-type intake struct {
+// writeQueue is the bounded queue in front of the writer. What takes load away goes before what
+// adds some, so that acks keep up with whatever is sent.
+type writeQueue struct {
 	ops   chan *operation
 	bulk  chan *operation
 	limit int64 // bytes
@@ -51,15 +51,15 @@ type intake struct {
 	closed bool
 }
 
-func newIntake(length, bytes int) *intake {
-	return &intake{
+func newWriteQueue(length, bytes int) *writeQueue {
+	return &writeQueue{
 		ops: make(chan *operation, length), bulk: make(chan *operation, length*3/4+1),
 		limit: int64(bytes),
 	}
 }
 
 // put never waits.
-func (q *intake) put(o *operation) error {
+func (q *writeQueue) put(o *operation) error {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
 	if q.closed {
@@ -87,10 +87,10 @@ func (q *intake) put(o *operation) error {
 }
 
 // waiting is how many operations are queued.
-func (q *intake) waiting() int { return len(q.ops) + len(q.bulk) }
+func (q *writeQueue) waiting() int { return len(q.ops) + len(q.bulk) }
 
-// next waits for an operation and returns it; nil when the intake is closed and empty.
-func (q *intake) next() *operation {
+// next waits for an operation and returns it; nil when the queue is closed and empty.
+func (q *writeQueue) next() *operation {
 	if o := q.more(q.ops); o != nil {
 		return o
 	}
@@ -113,7 +113,7 @@ func (q *intake) next() *operation {
 }
 
 // more returns an operation that is queued in a line, nil without one.
-func (q *intake) more(line <-chan *operation) *operation {
+func (q *writeQueue) more(line <-chan *operation) *operation {
 	select {
 	case o := <-line: // nil when closed
 		return o
@@ -123,7 +123,7 @@ func (q *intake) more(line <-chan *operation) *operation {
 }
 
 // close lets what is queued be taken and refuses everything else.
-func (q *intake) close() {
+func (q *writeQueue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.closed {
@@ -134,7 +134,7 @@ func (q *intake) close() {
 }
 
 // taken notes that o left the queue and reports whether its caller still waits for it.
-func (q *intake) taken(o *operation) bool {
+func (q *writeQueue) taken(o *operation) bool {
 	q.bytes.Add(-int64(o.bytes))
 	return o.state.CompareAndSwap(opQueued, opTaken)
 }
@@ -160,7 +160,7 @@ func (s *Store) submit(ctx context.Context, o *operation) error {
 		return err
 	}
 	o.done = make(chan struct{})
-	if err := s.intake.put(o); err != nil {
+	if err := s.writes.put(o); err != nil {
 		return err
 	}
 	select {

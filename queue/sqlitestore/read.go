@@ -150,7 +150,7 @@ const changesQuery = "SELECT " + messageColumns + " FROM (" +
 	"SELECT * FROM message INDEXED BY message_late WHERE tracker = ?1 AND change_ms >= ?2 AND change_ms > submit_ms + 3600000" +
 	") WHERE change_ms > ?3 OR change_ms = ?3 AND id > ?4 ORDER BY change_ms, id LIMIT ?5"
 
-// Changes: every change is known for as long as its message is there, so ErrReset does not occur.
+// Changes: every change is known for as long as its message is there, so ErrTooOld does not occur.
 func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64,
 	limit int,
 ) ([]queue.Message, error) {

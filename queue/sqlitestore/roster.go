@@ -31,7 +31,7 @@ func (b *beating) beatMs(now time.Time) int64 {
 	return now.UnixMilli() - now.Sub(b.at).Milliseconds()
 }
 
-func (s *Store) Beat(ctx context.Context, n queue.Node) error {
+func (s *Store) Heartbeat(ctx context.Context, n queue.Node) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}

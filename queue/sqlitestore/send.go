@@ -142,7 +142,7 @@ func (w *writer) insert(t *tracker, m *queue.Message, nonce uint32) error {
 	ms := w.touch(t)
 	m.ID, m.SubmitMs, m.ChangeMs = id, ms, ms
 	t.lastMs = ms
-	w.note(queue.ChangeStored, t, id)
+	w.recordChange(queue.ChangeStored, t, id)
 	var choices driver.Value
 	if len(m.Choices) > 0 {
 		b, err := json.Marshal(m.Choices)

@@ -7,7 +7,7 @@ import (
 	"trackchat/queue"
 )
 
-// sessionSize is about what one takes in the intake.
+// sessionSize is about what one takes in the write queue.
 const sessionSize = 96
 
 // PutSession: It also removes what has expired, some at a time.

@@ -150,12 +150,12 @@ func (l *wal) checkpoint(stop <-chan struct{}) {
 // restart makes the log start over. Only the writer can: nobody may append meanwhile. Nearly all of
 // the log has just been copied, so that it waits for little.
 func (l *wal) restart() {
-	o := &operation{name: "checkpoint", items: 1, alone: func(w *writer) error {
+	o := &operation{name: "checkpoint", items: 1, outsideTx: func(w *writer) error {
 		_, err := runCheckpoint(w.c, "RESTART")
 		return err
 	}}
 	o.done = make(chan struct{})
-	if l.s.intake.put(o) != nil {
+	if l.s.writes.put(o) != nil {
 		return
 	}
 	if <-o.done; o.err != nil && !busy(o.err) {
@@ -176,7 +176,7 @@ func (l *wal) clean() {
 		return err
 	}}
 	o.done = make(chan struct{})
-	if l.s.intake.put(o) == nil {
+	if l.s.writes.put(o) == nil {
 		<-o.done
 		l.s.cached.Store(cached + l.c.cached() + l.s.readers.cached())
 	}

@@ -13,8 +13,8 @@ import (
 // throughEvery is how often readers of an idle store are told that nothing has happened.
 const throughEvery = time.Second
 
-// note has a change of a message told once the transaction is committed.
-func (w *writer) note(kind queue.ChangeKind, t *tracker, id int64) {
+// recordChange has a change of a message told once the transaction is committed.
+func (w *writer) recordChange(kind queue.ChangeKind, t *tracker, id int64) {
 	w.changes = append(w.changes, queue.Change{Kind: kind, Tracker: t.id, ID: id, Ms: t.changeMs})
 }
 
@@ -27,8 +27,8 @@ func (w *writer) notePresence(t *tracker, owned bool) {
 	w.changes = append(w.changes, c)
 }
 
-// watchers are the readers of changes in this process.
-type watchers struct {
+// changeFeed are the readers of changes in this process.
+type changeFeed struct {
 	limit   int // changes that wait for one reader
 	metrics *queue.StoreMetrics
 	pumps   sync.WaitGroup
@@ -44,15 +44,15 @@ type watcher struct {
 	stop   context.CancelFunc
 }
 
-func newWatchers(limit int, metrics *queue.StoreMetrics) *watchers {
-	return &watchers{limit: limit, metrics: metrics}
+func newChangeFeed(limit int, metrics *queue.StoreMetrics) *changeFeed {
+	return &changeFeed{limit: limit, metrics: metrics}
 }
 
 func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	ws := s.watchers
+	ws := s.changes
 	life, stop := context.WithCancel(ctx)
 	sub := &watcher{buffer: queue.NewChangeBuffer(ws.limit), stop: stop}
 	ws.mu.Lock()
@@ -85,16 +85,16 @@ func (s *Store) tick(ctx context.Context, sub *watcher) {
 		case <-every.C:
 		}
 		now := s.now().UnixMilli()
-		s.watchers.mu.Lock()
-		if !s.watchers.busy {
-			sub.buffer.Add(queue.Change{Kind: queue.ChangeThrough, Ms: now})
+		s.changes.mu.Lock()
+		if !s.changes.busy {
+			sub.buffer.Add(queue.Change{Kind: queue.ChangeWatermark, Ms: now})
 		}
-		s.watchers.mu.Unlock()
+		s.changes.mu.Unlock()
 	}
 }
 
 // begin notes that a transaction is about to take its time.
-func (ws *watchers) begin() {
+func (ws *changeFeed) begin() {
 	ws.mu.Lock()
 	ws.busy = true
 	ws.mu.Unlock()
@@ -102,7 +102,7 @@ func (ws *watchers) begin() {
 
 // end tells what a transaction that began at ms has changed, nothing where it failed. It never
 // waits for a reader.
-func (ws *watchers) end(changes []queue.Change, ms int64) {
+func (ws *changeFeed) end(changes []queue.Change, ms int64) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.busy = false
@@ -111,7 +111,7 @@ func (ws *watchers) end(changes []queue.Change, ms int64) {
 	}
 	for _, sub := range ws.subs {
 		if !sub.buffer.Add(append(slices.Clip(changes), queue.Change{
-			Kind: queue.ChangeThrough,
+			Kind: queue.ChangeWatermark,
 			Ms:   ms,
 		})...) {
 			ws.metrics.Overflowed()
@@ -119,14 +119,14 @@ func (ws *watchers) end(changes []queue.Change, ms int64) {
 	}
 }
 
-func (ws *watchers) remove(sub *watcher) {
+func (ws *changeFeed) remove(sub *watcher) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.subs = slices.DeleteFunc(ws.subs, func(s *watcher) bool { return s == sub })
 }
 
 // close ends every reader's channel and waits until that is done.
-func (ws *watchers) close() {
+func (ws *changeFeed) close() {
 	ws.mu.Lock()
 	ws.closed = true
 	for _, sub := range ws.subs {

@@ -67,10 +67,10 @@ func (w *writer) skipTo(reserved int64) {
 	w.next = w.reserved + 1
 }
 
-// loop runs until the intake is closed and empty.
+// loop runs until the write queue is closed and empty.
 func (w *writer) loop() {
 	batch := make([]*operation, 0, maxBatch)
-	for first := w.s.intake.next(); first != nil; first = w.s.intake.next() {
+	for first := w.s.writes.next(); first != nil; first = w.s.writes.next() {
 		batch = w.collect(batch[:0], first)
 		w.executeAll(batch)
 		clear(batch)
@@ -80,7 +80,7 @@ func (w *writer) loop() {
 // collect takes first and what else is queued, up to maxBatch items: what takes load away before
 // what adds some, of which at least one is among them if any waits.
 func (w *writer) collect(batch []*operation, first *operation) []*operation {
-	in := w.s.intake
+	in := w.s.writes
 	items := 0
 	take := func(o *operation) {
 		if in.taken(o) {
@@ -113,8 +113,8 @@ func (w *writer) executeAll(batch []*operation) {
 	together := batch[:0]
 	for _, o := range batch {
 		switch {
-		case o.alone != nil:
-			o.finish(translate(o.alone(w)))
+		case o.outsideTx != nil:
+			o.finish(translate(o.outsideTx(w)))
 		case o.grows && full != nil:
 			o.finish(full)
 		default:
@@ -157,20 +157,20 @@ func (w *writer) full() error {
 // execute runs operations in one transaction and answers them. If that fails, halves are tried, so
 // that an operation that cannot succeed fails alone.
 func (w *writer) execute(batch []*operation) {
-	w.s.watchers.begin()
+	w.s.changes.begin()
 	err := w.transaction(batch)
 	switch {
 	case err == nil:
 		w.s.wakes.publish(w.wakes)
-		w.s.watchers.end(w.changes, w.now)
+		w.s.changes.end(w.changes, w.now)
 	case len(batch) > 1 && !errors.Is(err, queue.ErrUnknownOutcome):
-		w.s.watchers.end(nil, w.now)
+		w.s.changes.end(nil, w.now)
 		half := len(batch) / 2
 		w.execute(batch[:half])
 		w.execute(batch[half:])
 		return
 	default:
-		w.s.watchers.end(w.doubtful(err), w.now)
+		w.s.changes.end(w.doubtful(err), w.now)
 		w.complain(err)
 	}
 	items := 0

@@ -21,7 +21,7 @@ var _ engine.Handler = (*device)(nil)
 // device is one simulated tracker, through all its connections.
 type device struct {
 	// static
-	crowd *crowd
+	fleet *devices
 	index int
 	habit habit
 
@@ -38,7 +38,7 @@ type device struct {
 func (d *device) OnOpen(c engine.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	o := d.crowd.o
+	o := d.fleet.o
 	c.Trust(o.Protocol.MaxFrame + readAhead)
 	if d.side == nil {
 		config := o.Device
@@ -55,7 +55,7 @@ func (d *device) OnData(c engine.Conn, buf []byte) int {
 	defer d.mu.Unlock()
 	out, n, err := d.side.Feed(d.out[:0], buf, d.emit)
 	if err != nil {
-		d.crowd.failed.Add(1)
+		d.fleet.failed.Add(1)
 		_ = c.Close() // always nil
 		return len(buf)
 	}
@@ -69,7 +69,7 @@ func (d *device) OnData(c engine.Conn, buf []byte) int {
 	written := d.writeLocked(out)
 	for _, r := range acks {
 		if written {
-			d.crowd.acknowledged(r)
+			d.fleet.acknowledged(r)
 		} else {
 			r.state.And(^answering) // the gateway has to send it again
 		}
@@ -86,11 +86,11 @@ func (d *device) handleLocked(out []byte, e *protocol.DeviceEvent, acks []*recor
 	case protocol.DeviceLoggedIn:
 		if !d.logged {
 			d.logged = true
-			d.crowd.loggedIn(d)
+			d.fleet.loggedIn(d)
 		}
 	case protocol.DeviceRefused:
 		if !d.logged {
-			d.crowd.refused.Add(1)
+			d.fleet.refused.Add(1)
 			_ = d.conn.Close() // always nil
 		}
 	case protocol.DeviceText:
@@ -110,10 +110,10 @@ func (d *device) handleLocked(out []byte, e *protocol.DeviceEvent, acks []*recor
 
 // partLocked notes a part of a text; whole says that it is the last one of r.
 func (d *device) partLocked(body string) (r *record, whole bool) {
-	request, ends, other := d.crowd.ledger.read(body)
+	request, ends, other := d.fleet.ledger.read(body)
 	if other {
 		d.text = -1
-		d.crowd.ledger.foreign.Add(1)
+		d.fleet.ledger.foreign.Add(1)
 		return nil, false
 	}
 	if request >= 0 {
@@ -124,12 +124,12 @@ func (d *device) partLocked(body string) (r *record, whole bool) {
 	}
 	request = d.text
 	d.text = -1
-	r, ours := d.crowd.ledger.of(request, d.index)
+	r, ours := d.fleet.ledger.of(request, d.index)
 	if !ours {
-		d.crowd.ledger.foreign.Add(1)
+		d.fleet.ledger.foreign.Add(1)
 		return nil, false
 	}
-	d.crowd.arrived(d, r, request)
+	d.fleet.arrived(d, r, request)
 	return r, true
 }
 
@@ -154,7 +154,7 @@ func (d *device) OnClose(_ engine.Conn, err error) {
 	was := d.logged
 	d.conn, d.logged, d.out = nil, false, nil
 	d.mu.Unlock()
-	d.crowd.gone(d, was, err)
+	d.fleet.gone(d, was, err)
 }
 
 // beat sends a sign of life.

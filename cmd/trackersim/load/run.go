@@ -18,7 +18,7 @@ type run struct {
 	o       *Options
 	ledger  *ledger
 	eng     engine.Engine
-	crowd   *crowd
+	fleet   *devices
 	client  *client
 	sending *sending
 	meter   *meter
@@ -50,9 +50,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	r := &run{o: &o, ledger: newLedger(&o), eng: eng, began: time.Now(), clock: clock}
-	r.crowd = newCrowd(&o, r.ledger, r.eng)
+	r.fleet = newDevices(&o, r.ledger, r.eng)
 	r.client = newClient(r.eng, o.API, o.Connections)
-	r.sending = newSending(&o, r.ledger, r.crowd)
+	r.sending = newSending(&o, r.ledger, r.fleet)
 	if r.meter, err = newMeter(o.PIDs); err != nil {
 		return nil, errors.Join(err, eng.Shutdown(ctx))
 	}
@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		r.watch(inner)
 	}()
 	err = r.play(ctx, inner)
-	r.crowd.ending.Store(true)
+	r.fleet.ending.Store(true)
 	r.client.end()
 	cancel()
 	<-watching
@@ -73,7 +73,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if late := r.eng.Shutdown(bounded); late != nil {
 		r.note(late.Error()) // what was found out is true all the same
 	}
-	r.crowd.group.Wait()
+	r.fleet.group.Wait()
 	r.client.dial.Wait()
 	if err != nil {
 		return nil, err
@@ -97,14 +97,14 @@ func (r *run) play(ctx, whole context.Context) error {
 	}
 	switch {
 	case r.o.Storm > 0:
-		r.crowd.await(ctx, r.o.Drain+time.Minute, r.sending.done)
+		r.fleet.await(ctx, r.o.Drain+time.Minute, r.sending.done)
 	case r.o.Rate > 0:
 		r.begin()
 		r.send(ctx)
-		r.crowd.await(ctx, r.o.Drain, r.sending.done)
+		r.fleet.await(ctx, r.o.Drain, r.sending.done)
 	default:
 		r.begin()
-		r.crowd.await(ctx, r.o.Duration, func() bool { return false })
+		r.fleet.await(ctx, r.o.Duration, func() bool { return false })
 	}
 	r.meter.mark(end)
 	if len(r.ledger.records) > 0 {
@@ -112,7 +112,7 @@ func (r *run) play(ctx, whole context.Context) error {
 			r.note(fmt.Sprintf("%d messages were due and found no free connection to the API",
 				unsent))
 		}
-		r.crowd.await(whole, answerTime, r.sending.idle)
+		r.fleet.await(whole, answerTime, r.sending.idle)
 		r.sending.close()
 		r.readBack(whole)
 	}
@@ -129,17 +129,17 @@ func (r *run) begin() {
 // login brings the devices on line.
 func (r *run) login(ctx, whole context.Context) error {
 	start := time.Now()
-	r.crowd.connect(whole)
+	r.fleet.connect(whole)
 	most := r.o.LoginWithin + time.Duration(float64(r.o.trackers())/r.o.ConnectRate*float64(
 		time.Second))
 	all := int64(r.o.trackers())
-	r.crowd.await(ctx, most, func() bool { return r.crowd.online.Load() >= all })
-	r.loggedIn, r.online = time.Since(start), r.crowd.online.Load()
-	if r.crowd.logins.Load() == 0 {
-		if p := r.crowd.lastError.Load(); p != nil {
+	r.fleet.await(ctx, most, func() bool { return r.fleet.online.Load() >= all })
+	r.loggedIn, r.online = time.Since(start), r.fleet.online.Load()
+	if r.fleet.logins.Load() == 0 {
+		if p := r.fleet.lastError.Load(); p != nil {
 			return fmt.Errorf("%w: %w", ErrNobody, *p)
 		}
-		return fmt.Errorf("%w: %d refused", ErrNobody, r.crowd.refused.Load())
+		return fmt.Errorf("%w: %d refused", ErrNobody, r.fleet.refused.Load())
 	}
 	if r.online < all {
 		r.note(fmt.Sprintf("%d of %d devices were logged in when the time for it was over",
@@ -154,7 +154,7 @@ func (r *run) fill(ctx context.Context) {
 	s.due.Store(int64(r.ledger.requests()))
 	began := time.Now()
 	r.client.work(s.operation(), s)
-	r.crowd.await(ctx, 10*time.Minute, func() bool { return s.answered.Load() >= s.due.Load() })
+	r.fleet.await(ctx, 10*time.Minute, func() bool { return s.answered.Load() >= s.due.Load() })
 	r.sentIn = time.Since(began)
 }
 
@@ -189,9 +189,9 @@ func (r *run) readBack(ctx context.Context) {
 	var patience time.Time // of reading again; it begins with the end of the first reading
 	first := true
 	for number := uint32(1); len(devices) > 0 && limit.Err() == nil; number++ {
-		job := newReading(r.o, r.ledger, number, devices, from)
+		job := newVerification(r.o, r.ledger, number, devices, from)
 		r.client.work("list", job)
-		if !r.crowd.await(limit, readBackTime, func() bool {
+		if !r.fleet.await(limit, readBackTime, func() bool {
 			r.client.kick()
 			return job.done()
 		}) {
@@ -277,10 +277,10 @@ func (r *run) watch(ctx context.Context) {
 				span := max(s.at-was.at, 1e-3)
 				_, _ = fmt.Fprintf(r.o.Progress,
 					"%4.0fs  online %d/%d  sent %d  accepted %d (%.0f/s)  at the device %d (%.0f/s)  acked %d  p50 %.2f ms  p99 %.2f ms\n",
-					s.at, r.crowd.online.Load(), r.o.trackers(), r.ledger.sent.Load(), s.accepted,
+					s.at, r.fleet.online.Load(), r.o.trackers(), r.ledger.sent.Load(), s.accepted,
 					float64(s.accepted-was.accepted)/span,
 					s.arrived, float64(s.arrived-was.arrived)/span, s.acked,
-					r.crowd.toDevice.at(50), r.crowd.toDevice.at(99))
+					r.fleet.toDevice.at(50), r.fleet.toDevice.at(99))
 			}
 			was = s
 		}

@@ -13,7 +13,7 @@ import (
 type sending struct {
 	o      *Options
 	ledger *ledger
-	crowd  *crowd
+	fleet  *devices
 	single bool
 
 	due      atomic.Int64 // requests whose time has come
@@ -32,9 +32,9 @@ type sending struct {
 	refused map[string]int64 // messages by code
 }
 
-func newSending(o *Options, l *ledger, c *crowd) *sending {
+func newSending(o *Options, l *ledger, c *devices) *sending {
 	return &sending{
-		o: o, ledger: l, crowd: c, single: l.batch == 1, behind: newLatency(),
+		o: o, ledger: l, fleet: c, single: l.batch == 1, behind: newLatency(),
 		accept: newLatency(), refused: make(map[string]int64),
 	}
 }
@@ -118,7 +118,7 @@ func (s *sending) answer(request, status int, body []byte) {
 			continue
 		}
 		s.ledger.answer(rec, accepted)
-		if s.crowd.devices[s.ledger.device(request, place)].habit == acknowledges {
+		if s.fleet.devices[s.ledger.device(request, place)].habit == acknowledges {
 			s.expected.Add(1)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 
 // report adds everything up.
 func (r *run) report() *Report {
-	o, l, s, c := r.o, r.ledger, r.sending, r.crowd
+	o, l, s, c := r.o, r.ledger, r.sending, r.fleet
 	rep := &Report{
 		Protocol: o.Protocol.Name, Devices: o.trackers(), LoggedIn: r.online, Rate: o.Rate,
 		Broadcast: o.Broadcast, Size: o.Size, Seconds: r.sentIn.Seconds(),

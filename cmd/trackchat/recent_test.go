@@ -14,7 +14,7 @@ import (
 
 func TestTroublesAreRememberedAndBounded(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	seen := newTroubles(reg)
+	seen := newRecentLog(reg)
 	core, written := observer.New(zapcore.ErrorLevel)
 	log := seen.watch(zap.New(core)).With(zap.String("node", "a"))
 	log.Info("nothing")

@@ -7,14 +7,14 @@ import (
 	"trackchat/queue"
 )
 
-// rounds counts how many waits for its ack a message of a protocol with unnumbered acks has
+// unconfirmed counts how many waits for its ack a message of a protocol with unnumbered acks has
 // outlived, and how many connections one that the device could not take. Only trackers in that
 // trouble have an entry. Each node counts for itself and from its start: a message whose device
 // moves from node to node is tried that often on each.
-type rounds struct {
-	door *door
-	mu   sync.Mutex
-	of   map[queue.TrackerID]round
+type unconfirmed struct {
+	admission *admission
+	mu        sync.Mutex
+	of        map[queue.TrackerID]round
 }
 
 type round struct {
@@ -22,10 +22,12 @@ type round struct {
 	n       int
 }
 
-func newRounds(d *door) *rounds { return &rounds{door: d, of: make(map[queue.TrackerID]round)} }
+func newUnconfirmed(d *admission) *unconfirmed {
+	return &unconfirmed{admission: d, of: make(map[queue.TrackerID]round)}
+}
 
 // add counts one more round of message and returns how many there were.
-func (r *rounds) add(t queue.TrackerID, message int64) int {
+func (r *unconfirmed) add(t queue.TrackerID, message int64) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was, known := r.of[t]
@@ -42,16 +44,16 @@ func (r *rounds) add(t queue.TrackerID, message int64) int {
 
 // giveWay forgets the count of any one tracker, whose text is tried a few times more for it.
 // Entries stay where a device never comes back.
-func (r *rounds) giveWay() {
+func (r *unconfirmed) giveWay() {
 	for t := range r.of {
 		delete(r.of, t)
-		r.door.refuse("rounds")
+		r.admission.refuse("rounds")
 		return
 	}
 }
 
 // clear forgets the count of message; that of another one stays.
-func (r *rounds) clear(t queue.TrackerID, message int64) {
+func (r *unconfirmed) clear(t queue.TrackerID, message int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.of[t].message == message {
@@ -65,7 +67,7 @@ func (r *rounds) clear(t queue.TrackerID, message int64) {
 // because an ack that still came would be taken for that text's.
 func (s *session) unconfirmed(now time.Time) {
 	b := s.box
-	alive := int64(s.heard)*1000 > s.l.g.ms(now.Add(-s.patience()))
+	alive := int64(s.heard)*1000 > s.l.g.ms(now.Add(-s.ackTimeout()))
 	over := b.ended
 	if !over && s.count() {
 		s.tellEnd(queue.StatusFailed, queue.ReasonNotConfirmed)
@@ -74,19 +76,19 @@ func (s *session) unconfirmed(now time.Time) {
 	switch {
 	case !alive, over && b.more():
 		s.stray()
-		b.land() // it is counted
+		b.clearInFlight() // it is counted
 		s.close(reasonUnconfirmed)
 	case over:
 		b.overdue = true
 	default:
-		b.deadline = s.l.g.ms(now.Add(s.patience()))
+		b.deadline = s.l.g.ms(now.Add(s.ackTimeout()))
 		s.arm(b.deadline)
 	}
 }
 
 // count adds a round to the message in flight and reports whether that was its last one.
 func (s *session) count() bool {
-	return s.l.g.rounds.add(s.tracker, s.box.msgs[0].ID) >= s.l.g.o.MaxAttempts
+	return s.l.g.unconfirmed.add(s.tracker, s.box.msgs[0].ID) >= s.l.g.o.MaxAttempts
 }
 
 // hungUp counts a connection that ends, however soon, with a text written and no ack without a
@@ -111,5 +113,5 @@ func (s *session) hungUp(why reason) {
 		s.end(queue.StatusFailed, ends)
 		return
 	}
-	b.land()
+	b.clearInFlight()
 }

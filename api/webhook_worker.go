@@ -19,9 +19,9 @@ const (
 	maxLastText = 300 // bytes of an error that is kept
 )
 
-// courier delivers the events of one account. Each tracker has a line of events that wait; its
-// first one is under way until it is taken or given up.
-type courier struct {
+// webhookWorker delivers the events of one account. Each tracker has a line of events that wait;
+// its first one is under way until it is taken or given up.
+type webhookWorker struct {
 	w     *Webhooks
 	hook  queue.Webhook
 	log   *zap.Logger
@@ -40,8 +40,8 @@ type courier struct {
 	notUntil time.Time
 }
 
-func newCourier(w *Webhooks, h queue.Webhook) *courier {
-	return &courier{
+func newWebhookWorker(w *Webhooks, h queue.Webhook) *webhookWorker {
+	return &webhookWorker{
 		w: w, hook: h, log: w.log.With(zap.Int64("account", int64(h.Account))),
 		calls:   make(chan struct{}, hookCallsAccount),
 		waiting: make(map[queue.TrackerID][]*event), room: make(chan struct{}, 1),
@@ -50,7 +50,7 @@ func newCourier(w *Webhooks, h queue.Webhook) *courier {
 }
 
 // lag is how many seconds the delivery is behind.
-func (c *courier) lag() float64 {
+func (c *webhookWorker) lag() float64 {
 	oldest := c.oldest()
 	if oldest == 0 {
 		return 0
@@ -59,7 +59,7 @@ func (c *courier) lag() float64 {
 }
 
 // oldest is when the oldest event that waits happened, 0 where none does.
-func (c *courier) oldest() int64 {
+func (c *webhookWorker) oldest() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	oldest := int64(0)
@@ -72,7 +72,7 @@ func (c *courier) oldest() int64 {
 }
 
 // run delivers until ctx ends.
-func (c *courier) run(ctx context.Context) {
+func (c *webhookWorker) run(ctx context.Context) {
 	saving := make(chan struct{})
 	go func() {
 		defer close(saving)
@@ -96,7 +96,7 @@ func (c *courier) run(ctx context.Context) {
 
 // follow reads events from where the delivery is until the feed ends, or has more than can wait
 // here; nil then.
-func (c *courier) follow(ctx context.Context) error {
+func (c *webhookWorker) follow(ctx context.Context) error {
 	sub := &subscriber{account: c.hook.Account, internal: true, ready: make(chan struct{}, 1)}
 	defer c.w.feed.leave(sub)
 	bounded, cancel := context.WithTimeout(ctx, c.w.feed.timeout)
@@ -152,7 +152,7 @@ func (c *courier) follow(ctx context.Context) error {
 
 // tellReset has told that changes of a tracker are too long ago to know; what is newer than that
 // follows.
-func (c *courier) tellReset(ctx context.Context, since int64) func(t queue.TrackerID) error {
+func (c *webhookWorker) tellReset(ctx context.Context, since int64) func(t queue.TrackerID) error {
 	return func(key queue.TrackerID) error {
 		t := trackerID(key)
 		c.log.Error("changes of a tracker are too long ago to be delivered", zap.Int64("tracker",
@@ -165,7 +165,7 @@ func (c *courier) tellReset(ctx context.Context, since int64) func(t queue.Track
 }
 
 // waits reports whether the same event is in its line already.
-func (c *courier) waits(e *event) bool {
+func (c *webhookWorker) waits(e *event) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.ContainsFunc(c.waiting[e.tracker],
@@ -173,7 +173,7 @@ func (c *courier) waits(e *event) bool {
 }
 
 // add puts an event into its tracker's line; it waits while too many do.
-func (c *courier) add(ctx context.Context, e *event) error {
+func (c *webhookWorker) add(ctx context.Context, e *event) error {
 	for {
 		c.mu.Lock()
 		if c.count < c.w.feed.buffer {
@@ -197,7 +197,7 @@ func (c *courier) add(ctx context.Context, e *event) error {
 
 // deliverLine delivers the events of one tracker until there are no more. A line in waiting is
 // never empty and has one goroutine.
-func (c *courier) deliverLine(ctx context.Context, t queue.TrackerID) {
+func (c *webhookWorker) deliverLine(ctx context.Context, t queue.TrackerID) {
 	c.mu.Lock()
 	e := c.waiting[t][0]
 	c.mu.Unlock()
@@ -211,7 +211,7 @@ func (c *courier) deliverLine(ctx context.Context, t queue.TrackerID) {
 
 // next takes the first event, which is done, from a line; false where none is left and the line has
 // ended.
-func (c *courier) next(t queue.TrackerID) (*event, bool) {
+func (c *webhookWorker) next(t queue.TrackerID) (*event, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count--
@@ -231,7 +231,7 @@ func (c *courier) next(t queue.TrackerID) (*event, bool) {
 
 // deliver calls until the event is taken or has been tried for long enough; false where ctx ended
 // before.
-func (c *courier) deliver(ctx context.Context, e *event) bool {
+func (c *webhookWorker) deliver(ctx context.Context, e *event) bool {
 	body := hookBody(e)
 	first := time.Time{} // failure
 	for pause := c.w.pause; ; pause = min(2*pause, hookLastPause) {
@@ -269,14 +269,14 @@ func (c *courier) deliver(ctx context.Context, e *event) bool {
 }
 
 // givenUp reports whether an event has been tried for long enough: here, or before a restart.
-func (c *courier) givenUp(e *event, now, first, failing time.Time) bool {
+func (c *webhookWorker) givenUp(e *event, now, first, failing time.Time) bool {
 	if now.Sub(first) >= c.w.retryFor {
 		return true
 	}
 	return now.Sub(failing) >= c.w.retryFor && now.Sub(time.UnixMilli(e.ms)) >= c.w.retryFor
 }
 
-func (c *courier) giveUp() {
+func (c *webhookWorker) giveUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.progress.Dropped++
@@ -284,7 +284,7 @@ func (c *courier) giveUp() {
 
 // enter waits for a place among the calls, and while the receiver is down for the next time that it
 // is tried.
-func (c *courier) enter(ctx context.Context) bool {
+func (c *webhookWorker) enter(ctx context.Context) bool {
 	select {
 	case c.calls <- struct{}{}:
 	case <-ctx.Done():
@@ -308,14 +308,14 @@ func (c *courier) enter(ctx context.Context) bool {
 	return true
 }
 
-func (c *courier) leave() {
+func (c *webhookWorker) leave() {
 	c.w.places.leave(c.hook.Account)
 	<-c.calls
 }
 
 // note keeps how a call went and returns since when none has succeeded. A receiver that fails all
 // the time is left alone for longer and longer.
-func (c *courier) note(err error, now time.Time) (failing time.Time) {
+func (c *webhookWorker) note(err error, now time.Time) (failing time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changed = true
@@ -342,14 +342,14 @@ func (c *courier) note(err error, now time.Time) (failing time.Time) {
 // reach notes that every event before a position is known here. The clock may have been set back
 // since the last one: what has happened from then on would not be read again from where that one
 // was.
-func (c *courier) reach(position int64) {
+func (c *webhookWorker) reach(position int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reached = position
 }
 
 // position is where the delivery is: every event before it is done.
-func (c *courier) position() int64 {
+func (c *webhookWorker) position() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	position := c.reached
@@ -362,7 +362,7 @@ func (c *courier) position() int64 {
 }
 
 // keepSaving notes the progress now and then.
-func (c *courier) keepSaving(ctx context.Context) {
+func (c *webhookWorker) keepSaving(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
 	for n := 0; ; {
@@ -377,7 +377,7 @@ func (c *courier) keepSaving(ctx context.Context) {
 }
 
 // save notes the progress if there is any; also that nothing happened, if asked to.
-func (c *courier) save(ctx context.Context, idle bool) {
+func (c *webhookWorker) save(ctx context.Context, idle bool) {
 	position, oldest := c.position(), c.oldest()
 	c.mu.Lock()
 	changed := c.changed || idle && position != c.progress.PositionMs

@@ -22,22 +22,22 @@ const (
 	lastRelisten  = time.Second
 )
 
-// wakes are the ears of this process.
+// wakes are the subscriptions of this process.
 type wakes struct {
 	s       *Store
 	over    chan struct{} // closed with the store
 	running sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows
-	closed bool
-	ears   map[*ear]struct{}
+	mu            sync.Mutex // guards what follows
+	closed        bool
+	subscriptions map[*subscription]struct{}
 }
 
 func newWakes(s *Store) *wakes {
-	return &wakes{s: s, over: make(chan struct{}), ears: make(map[*ear]struct{})}
+	return &wakes{s: s, over: make(chan struct{}), subscriptions: make(map[*subscription]struct{})}
 }
 
-// close ends every ear and waits until that is done.
+// close ends every subscription and waits until that is done.
 func (ws *wakes) close() {
 	ws.mu.Lock()
 	if !ws.closed {
@@ -48,11 +48,11 @@ func (ws *wakes) close() {
 	ws.running.Wait()
 }
 
-// remap has the ears follow a changed map of the cluster.
+// remap has the subscriptions follow a changed map of the cluster.
 func (ws *wakes) remap() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	for e := range ws.ears {
+	for e := range ws.subscriptions {
 		select {
 		case e.remap <- struct{}{}:
 		default:
@@ -68,13 +68,13 @@ func (ws *wakes) resync() {
 	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
-	for e := range ws.ears {
+	for e := range ws.subscriptions {
 		e.missed(all)
 	}
 }
 
-// ear listens to one channel in each partition.
-type ear struct {
+// subscription listens to one channel in each partition.
+type subscription struct {
 	s       *Store
 	channel string                     // what follows the partition's key
 	heed    func(payload string) error // takes what was published
@@ -98,7 +98,7 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 	}
 	buffer := queue.NewWakeBuffer(s.opts.WakeBuffer)
 	out := make(chan []queue.Wake)
-	err := s.listen(ctx, &ear{
+	err := s.listen(ctx, &subscription{
 		channel: ":n:" + string(node), every: pingEvery,
 		missed: func(ps []queue.Partition) { buffer.Add(resyncWake(ps)) },
 		heed: func(payload string) error {
@@ -118,9 +118,11 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 	return out, nil
 }
 
-// listen opens an ear and returns when every partition is subscribed to; pump runs until ctx, the
-// store or a failed start is over.
-func (s *Store) listen(ctx context.Context, e *ear, pump func(done <-chan struct{})) error {
+// listen opens a subscription and returns when every partition is subscribed to; pump runs until
+// ctx, the store or a failed start is over.
+func (s *Store) listen(ctx context.Context, e *subscription,
+	pump func(done <-chan struct{}),
+) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -131,7 +133,7 @@ func (s *Store) listen(ctx context.Context, e *ear, pump func(done <-chan struct
 		ws.mu.Unlock()
 		return errClosed
 	}
-	ws.ears[e] = struct{}{}
+	ws.subscriptions[e] = struct{}{}
 	ws.running.Add(1)
 	ws.mu.Unlock()
 	life, stop := context.WithCancel(ctx)
@@ -150,7 +152,7 @@ func (s *Store) listen(ctx context.Context, e *ear, pump func(done <-chan struct
 		pump(life.Done())
 		listening.Wait()
 		ws.mu.Lock()
-		delete(ws.ears, e)
+		delete(ws.subscriptions, e)
 		ws.mu.Unlock()
 	}()
 	patience := time.NewTimer(s.opts.RetryFor)
@@ -170,7 +172,7 @@ func (s *Store) listen(ctx context.Context, e *ear, pump func(done <-chan struct
 	}
 }
 
-// link is the ear's connection to one master.
+// link is the subscription's connection to one master.
 type link struct {
 	parts []queue.Partition
 	stop  context.CancelFunc
@@ -178,10 +180,10 @@ type link struct {
 }
 
 // listen keeps one link to each master for the partitions that it serves.
-func (e *ear) listen(ctx context.Context) {
+func (e *subscription) listen(ctx context.Context) {
 	links := make(map[*master]*link)
 	for ctx.Err() == nil {
-		want := e.s.nodes.assignment()
+		want := e.s.cluster.assignment()
 		for m, l := range links {
 			if !slices.Equal(l.parts, want[m]) {
 				l.stop()
@@ -213,7 +215,7 @@ func (e *ear) listen(ctx context.Context) {
 }
 
 // keep listens to one master, again and again, until ctx ends.
-func (e *ear) keep(ctx context.Context, m *master, parts []queue.Partition) {
+func (e *subscription) keep(ctx context.Context, m *master, parts []queue.Partition) {
 	pause := firstRelisten
 	for {
 		heard, err := e.hear(ctx, m, parts)
@@ -221,7 +223,7 @@ func (e *ear) keep(ctx context.Context, m *master, parts []queue.Partition) {
 			return
 		}
 		e.s.log.Warn("listening was interrupted", zap.String("addr", m.addr), zap.Error(err))
-		e.s.nodes.stale()
+		e.s.cluster.stale()
 		if heard {
 			pause = firstRelisten
 		}
@@ -236,7 +238,7 @@ func (e *ear) keep(ctx context.Context, m *master, parts []queue.Partition) {
 
 // hear subscribes and reads until something goes wrong; heard says that all channels were
 // subscribed to.
-func (e *ear) hear(ctx context.Context, m *master, parts []queue.Partition) (heard bool,
+func (e *subscription) hear(ctx context.Context, m *master, parts []queue.Partition) (heard bool,
 	err error,
 ) {
 	ps := m.client.Subscribe(ctx)
@@ -276,12 +278,14 @@ func (e *ear) hear(ctx context.Context, m *master, parts []queue.Partition) (hea
 	}
 }
 
-func (e *ear) subscribe(ctx context.Context, ps *redis.PubSub, parts []queue.Partition) error {
+func (e *subscription) subscribe(ctx context.Context, ps *redis.PubSub,
+	parts []queue.Partition,
+) error {
 	channels := make([]string, len(parts))
 	for i, p := range parts {
 		channels[i] = e.s.keys[p] + e.channel
 	}
-	if !e.s.nodes.cluster {
+	if !e.s.cluster.many {
 		if err := ps.Subscribe(ctx, channels...); err != nil {
 			return fmt.Errorf("subscribing: %w", err)
 		}
@@ -296,7 +300,7 @@ func (e *ear) subscribe(ctx context.Context, ps *redis.PubSub, parts []queue.Par
 }
 
 // subscribed notes that partitions are listened to; those that were before have a gap behind them.
-func (e *ear) subscribed(parts []queue.Partition) {
+func (e *subscription) subscribed(parts []queue.Partition) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var again []queue.Partition
@@ -317,7 +321,7 @@ func (e *ear) subscribed(parts []queue.Partition) {
 
 // pong says how late the partitions of a connection are known: an answer comes after everything
 // that was published before its ping.
-func (e *ear) pong(parts []queue.Partition, payload string, subscribed bool) error {
+func (e *subscription) pong(parts []queue.Partition, payload string, subscribed bool) error {
 	if e.through == nil || !subscribed {
 		return nil
 	}
@@ -331,7 +335,7 @@ func (e *ear) pong(parts []queue.Partition, payload string, subscribed bool) err
 
 // probe pings a connection and closes it when nothing comes back: a peer that vanished sends no
 // end.
-func (e *ear) probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64,
+func (e *subscription) probe(ctx context.Context, ps *redis.PubSub, alive *atomic.Int64,
 	over <-chan struct{},
 ) {
 	tick := time.NewTicker(e.every)

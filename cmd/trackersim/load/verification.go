@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// reading is the job of one look at what the API lists: all messages of the run, tracker by
+// verification is the job of one look at what the API lists: all messages of the run, tracker by
 // tracker.
-type reading struct {
+type verification struct {
 	o      *Options
 	ledger *ledger
 	number uint32 // of this reading, from 1
@@ -39,15 +39,17 @@ type listed struct {
 	unreadable int64 // trackers whose list could not be read
 }
 
-func newReading(o *Options, l *ledger, number uint32, devices []int, from time.Time) *reading {
-	r := &reading{o: o, ledger: l, number: number, asked: make(map[int]page)}
+func newVerification(o *Options, l *ledger, number uint32, devices []int,
+	from time.Time,
+) *verification {
+	r := &verification{o: o, ledger: l, number: number, asked: make(map[int]page)}
 	for _, d := range devices {
 		r.queue = append(r.queue, page{device: d, from: from})
 	}
 	return r
 }
 
-func (r *reading) next(dst []byte) (body []byte, token int, ok bool) {
+func (r *verification) next(dst []byte) (body []byte, token int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.queue) == 0 || !r.holding.IsZero() && time.Now().Before(r.holding) {
@@ -75,7 +77,7 @@ type message struct {
 	Status     string    `json:"status"`
 }
 
-func (r *reading) answer(token, status int, body []byte) {
+func (r *verification) answer(token, status int, body []byte) {
 	var a struct {
 		reply
 		List []message `json:"list"`
@@ -101,13 +103,13 @@ func (r *reading) answer(token, status int, body []byte) {
 	}
 }
 
-func (r *reading) failedLocked(why string) {
+func (r *verification) failedLocked(why string) {
 	r.failure = why
 	r.result.unreadable++
 }
 
 // lost asks again: a reading changes nothing.
-func (r *reading) lost(token int) {
+func (r *verification) lost(token int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queue = append(r.queue, r.asked[token])
@@ -115,7 +117,7 @@ func (r *reading) lost(token int) {
 }
 
 // pageLocked compares a piece of a list, oldest first, with the ledger.
-func (r *reading) pageLocked(p page, list []message) {
+func (r *verification) pageLocked(p page, list []message) {
 	before := p.lastID
 	for i := range list {
 		m := &list[i]
@@ -145,7 +147,7 @@ func (r *reading) pageLocked(p page, list []message) {
 	}
 }
 
-func (r *reading) messageLocked(p *page, m *message, rec *record) {
+func (r *verification) messageLocked(p *page, m *message, rec *record) {
 	if rec.listed.Swap(r.number) == r.number {
 		r.result.twice++
 		return
@@ -162,7 +164,7 @@ func (r *reading) messageLocked(p *page, m *message, rec *record) {
 }
 
 // done says whether everything is read.
-func (r *reading) done() bool {
+func (r *verification) done() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.queue) == 0 && len(r.asked) == 0

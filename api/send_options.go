@@ -21,8 +21,8 @@ const (
 	maxKey     = 255 // characters
 )
 
-// extras are what send and broadcast take beyond the platform.
-type extras struct {
+// sendOptions are what send and broadcast take beyond the platform.
+type sendOptions struct {
 	ttl     time.Duration // 0 for ever
 	key     string        // the client's idempotency key, '' none
 	choices []string
@@ -30,9 +30,9 @@ type extras struct {
 	strict  bool  // refuse what the device cannot show
 }
 
-func readExtras(r *reader, h http.Header) extras {
+func readExtras(r *reader, h http.Header) sendOptions {
 	replyTo, _ := r.optionalID("reply_to")
-	return extras{
+	return sendOptions{
 		ttl:     time.Duration(r.within("ttl", 0, 1, maxTTL)) * time.Second,
 		key:     r.key("idempotency_key", h),
 		choices: r.choices("choices"),
@@ -103,7 +103,7 @@ func (r *reader) choices(name string) []string {
 
 // outgoing makes the request for one message. It has no nonce: nobody repeats it from here, and a
 // drawn one might match an older message.
-func (c *call) outgoing(t *queue.Tracker, text string, x *extras) queue.SendReq {
+func (c *call) outgoing(t *queue.Tracker, text string, x *sendOptions) queue.SendReq {
 	r := queue.SendReq{
 		Tracker: t.Key(), Employee: t.Employee, Text: text, Choices: x.choices,
 		ReplyTo: x.replyTo,
@@ -118,7 +118,7 @@ func (c *call) outgoing(t *queue.Tracker, text string, x *extras) queue.SendReq 
 }
 
 // checkReply refuses an answer to anything but a message of every tracker that it goes to.
-func (a *API) checkReply(ctx context.Context, x *extras, trackers ...*queue.Tracker) error {
+func (a *API) checkReply(ctx context.Context, x *sendOptions, trackers ...*queue.Tracker) error {
 	if x.replyTo == 0 {
 		return nil
 	}

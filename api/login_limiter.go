@@ -25,18 +25,18 @@ const (
 // wrong password.
 const decoyHash = "$argon2id$v=19$m=19456,t=2,p=1$jh913INdmABiTCr3CwkDZQ$KQuPvvpdLwBT5rp9rXkpLZes7uaxt2Cf9iBPxDE5RcM"
 
-// attempts limits failed logins, and the logins that are verified at a time.
-type attempts struct {
+// loginLimiter limits failed logins, and the logins that are verified at a time.
+type loginLimiter struct {
 	pair, login, address *limiter
 	familiar             *familiar
 	queue                *hashing
 }
 
-func newAttempts(processors int, memory int64) *attempts {
+func newLoginLimiter(processors int, memory int64) *loginLimiter {
 	every := func(d time.Duration, burst int) *limiter {
 		return newBuckets(1/d.Seconds(), burst, maxAttemptBuckets)
 	}
-	return &attempts{
+	return &loginLimiter{
 		pair: every(pairEvery, pairBurst), login: every(loginEvery, loginBurst),
 		address:  every(addressEvery, addressBurst),
 		familiar: newFamiliar(), queue: newHashing(processors, memory),
@@ -58,7 +58,7 @@ type bucketOf struct {
 
 // buckets returns those that an attempt draws from. From where somebody has logged in before, it is
 // that pair's alone, so that strangers cannot lock a person out by guessing from elsewhere.
-func (a *attempts) buckets(t *attempt, familiar bool) []bucketOf {
+func (a *loginLimiter) buckets(t *attempt, familiar bool) []bucketOf {
 	place := placeOf(t.addr)
 	list := []bucketOf{{a.pair, queue.HashKey("pair\x00" + place + "\x00" + t.login)}}
 	if familiar {
@@ -83,7 +83,9 @@ func refused(buckets []bucketOf, now time.Time) error {
 
 // verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says
 // that there were too many failures, or that too many wait; ctx bounds the wait.
-func (a *attempts) verify(ctx context.Context, t *attempt, hash, password string) (bool, error) {
+func (a *loginLimiter) verify(ctx context.Context, t *attempt, hash, password string) (bool,
+	error,
+) {
 	place := placeOf(t.addr)
 	familiar := a.familiar.has(t.login, place)
 	buckets := a.buckets(t, familiar)

@@ -19,8 +19,8 @@ const (
 	beatTick = 50 * time.Millisecond
 )
 
-// crowd is all simulated devices.
-type crowd struct {
+// devices is all simulated devices.
+type devices struct {
 	// static
 	o        *Options
 	ledger   *ledger
@@ -41,8 +41,8 @@ type crowd struct {
 	lastAck                               atomic.Int64 // Unix ns
 }
 
-func newCrowd(o *Options, l *ledger, eng engine.Engine) *crowd {
-	c := &crowd{
+func newDevices(o *Options, l *ledger, eng engine.Engine) *devices {
+	c := &devices{
 		o: o, ledger: l, eng: eng, devices: make([]device, o.trackers()), sources: o.sources(),
 		toDevice: newLatency(),
 		limiter:  rate.NewLimiter(rate.Limit(o.ConnectRate), max(int(o.ConnectRate/100), 1)),
@@ -50,7 +50,7 @@ func newCrowd(o *Options, l *ledger, eng engine.Engine) *crowd {
 	}
 	for i := range c.devices {
 		d := &c.devices[i]
-		d.crowd, d.index, d.text = c, i, -1
+		d.fleet, d.index, d.text = c, i, -1
 		_, share := math.Modf(float64(i+1) * math.Phi) // spreads any share evenly
 		switch {
 		case share < o.NoAck:
@@ -65,7 +65,7 @@ func newCrowd(o *Options, l *ledger, eng engine.Engine) *crowd {
 }
 
 // connect starts to bring every device on line and to keep it there until ctx ends.
-func (c *crowd) connect(ctx context.Context) {
+func (c *devices) connect(ctx context.Context) {
 	for i := range c.devices {
 		c.dial <- &c.devices[i]
 	}
@@ -77,7 +77,7 @@ func (c *crowd) connect(ctx context.Context) {
 	}
 }
 
-func (c *crowd) dialing(ctx context.Context) {
+func (c *devices) dialing(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -101,7 +101,7 @@ func (c *crowd) dialing(ctx context.Context) {
 }
 
 // again dials a device after a pause, unless the run is over.
-func (c *crowd) again(d *device) {
+func (c *devices) again(d *device) {
 	time.AfterFunc(reconnect/2+rand.N(reconnect/2), func() {
 		if !c.ending.Load() {
 			c.dial <- d
@@ -110,7 +110,7 @@ func (c *crowd) again(d *device) {
 }
 
 // gone notes the end of a connection.
-func (c *crowd) gone(d *device, was bool, err error) {
+func (c *devices) gone(d *device, was bool, err error) {
 	if was {
 		c.online.Add(-1)
 	}
@@ -128,7 +128,7 @@ func (c *crowd) gone(d *device, was bool, err error) {
 	c.again(d)
 }
 
-func (c *crowd) loggedIn(d *device) {
+func (c *devices) loggedIn(d *device) {
 	c.online.Add(1)
 	c.logins.Add(1)
 	if d.habit == neverReads {
@@ -137,14 +137,14 @@ func (c *crowd) loggedIn(d *device) {
 	c.signal()
 }
 
-func (c *crowd) arrived(d *device, r *record, request int) {
+func (c *devices) arrived(d *device, r *record, request int) {
 	now := time.Now()
 	if c.ledger.arrive(r, now) && d.habit == acknowledges {
 		c.toDevice.add(c.ledger.since(now) - c.ledger.due(request))
 	}
 }
 
-func (c *crowd) acknowledged(r *record) {
+func (c *devices) acknowledged(r *record) {
 	if r.set(acked) {
 		c.ledger.acked.Add(1)
 		c.lastAck.Store(time.Now().UnixNano())
@@ -152,7 +152,7 @@ func (c *crowd) acknowledged(r *record) {
 	}
 }
 
-func (c *crowd) signal() {
+func (c *devices) signal() {
 	select {
 	case c.changed <- struct{}{}:
 	default:
@@ -160,7 +160,7 @@ func (c *crowd) signal() {
 }
 
 // await waits until done says so, at most for d; it tells which.
-func (c *crowd) await(ctx context.Context, d time.Duration, done func() bool) bool {
+func (c *devices) await(ctx context.Context, d time.Duration, done func() bool) bool {
 	limit := time.NewTimer(d)
 	defer limit.Stop()
 	every := time.NewTicker(100 * time.Millisecond) // for what is not signalled
@@ -180,7 +180,7 @@ func (c *crowd) await(ctx context.Context, d time.Duration, done func() bool) bo
 
 // beating lets the devices beat one after the other, so that their heartbeats are spread over the
 // interval.
-func (c *crowd) beating(ctx context.Context) {
+func (c *devices) beating(ctx context.Context) {
 	every := time.NewTicker(beatTick)
 	defer every.Stop()
 	start, next := time.Now(), int64(0)

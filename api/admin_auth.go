@@ -10,31 +10,31 @@ import (
 	"strings"
 )
 
-// guard admits requests to what is not for everybody who reaches the admin listener: those with the
-// token, or, where none is set, those of this machine.
-type guard struct {
+// adminAuth admits requests to what is not for everybody who reaches the admin listener: those with
+// the token, or, where none is set, those of this machine.
+type adminAuth struct {
 	token [sha256.Size]byte
 	open  bool // no token is set
 	next  http.Handler
 }
 
-func newGuard(token string, next http.Handler) *guard {
-	return &guard{token: sha256.Sum256([]byte(token)), open: token == "", next: next}
+func newAdminAuth(token string, next http.Handler) *adminAuth {
+	return &adminAuth{token: sha256.Sum256([]byte(token)), open: token == "", next: next}
 }
 
 // newDebugGuard admits only those with the token: a profile holds up the process and tells of its
 // memory, and who reaches this machine is not yet who runs the service.
-func newDebugGuard(token string, next http.Handler) http.Handler {
+func newDebugAuth(token string, next http.Handler) http.Handler {
 	if token == "" {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			writeRefusal(w,
 				codeDenied)
 		})
 	}
-	return newGuard(token, next)
+	return newAdminAuth(token, next)
 }
 
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *adminAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.admits(r) {
 		writeRefusal(w, codeDenied)
 		return
@@ -43,7 +43,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-func (g *guard) admits(r *http.Request) bool {
+func (g *adminAuth) admits(r *http.Request) bool {
 	if g.open {
 		return isLocal(r)
 	}

@@ -6,18 +6,18 @@ import (
 	"trackchat/queue"
 )
 
-// conduct remembers for a minute or two what trackers did that must not begin anew with each
-// connection. Only those that did something have an entry, so it is bounded by what the door lets
+// trackerHistory remembers for a minute or two what trackers did that must not begin anew with each
+// connection. Only those that did something have an entry, so it is bounded by what admission lets
 // in within that time.
-type conduct struct {
+type trackerHistory struct {
 	mu          sync.Mutex
 	minute      int64 // of now
-	now, before map[queue.TrackerID]habits
+	now, before map[queue.TrackerID]trackerMinute
 	known       known
 }
 
 // habits are those of one tracker within one minute.
-type habits struct {
+type trackerMinute struct {
 	texts   uint16 // of its driver, in sessions that have ended
 	alarmed bool
 	// place.short of a session that had acknowledged a text when it was taken over; 0 none.
@@ -26,10 +26,14 @@ type habits struct {
 	contenders []contender
 }
 
-func newConduct() *conduct { return &conduct{now: make(map[queue.TrackerID]habits)} }
+func newTrackerHistory() *trackerHistory {
+	return &trackerHistory{
+		now: make(map[queue.TrackerID]trackerMinute),
+	}
+}
 
 // turnLocked forgets what is over.
-func (c *conduct) turnLocked(minute int64) {
+func (c *trackerHistory) turnLocked(minute int64) {
 	if minute == c.minute {
 		return
 	}
@@ -37,11 +41,11 @@ func (c *conduct) turnLocked(minute int64) {
 	if minute == c.minute+1 {
 		c.before = c.now
 	}
-	c.minute, c.now = minute, make(map[queue.TrackerID]habits)
+	c.minute, c.now = minute, make(map[queue.TrackerID]trackerMinute)
 }
 
 // change lets f change what is known of a tracker in this minute.
-func (c *conduct) change(t queue.TrackerID, minute int64, f func(*habits)) {
+func (c *trackerHistory) change(t queue.TrackerID, minute int64, f func(*trackerMinute)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turnLocked(minute)
@@ -51,7 +55,7 @@ func (c *conduct) change(t queue.TrackerID, minute int64, f func(*habits)) {
 }
 
 // look shows f what is known of a tracker from the minute before, then from this one.
-func (c *conduct) look(t queue.TrackerID, minute int64, f func(habits)) {
+func (c *trackerHistory) look(t queue.TrackerID, minute int64, f func(trackerMinute)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turnLocked(minute)
@@ -60,7 +64,7 @@ func (c *conduct) look(t queue.TrackerID, minute int64, f func(habits)) {
 }
 
 // alarm reports, once a minute, that the operator should be told of the tracker.
-func (c *conduct) alarm(t queue.TrackerID, minute int64) bool {
+func (c *trackerHistory) alarm(t queue.TrackerID, minute int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turnLocked(minute)
@@ -72,7 +76,7 @@ func (c *conduct) alarm(t queue.TrackerID, minute int64) bool {
 }
 
 // spent notes how many texts a session that ends had sent in the given minute.
-func (c *conduct) spent(t queue.TrackerID, minute int64, texts uint16) {
+func (c *trackerHistory) spent(t queue.TrackerID, minute int64, texts uint16) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turnLocked(max(minute, c.minute))
@@ -85,7 +89,7 @@ func (c *conduct) spent(t queue.TrackerID, minute int64, texts uint16) {
 }
 
 // texts returns how many the tracker has sent in this minute, in sessions that have ended.
-func (c *conduct) texts(t queue.TrackerID, minute int64) uint16 {
+func (c *trackerHistory) texts(t queue.TrackerID, minute int64) uint16 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turnLocked(minute)

@@ -245,28 +245,28 @@ func TestIdempotentAtOnce(t *testing.T) {
 // cutSender is a store whose answers, or parts of them, get lost until the given number of calls
 // has been made.
 type cutSender struct {
-	queue.Sender
+	queue.Messages
 	sends, remembers int
 }
 
 func (s *cutSender) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendResult, error) {
 	if s.sends--; s.sends < 0 || len(reqs) == 1 {
-		return s.Sender.Send(ctx, reqs)
+		return s.Messages.Send(ctx, reqs)
 	}
-	rs, err := s.Sender.Send(ctx, reqs[:1])
+	rs, err := s.Messages.Send(ctx, reqs[:1])
 	for range reqs[1:] {
 		rs = append(rs, queue.SendResult{Err: queue.ErrUnavailable})
 	}
 	return rs, err
 }
 
-func (s *cutSender) Remember(ctx context.Context, a queue.AccountID, key string,
+func (s *cutSender) SaveAnswer(ctx context.Context, a queue.AccountID, key string,
 	answer []byte,
 ) ([]byte, error) {
 	if s.remembers--; s.remembers >= 0 {
 		return nil, fmt.Errorf("%w: cut", queue.ErrUnknownOutcome)
 	}
-	return s.Sender.Remember(ctx, a, key, answer)
+	return s.Messages.SaveAnswer(ctx, a, key, answer)
 }
 
 // TestIdempotencyGoesOn: a request that got no answer, because the process or the store went away
@@ -274,7 +274,7 @@ func (s *cutSender) Remember(ctx context.Context, a queue.AccountID, key string,
 func TestIdempotencyGoesOn(t *testing.T) {
 	var cut *cutSender
 	w := newWorld(t, func(o *api.Options) {
-		cut = &cutSender{Sender: o.Store, sends: 2, remembers: 2}
+		cut = &cutSender{Messages: o.Store, sends: 2, remembers: 2}
 		o.Store = cut
 	})
 	send := func() answer {

@@ -21,9 +21,9 @@ const (
 	troubleText    = 300 // bytes of a message or a field
 )
 
-// troubles remembers the last warnings and errors of the log, for the operations view, and counts
+// recentLog remembers the last warnings and errors of the log, for the operations view, and counts
 // them.
-type troubles struct {
+type recentLog struct {
 	entries *prometheus.CounterVec // level
 	folds   *folds
 
@@ -31,8 +31,8 @@ type troubles struct {
 	ring []api.Trouble // guarded by mu; oldest first
 }
 
-func newTroubles(reg prometheus.Registerer) *troubles {
-	t := &troubles{
+func newRecentLog(reg prometheus.Registerer) *recentLog {
+	t := &recentLog{
 		folds: &folds{of: make(map[foldKey]*fold)},
 		entries: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 			Name: "trackchat_log_entries_total",
@@ -47,9 +47,9 @@ func newTroubles(reg prometheus.Registerer) *troubles {
 
 // watch returns a logger that writes as log does, with repeated warnings and errors folded. They
 // are counted and remembered too.
-func (t *troubles) watch(log *zap.Logger) *zap.Logger {
+func (t *recentLog) watch(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
-		return newFoldCore(zapcore.NewTee(c, &troubleCore{troubles: t}), t.folds)
+		return newFoldCore(zapcore.NewTee(c, &troubleCore{recent: t}), t.folds)
 	}), zap.Hooks(func(e zapcore.Entry) error {
 		if e.Level >= zapcore.WarnLevel {
 			t.entries.WithLabelValues(e.Level.String()).Inc()
@@ -59,7 +59,7 @@ func (t *troubles) watch(log *zap.Logger) *zap.Logger {
 }
 
 // recent returns what is remembered, newest first.
-func (t *troubles) recent() []api.Trouble {
+func (t *recentLog) recent() []api.Trouble {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list := make([]api.Trouble, 0, len(t.ring))
@@ -69,7 +69,7 @@ func (t *troubles) recent() []api.Trouble {
 	return list
 }
 
-func (t *troubles) add(e api.Trouble) {
+func (t *recentLog) add(e api.Trouble) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.ring) == troubleEntries {
@@ -82,8 +82,8 @@ func (t *troubles) add(e api.Trouble) {
 // troubleCore is the side of a logger that remembers; fields are those that the logger has of its
 // own.
 type troubleCore struct {
-	troubles *troubles
-	fields   []zapcore.Field
+	recent *recentLog
+	fields []zapcore.Field
 }
 
 var _ zapcore.Core = (*troubleCore)(nil)
@@ -93,7 +93,7 @@ func (c *troubleCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLe
 
 // With keeps the fields of a logger that is made from another one.
 func (c *troubleCore) With(fields []zapcore.Field) zapcore.Core {
-	return &troubleCore{c.troubles, append(slices.Clip(c.fields), fields...)}
+	return &troubleCore{c.recent, append(slices.Clip(c.fields), fields...)}
 }
 
 // Check adds itself to who is to write an entry.
@@ -119,7 +119,7 @@ func (c *troubleCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 			}
 		}
 	}
-	c.troubles.add(api.Trouble{
+	c.recent.add(api.Trouble{
 		Time: e.Time, Level: e.Level.String(), Message: shortened(e.Message),
 		Fields: texts,
 	})

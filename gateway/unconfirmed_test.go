@@ -14,7 +14,7 @@ import (
 // that is counted.
 func TestRoundsAreBounded(t *testing.T) {
 	m := newMetrics(prometheus.NewRegistry())
-	r := newRounds(newDoor(Limits{}, time.Now, m))
+	r := newUnconfirmed(newAdmission(Limits{}, time.Now, m))
 	const more = 10
 	for i := range queue.TrackerID(maxRounds + more) {
 		if n := r.add(i, 1); n != 1 {

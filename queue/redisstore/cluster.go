@@ -30,8 +30,8 @@ type master struct {
 	s      *Store
 	addr   string
 	client *redis.Client
-	writes *wire
-	reads  *wire
+	writes *pipeline
+	reads  *pipeline
 	full   atomic.Bool // memory is nearly used up
 
 	mu       sync.Mutex // guards what follows; held while a first connection prepares the process
@@ -66,7 +66,7 @@ func (s *Store) newMaster(addr string) *master {
 			},
 		})
 	}
-	m.writes, m.reads = newWire(s, m, writeWorkers), newWire(s, m, readWorkers)
+	m.writes, m.reads = newPipeline(s, m, writeWorkers), newPipeline(s, m, readWorkers)
 	return m
 }
 
@@ -169,7 +169,7 @@ func judgeIf(err error) (outcome, error) {
 	if err == nil {
 		return outcomeFinal, nil
 	}
-	return judge(err)
+	return classify(err)
 }
 
 // parseInfo reads the answer of INFO.
@@ -183,10 +183,10 @@ func parseInfo(text string) map[string]string {
 	return fields
 }
 
-// nodes knows which master serves which slot.
-type nodes struct {
+// cluster knows which master serves which slot.
+type cluster struct {
 	s       *Store
-	cluster bool
+	many    bool
 	changed chan struct{} // holds a token while the map is to be read again
 
 	mu      sync.RWMutex // guards what follows
@@ -195,8 +195,8 @@ type nodes struct {
 }
 
 // stale has the map of the cluster read again soon.
-func (n *nodes) stale() {
-	if n.cluster {
+func (n *cluster) stale() {
+	if n.many {
 		select {
 		case n.changed <- struct{}{}:
 		default:
@@ -205,7 +205,7 @@ func (n *nodes) stale() {
 }
 
 // serving returns the master of a slot, nil if there is none now.
-func (n *nodes) serving(slot int) *master {
+func (n *cluster) serving(slot int) *master {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	if len(n.table) == 1 {
@@ -215,7 +215,7 @@ func (n *nodes) serving(slot int) *master {
 }
 
 // all returns the masters that serve anything.
-func (n *nodes) all() []*master {
+func (n *cluster) all() []*master {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	list := make([]*master, 0, len(n.masters))
@@ -226,13 +226,13 @@ func (n *nodes) all() []*master {
 }
 
 // single serves everything from one address or one set of Sentinels.
-func (n *nodes) single(addr string) {
+func (n *cluster) single(addr string) {
 	m := n.s.newMaster(addr)
 	n.masters, n.table = map[string]*master{addr: m}, []*master{m}
 }
 
 // reload reads the map from the first node that knows it.
-func (n *nodes) reload(ctx context.Context) error {
+func (n *cluster) reload(ctx context.Context) error {
 	var errs []error
 	for _, m := range n.all() {
 		shards, err := m.client.ClusterShards(ctx).Result()
@@ -263,7 +263,7 @@ func (n *nodes) reload(ctx context.Context) error {
 }
 
 // apply replaces the map. asked is who gave it: a node without a known address is that one.
-func (n *nodes) apply(shards []redis.ClusterShard, asked string) error {
+func (n *cluster) apply(shards []redis.ClusterShard, asked string) error {
 	host, _, err := net.SplitHostPort(asked)
 	if err != nil {
 		return fmt.Errorf("address of a cluster node: %w", err)
@@ -300,7 +300,7 @@ func (n *nodes) apply(shards []redis.ClusterShard, asked string) error {
 }
 
 // masterOf is the address of a shard's master, false where it serves nothing.
-func (n *nodes) masterOf(shard *redis.ClusterShard, host string) (string, bool) {
+func (n *cluster) masterOf(shard *redis.ClusterShard, host string) (string, bool) {
 	if len(shard.Slots) == 0 {
 		return "", false
 	}
@@ -321,7 +321,7 @@ func (n *nodes) masterOf(shard *redis.ClusterShard, host string) (string, bool) 
 }
 
 // assignment lists the partitions of each master.
-func (n *nodes) assignment() map[*master][]queue.Partition {
+func (n *cluster) assignment() map[*master][]queue.Partition {
 	owned := make(map[*master][]queue.Partition)
 	for p, slot := range n.s.slots {
 		if m := n.serving(slot); m != nil {
@@ -331,7 +331,7 @@ func (n *nodes) assignment() map[*master][]queue.Partition {
 	return owned
 }
 
-func (n *nodes) close() error {
+func (n *cluster) close() error {
 	masters := n.all()
 	errs := make([]error, 0, len(masters))
 	for _, m := range masters {

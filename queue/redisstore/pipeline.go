@@ -56,9 +56,9 @@ type command struct{ *redis.Cmd }
 
 func (command) NoRetry() bool { return true }
 
-// wire takes jobs to one master: what is queued while the pipelines before are on their way is the
-// next pipeline.
-type wire struct {
+// pipeline takes jobs to one master: what is queued while the pipelines before are on their way is
+// the next pipeline.
+type pipeline struct {
 	s      *Store
 	m      *master
 	mu     sync.Mutex // guards what follows
@@ -67,8 +67,8 @@ type wire struct {
 	closed bool
 }
 
-func newWire(s *Store, m *master, workers int) *wire {
-	w := &wire{s: s, m: m}
+func newPipeline(s *Store, m *master, workers int) *pipeline {
+	w := &pipeline{s: s, m: m}
 	w.wake = sync.NewCond(&w.mu)
 	for range workers {
 		s.working.Go(w.work)
@@ -76,7 +76,7 @@ func newWire(s *Store, m *master, workers int) *wire {
 	return w
 }
 
-func (w *wire) put(j *job) {
+func (w *pipeline) put(j *job) {
 	w.mu.Lock()
 	closed := w.closed
 	if !closed {
@@ -90,14 +90,14 @@ func (w *wire) put(j *job) {
 }
 
 // close lets the workers end after what is queued.
-func (w *wire) close() {
+func (w *pipeline) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
 	w.wake.Broadcast()
 }
 
-func (w *wire) work() {
+func (w *pipeline) work() {
 	jobs := make([]*job, 0, pipelineJobs)
 	for {
 		if jobs = w.take(jobs[:0]); len(jobs) == 0 {
@@ -109,7 +109,7 @@ func (w *wire) work() {
 }
 
 // take waits for jobs and returns a pipeline of them, none when the wire is closed.
-func (w *wire) take(jobs []*job) []*job {
+func (w *pipeline) take(jobs []*job) []*job {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(jobs) == 0 {
@@ -125,7 +125,7 @@ func (w *wire) take(jobs []*job) []*job {
 }
 
 // gather takes a pipeline of jobs off the queue; it may find none whose callers still wait.
-func (w *wire) gather(jobs []*job) []*job {
+func (w *pipeline) gather(jobs []*job) []*job {
 	n, bytes := 0, 0
 	for n < len(w.ready) && len(jobs) < pipelineJobs && bytes < pipelineBytes {
 		j := w.ready[n]
@@ -145,7 +145,7 @@ func (w *wire) gather(jobs []*job) []*job {
 }
 
 // exec sends one pipeline and settles its jobs.
-func (w *wire) exec(jobs []*job) {
+func (w *pipeline) exec(jobs []*job) {
 	ctx := context.Background()
 	pipe := w.m.client.Pipeline()
 	cmds := make([]command, len(jobs))
@@ -183,7 +183,9 @@ func result(c command, broken error) (any, error) {
 
 // guard has the identity read after the plain commands of a pipeline, for each slot where masters
 // lose them one by one.
-func (w *wire) guard(ctx context.Context, pipe redis.Pipeliner, jobs []*job) map[string]command {
+func (w *pipeline) guard(ctx context.Context, pipe redis.Pipeliner,
+	jobs []*job,
+) map[string]command {
 	guards := make(map[string]command, 1)
 	for _, j := range jobs {
 		key := w.s.guardOf(j.slot)
@@ -200,12 +202,12 @@ func (w *wire) guard(ctx context.Context, pipe redis.Pipeliner, jobs []*job) map
 var errNoAnswer = errors.New("no answer")
 
 // settle finishes a job or has it repeated.
-func (w *wire) settle(ctx context.Context, j *job, reply any, err error) {
+func (w *pipeline) settle(ctx context.Context, j *job, reply any, err error) {
 	if err == nil {
 		j.finish(reply, nil)
 		return
 	}
-	what, err := judge(err)
+	what, err := classify(err)
 	switch what {
 	case outcomeFinal:
 		if errors.Is(err, queue.ErrLost) {
@@ -218,12 +220,12 @@ func (w *wire) settle(ctx context.Context, j *job, reply any, err error) {
 			w.s.log.Warn("loading scripts again failed", zapError(e))
 		}
 	case outcomeMoved:
-		w.s.nodes.stale()
+		w.s.cluster.stale()
 	case outcomeUnknown:
 		j.maybe = j.maybe || j.writes
-		w.s.nodes.stale() // a replica may have taken over
+		w.s.cluster.stale() // a replica may have taken over
 	case outcomeRetry:
-		w.s.nodes.stale()
+		w.s.cluster.stale()
 	}
 	w.s.again(j, err)
 }
@@ -245,10 +247,10 @@ func (s *Store) again(j *job, err error) {
 
 // submit hands a job to the master that serves its slot now.
 func (s *Store) submit(j *job) {
-	m := s.nodes.serving(j.slot)
+	m := s.cluster.serving(j.slot)
 	switch {
 	case m == nil:
-		s.nodes.stale()
+		s.cluster.stale()
 		s.again(j, fmt.Errorf("%w: no master serves slot %d", queue.ErrUnavailable, j.slot))
 	case j.writes:
 		m.writes.put(j)

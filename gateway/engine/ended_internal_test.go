@@ -12,9 +12,12 @@ import (
 	gneterrors "github.com/panjf2000/gnet/v2/pkg/errors"
 )
 
-type idleHandler struct{ ends chan error }
+type idleHandler struct {
+	opens chan Conn
+	ends  chan error
+}
 
-func (h *idleHandler) OnOpen(Conn)                 {}
+func (h *idleHandler) OnOpen(c Conn)               { h.opens <- c }
 func (h *idleHandler) OnData(_ Conn, b []byte) int { return len(b) }
 func (h *idleHandler) OnClose(_ Conn, err error)   { h.ends <- err }
 
@@ -31,11 +34,21 @@ func TestLoopEndsByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &idleHandler{ends: make(chan error, 10)}
+	h := &idleHandler{opens: make(chan Conn, 10), ends: make(chan error, 10)}
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(ln, h) }()
 	if _, err := e.Dial(t.Context(), ln.Addr().String(), netip.Addr{}, h); err != nil {
 		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	// Both ends are there: what gnet is still enrolling when a loop ends waits for ever.
+	for range 2 {
+		select {
+		case <-h.opens:
+		case <-ctx.Done():
+			t.Fatal("no OnOpen")
+		}
 	}
 	l := e.loops[0]
 	if err := l.events.Execute(t.Context(), gnet.RunnableFunc(func(context.Context) error {
@@ -43,8 +56,6 @@ func TestLoopEndsByItself(t *testing.T) {
 	})); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
 	for range 2 {
 		select {
 		case err := <-h.ends:

@@ -30,12 +30,12 @@ func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
 	late := lateness{}
 	err := s.listen(ctx, &subscription{
 		channel: changeChannel, every: pingChanges,
-		heed: func(payload string) error {
+		onMessage: func(payload string) error {
 			list, err := decodeChanges(payload)
 			add(list...)
 			return err
 		},
-		missed: func(ps []queue.Partition) {
+		onGap: func(ps []queue.Partition) {
 			c := queue.Change{Kind: queue.ChangeResync, Partitions: slices.Clone(ps)}
 			if len(ps) == partitions {
 				c.Partitions = nil

@@ -69,16 +69,16 @@ func (ws *wakes) resync() {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for e := range ws.subscriptions {
-		e.missed(all)
+		e.onGap(all)
 	}
 }
 
 // subscription listens to one channel in each partition.
 type subscription struct {
-	s       *Store
-	channel string                     // what follows the partition's key
-	heed    func(payload string) error // takes what was published
-	missed  func(ps []queue.Partition) // something may not have been heard
+	s         *Store
+	channel   string                     // what follows the partition's key
+	onMessage func(payload string) error // takes what was published
+	onGap     func(ps []queue.Partition) // something may not have been heard
 	// everything published before ms was heard; nil: nobody asks.
 	through func(ps []queue.Partition, ms int64)
 	every   time.Duration // between two pings
@@ -100,8 +100,8 @@ func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wa
 	out := make(chan []queue.Wake)
 	err := s.listen(ctx, &subscription{
 		channel: ":n:" + string(node), every: pingEvery,
-		missed: func(ps []queue.Partition) { buffer.Add(resyncWake(ps)) },
-		heed: func(payload string) error {
+		onGap: func(ps []queue.Partition) { buffer.Add(resyncWake(ps)) },
+		onMessage: func(payload string) error {
 			list, err := decodeWakes(payload)
 			if err == nil {
 				buffer.Add(list...)
@@ -260,7 +260,7 @@ func (e *subscription) hear(ctx context.Context, m *master, parts []queue.Partit
 		alive.Add(1)
 		switch got := got.(type) {
 		case *redis.Message:
-			if err := e.heed(got.Payload); err != nil {
+			if err := e.onMessage(got.Payload); err != nil {
 				return true, err
 			}
 		case *redis.Pong:
@@ -315,7 +315,7 @@ func (e *subscription) subscribed(parts []queue.Partition) {
 		}
 	}
 	if len(again) > 0 {
-		e.missed(again)
+		e.onGap(again)
 	}
 }
 

@@ -120,6 +120,8 @@ type Store interface {
 	// such messages count as pending, except that Send makes room of them before it finds a tracker
 	// full.
 	Expire(ctx context.Context) (ExpireStats, error)
+	// Partitions is how many partitions the store has, from 0 on.
+	Partitions() int
 	// Trim removes old messages in small steps; call it again while TrimStats.More.
 	Trim(ctx context.Context, p Partition, r Retention) (TrimStats, error)
 	// Check reports what is wrong with the store; it is called at start and every minute.

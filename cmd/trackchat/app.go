@@ -34,30 +34,29 @@ type App struct {
 	registry  *prometheus.Registry
 	directory queue.Directory
 	// keeps directory up to date; nil where the store cannot tell changes.
-	follower   *queue.Follower
-	recheck    atomic.Pointer[func()]
-	moved      chan struct{} // holds a token once the directory has changed
-	store      queue.Store
-	partitions int   // of the store
-	loops      int   // event loops; 0: as the engine likes
-	procs      int   // processors that there are for Go; 0: those that it uses
-	leastFree  int64 // of the embedded store, see its Options
-	gateway    *gateway.Gateway
-	serving    atomic.Pointer[gateway.Gateway] // gateway once it runs, for who may ask at any time
-	api        *http.Server
-	handler    *api.API // of api
-	admin      *http.Server
-	addrs      map[string]netip.AddrPort
-	certs      *certificates
-	clients    *api.Conns
-	memory     *memory
-	health     *storeHealth
-	expired    prometheus.Counter
-	ready      atomic.Pointer[error] // why the service is not ready; nil: it is
-	drain      chan struct{}         // holds a token once the sessions are to be closed
-	failed     chan error
-	undo       []func(context.Context) error // of what was started, in order
-	work       sync.WaitGroup
+	follower  *queue.Follower
+	recheck   atomic.Pointer[func()]
+	moved     chan struct{} // holds a token once the directory has changed
+	store     queue.Store
+	loops     int   // event loops; 0: as the engine likes
+	procs     int   // processors that there are for Go; 0: those that it uses
+	leastFree int64 // of the embedded store, see its Options
+	gateway   *gateway.Gateway
+	serving   atomic.Pointer[gateway.Gateway] // gateway once it runs, for who may ask at any time
+	api       *http.Server
+	handler   *api.API // of api
+	admin     *http.Server
+	addrs     map[string]netip.AddrPort
+	certs     *certificates
+	clients   *api.Conns
+	memory    *memory
+	health    *storeHealth
+	expired   prometheus.Counter
+	ready     atomic.Pointer[error] // why the service is not ready; nil: it is
+	drain     chan struct{}         // holds a token once the sessions are to be closed
+	failed    chan error
+	undo      []func(context.Context) error // of what was started, in order
+	work      sync.WaitGroup
 
 	// of the demo: fills the store before the directory is loaded.
 	seed    func(context.Context) error

@@ -75,7 +75,7 @@ func (a *App) trim(ctx context.Context) {
 	removed := 0
 	pause := time.NewTicker(trimPause)
 	defer pause.Stop()
-	for p := range a.partitions {
+	for p := range a.store.Partitions() {
 		for more := true; more; {
 			stats, err := a.store.Trim(ctx, queue.Partition(p),
 				queue.Retention{CutoffMs: time.Now().Add(-keep).UnixMilli(), Max: trimStep})

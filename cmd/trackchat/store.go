@@ -13,16 +13,11 @@ import (
 	"go.uber.org/zap"
 )
 
-// redisPartitions is how many partitions a Redis store has; the embedded one has a single one.
-const redisPartitions = 256
-
 func (a *App) openStore(ctx context.Context) error {
 	var err error
 	if a.cfg.Store.Backend == BackendRedis {
-		a.partitions = redisPartitions
 		a.store, err = a.openRedis(ctx)
 	} else {
-		a.partitions = 1
 		a.store, err = a.openEmbedded(ctx)
 	}
 	if err != nil {

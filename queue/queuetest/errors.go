@@ -80,7 +80,7 @@ func Errors(t *testing.T, s Spoilt) {
 func everyOperation(t *testing.T, cases []errorCase) {
 	t.Helper()
 	left := map[string]string{
-		"Close": "ends everything",
+		"Close": "ends everything", "Partitions": "is a number",
 		"Wakes": "hints, with a rule of their own for what may be lost", "Watch": "the same",
 	}
 	for _, c := range cases {

@@ -355,6 +355,9 @@ func (m *Model) Changes(ctx context.Context, id queue.TrackerID, sinceMs int64,
 	return msgs, err
 }
 
+// Partitions: the model has one.
+func (m *Model) Partitions() int { return 1 }
+
 func (m *Model) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats,
 	error,
 ) {

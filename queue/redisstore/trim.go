@@ -10,6 +10,9 @@ import (
 // trimLook is how many blocks one call looks at.
 const trimLook = 32
 
+// Partitions: as many as the schema has.
+func (s *Store) Partitions() int { return partitions }
+
 // Trim: It removes whole blocks, up to 64 messages each: those without a pending message and with
 // nothing as new as the cutoff. A Max below 64 leaves fuller blocks alone. Blocks are looked at in
 // the order they were made; a pass ends where a whole look finds only young ones.

@@ -13,6 +13,9 @@ const (
 	trimLook   = 2048 // messages that one transaction looks at
 )
 
+// Partitions: one file is one partition.
+func (s *Store) Partitions() int { return 1 }
+
 // Trim: It walks through the file from the oldest message on, some at a time, and begins anew when
 // it has met only messages that stay.
 func (s *Store) Trim(ctx context.Context, p queue.Partition, r queue.Retention) (queue.TrimStats,

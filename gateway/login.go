@@ -122,14 +122,10 @@ func (s *session) bind(t *queue.Tracker) {
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
 	s.life.end(lifeFrame)
 	if old := g.reg.swap(s.tracker, s); old != nil {
-		g.overtaken(old, s)
-		old.post(func() {
-			g.m.takeovers.Inc()
-			old.close(reasonTakeover)
-			old.hungUp(reasonTakeover)
-		})
+		s.takeOver(old)
+	} else {
+		g.store.acquire.add(s, 0, s.tracker)
 	}
-	g.store.acquire.add(s, 0, s.tracker)
 	s.nextMs = g.nextLook(s.tracker, now)
 	s.arm(s.nextMs)
 	if ce := g.log.Check(zap.DebugLevel, "device logged in"); ce != nil {
@@ -151,6 +147,29 @@ func (l *Listener) settingsOf(t *queue.Tracker) protocol.Settings {
 		return l.settings
 	}
 	return s
+}
+
+// takeOver closes the tracker's older session. The store makes this node the owner anew when that
+// one has counted what it leaves without an answer: the next claim would not know of it.
+func (s *session) takeOver(old *session) {
+	g, key := s.l.g, s.tracker
+	g.overtaken(old, s)
+	old.post(func() {
+		g.m.takeovers.Inc()
+		old.close(reasonTakeover)
+		old.hungUp(reasonTakeover)
+		old.leftWithoutVerdict(reasonTakeover)
+	})
+	acquire := func() {
+		s.post(func() {
+			if s.tracker == key {
+				g.store.acquire.add(s, 0, key)
+			}
+		})
+	}
+	if !old.shard.loop.Execute(acquire) {
+		acquire()
+	}
 }
 
 // acquired is told by the store's worker that the node owns the tracker. When the session has ended

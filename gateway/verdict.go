@@ -20,7 +20,9 @@ func (s *session) leftWithoutVerdict(why reason) {
 	if b == nil || b.state != flightSent || b.ended || len(b.msgs) == 0 || why == reasonShutdown {
 		return
 	}
-	if s.attempted() {
+	last := s.attempted()
+	b.evidence = evidenceNone // it is counted
+	if last {
 		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
 	}
 }

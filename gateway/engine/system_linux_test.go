@@ -98,8 +98,9 @@ func shed(t *testing.T, k kind) {
 		}
 	}
 	<-s.refusals
+	// The runtime and sockets on their way take some of those that are spared.
 	eventually(t, "descriptors spared",
-		func() bool { return descriptors(t) <= int(limit)-spare+10 })
+		func() bool { return descriptors(t) <= int(limit)-spare/2 })
 	if len(peers) < 20 {
 		t.Errorf("%d peers", len(peers))
 	}

@@ -134,9 +134,6 @@ type SendReq struct {
 	Tracker  TrackerID
 	Employee int64 // 0 none
 	Text     string
-	// not 0: a repetition of the same request by the same caller (tracker, nonce) among the newest
-	// 64 is answered with the first id.
-	Nonce uint32
 	// not empty: client's idempotency key, already scoped to the account; the same key for the
 	// tracker within 24 h is answered with the first id.
 	Key       string

@@ -78,7 +78,6 @@ type entry struct {
 // intent is a text that the child wants stored. Its text says who it is.
 type intent struct {
 	Tracker  queue.TrackerID
-	Nonce    uint32
 	Key      uint64 // not 0: incoming
 	Text     string
 	Incoming bool
@@ -246,12 +245,8 @@ func (l *ledger) told(c *check, found map[int64]queue.Message) {
 	}
 }
 
-// Repetitions are known among the newest messages of a tracker only: 32 keys of texts from the
-// device, 64 nonces of texts to it.
-const (
-	knownKeys   = 32
-	knownNonces = 64
-)
+// knownKeys is among how many of a tracker's newest incoming texts a repetition is known.
+const knownKeys = 32
 
 // repetitions counts what a tracker has stored since, for each of its messages.
 type repetitions map[queue.TrackerID][]queue.Message
@@ -260,16 +255,13 @@ type repetitions map[queue.TrackerID][]queue.Message
 // child that was slow to write down its answer may have been overtaken by more texts of the same
 // tracker than that.
 func (r repetitions) known(in intent, id int64) bool {
-	newer, most := 0, knownNonces
-	if in.Incoming {
-		most = knownKeys
-	}
+	newer := 0
 	for _, m := range r[in.Tracker] {
-		if m.ID > id && m.Status.Incoming() == in.Incoming {
+		if m.ID > id && m.Status.Incoming() {
 			newer++
 		}
 	}
-	return newer < most
+	return !in.Incoming || newer < knownKeys
 }
 
 // repeat sends what the child had not been told about again, as a caller would: nothing may be

@@ -162,12 +162,13 @@ func (k *worker) intents(n int, incoming bool) []intent {
 		}
 		if incoming {
 			list[i].Key = uint64(k.round)<<32 | uint64(k.count)
-		} else {
-			list[i].Nonce = k.round<<16 | k.count
 		}
 	}
 	return list
 }
+
+// sendKey is what a repetition of an outgoing text is known by.
+func (in intent) sendKey() string { return strings.TrimSuffix(in.Text, crashFiller) }
 
 // storeIntents sends or receives texts of one direction.
 func storeIntents(ctx context.Context, s queue.Store, ins []intent) ([]int64, error) {
@@ -188,7 +189,7 @@ func storeIntents(ctx context.Context, s queue.Store, ins []intent) ([]int64, er
 	}
 	reqs := make([]queue.SendReq, len(ins))
 	for i, in := range ins {
-		reqs[i] = queue.SendReq{Tracker: in.Tracker, Text: in.Text, Nonce: in.Nonce}
+		reqs[i] = queue.SendReq{Tracker: in.Tracker, Text: in.Text, Key: in.sendKey()}
 	}
 	res, err := s.Send(ctx, reqs)
 	for i, r := range res {

@@ -245,7 +245,6 @@ func errorStores() []errorCase {
 			return queue.SendReq{Tracker: t, Text: "new", Key: "key", ExpiresMs: r.now + dayMs}
 		})
 		if len(reqs) == 3 {
-			reqs[1] = queue.SendReq{Tracker: reqs[1].Tracker, Text: "by nonce", Nonce: 9}
 			reqs[2].Choices, reqs[2].ReplyTo = []string{"yes", "no"}, 1
 		}
 		return r.s.Send(r.ctx, reqs)

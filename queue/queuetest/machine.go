@@ -57,7 +57,6 @@ type machine struct {
 	leases   []queue.Lease
 	reopens  int
 	steps    int
-	nonces   uint32 // raised by a trim: what it makes of remembered nonces is the store's business
 }
 
 // theirs translates an id of the model; ids that were never given stay what they are.
@@ -138,9 +137,6 @@ func (m *machine) send(*rapid.T) {
 	for range n {
 		r := queue.SendReq{Tracker: m.tracker(), Employee: rapid.Int64Range(0, 3).Draw(m.T,
 			"employee"), Text: rapid.StringN(1, 40, -1).Draw(m.T, "text")}
-		if n := rapid.Uint32Range(0, 6).Draw(m.T, "nonce"); n > 3 {
-			r.Nonce = m.nonces + n
-		}
 		if k := rapid.IntRange(0, 6).Draw(m.T, "key"); k > 4 {
 			r.Key = fmt.Sprint("key ", k)
 		}

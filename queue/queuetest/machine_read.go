@@ -141,7 +141,6 @@ func (m *machine) changes(*rapid.T) {
 
 // trim lets the store decide what goes within the rules and makes the model forget the same.
 func (m *machine) trim(*rapid.T) {
-	m.nonces += 100
 	cutoff := m.f.Clock.Now().UnixMilli() - rapid.Int64Range(0, 10_000_000).Draw(m.T, "age")
 	for p := range 256 {
 		for more := true; more; {

@@ -40,7 +40,6 @@ type Model struct {
 
 type modelTracker struct {
 	msgs    []queue.Message // by id, which is by time
-	nonces  []modelSent     // of all sends
 	keys    map[string]modelKey
 	ring    []modelText // of all keyed texts
 	clock   int64
@@ -52,10 +51,6 @@ type modelTracker struct {
 }
 
 type (
-	modelSent struct {
-		nonce uint32
-		id    int64
-	}
 	modelKey struct{ id, untilMs int64 }
 
 	modelQuestion struct {
@@ -169,11 +164,6 @@ func (m *Model) send(r queue.SendReq) queue.SendResult {
 	if k, ok := t.keys[r.Key]; ok && r.Key != "" && k.untilMs > now {
 		return queue.SendResult{ID: k.id, Dup: true}
 	}
-	for _, s := range t.nonces[max(0, len(t.nonces)-64):] {
-		if s.nonce == r.Nonce && r.Nonce != 0 {
-			return queue.SendResult{ID: s.id, Dup: true}
-		}
-	}
 	if t.count(queue.StatusPending) >= m.maxPending {
 		m.expire(r.Tracker, t)
 	}
@@ -184,7 +174,6 @@ func (m *Model) send(r queue.SendReq) queue.SendResult {
 		Tracker: r.Tracker, Status: queue.StatusPending, Employee: r.Employee, Text: r.Text,
 		ExpiresMs: r.ExpiresMs, Choices: slices.Clone(r.Choices), ReplyTo: r.ReplyTo,
 	})
-	t.nonces = append(t.nonces, modelSent{r.Nonce, msg.ID})
 	if r.Key != "" {
 		t.keys[r.Key] = modelKey{msg.ID, now + (24 * time.Hour).Milliseconds()}
 	}

@@ -20,9 +20,6 @@ func sendRules() []rule {
 		{"04 results belong to their requests", batchResults},
 		{"05 long texts round-trip and longer ones are refused", longTexts},
 		{"06 empty batches", emptyBatches},
-		{"07 a nonce makes a repetition harmless", nonceRepeats},
-		{"07 a nonce is remembered for 64 sends", nonceMemory},
-		{"07 a nonce belongs to its tracker", nonceOfTracker},
 		{"07 a key makes a repetition harmless", keyRepeats},
 		{"07 a key lives for 24 hours", keyExpires},
 		{"08 the same text twice is two messages", sameText},
@@ -178,59 +175,6 @@ func emptyBatches(c *check) {
 	}
 }
 
-func nonceRepeats(c *check) {
-	req := queue.SendReq{Tracker: 9, Text: "once", Nonce: 77}
-	res := c.try(req, req)
-	if res[0].Dup || res[0].Err != nil || !res[1].Dup || res[1].ID != res[0].ID {
-		c.Fatalf("in one batch: %+v", res)
-	}
-	for range 2 {
-		if r := c.try(req)[0]; !r.Dup || r.ID != res[0].ID {
-			c.Fatalf("repeated: %+v, want %d again", r, res[0].ID)
-		}
-		c.reopen()
-	}
-	if c.ack(9, res[0].ID) != queue.AckDelivered {
-		c.Fatal("ack")
-	}
-	if r := c.try(req)[0]; !r.Dup || r.ID != res[0].ID {
-		c.Fatalf("repeated after delivery: %+v", r)
-	}
-	if n := len(c.list(9)); n != 1 {
-		c.Fatalf("%d messages", n)
-	}
-}
-
-func nonceMemory(c *check) {
-	first := c.sendAll(queue.SendReq{Tracker: 9, Text: "first", Nonce: 1})[0]
-	c.receive(queue.Incoming{Tracker: 9, Text: "does not count"})
-	for i := range 63 {
-		// every other one without a nonce.
-		c.sendAll(queue.SendReq{Tracker: 9, Text: "x", Nonce: uint32(i+2) * uint32(i%2)})
-	}
-	for range 2 {
-		if r := c.try(queue.SendReq{Tracker: 9, Text: "first", Nonce: 1})[0]; !r.Dup ||
-			r.ID != first {
-			c.Fatalf("the 64th newest was forgotten: %+v", r)
-		}
-		c.reopen()
-	}
-	c.send(9, "one more")
-	if r := c.try(queue.SendReq{Tracker: 9, Text: "first", Nonce: 1})[0]; r.Dup || r.ID <= first {
-		c.Fatalf("the 65th newest still counts: %+v", r)
-	}
-}
-
-func nonceOfTracker(c *check) {
-	got := c.sendAll(queue.SendReq{Tracker: 1, Text: "x", Nonce: 5}, queue.SendReq{
-		Tracker: 2,
-		Text:    "x", Nonce: 5,
-	})
-	if got[0] == got[1] {
-		c.Fatal("two trackers share a nonce")
-	}
-}
-
 func keyRepeats(c *check) {
 	req := queue.SendReq{Tracker: 9, Text: "once", Key: "1/order 4711"}
 	res := c.try(req, req, queue.SendReq{Tracker: 9, Text: "once", Key: "1/order 4712"},
@@ -242,6 +186,15 @@ func keyRepeats(c *check) {
 	c.reopen()
 	if r := c.try(req)[0]; !r.Dup || r.ID != res[0].ID {
 		c.Fatalf("repeated after 100 more and a restart: %+v", r)
+	}
+	if c.ack(9, res[0].ID) != queue.AckDelivered {
+		c.Fatal("ack")
+	}
+	if r := c.try(req)[0]; !r.Dup || r.ID != res[0].ID {
+		c.Fatalf("repeated after delivery: %+v", r)
+	}
+	if n := len(c.list(9)); n != 102 {
+		c.Fatalf("%d messages", n)
 	}
 }
 
@@ -343,7 +296,7 @@ func queueFull(c *check) {
 	for sent := 0; sent < c.MaxPending; sent += 100 {
 		c.send(4, texts(min(100, c.MaxPending-sent))...)
 	}
-	refused := queue.SendReq{Tracker: 4, Text: "too many", Key: "k", Nonce: 3}
+	refused := queue.SendReq{Tracker: 4, Text: "too many", Key: "k"}
 	for range 2 { // a refused request is not remembered as done
 		res := c.try(refused, queue.SendReq{Tracker: 5, Text: "another tracker"})
 		if !errors.Is(res[0].Err, queue.ErrQueueFull) || res[0].ID != 0 || res[1].Err != nil {

@@ -93,7 +93,7 @@ func ownerWoken(c *check) {
 	}
 	// Neither an incoming text nor a repetition nor a refusal wakes anybody.
 	c.receive(queue.Incoming{Tracker: 1, Text: "in"})
-	req := queue.SendReq{Tracker: 1, Text: "once", Nonce: 8}
+	req := queue.SendReq{Tracker: 1, Text: "once", Key: "k"}
 	c.sendAll(req, req)
 	c.try(queue.SendReq{Tracker: 1, Text: strings.Repeat("x", queue.MaxText+1)})
 	last := c.send(1, "last")[0]

@@ -85,8 +85,8 @@ func benchServer(b *testing.B, fsync string) (*queuetest.RedisServer, redisstore
 // trackers of one partition, 8 calls at once.
 func BenchmarkBatches(b *testing.B) {
 	for _, fsync := range []string{"everysec", "always"} {
-		for _, nonce := range []bool{false, true} {
-			b.Run(fmt.Sprintf("%s/nonce=%v", fsync, nonce), func(b *testing.B) {
+		for _, keyed := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/key=%v", fsync, keyed), func(b *testing.B) {
 				server, o := benchServer(b, fsync)
 				o.WakeBuffer = 1 << 20
 				s := open(b, o)
@@ -105,7 +105,7 @@ func BenchmarkBatches(b *testing.B) {
 				for range 8 {
 					wg.Go(func() {
 						for n := turn.Add(1); n <= calls; n = turn.Add(1) {
-							sendBatch(b, s, groups[n%8], n, nonce)
+							sendBatch(b, s, groups[n%8], n, keyed)
 						}
 					})
 				}
@@ -154,14 +154,14 @@ func trackersOf(partitions, n int) [][]queue.TrackerID {
 }
 
 func sendBatch(b *testing.B, s *redisstore.Store, trackers []queue.TrackerID, turn int64,
-	nonce bool,
+	keyed bool,
 ) {
 	b.Helper()
 	reqs := make([]queue.SendReq, 64)
 	for i := range reqs {
 		reqs[i] = queue.SendReq{Tracker: trackers[(int(turn)*64+i)%len(trackers)], Text: hundred}
-		if nonce {
-			reqs[i].Nonce = uint32(turn*64+int64(i)) + 1
+		if keyed {
+			reqs[i].Key = strconv.FormatInt(turn*64+int64(i), 10)
 		}
 	}
 	if _, err := s.Send(b.Context(), reqs); err != nil {

@@ -49,7 +49,7 @@ func crash(t *testing.T, name, place string, rounds int) {
 }
 
 // TestRedisKilledUnderLoad kills Redis again and again while 16 writers work. A writer whose
-// request has failed asks again with its nonce: nothing may be lost or doubled.
+// request has failed asks again with its key: nothing may be lost or doubled.
 func TestRedisKilledUnderLoad(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	killedUnderLoad(t, redisstore.Options{Addrs: []string{server.Addr}},
@@ -80,8 +80,7 @@ func killedUnderLoad(t *testing.T, o redisstore.Options,
 			for i := 0; !stop.Load(); i++ {
 				text := fmt.Sprintf("writer %d text %d %s", g, i, strings.Repeat("long ", i%200))
 				id := persist(t, s, queue.SendReq{
-					Tracker: tracker, Text: text,
-					Nonce: uint32(g)<<20 + uint32(i) + 1,
+					Tracker: tracker, Text: text, Key: text,
 				})
 				delivered := i%2 == 0 && persistAck(t, s, queue.AckReq{Tracker: tracker, ID: id})
 				if id == 0 {

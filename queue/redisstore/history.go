@@ -188,7 +188,7 @@ func appendHistory(dst []byte, m *queue.Message) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(min(acked, math.MaxUint16)))
 	dst = append(dst, 0)
 	dst = binary.BigEndian.AppendUint32(dst, rand.Uint32())
-	return appendTail(appendUint48(dst, m.SubmitMs), m, 0)
+	return appendTail(appendUint48(dst, m.SubmitMs), m)
 }
 
 func (s *Store) History(ctx context.Context, t queue.TrackerID) iter.Seq2[queue.Message, error] {

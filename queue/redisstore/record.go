@@ -20,8 +20,7 @@ import (
 //	 8 opened 6    ms: V; P the first of the tries; of what was P it stays behind
 //	14 parts 2, acknowledged 2
 //	18 slot 1
-//	19 check 4     the caller's nonce (flag 16) or a random number: tells a record from text that
-//	               looks like one
+//	19 check 4     a random number: tells a record from text that looks like one
 //	23 submitted 6 ms
 //	29 flags 1     which of the following are there: 1 employee, 2 expires, 4 reply to, 8 choices
 //	30 length 3    of what follows
@@ -35,14 +34,13 @@ const (
 	flagExpires  = 2
 	flagReplyTo  = 4
 	flagChoices  = 8
-	flagNonce    = 16
 
 	maxChoices = 255
 )
 
 // appendTail appends a record from its flags on.
-func appendTail(dst []byte, m *queue.Message, flags byte) []byte {
-	at := len(dst)
+func appendTail(dst []byte, m *queue.Message) []byte {
+	at, flags := len(dst), byte(0)
 	dst = append(dst, 0, 0, 0, 0)
 	if m.Employee != 0 {
 		flags |= flagEmployee

@@ -59,25 +59,18 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 }
 
 func sendItem(r *queue.SendReq) *item {
-	meta := tracker8(r.Tracker)
-	flags, look := byte(0), byte(0)
-	check := rand.Uint32()
-	if r.Nonce != 0 {
-		flags, look, check = flagNonce, 1, r.Nonce
-	}
-	meta = append(binary.BigEndian.AppendUint32(meta, check), look)
+	meta := binary.BigEndian.AppendUint32(tracker8(r.Tracker), rand.Uint32())
 	tail := appendTail(make([]byte, 0, len(r.Text)+32), &queue.Message{
 		Employee: r.Employee, ExpiresMs: r.ExpiresMs, ReplyTo: r.ReplyTo, Choices: r.Choices,
 		Text: r.Text,
-	}, flags)
+	})
 	key := ""
 	if r.Key != "" {
 		sum := sha256.Sum256(append(tracker8(r.Tracker), r.Key...))
 		key = hex.EncodeToString(sum[:16])
 	}
 	return &item{partition: partitionOf(r.Tracker), args: []any{
-		trackerArg(r.Tracker), meta, tail,
-		key,
+		trackerArg(r.Tracker), meta, tail, key,
 	}, weight: 1, width: 8, bytes: len(tail) + 64}
 }
 
@@ -120,9 +113,8 @@ func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 func receiveItem(in *queue.Incoming) *item {
 	meta := binary.BigEndian.AppendUint32(tracker8(in.Tracker), rand.Uint32())
 	tail := appendTail(make([]byte, 0, len(in.Text)+32), &queue.Message{
-		Employee: in.Employee,
-		ReplyTo:  in.ReplyTo, Text: in.Text,
-	}, 0)
+		Employee: in.Employee, ReplyTo: in.ReplyTo, Text: in.Text,
+	})
 	var key []byte
 	if in.Key != 0 {
 		key = binary.BigEndian.AppendUint64(nil, in.Key)

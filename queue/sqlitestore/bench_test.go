@@ -27,7 +27,7 @@ func sendBatch(tb testing.TB, s *sqlitestore.Store, from, n int) []queue.AckReq 
 	for i := range reqs {
 		reqs[i] = queue.SendReq{
 			Tracker: queue.TrackerID((from+i)%benchTrackers + 1),
-			Text:    benchText(), Nonce: uint32(from + i + 1),
+			Text:    benchText(),
 		}
 	}
 	res, err := s.Send(tb.Context(), reqs)

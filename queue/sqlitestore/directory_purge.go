@@ -56,7 +56,6 @@ func (w *writer) endQueue(id queue.TrackerID) error {
 	}
 	w.kick(t)
 	t.pending, t.unread, t.lastMs, t.sinceMs, t.seenMs = 0, 0, 0, 0, 0
-	t.nonces, t.nonceLoaded = nil, false
 	t.ring, t.ringLoaded, t.ringDirty = nil, true, false
 	return nil
 }

@@ -45,7 +45,7 @@ func BenchmarkLifecycle(b *testing.B) {
 						t := queue.TrackerID(n*7919%benchTrackers + 1)
 						sent, err := s.Send(b.Context(), []queue.SendReq{{
 							Tracker: t,
-							Text:    benchText(), Nonce: uint32(n),
+							Text:    benchText(),
 						}})
 						if err != nil || sent[0].Err != nil {
 							b.Errorf("send: %v %v", sent, err)

@@ -72,7 +72,7 @@ func (w *writer) receive(in *queue.Incoming) (queue.ReceiveResult, error) {
 		Tracker: in.Tracker, Status: queue.StatusUnread, Employee: in.Employee,
 		Text: in.Text, ReplyTo: in.ReplyTo,
 	}
-	if err := w.insert(t, &m, 0); err != nil {
+	if err := w.insert(t, &m); err != nil {
 		return queue.ReceiveResult{}, err
 	}
 	t.unread++

@@ -65,7 +65,7 @@ func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
 		Employee: r.Employee,
 		Text:     r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo,
 	}
-	if err := w.insert(t, &m, r.Nonce); err != nil {
+	if err := w.insert(t, &m); err != nil {
 		return queue.SendResult{}, err
 	}
 	if r.Key != "" {
@@ -78,63 +78,23 @@ func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
 	prev := t.lastOut
 	t.lastOut = m.ID
 	t.pending++
-	if t.nonceLoaded || prev == 0 {
-		t.remember(sent{r.Nonce, m.ID})
-	}
 	w.wakeMessage(t, m, prev)
 	return queue.SendResult{ID: m.ID}, nil
 }
 
 // repeated returns the id of the message that r repeats, 0 if it is a new one.
 func (w *writer) repeated(t *tracker, r *queue.SendReq) (int64, error) {
-	if r.Key != "" {
-		id, found, err := w.c.number(
-			"SELECT message FROM idempotency WHERE tracker = ? AND key = ? AND until_ms > ?",
-			int64(t.id), r.Key, w.now)
-		if found || err != nil {
-			return id, err
-		}
-	}
-	if r.Nonce == 0 || t.lastOut == 0 {
+	if r.Key == "" {
 		return 0, nil
 	}
-	if err := w.loadNonces(t); err != nil {
-		return 0, err
-	}
-	for _, s := range slices.Backward(t.nonces) {
-		if s.nonce == r.Nonce {
-			return s.id, nil
-		}
-	}
-	return 0, nil
-}
-
-// remember notes a send; a tracker's first one begins the memory, so that it need not be loaded.
-func (t *tracker) remember(s sent) {
-	t.nonceLoaded = true
-	if len(t.nonces) == nonceMemory {
-		t.nonces = slices.Delete(t.nonces, 0, 1)
-	}
-	t.nonces = append(t.nonces, s)
-}
-
-func (w *writer) loadNonces(t *tracker) error {
-	if t.nonceLoaded {
-		return nil
-	}
-	t.nonces = t.nonces[:0]
-	err := w.c.query("SELECT id, nonce FROM message INDEXED BY message_time WHERE tracker = ? AND status NOT IN (85, 82) ORDER BY submit_ms DESC, id DESC LIMIT 64",
-		func(row []driver.Value) error {
-			t.nonces = append(t.nonces, sent{uint32(integer(row[1])), integer(row[0])})
-			return nil
-		}, int64(t.id))
-	slices.Reverse(t.nonces)
-	t.nonceLoaded = err == nil
-	return err
+	id, _, err := w.c.number(
+		"SELECT message FROM idempotency WHERE tracker = ? AND key = ? AND until_ms > ?",
+		int64(t.id), r.Key, w.now)
+	return id, err
 }
 
 // insert stores m, either direction, and fills in its id and times.
-func (w *writer) insert(t *tracker, m *queue.Message, nonce uint32) error {
+func (w *writer) insert(t *tracker, m *queue.Message) error {
 	id, err := w.newID()
 	if err != nil {
 		return err
@@ -151,9 +111,9 @@ func (w *writer) insert(t *tracker, m *queue.Message, nonce uint32) error {
 		}
 		choices = string(b)
 	}
-	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, nonce, reply_to, text, choices) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		id, int64(t.id), int64(m.Status), ms, ms, m.ExpiresMs, m.Employee, int64(nonce), m.ReplyTo,
-		m.Text, choices)
+	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, reply_to, text, choices) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		id, int64(t.id), int64(m.Status), ms, ms, m.ExpiresMs, m.Employee, m.ReplyTo, m.Text,
+		choices)
 	return err
 }
 

@@ -7,9 +7,6 @@ import (
 	"trackchat/queue"
 )
 
-// nonceMemory is how many of a tracker's newest sends a nonce is compared with.
-const nonceMemory = 64
-
 // tracker is the hot state of one tracker as the running transaction sees it. It belongs to the
 // writer.
 type tracker struct {
@@ -25,18 +22,9 @@ type tracker struct {
 	seenMs   int64
 	dirty    bool // differs from its row
 
-	nonces      []sent // newest nonceMemory sends, oldest first
-	nonceLoaded bool
-
 	ring       []received // newest dedupeMemory texts with a key, oldest first
 	ringLoaded bool
 	ringDirty  bool
-}
-
-// sent is a send as a repetition would know it.
-type sent struct {
-	nonce uint32
-	id    int64
 }
 
 // tick returns the time of a change now. It never goes back within a tracker, also when the clock

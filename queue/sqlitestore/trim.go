@@ -125,7 +125,6 @@ func (w *writer) remove(m oldMessage, touched map[queue.TrackerID]*tracker) erro
 	if m.status == queue.StatusUnread {
 		t.unread--
 	}
-	t.nonces, t.nonceLoaded = nil, false
 	touched[t.id] = t
 	return nil
 }

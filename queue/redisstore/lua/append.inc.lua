@@ -32,7 +32,7 @@ end
 
 -- put appends a record in the given state and returns its slot, its offset and whether it opened a
 -- block.
-local function put(T, t8, status, nonce, tail)
+local function put(T, t8, status, check, tail)
   tick()
   local fresh = k == 0 or n >= 64 or z > 16384 or b <= seals[K]
   local head = ''
@@ -41,7 +41,7 @@ local function put(T, t8, status, nonce, tail)
     head = t8 .. '\0'
   end
   local slot, off = n, z
-  local record = status .. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' .. string.char(slot) .. nonce .. struct.pack('>I6', l) .. tail
+  local record = status .. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' .. string.char(slot) .. check .. struct.pack('>I6', l) .. tail
   redis.call('APPEND', K .. ':c:' .. string.format('%d', b), head .. record)
   n, z, sub = n + 1, z + #record, l
   return slot, off, fresh

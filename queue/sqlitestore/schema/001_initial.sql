@@ -18,7 +18,7 @@ CREATE TABLE tracker (
     owner     TEXT    NOT NULL  -- node, '' none
 );
 
--- Numbers in status are queue.Status: P 80, D 68, V 86, F 70, E 69, X 88, S 83; U 85, R 82. Times are UTC milliseconds, 0 none.
+-- Numbers in status are queue.Status: P 80, D 68, V 86, F 70, E 69, X 88, S 83; U 85, R 82. Times are UTC milliseconds, 0 none. Nothing is written to nonce any more.
 CREATE TABLE message (
     id         INTEGER PRIMARY KEY,
     tracker    INTEGER NOT NULL,

@@ -112,7 +112,8 @@ type Message struct {
 	Employee  int64 // assigned to the tracker when the message was stored; 0 none
 	// parts the text was cut into when delivery began; 0 not begun or a single one.
 	Parts int
-	// parts acknowledged so far, all of them once the message is; meaningful with Parts only.
+	// parts acknowledged so far, all of them once the message is, none once it is StatusSent;
+	// meaningful with Parts only.
 	Acked int
 	// times a pending message was written and the device has not answered, since its last answer;
 	// at most MaxTries.

@@ -326,8 +326,8 @@ func endRules() []rule {
 
 func replacedKept(c *check) {
 	const most = queue.MaxText
-	sent := c.send(1, texts(7)...)
-	for i, id := range sent[3:5] {
+	sent := c.send(1, texts(8)...)
+	for i, id := range append(slices.Clone(sent[3:6]), sent[7]) {
 		c.must(c.Store.Progress(c.Context(), []queue.ProgressReq{{
 			Tracker: 1, ID: id, Parts: 3 + i,
 			Acked: 2,
@@ -342,6 +342,7 @@ func replacedKept(c *check) {
 	c.ackAs(queue.AckReq{Tracker: 1, ID: sent[4], Replaced: 4})
 	for _, r := range []queue.EndReq{
 		{Tracker: 1, ID: sent[5], Status: queue.StatusSent, Replaced: 258},
+		{Tracker: 1, ID: sent[7], Status: queue.StatusSent},
 		{
 			Tracker: 1, ID: sent[6], Status: queue.StatusFailed, Reason: queue.ReasonStorage,
 			Replaced: 7,
@@ -360,8 +361,10 @@ func replacedKept(c *check) {
 		{Status: queue.StatusDelivered},
 		{Status: queue.StatusDelivered, Replaced: 300, Parts: 3, Acked: 3},
 		{Status: queue.StatusDelivered, Replaced: 4, Parts: 4, Acked: 4},
-		{Status: queue.StatusSent, Replaced: 258},
+		// what is sent to a device that cannot confirm has no acknowledged parts.
+		{Status: queue.StatusSent, Replaced: 258, Parts: 5},
 		{Status: queue.StatusFailed, Reason: queue.ReasonStorage},
+		{Status: queue.StatusSent, Parts: 6},
 	} {
 		if m := c.get(1, sent[i]); m.Status != want.Status || m.Replaced != want.Replaced ||
 			m.Reason != want.Reason || m.Parts != want.Parts || m.Acked != want.Acked {

@@ -189,7 +189,7 @@ func (m *Model) end(t *modelTracker, msg *queue.Message, r queue.EndReq) {
 	msg.Status, msg.Reason, msg.ChangeMs, msg.Tries, msg.TriedMs = r.Status, r.Reason, m.tick(t), 0,
 		0
 	if r.Status == queue.StatusSent {
-		msg.Reason, msg.Replaced = queue.ReasonNone, r.Replaced
+		msg.Reason, msg.Replaced, msg.Acked = queue.ReasonNone, r.Replaced, 0
 	}
 	m.hint(queue.ChangeKind(r.Status), r.Tracker, r.ID, msg.ChangeMs)
 	if r.Status == queue.StatusCancelled || r.Status == queue.StatusExpired {

@@ -170,12 +170,13 @@ func (w *writer) end(r *queue.EndReq) (queue.EndResult, error) {
 	if err != nil {
 		return 0, err
 	}
-	reason, replaced := r.Reason, 0
+	reason, replaced, acked := r.Reason, 0, int64(1)
 	if r.Status == queue.StatusSent {
-		reason, replaced = queue.ReasonNone, r.Replaced
+		reason, replaced, acked = queue.ReasonNone, r.Replaced, 0
 	}
-	n, err := w.c.exec("UPDATE message SET status = ?, reason = ?, replaced = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 80",
-		int64(r.Status), int64(reason), int64(replaced), max(w.now, t.changeMs), r.ID, int64(t.id))
+	n, err := w.c.exec("UPDATE message SET status = ?, reason = ?, replaced = ?, acked = acked * ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 80",
+		int64(r.Status), int64(reason), int64(replaced), acked, max(w.now, t.changeMs), r.ID,
+		int64(t.id))
 	if err != nil {
 		return 0, err
 	}

@@ -21,6 +21,8 @@ each(5, 3, function(i)
     local mark, replaced = string.sub(meta, 10, 11), string.sub(meta, 12, 13)
     if replaced ~= '\0\0' then
       mark = string.sub(mark, 1, 1) .. '\1'
+    end
+    if string.sub(mark, 1, 1) == 'S' then
       redis.call('SETRANGE', chunk_key, off + 16, replaced)
     end
     stop(chunk, tonumber(blk), off, mark, P)

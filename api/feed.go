@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -180,14 +179,23 @@ func (f *feed) close() {
 func (f *feed) listen(ctx context.Context, run *feedRun) {
 	defer run.stop()
 	l := &listener{feed: f, run: run, told: make(map[queue.TrackerID]queue.Presence)}
+	filled := make(chan struct{}, 1)
+	changes := queue.NewChangeBuffer(changesWaiting, func() {
+		select {
+		case filled <- struct{}{}:
+		default:
+		}
+	})
+	tell := func(list []queue.Change) {
+		if !changes.Add(list...) {
+			f.metrics.overflowed.Inc()
+		}
+	}
 	for pause := feedPause; ; pause = min(2*pause, feedPatient) {
-		changes, err := f.store.Watch(ctx)
+		err := f.store.Watch(ctx, tell)
 		if err == nil {
-			pause = feedPause
-			if l.follow(ctx, changes) {
-				return
-			}
-			err = errors.New("the store has ended it")
+			l.follow(ctx, changes, filled)
+			return
 		}
 		if ctx.Err() == nil {
 			f.log.Warn("changes are not listened to", zap.Error(err))

@@ -10,15 +10,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// feedAtOnce is how many messages are read at once.
-const feedAtOnce = 256
+const (
+	feedAtOnce     = 256    // messages read at once
+	changesWaiting = 16_384 // that the store has told and that are still to be handed out
+)
 
 // listener is the one goroutine that turns what a store tells into events.
 type listener struct {
 	feed *feed
 	run  *feedRun
 
-	began bool                               // the store was listened to before
 	snap  *queue.Snapshot                    // that keys were checked with
 	looks int                                // at keys and nodes
 	idle  int                                // looks without a subscriber
@@ -26,28 +27,22 @@ type listener struct {
 	told  map[queue.TrackerID]queue.Presence // last told of each tracker
 }
 
-// follow hands out changes until they end (false) or nobody has listened for a while (true).
-func (l *listener) follow(ctx context.Context, changes <-chan []queue.Change) (done bool) {
-	if l.began {
-		l.resync(ctx) // what happened while nothing was listened to
-	} else {
-		l.began = true
-		close(l.run.ready)
-	}
+// follow hands out changes until ctx ends or nobody has listened for a while.
+func (l *listener) follow(ctx context.Context, changes *queue.Buffer[queue.Change],
+	filled <-chan struct{},
+) {
+	close(l.run.ready)
 	look := time.NewTicker(feedLook)
 	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return true
-		case batch, ok := <-changes:
-			if !ok {
-				return ctx.Err() != nil
-			}
-			l.take(ctx, batch)
+			return
+		case <-filled:
+			l.take(ctx, changes.Take())
 		case <-look.C:
 			if l.look(ctx) {
-				return true
+				return
 			}
 		}
 	}

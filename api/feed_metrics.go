@@ -12,6 +12,7 @@ type feedMetrics struct {
 	dropped     prometheus.Counter
 	resets      prometheus.Counter
 	resyncs     prometheus.Counter
+	overflowed  prometheus.Counter
 	lag         prometheus.Histogram
 }
 
@@ -37,6 +38,10 @@ func newFeedMetrics(reg prometheus.Registerer) *feedMetrics {
 		resyncs: f.NewCounter(prometheus.CounterOpts{
 			Name: "trackchat_feed_resyncs_total",
 			Help: "Times that changes may have been missed and were read from the store instead.",
+		}),
+		overflowed: f.NewCounter(prometheus.CounterOpts{
+			Name: "trackchat_store_changes_overflowed_total",
+			Help: "Times that the feed was too slow for the changes of messages and was told to look at everything instead.",
 		}),
 		lag: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "trackchat_feed_lag_seconds",

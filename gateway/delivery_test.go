@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -292,21 +293,51 @@ func TestExpiredAndCancelledTextsAreNotSent(t *testing.T) {
 // subscription that was interrupted.
 type deaf struct{ queue.Store }
 
-func (d deaf) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
-	in, err := d.Store.Wakes(ctx, node)
-	out := make(chan []queue.Wake)
-	go func() {
-		defer close(out)
-		for batch := range in {
-			for i := range batch {
-				if batch[i].Kind == queue.WakeEnd {
-					batch[i] = queue.Wake{Kind: queue.WakeResync}
-				}
+func (d deaf) Listen(ctx context.Context, node queue.NodeID, tell func([]queue.Wake)) error {
+	return d.Store.Listen(ctx, node, func(list []queue.Wake) {
+		list = slices.Clone(list)
+		for i := range list {
+			if list[i].Kind == queue.WakeEnd {
+				list[i] = queue.Wake{Kind: queue.WakeResync}
 			}
-			out <- batch
 		}
-	}()
-	return out, err
+		tell(list)
+	})
+}
+
+// mute is a store that tells only what a test makes it tell.
+type mute struct {
+	queue.Store
+	tell func([]queue.Wake)
+}
+
+func (m *mute) Listen(_ context.Context, _ queue.NodeID, tell func([]queue.Wake)) error {
+	m.tell = tell
+	return nil
+}
+
+// TestMoreWakesThanALoopTakes: the loop's sessions are told to look at everything, so that no text
+// waits for its wake, and the bound shows.
+func TestMoreWakesThanALoopTakes(t *testing.T) {
+	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: t.TempDir(), Now: time.Now})
+	must(t, err)
+	t.Cleanup(func() { must(t, st.Close()) })
+	store := &mute{Store: st}
+	r := newRigOn(t, store, []queue.Tracker{jt(1)})
+	d := r.login("jt808", phone(1))
+	r.send(1, "unheard")
+	many := make([]queue.Wake, 100_000)
+	for i := range many {
+		many[i] = queue.Wake{Kind: queue.WakeKick, Tracker: 1, Epoch: -1}
+	}
+	// The loop may be as fast as the store.
+	eventually(t, func() bool {
+		store.tell(many)
+		return r.metric("store_wakes_overflowed_total") > 0
+	}, func() string { return "the bound is not counted" })
+	if e := d.text(); e.Body != "unheard" {
+		t.Fatalf("got %q", e.Body)
+	}
 }
 
 func TestCancelledTextIsNotSentWhereItsWakeWasLost(t *testing.T) {

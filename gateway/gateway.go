@@ -194,13 +194,11 @@ func New(o Options) (*Gateway, error) {
 func (g *Gateway) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.stop = stop
-	wakes, err := g.o.Store.Wakes(run, g.o.Node)
-	if err != nil {
+	if err := g.o.Store.Listen(run, g.o.Node, g.told); err != nil {
 		stop()
-		return fmt.Errorf("subscribing to wakes: %w", err)
+		return fmt.Errorf("listening to wakes: %w", err)
 	}
 	g.store.start(run, &g.group)
-	g.group.Go(func() { g.dispatch(wakes) })
 	g.group.Go(func() { g.tick(run) })
 	return nil
 }
@@ -328,21 +326,20 @@ func (g *Gateway) tick(ctx context.Context) {
 	}
 }
 
-// dispatch hands wakes to the sessions that own their trackers.
-func (g *Gateway) dispatch(wakes <-chan []queue.Wake) {
-	for batch := range wakes {
-		for i := range batch {
-			w := &batch[i]
-			if w.Kind == queue.WakeResync {
-				g.m.resyncs.Inc()
-				for _, sh := range g.shards {
-					sh.each((*session).resync)
-				}
-				continue
+// told hands wakes to the loops of the sessions that own their trackers. It runs beside the store's
+// work.
+func (g *Gateway) told(list []queue.Wake) {
+	for i := range list {
+		w := &list[i]
+		if w.Kind == queue.WakeResync {
+			g.m.resyncs.Inc()
+			for _, sh := range g.shards {
+				sh.wakes.Add(sessionWake{})
 			}
-			if s := g.reg.get(w.Tracker); s != nil {
-				s.post(func() { s.wake(w) })
-			}
+			continue
+		}
+		if s := g.reg.get(w.Tracker); s != nil && !s.shard.wakes.Add(sessionWake{s, w}) {
+			g.m.wakesOverflowed.Inc()
 		}
 	}
 }

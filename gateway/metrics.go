@@ -18,14 +18,15 @@ type metrics struct {
 	ended    *prometheus.CounterVec // status
 	evidence *prometheus.CounterVec // level
 
-	delivery   prometheus.Histogram
-	ack        prometheus.Histogram
-	repush     prometheus.Histogram
-	wakeMissed prometheus.Counter
-	resyncs    prometheus.Counter
-	takeovers  prometheus.Counter
-	paused     prometheus.Counter
-	storeRetry *prometheus.CounterVec // op
+	delivery        prometheus.Histogram
+	ack             prometheus.Histogram
+	repush          prometheus.Histogram
+	wakeMissed      prometheus.Counter
+	resyncs         prometheus.Counter
+	wakesOverflowed prometheus.Counter
+	takeovers       prometheus.Counter
+	paused          prometheus.Counter
+	storeRetry      *prometheus.CounterVec // op
 }
 
 // labelled is a vector over the protocols, whose children are looked up once per listener.
@@ -111,6 +112,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		wakeMissed: one("wake_missed_total",
 			"Messages found by looking that no wake had announced."),
 		resyncs: one("resyncs_total", "Times the store said that wakes may have been lost."),
+		wakesOverflowed: one("store_wakes_overflowed_total",
+			"Times that a loop was too slow for the store's wakes and was told to look at everything instead."),
 		takeovers: one("takeovers_total",
 			"Sessions closed because their tracker logged in again."),
 		paused: one("reads_paused_total",

@@ -5,6 +5,7 @@ import (
 
 	"trackchat/gateway/engine"
 	"trackchat/protocol"
+	"trackchat/queue"
 )
 
 // shard owns the sessions of one event loop, which alone reads and changes them: in the calls of
@@ -17,8 +18,9 @@ type shard struct {
 	out     []byte                // what the session at work is about to write
 	emit    func(*protocol.Event) // one closure for all frames
 	peeks   []*session            // to be looked after in the store at the end of this tick
-	order   func()                // tick
-	ticking atomic.Bool           // the loop has the order to tick
+	wakes   *queue.Buffer[sessionWake]
+	order   func()      // tick
+	ticking atomic.Bool // the loop has the order to tick
 
 	// Of the frame at work.
 	cur     *session
@@ -29,8 +31,19 @@ type shard struct {
 	verdict protocol.Result // of the event at work
 }
 
+// sessionWake is what the store tells a session; without one, all have to look.
+type sessionWake struct {
+	s *session
+	w *queue.Wake
+}
+
+// wakesWaiting bounds the wakes that wait for a loop; beyond it, its sessions are told to look.
+const wakesWaiting = 16_384
+
 func newShard(g *Gateway, loop engine.Loop) *shard {
 	sh := &shard{g: g, loop: loop}
+	take := sh.takeWakes
+	sh.wakes = queue.NewBuffer(wakesWaiting, sessionWake{}, func() { loop.Execute(take) })
 	sh.wheel.shard = sh
 	sh.wheel.start(g.ms(g.o.Now()))
 	sh.emit = func(e *protocol.Event) { sh.cur.event(e) }
@@ -39,29 +52,47 @@ func newShard(g *Gateway, loop engine.Loop) *shard {
 }
 
 // post has the loop deal with something that concerns the session, unless it has ended by then, or
-// the loop has. A panic on the way ends that session alone.
+// the loop has.
 func (s *session) post(f func()) {
-	s.shard.loop.Execute(func() {
-		defer s.recovered()
-		if s.dead || s.broken() {
-			return
-		}
-		f()
-		s.flush()
-	})
+	s.shard.loop.Execute(func() { s.run(f) })
+}
+
+// run deals with something on the session's loop, unless it has ended. A panic on the way ends that
+// session alone.
+func (s *session) run(f func()) {
+	defer s.recovered()
+	if s.dead || s.broken() {
+		return
+	}
+	f()
+	s.flush()
 }
 
 // each has the loop do something for every open session.
 func (sh *shard) each(f func(*session)) {
-	sh.loop.Execute(func() {
-		for _, s := range sh.live {
-			func() {
-				defer s.recovered()
-				f(s)
-				s.flush()
-			}()
+	sh.loop.Execute(func() { sh.every(f) })
+}
+
+// every does something for every open session.
+func (sh *shard) every(f func(*session)) {
+	for _, s := range sh.live {
+		func() {
+			defer s.recovered()
+			f(s)
+			s.flush()
+		}()
+	}
+}
+
+// takeWakes deals with what the store has told.
+func (sh *shard) takeWakes() {
+	for _, e := range sh.wakes.Take() {
+		if e.s == nil {
+			sh.every((*session).resync)
+			continue
 		}
-	})
+		e.s.run(func() { e.s.wake(e.w) })
+	}
 }
 
 // mark returns what reports whether everything that the loop has to do now is done.

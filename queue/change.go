@@ -30,21 +30,21 @@ const PresenceOwned = 1
 
 // Change is a hint at something that has happened. What it is about may have changed again since.
 type Change struct {
-	Kind       ChangeKind
-	Tracker    TrackerID
-	ID         int64       // of the message; ChangePresence: PresenceOwned or 0
-	Ms         int64       // when it happened; ChangeWatermark: see there
-	Partitions []Partition // ChangeResync: nil means all
+	Kind    ChangeKind
+	Tracker TrackerID
+	ID      int64 // of the message; ChangePresence: PresenceOwned or 0
+	Ms      int64 // when it happened; ChangeWatermark: see there
 }
 
 // Feed tells what changes. Hints come from Watch, the truth is in Changed and Changes. All methods
 // are safe for concurrent use.
 type Feed interface {
-	// Watch tells every change of every tracker from now on, in order for each tracker. The channel
-	// is closed when ctx or the store ends. Changes are hints: a reader that is too slow gets
-	// ChangeResync instead of what did not fit. ChangeWatermark comes about once a second; its time
+	// Watch tells every change of every tracker from when it returns until ctx or the store ends,
+	// in order for each tracker. tell is called beside the work that is told of, by several
+	// goroutines at once: it must not wait, nor change the list. Changes are hints: ChangeResync
+	// stands for what may not have been told. ChangeWatermark comes about once a second; its time
 	// is exact up to the differences between clocks.
-	Watch(ctx context.Context) (<-chan []Change, error)
+	Watch(ctx context.Context, tell func([]Change)) error
 	// Changed returns those of ts with a message that was stored or changed at or after sinceMs, as
 	// far as that is still known.
 	Changed(ctx context.Context, ts []TrackerID, sinceMs int64) ([]TrackerID, error)
@@ -55,15 +55,13 @@ type Feed interface {
 	Changes(ctx context.Context, t TrackerID, sinceMs int64, limit int) ([]Message, error)
 }
 
-// NewChangeBuffer returns a buffer for up to limit changes of one reader of Watch; ChangeResync
-// stands for what does not fit.
-func NewChangeBuffer(limit int) *Buffer[Change] {
-	b := newBuffer(limit, Change{Kind: ChangeResync},
-		func(c *Change) bool { return c.Kind == ChangeResync && c.Partitions == nil })
+// NewChangeBuffer returns a buffer for up to limit changes that Watch tells; ChangeResync stands
+// for what does not fit.
+func NewChangeBuffer(limit int, filled func()) *Buffer[Change] {
+	b := NewBuffer(limit, Change{Kind: ChangeResync}, filled)
 	// A later time says more than the one before it.
 	b.covers = func(last, next *Change) bool {
-		return last.Kind == ChangeWatermark &&
-			next.Kind == ChangeWatermark
+		return last.Kind == ChangeWatermark && next.Kind == ChangeWatermark
 	}
 	return b
 }

@@ -17,7 +17,6 @@ type StoreMetrics struct {
 	batch   *prometheus.HistogramVec
 	errors  *prometheus.CounterVec
 	corrupt *prometheus.CounterVec
-	missed  prometheus.Counter
 	failure func(error) // nil: nobody asks
 	lost    prometheus.Gauge
 
@@ -52,10 +51,6 @@ func NewStoreMetrics(reg prometheus.Registerer) *StoreMetrics {
 			Name: "trackchat_store_corrupt_total",
 			Help: "Requests that met stored data which cannot be read; the log says which.",
 		}, []string{"op"}),
-		missed: f.NewCounter(prometheus.CounterOpts{
-			Name: "trackchat_store_changes_overflowed_total",
-			Help: "Times that a reader was too slow for the changes of messages and was told to look at everything instead.",
-		}),
 		lost: f.NewGauge(prometheus.GaugeOpts{
 			Name: "trackchat_store_lost",
 			Help: "1 while the store has lost its data or is another one than this process knows, so that nothing is taken or given out.",
@@ -75,9 +70,6 @@ func (m *StoreMetrics) Lost(lost bool) {
 	}
 	m.lost.Set(v)
 }
-
-// Overflowed notes that a reader of changes was too slow for them.
-func (m *StoreMetrics) Overflowed() { m.missed.Inc() }
 
 // Observe notes one call of op that took d.
 func (m *StoreMetrics) Observe(op string, d time.Duration, err error) {

@@ -100,9 +100,11 @@ type Delivery interface {
 	// Unacknowledged returns the newest outgoing messages of a tracker that no ack has reached, in
 	// whatever other state they ended, newest first; limit 1..64.
 	Unacknowledged(ctx context.Context, t TrackerID, limit int) ([]Message, error)
-	// Wakes delivers what the store has to tell node. The channel is closed when ctx ends. Wakes
-	// are hints: a reader that is too slow gets WakeResync instead of what did not fit.
-	Wakes(ctx context.Context, node NodeID) (<-chan []Wake, error)
+	// Listen tells what the store has to tell node from when it returns until ctx or the store
+	// ends. tell is called beside the work that is told of, by several goroutines at once: it must
+	// not wait, nor change the list. Wakes are hints: WakeResync stands for what may not have been
+	// told.
+	Listen(ctx context.Context, node NodeID, tell func([]Wake)) error
 }
 
 // Store is all of it, with what operation needs.
@@ -305,7 +307,7 @@ const (
 	// a message was stored; Msg.Text may be missing (Hint true): claim it.
 	WakeMessage WakeKind = iota + 1
 	WakeKick             // a newer epoch owns the tracker
-	// wakes may have been lost: look at every own tracker of the partitions.
+	// wakes may have been lost: look at every own tracker.
 	WakeResync
 	// the message with Msg.ID ended (cancelled, expired): do not send it any more.
 	WakeEnd
@@ -315,14 +317,12 @@ const (
 type Wake struct {
 	Kind    WakeKind
 	Tracker TrackerID
-	// of the lease it is meant for; WakeKick: of the one that has ended; WakeKick: of the lease
-	// that lost.
+	// of the lease it is meant for; WakeKick: of the one that has lost.
 	Epoch int64
 	// WakeMessage: id of the tracker's outgoing message before this one, 0 none (gap detection).
-	Prev       int64
-	Hint       bool        // WakeMessage: the text is not included
-	Msg        Message     // WakeMessage, WakeEnd (ID only)
-	Partitions []Partition // WakeResync: nil means all
+	Prev int64
+	Hint bool    // WakeMessage: the text is not included
+	Msg  Message // WakeMessage, WakeEnd (ID only)
 }
 
 // Partitioned is a store of several partitions.

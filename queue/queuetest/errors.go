@@ -81,7 +81,7 @@ func everyOperation(t *testing.T, cases []errorCase) {
 	t.Helper()
 	left := map[string]string{
 		"Close": "ends everything", "Partitions": "is a number",
-		"Wakes": "hints, with a rule of their own for what may be lost", "Watch": "the same",
+		"Listen": "hints, with a rule of their own for what may be lost", "Watch": "the same",
 	}
 	for _, c := range cases {
 		left[c.method] = "tested"

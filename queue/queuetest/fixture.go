@@ -23,8 +23,6 @@ type Fixture struct {
 	Clock *Clock
 	// undelivered messages of one tracker that the store was opened with.
 	MaxPending int
-	// wakes that may wait for one reader, 0 if that is not known.
-	WakeBuffer int
 }
 
 // Clock is a settable clock.

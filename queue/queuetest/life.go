@@ -99,7 +99,7 @@ func closed(c *check) {
 			return err
 		},
 		"Claim":     func() error { _, err := s.Claim(ctx, []queue.ClaimReq{{}}); return err },
-		"Wakes":     func() error { _, err := s.Wakes(ctx, "a"); return err },
+		"Listen":    func() error { return s.Listen(ctx, "a", func([]queue.Wake) {}) },
 		"Check":     func() error { _, err := s.Check(ctx); return err },
 		"Directory": func() error { _, _, err := s.LoadDirectory(ctx); return err },
 	} {

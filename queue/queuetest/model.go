@@ -31,9 +31,9 @@ type Model struct {
 	version  int64
 	sessions []queue.Session
 	answers  map[modelQuestion]modelAnswer
-	subs     []*modelSub
 	nodes    map[queue.NodeID]queue.Node
-	watches  []*modelWatch
+	wakes    *queue.Fanout[queue.NodeID, queue.Wake]
+	changes  *queue.Fanout[struct{}, queue.Change]
 	hooks    []*modelHook
 	revision int64
 }
@@ -69,11 +69,19 @@ type (
 
 // NewModel returns an empty model.
 func NewModel(now func() time.Time, maxPending int) *Model {
-	return &Model{
+	m := &Model{
 		now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker),
 		history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node),
 		answers: make(map[modelQuestion]modelAnswer), kept: make(map[queue.TrackerID]queue.Tracker),
 	}
+	m.listeners()
+	return m
+}
+
+// listeners begins without any.
+func (m *Model) listeners() {
+	m.wakes = new(queue.Fanout[queue.NodeID, queue.Wake])
+	m.changes = new(queue.Fanout[struct{}, queue.Change])
 }
 
 // Reopen is a restart: what is stored stays, who listened is gone.
@@ -82,6 +90,7 @@ func (m *Model) Reopen() *Model {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = false
+	m.listeners()
 	return m
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"trackchat/queue"
@@ -313,71 +312,17 @@ func (m *Model) Unacknowledged(ctx context.Context, id queue.TrackerID, limit in
 	return msgs[:min(len(msgs), max(1, min(limit, 64)))], err
 }
 
-// modelSub is one reader of a node's wakes.
-type modelSub struct {
-	node    queue.NodeID
-	stop    chan struct{}
-	stopped sync.Once
-	ready   chan struct{}
-
-	mu      sync.Mutex
-	waiting []queue.Wake
-}
-
-// modelWakes is how many wakes wait for one reader.
-const modelWakes = 200
-
-func (m *Model) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
+func (m *Model) Listen(ctx context.Context, node queue.NodeID, tell func([]queue.Wake)) error {
 	if err := m.enter(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	defer m.mu.Unlock()
-	sub := &modelSub{node: node, stop: make(chan struct{}), ready: make(chan struct{}, 1)}
-	m.subs = append(m.subs, sub)
-	out := make(chan []queue.Wake)
-	go func() {
-		defer close(out)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-sub.stop:
-				return
-			case <-sub.ready:
-			}
-			sub.mu.Lock()
-			batch := sub.waiting
-			sub.waiting = nil
-			sub.mu.Unlock()
-			if len(batch) == 0 {
-				continue
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-sub.stop:
-				return
-			case out <- batch:
-			}
-		}
-	}()
-	return out, nil
+	return m.wakes.Listen(ctx, node, tell)
 }
 
 func (m *Model) wake(node queue.NodeID, w queue.Wake) {
-	for _, sub := range m.subs {
-		if sub.node != node || node == "" {
-			continue
-		}
-		sub.mu.Lock()
-		if sub.waiting = append(sub.waiting, w); len(sub.waiting) > modelWakes {
-			sub.waiting = []queue.Wake{{Kind: queue.WakeResync}}
-		}
-		sub.mu.Unlock()
-		select {
-		case sub.ready <- struct{}{}:
-		default:
-		}
+	if node != "" {
+		m.wakes.Tell(node, []queue.Wake{w})
 	}
 }
 
@@ -385,13 +330,7 @@ func (m *Model) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	for _, sub := range m.subs {
-		sub.stopped.Do(func() { close(sub.stop) })
-	}
-	m.subs = nil
-	for _, w := range m.watches {
-		w.stop()
-	}
-	m.watches = nil
+	m.wakes.Close()
+	m.changes.Close()
 	return nil
 }

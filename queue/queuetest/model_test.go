@@ -14,7 +14,7 @@ func TestModel(t *testing.T) {
 		m := queuetest.NewModel(clock.Now, 700)
 		t.Cleanup(func() { _ = m.Close() })
 		return queuetest.Fixture{
-			Store: m, Clock: clock, MaxPending: 700, WakeBuffer: 200,
+			Store: m, Clock: clock, MaxPending: 700,
 			Reopen: func(*testing.T) queue.Store { return m.Reopen() },
 		}
 	})

@@ -8,32 +8,20 @@ import (
 	"trackchat/queue"
 )
 
-// modelWatch is one reader of changes.
-type modelWatch struct {
-	buffer *queue.Buffer[queue.Change]
-	stop   context.CancelFunc
-}
-
-func (m *Model) Watch(ctx context.Context) (<-chan []queue.Change, error) {
+func (m *Model) Watch(ctx context.Context, tell func([]queue.Change)) error {
 	if err := m.enter(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	defer m.mu.Unlock()
-	life, stop := context.WithCancel(ctx)
-	w := &modelWatch{buffer: queue.NewChangeBuffer(modelWakes), stop: stop}
-	m.watches = append(m.watches, w)
-	out := make(chan []queue.Change)
-	go m.tellLate(life, w)
-	go func() {
-		defer close(out)
-		defer stop()
-		w.buffer.Pump(life.Done(), out)
-	}()
-	return out, nil
+	if err := m.changes.Listen(ctx, struct{}{}, tell); err != nil {
+		return err
+	}
+	go m.tellLate(ctx)
+	return nil
 }
 
 // tellLate says ten times a second that nothing is left to be told.
-func (m *Model) tellLate(ctx context.Context, w *modelWatch) {
+func (m *Model) tellLate(ctx context.Context) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -43,17 +31,20 @@ func (m *Model) tellLate(ctx context.Context, w *modelWatch) {
 		case <-tick.C:
 		}
 		m.mu.Lock()
-		w.buffer.Add(queue.Change{Kind: queue.ChangeWatermark, Ms: m.now().UnixMilli()})
+		m.told()
 		m.mu.Unlock()
 	}
 }
 
 // hint tells a change, and that nothing before it is left to be told.
 func (m *Model) hint(kind queue.ChangeKind, t queue.TrackerID, id, ms int64) {
-	for _, w := range m.watches {
-		w.buffer.Add(queue.Change{Kind: kind, Tracker: t, ID: id, Ms: ms},
-			queue.Change{Kind: queue.ChangeWatermark, Ms: m.now().UnixMilli()})
-	}
+	m.told(queue.Change{Kind: kind, Tracker: t, ID: id, Ms: ms})
+}
+
+func (m *Model) told(list ...queue.Change) {
+	m.changes.Tell(struct{}{}, append(list, queue.Change{
+		Kind: queue.ChangeWatermark, Ms: m.now().UnixMilli(),
+	}))
 }
 
 // presence tells that a session began or ended; owned says that there was one before.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,8 +19,7 @@ func wakeRules() []rule {
 		{"28 the chain of prev has no gap", prevChain},
 		{"a wake carries short texts and hints at long ones", wakeText},
 		{"a cancelled message is called off", cancelWakes},
-		{"a reader that is too slow is told to look", slowReader},
-		{"the channel ends with its context and with the store", wakesEnd},
+		{"nothing is told after the context or the store has ended", wakesEnd},
 	}
 }
 
@@ -32,7 +32,7 @@ type wakes struct {
 
 func (c *check) subscribe(node queue.NodeID) *wakes {
 	c.Helper()
-	ch, err := c.Store.Wakes(c.Context(), node)
+	ch, err := Wakes(c.Context(), c.Store, node)
 	c.must(err)
 	return &wakes{t: c.T, ch: ch}
 }
@@ -249,70 +249,45 @@ func cancelWakes(c *check) {
 	}
 }
 
-func slowReader(c *check) {
-	if c.WakeBuffer == 0 {
-		return // the backend does not say how much waits
-	}
-	w := c.subscribe("slow")
-	healthy := c.subscribe("healthy")
-	other := c.acquire("healthy", 500)
-	total := 3*c.WakeBuffer + 100
-	for sent := 0; sent < total; sent += 100 {
-		t := queue.TrackerID(1 + sent/100)
-		c.acquire("slow", t)
-		c.send(t, texts(100)...)
-	}
-	resync := false
-	for seen := 0; !resync; seen++ {
-		if seen > total {
-			c.Fatal("wakes were lost and no resync was told")
-		}
-		resync = w.next().Kind == queue.WakeResync
-	}
-	id := c.send(500, "for the other node")[0]
-	if wake := healthy.next(); wake.Msg.ID != id || wake.Epoch != other.Epoch {
-		c.Fatalf("the other node got %+v", wake)
-	}
-	c.acquire("slow", 501)
-	id = c.send(501, "after it caught up")[0]
-	for {
-		switch wake := w.next(); {
-		case wake.Kind == queue.WakeMessage && wake.Msg.ID == id:
-			return
-		case wake.Kind == queue.WakeResync:
-			// a second one was on its way, and may stand for the last message too
-			id = c.send(501, "after it caught up again")[0]
-		}
-	}
-}
-
 func wakesEnd(c *check) {
 	ctx, cancel := context.WithCancel(c.Context())
-	ended, err := c.Store.Wakes(ctx, "a")
-	c.must(err)
+	var told, toldAfter atomic.Int64
+	c.must(c.Store.Listen(ctx, "a", func([]queue.Wake) { told.Add(1) }))
 	open := c.subscribe("a")
+	c.must(c.Store.Listen(c.Context(), "a", func([]queue.Wake) { toldAfter.Add(1) }))
 	cancel()
-	waitClosed(c, ended)
 	c.acquire("a", 1)
-	id := c.send(1, "x")[0]
-	if w := open.next(); w.Msg.ID != id {
-		c.Fatalf("the other reader got %+v", w)
-	}
+	c.untilQuiet(&told, func() {
+		id := c.send(1, "x")[0]
+		if w := open.next(); w.Msg.ID != id {
+			c.Fatalf("the other listener got %+v", w)
+		}
+	})
 	c.reopen()
-	waitClosed(c, open.ch)
+	before := toldAfter.Load()
+	c.acquire("a", 2)
+	again := c.subscribe("a")
+	c.send(2, "x")
+	again.next()
+	if n := toldAfter.Load(); n != before {
+		c.Fatalf("%d wakes were told after the store was closed", n-before)
+	}
 }
 
-func waitClosed(c *check, ch <-chan []queue.Wake) {
+// untilQuiet has something happen until told stays the same for a while.
+func (c *check) untilQuiet(told *atomic.Int64, happen func()) {
 	c.Helper()
-	deadline := time.After(patience)
-	for {
-		select {
-		case _, ok := <-ch:
-			if !ok {
-				return
-			}
-		case <-deadline:
-			c.Fatal("the channel stays open")
+	const quietly = 5
+	deadline := time.Now().Add(patience) //nolint:forbidigo // a wait in real time
+	for quiet := 0; quiet < quietly; quiet++ {
+		before := told.Load()
+		happen()
+		if told.Load() == before {
+			continue
+		}
+		quiet = -1
+		if time.Now().After(deadline) { //nolint:forbidigo // the same
+			c.Fatal("a listener whose context has ended is still told")
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,9 +18,8 @@ func watchRules() []rule {
 		{"sessions are told", presenceTold},
 		{"each tracker's changes come in their order", changesInOrder},
 		{"readers learn how late they are", readersLate},
-		{"a reader that is too slow is told to ask", slowWatcher},
 		{"all instances hear the changes of each", changesElsewhere},
-		{"the channel ends with its context and with the store", watchEnds},
+		{"no change is told after the context or the store has ended", watchEnds},
 		{"trackers that changed since", trackersChanged},
 	}
 }
@@ -34,7 +34,7 @@ type watch struct {
 
 func (c *check) watch() *watch {
 	c.Helper()
-	ch, err := c.Store.Watch(c.Context())
+	ch, err := Changes(c.Context(), c.Store)
 	c.must(err)
 	return &watch{t: c.T, ch: ch}
 }
@@ -225,35 +225,6 @@ func readersLate(c *check) {
 	}
 }
 
-func slowWatcher(c *check) {
-	if c.WakeBuffer == 0 {
-		return // the backend does not say how much waits
-	}
-	w := c.watch()
-	total := 3*c.WakeBuffer + 100
-	for sent := 0; sent < total; sent += 100 {
-		c.send(queue.TrackerID(1+sent/100), texts(100)...)
-	}
-	for seen := 0; ; seen++ {
-		if seen > total {
-			c.Fatal("changes were lost and no resync was told")
-		}
-		if n := w.next(); n.Kind == queue.ChangeResync {
-			break
-		}
-	}
-	id := c.send(900, "after it caught up")[0]
-	for {
-		switch n := w.next(); {
-		case n.Kind == queue.ChangeStored && n.ID == id:
-			return
-		case n.Kind == queue.ChangeResync:
-			// a second one was on its way, and may stand for the last message too
-			id = c.send(900, "after it caught up again")[0]
-		}
-	}
-}
-
 func changesElsewhere(c *check) {
 	if c.Another == nil {
 		return // the backend allows only one instance
@@ -270,29 +241,18 @@ func changesElsewhere(c *check) {
 
 func watchEnds(c *check) {
 	ctx, cancel := context.WithCancel(c.Context())
-	ended, err := c.Store.Watch(ctx)
-	c.must(err)
+	var told, toldAfter atomic.Int64
+	c.must(c.Store.Watch(ctx, func([]queue.Change) { told.Add(1) }))
 	open := c.watch()
+	c.must(c.Store.Watch(c.Context(), func([]queue.Change) { toldAfter.Add(1) }))
 	cancel()
-	watchClosed(c, ended)
-	id := c.send(1, "x")[0]
-	open.want(queue.ChangeStored, 1, id, 0)
+	c.untilQuiet(&told, func() { open.want(queue.ChangeStored, 1, c.send(1, "x")[0], 0) })
 	c.reopen()
-	watchClosed(c, open.ch)
-}
-
-func watchClosed(c *check, ch <-chan []queue.Change) {
-	c.Helper()
-	deadline := time.After(patience)
-	for {
-		select {
-		case _, ok := <-ch:
-			if !ok {
-				return
-			}
-		case <-deadline:
-			c.Fatal("the channel stays open")
-		}
+	before := toldAfter.Load()
+	again := c.watch()
+	again.want(queue.ChangeStored, 1, c.send(1, "x")[0], 0)
+	if n := toldAfter.Load(); n != before {
+		c.Fatalf("%d changes were told after the store was closed", n-before)
 	}
 }
 

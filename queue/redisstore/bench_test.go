@@ -88,10 +88,9 @@ func BenchmarkBatches(b *testing.B) {
 		for _, keyed := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%s/key=%v", fsync, keyed), func(b *testing.B) {
 				server, o := benchServer(b, fsync)
-				o.WakeBuffer = 1 << 20
 				s := open(b, o)
 				groups := trackersOf(8, 100)
-				wakes, err := s.Wakes(b.Context(), "node")
+				wakes, err := queuetest.Wakes(b.Context(), s, "node")
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -176,14 +175,13 @@ func BenchmarkSingles(b *testing.B) {
 		for _, senders := range []int{16, 128, 512} {
 			b.Run(fmt.Sprintf("%s/senders=%d", fsync, senders), func(b *testing.B) {
 				server, o := benchServer(b, fsync)
-				o.WakeBuffer = 1 << 20
 				s := open(b, o)
 				const trackers = 10_000
 				ts := make([]queue.TrackerID, trackers)
 				for i := range ts {
 					ts[i] = queue.TrackerID(i + 1)
 				}
-				wakes, err := s.Wakes(b.Context(), "node")
+				wakes, err := queuetest.Wakes(b.Context(), s, "node")
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -19,42 +19,18 @@ const (
 )
 
 // Watch: It returns when every partition is subscribed to.
-func (s *Store) Watch(ctx context.Context) (<-chan []queue.Change, error) {
-	buffer := queue.NewChangeBuffer(s.opts.WakeBuffer)
-	add := func(list ...queue.Change) {
-		if !buffer.Add(list...) {
-			s.metrics.Overflowed()
-		}
-	}
-	out := make(chan []queue.Change)
+func (s *Store) Watch(ctx context.Context, tell func([]queue.Change)) error {
 	late := lateness{}
-	err := s.listen(ctx, &subscription{
+	return s.listen(ctx, &subscription{
 		channel: changeChannel, every: pingChanges,
-		onMessage: func(payload string) error {
-			list, err := decodeChanges(payload)
-			add(list...)
-			return err
-		},
-		onGap: func(ps []queue.Partition) {
-			c := queue.Change{Kind: queue.ChangeResync, Partitions: slices.Clone(ps)}
-			if len(ps) == partitions {
-				c.Partitions = nil
-			}
-			add(c)
-		},
+		onMessage: decoded(decodeChanges, tell),
+		onGap:     func() { tell([]queue.Change{{Kind: queue.ChangeResync}}) },
 		through: func(ps []queue.Partition, ms int64) {
 			if all, ok := late.heard(ps, ms); ok {
-				add(queue.Change{Kind: queue.ChangeWatermark, Ms: all})
+				tell([]queue.Change{{Kind: queue.ChangeWatermark, Ms: all}})
 			}
 		},
-	}, func(done <-chan struct{}) {
-		defer close(out)
-		buffer.Pump(done, out)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
 // lateness knows how late each partition has been heard.

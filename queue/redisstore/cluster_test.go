@@ -63,7 +63,7 @@ func TestSlotMoves(t *testing.T) {
 	for redisstore.PartitionOf(tracker) > 80 {
 		tracker++
 	}
-	wakes, err := s.Wakes(t.Context(), "node")
+	wakes, err := queuetest.Wakes(t.Context(), s, "node")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -328,7 +328,7 @@ func gatewayKilled(t *testing.T, where place) {
 	t.Helper()
 	a, b := open(t, redisstore.Options{Addrs: where.addrs()}),
 		open(t, redisstore.Options{Addrs: where.addrs()})
-	wakes, err := a.Wakes(t.Context(), "a-1")
+	wakes, err := queuetest.Wakes(t.Context(), a, "a-1")
 	if err != nil {
 		t.Fatal(err)
 	}

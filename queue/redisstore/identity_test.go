@@ -170,7 +170,7 @@ func TestDataIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			id := send(t, s, 1, "before")[0]
-			wakes, err := s.Wakes(t.Context(), "n")
+			wakes, err := queuetest.Wakes(t.Context(), s, "n")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +201,7 @@ func TestDataIsGone(t *testing.T) {
 			for deadline := time.After(patience); ; {
 				select {
 				case batch := <-wakes:
-					if batch[0].Kind == queue.WakeResync && batch[0].Partitions == nil {
+					if batch[0].Kind == queue.WakeResync {
 						return
 					}
 				case <-deadline:

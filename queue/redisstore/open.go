@@ -52,7 +52,6 @@ type Options struct {
 	Now             func() time.Time // for time limits and metrics; messages have Redis's time
 	QueueItems      int              // requests that may wait for Redis; 0: 65536
 	QueueBytes      int              // bytes that may wait with them; 0: 64 MiB
-	WakeBuffer      int              // wakes, and changes, that may wait for one reader; 0: 16384
 	WakeText        int              // bytes of the longest text that a wake carries; 0: 1024
 	DialTimeout     time.Duration    // 0: 2 s
 	ReadTimeout     time.Duration    // until an answer counts as lost; 0: 3 s
@@ -73,7 +72,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	for p, v := range map[*int]int{
 		&o.MaxPending: 1000, &o.QueueItems: 65_536,
-		&o.QueueBytes: 64 << 20, &o.WakeBuffer: 16_384, &o.WakeText: 1024,
+		&o.QueueBytes: 64 << 20, &o.WakeText: 1024,
 	} {
 		if *p <= 0 {
 			*p = v

@@ -94,11 +94,11 @@ func (s everyPartition) Trim(ctx context.Context, _ queue.Partition,
 func fixture(t *testing.T, o redisstore.Options) queuetest.Fixture {
 	t.Helper()
 	clock := queuetest.NewClock()
-	o.MaxPending, o.WakeBuffer = 700, 200
+	o.MaxPending = 700
 	o = o.WithClock(clock.Now)
 	current := open(t, o)
 	return queuetest.Fixture{
-		Store: current, Clock: clock, MaxPending: o.MaxPending, WakeBuffer: o.WakeBuffer,
+		Store: current, Clock: clock, MaxPending: o.MaxPending,
 		Reopen: func(t *testing.T) queue.Store {
 			t.Helper()
 			if err := current.Close(); err != nil {

@@ -60,16 +60,12 @@ func (ws *wakes) remap() {
 	}
 }
 
-// resync has every reader look at everything again.
+// resync has every listener look at everything again.
 func (ws *wakes) resync() {
-	all := make([]queue.Partition, partitions)
-	for p := range all {
-		all[p] = queue.Partition(p)
-	}
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for e := range ws.subscriptions {
-		e.onGap(all)
+		e.onGap()
 	}
 }
 
@@ -78,7 +74,7 @@ type subscription struct {
 	s         *Store
 	channel   string                     // what follows the partition's key
 	onMessage func(payload string) error // takes what was published
-	onGap     func(ps []queue.Partition) // something may not have been heard
+	onGap     func()                     // something may not have been heard
 	// everything published before ms was heard; nil: nobody asks.
 	through func(ps []queue.Partition, ms int64)
 	every   time.Duration // between two pings
@@ -90,39 +86,32 @@ type subscription struct {
 	left  int
 }
 
-// Wakes: It returns when every partition is subscribed to. The channel is also closed when the
-// store is.
-func (s *Store) Wakes(ctx context.Context, node queue.NodeID) (<-chan []queue.Wake, error) {
+// Listen: It returns when every partition is subscribed to.
+func (s *Store) Listen(ctx context.Context, node queue.NodeID, tell func([]queue.Wake)) error {
 	if node == "" || len(node) > maxNode {
-		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
+		return fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
 	}
-	buffer := queue.NewWakeBuffer(s.opts.WakeBuffer)
-	out := make(chan []queue.Wake)
-	err := s.listen(ctx, &subscription{
+	return s.listen(ctx, &subscription{
 		channel: ":n:" + string(node), every: pingEvery,
-		onGap: func(ps []queue.Partition) { buffer.Add(resyncWake(ps)) },
-		onMessage: func(payload string) error {
-			list, err := decodeWakes(payload)
-			if err == nil {
-				buffer.Add(list...)
-			}
-			return err
-		},
-	}, func(done <-chan struct{}) {
-		defer close(out)
-		buffer.Pump(done, out)
+		onMessage: decoded(decodeWakes, tell),
+		onGap:     func() { tell([]queue.Wake{{Kind: queue.WakeResync}}) },
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
-// listen opens a subscription and returns when every partition is subscribed to; pump runs until
-// ctx, the store or a failed start is over.
-func (s *Store) listen(ctx context.Context, e *subscription,
-	pump func(done <-chan struct{}),
-) error {
+// decoded returns what tells the entries of a payload, those before a damaged one as well.
+func decoded[T any](decode func(string) ([]T, error), tell func([]T)) func(string) error {
+	return func(payload string) error {
+		list, err := decode(payload)
+		if len(list) > 0 {
+			tell(list)
+		}
+		return err
+	}
+}
+
+// listen opens a subscription, which ends with ctx or the store, and returns when every partition
+// is subscribed to.
+func (s *Store) listen(ctx context.Context, e *subscription) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -134,23 +123,20 @@ func (s *Store) listen(ctx context.Context, e *subscription,
 		return errClosed
 	}
 	ws.subscriptions[e] = struct{}{}
-	ws.running.Add(1)
+	ws.running.Add(2)
 	ws.mu.Unlock()
 	life, stop := context.WithCancel(ctx)
 	go func() {
 		defer ws.running.Done()
-		defer stop()
-		var listening sync.WaitGroup
-		listening.Go(func() { e.listen(life) })
-		listening.Go(func() {
-			select {
-			case <-ws.over:
-				stop()
-			case <-life.Done():
-			}
-		})
-		pump(life.Done())
-		listening.Wait()
+		select {
+		case <-ws.over:
+			stop()
+		case <-life.Done():
+		}
+	}()
+	go func() {
+		defer ws.running.Done()
+		e.listen(life)
 		ws.mu.Lock()
 		delete(ws.subscriptions, e)
 		ws.mu.Unlock()
@@ -161,7 +147,6 @@ func (s *Store) listen(ctx context.Context, e *subscription,
 	case <-e.ready:
 		return nil
 	case <-life.Done():
-		stop()
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -303,10 +288,10 @@ func (e *subscription) subscribe(ctx context.Context, ps *redis.PubSub,
 func (e *subscription) subscribed(parts []queue.Partition) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var again []queue.Partition
+	again := false
 	for _, p := range parts {
 		if e.heard[p] {
-			again = append(again, p)
+			again = true
 			continue
 		}
 		e.heard[p] = true
@@ -314,8 +299,8 @@ func (e *subscription) subscribed(parts []queue.Partition) {
 			close(e.ready)
 		}
 	}
-	if len(again) > 0 {
-		e.onGap(again)
+	if again {
+		e.onGap()
 	}
 }
 

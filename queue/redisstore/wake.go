@@ -3,7 +3,6 @@ package redisstore
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"trackchat/queue"
 )
@@ -61,13 +60,4 @@ func decodeWake(b []byte) (queue.Wake, int, error) {
 		return queue.Wake{}, 0, fmt.Errorf("%w: torn wake", queue.ErrCorrupt)
 	}
 	return w, end, decodeRest(&w.Msg, b[42], b[size:end])
-}
-
-// resyncWake says that wakes of partitions may have been lost.
-func resyncWake(ps []queue.Partition) queue.Wake {
-	w := queue.Wake{Kind: queue.WakeResync, Partitions: slices.Clone(ps)}
-	if len(ps) == partitions {
-		w.Partitions = nil
-	}
-	return w
 }

@@ -40,8 +40,4 @@ func registerMetrics(s *Store, reg prometheus.Registerer) {
 		f.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help},
 			func() float64 { return float64(g.value()) })
 	}
-	s.wakes.lost = f.NewCounter(prometheus.CounterOpts{
-		Name: "trackchat_store_wakes_overflowed_total",
-		Help: "Times that a reader was too slow for its wakes and was told to look at everything instead.",
-	})
 }

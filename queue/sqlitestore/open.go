@@ -55,7 +55,6 @@ type Options struct {
 	// calls that may wait for the writer, and three quarters as many that only add load; 0: 4096.
 	QueueOps   int
 	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
-	WakeBuffer int   // wakes, and changes, that may wait for one reader; 0: 16384
 	Readers    int   // connections that read; 0: 4
 	CacheBytes int64 // memory of SQLite's cache, all connections together; 0: 64 MiB
 	Logger     *zap.Logger
@@ -72,7 +71,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	for p, v := range map[*int]int{
 		&o.MaxPending: 1000, &o.QueueOps: 4096, &o.QueueBytes: 64 << 20,
-		&o.WakeBuffer: 16_384, &o.Readers: 4, &o.cacheTrackers: 32_768,
+		&o.Readers: 4, &o.cacheTrackers: 32_768,
 	} {
 		if *p <= 0 {
 			*p = v
@@ -105,8 +104,8 @@ type Store struct {
 
 	writes  *writeQueue
 	readers *readers
-	wakes   *wakes
-	changes *changeFeed
+	wakes   queue.Fanout[queue.NodeID, queue.Wake]
+	changes changeFeed
 	roster  roster
 	hooks   hookLeases
 	wal     *wal
@@ -158,7 +157,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, now: opts.Now, log: opts.Logger,
 		metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path,
 			databaseFile), lock: lock,
-		writes: newWriteQueue(opts.QueueOps, opts.QueueBytes), wakes: newWakes(opts.WakeBuffer),
+		writes: newWriteQueue(opts.QueueOps, opts.QueueBytes),
 		stop:   make(chan struct{}),
 		roster: roster{nodes: make(map[queue.NodeID]beating)},
 		hooks:  hookLeases{of: make(map[queue.AccountID]hookLease)},
@@ -172,7 +171,6 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
 	}
 	s.metrics.OnFailure(opts.OnFailure)
-	s.changes = newChangeFeed(opts.WakeBuffer, s.metrics)
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -237,6 +235,7 @@ func (s *Store) start() (err error) {
 	s.writing.Go(s.writer.loop)
 	s.tending.Go(func() { s.wal.flush(s.stop) })
 	s.tending.Go(func() { s.wal.checkpoint(s.stop) })
+	s.tending.Go(func() { s.changes.tick(s.now, s.stop) })
 	return nil
 }
 
@@ -278,8 +277,8 @@ func (s *Store) Close() error {
 		s.tending.Wait()
 		s.writes.close()
 		s.writing.Wait()
-		s.wakes.close()
-		s.changes.close()
+		s.wakes.Close()
+		s.changes.told.Close()
 		s.closeErr = errors.Join(s.finish(), s.release())
 	})
 	return s.closeErr

@@ -35,10 +35,10 @@ func open(tb testing.TB, o sqlitestore.Options) *sqlitestore.Store {
 func fixture(t *testing.T, o sqlitestore.Options) queuetest.Fixture {
 	t.Helper()
 	clock := queuetest.NewClock()
-	o.Path, o.Now, o.MaxPending, o.WakeBuffer = t.TempDir(), clock.Now, 700, 200
+	o.Path, o.Now, o.MaxPending = t.TempDir(), clock.Now, 700
 	current := open(t, o)
 	return queuetest.Fixture{
-		Store: current, Clock: clock, MaxPending: o.MaxPending, WakeBuffer: o.WakeBuffer,
+		Store: current, Clock: clock, MaxPending: o.MaxPending,
 		Reopen: func(t *testing.T) queue.Store {
 			t.Helper()
 			if err := current.Close(); err != nil {

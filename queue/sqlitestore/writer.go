@@ -161,7 +161,9 @@ func (w *writer) execute(batch []*operation) {
 	err := w.transaction(batch)
 	switch {
 	case err == nil:
-		w.s.wakes.publish(w.wakes)
+		for node, list := range w.wakes {
+			w.s.wakes.Tell(node, list)
+		}
 		w.s.changes.end(w.changes, w.now)
 	case len(batch) > 1 && !errors.Is(err, queue.ErrUnknownOutcome):
 		w.s.changes.end(nil, w.now)

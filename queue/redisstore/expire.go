@@ -42,8 +42,8 @@ func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 	// of a partition with a message that cannot be read; what is due of all others has ended.
 	var failed error
 	for _, it := range items {
-		if it.err != nil {
-			failed = cmp.Or(failed, it.err)
+		if it.Err != nil {
+			failed = cmp.Or(failed, it.Err)
 			continue
 		}
 		st.Ended += int(binary.BigEndian.Uint16([]byte(it.reply)))

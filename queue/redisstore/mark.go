@@ -102,8 +102,8 @@ func (s *Store) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (int, err
 		}
 		var left []marking
 		for i, it := range items {
-			if it.err != nil {
-				return total, fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, it.err)
+			if it.Err != nil {
+				return total, fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, it.Err)
 			}
 			b := []byte(it.reply)
 			total += int(binary.BigEndian.Uint16(b))

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"trackchat/queue"
+	"trackchat/queue/batch"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -118,7 +119,7 @@ type Store struct {
 	guards   map[int]string // see newGuards
 
 	cluster *cluster
-	waiting waiting
+	room    *batch.Room
 	wakes   *wakes
 	asks    chan struct{} // has room for as many as may ask at a time
 	hooks   hookLeases
@@ -155,7 +156,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		editing: make(chan struct{}, 1),
 		asks:    make(chan struct{}, peerAsks),
 		hooks:   hookLeases{seen: make(map[queue.AccountID]hookLease)},
-		waiting: waiting{maxItems: int64(opts.QueueItems), maxBytes: int64(opts.QueueBytes)},
+		room:    batch.NewRoom(opts.QueueItems, opts.QueueBytes),
 	}
 	s.metrics.OnFailure(opts.OnFailure)
 	if s.scripts, err = loadScripts(); err != nil {

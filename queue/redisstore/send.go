@@ -42,7 +42,7 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 	}
 	for i, it := range items {
 		r := &results[index[i]]
-		if r.Err = it.err; r.Err != nil {
+		if r.Err = it.Err; r.Err != nil {
 			continue
 		}
 		switch it.reply[0] {
@@ -103,7 +103,7 @@ func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 	}
 	for i, it := range items {
 		r := &results[index[i]]
-		if r.Err = it.err; r.Err == nil {
+		if r.Err = it.Err; r.Err == nil {
 			r.ID, r.Dup = uint56([]byte(it.reply[1:])), it.reply[0] == storedBefore
 		}
 	}

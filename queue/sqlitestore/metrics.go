@@ -16,12 +16,12 @@ func registerMetrics(s *Store, reg prometheus.Registerer) {
 		{
 			"trackchat_store_queued_operations",
 			"Calls that wait for the writer of the embedded store.",
-			func() int64 { return int64(s.writes.waiting()) },
+			s.room.Items,
 		},
 		{
 			"trackchat_store_queued_bytes",
 			"Bytes of the calls that wait for the writer of the embedded store.",
-			s.writes.bytes.Load,
+			s.room.Bytes,
 		},
 		{
 			"trackchat_store_log_unreadable_transactions",

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"trackchat/queue"
+	"trackchat/queue/batch"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -102,7 +103,9 @@ type Store struct {
 	metrics *queue.StoreMetrics
 	file    string
 
-	writes  *writeQueue
+	room    *batch.Room
+	writes  *batch.Lane[*operation]
+	queued  chan struct{} // something is, for the writer
 	readers *readers
 	wakes   queue.Fanout[queue.NodeID, queue.Wake]
 	changes changeFeed
@@ -121,6 +124,7 @@ type Store struct {
 	writing   sync.WaitGroup // the writer
 	tending   sync.WaitGroup // flush and checkpoint
 	stop      chan struct{}  // ends tending
+	quit      chan struct{}  // ends the writer
 	closing   sync.Once
 	closeErr  error
 
@@ -157,8 +161,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, now: opts.Now, log: opts.Logger,
 		metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path,
 			databaseFile), lock: lock,
-		writes: newWriteQueue(opts.QueueOps, opts.QueueBytes),
-		stop:   make(chan struct{}),
+		room: batch.NewRoom(opts.QueueOps, opts.QueueBytes), queued: make(chan struct{}, 1),
+		stop: make(chan struct{}), quit: make(chan struct{}),
 		roster: roster{nodes: make(map[queue.NodeID]beating)},
 		hooks:  hookLeases{of: make(map[queue.AccountID]hookLease)},
 		storeRows: map[int]string{
@@ -170,6 +174,12 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
 		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
 	}
+	s.writes = batch.NewLane[*operation](s.room, func() {
+		select {
+		case s.queued <- struct{}{}:
+		default: // the loop looks before it ends
+		}
+	})
 	s.metrics.OnFailure(opts.OnFailure)
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.release())
@@ -232,7 +242,7 @@ func (s *Store) start() (err error) {
 	}
 	s.keepReserve(s.opts.LeastFree)
 	registerMetrics(s, s.opts.Registerer)
-	s.writing.Go(s.writer.loop)
+	s.writing.Go(func() { s.writer.loop(s.quit) })
 	s.tending.Go(func() { s.wal.flush(s.stop) })
 	s.tending.Go(func() { s.wal.checkpoint(s.stop) })
 	s.tending.Go(func() { s.changes.tick(s.now, s.stop) })
@@ -275,7 +285,8 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		s.tending.Wait()
-		s.writes.close()
+		s.writes.Close()
+		close(s.quit)
 		s.writing.Wait()
 		s.wakes.Close()
 		s.changes.told.Close()

@@ -92,7 +92,7 @@ func taken(t *testing.T, s *sqlitestore.Store, c *counted) (result func() error)
 
 func TestQueueIsBounded(t *testing.T) {
 	dir, reg, clock := t.TempDir(), prometheus.NewRegistry(), new(counted)
-	s := open(t, sqlitestore.Options{Path: dir, QueueOps: 4, Registerer: reg, Now: clock.now})
+	s := open(t, sqlitestore.Options{Path: dir, QueueOps: 6, Registerer: reg, Now: clock.now})
 	mustSend(t, s, 1, "first")
 	release := holdWriter(t, dir)
 	length := func(n float64) func() bool {

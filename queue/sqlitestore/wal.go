@@ -1,6 +1,8 @@
 package sqlitestore
 
 import (
+	"context"
+	"errors"
 	"database/sql/driver"
 	"fmt"
 	"os"
@@ -154,12 +156,9 @@ func (l *wal) restart() {
 		_, err := runCheckpoint(w.c, "RESTART")
 		return err
 	}}
-	o.done = make(chan struct{})
-	if l.s.writes.put(o) != nil {
-		return
-	}
-	if <-o.done; o.err != nil && !busy(o.err) {
-		l.s.log.Warn("store checkpoint failed", zap.Error(o.err))
+	if err := l.s.submit(context.Background(), o); err != nil && !busy(err) &&
+		!errors.Is(err, queue.ErrOverloaded) {
+		l.s.log.Warn("store checkpoint failed", zap.Error(err))
 	}
 }
 
@@ -175,9 +174,7 @@ func (l *wal) clean() {
 		}
 		return err
 	}}
-	o.done = make(chan struct{})
-	if l.s.writes.put(o) == nil {
-		<-o.done
+	if l.s.submit(context.Background(), o) == nil {
 		l.s.cached.Store(cached + l.c.cached() + l.s.readers.cached())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math"
 
 	"trackchat/queue"
 
@@ -67,43 +68,24 @@ func (w *writer) skipTo(reserved int64) {
 	w.next = w.reserved + 1
 }
 
-// loop runs until the write queue is closed and empty.
-func (w *writer) loop() {
-	batch := make([]*operation, 0, maxBatch)
-	for first := w.s.writes.next(); first != nil; first = w.s.writes.next() {
-		batch = w.collect(batch[:0], first)
-		w.executeAll(batch)
-		clear(batch)
-	}
-}
-
-// collect takes first and what else is queued, up to maxBatch items: what takes load away before
-// what adds some, of which at least one is among them if any waits.
-func (w *writer) collect(batch []*operation, first *operation) []*operation {
-	in := w.s.writes
-	items := 0
-	take := func(o *operation) {
-		if in.taken(o) {
-			batch = append(batch, o)
-			items += o.items
+// loop carries out what is queued until quit is closed and the queue, which takes nothing more
+// then, is empty.
+func (w *writer) loop(quit <-chan struct{}) {
+	ops := make([]*operation, 0, maxBatch)
+	for open := true; open; {
+		select {
+		case <-w.s.queued:
+		case <-quit:
+			open = false
+		}
+		for {
+			if ops = w.s.writes.Take(ops[:0], maxBatch, math.MaxInt); len(ops) == 0 {
+				break
+			}
+			w.executeAll(ops)
+			clear(ops)
 		}
 	}
-	take(first)
-	for items < maxBatch {
-		o := in.more(in.ops)
-		if o == nil {
-			break
-		}
-		take(o)
-	}
-	for served := first.bulk; items < maxBatch || !served; served = true {
-		o := in.more(in.bulk)
-		if o == nil {
-			break
-		}
-		take(o)
-	}
-	return batch
 }
 
 // executeAll runs the operations of a batch that want no transaction by themselves and the others
@@ -114,9 +96,9 @@ func (w *writer) executeAll(batch []*operation) {
 	for _, o := range batch {
 		switch {
 		case o.outsideTx != nil:
-			o.finish(translate(o.outsideTx(w)))
+			o.Finish(translate(o.outsideTx(w)))
 		case o.grows && full != nil:
-			o.finish(full)
+			o.Finish(full)
 		default:
 			together = append(together, o)
 		}
@@ -178,7 +160,7 @@ func (w *writer) execute(batch []*operation) {
 	items := 0
 	for _, o := range batch {
 		items += o.items
-		o.finish(err)
+		o.Finish(err)
 	}
 	w.s.metrics.Batch("commit", items)
 	clear(w.dirty) // they are held on to by nobody but the cache

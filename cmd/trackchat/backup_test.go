@@ -12,7 +12,7 @@ import (
 // same messages, and the service goes on.
 func TestBackupBesideARunningService(t *testing.T) {
 	cfg := testConfig(t, 1)
-	s := startService(t, cfg)
+	s := startMain(t, cfg)
 	s.device(1, nil)
 	sent := s.api.send(1, "before the copy")
 	s.api.delivered(1, sent)
@@ -30,7 +30,7 @@ func TestBackupBesideARunningService(t *testing.T) {
 	restored := testConfig(t, 1)
 	must(t, os.MkdirAll(restored.Store.Path, 0o700))
 	must(t, os.Rename(copied, filepath.Join(restored.Store.Path, "chat.db")))
-	r := startService(t, restored)
+	r := startMain(t, restored)
 	list := r.api.list(1)
 	if len(list) != 1 || list[0].ID != sent || list[0].Text != "before the copy" ||
 		list[0].Status != "DELIVERED" {

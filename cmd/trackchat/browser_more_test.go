@@ -257,7 +257,7 @@ func TestConsoleTellsTries(t *testing.T) {
 	wait := Duration(200 * time.Millisecond)
 	cfg.Gateway.AckTimeout, cfg.Gateway.RetryIdle = []Duration{wait, wait, wait},
 		Duration(time.Hour)
-	c := &consoleRig{service: startService(t, cfg), browser: startBrowser(t)}
+	c := &consoleRig{consoleService: startConsole(t, cfg), browser: startBrowser(t)}
 	const text = "Do you hear me?"
 	p, q := c.console(t), c.console(t)
 	p.visit(1)

@@ -14,7 +14,21 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"go.uber.org/zap/zaptest"
 )
+
+// consoleService is a service in this process.
+type consoleService = Service[*App]
+
+func startConsole(t *testing.T, cfg *Config, change ...func(*App)) *consoleService {
+	t.Helper()
+	app, err := New(cfg, zaptest.NewLogger(t))
+	must(t, err)
+	for _, c := range change {
+		c(app)
+	}
+	return start(t, app)
+}
 
 // browser is one Chromium for all tests of pages; each page has storage of its own.
 type browser struct {

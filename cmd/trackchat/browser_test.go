@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"trackchat/gateway/trackersim"
+	"trackchat/queue"
 	"trackchat/queue/queuetest"
 
 	"github.com/chromedp/chromedp"
@@ -61,8 +63,14 @@ func consoleConfig(t *testing.T) *Config {
 // TestConsole does in a real browser, against a real service with simulated trackers, what
 // dispatchers do.
 func TestConsole(t *testing.T) {
-	s := startService(t, consoleConfig(t))
-	c := &consoleRig{service: s, browser: startBrowser(t)}
+	var store queue.Store
+	s := startConsole(t, consoleConfig(t), func(a *App) {
+		a.Seed = func(_ context.Context, opened queue.Store) error {
+			store = opened
+			return nil
+		}
+	})
+	c := &consoleRig{consoleService: s, browser: startBrowser(t), store: store}
 	t.Run("signing in", c.testSigningIn)
 	t.Run("one tick, then two", c.testTicks)
 	t.Run("incoming", c.testIncoming)
@@ -87,8 +95,9 @@ func TestConsole(t *testing.T) {
 
 // consoleRig is what the console's tests share.
 type consoleRig struct {
-	*service
+	*consoleService
 	browser *browser
+	store   queue.Store
 }
 
 func (c *consoleRig) url() string { return "http://" + c.addrs["api"] + "/" }

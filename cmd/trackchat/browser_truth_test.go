@@ -33,7 +33,7 @@ const (
 func TestConsoleTruth(t *testing.T) {
 	cfg := testConfig(t, truthTrackers)
 	cfg.Gateway.AckTimeout = []Duration{Duration(time.Minute)}
-	c := &consoleRig{service: startService(t, cfg), browser: startBrowser(t)}
+	c := &consoleRig{consoleService: startConsole(t, cfg), browser: startBrowser(t)}
 	t.Run("what a device cannot show", c.testReplaced)
 	t.Run("charsets", c.testCharsets)
 	t.Run("texts that end badly", c.testProblems)
@@ -440,7 +440,7 @@ func TestConsoleWithoutStore(t *testing.T) {
 	proxy := queuetest.StartProxy(t, queuetest.StartRedis(t).Addr)
 	cfg := testConfig(t, 1)
 	cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis, []string{proxy.Addr}
-	c := &consoleRig{service: startService(t, cfg), browser: startBrowser(t)}
+	c := &consoleRig{consoleService: startConsole(t, cfg), browser: startBrowser(t)}
 	p := c.console(t)
 	q := c.browser.open(t, c.url(), 1280, 800)
 	q.write(`input[name=login]`, "demo")

@@ -74,7 +74,7 @@ func (c *consoleRig) testArchive(t *testing.T) {
 		for k := range reqs {
 			reqs[k] = queue.SendReq{Tracker: archiveTracker, Text: fmt.Sprint("archive ", i+k)}
 		}
-		rs, err := c.app.store.Send(t.Context(), reqs)
+		rs, err := c.store.Send(t.Context(), reqs)
 		must(t, err)
 		for _, r := range rs {
 			must(t, r.Err)

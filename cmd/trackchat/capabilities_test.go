@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -248,7 +249,7 @@ func TestStrictThroughTheService(t *testing.T) {
 	if v["charset"] != "gbk" || v["delivered"] != "device" || v["online"] != true {
 		t.Errorf("%+v", v)
 	}
-	delivery, ok := s.api.call("read", "message_id", itoa(id)).Value["delivery"].(map[string]any)
+	delivery, ok := s.api.call("read", "message_id", strconv.FormatInt(id, 10)).Value["delivery"].(map[string]any)
 	if !ok || delivery["replaced"] != 1.0 {
 		t.Errorf("%+v", delivery)
 	}

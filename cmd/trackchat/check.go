@@ -2,17 +2,21 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
+	"trackchat/queue/redisstore"
 	"trackchat/queue/sqlitestore"
 )
 
@@ -209,4 +213,90 @@ func (r *findings) checkPorts(ctx context.Context, cfg *Config, running bool) {
 				"listen "))
 		}
 	}
+}
+
+// checkRedis looks at Redis as a service would at its start, and writes nothing there.
+func (r *findings) checkRedis(ctx context.Context, c *Store) {
+	name := "redis " + strings.Join(c.Redis.Addrs, ", ")
+	o, err := redisOptions(c)
+	if err != nil {
+		r.wrong("store %s: %v", name, err)
+		return
+	}
+	report, err := redisstore.Inspect(ctx, o)
+	if err != nil {
+		r.wrong("store %s: %v", name, err)
+	}
+	for _, p := range report.Problems {
+		r.wrong("store redis %s", p)
+	}
+	for _, w := range report.Warnings {
+		r.warn("store redis %s", w)
+	}
+	if err == nil && len(report.Problems) == 0 {
+		r.ok("store %s", name)
+	}
+}
+
+// isAlive reports whether a trackchat answers at the admin address, so that ports in use are no
+// surprise.
+func isAlive(ctx context.Context, address string) bool {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	u := url.URL{Scheme: "http", Host: address, Path: "/healthz"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	if err != nil {
+		return false
+	}
+	// no proxy: it is on this machine.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = res.Body.Close() }()
+	var answer struct {
+		Alive bool `json:"alive"`
+	}
+	err = json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&answer)
+	return err == nil && res.StatusCode == http.StatusOK && answer.Alive
+}
+
+// runAdopt accepts what the configured store holds although services refuse it, and says what that
+// is; then it checks everything as runCheck does.
+func runAdopt(ctx context.Context, cfg *Config, err error, stdout io.Writer) int {
+	if err != nil {
+		return runCheck(ctx, cfg, err, stdout)
+	}
+	r := &findings{out: stdout}
+	if cfg.Store.Backend == BackendEmbedded {
+		was, err := sqlitestore.Adopt(cfg.Store.Path, time.Now())
+		switch {
+		case err != nil:
+			r.wrong("store %s: not adopted: %v", cfg.Store.Path, err)
+		case was != nil:
+			r.ok("store %s: adopted, although %v", cfg.Store.Path, was)
+		default:
+			r.ok("store %s: nothing had to be adopted", cfg.Store.Path)
+		}
+	} else {
+		name := "redis " + strings.Join(cfg.Store.Redis.Addrs, ", ")
+		o, err := redisOptions(&cfg.Store)
+		was := ""
+		if err == nil {
+			was, err = redisstore.Adopt(ctx, o)
+		}
+		switch {
+		case err != nil:
+			r.wrong("store %s: not adopted: %v", name, err)
+		case was != "":
+			r.ok("store %s: adopted, although %s", name, was)
+		default:
+			r.ok("store %s: adopted; services that run take it as it is", name)
+		}
+	}
+	if r.wrongs > 0 {
+		return r.code()
+	}
+	return runCheck(ctx, cfg, nil, stdout)
 }

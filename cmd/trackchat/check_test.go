@@ -14,7 +14,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"trackchat/queue/queuetest"
 )
+
+// wrongRoles is a configuration with two problems.
+var wrongRoles = filepath.Join("testdata", "config", "roles.yaml")
 
 // checked runs the check and returns its exit code and its lines without what differs from run to
 // run.
@@ -78,7 +82,7 @@ func TestCheckOfASoundConfiguration(t *testing.T) {
 }
 
 func TestCheckSaysEverythingThatIsWrong(t *testing.T) {
-	_, err := Load(testdata("config", "roles.yaml"), nil)
+	_, err := Load(wrongRoles, nil)
 	wantChecked(
 		t, nil, err, 1,
 		`wrong   configuration: roles[1] (line 1): "backend" is none of api, gateway`,
@@ -124,8 +128,8 @@ func TestCheckOfADamagedStore(t *testing.T) {
 // While a service runs, its store is locked and its ports are in use; that is no error.
 func TestCheckBesideARunningService(t *testing.T) {
 	cfg := testConfig(t, 1)
-	addrs := startService(t, cfg).app.Addrs()
-	cfg.API.Listen, cfg.Admin.Listen = addrs["api"].String(), addrs["admin"].String()
+	addrs := startMain(t, cfg).addrs
+	cfg.API.Listen, cfg.Admin.Listen = addrs["api"], addrs["admin"]
 	cfg.Gateway.Listeners = cfg.Gateway.Listeners[:1]
 	wantChecked(
 		t, cfg, nil, 0,
@@ -195,7 +199,7 @@ func TestCheckReady(t *testing.T) {
 }
 
 func TestCheckReadyOfAService(t *testing.T) {
-	wantReady(t.Context(), t, startService(t, testConfig(t, 1)).app.Addrs()["admin"].String(), 0,
+	wantReady(t.Context(), t, startMain(t, testConfig(t, 1)).addrs["admin"], 0,
 		"ok      ready\n")
 }
 
@@ -220,8 +224,8 @@ func TestCheckCommandLine(t *testing.T) {
 		{[]string{"check", "--colour"}, 2, "flag provided but not defined"},
 		{[]string{"check", "extra"}, 2, `unexpected argument "extra"`},
 		{[]string{"check", "--help"}, 0, "-ready"},
-		{[]string{"check", "--config", testdata("config", "roles.yaml")}, 1, ""},
-		{[]string{"check", "--ready", "--config", testdata("config", "roles.yaml")}, 1, ""},
+		{[]string{"check", "--config", wrongRoles}, 1, ""},
+		{[]string{"check", "--ready", "--config", wrongRoles}, 1, ""},
 		{[]string{"version"}, 0, ""},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -253,5 +257,97 @@ func TestVersion(t *testing.T) {
 	if got := describeBuild(new(debug.BuildInfo)); !strings.HasPrefix(got,
 		"trackchat (unknown version) go1.") {
 		t.Errorf("unknown: %q", got)
+	}
+}
+
+// freePorts are the lines about the ports of onRedis.
+func freePorts(cfg *Config) []string {
+	return []string{
+		"ok      api.listen: 127.0.0.1:0 (API) is free",
+		"ok      admin.listen: 127.0.0.1:0 (admin) is free",
+		fmt.Sprintf("ok      gateway.listeners[0].listen: 127.0.0.1:0 (%s) is free",
+			cfg.Gateway.Listeners[0].Protocol),
+	}
+}
+
+func TestCheckOfRedis(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	cfg := onRedis(t, server.Addr)
+	head := []string{
+		"ok      configuration",
+		"ok      directory DIR/directory.yaml: 1 accounts, 1 trackers",
+	}
+	wantChecked(t, cfg, nil, 0,
+		append(append(head, "warning store redis holds no store yet: a service that starts begins a new one", "ok      store redis "+server.Addr), freePorts(cfg)...)...)
+	if keys := server.Must(t, "DBSIZE"); keys != "0" {
+		t.Errorf("the check leaves %s keys", keys)
+	}
+
+	server.Must(t, "CONFIG", "SET", "appendfsync", "everysec", "maxmemory-policy", "allkeys-lru",
+		"client-output-buffer-limit", "pubsub 1mb 1mb 1")
+	lines := append(
+		head,
+		"wrong   store redis "+server.Addr+`: appendfsync is "everysec", which is weaker than configured`,
+		"wrong   store redis "+server.Addr+`: maxmemory-policy is "allkeys-lru", which throws messages away; noeviction is needed`,
+		"warning store redis "+server.Addr+": client-output-buffer-limit for pubsub is 1048576 bytes; less than 33554432 may cut wakes",
+		"warning store redis holds no store yet: a service that starts begins a new one",
+	)
+	wantChecked(t, cfg, nil, 1, append(append(lines, freePorts(cfg)...), "        2 wrong")...)
+
+	cfg.Store.Durability = DurabilityEverysec
+	server.Must(t, "CONFIG", "SET", "maxmemory-policy", "noeviction", "client-output-buffer-limit",
+		"pubsub 64mb 64mb 1")
+	server.Must(t, "HSET", "chat:meta", "partitions", "16")
+	wantChecked(t, cfg, nil, 1,
+		append(append(append(head,
+			"wrong   store redis "+server.Addr+`: partitions of the stored data is "16", this program's is "256"`), freePorts(cfg)...), "        1 wrong")...)
+}
+
+func TestCheckOfARedisCluster(t *testing.T) {
+	cluster := queuetest.StartCluster(t, 3)
+	code, got := checked(t, onRedis(t, cluster.Addrs()...), nil, "")
+	if code != 0 || !strings.Contains(got, "ok      store redis "+strings.Join(cluster.Addrs(),
+		", ")+"\n") {
+		t.Errorf("exit code %d:\n%s", code, got)
+	}
+	for _, n := range cluster.Nodes {
+		n.Must(t, "CLUSTER", "DELSLOTSRANGE", "0", "127")
+	}
+	code, got = checked(t, onRedis(t, cluster.Addrs()...), nil, "")
+	if code != 1 || !strings.Contains(got,
+		"wrong   store redis no master serves 2 of 256 partitions\n") {
+		t.Errorf("two partitions without a master: exit code %d:\n%s", code, got)
+	}
+}
+
+func TestCheckOfNoRedis(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	addr := taken.Addr().String()
+	must(t, taken.Close())
+	code, got := checked(t, onRedis(t, addr), nil, "")
+	if code != 1 || !strings.Contains(got, "wrong   store redis "+addr+": does not answer") ||
+		strings.Contains(got, "ok      store") {
+		t.Errorf("exit code %d:\n%s", code, got)
+	}
+}
+
+// Beside a running service its ports are in use, which is no error; another program there is one.
+func TestCheckBesideARunningServiceOnRedis(t *testing.T) {
+	cfg := onRedis(t, queuetest.StartRedis(t).Addr)
+	addrs := startMain(t, cfg).addrs
+	cfg.API.Listen, cfg.Admin.Listen = addrs["api"], addrs["admin"]
+	code, got := checked(t, cfg, nil, "")
+	if code != 0 || strings.Count(got,
+		"is in use, as expected while a service runs on this store") != 2 {
+		t.Errorf("exit code %d:\n%s", code, got)
+	}
+	stranger := httptest.NewServer(http.NotFoundHandler())
+	defer stranger.Close()
+	cfg.Admin.Listen = stranger.Listener.Addr().String()
+	code, got = checked(t, cfg, nil, "")
+	if code != 1 || !strings.Contains(got,
+		cfg.Admin.Listen+" (admin) is in use by another program") {
+		t.Errorf("a stranger: exit code %d:\n%s", code, got)
 	}
 }

@@ -58,17 +58,6 @@ func (l *loader) networks(path string, list []string) {
 	}
 }
 
-// prefixes returns networks that were checked; what is none is left out.
-func prefixes(networks []string) []netip.Prefix {
-	var list []netip.Prefix
-	for _, network := range networks {
-		if p, err := netip.ParsePrefix(network); err == nil {
-			list = append(list, p.Masked())
-		}
-	}
-	return list
-}
-
 // settings lets the protocol check the settings of a listener.
 func (l *loader) settings(path string, p *protocol.Protocol, settings map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {

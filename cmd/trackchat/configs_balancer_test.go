@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"trackchat/protocol/all"
 	"trackchat/queue/queuetest"
 )
 
@@ -54,7 +56,7 @@ func TestTLSEndsAtTheBalancer(t *testing.T) {
 	for i := range cfg.Gateway.Listeners {
 		cfg.Gateway.Listeners[i].ProxyProtocol = []string{"127.0.0.0/8"}
 	}
-	s := startService(t, cfg)
+	s := startMain(t, cfg)
 	config, authority := shippedBalancer(t)
 	at := map[string]string{} // where a port of the file is found
 	config = regexp.MustCompile(`bind (:\d+)`).ReplaceAllStringFunc(config,
@@ -114,5 +116,42 @@ func TestTLSEndsAtTheBalancer(t *testing.T) {
 	if _, body := s.ask(http.MethodGet, "/admin/sessions"); !strings.Contains(body,
 		`"remote":"`+device.LocalAddr().String()+`"`) {
 		t.Errorf("the device is at %s, %s", device.LocalAddr(), body)
+	}
+}
+
+// The image publishes the API and every protocol's port.
+func TestImageExposesEveryPort(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "Dockerfile"))
+	must(t, err)
+	_, after, _ := strings.Cut(string(data), "\nEXPOSE ")
+	line, _, _ := strings.Cut(after, "\n")
+	want := []string{"8080"}
+	for _, p := range all.Protocols() {
+		want = append(want, strconv.Itoa(p.Port))
+	}
+	if got := strings.Fields(line); !slices.Equal(got, want) {
+		t.Errorf("the Dockerfile exposes %v, not %v", got, want)
+	}
+}
+
+// The unit starts what the README installs, with what a gateway needs: descriptors, a place for its
+// store, SIGHUP as reload.
+func TestShippedUnit(t *testing.T) {
+	data, err := os.ReadFile(shipped("trackchat.service"))
+	must(t, err)
+	lines := strings.Split(string(data), "\n")
+	for _, want := range []string{
+		"ExecStart=/usr/local/bin/trackchat serve --config /etc/trackchat/trackchat.yaml",
+		"ExecReload=/bin/kill -HUP $MAINPID",
+		"DynamicUser=yes", "StateDirectory=trackchat", "WorkingDirectory=%S/trackchat",
+		"LimitNOFILE=1048576", "[Install]",
+	} {
+		found := false
+		for _, line := range lines {
+			found = found || line == want
+		}
+		if !found {
+			t.Errorf("configs/trackchat.service has no line %q", want)
+		}
 	}
 }

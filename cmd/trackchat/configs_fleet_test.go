@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path"
@@ -19,47 +18,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 )
-
-// TestShippedRedisConfiguration is the default but for what its comments say, and tells every key
-// about Redis.
-func TestShippedRedisConfiguration(t *testing.T) {
-	got, err := Load(shipped("trackchat.redis.yaml"), []string{"REDIS_PASSWORD=secret"})
-	must(t, err)
-	want := load(t, "")
-	want.Store.Backend, want.Store.Redis.Password = BackendRedis, "secret"
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("configs/trackchat.redis.yaml (-expected +file):\n%s", diff)
-	}
-	data, err := os.ReadFile(shipped("trackchat.redis.yaml"))
-	must(t, err)
-	root, err := parseYAML(data)
-	must(t, err)
-	for _, key := range []string{"addrs", "username", "password", "tls", "master"} {
-		if childNode(childNode(childNode(root, "store"), "redis"), key) == nil {
-			t.Errorf("configs/trackchat.redis.yaml has no store.redis.%s", key)
-		}
-	}
-	if _, err := Load(shipped("trackchat.redis.yaml"), nil); err == nil ||
-		!strings.Contains(err.Error(), "REDIS_PASSWORD") {
-		t.Errorf("without a password: %v", err)
-	}
-}
-
-// TestEmbeddedStoreNeedsBothRoles: a process with one role would be alone with its file.
-func TestEmbeddedStoreNeedsBothRoles(t *testing.T) {
-	for _, role := range []string{RoleAPI, RoleGateway} {
-		roles := fmt.Sprintf(`TRACKCHAT_ROLES=[%q]`, role)
-		if _, err := Load("", []string{roles}); err == nil ||
-			!strings.Contains(err.Error(),
-				"the embedded store needs api and gateway in one process") {
-			t.Errorf("%s alone: %v", role, err)
-		}
-		if cfg, err := Load("", []string{roles, "TRACKCHAT_STORE_BACKEND=redis"}); err != nil ||
-			!slices.Equal(cfg.Roles, []string{role}) {
-			t.Errorf("%s alone on Redis: %v", role, err)
-		}
-	}
-}
 
 // composeFile is what the tests look at of configs/compose.yaml.
 type composeFile struct {
@@ -120,9 +78,9 @@ func fleetOf(t *testing.T, f composeFile) map[string]*Config {
 		if cfg.Node != name {
 			t.Errorf("%s calls itself %s", name, cfg.Node)
 		}
-		if grace, err := time.ParseDuration(s.StopGrace); err != nil || grace <= stopWithin {
+		if grace, err := time.ParseDuration(s.StopGrace); err != nil || grace <= StopWithin {
 			t.Errorf("%s is killed after %s, an orderly stop takes up to %s", name, s.StopGrace,
-				stopWithin)
+				StopWithin)
 		}
 		if !slices.Contains(s.Volumes, "./trackchat.redis.yaml:"+s.Command[2]+":ro") ||
 			!slices.Contains(s.Healthcheck.Test, s.Command[2]) {

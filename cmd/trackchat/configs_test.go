@@ -1,11 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -16,11 +16,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// shipped is a file of the repository's configs.
-func shipped(name string) string { return filepath.Join("..", "..", "configs", name) }
-
 func TestShippedConfigurationIsTheDefault(t *testing.T) {
-	if diff := cmp.Diff(load(t, ""), load(t, shipped("trackchat.yaml"))); diff != "" {
+	if diff := cmp.Diff(load(t, ""), load(t, shippedFile("trackchat.yaml"))); diff != "" {
 		t.Errorf("configs/trackchat.yaml (-default +file):\n%s", diff)
 	}
 }
@@ -28,7 +25,7 @@ func TestShippedConfigurationIsTheDefault(t *testing.T) {
 // Every key is in the file, so that nobody has to look for one elsewhere; those of a listener that
 // are off by default are in its comments.
 func TestShippedConfigurationHasEveryKey(t *testing.T) {
-	data, err := os.ReadFile(shipped("trackchat.yaml"))
+	data, err := os.ReadFile(shippedFile("trackchat.yaml"))
 	must(t, err)
 	root, err := parseYAML(data)
 	must(t, err)
@@ -60,7 +57,7 @@ func childNode(n *yaml.Node, key string) *yaml.Node {
 }
 
 func TestShippedDirectory(t *testing.T) {
-	f, err := LoadDirectory(shipped("directory.yaml"))
+	f, err := LoadDirectory(shippedFile("directory.yaml"))
 	must(t, err)
 	want := queue.Account{
 		ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "Europe/Berlin",
@@ -72,7 +69,7 @@ func TestShippedDirectory(t *testing.T) {
 	if f.Passwords[1] != "demo" || len(f.Trackers) != 2 || f.Trackers[0].ID != 999199 {
 		t.Errorf("password %q, trackers %+v", f.Passwords[1], f.Trackers)
 	}
-	data, err := os.ReadFile(shipped("directory.yaml"))
+	data, err := os.ReadFile(shippedFile("directory.yaml"))
 	must(t, err)
 	comment, _, _ := strings.Cut(string(data), "\ntrackers:")
 	for _, entry := range []reflect.Type{
@@ -92,39 +89,46 @@ func TestShippedDirectory(t *testing.T) {
 	}
 }
 
-// The image publishes the API and every protocol's port.
-func TestImageExposesEveryPort(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join("..", "..", "Dockerfile"))
+// TestShippedRedisConfiguration is the default but for what its comments say, and tells every key
+// about Redis.
+func TestShippedRedisConfiguration(t *testing.T) {
+	got, err := Load(shippedFile("trackchat.redis.yaml"), []string{"REDIS_PASSWORD=secret"})
 	must(t, err)
-	_, after, _ := strings.Cut(string(data), "\nEXPOSE ")
-	line, _, _ := strings.Cut(after, "\n")
-	want := []string{"8080"}
-	for _, p := range all.Protocols() {
-		want = append(want, strconv.Itoa(p.Port))
+	want := load(t, "")
+	want.Store.Backend, want.Store.Redis.Password = BackendRedis, "secret"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("configs/trackchat.redis.yaml (-expected +file):\n%s", diff)
 	}
-	if got := strings.Fields(line); !slices.Equal(got, want) {
-		t.Errorf("the Dockerfile exposes %v, not %v", got, want)
+	data, err := os.ReadFile(shippedFile("trackchat.redis.yaml"))
+	must(t, err)
+	root, err := parseYAML(data)
+	must(t, err)
+	for _, key := range []string{"addrs", "username", "password", "tls", "master"} {
+		if childNode(childNode(childNode(root, "store"), "redis"), key) == nil {
+			t.Errorf("configs/trackchat.redis.yaml has no store.redis.%s", key)
+		}
+	}
+	if _, err := Load(shippedFile("trackchat.redis.yaml"), nil); err == nil ||
+		!strings.Contains(err.Error(), "REDIS_PASSWORD") {
+		t.Errorf("without a password: %v", err)
 	}
 }
 
-// The unit starts what the README installs, with what a gateway needs: descriptors, a place for its
-// store, SIGHUP as reload.
-func TestShippedUnit(t *testing.T) {
-	data, err := os.ReadFile(shipped("trackchat.service"))
-	must(t, err)
-	lines := strings.Split(string(data), "\n")
-	for _, want := range []string{
-		"ExecStart=/usr/local/bin/trackchat serve --config /etc/trackchat/trackchat.yaml",
-		"ExecReload=/bin/kill -HUP $MAINPID",
-		"DynamicUser=yes", "StateDirectory=trackchat", "WorkingDirectory=%S/trackchat",
-		"LimitNOFILE=1048576", "[Install]",
-	} {
-		found := false
-		for _, line := range lines {
-			found = found || line == want
+// TestEmbeddedStoreNeedsBothRoles: a process with one role would be alone with its file.
+func TestEmbeddedStoreNeedsBothRoles(t *testing.T) {
+	for _, role := range []string{RoleAPI, RoleGateway} {
+		roles := fmt.Sprintf(`TRACKCHAT_ROLES=[%q]`, role)
+		if _, err := Load("", []string{roles}); err == nil ||
+			!strings.Contains(err.Error(),
+				"the embedded store needs api and gateway in one process") {
+			t.Errorf("%s alone: %v", role, err)
 		}
-		if !found {
-			t.Errorf("configs/trackchat.service has no line %q", want)
+		if cfg, err := Load("", []string{roles, "TRACKCHAT_STORE_BACKEND=redis"}); err != nil ||
+			!slices.Equal(cfg.Roles, []string{role}) {
+			t.Errorf("%s alone on Redis: %v", role, err)
 		}
 	}
 }
+
+// shippedFile is a file of the repository's configs.
+func shippedFile(name string) string { return filepath.Join("..", "..", "configs", name) }

@@ -183,22 +183,26 @@ func (d *demo) printf(format string, args ...any) {
 
 func (d *demo) run(ctx context.Context, log *zap.Logger) error {
 	trackers := demoTrackers()
-	d.app.seed = func(ctx context.Context) error { return d.seed(ctx, trackers) }
+	d.app.Seed = func(ctx context.Context, store queue.Store) error {
+		return d.seed(ctx, store, trackers)
+	}
 	play, stop := context.WithCancel(ctx)
 	defer stop()
 	var players sync.WaitGroup
 	defer players.Wait()
-	d.app.started = func() {
+	d.app.Started = func() {
 		d.welcome(trackers)
 		for _, t := range trackers {
 			players.Go(func() { d.play(play, t) })
 		}
 	}
-	return runApp(ctx, d.app, log)
+	return d.app.Run(ctx, log)
 }
 
 // seed fills the empty store with the demo account and its trackers.
-func (d *demo) seed(ctx context.Context, trackers []demoTracker) error {
+func (d *demo) seed(ctx context.Context, store queue.DirectoryStore,
+	trackers []demoTracker,
+) error {
 	password, err := api.HashPassword(demoLogin)
 	if err != nil {
 		return err
@@ -212,7 +216,7 @@ func (d *demo) seed(ctx context.Context, trackers []demoTracker) error {
 		t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
 		list = append(list, t.Tracker)
 	}
-	_, err = d.app.store.ImportDirectory(ctx, []queue.Account{account}, list, false)
+	_, err = store.ImportDirectory(ctx, []queue.Account{account}, list, false)
 	return err
 }
 

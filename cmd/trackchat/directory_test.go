@@ -8,11 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
-	"trackchat/api"
 	"trackchat/queue"
-	"trackchat/queue/sqlitestore"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -220,88 +217,61 @@ func BenchmarkLoadDirectory(b *testing.B) {
 	b.ReportMetric(float64(m.HeapSys>>20), "MiB-heap-taken")
 }
 
-// openStore opens a store of its own for a test.
-func openStore(t *testing.T, dir string) *sqlitestore.Store {
-	t.Helper()
-	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now})
-	must(t, err)
-	t.Cleanup(func() { must(t, st.Close()) })
-	return st
-}
-
-func TestDirectoryImport(t *testing.T) {
-	st := openStore(t, t.TempDir())
-	file := filepath.Join(t.TempDir(), "directory.yaml")
-	accounts := func() map[queue.AccountID]queue.Account {
-		list, _, err := st.LoadDirectory(t.Context())
-		must(t, err)
-		m := make(map[queue.AccountID]queue.Account)
-		for _, a := range list {
-			m[a.ID] = a
+// A tracker's settings are those of its protocol: what is wrong is said by the import, with the
+// line and with what would be right.
+func TestSettingsOfTrackersAreChecked(t *testing.T) {
+	for _, tc := range []struct{ protocol, settings, want string }{
+		{"teltonika", `{ chat: serial, ack_pattern: '^A(\d+)$', eol: '\n', up_types: "6,11", charset: cp1251 }`, ""},
+		{
+			"teltonika", `{ chat: sms }`,
+			`trackers[0].settings.chat (line 4): teltonika setting "chat": "sms" is none of fmi, serial, none`,
+		},
+		{"teltonika", `{ ack_pattern: '^A\d+$' }`, ""},
+		{
+			"teltonika", `{ ack_pattern: '^(A)(\d+)$' }`,
+			`teltonika setting "ack_pattern": pattern may have one group, for the number`,
+		},
+		{
+			"teltonika", `{ up_types: "6,16" }`,
+			`teltonika setting "up_types": "16" is not a number from 0 to 15`,
+		},
+		{
+			"teltonika", `{ delivered_on: record }`,
+			`teltonika has no setting "delivered_on" (it has: ack_pattern, charset, chat, down_codec, down_type, eol, fmi_show, fmi_version, link_ack, part_bytes, part_prefix, up_types)`,
+		},
+		{"egts", `{ delivered_on: record, ucs2: le, sid: 7 }`, ""},
+		{
+			"egts", `{ delivered_on: displayed }`,
+			`egts setting "delivered_on": "displayed" is none of deliv, record`,
+		},
+		{
+			"egts", `{ part_bytes: 16 }`,
+			`egts setting "part_bytes": "16" is not a whole number from 32 to 65205`,
+		},
+		{
+			"egts", `{ login_by: tid }`,
+			`egts setting "login_by" says how devices log in, so it belongs to the listener and not to a tracker`,
+		},
+		{"galileosky", `{ chat: command, delivered_on: reply, command_prefix: "show " }`, ""},
+		{
+			"galileosky", `{ command_prefix: "` + strings.Repeat("x", 65) + `" }`,
+			`galileosky setting "command_prefix": 65 bytes, more than 64`,
+		},
+		{"jt808", `{ lenient: true }`, `jt808 setting "lenient" says how devices log in`},
+		{
+			"wialon", `{ ack: never }`,
+			`wialon setting "ack": "never" is none of am, next_frame, none`,
+		},
+	} {
+		file := filepath.Join(t.TempDir(), "directory.yaml")
+		must(t, os.WriteFile(file, fmt.Appendf(nil,
+			"accounts:\n  - { id: 1 }\ntrackers:\n  - { id: 2, account: 1, protocol: %s, device_id: \"1\", settings: %s }\n", tc.protocol, tc.settings), 0o600))
+		_, err := LoadDirectory(file)
+		switch {
+		case tc.want == "" && err != nil:
+			t.Errorf("%s %s: %v", tc.protocol, tc.settings, err)
+		case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+			t.Errorf("%s %s: %v, want %s", tc.protocol, tc.settings, err, tc.want)
 		}
-		return m
-	}
-	run := func(text string, prune bool, want queue.ImportStats) {
-		t.Helper()
-		must(t, os.WriteFile(file, []byte(text), 0o600))
-		got, err := ImportDirectory(t.Context(), st, file, prune)
-		must(t, err)
-		if got != want {
-			t.Errorf("import changed %+v, want %+v", got, want)
-		}
-	}
-	const first = `
-accounts:
-  - { id: 1, login: anna, password: secret }
-  - { id: 2, login: berta, password: secret }
-  - { id: 3, login: carla }
-trackers:
-  - { id: 10, account: 1, protocol: jt808, device_id: "013812345678" }
-`
-	run(first, false, queue.ImportStats{Added: 4})
-	before := accounts()
-	for id, verifies := range map[queue.AccountID]bool{1: true, 2: true, 3: false} {
-		if api.VerifyPassword(before[id].Password, "secret") != verifies {
-			t.Errorf("account %d has the hash %q", id, before[id].Password)
-		}
-	}
-	if before[1].Password == before[2].Password || strings.Contains(before[1].Password, "secret") ||
-		before[3].Password != "" {
-		t.Errorf("hashes %q, %q, %q", before[1].Password, before[2].Password, before[3].Password)
-	}
-
-	run(first, false, queue.ImportStats{Unchanged: 4})
-	if diff := cmp.Diff(before, accounts()); diff != "" {
-		t.Errorf("the same file again changes (-before +after):\n%s", diff)
-	}
-
-	run(`
-accounts:
-  - { id: 1, login: anna, password: other }
-  - { id: 2, login: berta }
-`, false, queue.ImportStats{Updated: 2})
-	after := accounts()
-	if !api.VerifyPassword(after[1].Password, "other") ||
-		api.VerifyPassword(after[1].Password, "secret") || after[2].Password != "" ||
-		len(after) != 3 {
-		t.Errorf("accounts after new passwords: %+v", after)
-	}
-
-	run("accounts:\n  - { id: 2, login: berta }\n", true, queue.ImportStats{
-		Unchanged: 1,
-		Removed:   3,
-	})
-	if _, trackers, err := st.LoadDirectory(t.Context()); err != nil || len(trackers) != 0 ||
-		len(accounts()) != 1 {
-		t.Errorf("left after pruning: %v, %v, %v", accounts(), trackers, err)
-	}
-
-	must(t, os.WriteFile(file, []byte("accounts:\n  - { id: 2, logn: x }\n"), 0o600))
-	if _, err := ImportDirectory(t.Context(), st, file, true); err == nil || len(accounts()) != 1 {
-		t.Errorf("a wrong file: %v, accounts %v", err, accounts())
-	}
-	if _, err := ImportDirectory(t.Context(), st, file+".missing", true); err == nil ||
-		len(accounts()) != 1 {
-		t.Errorf("no file: %v, accounts %v", err, accounts())
 	}
 }

@@ -55,7 +55,7 @@ func TestSIGTERMEndsTheServiceInOrder(t *testing.T) {
 		if c.err != nil {
 			t.Errorf("exit: %v\n%s", c.err, c.log)
 		}
-	case <-time.After(stopWithin + 5*time.Second):
+	case <-time.After(StopWithin + 5*time.Second):
 		t.Error("still running")
 	}
 	if out, err := command("check", "--ready", "--config", c.config()).CombinedOutput(); err == nil {

@@ -2,48 +2,32 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"trackchat/gateway/trackersim"
 	"trackchat/queue/queuetest"
 )
-
-// unready is what /readyz says, empty if the service is ready.
-func (s *service) unready() string {
-	s.t.Helper()
-	res, err := http.Get("http://" + s.addrs["admin"] + "/readyz")
-	must(s.t, err)
-	defer func() { _ = res.Body.Close() }()
-	var a struct {
-		Ready    bool
-		Problems []string
-	}
-	must(s.t, json.NewDecoder(res.Body).Decode(&a))
-	if a.Ready != (res.StatusCode == http.StatusOK) {
-		s.t.Errorf("%s, but ready is %v", res.Status, a.Ready)
-	}
-	return strings.Join(a.Problems, "\n")
-}
-
-// loginCode is the code that user/auth answers.
-func (s *service) loginCode() int {
-	s.t.Helper()
-	c := client{s.t, "http://" + s.addrs["api"] + "/v2/user/"}
-	return c.call("auth", "login", "demo", "password", "demo").Status.Code
-}
 
 // TestRedisIsEmptied: to clients and devices it is an outage, not a world without accounts,
 // trackers and messages; an operator ends it.
 func TestRedisIsEmptied(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	cfg := onRedis(t, server.Addr)
-	s := startService(t, cfg)
+	s := startMain(t, cfg)
 	s.device(1, func(o *trackersim.Options) { o.Reconnect = false })
 	id := s.api.send(1, "before")
 	s.api.delivered(1, id)
@@ -61,23 +45,14 @@ func TestRedisIsEmptied(t *testing.T) {
 	if code := s.loginCode(); code != 14 {
 		t.Errorf("login: code %d", code)
 	}
-	if accounts, trackers := s.app.directory.Current().Len(); accounts != 1 || trackers != 1 {
-		t.Errorf("the directory has %d accounts and %d trackers", accounts, trackers)
+	eventually(t, "told what to do",
+		func() bool { return strings.Contains(s.unready(), "trackchat check --adopt") })
+	if _, errs := s.ask(http.MethodGet, "/admin/errors"); !strings.Contains(errs,
+		"Redis is not the store that this service knows") {
+		t.Errorf("the operations view does not say it: %s", errs)
 	}
-	s.app.checkStore(t.Context())
-	if got := s.unready(); !strings.Contains(got, "trackchat check --adopt") {
-		t.Errorf("ready: %q", got)
-	}
-	found := false
-	for _, r := range s.app.recent.recent() {
-		found = found || r.Level == "error" &&
-			r.Message == "Redis is not the store that this service knows"
-	}
-	if !found {
-		t.Error("the operations view does not say it")
-	}
-	if n := s.app.gateway.Sessions(); n != 1 {
-		t.Errorf("%d sessions", n)
+	if n := metric(t, s.addrs["admin"], "trackchat_sessions"); n != 1 {
+		t.Errorf("%v sessions", n)
 	}
 	if keys := server.Must(t, "DBSIZE"); keys != "0" {
 		t.Errorf("%s keys were written: %s", keys, server.Must(t, "KEYS", "*"))
@@ -88,7 +63,7 @@ func TestRedisIsEmptied(t *testing.T) {
 		!strings.Contains(out.String(), "ok      store redis "+server.Addr+": adopted") {
 		t.Errorf("adopting: exit code %d\n%s", code, out.String())
 	}
-	eventually(t, "ready", func() bool { s.app.checkStore(t.Context()); return s.unready() == "" })
+	eventually(t, "ready", s.ready)
 	must(t, s.app.Reload(t.Context()))
 	if again := s.api.send(1, "after"); again <= id {
 		t.Errorf("id %d after %d", again, id)
@@ -138,26 +113,136 @@ func TestDatabaseIsRemoved(t *testing.T) {
 	}
 }
 
-// TestStartOnANearlyFullDisk: what is there is served, nothing new is taken, and the service says
-// so.
-func TestStartOnANearlyFullDisk(t *testing.T) {
-	cfg := testConfig(t, 1)
-	s := startService(t, cfg)
-	id := s.api.send(1, "before")
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
-	defer cancel()
-	must(t, s.app.Stop(ctx))
+// TestLogDuringAnOutage: with Redis dead, failed sends do not fill the log, the Redis client writes
+// to it like everybody, and how much was left out is told.
+func TestLogDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	const sends = 40
+	server := queuetest.StartRedis(t)
+	c := newChild(t, childOptions{
+		trackers: 1, redis: []string{server.Addr},
+		extra: "log: {format: json}\n",
+	})
+	c.start()
+	server.Kill(t)
+	var sending sync.WaitGroup
+	for range sends {
+		sending.Go(func() {
+			if a := c.client().call("send", "tracker_id", "1", "message",
+				"into the void"); a.Success {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+	sending.Wait()
+	server.Start(t)
+	c.awaitReady()
+	must(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	<-c.exited
+	lines, told, client := 0, 0, 0
+	for line := range bytes.Lines(c.log.Bytes()) {
+		var e struct {
+			Msg      string
+			Repeated int
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatalf("not of the service's log: %q", line)
+		}
+		switch e.Msg {
+		case "store call failed":
+			lines++
+			told += max(e.Repeated, 1)
+		case "redis client":
+			client++
+		case "request":
+			t.Errorf("a failed send has another line: %s", line)
+		}
+	}
+	if lines > foldAfter+1 || told < sends {
+		t.Errorf("%d lines tell of %d failed calls, %d sends failed", lines, told, sends)
+	}
+	if client == 0 {
+		t.Error("the Redis client has said nothing")
+	}
+}
 
-	// there is no room for the change.
-	must(t, os.WriteFile(cfg.Directory.File, []byte(directoryYAML(2)), 0o600))
-	s = startService(t, cfg, func(a *App) { a.leastFree = 1 << 60 })
-	if ms := s.api.list(1); len(ms) != 1 || ms[0].ID != id {
-		t.Errorf("%+v", ms)
+// floodLimit is the memory of a service that strangers flood.
+const floodLimit = 256 << 20
+
+// TestStrangersTakeNeitherMemoryNorProcessors floods a small service from its own machine: with 400
+// bodies of nearly a MiB that never end, then with 1,400 logins at once. Texts are accepted and
+// delivered, and devices log in, all the while.
+func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", strconv.Itoa(floodLimit))
+	c := newChild(t, childOptions{trackers: 40})
+	c.start()
+	if n := c.metric("trackchat_memory_limit_bytes"); n != floodLimit {
+		t.Fatalf("a limit of %v bytes", n)
 	}
-	if a := s.api.call("send", "tracker_id", "1", "message", "x"); a.Status.Code != 8 {
-		t.Errorf("send: %+v", a)
+	playDevice(t, c.ports[protocolOf(1)], 1, nil)
+	works := func(device int) {
+		t.Helper()
+		playDevice(t, c.ports[protocolOf(device)], device, nil)
+		for _, id := range []int{1, device} {
+			c.client().delivered(id, c.client().send(id, "through the flood"))
+		}
 	}
-	if got := s.unready(); !strings.Contains(got, "MiB left") {
-		t.Errorf("ready: %q", got)
+	works(2)
+	peak := 0.0
+	watch := func() { peak = max(peak, c.metric("trackchat_memory_used_bytes")) }
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	piece := []byte(`{"hash":"` + strings.Repeat("0", 32) + `","message":"` + strings.Repeat("x",
+		1000<<10))
+	conns := make([]net.Conn, 400)
+	for i := range conns {
+		conn, err := net.Dial("tcp", c.ports["api"])
+		must(t, err)
+		defer func() { _ = conn.Close() }()
+		conns[i] = conn
+		wg.Go(func() {
+			_, _ = fmt.Fprintf(conn,
+				"POST /v2/tracker/chat/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", 1<<20)
+			_, _ = conn.Write(piece) // until it is cut off
+		})
+	}
+	for device := 3; device < 13; device++ {
+		works(device)
+		watch()
+	}
+	if n := c.metric("trackchat_http_refused_total", `reason="bodies"`); n == 0 {
+		t.Error("no body was refused")
+	}
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+
+	var answered, told atomic.Int64
+	logins := &http.Client{Timeout: patience, Transport: &http.Transport{}}
+	for i := range 1400 {
+		wg.Go(func() {
+			res, err := logins.PostForm("http://"+c.ports["api"]+"/v2/user/auth",
+				url.Values{"login": {fmt.Sprintf("login%d", i)}, "password": {"x"}})
+			if err != nil {
+				return
+			}
+			defer func() { _ = res.Body.Close() }()
+			body, _ := io.ReadAll(res.Body)
+			if answered.Add(1); strings.Contains(string(body), `"code":15,`) {
+				told.Add(1)
+			}
+		})
+	}
+	eventually(t, "full of logins", func() bool { return told.Load() > 0 })
+	begin := time.Now()
+	for device := 13; device < 23; device++ {
+		works(device)
+		watch()
+	}
+	t.Logf("20 texts delivered in %s, %.0f MiB of memory at most; of %d logins that were answered %d were told to come again",
+		time.Since(begin), peak/(1<<20), answered.Load(), told.Load())
+	if n := c.metric("trackchat_memory_short"); n != 0 {
+		t.Error("memory is short")
 	}
 }

@@ -6,24 +6,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"trackchat/api"
+	"trackchat/gateway/trackersim"
 	"trackchat/queue/queuetest"
 )
-
-// sessions asks for sessions of the fleet.
-func (s *service) sessions(query string) (list []api.DeviceSession, silent []string) {
-	s.t.Helper()
-	code, body := s.ask(http.MethodGet, "/admin/sessions?"+query)
-	var got struct {
-		List   []api.DeviceSession
-		Silent []string
-	}
-	if err := json.Unmarshal([]byte(body), &got); err != nil || code != http.StatusOK {
-		s.t.Fatalf("%d %s: %v", code, body, err)
-	}
-	return got.List, got.Silent
-}
 
 // where tells the trackers of sessions and the beginnings of their nodes' names.
 func where(list []api.DeviceSession) string {
@@ -31,29 +19,6 @@ func where(list []api.DeviceSession) string {
 	for _, s := range list {
 		name, _, _ := strings.Cut(string(s.Node), "-")
 		fmt.Fprint(&b, " ", s.Tracker, name)
-	}
-	return b.String()
-}
-
-// presence is what tracker/list says of who is online.
-func (s *service) presence() string {
-	s.t.Helper()
-	res, err := stranger.Get("http://" + s.addrs["api"] + "/tracker/list?hash=" + testKey)
-	must(s.t, err)
-	defer func() { _ = res.Body.Close() }()
-	var got struct {
-		List []struct {
-			ID       int
-			Online   bool
-			LastSeen *string `json:"last_seen"`
-		}
-	}
-	must(s.t, json.NewDecoder(res.Body).Decode(&got))
-	var b strings.Builder
-	for _, t := range got.List {
-		if t.Online && t.LastSeen != nil {
-			fmt.Fprint(&b, " ", t.ID)
-		}
 	}
 	return b.String()
 }
@@ -147,8 +112,8 @@ func TestFleetFromAnywhere(t *testing.T) {
 	})
 	eventually(t, "offline", func() bool { return front.presence() == " 4 5 6" })
 	eventually(t, "known to drain", func() bool { return nodes()["south"].Draining })
-	wantReady(t.Context(), t, south.addrs["admin"], 1, "draining")
-	wantReady(t.Context(), t, front.addrs["admin"], 0, "")
+	wantUnready(t, south, "draining")
+	wantUnready(t, front, "")
 }
 
 // TestFleetOfOne: the embedded store's only process answers for itself.
@@ -174,4 +139,83 @@ func TestFleetOfOne(t *testing.T) {
 		again, _ := s.sessions("tracker_id=1")
 		return len(again) == 1 && again[0].Remote != before[0].Remote
 	})
+}
+
+// TestDirectoryChangesReachEveryNode blocks, moves and removes trackers through a process that
+// serves no devices while they are connected to another one: their sessions end at once. What waits
+// for a tracker that is blocked or moved is kept and goes to whoever logs in for it next; what
+// waits for a removed one is never sent.
+func TestDirectoryChangesReachEveryNode(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	node := func(name, role string) *service {
+		cfg := testConfig(t, 4)
+		cfg.Node, cfg.Roles = name, []string{role}
+		cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis, []string{server.Addr}
+		return startService(t, cfg)
+	}
+	front, north := node("front", RoleAPI), node("north", RoleGateway)
+	devices := map[int]*trackersim.Tracker{}
+	for id := 1; id <= 4; id++ {
+		devices[id] = north.device(id, nil)
+	}
+	gone := func(id int, want bool) {
+		t.Helper()
+		asked := time.Now()
+		eventually(t, "as the directory says", func() bool {
+			list, _ := front.sessions(fmt.Sprint("tracker_id=", id))
+			return (len(list) == 0) == want
+		})
+		t.Logf("tracker %d after %v", id, time.Since(asked))
+	}
+	put := func(id, device int, more string) {
+		t.Helper()
+		body := fmt.Sprintf(`{"account":1,"label":"Truck %d","protocol":%q,"device_id":%q%s}`, id,
+			protocolOf(id), deviceOf(device), more)
+		if code, answer := front.tell(http.MethodPut, fmt.Sprint("/admin/trackers/", id),
+			body); code != http.StatusOK {
+			t.Fatalf("%d %s", code, answer)
+		}
+	}
+	for id := 1; id <= 4; id++ {
+		gone(id, false)
+	}
+
+	put(1, 1, `,"blocked":true`)
+	gone(1, true)
+	if a := front.api.call("send", "tracker_id", "1", "message", "x"); a.Status.Code != 208 {
+		t.Errorf("a blocked tracker: %+v", a)
+	}
+	put(1, 1, "")
+	gone(1, false)
+	front.api.delivered(1, front.api.send(1, "after the block"))
+
+	// Device 3 gets another id in its tracker: its session ends, what waits stays until the new
+	// device comes.
+	put(3, 33, "")
+	gone(3, true)
+	waiting := front.api.send(3, "for the new device")
+	playDevice(t, north.addrs[protocolOf(3)], 33, nil)
+	front.api.delivered(3, waiting)
+
+	// Tracker 2 goes with its queue, also if another one with its id comes after it.
+	silent := front.api.send(2, "before")
+	front.api.delivered(2, silent)
+	if code, answer := front.tell(http.MethodDelete, "/admin/trackers/2",
+		""); code != http.StatusOK {
+		t.Fatalf("%d %s", code, answer)
+	}
+	gone(2, true)
+	eventually(t, "unknown", func() bool {
+		return front.api.call("list", "tracker_id",
+			"2").Status.Code == 201
+	})
+	put(2, 2, "")
+	gone(2, false)
+	if list := front.api.list(2); len(list) != 0 {
+		t.Errorf("a new tracker has %+v", list)
+	}
+	front.api.delivered(2, front.api.send(2, "for the new one"))
+	if n := devices[4].Stats().Disconnects; n != 0 {
+		t.Errorf("a tracker that nobody changed was disconnected %d times", n)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,25 +16,6 @@ import (
 
 	"go.uber.org/zap/zaptest"
 )
-
-// figure is the value of a metric without labels.
-func (s *service) figure(name string) string {
-	s.t.Helper()
-	_, body := s.ask(http.MethodGet, "/metrics")
-	for line := range strings.Lines(body) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			return strings.TrimSpace(value)
-		}
-	}
-	s.t.Fatalf("no metric %s", name)
-	return ""
-}
-
-func (s *service) ready() bool {
-	s.t.Helper()
-	code, _ := s.ask(http.MethodGet, "/readyz")
-	return code == http.StatusOK
-}
 
 // TestReadinessFollowsTheStore: long before a check a minute would see it, the service is not ready
 // while Redis is dead or stands still, and ready when it is back; what was pending stays known.
@@ -160,5 +142,29 @@ func TestWarningsOfTheStoreAreToldOnceAnHour(t *testing.T) {
 		if got := h.news(c.warning, now.Add(c.after)); got != c.want {
 			t.Errorf("%d: %v", i, got)
 		}
+	}
+}
+
+// TestStartOnANearlyFullDisk: what is there is served, nothing new is taken, and the service says
+// so.
+func TestStartOnANearlyFullDisk(t *testing.T) {
+	cfg := testConfig(t, 1)
+	s := startService(t, cfg)
+	id := s.api.send(1, "before")
+	ctx, cancel := context.WithTimeout(context.Background(), StopWithin)
+	defer cancel()
+	must(t, s.app.Stop(ctx))
+
+	// there is no room for the change.
+	must(t, os.WriteFile(cfg.Directory.File, []byte(directoryYAML(2)), 0o600))
+	s = startService(t, cfg, func(a *App) { a.leastFree = 1 << 60 })
+	if ms := s.api.list(1); len(ms) != 1 || ms[0].ID != id {
+		t.Errorf("%+v", ms)
+	}
+	if a := s.api.call("send", "tracker_id", "1", "message", "x"); a.Status.Code != 8 {
+		t.Errorf("send: %+v", a)
+	}
+	if got := s.unready(); !strings.Contains(got, "MiB left") {
+		t.Errorf("ready: %q", got)
 	}
 }

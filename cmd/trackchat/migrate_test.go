@@ -119,13 +119,13 @@ func wantMigrated(t *testing.T, from, to string, code int, want ...string) {
 // conversation is the same, what was pending is delivered.
 func TestMigrateToARunningFleet(t *testing.T) {
 	cfg := testConfig(t, 2)
-	s := startService(t, cfg)
+	s := startMain(t, cfg)
 	s.device(1, nil)
 	s.api.delivered(1, s.api.send(1, "delivered before"))
 	waits := s.api.send(2, "waits for its device")
 	before := append(s.api.list(1), s.api.list(2)...)
 	hash := s.login()
-	ctx, cancel := context.WithTimeout(t.Context(), stopWithin)
+	ctx, cancel := context.WithTimeout(t.Context(), StopWithin)
 	defer cancel()
 	server := queuetest.StartRedis(t)
 	file := toRedis(t, server.Addr)
@@ -138,7 +138,7 @@ func TestMigrateToARunningFleet(t *testing.T) {
 	on := testConfig(t, 2)
 	on.Store.Backend, on.Store.Redis.Addrs, on.Directory.File = BackendRedis, []string{server.Addr},
 		""
-	f := startService(t, on)
+	f := startMain(t, on)
 	after := append(f.api.list(1), f.api.list(2)...)
 	if len(after) != len(before) {
 		t.Fatalf("%+v became %+v", before, after)

@@ -44,11 +44,3 @@ func onOneCore(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	pinned.Env = cmd.Env
 	return pinned
 }
-
-func TestEventLoops(t *testing.T) {
-	for n, want := range map[int]int{1: 1, 2: 2, 3: 2, 4: 2, 8: 4, 64: 32} {
-		if got := eventLoops(n); got != want {
-			t.Errorf("%d event loops for %d processors, want %d", got, n, want)
-		}
-	}
-}

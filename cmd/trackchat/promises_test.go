@@ -26,7 +26,7 @@ import (
 // promising is a service as it is by default, but for its ports: those of EGTS and Galileosky and
 // the API have TLS, Galileosky's with client_ca.
 type promising struct {
-	*service
+	*mainService
 	logs   *observer.ObservedLogs
 	client tls.Certificate // that client_ca takes
 }
@@ -82,16 +82,10 @@ func promise(t *testing.T) *promising {
 	core, logs := observer.New(zapcore.InfoLevel)
 	app, err := New(cfg, zap.New(core))
 	must(t, err)
-	must(t, app.Start(t.Context()))
-	s := &service{t: t, app: app, addrs: map[string]string{}}
-	for name, a := range app.Addrs() {
-		s.addrs[name] = a.String()
-	}
-	p := &promising{s, logs, tls.Certificate{
+	p := &promising{start(t, app), logs, tls.Certificate{
 		Certificate: [][]byte{device.cert.Raw},
 		PrivateKey:  device.key,
 	}}
-	t.Cleanup(func() { must(t, app.Stop(context.Background())) })
 	return p
 }
 

@@ -76,7 +76,7 @@ func TestRedisWithAPrivateAuthority(t *testing.T) {
 		!strings.Contains(got, "ok      store redis "+addr) {
 		t.Errorf("exit code %d:\n%s", code, got)
 	}
-	s := startService(t, cfg)
+	s := startMain(t, cfg)
 	s.api.send(1, "over TLS")
 
 	// Without its own certificate there are no new connections; renewed, it is shown at once.
@@ -135,7 +135,7 @@ func usable(t *testing.T, cfg *Config) {
 	if code, got := checked(t, cfg, nil, ""); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, got)
 	}
-	startService(t, cfg).api.send(1, "over TLS")
+	startMain(t, cfg).api.send(1, "over TLS")
 }
 
 // TestSentinelWithTLS finds the master, which listens with TLS only there, by a Sentinel that does

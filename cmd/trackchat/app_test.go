@@ -102,7 +102,7 @@ func TestStopIsOrderly(t *testing.T) {
 		base.send(id, "text")
 	}
 	eventually(t, "under way", func() bool { mu.Lock(); defer mu.Unlock(); return len(acked) > 20 })
-	ctx, cancel := context.WithTimeout(t.Context(), stopWithin)
+	ctx, cancel := context.WithTimeout(t.Context(), StopWithin)
 	defer cancel()
 	must(t, app.Stop(ctx))
 	must(t, app.Stop(ctx)) // again does nothing

@@ -22,6 +22,7 @@ import (
 	"trackchat/protocol/all"
 	"trackchat/queue"
 	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
 	"trackchat/queue/sqlitestore"
 )
 
@@ -133,7 +134,7 @@ func nothing(t *testing.T) course {
 func ended(t *testing.T) course {
 	t.Helper()
 	p := nurse(t, testConfig(t, 1))
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), StopWithin)
 	defer cancel()
 	must(t, p.app.Stop(ctx))
 	return p.seenNow()
@@ -176,8 +177,10 @@ func (p *patient) adopt() {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if code := runAdopt(ctx, p.app.cfg, nil, io.Discard); code != 0 {
-		p.t.Errorf("adopting: exit code %d", code)
+	o, err := redisOptions(&p.app.cfg.Store)
+	must(p.t, err)
+	if _, err := redisstore.Adopt(ctx, o); err != nil {
+		p.t.Errorf("adopting: %v", err)
 	}
 	eventually(p.t, "ready", func() bool {
 		p.app.checkStore(ctx)
@@ -381,7 +384,7 @@ func (p *patient) hook() {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	p.t.Cleanup(server.Close)
-	body := fmt.Sprintf(`{"url":%q,"secret":%q}`, server.URL, liveSecret)
+	body := fmt.Sprintf(`{"url":%q,"secret":%q}`, server.URL, "0123456789abcdef")
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPut,
 		"http://"+p.addrs["admin"]+"/admin/accounts/1/webhook", strings.NewReader(body))
 	must(p.t, err)

@@ -1,43 +1,31 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/protocol/all"
-
-	"go.uber.org/zap/zaptest"
 )
 
 const (
 	testKey  = "a6aa75587e5c59c32d347da438505fc3"
 	patience = 30 * time.Second
 )
-
-// childVariable makes the test binary run the command line in it instead of tests, so that tests
-// can kill a real process.
-const childVariable = "TRACKCHAT_TEST_CHILD"
-
-func TestMain(m *testing.M) {
-	if args, child := os.LookupEnv(childVariable); child {
-		_ = os.Unsetenv(childVariable)
-		os.Args = append(os.Args[:1], strings.Split(args, "\x1f")...)
-		main()
-	}
-	os.Exit(m.Run())
-}
 
 // directoryYAML describes one account and trackers 1, 3, 5 … on jt808 and 2, 4, 6 … on wialon.
 func directoryYAML(trackers int) string {
@@ -68,41 +56,6 @@ func testConfig(t *testing.T, trackers int) *Config {
 		cfg.Gateway.Listeners[i].Listen = "127.0.0.1:0"
 	}
 	return cfg
-}
-
-// service is a running App.
-type service struct {
-	t     *testing.T
-	app   *App
-	api   client
-	addrs map[string]string
-}
-
-func startService(t *testing.T, cfg *Config, change ...func(*App)) *service {
-	t.Helper()
-	app, err := New(cfg, zaptest.NewLogger(t))
-	must(t, err)
-	for _, c := range change {
-		c(app)
-	}
-	must(t, app.Start(t.Context()))
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
-		defer cancel()
-		must(t, app.Stop(ctx))
-	})
-	s := &service{t: t, app: app, addrs: map[string]string{}}
-	for name, a := range app.Addrs() {
-		s.addrs[name] = a.String()
-	}
-	s.api = client{t: t, base: "http://" + s.addrs["api"] + "/v2/tracker/chat/"}
-	return s
-}
-
-// device plays tracker id until the test ends.
-func (s *service) device(id int, change func(*trackersim.Options)) *trackersim.Tracker {
-	s.t.Helper()
-	return playDevice(s.t, s.addrs[protocolOf(id)], id, change)
 }
 
 func playDevice(tb testing.TB, addr string, id int,
@@ -246,5 +199,77 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 		if time.Now().After(end) {
 			tb.Fatalf("not %s after %s", what, patience)
 		}
+	}
+}
+
+// nextPort is where freeAddr goes on looking: no port is given out twice, and test binaries that
+// run side by side begin at different ones.
+var nextPort atomic.Int32
+
+const (
+	firstPort = 10_000
+	// above, the kernel takes ports for outgoing connections: one of those could sit on the port of
+	// a child that is being restarted.
+	lastPort = 32_000
+)
+
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	nextPort.CompareAndSwap(0, int32(firstPort+os.Getpid()*101%(lastPort-firstPort)))
+	for range lastPort - firstPort {
+		port := int(nextPort.Add(1))
+		if port >= lastPort {
+			nextPort.CompareAndSwap(int32(port), firstPort)
+			continue
+		}
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			must(tb, ln.Close())
+			return addr
+		}
+	}
+	tb.Fatalf("no free port from %d to %d", firstPort, lastPort)
+	return ""
+}
+
+// metric is child.metric at any admin listener.
+func metric(tb testing.TB, admin, name string, labels ...string) float64 {
+	tb.Helper()
+	res, err := http.Get("http://" + admin + "/metrics")
+	must(tb, err)
+	defer func() { _ = res.Body.Close() }()
+	sum, found := 0.0, false
+	lines := bufio.NewScanner(res.Body)
+next:
+	for lines.Scan() {
+		sample, value, _ := strings.Cut(lines.Text(), " ")
+		if base, _, _ := strings.Cut(sample, "{"); base != name {
+			continue
+		}
+		found = true
+		for _, label := range labels {
+			if !strings.Contains(sample, label) {
+				continue next
+			}
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		must(tb, err)
+		sum += v
+	}
+	must(tb, lines.Err())
+	if !found && len(labels) == 0 {
+		tb.Fatalf("no metric %s", name)
+	}
+	return sum
+}
+
+// shipped is a file of the repository's configs.
+func shipped(name string) string {
+	root := "."
+	for {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			return filepath.Join(root, "configs", name)
+		}
+		root = filepath.Join("..", root)
 	}
 }

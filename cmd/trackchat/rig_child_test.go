@@ -1,23 +1,33 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"trackchat/protocol/all"
 	"trackchat/queue/queuetest"
 )
+
+// childVariable makes the test binary run the command line in it instead of tests, so that tests
+// can kill a real process.
+const childVariable = "TRACKCHAT_TEST_CHILD"
+
+// runOr runs the tests, or in a child the program, which ends the process.
+func runOr(m *testing.M, program func()) int {
+	if args, child := os.LookupEnv(childVariable); child {
+		_ = os.Unsetenv(childVariable)
+		os.Args = append(os.Args[:1], strings.Split(args, "\x1f")...)
+		program()
+	}
+	return m.Run()
+}
 
 // childAPITimeout is api.timeout of every child.
 const childAPITimeout = "2s"
@@ -84,36 +94,6 @@ func (c *child) configYAML(o childOptions) string {
 		"gateway: {ack_timeout: [2s, 4s], retry_idle: 2s, listeners: [%s]}\n%s",
 		o.node, strings.Join(o.roles, ", "), o.durability, store, c.ports["api"], childAPITimeout,
 		c.ports["admin"], c.directory(), strings.Join(listeners, ", "), o.extra)
-}
-
-// nextPort is where freeAddr goes on looking: no port is given out twice, and test binaries that
-// run side by side begin at different ones.
-var nextPort atomic.Int32
-
-const (
-	firstPort = 10_000
-	// above, the kernel takes ports for outgoing connections: one of those could sit on the port of
-	// a child that is being restarted.
-	lastPort = 32_000
-)
-
-func freeAddr(tb testing.TB) string {
-	tb.Helper()
-	nextPort.CompareAndSwap(0, int32(firstPort+os.Getpid()*101%(lastPort-firstPort)))
-	for range lastPort - firstPort {
-		port := int(nextPort.Add(1))
-		if port >= lastPort {
-			nextPort.CompareAndSwap(int32(port), firstPort)
-			continue
-		}
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			must(tb, ln.Close())
-			return addr
-		}
-	}
-	tb.Fatalf("no free port from %d to %d", firstPort, lastPort)
-	return ""
 }
 
 // command runs the test binary as trackchat with args.
@@ -189,35 +169,4 @@ func (c *child) client() client {
 func (c *child) metric(name string, labels ...string) float64 {
 	c.t.Helper()
 	return metric(c.t, c.ports["admin"], name, labels...)
-}
-
-// metric is child.metric at any admin listener.
-func metric(tb testing.TB, admin, name string, labels ...string) float64 {
-	tb.Helper()
-	res, err := http.Get("http://" + admin + "/metrics")
-	must(tb, err)
-	defer func() { _ = res.Body.Close() }()
-	sum, found := 0.0, false
-	lines := bufio.NewScanner(res.Body)
-next:
-	for lines.Scan() {
-		sample, value, _ := strings.Cut(lines.Text(), " ")
-		if base, _, _ := strings.Cut(sample, "{"); base != name {
-			continue
-		}
-		found = true
-		for _, label := range labels {
-			if !strings.Contains(sample, label) {
-				continue next
-			}
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		must(tb, err)
-		sum += v
-	}
-	must(tb, lines.Err())
-	if !found && len(labels) == 0 {
-		tb.Fatalf("no metric %s", name)
-	}
-	return sum
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"trackchat/queue/queuetest"
@@ -18,7 +19,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 	cfg.Store.Path = filepath.Join(disk, "store")
 	first := startService(t, cfg)
 	id := first.api.send(1, "before")
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), StopWithin)
 	defer cancel()
 	must(t, first.app.Stop(ctx))
 
@@ -37,4 +38,32 @@ func TestStartOnAFullDisk(t *testing.T) {
 	must(t, os.Remove(filler))
 	eventually(t, "ready", s.ready)
 	s.api.send(1, "after")
+}
+
+// TestResidentOutsideGo takes memory from the system past Go, touches it and gives it back.
+func TestResidentOutsideGo(t *testing.T) {
+	const bytes, margin = 128 << 20, 48 << 20
+	outside := func() int64 {
+		n, known := outsideGo()
+		if !known {
+			t.Fatal("not known")
+		}
+		return n
+	}
+	before := outside()
+	mem, err := syscall.Mmap(-1, 0, bytes, syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < bytes; i += 4096 {
+		mem[i] = 1
+	}
+	with := outside()
+	if err := syscall.Munmap(mem); err != nil {
+		t.Fatal(err)
+	}
+	if with < bytes-margin || with > before+bytes+margin || outside() > before+margin {
+		t.Errorf("%d bytes before, %d with %d more, %d after", before, with, bytes, outside())
+	}
 }

@@ -1,22 +1,57 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
+	"errors"
 	"strconv"
-	"sync"
-	"syscall"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"trackchat/queue/queuetest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 )
+
+func TestTroublesAreRememberedAndBounded(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	seen := newRecentLog(reg)
+	core, written := observer.New(zapcore.ErrorLevel)
+	log := seen.watch(zap.New(core)).With(zap.String("node", "a"))
+	log.Info("nothing")
+	log.Warn("slow", zap.Duration("took", 1e9))
+	log.Error("broken", zap.Error(errors.New(strings.Repeat("é", troubleText))),
+		zap.ByteString("stack", []byte("secret addresses")))
+	list := seen.recent()
+	if len(list) != 2 || list[0].Message != "broken" || list[0].Level != "error" ||
+		list[1].Fields["took"] != "1s" || list[1].Fields["node"] != "a" {
+		t.Fatalf("%+v", list)
+	}
+	if cut := list[0].Fields["error"]; len(cut) > troubleText+len("…") ||
+		!strings.HasSuffix(cut, "é…") {
+		t.Errorf("an error of %d bytes is kept as %q", 2*troubleText, cut)
+	}
+	if _, ok := list[0].Fields["stack"]; ok || written.Len() != 1 {
+		t.Errorf("stack kept: %v; %d written", ok, written.Len())
+	}
+	for i := range 2 * troubleEntries {
+		log.Warn(strconv.Itoa(i))
+	}
+	if list = seen.recent(); len(list) != troubleEntries ||
+		list[0].Message != strconv.Itoa(2*troubleEntries-1) {
+		t.Errorf("%d entries, the newest %q", len(list), list[0].Message)
+	}
+	families, err := reg.Gather()
+	must(t, err)
+	total := 0.0
+	for _, m := range families[0].GetMetric() {
+		total += m.GetCounter().GetValue()
+	}
+	if total != 2+2*troubleEntries {
+		t.Errorf("%v entries are counted", total)
+	}
+}
 
 // TestRepeatedLinesAreFolded: of what is repeated a few lines are written, then one a minute that
 // says how often, with the fields of the last one; other messages and what is no trouble are
@@ -82,57 +117,4 @@ func TestRepeatedLinesAreFolded(t *testing.T) {
 			t.Errorf("at the end %v", lines[len(lines)-1].ContextMap())
 		}
 	})
-}
-
-// TestLogDuringAnOutage: with Redis dead, failed sends do not fill the log, the Redis client writes
-// to it like everybody, and how much was left out is told.
-func TestLogDuringAnOutage(t *testing.T) {
-	t.Parallel()
-	const sends = 40
-	server := queuetest.StartRedis(t)
-	c := newChild(t, childOptions{
-		trackers: 1, redis: []string{server.Addr},
-		extra: "log: {format: json}\n",
-	})
-	c.start()
-	server.Kill(t)
-	var sending sync.WaitGroup
-	for range sends {
-		sending.Go(func() {
-			if a := c.client().call("send", "tracker_id", "1", "message",
-				"into the void"); a.Success {
-				t.Errorf("%+v", a)
-			}
-		})
-	}
-	sending.Wait()
-	server.Start(t)
-	c.awaitReady()
-	must(t, c.cmd.Process.Signal(syscall.SIGTERM))
-	<-c.exited
-	lines, told, client := 0, 0, 0
-	for line := range bytes.Lines(c.log.Bytes()) {
-		var e struct {
-			Msg      string
-			Repeated int
-		}
-		if err := json.Unmarshal(line, &e); err != nil {
-			t.Fatalf("not of the service's log: %q", line)
-		}
-		switch e.Msg {
-		case "store call failed":
-			lines++
-			told += max(e.Repeated, 1)
-		case "redis client":
-			client++
-		case "request":
-			t.Errorf("a failed send has another line: %s", line)
-		}
-	}
-	if lines > foldAfter+1 || told < sends {
-		t.Errorf("%d lines tell of %d failed calls, %d sends failed", lines, told, sends)
-	}
-	if client == 0 {
-		t.Error("the Redis client has said nothing")
-	}
 }

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+)
+
+// TestMain lets the tests' children be the service alone: serve --config FILE.
+func appTestMain(m *testing.M) {
+	os.Exit(runOr(m, func() {
+		log := zap.Must(zap.NewProduction())
+		cfg, err := Load(os.Args[3], nil)
+		var a *App
+		if err == nil {
+			a, err = New(cfg, log)
+		}
+		if err == nil {
+			err = a.Run(context.Background(), log)
+		}
+		log.Fatal("ended", zap.Error(err))
+	}))
+}
+
+type service = Service[*App]
+
+func startService(t *testing.T, cfg *Config, change ...func(*App)) *service {
+	t.Helper()
+	app, err := New(cfg, zaptest.NewLogger(t))
+	must(t, err)
+	for _, c := range change {
+		c(app)
+	}
+	return start(t, app)
+}
+
+// wantUnready compares why a service is not ready; nothing: it is.
+func wantUnready(t *testing.T, s *service, want string) {
+	t.Helper()
+	if got := s.unready(); got != want {
+		t.Errorf("not ready: %q, want %q", got, want)
+	}
+}

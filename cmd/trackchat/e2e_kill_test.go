@@ -2,19 +2,26 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
+	"trackchat/queue/queuetest"
 )
 
 // TestKilledTenTimesUnderLoad kills the service while texts flow both ways: nothing accepted is
@@ -145,5 +152,231 @@ func TestDemo(t *testing.T) {
 	<-read
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("exit: %v\n%s", err, printed())
+	}
+}
+
+// TestRedisIsEmptied: to clients and devices it is an outage, not a world without accounts,
+// trackers and messages; an operator ends it.
+func TestRedisIsEmptied(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	cfg := onRedis(t, server.Addr)
+	s := startMain(t, cfg)
+	s.device(1, func(o *trackersim.Options) { o.Reconnect = false })
+	id := s.api.send(1, "before")
+	s.api.delivered(1, id)
+	hash := s.login()
+
+	server.Must(t, "FLUSHALL")
+	for op, want := range map[string]int{"send": 8, "list": 14} {
+		if a := s.api.call(op, "tracker_id", "1", "message", "x"); a.Status.Code != want {
+			t.Errorf("%s: %+v, want code %d", op, a, want)
+		}
+	}
+	if a := s.api.call("list", "tracker_id", "1", "hash", hash); a.Status.Code != 14 {
+		t.Errorf("with a session: %+v", a)
+	}
+	if code := s.loginCode(); code != 14 {
+		t.Errorf("login: code %d", code)
+	}
+	eventually(t, "told what to do",
+		func() bool { return strings.Contains(s.unready(), "trackchat check --adopt") })
+	if _, errs := s.ask(http.MethodGet, "/admin/errors"); !strings.Contains(errs,
+		"Redis is not the store that this service knows") {
+		t.Errorf("the operations view does not say it: %s", errs)
+	}
+	if n := metric(t, s.addrs["admin"], "trackchat_sessions"); n != 1 {
+		t.Errorf("%v sessions", n)
+	}
+	if keys := server.Must(t, "DBSIZE"); keys != "0" {
+		t.Errorf("%s keys were written: %s", keys, server.Must(t, "KEYS", "*"))
+	}
+
+	var out bytes.Buffer
+	if code := runAdopt(t.Context(), cfg, nil, &out); code != 0 ||
+		!strings.Contains(out.String(), "ok      store redis "+server.Addr+": adopted") {
+		t.Errorf("adopting: exit code %d\n%s", code, out.String())
+	}
+	eventually(t, "ready", s.ready)
+	must(t, s.app.Reload(t.Context()))
+	if again := s.api.send(1, "after"); again <= id {
+		t.Errorf("id %d after %d", again, id)
+	}
+	if ms := s.api.list(1); len(ms) != 1 {
+		t.Errorf("%+v", ms)
+	}
+}
+
+// TestDatabaseIsRemoved: a start beside the log of a database that is gone is refused, `check` says
+// why, and `check --adopt` goes on without it.
+func TestDatabaseIsRemoved(t *testing.T) {
+	c := newChild(t, childOptions{trackers: 1})
+	c.start()
+	id := c.client().send(1, "before")
+	c.kill()
+	file := filepath.Join(c.dir, "data", "chat.db")
+	must(t, os.Rename(file, file+".away"))
+	for _, args := range [][]string{{"serve"}, {"check"}} {
+		out, err := command(append(args, "--config", c.config())...).CombinedOutput()
+		if err == nil || !bytes.Contains(out,
+			[]byte("chat.db is missing, but its write-ahead log")) ||
+			!bytes.Contains(out, []byte("trackchat check --adopt")) {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+	must(t, os.Rename(file+".away", file))
+	c.start()
+	if ms := c.client().list(1); len(ms) != 1 || ms[0].ID != id {
+		t.Errorf("brought back: %+v", ms)
+	}
+	c.kill()
+
+	must(t, os.Remove(file))
+	if out, err := command("check", "--adopt", "--config", c.config()).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("adopted, although")) {
+		t.Errorf("adopting: %v\n%s", err, out)
+	}
+	c.start()
+	if ms := c.client().list(1); len(ms) != 0 {
+		t.Errorf("%+v", ms)
+	}
+	if again := c.client().send(1, "after"); again <= id {
+		t.Errorf("id %d after %d", again, id)
+	}
+	if out, err := command("check", "--adopt", "--config", c.config()).CombinedOutput(); err == nil || !bytes.Contains(out, []byte("in use")) {
+		t.Errorf("adopting what a service uses: %v\n%s", err, out)
+	}
+}
+
+// TestLogDuringAnOutage: with Redis dead, failed sends do not fill the log, the Redis client writes
+// to it like everybody, and how much was left out is told.
+func TestLogDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	const sends = 40
+	server := queuetest.StartRedis(t)
+	c := newChild(t, childOptions{
+		trackers: 1, redis: []string{server.Addr},
+		extra: "log: {format: json}\n",
+	})
+	c.start()
+	server.Kill(t)
+	var sending sync.WaitGroup
+	for range sends {
+		sending.Go(func() {
+			if a := c.client().call("send", "tracker_id", "1", "message",
+				"into the void"); a.Success {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+	sending.Wait()
+	server.Start(t)
+	c.awaitReady()
+	must(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	<-c.exited
+	lines, told, client := 0, 0, 0
+	for line := range bytes.Lines(c.log.Bytes()) {
+		var e struct {
+			Msg      string
+			Repeated int
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatalf("not of the service's log: %q", line)
+		}
+		switch e.Msg {
+		case "store call failed":
+			lines++
+			told += max(e.Repeated, 1)
+		case "redis client":
+			client++
+		case "request":
+			t.Errorf("a failed send has another line: %s", line)
+		}
+	}
+	const folded = 5 + 1 // lines of one message in a minute, and how many more there were
+	if lines > folded || told < sends {
+		t.Errorf("%d lines tell of %d failed calls, %d sends failed", lines, told, sends)
+	}
+	if client == 0 {
+		t.Error("the Redis client has said nothing")
+	}
+}
+
+// floodLimit is the memory of a service that strangers flood.
+const floodLimit = 256 << 20
+
+// TestStrangersTakeNeitherMemoryNorProcessors floods a small service from its own machine: with 400
+// bodies of nearly a MiB that never end, then with 1,400 logins at once. Texts are accepted and
+// delivered, and devices log in, all the while.
+func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", strconv.Itoa(floodLimit))
+	c := newChild(t, childOptions{trackers: 40})
+	c.start()
+	if n := c.metric("trackchat_memory_limit_bytes"); n != floodLimit {
+		t.Fatalf("a limit of %v bytes", n)
+	}
+	playDevice(t, c.ports[protocolOf(1)], 1, nil)
+	works := func(device int) {
+		t.Helper()
+		playDevice(t, c.ports[protocolOf(device)], device, nil)
+		for _, id := range []int{1, device} {
+			c.client().delivered(id, c.client().send(id, "through the flood"))
+		}
+	}
+	works(2)
+	peak := 0.0
+	watch := func() { peak = max(peak, c.metric("trackchat_memory_used_bytes")) }
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	piece := []byte(`{"hash":"` + strings.Repeat("0", 32) + `","message":"` + strings.Repeat("x",
+		1000<<10))
+	conns := make([]net.Conn, 400)
+	for i := range conns {
+		conn, err := net.Dial("tcp", c.ports["api"])
+		must(t, err)
+		defer func() { _ = conn.Close() }()
+		conns[i] = conn
+		wg.Go(func() {
+			_, _ = fmt.Fprintf(conn,
+				"POST /v2/tracker/chat/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", 1<<20)
+			_, _ = conn.Write(piece) // until it is cut off
+		})
+	}
+	for device := 3; device < 13; device++ {
+		works(device)
+		watch()
+	}
+	if n := c.metric("trackchat_http_refused_total", `reason="bodies"`); n == 0 {
+		t.Error("no body was refused")
+	}
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+
+	var answered, told atomic.Int64
+	logins := &http.Client{Timeout: patience, Transport: &http.Transport{}}
+	for i := range 1400 {
+		wg.Go(func() {
+			res, err := logins.PostForm("http://"+c.ports["api"]+"/v2/user/auth",
+				url.Values{"login": {fmt.Sprintf("login%d", i)}, "password": {"x"}})
+			if err != nil {
+				return
+			}
+			defer func() { _ = res.Body.Close() }()
+			body, _ := io.ReadAll(res.Body)
+			if answered.Add(1); strings.Contains(string(body), `"code":15,`) {
+				told.Add(1)
+			}
+		})
+	}
+	eventually(t, "full of logins", func() bool { return told.Load() > 0 })
+	begin := time.Now()
+	for device := 13; device < 23; device++ {
+		works(device)
+		watch()
+	}
+	t.Logf("20 texts delivered in %s, %.0f MiB of memory at most; of %d logins that were answered %d were told to come again",
+		time.Since(begin), peak/(1<<20), answered.Load(), told.Load())
+	if n := c.metric("trackchat_memory_short"); n != 0 {
+		t.Error("memory is short")
 	}
 }

@@ -8,21 +8,36 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 )
 
+// troubles is the part of /admin/errors about devices.
+type troubles struct {
+	Refused []troubleDevice
+	Silent  []troubleDevice `json:"not_acknowledging"`
+}
+
+type troubleDevice struct {
+	Tracker   int64  `json:"tracker_id"`
+	LooksLike string `json:"looks_like"`
+	Label     string
+	Protocol  string
+	Device    string
+	Reason    string
+	Times     int
+}
+
 // troubled is a service with a blocked device and one at the wrong port, both refused, and a device
-// that never acknowledges.
-func troubled(t *testing.T) *service {
+// that never acknowledges, and what /admin/errors says of them.
+func troubled(t *testing.T) (*consoleService, troubles) {
 	t.Helper()
 	cfg := testConfig(t, 3)
 	directory := strings.Replace(directoryYAML(4), `device_id: "13800000002"`,
 		`blocked: true, device_id: "13800000002"`, 1)
 	must(t, os.WriteFile(cfg.Directory.File, []byte(directory), 0o600))
 	cfg.Gateway.AckTimeout = []Duration{Duration(50 * time.Millisecond)}
-	s := startService(t, cfg)
+	s := startConsole(t, cfg)
 	for name, login := range map[string]string{
 		"wialon":    "#L#13800000002;NA\r\n",
 		"teltonika": "#L#13800000004;NA\r\n",
@@ -41,44 +56,32 @@ func troubled(t *testing.T) *service {
 		}
 	})
 	s.api.send(1, "do you read me?")
-	return s
+	var answer troubles
+	eventually(t, "named", func() bool {
+		_, body := s.ask(http.MethodGet, "/admin/errors")
+		must(t, json.Unmarshal([]byte(body), &answer))
+		return len(answer.Refused) == 2 && len(answer.Silent) == 1
+	})
+	return s, answer
 }
 
 // TestTroubleIsNamed in /admin/errors: who was refused and why, and who does not acknowledge, by
 // the names of the directory.
 func TestTroubleIsNamed(t *testing.T) {
 	t.Parallel()
-	s := troubled(t)
-	type device struct {
-		Tracker   int64  `json:"tracker_id"`
-		LooksLike string `json:"looks_like"`
-		Label     string
-		Protocol  string
-		Device    string
-		Reason    string
-		Times     int
-	}
-	var answer struct {
-		Refused []device
-		Silent  []device `json:"not_acknowledging"`
-	}
-	eventually(t, "named", func() bool {
-		_, body := s.ask(http.MethodGet, "/admin/errors")
-		must(t, json.Unmarshal([]byte(body), &answer))
-		return len(answer.Refused) == 2 && len(answer.Silent) == 1
-	})
-	found := map[string]device{}
+	_, answer := troubled(t)
+	found := map[string]troubleDevice{}
 	for _, d := range answer.Refused {
 		d.Times = 0
 		found[d.Reason] = d
 	}
-	if d := found["blocked"]; d != (device{
+	if d := found["blocked"]; d != (troubleDevice{
 		Tracker: 2, Label: "Truck 2", Protocol: "wialon",
 		Device: "13800000002", Reason: "blocked",
 	}) {
 		t.Errorf("%+v", d)
 	}
-	if d := found["wrong_protocol"]; d != (device{
+	if d := found["wrong_protocol"]; d != (troubleDevice{
 		Tracker: 4, Label: "Truck 4",
 		Protocol: "teltonika", Device: "13800000004", Reason: "wrong_protocol",
 		LooksLike: "wialon",
@@ -94,10 +97,7 @@ func TestTroubleIsNamed(t *testing.T) {
 // TestOperationsViewNamesTrouble in a browser.
 func TestOperationsViewNamesTrouble(t *testing.T) {
 	t.Parallel()
-	s := troubled(t)
-	eventually(t, "named", func() bool {
-		return len(s.app.gateway.SilentDevices()) == 1 && len(s.app.gateway.RefusedDevices()) == 2
-	})
+	s, _ := troubled(t)
 	p := startBrowser(t).open(t, "http://"+s.addrs["admin"]+"/", 1280, 1400)
 	const silent, refused = `[aria-label="Not acknowledging"]`, `[aria-label="Last refused"]`
 	for _, c := range []struct{ place, text string }{

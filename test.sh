@@ -123,7 +123,7 @@ step 'tests'
 frames
 # The longest first.
 CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 -parallel 4 \
-	./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./...
+	./cmd/trackchat/... ./queue/redisstore ./queue/sqlitestore ./...
 
 step 'building the fuzzers'
 wait "$builder" || {

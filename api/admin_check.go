@@ -93,7 +93,7 @@ func (c *checker) password(o *accountObject, e *queue.Edit) {
 	switch {
 	case o.Password != nil && o.PasswordHash != nil:
 		c.fail("password", "must not be given together with password_hash")
-	case o.Password != nil && len(*o.Password) > MaxPassword:
+	case o.Password != nil && len(*o.Password) > queue.MaxPassword:
 		c.fail("password", problemPassword)
 	case o.Password != nil && *o.Password != "" && o.Login == "":
 		c.fail("login", "must not be empty where a password is given")

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"trackchat/queue"
+
 	"golang.org/x/crypto/argon2"
 )
 
@@ -20,9 +22,6 @@ const (
 	passwordSalt    = 16 // bytes
 	passwordKey     = 32 // bytes
 )
-
-// MaxPassword is the greatest length of a password in bytes.
-const MaxPassword = 1024
 
 // Bounds of what is read: a stored hash must not make one login take all memory.
 const (
@@ -37,12 +36,12 @@ const (
 )
 
 // ErrPasswordLength is what HashPassword says about a password that is empty or too long.
-var ErrPasswordLength = errors.New("a password has 1 to " + strconv.Itoa(MaxPassword) + " bytes")
+var ErrPasswordLength = errors.New("a password has 1 to " + strconv.Itoa(queue.MaxPassword) + " bytes")
 
 // HashPassword hashes a password with Argon2id (RFC 9106) and a new random salt, in PHC form:
 // $argon2id$v=19$m=19456,t=2,p=1$salt$hash. It takes tens of milliseconds and 19 MiB.
 func HashPassword(pw string) (string, error) {
-	if pw == "" || len(pw) > MaxPassword {
+	if pw == "" || len(pw) > queue.MaxPassword {
 		return "", ErrPasswordLength
 	}
 	h := passwordHash{
@@ -59,7 +58,7 @@ func HashPassword(pw string) (string, error) {
 // bounds verifies nothing.
 func VerifyPassword(hash, pw string) bool {
 	h, ok := parsePasswordHash(hash)
-	if !ok || pw == "" || len(pw) > MaxPassword {
+	if !ok || pw == "" || len(pw) > queue.MaxPassword {
 		return false
 	}
 	return subtle.ConstantTimeCompare(h.derive(pw, len(h.key)), h.key) == 1

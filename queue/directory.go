@@ -62,6 +62,9 @@ const (
 	MaxEmployeePhone = 32
 )
 
+// MaxPassword is the greatest length of an account's password in bytes.
+const MaxPassword = 1024
+
 // FeatureChat is the tariff's feature that allows messages.
 const FeatureChat = "chat"
 

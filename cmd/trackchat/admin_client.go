@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"trackchat/cmd/trackchat/config"
 )
 
 // adminClient speaks to the administration of a running service.
@@ -36,7 +38,7 @@ func newAdminFlags(fs *flag.FlagSet) adminFlags {
 
 // client finds the service as its configuration, or the environment, tells.
 func (f adminFlags) client() (*adminClient, error) {
-	cfg, err := Load(*f.config, os.Environ())
+	cfg, err := config.Load(*f.config, os.Environ())
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/queue/queuetest"
 )
 
@@ -41,27 +44,27 @@ func (c adminCLI) run(args ...string) string {
 func (c adminCLI) file(text string) string {
 	c.t.Helper()
 	name := filepath.Join(c.t.TempDir(), "input")
-	must(c.t, os.WriteFile(name, []byte(text), 0o600))
+	apptest.Must(c.t, os.WriteFile(name, []byte(text), 0o600))
 	return name
 }
 
 // onEveryStore runs a test on a service with each kind of store.
-func onEveryStore(t *testing.T, trackers int, test func(t *testing.T, s *mainService)) {
+func onEveryStore(t *testing.T, trackers int, test func(t *testing.T, s *service)) {
 	t.Helper()
-	t.Run("embedded", func(t *testing.T) { test(t, startMain(t, testConfig(t, trackers))) })
+	t.Run("embedded", func(t *testing.T) { test(t, startService(t, apptest.Config(t, trackers))) })
 	t.Run("redis", func(t *testing.T) {
-		cfg := testConfig(t, trackers)
-		cfg.Store.Backend, cfg.Store.Redis.Addrs = BackendRedis,
+		cfg := apptest.Config(t, trackers)
+		cfg.Store.Backend, cfg.Store.Redis.Addrs = config.BackendRedis,
 			[]string{queuetest.StartRedis(t).Addr}
-		test(t, startMain(t, cfg))
+		test(t, startService(t, cfg))
 	})
 }
 
 func TestAdministrationOfALiveService(t *testing.T) { onEveryStore(t, 2, administrationLive) }
 
-func administrationLive(t *testing.T, s *mainService) {
+func administrationLive(t *testing.T, s *service) {
 	t.Helper()
-	cli := adminCLI{t, "http://" + s.addrs["admin"]}
+	cli := adminCLI{t, "http://" + s.Addrs["admin"]}
 
 	// A tracker that is made while the service runs can log in and be written to at once, with a
 	// key that is made for it.
@@ -71,21 +74,21 @@ func administrationLive(t *testing.T, s *mainService) {
 		t.Errorf("account: %s", got)
 	}
 	var made struct{ ID, Key string }
-	must(t, json.Unmarshal([]byte(cli.run("key", "create", "2")), &made))
-	object := fmt.Sprintf(`{"account":2,"protocol":%q,"device_id":%q}`, protocolOf(7), deviceOf(7))
+	apptest.Must(t, json.Unmarshal([]byte(cli.run("key", "create", "2")), &made))
+	object := fmt.Sprintf(`{"account":2,"protocol":%q,"device_id":%q}`, apptest.ProtocolOf(7), apptest.DeviceOf(7))
 	if got := cli.run("tracker", "put", "7", cli.file(object)); got != "added" {
 		t.Errorf("tracker: %s", got)
 	}
-	s.device(7, nil)
-	if a := s.api.call("send", "hash", made.Key, "tracker_id", "7", "message",
+	s.Device(7, nil)
+	if a := s.API.Call("send", "hash", made.Key, "tracker_id", "7", "message",
 		"hello"); !a.Success {
 		t.Fatalf("send: %+v", a)
 	}
-	eventually(t, "delivered", func() bool {
-		list := s.api.call("list", "hash", made.Key, "tracker_id", "7").List
+	apptest.Eventually(t, "delivered", func() bool {
+		list := s.API.Call("list", "hash", made.Key, "tracker_id", "7").List
 		return len(list) == 1 && list[0].Text == "hello" && list[0].Status == "DELIVERED"
 	})
-	if a := s.api.call("send", "tracker_id", "7", "message", "not mine"); a.Status.Code != 201 {
+	if a := s.API.Call("send", "tracker_id", "7", "message", "not mine"); a.Status.Code != 201 {
 		t.Errorf("another account: %+v", a)
 	}
 
@@ -94,8 +97,8 @@ func administrationLive(t *testing.T, s *mainService) {
 	if got := cli.run("tracker", "put", "7", cli.file(blocked)); got != "updated" {
 		t.Errorf("block: %s", got)
 	}
-	eventually(t, "disconnected",
-		func() bool { return metric(t, s.addrs["admin"], "trackchat_sessions") == 0 })
+	apptest.Eventually(t, "disconnected",
+		func() bool { return apptest.Metric(t, s.Addrs["admin"], "trackchat_sessions") == 0 })
 	if got := cli.run("tracker", "delete", "7"); got != "removed" {
 		t.Errorf("delete: %s", got)
 	}
@@ -106,18 +109,18 @@ func administrationLive(t *testing.T, s *mainService) {
 	if got := cli.run("key", "delete", made.ID); got != "removed" {
 		t.Errorf("key: %s", got)
 	}
-	if a := s.api.call("unread/count", "hash", made.Key); a.Status.Code != 4 {
+	if a := s.API.Call("unread/count", "hash", made.Key); a.Status.Code != 4 {
 		t.Errorf("a removed key: %+v", a)
 	}
 }
 
 func TestAdministrationInBulk(t *testing.T) { onEveryStore(t, 2, administrationInBulk) }
 
-func administrationInBulk(t *testing.T, s *mainService) {
+func administrationInBulk(t *testing.T, s *service) {
 	t.Helper()
-	cli := adminCLI{t, "http://" + s.addrs["admin"]}
+	cli := adminCLI{t, "http://" + s.Addrs["admin"]}
 	export := cli.run("tracker", "export")
-	if n := strings.Count(export, "\n"); n != 2 || strings.Contains(export, testKey) {
+	if n := strings.Count(export, "\n"); n != 2 || strings.Contains(export, apptest.Key) {
 		t.Fatalf("export: %s", export)
 	}
 	if got := cli.run("account", "import",
@@ -133,7 +136,7 @@ func administrationInBulk(t *testing.T, s *mainService) {
 		t.Errorf("bad import: %d %s", code, out)
 	}
 	var list []struct{ ID int64 }
-	must(t, json.Unmarshal([]byte(cli.run("tracker", "list", "--after", "1", "--limit", "5")),
+	apptest.Must(t, json.Unmarshal([]byte(cli.run("tracker", "list", "--after", "1", "--limit", "5")),
 		&list))
 	if len(list) != 1 || list[0].ID != 2 {
 		t.Errorf("list: %+v", list)
@@ -156,19 +159,19 @@ func administrationInBulk(t *testing.T, s *mainService) {
 // employee/list tells, and an export brings them back.
 func TestEmployeesOfALiveService(t *testing.T) { onEveryStore(t, 2, employeesLive) }
 
-func employeesLive(t *testing.T, s *mainService) {
+func employeesLive(t *testing.T, s *service) {
 	t.Helper()
-	cli := adminCLI{t, "http://" + s.addrs["admin"]}
+	cli := adminCLI{t, "http://" + s.Addrs["admin"]}
 	want := func(first, last, phone string) {
 		t.Helper()
 		text := fmt.Sprintf(
 			`{"success":true,"list":[{"id":7,"tracker_id":1,"first_name":%q,"middle_name":"",`+
 				`"last_name":%q,"email":"","phone":%q,"department_id":null}]}`, first, last, phone)
-		eventually(t, text, func() bool {
-			res, err := http.Get("http://" + s.addrs["api"] + "/v2/employee/list?hash=" + testKey)
-			must(t, err)
+		apptest.Eventually(t, text, func() bool {
+			res, err := http.Get("http://" + s.Addrs["api"] + "/v2/employee/list?hash=" + apptest.Key)
+			apptest.Must(t, err)
 			got, err := io.ReadAll(res.Body)
-			must(t, errors.Join(err, res.Body.Close()))
+			apptest.Must(t, errors.Join(err, res.Body.Close()))
 			return string(got) == text
 		})
 	}
@@ -195,17 +198,17 @@ func employeesLive(t *testing.T, s *mainService) {
 // TestSessionsOfPeople logs in with the password of the directory file, and out.
 func TestSessionsOfPeople(t *testing.T) { onEveryStore(t, 1, sessionsOfPeople) }
 
-func sessionsOfPeople(t *testing.T, s *mainService) {
+func sessionsOfPeople(t *testing.T, s *service) {
 	t.Helper()
-	hash := s.login()
-	s.api.base = strings.TrimSuffix(s.api.base, "tracker/chat/")
-	if a := s.api.call("tracker/list", "hash", hash); !a.Success {
+	hash := s.Login()
+	s.API.Base = strings.TrimSuffix(s.API.Base, "tracker/chat/")
+	if a := s.API.Call("tracker/list", "hash", hash); !a.Success {
 		t.Errorf("with the session: %+v", a)
 	}
-	if a := s.api.call("user/logout", "hash", hash); !a.Success {
+	if a := s.API.Call("user/logout", "hash", hash); !a.Success {
 		t.Errorf("logout: %+v", a)
 	}
-	if a := s.api.call("tracker/list", "hash", hash); a.Status.Code != 4 {
+	if a := s.API.Call("tracker/list", "hash", hash); a.Status.Code != 4 {
 		t.Errorf("after the logout: %+v", a)
 	}
 }
@@ -213,27 +216,27 @@ func sessionsOfPeople(t *testing.T, s *mainService) {
 // TestTrackerMovesToAnotherAccount: whatever is called, and whatever is pending or on the way,
 // neither account gets to see a message of the other's.
 func TestTrackerMovesToAnotherAccount(t *testing.T) {
-	onEveryStore(t, 2, func(t *testing.T, s *mainService) { t.Helper(); trackerMoves(t, s) })
+	onEveryStore(t, 2, func(t *testing.T, s *service) { t.Helper(); trackerMoves(t, s) })
 }
 
-func trackerMoves(t *testing.T, s *mainService) {
+func trackerMoves(t *testing.T, s *service) {
 	t.Helper()
-	cli := adminCLI{t, "http://" + s.addrs["admin"]}
+	cli := adminCLI{t, "http://" + s.Addrs["admin"]}
 	const second = "00000000000000000000000000000002"
 	cli.run("account", "import",
 		cli.file(fmt.Sprintf(
 			`{"account":{"id":2,"login":"second","password":"secret","keys":[%q]}}`, second)))
-	as := func(key, op string, args ...string) answer {
-		return s.api.call(op, append([]string{"hash", key}, args...)...)
+	as := func(key, op string, args ...string) apptest.Answer {
+		return s.API.Call(op, append([]string{"hash", key}, args...)...)
 	}
 
-	device := s.device(1, nil)
-	delivered := s.api.send(1, "delivered to the first")
-	s.api.delivered(1, delivered)
-	must(t, device.Say(t.Context(), "said to the first"))
-	eventually(t, "the driver's text", func() bool { return len(s.api.list(1)) == 2 })
-	before := s.api.list(1)
-	pending := s.api.send(2, "pending of the first") // its device is not there
+	device := s.Device(1, nil)
+	delivered := s.API.Send(1, "delivered to the first")
+	s.API.Delivered(1, delivered)
+	apptest.Must(t, device.Say(t.Context(), "said to the first"))
+	apptest.Eventually(t, "the driver's text", func() bool { return len(s.API.List(1)) == 2 })
+	before := s.API.List(1)
+	pending := s.API.Send(2, "pending of the first") // its device is not there
 
 	for _, id := range []string{"1", "2"} {
 		if got := cli.run("tracker", "move", id, "2"); got != "updated" {
@@ -244,7 +247,7 @@ func trackerMoves(t *testing.T, s *mainService) {
 	if a := as(second, "list", "tracker_id", "1"); !a.Success || len(a.List) != 0 {
 		t.Fatalf("the second account lists %+v", a)
 	}
-	for _, m := range append(before, s.api.list(2)...) {
+	for _, m := range append(before, s.API.List(2)...) {
 		id := fmt.Sprint(m.ID)
 		for _, op := range []string{"read", "cancel", "mark_read"} {
 			if a := as(second, op, "message_id", id); a.Status.Code != 201 {
@@ -262,42 +265,42 @@ func trackerMoves(t *testing.T, s *mainService) {
 		}
 	}
 	// The first one reads what it had, and does not get what comes.
-	eventually(t, "the end of what was pending", func() bool {
-		a := s.api.call("read", "message_id", fmt.Sprint(pending))
+	apptest.Eventually(t, "the end of what was pending", func() bool {
+		a := s.API.Call("read", "message_id", fmt.Sprint(pending))
 		delivery, _ := a.Value["delivery"].(map[string]any)
 		return delivery["state"] == "FAILED" &&
 			delivery["reason"] == "tracker moved to another account"
 	})
-	if a := s.api.call("send", "tracker_id", "1", "message", "not mine any more"); a.Status.Code !=
+	if a := s.API.Call("send", "tracker_id", "1", "message", "not mine any more"); a.Status.Code !=
 		201 {
 		t.Errorf("the first account sends: %+v", a)
 	}
-	s.device(2, nil)
+	s.Device(2, nil)
 	fresh := as(second, "send", "tracker_id", "2", "message", "to the second")
-	eventually(t, "delivery to the second device", func() bool {
+	apptest.Eventually(t, "delivery to the second device", func() bool {
 		list := as(second, "list", "tracker_id", "2").List
 		return len(list) == 1 && list[0].ID == fresh.ID && list[0].Status == "DELIVERED"
 	})
 	fresh = as(second, "send", "tracker_id", "1", "message", "to the second")
-	eventually(t, "delivery for the second account", func() bool {
+	apptest.Eventually(t, "delivery for the second account", func() bool {
 		list := as(second, "list", "tracker_id", "1").List
 		return len(list) == 1 && list[0].ID == fresh.ID && list[0].Status == "DELIVERED"
 	})
-	eventually(t, "a text that the new session takes", func() bool {
+	apptest.Eventually(t, "a text that the new session takes", func() bool {
 		return device.Say(t.Context(),
 			"said to the second") == nil
 	})
-	eventually(t, "the driver's text to the second", func() bool {
+	apptest.Eventually(t, "the driver's text to the second", func() bool {
 		return len(as(second, "list",
 			"tracker_id", "1").List) == 2
 	})
 	if a := as(second, "unread/count"); !a.Success || fmt.Sprint(a.Value) != "map[1:1]" {
 		t.Errorf("unread of the second: %+v", a)
 	}
-	if a := s.api.call("mark_read_all"); !a.Success {
+	if a := s.API.Call("mark_read_all"); !a.Success {
 		t.Errorf("%+v", a)
 	}
-	if after := s.api.list(1); len(after) != len(before) {
+	if after := s.API.List(1); len(after) != len(before) {
 		t.Errorf("the first account lists %+v, had %+v", after, before)
 	}
 	if a := as(second, "unread/count"); fmt.Sprint(a.Value) != "map[1:1]" {
@@ -309,7 +312,7 @@ func trackerMoves(t *testing.T, s *mainService) {
 	if got := cli.run("tracker", "move", "1", "1", "--history", "drop"); got != "updated" {
 		t.Fatalf("move back: %s", got)
 	}
-	if a := s.api.call("list", "tracker_id", "1"); !a.Success || len(a.List) != 0 {
+	if a := s.API.Call("list", "tracker_id", "1"); !a.Success || len(a.List) != 0 {
 		t.Errorf("after drop: %+v", a)
 	}
 	if out, code := cli.try("tracker", "move", "1", "2", "--history", "burn"); code != 1 ||

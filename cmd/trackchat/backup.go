@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/queue/sqlitestore"
 )
 
@@ -17,7 +19,7 @@ import (
 func backup(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("trackchat backup", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	config := flags.String("config", "", "configuration `FILE`; none: the defaults")
+	file := flags.String("config", "", "configuration `FILE`; none: the defaults")
 	names, code := parseMixed(flags, args)
 	if code >= 0 {
 		return code
@@ -27,7 +29,7 @@ func backup(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			"trackchat backup: one file to write is expected, %d are given\n", len(names))
 		return 2
 	}
-	cfg, err := Load(*config, os.Environ())
+	cfg, err := config.Load(*file, os.Environ())
 	if err == nil {
 		err = runBackup(ctx, cfg, names[0], stdout)
 	}
@@ -53,8 +55,8 @@ func parseMixed(flags *flag.FlagSet, args []string) (rest []string, code int) {
 	}
 }
 
-func runBackup(ctx context.Context, cfg *Config, file string, stdout io.Writer) error {
-	if cfg.Store.Backend != BackendEmbedded {
+func runBackup(ctx context.Context, cfg *config.Config, file string, stdout io.Writer) error {
+	if cfg.Store.Backend != config.BackendEmbedded {
 		return errors.New("only the embedded store is copied this way; of Redis copy its append-only directory or a snapshot (BGSAVE)")
 	}
 	if err := sqlitestore.Backup(ctx, cfg.Store.Path, file); err != nil {

@@ -6,18 +6,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"trackchat/cmd/trackchat/apptest"
 )
 
 // TestBackupBesideARunningService: the copy of a store that a service uses becomes a store with the
 // same messages, and the service goes on.
 func TestBackupBesideARunningService(t *testing.T) {
-	cfg := testConfig(t, 1)
-	s := startMain(t, cfg)
-	s.device(1, nil)
-	sent := s.api.send(1, "before the copy")
-	s.api.delivered(1, sent)
+	cfg := apptest.Config(t, 1)
+	s := startService(t, cfg)
+	s.Device(1, nil)
+	sent := s.API.Send(1, "before the copy")
+	s.API.Delivered(1, sent)
 	config := filepath.Join(t.TempDir(), "trackchat.yaml")
-	must(t, os.WriteFile(config, []byte("store: {path: \""+cfg.Store.Path+"\"}\n"), 0o600))
+	apptest.Must(t, os.WriteFile(config, []byte("store: {path: \""+cfg.Store.Path+"\"}\n"), 0o600))
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"backup", copied, "--config", config}, &stdout,
@@ -25,13 +27,13 @@ func TestBackupBesideARunningService(t *testing.T) {
 		stderr.Len() > 0 {
 		t.Fatalf("exit code %d, output %q, errors %q", code, stdout.String(), stderr.String())
 	}
-	s.api.delivered(1, s.api.send(1, "after the copy"))
+	s.API.Delivered(1, s.API.Send(1, "after the copy"))
 
-	restored := testConfig(t, 1)
-	must(t, os.MkdirAll(restored.Store.Path, 0o700))
-	must(t, os.Rename(copied, filepath.Join(restored.Store.Path, "chat.db")))
-	r := startMain(t, restored)
-	list := r.api.list(1)
+	restored := apptest.Config(t, 1)
+	apptest.Must(t, os.MkdirAll(restored.Store.Path, 0o700))
+	apptest.Must(t, os.Rename(copied, filepath.Join(restored.Store.Path, "chat.db")))
+	r := startService(t, restored)
+	list := r.API.List(1)
 	if len(list) != 1 || list[0].ID != sent || list[0].Text != "before the copy" ||
 		list[0].Status != "DELIVERED" {
 		t.Errorf("restored: %+v", list)
@@ -41,10 +43,10 @@ func TestBackupBesideARunningService(t *testing.T) {
 func TestBackupCommandLine(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir) // the default store is ./data
-	must(t, openStore(t, filepath.Join(dir, "data")).Close())
-	must(t, os.WriteFile("precious", []byte("text"), 0o600))
+	apptest.Must(t, apptest.OpenStore(t, filepath.Join(dir, "data")).Close())
+	apptest.Must(t, os.WriteFile("precious", []byte("text"), 0o600))
 	redis := filepath.Join(dir, "redis.yaml")
-	must(t, os.WriteFile(redis, []byte("store: {backend: redis}\n"), 0o600))
+	apptest.Must(t, os.WriteFile(redis, []byte("store: {backend: redis}\n"), 0o600))
 	for _, c := range []struct {
 		args   []string
 		code   int

@@ -17,6 +17,9 @@ import (
 	"syscall"
 	"time"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/queue/redisstore"
 	"trackchat/queue/sqlitestore"
 )
@@ -40,7 +43,7 @@ func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "trackchat check: unexpected argument %q\n", fs.Arg(0))
 		return 2
 	}
-	cfg, err := Load(*file, os.Environ())
+	cfg, err := config.Load(*file, os.Environ())
 	switch {
 	case *ready && *adopt:
 		_, _ = fmt.Fprintln(stderr, "trackchat check: --ready and --adopt exclude each other")
@@ -55,7 +58,7 @@ func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // runCheck says on stdout everything that is wrong with a configuration, or with why there is none,
 // its directory file, its store and its ports.
-func runCheck(ctx context.Context, cfg *Config, err error, stdout io.Writer) int {
+func runCheck(ctx context.Context, cfg *config.Config, err error, stdout io.Writer) int {
 	r := &findings{out: stdout}
 	if err != nil {
 		r.wrongAll("configuration", err)
@@ -66,7 +69,7 @@ func runCheck(ctx context.Context, cfg *Config, err error, stdout io.Writer) int
 		r.checkDirectory(cfg.Directory.File)
 	}
 	var running bool
-	if cfg.Store.Backend == BackendEmbedded {
+	if cfg.Store.Backend == config.BackendEmbedded {
 		running = r.checkStore(ctx, cfg.Store.Path)
 	} else {
 		r.checkRedis(ctx, &cfg.Store)
@@ -98,7 +101,7 @@ func (r *findings) wrong(format string, args ...any) {
 
 // wrongAll says each problem of an error by itself.
 func (r *findings) wrongAll(what string, err error) {
-	var ce *ConfigError
+	var ce *config.Error
 	if !errors.As(err, &ce) {
 		r.wrong("%s: %v", what, err)
 		return
@@ -117,7 +120,7 @@ func (r *findings) code() int {
 }
 
 func (r *findings) checkDirectory(file string) {
-	f, err := LoadDirectory(file)
+	f, err := config.LoadDirectory(file)
 	if err != nil {
 		r.wrongAll("directory "+file, err)
 		return
@@ -187,39 +190,39 @@ func canCreate(dir string) error {
 
 // checkPorts tries to listen on every address; what a running service holds is expected to be in
 // use.
-func (r *findings) checkPorts(ctx context.Context, cfg *Config, running bool) {
+func (r *findings) checkPorts(ctx context.Context, cfg *config.Config, running bool) {
 	var lc net.ListenConfig
-	for _, p := range portsOf(cfg) {
-		ln, err := lc.Listen(ctx, "tcp", p.address)
+	for _, p := range config.Ports(cfg) {
+		ln, err := lc.Listen(ctx, "tcp", p.Address)
 		switch {
 		case err == nil && running:
 			err = ln.Close()
-			r.warn("%s: %s (%s) is free, although a service runs: it was started with another configuration, or is just starting", p.path, p.address, p.what)
+			r.warn("%s: %s (%s) is free, although a service runs: it was started with another configuration, or is just starting", p.Path, p.Address, p.What)
 		case err == nil:
 			err = ln.Close()
-			r.ok("%s: %s (%s) is free", p.path, p.address, p.what)
+			r.ok("%s: %s (%s) is free", p.Path, p.Address, p.What)
 		case errors.Is(err, syscall.EADDRINUSE) && running:
 			err = nil
-			r.ok("%s: %s (%s) is in use, as expected while a service runs on this store", p.path,
-				p.address, p.what)
+			r.ok("%s: %s (%s) is in use, as expected while a service runs on this store", p.Path,
+				p.Address, p.What)
 		case errors.Is(err, syscall.EADDRINUSE):
 			err = nil
-			r.wrong("%s: %s (%s) is in use by another program", p.path, p.address, p.what)
+			r.wrong("%s: %s (%s) is in use by another program", p.Path, p.Address, p.What)
 		case errors.Is(err, syscall.EACCES):
 			err = nil
-			r.wrong("%s: %s (%s) is not permitted to this user; ports below 1024 need CAP_NET_BIND_SERVICE", p.path, p.address, p.what)
+			r.wrong("%s: %s (%s) is not permitted to this user; ports below 1024 need CAP_NET_BIND_SERVICE", p.Path, p.Address, p.What)
 		}
 		if err != nil {
-			r.wrong("%s: %s (%s): %s", p.path, p.address, p.what, strings.TrimPrefix(err.Error(),
+			r.wrong("%s: %s (%s): %s", p.Path, p.Address, p.What, strings.TrimPrefix(err.Error(),
 				"listen "))
 		}
 	}
 }
 
 // checkRedis looks at Redis as a service would at its start, and writes nothing there.
-func (r *findings) checkRedis(ctx context.Context, c *Store) {
+func (r *findings) checkRedis(ctx context.Context, c *config.Store) {
 	name := "redis " + strings.Join(c.Redis.Addrs, ", ")
-	o, err := redisOptions(c)
+	o, err := app.RedisOptions(c)
 	if err != nil {
 		r.wrong("store %s: %v", name, err)
 		return
@@ -265,12 +268,12 @@ func isAlive(ctx context.Context, address string) bool {
 
 // runAdopt accepts what the configured store holds although services refuse it, and says what that
 // is; then it checks everything as runCheck does.
-func runAdopt(ctx context.Context, cfg *Config, err error, stdout io.Writer) int {
+func runAdopt(ctx context.Context, cfg *config.Config, err error, stdout io.Writer) int {
 	if err != nil {
 		return runCheck(ctx, cfg, err, stdout)
 	}
 	r := &findings{out: stdout}
-	if cfg.Store.Backend == BackendEmbedded {
+	if cfg.Store.Backend == config.BackendEmbedded {
 		was, err := sqlitestore.Adopt(cfg.Store.Path, time.Now())
 		switch {
 		case err != nil:
@@ -282,7 +285,7 @@ func runAdopt(ctx context.Context, cfg *Config, err error, stdout io.Writer) int
 		}
 	} else {
 		name := "redis " + strings.Join(cfg.Store.Redis.Addrs, ", ")
-		o, err := redisOptions(&cfg.Store)
+		o, err := app.RedisOptions(&cfg.Store)
 		was := ""
 		if err == nil {
 			was, err = redisstore.Adopt(ctx, o)
@@ -309,7 +312,7 @@ const (
 
 // runReady asks the service that runs with this configuration whether it is ready: 0 if it says so
 // within two seconds, else 1.
-func runReady(ctx context.Context, cfg *Config, err error, stdout io.Writer) int {
+func runReady(ctx context.Context, cfg *config.Config, err error, stdout io.Writer) int {
 	r := &findings{out: stdout}
 	if err != nil {
 		r.wrongAll("configuration", err)

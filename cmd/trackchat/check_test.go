@@ -14,15 +14,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
 	"trackchat/queue/queuetest"
 )
 
 // wrongRoles is a configuration with two problems.
-var wrongRoles = filepath.Join("testdata", "config", "roles.yaml")
+var wrongRoles = filepath.Join("config", "testdata", "config", "roles.yaml")
 
 // checked runs the check and returns its exit code and its lines without what differs from run to
 // run.
-func checked(t *testing.T, cfg *Config, err error, temporary string) (int, string) {
+func checked(t *testing.T, cfg *config.Config, err error, temporary string) (int, string) {
 	t.Helper()
 	var out bytes.Buffer
 	code := runCheck(t.Context(), cfg, err, &out)
@@ -42,7 +45,7 @@ func checked(t *testing.T, cfg *Config, err error, temporary string) (int, strin
 	return code, strings.Join(lines, "")
 }
 
-func wantChecked(t *testing.T, cfg *Config, err error, wantCode int, want ...string) {
+func wantChecked(t *testing.T, cfg *config.Config, err error, wantCode int, want ...string) {
 	t.Helper()
 	temporary := ""
 	if cfg != nil {
@@ -56,7 +59,7 @@ func wantChecked(t *testing.T, cfg *Config, err error, wantCode int, want ...str
 }
 
 func TestCheckOfASoundConfiguration(t *testing.T) {
-	cfg := testConfig(t, 3)
+	cfg := apptest.Config(t, 3)
 	free := []string{
 		"ok      api.listen: 127.0.0.1:0 (API) is free",
 		"ok      admin.listen: 127.0.0.1:0 (admin) is free",
@@ -75,14 +78,15 @@ func TestCheckOfASoundConfiguration(t *testing.T) {
 	if _, err := os.Stat(cfg.Store.Path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the check leaves a store: %v", err)
 	}
-	st := openStore(t, cfg.Store.Path)
-	must(t, st.Close())
+	st := apptest.OpenStore(t, cfg.Store.Path)
+	apptest.Must(t, st.Close())
 	wantChecked(t, cfg, nil, 0, append(append(sound, "ok      store DIR/data"), free...)...)
-	openStore(t, cfg.Store.Path) // the check leaves nothing that keeps a service from starting
+	// The check leaves nothing that keeps a service from starting.
+	apptest.OpenStore(t, cfg.Store.Path)
 }
 
 func TestCheckSaysEverythingThatIsWrong(t *testing.T) {
-	_, err := Load(wrongRoles, nil)
+	_, err := config.Load(wrongRoles, nil)
 	wantChecked(
 		t, nil, err, 1,
 		`wrong   configuration: roles[1] (line 1): "backend" is none of api, gateway`,
@@ -90,13 +94,13 @@ func TestCheckSaysEverythingThatIsWrong(t *testing.T) {
 		`        2 wrong`,
 	)
 
-	cfg := testConfig(t, 1)
-	must(t, os.WriteFile(cfg.Directory.File,
+	cfg := apptest.Config(t, 1)
+	apptest.Must(t, os.WriteFile(cfg.Directory.File,
 		[]byte("accounts:\n  - { id: 1, logn: a }\n  - { id: 1 }\n"), 0o600))
-	must(t, os.WriteFile(cfg.Store.Path, nil, 0o600))
+	apptest.Must(t, os.WriteFile(cfg.Store.Path, nil, 0o600))
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer func() { must(t, taken.Close()) }()
+	apptest.Must(t, err)
+	defer func() { apptest.Must(t, taken.Close()) }()
 	cfg.Admin.Listen = taken.Addr().String()
 	cfg.API.Listen = "192.0.2.1:8080" // an address of nobody (RFC 5737)
 	cfg.Gateway.Listeners = cfg.Gateway.Listeners[:1]
@@ -114,9 +118,9 @@ func TestCheckSaysEverythingThatIsWrong(t *testing.T) {
 }
 
 func TestCheckOfADamagedStore(t *testing.T) {
-	cfg := testConfig(t, 1)
-	must(t, os.MkdirAll(cfg.Store.Path, 0o700))
-	must(t, os.WriteFile(filepath.Join(cfg.Store.Path, "chat.db"),
+	cfg := apptest.Config(t, 1)
+	apptest.Must(t, os.MkdirAll(cfg.Store.Path, 0o700))
+	apptest.Must(t, os.WriteFile(filepath.Join(cfg.Store.Path, "chat.db"),
 		[]byte(strings.Repeat("not a database ", 1000)), 0o600))
 	code, got := checked(t, cfg, nil, filepath.Dir(cfg.Store.Path))
 	if code != 1 || !strings.Contains(got, "wrong   store DIR/data: ") ||
@@ -127,8 +131,8 @@ func TestCheckOfADamagedStore(t *testing.T) {
 
 // While a service runs, its store is locked and its ports are in use; that is no error.
 func TestCheckBesideARunningService(t *testing.T) {
-	cfg := testConfig(t, 1)
-	addrs := startMain(t, cfg).addrs
+	cfg := apptest.Config(t, 1)
+	addrs := startService(t, cfg).Addrs
 	cfg.API.Listen, cfg.Admin.Listen = addrs["api"], addrs["admin"]
 	cfg.Gateway.Listeners = cfg.Gateway.Listeners[:1]
 	wantChecked(
@@ -145,7 +149,7 @@ func TestCheckBesideARunningService(t *testing.T) {
 // wantReady asks whether the service at an address is ready.
 func wantReady(ctx context.Context, t *testing.T, address string, wantCode int, want string) {
 	t.Helper()
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Admin.Listen = address
 	var out bytes.Buffer
 	if code := runReady(ctx, cfg, nil, &out); code != wantCode ||
@@ -170,7 +174,7 @@ func TestCheckReady(t *testing.T) {
 	}
 	ready := answer(http.StatusOK, `{"ready":true}`)
 	_, port, err := net.SplitHostPort(ready)
-	must(t, err)
+	apptest.Must(t, err)
 	for _, address := range []string{ready, ":" + port, "0.0.0.0:" + port, "localhost:" + port} {
 		wantReady(t.Context(), t, address, 0, "ok      ready\n")
 	}
@@ -183,23 +187,23 @@ func TestCheckReady(t *testing.T) {
 		"/readyz answers 503 Service Unavailable\n")
 
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	apptest.Must(t, err)
 	hasty, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	wantReady(hasty, t, silent.Addr().String(), 1, "wrong   no answer from "+silent.Addr().String()+": context deadline exceeded\n")
-	must(t, silent.Close())
+	apptest.Must(t, silent.Close())
 	wantReady(t.Context(), t, silent.Addr().String(), 1,
 		"no service answers at "+silent.Addr().String())
 
 	var out bytes.Buffer
-	if code := runReady(t.Context(), nil, &ConfigError{Problems: []string{"colour: unknown key"}},
+	if code := runReady(t.Context(), nil, &config.Error{Problems: []string{"colour: unknown key"}},
 		&out); code != 1 || out.String() != "wrong   configuration: colour: unknown key\n        1 wrong\n" {
 		t.Errorf("exit code %d, output %q", code, out.String())
 	}
 }
 
 func TestCheckReadyOfAService(t *testing.T) {
-	wantReady(t.Context(), t, startMain(t, testConfig(t, 1)).addrs["admin"], 0,
+	wantReady(t.Context(), t, startService(t, apptest.Config(t, 1)).Addrs["admin"], 0,
 		"ok      ready\n")
 }
 
@@ -261,7 +265,7 @@ func TestVersion(t *testing.T) {
 }
 
 // freePorts are the lines about the ports of onRedis.
-func freePorts(cfg *Config) []string {
+func freePorts(cfg *config.Config) []string {
 	return []string{
 		"ok      api.listen: 127.0.0.1:0 (API) is free",
 		"ok      admin.listen: 127.0.0.1:0 (admin) is free",
@@ -272,7 +276,7 @@ func freePorts(cfg *Config) []string {
 
 func TestCheckOfRedis(t *testing.T) {
 	server := queuetest.StartRedis(t)
-	cfg := onRedis(t, server.Addr)
+	cfg := apptest.OnRedis(t, server.Addr)
 	head := []string{
 		"ok      configuration",
 		"ok      directory DIR/directory.yaml: 1 accounts, 1 trackers",
@@ -294,7 +298,7 @@ func TestCheckOfRedis(t *testing.T) {
 	)
 	wantChecked(t, cfg, nil, 1, append(append(lines, freePorts(cfg)...), "        2 wrong")...)
 
-	cfg.Store.Durability = DurabilityEverysec
+	cfg.Store.Durability = config.DurabilityEverysec
 	server.Must(t, "CONFIG", "SET", "maxmemory-policy", "noeviction", "client-output-buffer-limit",
 		"pubsub 64mb 64mb 1")
 	server.Must(t, "HSET", "chat:meta", "partitions", "16")
@@ -305,7 +309,7 @@ func TestCheckOfRedis(t *testing.T) {
 
 func TestCheckOfARedisCluster(t *testing.T) {
 	cluster := queuetest.StartCluster(t, 3)
-	code, got := checked(t, onRedis(t, cluster.Addrs()...), nil, "")
+	code, got := checked(t, apptest.OnRedis(t, cluster.Addrs()...), nil, "")
 	if code != 0 || !strings.Contains(got, "ok      store redis "+strings.Join(cluster.Addrs(),
 		", ")+"\n") {
 		t.Errorf("exit code %d:\n%s", code, got)
@@ -313,7 +317,7 @@ func TestCheckOfARedisCluster(t *testing.T) {
 	for _, n := range cluster.Nodes {
 		n.Must(t, "CLUSTER", "DELSLOTSRANGE", "0", "127")
 	}
-	code, got = checked(t, onRedis(t, cluster.Addrs()...), nil, "")
+	code, got = checked(t, apptest.OnRedis(t, cluster.Addrs()...), nil, "")
 	if code != 1 || !strings.Contains(got,
 		"wrong   store redis no master serves 2 of 256 partitions\n") {
 		t.Errorf("two partitions without a master: exit code %d:\n%s", code, got)
@@ -322,10 +326,10 @@ func TestCheckOfARedisCluster(t *testing.T) {
 
 func TestCheckOfNoRedis(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	apptest.Must(t, err)
 	addr := taken.Addr().String()
-	must(t, taken.Close())
-	code, got := checked(t, onRedis(t, addr), nil, "")
+	apptest.Must(t, taken.Close())
+	code, got := checked(t, apptest.OnRedis(t, addr), nil, "")
 	if code != 1 || !strings.Contains(got, "wrong   store redis "+addr+": does not answer") ||
 		strings.Contains(got, "ok      store") {
 		t.Errorf("exit code %d:\n%s", code, got)
@@ -334,8 +338,8 @@ func TestCheckOfNoRedis(t *testing.T) {
 
 // Beside a running service its ports are in use, which is no error; another program there is one.
 func TestCheckBesideARunningServiceOnRedis(t *testing.T) {
-	cfg := onRedis(t, queuetest.StartRedis(t).Addr)
-	addrs := startMain(t, cfg).addrs
+	cfg := apptest.OnRedis(t, queuetest.StartRedis(t).Addr)
+	addrs := startService(t, cfg).Addrs
 	cfg.API.Listen, cfg.Admin.Listen = addrs["api"], addrs["admin"]
 	code, got := checked(t, cfg, nil, "")
 	if code != 0 || strings.Count(got,

@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/queue/queuetest"
 	"trackchat/queue/redisstore"
 
@@ -46,10 +50,10 @@ type composeService struct {
 
 func shippedCompose(t *testing.T) composeFile {
 	t.Helper()
-	data, err := os.ReadFile(shipped("compose.yaml"))
-	must(t, err)
+	data, err := os.ReadFile(apptest.Shipped("compose.yaml"))
+	apptest.Must(t, err)
 	var f composeFile
-	must(t, yaml.Unmarshal(data, &f))
+	apptest.Must(t, yaml.Unmarshal(data, &f))
 	return f
 }
 
@@ -57,10 +61,10 @@ func shippedCompose(t *testing.T) composeFile {
 func givenByOperator() *regexp.Regexp { return regexp.MustCompile(`\$\{(\w+)(:\?[^}]*)?\}`) }
 
 // fleetOf loads the configuration of each trackchat in the compose file, with its environment.
-func fleetOf(t *testing.T, f composeFile) map[string]*Config {
+func fleetOf(t *testing.T, f composeFile) map[string]*config.Config {
 	t.Helper()
 	given := givenByOperator()
-	fleet := make(map[string]*Config)
+	fleet := make(map[string]*config.Config)
 	for name, s := range f.Services {
 		if s.Image != "trackchat" {
 			continue
@@ -69,7 +73,7 @@ func fleetOf(t *testing.T, f composeFile) map[string]*Config {
 		for key, value := range s.Environment {
 			environ = append(environ, key+"="+given.ReplaceAllString(value, "given-$1"))
 		}
-		cfg, err := Load(shipped("trackchat.redis.yaml"), slices.DeleteFunc(environ,
+		cfg, err := config.Load(apptest.Shipped("trackchat.redis.yaml"), slices.DeleteFunc(environ,
 			func(e string) bool { return strings.HasPrefix(e, "TRACKCHAT_DIRECTORY_FILE=") }))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -78,9 +82,9 @@ func fleetOf(t *testing.T, f composeFile) map[string]*Config {
 		if cfg.Node != name {
 			t.Errorf("%s calls itself %s", name, cfg.Node)
 		}
-		if grace, err := time.ParseDuration(s.StopGrace); err != nil || grace <= StopWithin {
+		if grace, err := time.ParseDuration(s.StopGrace); err != nil || grace <= app.StopWithin {
 			t.Errorf("%s is killed after %s, an orderly stop takes up to %s", name, s.StopGrace,
-				StopWithin)
+				app.StopWithin)
 		}
 		if !slices.Contains(s.Volumes, "./trackchat.redis.yaml:"+s.Command[2]+":ro") ||
 			!slices.Contains(s.Healthcheck.Test, s.Command[2]) {
@@ -99,7 +103,7 @@ func TestShippedCompose(t *testing.T) {
 	roles := map[string]int{}
 	for name, cfg := range fleet {
 		roles[strings.Join(cfg.Roles, "+")]++
-		if cfg.Store.Backend != BackendRedis ||
+		if cfg.Store.Backend != config.BackendRedis ||
 			cfg.Store.Redis.Password != "given-REDIS_PASSWORD" ||
 			!slices.Equal(cfg.Store.Redis.Addrs, []string{"redis:6379"}) {
 			t.Errorf("%s: %+v", name, cfg.Store)
@@ -108,7 +112,8 @@ func TestShippedCompose(t *testing.T) {
 			t.Errorf("%s: admin %+v", name, cfg.Admin)
 		}
 	}
-	if diff := cmp.Diff(map[string]int{RoleAPI: 2, RoleGateway: 2}, roles); diff != "" {
+	want := map[string]int{config.RoleAPI: 2, config.RoleGateway: 2}
+	if diff := cmp.Diff(want, roles); diff != "" {
 		t.Errorf("nodes by their roles (-want +got):\n%s", diff)
 	}
 	if file := f.Services["api1"].Environment["TRACKCHAT_DIRECTORY_FILE"]; !slices.Contains(
@@ -122,7 +127,7 @@ func TestShippedCompose(t *testing.T) {
 				continue // the operator's own
 			}
 			if file, ok := strings.CutPrefix(from, "./"); ok {
-				if _, err := os.Stat(shipped(filepath.FromSlash(file))); err != nil {
+				if _, err := os.Stat(apptest.Shipped(filepath.FromSlash(file))); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 			} else if _, ok := f.Volumes[from]; !ok {
@@ -157,13 +162,13 @@ func TestShippedComposeRedis(t *testing.T) {
 // published under its own number, and nodes are asked where they answer.
 func TestShippedBalancer(t *testing.T) {
 	f := shippedCompose(t)
-	data, err := os.ReadFile(shipped("haproxy.cfg"))
-	must(t, err)
+	data, err := os.ReadFile(apptest.Shipped("haproxy.cfg"))
+	apptest.Must(t, err)
 	want := map[string][]string{}
 	listening := map[string]bool{}
 	for name, cfg := range fleetOf(t, f) {
 		listening[cfg.Admin.Listen] = true
-		if cfg.HasRole(RoleAPI) {
+		if cfg.HasRole(config.RoleAPI) {
 			want[cfg.API.Listen] = append(want[cfg.API.Listen], name+" "+name+cfg.API.Listen)
 			continue
 		}
@@ -174,12 +179,12 @@ func TestShippedBalancer(t *testing.T) {
 	got := map[string][]string{}
 	subnet := f.Networks["default"].IPAM.Config[0].Subnet
 	for name, cfg := range fleetOf(t, f) {
-		if cfg.HasRole(RoleAPI) && !slices.Equal(cfg.API.TrustedProxies, []string{subnet}) {
+		if cfg.HasRole(config.RoleAPI) && !slices.Equal(cfg.API.TrustedProxies, []string{subnet}) {
 			t.Errorf("%s believes %q about its clients, the balancer is in %s", name,
 				cfg.API.TrustedProxies, subnet)
 		}
 		for _, l := range cfg.Gateway.Listeners {
-			if cfg.HasRole(RoleGateway) && !slices.Equal(l.ProxyProtocol, []string{subnet}) {
+			if cfg.HasRole(config.RoleGateway) && !slices.Equal(l.ProxyProtocol, []string{subnet}) {
 				t.Errorf("%s believes headers on %s from %q, the balancer is in %s", name, l.Listen,
 					l.ProxyProtocol, subnet)
 			}
@@ -267,7 +272,7 @@ func TestShippedGrafana(t *testing.T) {
 			IsDefault bool `yaml:"isDefault"`
 		}
 	}
-	must(t, yaml.Unmarshal(readFile(t, shipped("grafana/datasources.yaml")), &sources))
+	apptest.Must(t, yaml.Unmarshal(readFile(t, apptest.Shipped("grafana/datasources.yaml")), &sources))
 	if d := sources.Datasources; len(d) != 1 || d[0].Type != "prometheus" ||
 		d[0].URL != "http://prometheus:9090" || !d[0].IsDefault {
 		t.Errorf("%+v", sources)
@@ -282,7 +287,7 @@ func TestShippedGrafana(t *testing.T) {
 			Options struct{ Path string }
 		}
 	}
-	must(t, yaml.Unmarshal(readFile(t, shipped("grafana/dashboards.yaml")), &boards))
+	apptest.Must(t, yaml.Unmarshal(readFile(t, apptest.Shipped("grafana/dashboards.yaml")), &boards))
 	if p := boards.Providers; len(p) != 1 || p[0].Type != "file" ||
 		p[0].Options.Path != path.Dir(mountOf(t, s, "./grafana-dashboard.json")) {
 		t.Errorf("%+v", boards)
@@ -308,13 +313,13 @@ func TestShippedGrafana(t *testing.T) {
 func readFile(t *testing.T, file string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(file)
-	must(t, err)
+	apptest.Must(t, err)
 	return data
 }
 
 func TestShippedPrometheus(t *testing.T) {
-	data, err := os.ReadFile(shipped("prometheus.yaml"))
-	must(t, err)
+	data, err := os.ReadFile(apptest.Shipped("prometheus.yaml"))
+	apptest.Must(t, err)
 	var p struct {
 		ScrapeConfigs []struct {
 			MetricsPath   string `yaml:"metrics_path"`
@@ -323,7 +328,7 @@ func TestShippedPrometheus(t *testing.T) {
 			} `yaml:"static_configs"`
 		} `yaml:"scrape_configs"`
 	}
-	must(t, yaml.Unmarshal(data, &p))
+	apptest.Must(t, yaml.Unmarshal(data, &p))
 	var want []string
 	for name, cfg := range fleetOf(t, shippedCompose(t)) {
 		want = append(want, name+cfg.Admin.Listen)

@@ -14,6 +14,9 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/api"
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
@@ -100,7 +103,9 @@ func yourTracker() demoTracker {
 
 // runDemo runs the service with a demo account, and plays its trackers over real connections on
 // loopback.
-func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr io.Writer) int {
+func runDemo(ctx context.Context, cfg *config.Config, configured bool, stdout,
+	stderr io.Writer,
+) int {
 	dir, err := os.MkdirTemp("", "trackchat-demo-")
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "trackchat: %v\n", err)
@@ -115,7 +120,7 @@ func runDemo(ctx context.Context, cfg *Config, configured bool, stdout, stderr i
 		loopback(ctx, cfg, !configured)
 	}
 	log := newLogger(cfg.Log, stderr)
-	app, err := New(cfg, log)
+	app, err := app.New(cfg, log)
 	if err == nil {
 		err = (&demo{app: app, key: newKey(), open: open, out: stdout}).run(ctx, log)
 	}
@@ -135,7 +140,7 @@ func onLoopback(listen string) bool {
 
 // loopback moves every listener to this machine's own address; a port that is taken gives way to a
 // free one if the operator did not ask for it.
-func loopback(ctx context.Context, cfg *Config, yield bool) {
+func loopback(ctx context.Context, cfg *config.Config, yield bool) {
 	addresses := make([]*string, 0, 2+len(cfg.Gateway.Listeners))
 	addresses = append(addresses, &cfg.API.Listen, &cfg.Admin.Listen)
 	for i := range cfg.Gateway.Listeners {
@@ -167,7 +172,7 @@ func newKey() string {
 }
 
 type demo struct {
-	app  *App
+	app  *app.App
 	key  string
 	open bool // to other machines
 

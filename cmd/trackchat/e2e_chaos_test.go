@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/apptest"
+
 	"trackchat/queue/queuetest"
 )
 
@@ -27,12 +29,12 @@ func chaosPlan(t *testing.T) (time.Duration, uint64) {
 	if s := os.Getenv("CHAOS_FOR"); s != "" {
 		var err error
 		d, err = time.ParseDuration(s)
-		must(t, err)
+		apptest.Must(t, err)
 	}
 	if s := os.Getenv("CHAOS_SEED"); s != "" {
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
-		must(t, err)
+		apptest.Must(t, err)
 	}
 	t.Logf("CHAOS_FOR=%s CHAOS_SEED=%d", d, seed)
 	return d, seed
@@ -44,17 +46,17 @@ func chaosPlan(t *testing.T) (time.Duration, uint64) {
 func TestChaosOnTheEmbeddedStore(t *testing.T) {
 	t.Parallel()
 	d, seed := chaosPlan(t)
-	c := newChild(t, childOptions{trackers: chaosTrackers})
-	c.start()
+	c := apptest.NewChild(t, apptest.ChildOptions{Trackers: chaosTrackers})
+	c.Start()
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	chaos(t, c, d, seed, func(ctx context.Context) string {
 		pause(ctx, time.Duration(500+rnd.IntN(4000))*time.Millisecond)
 		if ctx.Err() != nil {
 			return ""
 		}
-		c.kill()
+		c.Kill()
 		pause(ctx, time.Duration(rnd.IntN(500))*time.Millisecond)
-		c.start()
+		c.Start()
 		return "killed"
 	})
 }
@@ -65,8 +67,9 @@ func TestChaosOnRedis(t *testing.T) {
 	t.Parallel()
 	d, seed := chaosPlan(t)
 	proxy := queuetest.StartProxy(t, queuetest.StartRedis(t).Addr)
-	c := newChild(t, childOptions{trackers: chaosTrackers, redis: []string{proxy.Addr}})
-	c.start()
+	c := apptest.NewChild(t,
+		apptest.ChildOptions{Trackers: chaosTrackers, Redis: []string{proxy.Addr}})
+	c.Start()
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	chaos(t, c, d, seed, func(ctx context.Context) string {
 		pause(ctx, time.Duration(200+rnd.IntN(1500))*time.Millisecond)
@@ -94,16 +97,16 @@ func TestChaosOnRedis(t *testing.T) {
 
 // chaos has texts flow both ways through bad weather while harm is done to the service again and
 // again, and then compares what is stored with what happened.
-func chaos(t *testing.T, c *child, d time.Duration, seed uint64,
+func chaos(t *testing.T, c *apptest.Child, d time.Duration, seed uint64,
 	harm func(context.Context) string,
 ) {
 	t.Helper()
-	l := newLedger(t, c.client(), max(15*time.Millisecond, d/mostTexts))
+	l := newLedger(t, c.Client(), max(15*time.Millisecond, d/mostTexts))
 	l.drivers = max(driverPause, d/mostSaid)
 	networks := map[int]*weather{}
 	ids := trackerIDs(1, chaosTrackers)
 	for _, id := range ids {
-		networks[id] = newWeather(t, c.ports[protocolOf(id)], seed+uint64(id), chaosHalfs)
+		networks[id] = newWeather(t, c.Ports[apptest.ProtocolOf(id)], seed+uint64(id), chaosHalfs)
 	}
 	l.play(ids, func(id int) string { return networks[id].addr })
 	ctx, stop := context.WithTimeout(t.Context(), d)
@@ -179,7 +182,7 @@ const (
 func newWeather(t *testing.T, target string, seed uint64, halfs int) *weather {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	apptest.Must(t, err)
 	w := &weather{addr: ln.Addr().String(), target: target, ln: ln, rnd: rand.New(rand.NewPCG(seed,
 		1)), halfs: halfs, open: map[net.Conn]struct{}{}}
 	w.pipes.Go(w.accept)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"trackchat/cmd/trackchat/apptest"
+
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/queue/queuetest"
@@ -17,59 +19,59 @@ import (
 // TestDeliveryDetailAcrossKills follows messages through every state with the eyes of a client, on
 // both stores, while the service is killed in between.
 func TestDeliveryDetailAcrossKills(t *testing.T) {
-	t.Run("embedded", func(t *testing.T) { followDeliveries(t, childOptions{trackers: 3}) })
+	t.Run("embedded", func(t *testing.T) { followDeliveries(t, apptest.ChildOptions{Trackers: 3}) })
 	t.Run("redis", func(t *testing.T) {
-		followDeliveries(t, childOptions{
-			trackers: 3,
-			redis:    []string{queuetest.StartRedis(t).Addr},
+		followDeliveries(t, apptest.ChildOptions{
+			Trackers: 3,
+			Redis:    []string{queuetest.StartRedis(t).Addr},
 		})
 	})
 }
 
-func followDeliveries(t *testing.T, o childOptions) {
+func followDeliveries(t *testing.T, o apptest.ChildOptions) {
 	t.Helper()
-	c := newChild(t, o)
-	c.start()
-	api := c.client()
+	c := apptest.NewChild(t, o)
+	c.Start()
+	api := c.Client()
 
 	// Offline.
-	short := api.call("send", "tracker_id", "1", "message", "short-lived", "ttl", "1").ID
-	withdrawn := api.send(1, "withdrawn")
-	if a := api.call("cancel", "message_id", itoa(withdrawn)); !a.Success {
+	short := api.Call("send", "tracker_id", "1", "message", "short-lived", "ttl", "1").ID
+	withdrawn := api.Send(1, "withdrawn")
+	if a := api.Call("cancel", "message_id", itoa(withdrawn)); !a.Success {
 		t.Fatalf("cancel: %+v", a)
 	}
 	once := func() (int64, []int64) {
 		t.Helper()
-		return api.call("send", "tracker_id", "1", "message", "once", "idempotency_key", "k").ID,
-			api.call("broadcast", "trackers", "[1,3]", "message", "to all", "idempotency_key",
+		return api.Call("send", "tracker_id", "1", "message", "once", "idempotency_key", "k").ID,
+			api.Call("broadcast", "trackers", "[1,3]", "message", "to all", "idempotency_key",
 				"b").SentTo
 	}
 	id, all := once()
-	c.kill()
-	c.start()
+	c.Kill()
+	c.Start()
 	if again, allAgain := once(); again != id || !slices.Equal(all, []int64{1, 3}) ||
 		!slices.Equal(all, allAgain) {
 		t.Fatalf("after a kill: message %d and %d, trackers %v and %v", id, again, all, allAgain)
 	}
-	api.reaches("EXPIRED", short)
-	api.reaches("CANCELLED", withdrawn)
+	reaches(api, "EXPIRED", short)
+	reaches(api, "CANCELLED", withdrawn)
 
 	// In flight: the device drops the connection instead of acknowledging, and acknowledges over
 	// the next one, which the test lets it make.
-	d := newWaryDevice(t, c.ports["jt808"])
+	d := newWaryDevice(t, c.Ports["jt808"])
 	d.dial <- struct{}{}
-	api.reaches("DELIVERED", id)
-	cancelled := api.send(1, "hold: cancelled in flight")
+	reaches(api, "DELIVERED", id)
+	cancelled := api.Send(1, "hold: cancelled in flight")
 	d.sees("hold: cancelled in flight")
-	if a := api.call("cancel", "message_id", itoa(cancelled)); !a.Success {
+	if a := api.Call("cancel", "message_id", itoa(cancelled)); !a.Success {
 		t.Fatalf("cancel: %+v", a)
 	}
-	c.kill()
-	c.start()
-	api.reaches("CANCELLED", cancelled)
+	c.Kill()
+	c.Start()
+	reaches(api, "CANCELLED", cancelled)
 	d.dial <- struct{}{}
-	api.reaches("DELIVERED", cancelled)
-	if a := api.call("cancel", "message_id", itoa(cancelled)); a.Status.Code != 13 {
+	reaches(api, "DELIVERED", cancelled)
+	if a := api.Call("cancel", "message_id", itoa(cancelled)); a.Status.Code != 13 {
 		t.Fatalf("cancelling what is delivered: %+v", a)
 	}
 
@@ -79,25 +81,25 @@ func followDeliveries(t *testing.T, o childOptions) {
 	seen := ""
 	for seen == "" {
 		text := fmt.Sprintf("hold: expired in flight %d", len(expired))
-		expired[text] = api.call("send", "tracker_id", "1", "message", text, "ttl", "3").ID
-		eventually(t, "seen or expired", func() bool {
+		expired[text] = api.Call("send", "tracker_id", "1", "message", text, "ttl", "3").ID
+		apptest.Eventually(t, "seen or expired", func() bool {
 			for one := range expired {
 				if d.saw(one) {
 					seen = one
 				}
 			}
-			return seen != "" || api.state(expired[text]) == "EXPIRED"
+			return seen != "" || stateOf(api, expired[text]) == "EXPIRED"
 		})
 	}
-	api.reaches("EXPIRED", expired[seen])
+	reaches(api, "EXPIRED", expired[seen])
 	d.dial <- struct{}{}
-	api.reaches("DELIVERED", expired[seen])
+	reaches(api, "DELIVERED", expired[seen])
 
 	if d.saw("short-lived") || d.saw("withdrawn") {
 		t.Error("a text that had ended was sent")
 	}
 	n := 0
-	for _, m := range api.list(1) {
+	for _, m := range api.List(1) {
 		if m.Text == "once" || m.Text == "to all" {
 			n++
 		}
@@ -121,7 +123,7 @@ func newWaryDevice(t *testing.T, addr string) *waryDevice {
 	t.Helper()
 	d := &waryDevice{t: t, dial: make(chan struct{}, 1)}
 	held := map[string]bool{}
-	playDevice(t, addr, 1, func(o *trackersim.Options) {
+	apptest.PlayDevice(t, addr, 1, func(o *trackersim.Options) {
 		o.Pace = func(ctx context.Context) error {
 			select {
 			case <-d.dial:
@@ -152,23 +154,23 @@ func (d *waryDevice) saw(text string) bool {
 
 func (d *waryDevice) sees(text string) {
 	d.t.Helper()
-	eventually(d.t, "shown: "+text, func() bool { return d.saw(text) })
+	apptest.Eventually(d.t, "shown: "+text, func() bool { return d.saw(text) })
 }
 
-// state is what tracker/chat/read calls the state of a message.
-func (c client) state(id int64) string {
-	c.t.Helper()
-	a := c.call("read", "message_id", itoa(id))
+// stateOf is what tracker/chat/read calls the state of a message.
+func stateOf(c apptest.Client, id int64) string {
+	c.T.Helper()
+	a := c.Call("read", "message_id", itoa(id))
 	b, err := json.Marshal(a.Value["delivery"])
-	must(c.t, err)
+	apptest.Must(c.T, err)
 	var d struct{ State string }
-	must(c.t, json.Unmarshal(b, &d))
+	apptest.Must(c.T, json.Unmarshal(b, &d))
 	return d.State
 }
 
-func (c client) reaches(state string, id int64) {
-	c.t.Helper()
-	eventually(c.t, state, func() bool { return c.state(id) == state })
+func reaches(c apptest.Client, state string, id int64) {
+	c.T.Helper()
+	apptest.Eventually(c.T, state, func() bool { return stateOf(c, id) == state })
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/protocol/all"
@@ -28,16 +31,16 @@ func BenchmarkFleet(b *testing.B) {
 		durability string){
 		"redis-always": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
 			tb.Helper()
-			return fleetStores["redis"](tb), DurabilityAlways
+			return fleetStores["redis"](tb), config.DurabilityAlways
 		},
 		"redis-everysec": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
 			tb.Helper()
 			return []*queuetest.RedisServer{queuetest.StartRedis(tb, "--appendfsync", "everysec")},
-				DurabilityEverysec
+				config.DurabilityEverysec
 		},
 		"cluster-always": func(tb testing.TB) ([]*queuetest.RedisServer, string) {
 			tb.Helper()
-			return fleetStores["cluster"](tb), DurabilityAlways
+			return fleetStores["cluster"](tb), config.DurabilityAlways
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
@@ -56,7 +59,7 @@ func BenchmarkFleet(b *testing.B) {
 				pushes := newPushes(fromEnvironment(b, "BENCH_RATE", 500), fromEnvironment(b,
 					"BENCH_SECONDS", 10))
 				round.Store(pushes)
-				pushes.send(b, f.api.client(), devices)
+				pushes.send(b, f.api.Client(), devices)
 				took := pushes.await(b)
 				b.ReportMetric(milliseconds(took, 0.5), "p50-ms")
 				b.ReportMetric(milliseconds(took, 0.99), "p99-ms")
@@ -81,7 +84,7 @@ func fromEnvironment(b *testing.B, name string, otherwise int) int {
 		return otherwise
 	}
 	n, err := strconv.Atoi(text)
-	must(b, err)
+	apptest.Must(b, err)
 	return n
 }
 
@@ -91,7 +94,7 @@ func playFleet(b *testing.B, f *fleet, n int, shown func(text string, at time.Ti
 	b.Helper()
 	sims, buffers := make([]*trackersim.Tracker, n), new(trackersim.Buffers)
 	for i := range sims {
-		sims[i] = playDevice(b, f.gateways[i/2%2].ports[protocolOf(i+1)], i+1,
+		sims[i] = apptest.PlayDevice(b, f.gateways[i/2%2].Ports[apptest.ProtocolOf(i+1)], i+1,
 			func(o *trackersim.Options) {
 				o.Buffers = buffers
 				o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
@@ -101,7 +104,8 @@ func playFleet(b *testing.B, f *fleet, n int, shown func(text string, at time.Ti
 			})
 	}
 	for _, sim := range sims {
-		must(b, sim.Await(b.Context(), func(st trackersim.Stats) bool { return st.LoggedIn }))
+		apptest.Must(b, sim.Await(b.Context(),
+			func(st trackersim.Stats) bool { return st.LoggedIn }))
 	}
 }
 
@@ -135,7 +139,7 @@ func (p *pushes) arrive(b *testing.B, text string, at time.Time) {
 }
 
 // send sends each text when it is due, to one device after the other.
-func (p *pushes) send(b *testing.B, c client, devices int) {
+func (p *pushes) send(b *testing.B, c apptest.Client, devices int) {
 	b.Helper()
 	var next atomic.Int64
 	var senders sync.WaitGroup
@@ -143,7 +147,7 @@ func (p *pushes) send(b *testing.B, c client, devices int) {
 		senders.Go(func() {
 			for n := int(next.Add(1)) - 1; n < len(p.planned); n = int(next.Add(1)) - 1 {
 				pause(b.Context(), time.Until(p.planned[n]))
-				a, err := c.try("send", url.Values{
+				a, err := c.Try("send", url.Values{
 					"tracker_id": {strconv.Itoa(n%devices + 1)},
 					"message":    {strconv.Itoa(n)},
 				})
@@ -166,7 +170,7 @@ func (p *pushes) await(b *testing.B) []time.Duration {
 	}()
 	select {
 	case <-all:
-	case <-time.After(patience):
+	case <-time.After(apptest.Patience):
 		b.Fatal("not all texts have arrived")
 	}
 	return slices.Sorted(slices.Values(p.took))
@@ -187,17 +191,18 @@ func BenchmarkIdleSessions(b *testing.B) {
 		sessions = n
 	}
 	for b.Loop() {
-		c := newChild(b, childOptions{trackers: 2 * sessions}) // odd ones speak JT/T 808
-		c.start()
+		// odd ones speak JT/T 808
+		c := apptest.NewChild(b, apptest.ChildOptions{Trackers: 2 * sessions})
+		c.Start()
 		settle := func() map[string]int64 {
 			time.Sleep(3 * time.Second)
-			return residentMemory(b, c.cmd.Process.Pid)
+			return residentMemory(b, c.Cmd.Process.Pid)
 		}
 		before := settle()
 		start := time.Now()
 		conns := make([]net.Conn, 0, sessions)
 		for i := range sessions {
-			conns = append(conns, quietTracker(b, c.ports["jt808"], 2*i+1))
+			conns = append(conns, quietTracker(b, c.Ports["jt808"], 2*i+1))
 		}
 		took := time.Since(start)
 		after := settle()
@@ -208,7 +213,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 		for _, nc := range conns {
 			_ = nc.Close()
 		}
-		c.kill()
+		c.Kill()
 	}
 }
 
@@ -217,26 +222,26 @@ func quietTracker(b *testing.B, addr string, id int) net.Conn {
 	b.Helper()
 	p, _ := all.Find("jt808")
 	settings, err := p.NewSettings()
-	must(b, err)
-	side := p.NewDevice(protocol.DeviceConfig{ID: deviceOf(id), Settings: settings})
+	apptest.Must(b, err)
+	side := p.NewDevice(protocol.DeviceConfig{ID: apptest.DeviceOf(id), Settings: settings})
 	nc, err := net.Dial("tcp", addr)
-	must(b, err)
+	apptest.Must(b, err)
 	_, err = nc.Write(side.AppendLogin(nil))
-	must(b, err)
+	apptest.Must(b, err)
 	chunk, buf := make([]byte, 512), []byte(nil)
 	for in := false; !in; {
 		n, err := nc.Read(chunk)
-		must(b, err)
+		apptest.Must(b, err)
 		buf = append(buf, chunk[:n]...)
 		out, used, err := side.Feed(nil, buf, func(e protocol.DeviceEvent) {
 			in = in ||
 				e.Kind == protocol.DeviceLoggedIn
 		})
-		must(b, err)
+		apptest.Must(b, err)
 		buf = buf[used:]
 		if len(out) > 0 {
 			_, err = nc.Write(out)
-			must(b, err)
+			apptest.Must(b, err)
 		}
 	}
 	return nc
@@ -247,7 +252,7 @@ func quietTracker(b *testing.B, addr string, id int) net.Conn {
 func residentMemory(b *testing.B, pid int) map[string]int64 {
 	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	must(b, err)
+	apptest.Must(b, err)
 	figures := map[string]int64{}
 	for line := range strings.Lines(string(status)) {
 		name, value, _ := strings.Cut(line, ":")
@@ -255,7 +260,7 @@ func residentMemory(b *testing.B, pid int) map[string]int64 {
 			continue
 		}
 		kb, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
-		must(b, err)
+		apptest.Must(b, err)
 		figures[name] = kb << 10
 	}
 	return figures

@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/gateway/trackersim"
 	"trackchat/queue/queuetest"
 )
@@ -23,8 +26,8 @@ const (
 type fleet struct {
 	t        testing.TB
 	redis    []*queuetest.RedisServer
-	api      *child
-	gateways [2]*child
+	api      *apptest.Child
+	gateways [2]*apptest.Child
 	doors    map[string]*balancer // by protocol
 }
 
@@ -53,45 +56,47 @@ func startFleet(tb testing.TB, servers []*queuetest.RedisServer, o fleetOptions)
 	for i, s := range servers {
 		addrs[i] = s.Addr
 	}
-	common := childOptions{redis: addrs, trackers: o.trackers, durability: o.durability}
-	part := func(node, role string) *child {
+	common := apptest.ChildOptions{Redis: addrs, Trackers: o.trackers, Durability: o.durability}
+	part := func(node, role string) *apptest.Child {
 		own := common
-		own.node, own.roles = node, []string{role}
-		return newChild(tb, own)
+		own.Node, own.Roles = node, []string{role}
+		return apptest.NewChild(tb, own)
 	}
-	f.api = part("api", RoleAPI)
+	f.api = part("api", config.RoleAPI)
 	for i := range f.gateways {
-		f.gateways[i] = part("gateway-"+strconv.Itoa(i+1), RoleGateway)
+		f.gateways[i] = part("gateway-"+strconv.Itoa(i+1), config.RoleGateway)
 	}
 	for _, c := range f.processes() {
-		c.launch()
+		c.Launch()
 	}
 	for _, c := range f.processes() {
-		c.awaitReady()
+		c.AwaitReady()
 	}
-	for _, protocol := range []string{protocolOf(0), protocolOf(1)} {
-		f.doors[protocol] = startBalancer(tb, f.gateways[0].ports[protocol],
-			f.gateways[1].ports[protocol])
+	for _, protocol := range []string{apptest.ProtocolOf(0), apptest.ProtocolOf(1)} {
+		f.doors[protocol] = startBalancer(tb, f.gateways[0].Ports[protocol],
+			f.gateways[1].Ports[protocol])
 	}
 	return f
 }
 
-func (f *fleet) processes() []*child { return []*child{f.api, f.gateways[0], f.gateways[1]} }
+func (f *fleet) processes() []*apptest.Child {
+	return []*apptest.Child{f.api, f.gateways[0], f.gateways[1]}
+}
 
 // door is where tracker id finds some gateway.
-func (f *fleet) door(id int) string { return f.doors[protocolOf(id)].addr }
+func (f *fleet) door(id int) string { return f.doors[apptest.ProtocolOf(id)].addr }
 
 // sum adds a metric of both gateways up.
 func (f *fleet) sum(name string) float64 {
 	f.t.Helper()
-	return f.gateways[0].metric(name) + f.gateways[1].metric(name)
+	return f.gateways[0].Metric(name) + f.gateways[1].Metric(name)
 }
 
 // alive fails the test if a process of the fleet has ended by itself or is not ready.
 func (f *fleet) alive() {
 	f.t.Helper()
 	for _, c := range f.processes() {
-		c.awaitReady()
+		c.AwaitReady()
 	}
 }
 
@@ -101,7 +106,7 @@ type balancer struct{ addr string }
 func startBalancer(tb testing.TB, targets ...string) *balancer {
 	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(tb, err)
+	apptest.Must(tb, err)
 	var work sync.WaitGroup
 	work.Go(func() {
 		for n := 0; ; n++ {
@@ -162,7 +167,7 @@ func (f *fleet) outage(id int) {
 	} {
 		asking.Go(func() {
 			begin := time.Now()
-			a, err := f.api.client().try(op, ask.params)
+			a, err := f.api.Client().Try(op, ask.params)
 			took := time.Since(begin)
 			if err != nil || a.Success || a.Status.Code != ask.code {
 				f.t.Errorf("%s while the store is away: %+v %v, want code %d", op, a, err, ask.code)
@@ -178,8 +183,8 @@ func (f *fleet) outage(id int) {
 // answerWithin is api.timeout and what a loaded machine needs to say so.
 func answerWithin(tb testing.TB) time.Duration {
 	tb.Helper()
-	d, err := time.ParseDuration(childAPITimeout)
-	must(tb, err)
+	d, err := time.ParseDuration(apptest.ChildAPITimeout)
+	apptest.Must(tb, err)
 	return d + 750*time.Millisecond
 }
 
@@ -212,6 +217,6 @@ func (f *fleet) report(tb testing.TB) {
 	tb.Helper()
 	f.t = tb
 	for _, c := range f.processes() {
-		c.t = tb
+		c.T = tb
 	}
 }

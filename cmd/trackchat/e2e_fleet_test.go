@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/apptest"
+
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 )
@@ -57,13 +59,13 @@ func TestFleet(t *testing.T) {
 func (s *scenario) delivery() {
 	t, f, ids := s.t, s.f, s.ids
 	const texts = 20
-	l := newLedger(t, f.api.client(), 0)
+	l := newLedger(t, f.api.Client(), 0)
 	delivered, missed := f.sum("trackchat_delivery_seconds_count"),
 		f.sum("trackchat_wake_missed_total")
 	l.play(ids, f.door)
 	for _, g := range f.gateways {
-		if n := g.metric("trackchat_sessions"); n == 0 {
-			t.Errorf("no device is connected to %v", g.ports)
+		if n := g.Metric("trackchat_sessions"); n == 0 {
+			t.Errorf("no device is connected to %v", g.Ports)
 		}
 	}
 	var drivers sync.WaitGroup
@@ -87,7 +89,7 @@ func (s *scenario) delivery() {
 	if n := l.count(); n != texts*len(ids) {
 		t.Errorf("%d texts accepted of %d: %v", n, texts*len(ids), l.refused)
 	}
-	eventually(t, "counted",
+	apptest.Eventually(t, "counted",
 		func() bool {
 			return f.sum("trackchat_delivery_seconds_count")-delivered >= float64(
 				l.count())
@@ -119,19 +121,19 @@ func (s *scenario) sessionMoves() {
 				}
 			}
 		}
-		first := playDevice(t, here.ports[protocolOf(id)], id, shown(&old))
-		must(t, first.Await(t.Context(), in))
-		f.api.client().delivered(id, f.api.client().send(id, "one"))
-		moved := here.metric("trackchat_closed_total", `reason="moved"`)
-		second := playDevice(t, there.ports[protocolOf(id)], id, shown(&current))
-		must(t, second.Await(t.Context(), in))
-		must(t, first.Await(t.Context(),
+		first := apptest.PlayDevice(t, here.Ports[apptest.ProtocolOf(id)], id, shown(&old))
+		apptest.Must(t, first.Await(t.Context(), in))
+		f.api.Client().Delivered(id, f.api.Client().Send(id, "one"))
+		moved := here.Metric("trackchat_closed_total", `reason="moved"`)
+		second := apptest.PlayDevice(t, there.Ports[apptest.ProtocolOf(id)], id, shown(&current))
+		apptest.Must(t, second.Await(t.Context(), in))
+		apptest.Must(t, first.Await(t.Context(),
 			func(st trackersim.Stats) bool { return st.Disconnects == 1 }))
-		eventually(t, "moved", func() bool {
-			return here.metric("trackchat_closed_total",
+		apptest.Eventually(t, "moved", func() bool {
+			return here.Metric("trackchat_closed_total",
 				`reason="moved"`) == moved+1
 		})
-		f.api.client().delivered(id, f.api.client().send(id, "two"))
+		f.api.Client().Delivered(id, f.api.Client().Send(id, "two"))
 		if st := second.Stats(); st.Disconnects != 0 {
 			t.Errorf("the new connection ended: %+v", st)
 		}
@@ -146,18 +148,18 @@ func (s *scenario) sessionMoves() {
 // gatewayKilled kills a gateway under load; it comes back later.
 func (s *scenario) gatewayKilled() {
 	t, f, ids := s.t, s.f, s.ids
-	l := newLedger(t, f.api.client(), fleetPace)
+	l := newLedger(t, f.api.Client(), fleetPace)
 	l.load(ids, f.door)
 	l.progress()
-	if f.gateways[0].metric("trackchat_sessions") == 0 {
+	if f.gateways[0].Metric("trackchat_sessions") == 0 {
 		t.Fatal("no device is connected to the gateway that is to be killed")
 	}
-	f.gateways[0].kill()
+	f.gateways[0].Kill()
 	l.progress()
-	if n := f.gateways[1].metric("trackchat_sessions"); n != float64(len(ids)) {
+	if n := f.gateways[1].Metric("trackchat_sessions"); n != float64(len(ids)) {
 		t.Errorf("%v of %d devices are connected to the other gateway", n, len(ids))
 	}
-	f.gateways[0].start()
+	f.gateways[0].Start()
 	l.progress()
 	l.finish()
 }
@@ -175,7 +177,7 @@ func (s *scenario) gatewayKilledWithinAText() {
 		var mu sync.Mutex
 		var parts []string
 		enough := make(chan struct{})
-		device := playDevice(t, f.door(id), id, func(o *trackersim.Options) {
+		device := apptest.PlayDevice(t, f.door(id), id, func(o *trackersim.Options) {
 			o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
 				mu.Lock()
 				defer mu.Unlock()
@@ -185,15 +187,16 @@ func (s *scenario) gatewayKilledWithinAText() {
 				return trackersim.Action{Delay: 20 * time.Millisecond}
 			}
 		})
-		must(t, device.Await(t.Context(), func(st trackersim.Stats) bool { return st.LoggedIn }))
+		apptest.Must(t, device.Await(t.Context(),
+			func(st trackersim.Stats) bool { return st.LoggedIn }))
 		victim := f.gateways[0]
-		if victim.metric("trackchat_sessions") == 0 {
+		if victim.Metric("trackchat_sessions") == 0 {
 			victim = f.gateways[1]
 		}
-		sent := f.api.client().send(id, text)
+		sent := f.api.Client().Send(id, text)
 		<-enough
-		victim.kill()
-		f.api.client().delivered(id, sent)
+		victim.Kill()
+		f.api.Client().Delivered(id, sent)
 		mu.Lock()
 		defer mu.Unlock()
 		end := 0 // of what was shown so far
@@ -211,19 +214,19 @@ func (s *scenario) gatewayKilledWithinAText() {
 			t.Errorf("tracker %d did not meet the kill: %+v", id, st)
 		}
 		t.Logf("tracker %d: %d parts shown, repetitions included", id, len(parts))
-		victim.start()
+		victim.Start()
 	}
 }
 
 // apiKilled kills the API under load.
 func (s *scenario) apiKilled() {
 	t, f, ids := s.t, s.f, s.ids
-	l := newLedger(t, f.api.client(), fleetPace)
+	l := newLedger(t, f.api.Client(), fleetPace)
 	l.load(ids, f.door)
 	l.progress()
 	still := l.connected()
-	f.api.kill()
-	f.api.start()
+	f.api.Kill()
+	f.api.Start()
 	l.progress()
 	still()
 	l.finish()
@@ -233,21 +236,21 @@ func (s *scenario) apiKilled() {
 // to.
 func (s *scenario) apiKilledAfterAccept() {
 	t, f, ids := s.t, s.f, s.ids
-	l := newLedger(t, f.api.client(), 0)
+	l := newLedger(t, f.api.Client(), 0)
 	l.play(ids, f.door)
 	var senders sync.WaitGroup
 	for _, id := range ids {
 		senders.Go(func() { l.send(id, "last words") })
 	}
 	senders.Wait()
-	f.api.kill()
+	f.api.Kill()
 	if n := l.count(); n != len(ids) {
 		t.Fatalf("%d texts accepted of %d: %v", n, len(ids), l.refused)
 	}
 	for _, id := range ids {
 		l.await(id, "getting its text", func(st trackersim.Stats) bool { return st.Acked > 0 })
 	}
-	f.api.start()
+	f.api.Start()
 	l.stop = func() {}
 	l.finish()
 }
@@ -256,7 +259,7 @@ func (s *scenario) apiKilledAfterAccept() {
 // their connections.
 func (s *scenario) redisKilled() {
 	t, f, ids := s.t, s.f, s.ids
-	l := newLedger(t, f.api.client(), fleetPace)
+	l := newLedger(t, f.api.Client(), fleetPace)
 	l.load(ids, f.door)
 	l.progress()
 	still := l.connected()
@@ -276,7 +279,7 @@ func (s *scenario) redisKilled() {
 // deaf cuts the subscriptions of the gateways again and again for five seconds under load.
 func (s *scenario) deaf() {
 	t, f, ids := s.t, s.f, s.ids
-	l := newLedger(t, f.api.client(), fleetPace)
+	l := newLedger(t, f.api.Client(), fleetPace)
 	l.load(ids, f.door)
 	l.progress()
 	still, resyncs, cut := l.connected(), f.sum("trackchat_resyncs_total"), 0
@@ -285,7 +288,7 @@ func (s *scenario) deaf() {
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-again.C {
 		for _, r := range f.redis {
 			n, err := strconv.Atoi(r.Must(t, "CLIENT", "KILL", "TYPE", "pubsub"))
-			must(t, err)
+			apptest.Must(t, err)
 			cut += n
 		}
 	}
@@ -295,7 +298,7 @@ func (s *scenario) deaf() {
 	l.progress()
 	still()
 	l.finish()
-	eventually(t, "looked after", func() bool { return f.sum("trackchat_resyncs_total") > resyncs })
+	apptest.Eventually(t, "looked after", func() bool { return f.sum("trackchat_resyncs_total") > resyncs })
 	if n := len(l.refused); n != 0 {
 		t.Errorf("the API refused texts: %v", l.refused)
 	}
@@ -305,7 +308,7 @@ func (s *scenario) deaf() {
 // on.
 func (s *scenario) masterPaused() {
 	t, f, ids := s.t, s.f, s.ids
-	l := newLedger(t, f.api.client(), fleetPace)
+	l := newLedger(t, f.api.Client(), fleetPace)
 	l.load(ids, f.door)
 	l.progress()
 	still := l.connected()
@@ -316,7 +319,7 @@ func (s *scenario) masterPaused() {
 		l.with(func() { refused = l.refused[8] })
 		return refused >= len(ids)
 	}
-	eventually(t, "refusing", refusing)
+	apptest.Eventually(t, "refusing", refusing)
 	pause(t.Context(), 5*time.Second)
 	paused.Resume(t)
 	l.progress()

@@ -19,6 +19,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/apptest"
+
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/queue/queuetest"
@@ -29,57 +32,57 @@ import (
 func TestKilledTenTimesUnderLoad(t *testing.T) {
 	t.Parallel()
 	const trackers, kills = 12, 10
-	c := newChild(t, childOptions{trackers: trackers})
-	c.start()
-	l := newLedger(t, c.client(), 15*time.Millisecond)
-	l.load(trackerIDs(1, trackers), func(id int) string { return c.ports[protocolOf(id)] })
+	c := apptest.NewChild(t, apptest.ChildOptions{Trackers: trackers})
+	c.Start()
+	l := newLedger(t, c.Client(), 15*time.Millisecond)
+	l.load(trackerIDs(1, trackers), func(id int) string { return c.Ports[apptest.ProtocolOf(id)] })
 	for n := range kills {
 		l.progress()
-		c.kill()
-		c.start()
+		c.Kill()
+		c.Start()
 		t.Logf("kill %d after %d accepted", n+1, l.count())
 	}
 	l.finish()
 }
 
 func TestSIGTERMEndsTheServiceInOrder(t *testing.T) {
-	c := newChild(t, childOptions{trackers: 1})
-	c.start()
-	playDevice(t, c.ports["jt808"], 1, nil)
-	c.client().delivered(1, c.client().send(1, "text"))
-	if out, err := command("check", "--ready", "--config", c.config()).CombinedOutput(); err != nil {
+	c := apptest.NewChild(t, apptest.ChildOptions{Trackers: 1})
+	c.Start()
+	apptest.PlayDevice(t, c.Ports["jt808"], 1, nil)
+	c.Client().Delivered(1, c.Client().Send(1, "text"))
+	if out, err := apptest.Command("check", "--ready", "--config", c.Config()).CombinedOutput(); err != nil {
 		t.Errorf("check --ready of a ready service: %v %s", err, out)
 	}
 	// A second process on the same file is refused and harms nobody.
-	second := command("serve", "--config", c.config())
+	second := apptest.Command("serve", "--config", c.Config())
 	out, err := second.CombinedOutput()
-	if err == nil || !bytes.Contains(out, []byte(filepath.Join(c.dir, "data"))) {
+	if err == nil || !bytes.Contains(out, []byte(filepath.Join(c.Dir, "data"))) {
 		t.Errorf("second process: %v, %s", err, out)
 	}
-	must(t, c.cmd.Process.Signal(syscall.SIGTERM))
+	apptest.Must(t, c.Cmd.Process.Signal(syscall.SIGTERM))
 	select {
-	case <-c.exited:
-		if c.err != nil {
-			t.Errorf("exit: %v\n%s", c.err, c.log)
+	case <-c.Exited:
+		if c.Err != nil {
+			t.Errorf("exit: %v\n%s", c.Err, c.Log)
 		}
-	case <-time.After(StopWithin + 5*time.Second):
+	case <-time.After(app.StopWithin + 5*time.Second):
 		t.Error("still running")
 	}
-	if out, err := command("check", "--ready", "--config", c.config()).CombinedOutput(); err == nil {
+	if out, err := apptest.Command("check", "--ready", "--config", c.Config()).CombinedOutput(); err == nil {
 		t.Errorf("check --ready of a stopped service succeeds: %s", out)
 	}
-	c.start()
-	if ms := c.client().list(1); len(ms) != 1 || ms[0].Status != "DELIVERED" {
+	c.Start()
+	if ms := c.Client().List(1); len(ms) != 1 || ms[0].Status != "DELIVERED" {
 		t.Errorf("after a restart: %+v", ms)
 	}
 }
 
 func TestDemo(t *testing.T) {
-	cmd := command("serve", "--demo")
+	cmd := apptest.Command("serve", "--demo")
 	pipe, err := cmd.StdoutPipe()
-	must(t, err)
+	apptest.Must(t, err)
 	cmd.Stderr = os.Stderr
-	must(t, cmd.Start())
+	apptest.Must(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill() }()
 	var mu sync.Mutex
 	var out strings.Builder
@@ -98,7 +101,7 @@ func TestDemo(t *testing.T) {
 		}
 	}()
 	printed := func() string { mu.Lock(); defer mu.Unlock(); return out.String() }
-	eventually(t, "logged in", func() bool {
+	apptest.Eventually(t, "logged in", func() bool {
 		return strings.Count(printed(),
 			"logged in") >= len(demoTrackers())
 	})
@@ -114,20 +117,20 @@ func TestDemo(t *testing.T) {
 			"hash=")}, "tracker_id": {strings.TrimPrefix(fields[5], "tracker_id=")},
 		"message": {"Hello demo"},
 	})
-	must(t, err)
+	apptest.Must(t, err)
 	_ = res.Body.Close()
 	for _, want := range []string{
 		`shows "Hello demo"`, "acknowledged it: DELIVERED", "writes",
 		"INCOMING",
 	} {
-		eventually(t, want, func() bool { return strings.Contains(printed(), want) })
+		apptest.Eventually(t, want, func() bool { return strings.Contains(printed(), want) })
 	}
 	driver := regexp.MustCompile(`--interactive --gateway (\S+)`).FindStringSubmatch(printed())
 	if driver == nil {
 		t.Fatalf("the demo does not say how to be a driver:\n%s", printed())
 	}
 	heard := make(chan string, 1)
-	playDevice(t, driver[1], 1, func(o *trackersim.Options) {
+	apptest.PlayDevice(t, driver[1], 1, func(o *trackersim.Options) {
 		o.Device.ID = yourTracker().DeviceID
 		o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
 			heard <- e.Body
@@ -138,17 +141,17 @@ func TestDemo(t *testing.T) {
 		"hash":       {strings.TrimPrefix(fields[3], "hash=")},
 		"tracker_id": {"107"}, "message": {"Hello you"},
 	})
-	must(t, err)
+	apptest.Must(t, err)
 	_ = res.Body.Close()
 	select {
 	case got := <-heard:
 		if got != "Hello you" {
 			t.Errorf("the driver reads %q", got)
 		}
-	case <-time.After(patience):
+	case <-time.After(apptest.Patience):
 		t.Error("the driver got nothing")
 	}
-	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	apptest.Must(t, cmd.Process.Signal(syscall.SIGTERM))
 	<-read
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("exit: %v\n%s", err, printed())
@@ -159,32 +162,32 @@ func TestDemo(t *testing.T) {
 // trackers and messages; an operator ends it.
 func TestRedisIsEmptied(t *testing.T) {
 	server := queuetest.StartRedis(t)
-	cfg := onRedis(t, server.Addr)
-	s := startMain(t, cfg)
-	s.device(1, func(o *trackersim.Options) { o.Reconnect = false })
-	id := s.api.send(1, "before")
-	s.api.delivered(1, id)
-	hash := s.login()
+	cfg := apptest.OnRedis(t, server.Addr)
+	s := startService(t, cfg)
+	s.Device(1, func(o *trackersim.Options) { o.Reconnect = false })
+	id := s.API.Send(1, "before")
+	s.API.Delivered(1, id)
+	hash := s.Login()
 
 	server.Must(t, "FLUSHALL")
 	for op, want := range map[string]int{"send": 8, "list": 14} {
-		if a := s.api.call(op, "tracker_id", "1", "message", "x"); a.Status.Code != want {
+		if a := s.API.Call(op, "tracker_id", "1", "message", "x"); a.Status.Code != want {
 			t.Errorf("%s: %+v, want code %d", op, a, want)
 		}
 	}
-	if a := s.api.call("list", "tracker_id", "1", "hash", hash); a.Status.Code != 14 {
+	if a := s.API.Call("list", "tracker_id", "1", "hash", hash); a.Status.Code != 14 {
 		t.Errorf("with a session: %+v", a)
 	}
-	if code := s.loginCode(); code != 14 {
+	if code := s.LoginCode(); code != 14 {
 		t.Errorf("login: code %d", code)
 	}
-	eventually(t, "told what to do",
-		func() bool { return strings.Contains(s.unready(), "trackchat check --adopt") })
-	if _, errs := s.ask(http.MethodGet, "/admin/errors"); !strings.Contains(errs,
+	apptest.Eventually(t, "told what to do",
+		func() bool { return strings.Contains(s.Unready(), "trackchat check --adopt") })
+	if _, errs := s.Ask(http.MethodGet, "/admin/errors"); !strings.Contains(errs,
 		"Redis is not the store that this service knows") {
 		t.Errorf("the operations view does not say it: %s", errs)
 	}
-	if n := metric(t, s.addrs["admin"], "trackchat_sessions"); n != 1 {
+	if n := apptest.Metric(t, s.Addrs["admin"], "trackchat_sessions"); n != 1 {
 		t.Errorf("%v sessions", n)
 	}
 	if keys := server.Must(t, "DBSIZE"); keys != "0" {
@@ -196,12 +199,12 @@ func TestRedisIsEmptied(t *testing.T) {
 		!strings.Contains(out.String(), "ok      store redis "+server.Addr+": adopted") {
 		t.Errorf("adopting: exit code %d\n%s", code, out.String())
 	}
-	eventually(t, "ready", s.ready)
-	must(t, s.app.Reload(t.Context()))
-	if again := s.api.send(1, "after"); again <= id {
+	apptest.Eventually(t, "ready", s.Ready)
+	apptest.Must(t, s.App.Reload(t.Context()))
+	if again := s.API.Send(1, "after"); again <= id {
 		t.Errorf("id %d after %d", again, id)
 	}
-	if ms := s.api.list(1); len(ms) != 1 {
+	if ms := s.API.List(1); len(ms) != 1 {
 		t.Errorf("%+v", ms)
 	}
 }
@@ -209,39 +212,39 @@ func TestRedisIsEmptied(t *testing.T) {
 // TestDatabaseIsRemoved: a start beside the log of a database that is gone is refused, `check` says
 // why, and `check --adopt` goes on without it.
 func TestDatabaseIsRemoved(t *testing.T) {
-	c := newChild(t, childOptions{trackers: 1})
-	c.start()
-	id := c.client().send(1, "before")
-	c.kill()
-	file := filepath.Join(c.dir, "data", "chat.db")
-	must(t, os.Rename(file, file+".away"))
+	c := apptest.NewChild(t, apptest.ChildOptions{Trackers: 1})
+	c.Start()
+	id := c.Client().Send(1, "before")
+	c.Kill()
+	file := filepath.Join(c.Dir, "data", "chat.db")
+	apptest.Must(t, os.Rename(file, file+".away"))
 	for _, args := range [][]string{{"serve"}, {"check"}} {
-		out, err := command(append(args, "--config", c.config())...).CombinedOutput()
+		out, err := apptest.Command(append(args, "--config", c.Config())...).CombinedOutput()
 		if err == nil || !bytes.Contains(out,
 			[]byte("chat.db is missing, but its write-ahead log")) ||
 			!bytes.Contains(out, []byte("trackchat check --adopt")) {
 			t.Errorf("%v: %v\n%s", args, err, out)
 		}
 	}
-	must(t, os.Rename(file+".away", file))
-	c.start()
-	if ms := c.client().list(1); len(ms) != 1 || ms[0].ID != id {
+	apptest.Must(t, os.Rename(file+".away", file))
+	c.Start()
+	if ms := c.Client().List(1); len(ms) != 1 || ms[0].ID != id {
 		t.Errorf("brought back: %+v", ms)
 	}
-	c.kill()
+	c.Kill()
 
-	must(t, os.Remove(file))
-	if out, err := command("check", "--adopt", "--config", c.config()).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("adopted, although")) {
+	apptest.Must(t, os.Remove(file))
+	if out, err := apptest.Command("check", "--adopt", "--config", c.Config()).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("adopted, although")) {
 		t.Errorf("adopting: %v\n%s", err, out)
 	}
-	c.start()
-	if ms := c.client().list(1); len(ms) != 0 {
+	c.Start()
+	if ms := c.Client().List(1); len(ms) != 0 {
 		t.Errorf("%+v", ms)
 	}
-	if again := c.client().send(1, "after"); again <= id {
+	if again := c.Client().Send(1, "after"); again <= id {
 		t.Errorf("id %d after %d", again, id)
 	}
-	if out, err := command("check", "--adopt", "--config", c.config()).CombinedOutput(); err == nil || !bytes.Contains(out, []byte("in use")) {
+	if out, err := apptest.Command("check", "--adopt", "--config", c.Config()).CombinedOutput(); err == nil || !bytes.Contains(out, []byte("in use")) {
 		t.Errorf("adopting what a service uses: %v\n%s", err, out)
 	}
 }
@@ -252,16 +255,16 @@ func TestLogDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	const sends = 40
 	server := queuetest.StartRedis(t)
-	c := newChild(t, childOptions{
-		trackers: 1, redis: []string{server.Addr},
-		extra: "log: {format: json}\n",
+	c := apptest.NewChild(t, apptest.ChildOptions{
+		Trackers: 1, Redis: []string{server.Addr},
+		Extra: "log: {format: json}\n",
 	})
-	c.start()
+	c.Start()
 	server.Kill(t)
 	var sending sync.WaitGroup
 	for range sends {
 		sending.Go(func() {
-			if a := c.client().call("send", "tracker_id", "1", "message",
+			if a := c.Client().Call("send", "tracker_id", "1", "message",
 				"into the void"); a.Success {
 				t.Errorf("%+v", a)
 			}
@@ -269,11 +272,11 @@ func TestLogDuringAnOutage(t *testing.T) {
 	}
 	sending.Wait()
 	server.Start(t)
-	c.awaitReady()
-	must(t, c.cmd.Process.Signal(syscall.SIGTERM))
-	<-c.exited
+	c.AwaitReady()
+	apptest.Must(t, c.Cmd.Process.Signal(syscall.SIGTERM))
+	<-c.Exited
 	lines, told, client := 0, 0, 0
-	for line := range bytes.Lines(c.log.Bytes()) {
+	for line := range bytes.Lines(c.Log.Bytes()) {
 		var e struct {
 			Msg      string
 			Repeated int
@@ -308,22 +311,22 @@ const floodLimit = 256 << 20
 // delivered, and devices log in, all the while.
 func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", strconv.Itoa(floodLimit))
-	c := newChild(t, childOptions{trackers: 40})
-	c.start()
-	if n := c.metric("trackchat_memory_limit_bytes"); n != floodLimit {
+	c := apptest.NewChild(t, apptest.ChildOptions{Trackers: 40})
+	c.Start()
+	if n := c.Metric("trackchat_memory_limit_bytes"); n != floodLimit {
 		t.Fatalf("a limit of %v bytes", n)
 	}
-	playDevice(t, c.ports[protocolOf(1)], 1, nil)
+	apptest.PlayDevice(t, c.Ports[apptest.ProtocolOf(1)], 1, nil)
 	works := func(device int) {
 		t.Helper()
-		playDevice(t, c.ports[protocolOf(device)], device, nil)
+		apptest.PlayDevice(t, c.Ports[apptest.ProtocolOf(device)], device, nil)
 		for _, id := range []int{1, device} {
-			c.client().delivered(id, c.client().send(id, "through the flood"))
+			c.Client().Delivered(id, c.Client().Send(id, "through the flood"))
 		}
 	}
 	works(2)
 	peak := 0.0
-	watch := func() { peak = max(peak, c.metric("trackchat_memory_used_bytes")) }
+	watch := func() { peak = max(peak, c.Metric("trackchat_memory_used_bytes")) }
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -331,8 +334,8 @@ func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 		1000<<10))
 	conns := make([]net.Conn, 400)
 	for i := range conns {
-		conn, err := net.Dial("tcp", c.ports["api"])
-		must(t, err)
+		conn, err := net.Dial("tcp", c.Ports["api"])
+		apptest.Must(t, err)
 		defer func() { _ = conn.Close() }()
 		conns[i] = conn
 		wg.Go(func() {
@@ -345,7 +348,7 @@ func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 		works(device)
 		watch()
 	}
-	if n := c.metric("trackchat_http_refused_total", `reason="bodies"`); n == 0 {
+	if n := c.Metric("trackchat_http_refused_total", `reason="bodies"`); n == 0 {
 		t.Error("no body was refused")
 	}
 	for _, conn := range conns {
@@ -353,10 +356,10 @@ func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 	}
 
 	var answered, told atomic.Int64
-	logins := &http.Client{Timeout: patience, Transport: &http.Transport{}}
+	logins := &http.Client{Timeout: apptest.Patience, Transport: &http.Transport{}}
 	for i := range 1400 {
 		wg.Go(func() {
-			res, err := logins.PostForm("http://"+c.ports["api"]+"/v2/user/auth",
+			res, err := logins.PostForm("http://"+c.Ports["api"]+"/v2/user/auth",
 				url.Values{"login": {fmt.Sprintf("login%d", i)}, "password": {"x"}})
 			if err != nil {
 				return
@@ -368,7 +371,7 @@ func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "full of logins", func() bool { return told.Load() > 0 })
+	apptest.Eventually(t, "full of logins", func() bool { return told.Load() > 0 })
 	begin := time.Now()
 	for device := 13; device < 23; device++ {
 		works(device)
@@ -376,7 +379,7 @@ func TestStrangersTakeNeitherMemoryNorProcessors(t *testing.T) {
 	}
 	t.Logf("20 texts delivered in %s, %.0f MiB of memory at most; of %d logins that were answered %d were told to come again",
 		time.Since(begin), peak/(1<<20), answered.Load(), told.Load())
-	if n := c.metric("trackchat_memory_short"); n != 0 {
+	if n := c.Metric("trackchat_memory_short"); n != 0 {
 		t.Error("memory is short")
 	}
 }

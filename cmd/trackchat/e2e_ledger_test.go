@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/apptest"
+
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 )
@@ -25,7 +27,7 @@ const (
 // with.
 type ledger struct {
 	t       *testing.T
-	c       client
+	c       apptest.Client
 	pace    time.Duration // between two texts for one tracker
 	drivers time.Duration // between two texts of one driver
 	ids     []int         // of the trackers under load
@@ -45,7 +47,7 @@ type ledger struct {
 	slowest time.Duration          // answer of the API
 }
 
-func newLedger(t *testing.T, c client, pace time.Duration) *ledger {
+func newLedger(t *testing.T, c apptest.Client, pace time.Duration) *ledger {
 	t.Helper()
 	return &ledger{
 		t: t, c: c, pace: pace, drivers: driverPause, devices: map[int]*trackersim.Tracker{},
@@ -87,7 +89,7 @@ func (l *ledger) play(ids []int, addr func(id int) string) {
 	l.t.Helper()
 	for _, id := range ids {
 		l.ids = append(l.ids, id)
-		l.devices[id] = playDevice(l.t, addr(id), id, func(o *trackersim.Options) {
+		l.devices[id] = apptest.PlayDevice(l.t, addr(id), id, func(o *trackersim.Options) {
 			l.watch(id,
 				o)
 		})
@@ -117,7 +119,7 @@ func (l *ledger) load(ids []int, addr func(id int) string) {
 // await waits for what a device has seen.
 func (l *ledger) await(id int, what string, ok func(trackersim.Stats) bool) {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(l.t.Context(), apptest.Patience)
 	defer cancel()
 	if err := l.devices[id].Await(ctx, ok); err != nil {
 		l.t.Fatalf("tracker %d is not %s: %v", id, what, err)
@@ -133,7 +135,7 @@ func (l *ledger) progress() {
 	for _, id := range l.ids {
 		acked[id] = l.devices[id].Stats().Acked
 	}
-	eventually(l.t, "accepting", func() bool { return l.count() >= count+more*len(l.ids) })
+	apptest.Eventually(l.t, "accepting", func() bool { return l.count() >= count+more*len(l.ids) })
 	for _, id := range l.ids {
 		l.await(id, "getting texts",
 			func(st trackersim.Stats) bool { return st.Acked >= acked[id]+more })
@@ -146,7 +148,7 @@ func (l *ledger) finish() {
 	l.t.Helper()
 	l.stop()
 	for _, id := range l.ids {
-		eventually(l.t, "all delivered", func() bool { return l.settled(id) })
+		apptest.Eventually(l.t, "all delivered", func() bool { return l.settled(id) })
 	}
 	for _, id := range l.ids {
 		l.check(id)
@@ -180,12 +182,12 @@ func (l *ledger) watch(id int, o *trackersim.Options) {
 
 // numbered reports whether the tracker's protocol numbers the texts of a driver. Where it does not,
 // a copy that meets its answer on the way cannot be told from a driver who says the same again.
-func numbered(id int) bool { return protocolOf(id) != "wialon" }
+func numbered(id int) bool { return apptest.ProtocolOf(id) != "wialon" }
 
 // send sends one text; an answer that does not come is neither accepted nor refused.
 func (l *ledger) send(id int, text string) {
 	begin := time.Now()
-	a, err := l.c.try("send", url.Values{"tracker_id": {strconv.Itoa(id)}, "message": {text}})
+	a, err := l.c.Try("send", url.Values{"tracker_id": {strconv.Itoa(id)}, "message": {text}})
 	if err != nil {
 		return
 	}
@@ -227,9 +229,9 @@ func pause(ctx context.Context, d time.Duration) {
 
 // list reads what is stored for a tracker, and holds the time of each delivery to what was read
 // before.
-func (l *ledger) list(id int) []message {
+func (l *ledger) list(id int) []apptest.Message {
 	l.t.Helper()
-	ms := l.c.list(id)
+	ms := l.c.List(id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, m := range ms {
@@ -248,7 +250,7 @@ func (l *ledger) list(id int) []message {
 // settled reports whether everything stored for the tracker is DELIVERED.
 func (l *ledger) settled(id int) bool {
 	l.t.Helper()
-	return !slices.ContainsFunc(l.list(id), func(m message) bool {
+	return !slices.ContainsFunc(l.list(id), func(m apptest.Message) bool {
 		return m.Type == "OUTGOING" &&
 			m.Status != "DELIVERED"
 	})

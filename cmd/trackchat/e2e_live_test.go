@@ -19,6 +19,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/queue/queuetest"
 )
 
@@ -36,31 +39,32 @@ const (
 // everything of its account at least once, and nothing of another one.
 func TestLive(t *testing.T) {
 	t.Parallel()
-	for backend, start := range map[string]func(testing.TB, childOptions) ([]*child, []*child){
-		"embedded": func(tb testing.TB, o childOptions) (apis, others []*child) {
+	type children = []*apptest.Child
+	for backend, start := range map[string]func(testing.TB, apptest.ChildOptions) (children, children){
+		"embedded": func(tb testing.TB, o apptest.ChildOptions) (apis, others []*apptest.Child) {
 			tb.Helper()
-			return []*child{newChild(tb, o)}, nil
+			return []*apptest.Child{apptest.NewChild(tb, o)}, nil
 		},
-		"redis": func(tb testing.TB, o childOptions) (apis, others []*child) {
+		"redis": func(tb testing.TB, o apptest.ChildOptions) (apis, others []*apptest.Child) {
 			tb.Helper()
-			o.redis = []string{queuetest.StartRedis(tb).Addr}
-			part := func(node, role string) *child {
+			o.Redis = []string{queuetest.StartRedis(tb).Addr}
+			part := func(node, role string) *apptest.Child {
 				own := o
-				own.node, own.roles = node, []string{role}
-				return newChild(tb, own)
+				own.Node, own.Roles = node, []string{role}
+				return apptest.NewChild(tb, own)
 			}
-			return []*child{part("api-1", RoleAPI), part("api-2", RoleAPI)},
-				[]*child{part("gateway", RoleGateway)}
+			return []*apptest.Child{part("api-1", config.RoleAPI), part("api-2", config.RoleAPI)},
+				[]*apptest.Child{part("gateway", config.RoleGateway)}
 		},
 	} {
 		t.Run(backend, func(t *testing.T) {
 			t.Parallel()
-			apis, others := start(t, childOptions{
-				directory: liveDirectory(),
-				extra:     "webhooks: {allow_private: true}\n",
+			apis, others := start(t, apptest.ChildOptions{
+				Directory: liveDirectory(),
+				Extra:     "webhooks: {allow_private: true}\n",
 			})
 			for _, c := range append(slices.Clone(apis), others...) {
-				c.start()
+				c.Start()
 			}
 			followKilled(t, apis, others)
 		})
@@ -68,13 +72,13 @@ func TestLive(t *testing.T) {
 }
 
 func liveDirectory() string {
-	text := directoryYAML(liveTrackers)
+	text := apptest.DirectoryYAML(liveTrackers)
 	text = strings.Replace(text, "trackers:\n",
 		fmt.Sprintf("  - {id: 2, login: other, password: other, title: Other fleet, time_zone: UTC, keys: [%s]}\ntrackers:\n", otherKey), 1)
 	for id := liveTrackers + 1; id <= 2*liveTrackers; id++ {
 		text += fmt.Sprintf(
 			"  - {id: %d, account: 2, label: Truck %d, protocol: %s, device_id: %q}\n", id, id,
-			protocolOf(id), deviceOf(id))
+			apptest.ProtocolOf(id), apptest.DeviceOf(id))
 	}
 	return text
 }
@@ -84,45 +88,45 @@ func liveKey(id int) string {
 	if id > liveTrackers {
 		return otherKey
 	}
-	return testKey
+	return apptest.Key
 }
 
-func followKilled(t *testing.T, apis, others []*child) {
+func followKilled(t *testing.T, apis, others []*apptest.Child) {
 	t.Helper()
 	hook := newLiveHook(t)
 	for _, account := range []string{"1", "2"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut,
-			"http://"+apis[0].ports["admin"]+"/admin/accounts/"+account+"/webhook",
+			"http://"+apis[0].Ports["admin"]+"/admin/accounts/"+account+"/webhook",
 			strings.NewReader(`{"url":"`+hook.url+account+`","secret":"`+liveSecret+`"}`))
-		must(t, err)
+		apptest.Must(t, err)
 		res, err := http.DefaultClient.Do(req)
-		must(t, err)
-		must(t, res.Body.Close())
+		apptest.Must(t, err)
+		apptest.Must(t, res.Body.Close())
 		if res.StatusCode != http.StatusOK {
 			t.Fatal(res.Status)
 		}
 	}
 	readers := make([]*liveReader, liveReaders)
 	for i := range readers {
-		readers[i] = startLiveReader(t, apis, i, []string{testKey, otherKey}[i%2])
+		readers[i] = startLiveReader(t, apis, i, []string{apptest.Key, otherKey}[i%2])
 	}
 	for _, r := range readers {
-		eventually(t, "listening", func() bool { return r.position() != "" })
+		apptest.Eventually(t, "listening", func() bool { return r.position() != "" })
 	}
 	gateway := apis[0]
 	if len(others) > 0 {
 		gateway = others[0]
 	}
 	for id := 1; id <= 2*liveTrackers; id++ {
-		playDevice(t, gateway.ports[protocolOf(id)], id, nil)
+		apptest.PlayDevice(t, gateway.Ports[apptest.ProtocolOf(id)], id, nil)
 	}
 	victims := append(slices.Clone(apis), others...)
 	sent := map[int][]string{} // texts by tracker
 	for n := range liveTexts {
 		if n > 0 && n%4 == 0 {
 			victim := victims[(n/4)%len(victims)]
-			victim.kill()
-			victim.start()
+			victim.Kill()
+			victim.Start()
 		}
 		for id := 1; id <= 2*liveTrackers; id++ {
 			text := fmt.Sprintf("text %d for %d", n, id)
@@ -137,7 +141,7 @@ func followKilled(t *testing.T, apis, others []*child) {
 				for _, name := range []string{"message", "delivered"} {
 					own := liveKey(id) == r.key
 					if own {
-						eventually(t, fmt.Sprintf("told reader %d of %s %q", i, name, text),
+						apptest.Eventually(t, fmt.Sprintf("told reader %d of %s %q", i, name, text),
 							func() bool { return r.has(name, text) })
 					} else if r.has(name, text) {
 						t.Errorf("reader %d was told %s %q of another account", i, name, text)
@@ -150,9 +154,9 @@ func followKilled(t *testing.T, apis, others []*child) {
 }
 
 // sendLive sends by some API; false where nobody can say whether it was stored.
-func sendLive(t *testing.T, apis []*child, id int, text string) bool {
+func sendLive(t *testing.T, apis []*apptest.Child, id int, text string) bool {
 	t.Helper()
-	a, err := apis[id%len(apis)].client().try("send", url.Values{
+	a, err := apis[id%len(apis)].Client().Try("send", url.Values{
 		"hash":       {liveKey(id)},
 		"tracker_id": {strconv.Itoa(id)}, "message": {text},
 	})
@@ -169,11 +173,11 @@ type liveReader struct {
 	seen map[string]bool // event and text
 }
 
-func startLiveReader(t *testing.T, apis []*child, n int, key string) *liveReader {
+func startLiveReader(t *testing.T, apis []*apptest.Child, n int, key string) *liveReader {
 	t.Helper()
 	r := &liveReader{key: key, seen: map[string]bool{}}
 	for i := range apis {
-		r.bases = append(r.bases, apis[(n/2+i)%len(apis)].client().base)
+		r.bases = append(r.bases, apis[(n/2+i)%len(apis)].Client().Base)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -237,7 +241,7 @@ func (r *liveReader) follow(ctx context.Context, base string) {
 		case "id":
 			r.last = value
 		case "data":
-			var e struct{ Message message }
+			var e struct{ Message apptest.Message }
 			if json.Unmarshal([]byte(value), &e) == nil {
 				r.seen[name+" "+e.Message.Text] = true
 			}
@@ -278,12 +282,12 @@ func (h *liveHook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var e struct {
 		Event     string
 		TrackerID int `json:"tracker_id"`
-		Message   message
+		Message   apptest.Message
 	}
 	if err := json.Unmarshal(body, &e); err != nil {
 		h.t.Errorf("body %s: %v", body, err)
 	}
-	if key := liveKey(e.TrackerID); r.URL.Path == "/1" && key != testKey ||
+	if key := liveKey(e.TrackerID); r.URL.Path == "/1" && key != apptest.Key ||
 		r.URL.Path == "/2" && key != otherKey {
 		h.t.Errorf("tracker %d at %s", e.TrackerID, r.URL.Path)
 	}
@@ -302,7 +306,7 @@ func (h *liveHook) check(sent map[int][]string) {
 	for id, texts := range sent {
 		for _, name := range []string{"message", "delivered"} {
 			var firsts []string
-			eventually(h.t, fmt.Sprintf("taken %s of tracker %d", name, id), func() bool {
+			apptest.Eventually(h.t, fmt.Sprintf("taken %s of tracker %d", name, id), func() bool {
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				firsts = firsts[:0]

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/apptest"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -41,46 +44,46 @@ func (r *records) String() string {
 func TestSecretsAreNeverLogged(t *testing.T) {
 	const devicePassword, userPassword, down, up, wrong, adminToken = "Canary-device",
 		"Canary-user", "Canary-down", "Canary-up", "Canary-wrong", "Canary-token"
-	cfg := testConfig(t, 2)
+	cfg := apptest.Config(t, 2)
 	cfg.Admin.Token = adminToken
-	yaml := strings.ReplaceAll(directoryYAML(2), "password: demo", "password: "+userPassword)
+	yaml := strings.ReplaceAll(apptest.DirectoryYAML(2), "password: demo", "password: "+userPassword)
 	yaml = strings.Replace(yaml, "protocol: wialon,",
 		"protocol: wialon, password: "+devicePassword+",", 1)
-	must(t, os.WriteFile(cfg.Directory.File, []byte(yaml), 0o600))
+	apptest.Must(t, os.WriteFile(cfg.Directory.File, []byte(yaml), 0o600))
 	var log records
 	core := zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()),
 		zapcore.AddSync(&log), zapcore.DebugLevel)
-	app, err := New(cfg, zap.New(core))
-	must(t, err)
-	must(t, app.Start(t.Context()))
-	stop := sync.OnceFunc(func() { must(t, app.Stop(context.Background())) })
+	app, err := app.New(cfg, zap.New(core))
+	apptest.Must(t, err)
+	apptest.Must(t, app.Start(t.Context()))
+	stop := sync.OnceFunc(func() { apptest.Must(t, app.Stop(context.Background())) })
 	t.Cleanup(stop)
 	base := "http://" + app.Addrs()["api"].String() + "/v2/"
 	var answers []string
 	ask := func(method, target, body, contentType string, header ...string) string {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
-		must(t, err)
+		apptest.Must(t, err)
 		req.Header.Set("Content-Type", contentType)
 		for i := 0; i < len(header); i += 2 {
 			req.Header.Set(header[i], header[i+1])
 		}
-		res, err := stranger.Do(req)
-		must(t, err)
+		res, err := apptest.HTTP.Do(req)
+		apptest.Must(t, err)
 		defer func() { _ = res.Body.Close() }()
 		b, err := io.ReadAll(res.Body)
-		must(t, err)
+		apptest.Must(t, err)
 		return string(b)
 	}
 	const form, json = "application/x-www-form-urlencoded", "application/json"
 	device := func(login string) net.Conn {
 		t.Helper()
 		nc, err := net.Dial("tcp", app.Addrs()["wialon"].String())
-		must(t, err)
+		apptest.Must(t, err)
 		t.Cleanup(func() { _ = nc.Close() })
-		must(t, nc.SetDeadline(time.Now().Add(patience)))
+		apptest.Must(t, nc.SetDeadline(time.Now().Add(apptest.Patience)))
 		_, err = io.WriteString(nc, login)
-		must(t, err)
+		apptest.Must(t, err)
 		return nc
 	}
 	hears := func(nc net.Conn, want string) {
@@ -94,11 +97,11 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 			got = append(got, chunk[:n]...)
 		}
 	}
-	nc := device(fmt.Sprintf("#L#%s;%s\r\n", deviceOf(2), devicePassword))
+	nc := device(fmt.Sprintf("#L#%s;%s\r\n", apptest.DeviceOf(2), devicePassword))
 	hears(nc, "#AL#1")
-	hears(device(fmt.Sprintf("#L#%s;%s\r\n", deviceOf(2), wrong)), "#AL#")
+	hears(device(fmt.Sprintf("#L#%s;%s\r\n", apptest.DeviceOf(2), wrong)), "#AL#")
 	if got := ask("POST", base+"tracker/chat/send", url.Values{
-		"hash":       {testKey},
+		"hash":       {apptest.Key},
 		"tracker_id": {"2"}, "message": {down},
 	}.Encode(), form); !strings.Contains(got,
 		`"success":true`) {
@@ -106,7 +109,7 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 	}
 	hears(nc, down)
 	_, err = io.WriteString(nc, "#AM#1\r\n#M#"+up+"\r\n#?"+wrong+"#x\r\n")
-	must(t, err)
+	apptest.Must(t, err)
 	hears(nc, "#AM#1")
 	login := ask("POST", base+"user/auth", url.Values{
 		"login":    {"demo"},
@@ -128,18 +131,18 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 			"message": {wrong},
 		}.Encode(), form},
 		{"POST", base + "tracker/chat/send", url.Values{
-			"hash": {testKey}, "tracker_id": {wrong},
+			"hash": {apptest.Key}, "tracker_id": {wrong},
 			"message": {wrong},
 		}.Encode(), form},
 		{
-			"POST", base + "tracker/chat/send", `{"hash":"` + testKey + `","tracker_id":"` + wrong,
+			"POST", base + "tracker/chat/send", `{"hash":"` + apptest.Key + `","tracker_id":"` + wrong,
 			json,
 		},
 		{"POST", base + "tracker/chat/list", url.Values{
-			"hash": {testKey}, "tracker_id": {"2"},
+			"hash": {apptest.Key}, "tracker_id": {"2"},
 			"from": {wrong},
 		}.Encode(), form},
-		{"GET", base + "tracker/chat/" + wrong + "?hash=" + testKey, "", form},
+		{"GET", base + "tracker/chat/" + wrong + "?hash=" + apptest.Key, "", form},
 	} {
 		answers = append(answers, ask(a.method, a.target, a.body, a.kind))
 	}
@@ -164,7 +167,7 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 	if !strings.Contains(seen, `"debug"`) || !strings.Contains(seen, "device refused") {
 		t.Fatalf("nothing to look into: %d bytes", len(seen))
 	}
-	for _, secret := range []string{"Canary", testKey, session} {
+	for _, secret := range []string{"Canary", apptest.Key, session} {
 		for line := range strings.Lines(seen) {
 			if strings.Contains(line, secret) {
 				t.Errorf("logged %s: %s", secret, line)

@@ -4,17 +4,21 @@ import (
 	"os"
 	"testing"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
+
 	"go.uber.org/zap/zaptest"
 )
 
-func TestMain(m *testing.M) { os.Exit(runOr(m, main)) }
+func TestMain(m *testing.M) { os.Exit(apptest.Main(m, main)) }
 
-// mainService is a service in this process.
-type mainService = Service[*App]
+// service is a service in this process.
+type service = apptest.Service[*app.App]
 
-func startMain(t *testing.T, cfg *Config) *mainService {
+func startService(t *testing.T, cfg *config.Config) *service {
 	t.Helper()
-	app, err := New(cfg, zaptest.NewLogger(t))
-	must(t, err)
-	return start(t, app)
+	app, err := app.New(cfg, zaptest.NewLogger(t))
+	apptest.Must(t, err)
+	return apptest.Start(t, app)
 }

@@ -10,6 +10,9 @@ import (
 	"os"
 	"time"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/queue"
 	"trackchat/queue/redisstore"
 	"trackchat/queue/sqlitestore"
@@ -31,7 +34,7 @@ func migrate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			"trackchat migrate: --from STORE --to FILE are expected, nothing else")
 		return 2
 	}
-	cfg, err := Load(*to, os.Environ())
+	cfg, err := config.Load(*to, os.Environ())
 	if err == nil {
 		err = runMigrate(ctx, *from, cfg, stdout)
 	}
@@ -47,8 +50,10 @@ func migrate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-func runMigrate(ctx context.Context, from string, cfg *Config, stdout io.Writer) (err error) {
-	if cfg.Store.Backend != BackendRedis {
+func runMigrate(ctx context.Context, from string, cfg *config.Config,
+	stdout io.Writer,
+) (err error) {
+	if cfg.Store.Backend != config.BackendRedis {
 		return errors.New("store.backend of the configuration is not redis")
 	}
 	source, err := sqlitestore.OpenArchive(from)
@@ -65,7 +70,7 @@ func runMigrate(ctx context.Context, from string, cfg *Config, stdout io.Writer)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", from, err)
 	}
-	options, err := redisOptions(&cfg.Store)
+	options, err := app.RedisOptions(&cfg.Store)
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/queue"
 	"trackchat/queue/queuetest"
 	"trackchat/queue/redisstore"
@@ -27,16 +31,16 @@ func livedIn(t *testing.T, n, texts int) string {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(t.TempDir(), "directory.yaml")
-	must(t, os.WriteFile(file, []byte(directoryYAML(n)), 0o600))
+	apptest.Must(t, os.WriteFile(file, []byte(apptest.DirectoryYAML(n)), 0o600))
 	var now atomic.Int64 // Unix ms; the store reads it from goroutines of its own
 	now.Store(time.Now().Add(-24 * time.Hour).UnixMilli())
 	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
 		Path: dir,
 		Now:  func() time.Time { return time.UnixMilli(now.Load()) }, MaxPending: 1 << 20,
 	})
-	must(t, err)
-	_, err = ImportDirectory(t.Context(), st, file, false)
-	must(t, err)
+	apptest.Must(t, err)
+	_, err = app.ImportDirectory(t.Context(), st, file, false)
+	apptest.Must(t, err)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range texts {
 		now.Add(int64(r.IntN(200)))
@@ -44,7 +48,7 @@ func livedIn(t *testing.T, n, texts int) string {
 			liveOn(t, st, r, queue.TrackerID(id), fmt.Sprintf("%d/%d", id, i))
 		}
 	}
-	must(t, st.Close())
+	apptest.Must(t, st.Close())
 	return dir
 }
 
@@ -55,7 +59,7 @@ func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID,
 		Tracker: tracker, Employee: 7, Text: text,
 		Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12,
 	}})
-	must(t, errors.Join(err, res[0].Err))
+	apptest.Must(t, errors.Join(err, res[0].Err))
 	id := res[0].ID
 	switch fate := r.IntN(8); fate {
 	case 0, 1:
@@ -88,14 +92,14 @@ func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID,
 		}
 	default: // it stays pending
 	}
-	must(t, err)
+	apptest.Must(t, err)
 }
 
 // toRedis writes the configuration of a service on a Redis.
 func toRedis(t *testing.T, addrs ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "redis.yaml")
-	must(t, os.WriteFile(file, []byte(`store: {backend: redis, redis: {addrs: ["`+strings.Join(
+	apptest.Must(t, os.WriteFile(file, []byte(`store: {backend: redis, redis: {addrs: ["`+strings.Join(
 		addrs, `","`)+`"]}}`+"\n"), 0o600))
 	return file
 }
@@ -118,28 +122,28 @@ func wantMigrated(t *testing.T, from, to string, code int, want ...string) {
 // TestMigrateToARunningFleet takes a store over and starts a service on what came of it: the
 // conversation is the same, what was pending is delivered.
 func TestMigrateToARunningFleet(t *testing.T) {
-	cfg := testConfig(t, 2)
-	s := startMain(t, cfg)
-	s.device(1, nil)
-	s.api.delivered(1, s.api.send(1, "delivered before"))
-	waits := s.api.send(2, "waits for its device")
-	before := append(s.api.list(1), s.api.list(2)...)
-	hash := s.login()
-	ctx, cancel := context.WithTimeout(t.Context(), StopWithin)
+	cfg := apptest.Config(t, 2)
+	s := startService(t, cfg)
+	s.Device(1, nil)
+	s.API.Delivered(1, s.API.Send(1, "delivered before"))
+	waits := s.API.Send(2, "waits for its device")
+	before := append(s.API.List(1), s.API.List(2)...)
+	hash := s.Login()
+	ctx, cancel := context.WithTimeout(t.Context(), app.StopWithin)
 	defer cancel()
 	server := queuetest.StartRedis(t)
 	file := toRedis(t, server.Addr)
 	wantMigrated(t, cfg.Store.Path, file, 1, "stop the service first")
-	must(t, s.app.Stop(ctx))
+	apptest.Must(t, s.App.Stop(ctx))
 	wantMigrated(t, cfg.Store.Path, file, 0, "1 accounts and 2 trackers: 3 added",
 		"2 copied, 0 were there already", "logins: 1",
 		"checked one by one: 2 messages (1 acknowledged, 1 pending")
 
-	on := testConfig(t, 2)
-	on.Store.Backend, on.Store.Redis.Addrs, on.Directory.File = BackendRedis, []string{server.Addr},
-		""
-	f := startMain(t, on)
-	after := append(f.api.list(1), f.api.list(2)...)
+	on := apptest.Config(t, 2)
+	on.Store.Backend, on.Store.Redis.Addrs = config.BackendRedis, []string{server.Addr}
+	on.Directory.File = ""
+	f := startService(t, on)
+	after := append(f.API.List(1), f.API.List(2)...)
 	if len(after) != len(before) {
 		t.Fatalf("%+v became %+v", before, after)
 	}
@@ -155,9 +159,9 @@ func TestMigrateToARunningFleet(t *testing.T) {
 		}
 		after[i].ID = id
 	}
-	f.device(2, nil)
-	f.api.delivered(2, after[1].ID)
-	if a := f.api.call("list", "hash", hash, "tracker_id", "2"); !a.Success {
+	f.Device(2, nil)
+	f.API.Delivered(2, after[1].ID)
+	if a := f.API.Call("list", "hash", hash, "tracker_id", "2"); !a.Success {
 		t.Errorf("with a login from before: %+v", a)
 	}
 }
@@ -182,16 +186,16 @@ func migrateUntil(t *testing.T, from, addr string, n int, happens func(cancel fu
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	source, err := sqlitestore.OpenArchive(from)
-	must(t, err)
-	defer func() { must(t, source.Close()) }()
+	apptest.Must(t, err)
+	defer func() { apptest.Must(t, source.Close()) }()
 	name, err := source.Fingerprint(ctx)
-	must(t, err)
+	apptest.Must(t, err)
 	target, _, err := redisstore.OpenMigration(ctx, redisstore.Options{
 		Addrs: []string{addr},
 		Now:   time.Now,
 	}, name)
-	must(t, err)
-	defer func() { must(t, target.Close()) }()
+	apptest.Must(t, err)
+	defer func() { apptest.Must(t, target.Close()) }()
 	return newMigration(source, &interrupter{target, n, func() { happens(cancel) }},
 		new(bytes.Buffer)).run(ctx)
 }
@@ -213,20 +217,20 @@ func TestMigrateGoesOn(t *testing.T) {
 		t.Errorf("a service on half a migration: %v", err)
 	}
 	source, err := sqlitestore.OpenArchive(from)
-	must(t, err)
+	apptest.Must(t, err)
 	name, err := source.Fingerprint(t.Context())
-	must(t, errors.Join(err, source.Close()))
+	apptest.Must(t, errors.Join(err, source.Close()))
 	target, done, err := redisstore.OpenMigration(t.Context(), options, name)
-	must(t, err)
+	apptest.Must(t, err)
 	if done {
 		t.Error("an interrupted migration counts as done")
 	}
 	states, err := target.Imported(t.Context(), []queue.TrackerID{1, 2, 3})
-	must(t, errors.Join(err, target.Close()))
+	apptest.Must(t, errors.Join(err, target.Close()))
 	if states[0].ID == 0 {
 		t.Fatalf("nothing was imported before the interruption: %+v", states)
 	}
-	must(t, migrateUntil(t, from, server.Addr, 3, func(func()) { server.Restart(t) }))
+	apptest.Must(t, migrateUntil(t, from, server.Addr, 3, func(func()) { server.Restart(t) }))
 	before := everyKey(t, server)
 	wantMigrated(t, from, toRedis(t, server.Addr), 0, "nothing is written", "checked one by one: ")
 	if after := everyKey(t, server); after != before {
@@ -238,7 +242,7 @@ func TestMigrateGoesOn(t *testing.T) {
 func TestMigrateToACluster(t *testing.T) {
 	dir := livedIn(t, 12, 30)
 	backup := filepath.Join(t.TempDir(), "copy.db")
-	must(t, sqlitestore.Backup(t.Context(), dir, backup))
+	apptest.Must(t, sqlitestore.Backup(t.Context(), dir, backup))
 	wantMigrated(t, backup, toRedis(t, queuetest.StartCluster(t, 3).Addrs()...), 0,
 		"1 accounts and 12 trackers: 13 added", "0 were there already", "checked one by one: ")
 }
@@ -247,9 +251,9 @@ func TestMigrateToACluster(t *testing.T) {
 func TestMigrateMovedTracker(t *testing.T) {
 	from := livedIn(t, 2, 10)
 	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: from, Now: time.Now})
-	must(t, err)
+	apptest.Must(t, err)
 	trackers, err := st.Trackers(t.Context(), 0, 1)
-	must(t, err)
+	apptest.Must(t, err)
 	moved := trackers[0]
 	moved.Account = 2
 	_, err = st.EditDirectory(t.Context(), []queue.Edit{
@@ -258,12 +262,12 @@ func TestMigrateMovedTracker(t *testing.T) {
 			Tracker: moved,
 		},
 	})
-	must(t, err)
+	apptest.Must(t, err)
 	trackers, err = st.Trackers(t.Context(), 0, 1)
-	must(t, err)
+	apptest.Must(t, err)
 	key := trackers[0].Key()
 	_, err = st.Send(t.Context(), []queue.SendReq{{Tracker: key, Text: "of the second account"}})
-	must(t, errors.Join(err, st.Close()))
+	apptest.Must(t, errors.Join(err, st.Close()))
 
 	server := queuetest.StartRedis(t)
 	wantMigrated(t, from, toRedis(t, server.Addr), 0, "2 accounts and 2 trackers: 4 added",
@@ -272,10 +276,10 @@ func TestMigrateMovedTracker(t *testing.T) {
 		Addrs: []string{server.Addr},
 		Now:   time.Now,
 	})
-	must(t, err)
-	defer func() { must(t, to.Close()) }()
+	apptest.Must(t, err)
+	defer func() { apptest.Must(t, to.Close()) }()
 	got, err := to.Trackers(t.Context(), 0, 1)
-	must(t, err)
+	apptest.Must(t, err)
 	if !queue.SameTracker(&got[0], &trackers[0]) || len(got[0].FormerKeys(1)) != 1 {
 		t.Errorf("%+v became %+v", trackers[0], got[0])
 	}
@@ -291,7 +295,7 @@ func TestMigrateRefuses(t *testing.T) {
 	file := toRedis(t, server.Addr)
 	empty := t.TempDir()
 	wantMigrated(t, empty, file, 1, empty+" holds no embedded store")
-	wantMigrated(t, from, shipped("trackchat.yaml"), 1,
+	wantMigrated(t, from, apptest.Shipped("trackchat.yaml"), 1,
 		"store.backend of the configuration is not redis")
 	wantMigrated(t, from, filepath.Join(empty, "missing.yaml"), 1, "reading the configuration")
 	wantMigrated(t, from, toRedis(t, "127.0.0.1:1"), 1, "opening Redis")
@@ -350,15 +354,15 @@ func TestMigrateWritesNothingWhereAServiceHasBeen(t *testing.T) {
 		Addrs: []string{server.Addr},
 		Now:   time.Now,
 	})
-	must(t, err)
+	apptest.Must(t, err)
 	refused("a service that has only started")
 	_, err = st.ImportDirectory(t.Context(), []queue.Account{{
 		ID: 1, Login: "live",
 		Title: "live fleet",
 	}}, nil, false)
-	must(t, err)
+	apptest.Must(t, err)
 	refused("a fleet that runs")
-	must(t, st.Close())
+	apptest.Must(t, st.Close())
 	refused("a fleet that has run")
 	server.Must(t, "DEL", "chat:meta")
 	refused("a fleet that has lost the mark of its schema")
@@ -371,9 +375,9 @@ func TestMigrateWritesNothingWhereAServiceHasBeen(t *testing.T) {
 		Addrs: []string{server.Addr},
 		Now:   time.Now,
 	})
-	must(t, err)
+	apptest.Must(t, err)
 	_, err = st.Receive(t.Context(), []queue.Incoming{{Tracker: 2, Text: "hello"}})
-	must(t, errors.Join(err, st.Close()))
+	apptest.Must(t, errors.Join(err, st.Close()))
 	before := everyKey(t, server)
 	wantMigrated(t, from, file, 1, "services have used this Redis since")
 	if after := everyKey(t, server); after != before {
@@ -388,22 +392,22 @@ func TestMigrateSeesEveryDifference(t *testing.T) {
 	for name, spoil := range map[string]func(st *redisstore.Store){
 		"a text that was acknowledged meanwhile": func(st *redisstore.Store) {
 			for m, err := range st.History(t.Context(), 1) {
-				must(t, err)
+				apptest.Must(t, err)
 				if m.Status == queue.StatusPending {
 					_, err := st.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: m.ID}})
-					must(t, err)
+					apptest.Must(t, err)
 					return
 				}
 			}
 		},
 		"one message too many": func(st *redisstore.Store) {
 			_, err := st.Receive(t.Context(), []queue.Incoming{{Tracker: 2, Text: "hello"}})
-			must(t, err)
+			apptest.Must(t, err)
 		},
 		"an account that changed": func(st *redisstore.Store) {
 			_, err := st.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "other"}}, nil,
 				false)
-			must(t, err)
+			apptest.Must(t, err)
 		},
 		"a lost block": func(*redisstore.Store) {
 			for key := range strings.SplitSeq(server.Must(t, "KEYS", "*:c:*"), "\n") {
@@ -415,14 +419,14 @@ func TestMigrateSeesEveryDifference(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server.Must(t, "FLUSHALL")
 			source, err := sqlitestore.OpenArchive(from)
-			must(t, err)
-			defer func() { must(t, source.Close()) }()
+			apptest.Must(t, err)
+			defer func() { apptest.Must(t, source.Close()) }()
 			target, err := redisstore.Open(t.Context(),
 				redisstore.Options{Addrs: []string{server.Addr}, Now: time.Now})
-			must(t, err)
-			defer func() { must(t, target.Close()) }()
+			apptest.Must(t, err)
+			defer func() { apptest.Must(t, target.Close()) }()
 			m := newMigration(source, target, new(bytes.Buffer))
-			must(t, errors.Join(m.count(t.Context()), m.directory(t.Context()),
+			apptest.Must(t, errors.Join(m.count(t.Context()), m.directory(t.Context()),
 				m.survey(t.Context()), m.copy(t.Context()), m.check(t.Context())))
 			spoil(target)
 			if err := m.check(t.Context()); !errors.Is(err, errDiffers) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"trackchat/cmd/trackchat/apptest"
+
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol/all"
 )
@@ -18,7 +20,7 @@ import (
 func readmeSection(t *testing.T, title string) []string {
 	t.Helper()
 	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	must(t, err)
+	apptest.Must(t, err)
 	_, section, found := strings.Cut(string(readme), "\n## "+title+"\n")
 	_, section, begins := strings.Cut(section, "\n```sh\n")
 	block, _, ends := strings.Cut(section, "\n```")
@@ -36,7 +38,7 @@ func shellLine(t *testing.T, line, config string) string {
 	if words == nil {
 		t.Fatalf("not understood: %s", line)
 	}
-	cmd := command(append(strings.Fields(words[2]), "--config", config)...)
+	cmd := apptest.Command(append(strings.Fields(words[2]), "--config", config)...)
 	cmd.Stdin = strings.NewReader(words[1])
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -49,18 +51,18 @@ func shellLine(t *testing.T, line, config string) string {
 // text.
 func TestFirstFleet(t *testing.T) {
 	t.Parallel()
-	c := newChild(t, childOptions{directory: "accounts: []\ntrackers: []\n"})
-	c.start()
-	base := "http://" + c.ports["api"] + "/v2/"
+	c := apptest.NewChild(t, apptest.ChildOptions{Directory: "accounts: []\ntrackers: []\n"})
+	c.Start()
+	base := "http://" + c.Ports["api"] + "/v2/"
 	login := func(name, password string) string {
-		res, err := stranger.PostForm(base+"user/auth", url.Values{
+		res, err := apptest.HTTP.PostForm(base+"user/auth", url.Values{
 			"login":    {name},
 			"password": {password},
 		})
-		must(t, err)
+		apptest.Must(t, err)
 		defer func() { _ = res.Body.Close() }()
 		body, err := io.ReadAll(res.Body)
-		must(t, err)
+		apptest.Must(t, err)
 		return string(body)
 	}
 	if got := login("me", "change me"); !strings.Contains(got, "trackchat account put") {
@@ -72,7 +74,7 @@ func TestFirstFleet(t *testing.T) {
 	}
 	var printed string
 	for _, line := range lines {
-		printed += shellLine(t, line, c.config())
+		printed += shellLine(t, line, c.Config())
 	}
 	if got := login("me", "change me"); !strings.Contains(got, `"success":true`) {
 		t.Errorf("login after the three commands: %s", got)
@@ -84,27 +86,27 @@ func TestFirstFleet(t *testing.T) {
 	if key == nil {
 		t.Fatalf("no key was printed: %s", printed)
 	}
-	playDevice(t, c.ports["jt808"], 1, func(o *trackersim.Options) { o.Device.ID = "13800000001" })
+	apptest.PlayDevice(t, c.Ports["jt808"], 1, func(o *trackersim.Options) { o.Device.ID = "13800000001" })
 	call := func(op string, more url.Values) string {
 		more.Set("hash", key[1])
 		more.Set("tracker_id", "101")
-		res, err := stranger.PostForm(base+"tracker/chat/"+op, more)
-		must(t, err)
+		res, err := apptest.HTTP.PostForm(base+"tracker/chat/"+op, more)
+		apptest.Must(t, err)
 		defer func() { _ = res.Body.Close() }()
 		body, err := io.ReadAll(res.Body)
-		must(t, err)
+		apptest.Must(t, err)
 		return string(body)
 	}
 	if got := call("send", url.Values{"message": {"hello"}}); !strings.Contains(got,
 		`"success":true`) {
 		t.Fatalf("send: %s", got)
 	}
-	eventually(t, "delivered", func() bool {
+	apptest.Eventually(t, "delivered", func() bool {
 		return strings.Contains(call("list", url.Values{}),
 			"DELIVERED")
 	})
-	c.kill()
-	if log := c.log.String(); !strings.Contains(log, "trackchat account put") {
+	c.Kill()
+	if log := c.Log.String(); !strings.Contains(log, "trackchat account put") {
 		t.Errorf("the log of a service without accounts does not say how to make one:\n%s", log)
 	}
 }
@@ -112,9 +114,9 @@ func TestFirstFleet(t *testing.T) {
 // TestWrongImportIsToldOnce gives import the file that serve reads.
 func TestWrongImportIsToldOnce(t *testing.T) {
 	t.Parallel()
-	c := newChild(t, childOptions{trackers: 1})
-	c.start()
-	cmd := command("tracker", "import", c.directory(), "--config", c.config())
+	c := apptest.NewChild(t, apptest.ChildOptions{Trackers: 1})
+	c.Start()
+	cmd := apptest.Command("tracker", "import", c.Directory(), "--config", c.Config())
 	out, err := cmd.CombinedOutput()
 	if err == nil || strings.Count(string(out), "directory.file") != 1 ||
 		strings.Count(string(out), "\n") > 3 {
@@ -125,16 +127,16 @@ func TestWrongImportIsToldOnce(t *testing.T) {
 // TestCommandsWithoutAService say what is missing.
 func TestCommandsWithoutAService(t *testing.T) {
 	t.Parallel()
-	c := newChild(t, childOptions{trackers: 1}) // never started
+	c := apptest.NewChild(t, apptest.ChildOptions{Trackers: 1}) // never started
 	for _, args := range [][]string{
 		{"tracker", "list"},
 		{"account", "get", "1"},
 		{"key", "create", "1"},
-		{"tracker", "import", c.directory()},
+		{"tracker", "import", c.Directory()},
 		{"tracker", "export"},
 		{"check", "--ready"},
 	} {
-		out, err := command(append(args, "--config", c.config())...).CombinedOutput()
+		out, err := apptest.Command(append(args, "--config", c.Config())...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "trackchat serve") ||
 			!strings.Contains(string(out), "--config") {
 			t.Errorf("%q without a service: %v\n%s", args, err, out)

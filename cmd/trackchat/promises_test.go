@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/apptest"
+
 	"trackchat/api"
 
 	"go.uber.org/zap"
@@ -26,7 +29,7 @@ import (
 // promising is a service as it is by default, but for its ports: those of EGTS and Galileosky and
 // the API have TLS, Galileosky's with client_ca.
 type promising struct {
-	*mainService
+	*service
 	logs   *observer.ObservedLogs
 	client tls.Certificate // that client_ca takes
 }
@@ -51,7 +54,7 @@ func TestPromises(t *testing.T) {
 		{"2,000 closes a second at the end", (*promising).stop},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			p.t = t
+			p.T = t
 			c.check(p)
 		})
 	}
@@ -59,16 +62,16 @@ func TestPromises(t *testing.T) {
 
 func promise(t *testing.T) *promising {
 	t.Helper()
-	cfg := testConfig(t, 6)
+	cfg := apptest.Config(t, 6)
 	cfg.Gateway.Limits.TextsPerMinute = 0 // fewer than the answers that may wait
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	cert, key := file("cert.pem"), file("key.pem")
-	issue(t, cert, key, 1, time.Hour)
-	issue(t, file("api.pem"), file("api.key"), 4, 2*time.Hour)
-	ca := newIdentity(t, nil, 2, time.Hour)
-	ca.write(t, file("ca.pem"), "")
-	device := newIdentity(t, ca, 3, time.Hour)
+	apptest.Issue(t, cert, key, 1, time.Hour)
+	apptest.Issue(t, file("api.pem"), file("api.key"), 4, 2*time.Hour)
+	ca := apptest.NewIdentity(t, nil, 2, time.Hour)
+	ca.Write(t, file("ca.pem"), "")
+	device := apptest.NewIdentity(t, ca, 3, time.Hour)
 	cfg.API.TLSCert, cfg.API.TLSKey = file("api.pem"), file("api.key")
 	for i := range cfg.Gateway.Listeners {
 		ln := &cfg.Gateway.Listeners[i]
@@ -80,23 +83,23 @@ func promise(t *testing.T) *promising {
 		}
 	}
 	core, logs := observer.New(zapcore.InfoLevel)
-	app, err := New(cfg, zap.New(core))
-	must(t, err)
-	p := &promising{start(t, app), logs, tls.Certificate{
-		Certificate: [][]byte{device.cert.Raw},
-		PrivateKey:  device.key,
+	app, err := app.New(cfg, zap.New(core))
+	apptest.Must(t, err)
+	p := &promising{apptest.Start(t, app), logs, tls.Certificate{
+		Certificate: [][]byte{device.Cert.Raw},
+		PrivateKey:  device.Key,
 	}}
 	return p
 }
 
 func (p *promising) metric(name string, labels ...string) float64 {
-	p.t.Helper()
-	return metric(p.t, p.addrs["admin"], name, labels...)
+	p.T.Helper()
+	return apptest.Metric(p.T, p.Addrs["admin"], name, labels...)
 }
 
 func (p *promising) counts(n float64, name string, labels ...string) {
-	p.t.Helper()
-	eventually(p.t, fmt.Sprint(name, labels, " ", n), func() bool {
+	p.T.Helper()
+	apptest.Eventually(p.T, fmt.Sprint(name, labels, " ", n), func() bool {
 		return p.metric(name,
 			labels...) == n
 	})
@@ -109,12 +112,12 @@ type peer struct {
 }
 
 func (p *promising) peer(protocol, says string) *peer {
-	p.t.Helper()
-	nc, err := net.Dial("tcp", p.addrs[protocol])
-	must(p.t, err)
-	p.t.Cleanup(func() { _ = nc.Close() })
-	must(p.t, nc.SetDeadline(time.Now().Add(patience)))
-	c := &peer{p.t, nc}
+	p.T.Helper()
+	nc, err := net.Dial("tcp", p.Addrs[protocol])
+	apptest.Must(p.T, err)
+	p.T.Cleanup(func() { _ = nc.Close() })
+	apptest.Must(p.T, nc.SetDeadline(time.Now().Add(apptest.Patience)))
+	c := &peer{p.T, nc}
 	c.say(says)
 	return c
 }
@@ -122,7 +125,7 @@ func (p *promising) peer(protocol, says string) *peer {
 func (c *peer) say(s string) {
 	c.t.Helper()
 	_, err := io.WriteString(c.nc, s)
-	must(c.t, err)
+	apptest.Must(c.t, err)
 }
 
 func (c *peer) hears(want string) {
@@ -142,8 +145,8 @@ func (c *peer) gone() {
 }
 
 func (p *promising) login(id int) *peer {
-	p.t.Helper()
-	c := p.peer("wialon", "#L#"+deviceOf(id)+";NA\r\n#P#\r\n")
+	p.T.Helper()
+	c := p.peer("wialon", "#L#"+apptest.DeviceOf(id)+";NA\r\n#P#\r\n")
 	c.hears("#AL#1\r\n#AP#\r\n")
 	return c
 }
@@ -179,7 +182,7 @@ func (p *promising) answers() {
 		c.say(texts.String())
 		c.hears(strings.Repeat("#AM#1\r\n", n))
 		if got := p.metric("trackchat_reads_paused_total") - before; got != pauses {
-			p.t.Errorf("%v pauses with %d answers that wait", got, n)
+			p.T.Errorf("%v pauses with %d answers that wait", got, n)
 		}
 	}
 }
@@ -191,7 +194,7 @@ func (p *promising) takeovers() {
 		last.gone()
 		last = next
 	}
-	p.peer("wialon", "#L#"+deviceOf(4)+";NA\r\n").gone()
+	p.peer("wialon", "#L#"+apptest.DeviceOf(4)+";NA\r\n").gone()
 	p.counts(1, "trackchat_refused_total", `reason="takeovers"`)
 	p.counts(10, "trackchat_takeovers_total")
 	last.say("#P#\r\n")
@@ -202,15 +205,15 @@ func (p *promising) stranger() {
 	p.peer("wialon", "#L#"+strings.Repeat("7", 60)+";NA\r\n").gone()
 	want := strings.Repeat("7", 40)
 	var got struct{ Refused []api.RefusedDevice }
-	_, body := p.ask(http.MethodGet, "/admin/errors")
-	must(p.t, json.Unmarshal([]byte(body), &got))
+	_, body := p.Ask(http.MethodGet, "/admin/errors")
+	apptest.Must(p.T, json.Unmarshal([]byte(body), &got))
 	if got.Refused[0].Reason != "unknown_device" || got.Refused[0].Device != want {
-		p.t.Errorf("refused: %+v", got.Refused[0])
+		p.T.Errorf("refused: %+v", got.Refused[0])
 	}
 	lines := p.logs.FilterMessage("device refused").FilterField(zap.String("why",
 		"unknown_device")).All()
 	if len(lines) != 1 || lines[0].ContextMap()["device"] != want {
-		p.t.Errorf("the log says %v", lines)
+		p.T.Errorf("the log says %v", lines)
 	}
 }
 
@@ -223,30 +226,30 @@ func (p *promising) versions() {
 				InsecureSkipVerify: true, MinVersion: version, MaxVersion: version,
 				Certificates: []tls.Certificate{p.client},
 			}
-			nc, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", p.addrs[name],
-				conf)
+			dialer := &net.Dialer{Timeout: apptest.Patience}
+			nc, err := tls.DialWithDialer(dialer, "tcp", p.Addrs[name], conf)
 			if err == nil {
 				_ = nc.Close()
 			}
 			if (err != nil) != fails {
-				p.t.Errorf("%s, %s: %v", name, tls.VersionName(version), err)
+				p.T.Errorf("%s, %s: %v", name, tls.VersionName(version), err)
 			}
 		}
 	}
 }
 
 func (p *promising) certificates() {
-	first := certificateOf(p.t, p.addrs["egts"]).NotAfter.Unix()
-	if last := certificateOf(p.t, p.addrs["api"]).NotAfter.Unix(); last <= first {
-		p.t.Fatalf("ends at %d and %d", first, last)
+	first := apptest.CertificateOf(p.T, p.Addrs["egts"]).NotAfter.Unix()
+	if last := apptest.CertificateOf(p.T, p.Addrs["api"]).NotAfter.Unix(); last <= first {
+		p.T.Fatalf("ends at %d and %d", first, last)
 	}
 	p.counts(float64(first), "trackchat_certificate_expires_seconds")
 }
 
 func (p *promising) stop() {
-	must(p.t, p.app.Stop(context.Background()))
+	apptest.Must(p.T, p.App.Stop(context.Background()))
 	lines := p.logs.FilterMessage("draining").All()
 	if len(lines) != 1 || lines[0].ContextMap()["per_second"] != int64(2000) {
-		p.t.Errorf("the log says %v", lines)
+		p.T.Errorf("the log says %v", lines)
 	}
 }

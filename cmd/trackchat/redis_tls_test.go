@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
+
 	"trackchat/queue/queuetest"
 )
 
@@ -36,19 +39,20 @@ func listenTLS(t *testing.T, server *queuetest.RedisServer, settings ...string) 
 func TestRedisWithAPrivateAuthority(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
-	authority, stranger := newIdentity(t, nil, 1, time.Hour), newIdentity(t, nil, 2, time.Hour)
-	authority.write(t, file("ca.pem"), "")
-	stranger.write(t, file("stranger.pem"), "")
-	newIdentity(t, authority, 3, time.Hour).write(t, file("redis.pem"), file("redis.key"))
-	newIdentity(t, authority, 4, time.Hour).write(t, file("own.pem"), file("own.key"))
-	newIdentity(t, stranger, 5, time.Hour).write(t, file("false.pem"), file("false.key"))
+	authority := apptest.NewIdentity(t, nil, 1, time.Hour)
+	stranger := apptest.NewIdentity(t, nil, 2, time.Hour)
+	authority.Write(t, file("ca.pem"), "")
+	stranger.Write(t, file("stranger.pem"), "")
+	apptest.NewIdentity(t, authority, 3, time.Hour).Write(t, file("redis.pem"), file("redis.key"))
+	apptest.NewIdentity(t, authority, 4, time.Hour).Write(t, file("own.pem"), file("own.key"))
+	apptest.NewIdentity(t, stranger, 5, time.Hour).Write(t, file("false.pem"), file("false.key"))
 	server := queuetest.StartRedis(t)
 	addr := listenTLS(t, server, "tls-cert-file", file("redis.pem"), "tls-key-file",
 		file("redis.key"),
 		"tls-ca-cert-file", file("ca.pem"), "tls-auth-clients", "yes")
 
-	cfg := onRedis(t, addr)
-	cfg.API.Timeout = Duration(time.Second)
+	cfg := apptest.OnRedis(t, addr)
+	cfg.API.Timeout = config.Duration(time.Second)
 	use := func(ca, pair string) {
 		cfg.Store.Redis.TLS, cfg.Store.Redis.CA = true, ""
 		cfg.Store.Redis.Cert, cfg.Store.Redis.Key = "", ""
@@ -76,33 +80,33 @@ func TestRedisWithAPrivateAuthority(t *testing.T) {
 		!strings.Contains(got, "ok      store redis "+addr) {
 		t.Errorf("exit code %d:\n%s", code, got)
 	}
-	s := startMain(t, cfg)
-	s.api.send(1, "over TLS")
+	s := startService(t, cfg)
+	s.API.Send(1, "over TLS")
 
 	// Without its own certificate there are no new connections; renewed, it is shown at once.
-	newIdentity(t, stranger, 6, time.Hour).write(t, file("own.pem"), file("own.key"))
+	apptest.NewIdentity(t, stranger, 6, time.Hour).Write(t, file("own.pem"), file("own.key"))
 	server.Must(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-	eventually(t, "the refusal", func() bool {
-		a := s.api.call("send", "tracker_id", "1", "message", "refused")
+	apptest.Eventually(t, "the refusal", func() bool {
+		a := s.API.Call("send", "tracker_id", "1", "message", "refused")
 		return !a.Success
 	})
-	newIdentity(t, authority, 7, time.Hour).write(t, file("own.pem"), file("own.key"))
-	eventually(t, "the renewed certificate", func() bool {
-		return s.api.call("send", "tracker_id", "1", "message", "accepted").Success
+	apptest.NewIdentity(t, authority, 7, time.Hour).Write(t, file("own.pem"), file("own.key"))
+	apptest.Eventually(t, "the renewed certificate", func() bool {
+		return s.API.Call("send", "tracker_id", "1", "message", "accepted").Success
 	})
 }
 
 // tlsRedis writes certificates for Redis and a service and returns Redis's options for TLS, and a
 // configuration for it that lacks the addresses.
-func tlsRedis(t *testing.T) (args []string, cfg *Config) {
+func tlsRedis(t *testing.T) (args []string, cfg *config.Config) {
 	t.Helper()
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
-	authority := newIdentity(t, nil, 1, time.Hour)
-	authority.write(t, file("ca.pem"), "")
-	newIdentity(t, authority, 2, time.Hour).write(t, file("redis.pem"), file("redis.key"))
-	newIdentity(t, authority, 3, time.Hour).write(t, file("own.pem"), file("own.key"))
-	cfg = onRedis(t)
+	authority := apptest.NewIdentity(t, nil, 1, time.Hour)
+	authority.Write(t, file("ca.pem"), "")
+	apptest.NewIdentity(t, authority, 2, time.Hour).Write(t, file("redis.pem"), file("redis.key"))
+	apptest.NewIdentity(t, authority, 3, time.Hour).Write(t, file("own.pem"), file("own.key"))
+	cfg = apptest.OnRedis(t)
 	cfg.Store.Redis.TLS, cfg.Store.Redis.CA = true, file("ca.pem")
 	cfg.Store.Redis.Cert, cfg.Store.Redis.Key = file("own.pem"), file("own.key")
 	return []string{
@@ -119,9 +123,9 @@ func freePort(t *testing.T) string {
 		ln, err := net.Listen("tcp", net.JoinHostPort("localhost",
 			strconv.Itoa(23_000+rand.IntN(5000))))
 		if err == nil {
-			must(t, ln.Close())
+			apptest.Must(t, ln.Close())
 			_, port, err := net.SplitHostPort(ln.Addr().String())
-			must(t, err)
+			apptest.Must(t, err)
 			return port
 		}
 	}
@@ -130,12 +134,12 @@ func freePort(t *testing.T) string {
 }
 
 // usable checks the configuration and sends over a service that runs on it.
-func usable(t *testing.T, cfg *Config) {
+func usable(t *testing.T, cfg *config.Config) {
 	t.Helper()
 	if code, got := checked(t, cfg, nil, ""); code != 0 {
 		t.Errorf("exit code %d:\n%s", code, got)
 	}
-	startMain(t, cfg).api.send(1, "over TLS")
+	startService(t, cfg).API.Send(1, "over TLS")
 }
 
 // TestSentinelWithTLS finds the master, which listens with TLS only there, by a Sentinel that does
@@ -161,7 +165,7 @@ func TestClusterWithTLS(t *testing.T) {
 	at := net.JoinHostPort("localhost", port)
 	node.Must(t, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
 	cfg.Store.Redis.Addrs = []string{at, at}
-	eventually(t, "the cluster", func() bool {
+	apptest.Eventually(t, "the cluster", func() bool {
 		return strings.Contains(node.Must(t, "CLUSTER",
 			"INFO"), "cluster_state:ok")
 	})
@@ -172,8 +176,8 @@ func TestConfigOfRedisTLS(t *testing.T) {
 	dir := t.TempDir()
 	own, key, text := filepath.Join(dir, "own.pem"), filepath.Join(dir, "own.key"),
 		filepath.Join(dir, "text")
-	newIdentity(t, nil, 1, time.Hour).write(t, own, key)
-	replaceFile(t, text, []byte("text"))
+	apptest.NewIdentity(t, nil, 1, time.Hour).Write(t, own, key)
+	apptest.ReplaceFile(t, text, []byte("text"))
 	for keys, want := range map[string]string{
 		"tls: true, ca: " + own + ", cert: " + own + ", key: " + key: "",
 		"ca: " + own:                     "store.redis.ca: given without tls: true",
@@ -187,8 +191,8 @@ func TestConfigOfRedisTLS(t *testing.T) {
 		"tls: true, cert: " + text + ", key: " + key: "and its key cannot be used",
 	} {
 		file := filepath.Join(dir, "trackchat.yaml")
-		replaceFile(t, file, fmt.Appendf(nil, "store: {backend: redis, redis: {%s}}\n", keys))
-		_, err := Load(file, nil)
+		apptest.ReplaceFile(t, file, fmt.Appendf(nil, "store: {backend: redis, redis: {%s}}\n", keys))
+		_, err := config.Load(file, nil)
 		if want == "" && err != nil || want != "" && (err == nil ||
 			!strings.Contains(strings.ReplaceAll(err.Error(), " (line 1)", ""), want)) {
 			t.Errorf("%s: %v, want %q", keys, err, want)

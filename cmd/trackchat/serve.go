@@ -8,6 +8,9 @@ import (
 	"io"
 	"os"
 
+	"trackchat/cmd/trackchat/app"
+	"trackchat/cmd/trackchat/config"
+
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -25,17 +28,17 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "trackchat serve: unexpected argument %q\n", fs.Arg(0))
 		return 2
 	}
-	cfg, err := Load(*file, os.Environ())
+	cfg, err := config.Load(*file, os.Environ())
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "trackchat: %v\n", err)
 		return 1
 	}
 	log := newLogger(cfg.Log, stderr)
-	limitMemory(log)
+	app.LimitMemory(log)
 	if *demo {
 		return runDemo(ctx, cfg, *file != "", stdout, stderr)
 	}
-	app, err := New(cfg, log)
+	app, err := app.New(cfg, log)
 	if err == nil {
 		err = app.Run(ctx, log)
 	}
@@ -53,7 +56,7 @@ func flagExit(err error) int {
 	return 2
 }
 
-func newLogger(c Log, w io.Writer) *zap.Logger {
+func newLogger(c config.Log, w io.Writer) *zap.Logger {
 	level := zapcore.InfoLevel
 	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
 		level = zapcore.InfoLevel // Load has refused anything else

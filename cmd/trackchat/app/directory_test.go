@@ -1,0 +1,91 @@
+package app
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"trackchat/api"
+	"trackchat/cmd/trackchat/apptest"
+	"trackchat/queue"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDirectoryImport(t *testing.T) {
+	st := apptest.OpenStore(t, t.TempDir())
+	file := filepath.Join(t.TempDir(), "directory.yaml")
+	accounts := func() map[queue.AccountID]queue.Account {
+		list, _, err := st.LoadDirectory(t.Context())
+		apptest.Must(t, err)
+		m := make(map[queue.AccountID]queue.Account)
+		for _, a := range list {
+			m[a.ID] = a
+		}
+		return m
+	}
+	run := func(text string, prune bool, want queue.ImportStats) {
+		t.Helper()
+		apptest.Must(t, os.WriteFile(file, []byte(text), 0o600))
+		got, err := ImportDirectory(t.Context(), st, file, prune)
+		apptest.Must(t, err)
+		if got != want {
+			t.Errorf("import changed %+v, want %+v", got, want)
+		}
+	}
+	const first = `
+accounts:
+  - { id: 1, login: anna, password: secret }
+  - { id: 2, login: berta, password: secret }
+  - { id: 3, login: carla }
+trackers:
+  - { id: 10, account: 1, protocol: jt808, device_id: "013812345678" }
+`
+	run(first, false, queue.ImportStats{Added: 4})
+	before := accounts()
+	for id, verifies := range map[queue.AccountID]bool{1: true, 2: true, 3: false} {
+		if api.VerifyPassword(before[id].Password, "secret") != verifies {
+			t.Errorf("account %d has the hash %q", id, before[id].Password)
+		}
+	}
+	if before[1].Password == before[2].Password || strings.Contains(before[1].Password, "secret") ||
+		before[3].Password != "" {
+		t.Errorf("hashes %q, %q, %q", before[1].Password, before[2].Password, before[3].Password)
+	}
+
+	run(first, false, queue.ImportStats{Unchanged: 4})
+	if diff := cmp.Diff(before, accounts()); diff != "" {
+		t.Errorf("the same file again changes (-before +after):\n%s", diff)
+	}
+
+	run(`
+accounts:
+  - { id: 1, login: anna, password: other }
+  - { id: 2, login: berta }
+`, false, queue.ImportStats{Updated: 2})
+	after := accounts()
+	if !api.VerifyPassword(after[1].Password, "other") ||
+		api.VerifyPassword(after[1].Password, "secret") || after[2].Password != "" ||
+		len(after) != 3 {
+		t.Errorf("accounts after new passwords: %+v", after)
+	}
+
+	run("accounts:\n  - { id: 2, login: berta }\n", true, queue.ImportStats{
+		Unchanged: 1,
+		Removed:   3,
+	})
+	if _, trackers, err := st.LoadDirectory(t.Context()); err != nil || len(trackers) != 0 ||
+		len(accounts()) != 1 {
+		t.Errorf("left after pruning: %v, %v, %v", accounts(), trackers, err)
+	}
+
+	apptest.Must(t, os.WriteFile(file, []byte("accounts:\n  - { id: 2, logn: x }\n"), 0o600))
+	if _, err := ImportDirectory(t.Context(), st, file, true); err == nil || len(accounts()) != 1 {
+		t.Errorf("a wrong file: %v, accounts %v", err, accounts())
+	}
+	if _, err := ImportDirectory(t.Context(), st, file+".missing", true); err == nil ||
+		len(accounts()) != 1 {
+		t.Errorf("no file: %v, accounts %v", err, accounts())
+	}
+}

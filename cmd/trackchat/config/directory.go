@@ -1,0 +1,212 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"trackchat/queue"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const maxDirectoryFile = 1 << 30
+
+// DirectoryFile is what a directory file says. Trackers and accounts are in the order of the file
+// and contradict neither themselves nor each other.
+type DirectoryFile struct {
+	Accounts  []queue.Account // Password is empty: a file has no hashes
+	Trackers  []queue.Tracker
+	Passwords map[queue.AccountID]string // as written; accounts that nobody can log in to have none
+}
+
+// accountEntry is an account as it is written.
+type accountEntry struct {
+	ID       int64    `yaml:"id"`
+	Login    string   `yaml:"login"`
+	Password string   `yaml:"password" secret:"true"`
+	Title    string   `yaml:"title"`
+	TimeZone string   `yaml:"time_zone"`
+	Keys     []string `yaml:"keys" secret:"true"`
+
+	line int
+}
+
+func (e *accountEntry) start(line int) { e.TimeZone, e.line = "UTC", line }
+
+// trackerEntry is a tracker as it is written.
+type trackerEntry struct {
+	ID         int64                `yaml:"id"`
+	Account    int64                `yaml:"account"`
+	Label      string               `yaml:"label"`
+	Protocol   string               `yaml:"protocol"`
+	DeviceID   string               `yaml:"device_id"`
+	Password   string               `yaml:"password" secret:"true"`
+	Model      string               `yaml:"model"`
+	Blocked    bool                 `yaml:"blocked"`
+	Chat       bool                 `yaml:"chat"`
+	Features   []string             `yaml:"features"`
+	EmployeeID int64                `yaml:"employee_id"`
+	Employee   queue.EmployeeRecord `yaml:"employee"`
+	Settings   map[string]string    `yaml:"settings"`
+	History    string               `yaml:"history"`
+
+	line int
+}
+
+func (e *trackerEntry) start(line int) { e.Chat, e.line = true, line }
+
+// Names of the two sections.
+const (
+	sectionAccounts = "accounts"
+	sectionTrackers = "trackers"
+)
+
+// LoadDirectory reads a directory file. What is wrong with its content is a *ConfigError that names
+// every problem, a list's first ones if there are very many.
+func LoadDirectory(file string) (*DirectoryFile, error) {
+	data, err := readLimited(file, maxDirectoryFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the directory file: %w", err)
+	}
+	r := newDirectoryReader()
+	if err := r.pieces(data); err != nil {
+		r = newDirectoryReader()
+		if err := r.whole(data); err != nil {
+			return nil, &Error{Problems: []string{err.Error()}}
+		}
+	}
+	r.owners()
+	if err := r.problems.err(); err != nil {
+		return nil, err
+	}
+	return &r.file, nil
+}
+
+// directoryReader turns nodes into accounts and trackers as they come.
+type directoryReader struct {
+	file     DirectoryFile
+	problems problems
+	broken   map[string]bool // keys about which something has been said already
+	decoder  *decoder
+	seen     seen
+	check    entryCheck
+}
+
+func newDirectoryReader() *directoryReader {
+	r := &directoryReader{broken: make(map[string]bool), seen: newSeen(), check: newEntryCheck()}
+	r.file.Passwords = make(map[queue.AccountID]string)
+	r.decoder = &decoder{problems: &r.problems, broken: func(p *keyPath) {
+		r.broken[p.String()] = true
+	}}
+	return r
+}
+
+// whole reads a file in any form of YAML. Its nodes take some forty times the memory of the result.
+func (r *directoryReader) whole(data []byte) error {
+	root, err := parseYAML(data)
+	if err != nil || root == nil {
+		return err
+	}
+	if root.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: %s where accounts and trackers are expected", root.Line,
+			kindName(root))
+	}
+	r.decoder.keys(nil, root, func(key, value *yaml.Node) {
+		if value.Kind == yaml.AliasNode {
+			value = value.Alias
+		}
+		p := (*keyPath)(nil).key(key.Value)
+		switch {
+		case key.Value != sectionAccounts && key.Value != sectionTrackers:
+			r.decoder.fail(p, key, "unknown key, known here: %s, %s", sectionAccounts,
+				sectionTrackers)
+		case isNull(value): // all entries are commented out
+		case value.Kind != yaml.SequenceNode:
+			r.decoder.fail(p, value, "%s where a list is expected", kindName(value))
+		default:
+			r.entries(key.Value, value.Content)
+		}
+	})
+	return nil
+}
+
+// pieces reads a file in the usual form a few hundred entries at a time. Its errors say that the
+// file has another form, and nothing else about it.
+func (r *directoryReader) pieces(data []byte) error {
+	return eachPiece(data, func(p piece) error {
+		root, err := parseYAML(p.text)
+		if err != nil {
+			return err
+		}
+		switch {
+		case root == nil:
+			return nil
+		case p.section == "" || root.Kind != yaml.SequenceNode:
+			return errOtherForm
+		}
+		r.decoder.offset = p.lines
+		r.entries(p.section, root.Content)
+		return nil
+	})
+}
+
+var errOtherForm = errors.New("not a list of entries for each section")
+
+// entries takes the next entries of a section.
+func (r *directoryReader) entries(section string, nodes []*yaml.Node) {
+	list := (*keyPath)(nil).key(section)
+	for _, n := range nodes {
+		if section == sectionAccounts {
+			var e accountEntry
+			p := list.element(r.seen.accounts)
+			r.seen.accounts++
+			r.decoder.element(p, n, reflect.ValueOf(&e).Elem(), false)
+			r.account(p, &e)
+			continue
+		}
+		var e trackerEntry
+		p := list.element(r.seen.trackers)
+		r.seen.trackers++
+		r.decoder.element(p, n, reflect.ValueOf(&e).Elem(), false)
+		r.tracker(p, &e)
+	}
+}
+
+// defaultFeatures is shared by all trackers that name no others; a directory is read-only.
+func defaultFeatures() []string { return []string{queue.FeatureChat} }
+
+func (r *directoryReader) account(p *keyPath, e *accountEntry) {
+	r.checkAccount(entry{p, e.line}, e)
+	a := queue.Account{
+		ID: queue.AccountID(e.ID), Login: e.Login, Title: e.Title,
+		TimeZone: e.TimeZone,
+	}
+	for _, k := range e.Keys {
+		a.Keys = append(a.Keys, queue.HashKey(k))
+	}
+	if e.Password != "" {
+		r.file.Passwords[a.ID] = e.Password
+	}
+	r.file.Accounts = append(r.file.Accounts, a)
+}
+
+func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
+	r.checkTracker(entry{p, e.line}, e)
+	history, _ := queue.ParseHistory(e.History)
+	if e.Features == nil || slices.Equal(e.Features, r.check.features) {
+		e.Features = r.check.features
+	}
+	var record *queue.EmployeeRecord
+	if e.Employee != (queue.EmployeeRecord{}) {
+		record = new(e.Employee) // a copy: the entry is not held
+	}
+	r.file.Trackers = append(r.file.Trackers, queue.Tracker{
+		ID: queue.TrackerID(e.ID), Account: queue.AccountID(e.Account), Label: e.Label,
+		Protocol: e.Protocol, DeviceID: queue.NormalizeDeviceID(e.DeviceID),
+		Password: e.Password, Model: e.Model, Blocked: e.Blocked, Chat: e.Chat,
+		Features: e.Features, Employee: e.EmployeeID,
+		EmployeeRecord: record, Settings: e.Settings, History: history,
+	})
+}

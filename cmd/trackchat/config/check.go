@@ -18,18 +18,10 @@ const (
 	year = 365 * day
 )
 
-// report adds a problem about one key, unless what stands there could not even be read.
+// report adds a problem about one key.
 func (l *loader) report(path, format string, args ...any) {
-	for p := path; p != ""; p = parentPath(p) {
-		if l.broken[p] {
-			return
-		}
-	}
-	l.problems.add(l.originOf(path).at(path) + ": " + fmt.Sprintf(format, args...))
+	l.decoder.report(l.originOf(path), path, format, args...)
 }
-
-// parentPath removes the last name or [index].
-func parentPath(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
 // originOf finds where a key's value came from; an element's is that of its list where nothing
 // better is known.

@@ -15,17 +15,17 @@ import (
 
 // decoder fills structs from YAML nodes, strictly: whatever does not fit is a problem that names
 // its place, and what it was for keeps its value. The yaml package itself decodes strictly too, but
-// it names neither keys nor all problems.
+// it names lines and no keys, ends at the first duration that is none, and shows secrets.
 type decoder struct {
-	problems *problems
-	variable string // the environment variable that the nodes came from, empty for a file
-	offset   int    // lines of the file before the first line that the nodes count
+	problems problems
+	broken   map[string]bool // keys about which something has been said already
 
-	expand func(text string) (string, error) // replaces ${NAME}; nil: texts stay as they are
-	// is told of every scalar and list that was taken; nil: nobody cares.
-	noted func(path *keyPath, from origin)
-	// is told of every value that was not taken; nil: nobody cares.
-	broken func(path *keyPath)
+	// where each scalar and list came from that was taken; nil: nobody asks.
+	origins  map[string]origin
+	env      map[string]string // for ${NAME}; nil: texts stay as they are
+	variable string            // that the nodes come from, empty for a file
+	offset   int               // lines of the file before the first line that the nodes count
+
 	fields map[reflect.Type]map[string]fieldRef // keys of the structs that were met
 }
 
@@ -44,12 +44,28 @@ func (d *decoder) origin(n *yaml.Node) origin {
 	return origin{line: n.Line + d.offset}
 }
 
+// fail says what is wrong with a node, and that nothing more is to be said about its key.
 func (d *decoder) fail(p *keyPath, n *yaml.Node, format string, args ...any) {
-	d.problems.add(d.origin(n).at(p.String()) + ": " + fmt.Sprintf(format, args...))
-	if d.broken != nil {
-		d.broken(p)
-	}
+	d.say(d.origin(n), p.String(), format, args...)
+	d.broken[p.String()] = true
 }
+
+func (d *decoder) say(from origin, path, format string, args ...any) {
+	d.problems.add(from.at(path) + ": " + fmt.Sprintf(format, args...))
+}
+
+// report adds a problem about one key, unless what stands there could not even be read.
+func (d *decoder) report(from origin, path, format string, args ...any) {
+	for p := path; p != ""; p = parentPath(p) {
+		if d.broken[p] {
+			return
+		}
+	}
+	d.say(from, path, format, args...)
+}
+
+// parentPath removes the last name or [index].
+func parentPath(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
 // value decodes n into v. Recursion is bounded by the type of v, so aliases that contain themselves
 // end.
@@ -203,7 +219,7 @@ func (d *decoder) scalar(p *keyPath, n *yaml.Node, v reflect.Value, secret bool)
 		return false
 	}
 	text, from := n.Value, d.origin(n)
-	if d.expand != nil {
+	if d.env != nil && d.variable == "" {
 		expanded, err := d.expand(text)
 		if err != nil {
 			d.fail(p, n, "%v", err)
@@ -225,8 +241,8 @@ func (d *decoder) scalar(p *keyPath, n *yaml.Node, v reflect.Value, secret bool)
 }
 
 func (d *decoder) note(p *keyPath, from origin) {
-	if d.noted != nil {
-		d.noted(p, from)
+	if d.origins != nil {
+		d.origins[p.String()] = from
 	}
 }
 

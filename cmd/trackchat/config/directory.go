@@ -86,21 +86,19 @@ func LoadDirectory(file string) (*DirectoryFile, error) {
 
 // directoryReader turns nodes into accounts and trackers as they come.
 type directoryReader struct {
+	decoder
 	file     DirectoryFile
-	problems problems
-	broken   map[string]bool // keys about which something has been said already
-	decoder  *decoder
 	seen     seen
-	check    entryCheck
+	zones    map[string]bool // whether such a time zone exists
+	features []string        // the default, shared by all trackers that name no others
 }
 
 func newDirectoryReader() *directoryReader {
-	r := &directoryReader{broken: make(map[string]bool), seen: newSeen(), check: newEntryCheck()}
-	r.file.Passwords = make(map[queue.AccountID]string)
-	r.decoder = &decoder{problems: &r.problems, broken: func(p *keyPath) {
-		r.broken[p.String()] = true
-	}}
-	return r
+	return &directoryReader{
+		decoder: decoder{broken: make(map[string]bool)}, seen: newSeen(),
+		file:  DirectoryFile{Passwords: make(map[queue.AccountID]string)},
+		zones: make(map[string]bool), features: []string{queue.FeatureChat},
+	}
 }
 
 // whole reads a file in any form of YAML. Its nodes take some forty times the memory of the result.
@@ -113,18 +111,18 @@ func (r *directoryReader) whole(data []byte) error {
 		return fmt.Errorf("line %d: %s where accounts and trackers are expected", root.Line,
 			kindName(root))
 	}
-	r.decoder.keys(nil, root, func(key, value *yaml.Node) {
+	r.keys(nil, root, func(key, value *yaml.Node) {
 		if value.Kind == yaml.AliasNode {
 			value = value.Alias
 		}
 		p := (*keyPath)(nil).key(key.Value)
 		switch {
 		case key.Value != sectionAccounts && key.Value != sectionTrackers:
-			r.decoder.fail(p, key, "unknown key, known here: %s, %s", sectionAccounts,
+			r.fail(p, key, "unknown key, known here: %s, %s", sectionAccounts,
 				sectionTrackers)
 		case isNull(value): // all entries are commented out
 		case value.Kind != yaml.SequenceNode:
-			r.decoder.fail(p, value, "%s where a list is expected", kindName(value))
+			r.fail(p, value, "%s where a list is expected", kindName(value))
 		default:
 			r.entries(key.Value, value.Content)
 		}
@@ -146,7 +144,7 @@ func (r *directoryReader) pieces(data []byte) error {
 		case p.section == "" || root.Kind != yaml.SequenceNode:
 			return errOtherForm
 		}
-		r.decoder.offset = p.lines
+		r.offset = p.lines
 		r.entries(p.section, root.Content)
 		return nil
 	})
@@ -162,20 +160,17 @@ func (r *directoryReader) entries(section string, nodes []*yaml.Node) {
 			var e accountEntry
 			p := list.element(r.seen.accounts)
 			r.seen.accounts++
-			r.decoder.element(p, n, reflect.ValueOf(&e).Elem(), false)
+			r.element(p, n, reflect.ValueOf(&e).Elem(), false)
 			r.account(p, &e)
 			continue
 		}
 		var e trackerEntry
 		p := list.element(r.seen.trackers)
 		r.seen.trackers++
-		r.decoder.element(p, n, reflect.ValueOf(&e).Elem(), false)
+		r.element(p, n, reflect.ValueOf(&e).Elem(), false)
 		r.tracker(p, &e)
 	}
 }
-
-// defaultFeatures is shared by all trackers that name no others; a directory is read-only.
-func defaultFeatures() []string { return []string{queue.FeatureChat} }
 
 func (r *directoryReader) account(p *keyPath, e *accountEntry) {
 	r.checkAccount(entry{p, e.line}, e)
@@ -195,8 +190,8 @@ func (r *directoryReader) account(p *keyPath, e *accountEntry) {
 func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
 	r.checkTracker(entry{p, e.line}, e)
 	history, _ := queue.ParseHistory(e.History)
-	if e.Features == nil || slices.Equal(e.Features, r.check.features) {
-		e.Features = r.check.features
+	if e.Features == nil || slices.Equal(e.Features, r.features) {
+		e.Features = r.features
 	}
 	var record *queue.EmployeeRecord
 	if e.Employee != (queue.EmployeeRecord{}) {

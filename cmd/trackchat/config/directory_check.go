@@ -10,7 +10,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"trackchat/protocol"
 	"trackchat/protocol/all"
 	"trackchat/queue"
 )
@@ -48,32 +47,14 @@ func newSeen() seen {
 	}
 }
 
-// entryCheck holds what every entry is compared with.
-type entryCheck struct {
-	protocols map[string]*protocol.Protocol
-	zones     map[string]bool // whether such a time zone exists
-	features  []string        // the default
-}
-
-func newEntryCheck() entryCheck {
-	c := entryCheck{
-		protocols: make(map[string]*protocol.Protocol), zones: make(map[string]bool),
-		features: defaultFeatures(),
-	}
-	for _, p := range all.Protocols() {
-		c.protocols[p.Name] = p
-	}
-	return c
-}
-
 // zone reports whether an IANA time zone exists. The machine's own zone is none: it is another one
 // on another machine.
-func (c *entryCheck) zone(name string) bool {
-	ok, known := c.zones[name]
+func (r *directoryReader) zone(name string) bool {
+	ok, known := r.zones[name]
 	if !known {
 		_, err := time.LoadLocation(name)
 		ok = err == nil && name != "" && name != "Local"
-		c.zones[name] = ok
+		r.zones[name] = ok
 	}
 	return ok
 }
@@ -84,19 +65,9 @@ type entry struct {
 	line int
 }
 
-// report adds a problem about a key of an entry, unless what stands there could not even be read.
-// The line is that of the entry.
+// report adds a problem about a key of an entry. The line is that of the entry.
 func (r *directoryReader) report(at entry, key, format string, args ...any) {
-	path := at.path.String()
-	if key != "" {
-		path += "." + key
-	}
-	for b := path; b != ""; b = parentPath(b) {
-		if r.broken[b] {
-			return
-		}
-	}
-	r.problems.add(origin{line: at.line}.at(path) + ": " + fmt.Sprintf(format, args...))
+	r.decoder.report(origin{line: at.line}, at.path.String()+"."+key, format, args...)
 }
 
 // unique notes where a value stands and reports one that has come before.
@@ -127,7 +98,7 @@ func (r *directoryReader) checkAccount(at entry, e *accountEntry) {
 	if n := len(e.Password); n > queue.MaxPassword {
 		r.report(at, "password", "%d bytes, at most %d are expected", n, queue.MaxPassword)
 	}
-	if !r.check.zone(e.TimeZone) {
+	if !r.zone(e.TimeZone) {
 		r.report(at, "time_zone", "%s is not an IANA time zone such as Europe/Berlin",
 			quote(e.TimeZone, false))
 	}
@@ -182,7 +153,7 @@ func (r *directoryReader) checkEmployee(at entry, e *trackerEntry) {
 
 // checkDevice looks at what belongs to the wire protocol.
 func (r *directoryReader) checkDevice(at entry, e *trackerEntry) {
-	proto, ok := r.check.protocols[e.Protocol]
+	proto, ok := all.Find(e.Protocol)
 	switch {
 	case e.Protocol == "":
 		r.report(at, "protocol", "missing; built in: %s", strings.Join(ProtocolNames(), ", "))

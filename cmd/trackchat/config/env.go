@@ -1,16 +1,14 @@
 package config
 
 import (
-	"bytes"
 	"encoding"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -83,82 +81,55 @@ func unknownVariable(name string, known []string) string {
 // override sets one key from its variable.
 func (l *loader) override(s setting, text string) {
 	path := s.path.String()
-	maps.DeleteFunc(l.origins, func(p string, _ origin) bool {
-		return p == path ||
-			strings.HasPrefix(p, path+"[")
-	})
-	maps.DeleteFunc(l.broken, func(p string, _ bool) bool {
-		return p == path ||
-			strings.HasPrefix(p, path+"[")
-	})
-	from := origin{variable: s.variable}
+	replaced := func(p string) bool { return p == path || strings.HasPrefix(p, path+"[") }
+	maps.DeleteFunc(l.origins, func(p string, _ origin) bool { return replaced(p) })
+	maps.DeleteFunc(l.broken, func(p string, _ bool) bool { return replaced(p) })
+	l.variable = s.variable
+	defer func() { l.variable = "" }()
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 	if s.value.Kind() == reflect.Slice {
-		n, err := jsonNode(text)
-		if err != nil || n.Kind != yaml.SequenceNode {
-			l.problems.add(from.at(path) + ": not a list in JSON, such as [\"a\",\"b\"]")
-			l.broken[path] = true
+		if n = jsonNode(text); n.Kind != yaml.SequenceNode {
+			l.fail(s.path, n, `not a list in JSON, such as ["a","b"]`)
 			return
 		}
-		l.decoder(s.variable).value(s.path, n, s.value, s.secret)
-		return
 	}
-	if err := setText(s.value, text); err != nil {
-		l.problems.add(fmt.Sprintf("%s: %s %v", from.at(path), quote(text, s.secret), err))
-		l.broken[path] = true
-		return
-	}
-	l.origins[path] = from
+	l.value(s.path, n, s.value, s.secret)
 }
 
-// jsonNode turns JSON into YAML nodes. YAML reads most JSON itself, but not all of it.
-func jsonNode(text string) (*yaml.Node, error) {
+// jsonNode turns JSON into YAML nodes, and what is none into a node of no kind. YAML reads most
+// JSON itself, but not all of it.
+func jsonNode(text string) *yaml.Node {
+	if !json.Valid([]byte(text)) {
+		return new(yaml.Node)
+	}
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
-	if !json.Valid(bytes.TrimSpace([]byte(text))) {
-		return nil, errors.New("not JSON")
-	}
-	n, err := readNode(dec)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one value")
-	}
-	return n, nil
+	return readNode(dec)
 }
 
-// readNode reads one value. Depth is bounded by json.Valid, which refuses what is nested deeper
-// than 10,000.
-func readNode(dec *json.Decoder) (*yaml.Node, error) {
-	token, err := dec.Token()
-	if err != nil {
-		return nil, err
-	}
+// readNode reads one value of valid JSON. Depth is bounded by json.Valid, which refuses what is
+// nested deeper than 10,000.
+func readNode(dec *json.Decoder) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode}
+	token, _ := dec.Token()
 	switch t := token.(type) {
 	case json.Delim:
-		n := &yaml.Node{Kind: yaml.MappingNode}
+		n.Kind = yaml.MappingNode
 		if t == '[' {
 			n.Kind = yaml.SequenceNode
 		}
 		for dec.More() {
-			child, err := readNode(dec)
-			if err != nil {
-				return nil, err
-			}
-			n.Content = append(n.Content, child)
+			n.Content = append(n.Content, readNode(dec))
 		}
-		_, err := dec.Token()
-		return n, err
+		_, _ = dec.Token()
 	case string:
-		return &yaml.Node{
-			Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle,
-			Value: t,
-		}, nil
+		n.Tag, n.Style, n.Value = "!!str", yaml.DoubleQuotedStyle, t
 	case json.Number:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: t.String()}, nil
+		n.Tag, n.Value = "!!int", t.String()
 	case bool:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(t)}, nil
+		n.Tag, n.Value = "!!bool", strconv.FormatBool(t)
 	default:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}, nil
+		n.Tag = "!!null"
 	}
+	return n
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -15,18 +16,13 @@ import (
 const maxConfigFile = 4 << 20
 
 // loader puts a Config together and remembers where each value came from.
-type loader struct {
-	problems problems
-	env      map[string]string
-	origins  map[string]origin
-	broken   map[string]bool // keys about which something has been said already
-}
+type loader struct{ decoder }
 
 func newLoader(environ []string) *loader {
-	l := &loader{
+	l := &loader{decoder{
 		env: make(map[string]string, len(environ)), origins: make(map[string]origin),
 		broken: make(map[string]bool),
-	}
+	}}
 	for _, e := range environ {
 		if name, value, ok := strings.Cut(e, "="); ok {
 			l.env[name] = value
@@ -52,15 +48,6 @@ func readLimited(name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-func (l *loader) decoder(variable string) *decoder {
-	return &decoder{
-		problems: &l.problems,
-		variable: variable,
-		noted:    func(p *keyPath, from origin) { l.origins[p.String()] = from },
-		broken:   func(p *keyPath) { l.broken[p.String()] = true },
-	}
-}
-
 // file lays the content of a configuration file over c.
 func (l *loader) file(data []byte, c *Config) {
 	root, err := parseYAML(data)
@@ -71,9 +58,7 @@ func (l *loader) file(data []byte, c *Config) {
 	if root == nil {
 		return
 	}
-	d := l.decoder("")
-	d.expand = l.expand
-	d.value(nil, root, reflect.ValueOf(c).Elem(), false)
+	l.value(nil, root, reflect.ValueOf(c).Elem(), false)
 }
 
 // parseYAML returns the root of the only document, nil if there is none.
@@ -98,46 +83,25 @@ func parseYAML(data []byte) (*yaml.Node, error) {
 }
 
 // expand replaces every ${NAME} by that environment variable; $${ stands for ${ itself.
-func (l *loader) expand(text string) (string, error) {
+func (d *decoder) expand(text string) (out string, err error) {
 	if !strings.Contains(text, "${") {
 		return text, nil
 	}
-	var out strings.Builder
-	for {
-		i := strings.Index(text, "${")
-		if i < 0 {
-			out.WriteString(text)
-			return out.String(), nil
-		}
-		if i > 0 && text[i-1] == '$' {
-			out.WriteString(text[:i-1])
-			out.WriteString("${")
-			text = text[i+2:]
-			continue
-		}
-		out.WriteString(text[:i])
-		name, rest, ok := strings.Cut(text[i+2:], "}")
-		if !ok || !isVariableName(name) {
-			return "", errors.New(
+	braces := regexp.MustCompile(`\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{`)
+	out = braces.ReplaceAllStringFunc(text, func(found string) string {
+		name := strings.TrimSuffix(strings.TrimPrefix(found, "${"), "}")
+		value, ok := d.env[name]
+		switch {
+		case found == "$${":
+			return "${"
+		case err != nil:
+		case name == "":
+			err = errors.New(
 				"holds a ${ that begins no ${NAME}; write $${ for the characters themselves")
+		case !ok:
+			err = fmt.Errorf("uses ${%s}, but the environment has no %s", name, name)
 		}
-		value, ok := l.env[name]
-		if !ok {
-			return "", fmt.Errorf("uses ${%s}, but the environment has no %s", name, name)
-		}
-		out.WriteString(value)
-		text = rest
-	}
-}
-
-func isVariableName(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '_', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z':
-		case c >= '0' && c <= '9' && i > 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
+		return value
+	})
+	return out, err
 }

@@ -34,10 +34,7 @@ func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	adopt := fs.Bool("adopt", false,
 		"accept what the store holds now as the store, although data was lost or exchanged")
 	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0
-		}
-		return 2
+		return flagExit(err)
 	}
 	if fs.NArg() > 0 {
 		_, _ = fmt.Fprintf(stderr, "trackchat check: unexpected argument %q\n", fs.Arg(0))
@@ -247,23 +244,11 @@ func (r *findings) checkRedis(ctx context.Context, c *config.Store) {
 func isAlive(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	u := url.URL{Scheme: "http", Host: address, Path: "/healthz"}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
-	if err != nil {
-		return false
-	}
-	// no proxy: it is on this machine.
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = res.Body.Close() }()
 	var answer struct {
 		Alive bool `json:"alive"`
 	}
-	err = json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&answer)
-	return err == nil && res.StatusCode == http.StatusOK && answer.Alive
+	status, err := ask(ctx, address, "/healthz", &answer)
+	return err == nil && status == http.StatusOK && answer.Alive
 }
 
 // runAdopt accepts what the configured store holds although services refuse it, and says what that
@@ -341,35 +326,44 @@ func runReady(ctx context.Context, cfg *config.Config, err error, stdout io.Writ
 
 // askReady returns why the service is not ready, nothing if it is.
 func askReady(ctx context.Context, address string) ([]string, error) {
-	u := url.URL{Scheme: "http", Host: address, Path: "/readyz"}
+	var answer struct {
+		Problems []string `json:"problems"`
+	}
+	status, err := ask(ctx, address, "/readyz", &answer)
+	switch {
+	case err != nil:
+		return nil, err
+	case status == http.StatusOK:
+		return nil, nil
+	case len(answer.Problems) == 0:
+		return []string{fmt.Sprintf("http://%s/readyz answers %d %s", address, status,
+			http.StatusText(status))}, nil
+	}
+	for i, p := range answer.Problems {
+		answer.Problems[i] = "not ready: " + strings.TrimSpace(p)
+	}
+	return answer.Problems, nil
+}
+
+// ask asks the service at its admin address, and leaves the answer empty where it is none in JSON.
+func ask(ctx context.Context, address, path string, answer any) (status int, err error) {
+	u := url.URL{Scheme: "http", Host: address, Path: path}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	// No proxy, whatever the environment says: the service is on this machine.
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
 		if ue := (*url.Error)(nil); errors.As(err, &ue) {
-			return nil, ue.Err // without the address, which the caller names
+			return 0, ue.Err // without the address, which the caller names
 		}
-		return nil, err
+		return 0, err
 	}
-	defer func() { _ = res.Body.Close() }() // read as far as it matters
-	if res.StatusCode == http.StatusOK {
-		return nil, nil
-	}
-	var answer struct {
-		Problems []string `json:"problems"`
-	}
-	err = json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&answer)
-	if err != nil || len(answer.Problems) == 0 {
-		return []string{fmt.Sprintf("%s answers %s", u.String(), res.Status)}, nil
-	}
-	for i, p := range answer.Problems {
-		answer.Problems[i] = "not ready: " + strings.TrimSpace(p)
-	}
-	return answer.Problems, nil
+	defer func() { _ = res.Body.Close() }()
+	_ = json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(answer)
+	return res.StatusCode, nil
 }
 
 // localAddress is where a program on this machine reaches a listening address.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"trackchat/cmd/trackchat/config"
 
@@ -175,6 +176,20 @@ func (a *App) meanwhile(ctx context.Context, f func(context.Context)) {
 		<-done
 		return nil
 	})
+}
+
+// every calls f again and again until ctx ends.
+func every(ctx context.Context, d time.Duration, f func(context.Context)) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f(ctx)
+		}
+	}
 }
 
 // background runs part of the service; if it fails, the service fails.

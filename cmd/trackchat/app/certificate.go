@@ -193,16 +193,9 @@ func (a *App) startCertificates(ctx context.Context) error {
 
 // watch looks at the files now and then until ctx ends.
 func (cs *certificates) watch(ctx context.Context) {
-	tick := time.NewTicker(cs.every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, cs.every, func(context.Context) {
 		if err := cs.refresh(false); err != nil {
 			cs.log.Error("certificate not replaced", zap.Error(err))
 		}
-	}
+	})
 }

@@ -278,15 +278,8 @@ func (a *App) startReporting(ctx context.Context) error {
 
 // report calls beat again and again until ctx ends.
 func (a *App) report(ctx context.Context, beat func(context.Context) error) {
-	tick := time.NewTicker(beatEvery)
-	defer tick.Stop()
 	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	every(ctx, beatEvery, func(ctx context.Context) {
 		err := beat(ctx)
 		if ctx.Err() != nil {
 			return
@@ -299,5 +292,5 @@ func (a *App) report(ctx context.Context, beat func(context.Context) error) {
 				a.log.Info("this node reports itself again")
 			}
 		}
-	}
+	})
 }

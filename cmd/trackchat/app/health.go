@@ -164,21 +164,13 @@ func (a *App) pingStore(ctx context.Context) {
 	if !ok {
 		return
 	}
-	every := time.NewTicker(pingEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-every.C:
-		}
+	every(ctx, pingEvery, func(ctx context.Context) {
 		bounded, cancel := context.WithTimeout(ctx, pingWithin)
-		err := store.Ping(bounded)
-		cancel()
-		if err != nil && ctx.Err() == nil {
+		defer cancel()
+		if err := store.Ping(bounded); err != nil && ctx.Err() == nil {
 			a.storeFailed(err)
 		}
-	}
+	})
 }
 
 // checkStore makes the service not ready while the store is not fit for use. It is again when a

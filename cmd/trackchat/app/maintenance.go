@@ -28,31 +28,15 @@ func (a *App) startMaintenance(ctx context.Context) error {
 }
 
 func (a *App) trimOld(ctx context.Context) {
-	trim := time.NewTicker(trimEvery)
-	defer trim.Stop()
 	a.trim(ctx)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-trim.C:
-			a.trim(ctx)
-		}
-	}
+	every(ctx, trimEvery, a.trim)
 }
 
 // expireOverdue ends messages whose time has run out, also of trackers that are not connected
 // anywhere. Every process does: whichever comes first ends a message, once.
 func (a *App) expireOverdue(ctx context.Context) {
-	every := time.NewTicker(expireEvery)
-	defer every.Stop()
 	failing := false
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-every.C:
-		}
+	every(ctx, expireEvery, func(ctx context.Context) {
 		for more := true; more; {
 			stats, err := a.store.Expire(ctx)
 			if err != nil && ctx.Err() == nil && !failing {
@@ -63,7 +47,7 @@ func (a *App) expireOverdue(ctx context.Context) {
 			a.expired.Add(float64(stats.Ended))
 			more = stats.More && err == nil
 		}
-	}
+	})
 }
 
 // trim removes what is older than the retention, in small steps.

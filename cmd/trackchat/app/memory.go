@@ -151,17 +151,9 @@ func outsideGo() (bytes int64, known bool) {
 }
 
 func (a *App) startMemory(ctx context.Context) error {
+	a.memory.look()
 	a.meanwhile(ctx, func(ctx context.Context) {
-		tick := time.NewTicker(memoryEvery)
-		defer tick.Stop()
-		for {
-			a.memory.look()
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-		}
+		every(ctx, memoryEvery, func(context.Context) { a.memory.look() })
 	})
 	return nil
 }

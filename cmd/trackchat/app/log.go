@@ -17,9 +17,9 @@ import (
 
 // Bounds of what is remembered of the log.
 const (
-	troubleEntries = 100
-	troubleFields  = 16
-	troubleText    = 300 // bytes of a message or a field
+	recentEntries = 100
+	recentFields  = 16
+	recentText    = 300 // bytes of a message or a field
 )
 
 // recentLog remembers the last warnings and errors of the log, for the operations view, and counts
@@ -50,7 +50,7 @@ func newRecentLog(reg prometheus.Registerer) *recentLog {
 // are counted and remembered too.
 func (t *recentLog) watch(log *zap.Logger) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core {
-		return newFoldCore(zapcore.NewTee(c, &troubleCore{recent: t}), t.folds)
+		return newFoldCore(zapcore.NewTee(c, &recentCore{recent: t}), t.folds)
 	}), zap.Hooks(func(e zapcore.Entry) error {
 		if e.Level >= zapcore.WarnLevel {
 			t.entries.WithLabelValues(e.Level.String()).Inc()
@@ -73,32 +73,32 @@ func (t *recentLog) recent() []api.Trouble {
 func (t *recentLog) add(e api.Trouble) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.ring) == troubleEntries {
+	if len(t.ring) == recentEntries {
 		copy(t.ring, t.ring[1:])
-		t.ring = t.ring[:troubleEntries-1]
+		t.ring = t.ring[:recentEntries-1]
 	}
 	t.ring = append(t.ring, e)
 }
 
-// troubleCore is the side of a logger that remembers; fields are those that the logger has of its
+// recentCore is the side of a logger that remembers; fields are those that the logger has of its
 // own.
-type troubleCore struct {
+type recentCore struct {
 	recent *recentLog
 	fields []zapcore.Field
 }
 
-var _ zapcore.Core = (*troubleCore)(nil)
+var _ zapcore.Core = (*recentCore)(nil)
 
 // Enabled takes warnings and what is worse, whatever level the log is set to.
-func (c *troubleCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+func (c *recentCore) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
 
 // With keeps the fields of a logger that is made from another one.
-func (c *troubleCore) With(fields []zapcore.Field) zapcore.Core {
-	return &troubleCore{c.recent, append(slices.Clip(c.fields), fields...)}
+func (c *recentCore) With(fields []zapcore.Field) zapcore.Core {
+	return &recentCore{c.recent, append(slices.Clip(c.fields), fields...)}
 }
 
 // Check adds itself to who is to write an entry.
-func (c *troubleCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+func (c *recentCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if c.Enabled(e.Level) {
 		return ce.AddCore(e, c)
 	}
@@ -106,12 +106,12 @@ func (c *troubleCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.
 }
 
 // Write remembers an entry, cut to what is shown; stacks are left to the log.
-func (c *troubleCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+func (c *recentCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	enc := zapcore.NewMapObjectEncoder()
 	texts := map[string]string{}
 	for _, list := range [...][]zapcore.Field{c.fields, fields} {
 		for _, f := range list {
-			if f.Key == "stack" || len(texts) == troubleFields {
+			if f.Key == "stack" || len(texts) == recentFields {
 				continue
 			}
 			f.AddTo(enc)
@@ -128,13 +128,13 @@ func (c *troubleCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 }
 
 // Sync has nothing to wait for.
-func (c *troubleCore) Sync() error { return nil }
+func (c *recentCore) Sync() error { return nil }
 
 func shortened(s string) string {
-	if len(s) <= troubleText {
+	if len(s) <= recentText {
 		return s
 	}
-	return strings.ToValidUTF8(s[:troubleText], "") + "…"
+	return strings.ToValidUTF8(s[:recentText], "") + "…"
 }
 
 // Repeated warnings and errors are folded: of one message so many lines are written in a period,

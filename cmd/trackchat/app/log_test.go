@@ -23,25 +23,25 @@ func TestTroublesAreRememberedAndBounded(t *testing.T) {
 	log := seen.watch(zap.New(core)).With(zap.String("node", "a"))
 	log.Info("nothing")
 	log.Warn("slow", zap.Duration("took", 1e9))
-	log.Error("broken", zap.Error(errors.New(strings.Repeat("é", troubleText))),
+	log.Error("broken", zap.Error(errors.New(strings.Repeat("é", recentText))),
 		zap.ByteString("stack", []byte("secret addresses")))
 	list := seen.recent()
 	if len(list) != 2 || list[0].Message != "broken" || list[0].Level != "error" ||
 		list[1].Fields["took"] != "1s" || list[1].Fields["node"] != "a" {
 		t.Fatalf("%+v", list)
 	}
-	if cut := list[0].Fields["error"]; len(cut) > troubleText+len("…") ||
+	if cut := list[0].Fields["error"]; len(cut) > recentText+len("…") ||
 		!strings.HasSuffix(cut, "é…") {
-		t.Errorf("an error of %d bytes is kept as %q", 2*troubleText, cut)
+		t.Errorf("an error of %d bytes is kept as %q", 2*recentText, cut)
 	}
 	if _, ok := list[0].Fields["stack"]; ok || written.Len() != 1 {
 		t.Errorf("stack kept: %v; %d written", ok, written.Len())
 	}
-	for i := range 2 * troubleEntries {
+	for i := range 2 * recentEntries {
 		log.Warn(strconv.Itoa(i))
 	}
-	if list = seen.recent(); len(list) != troubleEntries ||
-		list[0].Message != strconv.Itoa(2*troubleEntries-1) {
+	if list = seen.recent(); len(list) != recentEntries ||
+		list[0].Message != strconv.Itoa(2*recentEntries-1) {
 		t.Errorf("%d entries, the newest %q", len(list), list[0].Message)
 	}
 	families, err := reg.Gather()
@@ -50,7 +50,7 @@ func TestTroublesAreRememberedAndBounded(t *testing.T) {
 	for _, m := range families[0].GetMetric() {
 		total += m.GetCounter().GetValue()
 	}
-	if total != 2+2*troubleEntries {
+	if total != 2+2*recentEntries {
 		t.Errorf("%v entries are counted", total)
 	}
 }

@@ -203,7 +203,7 @@ func TestValuesReadBackAsWritten(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
+func TestSuggest(t *testing.T) {
 	words := []string{"listen", "timeout", "id"}
 	for wrong, want := range map[string]string{
 		"lisen": "listen", "Listen": "listen",

@@ -14,7 +14,6 @@ import (
 
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue/queuetest"
 )
 

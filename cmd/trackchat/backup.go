@@ -10,7 +10,6 @@ import (
 	"os"
 
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue/sqlitestore"
 )
 

@@ -19,7 +19,6 @@ import (
 
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue/redisstore"
 	"trackchat/queue/sqlitestore"
 )

@@ -19,7 +19,6 @@ import (
 
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/protocol/all"
 	"trackchat/queue/queuetest"
 )

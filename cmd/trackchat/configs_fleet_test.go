@@ -15,7 +15,6 @@ import (
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue/queuetest"
 	"trackchat/queue/redisstore"
 

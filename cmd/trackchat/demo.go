@@ -14,10 +14,9 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api"
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/config"
-
-	"trackchat/api"
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/protocol/all"

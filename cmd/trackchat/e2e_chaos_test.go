@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"trackchat/cmd/trackchat/apptest"
-
 	"trackchat/queue/queuetest"
 )
 

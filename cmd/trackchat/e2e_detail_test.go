@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"trackchat/cmd/trackchat/apptest"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/queue/queuetest"

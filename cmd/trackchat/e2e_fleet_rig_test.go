@@ -11,7 +11,6 @@ import (
 
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/queue/queuetest"
 )

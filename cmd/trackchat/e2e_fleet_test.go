@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"trackchat/cmd/trackchat/apptest"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 )

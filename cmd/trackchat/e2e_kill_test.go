@@ -21,7 +21,6 @@ import (
 
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/apptest"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/queue/queuetest"

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"trackchat/cmd/trackchat/apptest"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 )

@@ -21,7 +21,6 @@ import (
 
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue/queuetest"
 )
 

@@ -12,7 +12,6 @@ import (
 
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue"
 	"trackchat/queue/redisstore"
 	"trackchat/queue/sqlitestore"

@@ -18,7 +18,6 @@ import (
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue"
 	"trackchat/queue/queuetest"
 	"trackchat/queue/redisstore"

@@ -16,10 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/api"
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/apptest"
-
-	"trackchat/api"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"

@@ -12,7 +12,6 @@ import (
 
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue/queuetest"
 )
 

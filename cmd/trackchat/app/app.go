@@ -12,9 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"trackchat/cmd/trackchat/config"
-
 	"trackchat/api"
+	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway"
 	"trackchat/gateway/engine"
 	"trackchat/queue"

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"trackchat/cmd/trackchat/apptest"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 

@@ -4,9 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"trackchat/cmd/trackchat/config"
-
 	"trackchat/api"
+	"trackchat/cmd/trackchat/config"
 	"trackchat/protocol"
 	"trackchat/protocol/all"
 	"trackchat/queue"

@@ -5,10 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"trackchat/api"
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
-	"trackchat/api"
 	"trackchat/protocol/all"
 	"trackchat/queue"
 

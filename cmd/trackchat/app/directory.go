@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"trackchat/cmd/trackchat/config"
-
 	"trackchat/api"
+	"trackchat/cmd/trackchat/config"
 	"trackchat/protocol/all"
 	"trackchat/queue"
 

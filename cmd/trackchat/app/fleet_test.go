@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/api"
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
-	"trackchat/api"
 	"trackchat/gateway/trackersim"
 	"trackchat/queue/queuetest"
 )

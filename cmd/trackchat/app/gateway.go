@@ -11,9 +11,8 @@ import (
 	"net/netip"
 	"time"
 
-	"trackchat/cmd/trackchat/config"
-
 	"trackchat/api"
+	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway"
 	"trackchat/gateway/engine"
 	"trackchat/protocol/all"

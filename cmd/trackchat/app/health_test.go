@@ -13,7 +13,6 @@ import (
 
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue"
 	"trackchat/queue/queuetest"
 

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"trackchat/cmd/trackchat/apptest"
-
 	"trackchat/queue/queuetest"
 )
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/queue"
 	"trackchat/queue/redisstore"
 	"trackchat/queue/sqlitestore"

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 	"trackchat/protocol/all"

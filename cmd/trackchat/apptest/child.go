@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/protocol/all"
 	"trackchat/queue/queuetest"
 )

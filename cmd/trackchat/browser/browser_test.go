@@ -12,7 +12,6 @@ import (
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/queue"
 	"trackchat/queue/queuetest"

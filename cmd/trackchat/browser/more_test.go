@@ -9,7 +9,6 @@ import (
 
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
-
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
 

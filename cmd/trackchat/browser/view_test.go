@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"trackchat/cmd/trackchat/apptest"
-
 	"trackchat/queue"
 
 	"github.com/chromedp/cdproto/emulation"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/http/pprof"
-	"strconv"
 	"strings"
 	"time"
 
@@ -58,7 +57,7 @@ func NewAdmin(o AdminOptions) http.Handler {
 	debug.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	debug.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	debug.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	notFound := func(w http.ResponseWriter, _ *http.Request) { writeRefusal(w, codeWrongHandler) }
+	notFound := func(w http.ResponseWriter, _ *http.Request) { (&refusal{code: codeWrongHandler}).write(w) }
 
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
@@ -139,18 +138,4 @@ func unjoin(err error) []error {
 		return joined.Unwrap()
 	}
 	return []error{err}
-}
-
-func writeRefusal(w http.ResponseWriter, c code) {
-	_, status := c.answer()
-	writeJSON(w, status, appendRefusal(nil, &refusal{code: c}))
-}
-
-func writeJSON(w http.ResponseWriter, status int, body []byte) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the peer is gone, and there is nobody left to tell
 }

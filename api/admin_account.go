@@ -134,10 +134,7 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 func (a *administration) deleteKey(ctx context.Context, r *http.Request) (any, error) {
 	hash, ok := parseKeyID(r.PathValue("id"))
 	if !ok {
-		return nil, &refusal{
-			code:   codeInvalid,
-			params: []paramError{{"id", "must be the id of a key: 64 hexadecimal digits"}},
-		}
+		return nil, invalid("id", "must be the id of a key: 64 hexadecimal digits")
 	}
 	return a.edit(ctx, queue.Edit{Kind: queue.EditDropKey, Key: hash})
 }

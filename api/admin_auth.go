@@ -27,8 +27,7 @@ func newAdminAuth(token string, next http.Handler) *adminAuth {
 func newDebugAuth(token string, next http.Handler) http.Handler {
 	if token == "" {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			writeRefusal(w,
-				codeDenied)
+			(&refusal{code: codeDenied}).write(w)
 		})
 	}
 	return newAdminAuth(token, next)
@@ -36,7 +35,7 @@ func newDebugAuth(token string, next http.Handler) http.Handler {
 
 func (g *adminAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.admits(r) {
-		writeRefusal(w, codeDenied)
+		(&refusal{code: codeDenied}).write(w)
 		return
 	}
 	knownOn(r.Context(), "administrator")

@@ -20,22 +20,14 @@ const (
 	problemUnknown  = "is unknown"
 )
 
-// Problem says what is wrong with a part of an object.
-type Problem struct{ Parameter, Error string }
-
 // checker collects what is wrong with an object.
-type checker struct{ errs []paramError }
+type checker struct{ wrong problems }
 
 func (c *checker) fail(name, format string, args ...any) {
-	c.errs = append(c.errs, paramError{name, fmt.Sprintf(format, args...)})
+	c.wrong.add(name, fmt.Sprintf(format, args...))
 }
 
-func (c *checker) done() error {
-	if len(c.errs) == 0 {
-		return nil
-	}
-	return &refusal{code: codeInvalid, params: c.errs}
-}
+func (c *checker) done() error { return c.wrong.err() }
 
 func (c *checker) id(name string, id int64) {
 	if id < 1 || id >= queue.MaxID {

@@ -45,7 +45,7 @@ type methods map[string]http.Handler
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, ok := m[r.Method]
 	if !ok {
-		writeRefusal(w, codeWrongMethod)
+		(&refusal{code: codeWrongMethod}).write(w)
 		return
 	}
 	h.ServeHTTP(w, r)
@@ -99,9 +99,7 @@ func (a *administration) handle(h adminHandler, query ...string) http.Handler {
 			body, err = encodeSuccess(members)
 		}
 		if err != nil {
-			answer := a.refusal(err)
-			_, status := answer.code.answer()
-			writeJSON(w, status, appendRefusal(nil, answer))
+			a.refusal(err).write(w)
 			return
 		}
 		writeJSON(w, http.StatusOK, body)
@@ -139,7 +137,7 @@ func (a *administration) refusal(err error) *refusal {
 		return r
 	}
 	if c, ok := errors.AsType[*queue.ConflictError](err); ok {
-		return &refusal{code: codeInvalid, params: []paramError{{c.Parameter, c.Problem}}}
+		return &refusal{code: codeInvalid, params: problems{{c.Parameter, c.Problem}}}
 	}
 	if errors.Is(err, queue.ErrNotFound) {
 		return &refusal{code: codeNotFound}
@@ -209,7 +207,7 @@ func (a *administration) follow(ctx context.Context) {
 func pathID(r *http.Request) (int64, error) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil || id < 1 || id >= queue.MaxID {
-		return 0, &refusal{code: codeInvalid, params: []paramError{{"id", problemID}}}
+		return 0, invalid("id", problemID)
 	}
 	return id, nil
 }
@@ -260,7 +258,7 @@ func sameID(given *int64, path int64) error {
 		*given = path
 	}
 	if *given != path {
-		return &refusal{code: codeInvalid, params: []paramError{{"id", "must be that of the path"}}}
+		return invalid("id", "must be that of the path")
 	}
 	return nil
 }

@@ -31,9 +31,7 @@ func (a *administration) exportLines(w http.ResponseWriter, r *http.Request) {
 		a.log.Error("export cut", zap.Error(err))
 		panic(http.ErrAbortHandler) // half of it must not look like the whole
 	default:
-		answer := a.refusal(err)
-		_, status := answer.code.answer()
-		writeJSON(w, status, appendRefusal(nil, answer))
+		a.refusal(err).write(w)
 	}
 }
 

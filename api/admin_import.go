@@ -46,13 +46,8 @@ type importCounts struct {
 }
 
 type refusedLine struct {
-	Line   int           `json:"line"`
-	Errors []lineProblem `json:"errors"`
-}
-
-type lineProblem struct {
-	Parameter string `json:"parameter"`
-	Error     string `json:"error"`
+	Line   int       `json:"line"`
+	Errors []Problem `json:"errors"`
 }
 
 // importLine is one line: an account or a tracker.
@@ -81,7 +76,7 @@ type importing struct {
 // while it runs and at the end {"success":true,"summary":{…}}.
 func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
 	if err := onlyKnown(r, nil); err != nil {
-		writeJSON(w, http.StatusBadRequest, appendRefusal(nil, a.refusal(err)))
+		a.refusal(err).write(w)
 		return
 	}
 	m := &importing{a: a, w: w, control: http.NewResponseController(w), told: a.now()}
@@ -172,10 +167,7 @@ func (m *importing) take(text []byte) error {
 		}
 		e = c.tracker(t, m.a.devices)
 	default:
-		return &refusal{code: codeInvalid, params: []paramError{{
-			"line",
-			"must hold an account or a tracker",
-		}}}
+		return invalid("line", "must hold an account or a tracker")
 	}
 	if err := c.done(); err != nil {
 		return err
@@ -187,15 +179,12 @@ func (m *importing) take(text []byte) error {
 
 func (m *importing) refuse(line int, err error) {
 	answer := m.a.refusal(err)
-	problems := make([]lineProblem, 0, max(1, len(answer.params)))
-	for _, p := range answer.params {
-		problems = append(problems, lineProblem{p.name, p.problem})
-	}
-	if len(problems) == 0 {
+	wrong := answer.params
+	if len(wrong) == 0 {
 		description, _ := answer.code.answer()
-		problems = append(problems, lineProblem{"line", description})
+		wrong.add("line", description)
 	}
-	m.summary.Refused = append(m.summary.Refused, refusedLine{line, problems})
+	m.summary.Refused = append(m.summary.Refused, refusedLine{line, wrong})
 }
 
 // flush stores the batch.
@@ -278,7 +267,7 @@ func (m *importing) finish(err error) {
 		return
 	}
 	answer := m.a.refusal(err)
-	body := appendRefusal(nil, answer)
+	body := answer.append(nil)
 	if encodeErr == nil {
 		body = append(append(body[:len(body)-1], ','), summary[1:]...)
 	}

@@ -118,13 +118,10 @@ func decodeObject(body []byte, into any) error {
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-		return &refusal{code: codeInvalid, params: []paramError{{
-			wrong.Field,
-			"must not be a JSON " + wrong.Value,
-		}}}
+		return invalid(wrong.Field, "must not be a JSON "+wrong.Value)
 	}
 	if name, ok := unknownMember(err); ok {
-		return &refusal{code: codeInvalid, params: []paramError{{name, problemUnknown}}}
+		return invalid(name, problemUnknown)
 	}
 	return refuse(codeWrongFormat)
 }

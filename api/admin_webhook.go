@@ -191,10 +191,7 @@ func (a *webhookAdmin) replay(ctx context.Context, r *http.Request) (any, error)
 	if o.Since != "" {
 		unix, ok := eventClock().parse(o.Since, false)
 		if !ok || unix < 0 {
-			return nil, &refusal{code: codeInvalid, params: []paramError{{
-				"since",
-				"must be a time like 2026-05-28T20:26:40Z",
-			}}}
+			return nil, invalid("since", "must be a time like 2026-05-28T20:26:40Z")
 		}
 		since = time.Unix(unix, 0)
 	}

@@ -109,7 +109,4 @@ func (c *call) repeat(answer []byte, op byte) error {
 	return nil
 }
 
-func refuseKey() error {
-	wrong := paramError{"idempotency_key", "was used for another request"}
-	return &refusal{code: codeInvalid, params: []paramError{wrong}}
-}
+func refuseKey() error { return invalid("idempotency_key", "was used for another request") }

@@ -181,22 +181,19 @@ func (s *strictness) done(named bool) error {
 		}
 		return "the devices of trackers " + strings.Join(l.trackers, ", ") + " cannot show"
 	}
-	var errs []paramError
+	var wrong problems
 	if l := &s.message; len(l.trackers) > 0 {
-		errs = append(errs, paramError{"message", by(l) + ": " + spaced(l.runes)})
+		wrong.add("message", by(l)+": "+spaced(l.runes))
 	}
 	if l := &s.few; len(l.trackers) > 0 {
 		problem := fmt.Sprintf("%s more than %d choices", by(l), s.most)
-		errs = append(errs, paramError{"choices", problem})
+		wrong.add("choices", problem)
 	} else if l := &s.answer; len(l.trackers) > 0 {
-		errs = append(errs, paramError{"choices", by(l) + ": " + spaced(l.runes)})
+		wrong.add("choices", by(l)+": "+spaced(l.runes))
 	} else if l := &s.long; len(l.trackers) > 0 {
-		errs = append(errs, paramError{"choices", by(l) + " " + s.why.Error()})
+		wrong.add("choices", by(l)+" "+s.why.Error())
 	}
-	if len(errs) == 0 {
-		return nil
-	}
-	return &refusal{code: codeInvalid, params: errs}
+	return wrong.err()
 }
 
 func spaced(runes []rune) string {

@@ -9,8 +9,6 @@ import (
 	"trackchat/queue"
 )
 
-const successAnswer = `{"success":true}`
-
 // list answers tracker/chat/list.
 func (a *API) list(ctx context.Context, c *call) error {
 	q, err := readList(c.read, c.now)

@@ -35,6 +35,9 @@ const (
 	codeTooManyEntries code = 267
 )
 
+// successAnswer is the body of an answer that has nothing to tell.
+const successAnswer = `{"success":true}`
+
 // answer returns the description and the HTTP status of a code: the whole error table.
 func (c code) answer() (description string, status int) {
 	switch c {
@@ -92,23 +95,47 @@ func (c code) answer() (description string, status int) {
 // of the store.
 type refusal struct {
 	code   code
-	params []paramError // with codeInvalid
-	reason string       // that metrics name it by, with codeTooMany; empty: the rate limit
-	retry  int          // seconds for Retry-After, with codeTooMany and codeLoginAttempts
+	params problems // with codeInvalid
+	reason string   // that metrics name it by, with codeTooMany; empty: the rate limit
+	retry  int      // seconds for Retry-After, with codeTooMany and codeLoginAttempts
 }
-
-// paramError says what is wrong with one parameter.
-type paramError struct{ name, problem string }
 
 func (r *refusal) Error() string {
 	description, _ := r.code.answer()
 	return description + " (" + strconv.Itoa(int(r.code)) + ")"
 }
 
+// refuse is the refusal that a code says all about.
 func refuse(c code) error { return &refusal{code: c} }
 
-// appendRefusal appends the body of an error answer.
-func appendRefusal(dst []byte, r *refusal) []byte {
+// invalid refuses one parameter, or one part of an object.
+func invalid(parameter, problem string) error {
+	return problems{{Parameter: parameter, Error: problem}}.err()
+}
+
+// Problem says what is wrong with one parameter, or with a part of an object.
+type Problem struct {
+	Parameter string `json:"parameter"`
+	Error     string `json:"error"`
+}
+
+// problems collects what is wrong with a request, so that one answer names it all.
+type problems []Problem
+
+func (ps *problems) add(parameter, problem string) {
+	*ps = append(*ps, Problem{parameter, problem})
+}
+
+// err is the refusal of everything that is wrong, or nil.
+func (ps problems) err() error {
+	if len(ps) == 0 {
+		return nil
+	}
+	return &refusal{code: codeInvalid, params: ps}
+}
+
+// append appends the body of the answer.
+func (r *refusal) append(dst []byte) []byte {
 	description, _ := r.code.answer()
 	dst = append(dst, `{"success":false,"status":{"code":`...)
 	dst = strconv.AppendInt(dst, int64(r.code), 10)
@@ -122,12 +149,28 @@ func appendRefusal(dst []byte, r *refusal) []byte {
 				dst = append(dst, ',')
 			}
 			dst = append(dst, `{"parameter":`...)
-			dst = appendString(dst, p.name)
+			dst = appendString(dst, p.Parameter)
 			dst = append(dst, `,"error":`...)
-			dst = appendString(dst, p.problem)
+			dst = appendString(dst, p.Error)
 			dst = append(dst, '}')
 		}
 		dst = append(dst, ']')
 	}
 	return append(dst, '}')
+}
+
+// write answers with the refusal.
+func (r *refusal) write(w http.ResponseWriter) {
+	_, status := r.code.answer()
+	writeJSON(w, status, r.append(nil))
+}
+
+// writeJSON answers with a body that is there as a whole.
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the peer is gone, and there is nobody left to tell
 }

@@ -11,20 +11,14 @@ import (
 type reader struct {
 	params params
 	clock  clock
-	errs   []paramError
+	wrong  problems
 }
 
-func (r *reader) fail(name, problem string) {
-	r.errs = append(r.errs, paramError{name, problem})
-}
+// fail notes what is wrong with a parameter.
+func (r *reader) fail(name, problem string) { r.wrong.add(name, problem) }
 
 // done returns the refusal of everything that was wrong, or nil.
-func (r *reader) done() error {
-	if len(r.errs) == 0 {
-		return nil
-	}
-	return &refusal{code: codeInvalid, params: r.errs}
-}
+func (r *reader) done() error { return r.wrong.err() }
 
 const (
 	problemNull    = "must not be null"

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"trackchat/queue"
@@ -38,7 +39,7 @@ func readList(r *reader, now time.Time) (listRequest, error) {
 	if q.beyond, _ = r.optionalID("after_id"); q.beyond < 0 {
 		r.fail("after_id", "must not be negative")
 	}
-	if q.from > q.to && len(r.errs) == 0 {
+	if q.from > q.to && r.done() == nil {
 		r.fail("from", "must not be later than to")
 	}
 	return q, r.done()
@@ -85,8 +86,8 @@ func readMark(r *reader) ([]int64, error) {
 		r.fail("message_ids", sizeProblem(maxMark))
 	}
 	id, one := r.optionalID("message_id")
-	if one {
-		ids = distinct(append(ids, id))
+	if one && !slices.Contains(ids, id) {
+		ids = append(ids, id)
 	}
 	if !one && !several {
 		r.fail("message_id", problemNull)

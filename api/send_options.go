@@ -127,10 +127,7 @@ func (a *API) checkReply(ctx context.Context, x *sendOptions, trackers ...*queue
 	}
 	for _, t := range trackers {
 		if t.Key() != found[0] {
-			return &refusal{code: codeInvalid, params: []paramError{{
-				"reply_to",
-				"must be a message of the same tracker",
-			}}}
+			return invalid("reply_to", "must be a message of the same tracker")
 		}
 	}
 	return nil

@@ -314,7 +314,7 @@ func (a *API) finish(out *response, op *operation, err error, id string) code {
 	if answer.retry > 0 {
 		out.w.Header()["Retry-After"] = []string{strconv.Itoa(answer.retry)}
 	}
-	out.buf = appendRefusal(out.buf[:0], answer)
+	out.buf = answer.append(out.buf[:0])
 	_, status := answer.code.answer()
 	out.finish(status)
 	return answer.code

@@ -65,9 +65,9 @@ func (c *call) wrongLogin() error {
 	if accounts, _ := c.snap.Len(); accounts > 0 {
 		return refuse(codeWrongLogin)
 	}
-	return &refusal{code: codeWrongLogin, params: []paramError{
-		{"login", "there are no accounts yet; trackchat account put makes one"},
-	}}
+	return &refusal{code: codeWrongLogin, params: problems{{
+		Parameter: "login", Error: "there are no accounts yet; trackchat account put makes one",
+	}}}
 }
 
 // newHash returns a hash that nobody can guess.

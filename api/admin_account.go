@@ -117,7 +117,7 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 	if len(account.Keys) >= maxKeys {
 		return nil, refuse(codeTooManyEntries)
 	}
-	key := newHash()
+	key := newKey()
 	hash := queue.HashKey(key)
 	if _, err := a.edit(ctx, queue.Edit{
 		Kind:    queue.EditAddKey,

@@ -90,7 +90,7 @@ func (c *checker) password(o *accountObject, e *queue.Edit) {
 	case o.Password != nil && *o.Password != "" && o.Login == "":
 		c.fail("login", "must not be empty where a password is given")
 	case o.PasswordHash != nil && *o.PasswordHash != "":
-		if _, ok := parsePasswordHash(*o.PasswordHash); !ok {
+		if !isPasswordHash(*o.PasswordHash) {
 			c.fail("password_hash", "must be an Argon2id hash in PHC form")
 		}
 		e.Account.Password = *o.PasswordHash

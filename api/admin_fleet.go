@@ -91,9 +91,7 @@ func (a *fleetAdmin) sessions(ctx context.Context, r *http.Request) (any, error)
 		Tracker: queue.TrackerID(tracker), After: queue.TrackerID(after),
 		Limit: limit,
 	}
-	if v, given := p.find("protocol"); given {
-		q.Protocol, _ = v.scalar()
-	}
+	q.Protocol, _, _ = read.params.scalar("protocol")
 	if err := read.done(); err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func keyID(h queue.KeyHash) string { return hex.EncodeToString(h[:]) }
 
 // parseKey reads a key, or the id of one.
 func parseKey(s string) (queue.KeyHash, bool) {
-	if isHash(s) {
+	if isKey(s) {
 		return queue.HashKey(s), true
 	}
 	return parseKeyID(s)
@@ -103,9 +103,8 @@ func parseKeyID(s string) (queue.KeyHash, bool) {
 
 // decodeObject reads exactly one JSON object without unknown members.
 func decodeObject(body []byte, into any) error {
-	body = bytes.TrimPrefix(body, []byte(byteOrderMark))
-	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' ||
-		tooDeep(trimmed) {
+	body, ok := object(body)
+	if !ok {
 		return refuse(codeWrongFormat)
 	}
 	d := json.NewDecoder(bytes.NewReader(body))

@@ -83,7 +83,7 @@ func (a *webhookAdmin) get(ctx context.Context, r *http.Request) (any, error) {
 	}
 	p := &hook.Progress
 	state := webhookState{
-		URL: hook.URL, Position: time.UnixMilli(p.PositionMs).UTC().Format(isoTime),
+		URL: hook.URL, Position: time.UnixMilli(p.PositionMs).UTC().Format(time.RFC3339),
 		LagSeconds:   lagOf(p, a.now()),
 		LastDelivery: moment(p.DeliveredMs), LastErrorAt: moment(p.ErrorMs),
 		FailingSince: moment(p.FailingSinceMs), Dropped: p.Dropped,
@@ -112,7 +112,7 @@ func moment(ms int64) *string {
 	if ms == 0 {
 		return nil
 	}
-	text := time.UnixMilli(ms).UTC().Format(isoTime)
+	text := time.UnixMilli(ms).UTC().Format(time.RFC3339)
 	return &text
 }
 
@@ -151,7 +151,7 @@ func (a *webhookAdmin) put(ctx context.Context, r *http.Request) (any, error) {
 	case hook != nil:
 		next.Secret = hook.Secret
 	default:
-		made = newHash()
+		made = newKey()
 		next.Secret = made
 	}
 	if err := a.hooks.PutWebhook(ctx, next); err != nil {

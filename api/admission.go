@@ -11,28 +11,16 @@ const (
 // admission bounds what requests take of the store together. Nobody holds a place while the client
 // is slow or a password is verified: an operation runs once its body is there and its caller is
 // known.
-type admission struct{ running, strangers places }
+type admission struct{ running, strangers semaphore }
 
 func newAdmission() admission {
-	return admission{running: make(places, maxRunning), strangers: make(places, maxStrangers)}
+	return admission{running: make(semaphore, maxRunning), strangers: make(semaphore, maxStrangers)}
 }
 
-// places are taken by those who came first.
-type places chan struct{}
-
-// enter waits for a place; leave gives it back.
-func (p places) enter(ctx context.Context) error {
-	select {
-	case p <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case p <- struct{}{}:
-		return nil
-	case <-ctx.Done():
+// enter waits for one of the places.
+func enter(ctx context.Context, places semaphore) error {
+	if !places.acquire(ctx) {
 		return &refusal{code: codeTooMany, reason: reasonPlaces, retry: 1}
 	}
+	return nil
 }
-
-func (p places) leave() { <-p }

@@ -54,31 +54,30 @@ type Options struct {
 
 // API answers the operations. It is safe for concurrent use. One with a live feed is to be closed.
 type API struct {
-	store       queue.Messages
-	directory   *queue.Directory
-	now         func() time.Time
-	log         *zap.Logger
-	limiter     *limiter
-	sessions    *sessions
-	logins      *loginLimiter
-	clients     *clients
-	places      admission
-	room        *fair // for requests in memory, in bytes
-	feed        *feed
-	requests    *requestIDs
-	maxBody     int64
-	timeout     time.Duration
-	sessionLife time.Duration
-	full        func() bool
-	can         func(t *queue.Tracker) (Capabilities, bool)
-	cors        *cors
-	metrics     *metrics
-	zones       zones
-	routes      routes
-	console     *console.Site
-	zipped      http.Handler // answer, compressed
-	bodies      sync.Pool    // *[]byte
-	answers     sync.Pool    // *[]byte
+	store     queue.Messages
+	directory *queue.Directory
+	now       func() time.Time
+	log       *zap.Logger
+	limiter   *limiter
+	sessions  *sessions
+	logins    *loginLimiter
+	clients   *clients
+	places    admission
+	room      *fair // for requests in memory, in bytes
+	feed      *feed
+	requests  *requestIDs
+	maxBody   int64
+	timeout   time.Duration
+	full      func() bool
+	can       func(t *queue.Tracker) (Capabilities, bool)
+	cors      *cors
+	metrics   *metrics
+	zones     zones
+	routes    routes
+	console   *console.Site
+	zipped    http.Handler // answer, compressed
+	bodies    sync.Pool    // *[]byte
+	answers   sync.Pool    // *[]byte
 
 	// Header values shared by all answers.
 	jsonType, noStore, noSniff []string
@@ -107,29 +106,28 @@ func New(o Options) *API {
 		o.Capabilities = func(*queue.Tracker) (Capabilities, bool) { return Capabilities{}, false }
 	}
 	a := &API{
-		store:       o.Store,
-		directory:   o.Directory,
-		now:         o.Now,
-		log:         o.Logger,
-		limiter:     newLimiter(o.RateLimit),
-		logins:      newLoginLimiter(o.Processors, o.MemoryLimit),
-		clients:     &clients{trusted: o.TrustedProxies, log: o.Logger},
-		places:      newAdmission(),
-		room:        newRequestRoom(o.MemoryLimit, o.MaxBody),
-		requests:    newRequestIDs(),
-		sessionLife: o.SessionLife,
-		maxBody:     o.MaxBody,
-		timeout:     o.Timeout,
-		full:        o.Full,
-		can:         o.Capabilities,
-		cors:        newCORS(o.CORSOrigins),
-		metrics:     newMetrics(o.Registerer),
-		zones:       zones{log: o.Logger},
-		sessions:    newSessions(o.Sessions),
-		console:     console.NewChat(),
-		jsonType:    []string{"application/json; charset=utf-8"},
-		noStore:     []string{"no-store"},
-		noSniff:     []string{"nosniff"},
+		store:     o.Store,
+		directory: o.Directory,
+		now:       o.Now,
+		log:       o.Logger,
+		limiter:   newLimiter(o.RateLimit),
+		logins:    newLoginLimiter(o.Processors, o.MemoryLimit),
+		clients:   &clients{trusted: o.TrustedProxies, log: o.Logger},
+		places:    newAdmission(),
+		room:      newRequestRoom(o.MemoryLimit, o.MaxBody),
+		requests:  newRequestIDs(),
+		maxBody:   o.MaxBody,
+		timeout:   o.Timeout,
+		full:      o.Full,
+		can:       o.Capabilities,
+		cors:      newCORS(o.CORSOrigins),
+		metrics:   newMetrics(o.Registerer),
+		zones:     zones{log: o.Logger},
+		sessions:  newSessions(o.Sessions, o.SessionLife),
+		console:   console.NewChat(),
+		jsonType:  []string{"application/json; charset=utf-8"},
+		noStore:   []string{"no-store"},
+		noSniff:   []string{"nosniff"},
 	}
 	a.feed = newFeed(&o)
 	registerRoom(o.Registerer, a.room)
@@ -217,4 +215,27 @@ func (a *API) operations() routes {
 	rs["tracker/chat"]["events"].stream = true
 	rs["user"]["auth"].open = true
 	return rs
+}
+
+// zones caches time zones, because loading one reads a file. Only names of the directory get here,
+// so it is bounded by the zones that exist.
+type zones struct {
+	log    *zap.Logger
+	loaded sync.Map // name -> *time.Location
+}
+
+// find returns the zone of that IANA name; UTC for an empty or unknown one, which the log then
+// names once.
+func (z *zones) find(name string) *time.Location {
+	if l, ok := z.loaded.Load(name); ok {
+		return l.(*time.Location)
+	}
+	l, err := time.LoadLocation(name)
+	if err != nil {
+		z.log.Error("unknown time zone of an account, using UTC", zap.String("zone", name),
+			zap.Error(err))
+		l = time.UTC
+	}
+	z.loaded.Store(name, l)
+	return l
 }

@@ -3,47 +3,18 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 	"time"
 
 	"trackchat/queue"
 )
 
-const hashLength = 32
-
-// findHash looks for the caller's hash in the body, then the query, then the Authorization header.
-func findHash(p *params, h http.Header) (string, bool) {
-	for _, s := range [...]*source{&p.body, &p.query} {
-		for _, name := range [...]string{"hash", "session_key"} {
-			if v, ok := s.get(name); ok && !v.absent() && !v.empty() {
-				return v.scalar()
-			}
-		}
-	}
-	return strings.CutPrefix(h.Get("Authorization"), "NVX ")
-}
-
 // callerHash returns the hash of the caller's hash.
 func callerHash(p *params, h http.Header) (queue.KeyHash, error) {
-	hash, ok := findHash(p, h)
-	if !ok || !isHash(hash) {
+	hash, ok := p.hash(h)
+	if !ok || !isKey(hash) {
 		return queue.KeyHash{}, refuse(codeWrongHash)
 	}
 	return queue.HashKey(hash), nil
-}
-
-func isHash(s string) bool {
-	if len(s) != hashLength {
-		return false
-	}
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // account returns the account that a hash speaks for, and whether it is a session's rather than a
@@ -69,17 +40,17 @@ func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHa
 func (a *API) sessionAccount(ctx context.Context, key queue.KeyHash,
 	now time.Time,
 ) (queue.AccountID, error) {
-	k, known := a.sessions.cached(key, now)
-	if known && k.fresh(now) {
-		return k.account, nil
+	account, fresh, known := a.sessions.cached(key, now)
+	if fresh {
+		return account, nil
 	}
-	place := a.places.strangers // guesses wait for guesses
+	places := a.places.strangers // guesses wait for guesses
 	if known {
-		place = a.places.running
+		places = a.places.running
 	}
-	if err := place.enter(ctx); err != nil {
+	if err := enter(ctx, places); err != nil {
 		return 0, err
 	}
-	defer place.leave()
+	defer places.release()
 	return a.sessions.ask(ctx, key, now)
 }

@@ -119,13 +119,3 @@ func hopOfForwarded(s string) netip.Addr {
 
 // plainAddr is an address as all parts of this package compare it.
 func plainAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
-
-// placeOf returns what stands for one customer's address: of IPv6 the first 64 bits.
-func placeOf(addr netip.Addr) string {
-	if addr.Is6() {
-		if p, err := addr.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return addr.String()
-}

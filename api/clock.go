@@ -3,16 +3,11 @@ package api
 import (
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"go.uber.org/zap"
 )
 
-const (
-	plainTime = "2006-01-02 15:04:05"
-	isoTime   = "2006-01-02T15:04:05Z07:00"
-)
+// plainTime is how times are written where nobody asks for time.RFC3339.
+const plainTime = "2006-01-02 15:04:05"
 
 // clock reads and writes times as the caller of one request wants them.
 type clock struct {
@@ -27,7 +22,7 @@ func (c clock) appendTime(dst []byte, ms int64) []byte {
 	}
 	layout := plainTime
 	if c.iso {
-		layout = isoTime
+		layout = time.RFC3339
 	}
 	dst = append(dst, '"')
 	dst = time.UnixMilli(ms).In(c.zone).AppendFormat(dst, layout)
@@ -121,27 +116,4 @@ func (c clock) fromLocal(wall int64, late bool) int64 {
 func (c clock) offset(unix int64) int64 {
 	_, seconds := time.Unix(unix, 0).In(c.zone).Zone()
 	return int64(seconds)
-}
-
-// zones caches time zones, because loading one reads a file. Only names of the directory get here,
-// so it is bounded by the zones that exist.
-type zones struct {
-	log    *zap.Logger
-	loaded sync.Map // name -> *time.Location
-}
-
-// find returns the zone of that IANA name; UTC for an empty or unknown one, which the log then
-// names once.
-func (z *zones) find(name string) *time.Location {
-	if l, ok := z.loaded.Load(name); ok {
-		return l.(*time.Location)
-	}
-	l, err := time.LoadLocation(name)
-	if err != nil {
-		z.log.Error("unknown time zone of an account, using UTC", zap.String("zone", name),
-			zap.Error(err))
-		l = time.UTC
-	}
-	z.loaded.Store(name, l)
-	return l
 }

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -114,7 +113,6 @@ type boundConn struct {
 	listener *boundListener
 	place    string
 	seat     *holder
-	known    atomic.Bool // has seat as one who is known
 	closed   sync.Once
 
 	mu     sync.Mutex
@@ -196,7 +194,11 @@ type connKey struct{}
 
 // withConn is http.Server.ConnContext.
 func withConn(ctx context.Context, nc net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, boundOf(nc))
+	c := boundOf(nc)
+	if c == nil {
+		return ctx
+	}
+	return context.WithValue(withSeat(ctx, c.seat), connKey{}, c)
 }
 
 // connOf returns the connection of a request, nil where it is not bounded.
@@ -220,12 +222,4 @@ func begun(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
-}
-
-// knownOn notes that somebody who is known asks on a connection: no stranger gets its place.
-func knownOn(ctx context.Context, place string) {
-	if c := connOf(ctx); c != nil && !c.known.Load() {
-		c.known.Store(true)
-		c.seat.adopt(place)
-	}
 }

@@ -91,9 +91,3 @@ func (a *API) listAll(ctx context.Context, keys []queue.TrackerID,
 	})
 	return all[:min(len(all), q.Limit)], nil
 }
-
-// trackerID is the id of the tracker that a conversation is about.
-func trackerID(key queue.TrackerID) queue.TrackerID {
-	id, _ := queue.TrackerOf(key)
-	return id
-}

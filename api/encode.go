@@ -106,3 +106,100 @@ func appendKey(dst []byte, id queue.TrackerID) []byte {
 	dst = strconv.AppendInt(dst, int64(id), 10)
 	return append(dst, '"', ':')
 }
+
+// stateOf names the state of an outgoing message as of now, in Unix milliseconds. A message whose
+// time has run out is expired from that moment, whether the store has noted it yet or not.
+func stateOf(m *queue.Message, now int64) string {
+	switch m.Status {
+	case queue.StatusDelivered:
+		return "DELIVERED"
+	case queue.StatusOpened:
+		return "READ"
+	case queue.StatusFailed:
+		return "FAILED"
+	case queue.StatusExpired:
+		return "EXPIRED"
+	case queue.StatusCancelled:
+		return "CANCELLED"
+	case queue.StatusSent:
+		return "SENT"
+	default:
+		if m.Overdue(now) {
+			return "EXPIRED"
+		}
+		return "QUEUED"
+	}
+}
+
+// appendDelivery appends the delivery object of a message as of now, null for one from the device:
+// the same seven keys in the same order, then how often the device was handed a pending one without
+// an answer, or how many characters it could not show, if there are any. A text is one part until a
+// longer one has been cut for its device.
+func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
+	if m.Status.Incoming() {
+		return append(dst, `null`...)
+	}
+	parts, acked := max(m.Parts, 1), m.Acked
+	var deliveredMs int64
+	if m.Status.Acknowledged() {
+		acked, deliveredMs = parts, m.UpdateMs
+	}
+	dst = append(dst, `{"state":"`...)
+	dst = append(dst, stateOf(m, now)...)
+	dst = append(dst, `","parts":`...)
+	dst = strconv.AppendInt(dst, int64(parts), 10)
+	dst = append(dst, `,"parts_acked":`...)
+	dst = strconv.AppendInt(dst, int64(acked), 10)
+	dst = append(dst, `,"delivered_at":`...)
+	dst = c.appendTime(dst, deliveredMs)
+	dst = append(dst, `,"read_at":`...)
+	dst = c.appendTime(dst, m.ReadMs)
+	dst = append(dst, `,"expires_at":`...)
+	dst = c.appendTime(dst, m.ExpiresMs)
+	dst = append(dst, `,"reason":`...)
+	if m.Reason == queue.ReasonNone {
+		dst = append(dst, `null`...)
+	} else {
+		dst = appendString(dst, m.Reason.String())
+	}
+	if m.Tries > 0 && !m.Overdue(now) {
+		dst = append(dst, `,"tries":`...)
+		dst = strconv.AppendInt(dst, int64(m.Tries), 10)
+		dst = append(dst, `,"unanswered_since":`...)
+		dst = c.appendTime(dst, m.TriedMs)
+	}
+	if m.Replaced > 0 {
+		dst = append(dst, `,"replaced":`...)
+		dst = strconv.AppendInt(dst, int64(m.Replaced), 10)
+	}
+	return append(dst, '}')
+}
+
+// appendDetail appends the message object with its delivery, and with its choices and what it
+// answers where it has any.
+func appendDetail(dst []byte, m *queue.Message, c clock, now int64) []byte {
+	dst = appendMessage(dst, m, c)
+	return append(appendMore(dst[:len(dst)-1], m, c, now), '}')
+}
+
+// appendMore appends the members that say more about a message than its object: its delivery,
+// and its choices and what it answers where it has any.
+func appendMore(dst []byte, m *queue.Message, c clock, now int64) []byte {
+	dst = append(dst, `,"delivery":`...)
+	dst = appendDelivery(dst, m, c, now)
+	if len(m.Choices) > 0 {
+		dst = append(dst, `,"choices":[`...)
+		for i, s := range m.Choices {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = appendString(dst, s)
+		}
+		dst = append(dst, ']')
+	}
+	if m.ReplyTo != 0 {
+		dst = append(dst, `,"reply_to":`...)
+		dst = strconv.AppendInt(dst, m.ReplyTo, 10)
+	}
+	return dst
+}

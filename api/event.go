@@ -87,20 +87,18 @@ func eventsSince(m *queue.Message, since int64) []string {
 func eventClock() clock { return clock{zone: time.UTC, iso: true} }
 
 func messageEvent(name string, m *queue.Message, ms, now int64) *event {
+	t, _ := queue.TrackerOf(m.Tracker)
 	data := make([]byte, 0, 400+len(m.Text))
 	data = append(data, `{"tracker_id":`...)
-	data = strconv.AppendInt(data, int64(trackerID(m.Tracker)), 10)
+	data = strconv.AppendInt(data, int64(t), 10)
 	data = append(data, `,"message":`...)
 	data = appendMessage(data, m, eventClock())
 	data = appendMore(data, m, eventClock(), now)
-	return &event{
-		name: name, tracker: trackerID(m.Tracker), id: m.ID, data: append(data, '}'),
-		ms: ms,
-	}
+	return &event{name: name, tracker: t, id: m.ID, data: append(data, '}'), ms: ms}
 }
 
 func presenceEvent(key queue.TrackerID, p queue.Presence, now int64) *event {
-	t := trackerID(key)
+	t, _ := queue.TrackerOf(key)
 	data := append([]byte(nil), `{"tracker_id":`...)
 	data = strconv.AppendInt(data, int64(t), 10)
 	data = append(data, `,"online":`...)

@@ -50,10 +50,10 @@ func (a *API) events(ctx context.Context, c *call) error {
 // is one too old to know.
 func lastEventID(c *call) (since int64, given bool) {
 	text := c.header.Get("Last-Event-ID")
-	if v, ok := c.read.params.find("last_event_id"); ok {
-		if text, ok = v.scalar(); !ok {
-			c.read.fail("last_event_id", "must be the id of an event")
-		}
+	if id, given, ok := c.read.params.scalar("last_event_id"); !ok {
+		c.read.fail("last_event_id", "must be the id of an event")
+	} else if given {
+		text = id
 	}
 	if text == "" {
 		return 0, false

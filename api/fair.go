@@ -3,7 +3,9 @@ package api
 import (
 	"container/heap"
 	"container/list"
+	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // fair bounds something that many hold at a time (connections, bytes, turns), so that strangers
@@ -39,8 +41,9 @@ type holder struct {
 	has   int64
 	entry *list.Element // in place.cuttable; nil: is not cut off
 	// ends what it is doing. It takes no lock, and whoever leaves waits until it is done.
-	cut  func()
-	gone bool // was cut off
+	cut     func()
+	gone    bool        // was cut off
+	adopted atomic.Bool // has a place of those who are known
 }
 
 func newFair(most, rest, each int64) *fair {
@@ -173,6 +176,10 @@ func (h *holder) settle() bool {
 
 // adopt makes one who is known of a stranger, who keeps what it has.
 func (h *holder) adopt(key string) {
+	if h.adopted.Load() {
+		return
+	}
+	h.adopted.Store(true)
 	f := h.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -183,6 +190,20 @@ func (h *holder) adopt(key string) {
 	f.remove(h)
 	f.enter(h, key, true)
 	f.add(h, has)
+}
+
+type seatKey struct{}
+
+// withSeat has known find what a connection holds of all.
+func withSeat(ctx context.Context, h *holder) context.Context {
+	return context.WithValue(ctx, seatKey{}, h)
+}
+
+// knownOn notes that somebody who is known asks on a connection: no stranger gets its seat.
+func knownOn(ctx context.Context, key string) {
+	if h, ok := ctx.Value(seatKey{}).(*holder); ok {
+		h.adopt(key)
+	}
 }
 
 // leave gives everything back. A nil holder, or one that was cut off or has left, has nothing.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"runtime"
 )
 
@@ -17,8 +18,8 @@ const (
 // hashing is the queue of logins whose password is to be verified: each takes 19 MiB and tens of
 // milliseconds of a processor, and one processor is left to everybody else in any case.
 type hashing struct {
-	turns     places // verified at this moment
-	strangers places // who may wait for a turn: those who are familiar wait for few of them
+	turns     semaphore // verified at this moment
+	strangers semaphore // who may wait for a turn: those who are familiar wait for few of them
 	waiting   *fair
 }
 
@@ -35,8 +36,11 @@ func newHashing(processors int, memory int64) *hashing {
 	n = max(n, 1)
 	waiting := newFair(maxLogins, maxStrangeLogin, 0)
 	waiting.last = true // who has waited is next
-	return &hashing{turns: make(places, n), strangers: make(places, n), waiting: waiting}
+	return &hashing{turns: make(semaphore, n), strangers: make(semaphore, n), waiting: waiting}
 }
+
+// errLoginQueue refuses a login because too many are verified at a time.
+var errLoginQueue = errors.New("too many logins wait")
 
 // enter waits for a turn; leave ends it.
 func (q *hashing) enter(ctx context.Context, place string, familiar bool) (leave func(),
@@ -47,28 +51,26 @@ func (q *hashing) enter(ctx context.Context, place string, familiar bool) (leave
 	h := q.waiting.join(place, familiar, cancel)
 	if !h.grow(1) {
 		h.leave()
-		return nil, errLoginQueue()
+		return nil, errLoginQueue
 	}
 	if !familiar {
-		if q.strangers.enter(ctx) != nil {
+		if !q.strangers.acquire(ctx) {
 			h.leave()
-			return nil, errLoginQueue()
+			return nil, errLoginQueue
 		}
-		defer q.strangers.leave()
+		defer q.strangers.release()
 	}
-	if q.turns.enter(ctx) != nil {
+	if !q.turns.acquire(ctx) {
 		h.leave()
-		return nil, errLoginQueue()
+		return nil, errLoginQueue
 	}
 	leave = func() {
-		q.turns.leave()
+		q.turns.release()
 		h.leave()
 	}
 	if !h.settle() {
 		leave()
-		return nil, errLoginQueue()
+		return nil, errLoginQueue
 	}
 	return leave, nil
 }
-
-func errLoginQueue() error { return &refusal{code: codeTooMany, reason: reasonWaiting, retry: 2} }

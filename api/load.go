@@ -82,8 +82,8 @@ func (l *load) place() (key string, known bool) {
 			if account, ok := a.directory.Current().AccountByKey(hash); ok {
 				return accountPlace(account.ID), true
 			}
-			if k, ok := a.sessions.cached(hash, a.now()); ok {
-				return accountPlace(k.account), true
+			if account, _, ok := a.sessions.cached(hash, a.now()); ok {
+				return accountPlace(account), true
 			}
 		}
 	}

@@ -2,7 +2,7 @@ package api
 
 import (
 	"context"
-	"math"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -71,18 +71,25 @@ func (a *loginLimiter) buckets(t *attempt, familiar bool) []bucketOf {
 	return list
 }
 
+// failuresError refuses a login because there were too many failures.
+type failuresError struct{ wait time.Duration }
+
+func (e *failuresError) Error() string {
+	return fmt.Sprintf("too many failed logins, the next one in %v", e.wait)
+}
+
 // refused says how long an attempt has to wait because there were too many failures.
 func refused(buckets []bucketOf, now time.Time) error {
 	for _, b := range buckets {
 		if d := b.limiter.delay(b.key, now); d > 0 {
-			return &refusal{code: codeLoginAttempts, retry: int(math.Ceil(d.Seconds()))}
+			return &failuresError{d}
 		}
 	}
 	return nil
 }
 
-// verify reports whether a password is that of the hash; an empty hash is nobody's. A refusal says
-// that there were too many failures, or that too many wait; ctx bounds the wait.
+// verify reports whether a password is that of the hash; an empty hash is nobody's. The error is a
+// failuresError, or errLoginQueue; ctx bounds the wait.
 func (a *loginLimiter) verify(ctx context.Context, t *attempt, hash, password string) (bool,
 	error,
 ) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -154,7 +155,7 @@ func parseParams(contentType string, body []byte, query string) (params, error) 
 // multipart: curl -d calls everything a form, and no form of ours begins with a brace. A missing,
 // plain or unspecific type may be a form.
 func parseBody(contentType string, body []byte) (source, error) {
-	trimmed := bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
+	trimmed := trim(body)
 	if len(trimmed) == 0 {
 		return source{}, nil
 	}
@@ -179,6 +180,18 @@ func parseBody(contentType string, body []byte) (source, error) {
 	default:
 		return source{}, refuse(codeWrongFormat)
 	}
+}
+
+// trim leaves out what may be around a body.
+func trim(body []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
+}
+
+// object returns a body without what may be around it; false if it cannot be a JSON object, or
+// nests too deep.
+func object(body []byte) ([]byte, bool) {
+	body = trim(body)
+	return body, len(body) > 0 && body[0] == '{' && !tooDeep(body)
 }
 
 // parseObject reads a JSON object.
@@ -384,4 +397,27 @@ func (p *params) findText(name string) (value, bool) {
 		}
 	}
 	return value{}, false
+}
+
+// hash looks for the caller's hash in the body, then the query, then the Authorization header.
+func (p *params) hash(h http.Header) (string, bool) {
+	for _, s := range [...]*source{&p.body, &p.query} {
+		for _, name := range [...]string{"hash", "session_key"} {
+			if v, ok := s.get(name); ok && !v.absent() && !v.empty() {
+				return v.scalar()
+			}
+		}
+	}
+	return strings.CutPrefix(h.Get("Authorization"), "NVX ")
+}
+
+// scalar returns the text of a parameter that may be absent; ok is false where what is given is no
+// text.
+func (p *params) scalar(name string) (text string, given, ok bool) {
+	v, given := p.find(name)
+	if !given {
+		return "", false, true
+	}
+	text, ok = v.scalar()
+	return text, true, ok
 }

@@ -64,6 +64,12 @@ func VerifyPassword(hash, pw string) bool {
 	return subtle.ConstantTimeCompare(h.derive(pw, len(h.key)), h.key) == 1
 }
 
+// isPasswordHash reports whether a text is a hash in PHC form that VerifyPassword can be asked about.
+func isPasswordHash(s string) bool {
+	_, ok := parsePasswordHash(s)
+	return ok
+}
+
 // passwordHash is a hash in PHC form, taken apart.
 type passwordHash struct {
 	memory  uint32 // KiB

@@ -2,8 +2,13 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"trackchat/queue"
 )
 
 // reader takes typed parameters out of a set and collects what is wrong with them, so that one
@@ -19,6 +24,13 @@ func (r *reader) fail(name, problem string) { r.wrong.add(name, problem) }
 
 // done returns the refusal of everything that was wrong, or nil.
 func (r *reader) done() error { return r.wrong.err() }
+
+// Limits of what send and broadcast take beyond the platform.
+const (
+	maxChoices = 8
+	maxChoice  = 50  // characters of one
+	maxKey     = 255 // characters
+)
 
 const (
 	problemNull    = "must not be null"
@@ -90,7 +102,7 @@ func (r *reader) moment(name string, fallback int64, late bool) int64 {
 			return unix
 		}
 	}
-	r.fail(name, "must be a date and time like "+plainTime+" or "+isoTime[:len(plainTime)]+"+00:00")
+	r.fail(name, "must be a date and time like "+plainTime+" or "+time.RFC3339[:len(plainTime)]+"+00:00")
 	return fallback
 }
 
@@ -201,4 +213,90 @@ func distinct(ids []int64) []int64 {
 		return []int64{}
 	}
 	return kept
+}
+
+// idempotencyKey reads an optional idempotency key, of the parameter or else of the header.
+func (r *reader) idempotencyKey(name string, h http.Header) string {
+	v, given := r.params.find(name)
+	if list := h.Values("Idempotency-Key"); !given && len(list) > 0 {
+		v = value{texts: list}
+	} else if !given {
+		return ""
+	}
+	key, ok := v.scalar()
+	if !ok {
+		r.fail(name, "must be a string")
+		return ""
+	}
+	if n := utf8.RuneCountInString(key); n == 0 || n > maxKey {
+		r.fail(name, fmt.Sprintf("length must be between 1 and %d", maxKey))
+	}
+	if !utf8.ValidString(key) ||
+		strings.ContainsFunc(key, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		r.fail(name, "must consist of printable characters")
+	}
+	return key
+}
+
+// choices reads the optional canned answers. An empty list is none.
+func (r *reader) choices(name string) []string {
+	v, given := r.params.findList(name)
+	if !given {
+		return nil
+	}
+	list, ok := v.strings()
+	switch {
+	case !ok:
+		r.fail(name, "must be a list of strings")
+		return nil
+	case len(list) > maxChoices:
+		r.fail(name, fmt.Sprintf("size must be at most %d", maxChoices))
+		return nil
+	}
+	seen := make(map[string]struct{}, len(list))
+	for i, s := range list {
+		text, problem := normalizeText(strings.TrimSpace(s))
+		switch _, twice := seen[text]; {
+		case problem != "":
+		case utf8.RuneCountInString(text) > maxChoice:
+			problem = fmt.Sprintf("length of each must be between 1 and %d", maxChoice)
+		case strings.ContainsAny(text, "\n\t"):
+			problem = "must not contain control characters"
+		case twice:
+			problem = "must not contain duplicates"
+		}
+		if problem != "" {
+			r.fail(name, problem)
+			return nil
+		}
+		seen[text] = struct{}{}
+		list[i] = text
+	}
+	return list
+}
+
+// normalizeText brings a message's text to the form it is stored in, or says what is wrong with it.
+func normalizeText(s string) (text, problem string) {
+	if !utf8.ValidString(s) {
+		return "", "must be valid Unicode"
+	}
+	s = strings.ReplaceAll(s, "\r\n", "\n")
+	if strings.TrimSpace(s) == "" {
+		return "", "must not be blank"
+	}
+	if queue.TextTooLong(s) {
+		return "", fmt.Sprintf("length must be between 1 and %d", queue.MaxText)
+	}
+	for _, r := range s {
+		if r >= ' ' && r <= '~' || r == '\n' || r == '\t' {
+			continue
+		}
+		if unicode.IsControl(r) {
+			return "", "must not contain control characters"
+		}
+		if unicode.Is(unicode.Co, r) {
+			return "", "must not contain private use characters"
+		}
+	}
+	return s, ""
 }

@@ -14,7 +14,7 @@ type requestIDs struct {
 	last atomic.Uint64
 }
 
-func newRequestIDs() *requestIDs { return &requestIDs{run: newHash()[:8] + "-"} }
+func newRequestIDs() *requestIDs { return &requestIDs{run: newKey()[:8] + "-"} }
 
 // of returns the name that the client or a proxy gave, if it is one that can be put into a header
 // and a log, else a new one.

@@ -187,10 +187,10 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 	if op.stream {
 		return nil
 	}
-	if err := a.places.running.enter(ctx); err != nil {
+	if err := enter(ctx, a.places.running); err != nil {
 		return err
 	}
-	defer a.places.running.leave()
+	defer a.places.running.release()
 	c.now = a.now()
 	return op.run(ctx, c)
 }
@@ -205,10 +205,13 @@ func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) 
 	}
 	knownOn(ctx, accountPlace(c.account.ID))
 	if d := a.limiter.wait(c.key, c.now); d > 0 {
-		return &refusal{code: codeTooMany, retry: int(math.Ceil(d.Seconds()))}
+		return &refusal{code: codeTooMany, retry: retryAfter(d)}
 	}
 	return nil
 }
+
+// retryAfter is a wait in the whole seconds of the header.
+func retryAfter(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
 

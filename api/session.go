@@ -16,9 +16,10 @@ const (
 	maxCachedSessions = 65_536
 )
 
-// sessions finds the accounts that session hashes speak for.
+// sessions begins and ends sessions, and finds the accounts that they speak for.
 type sessions struct {
 	store queue.SessionStore
+	life  time.Duration
 
 	mu    sync.Mutex
 	known map[queue.KeyHash]knownSession // guarded by mu
@@ -31,22 +32,59 @@ type knownSession struct {
 	asked     time.Time
 }
 
-func newSessions(store queue.SessionStore) *sessions {
-	return &sessions{store: store, known: make(map[queue.KeyHash]knownSession)}
+// newSessions returns the sessions of a store; life is how long one lasts that is not renewed.
+func newSessions(store queue.SessionStore, life time.Duration) *sessions {
+	return &sessions{store: store, life: life, known: make(map[queue.KeyHash]knownSession)}
 }
 
-// fresh reports whether what the store said still counts.
-func (k *knownSession) fresh(now time.Time) bool {
-	age := now.Sub(k.asked)
-	return age >= 0 && age < sessionFresh
+// begin makes a session and returns its hash. The error is queue.ErrNotFound for an account that is
+// not there any more.
+func (s *sessions) begin(ctx context.Context, account queue.AccountID, now time.Time) (string,
+	error,
+) {
+	hash := newKey()
+	err := s.store.PutSession(ctx, queue.Session{
+		Hash: queue.HashKey(hash), Account: account,
+		CreatedMs: now.UnixMilli(), ExpiresMs: now.Add(s.life).UnixMilli(),
+	})
+	if err != nil {
+		return "", fmt.Errorf("storing a session: %w", err)
+	}
+	return hash, nil
 }
 
-// cached returns what is known of a session that has not expired, however old that is.
-func (s *sessions) cached(h queue.KeyHash, now time.Time) (knownSession, bool) {
+// end ends a session.
+func (s *sessions) end(ctx context.Context, h queue.KeyHash) error {
+	if _, err := s.store.EndSession(ctx, h); err != nil {
+		return fmt.Errorf("ending a session: %w", err)
+	}
+	s.forget(h)
+	return nil
+}
+
+// renew lets a session live its whole life again from now on; false: there is none.
+func (s *sessions) renew(ctx context.Context, h queue.KeyHash, now time.Time) (bool, error) {
+	done, err := s.store.RenewSession(ctx, h, now.Add(s.life).UnixMilli())
+	if err != nil {
+		return false, fmt.Errorf("renewing a session: %w", err)
+	}
+	s.forget(h)
+	return done, nil
+}
+
+// cached returns what is known of a session that has not expired, however old that is; fresh says
+// that the store need not be asked again.
+func (s *sessions) cached(h queue.KeyHash, now time.Time) (account queue.AccountID, fresh,
+	ok bool,
+) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, ok := s.known[h]
-	return k, ok && k.expiresMs > now.UnixMilli()
+	if !ok || k.expiresMs <= now.UnixMilli() {
+		return 0, false, false
+	}
+	age := now.Sub(k.asked)
+	return k.account, age >= 0 && age < sessionFresh, true
 }
 
 // ask returns the account of a session, 0 where there is none, as the store says. Only sessions

@@ -58,7 +58,8 @@ func (a *API) unreadCount(ctx context.Context, c *call) error {
 	c.out.buf = append(c.out.buf, `{"success":true,"value":{`...)
 	for _, key := range asked {
 		if n := counts[key]; n > 0 {
-			c.out.buf = appendKey(c.out.buf, trackerID(key))
+			t, _ := queue.TrackerOf(key)
+			c.out.buf = appendKey(c.out.buf, t)
 			c.out.buf = strconv.AppendInt(c.out.buf, int64(n), 10)
 		}
 	}

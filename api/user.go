@@ -2,10 +2,7 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"strconv"
 
 	"trackchat/queue"
@@ -23,41 +20,45 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 		return err
 	}
 	account, found := c.snap.AccountByLogin(q.login)
-	hash := ""
+	stored := ""
 	if found {
-		hash = account.Password
+		stored = account.Password
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
 	defer cancel()
 	ok, err := a.logins.verify(wait, &attempt{login: q.login, addr: c.client.addr, now: c.now},
-		hash, q.password)
+		stored, q.password)
 	if err != nil {
-		return err
+		return refuseLogin(err)
 	}
 	if !ok {
 		a.log.Info("login refused", zap.String("remote", c.client.remote), zap.Bool("known", found),
 			zap.String("request", c.request))
 		return c.wrongLogin()
 	}
-	if err := a.places.running.enter(ctx); err != nil {
+	if err := enter(ctx, a.places.running); err != nil {
 		return err
 	}
-	defer a.places.running.leave()
-	text := newHash()
-	session := queue.Session{
-		Hash: queue.HashKey(text), Account: account.ID,
-		CreatedMs: c.now.UnixMilli(), ExpiresMs: c.now.Add(a.sessionLife).UnixMilli(),
-	}
-	switch err := a.sessions.store.PutSession(ctx, session); {
+	defer a.places.running.release()
+	hash, err := a.sessions.begin(ctx, account.ID, c.now)
+	switch {
 	case errors.Is(err, queue.ErrNotFound): // removed while the password was verified
 		return refuse(codeWrongLogin)
 	case err != nil:
-		return fmt.Errorf("storing a session: %w", err)
+		return err
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"type":"authenticated","hash":"`...)
-	c.out.buf = append(c.out.buf, text...)
+	c.out.buf = append(c.out.buf, hash...)
 	c.out.buf = append(c.out.buf, `"}`...)
 	return nil
+}
+
+// refuseLogin is the answer to a login whose password was not verified.
+func refuseLogin(err error) error {
+	if f, ok := errors.AsType[*failuresError](err); ok {
+		return &refusal{code: codeLoginAttempts, retry: retryAfter(f.wait)}
+	}
+	return &refusal{code: codeTooMany, reason: reasonWaiting, retry: 2}
 }
 
 // wrongLogin refuses a login, and tells who has just installed the service what is missing.
@@ -70,22 +71,14 @@ func (c *call) wrongLogin() error {
 	}}}
 }
 
-// newHash returns a hash that nobody can guess.
-func newHash() string {
-	var b [hashLength / 2]byte
-	_, _ = rand.Read(b[:]) // never fails: the program ends instead
-	return hex.EncodeToString(b[:])
-}
-
 // userLogout answers user/logout; a key is no session and does not end.
 func (a *API) userLogout(ctx context.Context, c *call) error {
 	if err := c.sessionOnly(codeUnknownHash); err != nil {
 		return err
 	}
-	if _, err := a.sessions.store.EndSession(ctx, c.key); err != nil {
-		return fmt.Errorf("ending a session: %w", err)
+	if err := a.sessions.end(ctx, c.key); err != nil {
+		return err
 	}
-	a.sessions.forget(c.key)
 	c.out.buf = append(c.out.buf, successAnswer...)
 	return nil
 }
@@ -95,11 +88,10 @@ func (a *API) userRenew(ctx context.Context, c *call) error {
 	if err := c.sessionOnly(codeNotPermitted); err != nil {
 		return err
 	}
-	done, err := a.sessions.store.RenewSession(ctx, c.key, c.now.Add(a.sessionLife).UnixMilli())
+	done, err := a.sessions.renew(ctx, c.key, c.now)
 	if err != nil {
-		return fmt.Errorf("renewing a session: %w", err)
+		return err
 	}
-	a.sessions.forget(c.key)
 	if !done {
 		return refuse(codeUnknownHash)
 	}

@@ -154,7 +154,7 @@ func (c *webhookWorker) follow(ctx context.Context) error {
 // follows.
 func (c *webhookWorker) tellReset(ctx context.Context, since int64) func(t queue.TrackerID) error {
 	return func(key queue.TrackerID) error {
-		t := trackerID(key)
+		t, _ := queue.TrackerOf(key)
 		c.log.Error("changes of a tracker are too long ago to be delivered", zap.Int64("tracker",
 			int64(t)))
 		e := resetEvent(c.w.now().UnixMilli())

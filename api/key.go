@@ -1,0 +1,41 @@
+package api
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"net/netip"
+)
+
+const keyLength = 32
+
+// newKey returns a key, or the hash of a session, that nobody can guess.
+func newKey() string {
+	var b [keyLength / 2]byte
+	_, _ = rand.Read(b[:]) // never fails: the program ends instead
+	return hex.EncodeToString(b[:])
+}
+
+// isKey reports whether a text has the form of a key, or of the hash of a session.
+func isKey(s string) bool {
+	if len(s) != keyLength {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// placeOf returns what stands for one customer's address: of IPv6 the first 64 bits.
+func placeOf(addr netip.Addr) string {
+	if addr.Is6() {
+		if p, err := addr.Prefix(64); err == nil {
+			return p.String()
+		}
+	}
+	return addr.String()
+}

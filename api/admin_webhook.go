@@ -84,7 +84,7 @@ func (a *webhookAdmin) get(ctx context.Context, r *http.Request) (any, error) {
 	p := &hook.Progress
 	state := webhookState{
 		URL: hook.URL, Position: time.UnixMilli(p.PositionMs).UTC().Format(time.RFC3339),
-		LagSeconds:   lagOf(p, a.now()),
+		LagSeconds:   webhookLag(p, a.now()),
 		LastDelivery: moment(p.DeliveredMs), LastErrorAt: moment(p.ErrorMs),
 		FailingSince: moment(p.FailingSinceMs), Dropped: p.Dropped,
 	}
@@ -92,19 +92,6 @@ func (a *webhookAdmin) get(ctx context.Context, r *http.Request) (any, error) {
 		state.LastError = &p.LastError
 	}
 	return valueMembers{state}, nil
-}
-
-// lagOf is the age of what waits for its delivery. A position that does not move means that nobody
-// delivers.
-func lagOf(p *queue.WebhookProgress, now time.Time) float64 {
-	oldest := p.OldestMs
-	if oldest == 0 {
-		oldest = p.PositionMs
-		if now.Sub(time.UnixMilli(oldest)) < 2*savesIdle*saveEvery {
-			return 0
-		}
-	}
-	return max(0, now.Sub(time.UnixMilli(oldest)).Seconds())
 }
 
 // moment is a time in an answer, nil for 0.
@@ -189,7 +176,7 @@ func (a *webhookAdmin) replay(ctx context.Context, r *http.Request) (any, error)
 	}
 	since := a.now().Add(-feedRetained)
 	if o.Since != "" {
-		unix, ok := eventClock().parse(o.Since, false)
+		unix, ok := clock{zone: time.UTC}.parse(o.Since, false)
 		if !ok || unix < 0 {
 			return nil, invalid("since", "must be a time like 2026-05-28T20:26:40Z")
 		}

@@ -22,7 +22,6 @@ const (
 	DefaultTimeout = 5 * time.Second
 
 	DefaultSessionLife = 30 * 24 * time.Hour
-	DefaultFeedBuffer  = 1024
 )
 
 // Options configure an API. Store, Sessions, Feed, Directory and Now are required.
@@ -46,7 +45,7 @@ type Options struct {
 	CORSOrigins []string // nil or containing "*": every origin; empty: none
 	// TrustedProxies are the networks of those whose X-Forwarded-For and Forwarded are believed.
 	TrustedProxies []netip.Prefix
-	FeedBuffer     int // events that one slow client may lag behind; 0: DefaultFeedBuffer
+	FeedBuffer     int // events that one slow client may lag behind; 0: 1024
 	// Capabilities says what a tracker's device can be sent; false: nothing. It is safe for
 	// concurrent use. nil: of no device it is known.
 	Capabilities func(t *queue.Tracker) (Capabilities, bool)
@@ -129,12 +128,18 @@ func New(o Options) *API {
 		noStore:   []string{"no-store"},
 		noSniff:   []string{"nosniff"},
 	}
-	a.feed = newFeed(&o)
+	a.feed = newFeed(feedOptions{
+		store: o.Feed, directory: o.Directory, sessions: o.Sessions, now: o.Now, logger: o.Logger,
+		registerer: o.Registerer, timeout: o.Timeout, buffer: o.FeedBuffer,
+	})
 	registerRoom(o.Registerer, a.room)
 	a.routes = a.operations()
 	a.zipped = zipped(a.answer)
 	return a
 }
+
+// Feed is the live feed, which Close closes.
+func (a *API) Feed() *feed { return a.feed }
 
 // Close ends the streams of the live feed: their clients come back to whoever answers then. Other
 // requests are not touched.

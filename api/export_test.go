@@ -15,7 +15,7 @@ import (
 // HurryFeed makes what is slow about the feed fast enough for a test, and bounds the readers of an
 // account.
 func (a *API) HurryFeed(heartbeat time.Duration, most int) {
-	a.feed.heartbeat, a.feed.most = heartbeat, most
+	a.feed.heartbeat, a.feed.perAccount = heartbeat, most
 }
 
 // IsPublic is isPublic.

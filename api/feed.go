@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"trackchat/queue"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
@@ -26,6 +28,7 @@ const (
 	feedLook    = 500 * time.Millisecond // how often keys and nodes are looked at
 	feedPause   = 100 * time.Millisecond // until what failed is tried again
 	feedPatient = 2 * time.Second        // the longest such pause
+	askedAtOnce = 1024                   // trackers, or sessions, that the store is asked about
 )
 
 // FeedStore is what the live feed and the webhooks need of a store.
@@ -48,17 +51,20 @@ type FeedStore interface {
 // up to a position goes on there with replay, on any node and after any restart, because replay
 // reads the store and nothing else.
 type feed struct {
+	// how often an idle client hears that the feed lives. Neither this nor perAccount is changed
+	// once there is a client.
+	heartbeat  time.Duration
+	perAccount int // clients that one account may have
+
 	store     FeedStore
 	directory *queue.Directory
-	sessions  queue.SessionStore // nil: there are none
+	sessions  queue.SessionStore
 	now       func() time.Time
 	log       *zap.Logger
 	metrics   *feedMetrics
 	buffer    int           // events that wait for one subscriber
 	timeout   time.Duration // of one call of the store
 	replays   chan struct{}
-	heartbeat time.Duration
-	most      int // subscribers of one account
 	running   sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
@@ -77,19 +83,37 @@ type feedRun struct {
 	stop  context.CancelFunc
 }
 
-// newFeed returns the feed of an API with these options.
-func newFeed(o *Options) *feed {
-	if o.FeedBuffer <= 0 {
-		o.FeedBuffer = DefaultFeedBuffer
+// defaultBuffer is how many events one slow client may lag behind where nothing else is said.
+const defaultBuffer = 1024
+
+// feedOptions configure a feed. All but Registerer and Buffer are required.
+type feedOptions struct {
+	store      FeedStore
+	directory  *queue.Directory
+	sessions   queue.SessionStore
+	now        func() time.Time
+	logger     *zap.Logger
+	registerer prometheus.Registerer // nil: figures are kept but not registered
+	timeout    time.Duration         // of one call of the store
+	buffer     int                   // events that one slow client may lag behind; 0: defaultBuffer
+}
+
+// newFeed returns a feed that listens to nothing yet.
+func newFeed(o feedOptions) *feed {
+	if o.buffer <= 0 {
+		o.buffer = defaultBuffer
 	}
 	return &feed{
-		store: o.Feed, directory: o.Directory, sessions: o.Sessions, now: o.Now, log: o.Logger,
-		metrics: newFeedMetrics(o.Registerer),
-		buffer:  o.FeedBuffer, timeout: o.Timeout, replays: make(chan struct{}, maxReplays),
-		heartbeat: heartbeatEvery, most: maxAccountFeeds,
+		store: o.store, directory: o.directory, sessions: o.sessions, now: o.now, log: o.logger,
+		metrics: newFeedMetrics(o.registerer),
+		buffer:  o.buffer, timeout: o.timeout, replays: make(chan struct{}, maxReplays),
+		heartbeat: heartbeatEvery, perAccount: maxAccountFeeds,
 		topics: make(map[queue.AccountID]map[*subscriber]struct{}),
 	}
 }
+
+// errFeedFull refuses a client that is one too many.
+var errFeedFull = errors.New("the feed has no room for another client")
 
 // errFeedClosed ends subscriptions when the service stops.
 var errFeedClosed = fmt.Errorf("%w: the feed is closed", queue.ErrUnavailable)
@@ -117,8 +141,8 @@ func (f *feed) enter(s *subscriber) (*feedRun, error) {
 	switch {
 	case f.closed:
 		return nil, errFeedClosed
-	case !s.internal && (f.count >= maxSubscribers || len(f.topics[s.account]) >= f.most):
-		return nil, &refusal{code: codeTooMany, retry: 10, reason: reasonFeed}
+	case !s.internal && (f.count >= maxSubscribers || len(f.topics[s.account]) >= f.perAccount):
+		return nil, errFeedFull
 	}
 	if f.topics[s.account] == nil {
 		f.topics[s.account] = make(map[*subscriber]struct{})
@@ -284,7 +308,7 @@ func (f *feed) recheck(ctx context.Context, sessions bool) {
 	if !sessions {
 		return
 	}
-	for part := range slices.Chunk(asked, presenceAtOnce) {
+	for part := range slices.Chunk(asked, askedAtOnce) {
 		hashes := make([]queue.KeyHash, len(part))
 		for i, s := range part {
 			hashes[i] = s.key

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	replayTrackers = 1024 // asked about at once
 	replayMessages = 64   // read at once; each may have 80 KB
+	replayPage     = 1024 // the same where changes are too long ago to know
 )
 
 // replay hands out what has happened to the trackers of an account since a time, as far as it still
@@ -87,7 +87,7 @@ func noReset(queue.TrackerID) error { return queue.ErrTooOld }
 func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
 	emit func([]*event) error,
 ) error {
-	for q := (queue.ListQuery{Tracker: t, FromMs: since, ToMs: math.MaxInt64, Limit: maxList}); ; {
+	for q := (queue.ListQuery{Tracker: t, FromMs: since, ToMs: math.MaxInt64, Limit: replayPage}); ; {
 		bounded, cancel := context.WithTimeout(ctx, f.timeout)
 		list, err := f.store.List(bounded, q)
 		cancel()
@@ -103,7 +103,7 @@ func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
 				}
 			}
 		}
-		if len(list) < maxList {
+		if len(list) < replayPage {
 			return nil
 		}
 		last := &list[len(list)-1]
@@ -146,9 +146,9 @@ func (f *feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t 
 // trackers, and those that it has kept.
 func (f *feed) eachTrackers(account queue.AccountID, each func(ts []queue.TrackerID) error) error {
 	snap := f.directory.Current()
-	ts := make([]queue.TrackerID, 0, min(replayTrackers, snap.CountOf(account)))
+	ts := make([]queue.TrackerID, 0, min(askedAtOnce, snap.CountOf(account)))
 	add := func(keys ...queue.TrackerID) error {
-		if ts = append(ts, keys...); len(ts) < replayTrackers {
+		if ts = append(ts, keys...); len(ts) < askedAtOnce {
 			return nil
 		}
 		err := each(ts)

@@ -27,10 +27,10 @@ const (
 	DefaultWebhookRetryFor = 24 * time.Hour
 )
 
-// WebhookOptions configure the delivery of events to the accounts' own servers. API, Store, Node
+// WebhookOptions configure the delivery of events to the accounts' own servers. Feed, Store, Node
 // and Now are required.
 type WebhookOptions struct {
-	API          *API // whose live feed tells what happens
+	Feed         *feed // tells what happens; of an API that is closed later
 	Store        queue.WebhookStore
 	Node         queue.NodeID // of this run of this process
 	AllowPrivate bool         // call addresses of private networks and of this machine
@@ -77,7 +77,7 @@ func StartWebhooks(o WebhookOptions) *Webhooks {
 	ctx, stop := context.WithCancel(context.Background())
 	metrics := newHookMetrics(o.Registerer)
 	w := &Webhooks{
-		store: o.Store, feed: o.API.feed, node: o.Node, caller: newHookCaller(o.AllowPrivate,
+		store: o.Store, feed: o.Feed, node: o.Node, caller: newHookCaller(o.AllowPrivate,
 			o.Timeout, o.Now),
 		places: newHookPlaces(hookCalls, metrics.waiting), retryFor: o.RetryFor, pause: o.Pause,
 		now: o.Now,
@@ -88,7 +88,7 @@ func StartWebhooks(o WebhookOptions) *Webhooks {
 }
 
 // Close ends the calls under way, notes how far they came, and lets other nodes take over. It comes
-// before the API's Close.
+// before the feed's.
 func (w *Webhooks) Close() {
 	w.stop()
 	w.running.Wait()
@@ -184,4 +184,17 @@ func (w *Webhooks) start(ctx context.Context, h queue.Webhook) *hookRun {
 		r.worker.run(life)
 	}()
 	return r
+}
+
+// webhookLag is the age of what waits for its delivery. A position that does not move means that nobody
+// delivers.
+func webhookLag(p *queue.WebhookProgress, now time.Time) float64 {
+	oldest := p.OldestMs
+	if oldest == 0 {
+		oldest = p.PositionMs
+		if now.Sub(time.UnixMilli(oldest)) < 2*savesIdle*saveEvery {
+			return 0
+		}
+	}
+	return max(0, now.Sub(time.UnixMilli(oldest)).Seconds())
 }

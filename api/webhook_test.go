@@ -111,7 +111,7 @@ func (w *world) hooks(change ...func(*api.WebhookOptions)) *api.Webhooks {
 	w.tb.Helper()
 	// A clock that goes: pauses and leases end by it.
 	o := api.WebhookOptions{
-		API: w.api, Store: w.store, Node: "n-1", AllowPrivate: true,
+		Feed: w.api.Feed(), Store: w.store, Node: "n-1", AllowPrivate: true,
 		Now: time.Now, Registerer: w.reg, Pause: time.Millisecond,
 	}
 	for _, f := range change {

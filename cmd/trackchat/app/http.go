@@ -90,7 +90,7 @@ func (a *App) startWebhooks(context.Context) error {
 	}
 	c := &a.cfg.Webhooks
 	hooks := api.StartWebhooks(api.WebhookOptions{ //nolint:contextcheck // it outlives the start
-		API: a.handler, Store: a.store, Node: nodeID(a.cfg.Node), AllowPrivate: c.AllowPrivate,
+		Feed: a.handler.Feed(), Store: a.store, Node: nodeID(a.cfg.Node), AllowPrivate: c.AllowPrivate,
 		Timeout: c.Timeout.D(), RetryFor: c.RetryFor.D(),
 		Now: time.Now, Logger: a.log, Registerer: a.registry,
 	})

@@ -2,8 +2,12 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
 	"time"
 
 	"trackchat/queue"
@@ -121,4 +125,112 @@ func (a *loginLimiter) verify(ctx context.Context, t *attempt, hash, password st
 		b.limiter.wait(b.key, t.now)
 	}
 	return false, nil
+}
+
+// Bounds of logins that are verified.
+const (
+	loginMemory = passwordMemory << 10 // bytes of one
+	// one part in so many of the limit of memory is for all of them.
+	loginShare      = 16
+	maxLogins       = 128 // that wait or are verified
+	maxStrangeLogin = 64  // of them, from where nobody has logged in before
+)
+
+// hashing is the queue of logins whose password is to be verified: each takes 19 MiB and tens of
+// milliseconds of a processor, and one processor is left to everybody else in any case.
+type hashing struct {
+	turns     semaphore // verified at this moment
+	strangers semaphore // who may wait for a turn: those who are familiar wait for few of them
+	waiting   *fair
+}
+
+// newHashing returns a queue for a number of processors and a limit of memory; 0: those that Go
+// uses, and not known.
+func newHashing(processors int, memory int64) *hashing {
+	if processors <= 0 {
+		processors = runtime.GOMAXPROCS(0)
+	}
+	n := processors - 1
+	if memory > 0 {
+		n = min(n, int(memory/loginShare/loginMemory))
+	}
+	n = max(n, 1)
+	waiting := newFair(maxLogins, maxStrangeLogin, 0)
+	waiting.last = true // who has waited is next
+	return &hashing{turns: make(semaphore, n), strangers: make(semaphore, n), waiting: waiting}
+}
+
+// errLoginQueue refuses a login because too many are verified at a time.
+var errLoginQueue = errors.New("too many logins wait")
+
+// enter waits for a turn; leave ends it.
+func (q *hashing) enter(ctx context.Context, place string, familiar bool) (leave func(),
+	err error,
+) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	h := q.waiting.join(place, familiar, cancel)
+	if !h.grow(1) {
+		h.leave()
+		return nil, errLoginQueue
+	}
+	if !familiar {
+		if !q.strangers.acquire(ctx) {
+			h.leave()
+			return nil, errLoginQueue
+		}
+		defer q.strangers.release()
+	}
+	if !q.turns.acquire(ctx) {
+		h.leave()
+		return nil, errLoginQueue
+	}
+	leave = func() {
+		q.turns.release()
+		h.leave()
+	}
+	if !h.settle() {
+		leave()
+		return nil, errLoginQueue
+	}
+	return leave, nil
+}
+
+// Bounds of what is remembered of successful logins.
+const (
+	maxFamiliarLogins = maxAttemptBuckets
+	maxFamiliarPlaces = 16 // of one login, the latest
+)
+
+// familiar remembers the places from which logins succeeded, in this process.
+type familiar struct {
+	mu     sync.Mutex
+	places map[queue.KeyHash][]queue.KeyHash // by login, the latest last; guarded by mu
+}
+
+func newFamiliar() *familiar {
+	return &familiar{places: make(map[queue.KeyHash][]queue.KeyHash)}
+}
+
+// has reports whether a login has succeeded from a place.
+func (f *familiar) has(login, place string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.places[queue.HashKey(login)], queue.HashKey(place))
+}
+
+// note remembers that a login has succeeded from a place.
+func (f *familiar) note(login, place string) {
+	l, p := queue.HashKey(login), queue.HashKey(place)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list, ok := f.places[l]
+	if !ok && len(f.places) >= maxFamiliarLogins {
+		for victim := range f.places { // any: it is known again after its next login
+			delete(f.places, victim)
+			break
+		}
+	}
+	list = slices.DeleteFunc(list, func(k queue.KeyHash) bool { return k == p })
+	f.places[l] = append(list[max(0, len(list)-maxFamiliarPlaces+1):], p)
 }

@@ -3,22 +3,19 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
 	"net/http"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"trackchat/queue"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
-
-// drained is how much of a body that is too large is still read, so that a client which writes
-// before it reads sees the refusal.
-const drained = 4 << 20
 
 // ServeHTTP answers any path and method in the API's own form.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -215,90 +212,6 @@ func retryAfter(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
 
-// firstBody is the room that is made before a body arrives, and the greatest that is used again:
-// what is kept for the next request is not counted.
-const firstBody = 4 << 10
-
-// inflaterRoom is what reading a compressed body takes beside it.
-const inflaterRoom = 48 << 10
-
-// body reads the body into a buffer for keepBody; nil where there is none.
-func (a *API) body(r *http.Request, l *load) (*[]byte, error) {
-	if !l.header() {
-		return nil, l.refuse()
-	}
-	if r.Body == nil || r.Body == http.NoBody {
-		if !l.whole() {
-			return nil, l.refuse()
-		}
-		return nil, nil //nolint:nilnil // said above
-	}
-	if r.ContentLength > a.maxBody {
-		return nil, tooLarge(r.Body)
-	}
-	if !l.take(firstBody) {
-		return nil, l.refuse()
-	}
-	buf, _ := a.bodies.Get().(*[]byte)
-	if buf == nil {
-		buf = new([]byte)
-		*buf = make([]byte, 0, firstBody)
-	}
-	if r.Header.Get("Content-Encoding") != "" && !l.take(inflaterRoom) {
-		return buf, l.refuse()
-	}
-	plain, err := inflated(r)
-	if err == nil {
-		*buf, err = a.readBody(l, (*buf)[:0], plain)
-	}
-	switch {
-	case err == nil && int64(len(*buf)) > a.maxBody:
-		*buf = nil
-		l.leave()
-		return nil, tooLarge(r.Body)
-	case !l.whole():
-		return buf, l.refuse()
-	case err == nil:
-		_ = r.Body.Close() // has all been read: net/http would try to
-	}
-	return buf, err
-}
-
-// tooLarge refuses a body. The refusal stands, whether the rest can be read or not.
-func tooLarge(rest io.Reader) error {
-	_, _ = io.CopyN(io.Discard, rest, drained)
-	return refuse(codeTooLarge)
-}
-
-// readBody appends a body to dst, and no more than a byte beyond what it may have.
-func (a *API) readBody(l *load, dst []byte, body io.Reader) ([]byte, error) {
-	for int64(len(dst)) <= a.maxBody {
-		if len(dst) == cap(dst) {
-			room := int(min(2*int64(cap(dst)), a.maxBody+1))
-			if !l.take(int64(room - cap(dst))) {
-				return dst, l.refuse()
-			}
-			dst = append(make([]byte, 0, room), dst...)
-		}
-		n, err := body.Read(dst[len(dst):min(int64(cap(dst)), a.maxBody+1)])
-		dst = dst[:len(dst)+n]
-		if errors.Is(err, io.EOF) {
-			return dst, nil
-		}
-		if err != nil {
-			return dst, refuse(codeWrongFormat)
-		}
-	}
-	return dst, nil
-}
-
-// keepBody takes back what body returned.
-func (a *API) keepBody(buf *[]byte) {
-	if cap(*buf) <= firstBody {
-		a.bodies.Put(buf)
-	}
-}
-
 // finish writes the answer and returns its code.
 func (a *API) finish(out *response, op *operation, err error, id string) code {
 	if err == nil {
@@ -338,4 +251,67 @@ func (a *API) logFailure(route, id string, out *response, err error) bool {
 		log.Warn("store call failed", zap.Error(err))
 	}
 	return true
+}
+
+const maxRequestID = 64
+
+// requestIDs names requests in answers and logs, so that a client's complaint finds its line.
+type requestIDs struct {
+	run  string // of this process
+	last atomic.Uint64
+}
+
+func newRequestIDs() *requestIDs { return &requestIDs{run: newKey()[:8] + "-"} }
+
+// of returns the name that the client or a proxy gave, if it is one that can be put into a header
+// and a log, else a new one.
+func (r *requestIDs) of(h http.Header) string {
+	if id := h.Get("X-Request-Id"); id != "" && len(id) <= maxRequestID && isToken(id) {
+		return id
+	}
+	var buf [32]byte
+	return string(strconv.AppendUint(append(buf[:0], r.run...), r.last.Add(1), 36))
+}
+
+func isToken(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '_',
+			c == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// slowRequest is from where on a request is worth a line by itself.
+const slowRequest = time.Second
+
+// requestLine is what the access log tells of a request beyond the request itself.
+type requestLine struct {
+	id    string
+	route string
+	code  code
+	took  time.Duration
+	slow  bool
+}
+
+// logRequest writes the access log: every request at debug, at info those that were slow or failed
+// on this side, unless the log says already why. It names neither parameters nor paths, which may
+// hold keys and texts.
+func (a *API) logRequest(r *http.Request, out *response, l requestLine) {
+	level := zapcore.DebugLevel
+	failed := l.code == codeUnexpected || l.code == codeQueueService || l.code == codeDatabase
+	if (l.slow || failed) && !out.told {
+		level = zapcore.InfoLevel
+	}
+	entry := a.log.Check(level, "request")
+	if entry == nil {
+		return
+	}
+	entry.Write(zap.String("request", l.id), zap.String("route", l.route), zap.String("method",
+		r.Method), zap.Int("code", int(l.code)),
+		zap.Int64("account", int64(out.account)), zap.Duration("took", l.took), zap.String("remote",
+			a.clients.of(r).remote), zap.NamedError("write_error", out.err))
 }

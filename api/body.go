@@ -1,6 +1,8 @@
 package api
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -115,3 +117,91 @@ func (l *load) whole() bool { return l.held == nil || l.held.settle() }
 
 // leave gives the room back.
 func (l *load) leave() { l.held.leave() }
+
+// drained is how much of a body that is too large is still read, so that a client which writes
+// before it reads sees the refusal.
+const drained = 4 << 20
+
+// firstBody is the room that is made before a body arrives, and the greatest that is used again:
+// what is kept for the next request is not counted.
+const firstBody = 4 << 10
+
+// inflaterRoom is what reading a compressed body takes beside it.
+const inflaterRoom = 48 << 10
+
+// body reads the body into a buffer for keepBody; nil where there is none.
+func (a *API) body(r *http.Request, l *load) (*[]byte, error) {
+	if !l.header() {
+		return nil, l.refuse()
+	}
+	if r.Body == nil || r.Body == http.NoBody {
+		if !l.whole() {
+			return nil, l.refuse()
+		}
+		return nil, nil //nolint:nilnil // said above
+	}
+	if r.ContentLength > a.maxBody {
+		return nil, tooLarge(r.Body)
+	}
+	if !l.take(firstBody) {
+		return nil, l.refuse()
+	}
+	buf, _ := a.bodies.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+		*buf = make([]byte, 0, firstBody)
+	}
+	if r.Header.Get("Content-Encoding") != "" && !l.take(inflaterRoom) {
+		return buf, l.refuse()
+	}
+	plain, err := inflated(r)
+	if err == nil {
+		*buf, err = a.readBody(l, (*buf)[:0], plain)
+	}
+	switch {
+	case err == nil && int64(len(*buf)) > a.maxBody:
+		*buf = nil
+		l.leave()
+		return nil, tooLarge(r.Body)
+	case !l.whole():
+		return buf, l.refuse()
+	case err == nil:
+		_ = r.Body.Close() // has all been read: net/http would try to
+	}
+	return buf, err
+}
+
+// tooLarge refuses a body. The refusal stands, whether the rest can be read or not.
+func tooLarge(rest io.Reader) error {
+	_, _ = io.CopyN(io.Discard, rest, drained)
+	return refuse(codeTooLarge)
+}
+
+// readBody appends a body to dst, and no more than a byte beyond what it may have.
+func (a *API) readBody(l *load, dst []byte, body io.Reader) ([]byte, error) {
+	for int64(len(dst)) <= a.maxBody {
+		if len(dst) == cap(dst) {
+			room := int(min(2*int64(cap(dst)), a.maxBody+1))
+			if !l.take(int64(room - cap(dst))) {
+				return dst, l.refuse()
+			}
+			dst = append(make([]byte, 0, room), dst...)
+		}
+		n, err := body.Read(dst[len(dst):min(int64(cap(dst)), a.maxBody+1)])
+		dst = dst[:len(dst)+n]
+		if errors.Is(err, io.EOF) {
+			return dst, nil
+		}
+		if err != nil {
+			return dst, refuse(codeWrongFormat)
+		}
+	}
+	return dst, nil
+}
+
+// keepBody takes back what body returned.
+func (a *API) keepBody(buf *[]byte) {
+	if cap(*buf) <= firstBody {
+		a.bodies.Put(buf)
+	}
+}

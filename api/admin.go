@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/api/console"
 	"trackchat/queue"
 
@@ -31,7 +33,7 @@ type AdminOptions struct {
 	// brings this node's directory to what the store holds.
 	Sync func(context.Context) error
 	// what is wrong with a tracker's protocol, device id and settings; nil: nothing.
-	Devices func(*queue.Tracker) []Problem
+	Devices func(*queue.Tracker) []navixy.Problem
 	Fleet   Fleet // nil: no nodes to be asked
 	// the last warnings and errors of the log, newest first; nil: not to be had.
 	Recent func() []Trouble
@@ -57,12 +59,14 @@ func NewAdmin(o AdminOptions) http.Handler {
 	debug.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	debug.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	debug.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	notFound := func(w http.ResponseWriter, _ *http.Request) { (&refusal{code: codeWrongHandler}).write(w) }
+	notFound := func(w http.ResponseWriter, _ *http.Request) {
+		(&navixy.Refusal{Code: navixy.CodeWrongHandler}).Write(w)
+	}
 
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(o.Gatherer, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, []byte(`{"alive":true}`))
+		navixy.WriteJSON(w, http.StatusOK, []byte(`{"alive":true}`))
 	})
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, &o) })
 	mux.Handle("/debug/pprof/", newDebugAuth(o.Token, debug))
@@ -119,7 +123,7 @@ func serveReady(w http.ResponseWriter, r *http.Request, o *AdminOptions) {
 		err = o.Ready(ctx)
 	}
 	if err == nil {
-		writeJSON(w, http.StatusOK, []byte(`{"ready":true}`))
+		navixy.WriteJSON(w, http.StatusOK, []byte(`{"ready":true}`))
 		return
 	}
 	body := []byte(`{"ready":false,"problems":[`)
@@ -127,9 +131,9 @@ func serveReady(w http.ResponseWriter, r *http.Request, o *AdminOptions) {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body = appendString(body, strings.TrimSpace(problem.Error()))
+		body = navixy.AppendString(body, strings.TrimSpace(problem.Error()))
 	}
-	writeJSON(w, http.StatusServiceUnavailable, append(body, `]}`...))
+	navixy.WriteJSON(w, http.StatusServiceUnavailable, append(body, `]}`...))
 }
 
 // unjoin returns the errors that errors.Join put together.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -31,7 +33,7 @@ func (a *administration) account(ctx context.Context, id int64) (*queue.Account,
 		return nil, err
 	}
 	if len(accounts) == 0 || accounts[0].ID != queue.AccountID(id) {
-		return nil, refuse(codeNotFound)
+		return nil, navixy.Refuse(navixy.CodeNotFound)
 	}
 	return &accounts[0], nil
 }
@@ -115,7 +117,7 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 		return nil, err
 	}
 	if len(account.Keys) >= maxKeys {
-		return nil, refuse(codeTooManyEntries)
+		return nil, navixy.Refuse(navixy.CodeTooManyEntries)
 	}
 	key := newKey()
 	hash := queue.HashKey(key)
@@ -134,7 +136,7 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 func (a *administration) deleteKey(ctx context.Context, r *http.Request) (any, error) {
 	hash, ok := parseKeyID(r.PathValue("id"))
 	if !ok {
-		return nil, invalid("id", "must be the id of a key: 64 hexadecimal digits")
+		return nil, navixy.Invalid("id", "must be the id of a key: 64 hexadecimal digits")
 	}
 	return a.edit(ctx, queue.Edit{Kind: queue.EditDropKey, Key: hash})
 }

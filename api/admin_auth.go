@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"trackchat/api/navixy"
 )
 
 // adminAuth admits requests to what is not for everybody who reaches the admin listener: those with
@@ -27,7 +29,7 @@ func newAdminAuth(token string, next http.Handler) *adminAuth {
 func newDebugAuth(token string, next http.Handler) http.Handler {
 	if token == "" {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			(&refusal{code: codeDenied}).write(w)
+			(&navixy.Refusal{Code: navixy.CodeDenied}).Write(w)
 		})
 	}
 	return newAdminAuth(token, next)
@@ -35,7 +37,7 @@ func newDebugAuth(token string, next http.Handler) http.Handler {
 
 func (g *adminAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.admits(r) {
-		(&refusal{code: codeDenied}).write(w)
+		(&navixy.Refusal{Code: navixy.CodeDenied}).Write(w)
 		return
 	}
 	knownOn(r.Context(), "administrator")

@@ -7,6 +7,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -21,13 +23,13 @@ const (
 )
 
 // checker collects what is wrong with an object.
-type checker struct{ wrong problems }
+type checker struct{ wrong navixy.Problems }
 
 func (c *checker) fail(name, format string, args ...any) {
-	c.wrong.add(name, fmt.Sprintf(format, args...))
+	c.wrong.Add(name, fmt.Sprintf(format, args...))
 }
 
-func (c *checker) done() error { return c.wrong.err() }
+func (c *checker) done() error { return c.wrong.Err() }
 
 func (c *checker) id(name string, id int64) {
 	if id < 1 || id >= queue.MaxID {
@@ -99,7 +101,7 @@ func (c *checker) password(o *accountObject, e *queue.Edit) {
 
 // tracker turns an object into an edit. What only a wire protocol knows is left to devices, which
 // may be nil.
-func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []Problem) queue.Edit {
+func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []navixy.Problem) queue.Edit {
 	c.id("id", o.ID)
 	c.id("account", o.Account)
 	c.name("label", o.Label)

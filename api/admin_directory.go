@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 
 	"go.uber.org/zap"
@@ -29,7 +31,7 @@ const (
 type administration struct {
 	store   queue.LiveDirectory
 	sync    func(context.Context) error
-	devices func(*queue.Tracker) []Problem
+	devices func(*queue.Tracker) []navixy.Problem
 	hooks   queue.WebhookStore // nil: none
 	now     func() time.Time
 	log     *zap.Logger
@@ -45,7 +47,7 @@ type methods map[string]http.Handler
 func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h, ok := m[r.Method]
 	if !ok {
-		(&refusal{code: codeWrongMethod}).write(w)
+		(&navixy.Refusal{Code: navixy.CodeWrongMethod}).Write(w)
 		return
 	}
 	h.ServeHTTP(w, r)
@@ -99,10 +101,10 @@ func (a *administration) handle(h adminHandler, query ...string) http.Handler {
 			body, err = encodeSuccess(members)
 		}
 		if err != nil {
-			a.refusal(err).write(w)
+			a.refusal(err).Write(w)
 			return
 		}
-		writeJSON(w, http.StatusOK, body)
+		navixy.WriteJSON(w, http.StatusOK, body)
 	})
 }
 
@@ -132,24 +134,24 @@ func bare(h adminHandler) adminHandler {
 }
 
 // refusal finds the table's answer to an error.
-func (a *administration) refusal(err error) *refusal {
-	if r, ok := errors.AsType[*refusal](err); ok {
+func (a *administration) refusal(err error) *navixy.Refusal {
+	if r, ok := errors.AsType[*navixy.Refusal](err); ok {
 		return r
 	}
 	if c, ok := errors.AsType[*queue.ConflictError](err); ok {
-		return &refusal{code: codeInvalid, params: problems{{c.Parameter, c.Problem}}}
+		return &navixy.Refusal{Code: navixy.CodeInvalid, Problems: navixy.Problems{{Parameter: c.Parameter, Error: c.Problem}}}
 	}
 	if errors.Is(err, queue.ErrNotFound) {
-		return &refusal{code: codeNotFound}
+		return &navixy.Refusal{Code: navixy.CodeNotFound}
 	}
 	a.log.Error("administration failed", zap.Error(err))
-	return &refusal{code: codeDatabase}
+	return &navixy.Refusal{Code: navixy.CodeDatabase}
 }
 
 // encodeSuccess puts "success" before the members of an object; nil has none.
 func encodeSuccess(members any) ([]byte, error) {
 	if members == nil {
-		return []byte(successAnswer), nil
+		return []byte(navixy.Success), nil
 	}
 	b, err := json.Marshal(members)
 	if err != nil {
@@ -207,21 +209,21 @@ func (a *administration) follow(ctx context.Context) {
 func pathID(r *http.Request) (int64, error) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil || id < 1 || id >= queue.MaxID {
-		return 0, invalid("id", problemID)
+		return 0, navixy.Invalid("id", problemID)
 	}
 	return id, nil
 }
 
 // page reads after and limit of a query.
 func page(r *http.Request) (after int64, limit int, err error) {
-	p, err := parseParams("", nil, r.URL.RawQuery)
+	p, err := navixy.ParseParams("", nil, r.URL.RawQuery)
 	if err != nil {
 		return 0, 0, err
 	}
-	read := reader{params: p}
-	after, _ = read.optionalID("after")
-	limit = read.within("limit", adminPage, 1, adminMaxPage)
-	return after, limit, read.done()
+	read := navixy.Reader{Params: p}
+	after, _ = read.OptionalID("after")
+	limit = read.Within("limit", adminPage, 1, adminMaxPage)
+	return after, limit, read.Done()
 }
 
 func readObject(r *http.Request, into any) error {
@@ -245,9 +247,9 @@ func adminBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxObject+1))
 	switch {
 	case err != nil:
-		return nil, refuse(codeWrongFormat)
+		return nil, navixy.Refuse(navixy.CodeWrongFormat)
 	case len(body) > maxObject:
-		return nil, refuse(codeTooLarge)
+		return nil, navixy.Refuse(navixy.CodeTooLarge)
 	}
 	return body, nil
 }
@@ -258,7 +260,7 @@ func sameID(given *int64, path int64) error {
 		*given = path
 	}
 	if *given != path {
-		return invalid("id", "must be that of the path")
+		return navixy.Invalid("id", "must be that of the path")
 	}
 	return nil
 }

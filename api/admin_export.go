@@ -31,7 +31,7 @@ func (a *administration) exportLines(w http.ResponseWriter, r *http.Request) {
 		a.log.Error("export cut", zap.Error(err))
 		panic(http.ErrAbortHandler) // half of it must not look like the whole
 	default:
-		a.refusal(err).write(w)
+		a.refusal(err).Write(w)
 	}
 }
 

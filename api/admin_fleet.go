@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -81,18 +83,18 @@ func (a *fleetAdmin) sessions(ctx context.Context, r *http.Request) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	p, err := parseParams("", nil, r.URL.RawQuery)
+	p, err := navixy.ParseParams("", nil, r.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
-	read := reader{params: p}
-	tracker, _ := read.optionalID("tracker_id")
+	read := navixy.Reader{Params: p}
+	tracker, _ := read.OptionalID("tracker_id")
 	q := SessionQuery{
 		Tracker: queue.TrackerID(tracker), After: queue.TrackerID(after),
 		Limit: limit,
 	}
-	q.Protocol, _, _ = read.params.scalar("protocol")
-	if err := read.done(); err != nil {
+	q.Protocol, _, _ = read.Params.Scalar("protocol")
+	if err := read.Done(); err != nil {
 		return nil, err
 	}
 	page, err := a.fleet.Sessions(ctx, q)
@@ -125,7 +127,7 @@ func (a *fleetAdmin) disconnect(ctx context.Context, r *http.Request) (any, erro
 		return nil, err
 	}
 	if !done {
-		return nil, refuse(codeNotFound)
+		return nil, navixy.Refuse(navixy.CodeNotFound)
 	}
 	return nil, nil //nolint:nilnil // an answer without members
 }
@@ -147,7 +149,7 @@ func (a *fleetAdmin) nodes(ctx context.Context, _ *http.Request) (any, error) {
 func (a *fleetAdmin) drain(ctx context.Context, r *http.Request) (any, error) {
 	err := a.fleet.Drain(ctx, queue.NodeID(r.URL.Query().Get("node")))
 	if errors.Is(err, queue.ErrNotFound) {
-		return nil, refuse(codeNotFound)
+		return nil, navixy.Refuse(navixy.CodeNotFound)
 	}
 	return nil, err
 }

@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 
 	"go.uber.org/zap"
@@ -46,8 +48,8 @@ type importCounts struct {
 }
 
 type refusedLine struct {
-	Line   int       `json:"line"`
-	Errors []Problem `json:"errors"`
+	Line   int              `json:"line"`
+	Errors []navixy.Problem `json:"errors"`
 }
 
 // importLine is one line: an account or a tracker.
@@ -76,7 +78,7 @@ type importing struct {
 // while it runs and at the end {"success":true,"summary":{…}}.
 func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
 	if err := onlyKnown(r, nil); err != nil {
-		a.refusal(err).write(w)
+		a.refusal(err).Write(w)
 		return
 	}
 	m := &importing{a: a, w: w, control: http.NewResponseController(w), told: a.now()}
@@ -167,7 +169,7 @@ func (m *importing) take(text []byte) error {
 		}
 		e = c.tracker(t, m.a.devices)
 	default:
-		return invalid("line", "must hold an account or a tracker")
+		return navixy.Invalid("line", "must hold an account or a tracker")
 	}
 	if err := c.done(); err != nil {
 		return err
@@ -179,10 +181,10 @@ func (m *importing) take(text []byte) error {
 
 func (m *importing) refuse(line int, err error) {
 	answer := m.a.refusal(err)
-	wrong := answer.params
+	wrong := answer.Problems
 	if len(wrong) == 0 {
-		description, _ := answer.code.answer()
-		wrong.add("line", description)
+		description, _ := answer.Code.Answer()
+		wrong.Add("line", description)
 	}
 	m.summary.Refused = append(m.summary.Refused, refusedLine{line, wrong})
 }
@@ -267,13 +269,13 @@ func (m *importing) finish(err error) {
 		return
 	}
 	answer := m.a.refusal(err)
-	body := answer.append(nil)
+	body := answer.Append(nil)
 	if encodeErr == nil {
 		body = append(append(body[:len(body)-1], ','), summary[1:]...)
 	}
 	if !m.started {
-		_, status := answer.code.answer()
-		writeJSON(m.w, status, body)
+		_, status := answer.Code.Answer()
+		navixy.WriteJSON(m.w, status, body)
 		return
 	}
 	m.write(body)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/api"
 	"trackchat/queue"
 )
@@ -175,7 +177,7 @@ func TestAdminExportImports(t *testing.T) {
 func TestAdminImportTellsProgress(t *testing.T) {
 	var took atomic.Int64
 	w := newAdminWorld(t, func(o *api.AdminOptions) {
-		o.Devices = func(*queue.Tracker) []api.Problem {
+		o.Devices = func(*queue.Tracker) []navixy.Problem {
 			took.Add(
 				int64(time.Millisecond))
 			return nil

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -103,26 +105,26 @@ func parseKeyID(s string) (queue.KeyHash, bool) {
 
 // decodeObject reads exactly one JSON object without unknown members.
 func decodeObject(body []byte, into any) error {
-	body, ok := object(body)
+	body, ok := navixy.TrimObject(body)
 	if !ok {
-		return refuse(codeWrongFormat)
+		return navixy.Refuse(navixy.CodeWrongFormat)
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if err == nil {
 		if _, err := d.Token(); !errors.Is(err, io.EOF) {
-			return refuse(codeWrongFormat)
+			return navixy.Refuse(navixy.CodeWrongFormat)
 		}
 		return nil
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-		return invalid(wrong.Field, "must not be a JSON "+wrong.Value)
+		return navixy.Invalid(wrong.Field, "must not be a JSON "+wrong.Value)
 	}
 	if name, ok := unknownMember(err); ok {
-		return invalid(name, problemUnknown)
+		return navixy.Invalid(name, problemUnknown)
 	}
-	return refuse(codeWrongFormat)
+	return navixy.Refuse(navixy.CodeWrongFormat)
 }
 
 // unknownMember returns the member that DisallowUnknownFields met: encoding/json has no type for

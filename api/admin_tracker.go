@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -33,7 +35,7 @@ func (a *administration) getTracker(ctx context.Context, r *http.Request) (any, 
 		return nil, err
 	}
 	if len(trackers) == 0 || trackers[0].ID != queue.TrackerID(id) {
-		return nil, refuse(codeNotFound)
+		return nil, navixy.Refuse(navixy.CodeNotFound)
 	}
 	return valueMembers{trackerAnswer(&trackers[0])}, nil
 }

@@ -8,6 +8,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -79,7 +81,7 @@ func (a *webhookAdmin) get(ctx context.Context, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if hook == nil {
-		return nil, refuse(codeNotFound)
+		return nil, navixy.Refuse(navixy.CodeNotFound)
 	}
 	p := &hook.Progress
 	state := webhookState{
@@ -157,7 +159,7 @@ func (a *webhookAdmin) drop(ctx context.Context, r *http.Request) (any, error) {
 	}
 	done, err := a.hooks.DropWebhook(ctx, queue.AccountID(id))
 	if err == nil && !done {
-		err = refuse(codeNotFound)
+		err = navixy.Refuse(navixy.CodeNotFound)
 	}
 	return nil, err
 }
@@ -176,15 +178,15 @@ func (a *webhookAdmin) replay(ctx context.Context, r *http.Request) (any, error)
 	}
 	since := a.now().Add(-feedRetained)
 	if o.Since != "" {
-		unix, ok := clock{zone: time.UTC}.parse(o.Since, false)
+		unix, ok := navixy.Clock{Zone: time.UTC}.Parse(o.Since, false)
 		if !ok || unix < 0 {
-			return nil, invalid("since", "must be a time like 2026-05-28T20:26:40Z")
+			return nil, navixy.Invalid("since", "must be a time like 2026-05-28T20:26:40Z")
 		}
 		since = time.Unix(unix, 0)
 	}
 	done, err := a.hooks.ReplayWebhook(ctx, queue.AccountID(id), since.UnixMilli())
 	if err == nil && !done {
-		err = refuse(codeNotFound)
+		err = navixy.Refuse(navixy.CodeNotFound)
 	}
 	return nil, err
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/api"
 	"trackchat/queue"
 
@@ -33,9 +35,9 @@ func newAdminWorld(t *testing.T, change ...func(*api.AdminOptions)) *adminWorld 
 		// deadlines are made from it.
 		Gatherer: prometheus.NewRegistry(), Token: adminToken, Store: w.store, Webhooks: w.store,
 		Sync: follower.Sync, Now: time.Now,
-		Devices: func(t *queue.Tracker) []api.Problem {
+		Devices: func(t *queue.Tracker) []navixy.Problem {
 			if t.Protocol == "morse" {
-				return []api.Problem{{Parameter: "protocol", Error: "morse is not built in"}}
+				return []navixy.Problem{{Parameter: "protocol", Error: "morse is not built in"}}
 			}
 			return nil
 		},

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"trackchat/api/navixy"
 )
 
 // Operations as remembered answers begin with.
@@ -109,4 +111,4 @@ func (c *call) repeat(answer []byte, op byte) error {
 	return nil
 }
 
-func refuseKey() error { return invalid("idempotency_key", "was used for another request") }
+func refuseKey() error { return navixy.Invalid("idempotency_key", "was used for another request") }

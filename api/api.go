@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/api/console"
 	"trackchat/queue"
 
@@ -156,7 +158,7 @@ type call struct {
 	client  client
 	request string // id
 	snap    *queue.Snapshot
-	read    *reader
+	read    *navixy.Reader
 	header  http.Header
 	now     time.Time
 	out     *response
@@ -166,8 +168,8 @@ type call struct {
 type operation struct {
 	route   string // as metrics and logs name it
 	run     func(context.Context, *call) error
-	offline code // the answer where the store fails
-	open    bool // needs no hash
+	offline navixy.Code // the answer where the store fails
+	open    bool        // needs no hash
 	// goes on until the client leaves: neither the store's timeout nor a place among the running is
 	// for it.
 	stream bool
@@ -179,7 +181,7 @@ type operation struct {
 type routes map[string]map[string]*operation
 
 func (a *API) operations() routes {
-	on := func(route string, offline code, run func(context.Context, *call) error) *operation {
+	on := func(route string, offline navixy.Code, run func(context.Context, *call) error) *operation {
 		return &operation{
 			route: route, run: run, offline: offline,
 			succeeded: a.metrics.succeeded(route),
@@ -187,36 +189,36 @@ func (a *API) operations() routes {
 	}
 	rs := routes{
 		"tracker/chat": {
-			"list":          on("tracker/chat/list", codeDatabase, a.list),
-			"send":          on("tracker/chat/send", codeQueueService, a.send),
-			"broadcast":     on("tracker/chat/broadcast", codeQueueService, a.broadcast),
-			"read":          on("tracker/chat/read", codeDatabase, a.readOne),
-			"cancel":        on("tracker/chat/cancel", codeDatabase, a.cancel),
-			"capabilities":  on("tracker/chat/capabilities", codeDatabase, a.capabilities),
-			"mark_read":     on("tracker/chat/mark_read", codeDatabase, a.markRead),
-			"mark_read_all": on("tracker/chat/mark_read_all", codeDatabase, a.markReadAll),
+			"list":          on("tracker/chat/list", navixy.CodeDatabase, a.list),
+			"send":          on("tracker/chat/send", navixy.CodeQueueService, a.send),
+			"broadcast":     on("tracker/chat/broadcast", navixy.CodeQueueService, a.broadcast),
+			"read":          on("tracker/chat/read", navixy.CodeDatabase, a.readOne),
+			"cancel":        on("tracker/chat/cancel", navixy.CodeDatabase, a.cancel),
+			"capabilities":  on("tracker/chat/capabilities", navixy.CodeDatabase, a.capabilities),
+			"mark_read":     on("tracker/chat/mark_read", navixy.CodeDatabase, a.markRead),
+			"mark_read_all": on("tracker/chat/mark_read_all", navixy.CodeDatabase, a.markReadAll),
 		},
-		"tracker/chat/updated": {"list": on("tracker/chat/updated/list", codeDatabase,
+		"tracker/chat/updated": {"list": on("tracker/chat/updated/list", navixy.CodeDatabase,
 			a.updatedList)},
-		"tracker/chat/unread": {"count": on("tracker/chat/unread/count", codeDatabase,
+		"tracker/chat/unread": {"count": on("tracker/chat/unread/count", navixy.CodeDatabase,
 			a.unreadCount)},
 		"tracker": {
-			"list": on("tracker/list", codeDatabase, a.trackerList),
-			"read": on("tracker/read", codeDatabase, a.trackerRead),
+			"list": on("tracker/list", navixy.CodeDatabase, a.trackerList),
+			"read": on("tracker/read", navixy.CodeDatabase, a.trackerRead),
 
-			"get_state":  on("tracker/get_state", codeDatabase, a.trackerState),
-			"get_states": on("tracker/get_states", codeDatabase, a.trackerStates),
+			"get_state":  on("tracker/get_state", navixy.CodeDatabase, a.trackerState),
+			"get_states": on("tracker/get_states", navixy.CodeDatabase, a.trackerStates),
 		},
-		"tracker/group": {"list": on("tracker/group/list", codeDatabase, a.groupList)},
-		"employee":      {"list": on("employee/list", codeDatabase, a.employeeList)},
+		"tracker/group": {"list": on("tracker/group/list", navixy.CodeDatabase, a.groupList)},
+		"employee":      {"list": on("employee/list", navixy.CodeDatabase, a.employeeList)},
 		"user": {
-			"get_info": on("user/get_info", codeDatabase, a.userInfo),
-			"auth":     on("user/auth", codeDatabase, a.userAuth),
-			"logout":   on("user/logout", codeDatabase, a.userLogout),
+			"get_info": on("user/get_info", navixy.CodeDatabase, a.userInfo),
+			"auth":     on("user/auth", navixy.CodeDatabase, a.userAuth),
+			"logout":   on("user/logout", navixy.CodeDatabase, a.userLogout),
 		},
-		"user/session": {"renew": on("user/session/renew", codeDatabase, a.userRenew)},
+		"user/session": {"renew": on("user/session/renew", navixy.CodeDatabase, a.userRenew)},
 	}
-	rs["tracker/chat"]["events"] = on("tracker/chat/events", codeDatabase, a.events)
+	rs["tracker/chat"]["events"] = on("tracker/chat/events", navixy.CodeDatabase, a.events)
 	rs["tracker/chat"]["events"].stream = true
 	rs["user"]["auth"].open = true
 	return rs

@@ -5,14 +5,16 @@ import (
 	"net/http"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
 // callerHash returns the hash of the caller's hash.
-func callerHash(p *params, h http.Header) (queue.KeyHash, error) {
-	hash, ok := p.hash(h)
+func callerHash(p *navixy.Params, h http.Header) (queue.KeyHash, error) {
+	hash, ok := p.Hash(h)
 	if !ok || !isKey(hash) {
-		return queue.KeyHash{}, refuse(codeWrongHash)
+		return queue.KeyHash{}, navixy.Refuse(navixy.CodeWrongHash)
 	}
 	return queue.HashKey(hash), nil
 }
@@ -31,7 +33,7 @@ func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHa
 	}
 	account, ok := snap.Account(id)
 	if !ok {
-		return nil, false, refuse(codeUnknownHash)
+		return nil, false, navixy.Refuse(navixy.CodeUnknownHash)
 	}
 	return account, true, nil
 }
@@ -73,7 +75,7 @@ func newAdmission() admission {
 // enter waits for one of the places.
 func enter(ctx context.Context, places semaphore) error {
 	if !places.acquire(ctx) {
-		return &refusal{code: codeTooMany, reason: reasonPlaces, retry: 1}
+		return &navixy.Refusal{Code: navixy.CodeTooMany, Reason: reasonPlaces, Retry: 1}
 	}
 	return nil
 }

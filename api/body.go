@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"trackchat/api/navixy"
 )
 
 // Memory of requests.
@@ -79,7 +81,7 @@ func (l *load) take(n int64) bool {
 // his address until then.
 func (l *load) place() (key string, known bool) {
 	a := l.api
-	if p, err := parseParams("", nil, l.r.URL.RawQuery); err == nil {
+	if p, err := navixy.ParseParams("", nil, l.r.URL.RawQuery); err == nil {
 		if hash, err := callerHash(&p, l.r.Header); err == nil {
 			if account, ok := a.directory.Current().AccountByKey(hash); ok {
 				return accountPlace(account.ID), true
@@ -109,7 +111,7 @@ func (l *load) refuse() error {
 	if l.r.ProtoMajor == 1 {
 		l.w.Header().Set("Connection", "close")
 	}
-	return &refusal{code: codeTooMany, reason: reasonBodies, retry: 1}
+	return &navixy.Refusal{Code: navixy.CodeTooMany, Reason: reasonBodies, Retry: 1}
 }
 
 // whole says that all has arrived: nobody can take the room away any more. false: somebody has.
@@ -174,7 +176,7 @@ func (a *API) body(r *http.Request, l *load) (*[]byte, error) {
 // tooLarge refuses a body. The refusal stands, whether the rest can be read or not.
 func tooLarge(rest io.Reader) error {
 	_, _ = io.CopyN(io.Discard, rest, drained)
-	return refuse(codeTooLarge)
+	return navixy.Refuse(navixy.CodeTooLarge)
 }
 
 // readBody appends a body to dst, and no more than a byte beyond what it may have.
@@ -193,7 +195,7 @@ func (a *API) readBody(l *load, dst []byte, body io.Reader) ([]byte, error) {
 			return dst, nil
 		}
 		if err != nil {
-			return dst, refuse(codeWrongFormat)
+			return dst, navixy.Refuse(navixy.CodeWrongFormat)
 		}
 	}
 	return dst, nil

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -41,19 +43,19 @@ func (a *API) capabilities(ctx context.Context, c *call) error {
 	}
 	can, ok := a.can(t)
 	if !ok {
-		return refuse(codeUnsupported)
+		return navixy.Refuse(navixy.CodeUnsupported)
 	}
 	known := (&trackerListing{a: a, c: c, waiting: []*queue.Tracker{t}}).read(ctx)
 	dst := append(c.out.buf, `{"success":true,"value":{"protocol":`...)
-	dst = appendString(dst, can.Protocol)
+	dst = navixy.AppendString(dst, can.Protocol)
 	dst = append(dst, `,"charset":`...)
-	dst = appendString(dst, can.Charset)
+	dst = navixy.AppendString(dst, can.Charset)
 	dst = append(dst, `,"part_bytes":`...)
 	dst = strconv.AppendInt(dst, int64(can.PartBytes), 10)
 	dst = append(dst, `,"max_characters":`...)
 	dst = strconv.AppendInt(dst, int64(min(can.MaxCharacters, queue.MaxText)), 10)
 	dst = append(dst, `,"choices":`...)
-	dst = strconv.AppendInt(dst, int64(min(can.Choices, maxChoices)), 10)
+	dst = strconv.AppendInt(dst, int64(min(can.Choices, navixy.MaxChoices)), 10)
 	dst = append(dst, `,"read_receipts":`...)
 	dst = strconv.AppendBool(dst, can.ReadReceipts)
 	dst = append(dst, `,"delivered":`...)
@@ -79,7 +81,7 @@ func (a *API) strictSend(t *queue.Tracker, q *sendRequest) error {
 	}
 	can, ok := a.can(t)
 	if !ok {
-		return refuse(codeUnsupported)
+		return navixy.Refuse(navixy.CodeUnsupported)
 	}
 	var s strictness
 	s.check(t, &can, q.text, q.extras.choices)
@@ -181,19 +183,19 @@ func (s *strictness) done(named bool) error {
 		}
 		return "the devices of trackers " + strings.Join(l.trackers, ", ") + " cannot show"
 	}
-	var wrong problems
+	var wrong navixy.Problems
 	if l := &s.message; len(l.trackers) > 0 {
-		wrong.add("message", by(l)+": "+spaced(l.runes))
+		wrong.Add("message", by(l)+": "+spaced(l.runes))
 	}
 	if l := &s.few; len(l.trackers) > 0 {
 		problem := fmt.Sprintf("%s more than %d choices", by(l), s.most)
-		wrong.add("choices", problem)
+		wrong.Add("choices", problem)
 	} else if l := &s.answer; len(l.trackers) > 0 {
-		wrong.add("choices", by(l)+": "+spaced(l.runes))
+		wrong.Add("choices", by(l)+": "+spaced(l.runes))
 	} else if l := &s.long; len(l.trackers) > 0 {
-		wrong.add("choices", by(l)+" "+s.why.Error())
+		wrong.Add("choices", by(l)+" "+s.why.Error())
 	}
-	return wrong.err()
+	return wrong.Err()
 }
 
 func spaced(runes []rune) string {

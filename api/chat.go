@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -38,9 +40,9 @@ func (a *API) list(ctx context.Context, c *call) error {
 			out.buf = append(out.buf, ',')
 		}
 		if q.detail {
-			out.buf = appendDetail(out.buf, &messages[i], c.read.clock, c.now.UnixMilli())
+			out.buf = navixy.AppendDetail(out.buf, &messages[i], c.read.Clock, c.now.UnixMilli())
 		} else {
-			out.buf = appendMessage(out.buf, &messages[i], c.read.clock)
+			out.buf = navixy.AppendMessage(out.buf, &messages[i], c.read.Clock)
 		}
 		out.flushLong()
 	}
@@ -83,7 +85,7 @@ func (a *API) send(ctx context.Context, c *call) error {
 	}
 	switch {
 	case errors.Is(err, queue.ErrQueueFull):
-		return refuse(codeTooManyEntries)
+		return navixy.Refuse(navixy.CodeTooManyEntries)
 	case err != nil:
 		return fmt.Errorf("sending to tracker %d: %w", t.ID, err)
 	}
@@ -99,7 +101,7 @@ func (a *API) roomForTexts() error {
 		return nil
 	}
 	a.metrics.refuse(reasonMemory)
-	return refuse(codeQueueService)
+	return navixy.Refuse(navixy.CodeQueueService)
 }
 
 // broadcast answers tracker/chat/broadcast.
@@ -161,9 +163,9 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 		next++
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"sent_to":`...)
-	c.out.buf = appendIDs(c.out.buf, sent)
+	c.out.buf = navixy.AppendIDs(c.out.buf, sent)
 	c.out.buf = append(c.out.buf, `,"not_sent_to":`...)
-	c.out.buf = appendIDs(c.out.buf, refused)
+	c.out.buf = navixy.AppendIDs(c.out.buf, refused)
 	c.out.buf = append(c.out.buf, '}')
 	return a.remember(ctx, c, &k)
 }
@@ -209,14 +211,14 @@ type sendOptions struct {
 	strict  bool  // refuse what the device cannot show
 }
 
-func readExtras(r *reader, h http.Header) sendOptions {
-	replyTo, _ := r.optionalID("reply_to")
+func readExtras(r *navixy.Reader, h http.Header) sendOptions {
+	replyTo, _ := r.OptionalID("reply_to")
 	return sendOptions{
-		ttl:     time.Duration(r.within("ttl", 0, 1, maxTTL)) * time.Second,
-		key:     r.idempotencyKey("idempotency_key", h),
-		choices: r.choices("choices"),
+		ttl:     time.Duration(r.Within("ttl", 0, 1, maxTTL)) * time.Second,
+		key:     r.IdempotencyKey("idempotency_key", h),
+		choices: r.Choices("choices"),
 		replyTo: replyTo,
-		strict:  r.flag("strict", false),
+		strict:  r.Flag("strict", false),
 	}
 }
 
@@ -247,7 +249,7 @@ func (a *API) checkReply(ctx context.Context, x *sendOptions, trackers ...*queue
 	}
 	for _, t := range trackers {
 		if t.Key() != found[0] {
-			return invalid("reply_to", "must be a message of the same tracker")
+			return navixy.Invalid("reply_to", "must be a message of the same tracker")
 		}
 	}
 	return nil

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -16,7 +18,7 @@ func (c *call) chatConversation(key queue.TrackerID) error {
 	t, account, present, ok := c.snap.Conversation(key)
 	switch {
 	case !ok || account != c.account.ID:
-		return refuse(codeNotFound)
+		return navixy.Refuse(navixy.CodeNotFound)
 	case present:
 		_, err := c.chatTracker(t.ID)
 		return err
@@ -36,7 +38,7 @@ func (c *call) owns(key queue.TrackerID) bool {
 func (c *call) conversations(id queue.TrackerID) ([]queue.TrackerID, error) {
 	t, ok := c.snap.Tracker(id)
 	if !ok {
-		return nil, refuse(codeNotFound)
+		return nil, navixy.Refuse(navixy.CodeNotFound)
 	}
 	kept := t.FormerKeys(c.account.ID)
 	if t.Account != c.account.ID && len(kept) > 0 {
@@ -114,8 +116,8 @@ func (a *API) updatedList(ctx context.Context, c *call) error {
 	c.out.buf = append(c.out.buf, `{"success":true,"value":{`...)
 	for _, t := range trackers {
 		if ms, ok := times[t.Key()]; ok {
-			c.out.buf = appendKey(c.out.buf, t.ID)
-			c.out.buf = c.read.clock.appendTime(c.out.buf, ms)
+			c.out.buf = navixy.AppendKey(c.out.buf, t.ID)
+			c.out.buf = c.read.Clock.AppendTime(c.out.buf, ms)
 		}
 	}
 	c.out.buf = append(c.out.buf, `}}`...)
@@ -124,7 +126,7 @@ func (a *API) updatedList(ctx context.Context, c *call) error {
 
 // unreadCount answers tracker/chat/unread/count.
 func (a *API) unreadCount(ctx context.Context, c *call) error {
-	if err := c.read.done(); err != nil {
+	if err := c.read.Done(); err != nil {
 		return err
 	}
 	asked := make([]queue.TrackerID, 0, c.snap.CountOf(c.account.ID))
@@ -134,7 +136,7 @@ func (a *API) unreadCount(ctx context.Context, c *call) error {
 		chat = chat || t.HasFeature(queue.FeatureChat)
 	}
 	if !chat {
-		return refuse(codeTariff)
+		return navixy.Refuse(navixy.CodeTariff)
 	}
 	counts, err := a.store.Unread(ctx, asked)
 	if err != nil {
@@ -144,7 +146,7 @@ func (a *API) unreadCount(ctx context.Context, c *call) error {
 	for _, key := range asked {
 		if n := counts[key]; n > 0 {
 			t, _ := queue.TrackerOf(key)
-			c.out.buf = appendKey(c.out.buf, t)
+			c.out.buf = navixy.AppendKey(c.out.buf, t)
 			c.out.buf = strconv.AppendInt(c.out.buf, int64(n), 10)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -84,7 +86,7 @@ func eventsSince(m *queue.Message, since int64) []string {
 }
 
 // eventClock writes the times of events.
-func eventClock() clock { return clock{zone: time.UTC, iso: true} }
+func eventClock() navixy.Clock { return navixy.Clock{Zone: time.UTC, ISO: true} }
 
 func messageEvent(name string, m *queue.Message, ms, now int64) *event {
 	t, _ := queue.TrackerOf(m.Tracker)
@@ -92,8 +94,8 @@ func messageEvent(name string, m *queue.Message, ms, now int64) *event {
 	data = append(data, `{"tracker_id":`...)
 	data = strconv.AppendInt(data, int64(t), 10)
 	data = append(data, `,"message":`...)
-	data = appendMessage(data, m, eventClock())
-	data = appendMore(data, m, eventClock(), now)
+	data = navixy.AppendMessage(data, m, eventClock())
+	data = navixy.AppendMore(data, m, eventClock(), now)
 	return &event{name: name, tracker: t, id: m.ID, data: append(data, '}'), ms: ms}
 }
 
@@ -104,7 +106,7 @@ func presenceEvent(key queue.TrackerID, p queue.Presence, now int64) *event {
 	data = append(data, `,"online":`...)
 	data = strconv.AppendBool(data, p.Online)
 	data = append(data, `,"since":`...)
-	data = eventClock().appendTime(data, p.SinceMs)
+	data = eventClock().AppendTime(data, p.SinceMs)
 	return &event{name: eventTracker, tracker: t, data: append(data, '}'), ms: now}
 }
 

@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"trackchat/api/navixy"
 )
 
 // events answers tracker/chat/events: a stream of what happens to the account's trackers, until the
 // client leaves.
 func (a *API) events(ctx context.Context, c *call) error {
 	since, resumes := lastEventID(c)
-	if err := c.read.done(); err != nil {
+	if err := c.read.Done(); err != nil {
 		return err
 	}
 	err := a.feed.serve(ctx, &feedClient{
@@ -21,7 +23,7 @@ func (a *API) events(ctx context.Context, c *call) error {
 	})
 	switch {
 	case errors.Is(err, errFeedFull):
-		return &refusal{code: codeTooMany, retry: 10, reason: reasonFeed}
+		return &navixy.Refusal{Code: navixy.CodeTooMany, Retry: 10, Reason: reasonFeed}
 	case err != nil:
 		return fmt.Errorf("starting a feed: %w", err)
 	}
@@ -32,8 +34,8 @@ func (a *API) events(ctx context.Context, c *call) error {
 // is one too old to know.
 func lastEventID(c *call) (since int64, given bool) {
 	text := c.header.Get("Last-Event-ID")
-	if id, given, ok := c.read.params.scalar("last_event_id"); !ok {
-		c.read.fail("last_event_id", "must be the id of an event")
+	if id, given, ok := c.read.Params.Scalar("last_event_id"); !ok {
+		c.read.Fail("last_event_id", "must be the id of an event")
 	} else if given {
 		text = id
 	}

@@ -1,15 +1,9 @@
 package api
 
 import (
-	"context"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
-
-	"trackchat/queue"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // HurryFeed makes what is slow about the feed fast enough for a test, and bounds the readers of an
@@ -17,9 +11,6 @@ import (
 func (a *API) HurryFeed(heartbeat time.Duration, most int) {
 	a.feed.heartbeat, a.feed.perAccount = heartbeat, most
 }
-
-// IsPublic is isPublic.
-func IsPublic(a netip.Addr) bool { return isPublic(a) }
 
 // Routes returns the operations of an API as paths.
 func (a *API) Routes() []string {
@@ -47,41 +38,4 @@ func AdminRoutes() []string {
 	}
 	slices.Sort(list)
 	return list
-}
-
-// ObjectMember returns the raw value of a name in a JSON object.
-func ObjectMember(object []byte, name string) (string, bool) {
-	s, err := parseObject(object)
-	if err != nil {
-		return "", false
-	}
-	v, ok := s.get(name)
-	return string(v.raw), ok
-}
-
-// HookPlaces is hookPlaces for tests.
-type HookPlaces struct{ p *hookPlaces }
-
-// NewHookPlaces returns places that nobody has.
-func NewHookPlaces(total int) HookPlaces {
-	return HookPlaces{newHookPlaces(total, prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "waiting",
-		Help: "Calls that wait.",
-	}))}
-}
-
-// SetHooks tells how many accounts there are.
-func (h HookPlaces) SetHooks(n int) { h.p.setHooks(n) }
-
-// Enter waits for a place.
-func (h HookPlaces) Enter(ctx context.Context, a queue.AccountID) bool { return h.p.enter(ctx, a) }
-
-// Leave gives one back.
-func (h HookPlaces) Leave(a queue.AccountID) { h.p.leave(a) }
-
-// Waiting is how many wait.
-func (h HookPlaces) Waiting() int {
-	h.p.mu.Lock()
-	defer h.p.mu.Unlock()
-	return len(h.p.queue)
 }

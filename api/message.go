@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -27,7 +29,7 @@ func (a *API) get(ctx context.Context, r queue.Ref) (queue.Message, error) {
 		return queue.Message{}, fmt.Errorf("reading message %d: %w", r.ID, err)
 	}
 	if messages[0].ID == 0 {
-		return queue.Message{}, refuse(codeNotFound)
+		return queue.Message{}, navixy.Refuse(navixy.CodeNotFound)
 	}
 	return messages[0], nil
 }
@@ -43,7 +45,7 @@ func (a *API) readOne(ctx context.Context, c *call) error {
 		return err
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"value":`...)
-	c.out.buf = appendDetail(c.out.buf, &m, c.read.clock, c.now.UnixMilli())
+	c.out.buf = navixy.AppendDetail(c.out.buf, &m, c.read.Clock, c.now.UnixMilli())
 	c.out.buf = append(c.out.buf, '}')
 	return nil
 }
@@ -61,7 +63,7 @@ func (a *API) cancel(ctx context.Context, c *call) error {
 		return err
 	}
 	if m.Status.Incoming() {
-		return refuse(codeNotFound)
+		return navixy.Refuse(navixy.CodeNotFound)
 	}
 	if m.Status == queue.StatusPending {
 		if m, err = a.withdraw(ctx, &m, c.now); err != nil {
@@ -69,9 +71,9 @@ func (a *API) cancel(ctx context.Context, c *call) error {
 		}
 	}
 	if m.Status.Acknowledged() || m.Status == queue.StatusSent {
-		return refuse(codeNotPermitted)
+		return navixy.Refuse(navixy.CodeNotPermitted)
 	}
-	c.out.buf = append(c.out.buf, successAnswer...)
+	c.out.buf = append(c.out.buf, navixy.Success...)
 	return nil
 }
 
@@ -109,7 +111,7 @@ func (a *API) markRead(ctx context.Context, c *call) error {
 	refs := make([]queue.Ref, len(ids))
 	for i, id := range ids {
 		if !c.owns(trackers[i]) {
-			return refuse(codeNotFound)
+			return navixy.Refuse(navixy.CodeNotFound)
 		}
 		refs[i] = queue.Ref{Tracker: trackers[i], ID: id}
 	}
@@ -118,9 +120,9 @@ func (a *API) markRead(ctx context.Context, c *call) error {
 		return fmt.Errorf("marking messages read: %w", err)
 	}
 	if slices.Contains(results, queue.MarkUnknown) {
-		return refuse(codeNotFound)
+		return navixy.Refuse(navixy.CodeNotFound)
 	}
-	c.out.buf = append(c.out.buf, successAnswer...)
+	c.out.buf = append(c.out.buf, navixy.Success...)
 	return nil
 }
 
@@ -136,7 +138,7 @@ func (a *API) markReadAll(ctx context.Context, c *call) error {
 		for _, id := range ids {
 			t, ok := c.tracker(queue.TrackerID(id))
 			if !ok || t.Blocked {
-				return refuse(codeNotFound)
+				return navixy.Refuse(navixy.CodeNotFound)
 			}
 			trackers = append(trackers, t.Key())
 		}
@@ -148,6 +150,6 @@ func (a *API) markReadAll(ctx context.Context, c *call) error {
 			return fmt.Errorf("marking trackers read: %w", err)
 		}
 	}
-	c.out.buf = append(c.out.buf, successAnswer...)
+	c.out.buf = append(c.out.buf, navixy.Success...)
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -85,27 +87,27 @@ func registerRoom(reg prometheus.Registerer, room *fair) {
 func (m *metrics) succeeded(route string) func() prometheus.Observer {
 	return sync.OnceValue(func() prometheus.Observer {
 		return m.seconds.WithLabelValues(route,
-			strconv.Itoa(int(codeOK)))
+			strconv.Itoa(int(navixy.CodeOK)))
 	})
 }
 
 // observe notes an answer other than a success; err is what it came from.
-func (m *metrics) observe(route string, c code, err error, d time.Duration) {
+func (m *metrics) observe(route string, c navixy.Code, err error, d time.Duration) {
 	m.seconds.WithLabelValues(route, strconv.Itoa(int(c))).Observe(d.Seconds())
 	switch c {
-	case codeTooMany:
+	case navixy.CodeTooMany:
 		reason := reasonRateLimit
-		if r, ok := errors.AsType[*refusal](err); ok && r.reason != "" {
-			reason = r.reason
+		if r, ok := errors.AsType[*navixy.Refusal](err); ok && r.Reason != "" {
+			reason = r.Reason
 		}
 		m.refuse(reason)
-	case codeLoginAttempts:
+	case navixy.CodeLoginAttempts:
 		m.refuse(reasonLogins)
-	case codeTooLarge:
+	case navixy.CodeTooLarge:
 		m.refuse(reasonTooLarge)
-	case codeWrongHash, codeUnknownHash:
+	case navixy.CodeWrongHash, navixy.CodeUnknownHash:
 		m.refuse(reasonHash)
-	case codeTooManyEntries:
+	case navixy.CodeTooManyEntries:
 		m.refuse(reasonQueueFull)
 	default:
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -34,16 +36,16 @@ func (c *call) appendState(dst []byte, t *queue.Tracker, p *queue.Presence) []by
 	if p == nil {
 		dst = append(dst, `null,"last_update":null`...)
 	} else {
-		dst = appendString(dst, connectionStatus(p))
+		dst = navixy.AppendString(dst, connectionStatus(p))
 		dst = append(dst, `,"last_update":`...)
-		dst = c.read.clock.appendTime(dst, p.SeenMs)
+		dst = c.read.Clock.AppendTime(dst, p.SeenMs)
 	}
 	return append(dst, `,"movement_status":null,"movement_status_update":null,"ignition":null,"gsm":null,"battery_level":null}`...)
 }
 
 // appendUserTime begins an answer with the time.
 func (c *call) appendUserTime(dst []byte) []byte {
-	return c.read.clock.appendTime(append(dst, `{"success":true,"user_time":`...),
+	return c.read.Clock.AppendTime(append(dst, `{"success":true,"user_time":`...),
 		c.now.UnixMilli())
 }
 
@@ -56,9 +58,9 @@ func (a *API) trackerState(ctx context.Context, c *call) error {
 	t, ok := c.tracker(id)
 	switch {
 	case !ok:
-		return refuse(codeNotFound)
+		return navixy.Refuse(navixy.CodeNotFound)
 	case t.Blocked:
-		return refuse(codeBlocked)
+		return navixy.Refuse(navixy.CodeBlocked)
 	}
 	c.out.buf = append(c.appendUserTime(c.out.buf), `,"state":`...)
 	state := trackerListing{a: a, c: c, item: c.appendState}
@@ -88,7 +90,7 @@ func (a *API) trackerStates(ctx context.Context, c *call) error {
 		}
 	}
 	if len(unknown) > 0 && !q.unknown {
-		return refuse(codeNonexistent)
+		return navixy.Refuse(navixy.CodeNonexistent)
 	}
 	c.out.buf = append(c.appendUserTime(c.out.buf), `,"states":{`...)
 	states := trackerListing{a: a, c: c}
@@ -103,10 +105,10 @@ func (a *API) trackerStates(ctx context.Context, c *call) error {
 	states.flush(ctx)
 	c.out.buf = append(c.out.buf, '}')
 	if q.blocked {
-		c.out.buf = appendIDs(append(c.out.buf, `,"blocked":`...), blocked)
+		c.out.buf = navixy.AppendIDs(append(c.out.buf, `,"blocked":`...), blocked)
 	}
 	if q.unknown {
-		c.out.buf = appendIDs(append(c.out.buf, `,"not_exist":`...), unknown)
+		c.out.buf = navixy.AppendIDs(append(c.out.buf, `,"not_exist":`...), unknown)
 	}
 	c.out.buf = append(c.out.buf, '}')
 	return nil
@@ -114,7 +116,7 @@ func (a *API) trackerStates(ctx context.Context, c *call) error {
 
 // groupList answers tracker/group/list: there are no groups.
 func (a *API) groupList(_ context.Context, c *call) error {
-	if err := c.read.done(); err != nil {
+	if err := c.read.Done(); err != nil {
 		return err
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"list":[]}`...)
@@ -125,7 +127,7 @@ func (a *API) groupList(_ context.Context, c *call) error {
 // tracker, and what the first record says. What the directory does not know is empty, where the
 // platform has no null.
 func (a *API) employeeList(_ context.Context, c *call) error {
-	if err := c.read.done(); err != nil {
+	if err := c.read.Done(); err != nil {
 		return err
 	}
 	type employee struct {
@@ -156,10 +158,10 @@ func (a *API) employeeList(_ context.Context, c *call) error {
 		e := employees[id]
 		out.buf = strconv.AppendInt(out.buf, int64(e.tracker), 10)
 		record := cmp.Or(e.record, &queue.EmployeeRecord{})
-		out.buf = appendString(append(out.buf, `,"first_name":`...), record.FirstName)
-		out.buf = appendString(append(out.buf, `,"middle_name":"","last_name":`...),
+		out.buf = navixy.AppendString(append(out.buf, `,"first_name":`...), record.FirstName)
+		out.buf = navixy.AppendString(append(out.buf, `,"middle_name":"","last_name":`...),
 			record.LastName)
-		out.buf = appendString(append(out.buf, `,"email":"","phone":`...), record.Phone)
+		out.buf = navixy.AppendString(append(out.buf, `,"email":"","phone":`...), record.Phone)
 		out.buf = append(out.buf, `,"department_id":null}`...)
 		out.flushLong()
 	}

@@ -1,14 +1,12 @@
 package api_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 
-	"trackchat/api"
 	"trackchat/queue"
 )
 
@@ -56,42 +54,6 @@ func TestObjects(t *testing.T) {
 		fmt.Fprintf(&many, `"x%d":0,`, i)
 	}
 	post(`{`+many.String()+head+`"message":"too many names"}`).refused(t, 9)
-}
-
-// FuzzObject compares the names and values of an object with what encoding/json makes of it.
-func FuzzObject(f *testing.F) {
-	for _, s := range []string{
-		`{}`, `{"a":1,"b":[1,{"c":"}"}],"a":"\""}`,
-		"{ \"a\\u0041\" : null\t,\"é\":-1e5}", `{"a[]":true,"a":{},"b[]":0}`, `{"a":"\\"}`,
-		`{"a":1`, `[1]`,
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, body string) {
-		if body == "" || body[0] != '{' || strings.Count(body, "{")+strings.Count(body, "[") > 60 {
-			return
-		}
-		var want map[string]json.RawMessage
-		err := json.Unmarshal([]byte(body), &want)
-		for name, raw := range want {
-			if bare, ok := strings.CutSuffix(name, "[]"); ok {
-				if _, both := want[bare]; both {
-					continue
-				}
-				name = bare
-			}
-			if strings.HasSuffix(name, "[]") { // nothing is called so
-				continue
-			}
-			got, ok := api.ObjectMember([]byte(body), name)
-			if !ok || got != string(raw) {
-				t.Fatalf("%q of %q: %q, want %q", name, body, got, raw)
-			}
-		}
-		if _, ok := api.ObjectMember([]byte(body), "no such name"); ok && err != nil {
-			t.Fatalf("%q is no object", body)
-		}
-	})
 }
 
 // TestBodiesDoNotMix has many clients send at the same time: each text arrives at its own tracker,

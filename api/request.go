@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 )
 
@@ -27,22 +29,22 @@ type listRequest struct {
 	beyond   int64 // id of the last message of the page before, 0 none
 }
 
-func readList(r *reader, now time.Time) (listRequest, error) {
+func readList(r *navixy.Reader, now time.Time) (listRequest, error) {
 	q := listRequest{
-		tracker: queue.TrackerID(r.id("tracker_id")),
-		from:    r.moment("from", now.Add(-listWindow).Unix(), false),
-		to:      r.moment("to", now.Unix(), true),
-		limit:   r.within("limit", maxList, 1, maxList),
-		newest:  !r.flag("ascending", true),
-		detail:  r.flag("detail", false),
+		tracker: queue.TrackerID(r.ID("tracker_id")),
+		from:    r.Moment("from", now.Add(-listWindow).Unix(), false),
+		to:      r.Moment("to", now.Unix(), true),
+		limit:   r.Within("limit", maxList, 1, maxList),
+		newest:  !r.Flag("ascending", true),
+		detail:  r.Flag("detail", false),
 	}
-	if q.beyond, _ = r.optionalID("after_id"); q.beyond < 0 {
-		r.fail("after_id", "must not be negative")
+	if q.beyond, _ = r.OptionalID("after_id"); q.beyond < 0 {
+		r.Fail("after_id", "must not be negative")
 	}
-	if q.from > q.to && r.done() == nil {
-		r.fail("from", "must not be later than to")
+	if q.from > q.to && r.Done() == nil {
+		r.Fail("from", "must not be later than to")
 	}
-	return q, r.done()
+	return q, r.Done()
 }
 
 type sendRequest struct {
@@ -51,12 +53,12 @@ type sendRequest struct {
 	extras  sendOptions
 }
 
-func readSend(r *reader, h http.Header) (sendRequest, error) {
+func readSend(r *navixy.Reader, h http.Header) (sendRequest, error) {
 	q := sendRequest{
-		tracker: queue.TrackerID(r.id("tracker_id")), text: r.message("message"),
+		tracker: queue.TrackerID(r.ID("tracker_id")), text: r.Message("message"),
 		extras: readExtras(r, h),
 	}
-	return q, r.done()
+	return q, r.Done()
 }
 
 type broadcastRequest struct {
@@ -65,67 +67,67 @@ type broadcastRequest struct {
 	extras   sendOptions
 }
 
-func readBroadcast(r *reader, h http.Header) (broadcastRequest, error) {
+func readBroadcast(r *navixy.Reader, h http.Header) (broadcastRequest, error) {
 	q := broadcastRequest{
-		trackers: r.requiredIDs("trackers", maxTrackers),
-		text:     r.message("message"), extras: readExtras(r, h),
+		trackers: r.RequiredIDs("trackers", maxTrackers),
+		text:     r.Message("message"), extras: readExtras(r, h),
 	}
-	return q, r.done()
+	return q, r.Done()
 }
 
 // readMessage returns the id of a single message.
-func readMessage(r *reader) (int64, error) {
-	id := r.id("message_id")
-	return id, r.done()
+func readMessage(r *navixy.Reader) (int64, error) {
+	id := r.ID("message_id")
+	return id, r.Done()
 }
 
 // readMark returns the ids of both parameters, each once.
-func readMark(r *reader) ([]int64, error) {
-	ids, several := r.ids("message_ids")
+func readMark(r *navixy.Reader) ([]int64, error) {
+	ids, several := r.IDs("message_ids")
 	if several && ids != nil && (len(ids) == 0 || len(ids) > maxMark) {
-		r.fail("message_ids", sizeProblem(maxMark))
+		r.Fail("message_ids", navixy.SizeProblem(maxMark))
 	}
-	id, one := r.optionalID("message_id")
+	id, one := r.OptionalID("message_id")
 	if one && !slices.Contains(ids, id) {
 		ids = append(ids, id)
 	}
 	if !one && !several {
-		r.fail("message_id", problemNull)
-		r.fail("message_ids", problemNull)
+		r.Fail("message_id", navixy.ProblemNull)
+		r.Fail("message_ids", navixy.ProblemNull)
 	}
-	return ids, r.done()
+	return ids, r.Done()
 }
 
 // readMarkAll returns the trackers and whether any list of them was given.
-func readMarkAll(r *reader) (ids []int64, given bool, err error) {
-	ids, given = r.ids("trackers")
-	return ids, given, r.done()
+func readMarkAll(r *navixy.Reader) (ids []int64, given bool, err error) {
+	ids, given = r.IDs("trackers")
+	return ids, given, r.Done()
 }
 
 // readUpdated returns at least one tracker; that there are not too many is checked later, because
 // it has its own code.
-func readUpdated(r *reader) ([]int64, error) {
-	ids := r.requiredIDs("trackers", maxTrackers)
-	return ids, r.done()
+func readUpdated(r *navixy.Reader) ([]int64, error) {
+	ids := r.RequiredIDs("trackers", maxTrackers)
+	return ids, r.Done()
 }
 
 type authRequest struct{ login, password string }
 
 // readAuth takes both as they are: a password may be the word null.
-func readAuth(r *reader) (authRequest, error) {
-	q := authRequest{login: r.text("login"), password: r.text("password")}
-	return q, r.done()
+func readAuth(r *navixy.Reader) (authRequest, error) {
+	q := authRequest{login: r.Text("login"), password: r.Text("password")}
+	return q, r.Done()
 }
 
 // readTrackers returns the labels of tracker/list, nil for all trackers.
-func readTrackers(r *reader) ([]string, error) {
-	labels := r.labels("labels", maxLabels, maxLabel)
-	return labels, r.done()
+func readTrackers(r *navixy.Reader) ([]string, error) {
+	labels := r.Labels("labels", maxLabels, maxLabel)
+	return labels, r.Done()
 }
 
-func readTracker(r *reader) (queue.TrackerID, error) {
-	id := queue.TrackerID(r.id("tracker_id"))
-	return id, r.done()
+func readTracker(r *navixy.Reader) (queue.TrackerID, error) {
+	id := queue.TrackerID(r.ID("tracker_id"))
+	return id, r.Done()
 }
 
 type statesRequest struct {
@@ -134,15 +136,15 @@ type statesRequest struct {
 }
 
 // readStates returns any number of trackers, none for an empty list.
-func readStates(r *reader) (statesRequest, error) {
-	ids, given := r.ids("trackers")
+func readStates(r *navixy.Reader) (statesRequest, error) {
+	ids, given := r.IDs("trackers")
 	if !given {
-		r.fail("trackers", problemNull)
+		r.Fail("trackers", navixy.ProblemNull)
 	}
 	q := statesRequest{
 		trackers: ids,
-		blocked:  r.flag("list_blocked", false),
-		unknown:  r.flag("allow_not_exist", false),
+		blocked:  r.Flag("list_blocked", false),
+		unknown:  r.Flag("allow_not_exist", false),
 	}
-	return q, r.done()
+	return q, r.Done()
 }

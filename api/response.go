@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -143,11 +145,11 @@ func inflated(r *http.Request) (io.Reader, error) {
 	case "gzip", "x-gzip":
 		z, err := gzip.NewReader(r.Body)
 		if err != nil {
-			return nil, refuse(codeWrongFormat)
+			return nil, navixy.Refuse(navixy.CodeWrongFormat)
 		}
 		return z, nil
 	default:
-		return nil, refuse(codeWrongFormat)
+		return nil, navixy.Refuse(navixy.CodeWrongFormat)
 	}
 }
 
@@ -162,5 +164,5 @@ const openAPIPath = "/openapi.json"
 // serveOpenAPI answers GET and HEAD; a browser's page of another origin may read it too.
 func (a *API) serveOpenAPI(w http.ResponseWriter, r *http.Request) {
 	a.cors.apply(w.Header(), r)
-	writeJSON(w, http.StatusOK, openAPI)
+	navixy.WriteJSON(w, http.StatusOK, openAPI)
 }

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 
 	"go.uber.org/zap"
@@ -62,7 +64,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 	if err == nil && op != nil {
 		err = a.serve(r, op, x)
 	} else if err == nil {
-		out.buf = append(out.buf, successAnswer...)
+		out.buf = append(out.buf, navixy.Success...)
 	}
 	c := a.finish(out, op, err, id)
 	if cap(out.buf) <= keepBuf {
@@ -71,10 +73,10 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	took := a.now().Sub(begin)
 	// how long a stream takes is its client's affair.
-	streamed := op != nil && op.stream && out.started && c == codeOK
+	streamed := op != nil && op.stream && out.started && c == navixy.CodeOK
 	switch {
 	case streamed:
-	case c == codeOK && op != nil:
+	case c == navixy.CodeOK && op != nil:
 		op.succeeded().Observe(took.Seconds())
 	default:
 		a.metrics.observe(route, c, err, took)
@@ -94,7 +96,7 @@ type exchange struct {
 	load load
 	out  response
 	call call
-	read reader
+	read navixy.Reader
 }
 
 // route finds the operation of a request; neither an operation nor an error means OPTIONS.
@@ -113,14 +115,14 @@ func (a *API) route(r *http.Request) (*operation, error) {
 	i := strings.LastIndexByte(path, '/')
 	actions, ok := a.routes[path[:max(i, 0)]]
 	if !ok {
-		return nil, refuse(codeWrongHandler)
+		return nil, navixy.Refuse(navixy.CodeWrongHandler)
 	}
 	op, ok := actions[path[i+1:]]
 	if !ok {
-		return nil, refuse(codeWrongMethod)
+		return nil, navixy.Refuse(navixy.CodeWrongMethod)
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
-		return op, refuse(codeWrongMethod)
+		return op, navixy.Refuse(navixy.CodeWrongMethod)
 	}
 	return op, nil
 }
@@ -133,7 +135,7 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 			a.metrics.panics.Inc()
 			a.log.Error("panic in a handler", zap.String("request", x.id[0]), zap.String("route",
 				op.route), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			err = refuse(codeUnexpected)
+			err = navixy.Refuse(navixy.CodeUnexpected)
 		}
 	}()
 	defer x.load.leave()
@@ -149,8 +151,8 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 		snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header,
 		client: a.clients.of(r), request: x.id[0],
 	}
-	c.read.clock.zone = time.UTC
-	if c.read.params, err = readParams(r, body); err != nil {
+	c.read.Clock.Zone = time.UTC
+	if c.read.Params, err = readParams(r, body); err != nil {
 		return err
 	}
 	if err := a.within(r, op, c); err != nil || !op.stream {
@@ -159,11 +161,11 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 	return op.run(r.Context(), c)
 }
 
-func readParams(r *http.Request, body *[]byte) (params, error) {
+func readParams(r *http.Request, body *[]byte) (navixy.Params, error) {
 	if body == nil {
-		return parseParams("", nil, r.URL.RawQuery)
+		return navixy.ParseParams("", nil, r.URL.RawQuery)
 	}
-	return parseParams(r.Header.Get("Content-Type"), *body, r.URL.RawQuery)
+	return navixy.ParseParams(r.Header.Get("Content-Type"), *body, r.URL.RawQuery)
 }
 
 // within does what has to be done in the time of one request: all of it, except for a stream.
@@ -178,8 +180,8 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 		return err
 	}
 	c.out.account = c.account.ID
-	c.read.clock.zone = a.zones.find(c.account.TimeZone)
-	c.read.clock.iso = c.read.flag("iso_datetime", false) ||
+	c.read.Clock.Zone = a.zones.find(c.account.TimeZone)
+	c.read.Clock.ISO = c.read.Flag("iso_datetime", false) ||
 		isTrue(r.Header.Get("NVX-ISO-DateTime"))
 	if op.stream {
 		return nil
@@ -194,7 +196,7 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 
 // identify finds out who is calling, and whether not too often.
 func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) {
-	if c.key, err = callerHash(&c.read.params, h); err != nil {
+	if c.key, err = callerHash(&c.read.Params, h); err != nil {
 		return err
 	}
 	if c.account, c.session, err = a.account(ctx, c.snap, c.key, c.now); err != nil {
@@ -202,7 +204,7 @@ func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) 
 	}
 	knownOn(ctx, accountPlace(c.account.ID))
 	if d := a.limiter.wait(c.key, c.now); d > 0 {
-		return &refusal{code: codeTooMany, retry: retryAfter(d)}
+		return &navixy.Refusal{Code: navixy.CodeTooMany, Retry: retryAfter(d)}
 	}
 	return nil
 }
@@ -213,27 +215,27 @@ func retryAfter(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
 
 // finish writes the answer and returns its code.
-func (a *API) finish(out *response, op *operation, err error, id string) code {
+func (a *API) finish(out *response, op *operation, err error, id string) navixy.Code {
 	if err == nil {
 		out.finish(http.StatusOK)
-		return codeOK
+		return navixy.CodeOK
 	}
-	var answer *refusal
+	var answer *navixy.Refusal
 	if !errors.As(err, &answer) {
 		out.told = a.logFailure(op.route, id, out, err)
-		answer = &refusal{code: op.offline}
+		answer = &navixy.Refusal{Code: op.offline}
 	}
 	if out.started {
 		out.cut = true
-		return answer.code
+		return answer.Code
 	}
-	if answer.retry > 0 {
-		out.w.Header()["Retry-After"] = []string{strconv.Itoa(answer.retry)}
+	if answer.Retry > 0 {
+		out.w.Header()["Retry-After"] = []string{strconv.Itoa(answer.Retry)}
 	}
-	out.buf = answer.append(out.buf[:0])
-	_, status := answer.code.answer()
+	out.buf = answer.Append(out.buf[:0])
+	_, status := answer.Code.Answer()
 	out.finish(status)
-	return answer.code
+	return answer.Code
 }
 
 // logFailure notes a failed store call and reports whether it did; one that ended because the
@@ -292,7 +294,7 @@ const slowRequest = time.Second
 type requestLine struct {
 	id    string
 	route string
-	code  code
+	code  navixy.Code
 	took  time.Duration
 	slow  bool
 }
@@ -302,7 +304,7 @@ type requestLine struct {
 // hold keys and texts.
 func (a *API) logRequest(r *http.Request, out *response, l requestLine) {
 	level := zapcore.DebugLevel
-	failed := l.code == codeUnexpected || l.code == codeQueueService || l.code == codeDatabase
+	failed := l.code == navixy.CodeUnexpected || l.code == navixy.CodeQueueService || l.code == navixy.CodeDatabase
 	if (l.slow || failed) && !out.told {
 		level = zapcore.InfoLevel
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api/navixy"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"go.uber.org/zap"
@@ -99,7 +101,7 @@ func (c *Conns) Listen(ln net.Listener, name string, most int, tls bool) net.Lis
 		open: c.open.WithLabelValues(name), refused: c.refused.WithLabelValues(name),
 	}
 	if !tls {
-		body := (&refusal{code: codeTooMany}).append(nil)
+		body := (&navixy.Refusal{Code: navixy.CodeTooMany}).Append(nil)
 		l.farewell = []byte(
 			"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json; charset=utf-8\r\n" +
 				"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nRetry-After: 1\r\n" +

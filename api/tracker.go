@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 
 	"go.uber.org/zap"
@@ -35,13 +37,13 @@ func (c *call) chatTracker(id queue.TrackerID) (*queue.Tracker, error) {
 	t, ok := c.tracker(id)
 	switch {
 	case !ok:
-		return nil, refuse(codeNotFound)
+		return nil, navixy.Refuse(navixy.CodeNotFound)
 	case t.Blocked:
-		return nil, refuse(codeBlocked)
+		return nil, navixy.Refuse(navixy.CodeBlocked)
 	case !t.Chat:
-		return nil, refuse(codeUnsupported)
+		return nil, navixy.Refuse(navixy.CodeUnsupported)
 	case !t.HasFeature(queue.FeatureChat):
-		return nil, refuse(codeTariff)
+		return nil, navixy.Refuse(navixy.CodeTariff)
 	}
 	return t, nil
 }
@@ -50,13 +52,13 @@ func (c *call) chatTracker(id queue.TrackerID) (*queue.Tracker, error) {
 // not asked.
 func (c *call) chatTrackers(ids []int64) ([]*queue.Tracker, error) {
 	if len(ids) > maxTrackers {
-		return nil, refuse(codeDeviceLimit)
+		return nil, navixy.Refuse(navixy.CodeDeviceLimit)
 	}
 	trackers := make([]*queue.Tracker, len(ids))
 	for i, id := range ids {
 		t, ok := c.tracker(queue.TrackerID(id))
 		if !ok || t.Blocked || !t.HasFeature(queue.FeatureChat) {
-			return nil, refuse(codeNonexistent)
+			return nil, navixy.Refuse(navixy.CodeNonexistent)
 		}
 		trackers[i] = t
 	}
@@ -100,7 +102,7 @@ func (a *API) trackerRead(ctx context.Context, c *call) error {
 	}
 	t, ok := c.tracker(id)
 	if !ok {
-		return refuse(codeNotFound)
+		return navixy.Refuse(navixy.CodeNotFound)
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"value":`...)
 	value := trackerListing{a: a, c: c, item: c.appendTracker}
@@ -120,7 +122,7 @@ func (c *call) appendTracker(dst []byte, t *queue.Tracker, p *queue.Presence) []
 	dst = append(dst, `,"online":`...)
 	dst = strconv.AppendBool(dst, p.Online)
 	dst = append(dst, `,"last_seen":`...)
-	dst = c.read.clock.appendTime(dst, p.SeenMs)
+	dst = c.read.Clock.AppendTime(dst, p.SeenMs)
 	return append(dst, '}')
 }
 
@@ -131,13 +133,13 @@ func appendTracker(dst []byte, t *queue.Tracker) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, int64(t.ID), 10)
 	dst = append(dst, `,"label":`...)
-	dst = appendString(dst, t.Label)
+	dst = navixy.AppendString(dst, t.Label)
 	dst = append(dst, `,"group_id":0,"source":{"id":`...)
 	dst = strconv.AppendInt(dst, int64(t.ID), 10)
 	dst = append(dst, `,"device_id":`...)
-	dst = appendString(dst, t.DeviceID)
+	dst = navixy.AppendString(dst, t.DeviceID)
 	dst = append(dst, `,"model":`...)
-	dst = appendString(dst, t.Model)
+	dst = navixy.AppendString(dst, t.Model)
 	dst = append(dst, `,"blocked":`...)
 	dst = strconv.AppendBool(dst, t.Blocked)
 	return append(dst, `,"tariff_id":1,"phone":null},"clone":false}`...)

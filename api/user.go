@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 
+	"trackchat/api/navixy"
+
 	"trackchat/queue"
 
 	"go.uber.org/zap"
@@ -43,7 +45,7 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	hash, err := a.sessions.begin(ctx, account.ID, c.now)
 	switch {
 	case errors.Is(err, queue.ErrNotFound): // removed while the password was verified
-		return refuse(codeWrongLogin)
+		return navixy.Refuse(navixy.CodeWrongLogin)
 	case err != nil:
 		return err
 	}
@@ -56,36 +58,36 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 // refuseLogin is the answer to a login whose password was not verified.
 func refuseLogin(err error) error {
 	if f, ok := errors.AsType[*failuresError](err); ok {
-		return &refusal{code: codeLoginAttempts, retry: retryAfter(f.wait)}
+		return &navixy.Refusal{Code: navixy.CodeLoginAttempts, Retry: retryAfter(f.wait)}
 	}
-	return &refusal{code: codeTooMany, reason: reasonWaiting, retry: 2}
+	return &navixy.Refusal{Code: navixy.CodeTooMany, Reason: reasonWaiting, Retry: 2}
 }
 
 // wrongLogin refuses a login, and tells who has just installed the service what is missing.
 func (c *call) wrongLogin() error {
 	if accounts, _ := c.snap.Len(); accounts > 0 {
-		return refuse(codeWrongLogin)
+		return navixy.Refuse(navixy.CodeWrongLogin)
 	}
-	return &refusal{code: codeWrongLogin, params: problems{{
+	return &navixy.Refusal{Code: navixy.CodeWrongLogin, Problems: navixy.Problems{{
 		Parameter: "login", Error: "there are no accounts yet; trackchat account put makes one",
 	}}}
 }
 
 // userLogout answers user/logout; a key is no session and does not end.
 func (a *API) userLogout(ctx context.Context, c *call) error {
-	if err := c.sessionOnly(codeUnknownHash); err != nil {
+	if err := c.sessionOnly(navixy.CodeUnknownHash); err != nil {
 		return err
 	}
 	if err := a.sessions.end(ctx, c.key); err != nil {
 		return err
 	}
-	c.out.buf = append(c.out.buf, successAnswer...)
+	c.out.buf = append(c.out.buf, navixy.Success...)
 	return nil
 }
 
 // userRenew answers user/session/renew: the session lives its whole life again from now on.
 func (a *API) userRenew(ctx context.Context, c *call) error {
-	if err := c.sessionOnly(codeNotPermitted); err != nil {
+	if err := c.sessionOnly(navixy.CodeNotPermitted); err != nil {
 		return err
 	}
 	done, err := a.sessions.renew(ctx, c.key, c.now)
@@ -93,26 +95,26 @@ func (a *API) userRenew(ctx context.Context, c *call) error {
 		return err
 	}
 	if !done {
-		return refuse(codeUnknownHash)
+		return navixy.Refuse(navixy.CodeUnknownHash)
 	}
-	c.out.buf = append(c.out.buf, successAnswer...)
+	c.out.buf = append(c.out.buf, navixy.Success...)
 	return nil
 }
 
 // sessionOnly refuses keys for what makes sense for sessions only.
-func (c *call) sessionOnly(key code) error {
-	if err := c.read.done(); err != nil {
+func (c *call) sessionOnly(key navixy.Code) error {
+	if err := c.read.Done(); err != nil {
 		return err
 	}
 	if !c.session {
-		return refuse(key)
+		return navixy.Refuse(key)
 	}
 	return nil
 }
 
 // userInfo answers user/get_info.
 func (a *API) userInfo(_ context.Context, c *call) error {
-	if err := c.read.done(); err != nil {
+	if err := c.read.Done(); err != nil {
 		return err
 	}
 	zone := c.account.TimeZone
@@ -131,7 +133,7 @@ func (a *API) userInfo(_ context.Context, c *call) error {
 		out.buf = append(out.buf, `,"`...)
 		out.buf = append(out.buf, member[0]...)
 		out.buf = append(out.buf, `":`...)
-		out.buf = appendString(out.buf, member[1])
+		out.buf = navixy.AppendString(out.buf, member[1])
 	}
 	out.buf = append(out.buf, `}}`...)
 	return nil

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"trackchat/api/navixy"
 )
 
 const (
@@ -99,7 +101,7 @@ func checkHookURL(text string, allowPrivate bool) (problem string) {
 	u, err := url.Parse(text)
 	switch {
 	case text == "":
-		return problemNull
+		return navixy.ProblemNull
 	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.Opaque != "",
 		u.Fragment != "", len(text) > maxHookURL:
 		return fmt.Sprintf("must be an http or https URL of at most %d bytes", maxHookURL)
@@ -152,7 +154,7 @@ func sign(secret, stamp string, body []byte) string {
 
 // hookBody is an event as a webhook gets it: its data with its name in front.
 func hookBody(e *event) []byte {
-	body := append([]byte(`{"event":`), appendString(nil, e.name)...)
+	body := append([]byte(`{"event":`), navixy.AppendString(nil, e.name)...)
 	if len(e.data) > 2 {
 		body = append(body, ',')
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"trackchat/api"
+	"trackchat/api/navixy"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/protocol/all"
 	"trackchat/queue"
@@ -42,19 +43,19 @@ func (a *App) startFollowing(ctx context.Context) error {
 }
 
 // deviceProblems says what the wire protocols have against a tracker.
-func deviceProblems(t *queue.Tracker) []api.Problem {
+func deviceProblems(t *queue.Tracker) []navixy.Problem {
 	p, ok := all.Find(t.Protocol)
 	if !ok {
-		return []api.Problem{{
+		return []navixy.Problem{{
 			Parameter: "protocol",
 			Error: "must be one of those that are built in: " + strings.Join(config.ProtocolNames(),
 				", "),
 		}}
 	}
-	var problems []api.Problem
+	var problems []navixy.Problem
 	for _, name := range slices.Sorted(maps.Keys(t.Settings)) {
 		if err := p.CheckTracker(name, t.Settings[name]); err != nil {
-			problems = append(problems, api.Problem{
+			problems = append(problems, navixy.Problem{
 				Parameter: "settings." + name,
 				Error:     err.Error(),
 			})

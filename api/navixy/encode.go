@@ -1,4 +1,4 @@
-package api
+package navixy
 
 import (
 	"strconv"
@@ -9,9 +9,9 @@ import (
 
 const hexDigits = "0123456789abcdef"
 
-// appendString appends s as a JSON string (RFC 8259 §7). What is not UTF-8 becomes U+FFFD, so that
+// AppendString appends s as a JSON string (RFC 8259 §7). What is not UTF-8 becomes U+FFFD, so that
 // the answer is JSON whatever a device sent.
-func appendString(dst []byte, s string) []byte {
+func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
@@ -50,21 +50,21 @@ func appendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// appendMessage appends the message object: always the same seven keys in the same order, nulls
+// AppendMessage appends the message object: always the same seven keys in the same order, nulls
 // explicit.
-func appendMessage(dst []byte, m *queue.Message, c clock) []byte {
+func AppendMessage(dst []byte, m *queue.Message, c Clock) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, m.ID, 10)
 	dst = append(dst, `,"submit_time":`...)
-	dst = c.appendTime(dst, m.SubmitMs)
+	dst = c.AppendTime(dst, m.SubmitMs)
 	dst = append(dst, `,"update_time":`...)
 	if m.Status.Done() {
-		dst = c.appendTime(dst, m.UpdateMs)
+		dst = c.AppendTime(dst, m.UpdateMs)
 	} else {
 		dst = append(dst, `null`...)
 	}
 	dst = append(dst, `,"text":`...)
-	dst = appendString(dst, m.Text)
+	dst = AppendString(dst, m.Text)
 	if m.Status.Incoming() {
 		dst = append(dst, `,"type":"INCOMING"`...)
 	} else {
@@ -84,8 +84,8 @@ func appendMessage(dst []byte, m *queue.Message, c clock) []byte {
 	return append(dst, '}')
 }
 
-// appendIDs appends a JSON array of ids; none is an empty array.
-func appendIDs(dst []byte, ids []queue.TrackerID) []byte {
+// AppendIDs appends a JSON array of ids; none is an empty array.
+func AppendIDs(dst []byte, ids []queue.TrackerID) []byte {
 	dst = append(dst, '[')
 	for i, id := range ids {
 		if i > 0 {
@@ -96,9 +96,9 @@ func appendIDs(dst []byte, ids []queue.TrackerID) []byte {
 	return append(dst, ']')
 }
 
-// appendKey appends the id as the name of an object's member, after a comma unless it is the first
+// AppendKey appends the id as the name of an object's member, after a comma unless it is the first
 // one.
-func appendKey(dst []byte, id queue.TrackerID) []byte {
+func AppendKey(dst []byte, id queue.TrackerID) []byte {
 	if dst[len(dst)-1] != '{' {
 		dst = append(dst, ',')
 	}
@@ -135,7 +135,7 @@ func stateOf(m *queue.Message, now int64) string {
 // the same seven keys in the same order, then how often the device was handed a pending one without
 // an answer, or how many characters it could not show, if there are any. A text is one part until a
 // longer one has been cut for its device.
-func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
+func appendDelivery(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	if m.Status.Incoming() {
 		return append(dst, `null`...)
 	}
@@ -151,22 +151,22 @@ func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	dst = append(dst, `,"parts_acked":`...)
 	dst = strconv.AppendInt(dst, int64(acked), 10)
 	dst = append(dst, `,"delivered_at":`...)
-	dst = c.appendTime(dst, deliveredMs)
+	dst = c.AppendTime(dst, deliveredMs)
 	dst = append(dst, `,"read_at":`...)
-	dst = c.appendTime(dst, m.ReadMs)
+	dst = c.AppendTime(dst, m.ReadMs)
 	dst = append(dst, `,"expires_at":`...)
-	dst = c.appendTime(dst, m.ExpiresMs)
+	dst = c.AppendTime(dst, m.ExpiresMs)
 	dst = append(dst, `,"reason":`...)
 	if m.Reason == queue.ReasonNone {
 		dst = append(dst, `null`...)
 	} else {
-		dst = appendString(dst, m.Reason.String())
+		dst = AppendString(dst, m.Reason.String())
 	}
 	if m.Tries > 0 && !m.Overdue(now) {
 		dst = append(dst, `,"tries":`...)
 		dst = strconv.AppendInt(dst, int64(m.Tries), 10)
 		dst = append(dst, `,"unanswered_since":`...)
-		dst = c.appendTime(dst, m.TriedMs)
+		dst = c.AppendTime(dst, m.TriedMs)
 	}
 	if m.Replaced > 0 {
 		dst = append(dst, `,"replaced":`...)
@@ -175,16 +175,16 @@ func appendDelivery(dst []byte, m *queue.Message, c clock, now int64) []byte {
 	return append(dst, '}')
 }
 
-// appendDetail appends the message object with its delivery, and with its choices and what it
+// AppendDetail appends the message object with its delivery, and with its choices and what it
 // answers where it has any.
-func appendDetail(dst []byte, m *queue.Message, c clock, now int64) []byte {
-	dst = appendMessage(dst, m, c)
-	return append(appendMore(dst[:len(dst)-1], m, c, now), '}')
+func AppendDetail(dst []byte, m *queue.Message, c Clock, now int64) []byte {
+	dst = AppendMessage(dst, m, c)
+	return append(AppendMore(dst[:len(dst)-1], m, c, now), '}')
 }
 
-// appendMore appends the members that say more about a message than its object: its delivery,
+// AppendMore appends the members that say more about a message than its object: its delivery,
 // and its choices and what it answers where it has any.
-func appendMore(dst []byte, m *queue.Message, c clock, now int64) []byte {
+func AppendMore(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	dst = append(dst, `,"delivery":`...)
 	dst = appendDelivery(dst, m, c, now)
 	if len(m.Choices) > 0 {
@@ -193,7 +193,7 @@ func appendMore(dst []byte, m *queue.Message, c clock, now int64) []byte {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendString(dst, s)
+			dst = AppendString(dst, s)
 		}
 		dst = append(dst, ']')
 	}

@@ -1,4 +1,4 @@
-package api
+package navixy
 
 import (
 	"strconv"
@@ -9,31 +9,31 @@ import (
 // plainTime is how times are written where nobody asks for time.RFC3339.
 const plainTime = "2006-01-02 15:04:05"
 
-// clock reads and writes times as the caller of one request wants them.
-type clock struct {
-	zone *time.Location
-	iso  bool
+// Clock reads and writes times as the caller of one request wants them.
+type Clock struct {
+	Zone *time.Location
+	ISO  bool
 }
 
-// appendTime appends UTC milliseconds as a JSON string, 0 as null.
-func (c clock) appendTime(dst []byte, ms int64) []byte {
+// AppendTime appends UTC milliseconds as a JSON string, 0 as null.
+func (c Clock) AppendTime(dst []byte, ms int64) []byte {
 	if ms == 0 {
 		return append(dst, `null`...)
 	}
 	layout := plainTime
-	if c.iso {
+	if c.ISO {
 		layout = time.RFC3339
 	}
 	dst = append(dst, '"')
-	dst = time.UnixMilli(ms).In(c.zone).AppendFormat(dst, layout)
+	dst = time.UnixMilli(ms).In(c.Zone).AppendFormat(dst, layout)
 	return append(dst, '"')
 }
 
-// parse reads a time in any form of ISO 8601 that clients write into Unix seconds: a date, T or a
+// Parse reads a time in any form of ISO 8601 that clients write into Unix seconds: a date, T or a
 // space, and a time to the second, or finer; then the
 // distance from UTC, or none for the account's zone. A local time that occurs twice is the later
 // one if late.
-func (c clock) parse(s string, late bool) (int64, bool) {
+func (c Clock) Parse(s string, late bool) (int64, bool) {
 	const date, seconds = len("2006-01-02"), len("2006-01-02 15:04:05")
 	s = strings.TrimSpace(s)
 	// time.Parse also reads hours of one digit; the fixed places of the separators rule them out.
@@ -94,7 +94,7 @@ func parseOffset(s string) (int64, bool) {
 
 // fromLocal turns seconds on the zone's wall clock into Unix seconds. A wall time that the clocks
 // skipped moves forward by what they skipped.
-func (c clock) fromLocal(wall int64, late bool) int64 {
+func (c Clock) fromLocal(wall int64, late bool) int64 {
 	// No zone is 24 hours from UTC, so these are the offsets well before and well after; zones do
 	// not change twice within two days.
 	const day = 24 * 60 * 60
@@ -113,7 +113,7 @@ func (c clock) fromLocal(wall int64, late bool) int64 {
 	}
 }
 
-func (c clock) offset(unix int64) int64 {
-	_, seconds := time.Unix(unix, 0).In(c.zone).Zone()
+func (c Clock) offset(unix int64) int64 {
+	_, seconds := time.Unix(unix, 0).In(c.Zone).Zone()
 	return int64(seconds)
 }

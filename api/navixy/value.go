@@ -1,4 +1,4 @@
-package api
+package navixy
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package api
+package navixy
 
 import (
 	"bytes"
@@ -137,12 +137,12 @@ func (s *source) get(name string) (value, bool) {
 	return v.whole(), v.odd || len(v.numbered) > 0
 }
 
-// params are the parameters of one request. The body is asked first, then the query.
-type params struct{ body, query source }
+// Params are the parameters of one request. The body is asked first, then the query.
+type Params struct{ body, query source }
 
-// parseParams reads both sources; what it returns refers to body. Errors are of the error table.
-func parseParams(contentType string, body []byte, query string) (params, error) {
-	var p params
+// ParseParams reads both sources; what it returns refers to body. Errors are of the error table.
+func ParseParams(contentType string, body []byte, query string) (Params, error) {
+	var p Params
 	var err error
 	if p.body, err = parseBody(contentType, body); err != nil {
 		return p, err
@@ -178,7 +178,7 @@ func parseBody(contentType string, body []byte) (source, error) {
 		media == "application/octet-stream":
 		return parsePairs(string(trimmed))
 	default:
-		return source{}, refuse(codeWrongFormat)
+		return source{}, Refuse(CodeWrongFormat)
 	}
 }
 
@@ -187,9 +187,9 @@ func trim(body []byte) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(body, []byte(byteOrderMark)))
 }
 
-// object returns a body without what may be around it; false if it cannot be a JSON object, or
+// TrimObject returns a body without what may be around it; false if it cannot be a JSON object, or
 // nests too deep.
-func object(body []byte) ([]byte, bool) {
+func TrimObject(body []byte) ([]byte, bool) {
 	body = trim(body)
 	return body, len(body) > 0 && body[0] == '{' && !tooDeep(body)
 }
@@ -197,11 +197,11 @@ func object(body []byte) ([]byte, bool) {
 // parseObject reads a JSON object.
 func parseObject(body []byte) (source, error) {
 	if body[0] != '{' || tooDeep(body) || !json.Valid(body) {
-		return source{}, refuse(codeWrongFormat)
+		return source{}, Refuse(CodeWrongFormat)
 	}
 	members := cutMembers(body)
 	if len(members) > maxParams && differentNames(members) > maxParams {
-		return source{}, refuse(codeTooLarge)
+		return source{}, Refuse(CodeTooLarge)
 	}
 	return source{members: members}, nil
 }
@@ -302,7 +302,7 @@ func parsePairs(s string) (source, error) {
 		return source{}, nil
 	}
 	if strings.Count(s, "&") >= maxParams {
-		return source{}, refuse(codeTooLarge)
+		return source{}, Refuse(CodeTooLarge)
 	}
 	all := make(pairs)
 	for pair := range strings.SplitSeq(s, "&") {
@@ -312,11 +312,11 @@ func parsePairs(s string) (source, error) {
 		rawName, rawText, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(rawName)
 		if err != nil {
-			return source{}, refuse(codeWrongFormat)
+			return source{}, Refuse(CodeWrongFormat)
 		}
 		text, err := url.QueryUnescape(rawText)
 		if err != nil {
-			return source{}, refuse(codeWrongFormat)
+			return source{}, Refuse(CodeWrongFormat)
 		}
 		all.add(name, text)
 	}
@@ -326,7 +326,7 @@ func parsePairs(s string) (source, error) {
 // parseMultipart reads the parts of a form in memory; files are values like any other.
 func parseMultipart(boundary string, body []byte) (source, error) {
 	if boundary == "" {
-		return source{}, refuse(codeWrongFormat)
+		return source{}, Refuse(CodeWrongFormat)
 	}
 	all := make(pairs)
 	parts := multipart.NewReader(bytes.NewReader(body), boundary)
@@ -336,14 +336,14 @@ func parseMultipart(boundary string, body []byte) (source, error) {
 			return source{pairs: all}, nil
 		}
 		if err != nil {
-			return source{}, refuse(codeWrongFormat)
+			return source{}, Refuse(CodeWrongFormat)
 		}
 		if n >= maxParams {
-			return source{}, refuse(codeTooLarge)
+			return source{}, Refuse(CodeTooLarge)
 		}
 		text, err := io.ReadAll(part)
 		if err != nil {
-			return source{}, refuse(codeWrongFormat)
+			return source{}, Refuse(CodeWrongFormat)
 		}
 		if name := part.FormName(); name != "" {
 			all.add(name, string(text))
@@ -372,14 +372,14 @@ func (p pairs) add(given, text string) {
 
 // find returns the value of a parameter for which nothing, and the texts null and undefined, mean
 // absent.
-func (p *params) find(name string) (value, bool) {
+func (p *Params) find(name string) (value, bool) {
 	return p.first(name, func(v *value) bool { return v.absent() || v.empty() })
 }
 
 // findList is find for lists: an empty text is an empty one.
-func (p *params) findList(name string) (value, bool) { return p.first(name, (*value).absent) }
+func (p *Params) findList(name string) (value, bool) { return p.first(name, (*value).absent) }
 
-func (p *params) first(name string, absent func(*value) bool) (value, bool) {
+func (p *Params) first(name string, absent func(*value) bool) (value, bool) {
 	for _, s := range [...]*source{&p.body, &p.query} {
 		if v, ok := s.get(name); ok && !absent(&v) {
 			return v, true
@@ -390,7 +390,7 @@ func (p *params) first(name string, absent func(*value) bool) (value, bool) {
 
 // findText returns the value of a parameter for which every text means itself; only a JSON null is
 // absent.
-func (p *params) findText(name string) (value, bool) {
+func (p *Params) findText(name string) (value, bool) {
 	for _, s := range [...]*source{&p.body, &p.query} {
 		if v, ok := s.get(name); ok && !v.null() {
 			return v, true
@@ -399,8 +399,8 @@ func (p *params) findText(name string) (value, bool) {
 	return value{}, false
 }
 
-// hash looks for the caller's hash in the body, then the query, then the Authorization header.
-func (p *params) hash(h http.Header) (string, bool) {
+// Hash looks for the caller's hash in the body, then the query, then the Authorization header.
+func (p *Params) Hash(h http.Header) (string, bool) {
 	for _, s := range [...]*source{&p.body, &p.query} {
 		for _, name := range [...]string{"hash", "session_key"} {
 			if v, ok := s.get(name); ok && !v.absent() && !v.empty() {
@@ -411,9 +411,9 @@ func (p *params) hash(h http.Header) (string, bool) {
 	return strings.CutPrefix(h.Get("Authorization"), "NVX ")
 }
 
-// scalar returns the text of a parameter that may be absent; ok is false where what is given is no
+// Scalar returns the text of a parameter that may be absent; ok is false where what is given is no
 // text.
-func (p *params) scalar(name string) (text string, given, ok bool) {
+func (p *Params) Scalar(name string) (text string, given, ok bool) {
 	v, given := p.find(name)
 	if !given {
 		return "", false, true

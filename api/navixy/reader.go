@@ -1,4 +1,4 @@
-package api
+package navixy
 
 import (
 	"fmt"
@@ -11,172 +11,172 @@ import (
 	"trackchat/queue"
 )
 
-// reader takes typed parameters out of a set and collects what is wrong with them, so that one
+// Reader takes typed parameters out of a set and collects what is wrong with them, so that one
 // answer names it all.
-type reader struct {
-	params params
-	clock  clock
-	wrong  problems
+type Reader struct {
+	Params Params
+	Clock  Clock
+	wrong  Problems
 }
 
-// fail notes what is wrong with a parameter.
-func (r *reader) fail(name, problem string) { r.wrong.add(name, problem) }
+// Fail notes what is wrong with a parameter.
+func (r *Reader) Fail(name, problem string) { r.wrong.Add(name, problem) }
 
-// done returns the refusal of everything that was wrong, or nil.
-func (r *reader) done() error { return r.wrong.err() }
+// Done returns the refusal of everything that was wrong, or nil.
+func (r *Reader) Done() error { return r.wrong.Err() }
 
 // Limits of what send and broadcast take beyond the platform.
 const (
-	maxChoices = 8
+	MaxChoices = 8
 	maxChoice  = 50  // characters of one
 	maxKey     = 255 // characters
 )
 
 const (
-	problemNull    = "must not be null"
+	ProblemNull    = "must not be null"
 	problemInteger = "must be an integer"
 )
 
-// id reads a required int64.
-func (r *reader) id(name string) int64 {
-	n, given := r.optionalID(name)
+// ID reads a required int64.
+func (r *Reader) ID(name string) int64 {
+	n, given := r.OptionalID(name)
 	if !given {
-		r.fail(name, problemNull)
+		r.Fail(name, ProblemNull)
 	}
 	return n
 }
 
-// optionalID reads an int64; given is also true for what is none.
-func (r *reader) optionalID(name string) (n int64, given bool) {
-	v, given := r.params.find(name)
+// OptionalID reads an int64; given is also true for what is none.
+func (r *Reader) OptionalID(name string) (n int64, given bool) {
+	v, given := r.Params.find(name)
 	if !given {
 		return 0, false
 	}
 	n, ok := v.integer()
 	if !ok {
-		r.fail(name, problemInteger)
+		r.Fail(name, problemInteger)
 	}
 	return n, true
 }
 
-// within reads an optional integer between low and high.
-func (r *reader) within(name string, fallback, low, high int) int {
-	v, given := r.params.find(name)
+// Within reads an optional integer between low and high.
+func (r *Reader) Within(name string, fallback, low, high int) int {
+	v, given := r.Params.find(name)
 	if !given {
 		return fallback
 	}
 	n, ok := v.integer()
 	if !ok {
-		r.fail(name, problemInteger)
+		r.Fail(name, problemInteger)
 		return fallback
 	}
 	if n < int64(low) || n > int64(high) {
-		r.fail(name, fmt.Sprintf("must be between %d and %d", low, high))
+		r.Fail(name, fmt.Sprintf("must be between %d and %d", low, high))
 		return fallback
 	}
 	return int(n)
 }
 
-// flag reads an optional boolean.
-func (r *reader) flag(name string, fallback bool) bool {
-	v, given := r.params.find(name)
+// Flag reads an optional boolean.
+func (r *Reader) Flag(name string, fallback bool) bool {
+	v, given := r.Params.find(name)
 	if !given {
 		return fallback
 	}
 	is, ok := v.boolean()
 	if !ok {
-		r.fail(name, "must be a boolean")
+		r.Fail(name, "must be a boolean")
 	}
 	return is
 }
 
-// moment reads an optional time into Unix seconds. late chooses the second of two equal local
+// Moment reads an optional time into Unix seconds. late chooses the second of two equal local
 // times.
-func (r *reader) moment(name string, fallback int64, late bool) int64 {
-	v, given := r.params.find(name)
+func (r *Reader) Moment(name string, fallback int64, late bool) int64 {
+	v, given := r.Params.find(name)
 	if !given {
 		return fallback
 	}
 	if s, ok := v.scalar(); ok {
-		if unix, ok := r.clock.parse(s, late); ok {
+		if unix, ok := r.Clock.Parse(s, late); ok {
 			return unix
 		}
 	}
-	r.fail(name, "must be a date and time like "+plainTime+" or "+time.RFC3339[:len(plainTime)]+"+00:00")
+	r.Fail(name, "must be a date and time like "+plainTime+" or "+time.RFC3339[:len(plainTime)]+"+00:00")
 	return fallback
 }
 
-// ids reads a list of int64 and leaves out repeated ones; given is also true for what is no list.
+// IDs reads a list of int64 and leaves out repeated ones; given is also true for what is no list.
 // An empty list is not nil.
-func (r *reader) ids(name string) (ids []int64, given bool) {
-	v, given := r.params.findList(name)
+func (r *Reader) IDs(name string) (ids []int64, given bool) {
+	v, given := r.Params.findList(name)
 	if !given {
 		return nil, false
 	}
 	all, ok := v.integers()
 	if !ok {
-		r.fail(name, "must be a list of integers")
+		r.Fail(name, "must be a list of integers")
 		return nil, true
 	}
 	return distinct(all), true
 }
 
-// requiredIDs reads a list of at least one int64.
-func (r *reader) requiredIDs(name string, most int) []int64 {
-	ids, given := r.ids(name)
+// RequiredIDs reads a list of at least one int64.
+func (r *Reader) RequiredIDs(name string, most int) []int64 {
+	ids, given := r.IDs(name)
 	switch {
 	case !given:
-		r.fail(name, problemNull)
+		r.Fail(name, ProblemNull)
 	case ids != nil && len(ids) == 0:
-		r.fail(name, sizeProblem(most))
+		r.Fail(name, SizeProblem(most))
 	}
 	return ids
 }
 
-func sizeProblem(most int) string { return fmt.Sprintf("size must be between 1 and %d", most) }
+func SizeProblem(most int) string { return fmt.Sprintf("size must be between 1 and %d", most) }
 
-// message reads the required text of a message.
-func (r *reader) message(name string) string {
-	v, given := r.params.findText(name)
+// Message reads the required text of a message.
+func (r *Reader) Message(name string) string {
+	v, given := r.Params.findText(name)
 	if !given {
-		r.fail(name, problemNull)
+		r.Fail(name, ProblemNull)
 		return ""
 	}
 	s, ok := v.scalar()
 	if !ok {
-		r.fail(name, "must be a string of valid Unicode")
+		r.Fail(name, "must be a string of valid Unicode")
 		return ""
 	}
 	text, problem := normalizeText(s)
 	if problem != "" {
-		r.fail(name, problem)
+		r.Fail(name, problem)
 	}
 	return text
 }
 
-// labels reads an optional list of different texts of 1 to longest characters, lower case.
-func (r *reader) labels(name string, most, longest int) []string {
-	v, given := r.params.findList(name)
+// Labels reads an optional list of different texts of 1 to longest characters, lower case.
+func (r *Reader) Labels(name string, most, longest int) []string {
+	v, given := r.Params.findList(name)
 	if !given {
 		return nil
 	}
 	list, ok := v.strings()
 	switch {
 	case !ok:
-		r.fail(name, "must be a list of strings")
+		r.Fail(name, "must be a list of strings")
 		return nil
 	case len(list) == 0 || len(list) > most:
-		r.fail(name, sizeProblem(most))
+		r.Fail(name, SizeProblem(most))
 		return nil
 	}
 	seen := make(map[string]struct{}, len(list))
 	for i, s := range list {
 		if n := utf8.RuneCountInString(s); n == 0 || n > longest {
-			r.fail(name, fmt.Sprintf("length of each must be between 1 and %d", longest))
+			r.Fail(name, fmt.Sprintf("length of each must be between 1 and %d", longest))
 			return nil
 		}
 		if _, ok := seen[s]; ok {
-			r.fail(name, "must not contain duplicates")
+			r.Fail(name, "must not contain duplicates")
 			return nil
 		}
 		seen[s] = struct{}{}
@@ -185,16 +185,16 @@ func (r *reader) labels(name string, most, longest int) []string {
 	return list
 }
 
-// text reads a required text as it is.
-func (r *reader) text(name string) string {
-	v, given := r.params.findText(name)
+// Text reads a required text as it is.
+func (r *Reader) Text(name string) string {
+	v, given := r.Params.findText(name)
 	if !given {
-		r.fail(name, problemNull)
+		r.Fail(name, ProblemNull)
 		return ""
 	}
 	s, ok := v.scalar()
 	if !ok {
-		r.fail(name, "must be a string")
+		r.Fail(name, "must be a string")
 	}
 	return s
 }
@@ -215,9 +215,9 @@ func distinct(ids []int64) []int64 {
 	return kept
 }
 
-// idempotencyKey reads an optional idempotency key, of the parameter or else of the header.
-func (r *reader) idempotencyKey(name string, h http.Header) string {
-	v, given := r.params.find(name)
+// IdempotencyKey reads an optional idempotency key, of the parameter or else of the header.
+func (r *Reader) IdempotencyKey(name string, h http.Header) string {
+	v, given := r.Params.find(name)
 	if list := h.Values("Idempotency-Key"); !given && len(list) > 0 {
 		v = value{texts: list}
 	} else if !given {
@@ -225,32 +225,32 @@ func (r *reader) idempotencyKey(name string, h http.Header) string {
 	}
 	key, ok := v.scalar()
 	if !ok {
-		r.fail(name, "must be a string")
+		r.Fail(name, "must be a string")
 		return ""
 	}
 	if n := utf8.RuneCountInString(key); n == 0 || n > maxKey {
-		r.fail(name, fmt.Sprintf("length must be between 1 and %d", maxKey))
+		r.Fail(name, fmt.Sprintf("length must be between 1 and %d", maxKey))
 	}
 	if !utf8.ValidString(key) ||
 		strings.ContainsFunc(key, func(c rune) bool { return !unicode.IsPrint(c) }) {
-		r.fail(name, "must consist of printable characters")
+		r.Fail(name, "must consist of printable characters")
 	}
 	return key
 }
 
-// choices reads the optional canned answers. An empty list is none.
-func (r *reader) choices(name string) []string {
-	v, given := r.params.findList(name)
+// Choices reads the optional canned answers. An empty list is none.
+func (r *Reader) Choices(name string) []string {
+	v, given := r.Params.findList(name)
 	if !given {
 		return nil
 	}
 	list, ok := v.strings()
 	switch {
 	case !ok:
-		r.fail(name, "must be a list of strings")
+		r.Fail(name, "must be a list of strings")
 		return nil
-	case len(list) > maxChoices:
-		r.fail(name, fmt.Sprintf("size must be at most %d", maxChoices))
+	case len(list) > MaxChoices:
+		r.Fail(name, fmt.Sprintf("size must be at most %d", MaxChoices))
 		return nil
 	}
 	seen := make(map[string]struct{}, len(list))
@@ -266,7 +266,7 @@ func (r *reader) choices(name string) []string {
 			problem = "must not contain duplicates"
 		}
 		if problem != "" {
-			r.fail(name, problem)
+			r.Fail(name, problem)
 			return nil
 		}
 		seen[text] = struct{}{}

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"trackchat/api/navixy"
-
 	"trackchat/api/console"
+	"trackchat/api/navixy"
 	"trackchat/queue"
 
 	"github.com/prometheus/client_golang/prometheus"

@@ -4,8 +4,8 @@ import (
 	"context"
 	"net/http"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 
@@ -83,11 +83,11 @@ func (a *administration) hashPassword(ctx context.Context, o *accountObject, e *
 	if err != nil {
 		return err
 	}
-	if len(old) == 1 && old[0].ID == e.Account.ID && VerifyPassword(old[0].Password, *o.Password) {
+	if len(old) == 1 && old[0].ID == e.Account.ID && auth.VerifyPassword(old[0].Password, *o.Password) {
 		e.Account.Password = old[0].Password
 		return nil
 	}
-	e.Account.Password, err = HashPassword(*o.Password)
+	e.Account.Password, err = auth.HashPassword(*o.Password)
 	return err
 }
 
@@ -119,7 +119,7 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 	if len(account.Keys) >= maxKeys {
 		return nil, navixy.Refuse(navixy.CodeTooManyEntries)
 	}
-	key := newKey()
+	key := auth.NewKey()
 	hash := queue.HashKey(key)
 	if _, err := a.edit(ctx, queue.Edit{
 		Kind:    queue.EditAddKey,

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
 )
 
@@ -40,7 +41,7 @@ func (g *adminAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		(&navixy.Refusal{Code: navixy.CodeDenied}).Write(w)
 		return
 	}
-	knownOn(r.Context(), "administrator")
+	auth.Known(r.Context(), "administrator")
 	g.next.ServeHTTP(w, r)
 }
 

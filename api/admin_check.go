@@ -7,8 +7,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 
@@ -92,7 +92,7 @@ func (c *checker) password(o *accountObject, e *queue.Edit) {
 	case o.Password != nil && *o.Password != "" && o.Login == "":
 		c.fail("login", "must not be empty where a password is given")
 	case o.PasswordHash != nil && *o.PasswordHash != "":
-		if !isPasswordHash(*o.PasswordHash) {
+		if !auth.IsPasswordHash(*o.PasswordHash) {
 			c.fail("password_hash", "must be an Argon2id hash in PHC form")
 		}
 		e.Account.Password = *o.PasswordHash

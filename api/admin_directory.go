@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 
 	"go.uber.org/zap"

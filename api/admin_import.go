@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 
 	"go.uber.org/zap"

@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"trackchat/api/navixy"
-
 	"trackchat/api"
+	"trackchat/api/navixy"
 	"trackchat/queue"
 )
 

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"io"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 
@@ -89,7 +89,7 @@ func keyID(h queue.KeyHash) string { return hex.EncodeToString(h[:]) }
 
 // parseKey reads a key, or the id of one.
 func parseKey(s string) (queue.KeyHash, bool) {
-	if isKey(s) {
+	if auth.IsKey(s) {
 		return queue.HashKey(s), true
 	}
 	return parseKeyID(s)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 

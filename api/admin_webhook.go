@@ -8,8 +8,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 
@@ -140,7 +140,7 @@ func (a *webhookAdmin) put(ctx context.Context, r *http.Request) (any, error) {
 	case hook != nil:
 		next.Secret = hook.Secret
 	default:
-		made = newKey()
+		made = auth.NewKey()
 		next.Secret = made
 	}
 	if err := a.hooks.PutWebhook(ctx, next); err != nil {

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"trackchat/api/navixy"
-
 	"trackchat/api"
+	"trackchat/api/navixy"
 	"trackchat/queue"
 
 	"github.com/prometheus/client_golang/prometheus"

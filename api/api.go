@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"trackchat/api/navixy"
-
+	"trackchat/api/auth"
 	"trackchat/api/console"
+	"trackchat/api/navixy"
 	"trackchat/queue"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,12 +59,12 @@ type API struct {
 	directory *queue.Directory
 	now       func() time.Time
 	log       *zap.Logger
-	limiter   *limiter
-	sessions  *sessions
-	logins    *loginLimiter
+	limiter   *auth.Limiter
+	sessions  *auth.Sessions
+	logins    *auth.LoginLimiter
 	clients   *clients
 	places    admission
-	room      *fair // for requests in memory, in bytes
+	room      *auth.FairShare // for requests in memory, in bytes
 	feed      *feed
 	requests  *requestIDs
 	maxBody   int64
@@ -111,8 +111,8 @@ func New(o Options) *API {
 		directory: o.Directory,
 		now:       o.Now,
 		log:       o.Logger,
-		limiter:   newLimiter(o.RateLimit),
-		logins:    newLoginLimiter(o.Processors, o.MemoryLimit),
+		limiter:   auth.NewLimiter(o.RateLimit),
+		logins:    auth.NewLoginLimiter(o.Processors, o.MemoryLimit),
 		clients:   &clients{trusted: o.TrustedProxies, log: o.Logger},
 		places:    newAdmission(),
 		room:      newRequestRoom(o.MemoryLimit, o.MaxBody),
@@ -124,7 +124,7 @@ func New(o Options) *API {
 		cors:      newCORS(o.CORSOrigins),
 		metrics:   newMetrics(o.Registerer),
 		zones:     zones{log: o.Logger},
-		sessions:  newSessions(o.Sessions, o.SessionLife),
+		sessions:  auth.NewSessions(o.Sessions, o.SessionLife),
 		console:   console.NewChat(),
 		jsonType:  []string{"application/json; charset=utf-8"},
 		noStore:   []string{"no-store"},

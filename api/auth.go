@@ -5,15 +5,15 @@ import (
 	"net/http"
 	"time"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 
 // callerHash returns the hash of the caller's hash.
 func callerHash(p *navixy.Params, h http.Header) (queue.KeyHash, error) {
 	hash, ok := p.Hash(h)
-	if !ok || !isKey(hash) {
+	if !ok || !auth.IsKey(hash) {
 		return queue.KeyHash{}, navixy.Refuse(navixy.CodeWrongHash)
 	}
 	return queue.HashKey(hash), nil
@@ -42,7 +42,7 @@ func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHa
 func (a *API) sessionAccount(ctx context.Context, key queue.KeyHash,
 	now time.Time,
 ) (queue.AccountID, error) {
-	account, fresh, known := a.sessions.cached(key, now)
+	account, fresh, known := a.sessions.Cached(key, now)
 	if fresh {
 		return account, nil
 	}
@@ -53,8 +53,8 @@ func (a *API) sessionAccount(ctx context.Context, key queue.KeyHash,
 	if err := enter(ctx, places); err != nil {
 		return 0, err
 	}
-	defer places.release()
-	return a.sessions.ask(ctx, key, now)
+	defer places.Release()
+	return a.sessions.Ask(ctx, key, now)
 }
 
 // Operations at a time; others wait, as long as a store may take.
@@ -66,15 +66,15 @@ const (
 // admission bounds what requests take of the store together. Nobody holds a place while the client
 // is slow or a password is verified: an operation runs once its body is there and its caller is
 // known.
-type admission struct{ running, strangers semaphore }
+type admission struct{ running, strangers auth.Semaphore }
 
 func newAdmission() admission {
-	return admission{running: make(semaphore, maxRunning), strangers: make(semaphore, maxStrangers)}
+	return admission{running: make(auth.Semaphore, maxRunning), strangers: make(auth.Semaphore, maxStrangers)}
 }
 
 // enter waits for one of the places.
-func enter(ctx context.Context, places semaphore) error {
-	if !places.acquire(ctx) {
+func enter(ctx context.Context, places auth.Semaphore) error {
+	if !places.Acquire(ctx) {
 		return &navixy.Refusal{Code: navixy.CodeTooMany, Reason: reasonPlaces, Retry: 1}
 	}
 	return nil

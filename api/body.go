@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
 )
 
@@ -23,14 +24,14 @@ const (
 
 // newRequestRoom returns the room for requests: a share of the limit of memory, half of it for
 // strangers, and for the greatest request in any case. limit 0: not known.
-func newRequestRoom(limit, maxBody int64) *fair {
+func newRequestRoom(limit, maxBody int64) *auth.FairShare {
 	most := int64(defaultRequestMemory)
 	if limit > 0 {
 		most = min(max(limit/requestShare, leastRequestMemory), most)
 	}
 	each := max(most/addressShare, maxBody+maxHeader)
 	rest := max(most/2, each)
-	return newFair(max(most, 2*each), rest, each)
+	return auth.NewFairShare(max(most, 2*each), rest, each)
 }
 
 // load is what one request holds of the room for all: its header, and its body as it arrives. The
@@ -41,7 +42,7 @@ type load struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	free int64
-	held *holder // nil: nothing that counts
+	held *auth.Holder // nil: nothing that counts
 }
 
 func (a *API) newLoad(w http.ResponseWriter, r *http.Request) load {
@@ -71,9 +72,9 @@ func (l *load) take(n int64) bool {
 	n, l.free = -l.free, 0
 	if l.held == nil {
 		place, known := l.place()
-		l.held = l.api.room.join(place, known, l.cut)
+		l.held = l.api.room.Join(place, known, l.cut)
 	}
-	return l.held.grow(n)
+	return l.held.Grow(n)
 }
 
 // place is whose share the request takes of. Those who show a key or a session in the header or in
@@ -86,12 +87,12 @@ func (l *load) place() (key string, known bool) {
 			if account, ok := a.directory.Current().AccountByKey(hash); ok {
 				return accountPlace(account.ID), true
 			}
-			if account, _, ok := a.sessions.cached(hash, a.now()); ok {
+			if account, _, ok := a.sessions.Cached(hash, a.now()); ok {
 				return accountPlace(account), true
 			}
 		}
 	}
-	return placeOf(a.clients.of(l.r).addr), false
+	return auth.Place(a.clients.of(l.r).addr), false
 }
 
 func accountPlace[T ~int | ~int64](id T) string {
@@ -115,10 +116,10 @@ func (l *load) refuse() error {
 }
 
 // whole says that all has arrived: nobody can take the room away any more. false: somebody has.
-func (l *load) whole() bool { return l.held == nil || l.held.settle() }
+func (l *load) whole() bool { return l.held == nil || l.held.Settle() }
 
 // leave gives the room back.
-func (l *load) leave() { l.held.leave() }
+func (l *load) leave() { l.held.Leave() }
 
 // drained is how much of a body that is too large is still read, so that a client which writes
 // before it reads sees the refusal.

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"trackchat/queue"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // IsPublic is isPublic.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,16 +72,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 }
 
 // registerRoom tells how much of the room for requests is in use, and how much there is.
-func registerRoom(reg prometheus.Registerer, room *fair) {
+func registerRoom(reg prometheus.Registerer, room *auth.FairShare) {
 	f := promauto.With(reg)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "trackchat_http_request_bytes",
 		Help: "Memory of requests that arrive or are answered, but for the first 8 KiB of each.",
-	}, func() float64 { return float64(room.held()) })
+	}, func() float64 { return float64(room.Held()) })
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "trackchat_http_request_limit_bytes",
 		Help: "What trackchat_http_request_bytes may be; strangers may have half of it.",
-	}, func() float64 { return float64(room.most) })
+	}, func() float64 { return float64(room.Most) })
 }
 
 // succeeded returns what counts the successes of a route; it shows from the first one on.

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 )
 

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 
 	"github.com/klauspost/compress/gzhttp"

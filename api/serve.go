@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 
 	"go.uber.org/zap"
@@ -189,7 +189,7 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 	if err := enter(ctx, a.places.running); err != nil {
 		return err
 	}
-	defer a.places.running.release()
+	defer a.places.running.Release()
 	c.now = a.now()
 	return op.run(ctx, c)
 }
@@ -202,8 +202,8 @@ func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) 
 	if c.account, c.session, err = a.account(ctx, c.snap, c.key, c.now); err != nil {
 		return err
 	}
-	knownOn(ctx, accountPlace(c.account.ID))
-	if d := a.limiter.wait(c.key, c.now); d > 0 {
+	auth.Known(ctx, accountPlace(c.account.ID))
+	if d := a.limiter.Wait(c.key, c.now); d > 0 {
 		return &navixy.Refusal{Code: navixy.CodeTooMany, Retry: retryAfter(d)}
 	}
 	return nil
@@ -263,7 +263,7 @@ type requestIDs struct {
 	last atomic.Uint64
 }
 
-func newRequestIDs() *requestIDs { return &requestIDs{run: newKey()[:8] + "-"} }
+func newRequestIDs() *requestIDs { return &requestIDs{run: auth.NewKey()[:8] + "-"} }
 
 // of returns the name that the client or a proxy gave, if it is one that can be put into a header
 // and a log, else a new one.

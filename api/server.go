@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,7 +71,7 @@ const (
 type Conns struct {
 	open    *prometheus.GaugeVec
 	refused *prometheus.CounterVec
-	headers *fair // in bytes
+	headers *auth.FairShare // in bytes
 }
 
 // NewConns registers the figures. memory is the limit of memory in bytes, 0: not known.
@@ -89,7 +90,7 @@ func NewConns(reg prometheus.Registerer, memory int64) *Conns {
 			Name: "trackchat_http_connections_refused_total",
 			Help: "Connections of HTTP clients closed because there were too many, or too much of unfinished headers.",
 		}, []string{"listener"}),
-		headers: newFair(most, most, max(most/addressShare, maxHeader)),
+		headers: auth.NewFairShare(most, most, max(most/addressShare, maxHeader)),
 	}
 }
 
@@ -97,7 +98,7 @@ func NewConns(reg prometheus.Registerer, memory int64) *Conns {
 // has to be one of NewServer.
 func (c *Conns) Listen(ln net.Listener, name string, most int, tls bool) net.Listener {
 	l := &boundListener{
-		Listener: ln, seats: newFair(int64(most), int64(most), 0), headers: c.headers,
+		Listener: ln, seats: auth.NewFairShare(int64(most), int64(most), 0), headers: c.headers,
 		open: c.open.WithLabelValues(name), refused: c.refused.WithLabelValues(name),
 	}
 	if !tls {
@@ -112,8 +113,8 @@ func (c *Conns) Listen(ln net.Listener, name string, most int, tls bool) net.Lis
 
 type boundListener struct {
 	net.Listener
-	seats    *fair
-	headers  *fair
+	seats    *auth.FairShare
+	headers  *auth.FairShare
 	open     prometheus.Gauge
 	refused  prometheus.Counter
 	farewell []byte // nil: none
@@ -128,14 +129,14 @@ func (l *boundListener) Accept() (net.Conn, error) {
 		}
 		c := &boundConn{Conn: nc, listener: l, free: freeBytes}
 		if peer, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
-			c.place = placeOf(plainAddr(peer.Addr()))
+			c.place = auth.Place(plainAddr(peer.Addr()))
 		}
-		c.seat = l.seats.join(c.place, false, c.cut)
-		if c.seat.grow(1) {
+		c.seat = l.seats.Join(c.place, false, c.cut)
+		if c.seat.Grow(1) {
 			l.open.Inc()
 			return c, nil
 		}
-		c.seat.leave()
+		c.seat.Leave()
 		l.refused.Inc()
 		deadline := time.Now().Add(refuseWithin) //nolint:forbidigo // a socket knows no other clock
 		if l.farewell != nil && nc.SetWriteDeadline(deadline) == nil {
@@ -150,13 +151,13 @@ type boundConn struct {
 	net.Conn
 	listener *boundListener
 	place    string
-	seat     *holder
+	seat     *auth.Holder
 	closed   sync.Once
 
 	mu     sync.Mutex
-	free   int64   // of the header that arrives: what is not counted; guarded by mu
-	header *holder // what else of it has arrived; guarded by mu
-	begun  bool    // it is there, and its handler runs; guarded by mu
+	free   int64        // of the header that arrives: what is not counted; guarded by mu
+	header *auth.Holder // what else of it has arrived; guarded by mu
+	begun  bool         // it is there, and its handler runs; guarded by mu
 }
 
 var errHeaderMemory = errors.New("no room for a header")
@@ -182,16 +183,16 @@ func (c *boundConn) take(n int64) bool {
 	}
 	n, c.free = -c.free, 0
 	if c.header == nil {
-		c.header = c.listener.headers.join(c.place, false, c.cut)
+		c.header = c.listener.headers.Join(c.place, false, c.cut)
 	}
-	return c.header.grow(n)
+	return c.header.Grow(n)
 }
 
 // next waits for a header (begun false), or leaves what has arrived of one to its handler.
 func (c *boundConn) next(begun bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.header.leave()
+	c.header.Leave()
 	c.free, c.header, c.begun = freeBytes, nil, begun
 }
 
@@ -204,7 +205,7 @@ func (c *boundConn) cut() {
 // Close closes the connection.
 func (c *boundConn) Close() error {
 	c.closed.Do(func() {
-		c.seat.leave()
+		c.seat.Leave()
 		c.listener.open.Dec()
 		c.next(true)
 	})
@@ -236,7 +237,7 @@ func withConn(ctx context.Context, nc net.Conn) context.Context {
 	if c == nil {
 		return ctx
 	}
-	return context.WithValue(withSeat(ctx, c.seat), connKey{}, c)
+	return context.WithValue(auth.WithSeat(ctx, c.seat), connKey{}, c)
 }
 
 // connOf returns the connection of a request, nil where it is not bounded.

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 
 	"go.uber.org/zap"

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"strconv"
 
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
-
 	"trackchat/queue"
 
 	"go.uber.org/zap"
@@ -28,7 +28,7 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
 	defer cancel()
-	ok, err := a.logins.verify(wait, &attempt{login: q.login, addr: c.client.addr, now: c.now},
+	ok, err := a.logins.Verify(wait, &auth.Attempt{Login: q.login, Address: c.client.addr, Now: c.now},
 		stored, q.password)
 	if err != nil {
 		return refuseLogin(err)
@@ -41,8 +41,8 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	if err := enter(ctx, a.places.running); err != nil {
 		return err
 	}
-	defer a.places.running.release()
-	hash, err := a.sessions.begin(ctx, account.ID, c.now)
+	defer a.places.running.Release()
+	hash, err := a.sessions.Begin(ctx, account.ID, c.now)
 	switch {
 	case errors.Is(err, queue.ErrNotFound): // removed while the password was verified
 		return navixy.Refuse(navixy.CodeWrongLogin)
@@ -57,8 +57,8 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 
 // refuseLogin is the answer to a login whose password was not verified.
 func refuseLogin(err error) error {
-	if f, ok := errors.AsType[*failuresError](err); ok {
-		return &navixy.Refusal{Code: navixy.CodeLoginAttempts, Retry: retryAfter(f.wait)}
+	if f, ok := errors.AsType[*auth.FailuresError](err); ok {
+		return &navixy.Refusal{Code: navixy.CodeLoginAttempts, Retry: retryAfter(f.Wait)}
 	}
 	return &navixy.Refusal{Code: navixy.CodeTooMany, Reason: reasonWaiting, Retry: 2}
 }
@@ -78,7 +78,7 @@ func (a *API) userLogout(ctx context.Context, c *call) error {
 	if err := c.sessionOnly(navixy.CodeUnknownHash); err != nil {
 		return err
 	}
-	if err := a.sessions.end(ctx, c.key); err != nil {
+	if err := a.sessions.End(ctx, c.key); err != nil {
 		return err
 	}
 	c.out.buf = append(c.out.buf, navixy.Success...)
@@ -90,7 +90,7 @@ func (a *API) userRenew(ctx context.Context, c *call) error {
 	if err := c.sessionOnly(navixy.CodeNotPermitted); err != nil {
 		return err
 	}
-	done, err := a.sessions.renew(ctx, c.key, c.now)
+	done, err := a.sessions.Renew(ctx, c.key, c.now)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"trackchat/api"
+	"trackchat/api/auth"
 	"trackchat/queue"
 )
 
@@ -21,7 +22,7 @@ func newLiveWorld(t *testing.T, change ...func(*api.Options)) *world {
 	w := newWorld(t, change...)
 	list := accounts()
 	for i, pw := range []string{"pass word", "null"} {
-		hash, err := api.HashPassword(pw)
+		hash, err := auth.HashPassword(pw)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/auth"
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway/trackersim"
@@ -207,7 +207,7 @@ func (d *demo) run(ctx context.Context, log *zap.Logger) error {
 func (d *demo) seed(ctx context.Context, store queue.DirectoryStore,
 	trackers []demoTracker,
 ) error {
-	password, err := api.HashPassword(demoLogin)
+	password, err := auth.HashPassword(demoLogin)
 	if err != nil {
 		return err
 	}

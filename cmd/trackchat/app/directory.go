@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/auth"
 	"trackchat/api/navixy"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/protocol/all"
@@ -133,11 +133,11 @@ func hashPasswords(ctx context.Context, f *config.DirectoryFile, stored []queue.
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if hash := hashes[a.ID]; hash != "" && api.VerifyPassword(hash, password) {
+			if hash := hashes[a.ID]; hash != "" && auth.VerifyPassword(hash, password) {
 				a.Password = hash
 				return nil
 			}
-			hash, err := api.HashPassword(password)
+			hash, err := auth.HashPassword(password)
 			if err != nil {
 				return fmt.Errorf("hashing the password of account %d: %w", a.ID, err)
 			}

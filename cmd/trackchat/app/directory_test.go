@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"trackchat/api"
+	"trackchat/api/auth"
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/queue"
 
@@ -45,7 +45,7 @@ trackers:
 	run(first, false, queue.ImportStats{Added: 4})
 	before := accounts()
 	for id, verifies := range map[queue.AccountID]bool{1: true, 2: true, 3: false} {
-		if api.VerifyPassword(before[id].Password, "secret") != verifies {
+		if auth.VerifyPassword(before[id].Password, "secret") != verifies {
 			t.Errorf("account %d has the hash %q", id, before[id].Password)
 		}
 	}
@@ -65,8 +65,8 @@ accounts:
   - { id: 2, login: berta }
 `, false, queue.ImportStats{Updated: 2})
 	after := accounts()
-	if !api.VerifyPassword(after[1].Password, "other") ||
-		api.VerifyPassword(after[1].Password, "secret") || after[2].Password != "" ||
+	if !auth.VerifyPassword(after[1].Password, "other") ||
+		auth.VerifyPassword(after[1].Password, "secret") || after[2].Password != "" ||
 		len(after) != 3 {
 		t.Errorf("accounts after new passwords: %+v", after)
 	}

@@ -1,4 +1,4 @@
-package api
+package auth
 
 import (
 	"math"
@@ -15,8 +15,8 @@ const (
 	scanned    = 16     // of them looked at to make room for one
 )
 
-// limiter is a token bucket for each key.
-type limiter struct {
+// Limiter is a token bucket for each key.
+type Limiter struct {
 	rate  rate.Limit
 	burst int
 	most  int // buckets
@@ -25,9 +25,9 @@ type limiter struct {
 	buckets map[queue.KeyHash]*rate.Limiter // guarded by mu
 }
 
-// newLimiter returns a limiter whose buckets hold one second's worth; nil, which limits nothing,
+// NewLimiter returns a limiter whose buckets hold one second's worth; nil, which limits nothing,
 // for a rate of 0.
-func newLimiter(perSecond float64) *limiter {
+func NewLimiter(perSecond float64) *Limiter {
 	if perSecond <= 0 {
 		return nil
 	}
@@ -35,15 +35,15 @@ func newLimiter(perSecond float64) *limiter {
 }
 
 // newBuckets returns a limiter that remembers at most most buckets.
-func newBuckets(perSecond float64, burst, most int) *limiter {
-	return &limiter{
+func newBuckets(perSecond float64, burst, most int) *Limiter {
+	return &Limiter{
 		rate: rate.Limit(perSecond), burst: burst, most: most,
 		buckets: make(map[queue.KeyHash]*rate.Limiter),
 	}
 }
 
-// wait takes a token and returns 0, or takes none and returns how long the next one takes to come.
-func (l *limiter) wait(key queue.KeyHash, now time.Time) time.Duration {
+// Wait takes a token and returns 0, or takes none and returns how long the next one takes to come.
+func (l *Limiter) Wait(key queue.KeyHash, now time.Time) time.Duration {
 	if l == nil {
 		return 0
 	}
@@ -60,13 +60,13 @@ func (l *limiter) wait(key queue.KeyHash, now time.Time) time.Duration {
 }
 
 // delay returns how long the next token takes to come, and takes none.
-func (l *limiter) delay(key queue.KeyHash, now time.Time) time.Duration {
+func (l *Limiter) delay(key queue.KeyHash, now time.Time) time.Duration {
 	r := l.bucket(key, now).ReserveN(now, 1)
 	defer r.CancelAt(now)
 	return r.DelayFrom(now)
 }
 
-func (l *limiter) bucket(key queue.KeyHash, now time.Time) *rate.Limiter {
+func (l *Limiter) bucket(key queue.KeyHash, now time.Time) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b, ok := l.buckets[key]
@@ -82,7 +82,7 @@ func (l *limiter) bucket(key queue.KeyHash, now time.Time) *rate.Limiter {
 
 // makeRoom forgets a few full buckets, which are like new ones; if it finds none, one that is not:
 // its owner gets some tokens too many.
-func (l *limiter) makeRoom(now time.Time) {
+func (l *Limiter) makeRoom(now time.Time) {
 	var victim queue.KeyHash
 	seen, removed := 0, false
 	for key, b := range l.buckets {

@@ -1,4 +1,4 @@
-package api
+package auth
 
 import (
 	"container/heap"
@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 )
 
-// fair bounds something that many hold at a time (connections, bytes, turns), so that strangers
+// FairShare bounds something that many hold at a time (connections, bytes, turns), so that strangers
 // cannot take it from each other or from those who are known. Where it is used up, a holder goes of
 // the place (an address) whose strangers have most of it.
-type fair struct {
-	most int64 // in all
+type FairShare struct {
+	Most int64 // in all
 	rest int64 // of strangers
 	each int64 // of one place; 0: no bound of its own
 	last bool  // of a place the holder goes who came last, not the one who has held for longest
@@ -34,9 +34,9 @@ type place struct {
 	at       int // in fullest; -1: of those who are known
 }
 
-// holder is one who holds some of it.
-type holder struct {
-	fair  *fair
+// Holder is one who holds some of it.
+type Holder struct {
+	fair  *FairShare
 	place *place
 	has   int64
 	entry *list.Element // in place.cuttable; nil: is not cut off
@@ -46,14 +46,14 @@ type holder struct {
 	adopted atomic.Bool // has a place of those who are known
 }
 
-func newFair(most, rest, each int64) *fair {
-	return &fair{most: most, rest: rest, each: each, places: make(map[string]*place)}
+func NewFairShare(most, rest, each int64) *FairShare {
+	return &FairShare{Most: most, rest: rest, each: each, places: make(map[string]*place)}
 }
 
-// join adds one who holds nothing yet and calls cut if others need what it holds. Who is known has
+// Join adds one who holds nothing yet and calls cut if others need what it holds. Who is known has
 // a place of another kind, which only its own holders can fill.
-func (f *fair) join(key string, known bool, cut func()) *holder {
-	h := &holder{fair: f, cut: cut}
+func (f *FairShare) Join(key string, known bool, cut func()) *Holder {
+	h := &Holder{fair: f, cut: cut}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.enter(h, key, known)
@@ -61,7 +61,7 @@ func (f *fair) join(key string, known bool, cut func()) *holder {
 	return h
 }
 
-func (f *fair) enter(h *holder, key string, known bool) {
+func (f *FairShare) enter(h *Holder, key string, known bool) {
 	if known {
 		key = "known " + key
 	}
@@ -77,8 +77,8 @@ func (f *fair) enter(h *holder, key string, known bool) {
 	h.place = p
 }
 
-// grow takes n more; false: there is no room, or the holder was cut off.
-func (h *holder) grow(n int64) bool {
+// Grow takes n more; false: there is no room, or the holder was cut off.
+func (h *Holder) Grow(n int64) bool {
 	f := h.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -102,11 +102,11 @@ func (h *holder) grow(n int64) bool {
 }
 
 // victim says whether there is no room for n more, and who has to go then; nil: nobody can.
-func (f *fair) victim(h *holder, n int64) (victim *holder, full bool) {
+func (f *FairShare) victim(h *Holder, n int64) (victim *Holder, full bool) {
 	p := h.place
 	switch {
 	case f.each > 0 && p.used+n > f.each:
-	case f.used+n > f.most, p.at >= 0 && f.loose+n > f.rest:
+	case f.used+n > f.Most, p.at >= 0 && f.loose+n > f.rest:
 		if p = nil; len(f.fullest) > 0 {
 			p = f.fullest[0]
 		}
@@ -123,12 +123,12 @@ func (f *fair) victim(h *holder, n int64) (victim *holder, full bool) {
 	if entry == nil {
 		return nil, true
 	}
-	victim, _ = entry.Value.(*holder)
+	victim, _ = entry.Value.(*Holder)
 	return victim, true
 }
 
 // add changes what a holder has, and all sums with it.
-func (f *fair) add(h *holder, n int64) {
+func (f *FairShare) add(h *Holder, n int64) {
 	p := h.place
 	h.has += n
 	p.used += n
@@ -143,7 +143,7 @@ func (f *fair) add(h *holder, n int64) {
 }
 
 // remove takes a holder out with all it has.
-func (f *fair) remove(h *holder) {
+func (f *FairShare) remove(h *Holder) {
 	p := h.place
 	f.add(h, -h.has)
 	if h.entry != nil {
@@ -159,8 +159,8 @@ func (f *fair) remove(h *holder) {
 	h.place = nil
 }
 
-// settle lets a holder keep what it has for as long as it stays; false: it was cut off.
-func (h *holder) settle() bool {
+// Settle lets a holder keep what it has for as long as it stays; false: it was cut off.
+func (h *Holder) Settle() bool {
 	f := h.fair
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -175,7 +175,7 @@ func (h *holder) settle() bool {
 }
 
 // adopt makes one who is known of a stranger, who keeps what it has.
-func (h *holder) adopt(key string) {
+func (h *Holder) adopt(key string) {
 	if h.adopted.Load() {
 		return
 	}
@@ -194,20 +194,20 @@ func (h *holder) adopt(key string) {
 
 type seatKey struct{}
 
-// withSeat has known find what a connection holds of all.
-func withSeat(ctx context.Context, h *holder) context.Context {
+// WithSeat has known find what a connection holds of all.
+func WithSeat(ctx context.Context, h *Holder) context.Context {
 	return context.WithValue(ctx, seatKey{}, h)
 }
 
-// knownOn notes that somebody who is known asks on a connection: no stranger gets its seat.
-func knownOn(ctx context.Context, key string) {
-	if h, ok := ctx.Value(seatKey{}).(*holder); ok {
+// Known notes that somebody who is known asks on a connection: no stranger gets its seat.
+func Known(ctx context.Context, key string) {
+	if h, ok := ctx.Value(seatKey{}).(*Holder); ok {
 		h.adopt(key)
 	}
 }
 
-// leave gives everything back. A nil holder, or one that was cut off or has left, has nothing.
-func (h *holder) leave() {
+// Leave gives everything back. A nil holder, or one that was cut off or has left, has nothing.
+func (h *Holder) Leave() {
 	if h == nil {
 		return
 	}
@@ -219,8 +219,8 @@ func (h *holder) leave() {
 	}
 }
 
-// held is how much is in use.
-func (f *fair) held() int64 {
+// Held is how much is in use.
+func (f *FairShare) Held() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.used
@@ -252,12 +252,12 @@ func (s *fullest) Pop() any {
 	return p
 }
 
-// semaphore is what as many can hold at a time as it has room for; those who wait come in their
+// Semaphore is what as many can hold at a time as it has room for; those who wait come in their
 // order.
-type semaphore chan struct{}
+type Semaphore chan struct{}
 
-// acquire waits for a place; false: ctx ended before. release gives it back.
-func (s semaphore) acquire(ctx context.Context) bool {
+// Acquire waits for a place; false: ctx ended before. release gives it back.
+func (s Semaphore) Acquire(ctx context.Context) bool {
 	select {
 	case s <- struct{}{}:
 		return true
@@ -271,5 +271,5 @@ func (s semaphore) acquire(ctx context.Context) bool {
 	}
 }
 
-// release gives back what acquire took.
-func (s semaphore) release() { <-s }
+// Release gives back what acquire took.
+func (s Semaphore) Release() { <-s }

@@ -1,4 +1,6 @@
-package api
+// Package auth says who calls and how much they get: keys, passwords and sessions, limits of requests
+// and logins, and the shares that strangers and those who are known have of something.
+package auth
 
 import (
 	"crypto/rand"
@@ -8,15 +10,15 @@ import (
 
 const keyLength = 32
 
-// newKey returns a key, or the hash of a session, that nobody can guess.
-func newKey() string {
+// NewKey returns a key, or the hash of a session, that nobody can guess.
+func NewKey() string {
 	var b [keyLength / 2]byte
 	_, _ = rand.Read(b[:]) // never fails: the program ends instead
 	return hex.EncodeToString(b[:])
 }
 
-// isKey reports whether a text has the form of a key, or of the hash of a session.
-func isKey(s string) bool {
+// IsKey reports whether a text has the form of a key, or of the hash of a session.
+func IsKey(s string) bool {
 	if len(s) != keyLength {
 		return false
 	}
@@ -30,8 +32,8 @@ func isKey(s string) bool {
 	return true
 }
 
-// placeOf returns what stands for one customer's address: of IPv6 the first 64 bits.
-func placeOf(addr netip.Addr) string {
+// Place returns what stands for one customer's address: of IPv6 the first 64 bits.
+func Place(addr netip.Addr) string {
 	if addr.Is6() {
 		if p, err := addr.Prefix(64); err == nil {
 			return p.String()

@@ -1,4 +1,4 @@
-package api
+package auth
 
 import (
 	"context"
@@ -29,78 +29,78 @@ const (
 // wrong password.
 const decoyHash = "$argon2id$v=19$m=19456,t=2,p=1$jh913INdmABiTCr3CwkDZQ$KQuPvvpdLwBT5rp9rXkpLZes7uaxt2Cf9iBPxDE5RcM"
 
-// loginLimiter limits failed logins, and the logins that are verified at a time.
-type loginLimiter struct {
-	pair, login, address *limiter
+// LoginLimiter limits failed logins, and the logins that are verified at a time.
+type LoginLimiter struct {
+	pair, login, address *Limiter
 	familiar             *familiar
 	queue                *hashing
 }
 
-func newLoginLimiter(processors int, memory int64) *loginLimiter {
-	every := func(d time.Duration, burst int) *limiter {
+func NewLoginLimiter(processors int, memory int64) *LoginLimiter {
+	every := func(d time.Duration, burst int) *Limiter {
 		return newBuckets(1/d.Seconds(), burst, maxAttemptBuckets)
 	}
-	return &loginLimiter{
+	return &LoginLimiter{
 		pair: every(pairEvery, pairBurst), login: every(loginEvery, loginBurst),
 		address:  every(addressEvery, addressBurst),
 		familiar: newFamiliar(), queue: newHashing(processors, memory),
 	}
 }
 
-// attempt is one login from one place.
-type attempt struct {
-	login string
-	addr  netip.Addr // of the client
-	now   time.Time
+// Attempt is one login from one place.
+type Attempt struct {
+	Login   string
+	Address netip.Addr // of the client
+	Now     time.Time
 }
 
 // bucketOf is one of the buckets that an attempt draws from.
 type bucketOf struct {
-	limiter *limiter
+	limiter *Limiter
 	key     queue.KeyHash
 }
 
 // buckets returns those that an attempt draws from. From where somebody has logged in before, it is
 // that pair's alone, so that strangers cannot lock a person out by guessing from elsewhere.
-func (a *loginLimiter) buckets(t *attempt, familiar bool) []bucketOf {
-	place := placeOf(t.addr)
-	list := []bucketOf{{a.pair, queue.HashKey("pair\x00" + place + "\x00" + t.login)}}
+func (a *LoginLimiter) buckets(t *Attempt, familiar bool) []bucketOf {
+	place := Place(t.Address)
+	list := []bucketOf{{a.pair, queue.HashKey("pair\x00" + place + "\x00" + t.Login)}}
 	if familiar {
 		return list
 	}
-	list = append(list, bucketOf{a.login, queue.HashKey("login\x00" + t.login)})
-	if !t.addr.IsLoopback() {
+	list = append(list, bucketOf{a.login, queue.HashKey("login\x00" + t.Login)})
+	if !t.Address.IsLoopback() {
 		list = append(list, bucketOf{a.address, queue.HashKey("address\x00" + place)})
 	}
 	return list
 }
 
-// failuresError refuses a login because there were too many failures.
-type failuresError struct{ wait time.Duration }
+// FailuresError refuses a login because there were too many failures.
+type FailuresError struct{ Wait time.Duration }
 
-func (e *failuresError) Error() string {
-	return fmt.Sprintf("too many failed logins, the next one in %v", e.wait)
+func (e *FailuresError) Error() string {
+	return fmt.Sprintf("too many failed logins, the next one in %v", e.Wait)
 }
 
 // refused says how long an attempt has to wait because there were too many failures.
 func refused(buckets []bucketOf, now time.Time) error {
 	for _, b := range buckets {
 		if d := b.limiter.delay(b.key, now); d > 0 {
-			return &failuresError{d}
+			return &FailuresError{d}
 		}
 	}
 	return nil
 }
 
-// verify reports whether a password is that of the hash; an empty hash is nobody's. The error is a
+// Verify reports whether a password is that of the hash; an empty hash is nobody's. The error is a
 // failuresError, or errLoginQueue; ctx bounds the wait.
-func (a *loginLimiter) verify(ctx context.Context, t *attempt, hash, password string) (bool,
+func (a *LoginLimiter) Verify(ctx context.Context, t *Attempt, hash, password string) (bool,
 	error,
 ) {
-	place := placeOf(t.addr)
-	familiar := a.familiar.has(t.login, place)
+	place := Place(t.Address)
+	familiar := a.familiar.has(t.Login, place)
 	buckets := a.buckets(t, familiar)
-	if err := refused(buckets, t.now); err != nil { // who is refused anyway takes nobody's turn
+	if err := refused(buckets, t.Now); err != nil { // who is refused anyway takes nobody's turn
 		return false, err
 	}
 	leave, err := a.queue.enter(ctx, place, familiar)
@@ -110,7 +110,7 @@ func (a *loginLimiter) verify(ctx context.Context, t *attempt, hash, password st
 	defer leave()
 	// Again, where few run at a time, so that a volley cannot pass before its first failure is
 	// counted.
-	if err := refused(buckets, t.now); err != nil {
+	if err := refused(buckets, t.Now); err != nil {
 		return false, err
 	}
 	known := hash != ""
@@ -118,11 +118,11 @@ func (a *loginLimiter) verify(ctx context.Context, t *attempt, hash, password st
 		hash = decoyHash
 	}
 	if VerifyPassword(hash, password) && known {
-		a.familiar.note(t.login, place)
+		a.familiar.note(t.Login, place)
 		return true, nil
 	}
 	for _, b := range buckets {
-		b.limiter.wait(b.key, t.now)
+		b.limiter.Wait(b.key, t.Now)
 	}
 	return false, nil
 }
@@ -139,9 +139,9 @@ const (
 // hashing is the queue of logins whose password is to be verified: each takes 19 MiB and tens of
 // milliseconds of a processor, and one processor is left to everybody else in any case.
 type hashing struct {
-	turns     semaphore // verified at this moment
-	strangers semaphore // who may wait for a turn: those who are familiar wait for few of them
-	waiting   *fair
+	turns     Semaphore // verified at this moment
+	strangers Semaphore // who may wait for a turn: those who are familiar wait for few of them
+	waiting   *FairShare
 }
 
 // newHashing returns a queue for a number of processors and a limit of memory; 0: those that Go
@@ -155,9 +155,9 @@ func newHashing(processors int, memory int64) *hashing {
 		n = min(n, int(memory/loginShare/loginMemory))
 	}
 	n = max(n, 1)
-	waiting := newFair(maxLogins, maxStrangeLogin, 0)
+	waiting := NewFairShare(maxLogins, maxStrangeLogin, 0)
 	waiting.last = true // who has waited is next
-	return &hashing{turns: make(semaphore, n), strangers: make(semaphore, n), waiting: waiting}
+	return &hashing{turns: make(Semaphore, n), strangers: make(Semaphore, n), waiting: waiting}
 }
 
 // errLoginQueue refuses a login because too many are verified at a time.
@@ -169,27 +169,27 @@ func (q *hashing) enter(ctx context.Context, place string, familiar bool) (leave
 ) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	h := q.waiting.join(place, familiar, cancel)
-	if !h.grow(1) {
-		h.leave()
+	h := q.waiting.Join(place, familiar, cancel)
+	if !h.Grow(1) {
+		h.Leave()
 		return nil, errLoginQueue
 	}
 	if !familiar {
-		if !q.strangers.acquire(ctx) {
-			h.leave()
+		if !q.strangers.Acquire(ctx) {
+			h.Leave()
 			return nil, errLoginQueue
 		}
-		defer q.strangers.release()
+		defer q.strangers.Release()
 	}
-	if !q.turns.acquire(ctx) {
-		h.leave()
+	if !q.turns.Acquire(ctx) {
+		h.Leave()
 		return nil, errLoginQueue
 	}
 	leave = func() {
-		q.turns.release()
-		h.leave()
+		q.turns.Release()
+		h.Leave()
 	}
-	if !h.settle() {
+	if !h.Settle() {
 		leave()
 		return nil, errLoginQueue
 	}

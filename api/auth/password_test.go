@@ -1,27 +1,27 @@
-package api_test
+package auth_test
 
 import (
 	"errors"
 	"strings"
 	"testing"
 
-	"trackchat/api"
+	"trackchat/api/auth"
 )
 
 func TestPasswordVerifiesOnlyAgainstItsHash(t *testing.T) {
 	for _, pw := range []string{"demo", "пароль с пробелами", strings.Repeat("x", 1024), "a\x00b"} {
-		hash, err := api.HashPassword(pw)
+		hash, err := auth.HashPassword(pw)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !strings.HasPrefix(hash, "$argon2id$v=19$m=19456,t=2,p=1$") {
 			t.Errorf("hash %q does not tell its parameters", hash)
 		}
-		if !api.VerifyPassword(hash, pw) {
+		if !auth.VerifyPassword(hash, pw) {
 			t.Errorf("%q does not verify against its own hash", pw)
 		}
 		for _, other := range []string{"", pw + "x", strings.ToUpper(pw) + "!", pw[:len(pw)-1]} {
-			if api.VerifyPassword(hash, other) {
+			if auth.VerifyPassword(hash, other) {
 				t.Errorf("%q verifies against the hash of %q", other, pw)
 			}
 		}
@@ -29,8 +29,8 @@ func TestPasswordVerifiesOnlyAgainstItsHash(t *testing.T) {
 }
 
 func TestPasswordHashesAreSalted(t *testing.T) {
-	a, errA := api.HashPassword("demo")
-	b, errB := api.HashPassword("demo")
+	a, errA := auth.HashPassword("demo")
+	b, errB := auth.HashPassword("demo")
 	if errA != nil || errB != nil || a == b {
 		t.Errorf("two hashes of one password: %q (%v), %q (%v)", a, errA, b, errB)
 	}
@@ -38,7 +38,7 @@ func TestPasswordHashesAreSalted(t *testing.T) {
 
 func TestPasswordLength(t *testing.T) {
 	for _, pw := range []string{"", strings.Repeat("x", 1025)} {
-		if _, err := api.HashPassword(pw); !errors.Is(err, api.ErrPasswordLength) {
+		if _, err := auth.HashPassword(pw); !errors.Is(err, auth.ErrPasswordLength) {
 			t.Errorf("password of %d bytes: %v", len(pw), err)
 		}
 	}
@@ -49,10 +49,10 @@ func TestPasswordLength(t *testing.T) {
 const foreignHash = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 
 func TestPasswordReadsHashesOfOthers(t *testing.T) {
-	if !api.VerifyPassword(foreignHash, "password") {
+	if !auth.VerifyPassword(foreignHash, "password") {
 		t.Error("the published vector does not verify")
 	}
-	if api.VerifyPassword(foreignHash, "Password") {
+	if auth.VerifyPassword(foreignHash, "Password") {
 		t.Error("a wrong password verifies")
 	}
 }
@@ -86,7 +86,7 @@ func TestPasswordRefusesOtherHashes(t *testing.T) {
 		"in front":       "x" + foreignHash,
 		"without bounds": foreignHash + strings.Repeat("A", 1<<20),
 	} {
-		if api.VerifyPassword(hash, "password") {
+		if auth.VerifyPassword(hash, "password") {
 			t.Errorf("%s: verifies", name)
 		}
 	}
@@ -97,7 +97,7 @@ func FuzzVerifyPassword(f *testing.F) {
 	f.Add("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", "x")
 	f.Add("$argon2id$v=19$m=0,t=0,p=0$$", "")
 	f.Fuzz(func(t *testing.T, hash, pw string) {
-		if api.VerifyPassword(hash, pw) && (pw == "" || !strings.HasPrefix(hash, "$argon2id$")) {
+		if auth.VerifyPassword(hash, pw) && (pw == "" || !strings.HasPrefix(hash, "$argon2id$")) {
 			t.Errorf("%q verifies against %q", pw, hash)
 		}
 	})
@@ -106,7 +106,7 @@ func FuzzVerifyPassword(f *testing.F) {
 func BenchmarkHashPassword(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := api.HashPassword("correct horse battery staple"); err != nil {
+		if _, err := auth.HashPassword("correct horse battery staple"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package api
+package auth
 
 import (
 	"context"
@@ -16,8 +16,8 @@ const (
 	maxCachedSessions = 65_536
 )
 
-// sessions begins and ends sessions, and finds the accounts that they speak for.
-type sessions struct {
+// Sessions begins and ends sessions, and finds the accounts that they speak for.
+type Sessions struct {
 	store queue.SessionStore
 	life  time.Duration
 
@@ -32,17 +32,17 @@ type knownSession struct {
 	asked     time.Time
 }
 
-// newSessions returns the sessions of a store; life is how long one lasts that is not renewed.
-func newSessions(store queue.SessionStore, life time.Duration) *sessions {
-	return &sessions{store: store, life: life, known: make(map[queue.KeyHash]knownSession)}
+// NewSessions returns the sessions of a store; life is how long one lasts that is not renewed.
+func NewSessions(store queue.SessionStore, life time.Duration) *Sessions {
+	return &Sessions{store: store, life: life, known: make(map[queue.KeyHash]knownSession)}
 }
 
-// begin makes a session and returns its hash. The error is queue.ErrNotFound for an account that is
+// Begin makes a session and returns its hash. The error is queue.ErrNotFound for an account that is
 // not there any more.
-func (s *sessions) begin(ctx context.Context, account queue.AccountID, now time.Time) (string,
+func (s *Sessions) Begin(ctx context.Context, account queue.AccountID, now time.Time) (string,
 	error,
 ) {
-	hash := newKey()
+	hash := NewKey()
 	err := s.store.PutSession(ctx, queue.Session{
 		Hash: queue.HashKey(hash), Account: account,
 		CreatedMs: now.UnixMilli(), ExpiresMs: now.Add(s.life).UnixMilli(),
@@ -53,8 +53,8 @@ func (s *sessions) begin(ctx context.Context, account queue.AccountID, now time.
 	return hash, nil
 }
 
-// end ends a session.
-func (s *sessions) end(ctx context.Context, h queue.KeyHash) error {
+// End ends a session.
+func (s *Sessions) End(ctx context.Context, h queue.KeyHash) error {
 	if _, err := s.store.EndSession(ctx, h); err != nil {
 		return fmt.Errorf("ending a session: %w", err)
 	}
@@ -62,8 +62,8 @@ func (s *sessions) end(ctx context.Context, h queue.KeyHash) error {
 	return nil
 }
 
-// renew lets a session live its whole life again from now on; false: there is none.
-func (s *sessions) renew(ctx context.Context, h queue.KeyHash, now time.Time) (bool, error) {
+// Renew lets a session live its whole life again from now on; false: there is none.
+func (s *Sessions) Renew(ctx context.Context, h queue.KeyHash, now time.Time) (bool, error) {
 	done, err := s.store.RenewSession(ctx, h, now.Add(s.life).UnixMilli())
 	if err != nil {
 		return false, fmt.Errorf("renewing a session: %w", err)
@@ -72,9 +72,9 @@ func (s *sessions) renew(ctx context.Context, h queue.KeyHash, now time.Time) (b
 	return done, nil
 }
 
-// cached returns what is known of a session that has not expired, however old that is; fresh says
+// Cached returns what is known of a session that has not expired, however old that is; fresh says
 // that the store need not be asked again.
-func (s *sessions) cached(h queue.KeyHash, now time.Time) (account queue.AccountID, fresh,
+func (s *Sessions) Cached(h queue.KeyHash, now time.Time) (account queue.AccountID, fresh,
 	ok bool,
 ) {
 	s.mu.Lock()
@@ -87,9 +87,9 @@ func (s *sessions) cached(h queue.KeyHash, now time.Time) (account queue.Account
 	return k.account, age >= 0 && age < sessionFresh, true
 }
 
-// ask returns the account of a session, 0 where there is none, as the store says. Only sessions
+// Ask returns the account of a session, 0 where there is none, as the store says. Only sessions
 // that exist are remembered, so that guessing fills nothing.
-func (s *sessions) ask(ctx context.Context, h queue.KeyHash, now time.Time) (queue.AccountID,
+func (s *Sessions) Ask(ctx context.Context, h queue.KeyHash, now time.Time) (queue.AccountID,
 	error,
 ) {
 	found, err := s.store.Sessions(ctx, []queue.KeyHash{h})
@@ -109,14 +109,14 @@ func (s *sessions) ask(ctx context.Context, h queue.KeyHash, now time.Time) (que
 	return found[0].Account, nil
 }
 
-func (s *sessions) forget(h queue.KeyHash) {
+func (s *Sessions) forget(h queue.KeyHash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.known, h)
 }
 
 // makeRoom drops some entries, those that are too old to be used first.
-func (s *sessions) makeRoom(now time.Time) {
+func (s *Sessions) makeRoom(now time.Time) {
 	var victim queue.KeyHash
 	seen, removed := 0, false
 	for h, k := range s.known {

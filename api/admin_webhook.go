@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"trackchat/api/auth"
+	"trackchat/api/live"
 	"trackchat/api/navixy"
 	"trackchat/queue"
 )
@@ -86,7 +87,7 @@ func (a *webhookAdmin) get(ctx context.Context, r *http.Request) (any, error) {
 	p := &hook.Progress
 	state := webhookState{
 		URL: hook.URL, Position: time.UnixMilli(p.PositionMs).UTC().Format(time.RFC3339),
-		LagSeconds:   webhookLag(p, a.now()),
+		LagSeconds:   live.WebhookLag(p, a.now()),
 		LastDelivery: moment(p.DeliveredMs), LastErrorAt: moment(p.ErrorMs),
 		FailingSince: moment(p.FailingSinceMs), Dropped: p.Dropped,
 	}
@@ -115,7 +116,7 @@ func (a *webhookAdmin) put(ctx context.Context, r *http.Request) (any, error) {
 		return nil, err
 	}
 	var c checker
-	if problem := checkHookURL(o.URL, a.allowPrivate); problem != "" {
+	if problem := live.CheckWebhookURL(o.URL, a.allowPrivate); problem != "" {
 		c.fail("url", "%s", problem)
 	}
 	if o.Secret != nil {
@@ -176,7 +177,7 @@ func (a *webhookAdmin) replay(ctx context.Context, r *http.Request) (any, error)
 	if err := readOptional(r, &o); err != nil {
 		return nil, err
 	}
-	since := a.now().Add(-feedRetained)
+	since := a.now().Add(-live.Retained)
 	if o.Since != "" {
 		unix, ok := navixy.Clock{Zone: time.UTC}.Parse(o.Since, false)
 		if !ok || unix < 0 {

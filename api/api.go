@@ -1,4 +1,4 @@
-// Package api is the HTTP side of trackchat: it turns requests into calls of a queue.Sender and
+// Package api is the HTTP side of trackchat: it turns requests into calls of a queue.Messages and
 // answers in the form that clients of the platform expect.
 package api
 
@@ -11,6 +11,7 @@ import (
 
 	"trackchat/api/auth"
 	"trackchat/api/console"
+	"trackchat/api/live"
 	"trackchat/api/navixy"
 	"trackchat/queue"
 
@@ -31,7 +32,7 @@ type Options struct {
 	Store       queue.Messages // has to return soon after its context is done
 	Directory   *queue.Directory
 	Sessions    queue.SessionStore
-	Feed        FeedStore
+	Feed        live.Store
 	Now         func() time.Time
 	Logger      *zap.Logger           // nil: none
 	Registerer  prometheus.Registerer // nil: figures are kept but not registered
@@ -65,7 +66,7 @@ type API struct {
 	clients   *clients
 	places    admission
 	room      *auth.FairShare // for requests in memory, in bytes
-	feed      *feed
+	feed      *live.Feed
 	requests  *requestIDs
 	maxBody   int64
 	timeout   time.Duration
@@ -130,9 +131,9 @@ func New(o Options) *API {
 		noStore:   []string{"no-store"},
 		noSniff:   []string{"nosniff"},
 	}
-	a.feed = newFeed(feedOptions{
-		store: o.Feed, directory: o.Directory, sessions: o.Sessions, now: o.Now, logger: o.Logger,
-		registerer: o.Registerer, timeout: o.Timeout, buffer: o.FeedBuffer,
+	a.feed = live.NewFeed(live.Options{
+		Store: o.Feed, Directory: o.Directory, Sessions: o.Sessions, Now: o.Now, Logger: o.Logger,
+		Registerer: o.Registerer, Timeout: o.Timeout, Buffer: o.FeedBuffer,
 	})
 	registerRoom(o.Registerer, a.room)
 	a.routes = a.operations()
@@ -141,12 +142,12 @@ func New(o Options) *API {
 }
 
 // Feed is the live feed, which Close closes.
-func (a *API) Feed() *feed { return a.feed }
+func (a *API) Feed() *live.Feed { return a.feed }
 
 // Close ends the streams of the live feed: their clients come back to whoever answers then. Other
 // requests are not touched.
 func (a *API) Close() {
-	a.feed.close()
+	a.feed.Close()
 }
 
 // call is one request of a known caller. Everything in it comes from the same snapshot of the

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"trackchat/api"
+	"trackchat/api/live"
 	"trackchat/queue"
 )
 
@@ -140,7 +140,7 @@ func TestFeedOfAMovedTracker(t *testing.T) {
 	}
 
 	// A webhook that comes late finds what its account had before the move.
-	w.hooks(func(o *api.WebhookOptions) { o.Node = "n-1" })
+	w.hooks(func(o *live.WebhookOptions) { o.Node = "n-1" })
 	first.wait(other, "message another of the first")
 	first.wait(plain, "message old", "delivered old")
 	second.wait(plain, "message fresh", "delivered fresh", "message later")

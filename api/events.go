@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"trackchat/api/live"
 	"trackchat/api/navixy"
 )
 
@@ -17,12 +18,12 @@ func (a *API) events(ctx context.Context, c *call) error {
 	if err := c.read.Done(); err != nil {
 		return err
 	}
-	err := a.feed.serve(ctx, &feedClient{
-		account: c.account.ID, key: c.key, session: c.session, since: since, resumes: resumes,
-		w: c.out.w, start: func() { c.out.start(http.StatusOK) },
+	err := a.feed.Serve(ctx, &live.Client{
+		Account: c.account.ID, Key: c.key, Session: c.session, Since: since, Resumes: resumes,
+		W: c.out.w, Start: func() { c.out.start(http.StatusOK) },
 	})
 	switch {
-	case errors.Is(err, errFeedFull):
+	case errors.Is(err, live.ErrFull):
 		return &navixy.Refusal{Code: navixy.CodeTooMany, Retry: 10, Reason: reasonFeed}
 	case err != nil:
 		return fmt.Errorf("starting a feed: %w", err)

@@ -9,7 +9,7 @@ import (
 // HurryFeed makes what is slow about the feed fast enough for a test, and bounds the readers of an
 // account.
 func (a *API) HurryFeed(heartbeat time.Duration, most int) {
-	a.feed.heartbeat, a.feed.perAccount = heartbeat, most
+	a.feed.Heartbeat, a.feed.PerAccount = heartbeat, most
 }
 
 // Routes returns the operations of an API as paths.

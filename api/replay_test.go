@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"trackchat/api"
+	"trackchat/api/live"
 	"trackchat/queue"
 )
 
@@ -46,7 +47,7 @@ func TestFeedReplaysManyTexts(t *testing.T) {
 // forgetful is a store to which all changes of a tracker are too long ago, as they are to Redis
 // after a few thousand.
 type forgetful struct {
-	api.FeedStore
+	live.Store
 	of queue.TrackerID
 }
 
@@ -56,7 +57,7 @@ func (f forgetful) Changes(ctx context.Context, t queue.TrackerID, since int64,
 	if t == f.of {
 		return nil, queue.ErrTooOld
 	}
-	return f.FeedStore.Changes(ctx, t, since, limit)
+	return f.Store.Changes(ctx, t, since, limit)
 }
 
 // TestWebhookReplaysManyTexts: where changes are too long ago a webhook is told that, and then all

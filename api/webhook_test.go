@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"trackchat/api"
+	"trackchat/api/live"
 	"trackchat/queue"
 )
 
@@ -106,17 +107,17 @@ func firsts(list []string) []string {
 	return out
 }
 
-func (w *world) hooks(change ...func(*api.WebhookOptions)) *api.Webhooks {
+func (w *world) hooks(change ...func(*live.WebhookOptions)) *live.Webhooks {
 	w.tb.Helper()
 	// A clock that goes: pauses and leases end by it.
-	o := api.WebhookOptions{
+	o := live.WebhookOptions{
 		Feed: w.api.Feed(), Store: w.store, Node: "n-1", AllowPrivate: true,
 		Now: time.Now, Registerer: w.reg, Pause: time.Millisecond,
 	}
 	for _, f := range change {
 		f(&o)
 	}
-	h := api.StartWebhooks(o)
+	h := live.StartWebhooks(o)
 	w.tb.Cleanup(h.Close)
 	return h
 }
@@ -156,7 +157,7 @@ func TestWebhook(t *testing.T) {
 	w.form("tracker/chat/mark_read", "message_id", itoa(in))
 	w.end(101, w.send(101, "refused"), queue.StatusFailed, queue.ReasonRefused)
 	w.acquire(102)
-	w.beside().hooks(func(o *api.WebhookOptions) { o.Node = "n-2" })
+	w.beside().hooks(func(o *live.WebhookOptions) { o.Node = "n-2" })
 	r.wait(102, "message from the driver", "read from the driver", "tracker ")
 	r.wait(101, "message before", "delivered before", "message refused", "failed refused")
 	r.wait(foreign)
@@ -216,7 +217,7 @@ func TestWebhookPlacesAreSharedByAccount(t *testing.T) {
 	w.dir.Replace(queue.NewSnapshot(as, ts))
 	good := newReceiver(t, nil)
 	w.putHook(2, good.url)
-	w.hooks(func(o *api.WebhookOptions) { o.Timeout = time.Hour })
+	w.hooks(func(o *live.WebhookOptions) { o.Timeout = time.Hour })
 	eventually(func() bool { return w.metric("trackchat_webhook_accounts") == accountsHanging+1 })
 	for _, tr := range ts {
 		if tr.Account >= 100 {
@@ -294,7 +295,7 @@ func TestWebhookWhenTheClockIsSet(t *testing.T) {
 	h.Close()
 	down.Store(false)
 	w.clock.Add(5000)
-	w.beside().hooks(func(o *api.WebhookOptions) { o.Node = "n-2" })
+	w.beside().hooks(func(o *live.WebhookOptions) { o.Node = "n-2" })
 	r.wait(102, "message set back")
 }
 
@@ -308,7 +309,7 @@ func TestWebhookGivesUp(t *testing.T) {
 		return http.StatusOK
 	})
 	w.putHook(1, r.url)
-	w.hooks(func(o *api.WebhookOptions) { o.RetryFor = 20 * time.Millisecond })
+	w.hooks(func(o *live.WebhookOptions) { o.RetryFor = 20 * time.Millisecond })
 	w.send(101, "poison")
 	w.send(101, "after it")
 	w.send(102, "beside it")
@@ -331,7 +332,7 @@ func TestWebhookAddresses(t *testing.T) {
 	w := newWorld(t)
 	r := newReceiver(t, nil)
 	w.putHook(1, strings.Replace(r.url, "127.0.0.1", "localhost", 1))
-	w.hooks(func(o *api.WebhookOptions) { o.AllowPrivate = false })
+	w.hooks(func(o *live.WebhookOptions) { o.AllowPrivate = false })
 	w.send(101, "secret")
 	p := w.state(func(p queue.WebhookProgress) bool { return p.FailingSinceMs != 0 })
 	if r.calls != 0 || !strings.Contains(p.LastError, "not public") {

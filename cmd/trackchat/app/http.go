@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"trackchat/api"
+	"trackchat/api/live"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/queue"
 
@@ -89,7 +90,7 @@ func (a *App) startWebhooks(context.Context) error {
 		return nil
 	}
 	c := &a.cfg.Webhooks
-	hooks := api.StartWebhooks(api.WebhookOptions{ //nolint:contextcheck // it outlives the start
+	hooks := live.StartWebhooks(live.WebhookOptions{ //nolint:contextcheck // it outlives the start
 		Feed: a.handler.Feed(), Store: a.store, Node: nodeID(a.cfg.Node), AllowPrivate: c.AllowPrivate,
 		Timeout: c.Timeout.D(), RetryFor: c.RetryFor.D(),
 		Now: time.Now, Logger: a.log, Registerer: a.registry,

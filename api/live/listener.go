@@ -1,4 +1,4 @@
-package api
+package live
 
 import (
 	"context"
@@ -17,7 +17,7 @@ const (
 
 // listener is the one goroutine that turns what a store tells into events.
 type listener struct {
-	feed *feed
+	feed *Feed
 	run  *feedRun
 
 	snap  *queue.Snapshot                    // that keys were checked with
@@ -148,7 +148,7 @@ func (l *listener) news(t queue.TrackerID, p queue.Presence, owned bool) bool {
 }
 
 // read reads messages and presences.
-func (f *feed) read(ctx context.Context, refs []queue.Ref,
+func (f *Feed) read(ctx context.Context, refs []queue.Ref,
 	ts []queue.TrackerID,
 ) (ms []queue.Message, ps map[queue.TrackerID]queue.Presence, err error) {
 	bounded, cancel := context.WithTimeout(ctx, f.timeout)

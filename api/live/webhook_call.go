@@ -1,4 +1,4 @@
-package api
+package live
 
 import (
 	"bytes"
@@ -96,8 +96,8 @@ func isPublic(a netip.Addr) bool {
 	return true
 }
 
-// checkHookURL says what is wrong with a URL, nothing if it can be called.
-func checkHookURL(text string, allowPrivate bool) (problem string) {
+// CheckWebhookURL says what is wrong with a URL, nothing if it can be called.
+func CheckWebhookURL(text string, allowPrivate bool) (problem string) {
 	u, err := url.Parse(text)
 	switch {
 	case text == "":

@@ -1,4 +1,4 @@
-package api
+package live
 
 import (
 	"context"
@@ -31,32 +31,32 @@ const (
 	askedAtOnce = 1024                   // trackers, or sessions, that the store is asked about
 )
 
-// FeedStore is what the live feed and the webhooks need of a store.
-type FeedStore interface {
+// Store is what the live feed and the webhooks need of a store.
+type Store interface {
 	queue.Feed
-	// List is queue.Sender.List.
+	// List is queue.Messages.List.
 	List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error)
-	// Get is queue.Sender.Get.
+	// Get is queue.Messages.Get.
 	Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error)
-	// Presence is queue.Sender.Presence.
+	// Presence is queue.Messages.Presence.
 	Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]queue.Presence, error)
 	// Nodes is queue.Roster.Nodes.
 	Nodes(ctx context.Context) ([]queue.Node, error)
 }
 
-// feed hands what the store tells to those who listen to an account. It listens itself only while
+// Feed hands what the store tells to those who listen to an account. It listens itself only while
 // somebody does.
 //
 // Its position is a time: everything that happened before it has been handed out. Who has seen all
 // up to a position goes on there with replay, on any node and after any restart, because replay
 // reads the store and nothing else.
-type feed struct {
-	// how often an idle client hears that the feed lives. Neither this nor perAccount is changed
+type Feed struct {
+	// Heartbeat is how often an idle client hears that the feed lives. Neither this nor PerAccount is changed
 	// once there is a client.
-	heartbeat  time.Duration
-	perAccount int // clients that one account may have
+	Heartbeat  time.Duration
+	PerAccount int // clients of one account
 
-	store     FeedStore
+	store     Store
 	directory *queue.Directory
 	sessions  queue.SessionStore
 	now       func() time.Time
@@ -83,44 +83,44 @@ type feedRun struct {
 	stop  context.CancelFunc
 }
 
-// defaultBuffer is how many events one slow client may lag behind where nothing else is said.
-const defaultBuffer = 1024
+// DefaultBuffer is how many events one slow client may lag behind where nothing else is said.
+const DefaultBuffer = 1024
 
-// feedOptions configure a feed. All but Registerer and Buffer are required.
-type feedOptions struct {
-	store      FeedStore
-	directory  *queue.Directory
-	sessions   queue.SessionStore
-	now        func() time.Time
-	logger     *zap.Logger
-	registerer prometheus.Registerer // nil: figures are kept but not registered
-	timeout    time.Duration         // of one call of the store
-	buffer     int                   // events that one slow client may lag behind; 0: defaultBuffer
+// Options configure a feed. All but Registerer and Buffer are required.
+type Options struct {
+	Store      Store
+	Directory  *queue.Directory
+	Sessions   queue.SessionStore
+	Now        func() time.Time
+	Logger     *zap.Logger
+	Registerer prometheus.Registerer // nil: figures are kept but not registered
+	Timeout    time.Duration         // of one call of the store
+	Buffer     int                   // events that one slow client may lag behind; 0: DefaultBuffer
 }
 
-// newFeed returns a feed that listens to nothing yet.
-func newFeed(o feedOptions) *feed {
-	if o.buffer <= 0 {
-		o.buffer = defaultBuffer
+// NewFeed returns a feed that listens to nothing yet.
+func NewFeed(o Options) *Feed {
+	if o.Buffer <= 0 {
+		o.Buffer = DefaultBuffer
 	}
-	return &feed{
-		store: o.store, directory: o.directory, sessions: o.sessions, now: o.now, log: o.logger,
-		metrics: newFeedMetrics(o.registerer),
-		buffer:  o.buffer, timeout: o.timeout, replays: make(chan struct{}, maxReplays),
-		heartbeat: heartbeatEvery, perAccount: maxAccountFeeds,
+	return &Feed{
+		store: o.Store, directory: o.Directory, sessions: o.Sessions, now: o.Now, log: o.Logger,
+		metrics: newFeedMetrics(o.Registerer),
+		buffer:  o.Buffer, timeout: o.Timeout, replays: make(chan struct{}, maxReplays),
+		Heartbeat: heartbeatEvery, PerAccount: maxAccountFeeds,
 		topics: make(map[queue.AccountID]map[*subscriber]struct{}),
 	}
 }
 
-// errFeedFull refuses a client that is one too many.
-var errFeedFull = errors.New("the feed has no room for another client")
+// ErrFull refuses a client that is one too many.
+var ErrFull = errors.New("the feed has no room for another client")
 
-// errFeedClosed ends subscriptions when the service stops.
-var errFeedClosed = fmt.Errorf("%w: the feed is closed", queue.ErrUnavailable)
+// errClosed ends subscriptions when the service stops.
+var errClosed = fmt.Errorf("%w: the feed is closed", queue.ErrUnavailable)
 
 // subscribe registers s and returns the feed's position: s is told what happens from then on, and
 // possibly some of what happened shortly before.
-func (f *feed) subscribe(ctx context.Context, s *subscriber) (position int64, err error) {
+func (f *Feed) subscribe(ctx context.Context, s *subscriber) (position int64, err error) {
 	run, err := f.enter(s) //nolint:contextcheck // what it starts outlives this subscriber
 	if err != nil {
 		return 0, err
@@ -135,14 +135,14 @@ func (f *feed) subscribe(ctx context.Context, s *subscriber) (position int64, er
 	}
 }
 
-func (f *feed) enter(s *subscriber) (*feedRun, error) {
+func (f *Feed) enter(s *subscriber) (*feedRun, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.closed:
-		return nil, errFeedClosed
-	case !s.internal && (f.count >= maxSubscribers || len(f.topics[s.account]) >= f.perAccount):
-		return nil, errFeedFull
+		return nil, errClosed
+	case !s.internal && (f.count >= maxSubscribers || len(f.topics[s.account]) >= f.PerAccount):
+		return nil, ErrFull
 	}
 	if f.topics[s.account] == nil {
 		f.topics[s.account] = make(map[*subscriber]struct{})
@@ -162,7 +162,7 @@ func (f *feed) enter(s *subscriber) (*feedRun, error) {
 }
 
 // leave takes a subscriber off.
-func (f *feed) leave(s *subscriber) {
+func (f *Feed) leave(s *subscriber) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, ok := f.topics[s.account][s]; !ok {
@@ -177,14 +177,14 @@ func (f *feed) leave(s *subscriber) {
 }
 
 // at is the feed's position.
-func (f *feed) at() int64 {
+func (f *Feed) at() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.position
 }
 
-// close ends every subscription and waits until nothing is listened to any more.
-func (f *feed) close() {
+// Close ends every subscription and waits until nothing is listened to any more.
+func (f *Feed) Close() {
 	f.mu.Lock()
 	f.closed = true
 	for _, subs := range f.topics {
@@ -200,7 +200,7 @@ func (f *feed) close() {
 }
 
 // listen hands out what the store tells until nobody has listened for a while.
-func (f *feed) listen(ctx context.Context, run *feedRun) {
+func (f *Feed) listen(ctx context.Context, run *feedRun) {
 	defer run.stop()
 	l := &listener{feed: f, run: run, told: make(map[queue.TrackerID]queue.Presence)}
 	filled := make(chan struct{}, 1)
@@ -233,7 +233,7 @@ func (f *feed) listen(ctx context.Context, run *feedRun) {
 }
 
 // stopIdle ends the run if nobody is left.
-func (f *feed) stopIdle(run *feedRun) bool {
+func (f *Feed) stopIdle(run *feedRun) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.count > 0 || f.run != run {
@@ -244,7 +244,7 @@ func (f *feed) stopIdle(run *feedRun) bool {
 }
 
 // publish hands events to the subscribers of an account. It never waits for one of them.
-func (f *feed) publish(account queue.AccountID, events []*event) {
+func (f *Feed) publish(account queue.AccountID, events []*event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range events {
@@ -259,21 +259,21 @@ func (f *feed) publish(account queue.AccountID, events []*event) {
 
 // advance moves the position: back where the clock was set back, because what happens from then on
 // is dated so.
-func (f *feed) advance(ms int64) {
+func (f *Feed) advance(ms int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.position = ms
 }
 
 // accounts are those that somebody listens to.
-func (f *feed) accounts() []queue.AccountID {
+func (f *Feed) accounts() []queue.AccountID {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Sorted(maps.Keys(f.topics))
 }
 
 // listened returns those of the conversations whose account somebody listens to, with that account.
-func (f *feed) listened(changes []queue.Change) map[queue.TrackerID]queue.AccountID {
+func (f *Feed) listened(changes []queue.Change) map[queue.TrackerID]queue.AccountID {
 	snap := f.directory.Current()
 	owners := make(map[queue.TrackerID]queue.AccountID)
 	f.mu.Lock()
@@ -289,7 +289,7 @@ func (f *feed) listened(changes []queue.Change) map[queue.TrackerID]queue.Accoun
 
 // recheck ends the subscriptions of keys that are not the account's any more. Sessions, which only
 // the store knows, are looked at if asked to.
-func (f *feed) recheck(ctx context.Context, sessions bool) {
+func (f *Feed) recheck(ctx context.Context, sessions bool) {
 	snap := f.directory.Current()
 	var asked []*subscriber
 	f.mu.Lock()
@@ -338,7 +338,7 @@ const (
 )
 
 // watchStore notices that the store has gone quiet, whatever the listener waits for meanwhile.
-func (f *feed) watchStore(ctx context.Context) {
+func (f *Feed) watchStore(ctx context.Context) {
 	look := time.NewTicker(feedLook)
 	defer look.Stop()
 	for {
@@ -355,7 +355,7 @@ func (f *feed) watchStore(ctx context.Context) {
 }
 
 // heard notes a sign of life of the store.
-func (f *feed) heard() {
+func (f *Feed) heard() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.quiet = 0
@@ -363,7 +363,7 @@ func (f *feed) heard() {
 }
 
 // setDown has every reader told when the state has changed; mu is held.
-func (f *feed) setDown(down bool) {
+func (f *Feed) setDown(down bool) {
 	if f.down == down {
 		return
 	}
@@ -376,7 +376,7 @@ func (f *feed) setDown(down bool) {
 }
 
 // pulse is the feed's position and the store's state.
-func (f *feed) pulse() (position int64, store string) {
+func (f *Feed) pulse() (position int64, store string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down {

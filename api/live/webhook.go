@@ -1,4 +1,4 @@
-package api
+package live
 
 import (
 	"context"
@@ -30,7 +30,7 @@ const (
 // WebhookOptions configure the delivery of events to the accounts' own servers. Feed, Store, Node
 // and Now are required.
 type WebhookOptions struct {
-	Feed         *feed // tells what happens; of an API that is closed later
+	Feed         *Feed // tells what happens; it is closed later
 	Store        queue.WebhookStore
 	Node         queue.NodeID // of this run of this process
 	AllowPrivate bool         // call addresses of private networks and of this machine
@@ -46,7 +46,7 @@ type WebhookOptions struct {
 // How far it has come is in the store.
 type Webhooks struct {
 	store    queue.WebhookStore
-	feed     *feed
+	feed     *Feed
 	node     queue.NodeID
 	caller   *hookCaller
 	places   *hookPlaces
@@ -186,9 +186,9 @@ func (w *Webhooks) start(ctx context.Context, h queue.Webhook) *hookRun {
 	return r
 }
 
-// webhookLag is the age of what waits for its delivery. A position that does not move means that nobody
+// WebhookLag is the age of what waits for its delivery. A position that does not move means that nobody
 // delivers.
-func webhookLag(p *queue.WebhookProgress, now time.Time) float64 {
+func WebhookLag(p *queue.WebhookProgress, now time.Time) float64 {
 	oldest := p.OldestMs
 	if oldest == 0 {
 		oldest = p.PositionMs

@@ -1,4 +1,4 @@
-package api
+package live
 
 import (
 	"context"
@@ -19,7 +19,7 @@ const (
 // The events of each tracker are in order. An error of emit or reset ends it. reset is called for a
 // tracker of which since is too long ago to know, and then the messages are told that were stored
 // since.
-func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64,
+func (f *Feed) replay(ctx context.Context, account queue.AccountID, since int64,
 	emit func([]*event) error, reset func(t queue.TrackerID) error,
 ) error {
 	return f.eachTrackers(account, func(ts []queue.TrackerID) error {
@@ -50,7 +50,7 @@ func (f *feed) replay(ctx context.Context, account queue.AccountID, since int64,
 }
 
 // replayTracker is replay for the messages of one tracker.
-func (f *feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64,
+func (f *Feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64,
 	emit func([]*event) error,
 ) error {
 	for from := since; ; {
@@ -84,7 +84,7 @@ func (f *feed) replayTracker(ctx context.Context, t queue.TrackerID, since int64
 func noReset(queue.TrackerID) error { return queue.ErrTooOld }
 
 // replayStored tells the messages of a tracker that were stored since a time.
-func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
+func (f *Feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
 	emit func([]*event) error,
 ) error {
 	for q := (queue.ListQuery{Tracker: t, FromMs: since, ToMs: math.MaxInt64, Limit: replayPage}); ; {
@@ -112,7 +112,7 @@ func (f *feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
 }
 
 // eachPresence calls each for the trackers of an account that were ever connected.
-func (f *feed) eachPresence(ctx context.Context, account queue.AccountID,
+func (f *Feed) eachPresence(ctx context.Context, account queue.AccountID,
 	each func(t queue.TrackerID, p queue.Presence),
 ) error {
 	return f.eachTrackers(account, func(ts []queue.TrackerID) error {
@@ -123,7 +123,7 @@ func (f *feed) eachPresence(ctx context.Context, account queue.AccountID,
 	})
 }
 
-func (f *feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t queue.TrackerID,
+func (f *Feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t queue.TrackerID,
 	p queue.Presence) error,
 ) error {
 	bounded, cancel := context.WithTimeout(ctx, f.timeout)
@@ -144,7 +144,7 @@ func (f *feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t 
 
 // eachTrackers calls each for the conversations of an account, some at a time: those of its
 // trackers, and those that it has kept.
-func (f *feed) eachTrackers(account queue.AccountID, each func(ts []queue.TrackerID) error) error {
+func (f *Feed) eachTrackers(account queue.AccountID, each func(ts []queue.TrackerID) error) error {
 	snap := f.directory.Current()
 	ts := make([]queue.TrackerID, 0, min(askedAtOnce, snap.CountOf(account)))
 	add := func(keys ...queue.TrackerID) error {

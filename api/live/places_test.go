@@ -1,11 +1,12 @@
-package api_test
+package live_test
 
 import (
 	"context"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 
-	"trackchat/api"
+	"trackchat/api/live"
 	"trackchat/queue"
 )
 
@@ -19,7 +20,7 @@ func TestPublicAddresses(t *testing.T) {
 		"::ffff:10.0.0.1": false, "::ffff:8.8.8.8": true, "64:ff9b::a00:1": false,
 		"2002:a00:1::": false, "ff02::1": false, "198.18.0.1": false, "::10.0.0.1": false,
 	} {
-		if api.IsPublic(netip.MustParseAddr(text)) != public {
+		if live.IsPublic(netip.MustParseAddr(text)) != public {
 			t.Errorf("%s: public %v", text, !public)
 		}
 	}
@@ -27,8 +28,10 @@ func TestPublicAddresses(t *testing.T) {
 
 // TestHookPlaces: who has the fewest places is next, and what is kept for those without any is not
 // more than half.
-func TestHookPlaces(t *testing.T) {
-	places := api.NewHookPlaces(8)
+func TestHookPlaces(t *testing.T) { synctest.Test(t, testHookPlaces) }
+
+func testHookPlaces(t *testing.T) {
+	places := live.NewHookPlaces(8)
 	places.SetHooks(100)
 	ended, end := context.WithCancel(t.Context())
 	end()
@@ -51,7 +54,8 @@ func TestHookPlaces(t *testing.T) {
 			places.Enter(t.Context(), a)
 			order <- a
 		}()
-		if !eventually(func() bool { return places.Waiting() == i+1 }) {
+		synctest.Wait()
+		if places.Waiting() != i+1 {
 			t.Fatal("it does not wait")
 		}
 	}

@@ -1,4 +1,6 @@
-package api
+// Package live tells what happens to the trackers of an account while it happens: to clients that
+// read a stream of events, and to the accounts' own servers (webhooks).
+package live
 
 import (
 	"strconv"

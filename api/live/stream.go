@@ -1,4 +1,4 @@
-package api
+package live
 
 import (
 	"context"
@@ -15,7 +15,7 @@ const (
 	heartbeatEvery = 15 * time.Second
 	// of one write: a client that takes nothing for so long is gone.
 	stallTimeout = 10 * time.Second
-	feedRetained = 24 * time.Hour // older positions are told reset
+	Retained     = 24 * time.Hour // older positions are told reset
 	maxReplayed  = 10_000         // events; a client that missed more is told reset
 	// who has been away for longer reads most of it before it is told anything new.
 	replayFirst = time.Minute
@@ -26,24 +26,24 @@ const (
 // errTooMuch ends the replay of more than a client is told one by one.
 var errTooMuch = errors.New("more was missed than is told")
 
-// client is one reader of the feed: who it is, where it goes on, and where it is written to.
-type feedClient struct {
-	account queue.AccountID
-	key     queue.KeyHash // what it showed
-	session bool          // key is a session's
-	since   int64         // position that it has seen everything before
-	resumes bool          // there is such a position
-	w       http.ResponseWriter
-	start   func() // sends the header off, before the first event
+// Client is one reader of the feed: who it is, where it goes on, and where it is written to.
+type Client struct {
+	Account queue.AccountID
+	Key     queue.KeyHash // what it showed
+	Session bool          // key is a session's
+	Since   int64         // position that it has seen everything before
+	Resumes bool          // there is such a position
+	W       http.ResponseWriter
+	Start   func() // sends the header off, before the first event
 }
 
-// serve streams (text/event-stream) what happens to the account's trackers until the client leaves.
+// Serve streams (text/event-stream) what happens to the account's trackers until the client leaves.
 // An error says that nothing was written.
-func (f *feed) serve(ctx context.Context, c *feedClient) error {
+func (f *Feed) Serve(ctx context.Context, c *Client) error {
 	s := &stream{
-		feedClient: c, feed: f, control: http.NewResponseController(c.w),
+		Client: c, feed: f, control: http.NewResponseController(c.W),
 		sub: &subscriber{
-			account: c.account, key: c.key, session: c.session, ready: make(chan struct{}, 1),
+			account: c.Account, key: c.Key, session: c.Session, ready: make(chan struct{}, 1),
 		},
 	}
 	s.sub.cut = s.interrupt
@@ -54,8 +54,8 @@ func (f *feed) serve(ctx context.Context, c *feedClient) error {
 
 // stream is what is written to one client.
 type stream struct {
-	*feedClient
-	feed    *feed
+	*Client
+	feed    *Feed
 	control *http.ResponseController
 	sub     *subscriber
 	started bool        // the header is out
@@ -69,15 +69,15 @@ type stream struct {
 // it return an error that is to be answered.
 func (s *stream) run(ctx context.Context) error {
 	reset := s.tooOld()
-	if !reset && s.resumes && s.feed.now().UnixMilli()-s.since > replayFirst.Milliseconds() {
+	if !reset && s.Resumes && s.feed.now().UnixMilli()-s.Since > replayFirst.Milliseconds() {
 		// Read while nothing new waits for this client, so that it may take its time.
 		at := s.feed.now().UnixMilli()
-		again, err := s.replay(ctx, s.since)
+		again, err := s.replay(ctx, s.Since)
 		if err != nil {
 			return s.failed(err)
 		}
 		if reset = again; !reset {
-			s.since = at
+			s.Since = at
 		}
 	}
 	bounded, cancel := context.WithTimeout(ctx, s.feed.timeout)
@@ -86,8 +86,8 @@ func (s *stream) run(ctx context.Context) error {
 	if err != nil {
 		return s.failed(err)
 	}
-	if s.resumes && !reset {
-		if reset, err = s.replay(ctx, s.since); err != nil {
+	if s.Resumes && !reset {
+		if reset, err = s.replay(ctx, s.Since); err != nil {
 			return s.failed(err)
 		}
 	}
@@ -116,12 +116,12 @@ func (s *stream) run(ctx context.Context) error {
 
 // tooOld reports whether the client's position is out of what is told.
 func (s *stream) tooOld() bool {
-	return s.resumes && s.feed.now().UnixMilli()-s.since > feedRetained.Milliseconds()
+	return s.Resumes && s.feed.now().UnixMilli()-s.Since > Retained.Milliseconds()
 }
 
 // live hands over events as they come.
 func (s *stream) live(ctx context.Context) {
-	beat := time.NewTicker(s.feed.heartbeat)
+	beat := time.NewTicker(s.feed.Heartbeat)
 	defer beat.Stop()
 	defer func() {
 		if s.stall != nil {
@@ -221,7 +221,7 @@ func (s *stream) begin() error {
 	if s.started {
 		return nil
 	}
-	h := s.w.Header()
+	h := s.W.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("X-Accel-Buffering", "no") // proxies hand on at once
 	// The server's own deadlines are for requests that end.
@@ -230,7 +230,7 @@ func (s *stream) begin() error {
 		return fmt.Errorf("lifting the deadlines: %w", err)
 	}
 	s.started = true
-	s.start()
+	s.Start()
 	return nil
 }
 
@@ -244,7 +244,7 @@ func (s *stream) flush() error {
 	} else {
 		s.stall.Reset(stallTimeout)
 	}
-	_, err := s.w.Write(s.buf)
+	_, err := s.W.Write(s.buf)
 	if err == nil {
 		err = s.control.Flush()
 	}

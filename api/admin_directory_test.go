@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/queue"
 )
 
@@ -247,23 +247,23 @@ func TestAdminRefusals(t *testing.T) {
 
 // fixedFleet answers what it was given: the interface has no other side in this package.
 type fixedFleet struct {
-	sessions []api.DeviceSession
+	sessions []admin.DeviceSession
 	silent   []queue.NodeID
-	asked    []api.SessionQuery
+	asked    []admin.SessionQuery
 	drained  int
 }
 
-func (f *fixedFleet) Sessions(_ context.Context, q api.SessionQuery) (api.SessionPage, error) {
+func (f *fixedFleet) Sessions(_ context.Context, q admin.SessionQuery) (admin.SessionPage, error) {
 	f.asked = append(f.asked, q)
-	return api.SessionPage{Sessions: f.sessions, Silent: f.silent}, nil
+	return admin.SessionPage{Sessions: f.sessions, Silent: f.silent}, nil
 }
 
 func (f *fixedFleet) Disconnect(_ context.Context, t queue.TrackerID) (bool, error) {
 	return len(f.sessions) > 0 && f.sessions[0].Tracker == t, nil
 }
 
-func (f *fixedFleet) Nodes(context.Context) ([]api.Node, error) {
-	return []api.Node{{ID: "a-1", Sessions: len(f.sessions)}}, nil
+func (f *fixedFleet) Nodes(context.Context) ([]admin.Node, error) {
+	return []admin.Node{{ID: "a-1", Sessions: len(f.sessions)}}, nil
 }
 
 func (f *fixedFleet) Drain(_ context.Context, node queue.NodeID) error {
@@ -276,9 +276,9 @@ func (f *fixedFleet) Drain(_ context.Context, node queue.NodeID) error {
 
 func TestAdminFleet(t *testing.T) {
 	fleet := &fixedFleet{}
-	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet = fleet })
+	w := newAdminWorld(t, func(o *admin.Options) { o.Fleet = fleet })
 	w.get("/admin/sessions").is(t, `{"success":true,"list":[]}`)
-	fleet.sessions = []api.DeviceSession{{
+	fleet.sessions = []admin.DeviceSession{{
 		Tracker: 101, Protocol: "jt808", Node: "a-1",
 		Remote: "192.0.2.1:5", Since: w.now(), LastSeen: w.now(), InFlight: 1, BytesIn: 2,
 		BytesOut: 3,
@@ -286,7 +286,7 @@ func TestAdminFleet(t *testing.T) {
 	w.get("/admin/sessions?tracker_id=101&protocol=jt808&after=5&limit=7").is(t,
 		`{"success":true,"list":[{"tracker_id":101,"protocol":"jt808","node":"a-1","remote":"192.0.2.1:5",`+
 			`"since":"2016-02-29T10:00:00.25Z","last_seen":"2016-02-29T10:00:00.25Z","in_flight":1,"bytes_in":2,"bytes_out":3}]}`)
-	if got := fleet.asked[1]; got != (api.SessionQuery{
+	if got := fleet.asked[1]; got != (admin.SessionQuery{
 		Tracker: 101, Protocol: "jt808", After: 5,
 		Limit: 7,
 	}) {
@@ -294,7 +294,7 @@ func TestAdminFleet(t *testing.T) {
 	}
 	fleet.sessions, fleet.silent = nil, []queue.NodeID{"b-2"}
 	w.get("/admin/sessions").is(t, `{"success":true,"list":[],"silent":["b-2"]}`)
-	fleet.sessions, fleet.silent = []api.DeviceSession{{Tracker: 101}}, nil
+	fleet.sessions, fleet.silent = []admin.DeviceSession{{Tracker: 101}}, nil
 	w.get("/admin/sessions?tracker_id=x&limit=0").refused(t, 7)
 	w.delete("/admin/sessions/101").is(t, `{"success":true}`)
 	w.delete("/admin/sessions/102").refused(t, 201)
@@ -312,8 +312,8 @@ func TestAdminFleet(t *testing.T) {
 // TestAdminRefusesWhatItDoesNotKnow: nothing that an administrator asks for is swallowed, wherever
 // something is written.
 func TestAdminRefusesWhatItDoesNotKnow(t *testing.T) {
-	fleet := &fixedFleet{sessions: []api.DeviceSession{{Tracker: 101}}}
-	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Fleet = fleet })
+	fleet := &fixedFleet{sessions: []admin.DeviceSession{{Tracker: 101}}}
+	w := newAdminWorld(t, func(o *admin.Options) { o.Fleet = fleet })
 	w.put("/admin/accounts/1", `{}`).succeeds(t)
 	w.put("/admin/accounts/3", `{}`).succeeds(t)
 	w.put("/admin/trackers/101", `{"account":1,"protocol":"jt808","device_id":"1"}`).succeeds(t)

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/api/navixy"
 	"trackchat/queue"
 )
@@ -175,7 +175,7 @@ func TestAdminExportImports(t *testing.T) {
 // tracker takes a millisecond of its clock.
 func TestAdminImportTellsProgress(t *testing.T) {
 	var took atomic.Int64
-	w := newAdminWorld(t, func(o *api.AdminOptions) {
+	w := newAdminWorld(t, func(o *admin.Options) {
 		o.Devices = func(*queue.Tracker) []navixy.Problem {
 			took.Add(
 				int64(time.Millisecond))
@@ -253,11 +253,11 @@ func (s *lineSource) Read(p []byte) (int, error) {
 func BenchmarkAdminImport(b *testing.B) {
 	w := newWorld(b)
 	w.dir.Replace(queue.NewSnapshot(nil, nil))
-	o := api.AdminOptions{
+	o := admin.Options{
 		Gatherer: w.reg, Store: w.store,
 		Sync: func(context.Context) error { return nil }, Now: time.Now,
 	}
-	h := api.NewAdmin(o)
+	h := admin.New(o)
 	w.edit(queue.Edit{Kind: queue.EditPutAccount, Account: queue.Account{ID: 1}})
 	local := func(method, path string, body io.Reader) *countingWriter {
 		r, err := http.NewRequestWithContext(b.Context(), method, path, body)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -43,7 +43,7 @@ func TestAdmin(t *testing.T) {
 	reg.MustRegister(counter)
 	counter.Add(3)
 	var ready error
-	h := api.NewAdmin(api.AdminOptions{Gatherer: reg, Ready: func(ctx context.Context) error {
+	h := admin.New(admin.Options{Gatherer: reg, Ready: func(ctx context.Context) error {
 		if _, ok := ctx.Deadline(); !ok {
 			t.Error("no deadline")
 		}
@@ -72,16 +72,16 @@ func TestAdmin(t *testing.T) {
 	check("/admin/accounts", 403,
 		`{"success":false,"status":{"code":11,"description":"Access denied"}}`)
 
-	h = api.NewAdmin(api.AdminOptions{Gatherer: reg})
+	h = admin.New(admin.Options{Gatherer: reg})
 	check("/readyz", 200, `{"ready":true}`)
 }
 
 func TestAdminGuard(t *testing.T) {
-	open := api.NewAdmin(api.AdminOptions{
+	open := admin.New(admin.Options{
 		Gatherer: prometheus.NewRegistry(),
 		Recent:   recentTrouble,
 	})
-	closed := api.NewAdmin(api.AdminOptions{
+	closed := admin.New(admin.Options{
 		Gatherer: prometheus.NewRegistry(),
 		Recent:   recentTrouble, Token: "secret",
 	})
@@ -158,7 +158,7 @@ const denied = `{"success":false,"status":{"code":11,"description":"Access denie
 
 // TestAdminAnswersAreNotKept asks for something of every kind that the admin listener has.
 func TestAdminAnswersAreNotKept(t *testing.T) {
-	h := api.NewAdmin(api.AdminOptions{
+	h := admin.New(admin.Options{
 		Gatherer: prometheus.NewRegistry(), Recent: recentTrouble,
 		Token: "secret",
 	})

@@ -5,14 +5,14 @@ import (
 	"testing"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // recentTrouble is a log with one error in it.
-func recentTrouble() []api.Trouble {
-	return []api.Trouble{{
+func recentTrouble() []admin.Trouble {
+	return []admin.Trouble{{
 		Time:  time.Unix(1456740000, 5e8).In(time.FixedZone("x", 3600)),
 		Level: "error", Message: "store \"check\" failed",
 		Fields: map[string]string{"error": "disk full"},
@@ -20,10 +20,10 @@ func recentTrouble() []api.Trouble {
 }
 
 // deviceTrouble are two devices that are refused and one that does not acknowledge.
-func deviceTrouble() api.DeviceTrouble {
+func deviceTrouble() admin.DeviceTrouble {
 	at := time.Unix(1456740000, 0).In(time.FixedZone("x", 3600))
-	return api.DeviceTrouble{
-		Refused: []api.RefusedDevice{
+	return admin.DeviceTrouble{
+		Refused: []admin.RefusedDevice{
 			{
 				Protocol: "jt808", Device: "862311060000017", Reason: "wrong_protocol",
 				LooksLike: "wialon", Remote: "192.0.2.1:4000", First: at, Last: at.Add(time.Hour),
@@ -34,7 +34,7 @@ func deviceTrouble() api.DeviceTrouble {
 				Label: "Bus 2", Remote: "192.0.2.2:4000", First: at, Last: at, Times: 1,
 			},
 		},
-		Silent: []api.SilentDevice{{
+		Silent: []admin.SilentDevice{{
 			Tracker: 101, Label: "Truck 1", Protocol: "jt808",
 			Device: "13800000101", Message: 256, Since: at, Last: at.Add(time.Hour), Times: 4,
 		}},
@@ -42,17 +42,17 @@ func deviceTrouble() api.DeviceTrouble {
 }
 
 func TestAdminErrors(t *testing.T) {
-	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Recent = recentTrouble })
+	w := newAdminWorld(t, func(o *admin.Options) { o.Recent = recentTrouble })
 	w.get("/admin/errors").is(t,
 		`{"success":true,"list":[{"time":"2016-02-29T10:00:00.5Z","level":"error","message":"store \"check\" failed","fields":{"error":"disk full"}}],"refused":[],"not_acknowledging":[]}`)
 	if a := w.call(http.MethodPost, "/admin/errors", nil); a.status != http.StatusBadRequest {
 		t.Errorf("POST: %d %s", a.status, a.body)
 	}
 	quiet := newAdminWorld(t,
-		func(o *api.AdminOptions) { o.Recent = func() []api.Trouble { return nil } })
+		func(o *admin.Options) { o.Recent = func() []admin.Trouble { return nil } })
 	quiet.get("/admin/errors").is(t,
 		`{"success":true,"list":[],"refused":[],"not_acknowledging":[]}`)
-	w = newAdminWorld(t, func(o *api.AdminOptions) {
+	w = newAdminWorld(t, func(o *admin.Options) {
 		o.Recent, o.Trouble = recentTrouble,
 			deviceTrouble
 	})
@@ -62,7 +62,7 @@ func TestAdminErrors(t *testing.T) {
 			`{"protocol":"wialon","device":"13800000102","reason":"blocked","tracker_id":102,"label":"Bus 2","remote":"192.0.2.2:4000","first":"2016-02-29T10:00:00Z","last":"2016-02-29T10:00:00Z","times":1}],`+
 			`"not_acknowledging":[{"tracker_id":101,"label":"Truck 1","protocol":"jt808","device":"13800000101","message_id":256,"since":"2016-02-29T10:00:00Z","last":"2016-02-29T11:00:00Z","times":4}]}`)
 
-	h := api.NewAdmin(api.AdminOptions{
+	h := admin.New(admin.Options{
 		Gatherer: prometheus.NewRegistry(), Recent: recentTrouble,
 		Token: adminToken,
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/api/navixy"
 	"trackchat/queue"
 
@@ -25,12 +26,12 @@ type adminWorld struct {
 	admin string // URL
 }
 
-func newAdminWorld(t *testing.T, change ...func(*api.AdminOptions)) *adminWorld {
+func newAdminWorld(t *testing.T, change ...func(*admin.Options)) *adminWorld {
 	t.Helper()
 	w := newWorld(t)
 	w.dir.Replace(queue.NewSnapshot(nil, nil))
 	follower := queue.NewFollower(w.store, w.dir, nil)
-	o := api.AdminOptions{
+	o := admin.Options{
 		// deadlines are made from it.
 		Gatherer: prometheus.NewRegistry(), Token: adminToken, Store: w.store, Webhooks: w.store,
 		Sync: follower.Sync, Now: time.Now,
@@ -45,7 +46,7 @@ func newAdminWorld(t *testing.T, change ...func(*api.AdminOptions)) *adminWorld 
 		f(&o)
 	}
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = api.NewServer(api.NewAdmin(o), nil)
+	server.Config = api.NewServer(admin.New(o), nil)
 	server.Start()
 	t.Cleanup(server.Close)
 	return &adminWorld{world: w, admin: server.URL}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"maps"
 	"slices"
 	"time"
 )
@@ -22,20 +21,4 @@ func (a *API) Routes() []string {
 	}
 	slices.Sort(paths)
 	return paths
-}
-
-// AdminRoutes returns every administrative path with its methods, as "GET /path".
-func AdminRoutes() []string {
-	all := new(administration).routes()
-	maps.Copy(all, (&fleetAdmin{administration: new(administration)}).routes())
-	maps.Copy(all, (&troubleAdmin{administration: new(administration)}).routes())
-	maps.Copy(all, (&webhookAdmin{administration: new(administration)}).routes())
-	var list []string
-	for path, ms := range all {
-		for method := range ms {
-			list = append(list, method+" "+path)
-		}
-	}
-	slices.Sort(list)
-	return list
 }

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/api/live"
 	"trackchat/queue"
 )
@@ -341,7 +341,7 @@ func TestWebhookAddresses(t *testing.T) {
 }
 
 func TestWebhookAdministration(t *testing.T) {
-	w := newAdminWorld(t, func(o *api.AdminOptions) { o.Now = time.Now })
+	w := newAdminWorld(t, func(o *admin.Options) { o.Now = time.Now })
 	const path = "/admin/accounts/1/webhook"
 	w.put(path, `{"url":"https://hooks.example/"}`).refused(t, 201) // no such account
 	w.put("/admin/accounts/1", `{}`).succeeds(t)

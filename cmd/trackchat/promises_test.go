@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/apptest"
 
@@ -203,7 +203,7 @@ func (p *promising) takeovers() {
 func (p *promising) stranger() {
 	p.peer("wialon", "#L#"+strings.Repeat("7", 60)+";NA\r\n").gone()
 	want := strings.Repeat("7", 40)
-	var got struct{ Refused []api.RefusedDevice }
+	var got struct{ Refused []admin.RefusedDevice }
 	_, body := p.Ask(http.MethodGet, "/admin/errors")
 	apptest.Must(p.T, json.Unmarshal([]byte(body), &got))
 	if got.Refused[0].Reason != "unknown_device" || got.Refused[0].Device != want {

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/gateway"
 	"trackchat/queue"
 
@@ -23,7 +23,7 @@ const peerPatience = 2 * time.Second
 // knows is asked of it through the store.
 type fleetAdmin struct{ a *App }
 
-var _ api.Fleet = fleetAdmin{}
+var _ admin.Fleet = fleetAdmin{}
 
 // peerQuestion is what nodes ask each other; one of its members is set.
 type peerQuestion struct {
@@ -33,18 +33,18 @@ type peerQuestion struct {
 
 // peerAnswer answers a peerQuestion.
 type peerAnswer struct {
-	Sessions []api.DeviceSession `json:"sessions,omitempty"`
-	Error    string              `json:"error,omitempty"`
+	Sessions []admin.DeviceSession `json:"sessions,omitempty"`
+	Error    string                `json:"error,omitempty"`
 }
 
-func (n fleetAdmin) Nodes(ctx context.Context) ([]api.Node, error) {
+func (n fleetAdmin) Nodes(ctx context.Context) ([]admin.Node, error) {
 	known, err := n.a.store.Nodes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]api.Node, len(known))
+	list := make([]admin.Node, len(known))
 	for i, k := range known {
-		list[i] = api.Node{
+		list[i] = admin.Node{
 			ID: k.ID, Started: time.UnixMilli(k.StartedMs),
 			Reported: time.UnixMilli(k.BeatMs), Sessions: k.Sessions, Draining: k.Draining,
 		}
@@ -55,12 +55,12 @@ func (n fleetAdmin) Nodes(ctx context.Context) ([]api.Node, error) {
 	return list, nil
 }
 
-func (n fleetAdmin) Sessions(ctx context.Context, q api.SessionQuery) (api.SessionPage, error) {
+func (n fleetAdmin) Sessions(ctx context.Context, q admin.SessionQuery) (admin.SessionPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, peerPatience)
 	defer cancel()
 	known, err := n.a.store.Nodes(ctx)
 	if err != nil {
-		return api.SessionPage{}, err
+		return admin.SessionPage{}, err
 	}
 	ask := peerQuestion{Sessions: &gateway.SessionQuery{
 		Tracker: q.Tracker, Protocol: q.Protocol,
@@ -68,9 +68,9 @@ func (n fleetAdmin) Sessions(ctx context.Context, q api.SessionQuery) (api.Sessi
 	}}
 	answers, err := n.ask(ctx, known, ask)
 	if err != nil {
-		return api.SessionPage{}, err
+		return admin.SessionPage{}, err
 	}
-	page := api.SessionPage{}
+	page := admin.SessionPage{}
 	for _, k := range known {
 		answer, ok := answers[k.ID]
 		if !ok || answer.Error != "" {
@@ -80,7 +80,7 @@ func (n fleetAdmin) Sessions(ctx context.Context, q api.SessionQuery) (api.Sessi
 		}
 		page.Sessions = append(page.Sessions, answer.Sessions...)
 	}
-	slices.SortFunc(page.Sessions, func(a, b api.DeviceSession) int {
+	slices.SortFunc(page.Sessions, func(a, b admin.DeviceSession) int {
 		return cmp.Or(cmp.Compare(a.Tracker, b.Tracker), cmp.Compare(a.Node, b.Node))
 	})
 	page.Sessions = page.Sessions[:min(len(page.Sessions), q.Limit)]
@@ -231,10 +231,10 @@ func (a *App) answerPeer(ctx context.Context, q *peerQuestion) peerAnswer {
 	return answer
 }
 
-func deviceSessions(node queue.NodeID, list []gateway.SessionInfo) []api.DeviceSession {
-	sessions := make([]api.DeviceSession, len(list))
+func deviceSessions(node queue.NodeID, list []gateway.SessionInfo) []admin.DeviceSession {
+	sessions := make([]admin.DeviceSession, len(list))
 	for i, s := range list {
-		sessions[i] = api.DeviceSession{
+		sessions[i] = admin.DeviceSession{
 			Tracker: s.Tracker, Protocol: s.Protocol, Node: node, Remote: s.Remote.String(),
 			Since: time.UnixMilli(s.SinceMs), LastSeen: time.UnixMilli(s.SeenMs),
 			InFlight: s.InFlight, BytesIn: s.BytesIn, BytesOut: s.BytesOut,

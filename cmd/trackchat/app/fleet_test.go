@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway/trackersim"
@@ -16,7 +16,7 @@ import (
 )
 
 // where tells the trackers of sessions and the beginnings of their nodes' names.
-func where(list []api.DeviceSession) string {
+func where(list []admin.DeviceSession) string {
 	var b strings.Builder
 	for _, s := range list {
 		name, _, _ := strings.Cut(string(s.Node), "-")
@@ -76,14 +76,14 @@ func TestFleetFromAnywhere(t *testing.T) {
 		t.Errorf("disconnecting nobody: %d %s", code, body)
 	}
 
-	nodes := func() map[string]api.Node {
+	nodes := func() map[string]admin.Node {
 		t.Helper()
-		var got struct{ List []api.Node }
+		var got struct{ List []admin.Node }
 		if _, body := front.Ask(http.MethodGet, "/admin/nodes"); json.Unmarshal([]byte(body),
 			&got) != nil {
 			t.Fatal(body)
 		}
-		byName := map[string]api.Node{}
+		byName := map[string]admin.Node{}
 		for _, n := range got.List {
 			name, _, _ := strings.Cut(string(n.ID), "-")
 			byName[name] = n

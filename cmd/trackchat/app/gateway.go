@@ -11,7 +11,7 @@ import (
 	"net/netip"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway"
 	"trackchat/gateway/engine"
@@ -203,15 +203,15 @@ func prefixes(networks []string) []netip.Prefix {
 
 // deviceTrouble is what the gateway of this process knows of devices in trouble, with the names
 // that the directory has for them.
-func (a *App) deviceTrouble() api.DeviceTrouble {
+func (a *App) deviceTrouble() admin.DeviceTrouble {
 	gw := a.serving.Load()
 	if gw == nil {
-		return api.DeviceTrouble{}
+		return admin.DeviceTrouble{}
 	}
 	directory := a.directory.Current()
-	var found api.DeviceTrouble
+	var found admin.DeviceTrouble
 	for _, d := range gw.RefusedDevices() {
-		device := api.RefusedDevice{
+		device := admin.RefusedDevice{
 			Protocol: d.Protocol, Device: d.Device, Reason: d.Reason, LooksLike: d.Speaks,
 			Remote: d.Remote.String(), Times: d.Times,
 			First: time.UnixMilli(d.FirstMs), Last: time.UnixMilli(d.LastMs),
@@ -230,7 +230,7 @@ func (a *App) deviceTrouble() api.DeviceTrouble {
 		if !ok {
 			continue // removed meanwhile
 		}
-		found.Silent = append(found.Silent, api.SilentDevice{
+		found.Silent = append(found.Silent, admin.SilentDevice{
 			Tracker: d.Tracker, Label: t.Label, Protocol: d.Protocol, Device: t.DeviceID,
 			Message: d.Message,
 			Since:   time.UnixMilli(d.SinceMs), Last: time.UnixMilli(d.LastMs), Times: d.Times,

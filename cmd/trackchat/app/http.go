@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/api/live"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/queue"
@@ -68,15 +69,15 @@ func (a *App) startAPI(ctx context.Context) error {
 }
 
 func (a *App) startAdmin(ctx context.Context) error {
-	h := api.NewAdmin(a.adminOptions())
+	h := admin.New(a.adminOptions())
 	a.admin = api.NewServer(h, a.log)
 	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen, adminConns)
 }
 
 // adminOptions are those of the admin listener. The directory's follower is there from now on.
-func (a *App) adminOptions() api.AdminOptions {
+func (a *App) adminOptions() admin.Options {
 	a.follower = queue.NewFollower(a.store, &a.directory, a.directoryChanged)
-	return api.AdminOptions{
+	return admin.Options{
 		Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token,
 		Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: fleetAdmin{a},
 		Recent: a.recent.recent, Trouble: a.deviceTrouble, Store: a.store,

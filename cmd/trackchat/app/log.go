@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -29,7 +29,7 @@ type recentLog struct {
 	folds   *folds
 
 	mu   sync.Mutex
-	ring []api.Trouble // guarded by mu; oldest first
+	ring []admin.Trouble // guarded by mu; oldest first
 }
 
 func newRecentLog(reg prometheus.Registerer) *recentLog {
@@ -60,17 +60,17 @@ func (t *recentLog) watch(log *zap.Logger) *zap.Logger {
 }
 
 // recent returns what is remembered, newest first.
-func (t *recentLog) recent() []api.Trouble {
+func (t *recentLog) recent() []admin.Trouble {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := make([]api.Trouble, 0, len(t.ring))
+	list := make([]admin.Trouble, 0, len(t.ring))
 	for _, e := range slices.Backward(t.ring) {
 		list = append(list, e)
 	}
 	return list
 }
 
-func (t *recentLog) add(e api.Trouble) {
+func (t *recentLog) add(e admin.Trouble) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.ring) == recentEntries {
@@ -120,7 +120,7 @@ func (c *recentCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 			}
 		}
 	}
-	c.recent.add(api.Trouble{
+	c.recent.add(admin.Trouble{
 		Time: e.Time, Level: e.Level.String(), Message: shortened(e.Message),
 		Fields: texts,
 	})

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"trackchat/api"
+	"trackchat/api/admin"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway/trackersim"
 	"trackchat/queue/sqlitestore"
@@ -146,11 +146,11 @@ func (s *Service[A]) Login() string {
 }
 
 // Sessions asks for sessions of the fleet.
-func (s *Service[A]) Sessions(query string) (list []api.DeviceSession, silent []string) {
+func (s *Service[A]) Sessions(query string) (list []admin.DeviceSession, silent []string) {
 	s.T.Helper()
 	code, body := s.Ask(http.MethodGet, "/admin/sessions?"+query)
 	var got struct {
-		List   []api.DeviceSession
+		List   []admin.DeviceSession
 		Silent []string
 	}
 	if err := json.Unmarshal([]byte(body), &got); err != nil || code != http.StatusOK {

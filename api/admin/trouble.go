@@ -1,4 +1,4 @@
-package api
+package admin
 
 import (
 	"context"
@@ -59,8 +59,8 @@ type troubleAdmin struct {
 	devices func() DeviceTrouble // nil: there are none
 }
 
-func (a *troubleAdmin) routes() adminRoutes {
-	return adminRoutes{"/admin/errors": {http.MethodGet: a.handle(a.list)}}
+func (a *troubleAdmin) routes() routes {
+	return routes{"/admin/errors": {http.MethodGet: a.handle(a.list)}}
 }
 
 // troubleMembers are the members of the answer.

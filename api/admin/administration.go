@@ -1,4 +1,4 @@
-package api
+package admin
 
 import (
 	"bytes"
@@ -19,10 +19,10 @@ import (
 )
 
 const (
-	adminTimeout = 10 * time.Second // of one request that is no stream
-	adminPage    = 100
-	adminMaxPage = 1000
-	maxObject    = 1 << 20 // bytes of one account or tracker
+	requestTimeout = 10 * time.Second // of one request that is no stream
+	pageSize       = 100
+	maxPageSize    = 1000
+	maxObject      = 1 << 20 // bytes of one account or tracker
 )
 
 // administration answers /admin/accounts, /admin/keys, /admin/trackers, /admin/import and
@@ -36,8 +36,8 @@ type administration struct {
 	log     *zap.Logger
 }
 
-// adminHandler answers one request; what it returns is encoded after "success".
-type adminHandler func(ctx context.Context, r *http.Request) (members any, err error)
+// handler answers one request; what it returns is encoded after "success".
+type handler func(ctx context.Context, r *http.Request) (members any, err error)
 
 // methods are the handlers of one path.
 type methods map[string]http.Handler
@@ -52,17 +52,17 @@ func (m methods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(w, r)
 }
 
-// adminRoutes are handlers by path and method.
-type adminRoutes map[string]methods
+// routes are handlers by path and method.
+type routes map[string]methods
 
-func (rs adminRoutes) register(mux *http.ServeMux) {
+func (rs routes) register(mux *http.ServeMux) {
 	for path, m := range rs {
 		mux.Handle(path, m)
 	}
 }
 
-func (a *administration) routes() adminRoutes {
-	return adminRoutes{
+func (a *administration) routes() routes {
+	return routes{
 		"/admin/accounts": {http.MethodGet: a.handle(a.listAccounts)},
 		"/admin/accounts/{id}": {
 			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount),
@@ -82,9 +82,9 @@ func (a *administration) routes() adminRoutes {
 
 // handle bounds a request in time and puts its outcome into the API's form. query are the
 // parameters that a write may have in its address.
-func (a *administration) handle(h adminHandler, query ...string) http.Handler {
+func (a *administration) handle(h handler, query ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), adminTimeout)
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
 		var members any
 		err := onlyKnown(r, query)
@@ -123,7 +123,7 @@ func onlyKnown(r *http.Request, query []string) error {
 }
 
 // bare is h for requests without a body, or with an object that asks for nothing.
-func bare(h adminHandler) adminHandler {
+func bare(h handler) handler {
 	return func(ctx context.Context, r *http.Request) (any, error) {
 		if err := readOptional(r, &struct{}{}); err != nil {
 			return nil, err
@@ -221,12 +221,12 @@ func page(r *http.Request) (after int64, limit int, err error) {
 	}
 	read := navixy.Reader{Params: p}
 	after, _ = read.OptionalID("after")
-	limit = read.Within("limit", adminPage, 1, adminMaxPage)
+	limit = read.Within("limit", pageSize, 1, maxPageSize)
 	return after, limit, read.Done()
 }
 
 func readObject(r *http.Request, into any) error {
-	body, err := adminBody(r)
+	body, err := readBody(r)
 	if err != nil {
 		return err
 	}
@@ -235,14 +235,14 @@ func readObject(r *http.Request, into any) error {
 
 // readOptional is readObject, but there may be none.
 func readOptional(r *http.Request, into any) error {
-	body, err := adminBody(r)
+	body, err := readBody(r)
 	if err != nil || len(bytes.TrimSpace(body)) == 0 {
 		return err
 	}
 	return decodeObject(body, into)
 }
 
-func adminBody(r *http.Request) ([]byte, error) {
+func readBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxObject+1))
 	switch {
 	case err != nil:

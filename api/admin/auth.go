@@ -1,4 +1,4 @@
-package api
+package admin
 
 import (
 	"crypto/sha256"
@@ -13,19 +13,19 @@ import (
 	"trackchat/api/navixy"
 )
 
-// adminAuth admits requests to what is not for everybody who reaches the admin listener: those with
+// tokenAuth admits requests to what is not for everybody who reaches the admin listener: those with
 // the token, or, where none is set, those of this machine.
-type adminAuth struct {
+type tokenAuth struct {
 	token [sha256.Size]byte
 	open  bool // no token is set
 	next  http.Handler
 }
 
-func newAdminAuth(token string, next http.Handler) *adminAuth {
-	return &adminAuth{token: sha256.Sum256([]byte(token)), open: token == "", next: next}
+func newTokenAuth(token string, next http.Handler) *tokenAuth {
+	return &tokenAuth{token: sha256.Sum256([]byte(token)), open: token == "", next: next}
 }
 
-// newDebugGuard admits only those with the token: a profile holds up the process and tells of its
+// newDebugAuth admits only those with the token: a profile holds up the process and tells of its
 // memory, and who reaches this machine is not yet who runs the service.
 func newDebugAuth(token string, next http.Handler) http.Handler {
 	if token == "" {
@@ -33,10 +33,10 @@ func newDebugAuth(token string, next http.Handler) http.Handler {
 			(&navixy.Refusal{Code: navixy.CodeDenied}).Write(w)
 		})
 	}
-	return newAdminAuth(token, next)
+	return newTokenAuth(token, next)
 }
 
-func (g *adminAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *tokenAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.admits(r) {
 		(&navixy.Refusal{Code: navixy.CodeDenied}).Write(w)
 		return
@@ -45,7 +45,7 @@ func (g *adminAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-func (g *adminAuth) admits(r *http.Request) bool {
+func (g *tokenAuth) admits(r *http.Request) bool {
 	if g.open {
 		return isLocal(r)
 	}

@@ -1,4 +1,6 @@
-package api
+// Package admin answers the admin listener: metrics, health, and what administrators ask of accounts,
+// trackers, webhooks and nodes.
+package admin
 
 import (
 	"context"
@@ -19,8 +21,8 @@ import (
 // DefaultReadyTimeout is the time that Ready may take.
 const DefaultReadyTimeout = 3 * time.Second
 
-// AdminOptions configure the admin listener. Gatherer, Store, Webhooks, Sync and Now are required.
-type AdminOptions struct {
+// Options configure the admin listener. Gatherer, Store, Webhooks, Sync and Now are required.
+type Options struct {
 	Gatherer prometheus.Gatherer
 	// nil: always ready. Each of joined errors is named by itself.
 	Ready        func(context.Context) error
@@ -44,11 +46,11 @@ type AdminOptions struct {
 	Logger       *zap.Logger // nil: none
 }
 
-// NewAdmin returns the handler of the admin listener: /metrics, /healthz, /readyz and the
+// New returns the handler of the admin listener: /metrics, /healthz, /readyz and the
 // operations view at / for everybody, /admin/ for administrators, /debug/pprof/ for those with a
 // token. The view is files only; what it shows beyond /metrics it asks /admin/ for, as any
 // administrator does.
-func NewAdmin(o AdminOptions) http.Handler {
+func New(o Options) http.Handler {
 	if o.ReadyTimeout <= 0 {
 		o.ReadyTimeout = DefaultReadyTimeout
 	}
@@ -69,7 +71,7 @@ func NewAdmin(o AdminOptions) http.Handler {
 	})
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, &o) })
 	mux.Handle("/debug/pprof/", newDebugAuth(o.Token, debug))
-	mux.Handle("/admin/", newAdminAuth(o.Token, newAdministration(&o, notFound)))
+	mux.Handle("/admin/", newTokenAuth(o.Token, newAdministration(&o, notFound)))
 	view := console.NewOperations()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if view.Serves(r) {
@@ -92,7 +94,7 @@ func unkept(next http.Handler) http.Handler {
 }
 
 // newAdministration returns the handler of /admin/.
-func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler {
+func newAdministration(o *Options, notFound http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", notFound)
 	a := &administration{
@@ -114,7 +116,7 @@ func newAdministration(o *AdminOptions, notFound http.HandlerFunc) http.Handler 
 }
 
 // serveReady answers {"ready":true}, or 503 and {"ready":false,"problems":["…"]}.
-func serveReady(w http.ResponseWriter, r *http.Request, o *AdminOptions) {
+func serveReady(w http.ResponseWriter, r *http.Request, o *Options) {
 	ctx, cancel := context.WithTimeout(r.Context(), o.ReadyTimeout)
 	defer cancel()
 	var err error

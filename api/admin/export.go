@@ -1,4 +1,4 @@
-package api
+package admin
 
 import (
 	"context"
@@ -45,7 +45,7 @@ type exporting struct {
 
 func (e *exporting) accounts(ctx context.Context) error {
 	for after := queue.AccountID(0); ; {
-		page, err := e.a.store.Accounts(ctx, after, adminMaxPage)
+		page, err := e.a.store.Accounts(ctx, after, maxPageSize)
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (e *exporting) accounts(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := e.flush(); err != nil || len(page) < adminMaxPage {
+		if err := e.flush(); err != nil || len(page) < maxPageSize {
 			return err
 		}
 	}
@@ -63,7 +63,7 @@ func (e *exporting) accounts(ctx context.Context) error {
 
 func (e *exporting) trackers(ctx context.Context) error {
 	for after := queue.TrackerID(0); ; {
-		page, err := e.a.store.Trackers(ctx, after, adminMaxPage)
+		page, err := e.a.store.Trackers(ctx, after, maxPageSize)
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func (e *exporting) trackers(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := e.flush(); err != nil || len(page) < adminMaxPage {
+		if err := e.flush(); err != nil || len(page) < maxPageSize {
 			return err
 		}
 	}

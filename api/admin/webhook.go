@@ -1,4 +1,4 @@
-package api
+package admin
 
 import (
 	"context"
@@ -25,8 +25,8 @@ type webhookAdmin struct {
 	allowPrivate bool
 }
 
-func (a *webhookAdmin) routes() adminRoutes {
-	return adminRoutes{
+func (a *webhookAdmin) routes() routes {
+	return routes{
 		"/admin/accounts/{id}/webhook": {
 			http.MethodGet: a.handle(a.get),
 			http.MethodPut: a.handle(a.put), http.MethodDelete: a.handle(bare(a.drop)),

@@ -1,4 +1,4 @@
-package api
+package admin
 
 import (
 	"context"
@@ -68,8 +68,8 @@ type fleetAdmin struct {
 	fleet Fleet
 }
 
-func (a *fleetAdmin) routes() adminRoutes {
-	return adminRoutes{
+func (a *fleetAdmin) routes() routes {
+	return routes{
 		"/admin/sessions":      {http.MethodGet: a.handle(a.sessions)},
 		"/admin/sessions/{id}": {http.MethodDelete: a.handle(bare(a.disconnect))},
 		"/admin/nodes":         {http.MethodGet: a.handle(a.nodes)},

@@ -182,7 +182,9 @@ type operation struct {
 type routes map[string]map[string]*operation
 
 func (a *API) operations() routes {
-	on := func(route string, offline navixy.Code, run func(context.Context, *call) error) *operation {
+	on := func(route string, offline navixy.Code,
+		run func(context.Context, *call) error,
+	) *operation {
 		return &operation{
 			route: route, run: run, offline: offline,
 			succeeded: a.metrics.succeeded(route),

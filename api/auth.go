@@ -69,7 +69,10 @@ const (
 type admission struct{ running, strangers auth.Semaphore }
 
 func newAdmission() admission {
-	return admission{running: make(auth.Semaphore, maxRunning), strangers: make(auth.Semaphore, maxStrangers)}
+	return admission{
+		running:   make(auth.Semaphore, maxRunning),
+		strangers: make(auth.Semaphore, maxStrangers),
+	}
 }
 
 // enter waits for one of the places.

@@ -81,7 +81,7 @@ func registerRoom(reg prometheus.Registerer, room *auth.FairShare) {
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "trackchat_http_request_limit_bytes",
 		Help: "What trackchat_http_request_bytes may be; strangers may have half of it.",
-	}, func() float64 { return float64(room.Most) })
+	}, func() float64 { return float64(room.Limit()) })
 }
 
 // succeeded returns what counts the successes of a route; it shows from the first one on.

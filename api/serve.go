@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -304,7 +305,9 @@ type requestLine struct {
 // hold keys and texts.
 func (a *API) logRequest(r *http.Request, out *response, l requestLine) {
 	level := zapcore.DebugLevel
-	failed := l.code == navixy.CodeUnexpected || l.code == navixy.CodeQueueService || l.code == navixy.CodeDatabase
+	failed := slices.Contains([]navixy.Code{
+		navixy.CodeUnexpected, navixy.CodeQueueService, navixy.CodeDatabase,
+	}, l.code)
 	if (l.slow || failed) && !out.told {
 		level = zapcore.InfoLevel
 	}

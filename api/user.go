@@ -28,8 +28,8 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
 	defer cancel()
-	ok, err := a.logins.Verify(wait, &auth.Attempt{Login: q.login, Address: c.client.addr, Now: c.now},
-		stored, q.password)
+	attempt := auth.Attempt{Login: q.login, Address: c.client.addr, Now: c.now}
+	ok, err := a.logins.Verify(wait, &attempt, stored, q.password)
 	if err != nil {
 		return refuseLogin(err)
 	}

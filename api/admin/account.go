@@ -83,7 +83,8 @@ func (a *administration) hashPassword(ctx context.Context, o *accountObject, e *
 	if err != nil {
 		return err
 	}
-	if len(old) == 1 && old[0].ID == e.Account.ID && auth.VerifyPassword(old[0].Password, *o.Password) {
+	if len(old) == 1 && old[0].ID == e.Account.ID &&
+		auth.VerifyPassword(old[0].Password, *o.Password) {
 		e.Account.Password = old[0].Password
 		return nil
 	}

@@ -134,11 +134,11 @@ func bare(h handler) handler {
 
 // refusal finds the table's answer to an error.
 func (a *administration) refusal(err error) *navixy.Refusal {
+	if c, ok := errors.AsType[*queue.ConflictError](err); ok {
+		err = navixy.Invalid(c.Parameter, c.Problem)
+	}
 	if r, ok := errors.AsType[*navixy.Refusal](err); ok {
 		return r
-	}
-	if c, ok := errors.AsType[*queue.ConflictError](err); ok {
-		return &navixy.Refusal{Code: navixy.CodeInvalid, Problems: navixy.Problems{{Parameter: c.Parameter, Error: c.Problem}}}
 	}
 	if errors.Is(err, queue.ErrNotFound) {
 		return &navixy.Refusal{Code: navixy.CodeNotFound}

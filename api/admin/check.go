@@ -101,7 +101,9 @@ func (c *checker) password(o *accountObject, e *queue.Edit) {
 
 // tracker turns an object into an edit. What only a wire protocol knows is left to devices, which
 // may be nil.
-func (c *checker) tracker(o *trackerObject, devices func(*queue.Tracker) []navixy.Problem) queue.Edit {
+func (c *checker) tracker(o *trackerObject,
+	devices func(*queue.Tracker) []navixy.Problem,
+) queue.Edit {
 	c.id("id", o.ID)
 	c.id("account", o.Account)
 	c.name("label", o.Label)

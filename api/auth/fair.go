@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 )
 
-// FairShare bounds something that many hold at a time (connections, bytes, turns), so that strangers
-// cannot take it from each other or from those who are known. Where it is used up, a holder goes of
-// the place (an address) whose strangers have most of it.
+// FairShare bounds something that many hold at a time (connections, bytes, turns), so that
+// strangers cannot take it from each other or from those who are known. Where it is used up, a
+// holder goes of the place (an address) whose strangers have most of it.
 type FairShare struct {
-	Most int64 // in all
+	most int64 // in all
 	rest int64 // of strangers
 	each int64 // of one place; 0: no bound of its own
 	last bool  // of a place the holder goes who came last, not the one who has held for longest
@@ -46,8 +46,10 @@ type Holder struct {
 	adopted atomic.Bool // has a place of those who are known
 }
 
+// NewFairShare shares out most in all, of which strangers may have rest, and one place each; each
+// 0: a place has no bound of its own.
 func NewFairShare(most, rest, each int64) *FairShare {
-	return &FairShare{Most: most, rest: rest, each: each, places: make(map[string]*place)}
+	return &FairShare{most: most, rest: rest, each: each, places: make(map[string]*place)}
 }
 
 // Join adds one who holds nothing yet and calls cut if others need what it holds. Who is known has
@@ -106,7 +108,7 @@ func (f *FairShare) victim(h *Holder, n int64) (victim *Holder, full bool) {
 	p := h.place
 	switch {
 	case f.each > 0 && p.used+n > f.each:
-	case f.used+n > f.Most, p.at >= 0 && f.loose+n > f.rest:
+	case f.used+n > f.most, p.at >= 0 && f.loose+n > f.rest:
 		if p = nil; len(f.fullest) > 0 {
 			p = f.fullest[0]
 		}
@@ -194,7 +196,7 @@ func (h *Holder) adopt(key string) {
 
 type seatKey struct{}
 
-// WithSeat has known find what a connection holds of all.
+// WithSeat has Known find what a connection holds of all.
 func WithSeat(ctx context.Context, h *Holder) context.Context {
 	return context.WithValue(ctx, seatKey{}, h)
 }
@@ -218,6 +220,9 @@ func (h *Holder) Leave() {
 		f.remove(h)
 	}
 }
+
+// Limit is how much there is.
+func (f *FairShare) Limit() int64 { return f.most }
 
 // Held is how much is in use.
 func (f *FairShare) Held() int64 {
@@ -252,11 +257,10 @@ func (s *fullest) Pop() any {
 	return p
 }
 
-// Semaphore is what as many can hold at a time as it has room for; those who wait come in their
-// order.
+// Semaphore is held by as many at a time as it has room for; the others wait in their order.
 type Semaphore chan struct{}
 
-// Acquire waits for a place; false: ctx ended before. release gives it back.
+// Acquire waits for a place; false: ctx ended before. Release gives it back.
 func (s Semaphore) Acquire(ctx context.Context) bool {
 	select {
 	case s <- struct{}{}:
@@ -271,5 +275,5 @@ func (s Semaphore) Acquire(ctx context.Context) bool {
 	}
 }
 
-// Release gives back what acquire took.
+// Release gives back what Acquire took.
 func (s Semaphore) Release() { <-s }

@@ -1,5 +1,5 @@
-// Package auth says who calls and how much they get: keys, passwords and sessions, limits of requests
-// and logins, and the shares that strangers and those who are known have of something.
+// Package auth says who calls and how much they get: keys, passwords and sessions, limits of
+// requests and logins, and the shares that strangers and those who are known have of something.
 package auth
 
 import (

@@ -36,6 +36,8 @@ type LoginLimiter struct {
 	queue                *hashing
 }
 
+// NewLoginLimiter leaves one of the processors and most of the memory, in bytes, to everybody else;
+// 0: those that Go uses, and not known.
 func NewLoginLimiter(processors int, memory int64) *LoginLimiter {
 	every := func(d time.Duration, burst int) *Limiter {
 		return newBuckets(1/d.Seconds(), burst, maxAttemptBuckets)

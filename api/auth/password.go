@@ -64,7 +64,8 @@ func VerifyPassword(hash, pw string) bool {
 	return subtle.ConstantTimeCompare(h.derive(pw, len(h.key)), h.key) == 1
 }
 
-// IsPasswordHash reports whether a text is a hash in PHC form that VerifyPassword can be asked about.
+// IsPasswordHash reports whether a text is a hash in PHC form that VerifyPassword can be asked
+// about.
 func IsPasswordHash(s string) bool {
 	_, ok := parsePasswordHash(s)
 	return ok

@@ -51,10 +51,10 @@ type Store interface {
 // up to a position goes on there with replay, on any node and after any restart, because replay
 // reads the store and nothing else.
 type Feed struct {
-	// Heartbeat is how often an idle client hears that the feed lives. Neither this nor PerAccount is changed
-	// once there is a client.
+	// Heartbeat is how often an idle client hears that the feed lives, PerAccount how many clients
+	// one account may have. Neither is changed once there is a client.
 	Heartbeat  time.Duration
-	PerAccount int // clients of one account
+	PerAccount int
 
 	store     Store
 	directory *queue.Directory
@@ -83,8 +83,8 @@ type feedRun struct {
 	stop  context.CancelFunc
 }
 
-// DefaultBuffer is how many events one slow client may lag behind where nothing else is said.
-const DefaultBuffer = 1024
+// defaultBuffer is how many events one slow client may lag behind where nothing else is said.
+const defaultBuffer = 1024
 
 // Options configure a feed. All but Registerer and Buffer are required.
 type Options struct {
@@ -95,13 +95,13 @@ type Options struct {
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: figures are kept but not registered
 	Timeout    time.Duration         // of one call of the store
-	Buffer     int                   // events that one slow client may lag behind; 0: DefaultBuffer
+	Buffer     int                   // events that one slow client may lag behind; 0: 1024
 }
 
 // NewFeed returns a feed that listens to nothing yet.
 func NewFeed(o Options) *Feed {
 	if o.Buffer <= 0 {
-		o.Buffer = DefaultBuffer
+		o.Buffer = defaultBuffer
 	}
 	return &Feed{
 		store: o.Store, directory: o.Directory, sessions: o.Sessions, now: o.Now, log: o.Logger,

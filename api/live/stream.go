@@ -11,12 +11,14 @@ import (
 	"trackchat/queue"
 )
 
+// Retained is how long what has happened is told later; older positions are told reset.
+const Retained = 24 * time.Hour
+
 const (
 	heartbeatEvery = 15 * time.Second
 	// of one write: a client that takes nothing for so long is gone.
 	stallTimeout = 10 * time.Second
-	Retained     = 24 * time.Hour // older positions are told reset
-	maxReplayed  = 10_000         // events; a client that missed more is told reset
+	maxReplayed  = 10_000 // events; a client that missed more is told reset
 	// who has been away for longer reads most of it before it is told anything new.
 	replayFirst = time.Minute
 	reconnectMs = 1000     // how soon clients should come back

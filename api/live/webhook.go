@@ -186,8 +186,8 @@ func (w *Webhooks) start(ctx context.Context, h queue.Webhook) *hookRun {
 	return r
 }
 
-// WebhookLag is the age of what waits for its delivery. A position that does not move means that nobody
-// delivers.
+// WebhookLag is the age of what waits for its delivery, in seconds. A position that does not move
+// means that nobody delivers.
 func WebhookLag(p *queue.WebhookProgress, now time.Time) float64 {
 	oldest := p.OldestMs
 	if oldest == 0 {

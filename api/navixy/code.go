@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// Code is a number of the error table; codeOK stands for success and is never written.
+// Code is a number of the error table; CodeOK stands for success and is never written.
 type Code int
 
 // The numbers are the platform's: clients compare them.
@@ -124,6 +124,7 @@ type Problem struct {
 // Problems collects what is wrong with a request, so that one answer names it all.
 type Problems []Problem
 
+// Add notes one more.
 func (ps *Problems) Add(parameter, problem string) {
 	*ps = append(*ps, Problem{parameter, problem})
 }

@@ -25,17 +25,18 @@ func (r *Reader) Fail(name, problem string) { r.wrong.Add(name, problem) }
 // Done returns the refusal of everything that was wrong, or nil.
 func (r *Reader) Done() error { return r.wrong.Err() }
 
-// Limits of what send and broadcast take beyond the platform.
-const (
-	MaxChoices = 8
-	maxChoice  = 50  // characters of one
-	maxKey     = 255 // characters
-)
+// MaxChoices is how many canned answers a text may have.
+const MaxChoices = 8
 
 const (
-	ProblemNull    = "must not be null"
-	problemInteger = "must be an integer"
+	maxChoice = 50  // characters of a canned answer
+	maxKey    = 255 // characters of an idempotency key
 )
+
+// ProblemNull is said of a parameter that is missing.
+const ProblemNull = "must not be null"
+
+const problemInteger = "must be an integer"
 
 // ID reads a required int64.
 func (r *Reader) ID(name string) int64 {
@@ -133,6 +134,7 @@ func (r *Reader) RequiredIDs(name string, most int) []int64 {
 	return ids
 }
 
+// SizeProblem is said of a list that is empty or has more than most elements.
 func SizeProblem(most int) string { return fmt.Sprintf("size must be between 1 and %d", most) }
 
 // Message reads the required text of a message.

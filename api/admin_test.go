@@ -2,13 +2,19 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"trackchat/api"
 	"trackchat/api/admin"
+	"trackchat/api/navixy"
+	"trackchat/queue"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -178,6 +184,162 @@ func TestAdminAnswersAreNotKept(t *testing.T) {
 				g.Get("X-Content-Type-Options") != "nosniff" {
 				t.Errorf("%s: %d %v", target, r.Code, g)
 			}
+		}
+	}
+}
+
+const adminToken = "correct horse"
+
+// adminWorld is a world with an administration listener beside it.
+type adminWorld struct {
+	*world
+	admin string // URL
+}
+
+func newAdminWorld(t *testing.T, change ...func(*admin.Options)) *adminWorld {
+	t.Helper()
+	w := newWorld(t)
+	w.dir.Replace(queue.NewSnapshot(nil, nil))
+	follower := queue.NewFollower(w.store, w.dir, nil)
+	o := admin.Options{
+		// deadlines are made from it.
+		Gatherer: prometheus.NewRegistry(), Token: adminToken, Store: w.store, Webhooks: w.store,
+		Sync: follower.Sync, Now: time.Now,
+		Devices: func(t *queue.Tracker) []navixy.Problem {
+			if t.Protocol == "morse" {
+				return []navixy.Problem{{Parameter: "protocol", Error: "morse is not built in"}}
+			}
+			return nil
+		},
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = api.NewServer(admin.New(o), nil)
+	server.Start()
+	t.Cleanup(server.Close)
+	return &adminWorld{world: w, admin: server.URL}
+}
+
+// call sends an administrator's request; body is sent as it is.
+func (w *adminWorld) call(method, path string, body io.Reader) answer {
+	w.tb.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, w.admin+path, body)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+adminToken)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(b)}
+}
+
+func (w *adminWorld) get(path string) answer {
+	w.tb.Helper()
+	return w.call(http.MethodGet, path, nil)
+}
+
+func (w *adminWorld) put(path, body string) answer {
+	w.tb.Helper()
+	return w.call(http.MethodPut, path, strings.NewReader(body))
+}
+
+func (w *adminWorld) post(path, body string) answer {
+	w.tb.Helper()
+	return w.call(http.MethodPost, path, strings.NewReader(body))
+}
+
+func (w *adminWorld) delete(path string) answer {
+	w.tb.Helper()
+	return w.call(http.MethodDelete, path, nil)
+}
+
+// newKey makes a key for an account.
+func (w *adminWorld) newKey(account string) (id, key string) {
+	w.tb.Helper()
+	var got struct{ Value struct{ ID, Key string } }
+	a := w.post("/admin/accounts/"+account+"/keys", "")
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil || len(got.Value.ID) != 64 ||
+		len(got.Value.Key) != 32 {
+		w.tb.Fatalf("key: %d %s", a.status, a.body)
+	}
+	a.is(w.tb, `{"success":true,"value":{"id":"`+got.Value.ID+`","key":"`+got.Value.Key+`"}}`)
+	return got.Value.ID, got.Value.Key
+}
+
+// recentTrouble is a log with one error in it.
+func recentTrouble() []admin.Trouble {
+	return []admin.Trouble{{
+		Time:  time.Unix(1456740000, 5e8).In(time.FixedZone("x", 3600)),
+		Level: "error", Message: "store \"check\" failed",
+		Fields: map[string]string{"error": "disk full"},
+	}}
+}
+
+// deviceTrouble are two devices that are refused and one that does not acknowledge.
+func deviceTrouble() admin.DeviceTrouble {
+	at := time.Unix(1456740000, 0).In(time.FixedZone("x", 3600))
+	return admin.DeviceTrouble{
+		Refused: []admin.RefusedDevice{
+			{
+				Protocol: "jt808", Device: "862311060000017", Reason: "wrong_protocol",
+				LooksLike: "wialon", Remote: "192.0.2.1:4000", First: at, Last: at.Add(time.Hour),
+				Times: 3,
+			},
+			{
+				Protocol: "wialon", Device: "13800000102", Reason: "blocked", Tracker: 102,
+				Label: "Bus 2", Remote: "192.0.2.2:4000", First: at, Last: at, Times: 1,
+			},
+		},
+		Silent: []admin.SilentDevice{{
+			Tracker: 101, Label: "Truck 1", Protocol: "jt808",
+			Device: "13800000101", Message: 256, Since: at, Last: at.Add(time.Hour), Times: 4,
+		}},
+	}
+}
+
+func TestAdminErrors(t *testing.T) {
+	w := newAdminWorld(t, func(o *admin.Options) { o.Recent = recentTrouble })
+	w.get("/admin/errors").is(t,
+		`{"success":true,"list":[{"time":"2016-02-29T10:00:00.5Z","level":"error","message":"store \"check\" failed","fields":{"error":"disk full"}}],"refused":[],"not_acknowledging":[]}`)
+	if a := w.call(http.MethodPost, "/admin/errors", nil); a.status != http.StatusBadRequest {
+		t.Errorf("POST: %d %s", a.status, a.body)
+	}
+	quiet := newAdminWorld(t,
+		func(o *admin.Options) { o.Recent = func() []admin.Trouble { return nil } })
+	quiet.get("/admin/errors").is(t,
+		`{"success":true,"list":[],"refused":[],"not_acknowledging":[]}`)
+	w = newAdminWorld(t, func(o *admin.Options) {
+		o.Recent, o.Trouble = recentTrouble,
+			deviceTrouble
+	})
+	w.get("/admin/errors").is(t,
+		`{"success":true,"list":[{"time":"2016-02-29T10:00:00.5Z","level":"error","message":"store \"check\" failed","fields":{"error":"disk full"}}],`+
+			`"refused":[{"protocol":"jt808","device":"862311060000017","reason":"wrong_protocol","looks_like":"wialon","remote":"192.0.2.1:4000","first":"2016-02-29T10:00:00Z","last":"2016-02-29T11:00:00Z","times":3},`+
+			`{"protocol":"wialon","device":"13800000102","reason":"blocked","tracker_id":102,"label":"Bus 2","remote":"192.0.2.2:4000","first":"2016-02-29T10:00:00Z","last":"2016-02-29T10:00:00Z","times":1}],`+
+			`"not_acknowledging":[{"tracker_id":101,"label":"Truck 1","protocol":"jt808","device":"13800000101","message_id":256,"since":"2016-02-29T10:00:00Z","last":"2016-02-29T11:00:00Z","times":4}]}`)
+
+	h := admin.New(admin.Options{
+		Gatherer: prometheus.NewRegistry(), Recent: recentTrouble,
+		Token: adminToken,
+	})
+	if r := record(h, http.MethodGet, "/admin/errors"); r.Code != http.StatusForbidden {
+		t.Errorf("without a token: %d %s", r.Code, r.Body)
+	}
+	// The page itself holds nothing, so it is for everybody who reaches the listener, as /metrics
+	// is.
+	for _, path := range []string{"/", "/ui/", "/ui/shared/base.css"} {
+		if r := record(h, http.MethodGet, path, "peer", "192.0.2.1:1"); r.Code != http.StatusOK ||
+			r.Header().Get("Content-Security-Policy") == "" {
+			t.Errorf("%s: %d", path, r.Code)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func refused(buckets []bucketOf, now time.Time) error {
 }
 
 // Verify reports whether a password is that of the hash; an empty hash is nobody's. The error is a
-// failuresError, or errLoginQueue; ctx bounds the wait.
+// *FailuresError, or says that too many logins wait; ctx bounds the wait.
 func (a *LoginLimiter) Verify(ctx context.Context, t *Attempt, hash, password string) (bool,
 	error,
 ) {

@@ -97,9 +97,9 @@ func (c Code) Answer() (description string, status int) {
 // of the store.
 type Refusal struct {
 	Code     Code
-	Problems Problems // with codeInvalid
-	Reason   string   // that metrics name it by, with codeTooMany; empty: the rate limit
-	Retry    int      // seconds for Retry-After, with codeTooMany and codeLoginAttempts
+	Problems Problems // with CodeInvalid
+	Reason   string   // that metrics name it by, with CodeTooMany; empty: the rate limit
+	Retry    int      // seconds for Retry-After, with CodeTooMany and CodeLoginAttempts
 }
 
 func (r *Refusal) Error() string {

@@ -188,8 +188,8 @@ func (s *spec) valid(method, path string, a answer) {
 	}
 }
 
-// TestOpenAPIDescribesTheHandlers compares the document with the handlers in both directions, but for
-// what is administrative, which the tests of api/admin compare.
+// TestOpenAPIDescribesTheHandlers compares the document with the handlers in both directions, but
+// for what is administrative, which the tests of api/admin compare.
 func TestOpenAPIDescribesTheHandlers(t *testing.T) {
 	w := newLiveWorld(t)
 	s := readSpec(w)

@@ -1,5 +1,5 @@
-// Package admin answers the admin listener: metrics, health, and what administrators ask of accounts,
-// trackers, webhooks and nodes.
+// Package admin answers the admin listener: metrics, health, and what administrators ask of
+// accounts, trackers, webhooks and nodes.
 package admin
 
 import (

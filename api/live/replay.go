@@ -87,7 +87,8 @@ func noReset(queue.TrackerID) error { return queue.ErrTooOld }
 func (f *Feed) replayStored(ctx context.Context, t queue.TrackerID, since int64,
 	emit func([]*event) error,
 ) error {
-	for q := (queue.ListQuery{Tracker: t, FromMs: since, ToMs: math.MaxInt64, Limit: replayPage}); ; {
+	q := queue.ListQuery{Tracker: t, FromMs: since, ToMs: math.MaxInt64, Limit: replayPage}
+	for {
 		bounded, cancel := context.WithTimeout(ctx, f.timeout)
 		list, err := f.store.List(bounded, q)
 		cancel()

@@ -38,8 +38,8 @@ const (
 // everything of its account at least once, and nothing of another one.
 func TestLive(t *testing.T) {
 	t.Parallel()
-	type children = []*apptest.Child
-	for backend, start := range map[string]func(testing.TB, apptest.ChildOptions) (children, children){
+	type starter = func(testing.TB, apptest.ChildOptions) (apis, others []*apptest.Child)
+	for backend, start := range map[string]starter{
 		"embedded": func(tb testing.TB, o apptest.ChildOptions) (apis, others []*apptest.Child) {
 			tb.Helper()
 			return []*apptest.Child{apptest.NewChild(tb, o)}, nil

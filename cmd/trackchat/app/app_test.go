@@ -31,7 +31,8 @@ func TestMessageGoesFromTheAPIToTheDeviceAndBack(t *testing.T) {
 		if m.UpdateTime == nil || *m.UpdateTime < m.SubmitTime {
 			t.Fatalf("delivered without a time: %+v", m)
 		}
-		apptest.Must(t, d.Await(t.Context(), func(st trackersim.Stats) bool { return st.SaidAcked == 1 }))
+		apptest.Must(t, d.Await(t.Context(),
+			func(st trackersim.Stats) bool { return st.SaidAcked == 1 }))
 		ms := s.API.List(id)
 		if len(ms) != 2 || ms[1].Type != "INCOMING" || ms[1].Status != "PENDING" ||
 			ms[1].Text != "On my way" {
@@ -91,7 +92,8 @@ func TestStopIsOrderly(t *testing.T) {
 	acked := map[int64]bool{}
 	var mu sync.Mutex
 	for id := 1; id <= 40; id++ {
-		apptest.PlayDevice(t, app.Addrs()[apptest.ProtocolOf(id)].String(), id, func(o *trackersim.Options) {
+		addr := app.Addrs()[apptest.ProtocolOf(id)].String()
+		apptest.PlayDevice(t, addr, id, func(o *trackersim.Options) {
 			o.OnEvent = func(e trackersim.Event) {
 				if e.Kind == trackersim.TextAcked {
 					mu.Lock()

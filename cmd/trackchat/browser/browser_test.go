@@ -245,7 +245,8 @@ func (c *consoleRig) testHostileText(t *testing.T) {
 	p.choose(hostileTracker)
 	d := c.play(t, hostileTracker, func(o *trackersim.Options) { o.Reply = text })
 	c.API.Send(hostileTracker, text)
-	apptest.Must(t, d.Await(t.Context(), func(st trackersim.Stats) bool { return st.SaidAcked == 1 }))
+	apptest.Must(t, d.Await(t.Context(),
+		func(st trackersim.Stats) bool { return st.SaidAcked == 1 }))
 	p.until(`[...document.querySelectorAll('.bubble .text')].filter(e => e.textContent === ` +
 		strconv.Quote(text) + `).length === 2`)
 	if eval[bool](p, `'hacked' in window || document.querySelector('.log script, .log img') !== null`) {

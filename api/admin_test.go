@@ -200,11 +200,10 @@ func newAdminWorld(t *testing.T, change ...func(*admin.Options)) *adminWorld {
 	t.Helper()
 	w := newWorld(t)
 	w.dir.Replace(queue.NewSnapshot(nil, nil))
-	follower := queue.NewFollower(w.store, w.dir, nil)
 	o := admin.Options{
 		// deadlines are made from it.
 		Gatherer: prometheus.NewRegistry(), Token: adminToken, Store: w.store, Webhooks: w.store,
-		Sync: follower.Sync, Now: time.Now,
+		Sync: func(ctx context.Context) error { return w.dir.Sync(ctx, w.store) }, Now: time.Now,
 		Devices: func(t *queue.Tracker) []navixy.Problem {
 			if t.Protocol == "morse" {
 				return []navixy.Problem{{Parameter: "protocol", Error: "morse is not built in"}}

@@ -38,7 +38,7 @@ func newLiveWorld(t *testing.T, change ...func(*api.Options)) *world {
 // sync brings the API's directory to what the store holds.
 func (w *world) sync() {
 	w.tb.Helper()
-	if err := queue.NewFollower(w.store, w.dir, nil).Sync(context.Background()); err != nil {
+	if err := w.dir.Sync(context.Background(), w.store); err != nil {
 		w.tb.Fatal(err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // ErrNotFound says that what an edit names does not exist.
@@ -49,6 +51,11 @@ type LiveDirectory interface {
 	// refused edit changes nothing and does not touch the others, and each sees what those before
 	// it did. Per edit: a *ConflictError (which is an ErrConflict) or ErrNotFound.
 	EditDirectory(ctx context.Context, edits []Edit) ([]EditResult, error)
+	DirectoryHistory
+}
+
+// DirectoryHistory tells what changes in a directory.
+type DirectoryHistory interface {
 	// DirectoryChanges returns what changed after version since, ordered by version, about limit
 	// rows at a time; each row is told once, as it is now. From 0 it tells all there is. ErrTooOld:
 	// the store cannot tell from since, begin at 0 with an empty directory.
@@ -158,10 +165,22 @@ func HasTrackers(one TrackerID) error {
 }
 
 // SameAccount reports whether two accounts agree in everything.
-func SameAccount(a, b *Account) bool { return a.ID == b.ID && sameAccount(a, b) }
+func SameAccount(a, b *Account) bool {
+	return a.ID == b.ID && a.Login == b.Login && a.Password == b.Password && a.Title == b.Title &&
+		a.TimeZone == b.TimeZone && slices.Equal(a.Keys, b.Keys)
+}
 
 // SameTracker reports whether two trackers agree in everything.
-func SameTracker(a, b *Tracker) bool { return a.ID == b.ID && sameTracker(a, b) }
+func SameTracker(a, b *Tracker) bool {
+	return a.ID == b.ID && a.Account == b.Account && a.Label == b.Label &&
+		a.Protocol == b.Protocol && a.DeviceID == b.DeviceID && a.Password == b.Password &&
+		a.Model == b.Model && a.Blocked == b.Blocked && a.Chat == b.Chat &&
+		a.Employee == b.Employee && slices.Equal(a.Features, b.Features) &&
+		maps.Equal(a.Settings, b.Settings) && a.Conversation == b.Conversation &&
+		slices.Equal(a.former(), b.former()) && sameRecord(a.EmployeeRecord, b.EmployeeRecord)
+}
+
+func sameRecord(a, b *EmployeeRecord) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // KeyTwice is the conflict of an account with one key two times.
 func KeyTwice() error { return &ConflictError{"keys", "contain a key twice"} }

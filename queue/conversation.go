@@ -169,6 +169,20 @@ func (t *Tracker) keepHistory(old *Tracker) (err error) {
 	return nil
 }
 
+// Forget removes the conversations that accounts have kept of the tracker, of those accounts that
+// are gone, and returns their keys.
+func (t *Tracker) Forget(gone func(AccountID) bool) (dropped []TrackerID) {
+	former := slices.DeleteFunc(slices.Clone(t.former()), func(f Former) bool {
+		if !gone(f.Account) {
+			return false
+		}
+		dropped = append(dropped, conversationKey(t.ID, f.Conversation))
+		return true
+	})
+	t.setFormer(former)
+	return dropped
+}
+
 // freeConversation is the lowest number that no conversation of the tracker has.
 func (t *Tracker) freeConversation() (n uint8, err error) {
 	for _, _, taken := t.Holder(conversationKey(t.ID, n)); taken; _, _,

@@ -85,7 +85,8 @@ type DirectoryStore interface {
 	// that are not given (a removed tracker's messages stay until retention takes them, with the
 	// account that had it: it finds them when the tracker comes back, another account does not).
 	// Rows that are as given already are not written. ErrConflict says that the result would
-	// contradict itself, and nothing changes; see MergeDirectory.
+	// contradict itself, and nothing changes: an id given twice, two accounts with one login or
+	// key, two trackers that log in alike, a tracker without its account.
 	ImportDirectory(ctx context.Context, accounts []Account, trackers []Tracker,
 		prune bool) (ImportStats, error)
 }

@@ -1,8 +1,8 @@
 package queue
 
 import (
+	"cmp"
 	"iter"
-	"sync/atomic"
 )
 
 type deviceKey struct{ protocol, id string }
@@ -36,12 +36,12 @@ func emptySnapshot(accounts, trackers int) *Snapshot {
 
 // NewSnapshot indexes accounts and trackers; the slices must not be changed afterwards.
 func NewSnapshot(accounts []Account, trackers []Tracker) *Snapshot {
-	e := emptySnapshot(len(accounts), len(trackers)).edit()
+	e := emptySnapshot(len(accounts), len(trackers)).Edit()
 	for i := range accounts {
-		e.putAccount(&accounts[i])
+		e.PutAccount(&accounts[i])
 	}
 	for i := range trackers {
-		e.putTracker(&trackers[i])
+		e.PutTracker(&trackers[i])
 	}
 	return e.done(0)
 }
@@ -49,7 +49,7 @@ func NewSnapshot(accounts []Account, trackers []Tracker) *Snapshot {
 // With returns the snapshot after changes; it shares with the old one what did not change. Changes
 // must not be used afterwards.
 func (s *Snapshot) With(c DirectoryChanges) *Snapshot {
-	e := s.edit()
+	e := s.Edit()
 	e.apply(c)
 	return e.done(c.Version)
 }
@@ -127,8 +127,14 @@ func (s *Snapshot) CountOf(a AccountID) int {
 // Len returns the number of accounts and trackers.
 func (s *Snapshot) Len() (accounts, trackers int) { return s.accounts.count, s.trackers.count }
 
-// snapshotEdit makes a changed copy of a snapshot.
-type snapshotEdit struct {
+// All returns all accounts and trackers, ordered by id.
+func (s *Snapshot) All() ([]*Account, []*Tracker) {
+	accounts := s.accounts.sorted(func(a, b *Account) int { return cmp.Compare(a.ID, b.ID) })
+	return accounts, s.trackers.sorted(func(a, b *Tracker) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// Draft is a changed copy of a snapshot that is still being worked on.
+type Draft struct {
 	accounts tableEdit[AccountID, *Account]
 	trackers tableEdit[TrackerID, *Tracker]
 	devices  tableEdit[deviceKey, *Tracker]
@@ -139,15 +145,39 @@ type snapshotEdit struct {
 	former   fleetsEdit
 }
 
-func (s *Snapshot) edit() *snapshotEdit {
-	return &snapshotEdit{
+// Edit begins a changed copy, which shares with the snapshot what does not change.
+func (s *Snapshot) Edit() *Draft {
+	return &Draft{
 		accounts: s.accounts.edit(), trackers: s.trackers.edit(), devices: s.devices.edit(),
 		tails: s.tails.edit(), keys: s.keys.edit(), logins: s.logins.edit(),
 		owned: editFleets(s.owned), former: editFleets(s.former),
 	}
 }
 
-func (e *snapshotEdit) done(version int64) *Snapshot {
+// Account finds an account by id.
+func (e *Draft) Account(id AccountID) (*Account, bool) { return e.accounts.get(id) }
+
+// AccountByKey finds the account of an API key.
+func (e *Draft) AccountByKey(k KeyHash) (*Account, bool) { return e.keys.get(k) }
+
+// AccountByLogin finds an account by its login; an empty login is nobody's.
+func (e *Draft) AccountByLogin(login string) (*Account, bool) { return e.logins.get(login) }
+
+// Tracker finds a tracker by id.
+func (e *Draft) Tracker(id TrackerID) (*Tracker, bool) { return e.trackers.get(id) }
+
+// Device finds the tracker with exactly that protocol and normalised device id.
+func (e *Draft) Device(protocol, id string) (*Tracker, bool) {
+	return e.devices.get(deviceKey{protocol, id})
+}
+
+// TrackersOf returns the trackers of an account, ordered by id.
+func (e *Draft) TrackersOf(a AccountID) iter.Seq[*Tracker] { return e.owned.look(a).all() }
+
+// FormerOf returns the trackers of which an account has kept conversations, ordered by id.
+func (e *Draft) FormerOf(a AccountID) iter.Seq[*Tracker] { return e.former.look(a).all() }
+
+func (e *Draft) done(version int64) *Snapshot {
 	return &Snapshot{
 		version: version, accounts: e.accounts.done(), trackers: e.trackers.done(),
 		devices: e.devices.done(),
@@ -157,23 +187,24 @@ func (e *snapshotEdit) done(version int64) *Snapshot {
 }
 
 // apply copies single rows, so that the few that live long do not keep the whole list in memory.
-func (e *snapshotEdit) apply(c DirectoryChanges) {
+func (e *Draft) apply(c DirectoryChanges) {
 	for _, a := range c.Accounts {
-		e.putAccount(&a)
+		e.PutAccount(&a)
 	}
 	for _, t := range c.Trackers {
-		e.putTracker(&t)
+		e.PutTracker(&t)
 	}
 	for _, id := range c.GoneTrackers {
-		e.removeTracker(id)
+		e.RemoveTracker(id)
 	}
 	for _, id := range c.GoneAccounts {
-		e.removeAccount(id)
+		e.RemoveAccount(id)
 	}
 }
 
-func (e *snapshotEdit) putAccount(a *Account) {
-	e.removeAccount(a.ID)
+// PutAccount adds an account, or replaces the one with its id.
+func (e *Draft) PutAccount(a *Account) {
+	e.RemoveAccount(a.ID)
 	e.accounts.put(a.ID, a)
 	if a.Login != "" {
 		e.logins.put(a.Login, a)
@@ -183,8 +214,9 @@ func (e *snapshotEdit) putAccount(a *Account) {
 	}
 }
 
-// removeAccount leaves a login or key alone that has gone over to another account in the meantime.
-func (e *snapshotEdit) removeAccount(id AccountID) {
+// RemoveAccount removes an account, and leaves a login or key alone that has gone over to another
+// one in the meantime.
+func (e *Draft) RemoveAccount(id AccountID) {
 	a, ok := e.accounts.get(id)
 	if !ok {
 		return
@@ -200,7 +232,8 @@ func (e *snapshotEdit) removeAccount(id AccountID) {
 	}
 }
 
-func (e *snapshotEdit) putTracker(t *Tracker) {
+// PutTracker adds a tracker, or replaces the one with its id.
+func (e *Draft) PutTracker(t *Tracker) {
 	if old, ok := e.trackers.get(t.ID); ok {
 		if old.Account != t.Account {
 			e.owned.of(old.Account).remove(t.ID)
@@ -221,13 +254,14 @@ func (e *snapshotEdit) putTracker(t *Tracker) {
 }
 
 // forget takes a tracker from the accounts that have kept conversations of it.
-func (e *snapshotEdit) forget(t *Tracker) {
+func (e *Draft) forget(t *Tracker) {
 	for _, f := range t.former() {
 		e.former.of(f.Account).remove(t.ID)
 	}
 }
 
-func (e *snapshotEdit) removeTracker(id TrackerID) {
+// RemoveTracker removes a tracker.
+func (e *Draft) RemoveTracker(id TrackerID) {
 	if t, ok := e.trackers.get(id); ok {
 		e.trackers.remove(id)
 		e.removeDevice(t)
@@ -238,24 +272,9 @@ func (e *snapshotEdit) removeTracker(id TrackerID) {
 }
 
 // removeDevice leaves a device alone that has gone over to another tracker in the meantime.
-func (e *snapshotEdit) removeDevice(t *Tracker) {
+func (e *Draft) removeDevice(t *Tracker) {
 	k := deviceKey{t.Protocol, t.DeviceID}
 	if now, ok := e.devices.get(k); ok && now.ID == t.ID {
 		e.devices.remove(k)
 	}
 }
-
-// Directory is the current Snapshot, replaced as a whole when something changes. The zero value is
-// empty and ready to use.
-type Directory struct{ current atomic.Pointer[Snapshot] }
-
-// Current returns the newest snapshot, never nil.
-func (d *Directory) Current() *Snapshot {
-	if s := d.current.Load(); s != nil {
-		return s
-	}
-	return NewSnapshot(nil, nil)
-}
-
-// Replace makes s the current snapshot.
-func (d *Directory) Replace(s *Snapshot) { d.current.Store(s) }

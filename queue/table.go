@@ -3,6 +3,7 @@ package queue
 import (
 	"hash/maphash"
 	"maps"
+	"slices"
 )
 
 // tablePiece is about how many entries a piece of a table has: what one change copies.
@@ -35,6 +36,18 @@ func (t *table[K, V]) piece(k K) int {
 func (t *table[K, V]) get(k K) (V, bool) {
 	v, ok := t.pieces[t.piece(k)][k]
 	return v, ok
+}
+
+// sorted returns all values in an order.
+func (t *table[K, V]) sorted(compare func(a, b V) int) []V {
+	list := make([]V, 0, t.count)
+	for _, p := range t.pieces {
+		for _, v := range p {
+			list = append(list, v)
+		}
+	}
+	slices.SortFunc(list, compare)
+	return list
 }
 
 // tableEdit makes a changed copy of a table. The copy must not be used as a table before done.

@@ -47,8 +47,8 @@ func (c *check) wantChanges(since int64, want queue.DirectoryChanges) int64 {
 	if got.Version <= since && !want.Empty() {
 		c.Fatalf("version %d after %d", got.Version, since)
 	}
-	queue.SortDirectory(got.Accounts, got.Trackers)
-	queue.SortDirectory(want.Accounts, want.Trackers)
+	sortDirectory(got.Accounts, got.Trackers)
+	sortDirectory(want.Accounts, want.Trackers)
 	for i := range want.Trackers {
 		want.Trackers[i].DeviceID = queue.NormalizeDeviceID(want.Trackers[i].DeviceID)
 	}
@@ -188,8 +188,7 @@ func historyForgets(c *check) {
 	c.importAll(nil, trackers, false, queue.ImportStats{Added: n})
 	before := c.version()
 	var dir queue.Directory
-	f := queue.NewFollower(c.Store, &dir, nil)
-	c.must(f.Sync(c.Context()))
+	c.must(dir.Sync(c.Context(), c.Store))
 	c.importAll([]queue.Account{{ID: 1}}, []queue.Tracker{{
 		ID: n + 1, Account: 1, Protocol: "p",
 		DeviceID: "last",
@@ -198,7 +197,7 @@ func historyForgets(c *check) {
 	if !errors.Is(err, queue.ErrTooOld) && (err != nil || len(d.GoneTrackers) != n) {
 		c.Fatalf("%d removals, %v", len(d.GoneTrackers), err)
 	}
-	c.must(f.Sync(c.Context()))
+	c.must(dir.Sync(c.Context(), c.Store))
 	if _, ok := dir.Current().Tracker(n + 1); !ok {
 		c.Fatal("the tracker that stayed is missing")
 	}
@@ -208,14 +207,14 @@ func historyForgets(c *check) {
 }
 
 // follow syncs without a pause, and once more when done is closed.
-func (c *check) follow(f *queue.Follower, done <-chan struct{}) {
+func (c *check) follow(dir *queue.Directory, done <-chan struct{}) {
 	for last := false; !last; {
 		select {
 		case <-done:
 			last = true
 		default:
 		}
-		if err := f.Sync(c.Context()); err != nil {
+		if err := dir.Sync(c.Context(), c.Store); err != nil {
 			c.Error(err)
 			return
 		}
@@ -229,8 +228,7 @@ func historyFollowed(c *check) {
 	var wg sync.WaitGroup
 	done := make(chan struct{})
 	for i := range dirs {
-		f := queue.NewFollower(c.Store, &dirs[i], nil)
-		wg.Go(func() { c.follow(f, done) })
+		wg.Go(func() { c.follow(&dirs[i], done) })
 	}
 	for round := range 60 {
 		id := queue.TrackerID(round%20 + 1)

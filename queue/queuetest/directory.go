@@ -76,11 +76,16 @@ func (c *check) importAll(accounts []queue.Account, trackers []queue.Tracker, pr
 	}
 }
 
+func sortDirectory(accounts []queue.Account, trackers []queue.Tracker) {
+	slices.SortFunc(accounts, func(a, b queue.Account) int { return int(a.ID - b.ID) })
+	slices.SortFunc(trackers, func(a, b queue.Tracker) int { return int(a.ID - b.ID) })
+}
+
 // wantDirectory compares what is stored with accounts and trackers, whatever their order.
 func (c *check) wantDirectory(accounts []queue.Account, trackers []queue.Tracker) {
 	c.Helper()
 	accounts, trackers = slices.Clone(accounts), slices.Clone(trackers)
-	queue.SortDirectory(accounts, trackers)
+	sortDirectory(accounts, trackers)
 	for i := range trackers {
 		trackers[i].DeviceID = queue.NormalizeDeviceID(trackers[i].DeviceID)
 	}

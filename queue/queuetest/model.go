@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"trackchat/queue"
+	"trackchat/queue/directory"
 )
 
 var _ queue.Store = (*Model)(nil)
@@ -414,24 +414,30 @@ func (m *Model) ImportDirectory(ctx context.Context, accounts []queue.Account,
 		return queue.ImportStats{}, err
 	}
 	defer m.mu.Unlock()
-	kept := slices.Collect(maps.Values(m.kept))
-	d, err := queue.MergeDirectory(m.accounts, m.devices, kept, accounts, trackers, prune)
+	kept := make(directory.Removed)
+	for id, t := range m.kept {
+		kept[id] = &t
+	}
+	s := queue.NewSnapshot(slices.Clone(m.accounts), slices.Clone(m.devices))
+	d, stats, err := directory.Import(s, kept, accounts, trackers, prune)
 	if err != nil {
 		return queue.ImportStats{}, err
 	}
-	for _, a := range d.PutAccounts {
-		m.putAccount(a)
+	for _, r := range d.Accounts {
+		if r.Is == nil {
+			m.removeAccount(r.ID)
+		} else {
+			m.putAccount(*r.Is)
+		}
 	}
-	for _, t := range d.PutTrackers {
-		m.putTracker(t)
-	}
-	for _, id := range d.RemoveAccounts {
-		m.removeAccount(id)
-	}
-	for _, id := range d.RemoveTrackers {
-		m.kept[id] = *m.findTracker(id)
-		m.removeTracker(id)
+	for _, r := range d.Trackers {
+		if r.Is == nil {
+			m.kept[r.ID] = *r.Was
+			m.removeTracker(r.ID)
+		} else {
+			m.putTracker(*r.Is)
+		}
 	}
 	m.drop(d.Dropped)
-	return d.Stats, nil
+	return stats, nil
 }

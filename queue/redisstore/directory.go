@@ -3,13 +3,10 @@ package redisstore
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"strconv"
 	"strings"
-	"time"
 
 	"trackchat/queue"
 )
@@ -20,10 +17,6 @@ import (
 //	{chat:dir}:a:<n>   HASH  accounts n*256 to n*256+255: id, version and row (JSON);
 //	                         {chat:dir}:t:<n> the same for trackers
 //	{chat:dir}:a, :t   ZSET  the n of each that is not empty, for pages in order
-//	{chat:dir}:u:<n>   HASH  what only one may have (a login, a key, a device of a protocol) and
-//	                         who has it, in 4,096 parts
-//	{chat:dir}:o:<id>  HASH  an account's trackers and those it has kept messages of: n of their
-//	                         row's hash and how many are there; "n" is their sum
 //	{chat:dir}:log     ZSET  a<id> and t<id> by the version of their last change; {chat:dir}:gone
 //	                         the same for what was removed last
 //	{chat:dir}:seals   ZSET  versions that were left out because another Redis process came, see
@@ -34,10 +27,11 @@ import (
 //	                   import removed: whose their messages are when they come back
 //	{chat:dir}:s:<key> STRING, {chat:dir}:l:<account> ZSET: see session.go
 //
-// A change is worked out here from what was read, and committed by a script that refuses it if the
-// directory has another version by then. A large one is written aside in pieces before, counts from
-// its commit on, and is copied into place piece by piece; who finds a committed one that was not
-// copied to the end (its node died) finishes it first. No command is longer than a piece.
+// A change (queue/directory) is committed by a script that refuses it if the directory has another
+// version than the one that it was worked out from. A large one is written aside in pieces before,
+// counts from its commit on, and is copied into place piece by piece; who finds a committed one
+// that was not copied to the end (its node died) finishes it first. No command is longer than a
+// piece.
 const (
 	dirTag = "{chat:dir}"
 	// HASH: version, floor (of versions that DirectoryChanges knows), pending (id and pieces of
@@ -51,42 +45,19 @@ const (
 	dirDrops    = dirTag + ":drop"
 	dirKept     = dirTag + ":kept"
 
-	dirBucket  = 8    // bits of an id within a HASH of rows
-	dirUniques = 4096 // parts of what is unique
-	dirTries   = 40
-	dirPause   = 20 * time.Millisecond // between tries, at most
-	stagedFor  = 86_400                // seconds that a change which was never committed stays
-
+	dirBucket = 8      // bits of an id within a HASH of rows
+	dirTries  = 40     // to finish what others have begun
+	stagedFor = 86_400 // seconds that a change which was never committed stays
 )
-
-// given up with queue.ErrUnavailable.
-var errDirectoryBusy = errors.New("the directory keeps changing")
 
 func bucketOf(id int64) int64 { return id >> dirBucket }
 
 // bucketKey is the HASH of the rows in a bucket of dirAccounts or dirTrackers.
 func bucketKey(kind string, bucket int64) string {
-	return kind + ":" + strconv.FormatInt(bucket,
-		10)
+	return kind + ":" + strconv.FormatInt(bucket, 10)
 }
 
 func rowKey(kind string, id int64) string { return bucketKey(kind, bucketOf(id)) }
-
-func ownedKey(id queue.AccountID) string {
-	return dirTag + ":o:" + strconv.FormatInt(int64(id),
-		10)
-}
-
-// What is unique, as it is noted.
-func uniqueLogin(login string) string             { return "l" + login }
-func uniqueKey(k queue.KeyHash) string            { return "k" + string(k[:]) }
-func uniqueDevice(protocol, device string) string { return "d" + protocol + " " + device }
-
-func uniqueBucket(field string) string {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(field)) // never fails
-	return dirTag + ":u:" + strconv.FormatUint(uint64(h.Sum32()%dirUniques), 10)
-}
 
 // dirQuery is one command on the directory's slot that changes nothing.
 func dirQuery(args ...any) *query {
@@ -128,7 +99,7 @@ func (s *Store) settledHead(ctx context.Context) (head, error) {
 			return head{}, err
 		}
 	}
-	return head{}, fmt.Errorf("%w: %w", queue.ErrUnavailable, errDirectoryBusy)
+	return head{}, fmt.Errorf("%w: the directory keeps changing", queue.ErrUnavailable)
 }
 
 func (s *Store) readHead(ctx context.Context) (head, error) {
@@ -267,16 +238,4 @@ func (s *Store) copyChange(ctx context.Context, pending string) error {
 	}
 	_, err = s.dirRun(ctx, "copy_directory", scriptApply, pending, "")
 	return err
-}
-
-// dirWait lets whoever was quicker come to an end.
-func dirWait(ctx context.Context) error {
-	t := time.NewTimer(rand.N(dirPause))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

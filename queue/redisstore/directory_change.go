@@ -1,257 +1,225 @@
 package redisstore
 
 import (
-	"cmp"
-	"maps"
+	"context"
+	"fmt"
 	"slices"
 	"strconv"
 
 	"trackchat/queue"
+	"trackchat/queue/directory"
 )
 
 // maxGone is how many removed rows are remembered at least; of one and a half times as many the
 // oldest are forgotten.
 const maxGone = 10_000
 
-// rowChange is what becomes of a row; nil stands for none.
-type rowChange[V any] struct {
-	was, is *V
-	version int64 // of the last change, 0: it is as it was
-}
+// directoryRows is what the directory's rules need of the store.
+type directoryRows struct{ *Store }
 
-// change is what becomes of the directory.
-type change struct {
-	version  int64 // of the last row changed
-	accounts map[queue.AccountID]*rowChange[queue.Account]
-	trackers map[queue.TrackerID]*rowChange[queue.Tracker]
-	// conversations that are removed: version of the removal.
-	dropped map[queue.TrackerID]int64
-	// of trackers that come: what an import removed before.
-	kept  map[queue.TrackerID]*queue.Tracker
-	ended map[queue.AccountID]struct{} // whose sessions end
-}
-
-func newChange(version int64) *change {
-	return &change{
-		version: version, accounts: make(map[queue.AccountID]*rowChange[queue.Account]),
-		trackers: make(map[queue.TrackerID]*rowChange[queue.Tracker]),
-		dropped:  make(map[queue.TrackerID]int64), kept: make(map[queue.TrackerID]*queue.Tracker),
-		ended: make(map[queue.AccountID]struct{}),
+// Kept reads what imports have removed.
+func (s directoryRows) Kept(ctx context.Context, ts []queue.TrackerID) (directory.Removed, error) {
+	q := dirQuery("exists", dirKept)
+	if err := s.ask(ctx, "directory", []*query{q}); err != nil || q.reply == int64(0) {
+		return nil, err
 	}
-}
-
-// setAccount puts an account, or removes it where a is nil.
-func (c *change) setAccount(id queue.AccountID, a *queue.Account) {
-	r := c.accounts[id]
-	if r.is != nil && (a == nil || a.Password != r.is.Password) {
-		c.ended[id] = struct{}{}
-	}
-	c.version++
-	r.is, r.version = a, c.version
-}
-
-// setTracker puts a tracker, or removes it where t is nil.
-func (c *change) setTracker(id queue.TrackerID, t *queue.Tracker) {
-	c.version++
-	r := c.trackers[id]
-	r.is, r.version = t, c.version
-}
-
-// drop notes that conversations go with the change that was made last.
-func (c *change) drop(keys []queue.TrackerID) {
-	for _, key := range keys {
-		c.dropped[key] = c.version
-	}
-}
-
-// holdersOf are the accounts that a tracker keeps from being removed.
-func holdersOf(t *queue.Tracker) []queue.AccountID {
-	if t == nil {
-		return nil
-	}
-	var list []queue.AccountID
-	for _, key := range t.Keys() {
-		a, _, _ := t.Holder(key)
-		list = append(list, a)
-	}
-	return list
-}
-
-// accountUniques are what no other account may have.
-func accountUniques(a *queue.Account) []string {
-	if a == nil {
-		return nil
-	}
-	var list []string
-	if a.Login != "" {
-		list = append(list, uniqueLogin(a.Login))
-	}
-	for _, k := range a.Keys {
-		list = append(list, uniqueKey(k))
-	}
-	return list
-}
-
-func trackerUniques(t *queue.Tracker) []string {
-	if t == nil {
-		return nil
-	}
-	return []string{uniqueDevice(t.Protocol, t.DeviceID)}
-}
-
-// sheet collects what a change writes, by key, so that what lies together is written together.
-type sheet struct {
-	plan
-	unique map[string]string // to note: who has it
-	free   map[string]string // no longer had by
-	owned  map[queue.AccountID]map[int64]int
-	log    []string // version, member
-	gone   []string
-}
-
-// plan works out the commands.
-func (c *change) plan() (*plan, error) {
-	w := &sheet{
-		unique: make(map[string]string), free: make(map[string]string),
-		owned: make(map[queue.AccountID]map[int64]int),
-	}
-	for _, id := range slices.Sorted(maps.Keys(c.accounts)) {
-		r := c.accounts[id]
-		if r.version == 0 {
-			continue
+	kept := make(directory.Removed)
+	for some := range slices.Chunk(ts, dirPage) {
+		entries := make([]entry, len(some))
+		for i, t := range some {
+			entries[i] = entry{kind: dirKept, id: int64(t)}
 		}
-		w.uniques(int64(id), accountUniques(r.was), accountUniques(r.is))
-		if err := w.row(dirAccounts, "a", int64(id), r.version, r.is != nil, func() (string,
-			error,
-		) {
-			return encodeAccount(r.is, r.version)
-		}); err != nil {
+		rows, err := s.entryRows(ctx, entries)
+		if err != nil {
 			return nil, err
 		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(c.trackers)) {
-		r := c.trackers[id]
-		if r.version == 0 {
-			continue
-		}
-		w.uniques(int64(id), trackerUniques(r.was), trackerUniques(r.is))
-		for _, a := range holdersOf(r.was) {
-			w.own(a, bucketOf(int64(id)), -1)
-		}
-		for _, a := range holdersOf(r.is) {
-			w.own(a, bucketOf(int64(id)), 1)
-		}
-		if err := w.keep(c, id, r); err != nil {
-			return nil, err
-		}
-		if err := w.row(dirTrackers, "t", int64(id), r.version, r.is != nil, func() (string,
-			error,
-		) {
-			return encodeTracker(r.is, r.version)
-		}); err != nil {
-			return nil, err
+		for i, row := range rows {
+			if row == "" {
+				continue
+			}
+			t, _, err := decodeTracker(row)
+			if err != nil {
+				return nil, err
+			}
+			kept[some[i]] = &t
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(c.ended)) {
-		w.add([]string{"endsessions", strconv.FormatInt(int64(id), 10)})
-	}
-	for _, id := range slices.Sorted(maps.Keys(c.dropped)) {
-		w.add([]string{"hset", dirDrops}, strconv.FormatInt(int64(id), 10),
-			strconv.FormatInt(c.dropped[id], 10))
-	}
-	return w.done(), nil
+	return kept, nil
 }
 
-// keep notes whose messages a tracker leaves behind that goes without them, and forgets it where it
-// comes back.
-func (w *sheet) keep(c *change, id queue.TrackerID, r *rowChange[queue.Tracker]) error {
-	bucket, field := strconv.FormatInt(bucketOf(int64(id)), 10), strconv.FormatInt(int64(id), 10)
-	if r.is != nil {
-		if c.kept[id] != nil {
-			w.add([]string{"cut", dirKept, bucket}, field)
-		}
-		return nil
+// Commit has its script compare the version.
+func (s directoryRows) Commit(ctx context.Context, version int64, c *directory.Change) (bool,
+	error,
+) {
+	if c.Empty() {
+		h, err := s.readHead(ctx)
+		return h.version == version && h.pending == "", err
 	}
-	if r.was == nil {
-		return nil
+	if m := s.cluster.serving(dirQuery().slot); c.Grows && m != nil && m.full.Load() {
+		return false, m.errFull()
 	}
-	if _, drops := c.dropped[r.was.Key()]; drops {
-		return nil
-	}
-	value, err := encodeTracker(r.was, r.version)
-	if err == nil {
-		w.add([]string{"put", dirKept, bucket}, field, value)
-	}
-	return err
-}
-
-func (w *sheet) own(id queue.AccountID, bucket int64, n int) {
-	if w.owned[id] == nil {
-		w.owned[id] = make(map[int64]int)
-	}
-	w.owned[id][bucket] += n
-}
-
-func (w *sheet) uniques(id int64, was, is []string) {
-	holder := strconv.FormatInt(id, 10)
-	for _, f := range was {
-		if !slices.Contains(is, f) {
-			w.free[f] = holder
+	c.ByID() // what lies together is written together
+	var keys []queue.TrackerID
+	for i := range c.Trackers {
+		if t := c.Trackers[i].Is; t != nil {
+			keys = append(keys, t.Key())
 		}
 	}
-	for _, f := range is {
-		if !slices.Contains(was, f) {
-			w.unique[f] = holder
-		}
+	if err := s.finishDrops(ctx, keys); err != nil {
+		return false, err
 	}
-}
-
-// row writes or removes one row and its place in the history.
-func (w *sheet) row(kind, letter string, id, version int64, put bool, encode func() (string,
-	error),
-) error {
-	bucket, field := strconv.FormatInt(bucketOf(id), 10), strconv.FormatInt(id, 10)
-	at, v := letter+field, strconv.FormatInt(version, 10)
-	if !put {
-		w.add([]string{"cut", kind, bucket}, field)
-		w.gone = append(w.gone, v, at)
-		return nil
-	}
-	value, err := encode()
+	p, err := planOf(c)
 	if err != nil {
-		return err
+		return false, err
 	}
-	w.add([]string{"put", kind, bucket}, field, value)
-	w.log = append(w.log, v, at)
+	return s.commit(ctx, version, c.Version, p)
+}
+
+// Purge also removes, where nothing has changed, what another call has left: it may be the
+// repetition of that.
+func (s directoryRows) Purge(ctx context.Context, c *directory.Change) error {
+	if c.Empty() {
+		s.tryDrops(ctx)
+		return nil
+	}
+	for _, key := range c.Dropped {
+		if err := s.dropMessages(ctx, key, c.Version); err != nil {
+			return fmt.Errorf("%w: removing the messages of tracker %d: %w",
+				queue.ErrUnknownOutcome, key, err)
+		}
+	}
 	return nil
 }
 
-// byBucket orders unique fields so that those of one HASH follow each other.
-func byBucket(fields map[string]string) []string {
-	return slices.SortedFunc(maps.Keys(fields), func(a, b string) int {
-		return cmp.Or(cmp.Compare(uniqueBucket(a), uniqueBucket(b)), cmp.Compare(a, b))
-	})
+// EditDirectory: Where a tracker goes and comes again, what an error leaves is whole up to there.
+func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.EditResult, error) {
+	res := make([]queue.EditResult, 0, len(edits))
+	for len(edits) > 0 {
+		n := editsAtOnce(edits)
+		some, err := s.Editor.EditDirectory(ctx, edits[:n])
+		if err != nil && len(res) > 0 {
+			return nil, fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		res, edits = append(res, some...), edits[n:]
+	}
+	return res, nil
 }
 
-func (w *sheet) done() *plan {
-	for _, f := range byBucket(w.free) {
-		w.add([]string{"free", uniqueBucket(f)}, f, w.free[f])
+// editsAtOnce is how many of the edits are one step: all of them, unless one puts a tracker that
+// one before it removes, puts into another account, or of which it removes messages. What is sent
+// to the new one must not be taken for messages of the old one that are still to be removed.
+func editsAtOnce(edits []queue.Edit) int {
+	dropped := make(map[queue.TrackerID]bool)
+	account := make(map[queue.TrackerID]queue.AccountID)
+	for i := range edits {
+		switch e := &edits[i]; e.Kind {
+		case queue.EditDropTracker:
+			dropped[e.Tracker.ID] = true
+		case queue.EditPutTracker:
+			t := &e.Tracker
+			if before, again := account[t.ID]; dropped[t.ID] || again && before != t.Account {
+				return i
+			}
+			account[t.ID] = t.Account
+			dropped[t.ID] = t.History == queue.HistoryDrop
+		default:
+		}
 	}
-	for _, f := range byBucket(w.unique) {
-		w.add([]string{"hset", uniqueBucket(f)}, f, w.unique[f])
+	return len(edits)
+}
+
+// planOf works out the commands of a change.
+func planOf(c *directory.Change) (*plan, error) {
+	p := &plan{}
+	for i := range c.Accounts {
+		r := &c.Accounts[i]
+		if r.Is == nil {
+			p.cut(dirAccounts, int64(r.ID))
+			continue
+		}
+		row, err := encodeAccount(r.Is, r.Version)
+		if err != nil {
+			return nil, err
+		}
+		p.put(dirAccounts, int64(r.ID), row)
 	}
-	for _, id := range slices.Sorted(maps.Keys(w.owned)) {
-		for _, bucket := range slices.Sorted(maps.Keys(w.owned[id])) {
-			if n := w.owned[id][bucket]; n != 0 {
-				w.add([]string{"own", ownedKey(id)}, strconv.FormatInt(bucket, 10), strconv.Itoa(n))
+	for i := range c.Trackers {
+		r := &c.Trackers[i]
+		if r.Is == nil {
+			p.cut(dirTrackers, int64(r.ID))
+			continue
+		}
+		row, err := encodeTracker(r.Is, r.Version)
+		if err != nil {
+			return nil, err
+		}
+		p.put(dirTrackers, int64(r.ID), row)
+	}
+	if err := p.keep(c); err != nil {
+		return nil, err
+	}
+	for _, id := range c.Ended {
+		p.add([]string{"endsessions", decimal(id)})
+	}
+	for _, key := range c.Dropped {
+		p.add([]string{"hset", dirDrops}, decimal(key), decimal(c.Version))
+	}
+	p.history(c)
+	return p, nil
+}
+
+func decimal[K ~int64](n K) string { return strconv.FormatInt(int64(n), 10) }
+
+func (p *plan) put(kind string, id int64, row string) {
+	p.add([]string{"put", kind, decimal(bucketOf(id))}, decimal(id), row)
+}
+
+func (p *plan) cut(kind string, id int64) {
+	p.add([]string{"cut", kind, decimal(bucketOf(id))}, decimal(id))
+}
+
+// keep notes whose messages trackers leave behind, and forgets it of those that come back.
+func (p *plan) keep(c *directory.Change) error {
+	kept := make(map[queue.TrackerID]bool, len(c.Kept))
+	for _, id := range c.Kept {
+		kept[id] = true
+	}
+	for i := range c.Trackers {
+		r := &c.Trackers[i]
+		if !kept[r.ID] {
+			continue
+		}
+		row, err := encodeTracker(r.Was, r.Version)
+		if err != nil {
+			return err
+		}
+		p.put(dirKept, int64(r.ID), row)
+	}
+	for _, id := range c.Returned {
+		p.cut(dirKept, int64(id))
+	}
+	return nil
+}
+
+// history notes what has changed, and what is gone.
+func (p *plan) history(c *directory.Change) {
+	for _, gone := range []bool{false, true} { // what is alike together
+		command := []string{"changed"}
+		if gone {
+			command = []string{"gone", strconv.Itoa(maxGone)}
+		}
+		for i := range c.Accounts {
+			if r := &c.Accounts[i]; (r.Is == nil) == gone {
+				p.add(command, decimal(r.Version), "a"+decimal(r.ID))
+			}
+		}
+		for i := range c.Trackers {
+			if r := &c.Trackers[i]; (r.Is == nil) == gone {
+				p.add(command, decimal(r.Version), "t"+decimal(r.ID))
 			}
 		}
 	}
-	for i := 0; i < len(w.log); i += 2 {
-		w.add([]string{"changed"}, w.log[i], w.log[i+1])
-	}
-	for i := 0; i < len(w.gone); i += 2 {
-		w.add([]string{"gone", strconv.Itoa(maxGone)}, w.gone[i], w.gone[i+1])
-	}
-	return &w.plan
 }

@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -23,24 +22,7 @@ const (
 // lie in another slot: they are cut off by one script, which does so only once for a removal, and
 // then removed block by block; the note goes last.
 
-// dropAll removes the messages of trackers that are removed, each with the version of its removal.
-func (s *Store) dropAll(ctx context.Context, dropped map[queue.TrackerID]int64) error {
-	for _, id := range slices.Sorted(maps.Keys(dropped)) {
-		if err := s.dropMessages(ctx, id, dropped[id]); err != nil {
-			return fmt.Errorf("removing the messages of tracker %d: %w", id, err)
-		}
-	}
-	return nil
-}
-
-// dropCommitted is dropAll after a change that is stored already.
-func (s *Store) dropCommitted(ctx context.Context, dropped map[queue.TrackerID]int64) error {
-	if err := s.dropAll(ctx, dropped); err != nil {
-		return fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
-	}
-	return nil
-}
-
+// dropMessages removes the messages of a conversation that a version of the directory has dropped.
 func (s *Store) dropMessages(ctx context.Context, t queue.TrackerID, version int64) error {
 	p := partitionOf(t)
 	rest := fmt.Sprintf("%s:g:%d:%d", s.keys[p], t, version)
@@ -104,7 +86,10 @@ func (s *Store) finishDrop(ctx context.Context, t queue.TrackerID, text string) 
 	if err != nil {
 		return fmt.Errorf("%w: removal of tracker %d in version %q", queue.ErrCorrupt, t, text)
 	}
-	return s.dropAll(ctx, map[queue.TrackerID]int64{t: version})
+	if err := s.dropMessages(ctx, t, version); err != nil {
+		return fmt.Errorf("removing the messages of tracker %d: %w", t, err)
+	}
+	return nil
 }
 
 // dropLeft finishes what some process has left.
@@ -136,6 +121,9 @@ func (s *Store) dropLeft(ctx context.Context) error {
 
 // purgeLoop looks for messages of removed trackers that some process has left, until ctx ends.
 func (s *Store) purgeLoop(ctx context.Context) {
+	if err := s.forgetIndexes(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("what an earlier version kept is left", zap.Error(err))
+	}
 	tick := time.NewTicker(dropEvery)
 	defer tick.Stop()
 	for {
@@ -151,5 +139,42 @@ func (s *Store) purgeLoop(ctx context.Context) {
 func (s *Store) tryDrops(ctx context.Context) {
 	if err := s.dropLeft(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("messages of removed trackers are left", zap.Error(err))
+	}
+}
+
+// forgetIndexes removes what earlier versions kept of the directory's rows: who has what is unique,
+// {chat:dir}:u:<n>, and an account's trackers, {chat:dir}:o:<account>. Those go first, so that
+// where none of the others is left, nothing is.
+func (s *Store) forgetIndexes(ctx context.Context) error {
+	const parts = 4096
+	unique := make([]any, parts)
+	for i := range unique {
+		unique[i] = fmt.Sprintf("%s:u:%d", dirTag, i)
+	}
+	q := dirQuery(append([]any{"exists"}, unique...)...)
+	if err := s.ask(ctx, "directory", []*query{q}); err != nil || q.reply == int64(0) {
+		return err
+	}
+	unlink := func(keys []any) error {
+		q := dirQuery(append([]any{"unlink"}, keys...)...)
+		q.writes = true
+		return s.ask(ctx, "directory", []*query{q})
+	}
+	for after := queue.AccountID(0); ; {
+		page, err := s.Accounts(ctx, after, dirPage)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			return unlink(unique)
+		}
+		owned := make([]any, len(page))
+		for i := range page {
+			owned[i] = fmt.Sprintf("%s:o:%d", dirTag, page[i].ID)
+		}
+		if err := unlink(owned); err != nil {
+			return err
+		}
+		after = page[len(page)-1].ID
 	}
 }

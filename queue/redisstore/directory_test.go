@@ -249,3 +249,69 @@ func TestEditorsTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+// TestEditorsSeeEachOther: of two processes that give one device to two trackers at the same time,
+// one is refused, whatever its copy of the directory knows.
+func TestEditorsSeeEachOther(t *testing.T) {
+	server := queuetest.StartRedis(t, "--appendfsync", "no")
+	o := redisstore.Options{Addrs: []string{server.Addr}, AllowVolatile: true}
+	stores := []*redisstore.Store{open(t, o), open(t, o)}
+	edit(t, stores[0], someAccount())
+	for round := range 100 {
+		won := make(chan queue.TrackerID, len(stores))
+		var editing sync.WaitGroup
+		for i, s := range stores {
+			editing.Go(func() {
+				e := someTracker(queue.TrackerID(2*round + i + 1))
+				e.Tracker.DeviceID = fmt.Sprint("of both ", round)
+				res, err := s.EditDirectory(t.Context(), []queue.Edit{e})
+				switch {
+				case err != nil:
+					t.Error(err)
+				case res[0].Err == nil:
+					won <- e.Tracker.ID
+				case !errors.Is(res[0].Err, queue.ErrConflict):
+					t.Error(res[0].Err)
+				}
+			})
+		}
+		editing.Wait()
+		if len(won) != 1 {
+			t.Fatalf("round %d: %d trackers have the device", round, len(won))
+		}
+	}
+}
+
+// TestOlderVersions: what earlier versions kept to find what is unique is removed, and they refuse
+// to change a directory that has none of it: for their commit a change is pending.
+func TestOlderVersions(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	o := redisstore.Options{Addrs: []string{server.Addr}}
+	edit(t, open(t, o), someAccount(), someTracker(1))
+	server.Must(t, "HDEL", "{chat:dir}", "pending")
+	server.Must(t, "HSET", "{chat:dir}:u:17", "dp 1", "1")
+	server.Must(t, "HSET", "{chat:dir}:o:1", "n", "1", "0", "1")
+	s := open(t, o)
+	fenced := func() bool { // as that commit asks
+		return server.Must(t, "EVAL",
+			"return redis.call('HMGET', KEYS[1], 'version', 'pending')[2] and 1 or 0", "1",
+			"{chat:dir}") == "1"
+	}
+	if !fenced() {
+		t.Fatal("an earlier version could change the directory")
+	}
+	within(t, "the indexes are removed", func() bool {
+		return server.Must(t, "EXISTS", "{chat:dir}:u:17", "{chat:dir}:o:1") == "0"
+	})
+	edit(t, s, someTracker(2))
+	many := make([]queue.Tracker, 2000)
+	for i := range many {
+		many[i] = someTracker(queue.TrackerID(i + 1)).Tracker
+	}
+	if _, err := s.ImportDirectory(t.Context(), nil, many, false); err != nil {
+		t.Fatal(err)
+	}
+	if !fenced() {
+		t.Fatal("an earlier version could change the directory")
+	}
+}

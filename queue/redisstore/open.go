@@ -23,6 +23,7 @@ import (
 
 	"trackchat/queue"
 	"trackchat/queue/batch"
+	"trackchat/queue/directory"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -62,6 +63,8 @@ type Options struct {
 	Registerer prometheus.Registerer // nil: metrics stay unregistered
 	// told of each call that fails as a whole; must not block; nil: nobody.
 	OnFailure func(error)
+	// kept up to date for edits, beside who else follows; nil: one of its own.
+	Directory *queue.Directory
 
 	clock     func() time.Time // not nil: instead of Redis's time
 	migration string           // not empty: what this process migrates into it, see OpenMigration
@@ -103,6 +106,7 @@ var (
 
 // Store implements queue.Store. Methods may be called from any goroutine.
 type Store struct {
+	*directory.Editor
 	opts     Options
 	now      func() time.Time
 	log      *zap.Logger
@@ -123,8 +127,6 @@ type Store struct {
 	wakes   *wakes
 	asks    chan struct{} // has room for as many as may ask at a time
 	hooks   hookLeases
-
-	editing chan struct{} // holds a token while a change of the directory is under way
 
 	trimMu sync.Mutex
 	trimAt [partitions]int64 // guarded by trimMu: where the next Trim goes on
@@ -153,11 +155,11 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts: opts, now: opts.Now, log: opts.Logger,
 		metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12],
 		publish: "PUBLISH",
-		editing: make(chan struct{}, 1),
 		asks:    make(chan struct{}, peerAsks),
 		hooks:   hookLeases{seen: make(map[queue.AccountID]hookLease)},
 		room:    batch.NewRoom(opts.QueueItems, opts.QueueBytes),
 	}
+	s.Editor = directory.NewEditor(directoryRows{s}, opts.Directory)
 	s.metrics.OnFailure(opts.OnFailure)
 	if s.scripts, err = loadScripts(); err != nil {
 		return nil, err

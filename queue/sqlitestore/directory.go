@@ -7,23 +7,8 @@ import (
 	"fmt"
 
 	"trackchat/queue"
+	"trackchat/queue/directory"
 )
-
-func (s *Store) LoadDirectory(ctx context.Context) (accounts []queue.Account,
-	trackers []queue.Tracker, err error,
-) {
-	err = s.read(ctx, "load_directory", func(c *conn) error {
-		if accounts, err = loadAccounts(ctx, c); err != nil {
-			return err
-		}
-		trackers, err = loadTrackers(ctx, c)
-		return err
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	return accounts, trackers, nil
-}
 
 const (
 	accountColumns = "SELECT id, login, password, title, time_zone, version FROM account "
@@ -115,189 +100,196 @@ func loadTrackers(ctx context.Context, c *conn) ([]queue.Tracker, error) {
 	return trackers, err
 }
 
-// ImportDirectory: Only one import runs at a time, so that what it is compared with stays while it
-// waits for the writer.
-func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
-	trackers []queue.Tracker, prune bool,
-) (queue.ImportStats, error) {
-	s.importing.Lock()
-	defer s.importing.Unlock()
-	storedAccounts, storedTrackers, err := s.LoadDirectory(ctx)
-	if err != nil {
-		return queue.ImportStats{}, err
-	}
-	var kept []queue.Tracker
-	err = s.read(ctx, "load_directory", func(c *conn) (err error) {
-		kept, err = keptTrackers(c, "")
-		return err
+// maxPage bounds what one call of Accounts or Trackers returns.
+const maxPage = 10_000
+
+func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
+	error,
+) {
+	var accounts []queue.Account
+	err := s.read(ctx, "accounts", func(c *conn) error {
+		err := c.query(accountColumns+"WHERE id > ? ORDER BY id LIMIT ?",
+			func(row []driver.Value) error {
+				accounts = append(accounts, accountOf(row))
+				return nil
+			}, int64(after), int64(min(limit, maxPage)))
+		if err != nil {
+			return err
+		}
+		return fillKeys(c, accounts)
 	})
 	if err != nil {
-		return queue.ImportStats{}, err
+		return nil, err
 	}
-	c, err := queue.MergeDirectory(storedAccounts, storedTrackers, kept, accounts, trackers, prune)
-	if err != nil {
-		return queue.ImportStats{}, err
-	}
-	if c.Stats == (queue.ImportStats{Unchanged: c.Stats.Unchanged}) {
-		return c.Stats, s.purgeAll(ctx, nil) // also where nothing can be stored
-	}
-	err = s.write(ctx, &operation{
-		name: "import_directory", items: maxBatch, bulk: true,
-		grows: true, run: func(w *writer) error { return w.importDirectory(&c) },
-	})
-	if err != nil {
-		return queue.ImportStats{}, err
-	}
-	if err := s.purgeAll(ctx, c.Dropped); err != nil {
-		return queue.ImportStats{}, err
-	}
-	return c.Stats, nil
+	return accounts, nil
 }
 
-// importDirectory removes first everything that will be there anew: logins, keys and devices may
+func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
+	error,
+) {
+	var trackers []queue.Tracker
+	err := s.read(ctx, "trackers", func(c *conn) error {
+		return c.query(trackerColumns+"WHERE tracker > ? ORDER BY tracker LIMIT ?",
+			func(row []driver.Value) error {
+				t, err := trackerOf(row)
+				trackers = append(trackers, t)
+				return err
+			}, int64(after), int64(min(limit, maxPage)))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return trackers, nil
+}
+
+// directoryRows is what the directory's rules need of the store.
+type directoryRows struct{ *Store }
+
+// Kept reads what imports have removed.
+func (s directoryRows) Kept(ctx context.Context, ts []queue.TrackerID) (directory.Removed, error) {
+	kept := make(directory.Removed)
+	err := s.read(ctx, "directory", func(c *conn) error {
+		return c.eachChunk(s.keptIn, len(ts), func(i int) int64 { return int64(ts[i]) },
+			func(row []driver.Value) error {
+				t := &queue.Tracker{
+					ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])),
+					Conversation: uint8(integer(row[2])),
+				}
+				kept[t.ID] = t
+				if err := fromJSON(row[3], &t.Former); err != nil {
+					return fmt.Errorf("%w: former accounts of tracker %d: %w", queue.ErrCorrupt,
+						t.ID, err)
+				}
+				return nil
+			})
+	})
+	return kept, err
+}
+
+// Commit compares the version within the transaction.
+func (s directoryRows) Commit(ctx context.Context, version int64, d *directory.Change) (bool,
+	error,
+) {
+	var now int64
+	if d.Empty() { // also where nothing can be stored
+		err := s.read(ctx, "directory", func(c *conn) (err error) {
+			now, _, err = directoryVersion(c)
+			return err
+		})
+		return now == version, err
+	}
+	err := s.write(ctx, &operation{
+		name: "edit_directory", items: min(len(d.Accounts)+len(d.Trackers), maxBatch), bulk: true,
+		grows: true, run: func(w *writer) (err error) {
+			if now, _, err = directoryVersion(w.c); err != nil || now != version {
+				return err
+			}
+			return w.commitDirectory(d)
+		},
+	})
+	if err != nil {
+		return false, err
+	}
+	return now == version, nil
+}
+
+// Purge also removes what calls before it have left.
+func (s directoryRows) Purge(ctx context.Context, d *directory.Change) error {
+	return s.purgeAll(ctx, d.Dropped)
+}
+
+// commitDirectory removes first everything that will be there anew: logins, keys and devices may
 // have changed places. Nothing is executed after an error: where SQLite has rolled back, that would
 // be stored by itself.
-func (w *writer) importDirectory(d *queue.DirectoryChange) error {
-	c := w.c
-	h, err := openHistory(c)
-	if err != nil {
-		return err
-	}
-	for _, id := range d.RemoveAccounts {
-		if err := dropAccount(c, h, id); err != nil {
-			return err
-		}
-	}
-	for i := range d.PutAccounts {
-		a := &d.PutAccounts[i]
-		if err := replaceAccount(c, a); err != nil {
-			return err
-		}
-	}
-	for _, id := range d.RemoveTrackers {
-		if err := forgetTracker(c, h, id); err != nil {
-			return err
-		}
-	}
-	for i := range d.PutTrackers {
-		t := &d.PutTrackers[i]
-		if err := w.finishPurge(t.Key()); err != nil {
-			return err
-		}
-		if err := removeTracker(c, t.ID); err != nil {
-			return err
-		}
-	}
-	for _, key := range d.Dropped {
-		if err := w.endQueue(key); err != nil {
-			return err
-		}
-	}
-	for i := range d.PutAccounts {
-		if err := putAccount(c, h, &d.PutAccounts[i]); err != nil {
-			return err
-		}
-	}
-	for i := range d.PutTrackers {
-		if err := putTracker(c, h, &d.PutTrackers[i]); err != nil {
-			return err
-		}
-	}
-	return h.close()
-}
-
-// dropAccount removes an account for good.
-func dropAccount(c *conn, h *history, id queue.AccountID) error {
-	if err := removeAccount(c, id); err != nil {
-		return err
-	}
-	if err := endSessions(c, id); err != nil {
-		return err
-	}
-	return h.gone(goneAccount, int64(id))
-}
-
-// replaceAccount removes an account that comes anew.
-func replaceAccount(c *conn, a *queue.Account) error {
-	if err := endSessionsOfOldPassword(c, a); err != nil {
-		return err
-	}
-	return removeAccount(c, a.ID)
-}
-
-func removeAccount(c *conn, id queue.AccountID) error {
-	for _, q := range []string{
-		"DELETE FROM account WHERE id = ?",
-		"DELETE FROM account_key WHERE account = ?",
+func (w *writer) commitDirectory(d *directory.Change) error {
+	for _, step := range []func(*directory.Change) error{
+		w.clearRows, w.dropConversations, w.putRows, w.noteRemovals,
 	} {
-		if _, err := c.exec(q, int64(id)); err != nil {
+		if err := step(d); err != nil {
+			return err
+		}
+	}
+	_, err := w.c.exec("UPDATE meta SET value = ? WHERE name = 'directory_version'", d.Version)
+	return err
+}
+
+// clearRows removes the rows that go or change.
+func (w *writer) clearRows(d *directory.Change) error {
+	for _, id := range d.Kept {
+		const keep = "INSERT OR REPLACE INTO kept (tracker, account, conversation, former)" +
+			" SELECT tracker, account, conversation, former FROM device WHERE tracker = ?"
+		if _, err := w.c.exec(keep, int64(id)); err != nil {
+			return err
+		}
+	}
+	for _, id := range d.Ended {
+		if err := endSessions(w.c, id); err != nil {
+			return err
+		}
+	}
+	for i := range d.Accounts {
+		for _, q := range []string{
+			"DELETE FROM account WHERE id = ?",
+			"DELETE FROM account_key WHERE account = ?",
+		} {
+			if _, err := w.c.exec(q, int64(d.Accounts[i].ID)); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range d.Trackers {
+		if _, err := w.c.exec("DELETE FROM device WHERE tracker = ?",
+			int64(d.Trackers[i].ID)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func removeTracker(c *conn, id queue.TrackerID) error {
-	_, err := c.exec("DELETE FROM device WHERE tracker = ?", int64(id))
-	return err
-}
-
-// forgetTracker removes a tracker and leaves its messages.
-func forgetTracker(c *conn, h *history, id queue.TrackerID) error {
-	if err := keepTracker(c, id); err != nil {
-		return err
+func (w *writer) dropConversations(d *directory.Change) error {
+	for _, key := range d.Dropped {
+		if err := w.endQueue(key); err != nil {
+			return err
+		}
 	}
-	if err := removeTracker(c, id); err != nil {
-		return err
+	for _, id := range d.Returned {
+		if _, err := w.c.exec("DELETE FROM kept WHERE tracker = ?", int64(id)); err != nil {
+			return err
+		}
 	}
-	return h.gone(goneTracker, int64(id))
+	return nil
 }
 
-// keepTracker notes whose messages a tracker leaves behind that is about to be removed.
-func keepTracker(c *conn, id queue.TrackerID) error {
-	const keep = "INSERT OR REPLACE INTO kept (tracker, account, conversation, former)" +
-		" SELECT tracker, account, conversation, former FROM device WHERE tracker = ?"
-	_, err := c.exec(keep, int64(id))
-	return err
-}
-
-// keptTrackers reads what is known of removed trackers; where begins with WHERE, or is empty.
-func keptTrackers(c *conn, where string, args ...driver.Value) (list []queue.Tracker, err error) {
-	err = c.query("SELECT tracker, account, conversation, former FROM kept "+where,
-		func(row []driver.Value) error {
-			t := queue.Tracker{
-				ID: queue.TrackerID(integer(row[0])), Account: queue.AccountID(integer(row[1])),
-				Conversation: uint8(integer(row[2])),
+func (w *writer) putRows(d *directory.Change) error {
+	for i := range d.Accounts {
+		if r := &d.Accounts[i]; r.Is != nil {
+			if err := w.putAccount(r.Is, r.Version); err != nil {
+				return err
 			}
-			if err := fromJSON(row[3], &t.Former); err != nil {
-				return fmt.Errorf("%w: former accounts of tracker %d: %w", queue.ErrCorrupt, t.ID,
-					err)
+		}
+	}
+	for i := range d.Trackers {
+		if r := &d.Trackers[i]; r.Is != nil {
+			if err := w.finishPurge(r.Is.Key()); err != nil {
+				return err
 			}
-			list = append(list, t)
-			return nil
-		}, args...)
-	return list, err
-}
-
-// endSessionsOfOldPassword is called before a is stored over the account as it was.
-func endSessionsOfOldPassword(c *conn, a *queue.Account) error {
-	_, err := c.exec("DELETE FROM session WHERE account = ? AND EXISTS (SELECT 1 FROM account WHERE id = ? AND password <> ?)", int64(a.ID), int64(a.ID), a.Password)
-	return err
+			if err := w.putTracker(r.Is, r.Version); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // putAccount stores an account where none with its id is.
-func putAccount(c *conn, h *history, a *queue.Account) error {
-	version, err := h.next(goneAccount, int64(a.ID))
-	if err != nil {
-		return err
-	}
+func (w *writer) putAccount(a *queue.Account, version int64) error {
 	const put = "INSERT INTO account (id, login, password, title, time_zone, version) VALUES (?, ?, ?, ?, ?, ?)"
-	if _, err := c.exec(put, int64(a.ID), a.Login, a.Password, a.Title, a.TimeZone,
+	if _, err := w.c.exec(put, int64(a.ID), a.Login, a.Password, a.Title, a.TimeZone,
 		version); err != nil {
 		return err
 	}
 	for i, k := range a.Keys {
-		if _, err := c.exec("INSERT INTO account_key (hash, account, position) VALUES (?, ?, ?)",
+		if _, err := w.c.exec("INSERT INTO account_key (hash, account, position) VALUES (?, ?, ?)",
 			k[:], int64(a.ID), int64(i)); err != nil {
 			return err
 		}
@@ -306,11 +298,7 @@ func putAccount(c *conn, h *history, a *queue.Account) error {
 }
 
 // putTracker stores a tracker where none with its id is.
-func putTracker(c *conn, h *history, t *queue.Tracker) error {
-	version, err := h.next(goneTracker, int64(t.ID))
-	if err != nil {
-		return err
-	}
+func (w *writer) putTracker(t *queue.Tracker, version int64) error {
 	features, err := toJSON(t.Features, len(t.Features) > 0)
 	if err != nil {
 		return err
@@ -319,9 +307,6 @@ func putTracker(c *conn, h *history, t *queue.Tracker) error {
 	if err != nil {
 		return err
 	}
-	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee," +
-		" settings, version, conversation, former, employee_record)" +
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	former, err := toJSON(t.Former, t.Former != nil)
 	if err != nil {
 		return err
@@ -330,13 +315,12 @@ func putTracker(c *conn, h *history, t *queue.Tracker) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.exec("DELETE FROM kept WHERE tracker = ?", int64(t.ID)); err != nil {
-		return err
-	}
-	_, err = c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID, t.Password,
-		t.Model,
-		number(t.Blocked), number(t.Chat), features, t.Employee, settings, version,
-		int64(t.Conversation), former, record)
+	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee," +
+		" settings, version, conversation, former, employee_record)" +
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	_, err = w.c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID,
+		t.Password, t.Model, number(t.Blocked), number(t.Chat), features, t.Employee, settings,
+		version, int64(t.Conversation), former, record)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"trackchat/queue"
+	"trackchat/queue/directory"
 )
 
 // Kinds of rows in gone.
@@ -19,19 +20,6 @@ const (
 // maxGone is how many removed rows are remembered at least; of one and a half times as many the
 // oldest are forgotten.
 const maxGone = 10_000
-
-// history hands out the directory's versions within one operation of the writer.
-type history struct {
-	c       *conn
-	version int64
-	floor   int64
-	removed int
-}
-
-func openHistory(c *conn) (*history, error) {
-	version, floor, err := directoryVersion(c)
-	return &history{c: c, version: version, floor: floor}, err
-}
 
 func directoryVersion(c *conn) (version, floor int64, err error) {
 	n := 0
@@ -50,48 +38,53 @@ func directoryVersion(c *conn) (version, floor int64, err error) {
 	return version, floor, err
 }
 
-// next returns the version of a row that is stored now, and takes back that it is gone.
-func (h *history) next(kind, id int64) (int64, error) {
-	h.version++
-	_, err := h.c.exec("DELETE FROM gone WHERE kind = ? AND id = ?", kind, id)
-	return h.version, err
-}
-
-// gone notes that a row is removed.
-func (h *history) gone(kind, id int64) error {
-	h.version++
-	h.removed++
-	_, err := h.c.exec("INSERT OR REPLACE INTO gone (version, kind, id) VALUES (?, ?, ?)",
-		h.version, kind, id)
-	return err
-}
-
-// close stores the version.
-func (h *history) close() error {
-	if h.removed > 0 {
-		if err := h.forget(); err != nil {
+// noteRemovals remembers the rows that are gone, and forgets those that are there again.
+func (w *writer) noteRemovals(d *directory.Change) error {
+	removed := false
+	note := func(kind, id, version int64, was, is bool) (err error) {
+		switch {
+		case !is:
+			removed = true
+			_, err = w.c.exec("INSERT OR REPLACE INTO gone (version, kind, id) VALUES (?, ?, ?)",
+				version, kind, id)
+		case !was:
+			_, err = w.c.exec("DELETE FROM gone WHERE kind = ? AND id = ?", kind, id)
+		}
+		return err
+	}
+	for i := range d.Accounts {
+		r := &d.Accounts[i]
+		if err := note(goneAccount, int64(r.ID), r.Version, r.Was != nil, r.Is != nil); err != nil {
 			return err
 		}
 	}
-	_, err := h.c.exec("UPDATE meta SET value = ? WHERE name = 'directory_version'", h.version)
-	return err
+	for i := range d.Trackers {
+		r := &d.Trackers[i]
+		if err := note(goneTracker, int64(r.ID), r.Version, r.Was != nil, r.Is != nil); err != nil {
+			return err
+		}
+	}
+	if !removed {
+		return nil
+	}
+	return w.forgetRemovals()
 }
 
-// forget bounds gone.
-func (h *history) forget() error {
-	count, _, err := h.c.number("SELECT COUNT(*) FROM gone")
+// forgetRemovals bounds what is remembered.
+func (w *writer) forgetRemovals() error {
+	count, _, err := w.c.number("SELECT COUNT(*) FROM gone")
 	if err != nil || count <= maxGone*3/2 {
 		return err
 	}
-	floor, _, err := h.c.number("SELECT version FROM gone ORDER BY version DESC LIMIT 1 OFFSET ?",
+	floor, _, err := w.c.number("SELECT version FROM gone ORDER BY version DESC LIMIT 1 OFFSET ?",
 		int64(maxGone))
 	if err != nil {
 		return err
 	}
-	if _, err := h.c.exec("DELETE FROM gone WHERE version <= ?", floor); err != nil {
+	if _, err := w.c.exec("DELETE FROM gone WHERE version <= ?", floor); err != nil {
 		return err
 	}
-	_, err = h.c.exec("UPDATE meta SET value = ? WHERE name = 'directory_floor'", floor)
+	_, err = w.c.exec("UPDATE meta SET value = ? WHERE name = 'directory_floor'", floor)
 	return err
 }
 

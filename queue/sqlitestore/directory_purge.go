@@ -14,29 +14,6 @@ import (
 // purgeStep is how many messages of a removed tracker one transaction removes.
 const purgeStep = 512
 
-// dropTracker removes a tracker and notes that its messages are to go; those that are still to be
-// delivered go at once.
-func (w *writer) dropTracker(h *history, id queue.TrackerID) (queue.EditOutcome, []queue.TrackerID,
-	error,
-) {
-	old, err := w.storedTracker(id)
-	if err != nil {
-		return 0, nil, err
-	}
-	if old == nil {
-		return 0, nil, queue.ErrNotFound
-	}
-	if err := removeTracker(w.c, id); err != nil {
-		return 0, nil, err
-	}
-	for _, key := range old.Keys() {
-		if err := w.endQueue(key); err != nil {
-			return 0, nil, err
-		}
-	}
-	return queue.EditRemoved, old.Keys(), h.gone(goneTracker, int64(id))
-}
-
 // endQueue removes what was to be delivered, forgets what is known of a conversation's messages and
 // kicks its session.
 func (w *writer) endQueue(id queue.TrackerID) error {

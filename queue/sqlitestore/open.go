@@ -22,6 +22,7 @@ import (
 
 	"trackchat/queue"
 	"trackchat/queue/batch"
+	"trackchat/queue/directory"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -62,6 +63,8 @@ type Options struct {
 	Registerer prometheus.Registerer // nil: metrics stay unregistered
 	// told of each call that fails as a whole; must not block; nil: nobody.
 	OnFailure func(error)
+	// kept up to date for edits, beside who else follows; nil: one of its own.
+	Directory *queue.Directory
 
 	cacheTrackers int
 }
@@ -97,6 +100,7 @@ var _ queue.Store = (*Store)(nil)
 
 // Store implements queue.Store. Methods may be called from any goroutine.
 type Store struct {
+	*directory.Editor
 	opts    Options
 	now     func() time.Time
 	log     *zap.Logger
@@ -128,15 +132,15 @@ type Store struct {
 	closing   sync.Once
 	closeErr  error
 
-	importing sync.Mutex // one import at a time compares with what is stored
-	trimming  sync.Mutex // guards trimFrom
-	trimFrom  int64      // id after which Trim looks
+	trimming sync.Mutex // guards trimFrom
+	trimFrom int64      // id after which Trim looks
 
 	// Statements with many parameters, by how many rows or ids they take.
 	storeRows  map[int]string
 	trackersIn map[int]string
 	presenceIn map[int]string
 	messagesIn map[int]string
+	keptIn     map[int]string
 }
 
 // Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt,
@@ -173,6 +177,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 			"SELECT id, last_ms, unread, epoch, pending, last_out, change_ms FROM tracker WHERE id IN"),
 		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
 		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
+		keptIn: inQueries(
+			"SELECT tracker, account, conversation, former FROM kept WHERE tracker IN"),
 	}
 	s.writes = batch.NewLane[*operation](s.room, func() {
 		select {
@@ -180,6 +186,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		default: // the loop looks before it ends
 		}
 	})
+	s.Editor = directory.NewEditor(directoryRows{s}, opts.Directory)
 	s.metrics.OnFailure(opts.OnFailure)
 	if err := s.start(); err != nil {
 		return nil, errors.Join(err, s.release())

@@ -31,8 +31,6 @@ type App struct {
 	recent    *recentLog
 	registry  *prometheus.Registry
 	directory queue.Directory
-	// keeps directory up to date; nil where the store cannot tell changes.
-	follower  *queue.Follower
 	recheck   atomic.Pointer[func()]
 	moved     chan struct{} // holds a token once the directory has changed
 	store     queue.Store

@@ -22,7 +22,7 @@ import (
 
 // directoryChanged has the gateway look at its sessions: what is blocked, removed or moved is
 // closed.
-func (a *App) directoryChanged(queue.Update) {
+func (a *App) directoryChanged() {
 	select {
 	case a.moved <- struct{}{}:
 	default:
@@ -32,10 +32,12 @@ func (a *App) directoryChanged(queue.Update) {
 	}
 }
 
+func (a *App) syncDirectory(ctx context.Context) error { return a.directory.Sync(ctx, a.store) }
+
 // startFollowing keeps the directory up to date until the service stops.
 func (a *App) startFollowing(ctx context.Context) error {
 	a.meanwhile(ctx, func(ctx context.Context) {
-		a.follower.Run(ctx, func(err error) {
+		a.directory.Follow(ctx, a.store, func(err error) {
 			a.log.Warn("changes of accounts and trackers are not seen", zap.Error(err))
 		})
 	})
@@ -79,7 +81,7 @@ func (a *App) loadDirectory(ctx context.Context) error {
 		}
 		a.log.Info("directory imported", zap.String("file", file), zap.Any("stats", stats))
 	}
-	return a.follower.Sync(ctx)
+	return a.syncDirectory(ctx)
 }
 
 // startDirectory is loadDirectory for a start: where the store has no room for what the file
@@ -88,7 +90,7 @@ func (a *App) startDirectory(ctx context.Context) error {
 	err := a.loadDirectory(ctx)
 	if errors.Is(err, queue.ErrOverloaded) {
 		a.log.Error("the directory file is not taken over until the next reload", zap.Error(err))
-		return a.follower.Sync(ctx)
+		return a.syncDirectory(ctx)
 	}
 	return err
 }

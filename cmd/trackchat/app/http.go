@@ -12,7 +12,6 @@ import (
 	"trackchat/api/admin"
 	"trackchat/api/live"
 	"trackchat/cmd/trackchat/config"
-	"trackchat/queue"
 
 	"go.uber.org/zap"
 )
@@ -74,14 +73,14 @@ func (a *App) startAdmin(ctx context.Context) error {
 	return a.serveHTTP(ctx, "admin", a.admin, a.cfg.Admin.Listen, adminConns)
 }
 
-// adminOptions are those of the admin listener. The directory's follower is there from now on.
+// adminOptions are those of the admin listener.
 func (a *App) adminOptions() admin.Options {
-	a.follower = queue.NewFollower(a.store, &a.directory, a.directoryChanged)
+	a.directory.OnChange(a.directoryChanged)
 	return admin.Options{
 		Gatherer: a.registry, Ready: a.notReady, Token: a.cfg.Admin.Token,
 		Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: fleetAdmin{a},
 		Recent: a.recent.recent, Trouble: a.deviceTrouble, Store: a.store,
-		Sync: a.follower.Sync, Webhooks: a.store, AllowPrivate: a.cfg.Webhooks.AllowPrivate,
+		Sync: a.syncDirectory, Webhooks: a.store, AllowPrivate: a.cfg.Webhooks.AllowPrivate,
 	}
 }
 

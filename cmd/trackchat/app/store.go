@@ -47,6 +47,7 @@ func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
 		MaxPending: a.cfg.Store.MaxPending, LeastFree: a.leastFree,
 		CacheBytes: storeCache(a.cfg.Store.Cache, a.memory.total()),
 		Logger:     a.log, Registerer: a.registry, OnFailure: a.storeFailed,
+		Directory: &a.directory,
 	})
 }
 
@@ -71,6 +72,7 @@ func (a *App) openRedis(ctx context.Context) (queue.Store, error) {
 		return nil, err
 	}
 	o.Logger, o.Registerer, o.OnFailure = a.log, a.registry, a.storeFailed
+	o.Directory = &a.directory
 	return redisstore.Open(ctx, o)
 }
 

@@ -6,10 +6,11 @@
 -- Returns 1 done, 0 the change is finished already.
 --#include commands
 if redis.call('HGET', dir, 'pending') ~= ARGV[1] then
+  redis.call('HSETNX', dir, 'pending', '') -- an earlier version has finished it, see dirseal.lua
   return 0
 end
 if ARGV[2] == '' then
-  redis.call('HDEL', dir, 'pending')
+  redis.call('HSET', dir, 'pending', '')
   return 1
 end
 local piece = redis.call('GET', ARGV[2])

@@ -23,27 +23,6 @@ function commands.hset(c)
   redis.call('HSET', unpack(c, 2))
 end
 
--- free KEY (field holder)*: another may have it by now.
-function commands.free(c)
-  for i = 3, #c, 2 do
-    if redis.call('HGET', c[2], c[i]) == c[i + 1] then
-      redis.call('HDEL', c[2], c[i])
-    end
-  end
-end
-
--- own KEY (bucket number)*
-function commands.own(c)
-  for i = 3, #c, 2 do
-    if redis.call('HINCRBY', c[2], c[i], c[i + 1]) == 0 then
-      redis.call('HDEL', c[2], c[i])
-    end
-    if redis.call('HINCRBY', c[2], 'n', c[i + 1]) == 0 then
-      redis.call('DEL', c[2])
-    end
-  end
-end
-
 -- changed (version row)*
 function commands.changed(c)
   local rows = {}
@@ -85,6 +64,8 @@ end
 
 local function run(packed)
   for _, c in ipairs(cmsgpack.unpack(packed)) do
-    commands[c[1]](c)
+    if commands[c[1]] then -- what earlier versions staged may do more than is needed
+      commands[c[1]](c)
+    end
   end
 end

@@ -5,6 +5,9 @@
 -- ARGV: 1 identity of the Redis process
 -- Returns 1 if it had changed.
 local dir = KEYS[1]
+-- Earlier versions kept indexes of what is unique, which nobody keeps any more: a pending change
+-- without a name has them refuse to change anything, and keeps nobody from reading.
+redis.call('HSETNX', dir, 'pending', '')
 local head = redis.call('HMGET', dir, 'run', 'version')
 if head[1] == ARGV[1] then
   return 0

@@ -1,0 +1,223 @@
+package directory
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"trackchat/queue"
+)
+
+// Removed are trackers that imports have removed, as they were then.
+type Removed map[queue.TrackerID]*queue.Tracker
+
+// edits works edits out one after the other.
+type edits struct {
+	draft  *queue.Draft
+	kept   Removed
+	change *Change
+	// Where the rows are in change.
+	accounts map[queue.AccountID]int
+	trackers map[queue.TrackerID]int
+}
+
+// Edit works out what edits change, each on what those before it have made of the directory. kept
+// are what imports have removed of the trackers that come: see queue.Tracker.Succeed.
+func Edit(s *queue.Snapshot, kept Removed, list []queue.Edit) (*Change, []queue.EditResult,
+	error,
+) {
+	w := &edits{
+		draft: s.Edit(), kept: kept, change: &Change{Version: s.Version()},
+		accounts: make(map[queue.AccountID]int), trackers: make(map[queue.TrackerID]int),
+	}
+	res := make([]queue.EditResult, len(list))
+	for i := range list {
+		outcome, err := w.edit(&list[i])
+		switch {
+		case errors.Is(err, queue.ErrConflict), errors.Is(err, queue.ErrNotFound):
+			res[i].Err = err
+		case err != nil:
+			return nil, nil, err
+		default:
+			res[i].Outcome = outcome
+		}
+	}
+	return w.change, res, nil
+}
+
+// edit checks everything before it changes anything.
+func (w *edits) edit(e *queue.Edit) (queue.EditOutcome, error) {
+	switch e.Kind {
+	case queue.EditPutAccount:
+		return w.putAccount(e)
+	case queue.EditPutTracker:
+		return w.putTracker(e.Tracker)
+	case queue.EditDropAccount:
+		return w.dropAccount(e.Account.ID)
+	case queue.EditDropTracker:
+		return w.dropTracker(e.Tracker.ID)
+	case queue.EditAddKey:
+		return w.addKey(e.Account.ID, e.Key)
+	case queue.EditDropKey:
+		return w.dropKey(e.Key)
+	default:
+		return 0, fmt.Errorf("unknown edit %d", e.Kind)
+	}
+}
+
+func putOutcome(found bool) queue.EditOutcome {
+	if found {
+		return queue.EditUpdated
+	}
+	return queue.EditAdded
+}
+
+// setAccount puts an account, or removes it where a is nil.
+func (w *edits) setAccount(id queue.AccountID, a *queue.Account) {
+	was, _ := w.draft.Account(id)
+	w.change.account(Row[queue.AccountID, queue.Account]{ID: id, Was: was, Is: a})
+	w.accounts[id] = fold(&w.change.Accounts, w.accounts, id)
+	if a == nil {
+		w.draft.RemoveAccount(id)
+		return
+	}
+	w.draft.PutAccount(a)
+}
+
+// setTracker puts a tracker, or removes it where t is nil.
+func (w *edits) setTracker(id queue.TrackerID, t *queue.Tracker) {
+	was, _ := w.draft.Tracker(id)
+	w.change.tracker(Row[queue.TrackerID, queue.Tracker]{ID: id, Was: was, Is: t})
+	w.trackers[id] = fold(&w.change.Trackers, w.trackers, id)
+	if t == nil {
+		w.draft.RemoveTracker(id)
+		return
+	}
+	w.draft.PutTracker(t)
+}
+
+// fold joins the last row with an earlier one of the same id, and returns where it is.
+func fold[K ~int64, V any](rows *[]Row[K, V], at map[K]int, id K) int {
+	last := len(*rows) - 1
+	i, again := at[id]
+	if !again {
+		return last
+	}
+	row := (*rows)[last]
+	row.Was = (*rows)[i].Was
+	(*rows)[i], *rows = row, (*rows)[:last]
+	return i
+}
+
+func (w *edits) putAccount(e *queue.Edit) (queue.EditOutcome, error) {
+	a := e.Account
+	a.Keys = slices.Clone(a.Keys)
+	old, found := w.draft.Account(a.ID)
+	if found && e.KeepPassword {
+		a.Password = old.Password
+	}
+	if found && e.KeepKeys {
+		a.Keys = old.Keys
+	}
+	if found && queue.SameAccount(old, &a) {
+		return queue.EditUnchanged, nil
+	}
+	if other, ok := w.draft.AccountByLogin(a.Login); ok && other.ID != a.ID {
+		return 0, queue.LoginTaken(other.ID)
+	}
+	for i, k := range a.Keys {
+		if slices.Contains(a.Keys[:i], k) {
+			return 0, queue.KeyTwice()
+		}
+		if other, ok := w.draft.AccountByKey(k); ok && other.ID != a.ID {
+			return 0, queue.KeyTaken()
+		}
+	}
+	w.setAccount(a.ID, &a)
+	w.change.Grows = true
+	return putOutcome(found), nil
+}
+
+func (w *edits) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
+	t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
+	old, found := w.draft.Tracker(t.ID)
+	before, returns := old, false
+	if !found {
+		before, returns = w.kept[t.ID]
+	}
+	dropped, err := t.Succeed(before)
+	if err != nil {
+		return 0, err
+	}
+	if found && queue.SameTracker(old, &t) {
+		return queue.EditUnchanged, nil
+	}
+	if _, ok := w.draft.Account(t.Account); !ok {
+		return 0, queue.NoAccount(t.Account)
+	}
+	if other, ok := w.draft.Device(t.Protocol, t.DeviceID); ok && other.ID != t.ID {
+		return 0, queue.DeviceTaken(other.ID)
+	}
+	w.setTracker(t.ID, &t)
+	w.change.Dropped = append(w.change.Dropped, dropped...)
+	w.change.Grows = true
+	if returns {
+		w.change.Returned = append(w.change.Returned, t.ID)
+		delete(w.kept, t.ID)
+	}
+	return putOutcome(found), nil
+}
+
+func (w *edits) dropAccount(id queue.AccountID) (queue.EditOutcome, error) {
+	if _, ok := w.draft.Account(id); !ok {
+		return 0, queue.ErrNotFound
+	}
+	for t := range w.draft.TrackersOf(id) {
+		return 0, queue.HasTrackers(t.ID)
+	}
+	for t := range w.draft.FormerOf(id) {
+		return 0, queue.KeepsHistory(t.ID)
+	}
+	w.setAccount(id, nil)
+	return queue.EditRemoved, nil
+}
+
+func (w *edits) dropTracker(id queue.TrackerID) (queue.EditOutcome, error) {
+	old, ok := w.draft.Tracker(id)
+	if !ok {
+		return 0, queue.ErrNotFound
+	}
+	w.setTracker(id, nil)
+	w.change.Dropped = append(w.change.Dropped, old.Keys()...)
+	return queue.EditRemoved, nil
+}
+
+// addKey puts the key after the others.
+func (w *edits) addKey(id queue.AccountID, k queue.KeyHash) (queue.EditOutcome, error) {
+	old, ok := w.draft.Account(id)
+	if !ok {
+		return 0, queue.ErrNotFound
+	}
+	switch other, taken := w.draft.AccountByKey(k); {
+	case taken && other.ID == id:
+		return queue.EditUnchanged, nil
+	case taken:
+		return 0, queue.KeyTaken()
+	}
+	a := *old
+	a.Keys = append(slices.Clone(a.Keys), k)
+	w.setAccount(id, &a)
+	w.change.Grows = true
+	return queue.EditUpdated, nil
+}
+
+func (w *edits) dropKey(k queue.KeyHash) (queue.EditOutcome, error) {
+	holder, ok := w.draft.AccountByKey(k)
+	if !ok {
+		return 0, queue.ErrNotFound
+	}
+	a := *holder
+	a.Keys = slices.DeleteFunc(slices.Clone(a.Keys), func(h queue.KeyHash) bool { return h == k })
+	w.setAccount(a.ID, &a)
+	return queue.EditRemoved, nil
+}

@@ -149,6 +149,9 @@ type directoryRows struct{ *Store }
 func (s directoryRows) Kept(ctx context.Context, ts []queue.TrackerID) (directory.Removed, error) {
 	kept := make(directory.Removed)
 	err := s.read(ctx, "directory", func(c *conn) error {
+		if _, some, err := c.number("SELECT 1 FROM kept LIMIT 1"); err != nil || !some {
+			return err
+		}
 		return c.eachChunk(s.keptIn, len(ts), func(i int) int64 { return int64(ts[i]) },
 			func(row []driver.Value) error {
 				t := &queue.Tracker{

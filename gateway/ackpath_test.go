@@ -18,13 +18,14 @@ import (
 // what is left is the gateway.
 type tellingStore struct {
 	*queuetest.Model
-	wakes   chan []queue.Wake
+	tell    func([]queue.Wake)
 	acked   chan int // acks of a call
 	results []queue.AckResult
 }
 
-func (s *tellingStore) Wakes(context.Context, queue.NodeID) (<-chan []queue.Wake, error) {
-	return s.wakes, nil
+func (s *tellingStore) Listen(_ context.Context, _ queue.NodeID, tell func([]queue.Wake)) error {
+	s.tell = tell
+	return nil
 }
 
 func (s *tellingStore) Ack(_ context.Context, qs []queue.AckReq) ([]queue.AckResult, error) {
@@ -66,7 +67,7 @@ func BenchmarkTextAndAck(b *testing.B) {
 	known.Replace(queue.NewSnapshot([]queue.Account{{ID: 1}}, trackers))
 	store := &tellingStore{
 		Model: queuetest.NewModel(time.Now, 1000),
-		wakes: make(chan []queue.Wake), acked: make(chan int, devices),
+		acked: make(chan int, devices),
 	}
 	eng := newMemoryEngine()
 	gw, err := gateway.New(gateway.Options{
@@ -137,7 +138,7 @@ func BenchmarkTextAndAck(b *testing.B) {
 			}
 			ids[i] = id
 		}
-		store.wakes <- batch
+		store.tell(batch)
 		sent += devices
 		limit := time.After(patience)
 		for left := devices; left > 0; {
@@ -154,7 +155,6 @@ func BenchmarkTextAndAck(b *testing.B) {
 	defer cancel()
 	ok(gw.Quiesce(ctx))
 	ok(eng.Shutdown(ctx))
-	close(store.wakes)
 	ok(gw.Close(ctx))
 	ok(<-served)
 }

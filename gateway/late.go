@@ -240,6 +240,17 @@ func (a *lateAck) match(candidates []queue.Message) lateMatch {
 	return found
 }
 
+// matchContained is match for the worker that serves all sessions.
+func (a *lateAck) matchContained(candidates []queue.Message) (m lateMatch) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			a.from.panicked(cause)
+			m = lateMatch{result: "none"}
+		}
+	}()
+	return a.match(candidates)
+}
+
 // next is the part whose ack is still missing; of a message that is delivered the last one, which
 // is what its opening counts by.
 func (m *lateMatch) next() int {

@@ -401,3 +401,49 @@ func trackerField(key queue.TrackerID) zap.Field {
 	id, _ := queue.TrackerOf(key)
 	return zap.Int64("tracker", int64(id))
 }
+
+func (s *session) lease() queue.Lease {
+	return queue.Lease{Tracker: s.tracker, Node: s.l.g.o.Node, Epoch: s.epoch, SeenMs: s.seen()}
+}
+
+// seen is when the device was last heard of, Unix ms to the second.
+func (s *session) seen() int64 { return max(s.conn.LastRead()*1000, s.l.g.wall(s.since)) }
+
+// touch has the store note when the device was last heard of, every touchEvery by a phase of its
+// own: that is when a multiple of it lies between the look that was due at was and the next one, so
+// nothing has to be remembered for it.
+func (s *session) touch(was int64) {
+	every := touchEvery.Milliseconds()
+	if (was+s.since)/every != (s.nextMs+s.since)/every {
+		s.l.g.store.touch.add(s, 0, s.lease())
+	}
+}
+
+// panicked counts and logs a panic that was recovered, with the stack of where it happened. What
+// strangers send reaches a protocol's code first, so a mistake there ends one session and never the
+// process.
+func (l *Listener) panicked(cause any) {
+	l.c.panics.Inc()
+	if unsaid, ok := l.g.panics.take(l.g.o.Now()); ok {
+		l.g.log.Error("protocol code panicked, its session is closed", zap.String("protocol",
+			l.protocol.Name), zap.Any("cause", cause), zap.Stack("stack"), unsaid)
+	}
+}
+
+// recovered is deferred by what a session does. After a panic the session is closed, nothing
+// half-written leaves, and no code of its protocol runs again.
+func (s *session) recovered() {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	s.l.panicked(cause)
+	s.shard.out = s.shard.out[:0]
+	s.closing, s.reason = true, reasonPanic // whatever it was about to be closed for
+	if !s.dead {
+		_ = s.conn.Close() // always nil
+	}
+}
+
+// broken reports whether its protocol's code has panicked: OnClose is all that is still to come.
+func (s *session) broken() bool { return s.closing && s.reason == reasonPanic }

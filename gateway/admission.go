@@ -238,7 +238,7 @@ func (c *crowd) enter(s *session) (out *session) {
 	t.n++
 	c.n++
 	heap.Fix(&c.order, t.index)
-	s.ensureActivity().stranger = in
+	s.ensureActivity(s.l.g).stranger = in
 	if c.most <= 0 || c.n <= c.most {
 		return nil
 	}
@@ -254,7 +254,7 @@ func (c *crowd) leave(s *session) {
 	if in == nil {
 		return
 	}
-	s.ensureActivity().stranger = nil
+	s.ensureActivity(s.l.g).stranger = nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if in.of == nil {

@@ -11,80 +11,95 @@ import (
 	"go.uber.org/zap"
 )
 
-// pump writes the next part if nothing is in flight, and asks the store when the outbox runs low.
-func (s *session) pump(now time.Time) {
-	for s.sendable() {
-		s.begin(now)
+// polled goes on with the texts after the codec was asked what it has of its own.
+func (o outbox) polled(now time.Time) {
+	b := o.backlog
+	if b == nil {
+		return
 	}
-	b := s.box
-	if b == nil || s.state != stateReady {
+	if b.state == flightHold {
+		b.state = flightNone
+	}
+	if b.state == flightNone {
+		o.pump(now)
+		o.lookUpEarly(o.backlog)
+	}
+}
+
+// pump writes the next part if nothing is in flight, and asks the store when the outbox runs low.
+func (o outbox) pump(now time.Time) {
+	for o.sendable() {
+		o.begin(now)
+	}
+	b := o.backlog
+	if b == nil || !o.ready() {
 		return
 	}
 	if b.overdue && b.more() {
-		s.close(reasonUnconfirmed)
+		o.host.close(reasonUnconfirmed)
 		return
 	}
 	if b.behind && !b.asking && b.state != flightParked && len(b.msgs) <= backlogTexts/2 &&
 		b.bytes <= backlogBytes/2 {
-		s.claim()
+		o.claim()
 	}
 	if len(b.msgs) == 0 && !b.asking && b.state == flightNone && len(b.early) == 0 {
-		s.box = nil
+		o.backlog = nil
 	}
 }
 
-func (s *session) sendable() bool {
-	b := s.box
-	return b != nil && b.state == flightNone && len(b.msgs) > 0 && s.state == stateReady &&
-		!s.closing && !s.l.g.halt.Load()
+func (o outbox) sendable() bool {
+	b := o.backlog
+	return b != nil && b.state == flightNone && len(b.msgs) > 0 && o.ready() &&
+		!o.closing && !o.gateway().halt.Load()
 }
 
 // begin starts or continues the first message.
-func (s *session) begin(now time.Time) {
-	b := s.box
+func (o outbox) begin(now time.Time) {
+	b := o.backlog
 	m := &b.msgs[0]
 	if expired(m, now) {
-		s.end(queue.StatusExpired, queue.ReasonNone)
+		o.end(queue.StatusExpired, queue.ReasonNone)
 		return
 	}
 	if b.parts != nil {
-		s.write(now)
+		o.write(now)
 		return
 	}
-	caps := s.codec.Caps()
+	caps := o.host.caps()
 	if caps.NotYet {
 		b.state = flightHold
 		return
 	}
-	if caps.NoText || s.marks&markNoText != 0 {
-		s.end(queue.StatusFailed, queue.ReasonUnsupported)
+	if caps.NoText || o.noText {
+		o.end(queue.StatusFailed, queue.ReasonUnsupported)
 		return
 	}
 	parts, err := protocol.Split(m.Text, caps)
 	if err != nil {
-		s.end(queue.StatusFailed, queue.ReasonTooLong)
+		o.end(queue.StatusFailed, queue.ReasonTooLong)
 		return
 	}
 	b.parts, b.part = parts, 0
-	b.replaced = s.tellReplaced(m, caps.Charset)
+	b.replaced = o.tellReplaced(m, caps.Charset)
 	if m.Parts == len(parts) && m.Acked < m.Parts {
 		b.part = m.Acked
 	}
-	if s.settled(m.ID, caps, now) {
-		s.write(now)
+	if o.settled(m.ID, caps, now) {
+		o.write(now)
 	}
 }
 
 // write sends the part at hand, for the first time or again under the same reference.
-func (s *session) write(now time.Time) {
-	b, g := s.box, s.l.g
+func (o outbox) write(now time.Time) {
+	b, g := o.backlog, o.gateway()
 	m := &b.msgs[0]
-	caps := s.codec.Caps()
+	caps := o.host.caps()
 	b.bits, b.ref = caps.RefBits, 0
 	if caps.RefBits > 0 {
 		b.ref = protocol.Reference(m.ID, b.part, caps.RefBits)
 	}
-	if s.ackedEarly(now) {
+	if o.ackedEarly(now) {
 		return
 	}
 	t := protocol.Text{
@@ -94,37 +109,34 @@ func (s *session) write(now time.Time) {
 	if b.part == len(b.parts)-1 && len(m.Choices) <= caps.Choices {
 		t.Choices = m.Choices
 	}
-	out, err := s.codec.AppendText(s.shard.out, t)
-	if err != nil {
-		g.log.Warn("text cannot be written", s.field(), zap.Int64("message", m.ID), zap.Error(err))
-		s.park(now)
+	if err := o.host.appendText(t, now); err != nil {
+		g.log.Warn("text cannot be written", o.field(), zap.Int64("message", m.ID), zap.Error(err))
+		o.park(now)
 		return
 	}
-	s.shard.out = out
-	s.l.c.sent.Inc()
+	o.host.listener().c.sent.Inc()
 	if caps.RefBits == 0 && !caps.Silent {
 		b.copies++
 	}
-	s.pollCodec(now)
 	b.written, b.evidence, b.unheard = g.ms(now), max(b.evidence, evidenceWritten), !caps.Silent
-	if s.marks&markFresh != 0 {
-		s.marks &^= markFresh
-		g.m.repush.Observe(float64(b.written-s.since) / 1000)
+	if o.fresh {
+		o.fresh = false
+		g.m.repush.Observe(float64(b.written-o.since) / 1000)
 	}
-	s.trace("text written", m.ID, "")
+	o.trace("text written", m.ID, "")
 	switch {
 	case caps.Silent:
 		b.state, b.deadline = flightPace, g.ms(now.Add(tickEvery))
 	default:
-		b.state, b.deadline = flightSent, g.ms(now.Add(s.ackTimeout()))
+		b.state, b.deadline = flightSent, g.ms(now.Add(o.ackTimeout()))
 	}
-	s.arm(b.deadline)
+	o.host.arm(b.deadline)
 }
 
 // ackTimeout is how long to wait for the ack of what is being written now. Without references there
 // is only one write, so that an ack cannot be misunderstood: it waits for the sum.
-func (s *session) ackTimeout() time.Duration {
-	b, waits := s.box, s.l.g.o.AckTimeout
+func (o outbox) ackTimeout() time.Duration {
+	b, waits := o.backlog, o.gateway().o.AckTimeout
 	if b.bits == 0 {
 		sum := time.Duration(0)
 		for _, w := range waits {
@@ -133,138 +145,138 @@ func (s *session) ackTimeout() time.Duration {
 		return sum
 	}
 	if b.slow {
-		return s.l.g.o.RetryIdle
+		return o.gateway().o.RetryIdle
 	}
 	return waits[min(b.tries, len(waits)-1)]
 }
 
-// onDeadline deals with the outbox's deadline.
-func (s *session) onDeadline(now time.Time) {
-	b := s.box
+// onDeadline deals with the deadline; heardMs is when the device was last heard of, clock.ms.
+func (o outbox) onDeadline(now time.Time, heardMs int64) {
+	b := o.backlog
 	b.deadline = 0
-	if s.l.g.halt.Load() && b.state != flightPace {
+	if o.gateway().halt.Load() && b.state != flightPace {
 		// what such a device has been sent is still to be noted
 		return
 	}
 	switch b.state {
 	case flightSent:
-		s.timedOut(now)
+		o.timedOut(now, heardMs)
 	case flightPause, flightQuiet:
 		b.state = flightNone
-		s.pump(now)
+		o.pump(now)
 	case flightPace:
-		s.sentSilently(now)
+		o.sentSilently(now)
 	case flightParked:
-		s.restart(true)
+		o.restart(true)
 	case flightNone, flightHold: // they have no deadline
 	}
 }
 
-func (s *session) timedOut(now time.Time) {
-	b, g := s.box, s.l.g
-	s.l.c.timedOut.Inc()
+func (o outbox) timedOut(now time.Time, heardMs int64) {
+	b, g := o.backlog, o.gateway()
+	o.host.listener().c.timedOut.Inc()
 	m := &b.msgs[0]
-	s.trace("text not acknowledged in time", m.ID, b.evidence.String())
+	o.trace("text not acknowledged in time", m.ID, b.evidence.String())
 	if b.bits == 0 {
-		s.unacknowledged(len(g.o.AckTimeout), now)
-		s.unconfirmed(now)
+		o.unacknowledged(len(g.o.AckTimeout), now)
+		o.unconfirmed(now, heardMs)
 		return
 	}
-	s.unacknowledged(1, now)
-	if s.attempted() {
-		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
-		s.pump(now)
+	o.unacknowledged(1, now)
+	if o.attempted() {
+		o.end(queue.StatusFailed, queue.ReasonNotConfirmed)
+		o.pump(now)
 		return
 	}
 	b.tries++
 	if !b.slow && b.tries >= len(g.o.AckTimeout) {
-		s.park(now)
+		o.park(now)
 		return
 	}
 	b.state = flightNone
-	s.pump(now)
+	o.pump(now)
 }
 
 // park gives the texts back to the store until RetryIdle has passed or the device logs in again.
-func (s *session) park(now time.Time) {
-	s.unrefused(math.MaxInt64) // or it would be claimed again
-	s.claims++                 // a claim that is still under way is not for this outbox
-	b := &outbox{state: flightParked, deadline: s.l.g.ms(now.Add(s.l.g.o.RetryIdle))}
-	s.ensureActivity().box = b
-	s.arm(b.deadline)
+func (o outbox) park(now time.Time) {
+	o.unrefused(math.MaxInt64) // or it would be claimed again
+	o.claims++                 // a claim that is still under way is not for this outbox
+	b := &backlog{state: flightParked, deadline: o.gateway().ms(now.Add(o.gateway().o.RetryIdle))}
+	o.ensureActivity(o.gateway()).backlog = b
+	o.host.arm(b.deadline)
 }
 
 // sentSilently goes on with a device that never acknowledges.
-func (s *session) sentSilently(now time.Time) {
-	b := s.box
+func (o outbox) sentSilently(now time.Time) {
+	b := o.backlog
 	b.clearInFlight()
 	if b.part++; b.part >= len(b.parts) {
-		s.written(now)
+		o.written(now)
 	}
-	s.pump(now)
+	o.pump(now)
 }
 
 // claimFailed deals with a claim that the store answered for this tracker alone.
-func (s *session) claimFailed(err error) {
+func (o outbox) claimFailed(err error) {
 	if errors.Is(err, queue.ErrFenced) {
-		s.close(reasonFenced)
+		o.host.close(reasonFenced)
 		return
 	}
-	s.l.g.log.Error("pending texts cannot be read", s.field(), zap.Error(err))
-	b := s.box
+	o.gateway().log.Error("pending texts cannot be read", o.field(), zap.Error(err))
+	b := o.backlog
 	b.behind = true // so that no later text overtakes those
 	if len(b.msgs) == 0 && b.state == flightNone {
-		s.park(s.l.g.o.Now())
+		o.park(o.gateway().o.Now())
 	}
 }
 
 // ack is the device's word about a part. The next one is written after the last frame of the same
 // read: an ack without a number that came before it cannot mean it.
-func (s *session) ack(e *protocol.Event) {
-	b := s.box
+func (o outbox) ack(e *protocol.Event) {
+	b := o.backlog
 	if b == nil || b.state != flightSent && b.state != flightPause || b.bits > 0 && e.Ref != b.ref {
-		s.lateAck(e)
+		o.lateAck(e)
 		return
 	}
-	s.acknowledges()
+	o.acknowledges()
 	b.unheard = false
-	now := s.l.g.o.Now()
+	now := o.gateway().o.Now()
 	switch e.Outcome {
 	case protocol.AckDelivered, protocol.AckOpened:
-		s.delivered(e.Outcome == protocol.AckOpened, now)
+		o.delivered(e.Outcome == protocol.AckOpened, now)
 	case protocol.AckLater:
-		b.deadline = s.l.g.ms(now.Add(s.ackTimeout()))
-		s.arm(b.deadline)
+		b.deadline = o.gateway().ms(now.Add(o.ackTimeout()))
+		o.host.arm(b.deadline)
 		return
 	case protocol.AckFailed:
-		s.l.c.refused.Inc()
+		o.host.listener().c.refused.Inc()
 		if !b.failed && !b.ended {
 			b.failed, b.state, b.deadline = true, flightPause,
-				s.l.g.ms(now.Add(s.l.g.o.RetryFailed))
-			s.arm(b.deadline)
+				o.gateway().ms(now.Add(o.gateway().o.RetryFailed))
+			o.host.arm(b.deadline)
 			return
 		}
-		s.end(queue.StatusFailed, queue.ReasonRefused)
+		o.end(queue.StatusFailed, queue.ReasonRefused)
 	case protocol.AckDamaged:
-		s.l.c.refused.Inc()
+		o.host.listener().c.refused.Inc()
 		if !b.damaged && !b.ended {
 			b.damaged, b.state = true, flightNone
 		} else {
-			s.end(queue.StatusFailed, queue.ReasonRefused)
+			o.end(queue.StatusFailed, queue.ReasonRefused)
 		}
 	default:
-		s.l.c.refused.Inc()
+		o.host.listener().c.refused.Inc()
 		if e.Outcome == protocol.AckUnsupported {
-			s.markNoText()
+			o.markNoText()
 		}
-		s.end(queue.StatusFailed, reasonOf(e.Outcome))
+		o.end(queue.StatusFailed, reasonOf(e.Outcome))
 	}
 }
 
 // evidence takes note of what is known of the part at hand below the device's word. The word of a
 // command service that has just taken it is worth the wait for the verdict.
-func (s *session) evidence(e *protocol.Event) {
-	b, level := s.box, evidenceLink
+func (o outbox) evidence(e *protocol.Event) {
+	b, level := o.backlog, evidenceLink
 	if e.Outcome == protocol.Accepted {
 		level = evidenceAccepted
 	}
@@ -272,35 +284,35 @@ func (s *session) evidence(e *protocol.Event) {
 		return
 	}
 	b.evidence = level
-	s.l.g.m.evidence.WithLabelValues(level.String()).Inc()
-	s.trace("text on its way", b.msgs[0].ID, level.String())
+	o.gateway().m.evidence.WithLabelValues(level.String()).Inc()
+	o.trace("text on its way", b.msgs[0].ID, level.String())
 	if level == evidenceAccepted {
-		b.deadline = s.l.g.ms(s.l.g.o.Now().Add(s.ackTimeout()))
-		s.arm(b.deadline)
+		b.deadline = o.gateway().ms(o.gateway().o.Now().Add(o.ackTimeout()))
+		o.host.arm(b.deadline)
 	}
 }
 
 // markNoText takes the device's word that it has no text service: until its next login, where it
 // may have learned it, texts fail at once instead of being refused one by one.
-func (s *session) markNoText() {
-	s.marks |= markNoText
-	s.l.c.unsupported.Inc()
-	s.l.g.log.Warn("device has no text service: its texts fail until its next login", s.field(),
-		zap.String("protocol", s.l.protocol.Name))
+func (o outbox) markNoText() {
+	o.noText = true
+	o.host.listener().c.unsupported.Inc()
+	o.gateway().log.Warn("device has no text service: its texts fail until its next login", o.field(),
+		zap.String("protocol", o.host.listener().protocol.Name))
 }
 
 // delivered takes note of an acknowledged part; the last one goes to the store as the message's
 // ack.
-func (s *session) delivered(opened bool, now time.Time) {
-	b, g := s.box, s.l.g
+func (o outbox) delivered(opened bool, now time.Time) {
+	b, g := o.backlog, o.gateway()
 	m := &b.msgs[0]
-	s.l.c.acked.Inc()
-	s.life.sign(lifeAcked)
+	o.host.listener().c.acked.Inc()
+	o.host.signAcked()
 	g.m.ack.Observe(float64(g.ms(now)-b.written) / 1000)
-	if b.bits == 0 || b.failed || s.codec.Caps().Verdict {
-		g.unconfirmed.clear(s.tracker, m.ID)
+	if b.bits == 0 || b.failed || o.host.caps().Verdict {
+		g.unconfirmed.clear(o.tracker, m.ID)
 	}
-	defer s.hush(b.copies, now)
+	defer o.hush(b.copies, now)
 	b.clearInFlight()
 	if b.part++; b.part < len(b.parts) {
 		if b.ended {
@@ -308,15 +320,15 @@ func (s *session) delivered(opened bool, now time.Time) {
 			return
 		}
 		m.Tries, m.TriedMs = 0, 0
-		g.store.progress.add(s, 0, queue.ProgressReq{
-			Tracker: s.tracker, ID: m.ID,
+		o.host.storeProgress(queue.ProgressReq{
+			Tracker: o.tracker, ID: m.ID,
 			Parts: len(b.parts), Acked: b.part,
 		})
 		return
 	}
-	s.trace("text acknowledged", m.ID, "")
-	g.store.ack.add(s, m.SubmitMs, queue.AckReq{
-		Tracker: s.tracker, ID: m.ID, Opened: opened,
+	o.trace("text acknowledged", m.ID, "")
+	o.host.storeAck(m.SubmitMs, queue.AckReq{
+		Tracker: o.tracker, ID: m.ID, Opened: opened,
 		Replaced: b.replaced, Hint: m.Hint,
 	})
 	b.drop(0)
@@ -338,10 +350,10 @@ func (g *Gateway) acked(r request[queue.AckReq], res queue.AckResult, err error)
 }
 
 // trace lets a message's way be followed by its id.
-func (s *session) trace(what string, message int64, note string) {
-	if ce := s.l.g.log.Check(zap.DebugLevel, what); ce != nil {
-		fields := []zap.Field{s.field(), zap.Int64("message", message)}
-		if b := s.box; b != nil && len(b.parts) > 1 {
+func (o outbox) trace(what string, message int64, note string) {
+	if ce := o.gateway().log.Check(zap.DebugLevel, what); ce != nil {
+		fields := []zap.Field{o.field(), zap.Int64("message", message)}
+		if b := o.backlog; b != nil && len(b.parts) > 1 {
 			fields = append(fields, zap.Int("part", b.part+1), zap.Int("parts", len(b.parts)))
 		}
 		if note != "" {

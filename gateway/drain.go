@@ -128,5 +128,5 @@ func (sh *shard) drain(share *drainShare) {
 
 // busy reports whether the device or the store owes an answer.
 func (s *session) busy() bool {
-	return s.replies != nil || s.state == stateLeasing || s.box != nil && s.box.state == flightSent
+	return s.replies != nil || s.tracker != 0 && !s.ready() || s.inFlight()
 }

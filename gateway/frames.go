@@ -17,9 +17,9 @@ func (s *session) read(buf []byte) (used int) {
 		s.release(s.l.g.o.Now(), false)
 	}
 	s.shard.cur = s
-	left, frames := s.framesLeft(), int32(0)
+	left, frames := s.l.g.framesLeft(s.heard, s.frames), int32(0)
 	var err error
-	for used < len(buf) && !s.closing && !s.crowded {
+	for used < len(buf) && !s.closing && s.marks&markCrowded == 0 {
 		if int(frames) >= left {
 			s.throttle()
 			break
@@ -57,16 +57,17 @@ func (s *session) read(buf []byte) (used int) {
 	return used
 }
 
-// framesLeft is how many frames the session may still send in this second.
-func (s *session) framesLeft() int {
-	limit := s.l.g.o.Limits.FramesPerSecond
+// framesLeft is how many frames a session may still send in this second, of which it was heard last
+// at heard, with so many frames.
+func (g *Gateway) framesLeft(heard uint32, frames uint16) int {
+	limit := g.o.Limits.FramesPerSecond
 	switch {
 	case limit <= 0:
 		return math.MaxInt
-	case s.heard != uint32(s.l.g.seconds.Load()):
+	case heard != uint32(g.seconds.Load()):
 		return limit
 	default:
-		return max(limit-int(s.frames), 0)
+		return max(limit-int(frames), 0)
 	}
 }
 
@@ -84,7 +85,7 @@ func (s *session) framesCame(n int32) {
 // throttle pauses reading for a second.
 func (s *session) throttle() {
 	s.l.g.admission.refuse("frames_per_second")
-	s.throttled = true
+	s.marks |= markThrottled
 	s.conn.Pause()
 	s.arm(s.l.g.ms(s.l.g.o.Now().Add(time.Second)))
 }
@@ -99,7 +100,7 @@ func (s *session) frame(frame []byte) {
 	err := s.codec.Decode(frame, sh.emit)
 	if err == nil {
 		if s.told != nil {
-			s.wentOn()
+			s.wentOn(&s.l.g.history.known, s.tracker, s.l.g.minute())
 		}
 		return
 	}
@@ -149,14 +150,6 @@ type spaced struct {
 	full bool   // reads are paused
 }
 
-// gap is the pause that the session's device needs between frames.
-func (s *session) gap() time.Duration {
-	if c, ok := s.codec.(protocol.Spacer); ok {
-		return c.FrameGap()
-	}
-	return 0
-}
-
 // pace leaves in the shard's out what may be written now: where the device needs a gap, one frame,
 // and none before the gap after the last one is over. The rest leaves when the wheel fires; all of
 // it at once when the connection is closed.
@@ -165,12 +158,15 @@ func (s *session) pace() {
 	if s.dead || s.spaced == nil && len(sh.out) == 0 {
 		return
 	}
-	gap := s.gap()
+	gap := time.Duration(0)
+	if c, ok := s.codec.(protocol.Spacer); ok {
+		gap = c.FrameGap()
+	}
 	if s.spaced == nil {
 		if gap == 0 {
 			return
 		}
-		s.ensureActivity().spaced = new(spaced)
+		s.ensureActivity(s.l.g).spaced = new(spaced)
 	}
 	p, now := s.spaced, sh.g.ms(sh.g.o.Now())
 	p.held = append(p.held, sh.out...)
@@ -184,7 +180,7 @@ func (s *session) pace() {
 	case s.closing || gap == 0:
 		sh.out, p.held = append(sh.out, p.held...), nil
 	case len(p.held) > 0 && now >= p.next:
-		n := s.frameAt(p.held)
+		n := s.l.firstFrame(p.held)
 		sh.out = append(sh.out, p.held[:n]...)
 		p.held = append(p.held[:0], p.held[n:]...)
 		p.next = now + gap.Milliseconds()
@@ -208,12 +204,9 @@ func (s *session) spacedOn(p *spaced) {
 	}
 }
 
-// swamped reports whether reads have to pause because too much waits for its turn.
-func (s *session) swamped() bool { return s.spaced != nil && s.spaced.full }
-
-// frameAt is the length of the first frame; what cannot be cut leaves as it is.
-func (s *session) frameAt(held []byte) int {
-	n, _, err := s.l.protocol.Frame(held, 0)
+// firstFrame is the length of the first frame; what cannot be cut leaves as it is.
+func (l *Listener) firstFrame(held []byte) int {
+	n, _, err := l.protocol.Frame(held, 0)
 	if err != nil || n <= 0 {
 		return len(held)
 	}
@@ -242,10 +235,9 @@ func (s *session) lastWords(why reason) {
 	}
 	s.release(s.l.g.o.Now(), true)
 	if !s.closing {
-		s.stray()
+		s.outbox().stray()
 	}
-	s.unrefused(math.MaxInt64)
-	s.hungUp(why)
-	s.leftWithoutVerdict(why)
-	s.learn(s.l.g.o.Now())
+	s.outbox().unrefused(math.MaxInt64)
+	s.outbox().left(why)
+	s.l.g.learnt.learn(s.tracker, s.codec, s.l.g.o.Now())
 }

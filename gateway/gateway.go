@@ -132,16 +132,16 @@ var (
 
 // Listener is one protocol on one port.
 type Listener struct {
-	g        *Gateway
-	protocol *protocol.Protocol
-	settings protocol.Settings
-	layer    map[string]string
-	login    time.Duration
-	idle     time.Duration
-	maxConns int
-	berths   []placement // one a shard
-	conns    atomic.Int64
-	c        protocolMetrics
+	g          *Gateway
+	protocol   *protocol.Protocol
+	settings   protocol.Settings
+	layer      map[string]string
+	login      time.Duration
+	idle       time.Duration
+	maxConns   int
+	placements []placement // one a shard
+	conns      atomic.Int64
+	c          protocolMetrics
 }
 
 // New makes a gateway; Start brings it to life.
@@ -222,7 +222,7 @@ func (g *Gateway) Listen(p *protocol.Protocol, settings map[string]string, maxCo
 		}
 	}
 	for _, sh := range g.shards {
-		l.berths = append(l.berths, placement{l, sh})
+		l.placements = append(l.placements, placement{l, sh})
 	}
 	return l, nil
 }

@@ -4,10 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"trackchat/protocol"
 	"trackchat/queue"
-
-	"go.uber.org/zap"
 )
 
 // Wrong credentials: so many at once, then one after a pause that doubles with each.
@@ -168,31 +165,4 @@ func makeRoom[K comparable, V any](m map[K]V, most int, over func(V) bool) {
 	}
 }
 
-// proves lets a login or a registration pass whose credentials are right.
-func (s *session) proves(t *queue.Tracker, e *protocol.Event, why string,
-	compare func() bool,
-) protocol.Result {
-	g := s.l.g
-	now, remote := g.o.Now(), s.conn.RemoteAddr()
-	tried := g.guesses.try(t, placeOf(remote.Addr()), g.ms(now), compare)
-	switch {
-	case tried.right:
-		return protocol.OK
-	case tried.refused:
-		r := s.refuse(protocol.Later, "login_attempts", e.DeviceID)
-		s.close(reasonRefused)
-		return r
-	}
-	if tried.pause > 0 {
-		if unsaid, ok := g.guesses.warnings.take(now); ok {
-			g.log.Warn("wrong credentials for a device again and again: is somebody guessing? Its logins from there are refused for a while, whatever they present",
-				zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name),
-				zap.String("device", t.DeviceID),
-				zap.Stringer("remote", remote), zap.Duration("for", tried.pause), unsaid)
-		}
-	}
-	return s.refuse(protocol.BadCredentials, why, e.DeviceID)
-}
-
-// credentialsOf is a hash of what a device logs in with.
 func credentialsOf(t *queue.Tracker) uint32 { return hashOf(t.DeviceID + "\x00" + t.Password) }

@@ -147,9 +147,7 @@ type contender struct {
 // Those that come from one place cannot be told apart. There a session of which nothing was heard
 // since its login, or since it had a newcomer refused, is one that hangs half-open: its own device
 // has come back.
-func (s *session) mustYield(t *queue.Tracker) bool {
-	g := s.l.g
-	from := s.from()
+func (g *Gateway) mustYield(t *queue.Tracker, from uint32) bool {
 	n := g.history.takeovers(t.Key(), from, g.minute())
 	if n < g.o.Takeovers {
 		return false
@@ -186,8 +184,7 @@ func (g *Gateway) overtaken(old, by *session) {
 
 // moved notes that the session has lost its tracker to another node: its device's next login is a
 // takeover there.
-func (s *session) moved() {
-	g := s.l.g
+func (g *Gateway) moved(s *session) {
 	acked := s.life.has(lifeAcked)
 	g.history.lost(s.tracker, s.from(), acked || s.life.has(lifeFrame), g.ms(g.o.Now()), g.minute())
 	if acked {

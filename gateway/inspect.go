@@ -81,9 +81,9 @@ func (sh *shard) inspect(of *inspection) {
 		id, _ := queue.TrackerOf(s.tracker)
 		info := SessionInfo{
 			Tracker: id, Protocol: s.l.protocol.Name, Remote: s.conn.RemoteAddr(),
-			SinceMs: s.l.g.wall(s.since), SeenMs: s.seen(),
+			SinceMs: s.l.g.wall(s.since), SeenMs: s.lease().SeenMs,
 		}
-		if s.box != nil && s.box.state == flightSent {
+		if s.inFlight() {
 			info.InFlight = 1 // one text at a time
 		}
 		info.BytesIn, info.BytesOut = engine.Traffic(s.conn)

@@ -78,20 +78,17 @@ type told struct {
 }
 
 // tell notes that a text with a fleeting key has its answer.
-func (s *session) tell(key uint64) {
-	if s.dead {
+func (a *activity) tell(key uint64) {
+	if a.told == nil {
+		a.told = &told{}
+	}
+	if slices.Contains(a.told.keys, key) {
 		return
 	}
-	if s.told == nil {
-		s.ensureActivity().told = &told{}
+	if len(a.told.keys) == maxTold {
+		a.told.keys = slices.Delete(a.told.keys, 0, 1)
 	}
-	if slices.Contains(s.told.keys, key) {
-		return
-	}
-	if len(s.told.keys) == maxTold {
-		s.told.keys = slices.Delete(s.told.keys, 0, 1)
-	}
-	s.told.keys = append(s.told.keys, key)
+	a.told.keys = append(a.told.keys, key)
 }
 
 // copies takes note of an event of the frame at hand that has the key of a text that was answered.
@@ -103,18 +100,17 @@ func (t *told) copies(key uint64) {
 
 // wentOn takes a valid frame for the device's knowledge of the answers before it, except to texts
 // that it has just repeated.
-func (s *session) wentOn() {
-	minute := s.l.g.minute()
-	kept := s.told.keys[:0]
-	for _, key := range s.told.keys {
-		if slices.Contains(s.told.copied, key) {
+func (a *activity) wentOn(k *known, t queue.TrackerID, minute int64) {
+	kept := a.told.keys[:0]
+	for _, key := range a.told.keys {
+		if slices.Contains(a.told.copied, key) {
 			kept = append(kept, key)
 			continue
 		}
-		s.l.g.history.known.end(s.tracker, key, minute)
+		k.end(t, key, minute)
 	}
-	s.told.keys, s.told.copied = kept, nil
+	a.told.keys, a.told.copied = kept, nil
 	if len(kept) == 0 {
-		s.told = nil
+		a.told = nil
 	}
 }

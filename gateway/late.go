@@ -42,42 +42,39 @@ type lateMatch struct {
 }
 
 // lateAck looks an ack up among the tracker's unacknowledged messages.
-func (s *session) lateAck(e *protocol.Event) {
-	g, caps := s.l.g, s.codec.Caps()
+func (o outbox) lateAck(e *protocol.Event) {
+	g, caps := o.gateway(), o.host.caps()
 	final := e.Outcome == protocol.AckDelivered || e.Outcome == protocol.AckOpened
 	opened := e.Outcome == protocol.AckOpened
 	switch {
-	case s.refuses(e):
+	case o.refuses(e):
 	case caps.RefBits == 0 || !final:
 		g.m.lateAcks.WithLabelValues("ignored").Inc()
-	case s.state != stateReady || caps.NotYet ||
-		s.box != nil && s.box.asking && s.box.state == flightNone:
-		if s.box == nil {
-			s.ensureActivity().box = &outbox{}
+	case !o.ready() || caps.NotYet ||
+		o.backlog != nil && o.backlog.asking && o.backlog.state == flightNone:
+		if o.backlog == nil {
+			o.ensureActivity(o.gateway()).backlog = &backlog{}
 		}
-		if len(s.box.early) >= maxEarly {
+		if len(o.backlog.early) >= maxEarly {
 			g.m.lateAcks.WithLabelValues("limited").Inc()
 			return
 		}
-		s.box.early = append(s.box.early, earlyAck{e.Ref, opened})
+		o.backlog.early = append(o.backlog.early, earlyAck{e.Ref, opened})
 	default:
-		s.lookUp(e.Ref, opened)
+		o.lookUp(e.Ref, opened)
 	}
 }
 
 // lookUp asks the store what an ack can mean: one a lateEvery, and maxEarly at once after a pause.
-func (s *session) lookUp(ref uint64, opened bool) {
-	g := s.l.g
+func (o outbox) lookUp(ref uint64, opened bool) {
+	g := o.gateway()
 	now := g.ms(g.o.Now())
-	if s.lateMs > now+(maxEarly-1)*lateEvery.Milliseconds() {
+	if o.lateMs > now+(maxEarly-1)*lateEvery.Milliseconds() {
 		g.m.lateAcks.WithLabelValues("limited").Inc()
 		return
 	}
-	s.ensureActivity().lateMs = max(s.lateMs, now) + lateEvery.Milliseconds()
-	g.store.late.add(s, -1, lateAck{
-		from: s.l, tracker: s.tracker, lease: s.lease(), ref: ref,
-		caps: s.codec.Caps(), opened: opened,
-	})
+	o.ensureActivity(o.gateway()).lateMs = max(o.lateMs, now) + lateEvery.Milliseconds()
+	o.host.lookUpAck(ref, opened)
 }
 
 // earlyAck is an ack that came right after the login, probably for what the last connection had in
@@ -92,29 +89,29 @@ const maxEarly = 8
 
 // ackedEarly reports whether the part about to be written was acknowledged already, and deals with
 // that.
-func (s *session) ackedEarly(now time.Time) bool {
-	b := s.box
+func (o outbox) ackedEarly(now time.Time) bool {
+	b := o.backlog
 	i := slices.IndexFunc(b.early, func(a earlyAck) bool { return a.ref == b.ref })
 	if i < 0 {
 		return false
 	}
 	opened := b.early[i].opened
 	b.early = slices.Delete(b.early, i, i+1)
-	s.l.g.m.lateAcks.WithLabelValues("matched").Inc()
-	b.written = s.l.g.ms(now)
-	s.delivered(opened, now)
+	o.gateway().m.lateAcks.WithLabelValues("matched").Inc()
+	b.written = o.gateway().ms(now)
+	o.delivered(opened, now)
 	return true
 }
 
 // lookUpEarly looks up the early acks that were not for the oldest pending text.
-func (s *session) lookUpEarly(b *outbox) {
-	if b == nil || b.asking || s.state != stateReady || s.codec.Caps().NotYet {
+func (o outbox) lookUpEarly(b *backlog) {
+	if b == nil || b.asking || !o.ready() || o.host.caps().NotYet {
 		return
 	}
 	early := b.early
 	b.early = nil
 	for _, a := range early {
-		s.lookUp(a.ref, a.opened)
+		o.lookUp(a.ref, a.opened)
 	}
 }
 
@@ -310,19 +307,19 @@ func (g *Gateway) lateMatched(r request[lateAck], m lateMatch, err error) {
 		g.store.receive.add(r.s, r.tag, in)
 	}
 	if m.result == "matched" {
-		r.s.post(func() { r.s.lateMatched(&m) })
+		r.s.post(func() { r.s.outbox().lateMatched(&m) })
 	}
 }
 
 // lateMatched stops the delivery of a message that a late ack has just delivered. A device that
 // answers is worth another try of what was parked.
-func (s *session) lateMatched(m *lateMatch) {
-	s.acknowledges()
-	if s.box != nil && s.box.state == flightParked {
-		s.restart(true)
+func (o outbox) lateMatched(m *lateMatch) {
+	o.acknowledges()
+	if o.backlog != nil && o.backlog.state == flightParked {
+		o.restart(true)
 		return
 	}
 	if m.part == m.parts-1 {
-		s.forget(m.msg.ID)
+		o.forget(m.msg.ID)
 	}
 }

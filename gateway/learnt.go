@@ -45,19 +45,19 @@ func (l *learnt) set(t queue.TrackerID, what uint8) {
 }
 
 // recall tells the codec of a session that is being bound what earlier ones of its tracker learnt.
-func (s *session) recall() {
-	if c, ok := s.codec.(protocol.Learner); ok {
-		if what := s.l.g.learnt.get(s.tracker); what != 0 {
+func (l *learnt) recall(t queue.TrackerID, codec protocol.Codec) {
+	if c, ok := codec.(protocol.Learner); ok {
+		if what := l.get(t); what != 0 {
 			c.Recall(what)
 		}
 	}
 }
 
 // learn takes note of what the codec has found out.
-func (s *session) learn(now time.Time) {
-	if c, ok := s.codec.(protocol.Learner); ok && s.tracker != 0 {
+func (l *learnt) learn(t queue.TrackerID, codec protocol.Codec, now time.Time) {
+	if c, ok := codec.(protocol.Learner); ok && t != 0 {
 		if what, news := c.Learnt(now); news {
-			s.l.g.learnt.set(s.tracker, what)
+			l.set(t, what)
 		}
 	}
 }

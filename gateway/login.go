@@ -17,86 +17,151 @@ import (
 	"go.uber.org/zap"
 )
 
-// find looks a device up and says why it is refused, if it is.
-func (s *session) find(e *protocol.Event) (*queue.Tracker, string) {
-	directory := s.l.g.o.Directory.Current()
-	t, ok := directory.Device(s.l.protocol.Name, e.DeviceID)
-	if !ok && e.Alias != "" {
-		t, ok = directory.Device(s.l.protocol.Name, e.Alias)
+// attempt is a device's attempt to log in, or to get the credentials for that.
+type attempt struct {
+	s *session
+	e *protocol.Event
+	t *queue.Tracker // whose device it is
+}
+
+// find looks the device up and says why it is refused, if it is.
+func (a *attempt) find() (why string) {
+	directory, name := a.s.l.g.o.Directory.Current(), a.s.l.protocol.Name
+	t, ok := directory.Device(name, a.e.DeviceID)
+	if !ok && a.e.Alias != "" {
+		t, ok = directory.Device(name, a.e.Alias)
 	}
 	switch {
 	case !ok:
-		return nil, "unknown_device"
+		return "unknown_device"
 	case t.Blocked:
-		return nil, "blocked"
-	case s.tracker != 0 && s.tracker != t.Key():
-		return nil, "other_device"
+		return "blocked"
+	case a.s.tracker != 0 && a.s.tracker != t.Key():
+		return "other_device"
 	}
-	return t, ""
+	a.t = t
+	return ""
 }
 
 // login binds the session to its tracker or refuses it.
-func (s *session) login(e *protocol.Event) protocol.Result {
-	t, why := s.find(e)
-	if why != "" {
-		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
+func (a *attempt) login() protocol.Result {
+	if why := a.find(); why != "" {
+		return a.refuse(protocol.UnknownDevice, why)
 	}
 	switch {
-	case t.Password == "":
-	case e.Secret == "": // no guess
-		return s.refuse(protocol.BadCredentials, "bad_credentials", e.DeviceID)
+	case a.t.Password == "":
+	case a.e.Secret == "": // no guess
+		return a.refuse(protocol.BadCredentials, "bad_credentials")
 	default:
-		if r := s.proves(t, e, "bad_credentials", func() bool {
-			return s.l.opens(t,
-				e.Secret)
-		}); r != protocol.OK {
+		opens := func() bool { return a.s.l.opens(a.t, a.e.Secret) }
+		if r := a.proves("bad_credentials", opens); r != protocol.OK {
 			return r
 		}
 	}
-	if s.tracker == 0 && s.contested(t) {
+	if a.s.tracker == 0 && a.contested() {
 		return protocol.Later
 	}
-	s.l.g.m.logins.WithLabelValues("ok").Inc()
-	if s.tracker == 0 {
-		s.bind(t)
+	a.s.l.g.m.logins.WithLabelValues("ok").Inc()
+	if a.s.tracker == 0 {
+		a.s.bind(a.t)
 	}
 	return protocol.OK
+}
+
+// register answers a device that asks for its credentials. Where its tracker has a password the
+// protocol says whether it gets a code; it is never the password, which may be that of other things
+// too. A device that is logged in has presented one of both.
+func (a *attempt) register() protocol.Result {
+	switch why := a.find(); {
+	case why != "":
+		return a.refuse(protocol.UnknownDevice, why)
+	case a.t.Password == "":
+		a.e.Secret = rand.Text()[:codeLength]
+	case a.s.tracker != 0:
+		a.e.Secret = registrationCode(a.t)
+	default:
+		return a.registered()
+	}
+	return protocol.OK
+}
+
+// registered answers a device of a tracker with a password. Where it gets its code for something
+// that it presents, that is a credential as any other.
+func (a *attempt) registered() protocol.Result {
+	l := a.s.l
+	if l.protocol.Registers != nil {
+		granted, presented := l.protocol.Registers(l.settingsOf(a.t), a.e)
+		if presented {
+			if r := a.proves("registration", func() bool { return granted }); r != protocol.OK {
+				return r
+			}
+		}
+		if granted {
+			a.e.Secret = registrationCode(a.t)
+			return protocol.OK
+		}
+	}
+	return a.refuse(protocol.BadCredentials, "registration")
+}
+
+// proves lets a login or a registration pass whose credentials are right.
+func (a *attempt) proves(why string, compare func() bool) protocol.Result {
+	g := a.s.l.g
+	now, remote := g.o.Now(), a.s.conn.RemoteAddr()
+	tried := g.guesses.try(a.t, placeOf(remote.Addr()), g.ms(now), compare)
+	switch {
+	case tried.right:
+		return protocol.OK
+	case tried.refused:
+		r := a.refuse(protocol.Later, "login_attempts")
+		a.s.close(reasonRefused)
+		return r
+	}
+	if tried.pause > 0 {
+		if unsaid, ok := g.guesses.warnings.take(now); ok {
+			g.log.Warn("wrong credentials for a device again and again: is somebody guessing? Its logins from there are refused for a while, whatever they present",
+				zap.Int64("tracker", int64(a.t.ID)), zap.String("protocol", a.s.l.protocol.Name),
+				zap.String("device", a.t.DeviceID),
+				zap.Stringer("remote", remote), zap.Duration("for", tried.pause), unsaid)
+		}
+	}
+	return a.refuse(protocol.BadCredentials, why)
 }
 
 // contested refuses another login of a tracker whose sessions keep taking over each other, as those
 // of two devices with one id do: each takeover costs the store a lease and both devices what was in
 // flight.
-func (s *session) contested(t *queue.Tracker) bool {
-	g := s.l.g
-	if !s.mustYield(t) {
+func (a *attempt) contested() bool {
+	g := a.s.l.g
+	if !g.mustYield(a.t, a.s.from()) {
 		return false
 	}
-	g.history.takeover(t.Key(), s.from(), g.minute()) // he goes on
-	if g.history.alarm(t.Key(), g.minute()) {
+	g.history.takeover(a.t.Key(), a.s.from(), g.minute()) // he goes on
+	if g.history.alarm(a.t.Key(), g.minute()) {
 		g.log.Warn("sessions of one tracker keep taking over each other; do two devices have its id? Its logins are refused for a while",
-			zap.Int64("tracker", int64(t.ID)), zap.String("protocol", s.l.protocol.Name),
-			zap.Stringer("remote", s.conn.RemoteAddr()))
+			zap.Int64("tracker", int64(a.t.ID)), zap.String("protocol", a.s.l.protocol.Name),
+			zap.Stringer("remote", a.s.conn.RemoteAddr()))
 	}
 	g.m.logins.WithLabelValues("later").Inc()
 	g.admission.refuse("takeovers")
-	s.noteRefused("takeovers", t.DeviceID, "")
-	s.close(reasonRefused)
+	a.s.l.noteRefused(a.s.remote(), "takeovers", a.t.DeviceID, "")
+	a.s.close(reasonRefused)
 	return true
 }
 
-func (s *session) refuse(r protocol.Result, why, deviceID string) protocol.Result {
-	g := s.l.g
+func (a *attempt) refuse(r protocol.Result, why string) protocol.Result {
+	g := a.s.l.g
 	g.m.logins.WithLabelValues(why).Inc()
 	g.admission.refuse(why)
-	s.noteRefused(why, deviceID, "")
-	if s.tracker != 0 || s.l.protocol.RefuseDelay <= 0 {
-		s.close(reasonRefused)
+	a.s.l.noteRefused(a.s.remote(), why, a.e.DeviceID, "")
+	if a.s.tracker != 0 || a.s.l.protocol.RefuseDelay <= 0 {
+		a.s.close(reasonRefused)
 		return r
 	}
-	s.state = stateRefused
-	linger := g.ms(g.o.Now().Add(s.l.protocol.RefuseDelay))
-	s.nextMs = min(s.nextMs, linger)
-	s.arm(s.nextMs)
+	a.s.marks |= markLingers
+	linger := g.ms(g.o.Now().Add(a.s.l.protocol.RefuseDelay))
+	a.s.nextMs = min(a.s.nextMs, linger)
+	a.s.arm(a.s.nextMs)
 	return r
 }
 
@@ -118,12 +183,11 @@ func (s *session) bind(t *queue.Tracker) {
 	now := g.ms(g.o.Now())
 	s.codec.Bind(s.l.settingsOf(t)) // first: it is the protocol's code
 	s.tracker, s.device, s.since = t.Key(), credentialsOf(t), now
-	s.recall()
-	s.state = stateLeasing
-	s.marks |= markFresh
+	s.l.g.learnt.recall(s.tracker, s.codec)
+	s.fresh = true
 	s.minute, s.texts = uint16(g.minute()), g.history.texts(s.tracker, g.minute())
 	g.admission.crowd.leave(s)
-	s.releaseActivity(now)
+	s.releaseActivity(s.l.g, now)
 	s.l.c.sessions.Inc()
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
 	s.life.end(lifeFrame)
@@ -163,8 +227,7 @@ func (s *session) takeOver(old *session) {
 	old.post(func() {
 		g.m.takeovers.Inc()
 		old.close(reasonTakeover)
-		old.hungUp(reasonTakeover)
-		old.leftWithoutVerdict(reasonTakeover)
+		old.outbox().left(reasonTakeover)
 	})
 	acquire := func() {
 		s.post(func() {
@@ -188,7 +251,8 @@ func (s *session) acquired(l queue.Lease) {
 		case s.dead:
 			s.l.g.store.release.add(s, 0, s.lease())
 		case !s.broken():
-			s.leased(&l)
+			s.arm(s.nextMs)
+			s.outbox().leased(&l)
 			s.flush()
 		}
 	})
@@ -196,22 +260,6 @@ func (s *session) acquired(l queue.Lease) {
 		s.epoch = l.Epoch
 		s.l.g.store.release.add(s, 0, s.lease())
 	}
-}
-
-// leased starts delivery.
-func (s *session) leased(l *queue.Lease) {
-	s.state = stateReady
-	s.lastKnown = max(s.lastKnown, l.LastOut)
-	s.arm(s.nextMs)
-	if l.Pending > 0 || s.dirty {
-		s.dirty = false
-		s.claim()
-		return
-	}
-	s.lastQueued = l.LastOut
-	s.marks &^= markFresh // nothing was waiting
-	s.lookUpEarly(s.box)
-	s.pump(s.l.g.o.Now())
 }
 
 // recheck closes the session if the directory no longer knows its tracker as it logged in; in
@@ -226,6 +274,8 @@ func (s *session) recheck() {
 		s.close(reasonDirectory)
 	}
 }
+
+// credentialsOf is a hash of what a device logs in with.
 
 func hashOf(s string) uint32 {
 	h := fnv.New32a()
@@ -261,49 +311,12 @@ func (g *Gateway) jitter(d time.Duration) int64 {
 // codeLength is that of the codes that devices get by registering: 60 bits.
 const codeLength = 12
 
-// register answers a device that asks for its credentials. Where its tracker has a password the
-// protocol says whether it gets a code; it is never the password, which may be that of other things
-// too. A device that is logged in has presented one of both.
-func (s *session) register(e *protocol.Event) protocol.Result {
-	t, why := s.find(e)
-	switch {
-	case why != "":
-		return s.refuse(protocol.UnknownDevice, why, e.DeviceID)
-	case t.Password == "":
-		e.Secret = rand.Text()[:codeLength]
-	case s.tracker != 0:
-		e.Secret = registrationCode(t)
-	default:
-		return s.registered(t, e)
-	}
-	return protocol.OK
-}
-
 // registrationCode is the code that a device of a tracker with a password gets, the same on every
 // node and as long as the password is.
 func registrationCode(t *queue.Tracker) string {
 	h := hmac.New(sha256.New, []byte(t.Password))
 	h.Write([]byte("registration of tracker " + strconv.FormatInt(int64(t.ID), 10)))
 	return base32.StdEncoding.EncodeToString(h.Sum(nil))[:codeLength]
-}
-
-// registered answers a device of a tracker with a password. Where it gets its code for something
-// that it presents, that is a credential as any other.
-func (s *session) registered(t *queue.Tracker, e *protocol.Event) protocol.Result {
-	if s.l.protocol.Registers != nil {
-		granted, presented := s.l.protocol.Registers(s.l.settingsOf(t), e)
-		if presented {
-			if r := s.proves(t, e, "registration", func() bool { return granted }); r !=
-				protocol.OK {
-				return r
-			}
-		}
-		if granted {
-			e.Secret = registrationCode(t)
-			return protocol.OK
-		}
-	}
-	return s.refuse(protocol.BadCredentials, "registration", e.DeviceID)
 }
 
 // opens reports whether a secret is one that lets a device of the tracker in.

@@ -1,8 +1,12 @@
 package gateway
 
 import (
+	"math"
+	"net/netip"
 	"slices"
 	"time"
+
+	"go.uber.org/zap"
 
 	"trackchat/protocol"
 	"trackchat/queue"
@@ -25,10 +29,57 @@ const (
 	flightParked
 )
 
-// outbox is what a session is delivering: it exists only while there is something pending. The
+// outbox delivers texts to one device. What happens comes as calls: the store's word, wakes, the
+// device's acks, the deadline, the connection's end. What is to be done goes to its host. It is put
+// together for each call, so that a tracker at rest pays for delivery alone, and belongs to the
+// host's event loop.
+type outbox struct {
+	host host
+	*delivery
+}
+
+// delivery is what an outbox remembers of its tracker. It is paid for a million times; what is
+// needed only while there are texts hangs on activity.
+type delivery struct {
+	*activity
+	tracker    queue.TrackerID // its conversation's key, 0 until the login
+	epoch      int64           // 0 until the lease
+	since      int64           // login, clock.ms; stands for the connection in dedupe
+	lastKnown  int64           // newest outgoing message it knows to exist
+	lastQueued int64           // newest one that was put into the backlog
+	claims     uint16          // number of the newest claim
+	peeking    bool            // the store is being asked what is pending
+	closing    bool            // the connection is about to end: nothing is written any more
+	dirty      bool            // a wake came before the lease
+	fresh      bool            // the first text that waited for the login is still to be written
+	noText     bool            // the device has said that it has no text service
+	cleared    bool            // what the last connection left unacknowledged is dealt with
+}
+
+// host is the connection that an outbox writes to, and what carries out its commands.
+type host interface {
+	listener() *Listener
+	remote() netip.AddrPort
+
+	caps() protocol.TextCaps
+	appendText(t protocol.Text, now time.Time) error
+	appendWithdraw(ref uint64, now time.Time)
+	arm(ms int64) // the outbox is to be looked at then
+	close(why reason)
+	signAcked() // the device has acknowledged a text
+
+	// the store's answer comes as claimed(n, …).
+	storeClaim(n int64, q queue.ClaimReq)
+	storeAck(submitMs int64, q queue.AckReq)
+	storeProgress(q queue.ProgressReq)
+	storeEnd(q queue.EndReq)
+	lookUpAck(ref uint64, opened bool)
+}
+
+// backlog is what an outbox is delivering: it exists only while there is something pending. The
 // first message is the one in flight, one part at a time, so that a screen shows texts in their
 // order and a device without numbers in its acks cannot be misunderstood.
-type outbox struct {
+type backlog struct {
 	msgs   []queue.Message
 	bytes  int          // of their texts
 	cursor queue.Cursor // where the next claim goes on
@@ -59,15 +110,15 @@ type outbox struct {
 	deadline int64 // clock.ms, 0 none
 }
 
-func (b *outbox) full() bool { return len(b.msgs) >= backlogTexts || b.bytes >= backlogBytes }
+func (b *backlog) full() bool { return len(b.msgs) >= backlogTexts || b.bytes >= backlogBytes }
 
-func (b *outbox) push(m *queue.Message) {
+func (b *backlog) push(m *queue.Message) {
 	b.msgs = append(b.msgs, *m)
 	b.bytes += len(m.Text)
 }
 
 // drop takes message i out.
-func (b *outbox) drop(i int) {
+func (b *backlog) drop(i int) {
 	b.bytes -= len(b.msgs[i].Text)
 	b.msgs = slices.Delete(b.msgs, i, i+1)
 	if i == 0 {
@@ -77,10 +128,10 @@ func (b *outbox) drop(i int) {
 }
 
 // more reports whether another message waits behind the first one.
-func (b *outbox) more() bool { return len(b.msgs) > 1 || b.behind }
+func (b *backlog) more() bool { return len(b.msgs) > 1 || b.behind }
 
 // clearInFlight forgets what is in flight.
-func (b *outbox) clearInFlight() {
+func (b *backlog) clearInFlight() {
 	if b.state != flightQuiet {
 		b.state, b.deadline = flightNone, 0
 	}
@@ -102,42 +153,102 @@ const (
 // String is the label.
 func (e evidence) String() string { return [...]string{"none", "written", "link", "accepted"}[e] }
 
-// claim asks the store for what is pending.
-func (s *session) claim() {
-	if s.box == nil {
-		s.ensureActivity().box = &outbox{}
+// gateway is what all outboxes have in common.
+func (o outbox) gateway() *Gateway { return o.host.listener().g }
+
+func (d *delivery) field() zap.Field { return trackerField(d.tracker) }
+
+// ready reports whether this node owns the tracker.
+func (d *delivery) ready() bool { return d.epoch != 0 }
+
+// inFlight reports whether a part is written and its ack awaited.
+func (d *delivery) inFlight() bool { return d.backlog != nil && d.backlog.state == flightSent }
+
+// deadline is when onDeadline is to be called, math.MaxInt64 never.
+func (d *delivery) deadline() int64 {
+	if d.backlog == nil || d.backlog.deadline == 0 {
+		return math.MaxInt64
 	}
-	b := s.box
+	return d.backlog.deadline
+}
+
+// ensureActivity returns the activity to write to.
+func (d *delivery) ensureActivity(g *Gateway) *activity {
+	if d.activity == &g.rest {
+		d.activity = new(activity)
+	}
+	return d.activity
+}
+
+// releaseActivity gives it up if nothing is going on any more. From time to time is enough: a text
+// in flight comes and goes many times a second.
+func (d *delivery) releaseActivity(g *Gateway, ms int64) {
+	if d.activity == &g.rest {
+		return
+	}
+	if d.missedID <= d.lastKnown {
+		d.missedID = 0
+	}
+	if d.lateMs <= ms {
+		d.lateMs = 0
+	}
+	if p := d.spaced; p != nil && len(p.held) == 0 && p.next <= ms {
+		d.spaced = nil
+	}
+	if *d.activity == (activity{}) {
+		d.activity = &g.rest
+	}
+}
+
+// leased starts delivery.
+func (o outbox) leased(l *queue.Lease) {
+	o.lastKnown = max(o.lastKnown, l.LastOut)
+	if l.Pending > 0 || o.dirty {
+		o.dirty = false
+		o.claim()
+		return
+	}
+	o.lastQueued = l.LastOut
+	o.fresh = false // nothing was waiting
+	o.lookUpEarly(o.backlog)
+	o.pump(o.gateway().o.Now())
+}
+
+// claim asks the store for what is pending.
+func (o outbox) claim() {
+	if o.backlog == nil {
+		o.ensureActivity(o.gateway()).backlog = &backlog{}
+	}
+	b := o.backlog
 	if b.asking {
 		b.dirty = true
 		return
 	}
 	b.asking, b.behind = true, false
-	s.claims++
-	s.l.g.store.claim.add(s, int64(s.claims), queue.ClaimReq{
-		Lease: s.lease(), Cursor: b.cursor,
-		MaxBytes: max(backlogBytes-b.bytes, 1),
+	o.claims++
+	o.host.storeClaim(int64(o.claims), queue.ClaimReq{
+		Cursor: b.cursor, MaxBytes: max(backlogBytes-b.bytes, 1),
 	})
 }
 
 // claimed takes over what the store has pending.
-func (s *session) claimed(n int64, r *queue.ClaimResult) {
-	b := s.box
-	if b == nil || n != int64(s.claims) {
+func (o outbox) claimed(n int64, r *queue.ClaimResult) {
+	b := o.backlog
+	if b == nil || n != int64(o.claims) {
 		return
 	}
 	b.asking = false
 	if r.Err != nil {
-		s.claimFailed(r.Err)
+		o.claimFailed(r.Err)
 		return
 	}
 	for i := range r.Msgs {
 		m := &r.Msgs[i]
-		if m.ID <= s.lastQueued {
+		if m.ID <= o.lastQueued {
 			continue
 		}
-		s.lastQueued = m.ID
-		s.lastKnown = max(s.lastKnown, m.ID)
+		o.lastQueued = m.ID
+		o.lastKnown = max(o.lastKnown, m.ID)
 		if !slices.Contains(b.gone, m.ID) {
 			b.push(m)
 		}
@@ -145,82 +256,59 @@ func (s *session) claimed(n int64, r *queue.ClaimResult) {
 	b.cursor = r.Next
 	b.behind = r.More || b.dirty
 	b.dirty, b.gone = false, nil
-	s.pump(s.l.g.o.Now())
-	s.lookUpEarly(b)
+	o.pump(o.gateway().o.Now())
+	o.lookUpEarly(b)
 }
 
-// wake takes note of what the store announces.
-func (s *session) wake(w *queue.Wake) {
-	switch w.Kind {
-	case queue.WakeKick:
-		switch {
-		case s.epoch == 0:
-			// it may be this session's, whose lease is on its way: the claim will tell
-			s.dirty = true
-		case w.Epoch >= s.epoch:
-			// meant for this lease or a later one: not for an older session of the same tracker
-			s.close(reasonMoved)
-		}
-	case queue.WakeEnd:
-		s.withdraw(w.Msg.ID)
-		s.forget(w.Msg.ID)
-	case queue.WakeMessage:
-		s.announced(w)
-	default:
-	}
-}
-
-func (s *session) announced(w *queue.Wake) {
-	if s.state != stateReady {
-		s.dirty = true
+// announced takes note of a message that the store tells of.
+func (o outbox) announced(w *queue.Wake) {
+	if !o.ready() {
+		o.dirty = true
 		return
 	}
-	if w.Epoch != s.epoch || w.Msg.ID <= s.lastKnown {
+	if w.Epoch != o.epoch || w.Msg.ID <= o.lastKnown {
 		return
 	}
-	gap := w.Prev > s.lastKnown
-	s.lastKnown = w.Msg.ID
-	b := s.box
+	gap := w.Prev > o.lastKnown
+	o.lastKnown = w.Msg.ID
+	b := o.backlog
 	switch {
 	case b != nil && b.state == flightParked: // everything is claimed anew afterwards
 	case b != nil && b.asking:
 		b.dirty = true
 	case gap:
-		s.l.g.m.wakeMissed.Inc()
-		s.claim()
+		o.gateway().m.wakeMissed.Inc()
+		o.claim()
 	case w.Hint || b != nil && (b.behind || b.full()):
 		if b == nil {
-			s.claim()
+			o.claim()
 			return
 		}
 		b.behind = true
-		s.pump(s.l.g.o.Now())
+		o.pump(o.gateway().o.Now())
 	default:
 		if b == nil {
-			s.ensureActivity().box = &outbox{}
+			o.ensureActivity(o.gateway()).backlog = &backlog{}
 		}
-		s.box.push(&w.Msg)
-		s.lastQueued = w.Msg.ID
-		s.pump(s.l.g.o.Now())
+		o.backlog.push(&w.Msg)
+		o.lastQueued = w.Msg.ID
+		o.pump(o.gateway().o.Now())
 	}
 }
 
 // withdraw asks the device to take back a message that it is being given.
-func (s *session) withdraw(id int64) {
-	b := s.box
+func (o outbox) withdraw(id int64) {
+	b := o.backlog
 	if b == nil || len(b.msgs) == 0 || b.msgs[0].ID != id ||
 		b.state != flightSent && b.state != flightPause {
 		return
 	}
-	if w, ok := s.codec.(protocol.Withdrawer); ok {
-		s.shard.out = w.AppendWithdraw(s.shard.out, b.ref)
-		s.pollCodec(s.l.g.o.Now())
-	}
+	o.host.appendWithdraw(b.ref, o.gateway().o.Now())
 }
 
 // forget stops the delivery of a message that has ended otherwise.
-func (s *session) forget(id int64) {
-	b := s.box
+func (o outbox) forget(id int64) {
+	b := o.backlog
 	if b == nil {
 		return
 	}
@@ -234,35 +322,24 @@ func (s *session) forget(id int64) {
 		b.ended = true
 	default:
 		b.drop(i)
-		s.pump(s.l.g.o.Now())
-	}
-}
-
-// resync looks at the store because wakes may have been lost.
-func (s *session) resync() {
-	if s.state == stateReady && !s.dead && !s.closing {
-		s.reread()
-		s.nextMs = 0
-		s.arm(s.l.g.ms(s.l.g.o.Now()))
-	} else {
-		s.dirty = true
+		o.pump(o.gateway().o.Now())
 	}
 }
 
 // reread forgets the texts that wait behind the one in flight and claims them again: one of them
 // may have been cancelled, and nobody was told.
-func (s *session) reread() {
-	b := s.box
+func (o outbox) reread() {
+	b := o.backlog
 	if b == nil || b.state == flightParked || len(b.msgs) == 0 && !b.asking {
 		return
 	}
 	keep := 0
 	if len(b.msgs) > 0 {
 		// what was before it is done, also where the store does not know yet.
-		s.lastQueued = b.msgs[0].ID - 1
+		o.lastQueued = b.msgs[0].ID - 1
 		switch b.state {
 		case flightSent, flightPause, flightPace:
-			keep, s.lastQueued = 1, b.msgs[0].ID
+			keep, o.lastQueued = 1, b.msgs[0].ID
 		default:
 			b.clearInFlight()
 			b.parts, b.part, b.replaced, b.ended = nil, 0, 0, false
@@ -278,64 +355,58 @@ func (s *session) reread() {
 		b.bytes += len(b.msgs[i].Text)
 	}
 	b.cursor, b.asking, b.gone = 0, false, nil
-	s.claim()
+	o.claim()
 }
 
-// peeked is the store's word that something is pending, or that another session owns the tracker.
-func (s *session) peeked(p *queue.PeekResult) {
+// found is the store's word that something is pending, the newest message being last. A wake for
+// one that is not known may just be on its way, so it counts as missed only if the next look finds
+// the same: true, that look is to be soon.
+func (o outbox) found(last int64) (again bool) {
 	switch {
-	case p.Fenced:
-		s.close(reasonFenced)
-	case p.LastOut > s.lastKnown:
-		s.onMissedWake(p.LastOut)
-	case s.box == nil:
-		s.claim()
+	case last <= o.lastKnown:
+		if o.backlog == nil {
+			o.claim()
+		}
+		return false
+	case o.missedID <= o.lastKnown:
+		o.ensureActivity(o.gateway()).missedID = last
+		return true
 	}
-}
-
-// onMissedWake deals with a message that the store has and no wake has told of. The wake may just
-// be on its way, so it counts as missed only if the next look finds the same.
-func (s *session) onMissedWake(last int64) {
-	if s.missedID <= s.lastKnown {
-		s.ensureActivity().missedID = last
-		s.nextMs = s.l.g.ms(s.l.g.o.Now().Add(time.Second))
-		s.arm(s.nextMs)
-		return
+	o.gateway().m.wakeMissed.Inc()
+	o.lastKnown = last
+	if o.backlog == nil || o.backlog.state != flightParked {
+		o.claim()
 	}
-	s.l.g.m.wakeMissed.Inc()
-	s.lastKnown = last
-	if s.box == nil || s.box.state != flightParked {
-		s.claim()
-	}
+	return false
 }
 
 // restart begins again with the oldest pending message.
-func (s *session) restart(slow bool) {
-	s.lastQueued = 0
-	s.ensureActivity().box = &outbox{slow: slow}
-	s.claims++
-	s.claim()
+func (o outbox) restart(slow bool) {
+	o.lastQueued = 0
+	o.ensureActivity(o.gateway()).backlog = &backlog{slow: slow}
+	o.claims++
+	o.claim()
 }
 
 // end tells the store that the first message will not be delivered.
-func (s *session) end(st queue.Status, why queue.Reason) {
-	defer s.hush(s.box.copies, s.l.g.o.Now())
-	if s.box.ended {
-		s.box.drop(0)
+func (o outbox) end(st queue.Status, why queue.Reason) {
+	defer o.hush(o.backlog.copies, o.gateway().o.Now())
+	if o.backlog.ended {
+		o.backlog.drop(0)
 		return
 	}
-	s.tellEnd(st, why)
-	s.box.drop(0)
+	o.tellEnd(st, why)
+	o.backlog.drop(0)
 }
 
 // tellEnd is end for a message whose ack is still awaited.
-func (s *session) tellEnd(st queue.Status, why queue.Reason) {
-	m := &s.box.msgs[0]
-	s.l.g.unconfirmed.clear(s.tracker, m.ID)
-	s.trace("text ended", m.ID, string(st))
-	s.l.g.store.end.add(s, 0, queue.EndReq{
-		Tracker: s.tracker, ID: m.ID, Status: st, Reason: why,
-		Replaced: s.box.replaced,
+func (o outbox) tellEnd(st queue.Status, why queue.Reason) {
+	m := &o.backlog.msgs[0]
+	o.gateway().unconfirmed.clear(o.tracker, m.ID)
+	o.trace("text ended", m.ID, string(st))
+	o.host.storeEnd(queue.EndReq{
+		Tracker: o.tracker, ID: m.ID, Status: st, Reason: why,
+		Replaced: o.backlog.replaced,
 	})
 }
 

@@ -26,31 +26,31 @@ type sentText struct {
 const maxSentTexts = 64
 
 // written notes that the first message is written as a whole, to a device that never acknowledges.
-func (s *session) written(now time.Time) {
-	b, wait := s.box, s.codec.Caps().Refusal
-	if wait <= 0 || s.sent != nil && len(*s.sent) >= maxSentTexts {
-		s.end(queue.StatusSent, queue.ReasonNone)
+func (o outbox) written(now time.Time) {
+	b, wait := o.backlog, o.host.caps().Refusal
+	if wait <= 0 || o.sent != nil && len(*o.sent) >= maxSentTexts {
+		o.end(queue.StatusSent, queue.ReasonNone)
 		return
 	}
 	t := sentText{id: b.msgs[0].ID, replaced: b.replaced, parts: len(b.parts)}
-	s.mayBeRefused(t, now.Add(wait))
+	o.mayBeRefused(t, now.Add(wait))
 	b.drop(0)
 }
 
-func (s *session) mayBeRefused(t sentText, until time.Time) {
-	if s.sent == nil {
-		s.ensureActivity().sent = &sentTexts{}
+func (o outbox) mayBeRefused(t sentText, until time.Time) {
+	if o.sent == nil {
+		o.ensureActivity(o.gateway()).sent = &sentTexts{}
 	}
-	t.untilMs = s.l.g.ms(until)
-	*s.sent = append(*s.sent, t)
-	s.arm(t.untilMs)
+	t.untilMs = o.gateway().ms(until)
+	*o.sent = append(*o.sent, t)
+	o.host.arm(t.untilMs)
 }
 
 // refuses reports whether an ack is the refusal of a text that was sent to a device which
 // acknowledges nothing, and deals with that. A refusal names no text: they come in the order of the
 // parts.
-func (s *session) refuses(e *protocol.Event) bool {
-	caps := s.codec.Caps()
+func (o outbox) refuses(e *protocol.Event) bool {
+	caps := o.host.caps()
 	switch e.Outcome {
 	case protocol.AckRejected, protocol.AckUnsupported, protocol.AckStorage:
 	default:
@@ -59,71 +59,71 @@ func (s *session) refuses(e *protocol.Event) bool {
 	if !caps.Silent || caps.Refusal <= 0 {
 		return false
 	}
-	if s.sent != nil {
-		for i := range *s.sent {
-			t := &(*s.sent)[i]
+	if o.sent != nil {
+		for i := range *o.sent {
+			t := &(*o.sent)[i]
 			if t.parts == 0 {
 				continue
 			}
-			s.l.c.refused.Inc()
+			o.host.listener().c.refused.Inc()
 			if t.parts--; !t.refused {
 				t.refused = true
-				s.endSent(t, queue.StatusFailed, reasonOf(e.Outcome))
+				o.endSent(t, queue.StatusFailed, reasonOf(e.Outcome))
 			}
 			return true
 		}
 	}
-	b := s.box
+	b := o.backlog
 	if b == nil || b.state != flightPace {
 		return false
 	}
-	s.l.c.refused.Inc()
-	if b.part > 0 && (s.sent == nil || len(*s.sent) < maxSentTexts) { // the other parts follow
+	o.host.listener().c.refused.Inc()
+	if b.part > 0 && (o.sent == nil || len(*o.sent) < maxSentTexts) { // the other parts follow
 		t := sentText{id: b.msgs[0].ID, parts: b.part, refused: true}
-		s.mayBeRefused(t, s.l.g.o.Now().Add(caps.Refusal))
+		o.mayBeRefused(t, o.gateway().o.Now().Add(caps.Refusal))
 	}
-	s.end(queue.StatusFailed, reasonOf(e.Outcome))
+	o.end(queue.StatusFailed, reasonOf(e.Outcome))
 	return true
 }
 
-func (s *session) endSent(t *sentText, st queue.Status, why queue.Reason) {
-	s.trace("text ended", t.id, string(st))
-	s.l.g.store.end.add(s, 0, queue.EndReq{
-		Tracker: s.tracker, ID: t.id, Status: st, Reason: why, Replaced: t.replaced,
+func (o outbox) endSent(t *sentText, st queue.Status, why queue.Reason) {
+	o.trace("text ended", t.id, string(st))
+	o.host.storeEnd(queue.EndReq{
+		Tracker: o.tracker, ID: t.id, Status: st, Reason: why, Replaced: t.replaced,
 	})
 }
 
 // unrefused notes as sent what cannot be refused any more by ms, and returns when there is more of
 // it.
-func (s *session) unrefused(ms int64) (next int64) {
+func (o outbox) unrefused(ms int64) (next int64) {
 	next = math.MaxInt64
-	if s.sent == nil {
+	if o.sent == nil {
 		return next
 	}
 	over := 0
-	for i := range *s.sent {
-		t := &(*s.sent)[i]
+	for i := range *o.sent {
+		t := &(*o.sent)[i]
 		if t.untilMs > ms {
 			next = t.untilMs
 			break
 		}
 		if over++; !t.refused {
-			s.endSent(t, queue.StatusSent, queue.ReasonNone)
+			o.endSent(t, queue.StatusSent, queue.ReasonNone)
 		}
 	}
-	if *s.sent = (*s.sent)[over:]; len(*s.sent) == 0 {
-		s.sent = nil
+	if *o.sent = (*o.sent)[over:]; len(*o.sent) == 0 {
+		o.sent = nil
 	}
 	return next
 }
 
 // tellReplaced returns and counts the characters of a text that the device's charset cannot carry,
 // and says so under the message's id: the driver reads something else than what was written.
-func (s *session) tellReplaced(m *queue.Message, cs protocol.Charset) int {
+func (o outbox) tellReplaced(m *queue.Message, cs protocol.Charset) int {
 	n := replaced(m.Text, cs)
 	if n > 0 {
-		s.l.c.replaced.Add(float64(n))
-		s.l.g.log.Info("text has characters that the device cannot show", s.field(),
+		o.host.listener().c.replaced.Add(float64(n))
+		o.gateway().log.Info("text has characters that the device cannot show", o.field(),
 			zap.Int64("message", m.ID), zap.Int("replaced", n))
 	}
 	return n

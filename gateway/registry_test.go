@@ -21,7 +21,7 @@ func TestRegistryAgainstMap(t *testing.T) {
 			}
 			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0, 1:
-				s := &session{tracker: id}
+				s := &session{delivery: delivery{tracker: id}}
 				if old := r.swap(id, s); old != want[id] {
 					t.Fatalf("tracker %d: replaced %p, want %p", id, old, want[id])
 				}
@@ -31,7 +31,7 @@ func TestRegistryAgainstMap(t *testing.T) {
 				r.remove(id, want[id])
 				delete(want, id)
 			case 3:
-				r.remove(id, &session{tracker: id}) // one that was taken over
+				r.remove(id, &session{delivery: delivery{tracker: id}}) // one that was taken over
 			}
 		}
 		if n := r.len(); n != len(want) {

@@ -59,7 +59,7 @@ func (s *session) answer(e *protocol.Event, r protocol.Result) {
 // hold queues an answer and returns its number.
 func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64 {
 	if s.replies == nil {
-		s.ensureActivity().replies = &replies{}
+		s.ensureActivity(s.l.g).replies = &replies{}
 	}
 	q := s.replies
 	q.slots = append(q.slots, slot{
@@ -69,8 +69,8 @@ func (s *session) hold(e *protocol.Event, r protocol.Result, waiting bool) int64
 	if isAck(e) {
 		q.acks++
 	}
-	if q.full() && !s.crowded {
-		s.crowded = true
+	if q.full() && s.marks&markCrowded == 0 {
+		s.marks |= markCrowded
 		s.l.g.m.paused.Inc()
 		s.conn.Pause()
 	}
@@ -104,8 +104,8 @@ func (s *session) settle(n int64, r protocol.Result) {
 	if len(q.slots) == 0 {
 		s.replies = nil
 	}
-	if s.crowded && q.eased() {
-		s.crowded = false
+	if s.marks&markCrowded != 0 && q.eased() {
+		s.marks &^= markCrowded
 		s.resume()
 	}
 }

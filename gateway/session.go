@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"math"
+	"net/netip"
 	"time"
 
 	"trackchat/gateway/engine"
@@ -10,15 +11,6 @@ import (
 	"trackchat/queue"
 
 	"go.uber.org/zap"
-)
-
-type sessionState uint8
-
-const (
-	stateNew     sessionState = iota // no login yet
-	stateRefused                     // refused; lingers so that the device can try again
-	stateLeasing                     // logged in; the store has not yet made this node the owner
-	stateReady                       // logged in and owner
 )
 
 // session is one connection of a device. A quiet one is this struct, its codec and its place in
@@ -30,38 +22,26 @@ type session struct {
 	*placement
 
 	// Owned by the loop.
+	delivery
+	codec protocol.Codec
+	// clock.ms; before the login: when the wait for it ends; then: when the store is asked what is
+	// pending.
+	nextMs  int64
 	scanned int32  // bytes of the unfinished frame that Frame has looked at
 	life    life   // signs of it; other loops look
 	heard   uint32 // when the last whole frame came, as Gateway.seconds
-	frames  uint16 // in the second of heard
-	claims  uint16 // number of the newest claim
-	*activity
-	codec      protocol.Codec
-	tracker    queue.TrackerID // its conversation's key, 0 until the login
-	epoch      int64           // 0 until the lease
-	lastKnown  int64           // newest outgoing message this session knows to exist
-	lastQueued int64           // newest one that was put into the outbox
-	since      int64           // login, clock.ms; stands for the connection in dedupe
-	// clock.ms; before the login: when the wait for it ends; then: when the store is asked what is
-	// pending.
-	nextMs int64
-	device uint32 // credentialsOf its tracker at the login
-	place  int32  // in the shard's list of open sessions
+	device  uint32 // credentialsOf its tracker at the login
+	place   int32  // in the shard's list of open sessions
 	// places of its neighbours in a slot of the shard's wheel, from 1; 0 none.
 	wheelPrev int32
 	wheelNext int32
 	wheelSlot int16  // from 1; 0 not in the wheel
+	frames    uint16 // in the second of heard
 	minute    uint16 // of the count of texts
 	texts     uint16
 	garbage   uint8
 	reason    reason // why this side closed
-	state     sessionState
-	peeking   bool // the store is being asked what is pending
-	closing   bool // Close was called
-	dead      bool // OnClose was dealt with
-	dirty     bool // a wake came before the lease
-	throttled bool // reads are paused by the frame limit
-	crowded   bool // reads are paused because too many replies wait
+	dead      bool   // OnClose was dealt with
 	marks     marks
 }
 
@@ -71,63 +51,38 @@ type placement struct {
 	shard *shard
 }
 
-// activity is what a session needs while something is going on. Sessions at rest share the zero one
-// of the gateway, which nobody writes to.
+// activity is what a session and its outbox need while something is going on. Sessions at rest
+// share the zero one of the gateway, which nobody writes to.
 type activity struct {
-	box      *outbox
-	replies  *replies
-	told     *told
-	spaced   *spaced
-	pollMs   int64 // when the codec wants to be asked, 0 never
+	// Of the outbox.
+	backlog  *backlog
 	missedID int64 // newest message that a look found and no wake had announced
 	lateMs   int64 // up to when lookups of late acks are used up
 	sent     *sentTexts
+
+	replies  *replies
+	told     *told
+	spaced   *spaced
+	pollMs   int64     // when the codec wants to be asked, 0 never
 	doubtful *doubts   // driver's texts whose answer the device did not get
 	stranger *stranger // until the login
-}
-
-// ensureActivity returns the session's activity to write to.
-func (s *session) ensureActivity() *activity {
-	if s.activity == &s.l.g.rest {
-		s.activity = new(activity)
-	}
-	return s.activity
-}
-
-// releaseActivity gives the session's own activity up if nothing is going on any more. From time to
-// time is enough: a text in flight comes and goes many times a second.
-func (s *session) releaseActivity(ms int64) {
-	if s.activity == &s.l.g.rest {
-		return
-	}
-	if s.missedID <= s.lastKnown {
-		s.missedID = 0
-	}
-	if s.lateMs <= ms {
-		s.lateMs = 0
-	}
-	if p := s.spaced; p != nil && len(p.held) == 0 && p.next <= ms {
-		s.spaced = nil
-	}
-	if *s.activity == (activity{}) {
-		s.activity = &s.l.g.rest
-	}
 }
 
 // marks are what a session remembers in a bit each.
 type marks uint8
 
 const (
-	markFresh   marks = 1 << iota // the first text that waited for the login is still to be written
-	markNoText                    // the device has said that it has no text service
-	markRefused                   // a frame of it was refused and the log says so
-	markLooked                    // it was looked whether it speaks another protocol
-	markSettled                   // what the last connection left unacknowledged is dealt with
+	markLingers   marks = 1 << iota // it was refused; it lingers so that the device can try again
+	markRefused                     // a frame of it was refused and the log says so
+	markLooked                      // it was looked whether it speaks another protocol
+	markThrottled                   // reads are paused by the frame limit
+	markCrowded                     // reads are paused because too many replies wait
 )
 
 func (l *Listener) OnOpen(c engine.Conn) {
 	l.c.connections.Inc()
-	s := &session{conn: c, placement: &l.berths[c.Loop()], activity: &l.g.rest}
+	s := &session{conn: c, placement: &l.placements[c.Loop()]}
+	s.activity = &l.g.rest
 	c.SetSession(s)
 	defer s.recovered()
 	s.opened(l.g.o.Now())
@@ -172,25 +127,18 @@ func (s *session) poll(now time.Time) {
 		s.release(now, false)
 	}
 	s.pollCodec(now)
-	if s.box == nil || s.closing {
-		return
-	}
-	if s.box.state == flightHold {
-		s.box.state = flightNone
-	}
-	if s.box.state == flightNone {
-		s.pump(now)
-		s.lookUpEarly(s.box)
+	if !s.closing {
+		s.outbox().polled(now)
 	}
 }
 
 func (s *session) pollCodec(now time.Time) {
 	var next time.Time
 	s.shard.out, next = s.codec.Poll(s.shard.out, now)
-	s.learn(now)
+	s.l.g.learnt.learn(s.tracker, s.codec, now)
 	switch {
 	case !next.IsZero():
-		s.ensureActivity().pollMs = s.l.g.ms(next)
+		s.ensureActivity(s.l.g).pollMs = s.l.g.ms(next)
 		s.arm(s.pollMs)
 	case s.pollMs != 0:
 		s.pollMs = 0
@@ -209,9 +157,9 @@ func (s *session) event(e *protocol.Event) {
 	r := protocol.OK
 	switch e.Kind {
 	case protocol.KindRegister:
-		r = s.register(e)
+		r = (&attempt{s: s, e: e}).register()
 	case protocol.KindLogin:
-		r = s.login(e)
+		r = (&attempt{s: s, e: e}).login()
 	case protocol.KindRefused, protocol.KindUnknown:
 	default:
 		if s.tracker == 0 {
@@ -233,9 +181,9 @@ func (s *session) handleEvent(e *protocol.Event) (held bool) {
 	s.shard.verdict = protocol.OK
 	switch e.Kind {
 	case protocol.KindAck:
-		s.ack(e)
+		s.outbox().ack(e)
 	case protocol.KindEvidence:
-		s.evidence(e)
+		s.outbox().evidence(e)
 	case protocol.KindText:
 		return s.text(e)
 	case protocol.KindKnown:
@@ -247,6 +195,50 @@ func (s *session) handleEvent(e *protocol.Event) (held bool) {
 	default:
 	}
 	return false
+}
+
+// wake takes note of what the store announces.
+func (s *session) wake(w *queue.Wake) {
+	switch w.Kind {
+	case queue.WakeKick:
+		switch {
+		case s.epoch == 0:
+			// it may be this session's, whose lease is on its way: the claim will tell
+			s.dirty = true
+		case w.Epoch >= s.epoch:
+			// meant for this lease or a later one: not for an older session of the same tracker
+			s.close(reasonMoved)
+		}
+	case queue.WakeEnd:
+		s.outbox().withdraw(w.Msg.ID)
+		s.outbox().forget(w.Msg.ID)
+	case queue.WakeMessage:
+		s.outbox().announced(w)
+	default:
+	}
+}
+
+// resync looks at the store because wakes may have been lost.
+func (s *session) resync() {
+	if s.ready() && !s.dead && !s.closing {
+		s.outbox().reread()
+		s.nextMs = 0
+		s.arm(s.l.g.ms(s.l.g.o.Now()))
+	} else {
+		s.dirty = true
+	}
+}
+
+// peeked is the store's word that something is pending, or that another session owns the tracker.
+func (s *session) peeked(p *queue.PeekResult) {
+	if p.Fenced {
+		s.close(reasonFenced)
+		return
+	}
+	if s.outbox().found(p.LastOut) {
+		s.nextMs = s.l.g.ms(s.l.g.o.Now().Add(time.Second))
+		s.arm(s.nextMs)
+	}
 }
 
 // flush writes what the session has appended and closes it if that was asked for.
@@ -274,8 +266,8 @@ func (s *session) flush() {
 // close ends the session once what it has appended is written; OnClose follows.
 func (s *session) close(why reason) {
 	if !s.closing {
-		s.stray()
-		s.unrefused(math.MaxInt64) // before the next session asks what is pending
+		s.outbox().stray()
+		s.outbox().unrefused(math.MaxInt64) // before the next session asks what is pending
 		s.closing, s.reason = true, why
 	}
 }
@@ -315,7 +307,7 @@ func (s *session) closed(err error) {
 func (s *session) remember(why reason) {
 	g := s.l.g
 	if why == reasonMoved || why == reasonFenced {
-		s.moved()
+		g.moved(s)
 	}
 	if minute := g.minute(); s.texts > 0 && s.minute == uint16(minute) {
 		g.history.spent(s.tracker, minute, s.texts)
@@ -328,15 +320,18 @@ func (s *session) arm(ms int64) { s.shard.wheel.arm(s, ms) }
 // due runs every deadline that has passed and arms the next one. It may be called early.
 func (s *session) due(now time.Time) {
 	ms := s.l.g.ms(now)
-	s.unthrottle()
-	if s.box != nil && s.box.deadline != 0 && ms >= s.box.deadline {
+	if s.marks&markThrottled != 0 {
+		s.marks &^= markThrottled
+		s.resume()
+	}
+	if ms >= s.deadline() {
 		// before the codec is asked, which may be about to repeat the same
-		s.onDeadline(now)
+		s.outbox().onDeadline(now, int64(s.heard)*1000)
 	}
 	if s.pollMs != 0 && ms >= s.pollMs {
 		s.poll(now)
 	}
-	s.releaseActivity(ms)
+	s.releaseActivity(s.l.g, ms)
 	if s.tracker == 0 {
 		s.lingering(ms)
 		return
@@ -347,23 +342,20 @@ func (s *session) due(now time.Time) {
 		s.close(reasonIdle)
 		return
 	}
-	if s.state == stateReady && ms >= s.nextMs {
+	if s.ready() && ms >= s.nextMs {
 		was := s.nextMs
 		s.nextMs = s.l.g.nextLook(s.tracker, ms)
 		s.shard.peeks = append(s.shard.peeks, s)
 		s.touch(was)
 	}
-	next := min(idle, s.unrefused(ms))
-	if s.state == stateReady {
+	next := min(idle, s.outbox().unrefused(ms))
+	if s.ready() {
 		next = min(next, s.nextMs)
 	}
 	if s.pollMs != 0 {
 		next = min(next, s.pollMs)
 	}
-	if s.box != nil && s.box.deadline != 0 {
-		next = min(next, s.box.deadline)
-	}
-	s.arm(next)
+	s.arm(min(next, s.deadline()))
 }
 
 func (s *session) lingering(ms int64) {
@@ -371,7 +363,7 @@ func (s *session) lingering(ms int64) {
 		s.arm(s.nextMs) // poll has armed what the codec wants
 		return
 	}
-	if s.state == stateRefused {
+	if s.marks&markLingers != 0 {
 		s.close(reasonRefused)
 		return
 	}
@@ -379,22 +371,13 @@ func (s *session) lingering(ms int64) {
 	s.close(reasonLoginTimeout)
 }
 
-// unthrottle lets a connection that the frame limit had paused read again.
-func (s *session) unthrottle() {
-	if s.throttled {
-		s.throttled = false
-		s.resume()
-	}
-}
-
 // resume lets the connection read again unless there is another reason to wait.
 func (s *session) resume() {
-	if !s.throttled && !s.crowded && !s.dead && !s.swamped() {
+	if s.marks&(markThrottled|markCrowded) == 0 && !s.dead &&
+		(s.spaced == nil || !s.spaced.full) {
 		s.conn.Resume()
 	}
 }
-
-func (s *session) field() zap.Field { return trackerField(s.tracker) }
 
 // trackerField names the tracker of a conversation in the log.
 func trackerField(key queue.TrackerID) zap.Field {
@@ -402,12 +385,59 @@ func trackerField(key queue.TrackerID) zap.Field {
 	return zap.Int64("tracker", int64(id))
 }
 
-func (s *session) lease() queue.Lease {
-	return queue.Lease{Tracker: s.tracker, Node: s.l.g.o.Node, Epoch: s.epoch, SeenMs: s.seen()}
+func (s *session) outbox() outbox { return outbox{s, &s.delivery} }
+
+func (s *session) claimed(n int64, r *queue.ClaimResult) { s.outbox().claimed(n, r) }
+
+func (s *session) listener() *Listener { return s.l }
+
+func (s *session) remote() netip.AddrPort { return s.conn.RemoteAddr() }
+
+func (s *session) caps() protocol.TextCaps { return s.codec.Caps() }
+
+func (s *session) appendText(t protocol.Text, now time.Time) error {
+	out, err := s.codec.AppendText(s.shard.out, t)
+	if err != nil {
+		return err
+	}
+	s.shard.out = out
+	s.pollCodec(now)
+	return nil
 }
 
-// seen is when the device was last heard of, Unix ms to the second.
-func (s *session) seen() int64 { return max(s.conn.LastRead()*1000, s.l.g.wall(s.since)) }
+func (s *session) appendWithdraw(ref uint64, now time.Time) {
+	if w, ok := s.codec.(protocol.Withdrawer); ok {
+		s.shard.out = w.AppendWithdraw(s.shard.out, ref)
+		s.pollCodec(now)
+	}
+}
+
+func (s *session) signAcked() { s.life.sign(lifeAcked) }
+
+func (s *session) storeClaim(n int64, q queue.ClaimReq) {
+	q.Lease = s.lease()
+	s.l.g.store.claim.add(s, n, q)
+}
+
+func (s *session) storeAck(submitMs int64, q queue.AckReq) { s.l.g.store.ack.add(s, submitMs, q) }
+
+func (s *session) storeProgress(q queue.ProgressReq) { s.l.g.store.progress.add(s, 0, q) }
+
+func (s *session) storeEnd(q queue.EndReq) { s.l.g.store.end.add(s, 0, q) }
+
+func (s *session) lookUpAck(ref uint64, opened bool) {
+	s.l.g.store.late.add(s, -1, lateAck{
+		from: s.l, tracker: s.tracker, lease: s.lease(), ref: ref,
+		caps: s.codec.Caps(), opened: opened,
+	})
+}
+
+// lease is the session's title to its tracker, with when the device was last heard of, to the
+// second.
+func (s *session) lease() queue.Lease {
+	seenMs := max(s.conn.LastRead()*1000, s.l.g.wall(s.since))
+	return queue.Lease{Tracker: s.tracker, Node: s.l.g.o.Node, Epoch: s.epoch, SeenMs: seenMs}
+}
 
 // touch has the store note when the device was last heard of, every touchEvery by a phase of its
 // own: that is when a multiple of it lies between the look that was due at was and the next one, so

@@ -41,7 +41,7 @@ func (s *session) recognise(buf []byte, mark marks) {
 		device = s.conn.RemoteAddr().Addr().Unmap().String()
 	}
 	s.l.g.admission.refuse(reasonWrongProtocol)
-	s.noteRefused(reasonWrongProtocol, device, name)
+	s.l.noteRefused(s.remote(), reasonWrongProtocol, device, name)
 }
 
 // speaks names the protocol that the first bytes of a connection are of, other than the given one,

@@ -108,17 +108,17 @@ func (g *Gateway) silent(e *silentEntry) bool { return e.weight >= len(g.o.AckTi
 
 // noteRefused counts a device that was not let in, and logs it once an hour as far as strangers may
 // fill the log.
-func (s *session) noteRefused(why, device, speaks string) {
-	g, now := s.l.g, s.l.g.o.Now()
+func (l *Listener) noteRefused(remote netip.AddrPort, why, device, speaks string) {
+	g, now := l.g, l.g.o.Now()
 	device = printable(device, maxDeviceID)
-	name := s.l.protocol.Name
+	name := l.protocol.Name
 	unsaid, tell, times := zap.Skip(), false, 0
 	g.troubles.refused.touch(refusedKey{name, device, why}, func(e *refusedEntry) {
 		if e.Times == 0 {
 			e.Protocol, e.Device, e.Reason, e.FirstMs = name, device, why, now.UnixMilli()
 		}
 		e.Times++
-		e.Speaks, e.Remote, e.LastMs = speaks, s.conn.RemoteAddr(), now.UnixMilli()
+		e.Speaks, e.Remote, e.LastMs = speaks, remote, now.UnixMilli()
 		times = e.Times
 		unsaid, tell = g.refusals.onceAnHour(&e.logged, now)
 	})
@@ -127,7 +127,7 @@ func (s *session) noteRefused(why, device, speaks string) {
 	}
 	fields := []zap.Field{
 		zap.String("protocol", name), zap.String("device", device), zap.String("why", why),
-		zap.Stringer("remote", s.conn.RemoteAddr()), zap.Int("times", times), unsaid,
+		zap.Stringer("remote", remote), zap.Int("times", times), unsaid,
 	}
 	if speaks != "" {
 		fields = append(fields, zap.String("looks_like", speaks))
@@ -149,14 +149,14 @@ func (q *logLimiter) onceAnHour(last *time.Time, now time.Time) (unsaid zap.Fiel
 
 // unacknowledged notes that the device was sent a part whose ack did not come in time. weight is
 // how many of the waits in AckTimeout that were.
-func (s *session) unacknowledged(weight int, now time.Time) {
-	b, g := s.box, s.l.g
-	s.tried()
+func (o outbox) unacknowledged(weight int, now time.Time) {
+	b, g := o.backlog, o.gateway()
+	o.tried()
 	var told SilentDevice
 	unsaid, tell := zap.Skip(), false
-	g.troubles.silent.touch(s.tracker, func(e *silentEntry) {
+	g.troubles.silent.touch(o.tracker, func(e *silentEntry) {
 		if e.Times == 0 {
-			e.Tracker, e.Protocol, e.SinceMs = s.tracker, s.l.protocol.Name, b.written
+			e.Tracker, e.Protocol, e.SinceMs = o.tracker, o.host.listener().protocol.Name, b.written
 		}
 		e.Times++
 		e.weight += weight
@@ -167,18 +167,18 @@ func (s *session) unacknowledged(weight int, now time.Time) {
 		told = e.SilentDevice
 	})
 	if tell {
-		g.log.Warn("device does not acknowledge its texts", s.field(), zap.String("protocol",
+		g.log.Warn("device does not acknowledge its texts", o.field(), zap.String("protocol",
 			told.Protocol),
 			zap.Int64("message", told.Message), zap.Int("times", told.Times),
 			zap.Time("since", time.UnixMilli(told.SinceMs)),
-			zap.Stringer("remote", s.conn.RemoteAddr()), unsaid)
+			zap.Stringer("remote", o.host.remote()), unsaid)
 	}
 }
 
 // tried notes with the message that the part at hand was written and got no answer, once for each
 // time that it was written.
-func (s *session) tried() {
-	b := s.box
+func (o outbox) tried() {
+	b := o.backlog
 	if !b.unheard || b.ended {
 		return
 	}
@@ -188,16 +188,16 @@ func (s *session) tried() {
 		return
 	}
 	if m.Tries++; m.Tries == 1 {
-		m.TriedMs = s.l.g.wall(b.written)
+		m.TriedMs = o.gateway().wall(b.written)
 	}
-	s.l.g.store.progress.add(s, 0, queue.ProgressReq{
-		Tracker: s.tracker, ID: m.ID, Parts: len(b.parts), Acked: b.part, Tries: m.Tries,
+	o.host.storeProgress(queue.ProgressReq{
+		Tracker: o.tracker, ID: m.ID, Parts: len(b.parts), Acked: b.part, Tries: m.Tries,
 		TriedMs: m.TriedMs,
 	})
 }
 
 // acknowledges notes that the device has said what became of a text.
-func (s *session) acknowledges() { s.l.g.troubles.silent.remove(s.tracker) }
+func (o outbox) acknowledges() { o.gateway().troubles.silent.remove(o.tracker) }
 
 // latest keeps what is known by a key, at most so much: what was not touched for longest gives way.
 type latest[K comparable, V any] struct {

@@ -66,52 +66,58 @@ func (r *unconfirmed) clear(t queue.TrackerID, message int64) {
 // what it was sent, and nothing is gained by a new connection: it is waited for again, as long as
 // MaxAttempts connections. Only where another text is to be written the connection has to end,
 // because an ack that still came would be taken for that text's.
-func (s *session) unconfirmed(now time.Time) {
-	b := s.box
-	alive := int64(s.heard)*1000 > s.l.g.ms(now.Add(-s.ackTimeout()))
+func (o outbox) unconfirmed(now time.Time, heardMs int64) {
+	b := o.backlog
+	alive := heardMs > o.gateway().ms(now.Add(-o.ackTimeout()))
 	over := b.ended
-	if !over && s.count() {
-		s.tellEnd(queue.StatusFailed, queue.ReasonNotConfirmed)
+	if !over && o.count() {
+		o.tellEnd(queue.StatusFailed, queue.ReasonNotConfirmed)
 		over, b.ended = true, true
 	}
 	switch {
 	case !alive, over && b.more():
-		s.stray()
+		o.stray()
 		b.clearInFlight() // it is counted
-		s.close(reasonUnconfirmed)
+		o.host.close(reasonUnconfirmed)
 	case over:
 		b.overdue = true
 	default:
-		b.deadline = s.l.g.ms(now.Add(s.ackTimeout()))
-		s.arm(b.deadline)
+		b.deadline = o.gateway().ms(now.Add(o.ackTimeout()))
+		o.host.arm(b.deadline)
 	}
 }
 
 // count adds a round to the message in flight and reports whether that was its last one.
-func (s *session) count() bool {
-	return s.l.g.unconfirmed.add(s.tracker, s.box.msgs[0].ID) >= s.l.g.o.MaxAttempts
+func (o outbox) count() bool {
+	return o.gateway().unconfirmed.add(o.tracker, o.backlog.msgs[0].ID) >= o.gateway().o.MaxAttempts
+}
+
+// left counts what the end of the connection leaves without an answer. It is called before the
+// tracker's next session can ask the store what is pending.
+func (o outbox) left(why reason) {
+	o.hungUp(why)
+	o.leftWithoutVerdict(why)
 }
 
 // hungUp counts a connection that ends, however soon, with a text written and no ack without a
-// number for it, or with one that the device could not take. It is called before the tracker's next
-// session can ask the store what is pending.
-func (s *session) hungUp(why reason) {
-	b := s.box
+// number for it, or with one that the device could not take.
+func (o outbox) hungUp(why reason) {
+	b := o.backlog
 	if b == nil || b.ended || len(b.msgs) == 0 || why == reasonShutdown ||
 		b.state != flightSent && b.state != flightPause {
 		return
 	}
 	if b.bits > 0 && !b.failed {
-		s.tried()
+		o.tried()
 		return
 	}
-	s.unacknowledged(1, s.l.g.o.Now())
+	o.unacknowledged(1, o.gateway().o.Now())
 	ends := queue.ReasonNotConfirmed
 	if b.failed {
 		ends = queue.ReasonRefused
 	}
-	if s.count() {
-		s.end(queue.StatusFailed, ends)
+	if o.count() {
+		o.end(queue.StatusFailed, ends)
 		return
 	}
 	b.clearInFlight()
@@ -123,33 +129,33 @@ const hushFor = 5 * time.Second
 
 // hush keeps quiet after a part that was written several times and has its ack: each copy may earn
 // one. What comes meanwhile counts for nobody.
-func (s *session) hush(copies int, now time.Time) {
-	if copies < 2 || s.box == nil {
+func (o outbox) hush(copies int, now time.Time) {
+	if copies < 2 || o.backlog == nil {
 		return
 	}
-	s.quiet(s.l.g.ms(now.Add(hushFor)))
+	o.quiet(o.gateway().ms(now.Add(hushFor)))
 }
 
-func (s *session) quiet(untilMs int64) {
-	b := s.box
+func (o outbox) quiet(untilMs int64) {
+	b := o.backlog
 	b.state, b.deadline = flightQuiet, untilMs
-	s.arm(b.deadline)
+	o.host.arm(b.deadline)
 }
 
 // awaitsUnnumbered reports whether the part at hand is written and its ack will not name it.
-func (s *session) awaitsUnnumbered() bool {
-	b := s.box
+func (o outbox) awaitsUnnumbered() bool {
+	b := o.backlog
 	return b != nil && b.bits == 0 && (b.state == flightSent || b.state == flightPause)
 }
 
 // stray leaves to the tracker's next session here that an ack without a number may still come: the
 // connection ends, or the text at hand does, and the device has had the part. It is called first.
-func (s *session) stray() {
+func (o outbox) stray() {
 	switch {
-	case s.awaitsUnnumbered():
-		s.l.g.strays.put(s.tracker, stray{message: s.box.msgs[0].ID})
-	case s.box != nil && s.box.state == flightQuiet: // of a message that is done
-		s.l.g.strays.put(s.tracker, stray{untilMs: s.box.deadline})
+	case o.awaitsUnnumbered():
+		o.gateway().strays.put(o.tracker, stray{message: o.backlog.msgs[0].ID})
+	case o.backlog != nil && o.backlog.state == flightQuiet: // of a message that is done
+		o.gateway().strays.put(o.tracker, stray{untilMs: o.backlog.deadline})
 	}
 }
 
@@ -157,22 +163,22 @@ func (s *session) stray() {
 // the first part of message is written. The same text counts as written before; after another one,
 // which was given up, the device has a while from its next login on for a late ack: false. That
 // does not begin anew with each login, or nothing would ever be written over short connections.
-func (s *session) settled(message int64, caps protocol.TextCaps, now time.Time) bool {
-	if caps.RefBits > 0 || caps.Silent || s.marks&markSettled != 0 {
+func (o outbox) settled(message int64, caps protocol.TextCaps, now time.Time) bool {
+	if caps.RefBits > 0 || caps.Silent || o.cleared {
 		return true
 	}
-	s.marks |= markSettled
-	left, ok := s.l.g.strays.take(s.tracker)
-	until := s.since + hushFor.Milliseconds()
+	o.cleared = true
+	left, ok := o.gateway().strays.take(o.tracker)
+	until := o.since + hushFor.Milliseconds()
 	if left.untilMs != 0 {
 		until = min(until, left.untilMs)
 	}
 	switch {
 	case !ok:
 	case left.message == message:
-		s.box.copies = 1
-	case s.l.g.ms(now) < until:
-		s.quiet(until)
+		o.backlog.copies = 1
+	case o.gateway().ms(now) < until:
+		o.quiet(until)
 		return false
 	}
 	return true
@@ -226,23 +232,23 @@ func (r *strays) take(t queue.TrackerID) (s stray, ok bool) {
 // became of it, though its protocol has a word for that (TextCaps.Verdict). It reports whether that
 // was the last of MaxAttempts: such a device would get the text for ever, and nothing behind it its
 // turn. Devices of which nothing was heard are not counted: they may be out of reach for long.
-func (s *session) attempted() bool {
-	b := s.box
-	if b.evidence != evidenceAccepted || !s.codec.Caps().Verdict {
+func (o outbox) attempted() bool {
+	b := o.backlog
+	if b.evidence != evidenceAccepted || !o.host.caps().Verdict {
 		return false
 	}
-	return s.l.g.unconfirmed.add(s.tracker, b.msgs[0].ID) >= s.l.g.o.MaxAttempts
+	return o.gateway().unconfirmed.add(o.tracker, b.msgs[0].ID) >= o.gateway().o.MaxAttempts
 }
 
 // leftWithoutVerdict counts the attempt that ends with the connection.
-func (s *session) leftWithoutVerdict(why reason) {
-	b := s.box
+func (o outbox) leftWithoutVerdict(why reason) {
+	b := o.backlog
 	if b == nil || b.state != flightSent || b.ended || len(b.msgs) == 0 || why == reasonShutdown {
 		return
 	}
-	last := s.attempted()
+	last := o.attempted()
 	b.evidence = evidenceNone // it is counted
 	if last {
-		s.end(queue.StatusFailed, queue.ReasonNotConfirmed)
+		o.end(queue.StatusFailed, queue.ReasonNotConfirmed)
 	}
 }

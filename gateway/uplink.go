@@ -12,11 +12,17 @@ import (
 // text stores what a driver wrote; its answer waits until that is durable. False: the shard's
 // verdict holds the result already.
 func (s *session) text(e *protocol.Event) (held bool) {
-	if r := s.acceptable(e.Text); r != protocol.OK {
+	if strings.TrimSpace(e.Text) == "" || queue.TextTooLong(e.Text) {
+		s.l.g.admission.refuse("bad_text")
+		s.shard.verdict = protocol.Invalid
+		return false
+	}
+	if r := s.allowance(); r != protocol.OK {
 		s.shard.verdict = r
 		return false
 	}
-	if e.Across && s.awaitingStore(e.Key) {
+	if e.Across && s.replies != nil &&
+		s.replies.awaitingStore(e.Key, s.l.g.ms(s.l.g.o.Now().Add(-impatience))) {
 		// The device is impatient: the answer to the first copy is still to come, and nothing else
 		// of this frame is answered either.
 		s.shard.worst = protocol.Later
@@ -27,7 +33,7 @@ func (s *session) text(e *protocol.Event) (held bool) {
 	if e.Replies {
 		caps = s.codec.Caps()
 	}
-	if caps.RefBits > 0 || s.lookingUp(n) {
+	if caps.RefBits > 0 || s.replies.lookingUp(n) {
 		s.l.g.store.late.add(s, n, lateAck{
 			from: s.l, tracker: s.tracker, ref: e.ReplyTo,
 			caps: caps, reply: true, in: s.incoming(e, e.Text),
@@ -40,8 +46,7 @@ func (s *session) text(e *protocol.Event) (held bool) {
 
 // lookingUp reports whether what another text before number n answers is being looked up: n has to
 // take the same way, so that texts stay in their order. It takes note of that.
-func (s *session) lookingUp(n int64) bool {
-	q := s.replies
+func (q *replies) lookingUp(n int64) bool {
 	before := q.slots[:n-q.first]
 	if !slices.ContainsFunc(before, func(sl slot) bool {
 		return sl.waiting &&
@@ -53,27 +58,13 @@ func (s *session) lookingUp(n int64) bool {
 	return true
 }
 
-// awaitingStore reports whether the store has been asked for a while to keep the same text of this
+// awaitingStore reports whether the store was asked before sinceMs to keep the same text of this
 // session. A copy that comes at once is another text: a driver may say the same twice.
-func (s *session) awaitingStore(key uint64) bool {
-	if s.replies == nil {
-		return false
-	}
-	since := s.l.g.ms(s.l.g.o.Now().Add(-impatience))
-	return slices.ContainsFunc(s.replies.slots, func(sl slot) bool {
-		return sl.waiting && sl.at < since && sl.event.Kind == protocol.KindText &&
+func (q *replies) awaitingStore(key uint64, sinceMs int64) bool {
+	return slices.ContainsFunc(q.slots, func(sl slot) bool {
+		return sl.waiting && sl.at < sinceMs && sl.event.Kind == protocol.KindText &&
 			sl.event.Key == key
 	})
-}
-
-// acceptable judges a text before it goes to the store.
-func (s *session) acceptable(text string) protocol.Result {
-	g := s.l.g
-	if strings.TrimSpace(text) == "" || queue.TextTooLong(text) {
-		g.admission.refuse("bad_text")
-		return protocol.Invalid
-	}
-	return s.allowance()
 }
 
 // allowance counts a text, or an answer, against what one device may send in a minute. A frame that
@@ -141,32 +132,34 @@ func (s *session) answered(sl *slot, last bool) {
 	for _, t := range q.said {
 		switch {
 		case sl.result == protocol.OK && t.fleeting:
-			s.tell(t.key)
+			if !s.dead {
+				s.ensureActivity(s.l.g).tell(t.key)
+			}
 		case sl.result != protocol.OK && t.across:
-			s.doubt(t.key)
+			s.ensureActivity(s.l.g).doubt(t.key)
 		}
 	}
 	q.said = q.said[:0]
 }
 
 // doubt notes a text whose answer the device did not get.
-func (s *session) doubt(key uint64) {
-	if s.doubtful == nil {
-		s.ensureActivity().doubtful = &doubts{}
+func (a *activity) doubt(key uint64) {
+	if a.doubtful == nil {
+		a.doubtful = &doubts{}
 	}
-	if len(*s.doubtful) < maxDoubts {
-		(*s.doubtful)[key] = struct{}{}
+	if len(*a.doubtful) < maxDoubts {
+		(*a.doubtful)[key] = struct{}{}
 	}
 }
 
 // doubted reports whether a text of that key is one of the doubtful ones, and forgets it.
-func (s *session) doubted(key uint64) bool {
-	if s.doubtful == nil {
+func (a *activity) doubted(key uint64) bool {
+	if a.doubtful == nil {
 		return false
 	}
-	_, ok := (*s.doubtful)[key]
-	if delete(*s.doubtful, key); len(*s.doubtful) == 0 {
-		s.doubtful = nil
+	_, ok := (*a.doubtful)[key]
+	if delete(*a.doubtful, key); len(*a.doubtful) == 0 {
+		a.doubtful = nil
 	}
 	return ok
 }

@@ -17,11 +17,11 @@ import (
 
 // admission decides which connections come in, before anything is allocated for them.
 type admission struct {
-	limits Limits
-	rate   *rate.Limiter // nil: off
-	now    func() time.Time
-	m      *metrics
-	crowd  *crowd
+	limits          Limits
+	rate            *rate.Limiter // nil: off
+	now             func() time.Time
+	m               *metrics
+	unauthenticated *unauthenticated
 
 	draining atomic.Bool // nobody is let in any more
 
@@ -36,7 +36,7 @@ const alarmEvery = time.Minute
 
 func newAdmission(l Limits, now func() time.Time, m *metrics) *admission {
 	d := &admission{
-		limits: l, now: now, m: m, crowd: newCrowd(l.Unauthenticated),
+		limits: l, now: now, m: m, unauthenticated: newUnauthenticated(l.Unauthenticated),
 		byIP: make(map[place]int32), alarms: make(map[string]time.Time), came: make(map[place]int),
 	}
 	if l.AcceptRate > 0 {
@@ -62,7 +62,7 @@ func (l *Listener) Admit(remote netip.AddrPort) bool {
 		full = "accept_rate"
 	case l.maxConns > 0 && l.conns.Load() >= int64(l.maxConns):
 		full = "max_conns"
-	case d.crowd.swamped():
+	case d.unauthenticated.swamped():
 		full = "unauthenticated"
 	}
 	if full != "" {
@@ -179,38 +179,40 @@ func (d *admission) leave(ip netip.Addr) {
 // Limits.Unauthenticated is lower.
 const leavesMost = 1024
 
-// crowd are the connections that have not logged in. Where there is no room for another one, the
-// oldest of the place that has most of them gives way, so that nobody who connects in numbers, or
-// says nothing, keeps others out.
-type crowd struct {
+// unauthenticated are the connections that have not logged in. Where there is no room for another
+// one, the oldest of the place that has most of them gives way, so that nobody who connects in
+// numbers, or says nothing, keeps others out.
+type unauthenticated struct {
 	most int // 0: no bound
 
 	mu     sync.Mutex
-	at     map[place]*throng
-	order  throngs
+	at     map[place]*origin
+	order  origins
 	n      int
 	leaves int // are being closed for newcomers
 }
 
-// throng are those of one place, the oldest first.
-type throng struct {
+// origin are those of one place, the oldest first.
+type origin struct {
 	at          place
 	first, last *stranger
 	n           int
-	index       int // in crowd.order
+	index       int // in unauthenticated.order
 }
 
-// stranger is a session's place in the crowd.
+// stranger is a session's place among them.
 type stranger struct {
 	s          *session
-	of         *throng // nil: it had to give way
+	of         *origin // nil: it had to give way
 	prev, next *stranger
 }
 
-func newCrowd(most int) *crowd { return &crowd{most: most, at: make(map[place]*throng)} }
+func newUnauthenticated(most int) *unauthenticated {
+	return &unauthenticated{most: most, at: make(map[place]*origin)}
+}
 
 // swamped reports whether as many are being closed as there may be: the loops cannot follow.
-func (c *crowd) swamped() bool {
+func (c *unauthenticated) swamped() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.most > 0 && c.leaves >= max(c.most, leavesMost)
@@ -218,13 +220,13 @@ func (c *crowd) swamped() bool {
 
 // enter puts a session in, and returns the one that has to give way for it and is to be closed, nil
 // if there is room.
-func (c *crowd) enter(s *session) (out *session) {
+func (c *unauthenticated) enter(s *session) (out *session) {
 	at := placeOf(s.conn.RemoteAddr().Addr())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.at[at]
 	if t == nil {
-		t = &throng{at: at}
+		t = &origin{at: at}
 		c.at[at] = t
 		heap.Push(&c.order, t)
 	}
@@ -249,7 +251,7 @@ func (c *crowd) enter(s *session) (out *session) {
 }
 
 // leave takes a session out that has logged in or ended.
-func (c *crowd) leave(s *session) {
+func (c *unauthenticated) leave(s *session) {
 	in := s.stranger
 	if in == nil {
 		return
@@ -264,7 +266,7 @@ func (c *crowd) leave(s *session) {
 	c.takeOut(in)
 }
 
-func (c *crowd) takeOut(in *stranger) {
+func (c *unauthenticated) takeOut(in *stranger) {
 	t := in.of
 	if in.prev == nil {
 		t.first = in.next
@@ -286,24 +288,24 @@ func (c *crowd) takeOut(in *stranger) {
 	heap.Fix(&c.order, t.index)
 }
 
-// throngs are a heap, the fullest first.
-type throngs []*throng
+// origins are a heap, the fullest first.
+type origins []*origin
 
-func (h throngs) Len() int           { return len(h) }
-func (h throngs) Less(i, j int) bool { return h[i].n > h[j].n }
+func (h origins) Len() int           { return len(h) }
+func (h origins) Less(i, j int) bool { return h[i].n > h[j].n }
 
-func (h throngs) Swap(i, j int) {
+func (h origins) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
 
-func (h *throngs) Push(x any) {
-	t, _ := x.(*throng) // it is one
+func (h *origins) Push(x any) {
+	t, _ := x.(*origin) // it is one
 	t.index = len(*h)
 	*h = append(*h, t)
 }
 
-func (h *throngs) Pop() any {
+func (h *origins) Pop() any {
 	last := len(*h) - 1
 	t := (*h)[last]
 	(*h)[last] = nil
@@ -313,7 +315,7 @@ func (h *throngs) Pop() any {
 
 // arrives has a new connection wait for its login among the others.
 func (d *admission) arrives(s *session) {
-	out := d.crowd.enter(s)
+	out := d.unauthenticated.enter(s)
 	if out == nil {
 		return
 	}

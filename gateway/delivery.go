@@ -26,7 +26,7 @@ func (o outbox) polled(now time.Time) {
 	}
 }
 
-// pump writes the next part if nothing is in flight, and asks the store when the outbox runs low.
+// pump writes the next part if nothing is in flight, and asks the store when the backlog runs low.
 func (o outbox) pump(now time.Time) {
 	for o.sendable() {
 		o.begin(now)
@@ -200,7 +200,7 @@ func (o outbox) timedOut(now time.Time, heardMs int64) {
 // park gives the texts back to the store until RetryIdle has passed or the device logs in again.
 func (o outbox) park(now time.Time) {
 	o.unrefused(math.MaxInt64) // or it would be claimed again
-	o.claims++                 // a claim that is still under way is not for this outbox
+	o.claims++                 // a claim that is still under way is not for this backlog
 	b := &backlog{state: flightParked, deadline: o.gateway().ms(now.Add(o.gateway().o.RetryIdle))}
 	o.ensureActivity(o.gateway()).backlog = b
 	o.host.arm(b.deadline)
@@ -312,7 +312,7 @@ func (o outbox) delivered(opened bool, now time.Time) {
 	if b.bits == 0 || b.failed || o.host.caps().Verdict {
 		g.unconfirmed.clear(o.tracker, m.ID)
 	}
-	defer o.hush(b.copies, now)
+	defer o.quietAfter(b.copies, now)
 	b.clearInFlight()
 	if b.part++; b.part < len(b.parts) {
 		if b.ended {

@@ -97,27 +97,27 @@ const (
 type Gateway struct {
 	o Options
 	clock
-	log         *zap.Logger
-	m           *metrics
-	shards      []*shard
-	store       *storeWork
-	partition   func(queue.TrackerID) queue.Partition // of the store
-	divided     bool                                  // partitions of the store may fail one by one
-	reg         *registry
-	unconfirmed *unconfirmed
-	strays      *strays
-	learnt      *learnt
-	panics      *logLimiter // of log lines
-	refusals    *logLimiter // of log lines about devices and frames that are refused
-	troubles    *troubles
-	speakers    []speaker
-	history     *trackerHistory
-	guesses     *guesses
-	admission   *admission
-	next        atomic.Uint64 // number of the next jitter
-	rest        activity      // of all sessions at rest
-	seconds     atomic.Int64  // coarse clock for engine callbacks: ms to the second
-	halt        atomic.Bool   // shutting down: nothing new is sent to devices
+	log          *zap.Logger
+	m            *metrics
+	shards       []*shard
+	store        *storeWork
+	partition    func(queue.TrackerID) queue.Partition // of the store
+	divided      bool                                  // its partitions may fail one by one
+	reg          *registry
+	unconfirmed  *unconfirmed
+	strays       *strays
+	learnt       *learnt
+	panics       *logLimiter // of log lines
+	refusals     *logLimiter // of log lines about devices and frames that are refused
+	troubles     *troubles
+	speakers     []speaker
+	history      *trackerHistory
+	loginLimiter *loginLimiter
+	admission    *admission
+	next         atomic.Uint64 // number of the next jitter
+	rest         activity      // of all sessions at rest
+	seconds      atomic.Int64  // coarse clock for engine callbacks: ms to the second
+	halt         atomic.Bool   // shutting down: nothing new is sent to devices
 
 	stop    context.CancelFunc
 	group   sync.WaitGroup
@@ -166,7 +166,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer),
-		reg: new(registry), history: newTrackerHistory(), guesses: newGuesses(),
+		reg: new(registry), history: newTrackerHistory(), loginLimiter: newLoginLimiter(),
 	}
 	g.panics, g.refusals = newLogLimiter(time.Minute, 1), newLogLimiter(time.Second, 20)
 	g.admission = newAdmission(o.Limits, o.Now, g.m)

@@ -108,7 +108,7 @@ func (a *attempt) registered() protocol.Result {
 func (a *attempt) proves(why string, compare func() bool) protocol.Result {
 	g := a.s.l.g
 	now, remote := g.o.Now(), a.s.conn.RemoteAddr()
-	tried := g.guesses.try(a.t, placeOf(remote.Addr()), g.ms(now), compare)
+	tried := g.loginLimiter.try(a.t, placeOf(remote.Addr()), g.ms(now), compare)
 	switch {
 	case tried.right:
 		return protocol.OK
@@ -118,7 +118,7 @@ func (a *attempt) proves(why string, compare func() bool) protocol.Result {
 		return r
 	}
 	if tried.pause > 0 {
-		if unsaid, ok := g.guesses.warnings.take(now); ok {
+		if unsaid, ok := g.loginLimiter.warnings.take(now); ok {
 			g.log.Warn("wrong credentials for a device again and again: is somebody guessing? Its logins from there are refused for a while, whatever they present",
 				zap.Int64("tracker", int64(a.t.ID)), zap.String("protocol", a.s.l.protocol.Name),
 				zap.String("device", a.t.DeviceID),
@@ -186,7 +186,7 @@ func (s *session) bind(t *queue.Tracker) {
 	s.l.g.learnt.recall(s.tracker, s.codec)
 	s.fresh = true
 	s.minute, s.texts = uint16(g.minute()), g.history.texts(s.tracker, g.minute())
-	g.admission.crowd.leave(s)
+	g.admission.unauthenticated.leave(s)
 	s.releaseActivity(s.l.g, now)
 	s.l.c.sessions.Inc()
 	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)

@@ -390,7 +390,7 @@ func (o outbox) restart(slow bool) {
 
 // end tells the store that the first message will not be delivered.
 func (o outbox) end(st queue.Status, why queue.Reason) {
-	defer o.hush(o.backlog.copies, o.gateway().o.Now())
+	defer o.quietAfter(o.backlog.copies, o.gateway().o.Now())
 	if o.backlog.ended {
 		o.backlog.drop(0)
 		return

@@ -287,7 +287,7 @@ func (s *session) closed(err error) {
 	if errors.Is(err, engine.ErrHandshake) || errors.Is(err, engine.ErrHandshakeLate) {
 		s.l.turnAway(why.String(), s.conn.RemoteAddr())
 	}
-	g.admission.crowd.leave(s)
+	g.admission.unauthenticated.leave(s)
 	if s.tracker != 0 {
 		s.remember(why)
 		s.l.c.sessions.Dec()

@@ -123,17 +123,17 @@ func (o outbox) hungUp(why reason) {
 	b.clearInFlight()
 }
 
-// hushFor is how long nothing is written after a part whose ack without a number may come once
+// quietFor is how long nothing is written after a part whose ack without a number may come once
 // more, so that it confirms nothing else.
-const hushFor = 5 * time.Second
+const quietFor = 5 * time.Second
 
-// hush keeps quiet after a part that was written several times and has its ack: each copy may earn
-// one. What comes meanwhile counts for nobody.
-func (o outbox) hush(copies int, now time.Time) {
+// quietAfter keeps quiet after a part that was written several times and has its ack: each copy may
+// earn one. What comes meanwhile counts for nobody.
+func (o outbox) quietAfter(copies int, now time.Time) {
 	if copies < 2 || o.backlog == nil {
 		return
 	}
-	o.quiet(o.gateway().ms(now.Add(hushFor)))
+	o.quiet(o.gateway().ms(now.Add(quietFor)))
 }
 
 func (o outbox) quiet(untilMs int64) {
@@ -169,7 +169,7 @@ func (o outbox) settled(message int64, caps protocol.TextCaps, now time.Time) bo
 	}
 	o.cleared = true
 	left, ok := o.gateway().strays.take(o.tracker)
-	until := o.since + hushFor.Milliseconds()
+	until := o.since + quietFor.Milliseconds()
 	if left.untilMs != 0 {
 		until = min(until, left.untilMs)
 	}

@@ -221,8 +221,7 @@ func readExtras(r *navixy.Reader, h http.Header) sendOptions {
 	}
 }
 
-// outgoing makes the request for one message. It has no nonce: nobody repeats it from here, and a
-// drawn one might match an older message.
+// outgoing makes the request for one message.
 func (c *call) outgoing(t *queue.Tracker, text string, x *sendOptions) queue.SendReq {
 	r := queue.SendReq{
 		Tracker: t.Key(), Employee: t.Employee, Text: text, Choices: x.choices,

@@ -37,6 +37,7 @@ type lane struct {
 }
 
 func newLane(t *testing.T, items, bytes int) *lane {
+	t.Helper()
 	l := &lane{t: t, room: batch.NewRoom(items, bytes)}
 	l.Lane = batch.NewLane[*item](l.room, func() { l.starts++ })
 	return l
@@ -55,7 +56,7 @@ func (l *lane) put(items ...*item) *batch.Call {
 }
 
 // want takes a batch and compares the names.
-func (l *lane) want(weight, bytes int, names ...string) []*item {
+func (l *lane) want(weight, bytes int, names ...string) {
 	l.t.Helper()
 	got := l.Take(nil, weight, bytes)
 	var is []string
@@ -65,7 +66,6 @@ func (l *lane) want(weight, bytes int, names ...string) []*item {
 	if !slices.Equal(is, names) {
 		l.t.Fatalf("took %v, want %v", is, names)
 	}
-	return got
 }
 
 func TestWhatTakesLoadAwayGoesFirst(t *testing.T) {
@@ -129,7 +129,8 @@ func TestClosedLane(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.want(8, 100, "before")
-	if l.want(8, 100); l.room.Items() != 0 || l.room.Bytes() != 0 {
+	l.want(8, 100)
+	if l.room.Items() != 0 || l.room.Bytes() != 0 {
 		t.Fatalf("%d items of %d bytes", l.room.Items(), l.room.Bytes())
 	}
 }
@@ -198,7 +199,8 @@ func TestCallsThatAreGivenUp(t *testing.T) {
 				if c.want != nil && c.taken == 0 && errors.Is(err, queue.ErrUnknownOutcome) {
 					t.Error("unknown, though nothing was taken")
 				}
-				if l.want(8, 100); l.room.Items() != 0 { // what is given up is carried out by nobody
+				l.want(8, 100)
+				if l.room.Items() != 0 { // what is given up is carried out by nobody
 					t.Errorf("%d items wait", l.room.Items())
 				}
 				answering.Wait()

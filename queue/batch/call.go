@@ -40,10 +40,11 @@ const (
 // same.
 type Item interface {
 	Load() Load
-	ticket() *Ticket
+	Self() *Ticket
 }
 
-func (t *Ticket) ticket() *Ticket { return t }
+// Self is what the item embeds.
+func (t *Ticket) Self() *Ticket { return t }
 
 // Finish answers the item, which was taken. Its result is what the caller finds in it.
 func (t *Ticket) Finish(err error) {
@@ -72,7 +73,7 @@ func NewCall[T Item](room *Room, items ...T) (*Call, error) {
 			}
 			return nil, err
 		}
-		c.tickets[i] = it.ticket()
+		c.tickets[i] = it.Self()
 		c.tickets[i].call = c
 	}
 	return c, nil

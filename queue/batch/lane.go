@@ -87,7 +87,7 @@ func (b *taking[T]) from(q []T, atLeastOne bool) []T {
 		}
 		n++
 		b.room.leave(load)
-		if !it.ticket().state.CompareAndSwap(queued, taken) {
+		if !it.Self().state.CompareAndSwap(queued, taken) {
 			continue
 		}
 		b.list, atLeastOne = append(b.list, it), false

@@ -188,7 +188,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	})
 	s.Editor = directory.NewEditor(directoryRows{s}, opts.Directory)
 	s.metrics.OnFailure(opts.OnFailure)
-	if err := s.start(); err != nil {
+	if err := s.start(); err != nil { //nolint:contextcheck // what it starts outlives this call
 		return nil, errors.Join(err, s.release())
 	}
 	if err := s.purgeLeft(ctx); err != nil {

@@ -91,8 +91,8 @@ func (a *App) startWebhooks(context.Context) error {
 	}
 	c := &a.cfg.Webhooks
 	hooks := live.StartWebhooks(live.WebhookOptions{ //nolint:contextcheck // it outlives the start
-		Feed: a.handler.Feed(), Store: a.store, Node: nodeID(a.cfg.Node), AllowPrivate: c.AllowPrivate,
-		Timeout: c.Timeout.D(), RetryFor: c.RetryFor.D(),
+		Feed: a.handler.Feed(), Store: a.store, Node: nodeID(a.cfg.Node),
+		AllowPrivate: c.AllowPrivate, Timeout: c.Timeout.D(), RetryFor: c.RetryFor.D(),
 		Now: time.Now, Logger: a.log, Registerer: a.registry,
 	})
 	a.onStop(func(context.Context) error {

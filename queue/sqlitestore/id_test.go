@@ -148,7 +148,8 @@ func TestEmployeesOfAnEarlierVersion(t *testing.T) {
 	ofSchema(t, dir, 9, "INSERT INTO account (id, login, password, title, time_zone, version)"+
 		" VALUES (1, '', '', '', 'UTC', 1)",
 		"INSERT INTO device (tracker, account, label, protocol, device_id, password, model,"+
-			" blocked, chat, employee, version) VALUES (2, 1, 'Truck', 'p', '2', '', '', 0, 1, 7, 2)")
+			" blocked, chat, employee, version) VALUES (2, 1, 'Truck', 'p', '2', '', '', 0, 1, 7, 2)",
+		"UPDATE meta SET value = 2 WHERE name = 'directory_version'")
 	s := open(t, sqlitestore.Options{Path: dir})
 	want := queue.Tracker{
 		ID: 2, Account: 1, Label: "Truck", Protocol: "p", DeviceID: "2",

@@ -68,12 +68,12 @@ type host interface {
 	close(why reason)
 	signAcked() // the device has acknowledged a text
 
-	// the store's answer comes as claimed(n, …).
+	// storeClaim puts the lease in; the store's answer comes as claimed with the same n.
 	storeClaim(n int64, q queue.ClaimReq)
 	storeAck(submitMs int64, q queue.AckReq)
 	storeProgress(q queue.ProgressReq)
 	storeEnd(q queue.EndReq)
-	lookUpAck(ref uint64, opened bool)
+	lookUpAck(ref uint64, opened bool) // what it means comes as lateMatched
 }
 
 // backlog is what an outbox is delivering: it exists only while there is something pending. The

@@ -385,8 +385,10 @@ func trackerField(key queue.TrackerID) zap.Field {
 	return zap.Int64("tracker", int64(id))
 }
 
+// outbox delivers over the session, which is its host: see there.
 func (s *session) outbox() outbox { return outbox{s, &s.delivery} }
 
+// claimed is the store's answer to a claim.
 func (s *session) claimed(n int64, r *queue.ClaimResult) { s.outbox().claimed(n, r) }
 
 func (s *session) listener() *Listener { return s.l }

@@ -133,15 +133,6 @@ func (e *fleetsEdit) of(id AccountID) *fleetEdit {
 	return f
 }
 
-// look is the fleet of an account as it is now, nil without one.
-func (e *fleetsEdit) look(id AccountID) *trackerList {
-	if f, ok := e.changed[id]; ok {
-		return f.trackerList
-	}
-	f, _ := e.get(id)
-	return f
-}
-
 func (e *fleetsEdit) done() *table[AccountID, *trackerList] {
 	for id, f := range e.changed {
 		if f.count == 0 {

@@ -81,22 +81,22 @@ func (d *Directory) Follow(ctx context.Context, store DirectoryHistory, failed f
 // step makes one new snapshot, if there is anything new.
 func (d *Directory) step(ctx context.Context, store DirectoryHistory) (more bool, err error) {
 	old := d.Current()
-	since, draft := old.version, old.Edit()
+	since, e := old.version, old.edit()
 	fresh := since == 0
 	if fresh {
-		draft = emptySnapshot(0, 0).Edit()
+		e = emptySnapshot(0, 0).edit()
 	}
 	for rows := 0; fresh || rows < followAtOnce; {
 		c, err := store.DirectoryChanges(ctx, since, followPage)
 		if errors.Is(err, ErrTooOld) && since != 0 {
-			since, fresh, draft = 0, true, emptySnapshot(0, 0).Edit()
+			since, fresh, e = 0, true, emptySnapshot(0, 0).edit()
 			continue
 		}
 		if err != nil {
 			return false, err
 		}
 		rows += len(c.Accounts) + len(c.Trackers) + len(c.GoneAccounts) + len(c.GoneTrackers)
-		draft.apply(c)
+		e.apply(c)
 		since, more = c.Version, c.More
 		if !more {
 			break
@@ -105,7 +105,7 @@ func (d *Directory) step(ctx context.Context, store DirectoryHistory) (more bool
 	if since == old.version && !fresh || fresh && since == 0 && old.empty() {
 		return more, nil
 	}
-	d.Replace(draft.done(since))
+	d.Replace(e.done(since))
 	if d.changed != nil {
 		d.changed()
 	}

@@ -84,14 +84,14 @@ func tailOf(t *Tracker) (uint64, bool) {
 	return n % endOfPhones, err == nil
 }
 
-func (e *Draft) putTail(t *Tracker) {
+func (e *snapshotEdit) putTail(t *Tracker) {
 	if n, ok := tailOf(t); ok {
 		others, _ := e.tails.get(n)
 		e.tails.put(n, &tail{t, others})
 	}
 }
 
-func (e *Draft) removeTail(t *Tracker) {
+func (e *snapshotEdit) removeTail(t *Tracker) {
 	n, ok := tailOf(t)
 	if !ok {
 		return

@@ -36,12 +36,12 @@ func emptySnapshot(accounts, trackers int) *Snapshot {
 
 // NewSnapshot indexes accounts and trackers; the slices must not be changed afterwards.
 func NewSnapshot(accounts []Account, trackers []Tracker) *Snapshot {
-	e := emptySnapshot(len(accounts), len(trackers)).Edit()
+	e := emptySnapshot(len(accounts), len(trackers)).edit()
 	for i := range accounts {
-		e.PutAccount(&accounts[i])
+		e.putAccount(&accounts[i])
 	}
 	for i := range trackers {
-		e.PutTracker(&trackers[i])
+		e.putTracker(&trackers[i])
 	}
 	return e.done(0)
 }
@@ -49,7 +49,7 @@ func NewSnapshot(accounts []Account, trackers []Tracker) *Snapshot {
 // With returns the snapshot after changes; it shares with the old one what did not change. Changes
 // must not be used afterwards.
 func (s *Snapshot) With(c DirectoryChanges) *Snapshot {
-	e := s.Edit()
+	e := s.edit()
 	e.apply(c)
 	return e.done(c.Version)
 }
@@ -70,12 +70,17 @@ func (s *Snapshot) AccountByLogin(login string) (*Account, bool) { return s.logi
 // Tracker finds a tracker by id.
 func (s *Snapshot) Tracker(id TrackerID) (*Tracker, bool) { return s.trackers.get(id) }
 
+// ExactDevice finds the tracker that has a protocol and a normalised device id.
+func (s *Snapshot) ExactDevice(protocol, id string) (*Tracker, bool) {
+	return s.devices.get(deviceKey{protocol, id})
+}
+
 // Device finds a tracker by the protocol and id that its device logs in with. Where nobody has the
 // id, that of a terminal of JT/T 808 may be the last twelve digits of an IMEI, if only one
 // tracker's ends so.
 func (s *Snapshot) Device(protocol, id string) (*Tracker, bool) {
 	id = NormalizeDeviceID(id)
-	if t, ok := s.devices.get(deviceKey{protocol, id}); ok {
+	if t, ok := s.ExactDevice(protocol, id); ok {
 		return t, true
 	}
 	return s.byIMEI(protocol, id)
@@ -133,8 +138,8 @@ func (s *Snapshot) All() ([]*Account, []*Tracker) {
 	return accounts, s.trackers.sorted(func(a, b *Tracker) int { return cmp.Compare(a.ID, b.ID) })
 }
 
-// Draft is a changed copy of a snapshot that is still being worked on.
-type Draft struct {
+// snapshotEdit makes a changed copy of a snapshot.
+type snapshotEdit struct {
 	accounts tableEdit[AccountID, *Account]
 	trackers tableEdit[TrackerID, *Tracker]
 	devices  tableEdit[deviceKey, *Tracker]
@@ -145,39 +150,15 @@ type Draft struct {
 	former   fleetsEdit
 }
 
-// Edit begins a changed copy, which shares with the snapshot what does not change.
-func (s *Snapshot) Edit() *Draft {
-	return &Draft{
+func (s *Snapshot) edit() *snapshotEdit {
+	return &snapshotEdit{
 		accounts: s.accounts.edit(), trackers: s.trackers.edit(), devices: s.devices.edit(),
 		tails: s.tails.edit(), keys: s.keys.edit(), logins: s.logins.edit(),
 		owned: editFleets(s.owned), former: editFleets(s.former),
 	}
 }
 
-// Account finds an account by id.
-func (e *Draft) Account(id AccountID) (*Account, bool) { return e.accounts.get(id) }
-
-// AccountByKey finds the account of an API key.
-func (e *Draft) AccountByKey(k KeyHash) (*Account, bool) { return e.keys.get(k) }
-
-// AccountByLogin finds an account by its login; an empty login is nobody's.
-func (e *Draft) AccountByLogin(login string) (*Account, bool) { return e.logins.get(login) }
-
-// Tracker finds a tracker by id.
-func (e *Draft) Tracker(id TrackerID) (*Tracker, bool) { return e.trackers.get(id) }
-
-// Device finds the tracker with exactly that protocol and normalised device id.
-func (e *Draft) Device(protocol, id string) (*Tracker, bool) {
-	return e.devices.get(deviceKey{protocol, id})
-}
-
-// TrackersOf returns the trackers of an account, ordered by id.
-func (e *Draft) TrackersOf(a AccountID) iter.Seq[*Tracker] { return e.owned.look(a).all() }
-
-// FormerOf returns the trackers of which an account has kept conversations, ordered by id.
-func (e *Draft) FormerOf(a AccountID) iter.Seq[*Tracker] { return e.former.look(a).all() }
-
-func (e *Draft) done(version int64) *Snapshot {
+func (e *snapshotEdit) done(version int64) *Snapshot {
 	return &Snapshot{
 		version: version, accounts: e.accounts.done(), trackers: e.trackers.done(),
 		devices: e.devices.done(),
@@ -187,24 +168,23 @@ func (e *Draft) done(version int64) *Snapshot {
 }
 
 // apply copies single rows, so that the few that live long do not keep the whole list in memory.
-func (e *Draft) apply(c DirectoryChanges) {
+func (e *snapshotEdit) apply(c DirectoryChanges) {
 	for _, a := range c.Accounts {
-		e.PutAccount(&a)
+		e.putAccount(&a)
 	}
 	for _, t := range c.Trackers {
-		e.PutTracker(&t)
+		e.putTracker(&t)
 	}
 	for _, id := range c.GoneTrackers {
-		e.RemoveTracker(id)
+		e.removeTracker(id)
 	}
 	for _, id := range c.GoneAccounts {
-		e.RemoveAccount(id)
+		e.removeAccount(id)
 	}
 }
 
-// PutAccount adds an account, or replaces the one with its id.
-func (e *Draft) PutAccount(a *Account) {
-	e.RemoveAccount(a.ID)
+func (e *snapshotEdit) putAccount(a *Account) {
+	e.removeAccount(a.ID)
 	e.accounts.put(a.ID, a)
 	if a.Login != "" {
 		e.logins.put(a.Login, a)
@@ -214,9 +194,8 @@ func (e *Draft) PutAccount(a *Account) {
 	}
 }
 
-// RemoveAccount removes an account, and leaves a login or key alone that has gone over to another
-// one in the meantime.
-func (e *Draft) RemoveAccount(id AccountID) {
+// removeAccount leaves a login or key alone that has gone over to another account in the meantime.
+func (e *snapshotEdit) removeAccount(id AccountID) {
 	a, ok := e.accounts.get(id)
 	if !ok {
 		return
@@ -232,8 +211,7 @@ func (e *Draft) RemoveAccount(id AccountID) {
 	}
 }
 
-// PutTracker adds a tracker, or replaces the one with its id.
-func (e *Draft) PutTracker(t *Tracker) {
+func (e *snapshotEdit) putTracker(t *Tracker) {
 	if old, ok := e.trackers.get(t.ID); ok {
 		if old.Account != t.Account {
 			e.owned.of(old.Account).remove(t.ID)
@@ -254,14 +232,13 @@ func (e *Draft) PutTracker(t *Tracker) {
 }
 
 // forget takes a tracker from the accounts that have kept conversations of it.
-func (e *Draft) forget(t *Tracker) {
+func (e *snapshotEdit) forget(t *Tracker) {
 	for _, f := range t.former() {
 		e.former.of(f.Account).remove(t.ID)
 	}
 }
 
-// RemoveTracker removes a tracker.
-func (e *Draft) RemoveTracker(id TrackerID) {
+func (e *snapshotEdit) removeTracker(id TrackerID) {
 	if t, ok := e.trackers.get(id); ok {
 		e.trackers.remove(id)
 		e.removeDevice(t)
@@ -272,7 +249,7 @@ func (e *Draft) RemoveTracker(id TrackerID) {
 }
 
 // removeDevice leaves a device alone that has gone over to another tracker in the meantime.
-func (e *Draft) removeDevice(t *Tracker) {
+func (e *snapshotEdit) removeDevice(t *Tracker) {
 	k := deviceKey{t.Protocol, t.DeviceID}
 	if now, ok := e.devices.get(k); ok && now.ID == t.ID {
 		e.devices.remove(k)

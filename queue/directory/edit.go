@@ -13,12 +13,12 @@ type Removed map[queue.TrackerID]*queue.Tracker
 
 // edits works edits out one after the other.
 type edits struct {
-	draft  *queue.Draft
+	*view
 	kept   Removed
 	change *Change
 	// Where the rows are in change.
-	accounts map[queue.AccountID]int
-	trackers map[queue.TrackerID]int
+	accountRows map[queue.AccountID]int
+	trackerRows map[queue.TrackerID]int
 }
 
 // Edit works out what edits change, each on what those before it have made of the directory. kept
@@ -27,8 +27,8 @@ func Edit(s *queue.Snapshot, kept Removed, list []queue.Edit) (*Change, []queue.
 	error,
 ) {
 	w := &edits{
-		draft: s.Edit(), kept: kept, change: &Change{Version: s.Version()},
-		accounts: make(map[queue.AccountID]int), trackers: make(map[queue.TrackerID]int),
+		view: newView(s), kept: kept, change: &Change{Version: s.Version()},
+		accountRows: make(map[queue.AccountID]int), trackerRows: make(map[queue.TrackerID]int),
 	}
 	res := make([]queue.EditResult, len(list))
 	for i := range list {
@@ -72,28 +72,20 @@ func putOutcome(found bool) queue.EditOutcome {
 	return queue.EditAdded
 }
 
-// setAccount puts an account, or removes it where a is nil.
-func (w *edits) setAccount(id queue.AccountID, a *queue.Account) {
-	was, _ := w.draft.Account(id)
+// replaceAccount puts an account, or removes it where a is nil.
+func (w *edits) replaceAccount(id queue.AccountID, a *queue.Account) {
+	was, _ := w.account(id)
 	w.change.account(Row[queue.AccountID, queue.Account]{ID: id, Was: was, Is: a})
-	w.accounts[id] = fold(&w.change.Accounts, w.accounts, id)
-	if a == nil {
-		w.draft.RemoveAccount(id)
-		return
-	}
-	w.draft.PutAccount(a)
+	w.accountRows[id] = fold(&w.change.Accounts, w.accountRows, id)
+	w.setAccount(id, a)
 }
 
-// setTracker puts a tracker, or removes it where t is nil.
-func (w *edits) setTracker(id queue.TrackerID, t *queue.Tracker) {
-	was, _ := w.draft.Tracker(id)
+// replaceTracker puts a tracker, or removes it where t is nil.
+func (w *edits) replaceTracker(id queue.TrackerID, t *queue.Tracker) {
+	was, _ := w.tracker(id)
 	w.change.tracker(Row[queue.TrackerID, queue.Tracker]{ID: id, Was: was, Is: t})
-	w.trackers[id] = fold(&w.change.Trackers, w.trackers, id)
-	if t == nil {
-		w.draft.RemoveTracker(id)
-		return
-	}
-	w.draft.PutTracker(t)
+	w.trackerRows[id] = fold(&w.change.Trackers, w.trackerRows, id)
+	w.setTracker(id, t)
 }
 
 // fold joins the last row with an earlier one of the same id, and returns where it is.
@@ -112,7 +104,7 @@ func fold[K ~int64, V any](rows *[]Row[K, V], at map[K]int, id K) int {
 func (w *edits) putAccount(e *queue.Edit) (queue.EditOutcome, error) {
 	a := e.Account
 	a.Keys = slices.Clone(a.Keys)
-	old, found := w.draft.Account(a.ID)
+	old, found := w.account(a.ID)
 	if found && e.KeepPassword {
 		a.Password = old.Password
 	}
@@ -122,25 +114,25 @@ func (w *edits) putAccount(e *queue.Edit) (queue.EditOutcome, error) {
 	if found && queue.SameAccount(old, &a) {
 		return queue.EditUnchanged, nil
 	}
-	if other, ok := w.draft.AccountByLogin(a.Login); ok && other.ID != a.ID {
+	if other, ok := w.byLogin(a.Login); ok && other.ID != a.ID {
 		return 0, queue.LoginTaken(other.ID)
 	}
 	for i, k := range a.Keys {
 		if slices.Contains(a.Keys[:i], k) {
 			return 0, queue.KeyTwice()
 		}
-		if other, ok := w.draft.AccountByKey(k); ok && other.ID != a.ID {
+		if other, ok := w.byKey(k); ok && other.ID != a.ID {
 			return 0, queue.KeyTaken()
 		}
 	}
-	w.setAccount(a.ID, &a)
+	w.replaceAccount(a.ID, &a)
 	w.change.Grows = true
 	return putOutcome(found), nil
 }
 
 func (w *edits) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 	t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
-	old, found := w.draft.Tracker(t.ID)
+	old, found := w.tracker(t.ID)
 	before, returns := old, false
 	if !found {
 		before, returns = w.kept[t.ID]
@@ -152,13 +144,13 @@ func (w *edits) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 	if found && queue.SameTracker(old, &t) {
 		return queue.EditUnchanged, nil
 	}
-	if _, ok := w.draft.Account(t.Account); !ok {
+	if _, ok := w.account(t.Account); !ok {
 		return 0, queue.NoAccount(t.Account)
 	}
-	if other, ok := w.draft.Device(t.Protocol, t.DeviceID); ok && other.ID != t.ID {
+	if other, ok := w.device(deviceKey{t.Protocol, t.DeviceID}); ok && other.ID != t.ID {
 		return 0, queue.DeviceTaken(other.ID)
 	}
-	w.setTracker(t.ID, &t)
+	w.replaceTracker(t.ID, &t)
 	w.change.Dropped = append(w.change.Dropped, dropped...)
 	w.change.Grows = true
 	if returns {
@@ -169,36 +161,38 @@ func (w *edits) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 }
 
 func (w *edits) dropAccount(id queue.AccountID) (queue.EditOutcome, error) {
-	if _, ok := w.draft.Account(id); !ok {
+	if _, ok := w.account(id); !ok {
 		return 0, queue.ErrNotFound
 	}
-	for t := range w.draft.TrackersOf(id) {
+	owned := func(t *queue.Tracker) bool { return t.Account == id }
+	if t := w.first(w.base.TrackersOf(id), owned); t != nil {
 		return 0, queue.HasTrackers(t.ID)
 	}
-	for t := range w.draft.FormerOf(id) {
+	former := func(t *queue.Tracker) bool { return len(t.FormerKeys(id)) > 0 }
+	if t := w.first(w.base.FormerOf(id), former); t != nil {
 		return 0, queue.KeepsHistory(t.ID)
 	}
-	w.setAccount(id, nil)
+	w.replaceAccount(id, nil)
 	return queue.EditRemoved, nil
 }
 
 func (w *edits) dropTracker(id queue.TrackerID) (queue.EditOutcome, error) {
-	old, ok := w.draft.Tracker(id)
+	old, ok := w.tracker(id)
 	if !ok {
 		return 0, queue.ErrNotFound
 	}
-	w.setTracker(id, nil)
+	w.replaceTracker(id, nil)
 	w.change.Dropped = append(w.change.Dropped, old.Keys()...)
 	return queue.EditRemoved, nil
 }
 
 // addKey puts the key after the others.
 func (w *edits) addKey(id queue.AccountID, k queue.KeyHash) (queue.EditOutcome, error) {
-	old, ok := w.draft.Account(id)
+	old, ok := w.account(id)
 	if !ok {
 		return 0, queue.ErrNotFound
 	}
-	switch other, taken := w.draft.AccountByKey(k); {
+	switch other, taken := w.byKey(k); {
 	case taken && other.ID == id:
 		return queue.EditUnchanged, nil
 	case taken:
@@ -206,18 +200,18 @@ func (w *edits) addKey(id queue.AccountID, k queue.KeyHash) (queue.EditOutcome, 
 	}
 	a := *old
 	a.Keys = append(slices.Clone(a.Keys), k)
-	w.setAccount(id, &a)
+	w.replaceAccount(id, &a)
 	w.change.Grows = true
 	return queue.EditUpdated, nil
 }
 
 func (w *edits) dropKey(k queue.KeyHash) (queue.EditOutcome, error) {
-	holder, ok := w.draft.AccountByKey(k)
+	holder, ok := w.byKey(k)
 	if !ok {
 		return 0, queue.ErrNotFound
 	}
 	a := *holder
 	a.Keys = slices.DeleteFunc(slices.Clone(a.Keys), func(h queue.KeyHash) bool { return h == k })
-	w.setAccount(a.ID, &a)
+	w.replaceAccount(a.ID, &a)
 	return queue.EditRemoved, nil
 }

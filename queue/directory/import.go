@@ -10,14 +10,13 @@ import (
 
 // merge works out an import.
 type merge struct {
-	old   *queue.Snapshot
-	draft *queue.Draft // old, and then what becomes of it
+	*view // what is stored, and then what becomes of it
 	kept  Removed
 	stats queue.ImportStats
 
-	accounts, goneAccounts []*queue.Account // that are put or removed, ordered by id
-	trackers, goneTrackers []*queue.Tracker
-	dropped                []queue.TrackerID
+	putAccounts, goneAccounts []*queue.Account // ordered by id
+	putTrackers, goneTrackers []*queue.Tracker
+	dropped                   []queue.TrackerID
 }
 
 // Import works out what importing accounts and trackers changes, see queue.DirectoryStore. kept are
@@ -26,7 +25,7 @@ type merge struct {
 func Import(s *queue.Snapshot, kept Removed, accounts []queue.Account, trackers []queue.Tracker,
 	prune bool,
 ) (*Change, queue.ImportStats, error) {
-	m := &merge{old: s, draft: s.Edit(), kept: kept}
+	m := &merge{view: newView(s), kept: kept}
 	err := m.work(accounts, trackers, prune)
 	if err != nil {
 		return nil, queue.ImportStats{}, err
@@ -48,7 +47,7 @@ func (m *merge) work(accounts []queue.Account, trackers []queue.Tracker, prune b
 		return err
 	}
 	if prune {
-		storedAccounts, storedTrackers := m.old.All()
+		storedAccounts, storedTrackers := m.base.All()
 		m.goneAccounts = missing(storedAccounts, givenAccounts, accountID)
 		m.goneTrackers = missing(storedTrackers, givenTrackers, trackerID)
 		m.stats.Removed = len(m.goneAccounts) + len(m.goneTrackers)
@@ -115,9 +114,9 @@ func (m *merge) count(found, same bool) bool {
 
 func (m *merge) compareAccounts(given []*queue.Account) {
 	for _, a := range given {
-		old, found := m.old.Account(a.ID)
+		old, found := m.base.Account(a.ID)
 		if m.count(found, found && queue.SameAccount(old, a)) {
-			m.accounts = append(m.accounts, a)
+			m.putAccounts = append(m.putAccounts, a)
 		}
 	}
 }
@@ -127,7 +126,7 @@ func (m *merge) compareTrackers(given []*queue.Tracker) error {
 	for _, g := range given {
 		t := *g
 		t.DeviceID = queue.NormalizeDeviceID(t.DeviceID)
-		old, found := m.old.Tracker(t.ID)
+		old, found := m.base.Tracker(t.ID)
 		before := old
 		if !found {
 			before = m.kept[t.ID]
@@ -139,7 +138,7 @@ func (m *merge) compareTrackers(given []*queue.Tracker) error {
 		m.dropped = append(m.dropped, dropped...)
 		if m.count(found, found && queue.SameTracker(old, &t)) {
 			put := t // which is not held by reference where it is as it was
-			m.trackers = append(m.trackers, &put)
+			m.putTrackers = append(m.putTrackers, &put)
 		}
 	}
 	return nil
@@ -148,26 +147,26 @@ func (m *merge) compareTrackers(given []*queue.Tracker) error {
 // clear removes everything that goes or will be there anew: logins, keys and devices may have
 // changed places.
 func (m *merge) clear() {
-	for _, list := range [][]*queue.Account{m.goneAccounts, m.accounts} {
+	for _, list := range [][]*queue.Account{m.goneAccounts, m.putAccounts} {
 		for _, a := range list {
-			m.draft.RemoveAccount(a.ID)
+			m.setAccount(a.ID, nil)
 		}
 	}
-	for _, list := range [][]*queue.Tracker{m.goneTrackers, m.trackers} {
+	for _, list := range [][]*queue.Tracker{m.goneTrackers, m.putTrackers} {
 		for _, t := range list {
-			m.draft.RemoveTracker(t.ID)
+			m.setTracker(t.ID, nil)
 		}
 	}
 }
 
 func (m *merge) placeAccounts() error {
-	for _, a := range m.accounts {
-		if other, ok := m.draft.AccountByLogin(a.Login); ok {
+	for _, a := range m.putAccounts {
+		if other, ok := m.byLogin(a.Login); ok {
 			return fmt.Errorf("%w: accounts %d and %d have the same login %q", queue.ErrConflict,
 				min(other.ID, a.ID), max(other.ID, a.ID), a.Login)
 		}
 		for i, k := range a.Keys {
-			other, ok := m.draft.AccountByKey(k)
+			other, ok := m.byKey(k)
 			if slices.Contains(a.Keys[:i], k) {
 				other, ok = a, true
 			}
@@ -176,7 +175,7 @@ func (m *merge) placeAccounts() error {
 					min(other.ID, a.ID), max(other.ID, a.ID))
 			}
 		}
-		m.draft.PutAccount(a)
+		m.setAccount(a.ID, a)
 	}
 	return nil
 }
@@ -184,7 +183,7 @@ func (m *merge) placeAccounts() error {
 // owned makes sure that each tracker has an account; what is not given has kept its own.
 func (m *merge) owned(given []*queue.Tracker) error {
 	for _, t := range given {
-		if _, ok := m.draft.Account(t.Account); !ok {
+		if _, ok := m.account(t.Account); !ok {
 			return fmt.Errorf("%w: tracker %d belongs to account %d, which does not exist",
 				queue.ErrConflict, t.ID, t.Account)
 		}
@@ -193,52 +192,49 @@ func (m *merge) owned(given []*queue.Tracker) error {
 }
 
 func (m *merge) placeTrackers() error {
-	for _, t := range m.trackers {
-		if other, ok := m.draft.Device(t.Protocol, t.DeviceID); ok {
+	for _, t := range m.putTrackers {
+		if other, ok := m.device(deviceKey{t.Protocol, t.DeviceID}); ok {
 			return fmt.Errorf("%w: trackers %d and %d log in alike: %s device %q",
 				queue.ErrConflict, min(other.ID, t.ID), max(other.ID, t.ID), t.Protocol, t.DeviceID)
 		}
-		m.draft.PutTracker(t)
+		m.setTracker(t.ID, t)
 	}
 	return nil
 }
 
 // forgetFormer drops what accounts have kept that the import removes.
 func (m *merge) forgetFormer() {
-	gone := make(map[queue.AccountID]bool, len(m.goneAccounts))
-	holding := make(map[queue.TrackerID]*queue.Tracker)
-	for _, a := range m.goneAccounts {
-		gone[a.ID] = true
-		for t := range m.draft.FormerOf(a.ID) {
-			holding[t.ID] = t
-		}
+	gone := func(id queue.AccountID) bool {
+		_, stays := m.account(id)
+		return !stays
 	}
-	if len(holding) == 0 {
+	if len(m.goneAccounts) == 0 {
 		return
 	}
-	for i, t := range m.trackers { // which are not shared with anything
-		if holding[t.ID] != nil {
-			m.dropped = append(m.dropped, m.trackers[i].Forget(func(a queue.AccountID) bool {
-				return gone[a]
-			})...)
-			delete(holding, t.ID)
+	for _, t := range m.putTrackers {
+		m.dropped = append(m.dropped, t.Forget(gone)...)
+	}
+	for _, a := range m.goneAccounts {
+		for old := range m.base.FormerOf(a.ID) {
+			if _, changed := m.trackers[old.ID]; changed {
+				continue
+			}
+			t := *old
+			m.dropped = append(m.dropped, t.Forget(gone)...)
+			m.setTracker(t.ID, &t)
+			m.putTrackers = append(m.putTrackers, &t)
+			m.stats.Unchanged--
+			m.stats.Updated++
 		}
 	}
-	for _, old := range holding {
-		t := *old
-		m.dropped = append(m.dropped, t.Forget(func(a queue.AccountID) bool { return gone[a] })...)
-		m.trackers = append(m.trackers, &t)
-		m.stats.Unchanged--
-		m.stats.Updated++
-	}
-	slices.SortFunc(m.trackers, func(a, b *queue.Tracker) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(m.putTrackers, func(a, b *queue.Tracker) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // change has the removals first, so that a reader of the history does not meet a device twice.
 func (m *merge) change() *Change {
 	c := &Change{
-		Version: m.old.Version(), Dropped: m.dropped,
-		Grows: len(m.accounts)+len(m.trackers) > 0,
+		Version: m.base.Version(), Dropped: m.dropped,
+		Grows: len(m.putAccounts)+len(m.putTrackers) > 0,
 	}
 	for _, t := range m.goneTrackers {
 		c.tracker(Row[queue.TrackerID, queue.Tracker]{ID: t.ID, Was: t})
@@ -247,12 +243,12 @@ func (m *merge) change() *Change {
 	for _, a := range m.goneAccounts {
 		c.account(Row[queue.AccountID, queue.Account]{ID: a.ID, Was: a})
 	}
-	for _, a := range m.accounts {
-		was, _ := m.old.Account(a.ID)
+	for _, a := range m.putAccounts {
+		was, _ := m.base.Account(a.ID)
 		c.account(Row[queue.AccountID, queue.Account]{ID: a.ID, Was: was, Is: a})
 	}
-	for _, t := range m.trackers {
-		was, _ := m.old.Tracker(t.ID)
+	for _, t := range m.putTrackers {
+		was, _ := m.base.Tracker(t.ID)
 		c.tracker(Row[queue.TrackerID, queue.Tracker]{ID: t.ID, Was: was, Is: t})
 		if m.kept[t.ID] != nil && was == nil {
 			c.Returned = append(c.Returned, t.ID)

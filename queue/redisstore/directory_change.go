@@ -75,13 +75,8 @@ func (s directoryRows) Commit(ctx context.Context, version int64, c *directory.C
 	return s.commit(ctx, version, c.Version, p)
 }
 
-// Purge also removes, where nothing has changed, what another call has left: it may be the
-// repetition of that.
+// Purge leaves what an error or the end of the process leaves to purgeLoop, of any process.
 func (s directoryRows) Purge(ctx context.Context, c *directory.Change) error {
-	if c.Empty() {
-		s.tryDrops(ctx)
-		return nil
-	}
 	for _, key := range c.Dropped {
 		if err := s.dropMessages(ctx, key, c.Version); err != nil {
 			return fmt.Errorf("%w: removing the messages of tracker %d: %w",
@@ -91,8 +86,18 @@ func (s directoryRows) Purge(ctx context.Context, c *directory.Change) error {
 	return nil
 }
 
-// EditDirectory: Where a tracker goes and comes again, what an error leaves is whole up to there.
+// EditDirectory: Where a tracker goes and comes again, what an error leaves is whole up to there. A
+// removal may be the repetition of one that did not get to its end.
 func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.EditResult, error) {
+	var removed []queue.TrackerID
+	for i := range edits {
+		if edits[i].Kind == queue.EditDropTracker {
+			removed = append(removed, edits[i].Tracker.ID)
+		}
+	}
+	if err := s.finishDrops(ctx, removed); err != nil {
+		return nil, err
+	}
 	res := make([]queue.EditResult, 0, len(edits))
 	for len(edits) > 0 {
 		n := editsAtOnce(edits)
@@ -106,6 +111,18 @@ func (s *Store) EditDirectory(ctx context.Context, edits []queue.Edit) ([]queue.
 		res, edits = append(res, some...), edits[n:]
 	}
 	return res, nil
+}
+
+// ImportDirectory: One that changes nothing may be the repetition of one that did not get to the
+// end of its removals.
+func (s *Store) ImportDirectory(ctx context.Context, accounts []queue.Account,
+	trackers []queue.Tracker, prune bool,
+) (queue.ImportStats, error) {
+	stats, err := s.Editor.ImportDirectory(ctx, accounts, trackers, prune)
+	if err == nil && stats == (queue.ImportStats{Unchanged: stats.Unchanged}) {
+		s.tryDrops(ctx)
+	}
+	return stats, err
 }
 
 // editsAtOnce is how many of the edits are one step: all of them, unless one puts a tracker that

@@ -54,6 +54,9 @@ func (s *Store) partRun(ctx context.Context, p int, name string, args ...any) (b
 // finishDrops makes sure that trackers which come again start without messages, also if the process
 // that removed them did not get to the end.
 func (s *Store) finishDrops(ctx context.Context, ts []queue.TrackerID) error {
+	if len(ts) == 0 {
+		return nil
+	}
 	left := dirQuery("hlen", dirDrops)
 	if err := s.ask(ctx, "drop_tracker", []*query{left}); err != nil || left.reply == int64(0) {
 		return err

@@ -76,7 +76,9 @@ func TestCertificatesAreReplaced(t *testing.T) {
 		t.Errorf("the figure says that the certificate ends at %v, not %d", got, want)
 	}
 	before := logs.FilterMessage("certificate not replaced").Len()
-	apptest.Must(t, os.WriteFile(cert, []byte("no certificate"), 0o600))
+	// at once: an empty file would be a complaint more.
+	apptest.Must(t, os.WriteFile(cert+".new", []byte("no certificate"), 0o600))
+	apptest.Must(t, os.Rename(cert+".new", cert))
 	apptest.Eventually(t, "the complaint",
 		func() bool { return logs.FilterMessage("certificate not replaced").Len() > before })
 	all(2)

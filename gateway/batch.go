@@ -347,7 +347,7 @@ func newStoreWork(g *Gateway) *storeWork {
 		c queue.ClaimResult, err error,
 	) {
 		if err == nil {
-			r.s.post(func() { r.s.claimed(r.tag, &c) })
+			r.s.post(func() { r.s.outbox().claimed(r.tag, &c) })
 		}
 	})
 	w.ack = newBatcher(g, "ack", true, st.Ack, func(r request[queue.AckReq], res queue.AckResult,

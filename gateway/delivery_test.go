@@ -326,15 +326,18 @@ func TestMoreWakesThanALoopTakes(t *testing.T) {
 	r := newRigOn(t, store, []queue.Tracker{jt(1)})
 	d := r.login("jt808", phone(1))
 	r.send(1, "unheard")
-	many := make([]queue.Wake, 100_000)
-	for i := range many {
-		many[i] = queue.Wake{Kind: queue.WakeKick, Tracker: 1, Epoch: -1}
+	release := r.gw.Hold()
+	stale := []queue.Wake{{Kind: queue.WakeKick, Tracker: 1, Epoch: -1}}
+	for range 16_384 { // as many as may wait
+		store.tell(stale)
 	}
-	// The loop may be as fast as the store.
-	eventually(t, func() bool {
-		store.tell(many)
-		return r.metric("store_wakes_overflowed_total") > 0
-	}, func() string { return "the bound is not counted" })
+	before := r.metric("store_wakes_overflowed_total")
+	store.tell(stale)
+	after := r.metric("store_wakes_overflowed_total")
+	release()
+	if before != 0 || after != 1 {
+		t.Fatalf("%v overflows at the bound, %v beyond it", before, after)
+	}
 	if e := d.text(); e.Body != "unheard" {
 		t.Fatalf("got %q", e.Body)
 	}

@@ -16,3 +16,15 @@ func (g *Gateway) Ticks() int64 {
 	}
 	return least
 }
+
+// Hold has every loop wait until release is called.
+func (g *Gateway) Hold() (release func()) {
+	gate := make(chan struct{})
+	for _, sh := range g.shards {
+		held := make(chan struct{})
+		if sh.loop.Execute(func() { close(held); <-gate }) {
+			<-held
+		}
+	}
+	return func() { close(gate) }
+}

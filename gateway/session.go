@@ -388,9 +388,6 @@ func trackerField(key queue.TrackerID) zap.Field {
 // outbox delivers over the session, which is its host: see there.
 func (s *session) outbox() outbox { return outbox{s, &s.delivery} }
 
-// claimed is the store's answer to a claim.
-func (s *session) claimed(n int64, r *queue.ClaimResult) { s.outbox().claimed(n, r) }
-
 func (s *session) listener() *Listener { return s.l }
 
 func (s *session) remote() netip.AddrPort { return s.conn.RemoteAddr() }

@@ -121,9 +121,10 @@ frames() {
 
 step 'tests'
 frames
-# The longest first.
+# The longest first, and not all of those at once that start many processes.
 CGO_ENABLED=1 go test -race -shuffle=on -count=1 -timeout 20m -p 3 -parallel 4 \
-	./cmd/trackchat/... ./queue/redisstore ./queue/sqlitestore ./...
+	./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./cmd/trackchat/browser ./gateway ./api \
+	./cmd/trackchat/app ./...
 
 step 'building the fuzzers'
 wait "$builder" || {

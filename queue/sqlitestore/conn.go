@@ -9,7 +9,10 @@ import (
 	"net/url"
 	"path/filepath"
 
+	"trackchat/queue"
+
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // conn is one SQLite connection with its prepared statements. It has one user at a time. The driver
@@ -237,3 +240,89 @@ func integer(v driver.Value) int64 { n, _ := v.(int64); return n }
 func text(v driver.Value) string { s, _ := v.(string); return s }
 
 func blob(v driver.Value) []byte { b, _ := v.([]byte); return b }
+
+// translate gives an error of SQLite the contract's name; the cause stays in the chain.
+func translate(err error) error {
+	var se *sqlite.Error
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &se):
+		return err
+	}
+	if se.Code() == sqlite3.SQLITE_IOERR_SHMSIZE { // not even room for the log's index
+		return fmt.Errorf("%w: %w", queue.ErrOverloaded, err)
+	}
+	switch se.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_NOMEM:
+		return fmt.Errorf("%w: %w", queue.ErrOverloaded, err)
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("%w: %w", queue.ErrCorrupt, err)
+	default:
+		return fmt.Errorf("%w: %w", queue.ErrUnavailable, err)
+	}
+}
+
+// translateCommit is translate for COMMIT: where only the sync failed, the transaction's last frame
+// is already in the log and a crash could bring it back.
+func translateCommit(err error) error {
+	var se *sqlite.Error
+	if errors.As(err, &se) && (se.Code() == sqlite3.SQLITE_IOERR_FSYNC ||
+		se.Code() == sqlite3.SQLITE_IOERR_DIR_FSYNC) {
+		return fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
+	}
+	return translate(err)
+}
+
+// busy reports whether another connection held a lock that err was waiting for.
+func busy(err error) bool {
+	var se *sqlite.Error
+	return errors.As(err, &se) && se.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
+const (
+	pageCounted = pageSize + 256 // what SQLite counts for a page, with its notes
+	// and what it takes: SQLite's allocator rounds up to a power of two.
+	pageMemory = 2 * pageSize
+
+	leastPages = 10 // of a connection; SQLite allows each as many
+	// at most: every commit makes all of them void, and the system has the file too.
+	readerPages = 256
+	readersPart = 4   // of all pages one part in so many at most is the readers'
+	quietCalls  = 600 // transactions and reads in cleanEvery rounds
+)
+
+// cacheSizes share CacheBytes out: nearly all is for the connection that writes.
+func cacheSizes(o *Options) (writer, reader string) {
+	pages, readers := o.CacheBytes/pageMemory, int64(o.Readers)
+	each := max(min(pages/readersPart/readers, readerPages), leastPages)
+	return cacheSize(max(pages-each*readers-leastPages, leastPages)), cacheSize(each)
+}
+
+func cacheSize(pages int64) string { return fmt.Sprintf("cache_size = %d", pages) }
+
+// cached is how much memory the connection's pages take.
+func (c *conn) cached() int64 {
+	s, ok := c.raw.(sqlite.DBStatus)
+	if !ok {
+		return 0
+	}
+	n, _, err := s.Status(sqlite.DBStatusCacheUsed, false)
+	if err != nil {
+		return 0
+	}
+	return int64(n) / pageCounted * pageMemory
+}
+
+// rest gives the memory of all pages back where few calls came since it was asked last. This build
+// of SQLite has the pages of all connections in one list, which any of them can empty.
+func (l *wal) rest() error {
+	calls := l.commits.Load() + l.s.readers.taken()
+	quiet := calls-l.calls < quietCalls
+	l.calls = calls
+	if !quiet {
+		return nil
+	}
+	_, err := l.c.exec("PRAGMA shrink_memory")
+	return err
+}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"trackchat/queue"
@@ -135,4 +137,130 @@ func (s *Store) closeWriter() error {
 		return fmt.Errorf("noting that the store is closed: %w", translate(err))
 	}
 	return s.writeConn.close()
+}
+
+// memo is what the lock file remembers of the store beside it, for the case that its database is
+// gone: a line of two numbers. It is written in place, which needs no room on the disk, and not
+// synced: it only helps.
+type memo struct {
+	identity int64 // 0: of none
+	reserved int64 // greatest message number that may have been handed out
+}
+
+func readMemo(lock *os.File) memo {
+	var m memo
+	b := make([]byte, 64)
+	n, _ := lock.ReadAt(b, 0) // an empty file is an earlier version's, and remembers nothing
+	if _, err := fmt.Sscanf(string(b[:n]), "%d %d\n", &m.identity, &m.reserved); err != nil ||
+		m.reserved < 0 || m.reserved > maxNumber {
+		return memo{}
+	}
+	return m
+}
+
+func (m memo) write(lock *os.File) error {
+	if _, err := lock.WriteAt(fmt.Appendf(nil, "%019d %019d\n", m.identity, m.reserved),
+		0); err != nil {
+		return fmt.Errorf("noting the store's identity: %w", err)
+	}
+	return nil
+}
+
+// makePrivate keeps the messages in a database and its log from the machine's other users, whatever
+// the umask; files of earlier versions are mended. SQLite gives its companions the mode of the
+// database.
+func makePrivate(file string) error {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Chmod(file+suffix, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("keeping the store private: %w", err)
+		}
+	}
+	return nil
+}
+
+// exposed says that other users of the machine can look into dir; empty: they cannot, or it is not
+// known.
+func exposed(dir string) string {
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm()&0o005 == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s can be read by other users of this machine (mode %04o): chmod 700 it",
+		dir, info.Mode().Perm())
+}
+
+// adoptLeap is how many message numbers are left out where some that were handed out may not be
+// known.
+const adoptLeap = 1 << 20
+
+// Adopt accepts what lies in a stopped store's directory although Open refuses it, and returns why
+// Open did, nil if it did not and nothing had to be done. Nothing is deleted: a log that cannot
+// belong to the database is renamed. Message ids go on above all that were given. Errors:
+// queue.ErrInUse, and queue.ErrCorrupt where the database itself is damaged.
+func Adopt(dir string, now time.Time) (was, err error) {
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("looking for the store: %w", err)
+	}
+	lock, err := lockFile(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	v, err := lookAround(dir, readMemo(lock))
+	if err != nil {
+		return nil, err
+	}
+	was = v.refusal()
+	if was == nil || !errors.Is(was, queue.ErrLost) {
+		return nil, was
+	}
+	if v.log.bytes > 0 && (v.bytes == 0 || v.rollback() || v.open && !v.log.sound) {
+		if err := putAside(v.file, now); err != nil {
+			return was, err
+		}
+	}
+	next := memo{reserved: min(v.memo.reserved+adoptLeap, maxNumber)}
+	if v.open && !v.log.sound {
+		if err := closeUnread(v.file); err != nil {
+			return was, err
+		}
+	}
+	return was, errors.Join(next.write(lock), syncPath(dir))
+}
+
+// putAside gives the log another name. What SQLite remembers of it goes: it makes that anew.
+func putAside(file string, now time.Time) error {
+	name := logFileName(file) + ".left-" + now.UTC().Format("20060102T150405Z")
+	if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w", name, os.ErrExist)
+	}
+	if err := os.Rename(logFileName(file), name); err != nil {
+		return fmt.Errorf("putting the write-ahead log aside: %w", err)
+	}
+	if err := os.Remove(file + "-shm"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing the index of the write-ahead log: %w", err)
+	}
+	return nil
+}
+
+// closeUnread marks a database whose log is gone as closed, and leaves out the numbers that may
+// have been given meanwhile.
+func closeUnread(file string) error {
+	c, err := openConn(file, "rw", "synchronous = FULL")
+	if err != nil {
+		return translate(err)
+	}
+	_, err = c.exec("UPDATE meta SET value = min(value + ?, ?) WHERE name = 'reserved'",
+		int64(adoptLeap), int64(maxNumber))
+	if err == nil {
+		_, err = c.exec("UPDATE meta SET value = 0 WHERE name = 'open'")
+	}
+	return translate(errors.Join(err, c.close()))
 }

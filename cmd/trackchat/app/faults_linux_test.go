@@ -433,7 +433,16 @@ func feedStuck(t *testing.T) course {
 	cfg := apptest.Config(t, 2)
 	cfg.API.FeedBuffer = 16
 	p := nurse(t, cfg)
-	res, err := http.Get(p.API.Base + "events?hash=" + apptest.Key)
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err == nil { // so that little fills it
+				err = conn.(*net.TCPConn).SetReadBuffer(4096)
+			}
+			return conn, err
+		},
+	}}
+	res, err := client.Get(p.API.Base + "events?hash=" + apptest.Key)
 	apptest.Must(t, err)
 	defer func() { _ = res.Body.Close() }()
 	text := strings.Repeat("\U0001F69A", 20_000)

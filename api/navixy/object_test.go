@@ -13,7 +13,7 @@ func FuzzObject(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `{"a":1,"b":[1,{"c":"}"}],"a":"\""}`,
 		"{ \"a\\u0041\" : null\t,\"é\":-1e5}", `{"a[]":true,"a":{},"b[]":0}`, `{"a":"\\"}`,
-		`{"a":1`, `[1]`,
+		`{"a":1`, `[1]`, `{"0.[]":0}`,
 	} {
 		f.Add(s)
 	}
@@ -25,13 +25,10 @@ func FuzzObject(f *testing.F) {
 		err := json.Unmarshal([]byte(body), &want)
 		for name, raw := range want {
 			if bare, ok := strings.CutSuffix(name, "[]"); ok {
-				if _, both := want[bare]; both {
-					continue
+				if _, both := want[bare]; both || strings.ContainsAny(bare, "[.") {
+					continue // nothing is called so
 				}
 				name = bare
-			}
-			if strings.HasSuffix(name, "[]") { // nothing is called so
-				continue
 			}
 			got, ok := navixy.ObjectMember([]byte(body), name)
 			if !ok || got != string(raw) {

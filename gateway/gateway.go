@@ -334,12 +334,12 @@ func (g *Gateway) told(list []queue.Wake) {
 		if w.Kind == queue.WakeResync {
 			g.m.resyncs.Inc()
 			for _, sh := range g.shards {
-				sh.wakes.Add(sessionWake{})
+				sh.told(sessionWake{})
 			}
 			continue
 		}
-		if s := g.reg.get(w.Tracker); s != nil && !s.shard.wakes.Add(sessionWake{s, w}) {
-			g.m.wakesOverflowed.Inc()
+		if s := g.reg.get(w.Tracker); s != nil {
+			s.shard.told(sessionWake{s, w})
 		}
 	}
 }

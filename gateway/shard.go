@@ -84,6 +84,13 @@ func (sh *shard) every(f func(*session)) {
 	}
 }
 
+// told has the loop deal with what the store tells.
+func (sh *shard) told(w sessionWake) {
+	if !sh.wakes.Add(w) {
+		sh.g.m.wakesOverflowed.Inc()
+	}
+}
+
 // takeWakes deals with what the store has told.
 func (sh *shard) takeWakes() {
 	for _, e := range sh.wakes.Take() {

@@ -59,12 +59,16 @@ type Call struct {
 	left    atomic.Int32
 	done    chan struct{}
 	tickets []*Ticket
+	single  [1]*Ticket // room for those of most calls
 }
 
 // NewCall takes all items in, or none of them: queue.ErrOverloaded. Each is to be put into a lane
 // of that room.
 func NewCall[T Item](room *Room, items ...T) (*Call, error) {
-	c := &Call{done: make(chan struct{}), tickets: make([]*Ticket, len(items))}
+	c := &Call{done: make(chan struct{})}
+	if c.tickets = c.single[:]; len(items) != 1 {
+		c.tickets = make([]*Ticket, len(items))
+	}
 	c.left.Store(int32(len(items)))
 	for i, it := range items {
 		if err := room.enter(it.Load()); err != nil {

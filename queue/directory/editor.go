@@ -140,8 +140,10 @@ func (e *Editor) commit(ctx context.Context, work func(*queue.Snapshot) (*Change
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	c, err := e.try(ctx, work)
-	<-e.turn
+	c, err := func() (*Change, error) {
+		defer func() { <-e.turn }() // also after a panic, which ends a request only
+		return e.try(ctx, work)
+	}()
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func TestTLSEndsAtTheBalancer(t *testing.T) {
 	conf = regexp.MustCompile(`bind (:\d+)`).ReplaceAllStringFunc(conf,
 		func(bind string) string {
 			port := strings.TrimPrefix(bind, "bind ")
-			at[port] = apptest.FreeAddr(t)
+			at[port] = queuetest.FreeAddr(t)
 			return "bind " + at[port]
 		})
 	for role, addr := range s.Addrs {

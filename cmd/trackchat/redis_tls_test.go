@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,19 +16,9 @@ import (
 // listenTLS has a Redis listen with TLS as well and returns where. settings are names and values.
 func listenTLS(t *testing.T, server *queuetest.RedisServer, settings ...string) string {
 	t.Helper()
-	for range 50 { // another program may have the port
-		port := strconv.Itoa(23_000 + rand.IntN(5000))
-		_, err := server.Do(t.Context(), append([]string{"CONFIG", "SET", "tls-port", port},
-			settings...)...)
-		if err == nil {
-			return net.JoinHostPort("localhost", port)
-		}
-		if !strings.Contains(err.Error(), "listen on this port") {
-			t.Fatal(err)
-		}
-	}
-	t.Fatal("no free port for TLS")
-	return ""
+	port := freePort(t)
+	server.Must(t, append([]string{"CONFIG", "SET", "tls-port", port}, settings...)...)
+	return net.JoinHostPort("localhost", port)
 }
 
 // TestRedisWithAPrivateAuthority runs a service on a Redis that shows a certificate of a private
@@ -115,21 +103,11 @@ func tlsRedis(t *testing.T) (args []string, cfg *config.Config) {
 	}, cfg
 }
 
-// freePort is a port that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 50 {
-		ln, err := net.Listen("tcp", net.JoinHostPort("localhost",
-			strconv.Itoa(23_000+rand.IntN(5000))))
-		if err == nil {
-			apptest.Must(t, ln.Close())
-			_, port, err := net.SplitHostPort(ln.Addr().String())
-			apptest.Must(t, err)
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return ""
+	_, port, err := net.SplitHostPort(queuetest.FreeAddr(t))
+	apptest.Must(t, err)
+	return port
 }
 
 // usable checks the configuration and sends over a service that runs on it.

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -49,7 +50,7 @@ func startServer(tb testing.TB, args func(r *RedisServer, port string) []string)
 	tb.Helper()
 	var last error
 	for range 5 { // another process may take the port in between
-		addr := freeAddr(tb)
+		addr := FreeAddr(tb)
 		r := &RedisServer{Addr: addr, Dir: tb.TempDir(), args: args}
 		r.log = filepath.Join(r.Dir, "redis.log")
 		if last = r.start(tb.Context()); last == nil {
@@ -66,33 +67,42 @@ func startServer(tb testing.TB, args func(r *RedisServer, port string) []string)
 	return nil
 }
 
-// busOffset is from a node's port to that of the cluster's bus, which it takes as well. Both lie
-// below the ports that the system gives to connections: with many of those about, a pair among them
-// is hard to find.
+// Ports of servers under test, and those of a Cluster's bus, which lie busOffset above: two ranges
+// apart, both below the ports that the system gives to connections, so that none of those sits on
+// the port of a server that is restarted.
 const (
-	busOffset  = 10_000
-	lowestPort = 10_240
-	portRange  = 12_000
+	firstPort = 10_240
+	lastPort  = 20_240
+	busOffset = 10_000
 )
 
-func freeAddr(tb testing.TB) string {
+// FreeAddr gives out no port twice; test binaries that run side by side begin at different ones.
+//
+//nolint:gochecknoglobals // one for the process
+var beginPort, portsGiven = rand.Int64N(lastPort - firstPort), new(atomic.Int64)
+
+// FreeAddr returns an address that nobody listens on, nor on the port of a Cluster's bus for it.
+func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	var lc net.ListenConfig
-	for range 100 {
-		port := lowestPort + rand.IntN(portRange)
-		ln, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		bus, err := lc.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port+busOffset))
-		_ = ln.Close()
-		if err == nil {
-			_ = bus.Close()
-			return ln.Addr().String()
+	for range lastPort - firstPort {
+		port := firstPort + int((beginPort+portsGiven.Add(1))%(lastPort-firstPort))
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		bus := fmt.Sprintf("127.0.0.1:%d", port+busOffset)
+		if free(tb.Context(), addr) && free(tb.Context(), bus) {
+			return addr
 		}
 	}
-	tb.Fatal("no free port for redis-server")
+	tb.Fatalf("no free port from %d to %d", firstPort, lastPort)
 	return ""
+}
+
+func free(ctx context.Context, addr string) bool {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return false
+	}
+	return ln.Close() == nil
 }
 
 // start starts the process and waits until it answers.

@@ -8,14 +8,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,37 +209,6 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 			tb.Fatalf("not %s after %s", what, Patience)
 		}
 	}
-}
-
-// nextPort is where freeAddr goes on looking: no port is given out twice, and test binaries that
-// run side by side begin at different ones.
-var nextPort atomic.Int32
-
-const (
-	firstPort = 10_000
-	// above, the kernel takes ports for outgoing connections: one of those could sit on the port of
-	// a child that is being restarted.
-	lastPort = 32_000
-)
-
-// FreeAddr returns an address that nobody listens on.
-func FreeAddr(tb testing.TB) string {
-	tb.Helper()
-	nextPort.CompareAndSwap(0, int32(firstPort+os.Getpid()*101%(lastPort-firstPort)))
-	for range lastPort - firstPort {
-		port := int(nextPort.Add(1))
-		if port >= lastPort {
-			nextPort.CompareAndSwap(int32(port), firstPort)
-			continue
-		}
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			Must(tb, ln.Close())
-			return addr
-		}
-	}
-	tb.Fatalf("no free port from %d to %d", firstPort, lastPort)
-	return ""
 }
 
 // Metric is child.metric at any admin listener.

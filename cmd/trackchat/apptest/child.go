@@ -77,11 +77,11 @@ func (c *Child) Config() string { return filepath.Join(c.Dir, "trackchat.yaml") 
 func (c *Child) Directory() string { return filepath.Join(c.Dir, "directory.yaml") }
 
 func (c *Child) configYAML(o ChildOptions) string {
-	c.Ports["api"], c.Ports["admin"] = FreeAddr(c.T), FreeAddr(c.T)
+	c.Ports["api"], c.Ports["admin"] = queuetest.FreeAddr(c.T), queuetest.FreeAddr(c.T)
 	protocols := all.Protocols()
 	listeners := make([]string, 0, len(protocols))
 	for _, p := range protocols {
-		c.Ports[p.Name] = FreeAddr(c.T)
+		c.Ports[p.Name] = queuetest.FreeAddr(c.T)
 		listeners = append(listeners, fmt.Sprintf("{protocol: %s, listen: %q}", p.Name,
 			c.Ports[p.Name]))
 	}

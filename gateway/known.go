@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"trackchat/protocol"
 	"trackchat/queue"
 )
 
@@ -20,12 +21,20 @@ const (
 type known struct {
 	mu          sync.Mutex
 	generation  int64
-	now, before map[knownText]uint32 // how often the key has ended
+	now, before map[knownText]keyState
 }
 
 type knownText struct {
 	tracker queue.TrackerID
 	key     uint64
+}
+
+// keyState is what a device's key stands for: how many texts it stood for before, whether the one
+// that it stands for has ended, and whether the device had numbered that one within its connection.
+// A device whose numbers say nothing is not taken to repeat an earlier text.
+type keyState struct {
+	before         uint32
+	ended, inOrder bool
 }
 
 func (k *known) turnLocked(minute int64) {
@@ -37,19 +46,19 @@ func (k *known) turnLocked(minute int64) {
 	if generation > k.generation+1 {
 		k.before = nil
 	}
-	k.generation, k.now = generation, make(map[knownText]uint32)
+	k.generation, k.now = generation, make(map[knownText]keyState)
 }
 
-// countLocked returns how often a key has ended, which is remembered for as long again.
-func (k *known) countLocked(t knownText) uint32 {
-	n, ok := k.now[t]
+// stateLocked returns what is remembered of a key, for as long again.
+func (k *known) stateLocked(t knownText) (keyState, bool) {
+	state, ok := k.now[t]
 	if ok {
-		return n
+		return state, true
 	}
-	if n = k.before[t]; n > 0 {
-		k.now[t] = n
+	if state, ok = k.before[t]; ok {
+		k.now[t] = state
 	}
-	return n
+	return state, ok
 }
 
 // end notes that the device knows of the text: its key is that of another one now.
@@ -58,17 +67,31 @@ func (k *known) end(t queue.TrackerID, key uint64, minute int64) {
 	defer k.mu.Unlock()
 	k.turnLocked(minute)
 	text := knownText{t, key}
-	k.now[text] = k.countLocked(text) + 1
+	state, _ := k.stateLocked(text)
+	state.ended = true
+	k.now[text] = state
 }
 
 // key returns the key to store a text under: the device's own until it has ended, then one for each
-// time.
-func (k *known) key(t queue.TrackerID, key uint64, minute int64) uint64 {
+// time. A copy under an earlier number shows that the device did not know when its key was ended.
+func (k *known) key(t queue.TrackerID, e *protocol.Event, minute int64) uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.turnLocked(minute)
+	text := knownText{t, e.Key}
+	state, remembered := k.stateLocked(text)
+	if again := e.Earlier && state.inOrder; !again {
+		if state.ended {
+			state.before++
+		}
+		state.inOrder = e.Fleeting && !e.Earlier
+	}
+	state.ended = false
+	if remembered || state.inOrder {
+		k.now[text] = state
+	}
 	const step = 0x9E3779B97F4A7C15
-	return max(key+uint64(k.countLocked(knownText{t, key}))*step, 1)
+	return max(e.Key+uint64(state.before)*step, 1)
 }
 
 // told are texts whose answers have been written and that the device may not know of yet.

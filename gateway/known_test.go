@@ -111,6 +111,36 @@ func TestTextIsKnownAgainUntilTheTerminalGoesOn(t *testing.T) {
 	}
 }
 
+// A terminal that goes on numbering over its connections sends frames while our answer is on its
+// way, loses the connection and repeats the text.
+func TestTextUnderAnEarlierNumberIsKnownAgain(t *testing.T) {
+	r := newRig(t, []queue.Tracker{jt(1)})
+	number := uint16(0xFFFD)
+	next := func() uint16 { number++; return number }
+	for _, c := range []struct {
+		id   uint16
+		body string
+	}{
+		{0x6006, "\x00OK"}, {0x0302, "\x00\x07\x02"},
+	} {
+		d := &terminal808{r.connect("jt808")}
+		d.say808(0x0102, next(), "")
+		text := next()
+		d.say808(c.id, text, c.body)
+		for range 2 {
+			d.say808(0x0002, next(), "")
+			must(t, d.nc.Close())
+			d = &terminal808{r.connect("jt808")}
+			d.say808(0x0102, next(), "")
+			d.say808(c.id, text, c.body)
+		}
+		must(t, d.nc.Close())
+	}
+	if got := r.texts(); !slices.Equal(got, []string{"OK", "answer 2"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 // Frames that come before the answer, and a part that comes again, say nothing.
 func TestGoingOnBeforeTheAnswerIsNoKnowledge(t *testing.T) {
 	st := newGated(t)

@@ -98,7 +98,7 @@ func (s *session) allowance() protocol.Result {
 func (s *session) incoming(e *protocol.Event, text string) queue.Incoming {
 	in := queue.Incoming{Tracker: s.tracker, Text: text, Key: e.Key, Window: e.Window}
 	if e.Key != 0 {
-		in.Key = s.l.g.history.known.key(s.tracker, e.Key, s.l.g.minute())
+		in.Key = s.l.g.history.known.key(s.tracker, e, s.l.g.minute())
 	}
 	if e.Across {
 		in.Epoch = s.since

@@ -178,6 +178,10 @@ type Event struct {
 	// Fleeting: Key ends with the first frame that the device sends after the answer to its text,
 	// because it knows by then that we have it. Any event with the key is a copy, not such a frame.
 	Fleeting bool
+	// Earlier: the device gave Key's text its number before it opened this connection, which makes
+	// it a copy, although the device went on: the answer was on its way when the connection ended.
+	// Only of a device whose text had a number of its connection when it came first.
+	Earlier bool
 }
 
 // Outcome is the device's word about a part of a text, see KindAck, or what is known below that,

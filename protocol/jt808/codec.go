@@ -25,6 +25,7 @@ type codec struct {
 	serial   uint16 // of the next message of ours that is no text
 	ref      uint16 // of the newest text
 	before   uint16 // of another one before it, 0 none: its last answers may come beside the newest
+	opening  uint16 // serial of the connection's first valid frame
 	implied  uint16 // message id that acknowledges it by coming (setting ack), anyFrame, or 0
 	marks    marks
 }
@@ -133,6 +134,9 @@ func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 	if c.is(known) && h.phone != c.peer.phone {
 		c.refuse(&h, resultFailed, emit)
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errForeign)
+	}
+	if !c.is(known) {
+		c.opening = h.serial
 	}
 	c.peer = h.address
 	c.set(known, true)

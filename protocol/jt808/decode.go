@@ -68,6 +68,7 @@ func (c *codec) whole(h *header, e protocol.Event, body []byte, emit func(*proto
 		e.Kind, e.Ref, e.Choice = protocol.KindAnswer, uint64(binary.BigEndian.Uint16(body)),
 			int(body[2])
 		e.Key, e.Window, e.Fleeting = hash(h.first, h.id, body), dedupeWindow, true
+		e.Earlier = c.earlier(h.first)
 	case msgMedia:
 		if len(body) < 4 {
 			return c.malformed(h, body, emit)

@@ -30,12 +30,13 @@ func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protoc
 		e.Kind, e.Aux = protocol.KindOther, 0 // taken, but nothing to show
 	} else {
 		number := h.first
-		e.Fleeting = true
+		e.Fleeting, e.Earlier = true, c.earlier(number)
 		if h.id == msgTextReply { // terminals that do not know what they answer say 0
 			ref := binary.BigEndian.Uint16(body)
 			e.ReplyTo, e.Replies = uint64(ref), ref != 0 || c.newest(ref)
 			if c.newest(ref) || ref != 0 && ref == c.before {
-				number, e.Fleeting = 0, false // a text that was written again is answered again
+				// a text that was written again is answered again
+				number, e.Fleeting, e.Earlier = 0, false, false
 			}
 		}
 		e.Key, e.Window = hash(number, h.id, body), dedupeWindow
@@ -43,6 +44,9 @@ func (c *codec) text(h *header, e protocol.Event, body []byte, emit func(*protoc
 	c.events.Emit(emit, e)
 	return nil
 }
+
+// earlier reports whether a message was numbered before the terminal opened this connection.
+func (c *codec) earlier(serial uint16) bool { return int16(serial-c.opening) < 0 }
 
 // read returns the text of a body, empty where the message is valid and carries none.
 func (c *codec) read(id uint16, body []byte) (string, error) {

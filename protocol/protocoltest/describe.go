@@ -59,6 +59,9 @@ func describe(e *protocol.Event) string {
 	if e.Fleeting {
 		b.WriteString(" fleeting")
 	}
+	if e.Earlier {
+		b.WriteString(" earlier")
+	}
 	if e.Across {
 		b.WriteString(" across")
 	}

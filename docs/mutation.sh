@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Mutation tests of the packages named, or of all in docs/mutation.md, which says more. PART of the
-# lines, drawn with SEED, is mutated (1: all). OUT keeps the reports, TESTS is for go test -run.
+# lines, drawn with SEED, is mutated (1: all). OUT keeps the reports, TESTS is for go test -run, and
+# WORKERS mutants are tried at once: more than one where tests wait more than they compute.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VERSION=v0.6.0 LEAST=85 # per cent of the mutants that the tests have to notice
-: "${PART:=0.1}" "${SEED:=1}" "${TIMEOUT:=8}" "${OUT:=$(mktemp -d)}"
+: "${WORKERS:=1}" "${PART:=0.1}" "${SEED:=1}" "${TIMEOUT:=8}" "${OUT:=$(mktemp -d)}"
 (($#)) || set -- protocol/{egts,fmi,galileosky,jt808,teltonika,wialon} gateway queue/*store
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/trackchat/tools
 gremlins=$tools/gremlins-$VERSION
@@ -44,7 +45,7 @@ chmod +x "$tree/bin/go" && GO=$(command -v go)
 export GO TRACKCHAT_VECTORS PATH=$tree/bin:$PATH GIT_CONFIG_COUNT=2 GIT_CONFIG_KEY_0=diff.relative
 export GIT_CONFIG_VALUE_0=true GIT_CONFIG_KEY_1=diff.context GIT_CONFIG_VALUE_1=0
 for package; do # invert-negatives makes nothing that arithmetic-base does not
-	(cd "$tree/repo/$package" && "$gremlins" unleash --diff HEAD --exclude-files / --workers 1 \
+	(cd "$tree/repo/$package" && "$gremlins" unleash --diff HEAD --exclude-files / --workers "$WORKERS" \
 		--timeout-coefficient "$TIMEOUT" --invert-{assignments,bitwise,bwassign,logical,loopctrl} \
 		--remove-self-assignments --invert-negatives=false -o "$OUT/report" "$PWD") >"$OUT/log"
 	jq -r --arg p "$package" --argjson least $LEAST '

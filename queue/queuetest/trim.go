@@ -18,6 +18,7 @@ func trimRules() []rule {
 		{"47 queue and list go on", trimGoesOn},
 		{"43 a trimmed message is unknown", trimUnknown},
 		{"small steps", trimSteps},
+		{"beyond many that stay", trimBeyondPending},
 	}
 }
 
@@ -189,6 +190,43 @@ func trimSteps(c *check) {
 	}
 	if n := c.trimAll(cutoff); n != 0 {
 		c.Fatalf("%d removed when nothing was left to do", n)
+	}
+}
+
+// trimBeyondPending: one call gets to old messages behind thousands that are pending, and the next
+// one begins at the oldest again.
+func trimBeyondPending(c *check) {
+	stay := 0
+	for t := queue.TrackerID(1); stay < 2500; t++ {
+		for n := 0; n < c.MaxPending; n += 100 {
+			stay += len(c.send(t, slices.Repeat([]string{"stays"}, min(100, c.MaxPending-n))...))
+		}
+	}
+	old := c.send(9, slices.Repeat([]string{"goes"}, 60)...)
+	newest := c.send(9, "newest")
+	for _, id := range append(old, newest...) {
+		c.ack(9, id)
+	}
+	cutoff := c.get(9, newest[0]).SubmitMs
+	removed := 0
+	for p := range 256 {
+		st, err := c.Store.Trim(c.Context(), queue.Partition(p), queue.Retention{
+			CutoffMs: cutoff + 1, Max: 1000,
+		})
+		if err != nil && p > 0 {
+			break
+		}
+		c.must(err)
+		removed += st.Removed
+	}
+	if left := len(c.list(9)); removed < len(old) || left != len(old)+1-removed {
+		c.Fatalf("%d removed, %d left of %d", removed, left, len(old)+1)
+	}
+	for _, m := range c.list(1) {
+		c.ack(1, m.ID)
+	}
+	if n := c.trimAll(cutoff + 1); n == 0 {
+		c.Fatal("the oldest stay, although they are no longer pending")
 	}
 }
 

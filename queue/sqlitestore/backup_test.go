@@ -189,6 +189,33 @@ func TestBackupWhileTextsFlow(t *testing.T) {
 	}
 }
 
+// TestRestoredCopyLeapsByItsAge: the numbers that the store may have given since it was copied are
+// not given again, 2^20 for each day begun and no more than those of a year.
+func TestRestoredCopyLeapsByItsAge(t *testing.T) {
+	const leap = 1 << 20
+	dir, copied := t.TempDir(), filepath.Join(t.TempDir(), "copy")
+	last := mustSend(t, open(t, sqlitestore.Options{Path: dir}), 1, "text")[0]
+	must(t, sqlitestore.Backup(t.Context(), dir, copied))
+	made := time.Now().UTC() // whose days have 24 hours
+	data, err := os.ReadFile(copied)
+	must(t, err)
+	for days, want := range map[int]int64{-2: 1, 0: 1, 3: 4, 366: 367, 400: 367} {
+		dir, now := t.TempDir(), made.AddDate(0, 0, days).Add(time.Hour)
+		must(t, os.WriteFile(filepath.Join(dir, "chat.db"), data, 0o600))
+		for _, texts := range []int64{0, 1} { // it leaps once
+			s, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
+				Path: dir, Now: func() time.Time { return now },
+			})
+			must(t, err)
+			id := mustSend(t, s, 1, "text")[0]
+			must(t, s.Close())
+			if got := id - last - texts; got/leap != want || got%leap > leap/2 {
+				t.Errorf("%d days: id %d after %d, want %d leaps", days, id, last, want)
+			}
+		}
+	}
+}
+
 // checkHistory makes sure that texts are numbered without a gap and returns how many are pending
 // and how many there are.
 func checkHistory(t *testing.T, ms []queue.Message) (pending, sent int) {

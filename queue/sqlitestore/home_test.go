@@ -103,6 +103,23 @@ func adopted(t *testing.T, dir string, last int64) *sqlitestore.Store {
 	return s
 }
 
+// TestNoIdentity: a file that does not say which store it is is damaged.
+func TestNoIdentity(t *testing.T) {
+	dir := t.TempDir()
+	must(t, open(t, sqlitestore.Options{Path: dir}).Close())
+	db := other(t, dir)
+	execute(t, db, "DELETE FROM meta WHERE name = 'identity'")
+	must(t, db.Close())
+	must(t, os.Remove(filepath.Join(dir, "chat.lock")))
+	s, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now})
+	if !errors.Is(err, queue.ErrCorrupt) || !strings.Contains(err.Error(), "no identity") {
+		t.Errorf("opened: %v", err)
+	}
+	if err == nil {
+		_ = s.Close()
+	}
+}
+
 func TestDatabaseIsGone(t *testing.T) {
 	for name, lose := range map[string]func(db string) error{
 		"is missing": os.Remove,

@@ -241,12 +241,12 @@ func (a *API) checkReply(ctx context.Context, x *sendOptions, trackers ...*queue
 	if x.replyTo == 0 {
 		return nil
 	}
-	found, err := a.store.Resolve(ctx, []int64{x.replyTo})
+	m, err := a.find(ctx, x.replyTo)
 	if err != nil {
-		return fmt.Errorf("resolving message %d: %w", x.replyTo, err)
+		return err
 	}
 	for _, t := range trackers {
-		if t.Key() != found[0] {
+		if t.Key() != m.Tracker {
 			return navixy.Invalid("reply_to", "must be a message of the same tracker")
 		}
 	}

@@ -55,12 +55,12 @@ func (a *API) listAll(ctx context.Context, keys []queue.TrackerID,
 ) ([]queue.Message, error) {
 	var last queue.Message // where the page before ended
 	if q.Beyond != 0 && len(keys) > 1 {
-		found, err := a.store.Resolve(ctx, []int64{q.Beyond})
-		if err != nil {
-			return nil, fmt.Errorf("resolving message %d: %w", q.Beyond, err)
-		}
-		if last, err = a.get(ctx, queue.Ref{Tracker: found[0], ID: q.Beyond}); err != nil {
+		var err error
+		if last, err = a.find(ctx, q.Beyond); err != nil {
 			return nil, err
+		}
+		if last.ID == 0 {
+			return nil, navixy.Refuse(navixy.CodeNotFound)
 		}
 	}
 	var all []queue.Message

@@ -217,9 +217,9 @@ func (f *fault) List(ctx context.Context, q queue.ListQuery) (ms []queue.Message
 	return ms, err
 }
 
-func (f *fault) Resolve(ctx context.Context, ids []int64) (ts []queue.TrackerID, err error) {
-	err = f.around(ctx, func() (err error) { ts, err = f.Messages.Resolve(ctx, ids); return err })
-	return ts, err
+func (f *fault) Find(ctx context.Context, ids []int64) (ms []queue.Message, err error) {
+	err = f.around(ctx, func() (err error) { ms, err = f.Messages.Find(ctx, ids); return err })
+	return ms, err
 }
 
 func (f *fault) MarkReadAll(ctx context.Context, ts []queue.TrackerID) (n int, err error) {

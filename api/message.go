@@ -12,25 +12,20 @@ import (
 
 // message finds a message of a conversation that the caller can talk in, or has kept.
 func (a *API) message(ctx context.Context, c *call, id int64) (queue.Message, error) {
-	trackers, err := a.store.Resolve(ctx, []int64{id})
-	if err != nil {
-		return queue.Message{}, fmt.Errorf("resolving message %d: %w", id, err)
+	m, err := a.find(ctx, id)
+	if err == nil {
+		err = c.chatConversation(m.Tracker)
 	}
-	if err := c.chatConversation(trackers[0]); err != nil {
-		return queue.Message{}, err
-	}
-	return a.get(ctx, queue.Ref{Tracker: trackers[0], ID: id})
+	return m, err
 }
 
-func (a *API) get(ctx context.Context, r queue.Ref) (queue.Message, error) {
-	messages, err := a.store.Get(ctx, []queue.Ref{r})
+// find reads a message; where there is none it has ID 0.
+func (a *API) find(ctx context.Context, id int64) (queue.Message, error) {
+	found, err := a.store.Find(ctx, []int64{id})
 	if err != nil {
-		return queue.Message{}, fmt.Errorf("reading message %d: %w", r.ID, err)
+		return queue.Message{}, fmt.Errorf("reading message %d: %w", id, err)
 	}
-	if messages[0].ID == 0 {
-		return queue.Message{}, navixy.Refuse(navixy.CodeNotFound)
-	}
-	return messages[0], nil
+	return found[0], nil
 }
 
 // readOne answers tracker/chat/read.
@@ -94,7 +89,11 @@ func (a *API) withdraw(ctx context.Context, m *queue.Message, now time.Time) (qu
 		ended.Status = end.Status
 		return ended, nil
 	}
-	return a.get(ctx, queue.Ref{Tracker: m.Tracker, ID: m.ID})
+	ended, err := a.find(ctx, m.ID)
+	if err == nil && ended.ID == 0 { // trimmed meanwhile
+		err = navixy.Refuse(navixy.CodeNotFound)
+	}
+	return ended, err
 }
 
 // markRead answers tracker/chat/mark_read: all of the messages or none.
@@ -103,16 +102,16 @@ func (a *API) markRead(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	trackers, err := a.store.Resolve(ctx, ids)
+	found, err := a.store.Find(ctx, ids)
 	if err != nil {
-		return fmt.Errorf("resolving messages: %w", err)
+		return fmt.Errorf("reading messages: %w", err)
 	}
 	refs := make([]queue.Ref, len(ids))
 	for i, id := range ids {
-		if !c.owns(trackers[i]) {
+		if !c.owns(found[i].Tracker) {
 			return navixy.Refuse(navixy.CodeNotFound)
 		}
-		refs[i] = queue.Ref{Tracker: trackers[i], ID: id}
+		refs[i] = queue.Ref{Tracker: found[i].Tracker, ID: id}
 	}
 	results, err := a.store.MarkRead(ctx, refs)
 	if err != nil {

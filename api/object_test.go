@@ -37,7 +37,7 @@ func TestObjects(t *testing.T) {
 			`"session_key":"" }`: "first",
 	} {
 		id := post(object).id(t)
-		ms, err := w.store.Get(t.Context(), []queue.Ref{{Tracker: 101, ID: id}})
+		ms, err := w.store.Find(t.Context(), []int64{id})
 		if err != nil || ms[0].Text != want {
 			t.Errorf("%.200s: stored as %q, want %q (%v)", object, ms[0].Text, want, err)
 		}

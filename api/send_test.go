@@ -51,7 +51,7 @@ func TestText(t *testing.T) {
 				"/tracker/chat/send?tracker_id=1001&hash="+berlinKey+"&message="+url.QueryEscape(
 					c[0]), "").id(t),
 		} {
-			ms, err := w.store.Get(t.Context(), []queue.Ref{{Tracker: 1001, ID: id}})
+			ms, err := w.store.Find(t.Context(), []int64{id})
 			if err != nil || ms[0].Text != c[1] {
 				t.Errorf("%.40q is stored as %.40q (%v)", c[0], ms[0].Text, err)
 			}

@@ -163,8 +163,11 @@ func (r *rig) list(t queue.TrackerID) []queue.Message {
 
 func (r *rig) message(id int64, t queue.TrackerID) queue.Message {
 	r.t.Helper()
-	ms, err := r.store.Get(r.t.Context(), []queue.Ref{{Tracker: t, ID: id}})
+	ms, err := r.store.Find(r.t.Context(), []int64{id})
 	must(r.t, err)
+	if ms[0].Tracker != t {
+		return queue.Message{}
+	}
 	return ms[0]
 }
 

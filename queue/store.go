@@ -41,10 +41,8 @@ type Messages interface {
 	Send(ctx context.Context, reqs []SendReq) ([]SendResult, error)
 	// List returns the messages of one tracker within whole seconds, ordered by (SubmitMs, ID).
 	List(ctx context.Context, q ListQuery) ([]Message, error)
-	// Resolve returns the tracker of each message id, 0 where there is no such message.
-	Resolve(ctx context.Context, ids []int64) ([]TrackerID, error)
-	// Get returns single messages; one that does not exist (or is another tracker's) has ID 0.
-	Get(ctx context.Context, refs []Ref) ([]Message, error)
+	// Find returns messages by their ids; one that does not exist has ID 0.
+	Find(ctx context.Context, ids []int64) ([]Message, error)
 	// MarkRead marks incoming messages read: all of a call or none (any MarkUnknown means that
 	// nothing changed).
 	MarkRead(ctx context.Context, refs []Ref) ([]MarkResult, error)

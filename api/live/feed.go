@@ -37,7 +37,7 @@ type Store interface {
 	// List is queue.Messages.List.
 	List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error)
 	// Get is queue.Messages.Get.
-	Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error)
+	Find(ctx context.Context, ids []int64) ([]queue.Message, error)
 	// Presence is queue.Messages.Presence.
 	Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]queue.Presence, error)
 	// Nodes is queue.Roster.Nodes.

@@ -88,7 +88,7 @@ func (l *listener) tellSome(ctx context.Context, changes []queue.Change) error {
 	if len(owners) == 0 {
 		return nil
 	}
-	refs, present := make([]queue.Ref, 0, len(changes)), make([]queue.TrackerID, 0, len(changes))
+	ids, present := make([]int64, 0, len(changes)), make([]queue.TrackerID, 0, len(changes))
 	for i := range changes {
 		c := &changes[i]
 		switch _, ok := owners[c.Tracker]; {
@@ -96,10 +96,10 @@ func (l *listener) tellSome(ctx context.Context, changes []queue.Change) error {
 		case c.Kind == queue.ChangePresence:
 			present = append(present, c.Tracker)
 		default:
-			refs = append(refs, queue.Ref{Tracker: c.Tracker, ID: c.ID})
+			ids = append(ids, c.ID)
 		}
 	}
-	messages, presence, err := f.read(ctx, refs, present)
+	messages, presence, err := f.read(ctx, ids, present)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (l *listener) tellSome(ctx context.Context, changes []queue.Change) error {
 		}
 		m := &messages[next]
 		next++
-		if name := eventName(c.Kind); m.ID != 0 && name != "" {
+		if name := eventName(c.Kind); m.Tracker == c.Tracker && name != "" {
 			events[account] = append(events[account], messageEvent(name, m, c.Ms, now))
 		}
 	}
@@ -148,13 +148,13 @@ func (l *listener) news(t queue.TrackerID, p queue.Presence, owned bool) bool {
 }
 
 // read reads messages and presences.
-func (f *Feed) read(ctx context.Context, refs []queue.Ref,
+func (f *Feed) read(ctx context.Context, ids []int64,
 	ts []queue.TrackerID,
 ) (ms []queue.Message, ps map[queue.TrackerID]queue.Presence, err error) {
 	bounded, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	if len(refs) > 0 {
-		if ms, err = f.store.Get(bounded, refs); err != nil {
+	if len(ids) > 0 {
+		if ms, err = f.store.Find(bounded, ids); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -107,9 +107,7 @@ func moveKeeps(c *check) {
 		c.Fatalf("kept: %+v, had %+v", after, before)
 	}
 	c.wantIDs(c.claim(c.acquire("a", 10), 0, 1000).Msgs, sent[1:])
-	owners, err := c.Store.Resolve(c.Context(), []int64{sent[0], new[0]})
-	c.must(err)
-	if !slices.Equal(owners, []queue.TrackerID{10, key}) {
+	if owners := c.owners(sent[0], new[0]); !slices.Equal(owners, []queue.TrackerID{10, key}) {
 		c.Fatalf("messages of %v", owners)
 	}
 }

@@ -295,13 +295,10 @@ func errorReads() []errorCase {
 		{method: "List", run: func(r *round) (any, error) {
 			return r.s.List(r.ctx, queue.ListQuery{Tracker: r.tracker(0), ToMs: forever, Limit: 10})
 		}},
-		{method: "Resolve", items: true, run: func(r *round) (any, error) {
-			return r.s.Resolve(r.ctx, each(r, func(i int, _ queue.TrackerID) int64 {
-				return r.refs[i][pendingMsg].ID
+		{method: "Find", items: true, run: func(r *round) (any, error) {
+			return r.s.Find(r.ctx, each(r, func(i int, _ queue.TrackerID) int64 {
+				return r.refs[i][failedMsg].ID
 			}))
-		}},
-		{method: "Get", items: true, run: func(r *round) (any, error) {
-			return r.s.Get(r.ctx, r.ref(failedMsg))
 		}},
 		{method: "LastTimes", run: func(r *round) (any, error) {
 			return r.s.LastTimes(r.ctx, r.trackers())

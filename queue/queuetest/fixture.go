@@ -152,9 +152,24 @@ func (c *check) query(q queue.ListQuery) []queue.Message {
 
 func (c *check) get(t queue.TrackerID, id int64) queue.Message {
 	c.Helper()
-	msgs, err := c.Store.Get(c.Context(), []queue.Ref{{Tracker: t, ID: id}})
+	msgs, err := c.Store.Find(c.Context(), []int64{id})
 	c.must(err)
+	if msgs[0].Tracker != t {
+		return queue.Message{}
+	}
 	return msgs[0]
+}
+
+// owners returns the trackers of messages, 0 where there is no such message.
+func (c *check) owners(ids ...int64) []queue.TrackerID {
+	c.Helper()
+	msgs, err := c.Store.Find(c.Context(), ids)
+	c.must(err)
+	owners := make([]queue.TrackerID, len(msgs))
+	for i := range msgs {
+		owners[i] = msgs[i].Tracker
+	}
+	return owners
 }
 
 func (c *check) acquire(node queue.NodeID, t queue.TrackerID) queue.Lease {

@@ -155,12 +155,12 @@ func (m *machine) trim(*rapid.T) {
 	}
 	for _, id := range m.trackers {
 		t := m.model.tracker(id)
-		got, err := m.real.Resolve(m.t.Context(), m.resolvable(t.msgs))
+		got, err := m.real.Find(m.t.Context(), m.theirIDs(t.msgs))
 		m.must(err)
 		kept := t.msgs[:0]
 		for i, msg := range t.msgs {
 			switch {
-			case got[i] != 0:
+			case got[i].ID != 0:
 				kept = append(kept, msg)
 			case msg.Status == queue.StatusPending || msg.SubmitMs >= cutoff:
 				m.Fatalf("trim to %d took %+v", cutoff, msg)
@@ -170,7 +170,7 @@ func (m *machine) trim(*rapid.T) {
 	}
 }
 
-func (m *machine) resolvable(msgs []queue.Message) []int64 {
+func (m *machine) theirIDs(msgs []queue.Message) []int64 {
 	list := make([]int64, len(msgs))
 	for i := range msgs {
 		list[i] = m.theirs(msgs[i].ID)

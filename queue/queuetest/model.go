@@ -222,34 +222,20 @@ func (m *Model) selectFrom(ctx context.Context, id queue.TrackerID, want func(qu
 	return msgs, nil
 }
 
-func (m *Model) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
+func (m *Model) Find(ctx context.Context, ids []int64) ([]queue.Message, error) {
 	if err := m.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	res := make([]queue.TrackerID, len(ids))
+	found := make([]queue.Message, len(ids))
 	for i, id := range ids {
-		for tid, t := range m.trackers {
-			if t.find(id) != nil {
-				res[i] = tid
+		for _, t := range m.trackers {
+			if msg := t.find(id); msg != nil {
+				found[i] = *msg
 			}
 		}
 	}
-	return res, nil
-}
-
-func (m *Model) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
-	if err := m.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer m.mu.Unlock()
-	res := make([]queue.Message, len(refs))
-	for i, r := range refs {
-		if msg := m.tracker(r.Tracker).find(r.ID); msg != nil {
-			res[i] = *msg
-		}
-	}
-	return res, nil
+	return found, nil
 }
 
 func (m *Model) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, error) {

@@ -322,15 +322,27 @@ func resolve(c *check) {
 	out := c.send(7, "out")[0]
 	in := c.receive(queue.Incoming{Tracker: 8, Text: "in"}).ID
 	ask := []int64{in, out, out + 1<<30, 0, -1, queue.MaxID, out}
-	ts, err := c.Store.Resolve(c.Context(), ask)
+	found, err := c.Store.Find(c.Context(), ask)
 	c.must(err)
-	if !slices.Equal(ts, []queue.TrackerID{8, 7, 0, 0, 0, 0, 7}) {
-		c.Fatal(ts)
+	for i, want := range []queue.Message{
+		{ID: in, Tracker: 8, Text: "in"},
+		{ID: out, Tracker: 7, Text: "out"},
+		{},
+		{},
+		{},
+		{},
+		{ID: out, Tracker: 7, Text: "out"},
+	} {
+		if m := found[i]; m.ID != want.ID || m.Tracker != want.Tracker || m.Text != want.Text {
+			c.Fatalf("%d: %+v", ask[i], m)
+		}
 	}
 	many := c.storeMany(9, 300)
-	ts, err = c.Store.Resolve(c.Context(), many)
+	found, err = c.Store.Find(c.Context(), many)
 	c.must(err)
-	if slices.ContainsFunc(ts, func(t queue.TrackerID) bool { return t != 9 }) {
-		c.Fatal(ts)
+	for i, want := range c.list(9) {
+		if !equal(found[i], want) {
+			c.Fatalf("%+v, listed %+v", found[i], want)
+		}
 	}
 }

@@ -146,8 +146,7 @@ func emptyBatches(c *check) {
 	s := c.Store
 	for name, call := range map[string]func() (int, error){
 		"Send":     func() (int, error) { r, err := s.Send(ctx, nil); return len(r), err },
-		"Resolve":  func() (int, error) { r, err := s.Resolve(ctx, nil); return len(r), err },
-		"Get":      func() (int, error) { r, err := s.Get(ctx, nil); return len(r), err },
+		"Find":     func() (int, error) { r, err := s.Find(ctx, nil); return len(r), err },
 		"MarkRead": func() (int, error) { r, err := s.MarkRead(ctx, nil); return len(r), err },
 		"All":      func() (int, error) { return s.MarkReadAll(ctx, nil) },
 		"Times":    func() (int, error) { r, err := s.LastTimes(ctx, nil); return len(r), err },

@@ -157,16 +157,22 @@ func (s *Store) MarkRead(ctx context.Context, refs []queue.Ref) ([]queue.MarkRes
 func (s *Store) lookUnread(ctx context.Context, refs []queue.Ref) ([]queue.MarkResult, bool,
 	error,
 ) {
-	found, err := s.Get(ctx, refs)
+	ids := make([]int64, len(refs))
+	for i, r := range refs {
+		ids[i] = r.ID
+	}
+	found, err := s.Find(ctx, ids)
 	if err != nil {
 		return nil, false, err
 	}
 	results, all := make([]queue.MarkResult, len(refs)), true
 	for i := range found {
-		switch found[i].Status {
-		case queue.StatusUnread:
+		switch m := &found[i]; {
+		case m.Tracker != refs[i].Tracker:
+			all = false
+		case m.Status == queue.StatusUnread:
 			results[i] = queue.MarkNewly
-		case queue.StatusRead:
+		case m.Status == queue.StatusRead:
 			results[i] = queue.MarkAlready
 		default:
 			all = false

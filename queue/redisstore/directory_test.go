@@ -95,8 +95,8 @@ func TestRemovalIsFinished(t *testing.T) {
 	// Nobody asks for the other tracker: a process that starts finds it.
 	another := open(t, o)
 	within(t, "the other tracker's message is removed", func() bool {
-		owners, err := another.Resolve(t.Context(), other)
-		return err == nil && owners[0] == 0
+		found, err := another.Find(t.Context(), other)
+		return err == nil && found[0].ID == 0
 	})
 	if msgs := list(t, s, ts[0]); len(msgs) != 1 || msgs[0].ID != fresh[0] {
 		t.Fatalf("%+v", msgs)

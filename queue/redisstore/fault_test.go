@@ -447,8 +447,7 @@ func TestAbandonedReads(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				if _, err := s.Get(ctx, []queue.Ref{{Tracker: 1, ID: id}}); !errors.Is(err,
-					context.DeadlineExceeded) {
+				if _, err := s.Find(ctx, []int64{id}); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("get: %v", err)
 				}
 			})
@@ -461,8 +460,7 @@ func TestAbandonedReads(t *testing.T) {
 		wg.Wait()
 		cancel()
 		server.Resume(t)
-		if msgs, err := s.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: id}}); err != nil ||
-			msgs[0].ID != id {
+		if msgs, err := s.Find(t.Context(), []int64{id}); err != nil || msgs[0].ID != id {
 			t.Fatal(msgs, err)
 		}
 	}

@@ -414,11 +414,7 @@ func TestImportedMessagesExpire(t *testing.T) {
 	if err != nil || st.Ended != 1 {
 		t.Fatalf("%+v, %v", st, err)
 	}
-	got, err := s.Get(t.Context(), []queue.Ref{
-		{Tracker: 1, ID: ids[0]},
-		{Tracker: 1, ID: ids[1]},
-		{Tracker: 1, ID: ids[2]},
-	})
+	got, err := s.Find(t.Context(), ids[:3])
 	if err != nil || got[0].Status != queue.StatusExpired || got[1].Status != queue.StatusPending ||
 		got[2].Status != queue.StatusCancelled {
 		t.Errorf("%+v, %v", got, err)

@@ -57,15 +57,8 @@ func wantLost(t *testing.T, s *redisstore.Store, tracker queue.TrackerID, id int
 			_, err := s.List(ctx, queue.ListQuery{Tracker: tracker, ToMs: 1 << 45, Limit: 1})
 			return err
 		},
-		"get": func() error {
-			_, err := s.Get(ctx, []queue.Ref{{
-				Tracker: tracker,
-				ID:      id,
-			}})
-			return err
-		},
-		"resolve": func() error { _, err := s.Resolve(ctx, []int64{id}); return err },
-		"unread":  func() error { _, err := s.Unread(ctx, ts); return err },
+		"find":   func() error { _, err := s.Find(ctx, []int64{id}); return err },
+		"unread": func() error { _, err := s.Unread(ctx, ts); return err },
 		"peek": func() error {
 			_, err := s.CheckLeases(ctx, []queue.Lease{{
 				Tracker: tracker,
@@ -262,9 +255,8 @@ func TestMasterLostItsData(t *testing.T) {
 		queue.ErrLost) {
 		t.Errorf("send: %v", err)
 	}
-	if _, err := s.Get(t.Context(), []queue.Ref{{Tracker: gone, ID: id}}); !errors.Is(err,
-		queue.ErrLost) {
-		t.Errorf("get: %v", err)
+	if _, err := s.Find(t.Context(), []int64{id}); !errors.Is(err, queue.ErrLost) {
+		t.Errorf("find: %v", err)
 	}
 	send(t, s, whole, "goes on")
 	if n := len(list(t, s, whole)); n != 2 {

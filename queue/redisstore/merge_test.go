@@ -143,7 +143,7 @@ func TestExpiryOfDamagedData(t *testing.T) {
 		neighbour++
 	}
 	ends := time.Now().UnixMilli() + 50
-	var refs []queue.Ref
+	var ids []int64
 	for _, tracker := range []queue.TrackerID{1, neighbour, neighbour + 1} {
 		res, err := s.Send(t.Context(), []queue.SendReq{{
 			Tracker: tracker, Text: "short-lived",
@@ -152,7 +152,7 @@ func TestExpiryOfDamagedData(t *testing.T) {
 		if err != nil || res[0].Err != nil {
 			t.Fatal(res, err)
 		}
-		refs = append(refs, queue.Ref{Tracker: tracker, ID: res[0].ID})
+		ids = append(ids, res[0].ID)
 	}
 	server.Must(t, "SET", fmt.Sprintf("{%s}:t:1", redisstore.Tags()[redisstore.PartitionOf(1)]),
 		"short")
@@ -160,7 +160,7 @@ func TestExpiryOfDamagedData(t *testing.T) {
 		_, err := s.Expire(t.Context())
 		return isCorrupt(err)
 	})
-	msgs, err := s.Get(t.Context(), refs[1:])
+	msgs, err := s.Find(t.Context(), ids[1:])
 	if err != nil || msgs[0].Status != queue.StatusExpired ||
 		msgs[1].Status != queue.StatusExpired {
 		t.Errorf("%+v, %v", msgs, err)

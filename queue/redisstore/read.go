@@ -203,15 +203,14 @@ func (s *Store) chunks(ctx context.Context, op string, places []place) (map[plac
 	return chunks, nil
 }
 
-// find reads single messages; where there is none the answer has ID 0.
-func (s *Store) find(ctx context.Context, op string, ids []int64) ([]queue.Message, error) {
+func (s *Store) Find(ctx context.Context, ids []int64) ([]queue.Message, error) {
 	places := make([]place, 0, len(ids))
 	for _, id := range ids {
 		if at, ok := placeOf(id); ok {
 			places = append(places, at)
 		}
 	}
-	chunks, err := s.chunks(ctx, op, places)
+	chunks, err := s.chunks(ctx, "find", places)
 	if err != nil {
 		return nil, err
 	}
@@ -232,40 +231,11 @@ func (s *Store) find(ctx context.Context, op string, ids []int64) ([]queue.Messa
 			return m.ID != id
 		})
 		if err != nil {
-			s.metrics.Corrupt(op)
+			s.metrics.Corrupt("find")
 			return nil, err
 		}
 	}
 	return found, nil
-}
-
-func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
-	ids := make([]int64, len(refs))
-	for i, r := range refs {
-		ids[i] = r.ID
-	}
-	found, err := s.find(ctx, "get", ids)
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range refs {
-		if found[i].Tracker != r.Tracker {
-			found[i] = queue.Message{}
-		}
-	}
-	return found, nil
-}
-
-func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
-	found, err := s.find(ctx, "resolve", ids)
-	if err != nil {
-		return nil, err
-	}
-	ts := make([]queue.TrackerID, len(ids))
-	for i := range found {
-		ts[i] = found[i].Tracker
-	}
-	return ts, nil
 }
 
 const (

@@ -144,8 +144,8 @@ func TestCorrupt(t *testing.T) {
 		}); !isCorrupt(err) {
 			t.Errorf("%s: list: %v", name, err)
 		}
-		if _, err := s.Resolve(t.Context(), []int64{id + 1<<8}); !isCorrupt(err) {
-			t.Errorf("%s: resolve: %v", name, err)
+		if _, err := s.Find(t.Context(), []int64{id + 1<<8}); !isCorrupt(err) {
+			t.Errorf("%s: find: %v", name, err)
 		}
 	}
 	claimsGoOn(t, s, func(damaged string) { server.Must(t, "SET", chunk, damaged) }, whole)
@@ -166,7 +166,7 @@ func TestCorrupt(t *testing.T) {
 	if _, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x"}}); !isCorrupt(err) {
 		t.Errorf("send: %v", err)
 	}
-	for op, n := range map[string]int{"list": 4, "resolve": 4, "claim": 3, "unread": 1, "send": 1} {
+	for op, n := range map[string]int{"list": 4, "find": 4, "claim": 3, "unread": 1, "send": 1} {
 		if got := corruptions(t, reg)[op]; got != n {
 			t.Errorf("%s: %d times counted, want %d", op, got, n)
 		}

@@ -102,10 +102,13 @@ func TestOldIDsStay(t *testing.T) {
 		t.Fatalf("new id: %+v %v", in, err)
 	}
 	wantStored(t, s, 1, []int64{256, 512, 768, 769})
-	if got, err := s.Resolve(t.Context(), []int64{256, 512, 768, 769, 1, 770}); err != nil ||
-		!slices.Equal(got, []queue.TrackerID{1, 1, 1, 1, 0, 0}) {
-		t.Errorf("resolved %v %v", got, err)
+	found, err := s.Find(t.Context(), []int64{256, 512, 768, 769, 1, 770})
+	for i, want := range []int64{256, 512, 768, 769, 0, 0} {
+		if m := found[i]; m.ID != want || want != 0 && m.Tracker != 1 {
+			t.Errorf("found %+v, want %d", m, want)
+		}
 	}
+	must(t, err)
 	if acks, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: 768}}); err != nil ||
 		acks[0] != queue.AckDelivered {
 		t.Errorf("ack %v %v", acks, err)

@@ -177,7 +177,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		trackersIn: inQueries(
 			"SELECT id, last_ms, unread, epoch, pending, last_out, change_ms FROM tracker WHERE id IN"),
 		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
-		messagesIn: inQueries("SELECT id, tracker FROM message WHERE id IN"),
+		messagesIn: inQueries("SELECT " + messageColumns + " FROM message WHERE id IN"),
 		keptIn: inQueries(
 			"SELECT tracker, account, conversation, former FROM kept WHERE tracker IN"),
 	}

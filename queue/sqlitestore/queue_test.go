@@ -162,7 +162,7 @@ func TestAcksGoFirst(t *testing.T) {
 	release()
 	_ = first() // whichever: it may have waited longer than the writer waits for the lock
 	calls.Wait()
-	acked, err := s.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: id}})
+	acked, err := s.Find(t.Context(), []int64{id})
 	if err != nil {
 		t.Fatal(err)
 	}

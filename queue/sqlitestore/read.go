@@ -68,44 +68,24 @@ func (s *Store) List(ctx context.Context, q queue.ListQuery) ([]queue.Message, e
 	return msgs, err
 }
 
-func (s *Store) Get(ctx context.Context, refs []queue.Ref) ([]queue.Message, error) {
-	msgs := make([]queue.Message, len(refs))
-	err := s.read(ctx, "get", func(c *conn) error {
-		for i, r := range refs {
-			err := c.query("SELECT "+messageColumns+" FROM message WHERE id = ? AND tracker = ?",
-				func(row []driver.Value) (err error) {
-					msgs[i], err = scanMessage(row)
-					return err
-				}, r.ID, int64(r.Tracker))
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return msgs, nil
-}
-
-func (s *Store) Resolve(ctx context.Context, ids []int64) ([]queue.TrackerID, error) {
-	found := make(map[int64]queue.TrackerID, len(ids))
-	err := s.read(ctx, "resolve", func(c *conn) error {
+func (s *Store) Find(ctx context.Context, ids []int64) ([]queue.Message, error) {
+	byID := make(map[int64]queue.Message, len(ids))
+	err := s.read(ctx, "find", func(c *conn) error {
 		return c.eachChunk(s.messagesIn, len(ids), func(i int) int64 { return ids[i] },
 			func(row []driver.Value) error {
-				found[integer(row[0])] = queue.TrackerID(integer(row[1]))
-				return nil
+				m, err := scanMessage(row)
+				byID[m.ID] = m
+				return err
 			})
 	})
 	if err != nil {
 		return nil, err
 	}
-	ts := make([]queue.TrackerID, len(ids))
+	found := make([]queue.Message, len(ids))
 	for i, id := range ids {
-		ts[i] = found[id]
+		found[i] = byID[id]
 	}
-	return ts, nil
+	return found, nil
 }
 
 // maxUnacknowledged bounds Unacknowledged.

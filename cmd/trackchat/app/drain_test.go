@@ -92,7 +92,7 @@ func TestStopDrains(t *testing.T) {
 		t.Errorf("drained after the stop: %v", err)
 	}
 	st := apptest.OpenStore(t, cfg.Store.Path)
-	ms, err := st.Get(t.Context(), []queue.Ref{{Tracker: 1, ID: id}})
+	ms, err := st.Find(t.Context(), []int64{id})
 	apptest.Must(t, err)
 	if ms[0].Status != queue.StatusDelivered {
 		t.Errorf("the device acknowledged it, the store says %q", ms[0].Status)

@@ -29,9 +29,9 @@ func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 }
 
 const (
-	ackPending = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts, replaced = ? WHERE id = ? AND tracker = ? AND status = 80"
-	ackEnded   = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts, replaced = ? WHERE id = ? AND tracker = ? AND status IN (69, 70, 83, 88)"
-	openAcked  = "UPDATE message SET status = 86, read_ms = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 68"
+	ackPending = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts, replaced = ? WHERE id = ? AND tracker = ? AND " + isPending
+	ackEnded   = "UPDATE message SET status = ?, reason = 0, update_ms = ?, read_ms = ?, change_ms = ?, acked = parts, replaced = ? WHERE id = ? AND tracker = ? AND " + hasEnded
+	openAcked  = "UPDATE message SET " + isOpened + ", read_ms = ?, change_ms = ? WHERE id = ? AND tracker = ? AND " + isDelivered
 )
 
 // ack tries the usual case with a single statement: WHERE status makes it exactly once.
@@ -117,7 +117,7 @@ func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 }
 
 const noteProgress = "UPDATE message SET parts = ?1, acked = ?2, change_ms = ?3, tries = ?6, tried_ms = ?7 " +
-	"WHERE id = ?4 AND tracker = ?5 AND status = 80 " +
+	"WHERE id = ?4 AND tracker = ?5 AND " + isPending + " " +
 	"AND (parts <> ?1 OR acked < ?2 OR acked = ?2 AND tries < ?6)"
 
 func (w *writer) progress(p *queue.ProgressReq) error {
@@ -174,7 +174,7 @@ func (w *writer) end(r *queue.EndReq) (queue.EndResult, error) {
 	if r.Status == queue.StatusSent {
 		reason, replaced, acked = queue.ReasonNone, r.Replaced, 0
 	}
-	n, err := w.c.exec("UPDATE message SET status = ?, reason = ?, replaced = ?, acked = acked * ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 80",
+	n, err := w.c.exec("UPDATE message SET status = ?, reason = ?, replaced = ?, acked = acked * ?, change_ms = ? WHERE id = ? AND tracker = ? AND "+isPending,
 		int64(r.Status), int64(reason), int64(replaced), acked, max(w.now, t.changeMs), r.ID,
 		int64(t.id))
 	if err != nil {

@@ -36,7 +36,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 		}
 		var err error
 		// the index of pending messages is all it reads.
-		rep.Pending, _, err = c.number("SELECT count(*) FROM message WHERE status = 80")
+		rep.Pending, _, err = c.number("SELECT count(*) FROM message WHERE " + isPending)
 		return translate(err)
 	})
 	if errors.Is(err, queue.ErrUnavailable) {

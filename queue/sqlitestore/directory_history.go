@@ -188,7 +188,7 @@ func (w *writer) endQueue(id queue.TrackerID) error {
 		return err
 	}
 	for _, q := range []string{
-		"DELETE FROM message WHERE tracker = ? AND status = 80",
+		"DELETE FROM message WHERE tracker = ? AND " + isPending,
 		"DELETE FROM idempotency WHERE tracker = ?",
 		"DELETE FROM dedupe WHERE tracker = ?",
 		"INSERT OR IGNORE INTO purge (tracker) VALUES (?)",

@@ -53,7 +53,7 @@ func (w *writer) markRead(refs []queue.Ref, res []queue.MarkResult) error {
 		if err != nil {
 			return err
 		}
-		n, err := w.c.exec("UPDATE message SET status = 82, update_ms = ?, change_ms = ? WHERE id = ? AND tracker = ? AND status = 85", ms, ms, r.ID, int64(t.id))
+		n, err := w.c.exec("UPDATE message SET "+isRead+", update_ms = ?, change_ms = ? WHERE id = ? AND tracker = ? AND "+isUnread, ms, ms, r.ID, int64(t.id))
 		if err != nil {
 			return err
 		}
@@ -131,8 +131,8 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 			ms = max(ms, t.changeMs+1) // no millisecond gets the changes of many steps
 		}
 		var marked []int64
-		err = w.c.query("UPDATE message SET status = 82, update_ms = ?, change_ms = ? WHERE id IN "+
-			"(SELECT id FROM message INDEXED BY message_unread WHERE tracker = ? AND status = 85 AND id <= ? ORDER BY id LIMIT ?) RETURNING id",
+		err = w.c.query("UPDATE message SET "+isRead+", update_ms = ?, change_ms = ? WHERE id IN "+
+			"(SELECT id FROM message INDEXED BY message_unread WHERE tracker = ? AND "+isUnread+" AND id <= ? ORDER BY id LIMIT ?) RETURNING id",
 			func(row []driver.Value) error { marked = append(marked, integer(row[0])); return nil },
 			ms, ms, int64(t.id), u.upTo, int64(markStep))
 		if err != nil {

@@ -54,6 +54,35 @@ func mustSend(t *testing.T, s queue.Store, tracker queue.TrackerID, texts ...str
 	return ids
 }
 
+// TestReadable: who looks into the file finds states as letters and times as UTC.
+func TestReadable(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Date(2026, 2, 28, 23, 59, 59, 250e6, time.UTC)
+	s := open(t, sqlitestore.Options{Path: dir, Now: func() time.Time { return now }})
+	ids := mustSend(t, s, 1, "delivered", "pending")
+	_, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: 1, ID: ids[0]}})
+	must(t, err)
+	_, err = s.Receive(t.Context(), []queue.Incoming{{Tracker: 1, Text: "unread"}})
+	must(t, err)
+	rows, err := other(t, dir).QueryContext(t.Context(), "SELECT status, text, submitted,"+
+		" coalesce(updated, '-'), coalesce(expires, '-') FROM message_readable ORDER BY id")
+	must(t, err)
+	var got []string
+	for rows.Next() {
+		row := make([]string, 5)
+		must(t, rows.Scan(&row[0], &row[1], &row[2], &row[3], &row[4]))
+		got = append(got, strings.Join(row, "|"))
+	}
+	must(t, errors.Join(rows.Err(), rows.Close()))
+	const at = "2026-02-28 23:59:59.250"
+	if want := []string{
+		"D|delivered|" + at + "|" + at + "|-", "P|pending|" + at + "|-|-",
+		"U|unread|" + at + "|-|-",
+	}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestOpenRefusesSecondOwner(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "data")
 	s := open(t, sqlitestore.Options{Path: dir})

@@ -10,6 +10,17 @@ import (
 	"trackchat/queue"
 )
 
+// States of messages in SQL, where message.status is a queue.Status. The database uses an index on
+// some of them for a query that names them in these very words.
+const (
+	isPending   = "status = 80"
+	isDelivered = "status = 68"
+	isOpened    = "status = 86"
+	isUnread    = "status = 85"
+	isRead      = "status = 82"
+	hasEnded    = "(status = 69 OR status = 70 OR status = 83 OR status = 88)" // without an ack
+)
+
 // messageColumns are what scanMessage reads.
 const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to, replaced, tries, tried_ms"
 
@@ -96,8 +107,8 @@ func (s *Store) Unacknowledged(ctx context.Context, t queue.TrackerID, limit int
 	error,
 ) {
 	const query = "SELECT " + messageColumns + " FROM message WHERE id IN (" +
-		"SELECT id FROM (SELECT id FROM message INDEXED BY message_pending WHERE tracker = ?1 AND status = 80 ORDER BY id DESC LIMIT ?2) UNION ALL " +
-		"SELECT id FROM (SELECT id FROM message INDEXED BY message_ended WHERE tracker = ?1 AND (status = 69 OR status = 70 OR status = 83 OR status = 88) ORDER BY id DESC LIMIT ?2)" +
+		"SELECT id FROM (SELECT id FROM message INDEXED BY message_pending WHERE tracker = ?1 AND " + isPending + " ORDER BY id DESC LIMIT ?2) UNION ALL " +
+		"SELECT id FROM (SELECT id FROM message INDEXED BY message_ended WHERE tracker = ?1 AND " + hasEnded + " ORDER BY id DESC LIMIT ?2)" +
 		") ORDER BY id DESC LIMIT ?2"
 	var msgs []queue.Message
 	err := s.read(ctx, "unacknowledged", func(c *conn) error {

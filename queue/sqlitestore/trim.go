@@ -133,8 +133,10 @@ func (w *writer) remove(m oldMessage, touched map[queue.TrackerID]*tracker) erro
 const expireStep = 500
 
 const (
-	dueQuery   = "SELECT id, tracker FROM message INDEXED BY message_expires WHERE status = 80 AND expires_ms > 0 AND expires_ms <= ? LIMIT ?"
-	dueOfQuery = "SELECT id FROM message INDEXED BY message_expires WHERE status = 80 AND expires_ms > 0 AND expires_ms <= ? AND tracker = ?"
+	isDue = isPending + " AND expires_ms > 0 AND expires_ms <= ?"
+
+	dueQuery   = "SELECT id, tracker FROM message INDEXED BY message_expires WHERE " + isDue + " LIMIT ?"
+	dueOfQuery = "SELECT id FROM message INDEXED BY message_expires WHERE " + isDue + " AND tracker = ?"
 )
 
 // Expire: It looks before it writes: mostly there is nothing to do.
@@ -143,7 +145,7 @@ func (s *Store) Expire(ctx context.Context) (queue.ExpireStats, error) {
 	due := false
 	err := s.read(ctx, "expire_due", func(c *conn) (err error) {
 		_, due, err = c.number(
-			"SELECT id FROM message INDEXED BY message_expires WHERE status = 80 AND expires_ms > 0 AND expires_ms <= ? LIMIT 1", s.now().UnixMilli())
+			"SELECT id FROM message INDEXED BY message_expires WHERE "+isDue+" LIMIT 1", s.now().UnixMilli())
 		return err
 	})
 	if err != nil || !due {

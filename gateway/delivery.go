@@ -306,6 +306,7 @@ func (o outbox) markNoText() {
 func (o outbox) delivered(opened bool, now time.Time) {
 	b, g := o.backlog, o.gateway()
 	m := &b.msgs[0]
+	o.trace("text acknowledged", m.ID, "")
 	o.host.listener().c.acked.Inc()
 	o.host.signAcked()
 	g.m.ack.Observe(float64(g.ms(now)-b.written) / 1000)
@@ -326,7 +327,6 @@ func (o outbox) delivered(opened bool, now time.Time) {
 		})
 		return
 	}
-	o.trace("text acknowledged", m.ID, "")
 	o.host.storeAck(m.SubmitMs, queue.AckReq{
 		Tracker: o.tracker, ID: m.ID, Opened: opened,
 		Replaced: b.replaced, Hint: m.Hint,

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -13,6 +14,9 @@ import (
 	"trackchat/protocol"
 	"trackchat/queue"
 	"trackchat/queue/sqlitestore"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 func TestRefusedDevices(t *testing.T) {
@@ -159,6 +163,41 @@ func TestDamagedTextIsWrittenOnceMore(t *testing.T) {
 		t.Fatalf("got %q", next.Body)
 	}
 	r.become(ids[0], 1, queue.StatusFailed)
+}
+
+// TestTextIsFollowed: at level debug the log follows a text by its id, part by part.
+func TestTextIsFollowed(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	r := newRig(t, []queue.Tracker{wl(1, map[string]string{"part_bytes": "16"})},
+		func(o *gateway.Options) { o.Logger = zap.New(core) })
+	d := r.login("wialon", phone(1))
+	ids := r.send(1, "one text in two parts", "short")
+	for range 2 {
+		d.text()
+		d.write([]byte("#AM#1\r\n"))
+	}
+	r.become(ids[0], 1, queue.StatusDelivered)
+	d.text()
+	d.write([]byte("#AM#1\r\n"))
+	r.become(ids[1], 1, queue.StatusDelivered)
+	got := map[any][]string{}
+	for _, e := range logs.All() {
+		c := e.ContextMap()
+		if id, ok := c["message"]; ok {
+			got[id] = append(got[id], fmt.Sprint(e.Message, ", ", c["part"], " of ", c["parts"]))
+		}
+	}
+	for id, want := range map[int64][]string{
+		ids[0]: {
+			"text written, 1 of 2", "text acknowledged, 1 of 2", "text written, 2 of 2",
+			"text acknowledged, 2 of 2",
+		},
+		ids[1]: {"text written, <nil> of <nil>", "text acknowledged, <nil> of <nil>"},
+	} {
+		if !slices.Equal(got[id], want) {
+			t.Errorf("%q, want %q", got[id], want)
+		}
+	}
 }
 
 func TestAckPolicies(t *testing.T) {

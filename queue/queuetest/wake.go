@@ -244,9 +244,14 @@ func cancelWakes(c *check) {
 		}
 		c.end(1, id, st, 0)
 	}
+	for _, st := range []queue.Status{queue.StatusFailed, queue.StatusSent} {
+		id := c.send(1, "ended by its owner")[0]
+		w.next()
+		c.end(1, id, st, 0)
+	}
 	last := c.send(1, "last")[0]
 	if wake := w.next(); wake.Msg.ID != last {
-		c.Fatalf("a message that had ended already woke: %+v", wake)
+		c.Fatalf("a message that had ended already, or by its owner, woke: %+v", wake)
 	}
 }
 

@@ -75,6 +75,30 @@ func TestArchiveReadsWhatTheStoreHas(t *testing.T) {
 	}
 }
 
+// TestArchivePages: a page has one message at least, no more than asked for, and not much more text.
+func TestArchivePages(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, sqlitestore.Options{Path: dir})
+	for range 6 {
+		mustSend(t, s, 1, "0123456789")
+	}
+	must(t, s.Close())
+	a := openArchive(t, dir)
+	for _, c := range []struct{ limit, bytes, want int }{
+		{3, 1 << 20, 3},
+		{100, 1 << 20, 6},
+		{100, 25, 3},
+		{100, 30, 3},
+		{100, 31, 4},
+		{100, 1, 1},
+		{1, 1, 1},
+	} {
+		if ms, err := a.Messages(0, c.limit, c.bytes); err != nil || len(ms) != c.want {
+			t.Errorf("%+v: %d messages, %v", c, len(ms), err)
+		}
+	}
+}
+
 func readArchive(t *testing.T, a *sqlitestore.Archive, want map[queue.TrackerID][]queue.Message,
 	last int64,
 ) {

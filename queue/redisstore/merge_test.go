@@ -229,3 +229,40 @@ func TestMergedCallsAreExecutedOnce(t *testing.T) {
 		t.Errorf("%+v, %v", rep, err)
 	}
 }
+
+// TestCorruptKeys: where what a tracker has received cannot be read, its text is not answered as
+// stored; texts of others in the same call are stored.
+func TestCorruptKeys(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	neighbour := queue.TrackerID(2) // of the damaged tracker's partition
+	for redisstore.PartitionOf(neighbour) != redisstore.PartitionOf(1) {
+		neighbour++
+	}
+	receive := func(key uint64) []queue.ReceiveResult {
+		t.Helper()
+		in := make([]queue.Incoming, 3)
+		for i, tracker := range []queue.TrackerID{neighbour + 1, 1, neighbour} {
+			in[i] = queue.Incoming{Tracker: tracker, Text: "in", Key: key, Window: time.Hour}
+		}
+		res, err := s.Receive(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	first := receive(7)
+	ring := fmt.Sprintf("{%s}:d:1", redisstore.Tags()[redisstore.PartitionOf(1)])
+	whole := server.Must(t, "GET", ring)
+	for n := range 13 { // nothing of the time of the entry is there
+		server.Must(t, "SET", ring, whole[:8+n])
+		if res := receive(7); !isCorrupt(res[1].Err) || res[1].ID != 0 ||
+			!res[0].Dup || !res[2].Dup || res[0].ID != first[0].ID || res[2].ID != first[2].ID {
+			t.Fatalf("%d bytes: %+v", 8+n, res)
+		}
+	}
+	server.Must(t, "DEL", ring)
+	if res := receive(7); res[1].Dup || res[1].Err != nil || len(list(t, s, 1)) != 2 {
+		t.Errorf("%+v", res)
+	}
+}

@@ -75,7 +75,7 @@ func TestArchiveReadsWhatTheStoreHas(t *testing.T) {
 	}
 }
 
-// TestArchivePages: a page has one message at least, no more than asked for, and not much more text.
+// TestArchivePages: a page has a message at least, no more than asked for, and not much more text.
 func TestArchivePages(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, sqlitestore.Options{Path: dir})

@@ -128,7 +128,7 @@ func (a *API) unreadCount(ctx context.Context, c *call) error {
 	if err := c.read.Done(); err != nil {
 		return err
 	}
-	asked := make([]queue.TrackerID, 0, c.snap.CountOf(c.account.ID))
+	var asked []queue.TrackerID
 	chat := false
 	for t := range c.snap.TrackersOf(c.account.ID) {
 		asked = append(asked, t.Key())

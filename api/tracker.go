@@ -24,7 +24,7 @@ func (c *call) tracker(id queue.TrackerID) (*queue.Tracker, bool) {
 
 // ownTrackers returns the keys of all trackers of the account.
 func (c *call) ownTrackers() []queue.TrackerID {
-	keys := make([]queue.TrackerID, 0, c.snap.CountOf(c.account.ID))
+	keys := []queue.TrackerID{}
 	for t := range c.snap.TrackersOf(c.account.ID) {
 		keys = append(keys, t.Key())
 	}

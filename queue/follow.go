@@ -81,22 +81,22 @@ func (d *Directory) Follow(ctx context.Context, store DirectoryHistory, failed f
 // step makes one new snapshot, if there is anything new.
 func (d *Directory) step(ctx context.Context, store DirectoryHistory) (more bool, err error) {
 	old := d.Current()
-	since, e := old.version, old.edit()
+	since, next := old.version, old.clone()
 	fresh := since == 0
 	if fresh {
-		e = emptySnapshot(0, 0).edit()
+		next = emptySnapshot()
 	}
 	for rows := 0; fresh || rows < followAtOnce; {
 		c, err := store.DirectoryChanges(ctx, since, followPage)
 		if errors.Is(err, ErrTooOld) && since != 0 {
-			since, fresh, e = 0, true, emptySnapshot(0, 0).edit()
+			since, fresh, next = 0, true, emptySnapshot()
 			continue
 		}
 		if err != nil {
 			return false, err
 		}
 		rows += len(c.Accounts) + len(c.Trackers) + len(c.GoneAccounts) + len(c.GoneTrackers)
-		e.apply(c)
+		next.apply(c)
 		since, more = c.Version, c.More
 		if !more {
 			break
@@ -105,7 +105,8 @@ func (d *Directory) step(ctx context.Context, store DirectoryHistory) (more bool
 	if since == old.version && !fresh || fresh && since == 0 && old.empty() {
 		return more, nil
 	}
-	d.Replace(e.done(since))
+	next.version = since
+	d.Replace(next)
 	if d.changed != nil {
 		d.changed()
 	}

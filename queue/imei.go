@@ -1,6 +1,9 @@
 package queue
 
-import "strconv"
+import (
+	"math"
+	"strconv"
+)
 
 // Phones of JT/T 808 before 2019 have twelve digits. Terminals that are known by their IMEI send
 // its last ones there, or its first fourteen packed: as a binary number of six bytes.
@@ -24,15 +27,23 @@ func (s *Snapshot) byIMEI(protocol, phone string) (*Tracker, bool) {
 			return t, true
 		}
 	}
-	n, err := strconv.ParseUint(phone, 10, 64)
+	n, err := strconv.ParseInt(phone, 10, 64)
 	if err != nil {
 		return nil, false
 	}
-	found, ok := s.tails.get(n)
-	if !ok || found.next != nil {
-		return nil, false
+	var found *Tracker
+	alone := true
+	s.tails.Ascend(listed{n, &Tracker{ID: math.MinInt64}}, func(l listed) bool {
+		if l.under != n {
+			return false
+		}
+		alone, found = found == nil, l.tracker
+		return alone
+	})
+	if !alone {
+		found = nil
 	}
-	return found.tracker, true
+	return found, found != nil
 }
 
 // packed finds the tracker whose IMEI begins with n: with its check digit, or with the only other
@@ -40,7 +51,7 @@ func (s *Snapshot) byIMEI(protocol, phone string) (*Tracker, bool) {
 func (s *Snapshot) packed(protocol string, n uint64) (found *Tracker, ok bool) {
 	check := luhn(n)
 	for last := range uint64(10) {
-		t, there := s.devices.get(deviceKey{protocol, strconv.FormatUint(10*n+last, 10)})
+		t, there := s.ExactDevice(protocol, strconv.FormatUint(10*n+last, 10))
 		switch {
 		case there && last == check:
 			return t, true
@@ -67,45 +78,13 @@ func luhn(n uint64) uint64 {
 	return (10 - sum%10) % 10
 }
 
-// tail is a tracker in a list of those whose IMEIs end alike, immutable like all of a snapshot.
-type tail struct {
-	tracker *Tracker
-	next    *tail
-}
-
 // tailOf returns the number that the end of a tracker's IMEI makes; false where it is not entered
 // by one. Zeros at its beginning are gone.
-func tailOf(t *Tracker) (uint64, bool) {
+func tailOf(t *Tracker) (int64, bool) {
 	id := t.DeviceID
 	if t.Protocol != shortPhones || len(id) <= shortPhone || len(id) > imeiDigits {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(id, 10, 64)
+	n, err := strconv.ParseInt(id, 10, 64)
 	return n % endOfPhones, err == nil
-}
-
-func (e *snapshotEdit) putTail(t *Tracker) {
-	if n, ok := tailOf(t); ok {
-		others, _ := e.tails.get(n)
-		e.tails.put(n, &tail{t, others})
-	}
-}
-
-func (e *snapshotEdit) removeTail(t *Tracker) {
-	n, ok := tailOf(t)
-	if !ok {
-		return
-	}
-	var left *tail
-	all, _ := e.tails.get(n)
-	for ; all != nil; all = all.next {
-		if all.tracker.ID != t.ID {
-			left = &tail{all.tracker, left}
-		}
-	}
-	if left == nil {
-		e.tails.remove(n)
-		return
-	}
-	e.tails.put(n, left)
 }

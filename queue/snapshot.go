@@ -3,76 +3,110 @@ package queue
 import (
 	"cmp"
 	"iter"
+	"math"
+	"sync"
+
+	"github.com/tidwall/btree"
 )
 
-type deviceKey struct{ protocol, id string }
-
 // Snapshot is an immutable, indexed view of the directory; everything reached through it is
-// read-only.
+// read-only. Its trees are copied on write: one that was made of another shares nearly all of them
+// with it.
 type Snapshot struct {
 	version  int64
-	accounts *table[AccountID, *Account]
-	trackers *table[TrackerID, *Tracker]
-	devices  *table[deviceKey, *Tracker]
-	tails    *table[uint64, *tail]
-	keys     *table[KeyHash, *Account]
-	logins   *table[string, *Account]
-	owned    *table[AccountID, *trackerList]
-	former   *table[AccountID, *trackerList] // trackers of which an account has kept conversations
+	accounts *btree.Map[AccountID, *Account]
+	keys     *btree.Map[string, *Account] // KeyHash
+	logins   *btree.Map[string, *Account]
+	trackers *btree.Map[TrackerID, *Tracker]
+	devices  *btree.BTreeG[*Tracker] // by device id and protocol
+	owned    *btree.BTreeG[*Tracker] // by account and id
+	former   *btree.BTreeG[listed]   // under accounts that have kept conversations of them
+	tails    *btree.BTreeG[listed]   // under the ends of their IMEIs, see tailOf
+
+	copying sync.Mutex // a tree that is copied takes note of it
 }
 
-func emptySnapshot(accounts, trackers int) *Snapshot {
+// listed is a tracker in a list of several, which are ordered by id.
+type listed struct {
+	under   int64
+	tracker *Tracker
+}
+
+func emptySnapshot() *Snapshot {
+	tree := btree.Options{NoLocks: true}
+	byList := func(a, b listed) bool {
+		return a.under < b.under || a.under == b.under && a.tracker.ID < b.tracker.ID
+	}
 	return &Snapshot{
-		accounts: newTable[AccountID, *Account](accounts),
-		trackers: newTable[TrackerID, *Tracker](trackers),
-		devices:  newTable[deviceKey, *Tracker](trackers),
-		tails:    newTable[uint64, *tail](0),
-		keys:     newTable[KeyHash, *Account](accounts),
-		logins:   newTable[string, *Account](accounts),
-		owned:    newTable[AccountID, *trackerList](accounts),
-		former:   newTable[AccountID, *trackerList](0),
+		accounts: new(btree.Map[AccountID, *Account]),
+		keys:     new(btree.Map[string, *Account]),
+		logins:   new(btree.Map[string, *Account]),
+		trackers: new(btree.Map[TrackerID, *Tracker]),
+		devices: btree.NewBTreeGOptions(func(a, b *Tracker) bool {
+			c := cmp.Compare(a.DeviceID, b.DeviceID)
+			return c < 0 || c == 0 && a.Protocol < b.Protocol
+		}, tree),
+		owned: btree.NewBTreeGOptions(func(a, b *Tracker) bool {
+			return a.Account < b.Account || a.Account == b.Account && a.ID < b.ID
+		}, tree),
+		former: btree.NewBTreeGOptions(byList, tree),
+		tails:  btree.NewBTreeGOptions(byList, tree),
 	}
 }
 
 // NewSnapshot indexes accounts and trackers; the slices must not be changed afterwards.
 func NewSnapshot(accounts []Account, trackers []Tracker) *Snapshot {
-	e := emptySnapshot(len(accounts), len(trackers)).edit()
+	s := emptySnapshot()
 	for i := range accounts {
-		e.putAccount(&accounts[i])
+		s.putAccount(&accounts[i])
 	}
 	for i := range trackers {
-		e.putTracker(&trackers[i])
+		s.putTracker(&trackers[i])
 	}
-	return e.done(0)
+	return s
 }
 
 // With returns the snapshot after changes; it shares with the old one what did not change. Changes
 // must not be used afterwards.
 func (s *Snapshot) With(c DirectoryChanges) *Snapshot {
-	e := s.edit()
-	e.apply(c)
-	return e.done(c.Version)
+	changed := s.clone()
+	changed.apply(c)
+	changed.version = c.Version
+	return changed
+}
+
+// clone returns a copy that may be changed until others see it.
+func (s *Snapshot) clone() *Snapshot {
+	s.copying.Lock()
+	defer s.copying.Unlock()
+	return &Snapshot{
+		version: s.version, accounts: s.accounts.Copy(), keys: s.keys.Copy(),
+		logins: s.logins.Copy(), trackers: s.trackers.Copy(), devices: s.devices.Copy(),
+		owned: s.owned.Copy(), former: s.former.Copy(), tails: s.tails.Copy(),
+	}
 }
 
 // Version is that of the newest change that the snapshot knows, 0 where that was not told.
 func (s *Snapshot) Version() int64 { return s.version }
 
 // Account finds an account by id.
-func (s *Snapshot) Account(id AccountID) (*Account, bool) { return s.accounts.get(id) }
+func (s *Snapshot) Account(id AccountID) (*Account, bool) { return s.accounts.Get(id) }
 
 // AccountByKey finds the account of an API key. The lookup is by hash, so its timing says nothing
 // about the key.
-func (s *Snapshot) AccountByKey(k KeyHash) (*Account, bool) { return s.keys.get(k) }
+func (s *Snapshot) AccountByKey(k KeyHash) (*Account, bool) {
+	return s.keys.Get(string(k[:]))
+}
 
 // AccountByLogin finds an account by its login; an empty login is nobody's.
-func (s *Snapshot) AccountByLogin(login string) (*Account, bool) { return s.logins.get(login) }
+func (s *Snapshot) AccountByLogin(login string) (*Account, bool) { return s.logins.Get(login) }
 
 // Tracker finds a tracker by id.
-func (s *Snapshot) Tracker(id TrackerID) (*Tracker, bool) { return s.trackers.get(id) }
+func (s *Snapshot) Tracker(id TrackerID) (*Tracker, bool) { return s.trackers.Get(id) }
 
 // ExactDevice finds the tracker that has a protocol and a normalised device id.
 func (s *Snapshot) ExactDevice(protocol, id string) (*Tracker, bool) {
-	return s.devices.get(deviceKey{protocol, id})
+	return s.devices.Get(&Tracker{Protocol: protocol, DeviceID: id})
 }
 
 // Device finds a tracker by the protocol and id that its device logs in with. Where nobody has the
@@ -88,26 +122,29 @@ func (s *Snapshot) Device(protocol, id string) (*Tracker, bool) {
 
 // TrackersOf returns the trackers of an account, ordered by id.
 func (s *Snapshot) TrackersOf(a AccountID) iter.Seq[*Tracker] {
-	f, _ := s.owned.get(a)
-	return f.all()
+	return func(yield func(*Tracker) bool) {
+		s.owned.Ascend(&Tracker{Account: a, ID: math.MinInt64}, func(t *Tracker) bool {
+			return t.Account == a && yield(t)
+		})
+	}
 }
 
 // FormerOf returns the trackers of which an account has kept conversations, ordered by id.
 func (s *Snapshot) FormerOf(a AccountID) iter.Seq[*Tracker] {
-	f, _ := s.former.get(a)
-	return f.all()
+	return func(yield func(*Tracker) bool) {
+		s.former.Ascend(listed{int64(a), &Tracker{ID: math.MinInt64}}, func(l listed) bool {
+			return l.under == int64(a) && yield(l.tracker)
+		})
+	}
 }
 
 // Kept are the keys of all conversations that accounts have kept of other accounts' trackers.
 func (s *Snapshot) Kept() []TrackerID {
 	var keys []TrackerID
-	for _, piece := range s.former.pieces {
-		for a, trackers := range piece {
-			for t := range trackers.all() {
-				keys = append(keys, t.FormerKeys(a)...)
-			}
-		}
-	}
+	s.former.Scan(func(l listed) bool {
+		keys = append(keys, l.tracker.FormerKeys(AccountID(l.under))...)
+		return true
+	})
 	return keys
 }
 
@@ -115,143 +152,93 @@ func (s *Snapshot) Kept() []TrackerID {
 // present says that it is the one that goes on.
 func (s *Snapshot) Conversation(key TrackerID) (t *Tracker, a AccountID, present, ok bool) {
 	id, _ := TrackerOf(key)
-	if t, ok = s.trackers.get(id); ok {
+	if t, ok = s.trackers.Get(id); ok {
 		a, present, ok = t.Holder(key)
 	}
 	return t, a, present, ok
 }
 
-// CountOf returns how many trackers an account has.
-func (s *Snapshot) CountOf(a AccountID) int {
-	if f, ok := s.owned.get(a); ok {
-		return f.count
-	}
-	return 0
-}
-
 // Len returns the number of accounts and trackers.
-func (s *Snapshot) Len() (accounts, trackers int) { return s.accounts.count, s.trackers.count }
+func (s *Snapshot) Len() (accounts, trackers int) {
+	return s.accounts.Len(), s.trackers.Len()
+}
 
 // All returns all accounts and trackers, ordered by id.
 func (s *Snapshot) All() ([]*Account, []*Tracker) {
-	accounts := s.accounts.sorted(func(a, b *Account) int { return cmp.Compare(a.ID, b.ID) })
-	return accounts, s.trackers.sorted(func(a, b *Tracker) int { return cmp.Compare(a.ID, b.ID) })
-}
-
-// snapshotEdit makes a changed copy of a snapshot.
-type snapshotEdit struct {
-	accounts tableEdit[AccountID, *Account]
-	trackers tableEdit[TrackerID, *Tracker]
-	devices  tableEdit[deviceKey, *Tracker]
-	tails    tableEdit[uint64, *tail]
-	keys     tableEdit[KeyHash, *Account]
-	logins   tableEdit[string, *Account]
-	owned    fleetsEdit
-	former   fleetsEdit
-}
-
-func (s *Snapshot) edit() *snapshotEdit {
-	return &snapshotEdit{
-		accounts: s.accounts.edit(), trackers: s.trackers.edit(), devices: s.devices.edit(),
-		tails: s.tails.edit(), keys: s.keys.edit(), logins: s.logins.edit(),
-		owned: editFleets(s.owned), former: editFleets(s.former),
-	}
-}
-
-func (e *snapshotEdit) done(version int64) *Snapshot {
-	return &Snapshot{
-		version: version, accounts: e.accounts.done(), trackers: e.trackers.done(),
-		devices: e.devices.done(),
-		tails:   e.tails.done(), keys: e.keys.done(), logins: e.logins.done(),
-		owned: e.owned.done(), former: e.former.done(),
-	}
+	return s.accounts.Values(), s.trackers.Values()
 }
 
 // apply copies single rows, so that the few that live long do not keep the whole list in memory.
-func (e *snapshotEdit) apply(c DirectoryChanges) {
+func (s *Snapshot) apply(c DirectoryChanges) {
 	for _, a := range c.Accounts {
-		e.putAccount(&a)
+		s.putAccount(&a)
 	}
 	for _, t := range c.Trackers {
-		e.putTracker(&t)
+		s.putTracker(&t)
 	}
 	for _, id := range c.GoneTrackers {
-		e.removeTracker(id)
+		s.removeTracker(id)
 	}
 	for _, id := range c.GoneAccounts {
-		e.removeAccount(id)
+		s.removeAccount(id)
 	}
 }
 
-func (e *snapshotEdit) putAccount(a *Account) {
-	e.removeAccount(a.ID)
-	e.accounts.put(a.ID, a)
+func (s *Snapshot) putAccount(a *Account) {
+	s.removeAccount(a.ID)
+	s.accounts.Set(a.ID, a)
 	if a.Login != "" {
-		e.logins.put(a.Login, a)
+		s.logins.Set(a.Login, a)
 	}
 	for _, k := range a.Keys {
-		e.keys.put(k, a)
+		s.keys.Set(string(k[:]), a)
 	}
 }
 
 // removeAccount leaves a login or key alone that has gone over to another account in the meantime.
-func (e *snapshotEdit) removeAccount(id AccountID) {
-	a, ok := e.accounts.get(id)
+func (s *Snapshot) removeAccount(id AccountID) {
+	a, ok := s.accounts.Get(id)
 	if !ok {
 		return
 	}
-	e.accounts.remove(id)
-	if now, ok := e.logins.get(a.Login); ok && now.ID == id {
-		e.logins.remove(a.Login)
+	s.accounts.Delete(id)
+	if now, ok := s.logins.Get(a.Login); ok && now.ID == id {
+		s.logins.Delete(a.Login)
 	}
 	for _, k := range a.Keys {
-		if now, ok := e.keys.get(k); ok && now.ID == id {
-			e.keys.remove(k)
+		if now, ok := s.keys.Get(string(k[:])); ok && now.ID == id {
+			s.keys.Delete(string(k[:]))
 		}
 	}
 }
 
-func (e *snapshotEdit) putTracker(t *Tracker) {
-	if old, ok := e.trackers.get(t.ID); ok {
-		if old.Account != t.Account {
-			e.owned.of(old.Account).remove(t.ID)
-		}
-		e.forget(old)
-		if old.Protocol != t.Protocol || old.DeviceID != t.DeviceID {
-			e.removeDevice(old)
-		}
-		e.removeTail(old)
-	}
-	e.trackers.put(t.ID, t)
-	e.devices.put(deviceKey{t.Protocol, t.DeviceID}, t)
-	e.putTail(t)
-	e.owned.of(t.Account).put(t)
+func (s *Snapshot) putTracker(t *Tracker) {
+	s.removeTracker(t.ID)
+	s.trackers.Set(t.ID, t)
+	s.devices.Set(t)
+	s.owned.Set(t)
 	for _, f := range t.former() {
-		e.former.of(f.Account).put(t)
+		s.former.Set(listed{int64(f.Account), t})
+	}
+	if n, ok := tailOf(t); ok {
+		s.tails.Set(listed{n, t})
 	}
 }
 
-// forget takes a tracker from the accounts that have kept conversations of it.
-func (e *snapshotEdit) forget(t *Tracker) {
+// removeTracker leaves a device alone that has gone over to another tracker in the meantime.
+func (s *Snapshot) removeTracker(id TrackerID) {
+	t, ok := s.trackers.Delete(id)
+	if !ok {
+		return
+	}
+	if now, ok := s.devices.Get(t); ok && now.ID == id {
+		s.devices.Delete(t)
+	}
+	s.owned.Delete(t)
 	for _, f := range t.former() {
-		e.former.of(f.Account).remove(t.ID)
+		s.former.Delete(listed{int64(f.Account), t})
 	}
-}
-
-func (e *snapshotEdit) removeTracker(id TrackerID) {
-	if t, ok := e.trackers.get(id); ok {
-		e.trackers.remove(id)
-		e.removeDevice(t)
-		e.removeTail(t)
-		e.owned.of(t.Account).remove(id)
-		e.forget(t)
-	}
-}
-
-// removeDevice leaves a device alone that has gone over to another tracker in the meantime.
-func (e *snapshotEdit) removeDevice(t *Tracker) {
-	k := deviceKey{t.Protocol, t.DeviceID}
-	if now, ok := e.devices.get(k); ok && now.ID == t.ID {
-		e.devices.remove(k)
+	if n, ok := tailOf(t); ok {
+		s.tails.Delete(listed{n, t})
 	}
 }

@@ -147,7 +147,7 @@ func (f *Feed) presences(ctx context.Context, ts []queue.TrackerID, each func(t 
 // trackers, and those that it has kept.
 func (f *Feed) eachTrackers(account queue.AccountID, each func(ts []queue.TrackerID) error) error {
 	snap := f.directory.Current()
-	ts := make([]queue.TrackerID, 0, min(askedAtOnce, snap.CountOf(account)))
+	var ts []queue.TrackerID
 	add := func(keys ...queue.TrackerID) error {
 		if ts = append(ts, keys...); len(ts) < askedAtOnce {
 			return nil

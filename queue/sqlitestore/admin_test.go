@@ -1,8 +1,11 @@
 package sqlitestore_test
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
+	"trackchat/queue"
 	"trackchat/queue/queuetest"
 	"trackchat/queue/sqlitestore"
 )
@@ -13,4 +16,48 @@ func TestAdminContract(t *testing.T) {
 		return fixture(t,
 			sqlitestore.Options{})
 	})
+}
+
+// TestRemovalIsFinished: the process that removed a tracker ended before all of its messages were
+// gone; the tracker that comes again begins with none of them, and the next process removes what is
+// left of others.
+func TestRemovalIsFinished(t *testing.T) {
+	o := sqlitestore.Options{Path: t.TempDir()}
+	s := open(t, o)
+	edit := func(kind queue.EditKind, id queue.TrackerID) {
+		t.Helper()
+		res, err := s.EditDirectory(t.Context(), []queue.Edit{{
+			Kind: kind,
+			Tracker: queue.Tracker{
+				ID: id, Account: 1, Protocol: "jt808", DeviceID: fmt.Sprint(id),
+			},
+		}})
+		if err != nil || res[0].Err != nil {
+			t.Fatal(res, err)
+		}
+	}
+	_, err := s.ImportDirectory(t.Context(), []queue.Account{{ID: 1, Login: "a"}}, nil, false)
+	must(t, err)
+	db := other(t, o.Path)
+	old := map[queue.TrackerID][]int64{}
+	for id := queue.TrackerID(1); id <= 2; id++ {
+		edit(queue.EditPutTracker, id)
+		edit(queue.EditDropTracker, id)
+		old[id] = mustSend(t, s, id, "one") // as if it were from before
+		_, err := s.Ack(t.Context(), []queue.AckReq{{Tracker: id, ID: old[id][0]}})
+		must(t, err)
+	}
+	execute(t, db, "INSERT INTO purge (tracker) VALUES (1)")
+	edit(queue.EditPutTracker, 1)
+	wantStored(t, s, 1, nil)
+	fresh := mustSend(t, s, 1, "fresh")
+	execute(t, db, "INSERT INTO purge (tracker) VALUES (2)")
+	must(t, s.Close())
+	s = open(t, o)
+	wantStored(t, s, 1, fresh)
+	wantStored(t, s, 2, nil)
+	if found, err := s.Find(t.Context(), append(old[1], old[2]...)); err != nil ||
+		slices.ContainsFunc(found, func(m queue.Message) bool { return m.ID != 0 }) {
+		t.Errorf("%+v, %v", found, err)
+	}
 }

@@ -21,7 +21,7 @@ const (
 // Watch: It returns when every partition is subscribed to.
 func (s *Store) Watch(ctx context.Context, tell func([]queue.Change)) error {
 	late := lateness{}
-	return s.listen(ctx, &subscription{
+	return s.wakes.listen(ctx, &subscription{
 		channel: changeChannel, every: pingChanges,
 		onMessage: decoded(decodeChanges, tell),
 		onGap:     func() { tell([]queue.Change{{Kind: queue.ChangeResync}}) },

@@ -31,9 +31,18 @@ func schemaFields() map[string]string {
 	}
 }
 
+// supervisor sees that Redis is fit for use and still holds this store.
+type supervisor struct {
+	*client
+	wakes *wakes
+
+	mu      sync.Mutex // one comparison of the identity at a time; guards what follows
+	problem string     // of the last one, empty if it went well
+}
+
 // checker collects what is wrong with one master.
 type checker struct {
-	s      *Store
+	client *client
 	report *queue.Report
 	addr   string
 	info   map[string]string
@@ -50,14 +59,14 @@ func (c *checker) warn(format string, args ...any) {
 
 // volatile is a problem of durability: a warning only where the operator allows it.
 func (c *checker) volatile(format string, args ...any) {
-	if c.s.opts.AllowVolatile {
+	if c.client.opts.AllowVolatile {
 		c.warn(format, args...)
 		return
 	}
 	c.problem(format, args...)
 }
 
-func (s *Store) Check(ctx context.Context) (queue.Report, error) {
+func (s *supervisor) Check(ctx context.Context) (queue.Report, error) {
 	var report queue.Report
 	if err := ctx.Err(); err != nil {
 		return report, err
@@ -68,7 +77,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 	defer s.calls.Done()
 	silent := false
 	for _, m := range s.cluster.all() {
-		c := &checker{s: s, report: &report, addr: m.addr}
+		c := &checker{client: s.client, report: &report, addr: m.addr}
 		if err := c.read(ctx, m); err != nil {
 			if ctx.Err() != nil {
 				return report, ctx.Err()
@@ -96,7 +105,7 @@ func (s *Store) Check(ctx context.Context) (queue.Report, error) {
 }
 
 // Ping: Any reply is a sign of life, also a refusal; Check looks closer.
-func (s *Store) Ping(ctx context.Context) error {
+func (s *supervisor) Ping(ctx context.Context) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -107,7 +116,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	for i, m := range masters {
 		pings.Go(func() {
 			var reply redis.Error
-			if err := m.client.Ping(ctx).Err(); err != nil && !errors.As(err, &reply) {
+			if err := m.redis.Ping(ctx).Err(); err != nil && !errors.As(err, &reply) {
 				errs[i] = fmt.Errorf("%w: %s gives no sign of life: %s", queue.ErrUnavailable,
 					m.addr, err.Error())
 			}
@@ -118,7 +127,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 // countPending adds up the partitions' counters.
-func (s *Store) countPending(ctx context.Context, report *queue.Report) error {
+func (s *supervisor) countPending(ctx context.Context, report *queue.Report) error {
 	qs := make([]*query, partitions)
 	for p := range qs {
 		qs[p] = &query{slot: s.slots[p], args: []any{"get", s.keys[p] + ":p"}}
@@ -145,20 +154,20 @@ func (s *Store) countPending(ctx context.Context, report *queue.Report) error {
 
 // read asks for everything that is looked at.
 func (c *checker) read(ctx context.Context, m *master) error {
-	before := c.s.now()
-	t, err := m.client.Time(ctx).Result()
+	before := c.client.now()
+	t, err := m.redis.Time(ctx).Result()
 	if err != nil {
 		return fmt.Errorf("does not answer: %w", err)
 	}
-	if skew := t.Sub(before); skew < -clockSkew || skew > clockSkew+c.s.now().Sub(before) {
+	if skew := t.Sub(before); skew < -clockSkew || skew > clockSkew+c.client.now().Sub(before) {
 		c.warn("its clock differs from ours by %v", skew)
 	}
-	info, err := m.client.Info(ctx).Result()
+	info, err := m.redis.Info(ctx).Result()
 	if err != nil {
 		return fmt.Errorf("INFO: %w", err)
 	}
 	c.info = parseInfo(info)
-	config, err := m.client.ConfigGet(ctx, "*").Result()
+	config, err := m.redis.ConfigGet(ctx, "*").Result()
 	if what, _ := judgeIf(err); err != nil && what != outcomeFinal {
 		return fmt.Errorf("CONFIG GET: %w", err)
 	}
@@ -176,8 +185,8 @@ func (c *checker) process() {
 	if c.info["role"] != "master" {
 		c.problem("is a replica, not a master")
 	}
-	if clustered := c.info["cluster_enabled"] == "1"; clustered != c.s.cluster.many {
-		c.problem("cluster mode is %v here, but %d addresses are configured: several mean a cluster, one a single Redis", clustered, len(c.s.opts.Addrs))
+	if clustered := c.info["cluster_enabled"] == "1"; clustered != c.client.cluster.many {
+		c.problem("cluster mode is %v here, but %d addresses are configured: several mean a cluster, one a single Redis", clustered, len(c.client.opts.Addrs))
 	}
 }
 
@@ -186,7 +195,7 @@ const unseen = "appendfsync, no-appendfsync-on-rewrite, aof-load-truncated, min-
 	"client-output-buffer-limit"
 
 func (c *checker) durability() {
-	trusted := c.config == nil && c.s.opts.TrustDurability
+	trusted := c.config == nil && c.client.opts.TrustDurability
 	switch {
 	case c.info["aof_enabled"] == "1":
 		for _, name := range []string{"aof_last_write_status", "aof_last_bgrewrite_status"} {
@@ -208,11 +217,11 @@ func (c *checker) durability() {
 		c.problem("does not let CONFIG be read, so these are not seen: %s; "+
 			"store.trust_durability: true where you know that it is durable", unseen)
 		return
-	case c.s.opts.TrustDurability:
+	case c.client.opts.TrustDurability:
 		c.warn("lets CONFIG be read: trust_durability is not needed, and does nothing")
 	}
 	switch fsync := c.config["appendfsync"]; {
-	case fsync == "always", fsync == "everysec" && c.s.opts.Durability == EverySecond:
+	case fsync == "always", fsync == "everysec" && c.client.opts.Durability == EverySecond:
 	default:
 		c.volatile("appendfsync is %q, which is weaker than configured", fsync)
 	}
@@ -249,7 +258,7 @@ func (c *checker) limits() {
 func (m *master) recheck(ctx context.Context, info map[string]string) error {
 	identity := info["run_id"] + "/" + info["master_replid"]
 	// Without the lock: the pipeline may open a connection, and that takes it.
-	if err := m.seal(ctx, m.client, identity); err != nil {
+	if err := m.seal(ctx, m.redis, identity); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -259,7 +268,7 @@ func (m *master) recheck(ctx context.Context, info map[string]string) error {
 }
 
 // checkMap reports whether somebody serves every partition.
-func (s *Store) checkMap(report *queue.Report) bool {
+func (s *supervisor) checkMap(report *queue.Report) bool {
 	served := 0
 	for _, list := range s.cluster.assignment() {
 		served += len(list)
@@ -274,7 +283,7 @@ func (s *Store) checkMap(report *queue.Report) bool {
 
 // misfits compares the parameters that are stored with this program's, and finds a migration that
 // is under way or was interrupted.
-func (s *Store) misfits(n seen) []string {
+func (s *supervisor) misfits(n seen) []string {
 	var problems []string
 	addr := "redis"
 	if m := s.cluster.serving(slotOf(metaKey)); m != nil {
@@ -303,7 +312,7 @@ const (
 
 // watch keeps an eye on the memory of the masters and the identity of what they hold, and follows
 // changes of the cluster until ctx ends.
-func (s *Store) watch(ctx context.Context) {
+func (s *supervisor) watch(ctx context.Context) {
 	tick := time.NewTicker(memoryEvery)
 	defer tick.Stop()
 	for {
@@ -329,9 +338,9 @@ func (s *Store) watch(ctx context.Context) {
 	}
 }
 
-func (s *Store) watchMemory(ctx context.Context) {
+func (s *supervisor) watchMemory(ctx context.Context) {
 	for _, m := range s.cluster.all() {
-		if info, err := m.client.Info(ctx, "memory").Result(); err == nil {
+		if info, err := m.redis.Info(ctx, "memory").Result(); err == nil {
 			m.full.Store(nearlyFull(parseInfo(info)))
 		}
 	}

@@ -27,9 +27,9 @@ const (
 
 // master is one Redis process that serves slots.
 type master struct {
-	s      *Store
+	client *client
 	addr   string
-	client *redis.Client
+	redis  *redis.Client
 	writes *pipeline
 	reads  *pipeline
 	full   atomic.Bool // memory is nearly used up
@@ -41,11 +41,10 @@ type master struct {
 func zapError(err error) zap.Field { return zap.Error(err) }
 
 // newMaster makes the client of one address, or of the Sentinels where master has a name.
-func (s *Store) newMaster(addr string) *master {
-	m := &master{s: s, addr: addr}
-	o := s.opts
+func newMaster(c *client, addr string) *master {
+	m, o := &master{client: c, addr: addr}, c.opts
 	if o.Master != "" {
-		m.client = redis.NewFailoverClient(&redis.FailoverOptions{
+		m.redis = redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username,
 			Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
 			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout,
@@ -54,7 +53,7 @@ func (s *Store) newMaster(addr string) *master {
 			ContextTimeoutEnabled: true,
 		})
 	} else {
-		m.client = redis.NewClient(&redis.Options{
+		m.redis = redis.NewClient(&redis.Options{
 			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
 			MaxRetries:  -1,
 			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout,
@@ -66,14 +65,14 @@ func (s *Store) newMaster(addr string) *master {
 			},
 		})
 	}
-	m.writes, m.reads = newPipeline(s, m, writeWorkers), newPipeline(s, m, readWorkers)
+	m.writes, m.reads = newPipeline(c, m, writeWorkers), newPipeline(c, m, readWorkers)
 	return m
 }
 
 func (m *master) close() error {
 	m.writes.close()
 	m.reads.close()
-	return m.client.Close()
+	return m.redis.Close()
 }
 
 // prepare is called with every new connection before its first use. A process that was not seen
@@ -97,16 +96,16 @@ func (m *master) prepare(ctx context.Context, cn *redis.Conn) error {
 	if err := m.loadScripts(ctx, cn); err != nil {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
-	if m.s.expected() == "" {
+	if m.client.identity.expected() == "" {
 		// Open reads the identity of the store with it, and seals before anybody else sends.
 		return nil
 	}
 	if err := m.seal(ctx, cn, identity); err != nil {
 		return fmt.Errorf("%w: %w", errConnect, err)
 	}
-	m.s.doubt() // whose data has it?
+	m.client.identity.doubt() // whose data has it?
 	if m.identity != "" {
-		m.s.log.Warn("another Redis process answers", zap.String("addr", m.addr))
+		m.client.log.Warn("another Redis process answers", zap.String("addr", m.addr))
 	}
 	m.identity = identity
 	return nil
@@ -118,7 +117,7 @@ type pipeliner interface{ Pipeline() redis.Pipeliner }
 // loadScripts makes every script known.
 func (m *master) loadScripts(ctx context.Context, c pipeliner) error {
 	pipe := c.Pipeline()
-	for _, sc := range m.s.scripts {
+	for _, sc := range m.client.scripts {
 		pipe.ScriptLoad(ctx, sc.text)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
@@ -131,12 +130,12 @@ func (m *master) loadScripts(ctx context.Context, c pipeliner) error {
 // masters are refused by Redis and left to those.
 func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 	pipe := c.Pipeline()
-	store := m.s.expected()
-	for _, key := range m.s.keys {
-		_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptSeal].sha, 1,
+	store := m.client.identity.expected()
+	for _, key := range m.client.keys {
+		_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.client.scripts[scriptSeal].sha, 1,
 			key, identity, store)})
 	}
-	_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.s.scripts[scriptDirSeal].sha, 1,
+	_ = pipe.Process(ctx, command{redis.NewCmd(ctx, "evalsha", m.client.scripts[scriptDirSeal].sha, 1,
 		dirHead, identity, store)})
 	cmds, err := pipe.Exec(ctx)
 	if err == nil {
@@ -147,7 +146,7 @@ func (m *master) seal(ctx context.Context, c pipeliner, identity string) error {
 		case err == nil || elsewhere(err):
 		case strings.HasPrefix(err.Error(), "LOST "):
 			// nothing of this store is there to be sealed; whoever asks for it is told
-			m.s.doubt()
+			m.client.identity.doubt()
 		default:
 			return fmt.Errorf("sealing partitions: %w", err)
 		}
@@ -185,7 +184,7 @@ func parseInfo(text string) map[string]string {
 
 // cluster knows which master serves which slot.
 type cluster struct {
-	s       *Store
+	client  *client
 	many    bool
 	changed chan struct{} // holds a token while the map is to be read again
 
@@ -227,7 +226,7 @@ func (n *cluster) all() []*master {
 
 // single serves everything from one address or one set of Sentinels.
 func (n *cluster) single(addr string) {
-	m := n.s.newMaster(addr)
+	m := newMaster(n.client, addr)
 	n.masters, n.table = map[string]*master{addr: m}, []*master{m}
 }
 
@@ -235,17 +234,17 @@ func (n *cluster) single(addr string) {
 func (n *cluster) reload(ctx context.Context) error {
 	var errs []error
 	for _, m := range n.all() {
-		shards, err := m.client.ClusterShards(ctx).Result()
+		shards, err := m.redis.ClusterShards(ctx).Result()
 		if err == nil {
 			return n.apply(shards, m.addr)
 		}
 		errs = append(errs, err)
 	}
-	for _, addr := range n.s.opts.Addrs {
+	for _, addr := range n.client.opts.Addrs {
 		c := redis.NewClient(&redis.Options{
-			Addr: addr, Username: n.s.opts.Username, Password: n.s.opts.Password,
-			TLSConfig: n.s.opts.TLS, Protocol: 2, MaxRetries: -1, DialerRetries: 1,
-			DialTimeout: n.s.opts.DialTimeout, ReadTimeout: n.s.opts.ReadTimeout,
+			Addr: addr, Username: n.client.opts.Username, Password: n.client.opts.Password,
+			TLSConfig: n.client.opts.TLS, Protocol: 2, MaxRetries: -1, DialerRetries: 1,
+			DialTimeout: n.client.opts.DialTimeout, ReadTimeout: n.client.opts.ReadTimeout,
 			DisableIdentity: true, PoolSize: 1, ContextTimeoutEnabled: true,
 			MaintNotificationsConfig: &maintnotifications.Config{
 				Mode: maintnotifications.ModeDisabled,
@@ -279,7 +278,7 @@ func (n *cluster) apply(shards []redis.ClusterShard, asked string) error {
 		m := masters[addr]
 		if m == nil {
 			if m = n.masters[addr]; m == nil {
-				m = n.s.newMaster(addr)
+				m = newMaster(n.client, addr)
 			}
 			masters[addr] = m
 		}
@@ -308,14 +307,7 @@ func (n *cluster) masterOf(shard *redis.ClusterShard, host string) (string, bool
 		if node.Role != "master" {
 			continue
 		}
-		if node.Endpoint != "" && node.Endpoint != "?" {
-			host = node.Endpoint
-		}
-		port := node.Port
-		if n.s.opts.TLS != nil && node.TLSPort != 0 {
-			port = node.TLSPort
-		}
-		return net.JoinHostPort(host, strconv.FormatInt(port, 10)), true
+		return n.addrOf(&node, host), true
 	}
 	return "", false
 }
@@ -323,7 +315,7 @@ func (n *cluster) masterOf(shard *redis.ClusterShard, host string) (string, bool
 // assignment lists the partitions of each master.
 func (n *cluster) assignment() map[*master][]queue.Partition {
 	owned := make(map[*master][]queue.Partition)
-	for p, slot := range n.s.slots {
+	for p, slot := range n.client.slots {
 		if m := n.serving(slot); m != nil {
 			owned[m] = append(owned[m], queue.Partition(p))
 		}

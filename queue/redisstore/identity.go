@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"trackchat/queue"
@@ -41,13 +40,11 @@ const (
 type identity struct {
 	known   atomic.Pointer[string] // nil before Open has found it
 	doubted chan struct{}          // holds a token once some answer was queue.ErrLost
-	mu      sync.Mutex             // one comparison at a time; guards what follows
-	problem string                 // of the last one, empty if it went well
 }
 
 // expected is what the parts must hold, empty while nothing is known.
-func (s *Store) expected() string {
-	if id := s.identity.known.Load(); id != nil {
+func (i *identity) expected() string {
+	if id := i.known.Load(); id != nil {
 		return *id
 	}
 	return ""
@@ -57,34 +54,11 @@ func (s *Store) expected() string {
 var errLost = fmt.Errorf("%w: %w", queue.ErrUnavailable, queue.ErrLost)
 
 // doubt has the identity compared soon.
-func (s *Store) doubt() {
+func (i *identity) doubt() {
 	select {
-	case s.identity.doubted <- struct{}{}:
+	case i.doubted <- struct{}{}:
 	default:
 	}
-}
-
-// parts are the hash tags of everything that has a copy of the identity.
-func (s *Store) parts() []string {
-	return append(s.keys[:len(s.keys):len(s.keys)], dirTag, hookTag, rosterTag)
-}
-
-// guardOf is the copy of the identity that stands for a slot; where one master holds everything,
-// one copy stands for all.
-func (s *Store) guardOf(slot int) string {
-	if !s.IndependentPartitions() {
-		return dirTag + ":id"
-	}
-	return s.guards[slot]
-}
-
-// newGuards are the keys of the copies by their slots.
-func (s *Store) newGuards() map[int]string {
-	keys := make(map[int]string)
-	for _, tag := range s.parts() {
-		keys[slotOf(strings.Trim(tag, "{}"))] = tag + ":id"
-	}
-	return keys
 }
 
 // seen is what Redis says of the identity.
@@ -109,7 +83,7 @@ const lookTries = 20
 
 // look reads what every part says, between two looks at chat:meta that say the same: the first
 // process writes there before it gives the parts their copies, and once more after them.
-func (s *Store) look(ctx context.Context) (seen, error) {
+func (s *supervisor) look(ctx context.Context) (seen, error) {
 	before, err := s.readMeta(ctx)
 	if err != nil {
 		return seen{}, err
@@ -125,7 +99,7 @@ func (s *Store) look(ctx context.Context) (seen, error) {
 }
 
 // lookAround reads the parts, and chat:meta after them.
-func (s *Store) lookAround(ctx context.Context) (seen, error) {
+func (s *supervisor) lookAround(ctx context.Context) (seen, error) {
 	var n seen
 	qs := []*query{bare(dirTag, "exists", dirHead)}
 	for _, key := range s.keys {
@@ -167,7 +141,7 @@ func (s *Store) lookAround(ctx context.Context) (seen, error) {
 	return n, nil
 }
 
-func (s *Store) readMeta(ctx context.Context) (map[string]string, error) {
+func (s *supervisor) readMeta(ctx context.Context) (map[string]string, error) {
 	q := bare(metaKey, "hgetall", metaKey)
 	if err := s.askAll(ctx, []*query{q}); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", metaKey, err)
@@ -212,7 +186,7 @@ func lostProblem(what string) string {
 
 // claim takes the store's identity, and gives a new store one, also one that was written before
 // there were identities.
-func (s *Store) claim(ctx context.Context) error {
+func (s *supervisor) claim(ctx context.Context) error {
 	n, err := s.look(ctx)
 	if err != nil {
 		return fmt.Errorf("reading the store's identity: %w", err)
@@ -235,7 +209,7 @@ func (s *Store) claim(ctx context.Context) error {
 
 // found writes the schema's parameters and an identity, once however many processes do. Who comes
 // after one that died goes on with what that one chose.
-func (s *Store) found(ctx context.Context) (string, error) {
+func (s *supervisor) found(ctx context.Context) (string, error) {
 	qs := []*query{bare(metaKey, "hsetnx", metaKey, metaClaim, rand.Text())}
 	for field, value := range schemaFields() {
 		qs = append(qs, bare(metaKey, "hsetnx", metaKey, field, value))
@@ -260,15 +234,15 @@ func (s *Store) found(ctx context.Context) (string, error) {
 
 // verify compares the identity and the schema, and returns what is wrong with them. What changed
 // since the last time is logged. An identity that an operator has adopted becomes this process's.
-func (s *Store) verify(ctx context.Context) ([]string, error) {
-	s.identity.mu.Lock()
-	defer s.identity.mu.Unlock()
+func (s *supervisor) verify(ctx context.Context) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n, err := s.look(ctx)
 	if err != nil {
 		return nil, err
 	}
 	wrong := s.misfits(n)
-	known := s.expected()
+	known := s.identity.expected()
 	problem := n.contradiction(known)
 	if id := n.meta[metaIdentity]; problem != "" && id != known && id == n.meta[metaAdopted] &&
 		n.empty+n.foreign == 0 {
@@ -277,14 +251,14 @@ func (s *Store) verify(ctx context.Context) ([]string, error) {
 		s.wakes.resync()
 		problem = ""
 	}
-	switch was := s.identity.problem; {
+	switch was := s.problem; {
 	case problem != "" && was == "":
 		s.log.Error("Redis is not the store that this service knows", zap.String("problem",
 			lostProblem(problem)))
 	case problem == "" && was != "":
 		s.log.Info("the store is back")
 	}
-	s.identity.problem = problem
+	s.problem = problem
 	s.metrics.Lost(problem != "")
 	if problem != "" {
 		wrong = append(wrong, lostProblem(problem))
@@ -293,10 +267,10 @@ func (s *Store) verify(ctx context.Context) ([]string, error) {
 }
 
 // reverify is verify for whoever heard that something was lost, or waits for its return.
-func (s *Store) reverify(ctx context.Context, doubted bool) {
-	s.identity.mu.Lock()
-	waiting := s.identity.problem != ""
-	s.identity.mu.Unlock()
+func (s *supervisor) reverify(ctx context.Context, doubted bool) {
+	s.mu.Lock()
+	waiting := s.problem != ""
+	s.mu.Unlock()
 	if !doubted && !waiting {
 		return
 	}
@@ -333,7 +307,7 @@ func Adopt(ctx context.Context, opts Options) (was string, err error) {
 	return n.contradiction(""), s.askAll(ctx, []*query{bare(metaKey, args...)})
 }
 
-func (s *Store) adoptParts(ctx context.Context, id string) error {
+func (s *supervisor) adoptParts(ctx context.Context, id string) error {
 	blocks, err := assemble(scriptAdopt)
 	if err != nil {
 		return err
@@ -354,7 +328,7 @@ func (s *Store) adoptParts(ctx context.Context, id string) error {
 }
 
 // checkIdentity reports whether Redis holds this process's store, in this program's schema.
-func (s *Store) checkIdentity(ctx context.Context, report *queue.Report) (bool, error) {
+func (s *supervisor) checkIdentity(ctx context.Context, report *queue.Report) (bool, error) {
 	problems, err := s.verify(ctx)
 	switch {
 	case ctx.Err() != nil:

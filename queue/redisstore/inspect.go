@@ -27,7 +27,7 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 	}
 	defer func() { err = errors.Join(err, s.cluster.hangUp()) }()
 	for _, m := range s.cluster.all() {
-		c := &checker{s: s, report: &report, addr: m.addr}
+		c := &checker{client: s.client, report: &report, addr: m.addr}
 		if err := c.read(ctx, m); err != nil {
 			c.problem("%v", err)
 			return report, ctx.Err() // the rest would only wait
@@ -62,19 +62,14 @@ func Inspect(ctx context.Context, opts Options) (report queue.Report, err error)
 // noStore is what an emptied Redis looks like, too.
 const noStore = "holds no store yet: a service that starts begins a new one"
 
-// visitor is a store that only looks: hangUp ends it.
-func visitor(ctx context.Context, opts Options) (*Store, error) {
+// visitor is a supervisor that only looks: hangUp ends it.
+func visitor(ctx context.Context, opts Options) (*supervisor, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	logClient(opts.Logger)
-	s := &Store{opts: opts, now: opts.Now, log: opts.Logger}
-	for p, tag := range tags() {
-		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
-	}
-	s.cluster = &cluster{s: s, many: len(opts.Addrs) > 1 &&
-		opts.Master == "", changed: make(chan struct{}, 1), masters: make(map[string]*master)}
+	s := &supervisor{client: newClient(opts)}
 	if !s.cluster.many {
 		s.cluster.table = []*master{s.cluster.visit(opts.Addrs[0])}
 		return s, nil
@@ -90,16 +85,16 @@ func (n *cluster) visit(addr string) *master {
 	if m := n.masters[addr]; m != nil {
 		return m
 	}
-	m, o := &master{s: n.s, addr: addr}, n.s.opts
+	m, o := &master{client: n.client, addr: addr}, n.client.opts
 	if o.Master != "" {
-		m.client = redis.NewFailoverClient(&redis.FailoverOptions{
+		m.redis = redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username,
 			Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
 			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns,
 			DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
 		})
 	} else {
-		m.client = redis.NewClient(&redis.Options{
+		m.redis = redis.NewClient(&redis.Options{
 			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
 			MaxRetries:  -1,
 			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns,
@@ -109,7 +104,7 @@ func (n *cluster) visit(addr string) *master {
 			},
 		})
 	}
-	m.reads = newPipeline(n.s, m, 1)
+	m.reads = newPipeline(n.client, m, 1)
 	m.writes = m.reads
 	n.masters[addr] = m
 	return m
@@ -118,9 +113,9 @@ func (n *cluster) visit(addr string) *master {
 // survey reads the map of the cluster from the first configured node that knows it. Afterwards only
 // masters that serve something are left.
 func (n *cluster) survey(ctx context.Context) error {
-	errs := make([]error, 0, len(n.s.opts.Addrs))
-	for _, addr := range n.s.opts.Addrs {
-		shards, err := n.visit(addr).client.ClusterShards(ctx).Result()
+	errs := make([]error, 0, len(n.client.opts.Addrs))
+	for _, addr := range n.client.opts.Addrs {
+		shards, err := n.visit(addr).redis.ClusterShards(ctx).Result()
 		if err == nil {
 			return n.draw(shards, addr)
 		}
@@ -164,7 +159,7 @@ func (n *cluster) addrOf(node *redis.Node, host string) string {
 		host = node.Endpoint
 	}
 	port := node.Port
-	if n.s.opts.TLS != nil && node.TLSPort != 0 {
+	if n.client.opts.TLS != nil && node.TLSPort != 0 {
 		port = node.TLSPort
 	}
 	return net.JoinHostPort(host, strconv.FormatInt(port, 10))
@@ -176,6 +171,6 @@ func (n *cluster) hangUp() error {
 	for _, m := range n.masters {
 		errs = append(errs, m.close())
 	}
-	n.s.working.Wait()
+	n.client.working.Wait()
 	return errors.Join(errs...)
 }

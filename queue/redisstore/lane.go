@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 
 	"trackchat/queue"
@@ -66,7 +65,7 @@ func (it *item) Load() batch.Load {
 // touch. One batch of it is on its way at any time; what is queued meanwhile is the next one, so
 // requests are executed in the order they came.
 type lane struct {
-	s         *Store
+	client    *client
 	kind      *kind
 	lastBatch string // key of the last batch's results
 	queue     *batch.Lane[*item]
@@ -83,7 +82,7 @@ func (l *lane) next() {
 
 // send makes one script call of a batch. once.inc.lua says what its arguments are.
 func (l *lane) send(items []*item, number int64) {
-	s := l.s
+	c := l.client
 	size, bytes, weight := 0, 200, 0
 	// the partitions that occur, in the order of their first items.
 	tags := make([]any, 0, len(items))
@@ -96,21 +95,21 @@ func (l *lane) send(items []*item, number int64) {
 		places = append(places, byte(it.partition))
 		if !known[it.partition] {
 			known[it.partition] = true
-			tags = append(tags, s.tags[it.partition])
+			tags = append(tags, c.tags[it.partition])
 		}
 	}
 	args := make([]any, 0, 9+len(tags)+len(l.kind.fixed)+size) // one for the identity
 	args = append(args, "evalsha", l.kind.script.sha, 1+len(tags), l.lastBatch)
 	args = append(args, tags...)
-	args = append(args, number, s.scriptClock(), places, s.publish)
+	args = append(args, number, c.scriptClock(), places, c.publish)
 	args = append(args, l.kind.fixed...)
 	for _, it := range items {
 		args = append(args, it.args...)
 	}
-	s.metrics.Batch(l.kind.name, weight)
-	s.submit(&job{
-		slot: s.slots[items[0].partition], args: args, script: l.kind.script, writes: true,
-		bytes: bytes, deadline: s.now().Add(s.opts.RetryFor),
+	c.metrics.Batch(l.kind.name, weight)
+	c.submit(&job{
+		slot: c.slots[items[0].partition], args: args, script: l.kind.script, writes: true,
+		bytes: bytes, deadline: c.now().Add(c.opts.RetryFor),
 		finish: func(reply any, err error) {
 			l.settle(items, reply, err)
 			l.next()
@@ -158,52 +157,52 @@ func (scriptError) RedisError() {}
 // execute has items executed, each in the lane of its partition, and waits for their results. An
 // error means that nothing of them is known to be done, except queue.ErrUnknownOutcome; where only
 // some failed, each has its own.
-func (s *Store) execute(ctx context.Context, op string, items []*item) error {
-	start := s.now()
-	err := s.run(ctx, op, items)
-	s.metrics.Observe(op, s.now().Sub(start), err)
+func (c *client) execute(ctx context.Context, op string, items []*item) error {
+	start := c.now()
+	err := c.run(ctx, op, items)
+	c.metrics.Observe(op, c.now().Sub(start), err)
 	return err
 }
 
-func (s *Store) run(ctx context.Context, op string, items []*item) error {
+func (c *client) run(ctx context.Context, op string, items []*item) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := s.enter(); err != nil {
+	if err := c.enter(); err != nil {
 		return err
 	}
-	defer s.calls.Done()
+	defer c.calls.Done()
 	if len(items) == 0 {
 		return nil
 	}
-	k := s.kinds[op]
+	k := c.kinds[op]
 	for _, it := range items {
 		it.bulk = k.bulk
 	}
-	c, err := batch.NewCall(s.room, items...)
+	call, err := batch.NewCall(c.room, items...)
 	if err != nil {
 		return err
 	}
-	if err := s.put(k, items); err != nil {
+	if err := c.put(k, items); err != nil {
 		return err
 	}
-	if err := c.Wait(ctx); err != nil {
+	if err := call.Wait(ctx); err != nil {
 		return err
 	}
 	return commonError(items)
 }
 
 // put queues items in their lanes, in their order. The lanes are open for as long as the store.
-func (s *Store) put(k *kind, items []*item) error {
-	if !s.IndependentPartitions() {
-		return s.lane(k, 0).queue.Put(items...)
+func (c *client) put(k *kind, items []*item) error {
+	if !c.IndependentPartitions() {
+		return c.lane(k, 0).queue.Put(items...)
 	}
 	groups := make(map[int][]*item)
 	for _, it := range items {
 		groups[it.partition] = append(groups[it.partition], it)
 	}
 	for p, list := range groups {
-		if err := s.lane(k, p).queue.Put(list...); err != nil {
+		if err := c.lane(k, p).queue.Put(list...); err != nil {
 			return err
 		}
 	}
@@ -239,22 +238,14 @@ func anyError(items []*item) error {
 }
 
 // lane returns the queue of a transition, with the memo in a partition.
-func (s *Store) lane(k *kind, partition int) *lane {
+func (c *client) lane(k *kind, partition int) *lane {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	l := k.lanes[partition]
 	if l == nil {
-		l = &lane{s: s, kind: k, lastBatch: s.keys[partition] + ":m:" + k.name + ":" + s.instance}
-		l.queue = batch.NewLane[*item](s.room, l.next)
+		l = &lane{client: c, kind: k, lastBatch: c.keys[partition] + ":m:" + k.name + ":" + c.instance}
+		l.queue = batch.NewLane[*item](c.room, l.next)
 		k.lanes[partition] = l
 	}
 	return l
-}
-
-// scriptClock is what scripts take the time from: 0 is Redis's own.
-func (s *Store) scriptClock() string {
-	if s.opts.clock == nil {
-		return "0"
-	}
-	return strconv.FormatInt(s.opts.clock().UnixMilli(), 10)
 }

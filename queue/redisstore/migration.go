@@ -73,7 +73,7 @@ func surveyMigration(ctx context.Context, opts Options, note string) (_ string, 
 	if m == nil {
 		return "", fmt.Errorf("%w: no master serves %s", queue.ErrUnavailable, metaKey)
 	}
-	was, err := m.client.Get(ctx, migrationKey).Result()
+	was, err := m.redis.Get(ctx, migrationKey).Result()
 	if err == nil || !errors.Is(err, redis.Nil) {
 		return was, asUnavailable(err)
 	}
@@ -82,17 +82,17 @@ func surveyMigration(ctx context.Context, opts Options, note string) (_ string, 
 		if m == nil {
 			return "", fmt.Errorf("%w: no master serves slot %d", queue.ErrUnavailable, slot)
 		}
-		if n, err := m.client.Exists(ctx, keys...).Result(); err != nil || n > 0 {
+		if n, err := m.redis.Exists(ctx, keys...).Result(); err != nil || n > 0 {
 			return "", asUnavailable(err)
 		}
 	}
-	claim := m.client.Eval(ctx, claimMigration, []string{metaKey, migrationKey}, note)
+	claim := m.redis.Eval(ctx, claimMigration, []string{metaKey, migrationKey}, note)
 	was, err = claim.Text()
 	return was, asUnavailable(err)
 }
 
 // usedKeys are, by slot, keys of which a service that only starts leaves some.
-func (s *Store) usedKeys() map[int][]string {
+func (s *supervisor) usedKeys() map[int][]string {
 	slots := map[int][]string{slotOf(metaKey): {metaKey}}
 	for _, key := range []string{dirTag, rosterTag} {
 		slot := slotOf(strings.Trim(key, "{}"))

@@ -12,13 +12,11 @@ package redisstore
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"trackchat/queue"
@@ -106,37 +104,18 @@ var (
 
 // Store implements queue.Store. Methods may be called from any goroutine.
 type Store struct {
+	*client
+	*supervisor
 	*directory.Editor
-	opts     Options
-	now      func() time.Time
-	log      *zap.Logger
-	metrics  *queue.StoreMetrics
-	scripts  scripts
-	kinds    map[string]*kind
-	keys     [partitions]string // hash tags in braces: the beginning of all keys of a partition
-	tags     [partitions]any    // keys, as arguments of a command
-	slots    [partitions]int
-	instance string // of this run, part of the names of its memos
-	publish  string // PUBLISH or SPUBLISH
-
-	identity identity
-	guards   map[int]string // see newGuards
-
-	cluster *cluster
-	room    *batch.Room
-	wakes   *wakes
-	asks    chan struct{} // has room for as many as may ask at a time
-	hooks   hookLeases
+	wakes *wakes
+	asks  chan struct{} // has room for as many as may ask at a time
+	hooks hookLeases
 
 	trimMu sync.Mutex
 	trimAt [partitions]int64 // guarded by trimMu: where the next Trim goes on
 
-	working sync.WaitGroup // workers of wires
 	tending sync.WaitGroup // goroutines that watch
 	stop    context.CancelFunc
-	closeMu sync.RWMutex // guards closed against a call that is just entering
-	closed  atomic.Bool
-	calls   sync.WaitGroup
 	closing sync.Once
 	err     error // of Close
 }
@@ -151,31 +130,21 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := &Store{
-		opts: opts, now: opts.Now, log: opts.Logger,
-		metrics: queue.NewStoreMetrics(opts.Registerer), instance: rand.Text()[:12],
-		publish: "PUBLISH",
-		asks:    make(chan struct{}, peerAsks),
-		hooks:   hookLeases{seen: make(map[queue.AccountID]hookLease)},
-		room:    batch.NewRoom(opts.QueueItems, opts.QueueBytes),
-	}
-	s.Editor = directory.NewEditor(directoryRows{s}, opts.Directory)
-	s.metrics.OnFailure(opts.OnFailure)
-	if s.scripts, err = loadScripts(); err != nil {
+	c := newClient(opts)
+	c.metrics = queue.NewStoreMetrics(opts.Registerer)
+	c.metrics.OnFailure(opts.OnFailure)
+	if c.scripts, err = loadScripts(); err != nil {
 		return nil, err
 	}
-	for p, tag := range tags() {
-		s.keys[p], s.slots[p] = "{"+tag+"}", slotOf(tag)
-		s.tags[p] = s.keys[p]
+	c.kinds = c.transitions()
+	c.room = batch.NewRoom(opts.QueueItems, opts.QueueBytes)
+	ws := newWakes(c)
+	s := &Store{
+		client: c, supervisor: &supervisor{client: c, wakes: ws}, wakes: ws,
+		asks:  make(chan struct{}, peerAsks),
+		hooks: hookLeases{seen: make(map[queue.AccountID]hookLease)},
 	}
-	s.identity.doubted, s.guards = make(chan struct{}, 1), s.newGuards()
-	s.cluster = &cluster{s: s, many: len(opts.Addrs) > 1 &&
-		opts.Master == "", changed: make(chan struct{}, 1)}
-	s.wakes = newWakes(s)
-	if s.cluster.many {
-		s.publish = "SPUBLISH"
-	}
-	s.kinds = s.transitions()
+	s.Editor = directory.NewEditor(directoryRows{s}, opts.Directory)
 	logClient(opts.Logger)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -212,50 +181,11 @@ func (s *Store) start(ctx context.Context) error {
 	return nil
 }
 
-// transitions are the scripts that change something, with what their arguments begin with.
-func (s *Store) transitions() map[string]*kind {
-	kinds := make(map[string]*kind)
-	for _, k := range []*kind{
-		{name: opSend, bulk: true, fixed: []any{s.opts.MaxPending, s.opts.WakeText}},
-		{name: opReceive, bulk: true},
-		{name: opAck},
-		{name: opFinish},
-		{name: opProgress},
-		{name: opMark, bulk: true},
-		{name: opMarkAll, bulk: true},
-		{name: opAcquire},
-		{name: opRelease},
-		{name: opTouch, bulk: true},
-		{name: opKick},
-		{name: opExpire},
-		{name: opTrim, bulk: true},
-	} {
-		k.script = s.scripts[k.name]
-		kinds[k.name] = k
-	}
-	return kinds
-}
-
-var errClosed = fmt.Errorf("%w: closed", queue.ErrUnavailable)
-
-// enter lets a call in unless the store is closed; it ends with s.calls.Done.
-func (s *Store) enter() error {
-	s.closeMu.RLock()
-	defer s.closeMu.RUnlock()
-	if s.closed.Load() {
-		return errClosed
-	}
-	s.calls.Add(1)
-	return nil
-}
-
 // Close answers what is on its way and ends the connections. Later calls of any method give
 // queue.ErrUnavailable; a later Close the same result.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		s.closeMu.Lock()
-		s.closed.Store(true)
-		s.closeMu.Unlock()
+		s.shut()
 		s.wakes.close()
 		if s.stop != nil {
 			s.stop()

@@ -53,14 +53,14 @@ func partitionOf(t queue.TrackerID) int {
 	return int((x ^ x>>31) % partitions)
 }
 
-func (s *Store) PartitionOf(t queue.TrackerID) queue.Partition {
+func (c *client) PartitionOf(t queue.TrackerID) queue.Partition {
 	return queue.Partition(partitionOf(t))
 }
 
 // IndependentPartitions: the masters of a Cluster fail one by one, while a single address or a set
 // of Sentinels is one master, which holds everything. Of a single address that is sure, because
 // Open refuses a node of a Cluster there.
-func (s *Store) IndependentPartitions() bool { return s.cluster.many }
+func (c *client) IndependentPartitions() bool { return c.cluster.many }
 
 // place is where a message is: id = (block*64+slot)*256+partition.
 type place struct {

@@ -82,7 +82,7 @@ func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID,
 	if err != nil {
 		return nil, err
 	}
-	pipe := m.client.Pipeline()
+	pipe := m.redis.Pipeline()
 	for _, n := range nodes {
 		push(ctx, pipe, questionsKey(n), text, peerQueue)
 	}
@@ -108,7 +108,7 @@ func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID,
 func pop(ctx context.Context, m *master, key string) (string, error) {
 	bounded, cancel := context.WithTimeout(ctx, 2*peerWait)
 	defer cancel()
-	values, err := m.client.BLPop(bounded, peerWait, key).Result()
+	values, err := m.redis.BLPop(bounded, peerWait, key).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return "", nil
@@ -135,7 +135,7 @@ func (s *Store) Questions(ctx context.Context, node queue.NodeID) (<-chan queue.
 		defer stop()
 		go func() {
 			select {
-			case <-s.wakes.over: // the store closes
+			case <-s.over: // the store closes
 				stop()
 			case <-life.Done():
 			}
@@ -199,7 +199,7 @@ func (s *Store) answer(ctx context.Context, node queue.NodeID, id string, body [
 	if err != nil {
 		return err
 	}
-	pipe := m.client.Pipeline()
+	pipe := m.redis.Pipeline()
 	push(ctx, pipe, answersKey(id), text, 1<<10)
 	if _, err := pipe.Exec(ctx); err != nil {
 		_, err = classify(err)
@@ -216,7 +216,7 @@ func (s *Store) nudge(ctx context.Context, node queue.NodeID) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	pipe := m.client.Pipeline()
+	pipe := m.redis.Pipeline()
 	push(ctx, pipe, questionsKey(node), nil, peerQueue)
 	_, _ = pipe.Exec(ctx) // else the look ends by itself a moment later
 }

@@ -59,7 +59,7 @@ func (command) NoRetry() bool { return true }
 // pipeline takes jobs to one master: what is queued while the pipelines before are on their way is
 // the next pipeline.
 type pipeline struct {
-	s      *Store
+	client *client
 	m      *master
 	mu     sync.Mutex // guards what follows
 	ready  []*job
@@ -67,11 +67,11 @@ type pipeline struct {
 	closed bool
 }
 
-func newPipeline(s *Store, m *master, workers int) *pipeline {
-	w := &pipeline{s: s, m: m}
+func newPipeline(c *client, m *master, workers int) *pipeline {
+	w := &pipeline{client: c, m: m}
 	w.wake = sync.NewCond(&w.mu)
 	for range workers {
-		s.working.Go(w.work)
+		c.working.Go(w.work)
 	}
 	return w
 }
@@ -85,7 +85,7 @@ func (w *pipeline) put(j *job) {
 	}
 	w.mu.Unlock()
 	if closed {
-		w.s.again(j, errMoved)
+		w.client.again(j, errMoved)
 	}
 }
 
@@ -147,9 +147,9 @@ func (w *pipeline) gather(jobs []*job) []*job {
 // exec sends one pipeline and settles its jobs.
 func (w *pipeline) exec(jobs []*job) {
 	ctx := context.Background()
-	pipe := w.m.client.Pipeline()
+	pipe := w.m.redis.Pipeline()
 	cmds := make([]command, len(jobs))
-	identity := w.s.expected()
+	identity := w.client.identity.expected()
 	for i, j := range jobs {
 		cmds[i] = command{redis.NewCmd(ctx, j.command(identity)...)}
 		_ = pipe.Process(ctx, cmds[i])
@@ -160,7 +160,8 @@ func (w *pipeline) exec(jobs []*job) {
 		reply, err := result(cmds[i], broken)
 		if err == nil && j.plain() {
 			var id any
-			if id, err = result(guards[w.s.guardOf(j.slot)], broken); err == nil && id != identity {
+			guard := guards[w.client.guardOf(j.slot)]
+			if id, err = result(guard, broken); err == nil && id != identity {
 				err = errLost
 			}
 		}
@@ -188,7 +189,7 @@ func (w *pipeline) guard(ctx context.Context, pipe redis.Pipeliner,
 ) map[string]command {
 	guards := make(map[string]command, 1)
 	for _, j := range jobs {
-		key := w.s.guardOf(j.slot)
+		key := w.client.guardOf(j.slot)
 		if _, ok := guards[key]; ok || !j.plain() {
 			continue
 		}
@@ -211,47 +212,47 @@ func (w *pipeline) settle(ctx context.Context, j *job, reply any, err error) {
 	switch what {
 	case outcomeFinal:
 		if errors.Is(err, queue.ErrLost) {
-			w.s.doubt()
+			w.client.identity.doubt()
 		}
 		j.finish(nil, err)
 		return
 	case outcomeScript:
-		if e := w.m.loadScripts(ctx, w.m.client); e != nil {
-			w.s.log.Warn("loading scripts again failed", zapError(e))
+		if e := w.m.loadScripts(ctx, w.m.redis); e != nil {
+			w.client.log.Warn("loading scripts again failed", zapError(e))
 		}
 	case outcomeMoved:
-		w.s.cluster.stale()
+		w.client.cluster.stale()
 	case outcomeUnknown:
 		j.maybe = j.maybe || j.writes
-		w.s.cluster.stale() // a replica may have taken over
+		w.client.cluster.stale() // a replica may have taken over
 	case outcomeRetry:
-		w.s.cluster.stale()
+		w.client.cluster.stale()
 	}
-	w.s.again(j, err)
+	w.client.again(j, err)
 }
 
 var errMoved = fmt.Errorf("%w: the node left the cluster", queue.ErrUnavailable)
 
 // again sends a job another time after a pause, unless its time is up.
-func (s *Store) again(j *job, err error) {
+func (c *client) again(j *job, err error) {
 	j.backoff = min(max(2*j.backoff, firstBackoff), lastBackoff)
-	if s.now().Add(j.backoff).After(j.deadline) || s.closed.Load() || j.left.Load() {
+	if c.now().Add(j.backoff).After(j.deadline) || c.closed.Load() || j.left.Load() {
 		if j.maybe {
 			err = fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, err)
 		}
 		j.finish(nil, err)
 		return
 	}
-	time.AfterFunc(j.backoff, func() { s.submit(j) })
+	time.AfterFunc(j.backoff, func() { c.submit(j) })
 }
 
 // submit hands a job to the master that serves its slot now.
-func (s *Store) submit(j *job) {
-	m := s.cluster.serving(j.slot)
+func (c *client) submit(j *job) {
+	m := c.cluster.serving(j.slot)
 	switch {
 	case m == nil:
-		s.cluster.stale()
-		s.again(j, fmt.Errorf("%w: no master serves slot %d", queue.ErrUnavailable, j.slot))
+		c.cluster.stale()
+		c.again(j, fmt.Errorf("%w: no master serves slot %d", queue.ErrUnavailable, j.slot))
 	case j.writes:
 		m.writes.put(j)
 	default:

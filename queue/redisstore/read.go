@@ -5,94 +5,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"trackchat/queue"
 )
-
-// query is one command that changes nothing, or may be repeated.
-type query struct {
-	slot   int
-	args   []any
-	sc     *script
-	writes bool
-	bare   bool // not guarded by the store's identity
-	reply  any  // valid after ask
-	err    error
-}
-
-// ask runs queries side by side and waits for their answers, or until ctx is done. The first error
-// is the error of all; of those that write some may be executed then.
-func (s *Store) ask(ctx context.Context, op string, qs []*query) error {
-	start := s.now()
-	err := s.askAll(ctx, qs)
-	s.metrics.Observe(op, s.now().Sub(start), err)
-	return err
-}
-
-func (s *Store) askAll(ctx context.Context, qs []*query) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.calls.Done()
-	if len(qs) == 0 {
-		return nil
-	}
-	done := make(chan struct{})
-	var left atomic.Int32
-	left.Store(int32(len(qs)))
-	jobs := make([]*job, len(qs))
-	// not the queries': after ctx's end they are the caller's alone, and answers still come.
-	answers := make([]answer, len(qs))
-	deadline := s.now().Add(s.opts.RetryFor)
-	for i, q := range qs {
-		jobs[i] = &job{
-			slot: q.slot, args: q.args, script: q.sc, writes: q.writes, bare: q.bare,
-			bytes: 64, deadline: deadline, finish: func(reply any, err error) {
-				answers[i] = answer{reply, err}
-				if left.Add(-1) == 0 {
-					close(done)
-				}
-			},
-		}
-	}
-	for _, j := range jobs {
-		s.submit(j)
-	}
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return abandon(ctx, jobs)
-	}
-	var first error
-	for i, q := range qs {
-		q.reply, q.err = answers[i].reply, answers[i].err
-		first = cmp.Or(first, q.err)
-	}
-	return first
-}
-
-// answer is what came to a query.
-type answer struct {
-	reply any
-	err   error
-}
-
-// abandon gives up waiting for jobs.
-func abandon(ctx context.Context, jobs []*job) error {
-	err := ctx.Err()
-	for _, j := range jobs {
-		if j.writes {
-			err = fmt.Errorf("%w: %w", queue.ErrUnknownOutcome, ctx.Err())
-		} else {
-			j.left.Store(true)
-		}
-	}
-	return err
-}
 
 // states reads trackers' states.
 func (s *Store) states(ctx context.Context, op string, ts []queue.TrackerID) ([]state, error) {

@@ -77,14 +77,6 @@ func sendItem(r *queue.SendReq) *item {
 
 func trackerArg(t queue.TrackerID) string { return strconv.FormatInt(int64(t), 10) }
 
-// roomIn refuses to store anything where memory is nearly used up: what is left is for acks.
-func (s *Store) roomIn(partition int) error {
-	if m := s.cluster.serving(s.slots[partition]); m != nil && m.full.Load() {
-		return m.errFull()
-	}
-	return nil
-}
-
 func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.ReceiveResult, error) {
 	results := make([]queue.ReceiveResult, len(in))
 	items, index := make([]*item, 0, len(in)), make([]int, 0, len(in))

@@ -24,8 +24,7 @@ const (
 
 // wakes are the subscriptions of this process.
 type wakes struct {
-	s       *Store
-	over    chan struct{} // closed with the store
+	client  *client
 	running sync.WaitGroup
 
 	mu            sync.Mutex // guards what follows
@@ -33,17 +32,14 @@ type wakes struct {
 	subscriptions map[*subscription]struct{}
 }
 
-func newWakes(s *Store) *wakes {
-	return &wakes{s: s, over: make(chan struct{}), subscriptions: make(map[*subscription]struct{})}
+func newWakes(c *client) *wakes {
+	return &wakes{client: c, subscriptions: make(map[*subscription]struct{})}
 }
 
-// close ends every subscription and waits until that is done.
+// close waits until every subscription has ended, with the client.
 func (ws *wakes) close() {
 	ws.mu.Lock()
-	if !ws.closed {
-		ws.closed = true
-		close(ws.over)
-	}
+	ws.closed = true
 	ws.mu.Unlock()
 	ws.running.Wait()
 }
@@ -71,7 +67,7 @@ func (ws *wakes) resync() {
 
 // subscription listens to one channel in each partition.
 type subscription struct {
-	s         *Store
+	client    *client
 	channel   string                     // what follows the partition's key
 	onMessage func(payload string) error // takes what was published
 	onGap     func()                     // something may not have been heard
@@ -91,7 +87,7 @@ func (s *Store) Listen(ctx context.Context, node queue.NodeID, tell func([]queue
 	if node == "" || len(node) > maxNode {
 		return fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
 	}
-	return s.listen(ctx, &subscription{
+	return s.wakes.listen(ctx, &subscription{
 		channel: ":n:" + string(node), every: pingEvery,
 		onMessage: decoded(decodeWakes, tell),
 		onGap:     func() { tell([]queue.Wake{{Kind: queue.WakeResync}}) },
@@ -111,12 +107,12 @@ func decoded[T any](decode func(string) ([]T, error), tell func([]T)) func(strin
 
 // listen opens a subscription, which ends with ctx or the store, and returns when every partition
 // is subscribed to.
-func (s *Store) listen(ctx context.Context, e *subscription) error {
+func (ws *wakes) listen(ctx context.Context, e *subscription) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	e.s, e.remap, e.ready, e.left = s, make(chan struct{}, 1), make(chan struct{}), partitions
-	ws := s.wakes
+	e.client, e.remap, e.ready = ws.client, make(chan struct{}, 1), make(chan struct{})
+	e.left = partitions
 	ws.mu.Lock()
 	if ws.closed {
 		ws.mu.Unlock()
@@ -129,7 +125,7 @@ func (s *Store) listen(ctx context.Context, e *subscription) error {
 	go func() {
 		defer ws.running.Done()
 		select {
-		case <-ws.over:
+		case <-ws.client.over:
 			stop()
 		case <-life.Done():
 		}
@@ -141,7 +137,8 @@ func (s *Store) listen(ctx context.Context, e *subscription) error {
 		delete(ws.subscriptions, e)
 		ws.mu.Unlock()
 	}()
-	patience := time.NewTimer(s.opts.RetryFor)
+	retryFor := ws.client.opts.RetryFor
+	patience := time.NewTimer(retryFor)
 	defer patience.Stop()
 	select {
 	case <-e.ready:
@@ -153,7 +150,7 @@ func (s *Store) listen(ctx context.Context, e *subscription) error {
 		return errClosed
 	case <-patience.C:
 		stop()
-		return fmt.Errorf("%w: no subscription within %v", queue.ErrUnavailable, s.opts.RetryFor)
+		return fmt.Errorf("%w: no subscription within %v", queue.ErrUnavailable, retryFor)
 	}
 }
 
@@ -168,7 +165,7 @@ type link struct {
 func (e *subscription) listen(ctx context.Context) {
 	links := make(map[*master]*link)
 	for ctx.Err() == nil {
-		want := e.s.cluster.assignment()
+		want := e.client.cluster.assignment()
 		for m, l := range links {
 			if !slices.Equal(l.parts, want[m]) {
 				l.stop()
@@ -207,8 +204,8 @@ func (e *subscription) keep(ctx context.Context, m *master, parts []queue.Partit
 		if ctx.Err() != nil {
 			return
 		}
-		e.s.log.Warn("listening was interrupted", zap.String("addr", m.addr), zap.Error(err))
-		e.s.cluster.stale()
+		e.client.log.Warn("listening was interrupted", zap.String("addr", m.addr), zap.Error(err))
+		e.client.cluster.stale()
 		if heard {
 			pause = firstRelisten
 		}
@@ -226,7 +223,7 @@ func (e *subscription) keep(ctx context.Context, m *master, parts []queue.Partit
 func (e *subscription) hear(ctx context.Context, m *master, parts []queue.Partition) (heard bool,
 	err error,
 ) {
-	ps := m.client.Subscribe(ctx)
+	ps := m.redis.Subscribe(ctx)
 	defer func() { _ = ps.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = ps.Close() })()
 	if err := e.subscribe(ctx, ps, parts); err != nil {
@@ -268,9 +265,9 @@ func (e *subscription) subscribe(ctx context.Context, ps *redis.PubSub,
 ) error {
 	channels := make([]string, len(parts))
 	for i, p := range parts {
-		channels[i] = e.s.keys[p] + e.channel
+		channels[i] = e.client.keys[p] + e.channel
 	}
-	if !e.s.cluster.many {
+	if !e.client.cluster.many {
 		if err := ps.Subscribe(ctx, channels...); err != nil {
 			return fmt.Errorf("subscribing: %w", err)
 		}
@@ -341,6 +338,6 @@ func (e *subscription) probe(ctx context.Context, ps *redis.PubSub, alive *atomi
 			return
 		}
 		// the reader sees what goes wrong.
-		_ = ps.Ping(ctx, strconv.FormatInt(e.s.now().UnixMilli(), 10))
+		_ = ps.Ping(ctx, strconv.FormatInt(e.client.now().UnixMilli(), 10))
 	}
 }

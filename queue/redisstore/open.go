@@ -106,10 +106,10 @@ var (
 type Store struct {
 	*client
 	*supervisor
+	*nodes
+	*webhooks
 	*directory.Editor
 	wakes *wakes
-	asks  chan struct{} // has room for as many as may ask at a time
-	hooks hookLeases
 
 	trimMu sync.Mutex
 	trimAt [partitions]int64 // guarded by trimMu: where the next Trim goes on
@@ -141,8 +141,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	ws := newWakes(c)
 	s := &Store{
 		client: c, supervisor: &supervisor{client: c, wakes: ws}, wakes: ws,
-		asks:  make(chan struct{}, peerAsks),
-		hooks: hookLeases{seen: make(map[queue.AccountID]hookLease)},
+		nodes:    &nodes{client: c, asks: make(chan struct{}, peerAsks)},
+		webhooks: &webhooks{client: c, seen: make(map[queue.AccountID]hookLease)},
 	}
 	s.Editor = directory.NewEditor(directoryRows{s}, opts.Directory)
 	logClient(opts.Logger)

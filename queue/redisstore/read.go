@@ -95,6 +95,33 @@ func (s *Store) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.Tra
 	return counts, nil
 }
 
+func (s *Store) Presence(ctx context.Context,
+	ts []queue.TrackerID,
+) (map[queue.TrackerID]queue.Presence, error) {
+	states, err := s.states(ctx, "presence", ts)
+	if err != nil {
+		return nil, err
+	}
+	nodes, now, err := s.roster(ctx, "", "")
+	if err != nil {
+		return nil, err
+	}
+	beats := make(map[queue.NodeID]int64, len(nodes))
+	for _, n := range nodes {
+		beats[n.ID] = n.BeatMs
+	}
+	known := make(map[queue.TrackerID]queue.Presence)
+	for i, t := range ts {
+		if st := &states[i]; st.since > 0 {
+			known[t] = queue.PresenceOf(st.owner, queue.Presence{
+				SinceMs: st.since,
+				SeenMs:  st.seen,
+			}, beats[st.owner], now)
+		}
+	}
+	return known, nil
+}
+
 // chunks reads the blocks that hold the given places.
 func (s *Store) chunks(ctx context.Context, op string, places []place) (map[place]string, error) {
 	known := make(map[place]*query)

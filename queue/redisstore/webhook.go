@@ -23,25 +23,32 @@ type hookTarget struct {
 	Secret string `json:"secret"`
 }
 
+// webhooks keeps where events are sent to, and which node does so.
+type webhooks struct {
+	*client
+	mu   sync.Mutex // guards seen
+	seen map[queue.AccountID]hookLease
+}
+
 // webhook runs the script.
-func (s *Store) webhook(ctx context.Context, what string, args ...any) (any, error) {
-	sc := s.scripts[scriptWebhook]
+func (hs *webhooks) webhook(ctx context.Context, what string, args ...any) (any, error) {
+	sc := hs.scripts[scriptWebhook]
 	q := &query{
 		slot: slotOf(strings.Trim(hookTag, "{}")), sc: sc, writes: what != "list",
 		args: append([]any{"evalsha", sc.sha, 3, hookTag + ":list", hookTag + ":progress", hookTag +
-			":lease", what, s.scriptClock()}, args...),
+			":lease", what, hs.scriptClock()}, args...),
 	}
-	err := s.ask(ctx, "webhook_"+what, []*query{q})
+	err := hs.ask(ctx, "webhook_"+what, []*query{q})
 	return q.reply, err
 }
 
 // webhookDone is webhook for what is done or not.
-func (s *Store) webhookDone(ctx context.Context, what string, args ...any) (bool, error) {
-	reply, err := s.webhook(ctx, what, args...)
+func (hs *webhooks) webhookDone(ctx context.Context, what string, args ...any) (bool, error) {
+	reply, err := hs.webhook(ctx, what, args...)
 	return reply == int64(1), err
 }
 
-func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
+func (hs *webhooks) PutWebhook(ctx context.Context, h queue.Webhook) error {
 	target, err := json.Marshal(hookTarget{h.URL, h.Secret})
 	if err != nil {
 		return fmt.Errorf("writing a webhook: %w", err)
@@ -50,33 +57,33 @@ func (s *Store) PutWebhook(ctx context.Context, h queue.Webhook) error {
 	if err != nil {
 		return fmt.Errorf("writing a webhook's progress: %w", err)
 	}
-	_, err = s.webhook(ctx, "put", int64(h.Account), target, progress)
+	_, err = hs.webhook(ctx, "put", int64(h.Account), target, progress)
 	return err
 }
 
 // DropWebhook: Repeated because its answer was lost, it says false.
-func (s *Store) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error) {
-	return s.webhookDone(ctx, "drop", int64(a))
+func (hs *webhooks) DropWebhook(ctx context.Context, a queue.AccountID) (bool, error) {
+	return hs.webhookDone(ctx, "drop", int64(a))
 }
 
-func (s *Store) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool,
+func (hs *webhooks) ReplayWebhook(ctx context.Context, a queue.AccountID, positionMs int64) (bool,
 	error,
 ) {
-	return s.webhookDone(ctx, "replay", int64(a), positionMs)
+	return hs.webhookDone(ctx, "replay", int64(a), positionMs)
 }
 
-func (s *Store) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID,
+func (hs *webhooks) SaveWebhook(ctx context.Context, node queue.NodeID, a queue.AccountID,
 	revision int64, p queue.WebhookProgress,
 ) (bool, error) {
 	progress, err := json.Marshal(p)
 	if err != nil {
 		return false, fmt.Errorf("writing a webhook's progress: %w", err)
 	}
-	return s.webhookDone(ctx, "save", int64(a), string(node), revision, progress)
+	return hs.webhookDone(ctx, "save", int64(a), string(node), revision, progress)
 }
 
-func (s *Store) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
-	reply, err := s.webhook(ctx, "list")
+func (hs *webhooks) Webhooks(ctx context.Context) ([]queue.Webhook, error) {
+	reply, err := hs.webhook(ctx, "list")
 	if err != nil {
 		return nil, err
 	}
@@ -117,38 +124,33 @@ func decodeWebhook(row []any) (h queue.Webhook, err error) {
 	return h, err
 }
 
-// hookLeases is what this process has seen of other nodes' leases. Whoever has one changes it with
+// hookLease is what this process has seen of another node's lease. Whoever has one changes it with
 // every call, so how long it has stood still says whether he lives, and no clock but this process's
 // own counts.
-type hookLeases struct {
-	mu   sync.Mutex
-	seen map[queue.AccountID]hookLease
-}
-
 type hookLease struct {
 	text  string
 	since time.Time
 }
 
-func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts []queue.AccountID,
-	life time.Duration,
+func (hs *webhooks) LeaseWebhooks(ctx context.Context, node queue.NodeID,
+	accounts []queue.AccountID, life time.Duration,
 ) ([]queue.AccountID, error) {
-	s.hooks.mu.Lock()
-	defer s.hooks.mu.Unlock()
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
 	args := make([]any, 2, 2+2*len(accounts))
 	args[0], args[1] = string(node), 1
 	if life == 0 {
 		args[1] = 0
 	}
-	now := s.now()
+	now := hs.now()
 	for _, a := range accounts {
 		over := ""
-		if l, ok := s.hooks.seen[a]; ok && now.Sub(l.since) >= life {
+		if l, ok := hs.seen[a]; ok && now.Sub(l.since) >= life {
 			over = l.text
 		}
 		args = append(args, int64(a), over)
 	}
-	reply, err := s.webhook(ctx, "lease", args...)
+	reply, err := hs.webhook(ctx, "lease", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +158,7 @@ func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts [
 	if len(rows)%2 != 0 {
 		return nil, fmt.Errorf("%w: leases of webhooks with %d values", queue.ErrCorrupt, len(rows))
 	}
-	now = s.now()
+	now = hs.now()
 	leased := make([]queue.AccountID, 0, len(rows)/2)
 	for ; len(rows) > 0; rows = rows[2:] {
 		account, _ := rows[0].(string)
@@ -170,9 +172,9 @@ func (s *Store) LeaseWebhooks(ctx context.Context, node queue.NodeID, accounts [
 		switch {
 		case by == string(node):
 			leased = append(leased, a)
-			delete(s.hooks.seen, a)
-		case s.hooks.seen[a].text != text:
-			s.hooks.seen[a] = hookLease{text, now}
+			delete(hs.seen, a)
+		case hs.seen[a].text != text:
+			hs.seen[a] = hookLease{text, now}
 		}
 	}
 	return leased, nil

@@ -1,11 +1,14 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +17,97 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 )
+
+const (
+	rosterTag    = "{chat:nodes}"
+	rosterMemory = 24 * time.Hour // how long the end of a node that died is known
+)
+
+// nodes are the processes that share this Redis: what they tell of themselves, and ask each other.
+type nodes struct {
+	*client
+	asks chan struct{} // has room for as many as may ask at a time
+}
+
+// report is what a node tells of itself.
+type report struct {
+	StartedMs int64 `json:"started"`
+	Sessions  int   `json:"sessions"`
+	Draining  bool  `json:"draining,omitempty"`
+}
+
+func (ns *nodes) Heartbeat(ctx context.Context, n queue.Node) error {
+	if n.ID == "" || len(n.ID) > maxNode {
+		return fmt.Errorf("node id %q must have 1 to %d bytes", n.ID, maxNode)
+	}
+	text, err := json.Marshal(report{n.StartedMs, n.Sessions, n.Draining})
+	if err != nil {
+		return fmt.Errorf("writing a node's report: %w", err)
+	}
+	_, _, err = ns.roster(ctx, string(n.ID), string(text))
+	return err
+}
+
+func (ns *nodes) Leave(ctx context.Context, id queue.NodeID) error {
+	_, _, err := ns.roster(ctx, string(id), "")
+	return err
+}
+
+func (ns *nodes) Nodes(ctx context.Context) ([]queue.Node, error) {
+	nodes, now, err := ns.roster(ctx, "", "")
+	if err != nil {
+		return nil, err
+	}
+	nodes = slices.DeleteFunc(nodes, func(n queue.Node) bool {
+		return !queue.Living(n.BeatMs,
+			now)
+	})
+	slices.SortFunc(nodes, func(a, b queue.Node) int { return cmp.Compare(a.ID, b.ID) })
+	return nodes, nil
+}
+
+// roster notes a report, or that node left, or nothing, and returns all that is known and the time.
+func (ns *nodes) roster(ctx context.Context, node, text string) ([]queue.Node, int64, error) {
+	sc := ns.scripts[scriptRoster]
+	q := &query{
+		slot: slotOf(strings.Trim(rosterTag, "{}")), sc: sc, writes: node != "",
+		args: []any{
+			"evalsha", sc.sha, 1, rosterTag, node, ns.scriptClock(), text,
+			rosterMemory.Milliseconds(),
+		},
+	}
+	if err := ns.ask(ctx, "roster", []*query{q}); err != nil {
+		return nil, 0, err
+	}
+	rows, _ := q.reply.([]any)
+	if len(rows)%2 != 1 {
+		return nil, 0, fmt.Errorf("%w: roster of %d values", queue.ErrCorrupt, len(rows))
+	}
+	head, _ := rows[0].(string)
+	now, err := strconv.ParseInt(head, 10, 64)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: roster's time: %w", queue.ErrCorrupt, err)
+	}
+	nodes := make([]queue.Node, 0, len(rows)/2)
+	for i := 1; i < len(rows); i += 2 {
+		id, _ := rows[i].(string)
+		value, _ := rows[i+1].(string)
+		beat, text, _ := strings.Cut(value, " ")
+		var r report
+		ms, err := strconv.ParseInt(beat, 10, 64)
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &r)
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("%w: report of node %q: %w", queue.ErrCorrupt, id, err)
+		}
+		nodes = append(nodes, queue.Node{
+			ID: queue.NodeID(id), StartedMs: r.StartedMs, BeatMs: ms,
+			Sessions: r.Sessions, Draining: r.Draining,
+		})
+	}
+	return nodes, now, nil
+}
 
 // Questions wait in a list of the node that is asked, answers in a list of the question; both end
 // by themselves.
@@ -42,8 +136,8 @@ type answered struct {
 }
 
 // peerMaster serves the lists.
-func (s *Store) peerMaster() (*master, error) {
-	if m := s.cluster.serving(slotOf(strings.Trim(rosterTag, "{}"))); m != nil {
+func (ns *nodes) peerMaster() (*master, error) {
+	if m := ns.cluster.serving(slotOf(strings.Trim(rosterTag, "{}"))); m != nil {
 		return m, nil
 	}
 	return nil, fmt.Errorf("%w: no master serves %s", queue.ErrUnavailable, rosterTag)
@@ -56,20 +150,20 @@ func push(ctx context.Context, p redis.Pipeliner, key string, value []byte, most
 	p.Expire(ctx, key, peerLife)
 }
 
-func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID,
+func (ns *nodes) Ask(ctx context.Context, nodes []queue.NodeID,
 	question []byte,
 ) (map[queue.NodeID][]byte, error) {
 	answers := make(map[queue.NodeID][]byte, len(nodes))
 	if len(nodes) == 0 {
 		return answers, ctx.Err()
 	}
-	if err := s.enter(); err != nil {
+	if err := ns.enter(); err != nil {
 		return nil, err
 	}
-	defer s.calls.Done()
+	defer ns.calls.Done()
 	select {
-	case s.asks <- struct{}{}:
-		defer func() { <-s.asks }()
+	case ns.asks <- struct{}{}:
+		defer func() { <-ns.asks }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -78,7 +172,7 @@ func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID,
 	if err != nil {
 		return nil, fmt.Errorf("writing a question: %w", err)
 	}
-	m, err := s.peerMaster()
+	m, err := ns.peerMaster()
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +181,7 @@ func (s *Store) Ask(ctx context.Context, nodes []queue.NodeID,
 		push(ctx, pipe, questionsKey(n), text, peerQueue)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
-		s.cluster.stale()
+		ns.cluster.stale()
 		_, err = classify(err)
 		return nil, fmt.Errorf("asking nodes: %w", err)
 	}
@@ -120,46 +214,46 @@ func pop(ctx context.Context, m *master, key string) (string, error) {
 	return values[1], nil
 }
 
-func (s *Store) Questions(ctx context.Context, node queue.NodeID) (<-chan queue.Question, error) {
+func (ns *nodes) Questions(ctx context.Context, node queue.NodeID) (<-chan queue.Question, error) {
 	if node == "" || len(node) > maxNode {
 		return nil, fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
 	}
-	if err := s.enter(); err != nil {
+	if err := ns.enter(); err != nil {
 		return nil, err
 	}
 	out := make(chan queue.Question)
 	go func() {
-		defer s.calls.Done()
+		defer ns.calls.Done()
 		defer close(out)
 		life, stop := context.WithCancel(ctx)
 		defer stop()
 		go func() {
 			select {
-			case <-s.over: // the store closes
+			case <-ns.over: // the store closes
 				stop()
 			case <-life.Done():
 			}
-			s.nudge(context.WithoutCancel(ctx), node) // a look that waits ends at once
+			ns.nudge(context.WithoutCancel(ctx), node) // a look that waits ends at once
 		}()
-		s.hearQuestions(life, node, out)
+		ns.hearQuestions(life, node, out)
 	}()
 	return out, nil
 }
 
 // hearQuestions hands on what node is asked until ctx ends.
-func (s *Store) hearQuestions(ctx context.Context, node queue.NodeID, out chan<- queue.Question) {
+func (ns *nodes) hearQuestions(ctx context.Context, node queue.NodeID, out chan<- queue.Question) {
 	failing := false
 	for ctx.Err() == nil {
-		value, err := s.question(ctx, node)
+		value, err := ns.question(ctx, node)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
 			if !failing {
-				s.log.Warn("questions of other nodes are not heard", zap.Error(err))
+				ns.log.Warn("questions of other nodes are not heard", zap.Error(err))
 			}
 			failing = true
-			s.cluster.stale()
+			ns.cluster.stale()
 			select {
 			case <-ctx.Done():
 			case <-time.After(peerPause):
@@ -175,27 +269,27 @@ func (s *Store) hearQuestions(ctx context.Context, node queue.NodeID, out chan<-
 		case out <- queue.Question{Body: q.Body, Answer: func(ctx context.Context,
 			body []byte,
 		) error {
-			return s.answer(ctx, node, q.ID, body)
+			return ns.answer(ctx, node, q.ID, body)
 		}}:
 		case <-ctx.Done():
 		}
 	}
 }
 
-func (s *Store) question(ctx context.Context, node queue.NodeID) (string, error) {
-	m, err := s.peerMaster()
+func (ns *nodes) question(ctx context.Context, node queue.NodeID) (string, error) {
+	m, err := ns.peerMaster()
 	if err != nil {
 		return "", err
 	}
 	return pop(ctx, m, questionsKey(node))
 }
 
-func (s *Store) answer(ctx context.Context, node queue.NodeID, id string, body []byte) error {
+func (ns *nodes) answer(ctx context.Context, node queue.NodeID, id string, body []byte) error {
 	text, err := json.Marshal(answered{node, body})
 	if err != nil {
 		return fmt.Errorf("writing an answer: %w", err)
 	}
-	m, err := s.peerMaster()
+	m, err := ns.peerMaster()
 	if err != nil {
 		return err
 	}
@@ -209,8 +303,8 @@ func (s *Store) answer(ctx context.Context, node queue.NodeID, id string, body [
 }
 
 // nudge puts an empty question, which is none, into a node's list.
-func (s *Store) nudge(ctx context.Context, node queue.NodeID) {
-	m, err := s.peerMaster()
+func (ns *nodes) nudge(ctx context.Context, node queue.NodeID) {
+	m, err := ns.peerMaster()
 	if err != nil {
 		return
 	}

@@ -346,11 +346,6 @@ func (s *supervisor) watchMemory(ctx context.Context) {
 	}
 }
 
-func (m *master) errFull() error {
-	return fmt.Errorf("%w: Redis at %s uses more than %d %% of its memory", queue.ErrOverloaded,
-		m.addr, memoryLimit)
-}
-
 // nearlyFull reports whether INFO memory shows less room than is kept for acks.
 func nearlyFull(memory map[string]string) bool {
 	limit := number(memory, "maxmemory")

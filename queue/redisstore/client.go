@@ -222,9 +222,10 @@ func (c *client) scriptClock() string {
 }
 
 // roomIn refuses to store anything where memory is nearly used up: what is left is for acks.
-func (c *client) roomIn(partition int) error {
-	if m := c.cluster.serving(c.slots[partition]); m != nil && m.full.Load() {
-		return m.errFull()
+func (c *client) roomIn(slot int) error {
+	if m := c.cluster.serving(slot); m != nil && m.full.Load() {
+		return fmt.Errorf("%w: Redis at %s uses more than %d %% of its memory", queue.ErrOverloaded,
+			m.addr, memoryLimit)
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ const (
 	stagedFor = 86_400 // seconds that a change which was never committed stays
 )
 
+// dirStore keeps the rows of the directory, what has changed, and the sessions of its accounts.
+type dirStore struct{ *client }
+
 func bucketOf(id int64) int64 { return id >> dirBucket }
 
 // bucketKey is the HASH of the rows in a bucket of dirAccounts or dirTrackers.
@@ -65,7 +68,7 @@ func dirQuery(args ...any) *query {
 }
 
 // dirScript is a script on the directory's slot that changes something and may be repeated.
-func (s *Store) dirScript(name string, args ...any) *query {
+func (s *dirStore) dirScript(name string, args ...any) *query {
 	sc := s.scripts[name]
 	q := dirQuery(append([]any{"evalsha", sc.sha, 1, dirHead}, args...)...)
 	q.sc, q.writes = sc, true
@@ -73,7 +76,7 @@ func (s *Store) dirScript(name string, args ...any) *query {
 }
 
 // dirRun runs a script and reports whether it answered 1.
-func (s *Store) dirRun(ctx context.Context, op, name string, args ...any) (bool, error) {
+func (s *dirStore) dirRun(ctx context.Context, op, name string, args ...any) (bool, error) {
 	q := s.dirScript(name, args...)
 	if err := s.ask(ctx, op, []*query{q}); err != nil {
 		return false, err
@@ -89,7 +92,7 @@ type head struct {
 }
 
 // settledHead finishes what another change may have left and returns the head.
-func (s *Store) settledHead(ctx context.Context) (head, error) {
+func (s *dirStore) settledHead(ctx context.Context) (head, error) {
 	for range dirTries {
 		h, err := s.readHead(ctx)
 		if err != nil || h.pending == "" {
@@ -102,7 +105,7 @@ func (s *Store) settledHead(ctx context.Context) (head, error) {
 	return head{}, fmt.Errorf("%w: the directory keeps changing", queue.ErrUnavailable)
 }
 
-func (s *Store) readHead(ctx context.Context) (head, error) {
+func (s *dirStore) readHead(ctx context.Context) (head, error) {
 	q := dirQuery("hmget", dirHead, "version", "floor", "pending")
 	if err := s.ask(ctx, "directory", []*query{q}); err != nil {
 		return head{}, err
@@ -191,7 +194,7 @@ func appendArray(b []byte, n int) []byte {
 
 // commit makes a change that was worked out from version; false if the directory has another
 // version by now.
-func (s *Store) commit(ctx context.Context, version, next int64, p *plan) (bool, error) {
+func (s *dirStore) commit(ctx context.Context, version, next int64, p *plan) (bool, error) {
 	id, pieces := strconv.FormatUint(rand.Uint64(), 36)+"."+s.instance, p.pieces()
 	if len(pieces) == 1 {
 		return s.dirRun(ctx, "edit_directory", scriptCommit, version, id, next, 0, pieces[0])
@@ -221,7 +224,7 @@ func stagedKey(id string) string { return dirTag + ":c:" + id + ":" }
 
 // copyChange copies a committed change into place. Others may do the same at the same time: a piece
 // is taken once.
-func (s *Store) copyChange(ctx context.Context, pending string) error {
+func (s *dirStore) copyChange(ctx context.Context, pending string) error {
 	id, count, _ := strings.Cut(pending, " ")
 	pieces, err := strconv.Atoi(count)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 const maxGone = 10_000
 
 // directoryRows is what the directory's rules need of the store.
-type directoryRows struct{ *Store }
+type directoryRows struct{ *dirStore }
 
 // Kept reads what imports have removed.
 func (s directoryRows) Kept(ctx context.Context, ts []queue.TrackerID) (directory.Removed, error) {
@@ -55,8 +55,10 @@ func (s directoryRows) Commit(ctx context.Context, version int64, c *directory.C
 		h, err := s.readHead(ctx)
 		return h.version == version && h.pending == "", err
 	}
-	if m := s.cluster.serving(dirQuery().slot); c.Grows && m != nil && m.full.Load() {
-		return false, m.errFull()
+	if c.Grows {
+		if err := s.roomIn(dirQuery().slot); err != nil {
+			return false, err
+		}
 	}
 	c.ByID() // what lies together is written together
 	var keys []queue.TrackerID

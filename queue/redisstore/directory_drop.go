@@ -23,7 +23,7 @@ const (
 // then removed block by block; the note goes last.
 
 // dropMessages removes the messages of a conversation that a version of the directory has dropped.
-func (s *Store) dropMessages(ctx context.Context, t queue.TrackerID, version int64) error {
+func (s *dirStore) dropMessages(ctx context.Context, t queue.TrackerID, version int64) error {
 	p := partitionOf(t)
 	rest := fmt.Sprintf("%s:g:%d:%d", s.keys[p], t, version)
 	more, err := s.partRun(ctx, p, scriptDrop, version, s.scriptClock(), s.publish, trackerArg(t),
@@ -39,7 +39,7 @@ func (s *Store) dropMessages(ctx context.Context, t queue.TrackerID, version int
 }
 
 // partRun runs a script that may be repeated on a partition and reports whether it answered 1.
-func (s *Store) partRun(ctx context.Context, p int, name string, args ...any) (bool, error) {
+func (s *dirStore) partRun(ctx context.Context, p int, name string, args ...any) (bool, error) {
 	sc := s.scripts[name]
 	q := &query{slot: s.slots[p], sc: sc, writes: true, args: append([]any{
 		"evalsha", sc.sha, 1,
@@ -53,7 +53,7 @@ func (s *Store) partRun(ctx context.Context, p int, name string, args ...any) (b
 
 // finishDrops makes sure that trackers which come again start without messages, also if the process
 // that removed them did not get to the end.
-func (s *Store) finishDrops(ctx context.Context, ts []queue.TrackerID) error {
+func (s *dirStore) finishDrops(ctx context.Context, ts []queue.TrackerID) error {
 	if len(ts) == 0 {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (s *Store) finishDrops(ctx context.Context, ts []queue.TrackerID) error {
 	return nil
 }
 
-func (s *Store) finishDrop(ctx context.Context, t queue.TrackerID, text string) error {
+func (s *dirStore) finishDrop(ctx context.Context, t queue.TrackerID, text string) error {
 	version, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return fmt.Errorf("%w: removal of tracker %d in version %q", queue.ErrCorrupt, t, text)
@@ -96,7 +96,7 @@ func (s *Store) finishDrop(ctx context.Context, t queue.TrackerID, text string) 
 }
 
 // dropLeft finishes what some process has left.
-func (s *Store) dropLeft(ctx context.Context) error {
+func (s *dirStore) dropLeft(ctx context.Context) error {
 	for cursor := "0"; ; {
 		q := dirQuery("hscan", dirDrops, cursor, "count", dropLook)
 		if err := s.ask(ctx, "drop_tracker", []*query{q}); err != nil {
@@ -123,7 +123,7 @@ func (s *Store) dropLeft(ctx context.Context) error {
 }
 
 // purgeLoop looks for messages of removed trackers that some process has left, until ctx ends.
-func (s *Store) purgeLoop(ctx context.Context) {
+func (s *dirStore) purgeLoop(ctx context.Context) {
 	if err := s.forgetIndexes(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("what an earlier version kept is left", zap.Error(err))
 	}
@@ -139,7 +139,7 @@ func (s *Store) purgeLoop(ctx context.Context) {
 	}
 }
 
-func (s *Store) tryDrops(ctx context.Context) {
+func (s *dirStore) tryDrops(ctx context.Context) {
 	if err := s.dropLeft(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("messages of removed trackers are left", zap.Error(err))
 	}
@@ -148,7 +148,7 @@ func (s *Store) tryDrops(ctx context.Context) {
 // forgetIndexes removes what earlier versions kept of the directory's rows: who has what is unique,
 // {chat:dir}:u:<n>, and an account's trackers, {chat:dir}:o:<account>. Those go first, so that
 // where none of the others is left, nothing is.
-func (s *Store) forgetIndexes(ctx context.Context) error {
+func (s *dirStore) forgetIndexes(ctx context.Context) error {
 	const parts = 4096
 	unique := make([]any, parts)
 	for i := range unique {

@@ -23,7 +23,7 @@ type entry struct {
 
 // DirectoryChanges: What changes while it reads is left for the next call, which tells it as it is
 // then.
-func (s *Store) DirectoryChanges(ctx context.Context, since int64,
+func (s *dirStore) DirectoryChanges(ctx context.Context, since int64,
 	limit int,
 ) (queue.DirectoryChanges, error) {
 	d := queue.DirectoryChanges{Version: since}
@@ -72,7 +72,7 @@ func errForgotten(since int64) error {
 }
 
 // knows is an error unless everything that changed after since is still known.
-func (s *Store) knows(ctx context.Context, since int64, h head) error {
+func (s *dirStore) knows(ctx context.Context, since int64, h head) error {
 	if since > h.version || since != 0 && since < h.floor {
 		return errForgotten(since)
 	}
@@ -94,7 +94,9 @@ func (s *Store) knows(ctx context.Context, since int64, h head) error {
 }
 
 // entries reads up to n entries of the versions after since up to last, in their order.
-func (s *Store) entries(ctx context.Context, since, last int64, n int, gone bool) ([]entry, error) {
+func (s *dirStore) entries(ctx context.Context, since, last int64, n int, gone bool) ([]entry,
+	error,
+) {
 	from, to := fmt.Sprintf("(%d", since), last
 	qs := []*query{dirQuery("zrangebyscore", dirLog, from, to, "withscores", "limit", 0, n)}
 	if gone {
@@ -140,7 +142,7 @@ func decodeEntry(member, score string) (entry, error) {
 
 // tell adds rows as they are now; one that has changed since it was found has a later version by
 // now, and is told with that.
-func (s *Store) tell(ctx context.Context, d *queue.DirectoryChanges, entries []entry) error {
+func (s *dirStore) tell(ctx context.Context, d *queue.DirectoryChanges, entries []entry) error {
 	values, err := s.entryRows(ctx, entries)
 	if err != nil {
 		return err
@@ -174,7 +176,7 @@ func (s *Store) tell(ctx context.Context, d *queue.DirectoryChanges, entries []e
 }
 
 // entryRows reads the rows of entries that are not gone, those of one HASH at once.
-func (s *Store) entryRows(ctx context.Context, entries []entry) ([]string, error) {
+func (s *dirStore) entryRows(ctx context.Context, entries []entry) ([]string, error) {
 	values := make([]string, len(entries))
 	index, wanted := make(map[string]int), [][]int(nil) // HASH to its place in qs, entries of each
 	var qs []*query

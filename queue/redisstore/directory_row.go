@@ -123,7 +123,7 @@ type rowKind[V any] struct {
 	id     func(*V) int64
 }
 
-func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
+func (s *dirStore) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
 	error,
 ) {
 	return listRows(ctx, s, rowKind[queue.Account]{
@@ -132,7 +132,7 @@ func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) 
 	}, int64(after), limit)
 }
 
-func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
+func (s *dirStore) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
 	error,
 ) {
 	return listRows(ctx, s, rowKind[queue.Tracker]{
@@ -145,7 +145,7 @@ func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) 
 const pageBuckets = 16
 
 // listRows reads rows in the order of their ids, some buckets at a time.
-func listRows[V any](ctx context.Context, s *Store, k rowKind[V], after int64, limit int) ([]V,
+func listRows[V any](ctx context.Context, s *dirStore, k rowKind[V], after int64, limit int) ([]V,
 	error,
 ) {
 	if _, err := s.settledHead(ctx); err != nil {
@@ -189,7 +189,7 @@ func listRows[V any](ctx context.Context, s *Store, k rowKind[V], after int64, l
 }
 
 // bucketRows reads all rows of some buckets.
-func (s *Store) bucketRows(ctx context.Context, kind string, buckets []int64) ([]string, error) {
+func (s *dirStore) bucketRows(ctx context.Context, kind string, buckets []int64) ([]string, error) {
 	qs := make([]*query, len(buckets))
 	for i, b := range buckets {
 		qs[i] = dirQuery("hvals", bucketKey(kind, b))

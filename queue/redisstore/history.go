@@ -101,7 +101,7 @@ func (s *Store) ImportMessages(ctx context.Context, ms []queue.Message) ([]int64
 			return nil, fmt.Errorf("no id: %d", ms[i].ID)
 		}
 		p := partitionOf(ms[i].Tracker)
-		if err := s.roomIn(p); err != nil {
+		if err := s.roomIn(s.slots[p]); err != nil {
 			return nil, err
 		}
 		waiting[p] = append(waiting[p], i)

@@ -108,6 +108,7 @@ type Store struct {
 	*supervisor
 	*nodes
 	*webhooks
+	*dirStore
 	*directory.Editor
 	wakes *wakes
 
@@ -138,13 +139,13 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	c.kinds = c.transitions()
 	c.room = batch.NewRoom(opts.QueueItems, opts.QueueBytes)
-	ws := newWakes(c)
+	ws, dir := newWakes(c), &dirStore{c}
 	s := &Store{
 		client: c, supervisor: &supervisor{client: c, wakes: ws}, wakes: ws,
+		dirStore: dir, Editor: directory.NewEditor(directoryRows{dir}, opts.Directory),
 		nodes:    &nodes{client: c, asks: make(chan struct{}, peerAsks)},
 		webhooks: &webhooks{client: c, seen: make(map[queue.AccountID]hookLease)},
 	}
-	s.Editor = directory.NewEditor(directoryRows{s}, opts.Directory)
 	logClient(opts.Logger)
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())

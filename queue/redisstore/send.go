@@ -33,7 +33,7 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 			results[i].Err = queue.ErrTooLarge
 			continue
 		}
-		if err := s.roomIn(it.partition); err != nil {
+		if err := s.roomIn(s.slots[it.partition]); err != nil {
 			return nil, err
 		}
 		items, index = append(items, it), append(index, i)
@@ -86,7 +86,7 @@ func (s *Store) Receive(ctx context.Context, in []queue.Incoming) ([]queue.Recei
 			continue
 		}
 		it := receiveItem(&in[i])
-		if err := s.roomIn(it.partition); err != nil {
+		if err := s.roomIn(s.slots[it.partition]); err != nil {
 			return nil, err
 		}
 		items, index = append(items, it), append(index, i)

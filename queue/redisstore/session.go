@@ -15,9 +15,9 @@ import (
 
 func sessionKey(h queue.KeyHash) string { return dirTag + ":s:" + hex.EncodeToString(h[:]) }
 
-func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
-	if m := s.cluster.serving(dirQuery().slot); m != nil && m.full.Load() {
-		return m.errFull()
+func (s *dirStore) PutSession(ctx context.Context, n queue.Session) error {
+	if err := s.roomIn(dirQuery().slot); err != nil {
+		return err
 	}
 	found, err := s.dirRun(ctx, "put_session", scriptPutSession,
 		rowKey(dirAccounts, int64(n.Account)), s.scriptClock(), int64(n.Account),
@@ -28,17 +28,19 @@ func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
 	return err
 }
 
-func (s *Store) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool, error) {
+func (s *dirStore) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool,
+	error,
+) {
 	return s.dirRun(ctx, "renew_session", scriptRenewSession, hex.EncodeToString(h[:]),
 		s.scriptClock(), expiresMs)
 }
 
 // EndSession: Repeated because its answer was lost, it says false.
-func (s *Store) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
+func (s *dirStore) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
 	return s.dirRun(ctx, "end_session", scriptEndSession, hex.EncodeToString(h[:]), s.scriptClock())
 }
 
-func (s *Store) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Session, error) {
+func (s *dirStore) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Session, error) {
 	qs := make([]*query, len(hs))
 	for i, h := range hs {
 		qs[i] = dirQuery("get", sessionKey(h))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"slices"
 
 	"trackchat/queue"
 )
@@ -195,3 +196,41 @@ func (s *Store) Touch(ctx context.Context, ls []queue.Lease) error {
 		},
 	})
 }
+
+func (s *Store) Kick(ctx context.Context, ts []queue.TrackerID) ([]bool, error) {
+	ts = slices.Clone(ts)
+	res := make([]bool, len(ts))
+	err := s.write(ctx, &operation{
+		name: "kick", items: len(ts), bytes: 64 * len(ts),
+		run: func(w *writer) error {
+			for i, id := range ts {
+				t, err := w.tracker(id)
+				if err != nil {
+					return err
+				}
+				if res[i] = t.owner != ""; res[i] {
+					w.kick(t)
+				}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// kick takes the ownership of a tracker away: its owner is told, and fenced in any case.
+func (w *writer) kick(t *tracker) {
+	w.mark(t)
+	if t.owner != "" {
+		w.wake(t.owner, queue.Wake{Kind: queue.WakeKick, Tracker: t.id, Epoch: t.epoch})
+		t.owner, t.sinceMs = "", w.now
+		w.notePresence(t, true)
+	}
+	t.epoch++
+}
+
+// heard notes when a device was last heard of; nothing is later than now.
+func (w *writer) heard(t *tracker, ms int64) { t.seenMs = max(t.seenMs, min(ms, w.now)) }

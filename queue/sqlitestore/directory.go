@@ -8,6 +8,8 @@ import (
 
 	"trackchat/queue"
 	"trackchat/queue/directory"
+
+	"go.uber.org/zap"
 )
 
 const (
@@ -100,10 +102,16 @@ func loadTrackers(ctx context.Context, c *conn) ([]queue.Tracker, error) {
 	return trackers, err
 }
 
+// dirStore keeps the rows of the directory, and what has changed.
+type dirStore struct {
+	*database
+	keptIn map[int]string // query by how many ids it takes
+}
+
 // maxPage bounds what one call of Accounts or Trackers returns.
 const maxPage = 10_000
 
-func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
+func (s *dirStore) Accounts(ctx context.Context, after queue.AccountID, limit int) ([]queue.Account,
 	error,
 ) {
 	var accounts []queue.Account
@@ -124,7 +132,7 @@ func (s *Store) Accounts(ctx context.Context, after queue.AccountID, limit int) 
 	return accounts, nil
 }
 
-func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
+func (s *dirStore) Trackers(ctx context.Context, after queue.TrackerID, limit int) ([]queue.Tracker,
 	error,
 ) {
 	var trackers []queue.Tracker
@@ -143,7 +151,7 @@ func (s *Store) Trackers(ctx context.Context, after queue.TrackerID, limit int) 
 }
 
 // directoryRows is what the directory's rules need of the store.
-type directoryRows struct{ *Store }
+type directoryRows struct{ *dirStore }
 
 // Kept reads what imports have removed.
 func (s directoryRows) Kept(ctx context.Context, ts []queue.TrackerID) (directory.Removed, error) {
@@ -198,7 +206,16 @@ func (s directoryRows) Commit(ctx context.Context, version int64, d *directory.C
 
 // Purge also removes what calls before it have left.
 func (s directoryRows) Purge(ctx context.Context, d *directory.Change) error {
-	return s.purgeAll(ctx, d.Dropped)
+	for _, key := range d.Dropped {
+		if err := s.purge(ctx, key); err != nil { // the change itself is stored
+			return fmt.Errorf("%w: removing the messages of tracker %d: %w",
+				queue.ErrUnknownOutcome, key, err)
+		}
+	}
+	if err := s.purgeLeft(ctx); err != nil {
+		s.log.Error("messages of removed trackers are left", zap.Error(err))
+	}
+	return nil
 }
 
 // commitDirectory removes first everything that will be there anew: logins, keys and devices may

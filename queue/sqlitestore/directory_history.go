@@ -10,8 +10,6 @@ import (
 
 	"trackchat/queue"
 	"trackchat/queue/directory"
-
-	"go.uber.org/zap"
 )
 
 // Kinds of rows in gone.
@@ -91,7 +89,7 @@ func (w *writer) forgetRemovals() error {
 	return err
 }
 
-func (s *Store) DirectoryChanges(ctx context.Context, since int64,
+func (s *dirStore) DirectoryChanges(ctx context.Context, since int64,
 	limit int,
 ) (queue.DirectoryChanges, error) {
 	var c queue.DirectoryChanges
@@ -203,23 +201,8 @@ func (w *writer) endQueue(id queue.TrackerID) error {
 	return nil
 }
 
-// purgeAll removes the messages of conversations that a change of the directory has just dropped,
-// and what calls before it have left.
-func (s *Store) purgeAll(ctx context.Context, keys []queue.TrackerID) error {
-	for _, key := range keys {
-		if err := s.purge(ctx, key); err != nil { // the change itself is stored
-			return fmt.Errorf("%w: removing the messages of tracker %d: %w",
-				queue.ErrUnknownOutcome, key, err)
-		}
-	}
-	if err := s.purgeLeft(ctx); err != nil {
-		s.log.Error("messages of removed trackers are left", zap.Error(err))
-	}
-	return nil
-}
-
 // purge removes the messages of a tracker that is gone, some at a time.
-func (s *Store) purge(ctx context.Context, id queue.TrackerID) error {
+func (s *dirStore) purge(ctx context.Context, id queue.TrackerID) error {
 	for {
 		more := false
 		err := s.write(ctx, &operation{
@@ -241,7 +224,7 @@ func (s *Store) purge(ctx context.Context, id queue.TrackerID) error {
 }
 
 // purgeLeft finishes what an earlier process did not get to.
-func (s *Store) purgeLeft(ctx context.Context) error {
+func (s *dirStore) purgeLeft(ctx context.Context) error {
 	var ids []queue.TrackerID
 	err := s.read(ctx, "purge", func(c *conn) error {
 		return c.query("SELECT tracker FROM purge",

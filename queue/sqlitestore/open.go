@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"trackchat/queue"
-	"trackchat/queue/batch"
 	"trackchat/queue/directory"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -101,21 +100,17 @@ var _ queue.Store = (*Store)(nil)
 
 // Store implements queue.Store. Methods may be called from any goroutine.
 type Store struct {
+	*database
+	*nodes
+	*webhooks
+	*sessions
+	*dirStore
 	*directory.Editor
-	opts    Options
-	now     func() time.Time
-	log     *zap.Logger
-	metrics *queue.StoreMetrics
-	file    string
+	opts Options
+	file string
 
-	room    *batch.Room
-	writes  *batch.Lane[*operation]
-	queued  chan struct{} // something is, for the writer
-	readers *readers
 	wakes   queue.Fanout[queue.NodeID, queue.Wake]
 	changes changeFeed
-	roster  roster
-	hooks   hookLeases
 	wal     *wal
 	cached  atomic.Int64 // memory of SQLite's cache when it was last looked at
 
@@ -136,12 +131,10 @@ type Store struct {
 	trimming sync.Mutex // guards trimFrom
 	trimFrom int64      // id after which Trim looks
 
-	// Statements with many parameters, by how many rows or ids they take.
-	storeRows  map[int]string
+	// Queries by how many ids they take.
 	trackersIn map[int]string
 	presenceIn map[int]string
 	messagesIn map[int]string
-	keptIn     map[int]string
 }
 
 // Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt,
@@ -162,33 +155,23 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	db, stop := newDatabase(&opts), make(chan struct{})
+	dir := &dirStore{database: db, keptIn: inQueries(
+		"SELECT tracker, account, conversation, former FROM kept WHERE tracker IN")}
 	s := &Store{
-		opts: opts, now: opts.Now, log: opts.Logger,
-		metrics: queue.NewStoreMetrics(opts.Registerer), file: filepath.Join(opts.Path,
-			databaseFile), lock: lock,
-		room: batch.NewRoom(opts.QueueOps, opts.QueueBytes), queued: make(chan struct{}, 1),
-		stop: make(chan struct{}), quit: make(chan struct{}),
-		roster: roster{nodes: make(map[queue.NodeID]beating)},
-		hooks:  hookLeases{of: make(map[queue.AccountID]hookLease)},
-		storeRows: map[int]string{
-			1:          storeTrackersQuery(1),
-			rowsAtOnce: storeTrackersQuery(rowsAtOnce),
-		},
+		database: db,
+		nodes:    &nodes{clock: opts.Now, stop: stop, known: make(map[queue.NodeID]beating)},
+		webhooks: &webhooks{database: db, leases: make(map[queue.AccountID]hookLease)},
+		sessions: &sessions{db},
+		dirStore: dir,
+		Editor:   directory.NewEditor(directoryRows{dir}, opts.Directory),
+		opts:     opts, file: filepath.Join(opts.Path, databaseFile), lock: lock,
+		stop: stop, quit: make(chan struct{}),
 		trackersIn: inQueries(
 			"SELECT id, last_ms, unread, epoch, pending, last_out, change_ms FROM tracker WHERE id IN"),
 		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
 		messagesIn: inQueries("SELECT " + messageColumns + " FROM message WHERE id IN"),
-		keptIn: inQueries(
-			"SELECT tracker, account, conversation, former FROM kept WHERE tracker IN"),
 	}
-	s.writes = batch.NewLane[*operation](s.room, func() {
-		select {
-		case s.queued <- struct{}{}:
-		default: // the loop looks before it ends
-		}
-	})
-	s.Editor = directory.NewEditor(directoryRows{s}, opts.Directory)
-	s.metrics.OnFailure(opts.OnFailure)
 	if err := s.start(); err != nil { //nolint:contextcheck // what it starts outlives this call
 		return nil, errors.Join(err, s.release())
 	}

@@ -162,3 +162,26 @@ func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64,
 	})
 	return msgs, err
 }
+
+func (s *Store) Presence(ctx context.Context,
+	ts []queue.TrackerID,
+) (map[queue.TrackerID]queue.Presence, error) {
+	known := make(map[queue.TrackerID]queue.Presence)
+	err := s.read(ctx, "presence", func(c *conn) error {
+		return c.eachChunk(s.presenceIn, len(ts), func(i int) int64 { return int64(ts[i]) },
+			func(row []driver.Value) error {
+				p := queue.Presence{SinceMs: integer(row[2]), SeenMs: integer(row[3])}
+				if p.SinceMs > 0 {
+					owner := queue.NodeID(text(row[1]))
+					now := s.now()
+					known[queue.TrackerID(integer(row[0]))] = queue.PresenceOf(owner, p,
+						s.beat(owner, now), now.UnixMilli())
+				}
+				return nil
+			})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return known, nil
+}

@@ -10,10 +10,13 @@ import (
 // sessionSize is about what one takes in the write queue.
 const sessionSize = 96
 
+// sessions are logins of accounts through the API.
+type sessions struct{ *database }
+
 // PutSession: It also removes what has expired, some at a time.
-func (s *Store) PutSession(ctx context.Context, n queue.Session) error {
+func (ss *sessions) PutSession(ctx context.Context, n queue.Session) error {
 	found := false
-	err := s.write(ctx, &operation{
+	err := ss.write(ctx, &operation{
 		name: "put_session", items: 1, bytes: sessionSize, bulk: true,
 		grows: true, run: func(w *writer) (err error) {
 			if _, found, err = w.c.number("SELECT 1 FROM account WHERE id = ?",
@@ -43,37 +46,25 @@ func (w *writer) putSession(n *queue.Session) error {
 	return err
 }
 
-func (s *Store) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool, error) {
-	return s.changeSession(ctx, "renew_session", func(w *writer) (int64, error) {
+func (ss *sessions) RenewSession(ctx context.Context, h queue.KeyHash, expiresMs int64) (bool,
+	error,
+) {
+	return ss.changeRow(ctx, "renew_session", sessionSize, func(w *writer) (int64, error) {
 		return w.c.exec("UPDATE session SET expires_ms = ? WHERE hash = ? AND expires_ms > ?",
 			expiresMs, h[:], w.now)
 	})
 }
 
-func (s *Store) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
-	return s.changeSession(ctx, "end_session", func(w *writer) (int64, error) {
+func (ss *sessions) EndSession(ctx context.Context, h queue.KeyHash) (bool, error) {
+	return ss.changeRow(ctx, "end_session", sessionSize, func(w *writer) (int64, error) {
 		return w.c.exec("DELETE FROM session WHERE hash = ? AND expires_ms > ?", h[:], w.now)
 	})
 }
 
-func (s *Store) changeSession(ctx context.Context, name string, change func(w *writer) (int64,
-	error),
-) (bool, error) {
-	var n int64
-	err := s.write(ctx, &operation{
-		name: name, items: 1, bytes: sessionSize,
-		run: func(w *writer) (err error) {
-			n, err = change(w)
-			return err
-		},
-	})
-	return n > 0, err
-}
-
-func (s *Store) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Session, error) {
+func (ss *sessions) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Session, error) {
 	res := make([]queue.Session, len(hs))
-	now := s.now().UnixMilli()
-	err := s.read(ctx, "sessions", func(c *conn) error {
+	now := ss.now().UnixMilli()
+	err := ss.read(ctx, "sessions", func(c *conn) error {
 		for i, h := range hs {
 			err := c.query("SELECT account, created_ms, expires_ms FROM session WHERE hash = ? AND expires_ms > ?", func(row []driver.Value) error {
 				res[i] = queue.Session{

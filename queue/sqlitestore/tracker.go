@@ -180,7 +180,7 @@ func (w *writer) storeTrackers() error {
 				t.epoch, string(t.owner), t.sinceMs, t.seenMs)
 		}
 		w.args = args
-		if _, err := w.c.exec(w.s.storeRows[n], args...); err != nil {
+		if _, err := w.c.exec(w.storeRows[n], args...); err != nil {
 			return err
 		}
 		rest = rest[n:]

@@ -1,12 +1,10 @@
 package sqlitestore
 
 import (
-	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"trackchat/queue"
 	"trackchat/queue/batch"
@@ -39,12 +37,18 @@ type writer struct {
 	wakes    map[queue.NodeID][]queue.Wake
 	changes  []queue.Change
 	mustSync bool // before the answers, whatever the durability
+
+	storeRows map[int]string // query by how many trackers it stores
 }
 
 func newWriter(s *Store, c *conn) (*writer, error) {
 	w := &writer{
 		s: s, c: c, trackers: newCache(s.opts.cacheTrackers),
 		wakes: make(map[queue.NodeID][]queue.Wake),
+		storeRows: map[int]string{
+			1:          storeTrackersQuery(1),
+			rowsAtOnce: storeTrackersQuery(rowsAtOnce),
+		},
 	}
 	if err := w.loadReserved(); err != nil {
 		return nil, err
@@ -249,35 +253,4 @@ type operation struct {
 // Load says how much of the write queue an operation takes.
 func (o *operation) Load() batch.Load {
 	return batch.Load{Weight: o.items, Bytes: o.bytes, Bulk: o.bulk}
-}
-
-// write has run executed by the writer and waits until that is durable.
-func (s *Store) write(ctx context.Context, o *operation) error {
-	start := s.now()
-	err := s.submit(ctx, o)
-	s.observe(o.name, start, err)
-	return err
-}
-
-// observe notes a call; a clock that was set back counts as no time.
-func (s *Store) observe(op string, start time.Time, err error) {
-	s.metrics.Observe(op, max(0, s.now().Sub(start)), err)
-}
-
-// submit queues an operation and waits for its outcome, or until ctx is done.
-func (s *Store) submit(ctx context.Context, o *operation) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	call, err := batch.NewCall(s.room, o)
-	if err != nil {
-		return err
-	}
-	if err := s.writes.Put(o); err != nil {
-		return err
-	}
-	if err := call.Wait(ctx); err != nil {
-		return err
-	}
-	return o.Err
 }

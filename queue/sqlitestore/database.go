@@ -8,9 +8,104 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"trackchat/queue"
+	"trackchat/queue/batch"
+
+	"go.uber.org/zap"
 )
+
+// database is the file: calls read it through a pool of connections, and change it through the
+// writer's queue.
+type database struct {
+	now     func() time.Time
+	log     *zap.Logger
+	metrics *queue.StoreMetrics
+	readers *readers
+
+	room   *batch.Room
+	writes *batch.Lane[*operation]
+	queued chan struct{} // something is, for the writer
+}
+
+func newDatabase(opts *Options) *database {
+	db := &database{
+		now: opts.Now, log: opts.Logger, metrics: queue.NewStoreMetrics(opts.Registerer),
+		room: batch.NewRoom(opts.QueueOps, opts.QueueBytes), queued: make(chan struct{}, 1),
+	}
+	db.metrics.OnFailure(opts.OnFailure)
+	db.writes = batch.NewLane[*operation](db.room, func() {
+		select {
+		case db.queued <- struct{}{}:
+		default: // the loop looks before it ends
+		}
+	})
+	return db
+}
+
+// read runs f on a connection of the pool, on one state of the file.
+func (db *database) read(ctx context.Context, op string, f func(c *conn) error) error {
+	start := db.now()
+	err := db.readOnce(ctx, f)
+	db.observe(op, start, err)
+	return err
+}
+
+func (db *database) readOnce(ctx context.Context, f func(c *conn) error) error {
+	c, err := db.readers.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.readers.put(c)
+	return translate(c.view(func() error { return f(c) }))
+}
+
+// write has run executed by the writer and waits until that is durable.
+func (db *database) write(ctx context.Context, o *operation) error {
+	start := db.now()
+	err := db.submit(ctx, o)
+	db.observe(o.name, start, err)
+	return err
+}
+
+// changeRow runs a statement that changes one row or none, and reports which.
+func (db *database) changeRow(ctx context.Context, name string, bytes int,
+	run func(w *writer) (int64, error),
+) (bool, error) {
+	var n int64
+	err := db.write(ctx, &operation{
+		name: name, items: 1, bytes: bytes,
+		run: func(w *writer) (err error) {
+			n, err = run(w)
+			return err
+		},
+	})
+	return err == nil && n > 0, err
+}
+
+// observe notes a call; a clock that was set back counts as no time.
+func (db *database) observe(op string, start time.Time, err error) {
+	db.metrics.Observe(op, max(0, db.now().Sub(start)), err)
+}
+
+// submit queues an operation and waits for its outcome, or until ctx is done.
+func (db *database) submit(ctx context.Context, o *operation) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	call, err := batch.NewCall(db.room, o)
+	if err != nil {
+		return err
+	}
+	if err := db.writes.Put(o); err != nil {
+		return err
+	}
+	if err := call.Wait(ctx); err != nil {
+		return err
+	}
+	return o.Err
+}
 
 // readers is a small pool of connections that only read.
 type readers struct {
@@ -108,23 +203,6 @@ func (r *readers) put(c *conn) {
 	r.free = append(r.free, c)
 	r.mu.Unlock()
 	r.turns <- struct{}{} // has room for every connection
-}
-
-// read runs f on a connection of the pool, on one state of the file.
-func (s *Store) read(ctx context.Context, op string, f func(c *conn) error) error {
-	start := s.now()
-	err := s.readOnce(ctx, f)
-	s.observe(op, start, err)
-	return err
-}
-
-func (s *Store) readOnce(ctx context.Context, f func(c *conn) error) error {
-	c, err := s.readers.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer s.readers.put(c)
-	return translate(c.view(func() error { return f(c) }))
 }
 
 // chunks are the numbers of ids that an IN list may have; shorter ones are filled up by repeating

@@ -81,6 +81,12 @@ type query struct {
 	err    error
 }
 
+// evalsha is a query that runs a script on a key.
+func (c *client) evalsha(slot int, key, name string, args ...any) *query {
+	sc := c.scripts[name]
+	return &query{slot: slot, sc: sc, args: append([]any{"evalsha", sc.sha, 1, key}, args...)}
+}
+
 // ask runs queries side by side and waits for their answers, or until ctx is done. The first error
 // is the error of all; of those that write some may be executed then.
 func (c *client) ask(ctx context.Context, op string, qs []*query) error {

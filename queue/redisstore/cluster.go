@@ -21,7 +21,7 @@ import (
 const (
 	writeWorkers = 2
 	readWorkers  = 2
-	// for checks and what else goes past the wires, and for questions among nodes.
+	// for checks and what else goes past the pipelines, and for questions among nodes.
 	spareConns = 6 + peerAsks + 1
 )
 
@@ -40,31 +40,35 @@ type master struct {
 
 func zapError(err error) zap.Field { return zap.Error(err) }
 
-// newMaster makes the client of one address, or of the Sentinels where master has a name.
-func newMaster(c *client, addr string) *master {
-	m, o := &master{client: c, addr: addr}, c.opts
+// connect makes the client of one address, or of the Sentinels where master has a name. prepare may
+// be nil.
+func (o *Options) connect(addr string, conns int,
+	prepare func(context.Context, *redis.Conn) error,
+) *redis.Client {
 	if o.Master != "" {
-		m.redis = redis.NewFailoverClient(&redis.FailoverOptions{
+		return redis.NewFailoverClient(&redis.FailoverOptions{
 			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username,
 			Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
 			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout,
-			PoolSize:      writeWorkers + readWorkers + spareConns,
-			DialerRetries: 1, OnConnect: m.prepare, DisableIdentity: true,
+			PoolSize: conns, DialerRetries: 1, OnConnect: prepare, DisableIdentity: true,
 			ContextTimeoutEnabled: true,
-		})
-	} else {
-		m.redis = redis.NewClient(&redis.Options{
-			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
-			MaxRetries:  -1,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout,
-			PoolSize:      writeWorkers + readWorkers + spareConns,
-			DialerRetries: 1, OnConnect: m.prepare, DisableIdentity: true,
-			ContextTimeoutEnabled: true,
-			MaintNotificationsConfig: &maintnotifications.Config{
-				Mode: maintnotifications.ModeDisabled,
-			},
 		})
 	}
+	return redis.NewClient(&redis.Options{
+		Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
+		MaxRetries:  -1,
+		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.ReadTimeout,
+		PoolSize: conns, DialerRetries: 1, OnConnect: prepare, DisableIdentity: true,
+		ContextTimeoutEnabled: true,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
+	})
+}
+
+func newMaster(c *client, addr string) *master {
+	m := &master{client: c, addr: addr}
+	m.redis = c.opts.connect(addr, writeWorkers+readWorkers+spareConns, m.prepare)
 	m.writes, m.reads = newPipeline(c, m, writeWorkers), newPipeline(c, m, readWorkers)
 	return m
 }
@@ -241,15 +245,7 @@ func (n *cluster) reload(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	for _, addr := range n.client.opts.Addrs {
-		c := redis.NewClient(&redis.Options{
-			Addr: addr, Username: n.client.opts.Username, Password: n.client.opts.Password,
-			TLSConfig: n.client.opts.TLS, Protocol: 2, MaxRetries: -1, DialerRetries: 1,
-			DialTimeout: n.client.opts.DialTimeout, ReadTimeout: n.client.opts.ReadTimeout,
-			DisableIdentity: true, PoolSize: 1, ContextTimeoutEnabled: true,
-			MaintNotificationsConfig: &maintnotifications.Config{
-				Mode: maintnotifications.ModeDisabled,
-			},
-		})
+		c := n.client.opts.connect(addr, 1, nil)
 		shards, err := c.ClusterShards(ctx).Result()
 		_ = c.Close()
 		if err == nil {

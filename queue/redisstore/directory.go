@@ -69,9 +69,8 @@ func dirQuery(args ...any) *query {
 
 // dirScript is a script on the directory's slot that changes something and may be repeated.
 func (s *dirStore) dirScript(name string, args ...any) *query {
-	sc := s.scripts[name]
-	q := dirQuery(append([]any{"evalsha", sc.sha, 1, dirHead}, args...)...)
-	q.sc, q.writes = sc, true
+	q := s.evalsha(dirQuery().slot, dirHead, name, args...)
+	q.writes = true
 	return q
 }
 

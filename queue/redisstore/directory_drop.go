@@ -40,11 +40,8 @@ func (s *dirStore) dropMessages(ctx context.Context, t queue.TrackerID, version 
 
 // partRun runs a script that may be repeated on a partition and reports whether it answered 1.
 func (s *dirStore) partRun(ctx context.Context, p int, name string, args ...any) (bool, error) {
-	sc := s.scripts[name]
-	q := &query{slot: s.slots[p], sc: sc, writes: true, args: append([]any{
-		"evalsha", sc.sha, 1,
-		s.keys[p],
-	}, args...)}
+	q := s.evalsha(s.slots[p], s.keys[p], name, args...)
+	q.writes = true
 	if err := s.ask(ctx, "drop_tracker", []*query{q}); err != nil {
 		return false, err
 	}

@@ -10,7 +10,6 @@ import (
 	"trackchat/queue"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // visitConns is more than a look needs: a pool with as many failed dials as places goes on dialling
@@ -85,24 +84,8 @@ func (n *cluster) visit(addr string) *master {
 	if m := n.masters[addr]; m != nil {
 		return m
 	}
-	m, o := &master{client: n.client, addr: addr}, n.client.opts
-	if o.Master != "" {
-		m.redis = redis.NewFailoverClient(&redis.FailoverOptions{
-			MasterName: o.Master, SentinelAddrs: o.Addrs, Username: o.Username,
-			Password: o.Password, TLSConfig: o.TLS, Protocol: 2, MaxRetries: -1,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns,
-			DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
-		})
-	} else {
-		m.redis = redis.NewClient(&redis.Options{
-			Addr: addr, Username: o.Username, Password: o.Password, TLSConfig: o.TLS, Protocol: 2,
-			MaxRetries:  -1,
-			DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, PoolSize: visitConns,
-			DialerRetries: 1, DisableIdentity: true, ContextTimeoutEnabled: true,
-			MaintNotificationsConfig: &maintnotifications.Config{
-				Mode: maintnotifications.ModeDisabled,
-			},
-		})
+	m := &master{
+		client: n.client, addr: addr, redis: n.client.opts.connect(addr, visitConns, nil),
 	}
 	m.reads = newPipeline(n.client, m, 1)
 	m.writes = m.reads

@@ -68,14 +68,9 @@ func (ns *nodes) Nodes(ctx context.Context) ([]queue.Node, error) {
 
 // roster notes a report, or that node left, or nothing, and returns all that is known and the time.
 func (ns *nodes) roster(ctx context.Context, node, text string) ([]queue.Node, int64, error) {
-	sc := ns.scripts[scriptRoster]
-	q := &query{
-		slot: slotOf(strings.Trim(rosterTag, "{}")), sc: sc, writes: node != "",
-		args: []any{
-			"evalsha", sc.sha, 1, rosterTag, node, ns.scriptClock(), text,
-			rosterMemory.Milliseconds(),
-		},
-	}
+	q := ns.evalsha(slotOf(strings.Trim(rosterTag, "{}")), rosterTag, scriptRoster, node,
+		ns.scriptClock(), text, rosterMemory.Milliseconds())
+	q.writes = node != ""
 	if err := ns.ask(ctx, "roster", []*query{q}); err != nil {
 		return nil, 0, err
 	}

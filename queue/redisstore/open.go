@@ -3,7 +3,7 @@
 // Messages lie in append-only chunks of 64 per tracker, and the status byte of a record is the only
 // truth about it. Every transition is one Lua script, executed for batches of requests: on a
 // Cluster those of one of 256 partitions, else of any. A batch is executed once however often it
-// has to be sent. README of the schema: state.go, record.go, lua/.
+// has to be sent. README of the schema: record.go, lua/.
 //
 // Durability is Redis's: with Always (appendfsync always) an answer means that the append-only file
 // is synced; with EverySecond the end of the machine may cost about the last second. Ids are not

@@ -108,7 +108,7 @@ func (w *pipeline) work() {
 	}
 }
 
-// take waits for jobs and returns a pipeline of them, none when the wire is closed.
+// take waits for jobs and returns a pipeline of them, none when the pipeline is closed.
 func (w *pipeline) take(jobs []*job) []*job {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -140,11 +140,10 @@ func (s *Store) answerTo(ctx context.Context, op string, a queue.AccountID, key 
 	answer []byte,
 ) ([]byte, error) {
 	sum := sha256.Sum256([]byte(strconv.FormatInt(int64(a), 10) + "/" + key))
-	p, sc := int(sum[len(sum)-1])%partitions, s.scripts[scriptRemember]
-	q := &query{slot: s.slots[p], sc: sc, writes: len(answer) > 0, args: []any{
-		"evalsha", sc.sha, 1,
-		s.keys[p], hex.EncodeToString(sum[:16]), s.scriptClock(), answer,
-	}}
+	p := int(sum[len(sum)-1]) % partitions
+	q := s.evalsha(s.slots[p], s.keys[p], scriptRemember, hex.EncodeToString(sum[:16]),
+		s.scriptClock(), answer)
+	q.writes = len(answer) > 0
 	if err := s.ask(ctx, op, []*query{q}); err != nil {
 		return nil, err
 	}

@@ -44,7 +44,9 @@ func (hs *webhooks) DropWebhook(ctx context.Context, a queue.AccountID) (bool, e
 		return w.c.exec("DELETE FROM webhook WHERE account = ?", int64(a))
 	})
 	if done {
-		hs.drop(a)
+		hs.mu.Lock()
+		defer hs.mu.Unlock()
+		delete(hs.leases, a)
 	}
 	return done, err
 }
@@ -104,30 +106,6 @@ func (hs *webhooks) has(node queue.NodeID, a queue.AccountID) bool {
 	return hs.leases[a].node == node
 }
 
-func (hs *webhooks) drop(a queue.AccountID) {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	delete(hs.leases, a)
-}
-
-// lease takes an account for a node for whom it is free, or gives it up (life 0).
-func (hs *webhooks) lease(node queue.NodeID, a queue.AccountID, life time.Duration,
-	now time.Time,
-) bool {
-	hs.mu.Lock()
-	defer hs.mu.Unlock()
-	held, ok := hs.leases[a]
-	switch {
-	case ok && held.node != node && (life == 0 || now.Sub(held.at) < life):
-		return false
-	case life == 0:
-		delete(hs.leases, a)
-		return false
-	}
-	hs.leases[a] = hookLease{node, now}
-	return true
-}
-
 func (hs *webhooks) LeaseWebhooks(ctx context.Context, node queue.NodeID,
 	accounts []queue.AccountID, life time.Duration,
 ) ([]queue.AccountID, error) {
@@ -141,8 +119,16 @@ func (hs *webhooks) LeaseWebhooks(ctx context.Context, node queue.NodeID,
 	}
 	now := hs.now()
 	leased := make([]queue.AccountID, 0, len(accounts))
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
 	for _, a := range accounts {
-		if there[a] && hs.lease(node, a, life, now) {
+		held, ok := hs.leases[a]
+		switch {
+		case !there[a], ok && held.node != node && (life == 0 || now.Sub(held.at) < life):
+		case life == 0:
+			delete(hs.leases, a)
+		default:
+			hs.leases[a] = hookLease{node, now}
 			leased = append(leased, a)
 		}
 	}

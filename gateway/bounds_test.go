@@ -157,18 +157,29 @@ func TestBoxOfMoreTextsThanAMinuteAllows(t *testing.T) {
 	if n := len(r.list(1)); n != 2*most+1 {
 		t.Fatalf("stored %d texts", n)
 	}
-	for minute := range 3 {
+	refused := 0
+	say := func(minute int, text string, taken bool) {
+		t.Helper()
 		ahead.Store(int64(minute) * int64(time.Minute))
 		turned := func() bool { return r.gw.Seconds() >= now().Unix() }
 		eventually(t, turned, func() string { return "earlier" })
-		d.say("another")
-		if minute < 2 {
-			r.counted("refused_total", float64(minute+1), "reason=texts_per_minute")
-			d.silent(protocol.DeviceTextAck)
-			continue
+		d.say(text)
+		if taken {
+			d.wait(protocol.DeviceTextAck)
+			return
 		}
-		d.wait(protocol.DeviceTextAck)
+		refused++
+		r.counted("refused_total", float64(refused), "reason=texts_per_minute")
+		d.silent(protocol.DeviceTextAck)
 	}
+	for minute := range 3 {
+		say(minute, "another", minute == 2)
+	}
+	// One is left of the box, and one was said.
+	d.write([]byte(strings.ReplaceAll(strings.TrimSuffix(box, "|"), ":text ", ":then ") + "\r\n"))
+	d.answer("#AB#7")
+	say(4, "two minutes take 6 of 9", false)
+	say(5, "and the third the rest", true)
 }
 
 // Bytes that never become a frame keep a connection neither before nor after the login.

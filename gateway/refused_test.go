@@ -46,6 +46,24 @@ func TestRefusalOfATextThatIsWritten(t *testing.T) {
 	}
 }
 
+// Each text waits for its own refusal.
+func TestUnrefusedTextsAreSentInTurn(t *testing.T) {
+	r := newRig(t, []queue.Tracker{silent14()})
+	d := r.enter(silent14())
+	first := r.send(1, "one")
+	d.text()
+	r.clock.advance(6 * time.Second)
+	second := r.send(1, "two")
+	d.text()
+	r.clock.advance(5 * time.Second)
+	r.become(first[0], 1, queue.StatusSent)
+	if m := r.message(second[0], 1); m.Status != queue.StatusPending {
+		t.Errorf("%+v", m)
+	}
+	r.clock.advance(5 * time.Second)
+	r.become(second[0], 1, queue.StatusSent)
+}
+
 // A refusal of the first part stops the text, and the other parts' do not fail the next one.
 func TestRefusalOfAPart(t *testing.T) {
 	r := newRig(t, []queue.Tracker{silent14()})

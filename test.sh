@@ -105,7 +105,7 @@ frames() {
 	count() { cat "${@:2}" | grep -cE "\"kind\": ?\"($1)\"" || true; }
 	own="$(count derived protocol/*/testdata/vectors.jsonl) derived from collected ones"
 	own+=", $(count generated protocol/*/testdata/vectors.jsonl) generated"
-	for name in egts galileosky garmin-fmi jt808 teltonika wialon-ips; do
+	for name in egts galileosky garmin-fmi jt808 teltonika watch wialon-ips; do
 		[[ ! -f $folder/$name.jsonl ]] || all+=("$folder/$name.jsonl")
 	done
 	if ((${#all[@]})); then

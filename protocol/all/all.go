@@ -7,6 +7,7 @@ import (
 	"trackchat/protocol/galileosky"
 	"trackchat/protocol/jt808"
 	"trackchat/protocol/teltonika"
+	"trackchat/protocol/watch"
 	"trackchat/protocol/wialon"
 )
 
@@ -19,6 +20,7 @@ func Protocols() []*protocol.Protocol {
 		teltonika.New(),
 		egts.New(),
 		galileosky.New(),
+		watch.New(),
 	}
 }
 

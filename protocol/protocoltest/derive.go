@@ -93,6 +93,7 @@ func (d *Derivation) derive(v Vector) (Vector, error) {
 		v.ID += derivedSuffix
 		v.Kind = kindDerived
 		v.Hex = fmt.Sprintf("%x", b)
+		v.Answer = nil // it may name the owner
 		v.Description = plainDescription(v.Description)
 		return v, nil
 	}

@@ -1,0 +1,267 @@
+package watch_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"trackchat/protocol"
+	"trackchat/protocol/protocoltest"
+	"trackchat/protocol/watch"
+)
+
+var update = flag.Bool("update", false, "write the transcripts anew")
+
+const id = "9900000001"
+
+// frame is a frame of the plain form, written as the document says.
+func frame(content string) string { return fmt.Sprintf("[3G*%s*%04x*%s]", id, len(content), content) }
+
+// numbered is one of the numbered form.
+func numbered(number, content string) string {
+	return fmt.Sprintf("[ZJ*%s*%s*%04x*%s]", id, number, len(content), content)
+}
+
+// seen is what came out of one stream: kinds and answers in order.
+type seen struct {
+	events  []protocol.Event
+	answers string
+	err     error
+}
+
+func (s seen) kinds() (kinds []protocol.Kind) {
+	for _, e := range s.events {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+func (s seen) texts() (texts []string) {
+	for _, e := range s.events {
+		if e.Kind == protocol.KindText {
+			texts = append(texts, e.Text)
+		}
+	}
+	return texts
+}
+
+// session is a codec with its stream; the test plays the gateway and finds everything OK.
+type session struct {
+	tb     testing.TB
+	codec  protocol.Codec
+	stream *protocoltest.Stream
+}
+
+func newSession(tb testing.TB, settings map[string]string) *session {
+	tb.Helper()
+	p := watch.New()
+	return &session{
+		tb, p.NewCodec(protocoltest.NewSettings(tb, p, settings)),
+		protocoltest.NewStream(p),
+	}
+}
+
+// loggedIn is a session of a device that said an LK.
+func loggedIn(tb testing.TB, settings map[string]string) *session {
+	tb.Helper()
+	s := newSession(tb, settings)
+	if got := s.send(frame("LK")); got.err != nil || got.answers != frame("LK") {
+		tb.Fatalf("login: %+v", got)
+	}
+	return s
+}
+
+func (s *session) send(bytes string) seen { return s.result(bytes, protocol.OK) }
+
+func (s *session) result(bytes string, r protocol.Result) (got seen) {
+	s.tb.Helper()
+	var answers []byte
+	cutting := s.stream.Feed([]byte(bytes), func(frame []byte) {
+		events, err := protocoltest.Decode(s.codec, frame)
+		for i := range events {
+			answers = s.codec.AppendReply(answers, &events[i], r)
+		}
+		got.events, got.err = append(got.events, events...), errors.Join(got.err, err)
+	})
+	if cutting != nil {
+		s.tb.Fatal(cutting)
+	}
+	got.answers = string(answers)
+	return got
+}
+
+func (s *session) text(body string) string {
+	s.tb.Helper()
+	out, err := s.codec.AppendText(nil, protocol.Text{Parts: 1, Body: body})
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	return string(out)
+}
+
+func vectors(tb testing.TB) []protocoltest.Vector {
+	tb.Helper()
+	return protocoltest.Vectors(tb, "watch.jsonl")
+}
+
+func device(tb testing.TB, variant string, settings map[string]string) protocol.DeviceConfig {
+	tb.Helper()
+	return protocol.DeviceConfig{
+		ID: id, Variant: variant, Settings: protocoltest.NewSettings(tb, watch.New(), settings),
+	}
+}
+
+// oneFrame reports whether a vector is one frame and nothing else.
+func oneFrame(v protocoltest.Vector) bool {
+	return *v.Frames == 1 && !strings.HasPrefix(v.Description, "STREAM")
+}
+
+func TestVectors(t *testing.T) {
+	single := slices.DeleteFunc(vectors(t), func(v protocoltest.Vector) bool { return !oneFrame(v) })
+	protocoltest.Run(t, watch.New(), protocoltest.Options{
+		Vectors: single,
+		Answer: func(t *testing.T, v protocoltest.Vector, events []protocol.Event, reply []byte) {
+			t.Helper()
+			if v.Answer != nil && string(reply) != *v.Answer {
+				t.Errorf("answered with %q instead of %q", reply, *v.Answer)
+			}
+			if events[0].Kind != protocol.KindLogin || len(events) != 2 {
+				t.Errorf("it became %+v", events)
+			}
+		},
+	})
+}
+
+// Streams become the frames that are told, however they are cut, and what is no frame is refused.
+func TestStreamsOfVectors(t *testing.T) {
+	for _, v := range vectors(t) {
+		if !v.FromDevice() {
+			continue
+		}
+		for name, pieces := range map[string][][]byte{
+			"whole": {v.Bytes()}, "bytewise": protocoltest.Bytewise(v.Bytes()),
+		} {
+			s, frames, answers := newSession(t, nil), 0, ""
+			for _, piece := range pieces {
+				got := s.send(string(piece))
+				answers += got.answers
+				for _, kind := range got.kinds() {
+					if kind != protocol.KindLogin {
+						frames++
+					}
+				}
+				if got.err != nil && !errors.Is(got.err, protocol.ErrGarbage) {
+					t.Errorf("%s, %s: %v", v.ID, name, got.err)
+				}
+			}
+			if frames != *v.Frames || v.Answer != nil && answers != *v.Answer {
+				t.Errorf("%s, %s: %d frames instead of %d, answered with %q", v.ID, name, frames,
+					*v.Frames, answers)
+			}
+			if got := s.send(string(v.Bytes())); frames == 0 && len(got.events) > 0 {
+				t.Errorf("%s became %+v", v.ID, got.events)
+			}
+		}
+	}
+}
+
+// Texts to a device say what the document says that they do.
+func TestTextsOfVectors(t *testing.T) {
+	for id, want := range map[string]struct{ variant, text string }{
+		"watch-0980": {"3g", "text"}, "watch-0998": {"3g", "11a"},
+		"watch-1016": {"3g", "Call the office, please"}, "watch-1018": {"3g", "你好，司机"},
+		"watch-1020": {"3g", "[gate]*5}"}, "watch-1022": {"zj", "Hi"},
+		"watch-1024": {"yw", "(gate) 5)"},
+	} {
+		for _, v := range vectors(t) {
+			if v.ID != id {
+				continue
+			}
+			d := protocoltest.NewDeviceStream(watch.New().NewDevice(device(t, want.variant, nil)))
+			_, events, err := d.Feed(v.Bytes())
+			if err != nil || len(events) != 1 || events[0].Kind != protocol.DeviceText ||
+				events[0].Body != want.text {
+				t.Errorf("%s became %+v, %v", id, events, err)
+			}
+		}
+	}
+}
+
+func TestTranscripts(t *testing.T) { protocoltest.Transcripts(t, watch.New(), *update) }
+
+func TestRoundTrip(t *testing.T) {
+	for _, c := range []struct {
+		variant  string
+		settings map[string]string
+		wrong    protocol.Result // a plain one is only hung up on
+	}{
+		{"3g", nil, protocol.OK},
+		{"zj", nil, protocol.UnknownDevice},
+		{"yw", nil, protocol.BadCredentials},
+		{"3g", map[string]string{"text": "hexle", "part_units": "10"}, protocol.OK},
+		{"zj", map[string]string{"text": "utf8", "prefix": "SG"}, protocol.UnknownDevice},
+	} {
+		t.Run(fmt.Sprint(c.variant, c.settings), func(t *testing.T) {
+			protocoltest.RoundTrip(t, watch.New(), protocoltest.Sides{
+				Config:   device(t, c.variant, c.settings),
+				Up:       func(string) string { return "[voice message]" },
+				Outcomes: []protocol.Outcome{protocol.AckDelivered, protocol.AckRejected},
+				Wrong:    c.wrong,
+			})
+		})
+	}
+}
+
+func TestHotPathDoesNotAllocate(t *testing.T) {
+	for _, variant := range watch.New().Variants {
+		protocoltest.NoAllocs(t, watch.New(), device(t, variant, nil))
+	}
+}
+
+func BenchmarkWatch(b *testing.B) {
+	protocoltest.Benchmark(b, watch.New(), device(b, "", nil))
+}
+
+func FuzzFrame(f *testing.F) { protocoltest.FuzzFrame(f, watch.New(), vectors(f)) }
+
+func FuzzDecode(f *testing.F) {
+	protocoltest.FuzzDecode(f, watch.New(), vectors(f), map[string]string{
+		"alarms": "sos", "lk_time": "+05:30",
+	})
+}
+
+func FuzzDevice(f *testing.F) {
+	protocoltest.FuzzDevice(f, watch.New(), vectors(f), device(f, "zj", nil))
+}
+
+func TestIdleCodecIsSmall(t *testing.T) {
+	const sessions, most = 20_000, 100
+	p := watch.New()
+	settings := protocoltest.NewSettings(t, p, nil)
+	codecs := make([]protocol.Codec, sessions)
+	login := []byte(frame("LK"))
+	discard := func(*protocol.Event) {}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range codecs {
+		codecs[i] = p.NewCodec(settings)
+		if err := codecs[i].Decode(login, discard); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (int64(heap()) - int64(before)) / sessions
+	runtime.KeepAlive(codecs)
+	t.Logf("%d bytes a session", each)
+	if each > most {
+		t.Errorf("an idle codec keeps %d bytes, more than %d", each, most)
+	}
+}

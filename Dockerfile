@@ -14,7 +14,7 @@ COPY --from=build --chown=65532:65532 /out/data /data
 USER 65532:65532
 ENV TRACKCHAT_STORE_PATH=/data TRACKCHAT_API_LISTEN=:8080 TRACKCHAT_NODE=trackchat
 VOLUME /data
-EXPOSE 8080 6808 20332 5027 6809 5034
+EXPOSE 8080 6808 20332 5027 6809 5034 5093
 # The admin listener stays on the container's own loopback: publish it only with a token (TRACKCHAT_ADMIN_LISTEN, TRACKCHAT_ADMIN_TOKEN).
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/usr/local/bin/trackchat", "check", "--ready"]
 ENTRYPOINT ["/usr/local/bin/trackchat"]

@@ -186,7 +186,7 @@ func TestForeignProtocolIsToldOnce(t *testing.T) {
 		func(o *gateway.Options) { o.Logger = zap.New(core) })
 	foreign := map[string]string{
 		"jt808": "(0136BP05)(0136BR00)", "wialon": "hello\r\nhello\r\n",
-		"teltonika": "$$", "egts": "~~", "galileosky": "xx",
+		"teltonika": "$$", "egts": "~~", "galileosky": "xx", "watch": "hello\n",
 	}
 	for name, greeting := range foreign {
 		d := r.connect(name)

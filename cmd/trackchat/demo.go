@@ -82,6 +82,13 @@ func demoTrackers() []demoTracker {
 			}, variant: "a611", reply: "De acuerdo",
 			says: "Necesito combustible",
 		},
+		{ // whose wearer can only speak
+			Tracker: queue.Tracker{
+				ID: 107, Label: "Watch 7", Protocol: "watch",
+				DeviceID: "9900000107",
+			}, variant: "3g", reply: "[voice message]",
+			says: "[voice message]",
+		},
 	}
 	for i := range list {
 		t := &list[i].Tracker
@@ -94,7 +101,7 @@ func demoTrackers() []demoTracker {
 // Its device id is the first that trackersim gives out.
 func yourTracker() demoTracker {
 	return demoTracker{Tracker: queue.Tracker{
-		ID: 107, Account: 1, Label: "You", Protocol: "jt808", DeviceID: "13800000001",
+		ID: 108, Account: 1, Label: "You", Protocol: "jt808", DeviceID: "13800000001",
 		Model: "jt808", Chat: true,
 		Features: []string{queue.FeatureChat},
 	}, variant: "2013"}

@@ -138,7 +138,7 @@ func TestDemo(t *testing.T) {
 	})
 	res, err = http.PostForm(fields[1], url.Values{
 		"hash":       {strings.TrimPrefix(fields[3], "hash=")},
-		"tracker_id": {"107"}, "message": {"Hello you"},
+		"tracker_id": {"108"}, "message": {"Hello you"},
 	})
 	apptest.Must(t, err)
 	_ = res.Body.Close()

@@ -142,6 +142,7 @@ func TestDirectoryOfEveryProtocol(t *testing.T) {
 		{[]string{"egts"}, "860000000000001", "860000000000012", nil},
 		{[]string{"egts", "--variant", "oid", "--setting", "lenient=true"}, "1", "12", nil},
 		{[]string{"galileosky", "--variant", "a604"}, "860000000000001", "860000000000012", nil},
+		{[]string{"watch", "--variant", "yw"}, "860000000000001", "860000000000012", nil},
 	} {
 		_, file := directory(t, append([]string{"--devices", "12", "--protocol"}, tc.args...)...)
 		first, last := file.Trackers[0], file.Trackers[11]
@@ -430,7 +431,11 @@ func TestFleetPlaysWhatTheDirectorySays(t *testing.T) {
 					"--ack-delay", "5ms", "--source", "127.0.0.1,127.0.0.2",
 				}, fleet...), &out, &errs)
 			}()
-			awaitReplies(t, store, reqs)
+			reply := "morning"
+			if fleet[1] == "watch" { // whose wearer can only speak
+				reply = "[voice message]"
+			}
+			awaitReplies(t, store, reqs, reply)
 			awaitLine(t, &out, fmt.Sprintf("online %d/%d  received %d", devices, devices, devices))
 			interrupt()
 			if c := <-code; c != exitOK || errs.String() != "" {
@@ -453,7 +458,7 @@ func TestFleetPlaysWhatTheDirectorySays(t *testing.T) {
 }
 
 // awaitReplies waits until every message is delivered and answered.
-func awaitReplies(t *testing.T, store queue.Store, reqs []queue.SendReq) {
+func awaitReplies(t *testing.T, store queue.Store, reqs []queue.SendReq, reply string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -466,7 +471,7 @@ func awaitReplies(t *testing.T, store queue.Store, reqs []queue.SendReq) {
 				Limit: 16,
 			})
 			check(t, err)
-			if len(ms) == 2 && ms[0].Status.Acknowledged() && ms[1].Text == "morning" {
+			if len(ms) == 2 && ms[0].Status.Acknowledged() && ms[1].Text == reply {
 				break
 			}
 			<-every.C

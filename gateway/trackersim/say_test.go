@@ -20,14 +20,16 @@ func TestSayReturnsWhenTheGatewayAcknowledged(t *testing.T) {
 			d := v.desk(t)
 			tr, _ := run(t, trackersim.Options{Protocol: v.p, Gateway: d.addr(), Device: v.device(t,
 				"1")})
-			for _, text := range []string{"on my way", "done"} {
+			said := []string{"on my way", "done"}
+			for _, text := range said {
 				// the first may be said before the login
 				if err := tr.Say(patient(t), text); err != nil {
 					t.Fatal(err)
 				}
 			}
 			got := d.await(protocol.KindText, 2)
-			if len(got) != 2 || got[0].Text != "on my way" || got[1].Text != "done" {
+			if want := v.heard(said...); len(got) != 2 || got[0].Text != want[0] ||
+				got[1].Text != want[1] {
 				t.Errorf("texts %+v", got)
 			}
 		})

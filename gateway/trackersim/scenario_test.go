@@ -328,7 +328,9 @@ func driversReply(ctx context.Context, s *scene) error {
 		}
 	}
 	return s.until(ctx, "what the driver wrote",
-		func(ms []queue.Message) bool { return slices.Equal(incoming(ms), want) })
+		func(ms []queue.Message) bool {
+			return slices.Equal(incoming(ms), s.v.heard(want...))
+		})
 }
 
 // replyRepeated takes the connection away when the text is stored and its ack is on the way: the
@@ -358,7 +360,7 @@ func replyRepeated(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if got, want := incoming(ms), []string{s.v.sample, "next"}; !slices.Equal(got, want) {
+	if got, want := incoming(ms), s.v.heard(s.v.sample, "next"); !slices.Equal(got, want) {
 		return fmt.Errorf("stored %q, want %q", got, want)
 	}
 	if st := tr.Stats(); st.SaidCopies != 3 || st.SaidAcked != 2 {

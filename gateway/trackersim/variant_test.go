@@ -10,6 +10,7 @@ import (
 	"trackchat/protocol/galileosky"
 	"trackchat/protocol/jt808"
 	"trackchat/protocol/teltonika"
+	"trackchat/protocol/watch"
 	"trackchat/protocol/wialon"
 	"trackchat/queue"
 )
@@ -32,6 +33,7 @@ type variant struct {
 	read       bool
 	choices    bool // the driver can choose an answer
 	mute       bool // the driver cannot write
+	spoken     bool // the driver can only speak
 	unanswered bool // nobody answers what the driver writes
 	wordless   bool // its protocol cannot refuse a login: the connection is closed
 }
@@ -48,6 +50,14 @@ func (v variant) confirms() bool { return v.done != queue.StatusSent }
 
 // answered reports whether the gateway answers what the driver writes.
 func (v variant) answered() bool { return !v.mute && !v.unanswered }
+
+// heard is what is stored of what the driver says.
+func (v variant) heard(said ...string) []string {
+	if v.spoken {
+		return slices.Repeat([]string{"[voice message]"}, len(said))
+	}
+	return said
+}
 
 // settings are what both sides work with.
 func (v variant) settings(t *testing.T) protocol.Settings {
@@ -93,7 +103,7 @@ func variants() []variant {
 	var all []variant
 	for _, more := range [][]variant{
 		variantsOfJT808(), variantsOfWialon(), variantsOfTeltonika(),
-		variantsOfEGTS(), variantsOfGalileosky(),
+		variantsOfEGTS(), variantsOfGalileosky(), variantsOfWatch(),
 	} {
 		all = append(all, more...)
 	}
@@ -191,4 +201,18 @@ func variantsOfGalileosky() []variant {
 	none.name, none.sample, none.done, none.set = "galileosky command without acks", anything,
 		queue.StatusSent, values{"chat": "command"}
 	return append(fmiVariants(v), command, none)
+}
+
+func variantsOfWatch() []variant {
+	v := variant{
+		name: "watch", p: watch.New(), sample: anything, unnumbered: true, spoken: true,
+		refuse: protocol.AckRejected, reason: queue.ReasonMalformed, wordless: true,
+	}
+	zj, yw, hexle, none := v, v, v, v
+	zj.name, zj.of, zj.wordless = "watch numbered", "zj", false
+	yw.name, yw.of, yw.wordless = "watch numbered, raw", "yw", false
+	hexle.name, hexle.set = "watch hexle", values{"text": "hexle", "prefix": "SG"}
+	none.name, none.set, none.done, none.refuse = "watch none", values{"ack": "none"},
+		queue.StatusSent, 0
+	return []variant{v, zj, yw, hexle, none}
 }

@@ -73,13 +73,6 @@ func wordOf(name []byte) word {
 		return wordCONFIG
 	case "message":
 		return wordMESSAGE
-	}
-	return reportOf(room[:len(name)])
-}
-
-// reportOf reads the names of reports that are answered.
-func reportOf(name []byte) word {
-	switch string(name) {
 	case "bphrt":
 		return wordBPHRT
 	case "oxygen":

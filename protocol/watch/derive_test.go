@@ -24,8 +24,8 @@ const (
 	aFrame  = `(?s)` + aHeader + `((?:[^\[\]]|\[[^\[\]]*\])*)\]`
 )
 
-// derive is the Derive of Watch. One device speaks in a stream. A name of six letters cannot be told
-// from a stranger's word; MESSAGE is among the generated frames.
+// derive is the Derive of Watch. One device speaks in a stream. A name of six letters cannot be
+// told from a stranger's word; MESSAGE is among the generated frames.
 func derive(s *protocoltest.Scrubber, _ protocoltest.Vector, frame []byte) ([]byte, error) {
 	frames := regexp.MustCompile(aFrame).FindAllSubmatchIndex(frame, -1)
 	if frames == nil {

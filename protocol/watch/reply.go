@@ -83,12 +83,6 @@ func answerTo(w word) string {
 		return "JXTKR,1"
 	case wordCONFIG:
 		return "CONFIG,1"
-	}
-	return answerToReport(w)
-}
-
-func answerToReport(w word) string {
-	switch w {
 	case wordBPHRT:
 		return "bphrt"
 	case wordOXYGEN:
@@ -99,8 +93,9 @@ func answerToReport(w word) string {
 		return "WIFIINFOUP,1"
 	case wordCOST2:
 		return "COST2,1"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // refusalOf is the answer that refuses, where there is one.
@@ -114,8 +109,9 @@ func refusalOf(w word) string {
 		return "TK2,0"
 	case wordJXTK:
 		return "JXTKR,0"
+	default:
+		return answerTo(w)
 	}
-	return answerTo(w)
 }
 
 // awaitTime leaves the answer to Poll, which knows the time. An LK that waits already is answered

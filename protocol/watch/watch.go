@@ -5,7 +5,7 @@
 //
 //	[3G*id*0009*LK,0,0,64]                   >   the first frame names the device: no login
 //	                                         <   [3G*id*0002*LK]
-//	[ZJ*id*0001*002c*INIT,phone,…]           >   numbered form, with a frame's number behind the id
+//	[ZJ*id*0001*002c*INIT,phone,…]           >   numbered form, its number behind the id
 //	                                         <   [ZJ*id*0001*0006*INIT,1]
 //	[3G*id*0064*UD,…]                        >   position, unanswered
 //	[3G*id*0064*AL,…]                        >   alarm
@@ -72,7 +72,7 @@ func New() *protocol.Protocol {
 		MaxFrame:    maxFrame,
 		Frame:       cut,
 		IdleTimeout: idleTimeout,
-		NewCodec:    func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
+		NewCodec:    func(set protocol.Settings) protocol.Codec { return newCodec(s, set) },
 		NewDevice:   func(c protocol.DeviceConfig) protocol.Device { return newDevice(c) },
 		Variants:    []string{variant3G, variantZJ, variantYW},
 		Settings: []protocol.SettingSpec{

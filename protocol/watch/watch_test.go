@@ -121,7 +121,8 @@ func oneFrame(v protocoltest.Vector) bool {
 }
 
 func TestVectors(t *testing.T) {
-	single := slices.DeleteFunc(vectors(t), func(v protocoltest.Vector) bool { return !oneFrame(v) })
+	single := slices.DeleteFunc(vectors(t),
+		func(v protocoltest.Vector) bool { return !oneFrame(v) })
 	protocoltest.Run(t, watch.New(), protocoltest.Options{
 		Vectors: single,
 		Answer: func(t *testing.T, v protocoltest.Vector, events []protocol.Event, reply []byte) {

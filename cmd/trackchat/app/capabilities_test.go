@@ -121,6 +121,20 @@ func TestCapabilitiesOfEveryProtocol(t *testing.T) {
 			api.Capabilities{Charset: "cp1251", PartBytes: 255},
 			"ש好🦕",
 		},
+		"watch": {
+			"watch",
+			[]set{nil},
+			nil,
+			api.Capabilities{Charset: "utf16be", PartBytes: 400, Delivered: true},
+			"",
+		},
+		"watch, raw, without acks": {
+			"watch",
+			[]set{{"text": "utf8"}},
+			set{"ack": "none"},
+			api.Capabilities{Charset: "utf8", PartBytes: 300},
+			"",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			listeners := []config.Listener{{Protocol: "other", Settings: set{"x": "y"}}}

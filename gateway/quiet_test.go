@@ -18,6 +18,7 @@ func unnumbered() map[string]queue.Tracker {
 	return map[string]queue.Tracker{
 		"wialon":    wl(1, nil),
 		"teltonika": {ID: 1, Protocol: "teltonika", DeviceID: phone(1), Settings: line},
+		"watch":     {ID: 1, Protocol: "watch", DeviceID: phone(1)},
 	}
 }
 
@@ -49,6 +50,7 @@ func (r *rig) strayAck(d *device, e protocol.DeviceEvent, next int64) {
 	ignored := func() bool { return r.metric("late_acks_total", "result=ignored") == was+1 }
 	eventually(r.t, ignored, func() string { return "counted for somebody" })
 	r.read(d)
+	d.write(d.side.AppendHeartbeat(nil)) // a watch has no answer to its position
 	for answered := false; !answered; {
 		for _, seen := range d.seen {
 			if answered = seen.Kind == protocol.DeviceOther; seen.Kind == protocol.DeviceText {

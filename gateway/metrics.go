@@ -16,7 +16,7 @@ type metrics struct {
 	sessions, connections, frames, decodeErrors *labelled
 	sent, acked, refusedTexts, timedOut         *labelled
 	received, repeated, positions               *labelled
-	replaced, panics, unsupported               *labelled
+	replaced, panics, unsupported, flawed       *labelled
 
 	refused  *prometheus.CounterVec // reason
 	closed   *prometheus.CounterVec // reason
@@ -49,6 +49,7 @@ type protocolMetrics struct {
 	sent, acked, refused, timedOut    prometheus.Counter
 	received, repeated, positions     prometheus.Counter
 	replaced, panics, unsupported     prometheus.Counter
+	flawed                            prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -86,6 +87,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		frames:      counter("frames_total", "Frames read from devices."),
 		decodeErrors: counter("decode_errors_total",
 			"Frames that were refused as damaged or unreadable."),
+		flawed: counter("frames_flawed_total",
+			"Frames that were served although something in them is wrong, such as their length."),
 		sent: counter("texts_sent_total",
 			"Parts of texts written to devices, repetitions included."),
 		acked:        counter("texts_acked_total", "Parts of texts acknowledged by devices."),
@@ -138,7 +141,7 @@ func (m *metrics) of(p string) protocolMetrics {
 		sent: c(m.sent), acked: c(m.acked), refused: c(m.refusedTexts), timedOut: c(m.timedOut),
 		received: c(m.received), repeated: c(m.repeated), positions: c(m.positions),
 		replaced: c(m.replaced),
-		panics:   c(m.panics), unsupported: c(m.unsupported),
+		panics:   c(m.panics), unsupported: c(m.unsupported), flawed: c(m.flawed),
 	}
 }
 

@@ -154,6 +154,9 @@ func (s *session) event(e *protocol.Event) {
 	if s.told != nil && e.Key != 0 {
 		s.told.copies(e.Key)
 	}
+	if e.Flawed {
+		s.l.c.flawed.Inc()
+	}
 	r := protocol.OK
 	switch e.Kind {
 	case protocol.KindRegister:

@@ -170,9 +170,10 @@ func TestWatch(t *testing.T) {
 			must(t, w.nc.Close()) // its echo gets lost
 			again := r.wearable("SG", false)
 			again.bytewise = bytewise
-			again.say("AL,nonsense")
+			again.raw("[SG*" + watchID + "*0087*AL,nonsense]") // and with a wrong length
 			again.wants("AL")
 			again.wants(on(second))
+			r.counted("frames_flawed_total", 1, "protocol=watch")
 			again.say("MESSAGE")
 			r.become(id, 1, queue.StatusDelivered)
 		})

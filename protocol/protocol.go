@@ -182,6 +182,9 @@ type Event struct {
 	// it a copy, although the device went on: the answer was on its way when the connection ended.
 	// Only of a device whose text had a number of its connection when it came first.
 	Earlier bool
+	// Flawed: something is wrong with the frame that its device's makers live with, such as its
+	// length. It is served, and counted.
+	Flawed bool
 }
 
 // Outcome is the device's word about a part of a text, see KindAck, or what is known below that,

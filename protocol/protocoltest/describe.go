@@ -65,5 +65,8 @@ func describe(e *protocol.Event) string {
 	if e.Across {
 		b.WriteString(" across")
 	}
+	if e.Flawed {
+		b.WriteString(" flawed")
+	}
 	return b.String()
 }

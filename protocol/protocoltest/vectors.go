@@ -28,9 +28,11 @@ type Vector struct {
 	ChecksumOK *bool  `json:"checksum_ok"`         // nil: the frame has none
 	LengthOK   *bool  `json:"length_ok,omitempty"` // nil: as ChecksumOK says
 	Message    string `json:"msg_id,omitempty"`
-	// Of a stream whose frames are told: how many there are, and what is answered to them.
-	Frames *int    `json:"frames,omitempty"`
-	Answer *string `json:"answer,omitempty"`
+	// Where it is told: how many frames there are, what is answered to them, and whether the length
+	// that one declares is right; where it is not, the frame is served all the same.
+	Frames     *int    `json:"frames,omitempty"`
+	Answer     *string `json:"answer,omitempty"`
+	DeclaredOK *bool   `json:"declared_len_ok,omitempty"`
 }
 
 // kindGenerated marks, with kindDerived, the only vectors that a package may keep: the others carry

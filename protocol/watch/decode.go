@@ -100,6 +100,7 @@ type decoding struct {
 	word   word
 	params []byte
 	given  bool // there are parameters, perhaps empty
+	flawed bool // the declared length is wrong
 }
 
 func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
@@ -121,7 +122,7 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	name, params, given := bytes.Cut(content, []byte{','})
 	d := decoding{
 		codec: c, emit: emit, number: h.number, word: wordOf(name), params: params,
-		given: given,
+		given: given, flawed: h.length != len(content),
 	}
 	if d.word == wordINIT {
 		c.mode = modeOf(params)
@@ -197,7 +198,7 @@ func (d *decoding) body() {
 			d.out(protocol.Event{Kind: protocol.KindAck, Outcome: outcome})
 			return
 		}
-		d.out(protocol.Event{Kind: protocol.KindUnknown})
+		d.out(protocol.Event{Kind: protocol.KindUnknown, Flawed: true})
 	default: // reports that nobody waits for, and answers of the device: an answer would loop
 		d.out(protocol.Event{Kind: protocol.KindUnknown})
 	}
@@ -219,6 +220,7 @@ func (d *decoding) report(answered bool) {
 // out emits an event with what its answer needs.
 func (d *decoding) out(e protocol.Event) {
 	e.Msg, e.Seq = uint32(d.word), uint32(d.number)
+	e.Flawed = e.Kind != protocol.KindLogin && (e.Flawed || d.flawed)
 	if d.peer.numbered {
 		e.Aux |= numbered
 	}

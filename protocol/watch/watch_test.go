@@ -133,6 +133,9 @@ func TestVectors(t *testing.T) {
 			if events[0].Kind != protocol.KindLogin || len(events) != 2 {
 				t.Errorf("it became %+v", events)
 			}
+			if flawed := events[1].Flawed; flawed == *v.DeclaredOK {
+				t.Errorf("flawed: %t", flawed)
+			}
 		},
 	})
 }

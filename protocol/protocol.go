@@ -49,6 +49,8 @@ type Protocol struct {
 	LoginTimeout func(s Settings) time.Duration
 	// IdleTimeout replaces the gateway's default where the protocol states its own; 0 otherwise.
 	IdleTimeout time.Duration
+	// NoProbes says that TCP keepalive probes drain the battery of the devices.
+	NoProbes bool
 	// RefuseDelay is how long a refused connection stays open so that the device can try again
 	// (JT/T 808: register anew); 0 closes after the refusal.
 	RefuseDelay time.Duration

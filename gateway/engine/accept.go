@@ -133,7 +133,7 @@ func (a *acceptor) accepted(nc net.Conn) error {
 		_ = nc.Close() // refused: nobody is interested in how that ends
 		return nil
 	}
-	a.core.tune(tc)
+	srv.tune(tc)
 	c := newConn(srv)
 	c.flags = set
 	enroll := func() {
@@ -231,10 +231,10 @@ func (e *server) Dial(ctx context.Context, addr string, local netip.Addr, h Hand
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	if tc, ok := nc.(*net.TCPConn); ok {
-		e.core.tune(tc)
-	}
 	srv := e.turn(e.services(h, nil))
+	if tc, ok := nc.(*net.TCPConn); ok {
+		srv.tune(tc)
+	}
 	c := newConn(srv)
 	if err := srv.loop.enroll(c, nc); err != nil {
 		return nil, err
@@ -260,21 +260,24 @@ func (e *server) Shutdown(ctx context.Context) error {
 
 // tune sets the options of a socket. They are wishes: a socket on which they fail is about to fail
 // anyway.
-func (k *core) tune(tc *net.TCPConn) {
+func (t *terms) tune(tc *net.TCPConn) {
+	k := t.core
 	if k.SendBuffer > 0 {
 		_ = tc.SetWriteBuffer(k.SendBuffer)
 	}
 	if fd := fdOf(tc); fd >= 0 && k.UserTimeout > 0 {
 		setUserTimeout(fd, k.UserTimeout)
 	}
-	k.keepAlive(tc)
+	t.keepAlive(tc)
 }
 
 // keepAlive is part of tune, and needed again for each socket that package net makes of a
 // descriptor.
-func (k *core) keepAlive(tc *net.TCPConn) {
+func (t *terms) keepAlive(tc *net.TCPConn) {
+	every := t.core.KeepAlive
 	_ = tc.SetKeepAliveConfig(net.KeepAliveConfig{
-		Enable: k.KeepAlive > 0, Idle: k.KeepAlive, Interval: k.KeepAlive, Count: keepAliveProbes,
+		Enable: every > 0 && (t.front == nil || !t.front.NoProbes),
+		Idle:   every, Interval: every, Count: keepAliveProbes,
 	})
 }
 

@@ -46,6 +46,8 @@ type Front struct {
 	Timeout time.Duration
 	// Pending bounds the connections that wait for their header. 0: no bound.
 	Pending int
+	// NoProbes leaves TCP keepalive probes out, whatever Options.KeepAlive says.
+	NoProbes bool
 }
 
 // trusts says whether the peer is a balancer.

@@ -166,7 +166,7 @@ func (c *conn) join() error {
 		return errPeerGone
 	}
 	if tc, ok := nc.(*net.TCPConn); ok {
-		c.srv.core.keepAlive(tc)
+		c.srv.keepAlive(tc)
 	}
 	return c.srv.loop.enroll(c, nc)
 }

@@ -238,7 +238,7 @@ func TestSocketOptions(t *testing.T) {
 			}, s)
 			nc := r.dial()
 			c := receive(t, s.opened, "OnOpen")
-			options(t, serverEnd(t, nc))
+			options(t, serverEnd(t, nc), 1)
 			before := descriptors(t)
 			send(t, nc, []byte("kept"))
 			eventually(t, "kept", func() bool { return stats.Partial.Load() >= 4 })
@@ -248,12 +248,20 @@ func TestSocketOptions(t *testing.T) {
 				return stats.Partial.Load() == 0 &&
 					descriptors(t) == before
 			})
-			options(t, serverEnd(t, nc))
+			options(t, serverEnd(t, nc), 1)
+
+			s = newScript(t)
+			r = startFront(t, k, engine.Options{
+				SendBuffer: 20_000, KeepAlive: time.Minute, UserTimeout: 5 * time.Minute,
+			}, s, &engine.Front{NoProbes: true})
+			nc = r.dial()
+			receive(t, s.opened, "OnOpen")
+			options(t, serverEnd(t, nc), 0)
 		})
 	}
 }
 
-func options(t *testing.T, fd int) {
+func options(t *testing.T, fd, probes int) {
 	t.Helper()
 	for _, o := range []struct {
 		name                string
@@ -261,7 +269,7 @@ func options(t *testing.T, fd int) {
 	}{
 		// the kernel doubles it, see socket(7).
 		{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, 40_000},
-		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, probes},
 		{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
 		{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 60},
 		{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},

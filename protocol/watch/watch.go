@@ -72,6 +72,7 @@ func New() *protocol.Protocol {
 		MaxFrame:    maxFrame,
 		Frame:       cut,
 		IdleTimeout: idleTimeout,
+		NoProbes:    true,
 		NewCodec:    func(set protocol.Settings) protocol.Codec { return newCodec(s, set) },
 		NewDevice:   func(c protocol.DeviceConfig) protocol.Device { return newDevice(c) },
 		Variants:    []string{variant3G, variantZJ, variantYW},

@@ -88,7 +88,9 @@ func (a *App) listenDevice(ctx context.Context, c *config.Listener) (devicePort,
 	if err != nil {
 		return devicePort{}, err
 	}
-	front := &engine.Front{Listener: ln, Pending: a.cfg.Gateway.Limits.Unauthenticated}
+	front := &engine.Front{
+		Listener: ln, Pending: a.cfg.Gateway.Limits.Unauthenticated, NoProbes: proto.NoProbes,
+	}
 	front.Proxy = prefixes(c.ProxyProtocol)
 	if c.TLSCert != "" {
 		if front.TLS, err = a.certs.config(c.TLSCert, c.TLSKey, c.ClientCA); err != nil {

@@ -124,9 +124,6 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 		codec: c, emit: emit, number: h.number, word: wordOf(name), params: params,
 		given: given, flawed: h.length != len(content),
 	}
-	if d.word == wordINIT {
-		c.mode = modeOf(params)
-	}
 	if unknown {
 		d.out(protocol.Event{Kind: protocol.KindLogin, DeviceID: string(h.id)})
 	}
@@ -184,7 +181,11 @@ func (d *decoding) body() {
 	case wordLK:
 		d.out(protocol.Event{Kind: protocol.KindHeartbeat, Aux: owed})
 	case wordINIT, wordCONFIG:
-		d.report(d.given && !isStatus(d.params)) // else it is an answer
+		said := d.given && !isStatus(d.params) // else it is an answer
+		if said && d.word == wordINIT {
+			d.mode = modeOf(d.params)
+		}
+		d.report(said)
 	case wordAL:
 		d.alarm()
 	case wordUD:

@@ -88,6 +88,7 @@ func TestModesOfINIT(t *testing.T) {
 	} {
 		s := newSession(t, nil)
 		s.send(frame("INIT," + params))
+		s.send(frame("INIT,1") + frame("INIT")) // no INIT of a device
 		if got := s.codec.Caps().Charset.String(); got != want {
 			t.Errorf("INIT,%s: texts in %s instead of %s", params, got, want)
 		}

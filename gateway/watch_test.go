@@ -192,11 +192,11 @@ func TestNumberedWatch(t *testing.T) {
 		}
 	}
 	w.say("INIT,19900000000,0,D9_V1.0,0001,0001,1")
-	heard("INIT,1", "045d")
+	heard("INIT,1", "045D")
 	ids := r.send(1, "[one]", "two")
 	heard("MESSAGE,(one)", "0001")
 	w.say("LK,64")
-	heard("LK", "045e")
+	heard("LK", "045E")
 	w.say("MESSAGE")
 	heard("MESSAGE,two", "0002")
 	w.say("MESSAGE,0")

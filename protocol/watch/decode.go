@@ -96,7 +96,7 @@ var (
 type decoding struct {
 	*codec
 	emit   func(*protocol.Event)
-	number uint16
+	number uint32
 	word   word
 	params []byte
 	given  bool // there are parameters, perhaps empty
@@ -220,7 +220,7 @@ func (d *decoding) report(answered bool) {
 
 // out emits an event with what its answer needs.
 func (d *decoding) out(e protocol.Event) {
-	e.Msg, e.Seq = uint32(d.word), uint32(d.number)
+	e.Msg, e.Seq = uint32(d.word), d.number
 	e.Flawed = e.Kind != protocol.KindLogin && (e.Flawed || d.flawed)
 	if d.peer.numbered {
 		e.Aux |= numbered

@@ -52,7 +52,7 @@ func newDevice(c protocol.DeviceConfig) *device {
 // begin begins a frame under the device's next number; end completes it.
 func (d *device) begin(dst []byte) (out []byte, start int) {
 	d.count++
-	dst = d.peer.begin(dst, d.count)
+	dst = d.peer.begin(dst, digitsOf(d.count))
 	return dst, len(dst)
 }
 

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"trackchat/protocol"
@@ -32,9 +33,9 @@ type header struct {
 	prefix   []byte
 	id       []byte
 	numbered bool
-	number   uint16
-	length   int // of the content, as declared
-	content  int // where it begins
+	number   uint32 // its digits as they are written, the first one highest
+	length   int    // of the content, as declared
+	content  int    // where it begins
 }
 
 // match says how bytes compare with what they may begin.
@@ -71,13 +72,14 @@ func parseHeader(b []byte) (h header, m match) {
 	if m != matchWhole {
 		return h, m
 	}
+	digits := rest
 	rest = rest[hexLength+1:]
 	second, m := parseHex(rest)
 	switch m {
 	case matchPart:
 		return h, m
 	case matchWhole:
-		h.numbered, h.number, h.length = true, first, int(second)
+		h.numbered, h.number, h.length = true, binary.BigEndian.Uint32(digits), int(second)
 		rest = rest[hexLength+1:]
 	case matchNone:
 		h.length = int(first)

@@ -6,7 +6,7 @@ import (
 	"trackchat/protocol"
 )
 
-// Event.Aux: what the answer needs, besides the number in Event.Seq.
+// Event.Aux: what the answer needs, besides the digits of the number in Event.Seq.
 const (
 	owed        = 1 << iota // an answer is
 	refused                 // it says that a recording failed
@@ -58,7 +58,7 @@ func (c *codec) appendAnswer(dst []byte, e *protocol.Event, answer string) []byt
 	to := c.peer
 	to.numbered = e.Aux&numbered != 0
 	to.prefix = [prefixLength]byte{byte(e.Aux >> prefixShift), byte(e.Aux >> (prefixShift + 8))}
-	dst = to.begin(dst, uint16(e.Seq))
+	dst = to.begin(dst, e.Seq)
 	start := len(dst)
 	return end(append(dst, answer...), start)
 }
@@ -119,17 +119,17 @@ func refusalOf(w word) string {
 func (c *codec) awaitTime(dst []byte, e *protocol.Event) []byte {
 	if c.lkDue != 0 {
 		earlier := *e
-		earlier.Seq = c.lkDue &^ lkWaits
+		earlier.Seq = c.lkDue
 		dst = c.appendAnswer(dst, &earlier, answerTo(wordLK))
 	}
-	c.lkDue = e.Seq | lkWaits
+	c.lkDue = e.Seq
 	return dst
 }
 
 func (c *codec) appendLKTime(dst []byte, now time.Time) []byte {
 	to := c.peer
 	to.numbered = true
-	dst = to.begin(dst, uint16(c.lkDue))
+	dst = to.begin(dst, c.lkDue)
 	start := len(dst)
 	dst = append(dst, answerTo(wordLK)...)
 	at := now.UTC().Add(time.Duration(c.zone) * time.Minute)

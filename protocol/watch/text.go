@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"unicode/utf16"
@@ -162,13 +163,19 @@ func appendHex(dst []byte, n uint16) []byte {
 	return append(dst, digits[n>>12], digits[n>>8&0xF], digits[n>>4&0xF], digits[n&0xF])
 }
 
-// begin appends a frame's header; end completes the frame. A number stands in it where the device's
-// last frame had one.
-func (p *peer) begin(dst []byte, number uint16) []byte {
+// digitsOf writes a number of ours as those of devices are kept.
+func digitsOf(number uint16) uint32 {
+	var room [hexLength]byte
+	return binary.BigEndian.Uint32(appendHex(room[:0], number))
+}
+
+// begin appends a frame's header; end completes the frame. The digits of a number stand in it where
+// the device's last frame had one.
+func (p *peer) begin(dst []byte, digits uint32) []byte {
 	dst = append(dst, '[', p.prefix[0], p.prefix[1], '*')
 	dst = append(append(dst, p.id[:p.idLength]...), '*')
 	if p.numbered {
-		dst = append(appendHex(dst, number), '*')
+		dst = append(binary.BigEndian.AppendUint32(dst, digits), '*')
 	}
 	return append(dst, "0000*"...) // the length, see end
 }
@@ -198,7 +205,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	if c.prefix[0] != 0 {
 		to.prefix = c.prefix
 	}
-	dst = to.begin(dst, c.count)
+	dst = to.begin(dst, digitsOf(c.count))
 	start := len(dst)
 	dst = append(dst, message...)
 	dst = append(dst, ',')

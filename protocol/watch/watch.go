@@ -171,7 +171,7 @@ type codec struct {
 	sent   uint64 // hash of the text written last, in lower case; 0 none
 	part   uint64 // hash of the part that has the number count; 0: it has its echo, or none had one
 	peer   peer   // the device, as its last frame has it
-	lkDue  uint32 // number of the LK that Poll answers, and lkWaits
+	lkDue  uint32 // digits of the number of the LK that Poll answers; 0 none
 	count  uint16 // our number of the text written last
 	units  uint16 // part_units
 	zone   int16  // lk_time, minutes east of UTC
@@ -192,8 +192,6 @@ type peer struct {
 	prefix   [prefixLength]byte
 	numbered bool
 }
-
-const lkWaits = 1 << 16
 
 func newCodec(s *shared, settings protocol.Settings) *codec {
 	c := &codec{shared: s}

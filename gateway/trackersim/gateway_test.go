@@ -111,9 +111,10 @@ func TestConversationWithTheGateway(t *testing.T) {
 					s.SaidAcked == 1
 			})
 			check(t, tr.Say(patient(t), "arrived"))
+			heard := v.heard("understood", "arrived")
 			messages(t, store, 1, func(ms []queue.Message) bool {
-				return len(ms) == 3 && ms[0].Status == v.came() && ms[1].Text == "understood" &&
-					ms[2].Text == "arrived" && ms[2].Status == queue.StatusUnread
+				return len(ms) == 3 && ms[0].Status == v.came() && ms[1].Text == heard[0] &&
+					ms[2].Text == heard[1] && ms[2].Status == queue.StatusUnread
 			})
 			check(t, stop())
 		})

@@ -18,7 +18,13 @@ func TestDevice(t *testing.T) {
 		name, variant, in, out string
 		want                   []protocol.DeviceEvent
 		err                    error
+		settings               map[string]string
 	}{
+		{
+			name: "UTF-16LE", in: frame("MESSAGE,7D593dd800de6100"),
+			settings: map[string]string{"text": "hexle"},
+			want:     []protocol.DeviceEvent{{Kind: protocol.DeviceText, Body: "好😀a"}},
+		},
 		{
 			name: "accepted, then alive", in: frame("LK") + frame("LK"),
 			want: []protocol.DeviceEvent{
@@ -78,7 +84,8 @@ func TestDevice(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := protocoltest.NewDeviceStream(watch.New().NewDevice(device(t, c.variant, nil)))
+			d := protocoltest.NewDeviceStream(watch.New().NewDevice(device(t, c.variant,
+				c.settings)))
 			out, seen, err := d.Feed([]byte(c.in))
 			if string(out) != c.out || !errors.Is(err, c.err) ||
 				fmt.Sprint(seen) != fmt.Sprint(c.want) {

@@ -53,6 +53,9 @@ func TestWhereAFrameEnds(t *testing.T) {
 func TestLongestFrame(t *testing.T) {
 	p := watch.New()
 	head := "[3G*" + id + "*ffff*"
+	if p.MaxFrame != 65_600 { // 64 KiB + 64
+		t.Errorf("a frame has at most %d bytes", p.MaxFrame)
+	}
 	whole := head + strings.Repeat("x", 0xFFFF) + "]"
 	if n, _, err := p.Frame([]byte(whole), 0); n != len(whole) || err != nil {
 		t.Errorf("the longest content: %d, %v", n, err)

@@ -88,7 +88,9 @@ func TestModesOfINIT(t *testing.T) {
 	} {
 		s := newSession(t, nil)
 		s.send(frame("INIT," + params))
-		s.send(frame("INIT,1") + frame("INIT")) // no INIT of a device
+		if got := s.send(frame("INIT,0") + frame("INIT,9") + frame("INIT")); got.answers != "" {
+			t.Errorf("answers of a device were answered with %q", got.answers)
+		}
 		if got := s.codec.Caps().Charset.String(); got != want {
 			t.Errorf("INIT,%s: texts in %s instead of %s", params, got, want)
 		}
@@ -99,9 +101,9 @@ func TestTextsOnTheWire(t *testing.T) {
 	for _, c := range []struct{ setting, body, want string }{
 		{"hex", "a\r\nb\tc", "006100200020006200200063"},
 		{"hex", "好123", "597d003100320033"},
-		{"hex", "😀", "d83dde00"},
+		{"hex", "😀a", "d83dde000061"},
 		{"hex", "\uffff\u0000", "ffff0000"},
-		{"hexle", "好😀", "7d593dd800de"},
+		{"hexle", "好😀a", "7d593dd800de6100"},
 		{"utf8", "a\r\nb\t[x]{y},*", "a  b (x){y),*"},
 		{"utf8", "好😀", "好😀"},
 	} {

@@ -75,37 +75,29 @@ func (d *device) AppendLogin(dst []byte) []byte {
 	return end(dst, start)
 }
 
-// Feed: Devices cut by the declared length, and look neither at the prefix nor at the id.
+// Feed: Devices look neither at the prefix nor at the id, and drop a frame whose length is wrong.
 func (d *device) Feed(dst, in []byte, emit func(protocol.DeviceEvent)) (out []byte, consumed int,
 	err error,
 ) {
-	for {
-		skip := bytes.IndexByte(in[consumed:], '[')
-		if skip < 0 {
-			return dst, len(in), nil
+	for consumed < len(in) {
+		n, _, err := cut(in[consumed:], 0)
+		if err != nil || n == 0 {
+			return dst, consumed, err
 		}
-		consumed += skip
-		h, m := parseHeader(in[consumed:])
-		switch m {
-		case matchPart:
-			return dst, consumed, nil
-		case matchNone:
-			consumed++
-			continue
-		case matchWhole:
+		frame := in[consumed : consumed+n]
+		consumed += n
+		h, m := parseHeader(frame)
+		switch {
+		case m != matchWhole: // garbage
+		case h.content+h.length != n-1:
+			emit(protocol.DeviceEvent{
+				Kind: protocol.DeviceOther, Body: "frame with a wrong length",
+			})
+		default:
+			dst = d.content(dst, frame[h.content:n-1], emit)
 		}
-		start := consumed + h.content
-		last := start + h.length
-		if last >= len(in) {
-			return dst, consumed, nil
-		}
-		if in[last] != ']' {
-			return dst, consumed + 1, fmt.Errorf("%w: no bracket behind %d bytes",
-				protocol.ErrMalformed, h.length)
-		}
-		dst = d.content(dst, in[start:last], emit)
-		consumed = last + 1
 	}
+	return dst, consumed, nil
 }
 
 func (d *device) content(dst, content []byte, emit func(protocol.DeviceEvent)) []byte {

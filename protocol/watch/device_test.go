@@ -80,7 +80,16 @@ func TestDevice(t *testing.T) {
 			},
 		},
 		{
-			name: "wrong length", in: "[3G*1*0001*CR]", err: protocol.ErrMalformed,
+			name: "wrong lengths", in: "[3G*1*0001*CR][3G*1*0003*CR]\r\n" + frame("CR"),
+			want: []protocol.DeviceEvent{
+				{Kind: protocol.DeviceOther, Body: "frame with a wrong length"},
+				{Kind: protocol.DeviceOther, Body: "frame with a wrong length"},
+				{Kind: protocol.DeviceOther, Body: "CR"},
+			},
+		},
+		{
+			name: "endless", in: "[3G*1*0001*" + strings.Repeat("[", 1<<17),
+			err: protocol.ErrTooLong,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

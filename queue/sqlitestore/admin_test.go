@@ -1,6 +1,7 @@
 package sqlitestore_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -59,5 +60,37 @@ func TestRemovalIsFinished(t *testing.T) {
 	if found, err := s.Find(t.Context(), append(old[1], old[2]...)); err != nil ||
 		slices.ContainsFunc(found, func(m queue.Message) bool { return m.ID != 0 }) {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestRemovalsAreForgotten: of very many only the newest are told one by one; who has seen less
+// begins anew.
+func TestRemovalsAreForgotten(t *testing.T) {
+	const removed, remembered = 16_000, 10_000
+	s := open(t, sqlitestore.Options{Path: t.TempDir()})
+	account := []queue.Account{{ID: 1, Login: "a"}}
+	trackers := make([]queue.Tracker, removed)
+	for i := range trackers {
+		id := queue.TrackerID(i + 1)
+		trackers[i] = queue.Tracker{
+			ID: id, Account: 1, Protocol: "jt808", DeviceID: fmt.Sprint(id),
+		}
+	}
+	_, err := s.ImportDirectory(t.Context(), account, trackers, false)
+	must(t, err)
+	before := removed + 1 // version: one for each row
+	d, err := s.DirectoryChanges(t.Context(), int64(before), 10)
+	if err != nil || d.More || len(d.Trackers) != 0 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	_, err = s.ImportDirectory(t.Context(), account, nil, true)
+	must(t, err)
+	if d, err := s.DirectoryChanges(t.Context(), int64(before), 10); !errors.Is(err,
+		queue.ErrTooOld) {
+		t.Errorf("%d changes, %v", len(d.GoneTrackers), err)
+	}
+	d, err = s.DirectoryChanges(t.Context(), int64(before+removed-remembered), removed)
+	if err != nil || len(d.GoneTrackers) != remembered {
+		t.Errorf("%d changes, %v", len(d.GoneTrackers), err)
 	}
 }

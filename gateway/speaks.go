@@ -57,6 +57,7 @@ func (g *Gateway) speaks(buf []byte, other string) (name, device string) {
 		{"\x16\x03", "tls"},
 		{"SSH-", "ssh"},
 		{"PROXY ", "proxy_header"},
+		{"\xffAQSH", "watch_cloud"}, // a watch that speaks with its vendor's servers alone
 		{"\r\n\r\n\x00\r\nQUIT\n", "proxy_header"},
 	} {
 		if bytes.HasPrefix(buf, []byte(known.begin)) {

@@ -100,6 +100,8 @@ func TestWrongPortIsNamed(t *testing.T) {
 			looksLike(p.Name, c.speaks, "127.0.0.1")
 		}
 	}
+	r.connect("watch").write([]byte("\xffAQSH\x00\x10\x00\x01\x02\x03"))
+	looksLike("watch", "watch_cloud", "127.0.0.1")
 	if n := r.metric("refused_total", "reason=wrong_protocol"); n < 40 {
 		t.Errorf("%v counted", n)
 	}

@@ -299,6 +299,21 @@ func TestWhatAWearerSays(t *testing.T) {
 	r.counted("texts_repeated_total", 2)
 }
 
+// An LK whose answer has the time and waits behind a recording is answered with it.
+func TestTimeBehindARecording(t *testing.T) {
+	r := newRig(t, []queue.Tracker{watchTracker(map[string]string{"lk_time": "utc"})})
+	w := r.wearable("ZJ", true)
+	w.say("INIT,19900000000,1,S1_V1.0,0000,0000")
+	w.wants("INIT,1")
+	voice := "TK,#!AMR"
+	w.raw(fmt.Sprintf("[ZJ*%s*0007*%04x*%s][ZJ*%s*0008*0005*LK,64]", watchID, len(voice), voice,
+		watchID))
+	w.wants("TK,1")
+	if said, number := w.hears(); !strings.HasPrefix(said, "LK,2") || number != "0008" {
+		t.Errorf("%q, %s", said, number)
+	}
+}
+
 // Whoever is not known is not answered, but for an INIT; nor is another device on a connection.
 func TestWatchThatIsNotLetIn(t *testing.T) {
 	r := newRig(t, []queue.Tracker{watchTracker(nil)})

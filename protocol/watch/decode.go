@@ -135,7 +135,7 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 // before its declared length are nobody's mistake.
 func (c *codec) garbage(b []byte) error {
 	switch {
-	case len(b) > 0 && len(bytes.Trim(b, "\r\n")) == 0, c.cutOff && c.peer.idLength > 0:
+	case len(b) > 0 && len(bytes.Trim(b, "\r\n")) == 0, c.cutOff:
 		return nil
 	case len(b) > 0:
 		if n, m := cloud(b); m == matchWhole && n == len(b) {
@@ -241,11 +241,11 @@ const (
 	undatedWindow = 2 * time.Minute
 )
 
-// recording deals with TK, TK2 and JXTK. A single byte is the device's answer to ours. Recordings
-// that come in parts are noted with their last one.
+// recording deals with TK, TK2 and JXTK. A single byte of the first two is the device's answer to
+// ours. Recordings that come in parts are noted with their last one.
 func (d *decoding) recording() {
-	if len(d.params) <= 1 || d.voice == ignoreVoice {
-		d.report(false)
+	if short := len(d.params) <= 1; short || d.voice == ignoreVoice {
+		d.report(short && d.word == wordJXTK) // whose answer has another name
 		return
 	}
 	if d.voice == refuseVoice {

@@ -267,6 +267,18 @@ func TestRecordingsInParts(t *testing.T) {
 	}
 }
 
+// A word of one byte is an answer to ours, except to JXTKR, which has another name.
+func TestShortRecordings(t *testing.T) {
+	for content, want := range map[string]string{
+		"TK,1": "", "TK2,0": "", "TK": "", "TK,": "", "JXTK,1": frame("JXTKR,1"),
+		"JXTK": frame("JXTKR,1"), "JXTK,": frame("JXTKR,1"),
+	} {
+		if got := loggedIn(t, nil).send(frame(content)); got.answers != want || got.texts() != nil {
+			t.Errorf("%s became %+v", content, got)
+		}
+	}
+}
+
 func TestSettingsAreChecked(t *testing.T) {
 	p := watch.New()
 	for name, values := range map[string][]string{

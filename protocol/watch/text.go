@@ -194,7 +194,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 		return dst, fmt.Errorf("%w: the device has not named itself", protocol.ErrNotText)
 	}
 	part := hash(hashSeed, t.Body)
-	for _, n := range [...]uint64{t.Ref, uint64(t.Part), uint64(t.Parts), uint64(t.AtMs)} {
+	for _, n := range [...]uint64{uint64(t.Part), uint64(t.AtMs)} {
 		part = (part ^ n) * hashPrime
 	}
 	if part = max(part, 1); part != c.part {
@@ -220,10 +220,10 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 func (c *codec) echoed(params []byte, given bool) (protocol.Outcome, bool) {
 	outcome := protocol.AckDelivered
 	switch {
-	case !given, string(params) == "1":
+	case !given, string(params) == "1", c.sent != 0 && hashLower(params) == c.sent:
 	case string(params) == "0":
 		outcome = protocol.AckRejected
-	case c.sent == 0 || hashLower(params) != c.sent:
+	default:
 		return 0, false
 	}
 	c.part = 0

@@ -80,7 +80,7 @@ func New() *protocol.Protocol {
 			{
 				Name: settingText, Default: textAuto,
 				Check: protocol.CheckOneOf(textAuto, textHex, textHexLE, textUTF8),
-				Help:  "of a MESSAGE: hex = UTF-16BE as hexadecimal digits, hexle = the same of UTF-16LE, utf8 = raw, with ( and ) for brackets and braces; auto = utf8 or hexle where the device's INIT says so (mode 1 or 2), else hex",
+				Help:  "of a MESSAGE: hex = UTF-16BE as hexadecimal digits, hexle = the same of UTF-16LE, utf8 = raw, with ( for [ and ) for ] and }; auto = utf8 or hexle where the device's INIT says so (mode 1 or 2), else hex",
 			},
 			{
 				Name: settingPrefix, Check: checkPrefix,

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"trackchat/protocol"
 	"trackchat/protocol/protocoltest"
@@ -217,6 +218,14 @@ func TestRoundTrip(t *testing.T) {
 				Wrong:    c.wrong,
 			})
 		})
+	}
+}
+
+// What the protocol asks of its port: probes drain the battery, and a watch may be silent for long.
+func TestPort(t *testing.T) {
+	p := watch.New()
+	if p.Port != 5093 || p.IdleTimeout != 30*time.Minute || !p.NoProbes {
+		t.Errorf("port %d, idle %s, no probes %v", p.Port, p.IdleTimeout, p.NoProbes)
 	}
 }
 

@@ -280,8 +280,7 @@ func TestExpiredAndCancelledTextsAreNotSent(t *testing.T) {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	r.send(2, "wakes come in their order, so the other one's has come")
-	other.text()
+	r.caughtUp(d, other)
 	d.ack(e, protocol.AckDelivered)
 	if next := d.text(); e.Body != "first" || next.Body != "last" {
 		t.Fatalf("got %q and %q", e.Body, next.Body)
@@ -356,8 +355,7 @@ func TestCancelledTextIsNotSentWhereItsWakeWasLost(t *testing.T) {
 		Status: queue.StatusCancelled,
 	}})
 	must(t, err)
-	r.send(2, "comes after the resync")
-	other.text()
+	r.caughtUp(d, other)
 	d.ack(first, protocol.AckDelivered)
 	if next := d.text(); first.Body != "first" || next.Body != "last" {
 		t.Fatalf("got %q and %q", first.Body, next.Body)

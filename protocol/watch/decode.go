@@ -335,7 +335,7 @@ func (d *decoding) alarm() {
 func isSOS(status []byte) bool {
 	n := uint32(0)
 	for _, c := range status {
-		digit, ok := hexDigit(c)
+		digit, ok := protocol.HexDigit(c)
 		if !ok {
 			return false
 		}

@@ -108,7 +108,7 @@ func parseHex(b []byte) (n uint16, m match) {
 		if i == len(b) {
 			return 0, matchPart
 		}
-		digit, ok := hexDigit(b[i])
+		digit, ok := protocol.HexDigit(b[i])
 		if !ok {
 			return 0, matchNone
 		}
@@ -121,16 +121,6 @@ func parseHex(b []byte) (n uint16, m match) {
 		return 0, matchNone
 	}
 	return n, matchWhole
-}
-
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10, true
-	}
-	return 0, false
 }
 
 // isWord reports whether c is a letter or a digit.
@@ -238,7 +228,7 @@ func cloud(b []byte) (n int, m match) {
 		if i == len(b) {
 			return 0, matchPart
 		}
-		_, isHex := hexDigit(b[i])
+		_, isHex := protocol.HexDigit(b[i])
 		switch {
 		case i <= cloudDigest && !isHex, i > cloudDigest && i < n-1 && !isWord(b[i]),
 			i == n-1 && b[i] != '*':

@@ -99,7 +99,7 @@ func TestGarbageIsCutSoon(t *testing.T) {
 	}
 	s := loggedIn(t, nil)
 	for range 100 {
-		if got := s.send("\r\n\r\n"); got.err != nil || len(got.events) != 0 {
+		if got := s.Send("\r\n\r\n"); got.Err != nil || len(got.Events) != 0 {
 			t.Fatalf("line ends became %+v", got)
 		}
 	}
@@ -110,7 +110,8 @@ func TestDecodeOfWhatIsNoFrame(t *testing.T) {
 	for _, in := range []string{
 		"", "x", "[", "]", "[3G*1*0002*", "[3G*1*0002*LK", "[3G*1*0002*LK]x", "[3G*1*0002]",
 	} {
-		events, err := protocoltest.Decode(newSession(t, nil).codec, []byte(in))
+		codec := protocoltest.NewSession(t, watch.New(), nil).Codec
+		events, err := protocoltest.Decode(codec, []byte(in))
 		if len(events) != 0 || !errors.Is(err, protocol.ErrGarbage) {
 			t.Errorf("%q became %+v, %v", in, events, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"trackchat/protocol"
+	"trackchat/protocol/protocoltest"
 	"trackchat/protocol/watch"
 )
 
@@ -17,7 +18,7 @@ func TestSessionCutAtEveryByte(t *testing.T) {
 		"[3G*" + id + "*0099*UD,1]noise]" + frame("MESSAGE") + frame("TK,#!AMR[}]") +
 		frame("AL,nonsense") + "[3G*" + id + "*0087*UD,Cafe [5]\r\n" + numbered("0100", "TKQ") +
 		frame("CONFIG,TY:G36")
-	whole := newSession(t, nil).send(stream)
+	whole := protocoltest.NewSession(t, watch.New(), nil).Send(stream)
 	want := []protocol.Kind{
 		protocol.KindLogin, protocol.KindHeartbeat, protocol.KindPosition, protocol.KindHeartbeat,
 		protocol.KindPosition, protocol.KindAck, protocol.KindText, protocol.KindOther,
@@ -25,37 +26,37 @@ func TestSessionCutAtEveryByte(t *testing.T) {
 	}
 	answers := frame("LK") + numbered("00ff", "LK") + frame("TK,1") + frame("AL") +
 		numbered("0100", "TKQ") + frame("CONFIG,1")
-	if whole.err != nil || !slices.Equal(whole.kinds(), want) || whole.answers != answers {
-		t.Fatalf("it became %v, answered with %q, %v", whole.kinds(), whole.answers, whole.err)
+	if whole.Err != nil || !slices.Equal(kinds(whole), want) || whole.Answers != answers {
+		t.Fatalf("it became %v, answered with %q, %v", kinds(whole), whole.Answers, whole.Err)
 	}
 	for cut := range len(stream) {
-		s := newSession(t, nil)
-		first := s.send(stream[:cut])
-		second := s.send(stream[cut:])
-		kinds := append(first.kinds(), second.kinds()...)
-		if err := errors.Join(first.err, second.err); err != nil || !slices.Equal(kinds, want) ||
-			first.answers+second.answers != answers {
-			t.Errorf("cut at %d it became %v, %v", cut, kinds, err)
+		s := protocoltest.NewSession(t, watch.New(), nil)
+		first := s.Send(stream[:cut])
+		second := s.Send(stream[cut:])
+		all := append(kinds(first), kinds(second)...)
+		if err := errors.Join(first.Err, second.Err); err != nil || !slices.Equal(all, want) ||
+			first.Answers+second.Answers != answers {
+			t.Errorf("cut at %d it became %v, %v", cut, all, err)
 		}
 	}
 }
 
 // The id counts without its case and leading zeros, and comes back as the last frame had it.
 func TestIDsOfOneDevice(t *testing.T) {
-	s := newSession(t, nil)
+	s := protocoltest.NewSession(t, watch.New(), nil)
 	for in, want := range map[string]string{
 		"[3G*00ab1*0002*LK]": "[3G*00ab1*0002*LK]", "[3G*0AB1*0002*LK]": "[3G*0AB1*0002*LK]",
 		"[3G*ab1*0002*LK]": "[3G*ab1*0002*LK]",
 	} {
-		if got := s.send(in); got.answers != want || got.err != nil {
-			t.Errorf("%q was answered with %q, %v", in, got.answers, got.err)
+		if got := s.Send(in); got.Answers != want || got.Err != nil {
+			t.Errorf("%q was answered with %q, %v", in, got.Answers, got.Err)
 		}
 	}
-	got := s.send("[3G*ab10*0002*LK]")
-	if !errors.Is(got.err, protocol.ErrFraming) || len(got.events) != 0 {
+	got := s.Send("[3G*ab10*0002*LK]")
+	if !errors.Is(got.Err, protocol.ErrFraming) || len(got.Events) != 0 {
 		t.Errorf("another device became %+v", got)
 	}
-	nobody := newSession(t, nil).codec
+	nobody := protocoltest.NewSession(t, watch.New(), nil).Codec
 	if _, err := nobody.AppendText(nil, protocol.Text{Parts: 1, Body: "a"}); !errors.Is(err,
 		protocol.ErrNotText) {
 		t.Errorf("a text for nobody: %v", err)
@@ -64,16 +65,16 @@ func TestIDsOfOneDevice(t *testing.T) {
 
 // A refused login leaves nothing behind: neither its device nor what its INIT said.
 func TestRefusedLoginIsForgotten(t *testing.T) {
-	s := newSession(t, nil)
+	s := protocoltest.NewSession(t, watch.New(), nil)
 	init := numbered("0001", "INIT,1,1,S1,0,0,1")
-	if got := s.result(init, protocol.UnknownDevice); got.answers != numbered("0001", "INIT,0") {
-		t.Fatalf("answers %q", got.answers)
+	if got := s.Result(init, protocol.UnknownDevice); got.Answers != numbered("0001", "INIT,0") {
+		t.Fatalf("answers %q", got.Answers)
 	}
-	got := s.send("[3G*2222*0002*LK]")
-	if len(got.events) != 2 || got.events[0].DeviceID != "2222" || got.answers == "" {
+	got := s.Send("[3G*2222*0002*LK]")
+	if len(got.Events) != 2 || got.Events[0].DeviceID != "2222" || got.Answers == "" {
 		t.Errorf("another device became %+v", got)
 	}
-	if name := s.codec.Caps().Charset.String(); name != "utf16be" {
+	if name := s.Codec.Caps().Charset.String(); name != "utf16be" {
 		t.Errorf("it gets texts in %s", name)
 	}
 }
@@ -86,12 +87,12 @@ func TestModesOfINIT(t *testing.T) {
 		"a,b,c,d,e,11": "utf16be", "a,b,c,d,1": "utf16be", "a,b,c,d,e,1,x": "utf8",
 		"a,b,c,d,e,x,1": "utf16be", "1": "utf16be", ",,,,,2": "utf16le",
 	} {
-		s := newSession(t, nil)
-		s.send(frame("INIT," + params))
-		if got := s.send(frame("INIT,0") + frame("INIT,9") + frame("INIT")); got.answers != "" {
-			t.Errorf("answers of a device were answered with %q", got.answers)
+		s := protocoltest.NewSession(t, watch.New(), nil)
+		s.Send(frame("INIT," + params))
+		if got := s.Send(frame("INIT,0") + frame("INIT,9") + frame("INIT")); got.Answers != "" {
+			t.Errorf("answers of a device were answered with %q", got.Answers)
 		}
-		if got := s.codec.Caps().Charset.String(); got != want {
+		if got := s.Codec.Caps().Charset.String(); got != want {
 			t.Errorf("INIT,%s: texts in %s instead of %s", params, got, want)
 		}
 	}
@@ -108,12 +109,12 @@ func TestTextsOnTheWire(t *testing.T) {
 		{"utf8", "好😀", "好😀"},
 	} {
 		s := loggedIn(t, map[string]string{"text": c.setting})
-		if got := s.text(c.body); got != frame("MESSAGE,"+c.want) {
+		if got := s.Text(c.body); got != frame("MESSAGE,"+c.want) {
 			t.Errorf("%s: %q is written as %q", c.setting, c.body, got)
 		}
 	}
 	s := loggedIn(t, nil)
-	out, err := s.codec.AppendText([]byte("before"), protocol.Text{Parts: 1, Body: "Hi"})
+	out, err := s.Codec.AppendText([]byte("before"), protocol.Text{Parts: 1, Body: "Hi"})
 	if string(out) != "before"+frame("MESSAGE,00480069") || err != nil {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -135,7 +136,7 @@ func TestPartsOfTexts(t *testing.T) {
 		{map[string]string{"text": "utf8"}, strings.Repeat("x", 301), 2, 300},
 		{map[string]string{"text": "utf8", "part_units": "10"}, strings.Repeat("好", 11), 2, 30},
 	} {
-		parts, err := protocol.Split(c.text, loggedIn(t, c.settings).codec.Caps())
+		parts, err := protocol.Split(c.text, loggedIn(t, c.settings).Codec.Caps())
 		if err != nil || len(parts) != c.parts || len(parts[0]) != c.first {
 			t.Errorf("%v: %d parts, the first of %d bytes, %v", c.settings, len(parts),
 				len(parts[0]), err)
@@ -145,11 +146,11 @@ func TestPartsOfTexts(t *testing.T) {
 
 // Our numbers count texts: a repetition has the number of the first time, the next one another.
 func TestNumbersOfTexts(t *testing.T) {
-	s := newSession(t, nil)
-	s.send(numbered("0001", "LK,64"))
+	s := protocoltest.NewSession(t, watch.New(), nil)
+	s.Send(numbered("0001", "LK,64"))
 	number := func(text protocol.Text) string {
 		t.Helper()
-		out, err := s.codec.AppendText(nil, text)
+		out, err := s.Codec.AppendText(nil, text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,12 +174,12 @@ func TestNumbersOfTexts(t *testing.T) {
 			t.Errorf("step %d has number %s instead of %s", i, got, step.want)
 		}
 		if step.echo {
-			s.send(numbered("0009", "MESSAGE"))
+			s.Send(numbered("0009", "MESSAGE"))
 		}
 	}
 	for range 0xFFFF {
 		number(protocol.Text{Parts: 1, Body: "x"})
-		s.send(numbered("0009", "MESSAGE"))
+		s.Send(numbered("0009", "MESSAGE"))
 	}
 	if got := number(first); got != "0006" {
 		t.Errorf("65536 later: %s", got)
@@ -191,17 +192,17 @@ func TestEchoOfAnotherText(t *testing.T) {
 	for in, want := range map[string]protocol.Kind{
 		"MESSAGE,0061": protocol.KindUnknown, "MESSAGE": protocol.KindAck, "CR": protocol.KindUnknown,
 	} { // nothing was written yet
-		if got := s.send(frame(in)); got.events[0].Kind != want || got.answers != "" {
-			t.Errorf("%s became %+v", in, got.events)
+		if got := s.Send(frame(in)); got.Events[0].Kind != want || got.Answers != "" {
+			t.Errorf("%s became %+v", in, got.Events)
 		}
 	}
-	s.text("a")
-	s.text("b")
-	if got := s.send(frame("MESSAGE,0061")); got.events[0].Kind != protocol.KindUnknown {
-		t.Errorf("the echo of the text before became %+v", got.events)
+	s.Text("a")
+	s.Text("b")
+	if got := s.Send(frame("MESSAGE,0061")); got.Events[0].Kind != protocol.KindUnknown {
+		t.Errorf("the echo of the text before became %+v", got.Events)
 	}
-	if got := s.send(frame("MESSAGE,0062")); got.events[0].Outcome != protocol.AckDelivered {
-		t.Errorf("the echo became %+v", got.events)
+	if got := s.Send(frame("MESSAGE,0062")); got.Events[0].Outcome != protocol.AckDelivered {
+		t.Errorf("the echo became %+v", got.Events)
 	}
 }
 
@@ -225,12 +226,12 @@ func TestKeysOfVoiceAndAlarms(t *testing.T) {
 		{alarm("", "", "10000"), "SOS", 2 * time.Minute},
 	} {
 		for range 2 {
-			got := s.send(c.in)
-			if len(got.events) != 1 || got.events[0].Text != c.text || got.events[0].Key == 0 ||
-				got.events[0].Window != c.window || got.events[0].Across {
-				t.Fatalf("%q became %+v", c.in, got.events)
+			got := s.Send(c.in)
+			if len(got.Events) != 1 || got.Events[0].Text != c.text || got.Events[0].Key == 0 ||
+				got.Events[0].Window != c.window || got.Events[0].Across {
+				t.Fatalf("%q became %+v", c.in, got.Events)
 			}
-			key := got.events[0].Key
+			key := got.Events[0].Key
 			if other, known := keys[key]; known && other != c.in {
 				t.Errorf("%q and %q have one key", c.in, other)
 			}
@@ -241,8 +242,8 @@ func TestKeysOfVoiceAndAlarms(t *testing.T) {
 		t.Errorf("%d keys", len(keys))
 	}
 	for _, status := range []string{"0000ffff", "ffeeffff", "0001000g", "100010000", "", "1"} {
-		if got := s.send(alarm("261126", "101500", status)); got.texts() != nil ||
-			got.answers != frame("AL") {
+		if got := s.Send(alarm("261126", "101500", status)); texts(got) != nil ||
+			got.Answers != frame("AL") {
 			t.Errorf("status %q became %+v", status, got)
 		}
 	}
@@ -256,12 +257,12 @@ func TestRecordingsInParts(t *testing.T) {
 		"0,f,0000001,2,x": true, "0,f,000001,000002,": false, "x,y": true, "0,f,1,2,x,y": false,
 	} {
 		for _, in := range []string{numbered("0001", "TK,"+params), frame("JXTK," + params)} {
-			if got := loggedIn(t, nil).send(in); (got.texts() != nil) != noted ||
-				!strings.Contains(got.answers, "TK") {
+			if got := loggedIn(t, nil).Send(in); (texts(got) != nil) != noted ||
+				!strings.Contains(got.Answers, "TK") {
 				t.Errorf("%q became %+v", in, got)
 			}
 		}
-		if got := loggedIn(t, nil).send(frame("TK," + params)); got.texts() == nil {
+		if got := loggedIn(t, nil).Send(frame("TK," + params)); texts(got) == nil {
 			t.Errorf("plain TK,%s became %+v", params, got)
 		}
 	}
@@ -273,7 +274,7 @@ func TestShortRecordings(t *testing.T) {
 		"TK,1": "", "TK2,0": "", "TK": "", "TK,": "", "JXTK,1": frame("JXTKR,1"),
 		"JXTK": frame("JXTKR,1"), "JXTK,": frame("JXTKR,1"),
 	} {
-		if got := loggedIn(t, nil).send(frame(content)); got.answers != want || got.texts() != nil {
+		if got := loggedIn(t, nil).Send(frame(content)); got.Answers != want || texts(got) != nil {
 			t.Errorf("%s became %+v", content, got)
 		}
 	}
@@ -309,11 +310,11 @@ func TestTimeBehindLK(t *testing.T) {
 		"utc": "2026-03-01,00:59:58", "+08:00": "2026-03-01,08:59:58",
 		"-03:30": "2026-02-28,21:29:58",
 	} {
-		s := newSession(t, map[string]string{"lk_time": zone})
-		if got := s.send(numbered("00a1", "LK,64")); got.answers != "" {
-			t.Errorf("answered with %q at once", got.answers)
+		s := protocoltest.NewSession(t, watch.New(), map[string]string{"lk_time": zone})
+		if got := s.Send(numbered("00a1", "LK,64")); got.Answers != "" {
+			t.Errorf("answered with %q at once", got.Answers)
 		}
-		if got, next := s.codec.Poll(nil, at); string(got) != numbered("00a1", "LK,"+want) ||
+		if got, next := s.Codec.Poll(nil, at); string(got) != numbered("00a1", "LK,"+want) ||
 			!next.IsZero() {
 			t.Errorf("%s: answered with %q", zone, got)
 		}

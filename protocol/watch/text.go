@@ -115,7 +115,7 @@ func (c hexCharset) Decode(b []byte) (string, error) {
 	for digits := range slices.Chunk(b, unitDigits) {
 		unit := uint16(0)
 		for _, c := range digits {
-			digit, ok := hexDigit(c)
+			digit, ok := protocol.HexDigit(c)
 			if !ok {
 				return "", fmt.Errorf("%w: %q is no hexadecimal digit", protocol.ErrMalformed, c)
 			}

@@ -27,81 +27,30 @@ func numbered(number, content string) string {
 	return fmt.Sprintf("[ZJ*%s*%s*%04x*%s]", id, number, len(content), content)
 }
 
-// seen is what came out of one stream: kinds and answers in order.
-type seen struct {
-	events  []protocol.Event
-	answers string
-	err     error
-}
-
-func (s seen) kinds() (kinds []protocol.Kind) {
-	for _, e := range s.events {
-		kinds = append(kinds, e.Kind)
+func kinds(s protocoltest.Seen) (list []protocol.Kind) {
+	for _, e := range s.Events {
+		list = append(list, e.Kind)
 	}
-	return kinds
+	return list
 }
 
-func (s seen) texts() (texts []string) {
-	for _, e := range s.events {
+func texts(s protocoltest.Seen) (list []string) {
+	for _, e := range s.Events {
 		if e.Kind == protocol.KindText {
-			texts = append(texts, e.Text)
+			list = append(list, e.Text)
 		}
 	}
-	return texts
-}
-
-// session is a codec with its stream; the test plays the gateway and finds everything OK.
-type session struct {
-	tb     testing.TB
-	codec  protocol.Codec
-	stream *protocoltest.Stream
-}
-
-func newSession(tb testing.TB, settings map[string]string) *session {
-	tb.Helper()
-	p := watch.New()
-	return &session{
-		tb, p.NewCodec(protocoltest.NewSettings(tb, p, settings)),
-		protocoltest.NewStream(p),
-	}
+	return list
 }
 
 // loggedIn is a session of a device that said an LK.
-func loggedIn(tb testing.TB, settings map[string]string) *session {
+func loggedIn(tb testing.TB, settings map[string]string) *protocoltest.Session {
 	tb.Helper()
-	s := newSession(tb, settings)
-	if got := s.send(frame("LK")); got.err != nil || got.answers != frame("LK") {
+	s := protocoltest.NewSession(tb, watch.New(), settings)
+	if got := s.Send(frame("LK")); got.Err != nil || got.Answers != frame("LK") {
 		tb.Fatalf("login: %+v", got)
 	}
 	return s
-}
-
-func (s *session) send(bytes string) seen { return s.result(bytes, protocol.OK) }
-
-func (s *session) result(bytes string, r protocol.Result) (got seen) {
-	s.tb.Helper()
-	var answers []byte
-	cutting := s.stream.Feed([]byte(bytes), func(frame []byte) {
-		events, err := protocoltest.Decode(s.codec, frame)
-		for i := range events {
-			answers = s.codec.AppendReply(answers, &events[i], r)
-		}
-		got.events, got.err = append(got.events, events...), errors.Join(got.err, err)
-	})
-	if cutting != nil {
-		s.tb.Fatal(cutting)
-	}
-	got.answers = string(answers)
-	return got
-}
-
-func (s *session) text(body string) string {
-	s.tb.Helper()
-	out, err := s.codec.AppendText(nil, protocol.Text{Parts: 1, Body: body})
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	return string(out)
 }
 
 func vectors(tb testing.TB) []protocoltest.Vector {
@@ -150,25 +99,25 @@ func TestStreamsOfVectors(t *testing.T) {
 		for name, pieces := range map[string][][]byte{
 			"whole": {v.Bytes()}, "bytewise": protocoltest.Bytewise(v.Bytes()),
 		} {
-			s, frames, answers := newSession(t, nil), 0, ""
+			s, frames, answers := protocoltest.NewSession(t, watch.New(), nil), 0, ""
 			for _, piece := range pieces {
-				got := s.send(string(piece))
-				answers += got.answers
-				for _, kind := range got.kinds() {
+				got := s.Send(string(piece))
+				answers += got.Answers
+				for _, kind := range kinds(got) {
 					if kind != protocol.KindLogin {
 						frames++
 					}
 				}
-				if got.err != nil && !errors.Is(got.err, protocol.ErrGarbage) {
-					t.Errorf("%s, %s: %v", v.ID, name, got.err)
+				if got.Err != nil && !errors.Is(got.Err, protocol.ErrGarbage) {
+					t.Errorf("%s, %s: %v", v.ID, name, got.Err)
 				}
 			}
 			if frames != *v.Frames || v.Answer != nil && answers != *v.Answer {
 				t.Errorf("%s, %s: %d frames instead of %d, answered with %q", v.ID, name, frames,
 					*v.Frames, answers)
 			}
-			if got := s.send(string(v.Bytes())); frames == 0 && len(got.events) > 0 {
-				t.Errorf("%s became %+v", v.ID, got.events)
+			if got := s.Send(string(v.Bytes())); frames == 0 && len(got.Events) > 0 {
+				t.Errorf("%s became %+v", v.ID, got.Events)
 			}
 		}
 	}

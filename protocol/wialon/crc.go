@@ -1,5 +1,7 @@
 package wialon
 
+import "trackchat/protocol"
+
 // parseCRC reads the CRC field: CRC-16/ARC ("CRC16" of Wialon IPS 2.0, appendix 1). Devices write
 // it in either case, without leading zeros, and with 0x in front.
 func parseCRC(b []byte) (crc uint16, ok bool) {
@@ -10,23 +12,13 @@ func parseCRC(b []byte) (crc uint16, ok bool) {
 		return 0, false
 	}
 	for _, c := range b {
-		digit, ok := hexDigit(c)
+		digit, ok := protocol.HexDigit(c)
 		if !ok {
 			return 0, false
 		}
 		crc = crc<<4 | uint16(digit)
 	}
 	return crc, true
-}
-
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10, true
-	}
-	return 0, false
 }
 
 // appendCRC appends four capital hexadecimal digits, the high byte first.

@@ -35,14 +35,14 @@ func TestTooLongLineIsDroppedAndTheNextOneIsWhole(t *testing.T) {
 	p := wialon.New()
 	for _, length := range []int{p.MaxFrame - 1, p.MaxFrame, p.MaxFrame + 1, 3*p.MaxFrame + 7} {
 		s := loggedIn(t, "1.1", nil)
-		got := s.send("#M#" + strings.Repeat("x", length-4) + "\n#P#\r\n")
+		got := s.Send("#M#" + strings.Repeat("x", length-4) + "\n#P#\r\n")
 		fits := length <= p.MaxFrame
-		if !strings.HasSuffix(got.answers, "#AP#\r\n") || fits != (got.err == nil) ||
-			fits != strings.Contains(got.answers, "#AM#1") {
-			t.Errorf("a line of %d bytes: answers %q, %v", length, got.answers, got.err)
+		if !strings.HasSuffix(got.Answers, "#AP#\r\n") || fits != (got.Err == nil) ||
+			fits != strings.Contains(got.Answers, "#AM#1") {
+			t.Errorf("a line of %d bytes: answers %q, %v", length, got.Answers, got.Err)
 		}
-		if !fits && !errors.Is(got.err, protocol.ErrGarbage) {
-			t.Errorf("a line of %d bytes: %v", length, got.err)
+		if !fits && !errors.Is(got.Err, protocol.ErrGarbage) {
+			t.Errorf("a line of %d bytes: %v", length, got.Err)
 		}
 	}
 }
@@ -87,18 +87,18 @@ func TestFrameGoesOnWhereItStopped(t *testing.T) {
 func TestContainerIsUnpackedWithinBounds(t *testing.T) {
 	p := wialon.New()
 	s := loggedIn(t, "1.1", nil)
-	if got := s.send(container(t, "#M#"+strings.Repeat("x", p.MaxFrame-4)+"\n")); got.err != nil ||
-		got.answers != "#AM#1\r\n" {
-		t.Errorf("a packet as long as a frame may be: %q, %v", got.answers, got.err)
+	if got := s.Send(container(t, "#M#"+strings.Repeat("x", p.MaxFrame-4)+"\n")); got.Err != nil ||
+		got.Answers != "#AM#1\r\n" {
+		t.Errorf("a packet as long as a frame may be: %q, %v", got.Answers, got.Err)
 	}
 	for _, length := range []int{p.MaxFrame + 1, 40 * p.MaxFrame} {
 		bomb := container(t, strings.Repeat("x", length))
-		if got := s.send(bomb); !errors.Is(got.err, protocol.ErrTooLong) || len(got.events) != 0 {
-			t.Errorf("%d bytes packed into %d: %+v, %v", length, len(bomb), got.events, got.err)
+		if got := s.Send(bomb); !errors.Is(got.Err, protocol.ErrTooLong) || len(got.Events) != 0 {
+			t.Errorf("%d bytes packed into %d: %+v, %v", length, len(bomb), got.Events, got.Err)
 		}
 	}
-	if got := s.send(container(t, "#P#")); got.answers != "#AP#\r\n" {
-		t.Errorf("after the bombs: %q, %v", got.answers, got.err)
+	if got := s.Send(container(t, "#P#")); got.Answers != "#AP#\r\n" {
+		t.Errorf("after the bombs: %q, %v", got.Answers, got.Err)
 	}
 }
 
@@ -130,12 +130,12 @@ func TestFullBlackBox(t *testing.T) {
 	for i := range records {
 		b.WriteString(extended + strconv.Itoa(i) + "|")
 	}
-	got := s.send("#B#" + b.String() + crc(b.String()) + "\r\n")
-	if got.err != nil || got.answers != "#AB#5000\r\n" || len(got.events) != records+1 {
-		t.Fatalf("%d events, answers %q, %v", len(got.events), got.answers, got.err)
+	got := s.Send("#B#" + b.String() + crc(b.String()) + "\r\n")
+	if got.Err != nil || got.Answers != "#AB#5000\r\n" || len(got.Events) != records+1 {
+		t.Fatalf("%d events, answers %q, %v", len(got.Events), got.Answers, got.Err)
 	}
 	keys := map[uint64]bool{}
-	for i, e := range got.events[:records] {
+	for i, e := range got.Events[:records] {
 		if e.Text != "number "+strconv.Itoa(i) {
 			t.Fatalf("text %d is %q", i, e.Text)
 		}
@@ -157,13 +157,13 @@ func TestHostileLinesTakeLinearTime(t *testing.T) {
 		"texts":            strings.Repeat("text:3:x,", 50_000),
 		"semicolons":       strings.Repeat(";", 500_000),
 	} {
-		got := s.send("#D#" + record + ";NA;NA;NA;NA;NA;" + params + "\r\n")
-		if got.answers == "" {
-			t.Errorf("%s: no answer, %v", name, got.err)
+		got := s.Send("#D#" + record + ";NA;NA;NA;NA;NA;" + params + "\r\n")
+		if got.Answers == "" {
+			t.Errorf("%s: no answer, %v", name, got.Err)
 		}
 	}
-	got := s.send("#B#" + strings.Repeat("|", 1_000_000) + "\r\n")
-	if got.answers != "#AB#0\r\n" {
-		t.Errorf("a box of nothing: %q, %v", got.answers, got.err)
+	got := s.Send("#B#" + strings.Repeat("|", 1_000_000) + "\r\n")
+	if got.Answers != "#AB#0\r\n" {
+		t.Errorf("a box of nothing: %q, %v", got.Answers, got.Err)
 	}
 }

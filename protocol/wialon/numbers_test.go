@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"trackchat/protocol"
+	"trackchat/protocol/protocoltest"
 	"trackchat/protocol/wialon"
 )
 
@@ -43,12 +44,12 @@ func TestCalendar(t *testing.T) {
 				"#B#" + date + place + "\r\n":                          "#AB#1",
 				"#D#" + date + place + ";1;NA;NA;;NA;text:3:fuel?\r\n": "#AD#1",
 			} {
-				got := s.send(in)
-				if got.answers != answer+"\r\n" {
-					t.Errorf("%q was answered by %q, %v", in, got.answers, got.err)
+				got := s.Send(in)
+				if got.Answers != answer+"\r\n" {
+					t.Errorf("%q was answered by %q, %v", in, got.Answers, got.Err)
 				}
-				if in[1] == 'B' && (got.err == nil) != want {
-					t.Errorf("%q: %v", in, got.err)
+				if in[1] == 'B' && (got.Err == nil) != want {
+					t.Errorf("%q: %v", in, got.Err)
 				}
 			}
 		}
@@ -100,8 +101,8 @@ func TestEdgesOfEveryField(t *testing.T) {
 	} {
 		for _, position := range positions {
 			in := "#SD#" + at + position + "\r\n"
-			if got := loggedIn(t, "1.1", nil).send(in); got.answers != "#ASD#"+code+"\r\n" {
-				t.Errorf("%q was answered by %q, not %s", in, got.answers, code)
+			if got := loggedIn(t, "1.1", nil).Send(in); got.Answers != "#ASD#"+code+"\r\n" {
+				t.Errorf("%q was answered by %q, not %s", in, got.Answers, code)
 			}
 		}
 	}
@@ -126,8 +127,8 @@ func TestNumbersOfBlocks(t *testing.T) {
 		"#T#1;1\r\nx":                                         "#AT#NA;0",
 		"#T#1;1;0;7;8\r\nx":                                   "#AT#NA;0",
 	} {
-		if got := loggedIn(t, "1.1", nil).send(in); got.answers != want+"\r\n" {
-			t.Errorf("%q was answered by %q, not %q", in, got.answers, want)
+		if got := loggedIn(t, "1.1", nil).Send(in); got.Answers != want+"\r\n" {
+			t.Errorf("%q was answered by %q, not %q", in, got.Answers, want)
 		}
 	}
 	s := loggedIn(t, "1.1", nil) // the last block is the one announced, once
@@ -138,14 +139,14 @@ func TestNumbersOfBlocks(t *testing.T) {
 		{"#T#1;1;2\r\nx", "#AT#2;1"},
 		{"#IT#010126;000000;driver;1;x\r\n", "#AIT#0"},
 	} {
-		if got := s.send(step[0]); got.answers != step[1]+"\r\n" {
-			t.Errorf("%q was answered by %q, not %q", step[0], got.answers, step[1])
+		if got := s.Send(step[0]); got.Answers != step[1]+"\r\n" {
+			t.Errorf("%q was answered by %q, not %q", step[0], got.Answers, step[1])
 		}
 	}
 	for n, want := range map[int]string{1: "1", 255: "255", 256: "256", 10_000: "10000"} {
 		in := "#B#" + strings.Repeat("NA;NA;NA;NA;NA;NA;NA;NA;NA;NA|", n) + "\r\n"
-		if got := loggedIn(t, "1.1", nil).send(in); got.answers != "#AB#"+want+"\r\n" {
-			t.Errorf("%d records were answered by %q", n, got.answers)
+		if got := loggedIn(t, "1.1", nil).Send(in); got.Answers != "#AB#"+want+"\r\n" {
+			t.Errorf("%d records were answered by %q", n, got.Answers)
 		}
 	}
 }
@@ -160,12 +161,12 @@ func TestAnswersAndBlankTexts(t *testing.T) {
 		"#AM#-1\r\n": 0, "#AM#;1\r\n": 0,
 	} {
 		s := loggedIn(t, "2.0", nil)
-		s.text("one")
-		got := s.send(in)
-		if (got.err == nil) != (want != 0) || len(got.events) > 1 {
-			t.Errorf("%q: %+v, %v", in, got.events, got.err)
+		s.Text("one")
+		got := s.Send(in)
+		if (got.Err == nil) != (want != 0) || len(got.Events) > 1 {
+			t.Errorf("%q: %+v, %v", in, got.Events, got.Err)
 		}
-		for _, e := range got.events {
+		for _, e := range got.Events {
 			if e.Kind != protocol.KindAck || e.Outcome != want {
 				t.Errorf("%q became %+v", in, e)
 			}
@@ -175,23 +176,23 @@ func TestAnswersAndBlankTexts(t *testing.T) {
 		"", "\x00", "\x01\x7f\x00", "\u0085", " ", "\x01 \x02", "\xa0",
 		"\u00a0",
 	} {
-		got := loggedIn(t, "1.1", nil).send("#M#" + blank + "\r\n")
-		if got.answers != "#AM#0\r\n" || len(got.events) != 1 ||
-			got.events[0].Kind != protocol.KindRefused {
+		got := loggedIn(t, "1.1", nil).Send("#M#" + blank + "\r\n")
+		if got.Answers != "#AM#0\r\n" || len(got.Events) != 1 ||
+			got.Events[0].Kind != protocol.KindRefused {
 			t.Errorf("%q: %+v", blank, got)
 		}
-		got = loggedIn(t, "1.1", nil).send("#D#NA;NA;NA;NA;NA;NA;NA;NA;NA;NA;1;NA;NA;;NA;text:3:" +
+		got = loggedIn(t, "1.1", nil).Send("#D#NA;NA;NA;NA;NA;NA;NA;NA;NA;NA;1;NA;NA;;NA;text:3:" +
 			blank + "\r\n")
-		if got.answers != "#AD#1\r\n" || len(got.events) != 1 ||
-			got.events[0].Kind != protocol.KindPosition {
+		if got.Answers != "#AD#1\r\n" || len(got.Events) != 1 ||
+			got.Events[0].Kind != protocol.KindPosition {
 			t.Errorf("%q in a parameter: %+v", blank, got)
 		}
 	}
 	for _, n := range []int{1, 127, 128, 129, 1000} { // a name is looked for within bounds
-		got := loggedIn(t, "1.1", nil).send(fmt.Sprintf(
+		got := loggedIn(t, "1.1", nil).Send(fmt.Sprintf(
 			"#D#NA;NA;NA;NA;NA;NA;NA;NA;NA;NA;1;NA;NA;;NA;%s:1:2,text:3:hi\r\n", strings.Repeat("n",
 				n)))
-		if len(got.events) == 0 || got.events[0].Text != "hi" {
+		if len(got.Events) == 0 || got.Events[0].Text != "hi" {
 			t.Errorf("a name of %d letters: %+v", n, got)
 		}
 	}
@@ -203,8 +204,8 @@ func TestLinesBetweenPackets(t *testing.T) {
 		"\n": false, "\r\n": false, "\n\n": false,
 		"\xff\n": true, "\xff\r\n": true, "x\n": true,
 	} {
-		got := loggedIn(t, "1.1", nil).send(noise + "#P#\n")
-		if got.answers != "#AP#\r\n" || (got.err != nil) != wrong {
+		got := loggedIn(t, "1.1", nil).Send(noise + "#P#\n")
+		if got.Answers != "#AP#\r\n" || (got.Err != nil) != wrong {
 			t.Errorf("%q: %+v", noise, got)
 		}
 	}
@@ -217,8 +218,8 @@ func TestBlackBoxOfUnknownVersion(t *testing.T) {
 		record: "1", record + "|" + record: "2", record + "|" + crc(record+"|"): "1",
 		record + "|" + "0000": "",
 	} {
-		if got := newSession(t, nil).send("#B#" + msg + "\r\n"); got.answers != "#AB#"+want+"\r\n" {
-			t.Errorf("%q was answered by %q, %v", msg, got.answers, got.err)
+		if got := protocoltest.NewSession(t, wialon.New(), nil).Send("#B#" + msg + "\r\n"); got.Answers != "#AB#"+want+"\r\n" {
+			t.Errorf("%q was answered by %q, %v", msg, got.Answers, got.Err)
 		}
 	}
 }

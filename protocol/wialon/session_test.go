@@ -17,7 +17,7 @@ func TestTextsFollowTheVersionOfTheLogin(t *testing.T) {
 		"2.0": line2("M", "one two three four\tfive"),
 	} {
 		s := loggedIn(t, version, nil)
-		if got := s.text("one\r\ntwo\nthree\rfour\tfive"); got != want {
+		if got := s.Text("one\r\ntwo\nthree\rfour\tfive"); got != want {
 			t.Errorf("%s: %q instead of %q", version, got, want)
 		}
 	}
@@ -25,7 +25,7 @@ func TestTextsFollowTheVersionOfTheLogin(t *testing.T) {
 
 func TestTextIsAppended(t *testing.T) {
 	s := loggedIn(t, "2.0", nil)
-	out, err := s.codec.AppendText([]byte("before\r\n"), protocol.Text{Parts: 1, Body: "hello"})
+	out, err := s.Codec.AppendText([]byte("before\r\n"), protocol.Text{Parts: 1, Body: "hello"})
 	if want := "before\r\n" + line2("M", "hello"); err != nil || string(out) != want {
 		t.Errorf("%q instead of %q, %v", out, want, err)
 	}
@@ -33,27 +33,27 @@ func TestTextIsAppended(t *testing.T) {
 
 // A refused login leaves nothing behind: neither its version nor its device.
 func TestRefusedLoginIsForgotten(t *testing.T) {
-	s := newSession(t, nil)
-	if got := s.result(line2("L", "2.0;1111;NA"), protocol.UnknownDevice); got.answers !=
+	s := protocoltest.NewSession(t, wialon.New(), nil)
+	if got := s.Result(line2("L", "2.0;1111;NA"), protocol.UnknownDevice); got.Answers !=
 		"#AL#0\r\n" {
-		t.Fatalf("answers %q", got.answers)
+		t.Fatalf("answers %q", got.Answers)
 	}
-	got := s.send("2222#M#hello\r\n")
-	if len(got.events) != 2 || got.events[0].Kind != protocol.KindLogin ||
-		got.events[0].DeviceID != "2222" || got.events[1].Text != "hello" {
-		t.Errorf("another device became %+v, %v", got.events, got.err)
+	got := s.Send("2222#M#hello\r\n")
+	if len(got.Events) != 2 || got.Events[0].Kind != protocol.KindLogin ||
+		got.Events[0].DeviceID != "2222" || got.Events[1].Text != "hello" {
+		t.Errorf("another device became %+v, %v", got.Events, got.Err)
 	}
 }
 
 // Frames behind a login are decoded before the store has said anything about it.
 func TestFramesRightBehindALoginHaveItsVersion(t *testing.T) {
-	s := newSession(t, nil)
+	s := protocoltest.NewSession(t, wialon.New(), nil)
 	var events []protocol.Event
 	for _, frame := range []string{
 		line2("L", "2.0;"+imei+";NA"), "#M#hello\r\n",
 		line2("M", "hello"),
 	} {
-		got, _ := protocoltest.Decode(s.codec, []byte(frame))
+		got, _ := protocoltest.Decode(s.Codec, []byte(frame))
 		events = append(events, got...)
 	}
 	if len(events) != 3 || events[0].Kind != protocol.KindLogin ||
@@ -64,22 +64,22 @@ func TestFramesRightBehindALoginHaveItsVersion(t *testing.T) {
 
 func TestOneTextIsAcknowledgedByOneFrame(t *testing.T) {
 	s := loggedIn(t, "1.1", map[string]string{"ack": "next_frame"})
-	s.text("a")
-	s.text("a") // a repetition
-	got := s.send("#P#\r\n#P#\r\n")
-	if len(got.events) != 3 || got.events[0].Kind != protocol.KindAck ||
-		got.answers != "#AP#\r\n#AP#\r\n" {
-		t.Errorf("two pings became %+v, answers %q", got.events, got.answers)
+	s.Text("a")
+	s.Text("a") // a repetition
+	got := s.Send("#P#\r\n#P#\r\n")
+	if len(got.Events) != 3 || got.Events[0].Kind != protocol.KindAck ||
+		got.Answers != "#AP#\r\n#AP#\r\n" {
+		t.Errorf("two pings became %+v, answers %q", got.Events, got.Answers)
 	}
 }
 
 // The tracker's own setting counts from its login on, also for a text that was written before.
 func TestPolicyOfTheTrackerReplacesThatOfTheListener(t *testing.T) {
 	s := loggedIn(t, "1.1", map[string]string{"ack": "next_frame"})
-	s.text("a")
-	s.codec.Bind(protocoltest.NewSettings(t, wialon.New(), map[string]string{"ack": "none"}))
-	if got := s.send("#P#\r\n"); len(got.events) != 1 || !s.codec.Caps().Silent {
-		t.Errorf("a ping became %+v, caps %+v", got.events, s.codec.Caps())
+	s.Text("a")
+	s.Codec.Bind(protocoltest.NewSettings(t, wialon.New(), map[string]string{"ack": "none"}))
+	if got := s.Send("#P#\r\n"); len(got.Events) != 1 || !s.Codec.Caps().Silent {
+		t.Errorf("a ping became %+v, caps %+v", got.Events, s.Codec.Caps())
 	}
 }
 
@@ -91,12 +91,12 @@ func TestKeysOfTexts(t *testing.T) {
 		if strings.HasPrefix(frame, "#M#") || strings.Contains(frame, "#NA;NA;") {
 			window = 10 * time.Second
 		}
-		got := s.send(frame + "\r\n")
-		if got.err != nil || got.events[0].Kind != protocol.KindText ||
-			got.events[0].Window != window || !got.events[0].Across {
-			t.Fatalf("%s became %+v, %v", frame, got.events, got.err)
+		got := s.Send(frame + "\r\n")
+		if got.Err != nil || got.Events[0].Kind != protocol.KindText ||
+			got.Events[0].Window != window || !got.Events[0].Across {
+			t.Fatalf("%s became %+v, %v", frame, got.Events, got.Err)
 		}
-		return got.events[0].Key
+		return got.Events[0].Key
 	}
 	params := ";NA;NA;NA;NA;NA;text:3:OK"
 	a, b := key("#M#OK"), key("#M#no")
@@ -108,9 +108,9 @@ func TestKeysOfTexts(t *testing.T) {
 	if timeless := key("#D#NA;NA" + record[len("240126;135321"):] + params); timeless != a {
 		t.Errorf("a record without a time has key %x instead of %x", timeless, a)
 	}
-	if other := loggedIn(t, "2.0", nil).send(line2("M", "OK")); other.events[0].Key != a {
+	if other := loggedIn(t, "2.0", nil).Send(line2("M", "OK")); other.Events[0].Key != a {
 		t.Errorf("the same text over another connection has key %x instead of %x",
-			other.events[0].Key, a)
+			other.Events[0].Key, a)
 	}
 }
 

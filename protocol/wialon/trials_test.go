@@ -6,6 +6,7 @@ import (
 
 	"trackchat/protocol"
 	"trackchat/protocol/protocoltest"
+	"trackchat/protocol/wialon"
 )
 
 // What public bug reports and documents showed: no text is lost, and no device has to repeat it.
@@ -23,9 +24,9 @@ func TestTrials(t *testing.T) {
 	} {
 		t.Run(id, func(t *testing.T) {
 			tr := protocoltest.Trials(t, "west.jsonl")[id]
-			s := newSession(t, nil)
+			s := protocoltest.NewSession(t, wialon.New(), nil)
 			if want.login {
-				s.send("#L#" + imei + ";NA\r\n")
+				s.Send("#L#" + imei + ";NA\r\n")
 			}
 			var answers string
 			var texts []string
@@ -34,15 +35,15 @@ func TestTrials(t *testing.T) {
 				if in[len(in)-1] != '\n' {
 					in += "\r\n" // logins are written without their end
 				}
-				got := s.send(in)
-				answers += got.answers
-				for _, e := range got.events {
+				got := s.Send(in)
+				answers += got.Answers
+				for _, e := range got.Events {
 					if e.Kind == protocol.KindText {
 						texts = append(texts, e.Text)
 					}
 				}
-				if got.err != nil {
-					t.Error(got.err)
+				if got.Err != nil {
+					t.Error(got.Err)
 				}
 			}
 			if answers != want.answers || !slices.Equal(texts, want.texts) {

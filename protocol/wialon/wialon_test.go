@@ -1,7 +1,6 @@
 package wialon_test
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"runtime"
@@ -32,69 +31,18 @@ func crc(s string) string {
 // line2 is a packet of version 2.0.
 func line2(typ, msg string) string { return "#" + typ + "#" + msg + ";" + crc(msg+";") + "\r\n" }
 
-// seen is what came out of one stream: kinds and answers in order.
-type seen struct {
-	events  []protocol.Event
-	answers string
-	err     error
-}
-
-// session is a codec with its stream; the test plays the gateway and finds everything OK.
-type session struct {
-	tb     testing.TB
-	codec  protocol.Codec
-	stream *protocoltest.Stream
-}
-
-func newSession(tb testing.TB, settings map[string]string) *session {
-	tb.Helper()
-	p := wialon.New()
-	return &session{
-		tb, p.NewCodec(protocoltest.NewSettings(tb, p, settings)),
-		protocoltest.NewStream(p),
-	}
-}
-
 // loggedIn is a session in which a device of that version logged in.
-func loggedIn(tb testing.TB, version string, settings map[string]string) *session {
+func loggedIn(tb testing.TB, version string, settings map[string]string) *protocoltest.Session {
 	tb.Helper()
-	s := newSession(tb, settings)
+	s := protocoltest.NewSession(tb, wialon.New(), settings)
 	login := "#L#" + imei + ";NA\r\n"
 	if version == "2.0" {
 		login = line2("L", "2.0;"+imei+";NA")
 	}
-	if got := s.send(login); got.err != nil || got.answers != "#AL#1\r\n" {
+	if got := s.Send(login); got.Err != nil || got.Answers != "#AL#1\r\n" {
 		tb.Fatalf("login: %+v", got)
 	}
 	return s
-}
-
-func (s *session) send(bytes string) seen { return s.result(bytes, protocol.OK) }
-
-func (s *session) result(bytes string, r protocol.Result) (got seen) {
-	s.tb.Helper()
-	var answers []byte
-	cutting := s.stream.Feed([]byte(bytes), func(frame []byte) {
-		events, err := protocoltest.Decode(s.codec, frame)
-		for i := range events {
-			answers = s.codec.AppendReply(answers, &events[i], r)
-		}
-		got.events, got.err = append(got.events, events...), errors.Join(got.err, err)
-	})
-	if cutting != nil {
-		s.tb.Fatal(cutting)
-	}
-	got.answers = string(answers)
-	return got
-}
-
-func (s *session) text(body string) string {
-	s.tb.Helper()
-	out, err := s.codec.AppendText(nil, protocol.Text{Parts: 1, Body: body})
-	if err != nil {
-		s.tb.Fatal(err)
-	}
-	return string(out)
 }
 
 func vectors(tb testing.TB) []protocoltest.Vector {
@@ -228,7 +176,7 @@ func BenchmarkExtendedData(b *testing.B) {
 	emit := func(*protocol.Event) {}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := s.codec.Decode(frame, emit); err != nil {
+		if err := s.Codec.Decode(frame, emit); err != nil {
 			b.Fatal(err)
 		}
 	}

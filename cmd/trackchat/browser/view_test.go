@@ -11,6 +11,7 @@ import (
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/queue"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
@@ -40,14 +41,19 @@ func (c *consoleRig) testSlowLine(t *testing.T) {
 	p := c.browser.open(t, c.url(), 1280, 800)
 	devtools(p, network.Enable, network.EnableParams{})
 	devtools(p, network.SetCacheDisabled, network.SetCacheDisabledParams{CacheDisabled: true})
-	devtools(p, network.EmulateNetworkConditionsByRule,
-		network.EmulateNetworkConditionsByRuleParams{
-			MatchedNetworkConditions: []*network.Conditions{{
-				Latency:            100,
-				DownloadThroughput: 50_000,
-				UploadThroughput:   50_000,
-			}},
-		})
+	// Chromium up to 148 wants offline beside the conditions, later ones in them.
+	type conditions struct {
+		network.EmulateNetworkConditionsByRuleParams
+
+		Offline bool `json:"offline"`
+	}
+	slow := conditions{}
+	slow.MatchedNetworkConditions = []*network.Conditions{{
+		Latency: 100, DownloadThroughput: 50_000, UploadThroughput: 50_000,
+	}}
+	devtools(p, cdp.Command[conditions, network.EmulateNetworkConditionsByRuleResult]{
+		Method: network.EmulateNetworkConditionsByRule.Method,
+	}, slow)
 	p.do(chromedp.Navigate(c.url() + "?slow#key=" + bigKey))
 	begin := time.Now()
 	p.until(shows(".row .label", "Lorry 0"))

@@ -230,7 +230,7 @@ func (a *alarm) check(t *testing.T, c *course) {
 			input = append(input, map[string]string{"series": series, "values": given[series]})
 		}
 	}
-	const fired = `count by (alertname) (max_over_time(ALERTS{alertstate="firing",alertname`
+	const fired = `group by (alertname) (max_over_time(ALERTS{alertstate="firing",alertname`
 	queries := []map[string]any{{
 		"expr":      fired + `!~"` + slow + fmt.Sprintf(`"}[%s]))`, well),
 		"eval_time": (well - time.Minute).String(),

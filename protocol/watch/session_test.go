@@ -280,6 +280,16 @@ func TestShortRecordings(t *testing.T) {
 	}
 }
 
+// A refusal stays one where the text itself was "0".
+func TestRefusalOfAZero(t *testing.T) {
+	s := loggedIn(t, map[string]string{"text": "utf8"})
+	s.Text("0")
+	got := s.Send(frame("MESSAGE,0"))
+	if len(got.Events) != 1 || got.Events[0].Outcome != protocol.AckRejected {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestSettingsAreChecked(t *testing.T) {
 	p := watch.New()
 	for name, values := range map[string][]string{

@@ -220,10 +220,10 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 func (c *codec) echoed(params []byte, given bool) (protocol.Outcome, bool) {
 	outcome := protocol.AckDelivered
 	switch {
-	case !given, string(params) == "1", c.sent != 0 && hashLower(params) == c.sent:
-	case string(params) == "0":
+	case !given, string(params) == "1":
+	case string(params) == "0": // also where the text itself was "0": rather refused than not there
 		outcome = protocol.AckRejected
-	default:
+	case c.sent == 0 || hashLower(params) != c.sent:
 		return 0, false
 	}
 	c.part = 0

@@ -63,6 +63,12 @@ export class Conversation {
     return this.sorted()[0];
   }
 
+  /** Forgets what came by itself while there was nothing to join it to. */
+  forgetBefore(id) {
+    for (const old of this.messages.keys()) if (old < id) this.messages.delete(old);
+    this.#sorted = null;
+  }
+
   /** Forgets what the server told, not what is being sent. */
   forget() {
     this.messages.clear();

@@ -47,6 +47,7 @@ export class Messenger {
       const page = await this.#list(tracker, PAGE);
       const known = page.some((m) => c.messages.has(m.id));
       if (c.loaded && page.length === PAGE && !known) c.forget();
+      if (!c.loaded && page.length === PAGE) c.forgetBefore(page.at(-1).id);
       c.add(page);
       if (!c.loaded) c.complete = page.length < PAGE;
       c.loaded = true;

@@ -134,8 +134,8 @@ export class State extends EventTarget {
     this.#waiting.take(id, message);
     if (this.problems.take(id, message, true)) this.#problem({ tracker: id, message });
     this.tell('trackers');
-    if (c?.loaded) {
-      c.add([message]);
+    if (c) {
+      c.add([message]); // also while it is being loaded: the answer may be from before
       this.tell('messages', id);
     }
   }

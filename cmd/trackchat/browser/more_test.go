@@ -81,6 +81,31 @@ func (c *consoleRig) testEndings(t *testing.T) {
 	p.until(bubble("Too much for it") + `?.dataset.state === 'FAILED'`)
 	p.until(bubble("Too much for it") +
 		`.textContent.includes('failed: not supported by the device')`)
+	c.comesWhileLoading(t)
+}
+
+// comesWhileLoading: what the feed tells while the conversation is read stays, although the answer
+// is from before it.
+func (c *consoleRig) comesWhileLoading(t *testing.T) {
+	t.Helper()
+	p := c.console(t)
+	p.until(shows(".row .label", "Truck 12"))
+	p.do(chromedp.Evaluate[chromedp.Void](`{
+		const fetch = window.fetch;
+		window.fetch = async (url, init) => {
+			const answer = await fetch(url, init);
+			if (String(url).endsWith('tracker/chat/list'))
+				await new Promise((resolve) => { window.release = resolve; });
+			return answer;
+		};
+	}`))
+	row := fmt.Sprintf("#tracker-%d", failingTracker)
+	p.click(row)
+	p.until(`window.release !== undefined`)
+	c.API.Send(failingTracker, "While it loads")
+	p.until(`document.querySelector('` + row + `').textContent.includes('2 texts not delivered')`)
+	p.do(chromedp.Evaluate[chromedp.Void](`window.release()`))
+	p.until(bubble("While it loads") + `?.dataset.state === 'FAILED'`)
 }
 
 // state is the delivery state of a tracker's newest message.

@@ -96,22 +96,28 @@ func (a *API) withdraw(ctx context.Context, m *queue.Message, now time.Time) (qu
 	return ended, err
 }
 
+// foundAtOnce is how many messages are read at once of which only the trackers are wanted: their
+// texts may have 80 KB each.
+const foundAtOnce = 64
+
 // markRead answers tracker/chat/mark_read: all of the messages or none.
 func (a *API) markRead(ctx context.Context, c *call) error {
 	ids, err := readMark(c.read)
 	if err != nil {
 		return err
 	}
-	found, err := a.store.Find(ctx, ids)
-	if err != nil {
-		return fmt.Errorf("reading messages: %w", err)
-	}
-	refs := make([]queue.Ref, len(ids))
-	for i, id := range ids {
-		if !c.owns(found[i].Tracker) {
-			return navixy.Refuse(navixy.CodeNotFound)
+	refs := make([]queue.Ref, 0, len(ids))
+	for some := range slices.Chunk(ids, foundAtOnce) {
+		found, err := a.store.Find(ctx, some)
+		if err != nil {
+			return fmt.Errorf("reading messages: %w", err)
 		}
-		refs[i] = queue.Ref{Tracker: found[i].Tracker, ID: id}
+		for i, id := range some {
+			if !c.owns(found[i].Tracker) {
+				return navixy.Refuse(navixy.CodeNotFound)
+			}
+			refs = append(refs, queue.Ref{Tracker: found[i].Tracker, ID: id})
+		}
 	}
 	results, err := a.store.MarkRead(ctx, refs)
 	if err != nil {

@@ -80,10 +80,11 @@ func (k *known) key(t queue.TrackerID, e *protocol.Event, minute int64) uint64 {
 	k.turnLocked(minute)
 	text := knownText{t, e.Key}
 	state, remembered := k.stateLocked(text)
-	if again := e.Earlier && state.inOrder; !again {
-		if state.ended {
-			state.before++
-		}
+	again := e.Earlier && state.inOrder
+	if state.ended && !again {
+		state.before++
+	}
+	if !again {
 		state.inOrder = e.Fleeting && !e.Earlier
 	}
 	state.ended = false

@@ -99,9 +99,6 @@ func (s *session) settle(n int64, r protocol.Result) {
 		}
 		s.answered(sl, !more)
 	}
-	if out > 0 && !s.dead && !s.closing { // an answer may wait for the time
-		s.pollCodec(s.l.g.o.Now())
-	}
 	q.first += int64(out)
 	q.slots = append(q.slots[:0], q.slots[out:]...)
 	if len(q.slots) == 0 {
@@ -110,6 +107,9 @@ func (s *session) settle(n int64, r protocol.Result) {
 	if s.marks&markCrowded != 0 && q.eased() {
 		s.marks &^= markCrowded
 		s.resume()
+	}
+	if out > 0 && !s.dead && !s.closing { // an answer may wait for the time
+		s.pollCodec(s.l.g.o.Now())
 	}
 }
 

@@ -36,7 +36,7 @@ type Store interface {
 	queue.Feed
 	// List is queue.Messages.List.
 	List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error)
-	// Get is queue.Messages.Get.
+	// Find is queue.Messages.Find.
 	Find(ctx context.Context, ids []int64) ([]queue.Message, error)
 	// Presence is queue.Messages.Presence.
 	Presence(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]queue.Presence, error)

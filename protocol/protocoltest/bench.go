@@ -1,6 +1,7 @@
 package protocoltest
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -130,4 +131,30 @@ func Benchmark(b *testing.B, p *protocol.Protocol, cfg protocol.DeviceConfig) {
 			h.codec.AppendReply(room[:0], &h.driver, protocol.OK)
 		}
 	})
+}
+
+// IdleCodec fails the test where a codec that has seen the login alone keeps more than most bytes:
+// there is one for each of a million quiet trackers.
+func IdleCodec(t *testing.T, p *protocol.Protocol, login string, most int64) {
+	t.Helper()
+	const sessions = 20_000
+	settings, codecs := NewSettings(t, p, nil), make([]protocol.Codec, sessions)
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for i := range codecs {
+		codecs[i] = p.NewCodec(settings)
+		if err := codecs[i].Decode([]byte(login), func(*protocol.Event) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	each := (heap() - before) / sessions
+	runtime.KeepAlive(codecs)
+	if each > most {
+		t.Errorf("an idle codec keeps %d bytes, more than %d", each, most)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -201,29 +200,5 @@ func FuzzDevice(f *testing.F) {
 }
 
 func TestIdleCodecIsSmall(t *testing.T) {
-	const sessions, most = 20_000, 100
-	p := watch.New()
-	settings := protocoltest.NewSettings(t, p, nil)
-	codecs := make([]protocol.Codec, sessions)
-	login := []byte(frame("LK"))
-	discard := func(*protocol.Event) {}
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := heap()
-	for i := range codecs {
-		codecs[i] = p.NewCodec(settings)
-		if err := codecs[i].Decode(login, discard); err != nil {
-			t.Fatal(err)
-		}
-	}
-	each := (int64(heap()) - int64(before)) / sessions
-	runtime.KeepAlive(codecs)
-	t.Logf("%d bytes a session", each)
-	if each > most {
-		t.Errorf("an idle codec keeps %d bytes, more than %d", each, most)
-	}
+	protocoltest.IdleCodec(t, watch.New(), frame("LK"), 100)
 }

@@ -3,7 +3,6 @@ package wialon_test
 import (
 	"flag"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -191,29 +190,5 @@ func FuzzDevice(f *testing.F) {
 }
 
 func TestIdleCodecIsSmall(t *testing.T) {
-	const sessions, most = 20_000, 100
-	p := wialon.New()
-	settings := protocoltest.NewSettings(t, p, nil)
-	codecs := make([]protocol.Codec, sessions)
-	login := []byte(line2("L", "2.0;"+imei+";NA"))
-	discard := func(*protocol.Event) {}
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := heap()
-	for i := range codecs {
-		codecs[i] = p.NewCodec(settings)
-		if err := codecs[i].Decode(login, discard); err != nil {
-			t.Fatal(err)
-		}
-	}
-	each := (int64(heap()) - int64(before)) / sessions
-	runtime.KeepAlive(codecs)
-	t.Logf("%d bytes a session", each)
-	if each > most {
-		t.Errorf("an idle codec keeps %d bytes, more than %d", each, most)
-	}
+	protocoltest.IdleCodec(t, wialon.New(), line2("L", "2.0;"+imei+";NA"), 100)
 }

@@ -242,14 +242,3 @@ func (c *conn) eachChunk(queries map[int]string, n int, id func(i int) int64,
 	}
 	return nil
 }
-
-// readTrackers calls each with (id, last_ms, unread, epoch, pending, last_out, change_ms) of every
-// tracker that has a state.
-func (s *Store) readTrackers(ctx context.Context, op string, ts []queue.TrackerID,
-	each func(row []driver.Value),
-) error {
-	return s.read(ctx, op, func(c *conn) error {
-		return c.eachChunk(s.trackersIn, len(ts), func(i int) int64 { return int64(ts[i]) },
-			func(row []driver.Value) error { each(row); return nil })
-	})
-}

@@ -35,6 +35,9 @@ type Protocol struct {
 	Frame func(buf []byte, scanned int) (n, next int, err error)
 	// NewCodec makes the gateway's side of one connection.
 	NewCodec func(s Settings) Codec
+	// NewRelay makes the gateway's side of one connection that another server answers. The settings
+	// are its listener's until Bind. nil: the protocol cannot be relayed.
+	NewRelay func(s Settings, o RelayOptions) Relay
 	// NewDevice makes the tracker's side of one connection.
 	NewDevice func(c DeviceConfig) Device
 	Settings  []SettingSpec
@@ -152,7 +155,9 @@ const (
 	KindUnknown // valid frame of an unknown type
 	// damaged or unreadable frame that the protocol answers; Decode returns an error with it.
 	KindRefused
-	KindKnown // Key: the device knows that we have that text
+	KindKnown    // Key: the device knows that we have that text
+	KindAdmitted // Relay.Down: the server accepts the device's login
+	KindDenied   // Relay.Down: the server refuses it
 )
 
 // Event is what one frame, or one part of it, means. Msg, Seq and Aux belong to the codec: they are
@@ -184,6 +189,8 @@ type Event struct {
 	// it a copy, although the device went on: the answer was on its way when the connection ended.
 	// Only of a device whose text had a number of its connection when it came first.
 	Earlier bool
+	// Passed: the frame goes on to the tracking server, which answers it (Relay).
+	Passed bool
 	// Flawed: something is wrong with the frame that its device's makers live with, such as its
 	// length. It is served, and counted.
 	Flawed bool

@@ -218,20 +218,28 @@ type enrolment struct {
 }
 
 // Dial lets package net connect.
-func (e *server) Dial(ctx context.Context, addr string, local netip.Addr, h Handler) (Conn, error) {
+func (e *server) Dial(ctx context.Context, addr string, o DialOptions, h Handler) (Conn, error) {
 	if !e.enter(nil) {
 		return nil, ErrShutdown
 	}
 	defer e.leave(nil)
 	d := net.Dialer{Control: bindLate}
-	if local.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
+	if o.Local.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(o.Local, 0))
 	}
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	srv := e.turn(e.services(h, nil))
+	if err := greet(ctx, nc, o.Header); err != nil {
+		_ = nc.Close() // nobody has seen it
+		return nil, err
+	}
+	var front *Front
+	if o.TLS != nil {
+		front = &Front{TLS: o.TLS, Timeout: o.Timeout, dialled: true}
+	}
+	srv := &service{terms: e.core.terms(h, front), loop: e.loopFor(o.Beside)}
 	if tc, ok := nc.(*net.TCPConn); ok {
 		srv.tune(tc)
 	}
@@ -240,6 +248,29 @@ func (e *server) Dial(ctx context.Context, addr string, local netip.Addr, h Hand
 		return nil, err
 	}
 	return c, nil
+}
+
+// greet writes what the peer of a new connection gets first.
+func greet(ctx context.Context, nc net.Conn, header []byte) error {
+	if len(header) == 0 {
+		return nil
+	}
+	if by, ok := ctx.Deadline(); ok {
+		_ = nc.SetWriteDeadline(by) // fails only on a closed connection
+	}
+	if _, err := nc.Write(header); err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	return nil
+}
+
+// loopFor is the loop of a connection, or that whose turn it is where there is none.
+func (e *server) loopFor(beside Conn) *loop {
+	at := e.next.Add(1) % uint32(len(e.loops))
+	if beside != nil {
+		at = uint32(beside.Loop())
+	}
+	return e.loops[at]
 }
 
 func (e *server) Shutdown(ctx context.Context) error {

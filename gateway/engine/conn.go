@@ -54,6 +54,7 @@ type conn struct {
 	fd      int32  // -1: none yet, or none any more
 	limit   uint32 // unconsumed bytes that may be kept
 	charged uint32 // those that are accounted for
+	unsent  uint32 // bytes that may wait for the kernel
 	flags   flags
 
 	last atomic.Uint32 // core.seconds of the last read
@@ -67,7 +68,8 @@ type more struct {
 }
 
 func newConn(srv *service) *conn {
-	c := &conn{srv: srv, fd: -1, limit: uint32(min(srv.core.MaxPartial, math.MaxInt32))}
+	c := &conn{srv: srv, fd: -1, limit: uint32(min(srv.core.MaxPartial, math.MaxInt32)),
+		unsent: uint32(min(srv.core.Unsent, math.MaxInt32))}
 	c.last.Store(srv.core.seconds())
 	if srv.front.encrypts() {
 		c.more = &more{tls: newSecure(c)}
@@ -168,6 +170,21 @@ func (c *conn) Close() error {
 		c.flushLocked()
 		c.flags |= closed
 		c.srv.loop.Execute(c.end) // a loop that has ended has closed everything
+	}
+	return nil
+}
+
+func (c *conn) Reset() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.flags&closed == 0 {
+		c.dropOutLocked()
+		if c.fd >= 0 { // on failure the peer sees an ordinary end
+			_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER,
+				&unix.Linger{Onoff: 1})
+		}
+		c.flags |= closed
+		c.srv.loop.Execute(c.end)
 	}
 	return nil
 }

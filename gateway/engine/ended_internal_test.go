@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -37,7 +36,7 @@ func TestLoopEndsByItself(t *testing.T) {
 	h := &idleHandler{opens: make(chan Conn, 10), ends: make(chan error, 10)}
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(ln, h) }()
-	if _, err := e.Dial(t.Context(), ln.Addr().String(), netip.Addr{}, h); err != nil {
+	if _, err := e.Dial(t.Context(), ln.Addr().String(), DialOptions{}, h); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -90,7 +89,7 @@ func TestLoopEndsByItself(t *testing.T) {
 	if l.Execute(func() {}) {
 		t.Error("an order taken")
 	}
-	if _, err := e.Dial(ctx, ln.Addr().String(), netip.Addr{}, h); !errors.Is(err, ErrShutdown) {
+	if _, err := e.Dial(ctx, ln.Addr().String(), DialOptions{}, h); !errors.Is(err, ErrShutdown) {
 		t.Errorf("Dial: %v", err)
 	}
 	if err := e.Shutdown(ctx); err != nil {

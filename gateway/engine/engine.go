@@ -9,9 +9,11 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 )
 
 var (
@@ -57,6 +59,13 @@ type Conn interface {
 	// the connection ends and OnClose follows with a nil error, or with ErrSlow if the last Write
 	// was refused. OnClose never runs inside Close. It always returns nil.
 	Close() error
+	// Reset ends the connection at once: unsent bytes are dropped, and the peer is told that it broke
+	// (RST). OnClose follows with a nil error. It always returns nil.
+	Reset() error
+	// Unsent is how many bytes wait for the kernel to take them.
+	Unsent() int
+	// LimitUnsent takes the place of Options.Unsent for this connection.
+	LimitUnsent(n int)
 
 	// Pause stops reading. Bytes that came already stay with the connection, the rest stays in
 	// the kernel. A peer that closes meanwhile is noticed after Resume, when its last bytes have
@@ -108,12 +117,28 @@ type Refuser interface {
 	Refused(remote netip.AddrPort, cause error)
 }
 
+// Drainer is implemented by a Handler that waits for slow peers.
+type Drainer interface {
+	// OnDrained says that the last of a connection's unsent bytes has gone, where some had to wait.
+	OnDrained(c Conn)
+}
+
 // Loop is one event loop: all that it runs, it runs one after the other.
 type Loop interface {
 	// Execute has the loop run f, after all it was given before, and does not wait for that. It
 	// may be called from any goroutine. It returns false when the loop has ended: f never runs.
 	// f must not wait for anything.
 	Execute(f func()) bool
+}
+
+// DialOptions are those of one Dial. The zero value asks for nothing.
+type DialOptions struct {
+	Local  netip.Addr // to connect from
+	Beside Conn       // whose loop the connection shall be in
+	Header []byte     // what the peer gets first, before TLS
+	TLS    *tls.Config
+	// Timeout bounds the TLS handshake. Default 10 s.
+	Timeout time.Duration
 }
 
 // Engine carries connections until it is shut down.
@@ -124,9 +149,9 @@ type Engine interface {
 	// listeners at a time. It takes ln over: ln is closed when Serve returns, and must not be used
 	// by others. A *Front is served with what it puts before the handler's bytes.
 	Serve(ln net.Listener, h Handler) error
-	// Dial connects to addr ("host:port") from the local address if that is valid. OnOpen may come
-	// before the return of Dial or after it.
-	Dial(ctx context.Context, addr string, local netip.Addr, h Handler) (Conn, error)
+	// Dial connects to addr ("host:port"). OnOpen may come before the return of Dial or after it; with
+	// TLS it comes before the handshake, whose failure is told by OnClose.
+	Dial(ctx context.Context, addr string, o DialOptions, h Handler) (Conn, error)
 	// Shutdown stops accepting, closes every connection with ErrShutdown and waits until each has
 	// had its OnClose. When ctx ends first, it returns the context's error and the rest goes on in
 	// the background.

@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -289,54 +288,6 @@ func TestAttributes(t *testing.T) {
 			eventually(t, "LastRead", func() bool { return ca.LastRead() == 2000 })
 			if cb.LastRead() != 1000 {
 				t.Errorf("LastRead %d without a read", cb.LastRead())
-			}
-		})
-	}
-}
-
-// TestDial plays both sides with one engine.
-func TestDial(t *testing.T) {
-	for _, k := range kinds() {
-		t.Run(k.name, func(t *testing.T) {
-			if k.tls {
-				k.tls = false // Dial speaks plain TCP
-			}
-			s := newScript(t)
-			s.data = echoLines(true)
-			r := start(t, k, engine.Options{}, s)
-			peer := newScript(t)
-			lines := make(chan string, 10)
-			peer.data = func(_ engine.Conn, b []byte) int { lines <- string(b); return len(b) }
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			c, err := r.eng.Dial(ctx, r.addr, netip.MustParseAddr("127.0.0.3"), peer)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if receive(t, peer.opened, "OnOpen") != c ||
-				receive(t, s.opened, "OnOpen").RemoteAddr().Addr().String() != "127.0.0.3" {
-				t.Error("not from where it was asked for")
-			}
-			if err := c.Write([]byte("hello\n")); err != nil {
-				t.Fatal(err)
-			}
-			if got := receive(t, lines, "echo"); got != "hello\n" {
-				t.Errorf("echo %q", got)
-			}
-			_ = c.Close()
-			if e := receive(t, s.ends, "OnClose"); !errors.Is(e.err, io.EOF) {
-				t.Errorf("OnClose(%v)", e.err)
-			}
-			if e := receive(t, peer.ends, "OnClose"); e.err != nil {
-				t.Errorf("OnClose(%v)", e.err)
-			}
-			if _, err := r.eng.Dial(ctx, "127.0.0.1:1", netip.Addr{}, peer); err == nil {
-				t.Error("connected to nobody")
-			}
-			r.shutdown()
-			if _, err := r.eng.Dial(ctx, r.addr, netip.Addr{}, peer); !errors.Is(err,
-				engine.ErrShutdown) {
-				t.Errorf("Dial after Shutdown: %v", err)
 			}
 		})
 	}

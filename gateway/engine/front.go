@@ -46,6 +46,8 @@ type Front struct {
 	Timeout time.Duration
 	// Pending bounds the connections that wait for their header. 0: no bound.
 	Pending int
+	dialled bool // the connections are ours to others, so TLS is that of a client
+
 	// NoProbes leaves TCP keepalive probes out, whatever Options.KeepAlive says.
 	NoProbes bool
 }

@@ -44,6 +44,9 @@ func newSecure(c *conn) *secure {
 	t := &secure{c: c}
 	t.comes.L = &t.mu
 	t.tc = tls.Server(memory{t}, c.srv.front.TLS)
+	if c.srv.front.dialled {
+		t.tc = tls.Client(memory{t}, c.srv.front.TLS)
+	}
 	return t
 }
 
@@ -57,13 +60,18 @@ func (t *secure) begin(data []byte) error {
 	return t.came(nil)
 }
 
-// start gives the handshake its time. It takes its turn when the peer has said something.
+// start gives the handshake its time. That of a server takes its turn when the peer has said
+// something.
 func (t *secure) start() {
 	t.timer = time.AfterFunc(t.c.srv.front.timeout(), func() {
 		if !t.up.Load() {
 			t.c.endWith(ErrHandshakeLate)
 		}
 	})
+	if t.c.srv.front.dialled { // the client speaks first
+		t.begun = true
+		t.c.srv.core.shakes.add(t)
+	}
 }
 
 // left is how much ciphertext nobody has taken yet.
@@ -108,7 +116,12 @@ func (t *secure) shake() {
 		_, _ = t.tc.Write(early.bytes()) // what fails here fails for the loop too
 		c.srv.core.pool.put(early)
 	}
-	c.srv.loop.Execute(func() { c.apply(t.came(nil)) }) // data may have come behind the handshake
+	c.srv.loop.Execute(func() { // data may have come behind the handshake
+		c.apply(t.came(nil))
+		if early != nil {
+			c.drained()
+		}
+	})
 }
 
 // add takes ciphertext, and returns how much there is.
@@ -292,7 +305,7 @@ func (m memory) Write(p []byte) (int, error) {
 	if c.flags&(gone|failed) != 0 {
 		return 0, ErrClosed
 	}
-	if c.out != nil && c.out.len()+len(p)-writeSlack > c.srv.core.Unsent {
+	if c.out != nil && c.out.len()+len(p)-writeSlack > int(c.unsent) {
 		return 0, c.failLocked(ErrSlow)
 	}
 	if err := c.putLocked(p); err != nil {

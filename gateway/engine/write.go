@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func (c *conn) Write(p []byte) error {
 // roomLocked says whether n more unsent bytes beside the pending ones are within the bound, and
 // remembers a refusal for Close.
 func (c *conn) roomLocked(pending, n int) error {
-	if n > c.srv.core.Unsent-pending {
+	if n > int(c.unsent)-pending {
 		c.flags |= slow
 		c.srv.core.Stats.Slow.Add(1)
 		return ErrSlow
@@ -117,6 +118,22 @@ func (c *conn) lastWords() error {
 // lastReads bounds what is read of a peer that cannot be written to.
 const lastReads = 64
 
+func (c *conn) Unsent() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.out.len()
+	if t := c.tls(); t != nil {
+		n += t.early.len()
+	}
+	return n
+}
+
+func (c *conn) LimitUnsent(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsent = uint32(min(max(n, 0), math.MaxInt32))
+}
+
 // flushLocked sends what was put aside, as far as the kernel takes it, and says whether that was
 // anything.
 func (c *conn) flushLocked() bool {
@@ -159,6 +176,13 @@ func (c *conn) retry(pause time.Duration) {
 
 // again sends what can be sent after a pause.
 func (c *conn) again(pause time.Duration) {
+	if c.sendOn(pause) {
+		c.drained()
+	}
+}
+
+// sendOn reports whether nothing waits any more.
+func (c *conn) sendOn(pause time.Duration) (done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.flushLocked() {
@@ -168,7 +192,20 @@ func (c *conn) again(pause time.Duration) {
 	}
 	if c.out == nil || c.flags&closed != 0 {
 		c.flags &^= waiting
-		return
+		return c.flags&closed == 0
 	}
 	c.retry(pause)
+	return false
+}
+
+// drained tells a handler that waits for it, in the loop.
+func (c *conn) drained() {
+	if d, ok := c.srv.handler.(Drainer); ok && c.Unsent() == 0 && !c.has(gone) {
+		defer func() {
+			if c.srv.core.caught(recover()) {
+				c.apply(ErrHandler)
+			}
+		}()
+		d.OnDrained(c)
+	}
 }

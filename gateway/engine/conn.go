@@ -312,6 +312,9 @@ func (c *conn) finish(cause error) {
 	if t := c.tls(); t != nil {
 		cause = t.end(cause, own)
 	}
+	if !own && !c.has(unheard) {
+		c.srv.rest(c, c.partial.bytes())
+	}
 	c.mu.Lock()
 	c.endLocked()
 	fd, opened, out := int(c.fd), c.flags&unheard == 0, c.flags&outside != 0

@@ -201,3 +201,41 @@ func TestDrained(t *testing.T) {
 		})
 	}
 }
+
+// restScript wants what peers leave unfinished.
+type restScript struct {
+	*script
+	rest chan string
+}
+
+func (d *restScript) OnRest(_ engine.Conn, buf []byte) { d.rest <- string(buf) }
+
+// TestRest sees what a peer has left unfinished be handed out when it ends the connection, and not
+// when this side does.
+func TestRest(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			h := &restScript{newScript(t), make(chan string, 10)}
+			h.data = func(_ engine.Conn, b []byte) int { return strings.IndexByte(string(b), '\n') + 1 }
+			r := start(t, k, engine.Options{}, h)
+			nc := r.dial()
+			send(t, nc, []byte("a line\nthe begin"))
+			_ = tcp(nc).CloseWrite()
+			if got := receive(t, h.rest, "OnRest"); got != "the begin" {
+				t.Errorf("left %q", got)
+			}
+			receive(t, h.ends, "OnClose")
+			receive(t, h.opened, "OnOpen")
+			own := r.dial()
+			send(t, own, []byte("x"))
+			c := receive(t, h.opened, "OnOpen")
+			_ = c.Close()
+			receive(t, h.ends, "OnClose")
+			select {
+			case got := <-h.rest:
+				t.Errorf("%q left although this side has closed", got)
+			default:
+			}
+		})
+	}
+}

@@ -123,6 +123,13 @@ type Drainer interface {
 	OnDrained(c Conn)
 }
 
+// Rester is implemented by a Handler that wants the last bytes of a peer that has ended the
+// connection, although it asked for more.
+type Rester interface {
+	// OnRest is given what was never consumed, before OnClose.
+	OnRest(c Conn, buf []byte)
+}
+
 // Loop is one event loop: all that it runs, it runs one after the other.
 type Loop interface {
 	// Execute has the loop run f, after all it was given before, and does not wait for that. It

@@ -134,6 +134,14 @@ func (s *service) data(c Conn, buf []byte) (n int, err error) {
 	return n, nil
 }
 
+// rest offers a handler that wants it what a peer that is gone has left unfinished.
+func (s *service) rest(c Conn, buf []byte) {
+	if r, ok := s.handler.(Rester); ok && len(buf) > 0 {
+		defer func() { s.core.caught(recover()) }()
+		r.OnRest(c, buf)
+	}
+}
+
 // close makes the last call of a connection's handler.
 func (s *service) close(c Conn, cause error) {
 	switch {

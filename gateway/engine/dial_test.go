@@ -216,10 +216,18 @@ func TestRest(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			h := &restScript{newScript(t), make(chan string, 10)}
-			h.data = func(_ engine.Conn, b []byte) int { return strings.IndexByte(string(b), '\n') + 1 }
+			lines := make(chan struct{}, 10)
+			h.data = func(_ engine.Conn, b []byte) int {
+				n := strings.IndexByte(string(b), '\n') + 1
+				if n > 0 {
+					lines <- struct{}{}
+				}
+				return n
+			}
 			r := start(t, k, engine.Options{}, h)
 			nc := r.dial()
 			send(t, nc, []byte("a line\nthe begin"))
+			receive(t, lines, "the line")
 			_ = tcp(nc).CloseWrite()
 			if got := receive(t, h.rest, "OnRest"); got != "the begin" {
 				t.Errorf("left %q", got)

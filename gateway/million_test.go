@@ -56,8 +56,8 @@ func (e *memoryEngine) Serve(_ net.Listener, h engine.Handler) error {
 	return nil
 }
 
-func (e *memoryEngine) Dial(context.Context, string, netip.Addr, engine.Handler) (engine.Conn,
-	error,
+func (e *memoryEngine) Dial(context.Context, string, engine.DialOptions, engine.Handler) (
+	engine.Conn, error,
 ) {
 	return nil, engine.ErrShutdown
 }
@@ -131,6 +131,10 @@ func (c *memoryConn) Loop() int                  { return c.loop }
 func (c *memoryConn) RemoteAddr() netip.AddrPort { return netip.AddrPort{} }
 func (c *memoryConn) Write(p []byte) error       { c.written.Add(uint32(len(p))); return nil }
 func (c *memoryConn) Close() error               { return nil }
+func (c *memoryConn) Reset() error               { return nil }
+func (c *memoryConn) Unsent() int                { return 0 }
+func (c *memoryConn) LimitUnsent(int)            {}
+func (c *memoryConn) LocalAddr() netip.AddrPort  { return netip.AddrPort{} }
 func (c *memoryConn) Pause()                     {}
 func (c *memoryConn) Resume()                    {}
 func (c *memoryConn) Trust(int)                  {}

@@ -85,6 +85,15 @@ func (c *conn) RemoteAddr() netip.AddrPort {
 	return c.peerLocked()
 }
 
+func (c *conn) LocalAddr() netip.AddrPort {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.g == nil {
+		return netip.AddrPort{}
+	}
+	return addrPort(c.g.LocalAddr())
+}
+
 func (c *conn) peerLocked() netip.AddrPort {
 	switch {
 	case c.more != nil && c.more.peer.IsValid():

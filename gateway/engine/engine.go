@@ -48,6 +48,9 @@ type Conn interface {
 	// RemoteAddr is the peer, IPv4 in its 4-byte form, without a zone; behind a balancer the one
 	// that its PROXY header names.
 	RemoteAddr() netip.AddrPort
+	// LocalAddr is this side's address in the same form, the zero value where it is not known (any
+	// more).
+	LocalAddr() netip.AddrPort
 
 	// Write sends all of p or nothing: what the kernel does not take at once is copied and sent
 	// later, after everything written before it. It never blocks. ErrSlow when the unsent bytes

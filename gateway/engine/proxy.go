@@ -43,6 +43,35 @@ const (
 	proxyDgram  = 0x2
 )
 
+// ProxyHeader returns the header of that version, 1 or 2, that says whose connection follows: the
+// peer's, to the local address. Empty for another version, or a peer that is not known.
+func ProxyHeader(version int, peer, local netip.AddrPort) []byte {
+	if !peer.IsValid() || version != 1 && version != 2 {
+		return nil
+	}
+	a, b, family, name := peer.Addr(), local.Addr(), byte(proxyInet), "TCP4"
+	switch {
+	case !b.IsValid() && a.Is4():
+		b = netip.IPv4Unspecified()
+	case !b.IsValid():
+		b = netip.IPv6Unspecified()
+	}
+	if a.Is6() || b.Is6() { // the balancer that names the peer may be of another family
+		family, name = proxyInet6, "TCP6"
+		a, b = netip.AddrFrom16(a.As16()), netip.AddrFrom16(b.As16())
+	}
+	if version == 1 {
+		return fmt.Appendf(nil, "%s%s %s %s %d %d\r\n", proxyV1Prefix, name, a.WithZone(""),
+			b.WithZone(""), peer.Port(), local.Port())
+	}
+	addresses := append(a.AsSlice(), b.AsSlice()...)
+	out := append([]byte(proxyV2Sign), proxyV2<<4|proxyRemote, family<<4|proxyStream)
+	out = binary.BigEndian.AppendUint16(out, uint16(len(addresses)+4))
+	out = append(out, addresses...)
+	out = binary.BigEndian.AppendUint16(out, peer.Port())
+	return binary.BigEndian.AppendUint16(out, local.Port())
+}
+
 // parseProxy reads the header at the beginning of buf. n is its length, or 0 while it is not whole;
 // then more is how many further bytes belong to it for sure. peer is whose connection it is; the
 // zero value says that it is the balancer's own, or that the balancer does not know.

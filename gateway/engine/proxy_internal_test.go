@@ -150,3 +150,30 @@ func FuzzProxyHeader(f *testing.F) {
 		}
 	})
 }
+
+// TestProxyHeader sees what is said of a connection be read again.
+func TestProxyHeaderSays(t *testing.T) {
+	addr := netip.MustParseAddrPort
+	for _, c := range []struct{ peer, local string }{
+		{"192.0.2.1:56324", "198.51.100.1:6808"},
+		{"[2001:db8::7]:1", "[2001:db8::8]:65535"},
+		{"192.0.2.1:56324", "[2001:db8::8]:6808"},
+		{"[2001:db8::7]:9", "198.51.100.1:6808"},
+	} {
+		for version := 1; version <= 2; version++ {
+			h := ProxyHeader(version, addr(c.peer), addr(c.local))
+			peer, n, _, err := parseProxy(append(h, "more"...))
+			if err != nil || n != len(h) || peer != addr(c.peer) {
+				t.Errorf("version %d of %s: %q is read as %s, %d, %v", version, c.peer, h, peer, n, err)
+			}
+		}
+	}
+	if h := ProxyHeader(1, addr("192.0.2.1:1"), netip.AddrPort{}); string(h) !=
+		"PROXY TCP4 192.0.2.1 0.0.0.0 1 0\r\n" {
+		t.Errorf("without a local address: %q", h)
+	}
+	if ProxyHeader(0, addr("192.0.2.1:1"), addr("192.0.2.1:1")) != nil ||
+		ProxyHeader(1, netip.AddrPort{}, addr("192.0.2.1:1")) != nil {
+		t.Error("a header although there is nothing to say")
+	}
+}

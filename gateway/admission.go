@@ -64,6 +64,8 @@ func (l *Listener) Admit(remote netip.AddrPort) bool {
 		full = "max_conns"
 	case d.unauthenticated.swamped():
 		full = "unauthenticated"
+	case !l.mayDial():
+		full = "dial_rate"
 	}
 	if full != "" {
 		d.leave(remote.Addr())
@@ -161,6 +163,16 @@ func (d *admission) enter(ip netip.Addr) bool {
 	}
 	d.byIP[at]++
 	return true
+}
+
+// more counts another connection on behalf of a peer that is there.
+func (d *admission) more(ip netip.Addr) {
+	if !d.counts(ip) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.byIP[placeOf(ip)]++
 }
 
 func (d *admission) leave(ip netip.Addr) {

@@ -67,8 +67,11 @@ func (o outbox) begin(now time.Time) {
 		return
 	}
 	caps := o.host.caps()
-	if caps.NotYet {
-		b.state = flightHold
+	if o.waitsForTurn(caps, now) {
+		return
+	}
+	if caps.InUse {
+		o.end(queue.StatusFailed, queue.ReasonInUse)
 		return
 	}
 	if caps.NoText || o.noText {
@@ -88,6 +91,23 @@ func (o outbox) begin(now time.Time) {
 	if o.settled(m.ID, caps, now) {
 		o.write(now)
 	}
+}
+
+// waitsForTurn reports whether the codec takes no text now, and notes how long the tracking server
+// was the reason.
+func (o outbox) waitsForTurn(caps protocol.TextCaps, now time.Time) bool {
+	b, ms := o.backlog, o.gateway().ms(now)
+	switch {
+	case caps.NotYet && caps.Turn && b.turnMs == 0:
+		b.turnMs = ms
+	case !caps.NotYet && b.turnMs != 0:
+		o.gateway().m.relayTurn.Observe(float64(ms-b.turnMs) / 1000)
+		b.turnMs = 0
+	}
+	if caps.NotYet {
+		b.state = flightHold
+	}
+	return caps.NotYet
 }
 
 // write sends the part at hand, for the first time or again under the same reference.

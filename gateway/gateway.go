@@ -110,6 +110,10 @@ type Gateway struct {
 	panics       *logLimiter // of log lines
 	refusals     *logLimiter // of log lines about devices and frames that are refused
 	troubles     *troubles
+	servers      trackingServers
+	dialWarnings *logLimiter
+	dials        context.Context // of connections to tracking servers that are being opened
+	stopDials    context.CancelFunc
 	speakers     []speaker
 	history      *trackerHistory
 	loginLimiter *loginLimiter
@@ -141,6 +145,7 @@ type Listener struct {
 	maxConns   int
 	placements []placement // one a shard
 	conns      atomic.Int64
+	upstream   atomic.Pointer[upstream]
 	c          protocolMetrics
 }
 
@@ -168,6 +173,8 @@ func New(o Options) (*Gateway, error) {
 		o: o, clock: clock{now: o.Now}, log: o.Logger, m: newMetrics(o.Registerer),
 		reg: new(registry), history: newTrackerHistory(), loginLimiter: newLoginLimiter(),
 	}
+	g.dialWarnings = newLogLimiter(10*time.Second, 5)
+	g.m.observeDown(o.Registerer, g.longestDown)
 	g.panics, g.refusals = newLogLimiter(time.Minute, 1), newLogLimiter(time.Second, 20)
 	g.admission = newAdmission(o.Limits, o.Now, g.m)
 	g.partition = func(queue.TrackerID) queue.Partition { return 0 }
@@ -194,6 +201,7 @@ func New(o Options) (*Gateway, error) {
 func (g *Gateway) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.stop = stop
+	g.dials, g.stopDials = context.WithCancel(run)
 	if err := g.o.Store.Listen(run, g.o.Node, g.told); err != nil {
 		stop()
 		return fmt.Errorf("listening to wakes: %w", err)
@@ -256,6 +264,9 @@ func (g *Gateway) Recheck() {
 // until ctx ends. Connections stay open: shut the engine down next, then call Close.
 func (g *Gateway) Quiesce(ctx context.Context) error {
 	g.halt.Store(true)
+	if g.stopDials != nil {
+		g.stopDials()
+	}
 	return g.settle(ctx)
 }
 

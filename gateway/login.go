@@ -114,7 +114,7 @@ func (a *attempt) proves(why string, compare func() bool) protocol.Result {
 		return protocol.OK
 	case tried.refused:
 		r := a.refuse(protocol.Later, "login_attempts")
-		a.s.close(reasonRefused)
+		a.hangUp()
 		return r
 	}
 	if tried.pause > 0 {
@@ -145,7 +145,7 @@ func (a *attempt) contested() bool {
 	g.m.logins.WithLabelValues("later").Inc()
 	g.admission.refuse("takeovers")
 	a.s.l.noteRefused(a.s.remote(), "takeovers", a.t.DeviceID, "")
-	a.s.close(reasonRefused)
+	a.hangUp()
 	return true
 }
 
@@ -154,6 +154,9 @@ func (a *attempt) refuse(r protocol.Result, why string) protocol.Result {
 	g.m.logins.WithLabelValues(why).Inc()
 	g.admission.refuse(why)
 	a.s.l.noteRefused(a.s.remote(), why, a.e.DeviceID, "")
+	if a.s.relay != nil { // its bytes pass all the same
+		return r
+	}
 	if a.s.tracker != 0 || a.s.l.protocol.RefuseDelay <= 0 {
 		a.s.close(reasonRefused)
 		return r
@@ -163,6 +166,14 @@ func (a *attempt) refuse(r protocol.Result, why string) protocol.Result {
 	a.s.nextMs = min(a.s.nextMs, linger)
 	a.s.arm(a.s.nextMs)
 	return r
+}
+
+// hangUp ends the connection of a device that is refused, unless a tracking server has let it in:
+// then it has no chat.
+func (a *attempt) hangUp() {
+	if a.s.relay == nil {
+		a.s.close(reasonRefused)
+	}
 }
 
 // printable keeps what a stranger sent from garbling the log.
@@ -189,7 +200,11 @@ func (s *session) bind(t *queue.Tracker) {
 	g.admission.unauthenticated.leave(s)
 	s.releaseActivity(s.l.g, now)
 	s.l.c.sessions.Inc()
-	s.conn.Trust(s.l.protocol.MaxFrame + trustSlack)
+	limit := s.l.protocol.MaxFrame
+	if s.relay != nil {
+		limit = s.relay.limit()
+	}
+	s.conn.Trust(limit + trustSlack)
 	s.life.end(lifeFrame)
 	if old := g.reg.swap(s.tracker, s); old != nil {
 		s.takeOver(old)
@@ -266,6 +281,9 @@ func (s *session) acquired(l queue.Lease) {
 // another account it begins another conversation.
 func (s *session) recheck() {
 	if s.tracker == 0 {
+		if s.relay != nil {
+			s.relay.reconsider()
+		}
 		return
 	}
 	t, _, present, ok := s.l.g.o.Directory.Current().Conversation(s.tracker)

@@ -34,6 +34,11 @@ type metrics struct {
 	takeovers       prometheus.Counter
 	paused          prometheus.Counter
 	storeRetry      *prometheus.CounterVec // op
+
+	relaySessions                                prometheus.Gauge
+	relayUp, relayDown                           prometheus.Counter // bytes
+	relayDialErrors, relayMapped, relayConflicts prometheus.Counter
+	relayTurn                                    prometheus.Histogram
 }
 
 // labelled is a vector over the protocols, whose children are looked up once per listener.
@@ -79,7 +84,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 				2.5, 16),
 		})
 	}
-	return &metrics{
+	m := &metrics{
 		sessions: &labelled{gauge: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "trackchat_sessions", Help: "Trackers that are logged in.",
 		}, []string{"protocol"})},
@@ -130,7 +135,30 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			"Times the reads of a connection were paused by a limit."),
 		storeRetry: vec("store_retries_total", "op",
 			"Store calls of the gateway that were repeated."),
+		relayDialErrors: one("relay_dial_errors_total",
+			"Connections to tracking servers that could not be opened."),
+		relayMapped: one("relay_mapped_total",
+			"Frames in which a number was replaced because both sides had given it away."),
+		relayConflicts: one("relay_conflicts_total",
+			"Sessions whose tracking server was seen to use the driver's terminal itself; their texts fail."),
+		relayTurn: seconds("relay_turn_wait_seconds",
+			"How long a text waited because one of the tracking server was outstanding."),
 	}
+	bytes := vec("relay_bytes_total", "direction",
+		"Bytes passed between devices and tracking servers.", "up", "down")
+	m.relayUp, m.relayDown = bytes.WithLabelValues("up"), bytes.WithLabelValues("down")
+	m.relaySessions = f.NewGauge(prometheus.GaugeOpts{
+		Name: "trackchat_relay_sessions", Help: "Connections to tracking servers.",
+	})
+	return m
+}
+
+// observeDown registers how long a tracking server cannot be reached already.
+func (m *metrics) observeDown(reg prometheus.Registerer, longest func() time.Duration) {
+	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trackchat_relay_upstream_down_seconds",
+		Help: "For how long a tracking server that is dialled cannot be reached, of several the longest; 0: all can.",
+	}, func() float64 { return longest().Seconds() })
 }
 
 func (m *metrics) of(p string) protocolMetrics {
@@ -153,7 +181,7 @@ func refusals() []string {
 		"garbage", "no_login", "unsent", "login_timeout", "unknown_device", "bad_credentials",
 		"registration", "blocked", "other_device", "takeovers", reasonWrongProtocol, "troubles",
 		"login_attempts", "memory", "shutdown",
-		"descriptors", "budget", "proxy_header", "proxy_timeout", "proxy_pending",
+		"descriptors", "budget", "proxy_header", "proxy_timeout", "proxy_pending", "dial_rate",
 	}
 }
 
@@ -168,7 +196,7 @@ func loginResults() []string {
 // reasons are the labels of closed.
 func reasons() []string {
 	var list []string
-	for r := reasonLocal; r <= reasonCrowded; r++ {
+	for r := reasonLocal; r <= reasonStore; r++ {
 		list = append(list, r.String())
 	}
 	return list
@@ -232,6 +260,8 @@ const (
 	reasonHandshake
 	reasonHandshakeLate
 	reasonCrowded
+	reasonUpstream
+	reasonStore
 )
 
 // String is the label.
@@ -240,7 +270,7 @@ func (r reason) String() string {
 		"none", "local", "peer", "broken", "shutdown", "framing", "frame_too_long", "too_much",
 		"garbage", "slow", "idle", "login_timeout", "refused",
 		"takeover", "moved", "fenced", "directory", "unconfirmed", "panic", "unanswered",
-		"tls_handshake", "tls_timeout", "crowded",
+		"tls_handshake", "tls_timeout", "crowded", "upstream", "store",
 	}[r]
 }
 

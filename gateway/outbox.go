@@ -108,6 +108,7 @@ type backlog struct {
 	ended    bool
 	written  int64 // clock.ms
 	deadline int64 // clock.ms, 0 none
+	turnMs   int64 // since when the tracking server's own text is waited for, clock.ms; 0 not
 }
 
 func (b *backlog) full() bool { return len(b.msgs) >= backlogTexts || b.bytes >= backlogBytes }

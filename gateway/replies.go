@@ -53,7 +53,16 @@ func (s *session) answer(e *protocol.Event, r protocol.Result) {
 		return
 	}
 	sh.worst = max(sh.worst, r)
-	sh.out = s.codec.AppendReply(sh.out, e, sh.worst)
+	s.appendReply(e, sh.worst)
+}
+
+// appendReply has the codec answer. Amid bytes of a tracking server that are no frames there is no
+// place for that.
+func (s *session) appendReply(e *protocol.Event, r protocol.Result) {
+	out := s.codec.AppendReply(s.shard.out, e, r)
+	if s.relay == nil || !s.relay.lost() {
+		s.shard.out = out
+	}
 }
 
 // hold queues an answer and returns its number.
@@ -88,7 +97,7 @@ func (s *session) settle(n int64, r protocol.Result) {
 	out := 0
 	for ; out < len(q.slots) && !q.slots[out].waiting; out++ {
 		sl := &q.slots[out]
-		s.shard.out = s.codec.AppendReply(s.shard.out, &sl.event, sl.result)
+		s.appendReply(&sl.event, sl.result)
 		if isAck(&sl.event) {
 			q.acks--
 		}
@@ -103,6 +112,9 @@ func (s *session) settle(n int64, r protocol.Result) {
 	q.slots = append(q.slots[:0], q.slots[out:]...)
 	if len(q.slots) == 0 {
 		s.replies = nil
+	}
+	if s.relay != nil && !s.dead && !s.closing {
+		s.relay.settled()
 	}
 	if s.marks&markCrowded != 0 && q.eased() {
 		s.marks &^= markCrowded
@@ -125,6 +137,9 @@ func (s *session) received(n int64, repeated bool, err error) {
 	case errors.Is(err, queue.ErrTooLarge):
 		s.settle(n, protocol.Invalid)
 	default:
+		if s.relay != nil && s.relay.waits != 0 {
+			s.relay.mark(relayRefused, true)
+		}
 		s.settle(n, protocol.Later)
 	}
 }

@@ -35,7 +35,7 @@ type rig struct {
 	reg   *prometheus.Registry
 	addrs map[string]string
 	clock *clock
-	serve func(p *protocol.Protocol)
+	serve func(p *protocol.Protocol) *gateway.Listener
 	local string // address that devices come from; empty: the system's choice
 }
 
@@ -95,8 +95,8 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 	r.gw = gw
 	must(t, gw.Start(t.Context()))
 	r.eng = eng
-	served, listeners := make(chan error, 16), 0
-	r.serve = func(p *protocol.Protocol) {
+	served, listeners := make(chan error, 64), 0
+	r.serve = func(p *protocol.Protocol) *gateway.Listener {
 		t.Helper()
 		l, err := gw.Listen(p, nil, 0)
 		must(t, err)
@@ -105,6 +105,7 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 		r.addrs[p.Name] = ln.Addr().String()
 		listeners++
 		go func() { served <- l.Serve(ln) }()
+		return l
 	}
 	for _, p := range all.Protocols() {
 		r.serve(p)

@@ -66,6 +66,7 @@ type activity struct {
 	pollMs   int64     // when the codec wants to be asked, 0 never
 	doubtful *doubts   // driver's texts whose answer the device did not get
 	stranger *stranger // until the login
+	relay    *relay    // nil: no tracking server is behind
 }
 
 // marks are what a session remembers in a bit each.
@@ -95,7 +96,11 @@ func (l *Listener) OnData(c engine.Conn, buf []byte) (used int) {
 		return len(buf)
 	}
 	defer s.recovered()
-	used = s.read(buf)
+	if s.relay != nil {
+		used = s.relay.fromDevice(buf)
+	} else {
+		used = s.read(buf)
+	}
 	s.flush()
 	return used
 }
@@ -114,6 +119,9 @@ func (s *session) opened(now time.Time) {
 	s.shard.enter(s)
 	s.l.g.admission.arrives(s)
 	s.codec = s.l.protocol.NewCodec(s.l.settings)
+	if s.l.relays() {
+		s.relayed()
+	}
 	if s.l.g.admission.draining.Load() { // it was let in a moment before
 		s.close(reasonShutdown)
 	}
@@ -133,6 +141,9 @@ func (s *session) poll(now time.Time) {
 }
 
 func (s *session) pollCodec(now time.Time) {
+	if s.relay != nil && s.relay.lost() {
+		return
+	}
 	var next time.Time
 	s.shard.out, next = s.codec.Poll(s.shard.out, now)
 	s.l.g.learnt.learn(s.tracker, s.codec, now)
@@ -156,6 +167,9 @@ func (s *session) event(e *protocol.Event) {
 	}
 	if e.Flawed {
 		s.l.c.flawed.Inc()
+	}
+	if s.relay != nil && s.relay.event(e) {
+		return
 	}
 	r := protocol.OK
 	switch e.Kind {
@@ -261,6 +275,9 @@ func (s *session) flush() {
 		}
 		sh.out = sh.out[:0]
 	}
+	if s.relay != nil && !s.closing && !s.dead {
+		s.relay.deviceDrained()
+	}
 	if s.closing && !s.dead {
 		_ = s.conn.Close() // always nil
 	}
@@ -285,6 +302,9 @@ func (s *session) closed(err error) {
 	}
 	s.lastWords(why)
 	s.shard.out = s.shard.out[:0]
+	if s.relay != nil {
+		s.relay.deviceClosed(err)
+	}
 	s.shard.leave(s)
 	g.m.closed.WithLabelValues(why.String()).Inc()
 	if errors.Is(err, engine.ErrHandshake) || errors.Is(err, engine.ErrHandshakeLate) {
@@ -317,8 +337,12 @@ func (s *session) remember(why reason) {
 	}
 }
 
-// arm makes the wheel fire no later than ms.
-func (s *session) arm(ms int64) { s.shard.wheel.arm(s, ms) }
+// arm makes the wheel fire no later than ms, math.MaxInt64 is never.
+func (s *session) arm(ms int64) {
+	if ms != math.MaxInt64 {
+		s.shard.wheel.arm(s, ms)
+	}
+}
 
 // due runs every deadline that has passed and arms the next one. It may be called early.
 func (s *session) due(now time.Time) {
@@ -335,13 +359,19 @@ func (s *session) due(now time.Time) {
 		s.poll(now)
 	}
 	s.releaseActivity(s.l.g, ms)
+	ends := int64(math.MaxInt64)
+	if s.relay != nil {
+		ends = s.relay.due(now)
+	}
 	if s.tracker == 0 {
-		s.lingering(ms)
+		s.lingering(ms, ends)
 		return
 	}
 	// bytes that never become a frame are no life.
 	idle := max(int64(s.heard)*1000, s.since) + s.l.idle.Milliseconds()
-	if ms >= idle {
+	if s.relay != nil { // the tracking server knows how long it waits
+		idle = ends
+	} else if ms >= idle {
 		s.close(reasonIdle)
 		return
 	}
@@ -361,7 +391,15 @@ func (s *session) due(now time.Time) {
 	s.arm(min(next, s.deadline()))
 }
 
-func (s *session) lingering(ms int64) {
+func (s *session) lingering(ms, relayMs int64) {
+	if s.relay != nil && !s.closing {
+		s.nextMs = relayMs
+		if s.pollMs != 0 {
+			relayMs = min(relayMs, s.pollMs)
+		}
+		s.arm(relayMs)
+		return
+	}
 	if ms < s.nextMs {
 		s.arm(s.nextMs) // poll has armed what the codec wants
 		return
@@ -377,7 +415,7 @@ func (s *session) lingering(ms int64) {
 // resume lets the connection read again unless there is another reason to wait.
 func (s *session) resume() {
 	if s.marks&(markThrottled|markCrowded) == 0 && !s.dead &&
-		(s.spaced == nil || !s.spaced.full) {
+		(s.spaced == nil || !s.spaced.full) && (s.relay == nil || !s.relay.is(relayDeviceFull)) {
 		s.conn.Resume()
 	}
 }
@@ -395,7 +433,11 @@ func (s *session) listener() *Listener { return s.l }
 
 func (s *session) remote() netip.AddrPort { return s.conn.RemoteAddr() }
 
-func (s *session) caps() protocol.TextCaps { return s.codec.Caps() }
+func (s *session) caps() protocol.TextCaps {
+	caps := s.codec.Caps()
+	caps.NotYet = caps.NotYet || s.relay != nil && s.relay.lost()
+	return caps
+}
 
 func (s *session) appendText(t protocol.Text, now time.Time) error {
 	out, err := s.codec.AppendText(s.shard.out, t)
@@ -408,7 +450,7 @@ func (s *session) appendText(t protocol.Text, now time.Time) error {
 }
 
 func (s *session) appendWithdraw(ref uint64, now time.Time) {
-	if w, ok := s.codec.(protocol.Withdrawer); ok {
+	if w, ok := s.codec.(protocol.Withdrawer); ok && (s.relay == nil || !s.relay.lost()) {
 		s.shard.out = w.AppendWithdraw(s.shard.out, ref)
 		s.pollCodec(now)
 	}

@@ -29,6 +29,10 @@ type shard struct {
 	taken   int64           // number of the newest frame whose texts are taken
 	worst   protocol.Result // among its events so far
 	verdict protocol.Result // of the event at work
+
+	// Of relayed sessions.
+	ways protocol.Ways
+	up   []byte // what the session at work is about to send its tracking server
 }
 
 // sessionWake is what the store tells a session; without one, all have to look.

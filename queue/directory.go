@@ -43,6 +43,7 @@ type Tracker struct {
 	// EmployeeRecord is what is known of the employee; nil: nothing but the number.
 	EmployeeRecord *EmployeeRecord
 	Settings       map[string]string
+	Upstream string
 	// Former are the conversations that other accounts have kept: a pointer, nil where there are
 	// none, since a million trackers are held and nearly none has any. The list is never changed in
 	// place.

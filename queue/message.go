@@ -68,6 +68,7 @@ const (
 	ReasonTooLong      Reason = 5 // more parts than the protocol can number
 	ReasonStorage      Reason = 6 // the device has no room for it
 	ReasonMoved        Reason = 7 // the tracker is another account's now
+	ReasonInUse Reason = 8
 )
 
 // String is the text that the API and the logs show.

@@ -111,6 +111,19 @@ func Vectors(tb testing.TB, file string) []Vector {
 	return vectors
 }
 
+// Frames reads the frames of a protocol for a test outside its package: those in its own testdata,
+// and the collected ones where they are to be had (see Vectors).
+func Frames(tb testing.TB, name string) []Vector {
+	tb.Helper()
+	frames := readVectors(tb, filepath.Join(moduleRoot(tb), "protocol", name, ownVectors))
+	folder, named := collected(tb)
+	path := filepath.Join(folder, name+".jsonl")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !named {
+		return frames
+	}
+	return append(frames, readVectors(tb, path)...)
+}
+
 // collected returns the folder of collected frames, and whether it has to be there.
 func collected(tb testing.TB) (folder string, named bool) {
 	tb.Helper()

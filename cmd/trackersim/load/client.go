@@ -83,7 +83,7 @@ func (c *client) connect(ctx context.Context) error {
 	var last error
 	opened := 0
 	for range cap(c.lost) {
-		if _, err := c.eng.Dial(ctx, c.addr, netip.Addr{}, &link{c: c}); err != nil {
+		if _, err := c.eng.Dial(ctx, c.addr, engine.DialOptions{}, &link{c: c}); err != nil {
 			last = err
 			c.lost <- struct{}{}
 			continue
@@ -227,7 +227,7 @@ func (c *client) redialing(ctx context.Context) {
 		}
 		for range len(c.lost) {
 			<-c.lost
-			if _, err := c.eng.Dial(ctx, c.addr, netip.Addr{}, &link{c: c}); err != nil {
+			if _, err := c.eng.Dial(ctx, c.addr, engine.DialOptions{}, &link{c: c}); err != nil {
 				c.fail(err)
 				c.lost <- struct{}{}
 			}

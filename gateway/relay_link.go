@@ -1,0 +1,243 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"trackchat/gateway/engine"
+	"trackchat/protocol"
+
+	"go.uber.org/zap"
+)
+
+var (
+	_ engine.Handler = (*serverLink)(nil)
+	_ engine.Drainer = (*serverLink)(nil)
+	_ engine.Rester  = (*serverLink)(nil)
+	_ engine.Drainer = (*Listener)(nil)
+	_ engine.Rester  = (*Listener)(nil)
+)
+
+// serverLink is one connection to a tracking server. A relay has one at a time; what comes of an
+// older one is of no interest.
+type serverLink struct {
+	r      *relay
+	cancel context.CancelFunc // of the dial
+	conn   engine.Conn        // since OnOpen
+}
+
+// current reports whether the session still goes by this connection.
+func (k *serverLink) current() bool {
+	return k.r.link == k && !k.r.s.dead && !k.r.s.broken()
+}
+
+// dial connects to the tracking server. Devices that stay without it wait for their turn, the
+// others were let in by it.
+func (r *relay) dial() {
+	s, g := r.s, r.s.l.g
+	if r.to.StayWhenDown && !r.to.dials.AllowN(g.o.Now(), 1) {
+		r.stage = stageDown
+		r.at(&r.redialMs, time.Duration(g.jitter(time.Second))*time.Millisecond)
+		return
+	}
+	ctx, cancel := context.WithTimeout(g.dials, r.to.DialTimeout)
+	link := &serverLink{r: r, cancel: cancel}
+	r.link, r.stage = link, stageDialling
+	r.server = g.servers.get(r.to.Address, g.ms(g.o.Now()))
+	o := engine.DialOptions{
+		Beside: s.conn, Header: r.to.header(s.conn), TLS: r.to.secure, Timeout: r.to.DialTimeout,
+	}
+	g.group.Go(func() {
+		defer cancel()
+		if _, err := g.o.Engine.Dial(ctx, r.to.Address, o, link); err != nil {
+			s.post(func() { link.failed(err) })
+		}
+	})
+}
+
+// failed is told that there is no connection.
+func (k *serverLink) failed(err error) {
+	k.told(err)
+	if k.current() {
+		k.r.down()
+	}
+}
+
+// told notes that the tracking server cannot be reached.
+func (k *serverLink) told(err error) {
+	g := k.r.s.l.g
+	g.m.relayDialErrors.Inc()
+	k.r.server.failed(g.ms(g.o.Now()), err)
+	if unsaid, ok := g.dialWarnings.take(g.o.Now()); ok {
+		g.log.Warn("tracking server cannot be reached", zap.String("upstream", k.r.to.Address),
+			zap.String("protocol", k.r.s.l.protocol.Name), zap.Error(err), unsaid)
+	}
+}
+
+func (k *serverLink) OnOpen(c engine.Conn) {
+	r, s := k.r, k.r.s
+	k.conn = c
+	g := s.l.g
+	g.m.relaySessions.Inc()
+	r.server.sessions.Add(1)
+	s.l.conns.Add(1)
+	g.admission.more(s.conn.RemoteAddr().Addr())
+	if !k.current() || s.closing {
+		_ = c.Close() // always nil
+		return
+	}
+	defer s.recovered()
+	c.Trust(2 * mostServerPart)
+	c.LimitUnsent(math.MaxInt) // room bounds it
+	s.conn.Trust(r.limit() + trustSlack)
+	s.conn.LimitUnsent(r.to.Buffer + 2*mostServerPart)
+	r.opened()
+	s.flush()
+}
+
+// opened begins with a new connection to the server.
+func (r *relay) opened() {
+	if r.to.TLS == nil {
+		r.server.reached()
+	}
+	if !r.is(relayAnswered) {
+		r.stage, r.redials = stageOpen, 0
+		r.goOn()
+		return
+	}
+	sh := r.s.shard
+	w := &sh.ways
+	w.Device, w.Server = w.Device[:0], w.Server[:0]
+	if !r.codec.Replay(w) {
+		r.end()
+		return
+	}
+	r.stage = stageReplaying
+	r.at(&r.replayMs, protocol.RelayWait)
+	r.write(w.Server)
+}
+
+func (k *serverLink) OnData(_ engine.Conn, buf []byte) (used int) {
+	s := k.r.s
+	if !k.current() || s.closing {
+		return len(buf)
+	}
+	defer s.recovered()
+	if k.r.to.TLS != nil {
+		k.r.server.reached()
+	}
+	used = k.r.fromServer(buf)
+	s.flush()
+	return used
+}
+
+// OnRest is what the server began and did not finish.
+func (k *serverLink) OnRest(_ engine.Conn, buf []byte) {
+	s := k.r.s
+	if !k.current() || s.closing {
+		return
+	}
+	defer s.recovered()
+	s.shard.out = append(s.shard.out, buf...)
+	k.r.countDown(len(buf))
+	s.flush()
+}
+
+// OnDrained: the server has caught up.
+func (k *serverLink) OnDrained(c engine.Conn) {
+	s := k.r.s
+	k.r.mark(relayUnsent, false)
+	switch {
+	case k.r.link != k || s.dead:
+		_ = c.Close() // always nil; the device has gone before
+	case s.closing || s.broken():
+	default:
+		defer s.recovered()
+		k.r.ease()
+		s.flush()
+	}
+}
+
+func (k *serverLink) OnClose(_ engine.Conn, err error) {
+	r, s := k.r, k.r.s
+	g := s.l.g
+	g.m.relaySessions.Dec()
+	r.server.sessions.Add(-1)
+	s.l.conns.Add(-1)
+	g.admission.leave(s.conn.RemoteAddr().Addr())
+	if errors.Is(err, engine.ErrHandshake) || errors.Is(err, engine.ErrHandshakeLate) {
+		k.told(err)
+	}
+	if !k.current() || s.closing {
+		return
+	}
+	defer s.recovered()
+	if ce := g.log.Check(zap.DebugLevel, "tracking server has ended the connection"); ce != nil {
+		ce.Write(s.field(), zap.String("upstream", r.to.Address), zap.NamedError("cause", err))
+	}
+	r.down()
+	s.flush()
+}
+
+// down is the end of a connection to the server, or of the attempt to have one. The device stays
+// where it was let in before, and nothing of it is lost that it does not hold itself.
+func (r *relay) down() {
+	s := r.s
+	r.link = nil
+	unanswered := !r.is(relayAnswered) && r.is(relayPassed)
+	if !r.to.StayWhenDown || unanswered || r.is(relayUnsent) || s.l.g.admission.draining.Load() {
+		r.end()
+		return
+	}
+	r.stage, r.scanned, r.replayMs, r.downMs = stageDown, 0, 0, 0
+	r.mark(relayLostDown|relayServerFull, false)
+	wait := min(time.Second<<min(r.redials, 10), mostRedial)
+	r.redials = min(r.redials+1, 10)
+	r.at(&r.redialMs, time.Duration(s.l.g.jitter(wait))*time.Millisecond)
+	if r.is(relayAnswered) {
+		r.ease()
+	}
+}
+
+// deviceClosed passes the end of the device's connection on.
+func (r *relay) deviceClosed(err error) {
+	link := r.link
+	if link == nil {
+		return
+	}
+	c := link.conn
+	switch {
+	case c == nil:
+		link.cancel()
+	case isReset(err):
+		_ = c.Reset() // always nil
+	case !r.is(relayUnsent):
+		_ = c.Close() // always nil
+	default: // OnDrained closes it, or time does
+		time.AfterFunc(lastBytesWait, func() { _ = c.Close() })
+	}
+}
+
+// OnDrained: the device has caught up.
+func (l *Listener) OnDrained(c engine.Conn) {
+	s, ok := c.Session().(*session)
+	if !ok || s.dead || s.closing || s.relay == nil {
+		return
+	}
+	defer s.recovered()
+	s.relay.deviceDrained()
+	s.flush()
+}
+
+// OnRest is what a device began and did not finish.
+func (l *Listener) OnRest(c engine.Conn, buf []byte) {
+	s, ok := c.Session().(*session)
+	if !ok || s.dead || s.closing || s.relay == nil {
+		return
+	}
+	if r := s.relay; r.stage == stageOpen && r.waits == 0 && r.conn() != nil {
+		r.write(buf)
+	}
+}

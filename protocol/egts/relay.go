@@ -41,7 +41,7 @@ type relay struct {
 	again         replayed
 }
 
-// replayed is a login that was sent to the server a second time. Its answers are not the terminal's.
+// replayed is a login that was sent to the server again. Its answers are not the terminal's.
 type replayed struct {
 	pid      uint16
 	response bool // is to come
@@ -221,9 +221,10 @@ func (r *relay) drop() {
 	}
 }
 
-// doubt forgets what of ours is on its way, because the server has sent something that may have
-// the same numbers.
-func (r *relay) doubt() {
+// blind gives up chat for this connection, and what of ours is on its way: the server has sent what
+// cannot be read, so that it may have the same numbers.
+func (r *relay) blind() {
+	r.opaque = true
 	r.drop()
 	r.waiting = nil
 	if t := r.traffic; t != nil {
@@ -235,8 +236,7 @@ func (r *relay) doubt() {
 func (r *relay) CutDown(buf []byte, scanned int) (n, rest int, err error) {
 	n, rest, err = cut(buf, scanned)
 	if err != nil {
-		r.doubt()
-		r.opaque = true
+		r.blind()
 	}
 	return n, rest, err
 }

@@ -19,41 +19,32 @@ type glance struct {
 	asks     bool // the authentication service says something else
 }
 
-func (r *relay) Down(w *protocol.Ways, frame []byte, _ time.Time, emit func(*protocol.Event)) error {
+func (r *relay) Down(w *protocol.Ways, frame []byte, _ time.Time,
+	emit func(*protocol.Event),
+) error {
 	start := len(w.Device)
 	w.Device = append(w.Device, frame...)
 	p, _, err := parse(w.Device[start:])
-	if err != nil {
-		r.doubt()
-		r.opaque = r.opaque || errors.Is(err, protocol.ErrFraming) || hidden(frame)
+	if errors.Is(err, protocol.ErrFraming) || (err != nil && hidden(frame)) {
+		r.blind()
 		return err
 	}
-	data := p.data
-	switch {
-	case p.kind == typeAppData:
-	case p.kind == typeSigned:
+	data, bad := content(&p)
+	if err == nil {
+		err = bad
+	}
+	if p.kind == typeSigned {
 		r.opaque, r.waiting = true, nil
-		data, _, err = unsigned(data)
-	case p.response() && len(data) >= responseHead:
-		data = data[responseHead:]
-	case p.response():
-		err = fmt.Errorf("%w: response with %d bytes", protocol.ErrMalformed, len(data))
-	default: // the terminal says so
-		r.packetNumber(&p)
-		return nil
 	}
-	if err == nil && checkRecords(data) != codeOK {
-		err = fmt.Errorf("%w: records in %d bytes", protocol.ErrMalformed, len(data))
-	}
-	if err != nil {
-		r.doubt()
+	if err != nil { // the terminal may make something of it all the same
+		r.renumber(&p, w.Device[start:], data, false)
 		return err
 	}
 	g := look(data)
 	taken := r.swallow(w, &p, &g)
 	if taken {
 		w.Device = w.Device[:start]
-	} else if r.renumber(&p, w.Device[start:], data) {
+	} else if r.renumber(&p, w.Device[start:], data, p.response() || p.kind == typeAppData) {
 		reseal(w.Device[start:])
 		w.Mapped++
 	}
@@ -63,6 +54,25 @@ func (r *relay) Down(w *protocol.Ways, frame []byte, _ time.Time, emit func(*pro
 		})
 	}
 	return nil
+}
+
+// content returns the records of a packet, with an error also what of them cannot be told apart.
+func content(p *packet) (records []byte, err error) {
+	switch p.kind {
+	case typeAppData:
+		records = p.data
+	case typeSigned:
+		records, _, err = unsigned(p.data)
+	case typeResponse:
+		if len(p.data) < responseHead {
+			return nil, fmt.Errorf("%w: response with %d bytes", protocol.ErrMalformed, len(p.data))
+		}
+		records = p.data[responseHead:]
+	}
+	if err == nil && checkRecords(records) != codeOK {
+		err = fmt.Errorf("%w: records in %d bytes", protocol.ErrMalformed, len(records))
+	}
+	return records, err
 }
 
 // hidden reports whether the frame's content is encrypted, compressed or for a router to read.
@@ -165,20 +175,23 @@ func (r *relay) outcome(p *packet, g *glance) protocol.Kind {
 
 // renumber sees to the numbers that the terminal may name in what it answers to the packet: the PID
 // unless that is a RESPONSE, the RN of records that are no mere confirmation, and the CID of
-// commands. It reports whether the frame, whose records are data, was changed. Only APPDATA and
-// RESPONSE are.
-func (r *relay) renumber(p *packet, frame, data []byte) (changed bool) {
+// commands. It reports whether the frame, whose records are data, was changed; without touch it is
+// not.
+func (r *relay) renumber(p *packet, frame, data []byte, touch bool) (changed bool) {
 	if !p.response() {
-		changed = replace(frame[offsetPID:], r.packetNumber(p))
+		changed = replace(frame[offsetPID:], r.packetNumber(p.pid, touch))
 	}
-	for len(data) > 0 {
+	for len(data) >= recordHead {
 		field := data[2:]
 		var rec record
-		rec, data, _ = nextRecord(data)
+		var problem code
+		if rec, data, problem = nextRecord(data); problem != codeOK {
+			break
+		}
 		if r.commands(rec.data) && p.response() {
 			continue
 		}
-		if replace(field, r.recordNumber(p, rec.number)) {
+		if replace(field, r.recordNumber(rec.number, touch)) {
 			changed = true
 		}
 	}
@@ -215,13 +228,13 @@ func (r *relay) use(cid uint32) {
 	r.seen().use(cid)
 }
 
-// packetNumber returns the PID under which the terminal gets the packet.
-func (r *relay) packetNumber(p *packet) uint16 {
-	if p.pid < ownHalf {
-		return p.pid
+// packetNumber returns the PID under which the terminal gets the server's packet.
+func (r *relay) packetNumber(pid uint16, touch bool) uint16 {
+	if pid < ownHalf {
+		return pid
 	}
-	n := r.seen().pids.pass(p.pid, p.kind == typeAppData)
-	if n == p.pid {
+	n := r.seen().pids.pass(pid, touch)
+	if n == pid {
 		if r.text.is && r.text.pid == n {
 			r.drop()
 		}
@@ -231,12 +244,12 @@ func (r *relay) packetNumber(p *packet) uint16 {
 	return n
 }
 
-// recordNumber returns the RN under which the terminal gets a record of the packet.
-func (r *relay) recordNumber(p *packet, rn uint16) uint16 {
+// recordNumber returns the RN under which the terminal gets the server's record.
+func (r *relay) recordNumber(rn uint16, touch bool) uint16 {
 	if rn < ownHalf {
 		return rn
 	}
-	n := r.seen().rns.pass(rn, p.kind != typeSigned)
+	n := r.seen().rns.pass(rn, touch)
 	if n == rn {
 		if r.text.is && r.text.rn == n {
 			r.drop()

@@ -54,11 +54,14 @@ const (
 func New() *protocol.Protocol {
 	s := newShared()
 	return &protocol.Protocol{
-		Name:      name,
-		Port:      defaultPort,
-		MaxFrame:  maxFrame,
-		Frame:     cut,
-		NewCodec:  func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
+		Name:     name,
+		Port:     defaultPort,
+		MaxFrame: maxFrame,
+		Frame:    cut,
+		NewCodec: func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
+		NewRelay: func(settings protocol.Settings, o protocol.RelayOptions) protocol.Relay {
+			return newRelay(s, settings, o)
+		},
 		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Settings:  settings(),
 		LoginTimeout: func(settings protocol.Settings) time.Duration {

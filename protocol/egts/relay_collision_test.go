@@ -1,0 +1,212 @@
+package egts_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"time"
+
+	"trackchat/protocol"
+)
+
+// The numbers of a text of ours that waits for its ack come from the server as well: it gets its
+// answers under its own, and nothing counts for ours.
+func TestRelayCollision(t *testing.T) {
+	const pid, rn = 0x8000, 0x8000
+	l := admitted(t, map[string]string{"delivered_on": "record"}, protocol.RelayOptions{})
+	l.write(100, "one")
+	for i := range 2 { // the server repeats its packet
+		if got := l.down(msgTo(pid, rn, 7, "theirs")); got != "" || l.w.Mapped != 3*i+1 {
+			t.Errorf("%s, %d changed", got, l.w.Mapped)
+		}
+		l.got("theirs", msgTo(0xC000, 0xC000, 7, "theirs"), nil)
+		if got := l.up(confirms(4, 0xC000, 0xC000, 4)); got != "other" || l.w.Mapped != 3*i+2 {
+			t.Errorf("%s, %d changed", got, l.w.Mapped)
+		}
+		l.got("its confirmation", nil, confirms(4, pid, rn, 4))
+		apart := frame(1, 5, rec(9, 4, sub{0, string(le16(0xC000, 0))}))
+		if got := l.up(apart); got != "other" || l.w.Mapped != 3*i+3 {
+			t.Errorf("%s, %d changed", got, l.w.Mapped)
+		}
+		l.got("apart", nil, frame(1, 5, rec(9, 4, sub{0, string(le16(rn, 0))})))
+	}
+	// the number that stands in is used by the server itself
+	l.down(msgTo(0xC000, 1, 8, "theirs"))
+	l.got("the other one", msgTo(0x8001, 1, 8, "theirs"), nil)
+	if got := l.up(frame(0, 6, le16(0x8001, 0))); got != "other" {
+		t.Error(got)
+	}
+	l.got("its answer", nil, frame(0, 6, le16(0xC000, 0)))
+	// ours is still waiting, and the next of ours has numbers of its own
+	if got := l.up(confirms(7, pid, rn, 4)); got != "!evidence 100 linked, !ack 100 delivered" {
+		t.Error(got)
+	}
+	if p := l.write(101, "two"); p.pid != 0x8002 || p.records[0].number != 0x8001 {
+		t.Errorf("%+v", p)
+	}
+	// a number of the server's that nobody had is left to it
+	l.down(msgTo(0x8003, 0x8002, 9, "theirs"))
+	l.w.Device = nil
+	if p := l.write(102, "three"); p.pid != 0x8004 || p.records[0].number != 0x8003 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// A packet of the server that is damaged passes as it is, with what the terminal may make of it: its
+// numbers are the server's.
+func TestRelayCollisionWithADamagedPacket(t *testing.T) {
+	whole := msgTo(0x8000, 0x8000, 100, "theirs")
+	checksum := bytes.Clone(whole)
+	checksum[len(checksum)-1]++
+	for name, in := range map[string][]byte{
+		"checksum": checksum,
+		"tail":     frame(1, 0x8000, append(whole[11:len(whole)-2], 9)),
+	} {
+		l := admitted(t, nil, protocol.RelayOptions{})
+		l.write(100, "one")
+		if got := l.down(in); got != "error" {
+			t.Errorf("%s: %s", name, got)
+		}
+		l.got(name, in, nil)
+		up := join(frame(0, 8, le16(0x8000, 138)), confirms(9, 0x8000, 0x8000, 4), deliv(9, 9, 100))
+		if got := l.up(frame(0, 8, le16(0x8000, 138)), confirms(9, 0x8000, 0x8000, 4),
+			deliv(9, 9, 100)); got != "other, other, other" {
+			t.Errorf("%s: %s", name, got)
+		}
+		l.got(name, nil, up)
+		if l.Caps().NotYet {
+			t.Errorf("%s: texts wait", name)
+		}
+		again := l.write(100, "one")
+		if cid := le32(again.records[0].subs[0].data[1:]); cid == 100 || again.pid != 0x8001 ||
+			again.records[0].number != 0x8001 {
+			t.Errorf("%s: %+v", name, again)
+		}
+	}
+}
+
+// The server uses the CID of a text of ours that waits for its ack, as any of its commands: ours
+// counts no ack and goes out under another CID, and its own ack counts.
+func TestRelayCollisionOfCID(t *testing.T) {
+	for kind := range byte(16) {
+		l := admitted(t, nil, protocol.RelayOptions{})
+		first := l.write(100, "one")
+		theirs := frame(1, 4, platform(4, 4, command(kind, 0, 100, 0, "\x00theirs")))
+		l.down(theirs)
+		l.got("theirs", theirs, nil)
+		confirmation := kind == 1 || kind == 2 || kind == 8 // of what the terminal sent
+		got := l.up(frame(0, 8, le16(first.pid, 0)), deliv(9, 9, 100))
+		if want := map[bool]string{
+			false: "!other, other", true: "!evidence 100 linked, ack 100 delivered",
+		}[confirmation]; got != want {
+			t.Errorf("type %d: %s", kind, got)
+		}
+		l.got("the ack", nil, deliv(9, 9, 100))
+		again := l.write(100, "one")
+		cid := le32(again.records[0].subs[0].data[1:])
+		if confirmation != (cid == 100) || confirmation != (again.pid == first.pid) {
+			t.Errorf("type %d: the text has CID %d and PID %d", kind, cid, again.pid)
+		}
+		if repeated := l.write(100, "one"); le32(repeated.records[0].subs[0].data[1:]) != cid ||
+			repeated.pid != again.pid {
+			t.Errorf("type %d: repeated as %+v", kind, repeated)
+		}
+		if got := l.up(deliv(10, 10, 100)); !confirmation && got != "other" {
+			t.Errorf("type %d: %s", kind, got)
+		}
+		if got := l.up(deliv(11, 11, cid)); got != "ack 100 delivered" {
+			t.Errorf("type %d: %s", kind, got)
+		}
+	}
+	// the server was there first
+	l := admitted(t, nil, protocol.RelayOptions{})
+	l.down(msgTo(4, 4, 100, "theirs"))
+	if cid := le32(l.write(100, "one").records[0].subs[0].data[1:]); cid == 100 {
+		t.Error("the CID of the server's text was used")
+	} else if got := l.up(deliv(9, 9, 100), deliv(10, 10, cid)); got != "other, ack 100 delivered" {
+		t.Error(got)
+	}
+}
+
+func le32(s string) uint32 {
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+}
+
+// A text is withdrawn only under a CID that cannot be the server's.
+func TestRelayWithdraws(t *testing.T) {
+	l := admitted(t, nil, protocol.RelayOptions{})
+	withdraw := func() []byte {
+		w, ok := l.Relay.(protocol.Withdrawer)
+		if !ok {
+			t.Fatal("texts cannot be withdrawn")
+		}
+		return w.AppendWithdraw(nil, 100)
+	}
+	if out := withdraw(); len(out) != 0 {
+		t.Errorf("%x withdraws what was never written", out)
+	}
+	l.write(100, "one")
+	if p := unframe(t, withdraw())[0]; p.pid != 0x8001 ||
+		p.records[0].subs[0] != command(6, 0, 100, 0, "\x00") {
+		t.Errorf("%+v", p)
+	}
+	l.down(msgTo(4, 4, 100, "theirs"))
+	if out := withdraw(); len(out) != 0 {
+		t.Errorf("%x withdraws the server's text", out)
+	}
+}
+
+// Nothing of ours goes to a terminal whose server signs or hides what it sends, and such packets
+// are not touched.
+func TestRelayKeepsAwayFromOpaqueServers(t *testing.T) {
+	for name, c := range map[string]struct {
+		in  []byte
+		ack string // of the text that was written before
+	}{
+		"signed":     {signed(0x8000, platform(0x8000, 4, command(4, 0, 7, 0, "\x00x"))), "ack 100 delivered"},
+		"same CID":   {signed(4, platform(4, 4, command(4, 0, 100, 0, "\x00x"))), "other"},
+		"encrypted":  {sealed(headerOf(0x08), []byte{1}), "other"},
+		"compressed": {sealed(headerOf(0x04), []byte{1}), "other"},
+	} {
+		l := admitted(t, nil, protocol.RelayOptions{})
+		l.write(100, "one")
+		if l.Caps().NotYet {
+			t.Fatal("it cannot be written to")
+		}
+		l.down(c.in)
+		l.got(name, c.in, nil)
+		if !l.Caps().NotYet {
+			t.Errorf("%s: texts do not wait", name)
+		}
+		if out, err := l.AppendText(nil, text(101, "two")); len(out) != 0 ||
+			!errors.Is(err, protocol.ErrNotText) {
+			t.Errorf("%s: %x, %v", name, out, err)
+		}
+		if name == "signed" {
+			answer := confirms(5, 0x8000, 0x8000, 4) // is the server's
+			if got := l.up(answer); got != "other" {
+				t.Errorf("%s: %s", name, got)
+			}
+			l.got(name, nil, answer)
+		}
+		if got := l.up(deliv(9, 9, 100)); got != c.ack {
+			t.Errorf("%s: %s", name, got)
+		}
+		said := frame(1, 8, rec(6, 4, command(3, 0, 55, 9, "\x00hi")))
+		l.w.Server = nil
+		if got := l.up(said); got != "text hi" {
+			t.Errorf("%s: %s", name, got)
+		}
+		l.got(name, nil, said)
+		for s := range int64(30) {
+			if out, _ := l.Poll(nil, time.Unix(s, 0)); len(out) != 0 {
+				t.Errorf("%s: %x", name, out)
+			}
+		}
+	}
+	l := admitted(t, nil, protocol.RelayOptions{})
+	if _, _, err := l.CutDown([]byte("HTTP/1.1"), 0); !errors.Is(err, protocol.ErrFraming) ||
+		!l.Caps().NotYet {
+		t.Errorf("%v, and texts do not wait", err)
+	}
+}

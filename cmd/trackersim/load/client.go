@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"

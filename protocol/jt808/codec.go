@@ -135,6 +135,13 @@ func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 		c.refuse(&h, resultFailed, emit)
 		return fmt.Errorf("%w: %w", protocol.ErrMalformed, errForeign)
 	}
+	c.meet(&h, emit)
+	return c.message(&h, body, emit)
+}
+
+// meet learns how the terminal writes its header from a valid one. Where it need not authenticate,
+// the first one logs it in.
+func (c *codec) meet(h *header, emit func(*protocol.Event)) {
 	if !c.is(known) {
 		c.opening = h.serial
 	}
@@ -146,7 +153,6 @@ func (c *codec) payload(payload []byte, emit func(*protocol.Event)) error {
 		c.set(offered, true)
 		c.events.Emit(emit, protocol.Event{Kind: protocol.KindLogin, DeviceID: h.deviceID()})
 	}
-	return c.message(&h, body, emit)
 }
 
 // refuse emits a frame that is answered with a result but means nothing.

@@ -49,6 +49,9 @@ func New() *protocol.Protocol {
 			return newCodec(s,
 				settings)
 		},
+		NewRelay: func(settings protocol.Settings, o protocol.RelayOptions) protocol.Relay {
+			return newRelay(s, settings, o)
+		},
 		NewDevice:   func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Settings:    append(settings(), linkSettings()...),
 		Registers:   registers,

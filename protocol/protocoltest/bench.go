@@ -137,23 +137,40 @@ func Benchmark(b *testing.B, p *protocol.Protocol, cfg protocol.DeviceConfig) {
 // there is one for each of a million quiet trackers.
 func IdleCodec(t *testing.T, p *protocol.Protocol, login string, most int64) {
 	t.Helper()
+	settings := NewSettings(t, p, nil)
+	idle(t, most, func() protocol.Codec {
+		c := p.NewCodec(settings)
+		if err := c.Decode([]byte(login), func(*protocol.Event) {}); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	})
+}
+
+// IdleRelay is IdleCodec for relays, which fresh makes and binds.
+func IdleRelay(t *testing.T, fresh func() protocol.Relay, most int64) {
+	t.Helper()
+	idle(t, most, func() protocol.Codec { return fresh() })
+}
+
+func idle(t *testing.T, most int64, fresh func() protocol.Codec) {
+	t.Helper()
 	const sessions = 20_000
-	settings, codecs := NewSettings(t, p, nil), make([]protocol.Codec, sessions)
+	codecs := make([]protocol.Codec, sessions)
 	heap := func() int64 {
 		runtime.GC()
+		runtime.GC() // what pools held is gone after the second
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
 	}
 	before := heap()
 	for i := range codecs {
-		codecs[i] = p.NewCodec(settings)
-		if err := codecs[i].Decode([]byte(login), func(*protocol.Event) {}); err != nil {
-			t.Fatal(err)
-		}
+		codecs[i] = fresh()
 	}
 	each := (heap() - before) / sessions
 	runtime.KeepAlive(codecs)
+	t.Logf("%d bytes", each)
 	if each > most {
 		t.Errorf("an idle codec keeps %d bytes, more than %d", each, most)
 	}

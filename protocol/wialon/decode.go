@@ -15,14 +15,22 @@ type decoding struct {
 	block   []byte // the raw bytes behind the line
 	started bool   // an event of this frame went out
 	login   bool   // the packet names the device and nobody logged in before: that is a login
+	relay   *relay // nil: there is no tracking server behind us
+	packed  bool   // with relay: the frame is a container
+	ours    bool   // with relay: the frame answers a text of ours
+	kept    bool   // with relay: the frame does not go on to the server
 }
 
 func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	d := decoding{codec: c, emit: emit}
-	if len(frame) >= containerHeader+zlibHeader && frame[0] == containerMark &&
-		containerSize(frame) == len(frame) {
+	if isContainer(frame) {
 		return c.shared.inflaters.inflate(frame[containerHeader:], d.line)
 	}
+	return d.plain(frame)
+}
+
+// plain decodes a frame that is no container.
+func (d *decoding) plain(frame []byte) error {
 	if bytes.IndexByte(frame, '\n') < 0 {
 		return fmt.Errorf("%w: %d bytes without a line's end", protocol.ErrGarbage, len(frame))
 	}
@@ -67,6 +75,9 @@ func (d *decoding) identify() error {
 	case d.device == 0:
 		d.login = true
 	case hashID(p.id) != d.device:
+		if d.relay != nil {
+			d.relay.named = false // whom the server accepts cannot be told any more
+		}
 		return d.refuse(notLoggedIn(p.typ), fmt.Errorf("%w: it names another device",
 			protocol.ErrMalformed))
 	case p.version == version1: // the short form says nothing
@@ -104,10 +115,14 @@ func (d *decoding) body() error {
 func (d *decoding) out(e protocol.Event) {
 	first := !d.started && e.Kind != protocol.KindRefused
 	d.started = true
+	e.Msg = d.packet.typ
+	if d.relay != nil {
+		d.relay.look(d, &e, first)
+	}
 	if first && d.unanswered {
 		d.unanswered = false
 		if d.packet.typ != typeAM { // that has its own word
-			d.shared.events.Emit(d.emit, protocol.Event{
+			d.send(protocol.Event{
 				Kind:    protocol.KindAck,
 				Outcome: protocol.AckDelivered, Msg: d.packet.typ,
 			})
@@ -115,12 +130,16 @@ func (d *decoding) out(e protocol.Event) {
 	}
 	if first && d.login {
 		d.device, d.version = hashID(d.packet.id), d.packet.version
-		d.shared.events.Emit(d.emit, protocol.Event{
+		d.send(protocol.Event{
 			Kind: protocol.KindLogin, Msg: d.packet.typ,
 			DeviceID: string(d.packet.id),
 		})
 	}
-	e.Msg = d.packet.typ
+	d.send(e)
+}
+
+func (d *decoding) send(e protocol.Event) {
+	e.Passed = d.relay != nil && !d.kept
 	d.shared.events.Emit(d.emit, e)
 }
 

@@ -26,16 +26,8 @@ func cut(buf []byte, scanned int) (n, next int, err error) {
 	if len(buf) == 0 {
 		return 0, 0, nil
 	}
-	if buf[0] == containerMark {
-		if len(buf) < containerHeader+zlibHeader {
-			return 0, 0, nil
-		}
-		if n = containerSize(buf); n > 0 {
-			if len(buf) < n {
-				return 0, 0, nil
-			}
-			return n, 0, nil
-		}
+	if n, wait := cutContainer(buf); n > 0 || wait {
+		return n, 0, nil
 	}
 	seen := min(len(buf), maxFrame)
 	lf := bytes.IndexByte(buf[min(scanned, seen):seen], '\n')
@@ -63,6 +55,27 @@ func cut(buf []byte, scanned int) (n, next int, err error) {
 		return 0, lf, nil
 	}
 	return n, 0, nil
+}
+
+// cutContainer returns the length of the container at the start of buf, 0 where there is none; wait
+// says that more bytes are needed.
+func cutContainer(buf []byte) (n int, wait bool) {
+	if buf[0] != containerMark {
+		return 0, false
+	}
+	if len(buf) < containerHeader+zlibHeader {
+		return 0, true
+	}
+	if n = containerSize(buf); len(buf) < n {
+		return 0, true
+	}
+	return n, false
+}
+
+// isContainer reports whether a frame is one.
+func isContainer(frame []byte) bool {
+	return len(frame) >= containerHeader+zlibHeader && frame[0] == containerMark &&
+		containerSize(frame) == len(frame)
 }
 
 // containerSize returns how long the container at the start of b is, 0 where that is none: a stray

@@ -49,11 +49,14 @@ const (
 func New() *protocol.Protocol {
 	s := &shared{utf8: protocol.UTF8(), cp1251: protocol.Windows1251()}
 	return &protocol.Protocol{
-		Name:      name,
-		Port:      defaultPort,
-		MaxFrame:  maxFrame,
-		Frame:     cut,
-		NewCodec:  func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
+		Name:     name,
+		Port:     defaultPort,
+		MaxFrame: maxFrame,
+		Frame:    cut,
+		NewCodec: func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
+		NewRelay: func(settings protocol.Settings, o protocol.RelayOptions) protocol.Relay {
+			return newRelay(s, settings, o)
+		},
 		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Variants:  []string{variant2, variant1},
 		Settings: []protocol.SettingSpec{
@@ -86,6 +89,7 @@ func New() *protocol.Protocol {
 // shared is what all sessions have in common. It is safe for concurrent use.
 type shared struct {
 	events       protocol.Events
+	clock        protocol.Clock // of deadlines
 	utf8, cp1251 protocol.Charset
 	inflaters    inflaters
 }

@@ -1,0 +1,339 @@
+package wialon_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"trackchat/protocol"
+	"trackchat/protocol/protocoltest"
+	"trackchat/protocol/wialon"
+)
+
+// Kinds of events, in the order of one read.
+const (
+	sawLogin    = protocol.KindLogin
+	sawAdmitted = protocol.KindAdmitted
+	sawDenied   = protocol.KindDenied
+	sawAck      = protocol.KindAck
+	sawText     = protocol.KindText
+	sawPosition = protocol.KindPosition
+	sawOther    = protocol.KindOther
+	sawPing     = protocol.KindHeartbeat
+	sawRefused  = protocol.KindRefused
+)
+
+// step is one thing that happens to a relay.
+type step struct {
+	device, server string        // bytes of theirs
+	text           string        // of ours
+	after          time.Duration // passes
+	replay         bool
+
+	toDevice, toServer string
+	kinds              []protocol.Kind
+	waits              bool // afterwards a text of ours waits
+	turn               bool // for the server's
+	gone               bool
+	bad                error
+}
+
+func relayed(tb testing.TB, settings map[string]string, o protocol.RelayOptions,
+) *protocoltest.Relayed {
+	tb.Helper()
+	return protocoltest.NewRelayed(tb, wialon.New(), settings, o)
+}
+
+// play runs the steps; what is not told of a step is that nothing comes of it.
+func play(t *testing.T, r *protocoltest.Relayed, steps []step) {
+	t.Helper()
+	for i, s := range steps {
+		var got protocoltest.RelaySeen
+		switch {
+		case s.device != "":
+			got = r.FromDevice(s.device)
+		case s.server != "":
+			got = r.FromServer(s.server)
+		case s.text != "":
+			got.Device, got.Err = r.Text(protocol.Text{Body: s.text})
+		case s.replay:
+			var w protocol.Ways
+			if !r.Relay.Replay(&w) {
+				t.Errorf("step %d: no login is known", i)
+			}
+			got.Server = string(w.Server)
+		default:
+			got = r.After(s.after)
+		}
+		if got.Device != s.toDevice || got.Server != s.toServer ||
+			!slices.Equal(got.Kinds(), s.kinds) || !errors.Is(got.Err, s.bad) {
+			t.Fatalf("step %d: device %q, server %q, %+v, %v", i, got.Device, got.Server,
+				got.Events, got.Err)
+		}
+		for _, e := range got.Events {
+			fromServer := e.Kind == sawAdmitted || e.Kind == sawDenied
+			if e.Passed != (got.Server != "" && !fromServer) {
+				t.Errorf("step %d: %+v", i, e)
+			}
+		}
+		caps := r.Relay.Caps()
+		if caps.NotYet != s.waits || caps.Turn != s.turn || r.Gone() != s.gone {
+			t.Errorf("step %d: caps %+v, gone %v", i, caps, r.Gone())
+		}
+	}
+}
+
+const login1 = "#L#" + imei + ";NA\r\n"
+
+// bound are the steps of a login that the server accepts.
+func bound() []step {
+	return []step{
+		{device: login1, toServer: login1, kinds: []protocol.Kind{sawLogin}, waits: true},
+		{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: []protocol.Kind{sawAdmitted}},
+	}
+}
+
+func kinds(k ...protocol.Kind) []protocol.Kind { return k }
+
+func TestRelayLogins(t *testing.T) {
+	login2 := line2("L", "2.0;"+imei+";NA")
+	otherLogin := "#L#4711;secret\r\n"
+	packed := container(t, login2)
+	const short = ";5512.3456;N;03734.5678;E;89;42;150;16\r\n"
+	named := imei + "#SD#240126;135321" + short
+	for name, steps := range map[string][]step{
+		"version 2.0": {
+			{device: login2, toServer: login2, kinds: kinds(sawLogin), waits: true},
+			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted)},
+			{text: "hello", toDevice: line2("M", "hello")},
+		},
+		"in a container": {
+			{device: packed, toServer: packed, kinds: kinds(sawLogin), waits: true},
+			{server: "#AL#1\n", toDevice: "#AL#1\n", kinds: kinds(sawAdmitted)},
+			{text: "hello", toDevice: line2("M", "hello")},
+		},
+		"refused": {
+			{device: login1, toServer: login1, kinds: kinds(sawLogin), waits: true},
+			{server: "#AL#01\r\n", toDevice: "#AL#01\r\n", kinds: kinds(sawDenied), waits: true},
+			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", waits: true}, // to nothing
+			{text: "hello", waits: true, bad: protocol.ErrNotText},
+		},
+		"refused after it was bound": append(bound(),
+			step{device: login1, toServer: login1, kinds: kinds(sawLogin)},
+			step{server: "#AL#0\r\n", toDevice: "#AL#0\r\n", kinds: kinds(sawDenied), waits: true},
+		),
+		"only the newest of several devices counts": {
+			{
+				device: login1 + otherLogin, toServer: login1 + otherLogin,
+				kinds: kinds(sawLogin, sawLogin), waits: true,
+			},
+			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", waits: true},
+			{server: "#AL#01\r\n", toDevice: "#AL#01\r\n", kinds: kinds(sawDenied), waits: true},
+		},
+		"a copy of an unanswered login": {
+			{
+				device: login1 + login1, toServer: login1 + login1,
+				kinds: kinds(sawLogin, sawLogin), waits: true,
+			},
+			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted)},
+		},
+		"another device than the bound one": append(bound(),
+			step{device: otherLogin, toServer: otherLogin, kinds: kinds(sawLogin), waits: true},
+			step{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted)},
+		),
+		"a login that only the server can read": {
+			{
+				device: "#L#1;2;3\r\n", toServer: "#L#1;2;3\r\n", kinds: kinds(sawRefused),
+				waits: true, bad: protocol.ErrMalformed,
+			},
+			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", waits: true},
+		},
+		"named in front of its packets": {
+			{
+				device: imei + "#P#\r\n", toServer: imei + "#P#\r\n", kinds: kinds(sawLogin, sawPing),
+				waits: true,
+			},
+			{server: "#AP#\r\n", toDevice: "#AP#\r\n", waits: true}, // strangers get that as well
+			{device: named, toServer: named, kinds: kinds(sawPosition), waits: true},
+			{server: "#ASD#-1\r\n", toDevice: "#ASD#-1\r\n", waits: true},
+			{device: named, toServer: named, kinds: kinds(sawPosition), waits: true},
+			{server: "#ASD#1\r\n", toDevice: "#ASD#1\r\n", kinds: kinds(sawAdmitted)},
+			{server: "#ASD#1\r\n", toDevice: "#ASD#1\r\n"},
+			{text: "hello", toDevice: "#M#hello\r\n"},
+		},
+		"named, several devices": {
+			{device: named, toServer: named, kinds: kinds(sawLogin, sawPosition), waits: true},
+			{
+				device: "4711#M#hi\r\n", toServer: "4711#M#hi\r\n", kinds: kinds(sawRefused),
+				waits: true, bad: protocol.ErrMalformed,
+			},
+			{server: "#AM#1\r\n", toDevice: "#AM#1\r\n", waits: true},
+		},
+		"named, then logged in": {
+			{device: named, toServer: named, kinds: kinds(sawLogin, sawPosition), waits: true},
+			{device: login1, toServer: login1, kinds: kinds(sawLogin), waits: true},
+			{server: "#ASD#1\r\n", toDevice: "#ASD#1\r\n", waits: true},
+			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted)},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, relayed(t, nil, protocol.RelayOptions{}), steps)
+		})
+	}
+	r := relayed(t, nil, protocol.RelayOptions{})
+	r.Answer = protocol.UnknownDevice
+	play(t, r, []step{
+		{device: login1, toServer: login1, kinds: kinds(sawLogin), waits: true},
+		{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted), waits: true},
+	})
+}
+
+// Every answer that takes a packet binds a device that names itself in front of it.
+func TestRelayIsBoundByWhatTheServerTakes(t *testing.T) {
+	for answer, want := range map[string]bool{
+		"#AD#1": true, "#AB#3": true, "#AB#0": false, "#AB#": false, "#AM#1": true, "#AM#0": false,
+		"#AI#4;1": true, "#AI#1": true, "#AI#NA;0": false, "#AT#2;1": true, "#AIT#1": true,
+		"#AIT#0": false, "#ASD#10": false, "#AD#16": false, "#AL#1": false,
+	} {
+		r := relayed(t, nil, protocol.RelayOptions{})
+		r.FromDevice(imei + "#M#hi\r\n")
+		if got := r.FromServer(answer + "\r\n"); slices.Contains(got.Kinds(), sawAdmitted) != want {
+			t.Errorf("%s: %+v", answer, got.Events)
+		}
+	}
+}
+
+func TestRelayFramesOfTheServer(t *testing.T) {
+	r := relayed(t, nil, protocol.RelayOptions{})
+	for stream, want := range map[string]struct {
+		frames []int
+		err    error
+	}{
+		"#AL#1\r\n#AP#\n\r\nx\n":                {[]int{7, 5, 2, 2}, nil},
+		"#US#5;1A2B\r\nab\ncd#AP#\r\n":          {[]int{17, 6}, nil},
+		"#UC#3;1A2B\r\n#A##AP#\r\n":             {[]int{15, 6}, nil},
+		"#LV#3;1\r\n#AP#\r\n":                   {[]int{9, 6}, nil},
+		"#US#no\r\n#AP#\r\n":                    {[]int{8, 6}, nil},
+		"#US#5\r\nabcd":                         {nil, nil},
+		"#AP#":                                  {nil, nil},
+		"#US#65527;1\r\n":                       {nil, protocol.ErrFraming},
+		"#US#99999999999999999999\r\n":          {nil, protocol.ErrFraming},
+		strings.Repeat("x", 1<<16):              {nil, protocol.ErrFraming},
+		strings.Repeat("x", 1<<16-1) + "\n":     {[]int{1 << 16}, nil},
+		container(t, "#AP#\r\n") + "#AP#\r\n":   {[]int{len(container(t, "#AP#\r\n")), 6}, nil},
+		"\xff\x02\x00\x78\x9c\n#AL#1\r\n\xff\n": {[]int{6, 7}, nil},
+	} {
+		for _, piece := range []int{1, 1 << 20} {
+			frames, err := cutDown(r.Relay, []byte(stream), piece)
+			if !slices.Equal(frames, want.frames) || !errors.Is(err, want.err) {
+				t.Errorf("%.40q: %v, %v", stream, frames, err)
+			}
+		}
+	}
+}
+
+// cutDown cuts a stream that comes in pieces.
+func cutDown(r protocol.Relay, stream []byte, piece int) (frames []int, err error) {
+	from, scanned := 0, 0
+	for to := min(piece, len(stream)); ; to = min(to+piece, len(stream)) {
+		for from < to {
+			n, next, err := r.CutDown(stream[from:to], scanned)
+			if err != nil {
+				return frames, err
+			}
+			if scanned = next; n == 0 {
+				break
+			}
+			frames, from, scanned = append(frames, n), from+n, 0
+		}
+		if to == len(stream) {
+			return frames, nil
+		}
+	}
+}
+
+func TestRelayPassesWhatItCannotRead(t *testing.T) {
+	play(t, relayed(t, nil, protocol.RelayOptions{}), append(bound(), []step{
+		{device: "garbage\r\n", toServer: "garbage\r\n", bad: protocol.ErrGarbage},
+		{device: "\r\n", toServer: "\r\n"},
+		{
+			device: "\xff\x04\x00\x78\x9c12", toServer: "\xff\x04\x00\x78\x9c12",
+			bad: protocol.ErrMalformed,
+		},
+		{device: "#XY#1\r\n", toServer: "#XY#1\r\n", kinds: kinds(protocol.KindUnknown)},
+		{server: "garbage\r\n", toDevice: "garbage\r\n"},
+		{
+			server: "\xff\x04\x00\x78\x9c12", toDevice: "\xff\x04\x00\x78\x9c12",
+			bad: protocol.ErrMalformed,
+		},
+		{
+			server: container(t, "#M#s\r\n"), toDevice: container(t, "#M#s\r\n"), waits: true,
+			turn: true,
+		},
+	}...))
+}
+
+func TestRelayPassesAllFrames(t *testing.T) {
+	for name, o := range map[string]protocol.RelayOptions{
+		"unbound": {}, "bound": {}, "acks": {PassAcks: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			protocoltest.RelayPasses(t, func() *protocoltest.Relayed {
+				r := relayed(t, nil, o)
+				if name != "unbound" {
+					bind(t, r)
+				}
+				return r
+			}, vectors(t))
+		})
+	}
+}
+
+func bind(tb testing.TB, r *protocoltest.Relayed) {
+	tb.Helper()
+	r.FromDevice(login1)
+	if r.FromServer("#AL#1\r\n"); r.Relay.Caps().NotYet {
+		tb.Fatal("the login was not accepted")
+	}
+}
+
+func FuzzRelay(f *testing.F) {
+	protocoltest.FuzzRelay(f, vectors(f), func(tb testing.TB) *protocoltest.Relayed {
+		tb.Helper()
+		return relayed(tb, nil, protocol.RelayOptions{Replay: true})
+	}, bind)
+}
+
+func TestRelayDoesNotAllocate(t *testing.T) {
+	r := relayed(t, nil, protocol.RelayOptions{})
+	bind(t, r)
+	up := []byte("#SD#240126;135321;5512.3456;N;03734.5678;E;89;42;150;16\r\n")
+	down := []byte("#ASD#1\r\n")
+	w := protocol.Ways{Device: make([]byte, 0, 1024), Server: make([]byte, 0, 1024)}
+	emit := func(*protocol.Event) {}
+	if n := testing.AllocsPerRun(100, func() {
+		w.Device, w.Server = w.Device[:0], w.Server[:0]
+		if r.Relay.Up(&w, up, r.Now, emit) != nil || r.Relay.Down(&w, down, r.Now, emit) != nil {
+			t.Fatal("refused")
+		}
+		w.Device, _ = r.Relay.Poll(w.Device, r.Now)
+	}); n > 0 {
+		t.Errorf("%v allocations for each position", n)
+	}
+}
+
+func TestIdleRelayIsSmall(t *testing.T) {
+	p := wialon.New()
+	settings := protocoltest.NewSettings(t, p, nil)
+	protocoltest.IdleRelay(t, func() protocol.Relay {
+		r := p.NewRelay(settings, protocol.RelayOptions{Replay: true})
+		var w protocol.Ways
+		if r.Up(&w, []byte(login1), time.Time{}, func(*protocol.Event) {}) != nil ||
+			r.Down(&w, []byte("#AL#1\r\n"), time.Time{}, func(*protocol.Event) {}) != nil {
+			t.Fatal("refused")
+		}
+		return r
+	}, 250)
+}

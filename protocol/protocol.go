@@ -242,7 +242,11 @@ type TextCaps struct {
 	Charset Charset // of the text on the wire
 	Prefix  bool    // "(2/7) " before each part of a longer text
 	Silent  bool    // the device never acknowledges: written once is all there is
-	NoText  bool    // this device has no text service (a setting): messages fail as unsupported
+	// NotYet, because the tracking server's own text or command is outstanding.
+	Turn bool
+	// the tracking server uses the driver's terminal itself: messages fail.
+	InUse  bool
+	NoText bool // this device has no text service (a setting): messages fail as unsupported
 	// a handshake is under way: texts wait, and the caps are asked again after every frame and
 	// every Poll.
 	NotYet  bool

@@ -27,8 +27,7 @@ func (r *relay) Up(w *protocol.Ways, frame []byte, now time.Time,
 	}
 	w.Server = append(w.Server, frame...)
 	switch {
-	case len(frame) <= 1:
-	case frame[1] != 0:
+	case isLogin(frame):
 		r.logins = min(r.logins, 0xFE) + 1
 		if r.o.Replay && len(frame) <= protocol.MaxReplay {
 			r.imei = append(r.imei[:0], frame...)

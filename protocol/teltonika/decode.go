@@ -18,7 +18,7 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	case len(frame) == 1 && frame[0] == keepAlive:
 		c.events.Emit(emit, protocol.Event{Kind: protocol.KindHeartbeat, Msg: keepAlive})
 		return nil
-	case len(frame) > loginHead && int(binary.BigEndian.Uint16(frame)) == len(frame)-loginHead:
+	case isLogin(frame):
 		return c.logIn(frame[loginHead:], emit)
 	}
 	data, err := inner(frame)
@@ -35,6 +35,10 @@ func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
 	}
 	c.events.Emit(emit, protocol.Event{Kind: protocol.KindUnknown, Msg: uint32(codec)})
 	return nil
+}
+
+func isLogin(frame []byte) bool {
+	return len(frame) > loginHead && int(binary.BigEndian.Uint16(frame)) == len(frame)-loginHead
 }
 
 func (c *codec) logIn(id []byte, emit func(*protocol.Event)) error {

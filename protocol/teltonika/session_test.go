@@ -17,16 +17,18 @@ import (
 	"trackchat/protocol/teltonika"
 )
 
+// heap is how many bytes are in use.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what pools held is gone after the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
 func TestIdleSessionIsSmall(t *testing.T) {
 	const n = 20_000
 	p := teltonika.New()
-	heap := func() uint64 {
-		runtime.GC()
-		runtime.GC() // what pools held is gone after the second
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	for chat, most := range map[string]int64{"fmi": 150, "serial": 170, "none": 80} {
 		settings := protocoltest.NewSettings(t, p, map[string]string{
 			"chat":        chat,

@@ -116,6 +116,11 @@ func (t *terminal) take(typ byte) (l openLine) {
 	return openLine{typ: typ}
 }
 
+// isOpen reports whether a line of a packet type is unfinished.
+func (t *terminal) isOpen(typ byte) bool {
+	return slices.ContainsFunc(t.open, func(l openLine) bool { return l.typ == typ })
+}
+
 // receive takes the bytes of one packet and emits the lines that are whole now, at least one event:
 // e where there is none.
 func (t *terminal) receive(s *shared, item command, e protocol.Event, emit func(*protocol.Event)) {

@@ -147,7 +147,7 @@ func (r *relay) AppendReply(dst []byte, e *protocol.Event, res protocol.Result) 
 // shut ends the chat: the device is not, or no longer, one that is served.
 func (r *relay) shut() {
 	r.fmi, r.terminal, r.queue = nil, nil, nil
-	r.phase, r.waitMs, r.waiting = phaseNew, 0, false
+	r.phase, r.waitMs, r.waiting, r.out = phaseNew, 0, false, false
 }
 
 // enqueue takes the queue with packets appended, unless that is too much: what is not sent the
@@ -190,7 +190,9 @@ func (r *relay) numberOf(ref uint16) *textNumber {
 	i := r.indexOf(ref)
 	if i < 0 {
 		if len(r.numbers) == mostNumbers {
-			r.numbers = slices.Delete(r.numbers, 0, 1)
+			oldest := max(slices.IndexFunc(r.numbers,
+				func(n textNumber) bool { return !n.theirs }), 0)
+			r.numbers = slices.Delete(r.numbers, oldest, oldest+1)
 		}
 		i = len(r.numbers)
 		r.numbers = append(r.numbers, textNumber{ref: ref})

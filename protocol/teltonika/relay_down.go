@@ -23,6 +23,7 @@ func (r *relay) CutDown(buf []byte, _ int) (n, next int, err error) {
 	case r.logins > 0 && buf[0] <= 1:
 		return 1, 0, nil
 	case buf[0] != 0 || len(buf) > 1 && buf[1] != 0:
+		r.out = false // what is held goes before bytes that nobody can read
 		return 0, 0, fmt.Errorf("%w: %#02x begins no answer", protocol.ErrFraming, buf[0])
 	case len(buf) < ackBytes:
 		return 0, 0, nil

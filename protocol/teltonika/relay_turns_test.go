@@ -2,16 +2,12 @@ package teltonika_test
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"trackchat/protocol"
-	"trackchat/protocol/protocoltest"
-	"trackchat/protocol/teltonika"
 )
 
 // Ours waits for the answers to positions and to the server's command, both for a while.
@@ -248,12 +244,12 @@ func TestRelayAmbiguousAcks(t *testing.T) {
 	x.dev(a7)
 	x.want("the server's had its ack", string(command(0x0E, "M7:ours\r\n")), "", "ack 7 1")
 
-	ok, any := command(6, "OK\r\n"), command(0x0E, "theirs\r\n")
+	ok, other := command(6, "OK\r\n"), command(0x0E, "theirs\r\n")
 	x = bound(t, bare, protocol.RelayOptions{})
 	if err := x.text(0, "ours"); err != nil {
 		t.Fatal(err)
 	}
-	x.srv(any)
+	x.srv(other)
 	x.pass(5 * time.Second)
 	x.take()
 	x.dev(ok)
@@ -263,7 +259,7 @@ func TestRelayAmbiguousAcks(t *testing.T) {
 	}
 
 	x = bound(t, bare, protocol.RelayOptions{})
-	x.srv(any)
+	x.srv(other)
 	x.dev(command(6, "a driver's line\r\n"))
 	if got := x.state(); got != "not yet, turn" {
 		t.Errorf("a driver's text ends the turn: %s", got)
@@ -277,7 +273,7 @@ func TestRelayAmbiguousAcks(t *testing.T) {
 	x.want("one after the other", string(command(0x0E, "ours\r\n")), "", "ack 0 1")
 
 	x = bound(t, bare, protocol.RelayOptions{})
-	x.srv(any)
+	x.srv(other)
 	x.pass(30 * time.Second)
 	x.take()
 	if x.gone() || x.state() != "" {
@@ -398,89 +394,4 @@ func TestRelayWithoutChat(t *testing.T) {
 	if got := x.state(); got != "none" {
 		t.Error(got)
 	}
-}
-
-func TestRelayIdleSessionIsSmall(t *testing.T) {
-	const n = 5000
-	p := teltonika.New()
-	for chat, most := range map[string]int64{"fmi": 450, "serial": 450, "none": 400} {
-		settings := protocoltest.NewSettings(t, p, map[string]string{"chat": chat})
-		all := make([]protocol.Relay, n)
-		before := heap()
-		for i := range all {
-			x := &relayed{
-				tb: t, relay: p.NewRelay(settings, protocol.RelayOptions{Replay: true}),
-				now: time.Unix(1_700_000_000, 0),
-			}
-			x.dev([]byte(login))
-			x.srv([]byte(accepted))
-			x.dev(avl())
-			x.srv([]byte(ack1))
-			x.pass(time.Minute)
-			x.pass(time.Minute)
-			all[i] = x.relay
-		}
-		each := (int64(heap()) - int64(before)) / n
-		t.Logf("%s: %d bytes", chat, each)
-		if each > most {
-			t.Errorf("an idle session with chat %s takes %d bytes, more than %d", chat, each, most)
-		}
-		all[0].Caps()
-	}
-}
-
-// FuzzRelay: whatever both sides send, nothing panics, and where nothing of ours is out what passes
-// is what came.
-func FuzzRelay(f *testing.F) {
-	for i, v := range vectors(f) {
-		f.Add(v.Bytes(), v.Bytes(), uint64(i), false)
-	}
-	f.Add(command(6, "A7\r\n"), slices.Concat([]byte(zeros+ack1), getver), uint64(3), true)
-	f.Fuzz(func(t *testing.T, up, down []byte, seed uint64, texts bool) {
-		rnd := rand.New(rand.NewPCG(seed, 0))
-		set := []map[string]string{plain, numbered, bare, {"chat": "none"}, nil}[seed%5]
-		if set == nil && !texts { // our session would speak by itself
-			set = map[string]string{"chat": "none"}
-		}
-		x := bound(t, set, protocol.RelayOptions{Replay: true, PassAcks: seed&8 != 0})
-		x.take()
-		frames, rest, _ := protocoltest.Cut(teltonika.New(), up)
-		frames = append(frames, up[len(up)-rest:])
-		pieces := protocoltest.Randomly(down, rnd)
-		for len(frames)+len(pieces) > 0 {
-			x.now = x.now.Add(time.Duration(rnd.IntN(3000)) * time.Millisecond)
-			if texts && rnd.IntN(3) == 0 {
-				_ = x.text(uint64(rnd.IntN(9)), fmt.Sprint("text ", seed)) // or it waits
-			}
-			switch {
-			case len(frames) > 0 && (len(pieces) == 0 || rnd.IntN(2) == 0):
-				x.dev(frames[0])
-				frames = frames[1:]
-			default:
-				x.srv(pieces[0])
-				pieces = pieces[1:]
-			}
-		}
-		x.pass(time.Minute)
-		got := x.take()
-		if texts {
-			x.relay.Replay(&protocol.Ways{})
-			return
-		}
-		cutOff, _, _ := protocoltest.Cut(teltonika.New(), up)
-		want := strings.Builder{}
-		for _, frame := range cutOff {
-			want.Write(frame)
-		}
-		want.Write(up[len(up)-rest:])
-		if got.server != want.String() {
-			t.Fatalf("%x became %x", want.String(), got.server)
-		}
-		if got.device+string(x.waiting) != string(down) {
-			t.Fatalf("%x became %x and %x", down, got.device, x.waiting)
-		}
-		if slices.ContainsFunc(got.events, func(e string) bool { return strings.HasPrefix(e, "ack") }) {
-			t.Fatalf("%q", got.events)
-		}
-	})
 }

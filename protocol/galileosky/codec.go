@@ -150,7 +150,7 @@ func (c *codec) tags(t tags, e protocol.Event, emit func(*protocol.Event)) {
 	if t.positions > 0 && reply {
 		c.events.Emit(emit, protocol.Event{
 			Kind: protocol.KindPosition, Msg: e.Msg,
-			Count: t.positions,
+			Count: t.positions, Passed: e.Passed,
 		})
 	}
 	switch {

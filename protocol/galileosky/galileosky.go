@@ -63,11 +63,14 @@ type shared struct {
 func New() *protocol.Protocol {
 	s := &shared{fmi: fmi.NewShared()}
 	return &protocol.Protocol{
-		Name:      name,
-		Port:      defaultPort,
-		MaxFrame:  maxFrame,
-		Frame:     cut,
-		NewCodec:  func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
+		Name:     name,
+		Port:     defaultPort,
+		MaxFrame: maxFrame,
+		Frame:    cut,
+		NewCodec: func(settings protocol.Settings) protocol.Codec { return newCodec(s, settings) },
+		NewRelay: func(settings protocol.Settings, o protocol.RelayOptions) protocol.Relay {
+			return newRelay(s, settings, o)
+		},
 		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(s, c) },
 		Settings:  append(settings(), fmi.Settings(fmi.LinkACKServer)...),
 		Variants:  fmi.Variants(),

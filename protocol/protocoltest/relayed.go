@@ -221,10 +221,10 @@ func checkRelayed(t *testing.T, got *RelaySeen) {
 
 // FuzzRelay fuzzes a relay: nothing panics, whatever comes and whatever is written meanwhile. As
 // long as nothing of ours is out, all bytes pass as they came: before a login, and in a session
-// that bind has brought about (where it carries texts in a way that leaves the device's frames
-// alone).
+// that bind has brought about. Those that more makes are bound as well, and may keep frames of the
+// device's.
 func FuzzRelay(f *testing.F, vectors []Vector, fresh func(tb testing.TB) *Relayed,
-	bind func(tb testing.TB, r *Relayed),
+	bind func(tb testing.TB, r *Relayed), more ...func(tb testing.TB) *Relayed,
 ) {
 	f.Helper()
 	for i, v := range vectors {
@@ -232,34 +232,44 @@ func FuzzRelay(f *testing.F, vectors []Vector, fresh func(tb testing.TB) *Relaye
 		f.Add(v.Bytes(), other, uint64(i))
 		f.Add(slices.Concat(other, v.Bytes()), v.Bytes(), uint64(i))
 	}
+	bound := func(tb testing.TB) *Relayed {
+		tb.Helper()
+		r := fresh(tb)
+		bind(tb, r)
+		return r
+	}
 	f.Fuzz(func(t *testing.T, up, down []byte, seed uint64) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		RelayUnchanged(t, fresh(t), "unbound", Randomly(up, rnd), Randomly(down, rnd))
-		r := fresh(t)
-		bind(t, r)
-		RelayUnchanged(t, r, "bound", Randomly(up, rnd), Randomly(down, rnd))
-		r = fresh(t)
-		bind(t, r)
-		ups, downs := Randomly(up, rnd), Randomly(down, rnd)
-		for i := range max(len(ups), len(downs)) {
-			if _, err := r.Text(protocol.Text{Ref: uint64(i), Body: "text"}); err != nil &&
-				!errors.Is(err, protocol.ErrNotText) {
-				t.Fatal(err)
-			}
-			for _, got := range []RelaySeen{
-				r.FromDevice(piece(ups, i)), r.FromServer(piece(downs, i)),
-				r.After(time.Duration(rnd.IntN(20)) * time.Second),
-			} {
-				if errors.Is(got.Err, ErrContract) {
-					t.Fatal(got.Err)
-				}
-			}
-			if rnd.IntN(8) == 0 {
-				var w protocol.Ways
-				r.Relay.Replay(&w)
-			}
+		RelayUnchanged(t, bound(t), "bound", Randomly(up, rnd), Randomly(down, rnd))
+		bear(t, bound(t), Randomly(up, rnd), Randomly(down, rnd), rnd)
+		for _, other := range more {
+			bear(t, other(t), Randomly(up, rnd), Randomly(down, rnd), rnd)
 		}
 	})
+}
+
+// bear plays both streams while texts are written, time passes and the server's connection is lost.
+func bear(t *testing.T, r *Relayed, up, down [][]byte, rnd *rand.Rand) {
+	t.Helper()
+	for i := range max(len(up), len(down)) {
+		if _, err := r.Text(protocol.Text{Ref: uint64(i), Body: "text"}); err != nil &&
+			!errors.Is(err, protocol.ErrNotText) {
+			t.Fatal(err)
+		}
+		for _, got := range []RelaySeen{
+			r.FromDevice(piece(up, i)), r.FromServer(piece(down, i)),
+			r.After(time.Duration(rnd.IntN(20)) * time.Second),
+		} {
+			if errors.Is(got.Err, ErrContract) {
+				t.Fatal(got.Err)
+			}
+		}
+		if rnd.IntN(8) == 0 {
+			var w protocol.Ways
+			r.Relay.Replay(&w)
+		}
+	}
 }
 
 func piece(all [][]byte, i int) string {
@@ -267,4 +277,58 @@ func piece(all [][]byte, i int) string {
 		return ""
 	}
 	return string(all[i])
+}
+
+// RelayStep is one thing that happens to a relay, the first of those that are set, and what comes
+// of it.
+type RelayStep struct {
+	Device, Server string        // bytes of theirs
+	Text           string        // of ours
+	Replay         bool          // of the login
+	After          time.Duration // passes
+
+	ToDevice, ToServer string
+	Kinds              []protocol.Kind // of the events
+	Waits              bool            // afterwards a text of ours waits
+	Turn               bool            // for the server's
+	Gone               bool
+	Bad                error
+}
+
+// PlayRelay runs the steps. The events of what the server gets have passed, all others have not.
+func PlayRelay(t *testing.T, r *Relayed, steps []RelayStep) {
+	t.Helper()
+	for i, s := range steps {
+		var got RelaySeen
+		switch {
+		case s.Device != "":
+			got = r.FromDevice(s.Device)
+		case s.Server != "":
+			got = r.FromServer(s.Server)
+		case s.Text != "":
+			got.Device, got.Err = r.Text(protocol.Text{Body: s.Text})
+		case s.Replay:
+			var w protocol.Ways
+			if !r.Relay.Replay(&w) {
+				t.Errorf("step %d: no login is known", i)
+			}
+			got.Server = string(w.Server)
+		default:
+			got = r.After(s.After)
+		}
+		if got.Device != s.ToDevice || got.Server != s.ToServer ||
+			!slices.Equal(got.Kinds(), s.Kinds) || !errors.Is(got.Err, s.Bad) {
+			t.Fatalf("step %d: device %q, server %q, %+v, %v", i, got.Device, got.Server,
+				got.Events, got.Err)
+		}
+		for _, e := range got.Events {
+			if e.Passed != (s.Device != "" && got.Server != "") {
+				t.Errorf("step %d: %+v", i, e)
+			}
+		}
+		caps := r.Relay.Caps()
+		if caps.NotYet != s.Waits || caps.Turn != s.Turn || r.Gone() != s.Gone {
+			t.Errorf("step %d: caps %+v, gone %v", i, caps, r.Gone())
+		}
+	}
 }

@@ -25,20 +25,7 @@ const (
 	sawRefused  = protocol.KindRefused
 )
 
-// step is one thing that happens to a relay.
-type step struct {
-	device, server string        // bytes of theirs
-	text           string        // of ours
-	after          time.Duration // passes
-	replay         bool
-
-	toDevice, toServer string
-	kinds              []protocol.Kind
-	waits              bool // afterwards a text of ours waits
-	turn               bool // for the server's
-	gone               bool
-	bad                error
-}
+type step = protocoltest.RelayStep
 
 func relayed(tb testing.TB, settings map[string]string, o protocol.RelayOptions,
 ) *protocoltest.Relayed {
@@ -46,43 +33,9 @@ func relayed(tb testing.TB, settings map[string]string, o protocol.RelayOptions,
 	return protocoltest.NewRelayed(tb, wialon.New(), settings, o)
 }
 
-// play runs the steps; what is not told of a step is that nothing comes of it.
 func play(t *testing.T, r *protocoltest.Relayed, steps []step) {
 	t.Helper()
-	for i, s := range steps {
-		var got protocoltest.RelaySeen
-		switch {
-		case s.device != "":
-			got = r.FromDevice(s.device)
-		case s.server != "":
-			got = r.FromServer(s.server)
-		case s.text != "":
-			got.Device, got.Err = r.Text(protocol.Text{Body: s.text})
-		case s.replay:
-			var w protocol.Ways
-			if !r.Relay.Replay(&w) {
-				t.Errorf("step %d: no login is known", i)
-			}
-			got.Server = string(w.Server)
-		default:
-			got = r.After(s.after)
-		}
-		if got.Device != s.toDevice || got.Server != s.toServer ||
-			!slices.Equal(got.Kinds(), s.kinds) || !errors.Is(got.Err, s.bad) {
-			t.Fatalf("step %d: device %q, server %q, %+v, %v", i, got.Device, got.Server,
-				got.Events, got.Err)
-		}
-		for _, e := range got.Events {
-			fromServer := e.Kind == sawAdmitted || e.Kind == sawDenied
-			if e.Passed != (got.Server != "" && !fromServer) {
-				t.Errorf("step %d: %+v", i, e)
-			}
-		}
-		caps := r.Relay.Caps()
-		if caps.NotYet != s.waits || caps.Turn != s.turn || r.Gone() != s.gone {
-			t.Errorf("step %d: caps %+v, gone %v", i, caps, r.Gone())
-		}
-	}
+	protocoltest.PlayRelay(t, r, steps)
 }
 
 const login1 = "#L#" + imei + ";NA\r\n"
@@ -90,8 +43,8 @@ const login1 = "#L#" + imei + ";NA\r\n"
 // bound are the steps of a login that the server accepts.
 func bound() []step {
 	return []step{
-		{device: login1, toServer: login1, kinds: []protocol.Kind{sawLogin}, waits: true},
-		{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: []protocol.Kind{sawAdmitted}},
+		{Device: login1, ToServer: login1, Kinds: []protocol.Kind{sawLogin}, Waits: true},
+		{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Kinds: []protocol.Kind{sawAdmitted}},
 	}
 }
 
@@ -105,77 +58,77 @@ func TestRelayLogins(t *testing.T) {
 	named := imei + "#SD#240126;135321" + short
 	for name, steps := range map[string][]step{
 		"version 2.0": {
-			{device: login2, toServer: login2, kinds: kinds(sawLogin), waits: true},
-			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted)},
-			{text: "hello", toDevice: line2("M", "hello")},
+			{Device: login2, ToServer: login2, Kinds: kinds(sawLogin), Waits: true},
+			{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Kinds: kinds(sawAdmitted)},
+			{Text: "hello", ToDevice: line2("M", "hello")},
 		},
 		"in a container": {
-			{device: packed, toServer: packed, kinds: kinds(sawLogin), waits: true},
-			{server: "#AL#1\n", toDevice: "#AL#1\n", kinds: kinds(sawAdmitted)},
-			{text: "hello", toDevice: line2("M", "hello")},
+			{Device: packed, ToServer: packed, Kinds: kinds(sawLogin), Waits: true},
+			{Server: "#AL#1\n", ToDevice: "#AL#1\n", Kinds: kinds(sawAdmitted)},
+			{Text: "hello", ToDevice: line2("M", "hello")},
 		},
 		"refused": {
-			{device: login1, toServer: login1, kinds: kinds(sawLogin), waits: true},
-			{server: "#AL#01\r\n", toDevice: "#AL#01\r\n", kinds: kinds(sawDenied), waits: true},
-			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", waits: true}, // to nothing
-			{text: "hello", waits: true, bad: protocol.ErrNotText},
+			{Device: login1, ToServer: login1, Kinds: kinds(sawLogin), Waits: true},
+			{Server: "#AL#01\r\n", ToDevice: "#AL#01\r\n", Kinds: kinds(sawDenied), Waits: true},
+			{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Waits: true}, // to nothing
+			{Text: "hello", Waits: true, Bad: protocol.ErrNotText},
 		},
 		"refused after it was bound": append(bound(),
-			step{device: login1, toServer: login1, kinds: kinds(sawLogin)},
-			step{server: "#AL#0\r\n", toDevice: "#AL#0\r\n", kinds: kinds(sawDenied), waits: true},
+			step{Device: login1, ToServer: login1, Kinds: kinds(sawLogin)},
+			step{Server: "#AL#0\r\n", ToDevice: "#AL#0\r\n", Kinds: kinds(sawDenied), Waits: true},
 		),
 		"only the newest of several devices counts": {
 			{
-				device: login1 + otherLogin, toServer: login1 + otherLogin,
-				kinds: kinds(sawLogin, sawLogin), waits: true,
+				Device: login1 + otherLogin, ToServer: login1 + otherLogin,
+				Kinds: kinds(sawLogin, sawLogin), Waits: true,
 			},
-			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", waits: true},
-			{server: "#AL#01\r\n", toDevice: "#AL#01\r\n", kinds: kinds(sawDenied), waits: true},
+			{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Waits: true},
+			{Server: "#AL#01\r\n", ToDevice: "#AL#01\r\n", Kinds: kinds(sawDenied), Waits: true},
 		},
 		"a copy of an unanswered login": {
 			{
-				device: login1 + login1, toServer: login1 + login1,
-				kinds: kinds(sawLogin, sawLogin), waits: true,
+				Device: login1 + login1, ToServer: login1 + login1,
+				Kinds: kinds(sawLogin, sawLogin), Waits: true,
 			},
-			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted)},
+			{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Kinds: kinds(sawAdmitted)},
 		},
 		"another device than the bound one": append(bound(),
-			step{device: otherLogin, toServer: otherLogin, kinds: kinds(sawLogin), waits: true},
-			step{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted)},
+			step{Device: otherLogin, ToServer: otherLogin, Kinds: kinds(sawLogin), Waits: true},
+			step{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Kinds: kinds(sawAdmitted)},
 		),
 		"a login that only the server can read": {
 			{
-				device: "#L#1;2;3\r\n", toServer: "#L#1;2;3\r\n", kinds: kinds(sawRefused),
-				waits: true, bad: protocol.ErrMalformed,
+				Device: "#L#1;2;3\r\n", ToServer: "#L#1;2;3\r\n", Kinds: kinds(sawRefused),
+				Waits: true, Bad: protocol.ErrMalformed,
 			},
-			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", waits: true},
+			{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Waits: true},
 		},
 		"named in front of its packets": {
 			{
-				device: imei + "#P#\r\n", toServer: imei + "#P#\r\n", kinds: kinds(sawLogin, sawPing),
-				waits: true,
+				Device: imei + "#P#\r\n", ToServer: imei + "#P#\r\n", Kinds: kinds(sawLogin, sawPing),
+				Waits: true,
 			},
-			{server: "#AP#\r\n", toDevice: "#AP#\r\n", waits: true}, // strangers get that as well
-			{device: named, toServer: named, kinds: kinds(sawPosition), waits: true},
-			{server: "#ASD#-1\r\n", toDevice: "#ASD#-1\r\n", waits: true},
-			{device: named, toServer: named, kinds: kinds(sawPosition), waits: true},
-			{server: "#ASD#1\r\n", toDevice: "#ASD#1\r\n", kinds: kinds(sawAdmitted)},
-			{server: "#ASD#1\r\n", toDevice: "#ASD#1\r\n"},
-			{text: "hello", toDevice: "#M#hello\r\n"},
+			{Server: "#AP#\r\n", ToDevice: "#AP#\r\n", Waits: true}, // strangers get that as well
+			{Device: named, ToServer: named, Kinds: kinds(sawPosition), Waits: true},
+			{Server: "#ASD#-1\r\n", ToDevice: "#ASD#-1\r\n", Waits: true},
+			{Device: named, ToServer: named, Kinds: kinds(sawPosition), Waits: true},
+			{Server: "#ASD#1\r\n", ToDevice: "#ASD#1\r\n", Kinds: kinds(sawAdmitted)},
+			{Server: "#ASD#1\r\n", ToDevice: "#ASD#1\r\n"},
+			{Text: "hello", ToDevice: "#M#hello\r\n"},
 		},
 		"named, several devices": {
-			{device: named, toServer: named, kinds: kinds(sawLogin, sawPosition), waits: true},
+			{Device: named, ToServer: named, Kinds: kinds(sawLogin, sawPosition), Waits: true},
 			{
-				device: "4711#M#hi\r\n", toServer: "4711#M#hi\r\n", kinds: kinds(sawRefused),
-				waits: true, bad: protocol.ErrMalformed,
+				Device: "4711#M#hi\r\n", ToServer: "4711#M#hi\r\n", Kinds: kinds(sawRefused),
+				Waits: true, Bad: protocol.ErrMalformed,
 			},
-			{server: "#AM#1\r\n", toDevice: "#AM#1\r\n", waits: true},
+			{Server: "#AM#1\r\n", ToDevice: "#AM#1\r\n", Waits: true},
 		},
 		"named, then logged in": {
-			{device: named, toServer: named, kinds: kinds(sawLogin, sawPosition), waits: true},
-			{device: login1, toServer: login1, kinds: kinds(sawLogin), waits: true},
-			{server: "#ASD#1\r\n", toDevice: "#ASD#1\r\n", waits: true},
-			{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted)},
+			{Device: named, ToServer: named, Kinds: kinds(sawLogin, sawPosition), Waits: true},
+			{Device: login1, ToServer: login1, Kinds: kinds(sawLogin), Waits: true},
+			{Server: "#ASD#1\r\n", ToDevice: "#ASD#1\r\n", Waits: true},
+			{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Kinds: kinds(sawAdmitted)},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -185,8 +138,8 @@ func TestRelayLogins(t *testing.T) {
 	r := relayed(t, nil, protocol.RelayOptions{})
 	r.Answer = protocol.UnknownDevice
 	play(t, r, []step{
-		{device: login1, toServer: login1, kinds: kinds(sawLogin), waits: true},
-		{server: "#AL#1\r\n", toDevice: "#AL#1\r\n", kinds: kinds(sawAdmitted), waits: true},
+		{Device: login1, ToServer: login1, Kinds: kinds(sawLogin), Waits: true},
+		{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Kinds: kinds(sawAdmitted), Waits: true},
 	})
 }
 
@@ -256,21 +209,21 @@ func cutDown(r protocol.Relay, stream []byte, piece int) (frames []int, err erro
 
 func TestRelayPassesWhatItCannotRead(t *testing.T) {
 	play(t, relayed(t, nil, protocol.RelayOptions{}), append(bound(), []step{
-		{device: "garbage\r\n", toServer: "garbage\r\n", bad: protocol.ErrGarbage},
-		{device: "\r\n", toServer: "\r\n"},
+		{Device: "garbage\r\n", ToServer: "garbage\r\n", Bad: protocol.ErrGarbage},
+		{Device: "\r\n", ToServer: "\r\n"},
 		{
-			device: "\xff\x04\x00\x78\x9c12", toServer: "\xff\x04\x00\x78\x9c12",
-			bad: protocol.ErrMalformed,
+			Device: "\xff\x04\x00\x78\x9c12", ToServer: "\xff\x04\x00\x78\x9c12",
+			Bad: protocol.ErrMalformed,
 		},
-		{device: "#XY#1\r\n", toServer: "#XY#1\r\n", kinds: kinds(protocol.KindUnknown)},
-		{server: "garbage\r\n", toDevice: "garbage\r\n"},
+		{Device: "#XY#1\r\n", ToServer: "#XY#1\r\n", Kinds: kinds(protocol.KindUnknown)},
+		{Server: "garbage\r\n", ToDevice: "garbage\r\n"},
 		{
-			server: "\xff\x04\x00\x78\x9c12", toDevice: "\xff\x04\x00\x78\x9c12",
-			bad: protocol.ErrMalformed,
+			Server: "\xff\x04\x00\x78\x9c12", ToDevice: "\xff\x04\x00\x78\x9c12",
+			Bad: protocol.ErrMalformed,
 		},
 		{
-			server: container(t, "#M#s\r\n"), toDevice: container(t, "#M#s\r\n"), waits: true,
-			turn: true,
+			Server: container(t, "#M#s\r\n"), ToDevice: container(t, "#M#s\r\n"), Waits: true,
+			Turn: true,
 		},
 	}...))
 }

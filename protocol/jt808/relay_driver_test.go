@@ -82,6 +82,7 @@ func TestRelayedDriverTexts(t *testing.T) {
 			answered(1, 7, 0x0900), "text ok")
 		other := frame(0x0900, 8, []byte("\x42ok"))
 		b.up(other).expect(t, "another line", other, nil, "other >")
+		b.down(frame(0x8300, 0, []byte("\x04T")))
 		b.up(naming(0x1300, 0, "\x00O")).expect(t, "names none", nil, answered(2, 801, 0x1300),
 			"text O")
 	})
@@ -97,6 +98,7 @@ func TestRelayedTextsInParts(t *testing.T) {
 		t.Errorf("asked for a part that the server gets: %x", out)
 	}
 	b.up(one).expect(t, "part 1", one, nil, "text one two >")
+	b.up(one).expect(t, "part 1 again", one, nil, "other >")
 	if out := b.poll(5 * time.Second); !bytes.Equal(out, answered(0, 5, 0x6006)) {
 		t.Errorf("answered %x", out)
 	}
@@ -105,6 +107,10 @@ func TestRelayedTextsInParts(t *testing.T) {
 	b.poll(0)
 	if m := unframe(t, b.poll(20*time.Second)); len(m) != 1 || m[0].id != 0x8003 {
 		t.Errorf("asked with %+v", m)
+	}
+	long := frameFrom(phone2013, 0x6006, 7, text, 129, 1)
+	if got := b.up(long); !bytes.Equal(got.server, long) || got.err == nil {
+		t.Errorf("more parts than any text has: %+v", got)
 	}
 	// Nobody but us gets an answer to our text; the parts pass all the same.
 	b = bound(t, nil, protocol.RelayOptions{})
@@ -136,7 +142,8 @@ func TestRelayedLoginInParts(t *testing.T) {
 }
 
 func TestRelayOfEncryptedTerminals(t *testing.T) {
-	b := bound(t, nil, protocol.RelayOptions{OnlyChat: true})
+	b := bound(t, map[string]string{"ack": "next_frame"}, protocol.RelayOptions{OnlyChat: true})
+	b.text(100)
 	sealed := frame(0x6006, 5, []byte("secret"))
 	sealed[3] |= 4
 	sealed[len(sealed)-2] ^= 4

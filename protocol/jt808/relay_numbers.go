@@ -84,7 +84,7 @@ func (n *numbers) spoken() bool { return n != nil && len(n.theirs) > 0 }
 // answer.
 func (n *numbers) isFree(wire uint16) bool {
 	return wire != 0 && n.forgotten>>(wire/numbersBlock)&1 == 0 && n.written(wire) == nil &&
-		n.their(wire) == nil && n.named(wire) == nil
+		n.their(wire) == nil
 }
 
 // free returns a number that means nothing, the wanted one if it does not. Another one lies far

@@ -174,3 +174,44 @@ func TestRelayedImpliedAcks(t *testing.T) {
 		}
 	}
 }
+
+func TestRelayForgetsWhatWasAcknowledgedFirst(t *testing.T) {
+	b := bound(t, nil, protocol.RelayOptions{})
+	text := []byte("\x04T")
+	b.down(frame(0x8300, 5, text))
+	b.up(ack(5, 0x8300, 0))
+	b.down(frame(0x8300, 5, text)) // once more, and not acknowledged
+	for n := range uint16(200) {
+		b.down(frame(0x8300, 100+n, text))
+		b.up(ack(100+n, 0x8300, 0))
+	}
+	if wire := b.text(5); wire == 5 {
+		t.Error("written under a number that the terminal may still acknowledge")
+	}
+	if wire := b.text(100); wire != 100 {
+		t.Errorf("written under %d instead of one that is long done with", wire)
+	}
+	if wire := b.text(299); wire == 299 {
+		t.Error("written under a number for which there is room")
+	}
+}
+
+// What stands in for a number of the server's may come from the server as well.
+func TestRelaySubstitutesAreNumbersToo(t *testing.T) {
+	substituted := func() (*between, uint16) {
+		b := bound(t, nil, protocol.RelayOptions{})
+		b.text(7)
+		return b, unframe(t, b.down(frame(0x8300, 7, []byte("\x04T"))).device)[0].serial
+	}
+	b, first := substituted()
+	second := unframe(t, b.down(frame(0x8300, first, []byte("\x04U"))).device)[0].serial
+	if second == first || second == 7 {
+		t.Fatalf("two texts under %d", first)
+	}
+	b.up(ack(second, 0x8300, 0)).expect(t, "second", ack(first, 0x8300, 0), nil, "other >")
+	b.up(ack(first, 0x8300, 0)).expect(t, "first", ack(7, 0x8300, 0), nil, "other >")
+	// In a frame that cannot be changed it means what the server means.
+	b, first = substituted()
+	b.down(frameFrom(phone2013, 0x8300, first, []byte("\x04T"), 2, 1))
+	b.up(ack(first, 0x8300, 0)).expect(t, "both", ack(first, 0x8300, 0), nil, "other >")
+}

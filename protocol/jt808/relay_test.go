@@ -237,13 +237,16 @@ func TestRelayBindsByTheServersWord(t *testing.T) {
 		result protocol.Result
 		speaks bool
 	}{
-		"accepted":                {general(1, 0x0102, 0), protocol.OK, true},
-		"not in the directory":    {general(1, 0x0102, 0), protocol.UnknownDevice, false},
-		"another password":        {general(1, 0x0102, 0), protocol.BadCredentials, false},
-		"refused":                 {general(1, 0x0102, 1), protocol.OK, false},
-		"another frame's answer":  {general(2, 0x0102, 0), protocol.OK, false},
-		"another message's":       {general(1, 0x0002, 0), protocol.OK, false},
-		"the registration's":      {frame(0x8100, 1, []byte{0, 1, 0, 'A'}), protocol.OK, false},
+		"accepted":               {general(1, 0x0102, 0), protocol.OK, true},
+		"not in the directory":   {general(1, 0x0102, 0), protocol.UnknownDevice, false},
+		"another password":       {general(1, 0x0102, 0), protocol.BadCredentials, false},
+		"refused":                {general(1, 0x0102, 1), protocol.OK, false},
+		"another frame's answer": {general(2, 0x0102, 0), protocol.OK, false},
+		"another message's":      {general(1, 0x0002, 0), protocol.OK, false},
+		"the registration's":     {frame(0x8100, 1, []byte{0, 1, 0, 'A'}), protocol.OK, false},
+		"an answer in parts": {
+			frameFrom(phone2013, 0x8001, 1, []byte{0, 1, 1, 2, 0}, 2, 1), protocol.OK, false,
+		},
 		"an answer cut too short": {frame(0x8001, 1, []byte{0, 1, 1, 2}), protocol.OK, false},
 	} {
 		b := relayed(t, nil, protocol.RelayOptions{})
@@ -259,7 +262,9 @@ func TestRelayBindsByTheServersWord(t *testing.T) {
 			t.Errorf("%s: text %v", name, err)
 		}
 	}
-	b := bound(t, nil, protocol.RelayOptions{})
+	b := relayed(t, nil, protocol.RelayOptions{})
+	b.down(general(0, 0, 0)).expect(t, "nothing asked", nil, general(0, 0, 0), "")
+	b = bound(t, nil, protocol.RelayOptions{})
 	b.Bind(protocoltest.NewSettings(t, p, map[string]string{"part_bytes": "100"}))
 	if b.Caps().PartBytes != 100 {
 		t.Errorf("%+v", b.Caps())

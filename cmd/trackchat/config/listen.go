@@ -47,6 +47,9 @@ func (l *loader) checkListener(prefix string, ln *Listener) {
 	if ok {
 		l.settings(prefix+"settings", p, ln.Settings)
 	}
+	if ln.Upstream != nil {
+		l.checkUpstream(prefix+"upstream.", ln.Upstream)
+	}
 }
 
 // networks reports what is not address/bits.
@@ -137,13 +140,18 @@ type addressUse int
 const (
 	listenAddress addressUse = iota // the host may be empty and the port 0
 	dialAddress
+	upstreamAddress // the same, of a tracking server
 )
 
 // address reports what is not host:port.
 func (l *loader) address(path, address string, use addressUse) {
-	example := "127.0.0.1:8080 or :8080"
-	if use == dialAddress {
+	dial, example := use != listenAddress, "127.0.0.1:8080 or :8080"
+	switch use {
+	case listenAddress:
+	case dialAddress:
 		example = "127.0.0.1:6379"
+	case upstreamAddress:
+		example = "tracking.example:6808"
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -154,9 +162,9 @@ func (l *loader) address(path, address string, use addressUse) {
 	switch {
 	case !ok:
 		l.report(path, "%s has no port from 0 to 65535, such as %s", l.show(path, address), example)
-	case use == dialAddress && n == 0:
+	case dial && n == 0:
 		l.report(path, "%s has no port from 1 to 65535, such as %s", l.show(path, address), example)
-	case use == dialAddress && host == "", host != "" && !isHost(host):
+	case dial && host == "", host != "" && !isHost(host):
 		l.report(path, "%s does not begin with an address or a host name, such as %s",
 			l.show(path, address), example)
 	}

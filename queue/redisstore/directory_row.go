@@ -70,6 +70,7 @@ type trackerRow struct {
 	Employee       int64                 `json:"employee,omitempty"`
 	EmployeeRecord *queue.EmployeeRecord `json:"employee_record,omitempty"`
 	Settings       map[string]string     `json:"settings,omitempty"`
+	Upstream       string                `json:"upstream,omitempty"`
 	Former         *[]queue.Former       `json:"former,omitempty"`
 }
 

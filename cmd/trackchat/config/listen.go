@@ -13,6 +13,7 @@ import (
 
 	"trackchat/protocol"
 	"trackchat/protocol/all"
+	"trackchat/queue"
 )
 
 // ProtocolNames lists the protocols that are built in.
@@ -164,33 +165,10 @@ func (l *loader) address(path, address string, use addressUse) {
 		l.report(path, "%s has no port from 0 to 65535, such as %s", l.show(path, address), example)
 	case dial && n == 0:
 		l.report(path, "%s has no port from 1 to 65535, such as %s", l.show(path, address), example)
-	case dial && host == "", host != "" && !isHost(host):
+	case dial && host == "", host != "" && !queue.IsHost(host):
 		l.report(path, "%s does not begin with an address or a host name, such as %s",
 			l.show(path, address), example)
 	}
-}
-
-// isHost accepts addresses and host names.
-func isHost(s string) bool {
-	if _, err := netip.ParseAddr(s); err == nil {
-		return true
-	}
-	const longest = 253
-	if len(s) > longest || strings.Trim(s, "0123456789.") == "" {
-		// digits and dots alone: a damaged address
-		return false
-	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
-		if label == "" || len(label) > 63 || strings.ContainsFunc(label, notInLabel) {
-			return false
-		}
-	}
-	return true
-}
-
-func notInLabel(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' &&
-		r != '_'
 }
 
 // port is one address that this process listens on.

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"trackchat/queue"
+)
 
 // Upstream is the tracking server behind a listener, which answers its devices; see docs/relay.md.
 type Upstream struct {
@@ -52,7 +56,7 @@ func (l *loader) checkUpstream(prefix string, u *Upstream) {
 	}
 	if u.ServerName != "" {
 		l.onlyWithTLS(prefix+"server_name", u.TLS)
-		if !isHost(u.ServerName) {
+		if !queue.IsHost(u.ServerName) {
 			l.report(prefix+"server_name", "%s is neither a host name nor an address",
 				l.show(prefix+"server_name", u.ServerName))
 		}

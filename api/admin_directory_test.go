@@ -83,7 +83,7 @@ func TestAdminTrackers(t *testing.T) {
 		`{"success":true,"result":"added"}`)
 	const full = `{"id":101,"account":1,"label":"Truck 1","protocol":"jt808","device_id":"13812345678","password":"pw","model":"m","blocked":false,"chat":true,` +
 		`"features":["chat","fuel"],"employee_id":7,"employee":{"first_name":"Ann","last_name":"Lee","phone":"+49 1"},` +
-		`"settings":{"part_bytes":"512"}}`
+		`"settings":{"part_bytes":"512"},"upstream":"tracking.example:6808"}`
 	w.put("/admin/trackers/101", strings.Replace(full, `"13812`, `"0013812`, 1)).is(t,
 		`{"success":true,"result":"added"}`)
 	w.get("/admin/trackers/101").is(t, `{"success":true,"value":`+full+`}`)
@@ -185,6 +185,9 @@ func TestAdminRefusals(t *testing.T) {
 		`{"account":"1","protocol":"jt808","device_id":"2"}`: "account",
 		`{` + good + `,"settings":{"a":1}}`:                  "settings",
 		`{` + good + `,"password":"` + long + `"}`:           "password",
+		`{` + good + `,"upstream":"tracking.example"}`:       "upstream",
+		`{` + good + `,"upstream":":6808"}`:                  "upstream",
+		`{` + good + `,"upstream":{}}`:                       "upstream",
 	} {
 		w.put("/admin/trackers/102", body).invalid(t, strings.Fields(names)...)
 	}

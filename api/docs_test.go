@@ -292,7 +292,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	admin("GET", "/admin/accounts", "/admin/accounts?limit=3", "")
 	admin("GET", "/admin/accounts/{id}", "/admin/accounts/1", "")
 	admin("PUT", "/admin/trackers/{id}", "/admin/trackers/101",
-		`{"account":1,"protocol":"jt808","device_id":"1","employee_id":7,"employee":{"first_name":"Ann"},"settings":{"a":"b"}}`)
+		`{"account":1,"protocol":"jt808","device_id":"1","employee_id":7,"employee":{"first_name":"Ann"},"settings":{"a":"b"},"upstream":"none"}`)
 	admin("GET", "/admin/trackers", "/admin/trackers", "")
 	admin("GET", "/admin/trackers/{id}", "/admin/trackers/101", "")
 	admin("GET", "/admin/trackers/{id}", "/admin/trackers/999", "")

@@ -288,7 +288,7 @@ func TestRelayRefusesStrangers(t *testing.T) {
 func TestRelayByTracker(t *testing.T) {
 	other := newTracking(t)
 	none, own := wl(1, nil), wl(2, nil)
-	none.Upstream, own.Upstream = queue.NoUpstream, other.addr()
+	none.Upstream, own.Upstream = queue.UpstreamNone, other.addr()
 	r := newRig(t, []queue.Tracker{none, own})
 	s := newTracking(t)
 	t.Run("no upstream at the listener", func(t *testing.T) {

@@ -90,7 +90,7 @@ func (l *Listener) upstreamFor(t *queue.Tracker) *upstream {
 	switch {
 	case t == nil || t.Upstream == "":
 		return u
-	case t.Upstream == queue.NoUpstream:
+	case t.Upstream == queue.UpstreamNone:
 		return nil
 	case u == nil:
 		return newUpstream(Upstream{Address: t.Upstream})

@@ -176,7 +176,8 @@ func SameTracker(a, b *Tracker) bool {
 		a.Protocol == b.Protocol && a.DeviceID == b.DeviceID && a.Password == b.Password &&
 		a.Model == b.Model && a.Blocked == b.Blocked && a.Chat == b.Chat &&
 		a.Employee == b.Employee && slices.Equal(a.Features, b.Features) &&
-		maps.Equal(a.Settings, b.Settings) && a.Conversation == b.Conversation &&
+		maps.Equal(a.Settings, b.Settings) && a.Upstream == b.Upstream &&
+		a.Conversation == b.Conversation &&
 		slices.Equal(a.former(), b.former()) && sameRecord(a.EmployeeRecord, b.EmployeeRecord)
 }
 

@@ -3,7 +3,10 @@ package queue
 import (
 	"context"
 	"crypto/sha256"
+	"net"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +46,8 @@ type Tracker struct {
 	// EmployeeRecord is what is known of the employee; nil: nothing but the number.
 	EmployeeRecord *EmployeeRecord
 	Settings       map[string]string
+	// Upstream is the tracking server that answers the device: host:port, UpstreamNone, or empty for
+	// that of the listener which the device comes to.
 	Upstream string
 	// Former are the conversations that other accounts have kept: a pointer, nil where there are
 	// none, since a million trackers are held and nearly none has any. The list is never changed in
@@ -77,6 +82,42 @@ func (t *Tracker) HasFeature(name string) bool {
 // NormalizeDeviceID brings a device id to the form it is compared in: lower case, without leading
 // zeros. JT/T 808 phones are padded with zeros and may hold the nibbles a-f.
 func NormalizeDeviceID(id string) string { return strings.TrimLeft(strings.ToLower(id), "0") }
+
+// UpstreamNone is the Upstream of a tracker whose device the gateway answers itself.
+const UpstreamNone = "none"
+
+// IsUpstream reports whether s can be the Upstream of a tracker.
+func IsUpstream(s string) bool {
+	if s == "" || s == UpstreamNone {
+		return true
+	}
+	host, port, err := net.SplitHostPort(s)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	return err == nil && bad == nil && n > 0 && IsHost(host)
+}
+
+// IsHost accepts addresses and host names.
+func IsHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	const longest = 253
+	if len(s) > longest || strings.Trim(s, "0123456789.") == "" {
+		// digits and dots alone: a damaged address
+		return false
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+		if label == "" || len(label) > 63 || strings.ContainsFunc(label, notInLabel) {
+			return false
+		}
+	}
+	return true
+}
+
+func notInLabel(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' &&
+		r != '_'
+}
 
 // DirectoryStore keeps accounts and trackers durably.
 type DirectoryStore interface {

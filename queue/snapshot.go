@@ -23,6 +23,8 @@ type Snapshot struct {
 	former   *btree.BTreeG[listed]   // under accounts that have kept conversations of them
 	tails    *btree.BTreeG[listed]   // under the ends of their IMEIs, see tailOf
 
+	upstreams int // trackers that have one of their own
+
 	copying sync.Mutex // a tree that is copied takes note of it
 }
 
@@ -83,6 +85,7 @@ func (s *Snapshot) clone() *Snapshot {
 		version: s.version, accounts: s.accounts.Copy(), keys: s.keys.Copy(),
 		logins: s.logins.Copy(), trackers: s.trackers.Copy(), devices: s.devices.Copy(),
 		owned: s.owned.Copy(), former: s.former.Copy(), tails: s.tails.Copy(),
+		upstreams: s.upstreams,
 	}
 }
 
@@ -163,6 +166,10 @@ func (s *Snapshot) Len() (accounts, trackers int) {
 	return s.accounts.Len(), s.trackers.Len()
 }
 
+// Upstreams is how many trackers have an upstream of their own, UpstreamNone included. While it is 0
+// all devices of a listener go to the same one.
+func (s *Snapshot) Upstreams() int { return s.upstreams }
+
 // All returns all accounts and trackers, ordered by id.
 func (s *Snapshot) All() ([]*Account, []*Tracker) {
 	return s.accounts.Values(), s.trackers.Values()
@@ -223,6 +230,9 @@ func (s *Snapshot) putTracker(t *Tracker) {
 	if n, ok := tailOf(t); ok {
 		s.tails.Set(listed{n, t})
 	}
+	if t.Upstream != "" {
+		s.upstreams++
+	}
 }
 
 // removeTracker leaves a device alone that has gone over to another tracker in the meantime.
@@ -240,5 +250,8 @@ func (s *Snapshot) removeTracker(id TrackerID) {
 	}
 	if n, ok := tailOf(t); ok {
 		s.tails.Delete(listed{n, t})
+	}
+	if t.Upstream != "" {
+		s.upstreams--
 	}
 }

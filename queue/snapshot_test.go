@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -29,7 +30,7 @@ func owned(s *queue.Snapshot, id queue.AccountID) []queue.TrackerID {
 // A directory holds a million trackers: this fails when a field is added without looking for one to
 // give up.
 func TestSizeOfATracker(t *testing.T) {
-	if size := unsafe.Sizeof(queue.Tracker{}); size > 160 {
+	if size := unsafe.Sizeof(queue.Tracker{}); size > 176 {
 		t.Errorf("a tracker takes %d bytes", size)
 	}
 }
@@ -80,6 +81,39 @@ func TestSnapshotSharesNothingThatChanges(t *testing.T) {
 	}
 }
 
+func TestUpstreamsOfASnapshot(t *testing.T) {
+	own := device(2, 1, "2")
+	own.Upstream = "a.example:1"
+	old := queue.NewSnapshot([]queue.Account{{ID: 1}}, []queue.Tracker{device(1, 1, "1"), own})
+	other := own
+	other.Upstream = queue.UpstreamNone
+	changed := old.With(queue.DirectoryChanges{Trackers: []queue.Tracker{other}})
+	gone := changed.With(queue.DirectoryChanges{GoneTrackers: []queue.TrackerID{1, 2}})
+	without := old.With(queue.DirectoryChanges{Trackers: []queue.Tracker{device(2, 1, "2")}})
+	for i, c := range []struct {
+		s    *queue.Snapshot
+		want int
+	}{{queue.NewSnapshot(nil, nil), 0}, {old, 1}, {changed, 1}, {gone, 0}, {without, 0}} {
+		if n := c.s.Upstreams(); n != c.want {
+			t.Errorf("snapshot %d: %d, want %d", i, n, c.want)
+		}
+	}
+}
+
+func TestIsUpstream(t *testing.T) {
+	for s, want := range map[string]bool{
+		"": true, "none": true, "a.example:1": true, "192.0.2.1:65535": true, "[::1]:6808": true,
+		"localhost:1": true, "None": false, "a.example": false, ":1": false, "a.example:0": false,
+		"a.example:65536": false, "a.example:http": false, "::1:6808": false, "1.2.3:4": false,
+		"a b:1": false, "http://a.example:1": false, strings.Repeat("a", 64) + ":1": false,
+		strings.Repeat("a.", 127) + "a:1": false,
+	} {
+		if queue.IsUpstream(s) != want {
+			t.Errorf("%q: %v", s, !want)
+		}
+	}
+}
+
 // TestSnapshotAgreesWithAMap changes a directory at random and compares every lookup with a plain
 // map.
 func TestSnapshotAgreesWithAMap(t *testing.T) {
@@ -102,6 +136,8 @@ func TestSnapshotAgreesWithAMap(t *testing.T) {
 				}
 				tr := device(id, queue.AccountID(rapid.IntRange(1, 2).Draw(rt, "account")),
 					fmt.Sprint(id, "v", round))
+				tr.Upstream = rapid.SampledFrom([]string{"", "", queue.UpstreamNone,
+					"a.example:1"}).Draw(rt, "upstream")
 				trackers[id] = tr
 				c.Trackers = append(c.Trackers, tr)
 			}
@@ -109,6 +145,15 @@ func TestSnapshotAgreesWithAMap(t *testing.T) {
 		}
 		if _, n := s.Len(); n != len(trackers) {
 			rt.Fatalf("%d trackers, want %d", n, len(trackers))
+		}
+		own := 0
+		for _, tr := range trackers {
+			if tr.Upstream != "" {
+				own++
+			}
+		}
+		if n := s.Upstreams(); n != own {
+			rt.Fatalf("%d upstreams, want %d", n, own)
 		}
 		for account := range queue.AccountID(3) {
 			want := []queue.TrackerID{}

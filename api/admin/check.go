@@ -123,6 +123,9 @@ func (c *checker) tracker(o *trackerObject,
 	if len(o.Settings) > maxSettings {
 		c.fail("settings", "must be at most %d", maxSettings)
 	}
+	if !queue.IsUpstream(o.Upstream) {
+		c.fail("upstream", "must be host:port, none, or empty for that of the listener")
+	}
 	id := queue.NormalizeDeviceID(o.DeviceID)
 	switch {
 	case o.DeviceID == "":
@@ -137,7 +140,7 @@ func (c *checker) tracker(o *trackerObject,
 		ID: queue.TrackerID(o.ID), Account: queue.AccountID(o.Account), Label: o.Label,
 		Protocol: o.Protocol, DeviceID: id, Password: o.Password, Model: o.Model,
 		Blocked: o.Blocked, Chat: o.Chat, Features: o.Features, Employee: o.EmployeeID,
-		EmployeeRecord: o.Employee, Settings: o.Settings,
+		EmployeeRecord: o.Employee, Settings: o.Settings, Upstream: o.Upstream,
 	}
 	history, ok := queue.ParseHistory(o.History)
 	if !ok {

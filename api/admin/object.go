@@ -42,6 +42,7 @@ type trackerObject struct {
 	EmployeeID int64                 `json:"employee_id"`
 	Employee   *queue.EmployeeRecord `json:"employee,omitempty"`
 	Settings   map[string]string     `json:"settings"`
+	Upstream   string                `json:"upstream,omitempty"`
 	// keep, move or drop, where the account is another one; never answered.
 	History string `json:"history,omitempty"`
 }
@@ -73,7 +74,7 @@ func trackerAnswer(t *queue.Tracker) *trackerObject {
 		ID: int64(t.ID), Account: int64(t.Account), Label: t.Label, Protocol: t.Protocol,
 		DeviceID: t.DeviceID, Password: t.Password, Model: t.Model,
 		Blocked: t.Blocked, Chat: t.Chat, Features: t.Features, EmployeeID: t.Employee,
-		Employee: t.EmployeeRecord, Settings: t.Settings,
+		Employee: t.EmployeeRecord, Settings: t.Settings, Upstream: t.Upstream,
 	}
 	if o.Features == nil {
 		o.Features = []string{}

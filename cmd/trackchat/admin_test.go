@@ -155,7 +155,7 @@ func administrationInBulk(t *testing.T, s *service) {
 }
 
 // TestEmployeesOfALiveService: the names of directory.yaml and of the commands are those that
-// employee/list tells, and an export brings them back.
+// employee/list tells, and an export brings them and an upstream back.
 func TestEmployeesOfALiveService(t *testing.T) { onEveryStore(t, 2, employeesLive) }
 
 func employeesLive(t *testing.T, s *service) {
@@ -182,7 +182,7 @@ func employeesLive(t *testing.T, s *service) {
 			t.Errorf("put%s: %s", more, got)
 		}
 	}
-	put(`,"employee":{"first_name":"Ann","last_name":"Lee","phone":"+49 1"}}`)
+	put(`,"employee":{"first_name":"Ann","last_name":"Lee","phone":"+49 1"},"upstream":"a.example:1"}`)
 	want("Ann", "Lee", "+49 1")
 	export := cli.run("tracker", "export")
 	put(`}`)
@@ -192,6 +192,9 @@ func employeesLive(t *testing.T, s *service) {
 		t.Errorf("import: %s", got)
 	}
 	want("Ann", "Lee", "+49 1")
+	if got := cli.run("tracker", "get", "1"); !strings.Contains(got, `"a.example:1"`) {
+		t.Errorf("no upstream after an export and an import: %s", got)
+	}
 }
 
 // TestSessionsOfPeople logs in with the password of the directory file, and out.

@@ -30,7 +30,9 @@ func livedIn(t *testing.T, n, texts int) string {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(t.TempDir(), "directory.yaml")
-	apptest.Must(t, os.WriteFile(file, []byte(apptest.DirectoryYAML(n)), 0o600))
+	trackers := strings.Replace(apptest.DirectoryYAML(n), "{id: 1, account: 1, label",
+		"{id: 1, account: 1, upstream: \"a.example:1\", label", 1)
+	apptest.Must(t, os.WriteFile(file, []byte(trackers), 0o600))
 	var now atomic.Int64 // Unix ms; the store reads it from goroutines of its own
 	now.Store(time.Now().Add(-24 * time.Hour).UnixMilli())
 	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{

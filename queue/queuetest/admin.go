@@ -123,9 +123,9 @@ func editPuts(c *check) {
 	accounts, trackers := someAccounts(), someTrackers()
 	accounts[0].Title, accounts[0].Keys = "renamed", []queue.KeyHash{queue.HashKey("dd")}
 	trackers[0].Account, trackers[0].Blocked, trackers[0].Settings = 2, false, nil
-	trackers[1].DeviceID = "000ABCD"
+	trackers[1].DeviceID, trackers[2].Upstream = "000ABCD", "a.example:1"
 	c.wantEdits(queue.EditUpdated, putAccount(accounts[0]), putTracker(trackers[0]),
-		putTracker(trackers[1]))
+		putTracker(trackers[1]), putTracker(trackers[2]))
 	trackers[0].Conversation, trackers[0].Former = 1, &[]queue.Former{{Account: 1}}
 	c.wantDirectory(accounts, trackers)
 	c.reopen()

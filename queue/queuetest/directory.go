@@ -44,7 +44,7 @@ func someTrackers() []queue.Tracker {
 			ID: 20, Account: 1, Label: "Truck", Protocol: "jt808", DeviceID: "013812345678",
 			Password: "pw", Model: "m", Blocked: true, Chat: true,
 			Features: []string{"chat", "fuel"}, Employee: 7,
-			Settings: map[string]string{"part_bytes": "512", "x": ""},
+			Settings: map[string]string{"part_bytes": "512", "x": ""}, Upstream: "[::1]:6808",
 			EmployeeRecord: &queue.EmployeeRecord{
 				FirstName: "Ann «A.»", LastName: "O'Neil",
 				Phone: "+49 1",
@@ -132,6 +132,10 @@ func importUpdates(c *check) {
 	c.wantDirectory(accounts[:2], trackers[:2])
 	trackers[1].EmployeeRecord = &queue.EmployeeRecord{Phone: "2"}
 	c.importAll(nil, trackers[:2], false, queue.ImportStats{Updated: 1, Unchanged: 1})
+	c.wantDirectory(accounts[:2], trackers[:2])
+	// Only where their devices are answered.
+	trackers[0].Upstream, trackers[1].Upstream = "", queue.UpstreamNone
+	c.importAll(nil, trackers[:2], false, queue.ImportStats{Updated: 2})
 	c.wantDirectory(accounts[:2], trackers[:2])
 	c.importAll(nil, []queue.Tracker{{ID: 5, Account: 1, Protocol: "p", DeviceID: "5"}}, false,
 		queue.ImportStats{Added: 1})

@@ -15,7 +15,7 @@ import (
 const (
 	accountColumns = "SELECT id, login, password, title, time_zone, version FROM account "
 	trackerColumns = "SELECT tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version, conversation, former," +
-		" employee_record FROM device "
+		" employee_record, upstream FROM device "
 )
 
 func accountOf(row []driver.Value) queue.Account {
@@ -75,7 +75,7 @@ func trackerOf(row []driver.Value) (queue.Tracker, error) {
 		Label: text(row[2]), Protocol: text(row[3]), DeviceID: text(row[4]),
 		Password: text(row[5]), Model: text(row[6]), Blocked: integer(row[7]) != 0,
 		Chat: integer(row[8]) != 0, Employee: integer(row[10]),
-		Conversation: uint8(integer(row[13])),
+		Conversation: uint8(integer(row[13])), Upstream: text(row[16]),
 	}
 	if err := fromJSON(row[9], &t.Features); err != nil {
 		return t, fmt.Errorf("%w: features of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
@@ -336,11 +336,11 @@ func (w *writer) putTracker(t *queue.Tracker, version int64) error {
 		return err
 	}
 	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee," +
-		" settings, version, conversation, former, employee_record)" +
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+		" settings, version, conversation, former, employee_record, upstream)" +
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	_, err = w.c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID,
 		t.Password, t.Model, number(t.Blocked), number(t.Chat), features, t.Employee, settings,
-		version, int64(t.Conversation), former, record)
+		version, int64(t.Conversation), former, record, t.Upstream)
 	return err
 }
 

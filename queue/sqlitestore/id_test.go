@@ -144,9 +144,9 @@ func ofSchema(t *testing.T, dir string, version int, queries ...string) {
 	must(t, db.Close())
 }
 
-// TestEmployeesOfAnEarlierVersion: the trackers of a file from before employees had names stay as
-// they are, and can be given some.
-func TestEmployeesOfAnEarlierVersion(t *testing.T) {
+// TestTrackersOfAnEarlierVersion: the trackers of a file from before employees had names, and
+// trackers upstreams, stay as they are, and can be given some.
+func TestTrackersOfAnEarlierVersion(t *testing.T) {
 	dir := t.TempDir()
 	ofSchema(t, dir, 9, "INSERT INTO account (id, login, password, title, time_zone, version)"+
 		" VALUES (1, '', '', '', 'UTC', 1)",
@@ -159,8 +159,11 @@ func TestEmployeesOfAnEarlierVersion(t *testing.T) {
 		Chat: true,
 	}
 	want.Employee = 7
-	for _, record := range []*queue.EmployeeRecord{nil, {FirstName: "Ann"}} {
-		want.EmployeeRecord = record
+	for _, c := range []struct {
+		record   *queue.EmployeeRecord
+		upstream string
+	}{{}, {&queue.EmployeeRecord{FirstName: "Ann"}, ""}, {nil, "a.example:1"}} {
+		want.EmployeeRecord, want.Upstream = c.record, c.upstream
 		_, err := s.ImportDirectory(t.Context(), nil, []queue.Tracker{want}, false)
 		must(t, err)
 		_, got, err := s.LoadDirectory(t.Context())

@@ -134,8 +134,8 @@ func (l *loader) checkStore(c *Config) {
 
 func (l *loader) checkRedisTLS(r *Redis) {
 	for key, value := range map[string]string{"ca": r.CA, "cert": r.Cert, "key": r.Key} {
-		if value != "" && !r.TLS {
-			l.report("store.redis."+key, "given without tls: true")
+		if value != "" {
+			l.onlyWithTLS("store.redis."+key, r.TLS)
 		}
 	}
 	l.keyPair("store.redis.cert", r.Cert, "store.redis.key", r.Key)

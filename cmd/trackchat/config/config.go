@@ -113,6 +113,10 @@ type Listener struct {
 	ProxyProtocol []string          `yaml:"proxy_protocol"`
 	MaxConns      int               `yaml:"max_conns"` // 0: no bound of its own
 	Settings      map[string]string `yaml:"settings"`
+
+	Upstream *Upstream `yaml:"upstream"` // nil: this is the server of its devices itself
+	// what devices send beside chat is lost without Upstream, and that is as it should be.
+	DiscardPositions bool `yaml:"discard_positions"`
 }
 
 // Limits bounds what trackers can take; 0 switches a limit off.

@@ -34,7 +34,8 @@ type fieldRef struct {
 	secret bool
 }
 
-// starter is a list element that has defaults or wants to know its line.
+// starter is a list element, or a section that may be absent, which has defaults or wants to know its
+// line.
 type starter interface{ start(line int) }
 
 func (d *decoder) origin(n *yaml.Node) origin {
@@ -80,6 +81,8 @@ func (d *decoder) value(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) 
 	switch v.Kind() {
 	case reflect.Struct:
 		d.structure(p, n, v)
+	case reflect.Pointer:
+		d.block(p, n, v)
 	case reflect.Slice:
 		d.list(p, n, v, secret)
 	case reflect.Map:
@@ -137,6 +140,19 @@ func (d *decoder) structure(p *keyPath, n *yaml.Node, v reflect.Value) {
 		}
 		d.value(p.key(key.Value), value, v.Field(field.index), field.secret)
 	})
+}
+
+// block decodes a section that may be absent, as it is where all its keys are commented out.
+func (d *decoder) block(p *keyPath, n *yaml.Node, v reflect.Value) {
+	if isNull(n) {
+		return
+	}
+	b := reflect.New(v.Type().Elem())
+	if s, ok := reflect.TypeAssert[starter](b); ok {
+		s.start(n.Line + d.offset)
+	}
+	d.value(p, n, b.Elem(), false)
+	v.Set(b)
 }
 
 // fieldsOf returns the keys of a struct: its fields with a yaml tag.

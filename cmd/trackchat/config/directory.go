@@ -50,6 +50,7 @@ type trackerEntry struct {
 	EmployeeID int64                `yaml:"employee_id"`
 	Employee   queue.EmployeeRecord `yaml:"employee"`
 	Settings   map[string]string    `yaml:"settings"`
+	Upstream   string               `yaml:"upstream"`
 	History    string               `yaml:"history"`
 
 	line int
@@ -202,6 +203,6 @@ func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
 		Protocol: e.Protocol, DeviceID: queue.NormalizeDeviceID(e.DeviceID),
 		Password: e.Password, Model: e.Model, Blocked: e.Blocked, Chat: e.Chat,
 		Features: e.Features, Employee: e.EmployeeID,
-		EmployeeRecord: record, Settings: e.Settings, History: history,
+		EmployeeRecord: record, Settings: e.Settings, Upstream: e.Upstream, History: history,
 	})
 }

@@ -133,6 +133,10 @@ func (r *directoryReader) checkTracker(at entry, e *trackerEntry) {
 				"%s is not the name of a feature such as chat", quote(f, false))
 		}
 	}
+	if !queue.IsUpstream(e.Upstream) {
+		r.report(at, "upstream", "%s is neither none nor host:port such as tracking.example:6808",
+			quote(e.Upstream, false))
+	}
 	if _, ok := queue.ParseHistory(e.History); !ok {
 		r.report(at, "history", "%s is none of keep, move, drop", quote(e.History, false))
 	}

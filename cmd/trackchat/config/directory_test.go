@@ -40,7 +40,7 @@ func TestDirectoryContent(t *testing.T) {
 				{
 					ID: 999199, Account: 1, Label: "Truck 1", Protocol: "jt808",
 					DeviceID: "13812345678", Model: "jt808", Chat: true, Features: chat,
-					Employee: 7, Settings: map[string]string{},
+					Employee: 7, Settings: map[string]string{}, Upstream: "tracking.example:6808",
 					EmployeeRecord: &queue.EmployeeRecord{
 						FirstName: "Ann", LastName: "Lee",
 						Phone: "+49 170 1234567",

@@ -70,6 +70,23 @@ func TestEnvironmentKeys(t *testing.T) {
 	}
 }
 
+// A listener's block in JSON begins with the defaults as it does in a file.
+func TestEnvironmentUpstream(t *testing.T) {
+	c := load(t, "", `TRACKCHAT_GATEWAY_LISTENERS=[{"protocol":"egts","discard_positions":true},`+
+		`{"protocol":"jt808","upstream":{"address":"a.example:1","tls":true,"dial_timeout":"1s",`+
+		`"proxy_protocol":2,"buffer":8192}},{"protocol":"wialon","upstream":null}]`)
+	u := DefaultUpstream()
+	u.Address, u.TLS, u.DialTimeout, u.ProxyProtocol, u.Buffer = "a.example:1", true, 1e9, 2, 8192
+	want := []Listener{
+		{Protocol: "egts", Listen: ":6809", DiscardPositions: true},
+		{Protocol: "jt808", Listen: ":6808", Upstream: &u},
+		{Protocol: "wialon", Listen: ":20332"},
+	}
+	if diff := cmp.Diff(want, c.Gateway.Listeners); diff != "" {
+		t.Errorf("listeners (-want +got):\n%s", diff)
+	}
+}
+
 func TestEnvironmentProblems(t *testing.T) {
 	for name, c := range map[string]struct{ environ, want []string }{
 		"unknown": {
@@ -114,7 +131,7 @@ func TestEnvironmentProblems(t *testing.T) {
 				`roles (TRACKCHAT_ROLES): not a list in JSON, such as ["a","b"]`,
 				`store.redis.addrs (TRACKCHAT_STORE_REDIS_ADDRS): not a list in JSON, such as ["a","b"]`,
 				`api.cors_origins (TRACKCHAT_API_CORS_ORIGINS): not a list in JSON, such as ["a","b"]`,
-				`gateway.listeners[0].prot (TRACKCHAT_GATEWAY_LISTENERS): unknown key, known here: client_ca, listen, max_conns, protocol, proxy_protocol, settings, tls_cert, tls_key`,
+				`gateway.listeners[0].prot (TRACKCHAT_GATEWAY_LISTENERS): unknown key, known here: client_ca, discard_positions, listen, max_conns, protocol, proxy_protocol, settings, tls_cert, tls_key, upstream`,
 				`gateway.listeners[1].listen (TRACKCHAT_GATEWAY_LISTENERS): given twice`,
 				`gateway.listeners[2] (TRACKCHAT_GATEWAY_LISTENERS): has no value`,
 				`gateway.ack_timeout[1] (TRACKCHAT_GATEWAY_ACK_TIMEOUT): "2" is not a duration such as 500ms, 10s, 15m or 2160h`,

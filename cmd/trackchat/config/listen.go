@@ -13,6 +13,7 @@ import (
 
 	"trackchat/protocol"
 	"trackchat/protocol/all"
+	"trackchat/queue"
 )
 
 // ProtocolNames lists the protocols that are built in.
@@ -46,6 +47,9 @@ func (l *loader) checkListener(prefix string, ln *Listener) {
 	between(l, prefix+"max_conns", ln.MaxConns, 0, 100_000_000)
 	if ok {
 		l.settings(prefix+"settings", p, ln.Settings)
+	}
+	if ln.Upstream != nil {
+		l.checkUpstream(prefix+"upstream.", ln.Upstream)
 	}
 }
 
@@ -137,13 +141,18 @@ type addressUse int
 const (
 	listenAddress addressUse = iota // the host may be empty and the port 0
 	dialAddress
+	upstreamAddress // the same, of a tracking server
 )
 
 // address reports what is not host:port.
 func (l *loader) address(path, address string, use addressUse) {
-	example := "127.0.0.1:8080 or :8080"
-	if use == dialAddress {
+	dial, example := use != listenAddress, "127.0.0.1:8080 or :8080"
+	switch use {
+	case listenAddress:
+	case dialAddress:
 		example = "127.0.0.1:6379"
+	case upstreamAddress:
+		example = "tracking.example:6808"
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -154,35 +163,12 @@ func (l *loader) address(path, address string, use addressUse) {
 	switch {
 	case !ok:
 		l.report(path, "%s has no port from 0 to 65535, such as %s", l.show(path, address), example)
-	case use == dialAddress && n == 0:
+	case dial && n == 0:
 		l.report(path, "%s has no port from 1 to 65535, such as %s", l.show(path, address), example)
-	case use == dialAddress && host == "", host != "" && !isHost(host):
+	case dial && host == "", host != "" && !queue.IsHost(host):
 		l.report(path, "%s does not begin with an address or a host name, such as %s",
 			l.show(path, address), example)
 	}
-}
-
-// isHost accepts addresses and host names.
-func isHost(s string) bool {
-	if _, err := netip.ParseAddr(s); err == nil {
-		return true
-	}
-	const longest = 253
-	if len(s) > longest || strings.Trim(s, "0123456789.") == "" {
-		// digits and dots alone: a damaged address
-		return false
-	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
-		if label == "" || len(label) > 63 || strings.ContainsFunc(label, notInLabel) {
-			return false
-		}
-	}
-	return true
-}
-
-func notInLabel(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' &&
-		r != '_'
 }
 
 // port is one address that this process listens on.

@@ -47,6 +47,41 @@ func TestShippedConfigurationHasEveryKey(t *testing.T) {
 	}
 }
 
+// TestShippedConfigurationShowsAnUpstream: the block in the comments is that of the defaults, with
+// every key.
+func TestShippedConfigurationShowsAnUpstream(t *testing.T) {
+	data, err := os.ReadFile(shipped("trackchat.yaml"))
+	must(t, err)
+	const head = "  #     upstream:\n"
+	before, after, found := strings.Cut(string(data), head)
+	if !found {
+		t.Fatal("configs/trackchat.yaml shows no upstream")
+	}
+	block := "    - protocol: jt808\n      upstream:\n"
+	for line := range strings.Lines(after) {
+		key, ok := strings.CutPrefix(line, "  #       ")
+		if !ok {
+			break
+		}
+		block += "        " + strings.Replace(key, `address: ""`, `address: "a.example:1"`, 1)
+	}
+	for key := range new(decoder).fieldsOf(reflect.TypeFor[Upstream]()) {
+		if !strings.Contains(block, "        "+key+": ") {
+			t.Errorf("the upstream in configs/trackchat.yaml has no %s", key)
+		}
+	}
+	if strings.Contains(before, head) {
+		t.Error("configs/trackchat.yaml shows two upstreams")
+	}
+	file := filepath.Join(t.TempDir(), "upstream.yaml")
+	must(t, os.WriteFile(file, []byte("gateway:\n  listeners:\n"+block), 0o600))
+	want := DefaultUpstream()
+	want.Address = "a.example:1"
+	if diff := cmp.Diff(&want, load(t, file).Gateway.Listeners[0].Upstream); diff != "" {
+		t.Errorf("upstream (-default +file):\n%s", diff)
+	}
+}
+
 func childNode(n *yaml.Node, key string) *yaml.Node {
 	for i := 0; n != nil && i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == key {

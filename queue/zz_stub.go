@@ -1,5 +1,0 @@
-package queue
-
-const NoUpstream = "none"
-
-func (s *Snapshot) Upstreams() int { return 1 }

@@ -53,7 +53,13 @@ func runFleet(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		defer close(ended)
 		play(ctx, &f, n, common, seen)
 	}()
-	watch(seen, start, ended, stdout)
+	before := int64(0)
+	watch(start, ended, stdout, func(elapsed, since time.Duration) string {
+		received := seen.received.Load()
+		perSecond := float64(received-before) / since.Seconds()
+		before = received
+		return seen.line(elapsed, perSecond)
+	})
 	seen.summary(stdout, time.Since(start))
 	if seen.logins.Load() == 0 {
 		fmt.Fprintln(stderr, "trackersim: no device could log in")
@@ -89,8 +95,11 @@ func (f *fleetFlags) lay(o trackersim.Options) trackersim.Options {
 	return o
 }
 
-// watch writes a line every second until ended is closed; on a terminal it is the same line.
-func watch(seen *figures, start time.Time, ended <-chan struct{}, stdout io.Writer) {
+// watch writes a line every second until ended is closed; on a terminal it is the same line. line
+// is told how long the run has lasted, and how long it is since the last line.
+func watch(start time.Time, ended <-chan struct{}, stdout io.Writer,
+	line func(elapsed, since time.Duration) string,
+) {
 	format := "%s\n"
 	terminal := isTerminal(stdout)
 	if terminal {
@@ -98,7 +107,7 @@ func watch(seen *figures, start time.Time, ended <-chan struct{}, stdout io.Writ
 	}
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
-	before, at := int64(0), start
+	at := start
 	for {
 		select {
 		case <-ended:
@@ -107,10 +116,8 @@ func watch(seen *figures, start time.Time, ended <-chan struct{}, stdout io.Writ
 			}
 			return
 		case now := <-every.C:
-			received := seen.received.Load()
-			fmt.Fprintf(stdout, format, seen.line(now.Sub(start),
-				float64(received-before)/now.Sub(at).Seconds()))
-			before, at = received, now
+			fmt.Fprintf(stdout, format, line(now.Sub(start), now.Sub(at)))
+			at = now
 		}
 	}
 }

@@ -11,8 +11,9 @@ import (
 
 // Exit codes.
 const (
-	exitOK      = 0
-	exitNobody  = 1 // no device could log in, or the output could not be written
+	exitOK = 0
+	// no device could log in, the output could not be written, or nothing could be listened on.
+	exitNobody  = 1
 	exitMisused = 2
 	// under load something was lost, delivered without an ack, duplicated or out of order.
 	exitBroken = 3
@@ -24,6 +25,8 @@ const synopsis = `usage:
                                                   to standard output
   trackersim load --protocol NAME [flags]         put a service under load and tell what became
                                                   of every message
+  trackersim upstream --protocol NAME [flags]     be the tracking server behind a gateway that
+                                                  relays
 
 flags:
 `
@@ -38,6 +41,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return runDirectory(args[1:], stdout, stderr)
 	case "load":
 		return runLoad(ctx, args[1:], stdout, stderr)
+	case "upstream":
+		return runUpstream(ctx, args[1:], stdout, stderr)
 	}
 	fs := flag.NewFlagSet("trackersim", flag.ContinueOnError)
 	new(fleetFlags).register(fs)

@@ -16,7 +16,7 @@ type Figures struct {
 	Garbled     int // frames that could not be read
 	Kinds       [protocol.KindDenied + 1]int
 	Logins      int // that were accepted
-	Refused     int // logins that were not
+	Refused     int // logins and registrations that were not
 	Positions   int // that were taken, answered or not
 	Answered    int // positions whose answer was written
 	Texts       int // of drivers, that were taken
@@ -32,7 +32,7 @@ type Figures struct {
 type Device struct {
 	Connected bool // and logged in
 	Logins    int  // that were accepted
-	Refused   int  // logins that were not
+	Refused   int  // logins and registrations that were not
 	Kinds     [protocol.KindDenied + 1]int
 	Positions int // that were taken, answered or not
 	Raw       []byte
@@ -178,7 +178,7 @@ func (c *conn) happened(e *protocol.Event, r protocol.Result) {
 			f.Logins++
 			d.Logins++
 			d.conn = c
-		case e.Kind == protocol.KindLogin:
+		case e.Kind == protocol.KindLogin || e.Kind == protocol.KindRegister && r != protocol.OK:
 			f.Refused++
 			d.Refused++
 		case r != protocol.OK:

@@ -52,8 +52,8 @@ func TestRelayCollision(t *testing.T) {
 	}
 }
 
-// A packet of the server that is damaged passes as it is, with what the terminal may make of it: its
-// numbers are the server's.
+// A packet of the server that is damaged passes as it is. The terminal may still make something of
+// it, so its numbers are the server's.
 func TestRelayCollisionWithADamagedPacket(t *testing.T) {
 	whole := msgTo(0x8000, 0x8000, 100, "theirs")
 	checksum := bytes.Clone(whole)
@@ -83,6 +83,41 @@ func TestRelayCollisionWithADamagedPacket(t *testing.T) {
 			t.Errorf("%s: %+v", name, again)
 		}
 	}
+}
+
+// routed is a packet with addresses.
+func routed(packet []byte, from, to byte) []byte {
+	data := packet[11 : len(packet)-2]
+	return sealed(header(packet[9], 0x20, []byte{from, 0, to, 0, 16}, len(data),
+		uint16(packet[7])|uint16(packet[8])<<8), bytes.Clone(data))
+}
+
+// Through routers, ours goes back the way that the terminal's packets came, and numbers are
+// replaced behind the longer header as well.
+func TestRelayCollisionThroughRouters(t *testing.T) {
+	l := admitted(t, nil, protocol.RelayOptions{Replay: true})
+	l.up(routed(position(2, 2), 1, 2))
+	l.got("telemetry", nil, routed(position(2, 2), 1, 2))
+	out, err := l.AppendText(nil, text(100, "one"))
+	if err != nil || !bytes.Equal(out, routed(msgTo(0x8000, 0x8000, 100, "one"), 2, 1)) {
+		t.Errorf("%x, %v", out, err)
+	}
+	l.down(routed(msgTo(0x8000, 0x8000, 7, "theirs"), 2, 1))
+	l.got("theirs", routed(msgTo(0xC000, 0xC000, 7, "theirs"), 2, 1), nil)
+	l.up(routed(confirms(3, 0xC000, 0xC000, 4), 1, 2))
+	l.got("its answer", nil, routed(confirms(3, 0x8000, 0x8000, 4), 1, 2))
+	if got := l.up(routed(confirms(4, 0x8000, 0x8000, 4), 1, 2)); got !=
+		"!evidence 100 linked, !evidence 100 accepted" {
+		t.Error(got)
+	}
+	// a packet without data has no second checksum
+	bare := sealed(header(1, 0, nil, 0, 0x8000), nil)
+	l.down(bare)
+	l.got("no data", sealed(header(1, 0, nil, 0, 0xC000), nil), nil)
+	l.Replay(&l.w)
+	l.w = protocol.Ways{}
+	l.down(routed(resultCode(5, 6, 0), 2, 1))
+	l.got("verdict", nil, routed(standIn(0x8001, 5, 6), 1, 2))
 }
 
 // The server uses the CID of a text of ours that waits for its ack, as any of its commands: ours

@@ -84,8 +84,12 @@ func TestRelayReplays(t *testing.T) {
 	if got := l.up(deliv(9, 9, 100)); got != "ack 100 delivered" {
 		t.Errorf("the text of before: %s", got)
 	}
-	// refused by the new one
-	l = admitted(t, nil, o)
+}
+
+// The new server refuses, or it is the terminal that has to know what it says.
+func TestRelayReplaysWhatIsTheTerminals(t *testing.T) {
+	o := protocol.RelayOptions{Replay: true}
+	l := admitted(t, nil, o)
 	l.Replay(&l.w)
 	l.w = protocol.Ways{}
 	if got := l.down(resultCode(4, 5, 151)); got != "!denied" {
@@ -121,7 +125,11 @@ func TestRelayReplays(t *testing.T) {
 		l.down(resultCode(7, 8, 0))
 		l.got(name, resultCode(7, 8, 0), nil)
 	}
-	// what is not known, or kept
+}
+
+// What is not known, or not kept, is not sent again.
+func TestRelayReplaysOnlyWhatItKeeps(t *testing.T) {
+	o := protocol.RelayOptions{Replay: true}
 	for name, l := range map[string]*link{
 		"no login":  newLink(t, nil, o),
 		"not asked": admitted(t, nil, protocol.RelayOptions{}),
@@ -130,7 +138,7 @@ func TestRelayReplays(t *testing.T) {
 			t.Errorf("%s: sent %x again", name, l.w.Server)
 		}
 	}
-	l = newLink(t, nil, o)
+	l := newLink(t, nil, o)
 	l.up(frame(1, 1, append(rec(1, 1, sub{1, "\x67\x12\x00\x00\x00"}),
 		rec(2, 2, sub{20, strings.Repeat("x", protocol.MaxReplay)})...)))
 	if l.Replay(&l.w) {

@@ -85,6 +85,49 @@ func TestRelayCollisionWithADamagedPacket(t *testing.T) {
 	}
 }
 
+// A RESPONSE of the server is not answered, so its numbers collide with none, but for the records
+// of its own that it may hold.
+func TestRelayCollisionInAResponse(t *testing.T) {
+	l := admitted(t, nil, protocol.RelayOptions{})
+	l.write(100, "one")
+	bare := frame(0, 0x8000, append(le16(3, 0),
+		platform(0x8000, 2, sub{0, string(le16(3, 0))})...))
+	l.down(bare)
+	l.got("a confirmation", bare, nil)
+	response := func(rn uint16) []byte {
+		return frame(0, 0x8000, append(le16(3, 0),
+			platform(rn, 4, command(4, 0, 7, 0, "\x00theirs"))...))
+	}
+	l.down(response(0x8000))
+	l.got("a text", response(0xC000), nil)
+	if got := l.up(confirms(4, 0x8000, 0x8000, 4)); got !=
+		"!evidence 100 linked, !evidence 100 accepted" {
+		t.Error(got)
+	}
+}
+
+// A signed packet is not touched: each of its numbers that was ours is the server's from then on.
+func TestRelayCollisionWithASignedPacket(t *testing.T) {
+	record := frame(1, 5, rec(9, 4, sub{0, string(le16(0x8000, 0))}))
+	response := frame(0, 5, le16(0x8000, 0))
+	for name, c := range map[string]struct {
+		in             []byte
+		record, packet string // what an answer to that number means
+	}{
+		"PID":  {signed(0x8000, platform(4, 4)), "other", "other"},
+		"RN":   {signed(4, platform(0x8000, 4)), "other", "!other"},
+		"none": {signed(4, platform(4, 4)), "evidence 100 accepted", "!evidence 100 linked"},
+	} {
+		l := admitted(t, nil, protocol.RelayOptions{})
+		l.write(100, "one")
+		l.down(c.in)
+		l.got(name, c.in, nil)
+		if a, b := l.up(record), l.up(response); a != c.record || b != c.packet {
+			t.Errorf("%s: %s, %s", name, a, b)
+		}
+	}
+}
+
 // routed is a packet with addresses.
 func routed(packet []byte, from, to byte) []byte {
 	data := packet[11 : len(packet)-2]
@@ -129,7 +172,12 @@ func TestRelayCollisionOfCID(t *testing.T) {
 		theirs := frame(1, 4, platform(4, 4, command(kind, 0, 100, 0, "\x00theirs")))
 		l.down(theirs)
 		l.got("theirs", theirs, nil)
+		l.Poll(nil, time.Unix(0, 0))
+		repeated, _ := l.Poll(nil, time.Unix(5, 0))         // is for one that still means ours
 		confirmation := kind == 1 || kind == 2 || kind == 8 // of what the terminal sent
+		if (len(repeated) > 0) != confirmation {
+			t.Errorf("type %d: %x was sent again", kind, repeated)
+		}
 		got := l.up(frame(0, 8, le16(first.pid, 0)), deliv(9, 9, 100))
 		if want := map[bool]string{
 			false: "!other, other", true: "!evidence 100 linked, ack 100 delivered",
@@ -145,6 +193,13 @@ func TestRelayCollisionOfCID(t *testing.T) {
 		if repeated := l.write(100, "one"); le32(repeated.records[0].subs[0].data[1:]) != cid ||
 			repeated.pid != again.pid {
 			t.Errorf("type %d: repeated as %+v", kind, repeated)
+		}
+		if other := le32(l.write(uint64(cid)+7, "x").records[0].subs[0].data[1:]); other != cid+7 {
+			t.Errorf("type %d: text %d has CID %d", kind, cid+7, other)
+		}
+		if other := le32(l.write(uint64(cid), "x").records[0].subs[0].data[1:]); !confirmation &&
+			other == cid {
+			t.Errorf("type %d: two texts have CID %d", kind, cid)
 		}
 		if got := l.up(deliv(10, 10, 100)); !confirmation && got != "other" {
 			t.Errorf("type %d: %s", kind, got)

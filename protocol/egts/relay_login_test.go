@@ -151,3 +151,27 @@ func TestRelayReplaysOnlyWhatItKeeps(t *testing.T) {
 func standIn(own, answered, rn uint16) []byte {
 	return frame(0, own, append(le16(answered, 0), rec(own, 1, sub{0, string(le16(rn, 0))})...))
 }
+
+// Before the server has let the terminal in, and where the directory does not, nothing is said to
+// it.
+func TestRelayIsSilentUntilItIsBound(t *testing.T) {
+	said := frame(1, 8, rec(6, 4, command(3, 0, 55, 9, "\x00hi")))
+	silent := func(l *link, when string) {
+		t.Helper()
+		l.w, l.result = protocol.Ways{}, protocol.OK
+		if got := l.up(said); got != "text hi" {
+			t.Errorf("%s: %s", when, got)
+		}
+		l.got(when, nil, said)
+	}
+	l := newLink(t, nil, protocol.RelayOptions{})
+	l.up(terminal(1024))
+	silent(l, "no verdict")
+	l.result = protocol.UnknownDevice
+	l.down(resultCode(4, 4, 0))
+	silent(l, "not in the directory")
+	l = admitted(t, nil, protocol.RelayOptions{})
+	l.up(terminal(1024))
+	l.down(resultCode(4, 4, 153))
+	silent(l, "refused afterwards")
+}

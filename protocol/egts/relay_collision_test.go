@@ -52,8 +52,8 @@ func TestRelayCollision(t *testing.T) {
 	}
 }
 
-// A packet of the server that is damaged passes as it is, with what the terminal may make of it: its
-// numbers are the server's.
+// A packet of the server that is damaged passes as it is. The terminal may still make something of
+// it, so its numbers are the server's.
 func TestRelayCollisionWithADamagedPacket(t *testing.T) {
 	whole := msgTo(0x8000, 0x8000, 100, "theirs")
 	checksum := bytes.Clone(whole)
@@ -85,6 +85,84 @@ func TestRelayCollisionWithADamagedPacket(t *testing.T) {
 	}
 }
 
+// A RESPONSE of the server is not answered, so its numbers collide with none, but for the records
+// of its own that it may hold.
+func TestRelayCollisionInAResponse(t *testing.T) {
+	l := admitted(t, nil, protocol.RelayOptions{})
+	l.write(100, "one")
+	bare := frame(0, 0x8000, append(le16(3, 0),
+		platform(0x8000, 2, sub{0, string(le16(3, 0))})...))
+	l.down(bare)
+	l.got("a confirmation", bare, nil)
+	response := func(rn uint16) []byte {
+		return frame(0, 0x8000, append(le16(3, 0),
+			platform(rn, 4, command(4, 0, 7, 0, "\x00theirs"))...))
+	}
+	l.down(response(0x8000))
+	l.got("a text", response(0xC000), nil)
+	if got := l.up(confirms(4, 0x8000, 0x8000, 4)); got !=
+		"!evidence 100 linked, !evidence 100 accepted" {
+		t.Error(got)
+	}
+}
+
+// A signed packet is not touched: each of its numbers that was ours is the server's from then on.
+func TestRelayCollisionWithASignedPacket(t *testing.T) {
+	record := frame(1, 5, rec(9, 4, sub{0, string(le16(0x8000, 0))}))
+	response := frame(0, 5, le16(0x8000, 0))
+	for name, c := range map[string]struct {
+		in             []byte
+		record, packet string // what an answer to that number means
+	}{
+		"PID":  {signed(0x8000, platform(4, 4)), "other", "other"},
+		"RN":   {signed(4, platform(0x8000, 4)), "other", "!other"},
+		"none": {signed(4, platform(4, 4)), "evidence 100 accepted", "!evidence 100 linked"},
+	} {
+		l := admitted(t, nil, protocol.RelayOptions{})
+		l.write(100, "one")
+		l.down(c.in)
+		l.got(name, c.in, nil)
+		if a, b := l.up(record), l.up(response); a != c.record || b != c.packet {
+			t.Errorf("%s: %s, %s", name, a, b)
+		}
+	}
+}
+
+// routed is a packet with addresses.
+func routed(packet []byte, from, to byte) []byte {
+	data := packet[11 : len(packet)-2]
+	return sealed(header(packet[9], 0x20, []byte{from, 0, to, 0, 16}, len(data),
+		uint16(packet[7])|uint16(packet[8])<<8), bytes.Clone(data))
+}
+
+// Through routers, ours goes back the way that the terminal's packets came, and numbers are
+// replaced behind the longer header as well.
+func TestRelayCollisionThroughRouters(t *testing.T) {
+	l := admitted(t, nil, protocol.RelayOptions{Replay: true})
+	l.up(routed(position(2, 2), 1, 2))
+	l.got("telemetry", nil, routed(position(2, 2), 1, 2))
+	out, err := l.AppendText(nil, text(100, "one"))
+	if err != nil || !bytes.Equal(out, routed(msgTo(0x8000, 0x8000, 100, "one"), 2, 1)) {
+		t.Errorf("%x, %v", out, err)
+	}
+	l.down(routed(msgTo(0x8000, 0x8000, 7, "theirs"), 2, 1))
+	l.got("theirs", routed(msgTo(0xC000, 0xC000, 7, "theirs"), 2, 1), nil)
+	l.up(routed(confirms(3, 0xC000, 0xC000, 4), 1, 2))
+	l.got("its answer", nil, routed(confirms(3, 0x8000, 0x8000, 4), 1, 2))
+	if got := l.up(routed(confirms(4, 0x8000, 0x8000, 4), 1, 2)); got !=
+		"!evidence 100 linked, !evidence 100 accepted" {
+		t.Error(got)
+	}
+	// a packet without data has no second checksum
+	bare := sealed(header(1, 0, nil, 0, 0x8000), nil)
+	l.down(bare)
+	l.got("no data", sealed(header(1, 0, nil, 0, 0xC000), nil), nil)
+	l.Replay(&l.w)
+	l.w = protocol.Ways{}
+	l.down(routed(resultCode(5, 6, 0), 2, 1))
+	l.got("verdict", nil, routed(standIn(0x8001, 5, 6), 1, 2))
+}
+
 // The server uses the CID of a text of ours that waits for its ack, as any of its commands: ours
 // counts no ack and goes out under another CID, and its own ack counts.
 func TestRelayCollisionOfCID(t *testing.T) {
@@ -94,7 +172,12 @@ func TestRelayCollisionOfCID(t *testing.T) {
 		theirs := frame(1, 4, platform(4, 4, command(kind, 0, 100, 0, "\x00theirs")))
 		l.down(theirs)
 		l.got("theirs", theirs, nil)
+		l.Poll(nil, time.Unix(0, 0))
+		repeated, _ := l.Poll(nil, time.Unix(5, 0))         // is for one that still means ours
 		confirmation := kind == 1 || kind == 2 || kind == 8 // of what the terminal sent
+		if (len(repeated) > 0) != confirmation {
+			t.Errorf("type %d: %x was sent again", kind, repeated)
+		}
 		got := l.up(frame(0, 8, le16(first.pid, 0)), deliv(9, 9, 100))
 		if want := map[bool]string{
 			false: "!other, other", true: "!evidence 100 linked, ack 100 delivered",
@@ -110,6 +193,13 @@ func TestRelayCollisionOfCID(t *testing.T) {
 		if repeated := l.write(100, "one"); le32(repeated.records[0].subs[0].data[1:]) != cid ||
 			repeated.pid != again.pid {
 			t.Errorf("type %d: repeated as %+v", kind, repeated)
+		}
+		if other := le32(l.write(uint64(cid)+7, "x").records[0].subs[0].data[1:]); other != cid+7 {
+			t.Errorf("type %d: text %d has CID %d", kind, cid+7, other)
+		}
+		if other := le32(l.write(uint64(cid), "x").records[0].subs[0].data[1:]); !confirmation &&
+			other == cid {
+			t.Errorf("type %d: two texts have CID %d", kind, cid)
 		}
 		if got := l.up(deliv(10, 10, 100)); !confirmation && got != "other" {
 			t.Errorf("type %d: %s", kind, got)

@@ -84,8 +84,12 @@ func TestRelayReplays(t *testing.T) {
 	if got := l.up(deliv(9, 9, 100)); got != "ack 100 delivered" {
 		t.Errorf("the text of before: %s", got)
 	}
-	// refused by the new one
-	l = admitted(t, nil, o)
+}
+
+// The new server refuses, or it is the terminal that has to know what it says.
+func TestRelayReplaysWhatIsTheTerminals(t *testing.T) {
+	o := protocol.RelayOptions{Replay: true}
+	l := admitted(t, nil, o)
 	l.Replay(&l.w)
 	l.w = protocol.Ways{}
 	if got := l.down(resultCode(4, 5, 151)); got != "!denied" {
@@ -121,7 +125,11 @@ func TestRelayReplays(t *testing.T) {
 		l.down(resultCode(7, 8, 0))
 		l.got(name, resultCode(7, 8, 0), nil)
 	}
-	// what is not known, or kept
+}
+
+// What is not known, or not kept, is not sent again.
+func TestRelayReplaysOnlyWhatItKeeps(t *testing.T) {
+	o := protocol.RelayOptions{Replay: true}
 	for name, l := range map[string]*link{
 		"no login":  newLink(t, nil, o),
 		"not asked": admitted(t, nil, protocol.RelayOptions{}),
@@ -130,7 +138,7 @@ func TestRelayReplays(t *testing.T) {
 			t.Errorf("%s: sent %x again", name, l.w.Server)
 		}
 	}
-	l = newLink(t, nil, o)
+	l := newLink(t, nil, o)
 	l.up(frame(1, 1, append(rec(1, 1, sub{1, "\x67\x12\x00\x00\x00"}),
 		rec(2, 2, sub{20, strings.Repeat("x", protocol.MaxReplay)})...)))
 	if l.Replay(&l.w) {
@@ -142,4 +150,28 @@ func TestRelayReplays(t *testing.T) {
 // next packet of ours.
 func standIn(own, answered, rn uint16) []byte {
 	return frame(0, own, append(le16(answered, 0), rec(own, 1, sub{0, string(le16(rn, 0))})...))
+}
+
+// Before the server has let the terminal in, and where the directory does not, nothing is said to
+// it.
+func TestRelayIsSilentUntilItIsBound(t *testing.T) {
+	said := frame(1, 8, rec(6, 4, command(3, 0, 55, 9, "\x00hi")))
+	silent := func(l *link, when string) {
+		t.Helper()
+		l.w, l.result = protocol.Ways{}, protocol.OK
+		if got := l.up(said); got != "text hi" {
+			t.Errorf("%s: %s", when, got)
+		}
+		l.got(when, nil, said)
+	}
+	l := newLink(t, nil, protocol.RelayOptions{})
+	l.up(terminal(1024))
+	silent(l, "no verdict")
+	l.result = protocol.UnknownDevice
+	l.down(resultCode(4, 4, 0))
+	silent(l, "not in the directory")
+	l = admitted(t, nil, protocol.RelayOptions{})
+	l.up(terminal(1024))
+	l.down(resultCode(4, 4, 153))
+	silent(l, "refused afterwards")
 }

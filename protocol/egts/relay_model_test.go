@@ -229,5 +229,6 @@ func resealed(b []byte) []byte {
 		return b
 	}
 	data := b[11 : len(b)-2]
-	return sealed(header(b[9]%3, 0, nil, len(data), uint16(b[7])|uint16(b[8])<<8), bytes.Clone(data))
+	pid := uint16(b[7]) | uint16(b[8])<<8
+	return sealed(header(b[9]%3, 0, nil, len(data), pid), bytes.Clone(data))
 }

@@ -178,9 +178,16 @@ func signed(pid uint16, records []byte) []byte {
 
 func join(frames ...[]byte) []byte { return bytes.Join(frames, nil) }
 
-// One session, both ways.
+// One session, both ways. A driver's text travels with telemetry, so that it passes in any case.
 func TestRelaySession(t *testing.T) {
-	l := newLink(t, nil, protocol.RelayOptions{})
+	for _, only := range []bool{false, true} {
+		session(t, protocol.RelayOptions{OnlyChat: only})
+	}
+}
+
+func session(t *testing.T, o protocol.RelayOptions) {
+	t.Helper()
+	l := newLink(t, nil, o)
 	ours := msgTo(0x8000, 0x8000, 100, "one")
 	for _, s := range []struct {
 		name           string

@@ -18,9 +18,12 @@ import (
 func (r *rig) stand(proto string, u gateway.Upstream, o standin.Options) *standin.Server {
 	r.t.Helper()
 	p, _ := all.Find(proto)
-	settings, err := p.NewSettings()
-	must(r.t, err)
-	o.Protocol, o.Settings, o.Now = p, settings, time.Now
+	if o.Protocol == nil && (proto == "teltonika" || proto == "galileosky") {
+		o.Settings = settingsOf(r.t, p, "chat", "none") // the navigator is ours
+	} else if o.Protocol == nil {
+		o.Settings = settingsOf(r.t, p)
+	}
+	o.Protocol, o.Now = p, time.Now
 	if o.Record == 0 {
 		o.Record = 4 << 20
 	}
@@ -29,6 +32,18 @@ func (r *rig) stand(proto string, u gateway.Upstream, o standin.Options) *standi
 	r.t.Cleanup(s.Close)
 	u.Address = s.Addr()
 	r.behind(proto, u)
+	return s
+}
+
+// settingsOf are a protocol's settings, one of them with another value.
+func settingsOf(t *testing.T, p *protocol.Protocol, set ...string) protocol.Settings {
+	t.Helper()
+	layer := map[string]string{}
+	if len(set) == 2 {
+		layer[set[0]] = set[1]
+	}
+	s, err := p.NewSettings(layer)
+	must(t, err)
 	return s
 }
 
@@ -317,4 +332,38 @@ func TestRelayByTracker(t *testing.T) {
 	})
 	s.nobody()
 	other.nobody()
+}
+
+// TestRelayTerminalInUse sees texts fail whose driver's terminal the tracking server uses itself.
+func TestRelayTerminalInUse(t *testing.T) {
+	for _, proto := range []string{"teltonika", "galileosky"} {
+		t.Run(proto, func(t *testing.T) {
+			t.Parallel()
+			tracker := relayTracker(proto)
+			r := newRig(t, []queue.Tracker{tracker})
+			p, _ := all.Find(proto)
+			s := r.stand(proto, gateway.Upstream{}, standin.Options{
+				Protocol: p, Settings: settingsOf(t, p),
+			})
+			d := r.login(proto, tracker.DeviceID)
+			d.write(d.side.AppendPosition(nil, 52, 13, time.Now()))
+			eventually(t, func() bool {
+				_ = d.read(20 * time.Millisecond) // the server's handshake with the terminal
+				return r.metric("relay_conflicts_total") == 1
+			}, func() string { return "no conflict is counted" })
+			id := r.send(1, "never shown")[0]
+			if m := r.become(id, 1, queue.StatusFailed); m.Reason.String() !=
+				"terminal in use by the tracking server" {
+				t.Errorf("reason %q", m.Reason)
+			}
+			_, err := s.Text(tracker.DeviceID, "of the server")
+			for err != nil { // its handshake is not over
+				_ = d.read(20 * time.Millisecond)
+				_, err = s.Text(tracker.DeviceID, "of the server")
+			}
+			if e := d.text(); e.Body != "of the server" {
+				t.Errorf("the device got %q", e.Body)
+			}
+		})
+	}
 }

@@ -114,6 +114,11 @@ func (r *relay) opened() {
 		r.end()
 		return
 	}
+	if len(w.Server) == 0 { // what it sends next says who it is
+		r.stage, r.redials = stageOpen, 0
+		r.goOn()
+		return
+	}
 	r.stage = stageReplaying
 	r.at(&r.replayMs, protocol.RelayWait)
 	r.write(w.Server)

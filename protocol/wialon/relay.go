@@ -60,7 +60,7 @@ func newRelay(s *shared, settings protocol.Settings, o protocol.RelayOptions) *r
 func (r *relay) Caps() protocol.TextCaps {
 	caps := r.codec.Caps()
 	caps.Turn = r.theirs > 0 || r.texts > 0
-	caps.NotYet = caps.Turn || !r.bound || r.gone
+	caps.NotYet = caps.Turn || !r.bound
 	r.asked = r.asked || caps.Turn
 	return caps
 }
@@ -148,8 +148,7 @@ func (r *relay) Up(w *protocol.Ways, frame []byte, _ time.Time, emit func(*proto
 		err = d.plain(frame)
 	}
 	if r.device != was {
-		r.bound, r.named = false, d.login
-		r.nameOnly = d.login
+		r.bound, r.named, r.nameOnly = false, d.login, d.login
 	}
 	if d.packet.typ == typeL {
 		r.loggingIn(frame, err == nil)
@@ -180,7 +179,7 @@ func (r *relay) look(d *decoding, e *protocol.Event, first bool) {
 // ours. With ack: next_frame it has answered all there are.
 func (r *relay) answered() (ours bool) {
 	switch {
-	case r.gone:
+	case r.gone: // for good: the next one is not written any more
 	case r.ours > 0 && r.theirs > 0:
 		r.gone = true
 	case r.theirs > 0:
@@ -253,11 +252,11 @@ func (r *relay) down(w *protocol.Ways, frame, line []byte, now time.Time,
 	w.Device = append(w.Device, frame...)
 }
 
-// turn holds a message of the server's back while ours is at the device, or passes it after those
-// that were held back before.
+// turn holds a message of the server's back while ours alone is at the device, or passes it after
+// those that were held back before.
 func (r *relay) turn(w *protocol.Ways, frame []byte, ms int64) {
 	r.texts++
-	if r.ours > 0 && !over(r.sinceMs, ms) && len(r.held)+len(frame) <= maxHeld {
+	if r.ours > 0 && r.theirs == 0 && len(r.held)+len(frame) <= maxHeld {
 		r.held = append(r.held, frame...)
 		return
 	}

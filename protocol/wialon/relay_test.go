@@ -85,6 +85,19 @@ func TestRelayLogins(t *testing.T) {
 			{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Waits: true},
 			{Server: "#AL#01\r\n", ToDevice: "#AL#01\r\n", Kinds: kinds(sawDenied), Waits: true},
 		},
+		"only the newest of several devices counts, copies or not": {
+			{
+				Device:   login1 + otherLogin + otherLogin,
+				ToServer: login1 + otherLogin + otherLogin,
+				Kinds:    kinds(sawLogin, sawLogin, sawLogin), Waits: true,
+			},
+			{Server: "#AL#1\r\n", ToDevice: "#AL#1\r\n", Waits: true},
+		},
+		"a refused one names itself": {
+			{Device: login1, ToServer: login1, Kinds: kinds(sawLogin), Waits: true},
+			{Server: "#AL#0\r\n", ToDevice: "#AL#0\r\n", Kinds: kinds(sawDenied), Waits: true},
+			{Device: named, ToServer: named, Kinds: kinds(sawLogin, sawPosition), Waits: true},
+		},
 		"a copy of an unanswered login": {
 			{
 				Device: login1 + login1, ToServer: login1 + login1,

@@ -103,6 +103,7 @@ func TestRelayTurns(t *testing.T) {
 			{Server: long, Waits: true, Turn: true},
 			{Server: theirs("s"), Waits: true, Turn: true},
 			{Server: long, ToDevice: long + theirs("s") + long, Waits: true, Turn: true},
+			{Server: theirs("t"), ToDevice: theirs("t"), Waits: true, Turn: true},
 			{
 				Device: "#AM#1\r\n", ToServer: "#AM#1\r\n", Kinds: kinds(sawOther), Waits: true,
 				Turn: true, Gone: true,
@@ -113,7 +114,40 @@ func TestRelayTurns(t *testing.T) {
 			{After: 2*half - 1, Waits: true, Turn: true},
 			{After: 1, Waits: true, Turn: true, Gone: true},
 			{Text: "a", Waits: true, Turn: true, Gone: true, Bad: protocol.ErrNotText},
+			{
+				Device: "#AM#1\r\n", ToServer: "#AM#1\r\n", Kinds: kinds(sawOther), Waits: true,
+				Turn: true, Gone: true,
+			},
 		}},
+		"each of ours has its own wait": {steps: []step{
+			{Text: "a", ToDevice: "#M#a\r\n"},
+			{Device: "#AM#1\r\n", Kinds: kinds(sawAck)},
+			{After: 2 * half},
+			{Text: "b", ToDevice: "#M#b\r\n"},
+			{Server: theirs("s"), Waits: true, Turn: true},
+			{
+				Device: "#AM#1\r\n", Kinds: kinds(sawAck), ToDevice: theirs("s"), Waits: true,
+				Turn: true,
+			},
+		}},
+		"ours was written twice": {steps: []step{
+			{Text: "a", ToDevice: "#M#a\r\n"},
+			{Text: "a", ToDevice: "#M#a\r\n"},
+			{Device: "#AM#1\r\n", Kinds: kinds(sawAck)},
+			{Server: theirs("s"), Waits: true, Turn: true},
+			{
+				Device: "#AM#1\r\n", Kinds: kinds(sawAck), ToDevice: theirs("s"), Waits: true,
+				Turn: true,
+			},
+		}},
+		"next_frame, ours was written twice": {
+			settings: map[string]string{"ack": "next_frame"}, steps: []step{
+				{Text: "a", ToDevice: "#M#a\r\n"},
+				{Text: "a", ToDevice: "#M#a\r\n"},
+				{Device: "#P#\r\n", ToServer: "#P#\r\n", Kinds: kinds(sawAck, sawPing)},
+				{Server: theirs("s"), ToDevice: theirs("s"), Waits: true, Turn: true},
+			},
+		},
 		"next_frame": {settings: map[string]string{"ack": "next_frame"}, steps: []step{
 			{Text: "a", ToDevice: "#M#a\r\n"},
 			{Server: theirs("s"), Waits: true, Turn: true},
@@ -274,7 +308,7 @@ func TestRelayReplay(t *testing.T) {
 	} {
 		r := relayed(t, nil, o)
 		pad := strings.Repeat("x", map[bool]int{true: protocol.MaxReplay, false: 1}[o.Replay])
-		r.FromDevice("#L#" + imei + ";" + pad + "\r\n")
+		r.FromDevice(imei + "#P#\r\n#L#" + imei + ";" + pad + "\r\n")
 		var w protocol.Ways
 		if r.Relay.Replay(&w) || len(w.Server) != 0 {
 			t.Errorf("%s: %q", name, w.Server)

@@ -188,6 +188,18 @@ func TestRelayFMIBeforeItsTurn(t *testing.T) {
 	}
 }
 
+// A navigator that speaks may be spoken to.
+func TestRelayFMIWithoutPositions(t *testing.T) {
+	x := newRelayed(t, nil, protocol.RelayOptions{})
+	x.dev([]byte(login))
+	x.srv([]byte(accepted))
+	x.want("the login", accepted, login, "login "+imei+" passed", "admitted")
+	x.dev(command(6, eta))
+	if got := x.take(); !strings.Contains(got.device, "\x10\xa1\x08\x00\x00") {
+		t.Errorf("FMI is not enabled: %q", got.device)
+	}
+}
+
 // A server that speaks FMI itself has the navigator for itself.
 func TestRelayFMIConflict(t *testing.T) {
 	x := ready(t, nil, protocol.RelayOptions{})
@@ -219,6 +231,13 @@ func TestRelayFMIConflict(t *testing.T) {
 	}
 	x.pass(time.Hour)
 	x.want("silence", "", "")
+	for _, answer := range []string{"\x00", accepted} {
+		x.dev([]byte(login))
+		x.srv([]byte(answer))
+	}
+	x.take()
+	x.dev(command(6, driver("yes")))
+	x.want("after another login", "", string(command(6, driver("yes"))), "other passed")
 	for name, c := range map[string]struct {
 		set map[string]string
 		in  []byte

@@ -272,6 +272,15 @@ func TestRelayLogin(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	x = bound(t, plain, protocol.RelayOptions{})
+	x.dev([]byte(login))
+	if got := x.state(); got != "not yet" {
+		t.Errorf("it waits for the answer to another login: %s", got)
+	}
+	x.srv([]byte(accepted))
+	if got := x.state(); got != "" {
+		t.Errorf("after another login: %s", got)
+	}
 	x = newRelayed(t, plain, protocol.RelayOptions{})
 	x.dev([]byte("\x00\x03abc"))
 	got := x.take()
@@ -439,5 +448,9 @@ func TestRelayPassesALoneRefusal(t *testing.T) {
 	x.want("the rest of a packet", string(getver[4:]), "")
 	if got := x.state(); got != "not yet, turn" {
 		t.Errorf("after a packet in halves: %s", got)
+	}
+	x.dev(version)
+	if got := x.state(); got != "" {
+		t.Errorf("after its answer: %s", got)
 	}
 }

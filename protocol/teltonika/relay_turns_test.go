@@ -131,6 +131,9 @@ func TestRelayHoldsTheServersCommand(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 		x.dev(version)
+		if got := x.state(); got != "not yet, turn" {
+			t.Errorf("%s, one answered: %s", name, got)
+		}
 		x.dev(version)
 		if got := x.state(); got != "" {
 			t.Errorf("%s, all answered: %s", name, got)
@@ -208,6 +211,18 @@ func TestRelayAcksOfTerminals(t *testing.T) {
 		"other passed")
 	x.pass(time.Second)
 	x.want("without an end", "", "", "ack 7 1 passed")
+
+	x = bound(t, numbered, protocol.RelayOptions{OnlyChat: true})
+	half, rest := command(6, "half "), command(6, "a line\r\n")
+	x.dev(half, rest)
+	x.want("a text in pieces", "", string(half)+string(rest), "other passed",
+		"text half a line passed")
+	x.srv(getver)
+	x.dev(command(6, "yes\r\n"))
+	x.want("a text that is taken", string(getver), "", "text yes")
+	if got := x.state(); got != "not yet, turn" {
+		t.Errorf("which answers nothing: %s", got)
+	}
 }
 
 // An ack that could mean a text of the server counts for nobody, and passes.
@@ -285,6 +300,55 @@ func TestRelayAmbiguousAcks(t *testing.T) {
 	x.want("nothing is written", "", "")
 }
 
+// Whatever the server has sent may be acknowledged late where acks carry no number.
+func TestRelayLateAcksWithoutNumbers(t *testing.T) {
+	ok, other := command(6, "OK\r\n"), command(0x0E, "theirs\r\n")
+	for name, c := range map[string]struct {
+		before func(x *relayed)
+		gone   bool
+	}{
+		"in time": {func(x *relayed) { x.srv(other); x.dev(ok) }, false},
+		"late": {func(x *relayed) {
+			x.srv(other)
+			x.pass(30 * time.Second)
+			x.dev(ok)
+		}, false},
+		"never": {func(x *relayed) { x.srv(other); x.pass(30 * time.Second) }, true},
+		"the tracker's answer comes as a line": {func(x *relayed) {
+			x.srv(getver)
+			x.dev(command(6, "a driver's line\r\n"))
+			x.pass(30 * time.Second)
+		}, true},
+		"over another connection": {func(x *relayed) {
+			x.srv(other)
+			x.relay.Replay(&protocol.Ways{})
+			x.srv([]byte(accepted))
+		}, true},
+	} {
+		x := bound(t, bare, protocol.RelayOptions{Replay: true})
+		c.before(x)
+		if got := x.state(); got != "" {
+			t.Errorf("%s: %s", name, got)
+		}
+		if err := x.text(0, "ours"); (err != nil) != c.gone || x.gone() != c.gone {
+			t.Errorf("%s: %v, gone %v", name, err, x.gone())
+		}
+	}
+	x := bound(t, bare, protocol.RelayOptions{})
+	if err := x.text(0, "ours"); err != nil {
+		t.Fatal(err)
+	}
+	x.pass(5 * time.Second)
+	x.srv(other)
+	x.pass(30 * time.Second)
+	x.take()
+	x.dev(ok)
+	x.want("either", "", string(ok), "other passed")
+	if !x.gone() {
+		t.Error("the connection goes on")
+	}
+}
+
 // A word of the tracker itself names nothing.
 func TestRelayWordsOfTheTracker(t *testing.T) {
 	set := map[string]string{"chat": "serial", "up_types": "11", "down_codec": "14"}
@@ -303,6 +367,11 @@ func TestRelayWordsOfTheTracker(t *testing.T) {
 		"after the server's": {nack, func(x *relayed) {
 			x.srv(getver)
 			x.pass(6 * time.Second)
+		}, true, []string{"other passed"}},
+		"after the server's and its answer": {nack, func(x *relayed) {
+			x.pass(5 * time.Second)
+			x.srv(getver)
+			x.dev(version)
 		}, true, []string{"other passed"}},
 	} {
 		x := bound(t, set, protocol.RelayOptions{})
@@ -331,6 +400,17 @@ func TestRelayWordsOfTheTracker(t *testing.T) {
 	x.want("the answer that is late", "", string(version), "other passed")
 	x.dev(version)
 	x.want("and ours", "", "", "evidence 10")
+
+	x = bound(t, set, protocol.RelayOptions{Replay: true})
+	x.srv(getver)
+	x.relay.Replay(&protocol.Ways{})
+	x.srv([]byte(accepted))
+	if err := x.text(7, "Hi"); err != nil {
+		t.Fatal(err)
+	}
+	x.take()
+	x.dev(version)
+	x.want("the answer to the old connection's", "", string(version), "other passed")
 }
 
 func TestRelayReplay(t *testing.T) {

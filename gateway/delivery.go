@@ -62,16 +62,15 @@ func (o outbox) begin(now time.Time) {
 		o.end(queue.StatusExpired, queue.ReasonNone)
 		return
 	}
-	if b.parts != nil {
-		o.write(now)
-		return
-	}
 	caps := o.host.caps()
-	if o.waitsForTurn(caps, now) {
+	switch {
+	case o.waitsForTurn(caps, now):
 		return
-	}
-	if caps.InUse {
+	case caps.InUse:
 		o.end(queue.StatusFailed, queue.ReasonInUse)
+		return
+	case b.parts != nil:
+		o.write(now)
 		return
 	}
 	if caps.NoText || o.noText {

@@ -16,8 +16,8 @@ const RelayWait = 30 * time.Second
 // nothing that could as well be about the server's own, is a KindAck.
 type Relay interface {
 	Codec
-	// Up reads a frame of the device, as Protocol.Frame cuts it, and emits what it means for chat. An
-	// error says why it could not be read, in which case it has passed all the same; ErrFraming
+	// Up reads a frame of the device, as Protocol.Frame cuts it, and emits what it means for chat.
+	// An error says why it could not be read, in which case it has passed all the same; ErrFraming
 	// that what follows is no frame either.
 	Up(w *Ways, frame []byte, now time.Time, emit func(*Event)) error
 	// CutDown is Protocol.Frame for what the server sends.

@@ -46,8 +46,8 @@ type Tracker struct {
 	// EmployeeRecord is what is known of the employee; nil: nothing but the number.
 	EmployeeRecord *EmployeeRecord
 	Settings       map[string]string
-	// Upstream is the tracking server that answers the device: host:port, UpstreamNone, or empty for
-	// that of the listener which the device comes to.
+	// Upstream is the tracking server that answers the device: host:port, UpstreamNone, or empty
+	// for that of the listener which the device comes to.
 	Upstream string
 	// Former are the conversations that other accounts have kept: a pointer, nil where there are
 	// none, since a million trackers are held and nearly none has any. The list is never changed in

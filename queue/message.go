@@ -68,7 +68,7 @@ const (
 	ReasonTooLong      Reason = 5 // more parts than the protocol can number
 	ReasonStorage      Reason = 6 // the device has no room for it
 	ReasonMoved        Reason = 7 // the tracker is another account's now
-	ReasonInUse Reason = 8
+	ReasonInUse        Reason = 8 // the tracking server itself writes to the driver's terminal
 )
 
 // String is the text that the API and the logs show.
@@ -90,6 +90,8 @@ func (r Reason) String() string {
 		return "device storage full"
 	case ReasonMoved:
 		return "tracker moved to another account"
+	case ReasonInUse:
+		return "terminal in use by the tracking server"
 	default:
 		return "unknown"
 	}

@@ -166,8 +166,8 @@ func (s *Snapshot) Len() (accounts, trackers int) {
 	return s.accounts.Len(), s.trackers.Len()
 }
 
-// Upstreams is how many trackers have an upstream of their own, UpstreamNone included. While it is 0
-// all devices of a listener go to the same one.
+// Upstreams is how many trackers have an upstream of their own, UpstreamNone included. While it is
+// 0 all devices of a listener go to the same one.
 func (s *Snapshot) Upstreams() int { return s.upstreams }
 
 // All returns all accounts and trackers, ordered by id.

@@ -136,8 +136,10 @@ func TestSnapshotAgreesWithAMap(t *testing.T) {
 				}
 				tr := device(id, queue.AccountID(rapid.IntRange(1, 2).Draw(rt, "account")),
 					fmt.Sprint(id, "v", round))
-				tr.Upstream = rapid.SampledFrom([]string{"", "", queue.UpstreamNone,
-					"a.example:1"}).Draw(rt, "upstream")
+				tr.Upstream = rapid.SampledFrom([]string{
+					"", "", queue.UpstreamNone,
+					"a.example:1",
+				}).Draw(rt, "upstream")
 				trackers[id] = tr
 				c.Trackers = append(c.Trackers, tr)
 			}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"trackchat/queue"
 )
 
 // messageFile reads a message file; each message is its plural forms, "other" where it has none.
@@ -78,6 +80,21 @@ func TestLanguagesHaveTheSameMessages(t *testing.T) {
 		}
 		if len(forms) != len(german[key]) {
 			t.Errorf("%s has %d forms in en, %d in de", key, len(forms), len(german[key]))
+		}
+	}
+}
+
+// Every reason of a failure is said in the languages of people.
+func TestReasonsAreTranslated(t *testing.T) {
+	english := messageFile(t, "web/lang/en.json")
+	last := queue.ReasonInUse
+	if last.String() != "terminal in use by the tracking server" ||
+		(last+1).String() != queue.Reason(255).String() {
+		t.Errorf("the last reason is %q, and after it %q", last, last+1)
+	}
+	for r := queue.ReasonNone + 1; r <= last; r++ {
+		if _, ok := english["reason."+r.String()]; !ok {
+			t.Errorf("no message for the reason %q", r)
 		}
 	}
 }

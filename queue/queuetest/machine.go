@@ -207,7 +207,7 @@ func (m *machine) end(*rapid.T) {
 			queue.StatusFailed, queue.StatusExpired,
 			queue.StatusCancelled, queue.StatusSent,
 		}).Draw(m.T, "status"),
-		Reason: queue.Reason(rapid.IntRange(0, 6).Draw(m.T, "reason")), Replaced: m.replaced(),
+		Reason: queue.Reason(rapid.IntRange(0, 8).Draw(m.T, "reason")), Replaced: m.replaced(),
 	}
 	if e.Status != queue.StatusFailed {
 		e.Reason = queue.ReasonNone

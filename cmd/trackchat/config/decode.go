@@ -34,8 +34,8 @@ type fieldRef struct {
 	secret bool
 }
 
-// starter is a list element, or a section that may be absent, which has defaults or wants to know its
-// line.
+// starter is a list element, or a section that may be absent, which has defaults or wants to know
+// its line.
 type starter interface{ start(line int) }
 
 func (d *decoder) origin(n *yaml.Node) origin {

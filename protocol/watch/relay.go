@@ -55,7 +55,7 @@ func newRelay(s *shared, settings protocol.Settings, o protocol.RelayOptions) *r
 func (r *relay) Caps() protocol.TextCaps {
 	caps := r.codec.Caps()
 	caps.Turn = r.theirs > 0 || r.waiting > 0
-	caps.NotYet = caps.Turn || !r.bound || r.gone
+	caps.NotYet = caps.Turn || !r.bound
 	r.asked = r.asked || caps.Turn && r.bound
 	return caps
 }
@@ -159,7 +159,7 @@ func (r *relay) answers(h *header, said word, params []byte, emit func(*protocol
 		return false
 	}
 	swallowed := false
-	if said == r.greeting && (r.open || r.swallow) {
+	if said == r.greeting {
 		swallowed = r.swallow
 		r.open, r.swallow = false, false
 	}

@@ -242,6 +242,16 @@ func TestRelayTurns(t *testing.T) {
 			{wait: protocol.RelayWait},
 			{down: one, device: "=", turn: true},
 			{up: echo, server: "=", events: "other >", turn: true, gone: true},
+			{up: frame("MESSAGE,0061"), server: "=", events: "other >", turn: true, gone: true},
+		},
+		"each text of ours has its own time": {
+			{text: "a", device: ours},
+			{wait: 20 * time.Second},
+			{up: echo, events: "ack"},
+			{text: "a", device: ours},
+			{wait: 20 * time.Second},
+			{down: one, turn: true},
+			{wait: 10 * time.Second, device: one, turn: true},
 		},
 		"more than can be held": {
 			{text: "a", device: ours},
@@ -307,6 +317,8 @@ func TestRelayedRefusal(t *testing.T) {
 		{text: "Hi", device: numbered("0001", "MESSAGE,Hi")},
 		{down: no, device: "=", events: "denied"},
 		{text: "Hi"},
+		{up: init, server: "=", events: "login >, other >"},
+		{text: "Hi"},
 	})
 }
 
@@ -342,8 +354,11 @@ func TestRelayReplaysTheGreeting(t *testing.T) {
 	// INIT is the better greeting, wherever it comes.
 	w = protocol.Ways{}
 	b = relayed(t, nil, protocol.RelayOptions{Replay: true})
-	init := numbered("0001", "INIT,1,1,S1,0,0,1")
-	for _, f := range []string{numbered("0001", "LK,1"), init, numbered("0003", "LK,1")} {
+	init := numbered("0002", "INIT,1,1,S1,0,0,1")
+	for _, f := range []string{
+		numbered("0001", "LK,1"), numbered("0001", "INIT,1,1"), init, numbered("0003", "LK,1"),
+		numbered("0004", "INIT,1"), // an answer of the device's
+	} {
 		b.up(f)
 	}
 	b.down(numbered("0001", "INIT,1"))

@@ -162,8 +162,8 @@ func (r *relay) presents(h *header, frame []byte) {
 	}
 }
 
-// Replay: what the server may say to the text numbers of the one before it stays as it is, so that
-// no late ack of theirs is taken for one of ours.
+// Replay: A login that the server of before has not answered is still to be answered. The numbers
+// of its texts stay known, so that no late ack of them is taken for one of ours.
 func (r *relay) Replay(w *protocol.Ways) bool {
 	if len(r.login) == 0 {
 		return false
@@ -180,7 +180,9 @@ func (r *relay) Replay(w *protocol.Ways) bool {
 		w.Server = append(w.Server, flag)
 	}
 	w.Server = append(w.Server, r.login...)
-	r.replayed = request{h.serial, h.id}
+	if r.presented.id == 0 {
+		r.replayed = request{h.serial, h.id}
+	}
 	return true
 }
 

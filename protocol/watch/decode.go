@@ -92,10 +92,13 @@ var (
 	errForeign = errors.New("it names another device")
 )
 
-// decoding is one call of Decode.
+// decoding is one call of Decode, or of relay.Up.
 type decoding struct {
 	*codec
 	emit   func(*protocol.Event)
+	relay  *relay // nil: Decode
+	frame  []byte
+	taken  bool // relay: the frame does not go to the server
 	number uint32
 	word   word
 	params []byte
@@ -104,31 +107,47 @@ type decoding struct {
 }
 
 func (c *codec) Decode(frame []byte, emit func(*protocol.Event)) error {
-	h, m := header{}, matchNone
-	if len(frame) > 0 {
-		h, m = parseHeader(frame)
+	d := decoding{codec: c, emit: emit, frame: frame}
+	err := d.read()
+	if errors.Is(err, errForeign) {
+		return fmt.Errorf("%w: %w", protocol.ErrFraming, err)
 	}
-	last := len(frame) - 1
-	if m != matchWhole || last < h.content || frame[last] != ']' {
-		return c.garbage(frame)
+	return err
+}
+
+// read says what the frame means.
+func (d *decoding) read() error {
+	h, content, ok := opened(d.frame)
+	if !ok {
+		return d.garbage(d.frame)
 	}
-	unknown := c.peer.idLength == 0
-	if !unknown && !c.peer.is(h.id) {
-		return fmt.Errorf("%w: %w", protocol.ErrFraming, errForeign)
+	unknown := d.peer.idLength == 0
+	if !unknown && !d.peer.is(h.id) {
+		return errForeign
 	}
-	c.peer.take(&h)
-	content := frame[h.content:last]
-	c.cutOff = h.length > len(content)
+	d.peer.take(&h)
+	d.cutOff = h.length > len(content)
 	name, params, given := bytes.Cut(content, []byte{','})
-	d := decoding{
-		codec: c, emit: emit, number: h.number, word: wordOf(name), params: params,
-		given: given, flawed: h.length != len(content),
-	}
+	d.number, d.word, d.params, d.given = h.number, wordOf(name), params, given
+	d.flawed = h.length != len(content)
 	if unknown {
 		d.out(protocol.Event{Kind: protocol.KindLogin, DeviceID: string(h.id)})
 	}
 	d.body()
 	return nil
+}
+
+// opened takes a frame apart as cut returns it; false: it is none.
+func opened(frame []byte) (h header, content []byte, ok bool) {
+	if len(frame) == 0 {
+		return h, nil, false
+	}
+	h, m := parseHeader(frame)
+	last := len(frame) - 1
+	if m != matchWhole || last < h.content || frame[last] != ']' {
+		return h, nil, false
+	}
+	return h, frame[h.content:last], true
 }
 
 // garbage deals with what is no frame: line ends between frames and the rest of a frame that ended
@@ -226,6 +245,9 @@ func (d *decoding) out(e protocol.Event) {
 		e.Aux |= numbered
 	}
 	e.Aux |= uint64(d.peer.prefix[0])<<prefixShift | uint64(d.peer.prefix[1])<<(prefixShift+8)
+	if d.relay != nil {
+		d.relay.look(d, &e)
+	}
 	d.shared.events.Emit(d.emit, e)
 }
 

@@ -74,8 +74,11 @@ func New() *protocol.Protocol {
 		IdleTimeout: idleTimeout,
 		NoProbes:    true,
 		NewCodec:    func(set protocol.Settings) protocol.Codec { return newCodec(s, set) },
-		NewDevice:   func(c protocol.DeviceConfig) protocol.Device { return newDevice(c) },
-		Variants:    []string{variant3G, variantZJ, variantYW},
+		NewRelay: func(set protocol.Settings, o protocol.RelayOptions) protocol.Relay {
+			return newRelay(s, set, o)
+		},
+		NewDevice: func(c protocol.DeviceConfig) protocol.Device { return newDevice(c) },
+		Variants:  []string{variant3G, variantZJ, variantYW},
 		Settings: []protocol.SettingSpec{
 			{
 				Name: settingText, Default: textAuto,

@@ -91,10 +91,11 @@ func (s *session) relayed() {
 	s.ensureActivity(s.l.g).relay = &relay{s: s}
 }
 
-// lost reports whether no frame of ours may go between those of the server, which are not known.
-func (r *relay) lost() bool {
-	return r.is(relayLostUp|relayLostDown) || r.stage == stageReplaying
-}
+// lost reports whether chat pauses because it is not known where frames begin.
+func (r *relay) lost() bool { return r.is(relayLostUp) || r.silent() }
+
+// silent reports whether nothing may go between the frames of the server, which are not known.
+func (r *relay) silent() bool { return r.is(relayLostDown) || r.stage == stageReplaying }
 
 // conn is the connection to the server, nil if there is none.
 func (r *relay) conn() engine.Conn {
@@ -289,11 +290,11 @@ func (r *relay) due(now time.Time) (next int64) {
 		_ = r.conn().Close() // always nil; what that means is told by OnClose
 	}
 	if past(&r.upMs) {
-		r.mark(relayLostUp, true)
+		r.lose(relayLostUp, nil)
 		r.offerAgain(s.conn)
 	}
 	if past(&r.downMs) && r.conn() != nil {
-		r.mark(relayLostDown, true)
+		r.lose(relayLostDown, nil)
 		r.offerAgain(r.conn())
 	}
 	next = math.MaxInt64

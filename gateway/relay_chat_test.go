@@ -162,7 +162,19 @@ func (r *rig) driverSays(d *device, s *standin.Server, c chatting) {
 		want = 1
 	}
 	r.sees(s, "what the driver wrote", func() bool { return s.Figures().Texts == want })
-	d.silent(protocol.DeviceTextAck)
+	d.write(d.side.AppendPosition(nil, 52, 13, time.Now()))
+	for end := false; !end; {
+		for _, e := range d.seen {
+			if e.Kind == protocol.DeviceTextAck {
+				r.t.Error("the driver's text was answered twice")
+			}
+			end = end || e.Kind == protocol.DeviceOther
+		}
+		d.seen = nil
+		if !end {
+			must(r.t, d.read(patience))
+		}
+	}
 }
 
 // TestRelayCollision: our text has a number and no ack, the tracking server sends one of its own

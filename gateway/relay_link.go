@@ -182,6 +182,7 @@ func (k *serverLink) OnClose(_ engine.Conn, err error) {
 	if ce := g.log.Check(zap.DebugLevel, "tracking server has ended the connection"); ce != nil {
 		ce.Write(s.field(), zap.String("upstream", r.to.Address), zap.NamedError("cause", err))
 	}
+	s.pollCodec(g.o.Now()) // what the codec has kept back of the server
 	r.down()
 	s.flush()
 }

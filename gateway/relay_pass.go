@@ -127,8 +127,11 @@ func (r *relay) cutDown(rest []byte) (n int, whole bool) {
 
 // lose notes that the bytes of one side are no frames: chat pauses until they are again.
 func (r *relay) lose(side relayMarks, err error) {
-	r.mark(side, true)
 	s := r.s
+	if side == relayLostDown && !s.closing {
+		s.pollCodec(s.l.g.o.Now()) // what the codec has kept back of the server goes before
+	}
+	r.mark(side, true)
 	if ce := s.l.g.log.Check(zap.DebugLevel, "bytes pass that are no frames"); ce != nil {
 		ce.Write(s.field(), zap.String("protocol", s.l.protocol.Name), zap.Bool("of_the_device",
 			side == relayLostUp), zap.Error(err))

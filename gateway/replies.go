@@ -60,7 +60,7 @@ func (s *session) answer(e *protocol.Event, r protocol.Result) {
 // place for that.
 func (s *session) appendReply(e *protocol.Event, r protocol.Result) {
 	out := s.codec.AppendReply(s.shard.out, e, r)
-	if s.relay == nil || !s.relay.lost() {
+	if s.relay == nil || !s.relay.silent() {
 		s.shard.out = out
 	}
 }

@@ -141,7 +141,7 @@ func (s *session) poll(now time.Time) {
 }
 
 func (s *session) pollCodec(now time.Time) {
-	if s.relay != nil && s.relay.lost() {
+	if s.relay != nil && s.relay.silent() {
 		return
 	}
 	var next time.Time
@@ -450,7 +450,7 @@ func (s *session) appendText(t protocol.Text, now time.Time) error {
 }
 
 func (s *session) appendWithdraw(ref uint64, now time.Time) {
-	if w, ok := s.codec.(protocol.Withdrawer); ok && (s.relay == nil || !s.relay.lost()) {
+	if w, ok := s.codec.(protocol.Withdrawer); ok && (s.relay == nil || !s.relay.silent()) {
 		s.shard.out = w.AppendWithdraw(s.shard.out, ref)
 		s.pollCodec(now)
 	}

@@ -175,8 +175,8 @@ func (r *relay) answers(h *header, said word, params []byte, emit func(*protocol
 	return swallowed
 }
 
-// turn holds a text of the server's back while ours alone is at the device, or passes it after those
-// that were held back before.
+// turn holds a text of the server's back while ours alone is at the device, or passes it after
+// those that were held back before.
 func (r *relay) turn(w *protocol.Ways, frame []byte, now time.Time) {
 	r.waiting++
 	if r.ours > 0 && r.theirs == 0 && !over(r.written, now) && len(r.held)+len(frame) <= maxHeld {

@@ -175,11 +175,11 @@ func (r *relay) answers(h *header, said word, params []byte, emit func(*protocol
 	return swallowed
 }
 
-// turn holds a text of the server's back while ours is at the device, or passes it after those that
-// were held back before.
+// turn holds a text of the server's back while ours alone is at the device, or passes it after
+// those that were held back before.
 func (r *relay) turn(w *protocol.Ways, frame []byte, now time.Time) {
 	r.waiting++
-	if r.ours > 0 && !over(r.written, now) && len(r.held)+len(frame) <= maxHeld {
+	if r.ours > 0 && r.theirs == 0 && !over(r.written, now) && len(r.held)+len(frame) <= maxHeld {
 		r.held = append(r.held, frame...)
 		return
 	}
@@ -206,7 +206,7 @@ func (r *relay) Replay(w *protocol.Ways) bool {
 		return false
 	}
 	w.Server = append(w.Server, r.login...)
-	r.swallow = !r.open
+	r.swallow, r.newcomer = !r.open, r.newcomer || r.open
 	return true
 }
 

@@ -260,6 +260,7 @@ func TestRelayTurns(t *testing.T) {
 				down:   frame("MESSAGE," + strings.Repeat("0042", 4000)),
 				device: frame("MESSAGE,"+strings.Repeat("0041", 4000)) + "=", turn: true,
 			},
+			{down: one, device: "=", turn: true},
 			{up: echo, server: "=", events: "other >", turn: true, gone: true},
 		},
 		"ours waits for the server's": {
@@ -345,6 +346,11 @@ func TestRelayReplaysTheGreeting(t *testing.T) {
 		{down: frame("LK"), device: "="},
 		{up: frame("MESSAGE"), events: "ack"},
 		{down: frame("MESSAGE,0042"), device: "=", turn: true},
+	})
+	b.up(frame("LK,2"))
+	b.Replay(&w)
+	converse(t, b, []relayStep{
+		{down: frame("LK"), device: "=", events: "admitted", turn: true},
 	})
 	b.Replay(&w)
 	converse(t, b, []relayStep{

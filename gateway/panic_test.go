@@ -94,7 +94,7 @@ func TestPanicInProtocolCodeEndsOnlyItsSession(t *testing.T) {
 			victim := queue.Tracker{ID: 1, Protocol: "brittle", DeviceID: phone(1)}
 			r := newRig(t, []queue.Tracker{victim, jt(bystander)},
 				func(o *gateway.Options) { o.Logger = zap.New(core) })
-			r.serve(brittleProtocol(in))
+			r.serve(brittleProtocol(in), 0)
 			other := r.login("jt808", phone(bystander))
 			for range 2 { // the second one finds everything as it was before the first
 				d := r.dial("brittle", phone(1))
@@ -135,7 +135,7 @@ func TestPanicBeforeTheLease(t *testing.T) {
 	st := newGated(t)
 	r := newRigOn(t, st, []queue.Tracker{{ID: 1, Protocol: "brittle", DeviceID: phone(1)}})
 	must(t, st.Heartbeat(t.Context(), queue.Node{ID: r.gw.Node()}))
-	r.serve(brittleProtocol("Decode"))
+	r.serve(brittleProtocol("Decode"), 0)
 	entered, release := st.stop("acquire")
 	d := r.dial("brittle", phone(1))
 	<-entered // the store has made this node the owner, and the session does not know yet

@@ -115,7 +115,7 @@ func (r *rig) behind(proto string, u gateway.Upstream) *gateway.Listener {
 	if !ok {
 		r.t.Fatalf("no protocol %s", proto)
 	}
-	l := r.serve(p)
+	l := r.serve(p, 0)
 	l.SetUpstream(&u)
 	return l
 }

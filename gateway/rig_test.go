@@ -35,7 +35,7 @@ type rig struct {
 	reg   *prometheus.Registry
 	addrs map[string]string
 	clock *clock
-	serve func(p *protocol.Protocol) *gateway.Listener
+	serve func(p *protocol.Protocol, maxConns int) *gateway.Listener
 	local string // address that devices come from; empty: the system's choice
 }
 
@@ -96,9 +96,9 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 	must(t, gw.Start(t.Context()))
 	r.eng = eng
 	served, listeners := make(chan error, 64), 0
-	r.serve = func(p *protocol.Protocol) *gateway.Listener {
+	r.serve = func(p *protocol.Protocol, maxConns int) *gateway.Listener {
 		t.Helper()
-		l, err := gw.Listen(p, nil, 0)
+		l, err := gw.Listen(p, nil, maxConns)
 		must(t, err)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
@@ -108,7 +108,7 @@ func newRigOn(t *testing.T, st queue.Store, trackers []queue.Tracker, opts ...ri
 		return l
 	}
 	for _, p := range all.Protocols() {
-		r.serve(p)
+		r.serve(p, 0)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

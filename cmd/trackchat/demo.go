@@ -38,9 +38,11 @@ type demoTracker struct {
 	variant string
 	reply   string
 	says    string
+	relayed bool // a tracking server stands behind the gateway
 }
 
-// demoTrackers returns one tracker of each protocol, and a JT/T 808 one of the 2019 standard.
+// demoTrackers returns one tracker of each protocol, a JT/T 808 one of the 2019 standard, and one
+// that is relayed.
 func demoTrackers() []demoTracker {
 	list := []demoTracker{
 		{
@@ -88,6 +90,12 @@ func demoTrackers() []demoTracker {
 				DeviceID: "9900000107",
 			}, variant: "3g", reply: "[voice message]",
 			says: "[voice message]",
+		},
+		{ // whose positions go to a tracking server
+			Tracker: queue.Tracker{
+				ID: 109, Label: "Lorry 9", Protocol: "wialon",
+				DeviceID: "353386060000109",
+			}, variant: "2.0", reply: "Compris", says: "Je suis au dépôt", relayed: true,
 		},
 	}
 	for i := range list {
@@ -194,6 +202,15 @@ func (d *demo) printf(format string, args ...any) {
 
 func (d *demo) run(ctx context.Context, log *zap.Logger) error {
 	trackers := demoTrackers()
+	servers, err := relayTo(ctx, trackers)
+	defer func() {
+		for _, s := range servers {
+			s.Close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
 	d.app.Seed = func(ctx context.Context, store queue.Store) error {
 		return d.seed(ctx, store, trackers)
 	}
@@ -205,6 +222,9 @@ func (d *demo) run(ctx context.Context, log *zap.Logger) error {
 		d.welcome(trackers)
 		for _, t := range trackers {
 			players.Go(func() { d.play(play, t) })
+		}
+		for _, s := range servers {
+			players.Go(func() { d.track(play, s) })
 		}
 	}
 	return d.app.Run(ctx, log)
@@ -259,7 +279,11 @@ func (d *demo) welcome(trackers []demoTracker) {
 	d.printf("  curl '%s/v2/tracker/chat/list?hash=%s&tracker_id=%d'\n\n", base, d.key,
 		trackers[0].ID)
 	for _, t := range trackers {
-		d.printf("  tracker %d  %-12s %s %s\n", t.ID, t.Label, t.Protocol, t.variant)
+		behind := ""
+		if t.relayed {
+			behind = ", relayed to the tracking server at " + t.Upstream
+		}
+		d.printf("  tracker %d  %-12s %s %s%s\n", t.ID, t.Label, t.Protocol, t.variant, behind)
 	}
 	yours := yourTracker()
 	d.printf("\nBe the driver of tracker %d yourself: it shows what is sent to it, and says what you type.\n\n", yours.ID)

@@ -13,6 +13,7 @@ import (
 	"trackchat/cmd/trackchat/apptest"
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol/all"
+	"trackchat/queue"
 )
 
 // readmeSection returns the lines of a section's first shell block.
@@ -167,9 +168,14 @@ func TestDemoPlaysEveryProtocol(t *testing.T) {
 			t.Errorf("no tracker of the demo speaks %s", p.Name)
 		}
 	}
+	last := yourTracker().ID - 1 // which nobody plays, so its number is left out
 	for i, d := range trackers {
 		p, ok := all.Find(d.Protocol)
-		if !ok || int(d.ID) != 101+i || !slices.Contains(p.Variants, d.variant) || d.reply == "" ||
+		id := queue.TrackerID(101 + i)
+		if id > last {
+			id++
+		}
+		if !ok || d.ID != id || !slices.Contains(p.Variants, d.variant) || d.reply == "" ||
 			d.says == "" {
 			t.Errorf("tracker %d of the demo is %+v", i, d)
 		}

@@ -37,11 +37,12 @@ type request struct{ serial, id uint16 }
 type unanswered struct {
 	request
 	stored bool
-	due    time.Time // when we answer it ourselves
+	due    time.Time // when we answer it ourselves; zero: Poll has not seen it stored
 }
 
 const (
-	// answerWait is how long the server may take to answer a text that is also stored here.
+	// answerWait is how long the server may take to answer a text that is also stored here, from
+	// then on: it gets it no sooner.
 	answerWait = 5 * time.Second
 	// maxWaiting bounds the texts that wait for that.
 	maxWaiting = 16
@@ -85,7 +86,7 @@ type course struct {
 }
 
 // Up passes a frame on, unless it is about a text of ours alone.
-func (r *relay) Up(w *protocol.Ways, frame []byte, now time.Time,
+func (r *relay) Up(w *protocol.Ways, frame []byte, _ time.Time,
 	emit func(*protocol.Event),
 ) error {
 	var room [maxPayload]byte
@@ -113,7 +114,7 @@ func (r *relay) Up(w *protocol.Ways, frame []byte, now time.Time,
 		if e.Kind == protocol.KindLogin {
 			r.presents(&h, frame)
 		}
-		if r.concerns(e, now) {
+		if r.concerns(e) {
 			emit(e)
 		}
 	}
@@ -241,7 +242,7 @@ func (r *relay) read(h *header, body []byte, c course, out func(*protocol.Event)
 
 // concerns gives an event the references of our texts for their numbers. False: it is about a text
 // that is not ours, or no longer only ours.
-func (r *relay) concerns(e *protocol.Event, now time.Time) bool {
+func (r *relay) concerns(e *protocol.Event) bool {
 	switch e.Kind {
 	case protocol.KindAck, protocol.KindAnswer:
 		o := r.numbers.own(uint16(e.Ref))
@@ -254,7 +255,7 @@ func (r *relay) concerns(e *protocol.Event, now time.Time) bool {
 			r.attribute(e)
 		}
 		if e.Kind == protocol.KindText && e.Passed {
-			r.await(request{uint16(e.Seq), uint16(e.Msg)}, now)
+			r.await(request{uint16(e.Seq), uint16(e.Msg)})
 		}
 	default:
 	}

@@ -15,6 +15,7 @@ func TestRelayedDriverTexts(t *testing.T) {
 		b := bound(t, nil, protocol.RelayOptions{})
 		b.up(said).expect(t, "text", said, nil, "text Hi >")
 		b.down(general(5, 0x6006, 0)).expect(t, "answer", nil, general(5, 0x6006, 0), "")
+		b.poll(0)
 		if out := b.poll(time.Minute); len(out) != 0 {
 			t.Errorf("answered twice: %x", out)
 		}
@@ -32,6 +33,7 @@ func TestRelayedDriverTexts(t *testing.T) {
 			t.Errorf("answered %x", out)
 		}
 		b.down(general(5, 0x6006, 0)).expect(t, "late", nil, general(5, 0x6006, 0), "")
+		b.poll(0)
 		if out := b.poll(time.Minute); len(out) != 0 {
 			t.Errorf("answered twice: %x", out)
 		}
@@ -44,8 +46,12 @@ func TestRelayedDriverTexts(t *testing.T) {
 		if out := b.poll(10 * time.Second); err != nil || len(out) != 0 {
 			t.Fatalf("answered %x before it was stored, %v", out, err)
 		}
-		b.AppendReply(nil, &event, protocol.OK)
-		if out := b.poll(0); !bytes.Equal(out, own) {
+		b.AppendReply(nil, &event, protocol.OK) // the server gets it now
+		b.poll(0)
+		if out := b.poll(5*time.Second - 1); len(out) != 0 {
+			t.Errorf("early: %x", out)
+		}
+		if out := b.poll(1); !bytes.Equal(out, own) {
 			t.Errorf("answered %x", out)
 		}
 	})
@@ -53,6 +59,7 @@ func TestRelayedDriverTexts(t *testing.T) {
 		b := bound(t, nil, protocol.RelayOptions{})
 		b.result = protocol.Later
 		b.up(said).expect(t, "text", said, nil, "text Hi >")
+		b.poll(0)
 		if out := b.poll(time.Minute); len(out) != 0 {
 			t.Errorf("answered %x", out)
 		}
@@ -62,6 +69,7 @@ func TestRelayedDriverTexts(t *testing.T) {
 		for n := range uint16(1000) {
 			b.up(frame(0x6006, n, unicodeText("Hi")))
 		}
+		b.poll(0)
 		if m := unframe(t, b.poll(time.Minute)); len(m) != 16 {
 			t.Errorf("%d are answered", len(m))
 		}
@@ -99,6 +107,7 @@ func TestRelayedTextsInParts(t *testing.T) {
 	}
 	b.up(one).expect(t, "part 1", one, nil, "text one two >")
 	b.up(one).expect(t, "part 1 again", one, nil, "other >")
+	b.poll(0)
 	if out := b.poll(5 * time.Second); !bytes.Equal(out, answered(0, 5, 0x6006)) {
 		t.Errorf("answered %x", out)
 	}

@@ -230,14 +230,14 @@ func (r *relay) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 }
 
 // await gives the server the time to answer a text that passes.
-func (r *relay) await(q request, now time.Time) {
+func (r *relay) await(q request) {
 	if slices.ContainsFunc(r.waiting, func(u unanswered) bool { return u.request == q }) {
 		return
 	}
 	if len(r.waiting) == maxWaiting {
 		r.waiting = slices.Delete(r.waiting, 0, 1)
 	}
-	r.waiting = append(r.waiting, unanswered{request: q, due: now.Add(answerWait)})
+	r.waiting = append(r.waiting, unanswered{request: q})
 }
 
 // stored notes whether we could answer a text.
@@ -261,18 +261,20 @@ func (r *relay) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
 	}
 	kept := r.waiting[:0]
 	for _, u := range r.waiting {
-		due := u.due
-		switch late := !now.Before(due); {
-		case late && u.stored:
+		switch {
+		case !u.stored:
+			kept = append(kept, u)
+			continue
+		case u.due.IsZero():
+			u.due = now.Add(answerWait)
+		case !now.Before(u.due):
 			e := protocol.Event{Msg: uint32(u.id), Seq: uint32(u.serial)}
 			dst = r.appendResult(dst, &e, resultOK)
 			continue
-		case late:
-			due = now.Add(answerWait) // the store is slow
 		}
 		kept = append(kept, u)
-		if next.IsZero() || due.Before(next) {
-			next = due
+		if next.IsZero() || u.due.Before(next) {
+			next = u.due
 		}
 	}
 	if r.waiting = kept; len(kept) == 0 {

@@ -306,7 +306,7 @@ func TestRelayRefusesStrangers(t *testing.T) {
 		t.Errorf("%v refusals are counted", n)
 	}
 	r.dial("wialon", phone(1))
-	c := s.next()
+	c := s.next(r)
 	c.expect([]byte("#L#"))
 }
 
@@ -320,7 +320,7 @@ func TestRelayByTracker(t *testing.T) {
 	s := newTracking(t)
 	t.Run("no upstream at the listener", func(t *testing.T) {
 		r.dial("wialon", phone(2))
-		other.next().expect([]byte("#L#"))
+		other.next(r).expect([]byte("#L#"))
 	})
 	l := r.behind("wialon", gateway.Upstream{Address: s.addr()})
 	t.Run("none", func(t *testing.T) {
@@ -331,11 +331,11 @@ func TestRelayByTracker(t *testing.T) {
 	})
 	t.Run("its own", func(t *testing.T) {
 		r.dial("wialon", phone(2))
-		other.next().expect([]byte("#L#"))
+		other.next(r).expect([]byte("#L#"))
 	})
 	t.Run("the listener's", func(t *testing.T) {
 		r.dial("wialon", phone(3))
-		s.next().expect([]byte("#L#"))
+		s.next(r).expect([]byte("#L#"))
 	})
 	t.Run("taken away", func(t *testing.T) {
 		l.SetUpstream(nil)

@@ -20,7 +20,7 @@ func (r *rig) open(proto string, s *tracking, first []byte) (net.Conn, *tracked)
 	r.t.Cleanup(func() { _ = nc.Close() })
 	_, err = nc.Write(first)
 	must(r.t, err)
-	c := s.next()
+	c := s.next(r)
 	c.expect(first)
 	return nc, c
 }
@@ -42,7 +42,7 @@ func TestRelayPassesBytes(t *testing.T) {
 			} {
 				nc, c := r.open(p.Name, s, up[:1])
 				if t.Run(name, func(t *testing.T) {
-					passes(t, nc, c.nc, up[1:], down, sizes...)
+					r.bothWays(t, nc, c.nc, up[1:], down, sizes...)
 				}); t.Failed() {
 					return
 				}
@@ -68,7 +68,7 @@ func TestRelayPassesGarbage(t *testing.T) {
 			up = append(append(bytes.Clone(up), garbage...), up...)
 			down = append(append(bytes.Clone(down), garbage...), down...)
 			nc, c := r.open(p.Name, s, up[:1])
-			passes(t, nc, c.nc, up[1:], down, 1500)
+			r.bothWays(t, nc, c.nc, up[1:], down, 1500)
 		})
 	}
 }

@@ -14,11 +14,14 @@ const RelayWait = 30 * time.Second
 // Up takes the place of Decode. AppendReply gets its events as ever, but answers only those of
 // frames that did not pass. No event but an ack of what this side wrote over this connection, and
 // nothing that could as well be about the server's own, is a KindAck.
+//
+// Poll is called after every read of either side, after AppendText and late answers, and once more
+// when the bytes of the server are no frames any more: what is held back of it goes before those.
 type Relay interface {
 	Codec
 	// Up reads a frame of the device, as Protocol.Frame cuts it, and emits what it means for chat.
-	// An error says why it could not be read, in which case it has passed all the same; ErrFraming
-	// that what follows is no frame either.
+	// An error says why it could not be read, in which case it has passed all the same unless it
+	// can only be ours; ErrFraming that what follows is no frame either.
 	Up(w *Ways, frame []byte, now time.Time, emit func(*Event)) error
 	// CutDown is Protocol.Frame for what the server sends.
 	CutDown(buf []byte, scanned int) (n, next int, err error)

@@ -117,11 +117,19 @@ func Frames(tb testing.TB, name string) []Vector {
 	tb.Helper()
 	frames := readVectors(tb, filepath.Join(moduleRoot(tb), "protocol", name, ownVectors))
 	folder, named := collected(tb)
-	path := filepath.Join(folder, name+".jsonl")
+	path := filepath.Join(folder, fileOf(name))
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !named {
 		return frames
 	}
 	return append(frames, readVectors(tb, path)...)
+}
+
+// fileOf is the file of a protocol's collected frames.
+func fileOf(name string) string {
+	if name == "wialon" {
+		name = "wialon-ips"
+	}
+	return name + ".jsonl"
 }
 
 // collected returns the folder of collected frames, and whether it has to be there.

@@ -21,7 +21,9 @@ func (r *rig) open(proto string, s *tracking, first []byte) (net.Conn, *tracked)
 	_, err = nc.Write(first)
 	must(r.t, err)
 	c := s.next(r)
-	c.expect(first)
+	if got, err := r.drain(c.nc, len(first)); err != nil || !bytes.Equal(got, first) {
+		r.t.Fatalf("the server got %q (%v), want %q", got, err, first)
+	}
 	return nc, c
 }
 

@@ -6,7 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,14 +112,15 @@ type certificates struct {
 	failed  prometheus.Counter
 	every   time.Duration // how often watch looks
 
-	mu   sync.Mutex
-	list []*certificate
+	mu        sync.Mutex
+	list      []*certificate
+	upstreams map[int]*upstreamTLS // by listener
 }
 
 func newCertificates(log *zap.Logger, reg prometheus.Registerer) *certificates {
 	f := promauto.With(reg)
 	return &certificates{
-		log: log, every: certificateEvery,
+		log: log, every: certificateEvery, upstreams: map[int]*upstreamTLS{},
 		expires: f.NewGauge(prometheus.GaugeOpts{
 			Name: "trackchat_certificate_expires_seconds",
 			Help: "Unix time at which the first of the TLS certificates in use ends, 0 without any.",
@@ -150,9 +153,19 @@ func (cs *certificates) config(certFile, keyFile, caFile string) (*tls.Config, e
 // refresh reads what has changed, or everything if always.
 func (cs *certificates) refresh(always bool) error {
 	cs.mu.Lock()
-	list := cs.list
+	list, upstreams := cs.list, slices.Collect(maps.Values(cs.upstreams))
 	cs.mu.Unlock()
 	var errs []error
+	for _, u := range upstreams {
+		changed, err := u.refresh(always)
+		if err != nil {
+			cs.failed.Inc()
+			errs = append(errs, fmt.Errorf("the authorities before stay in use: %w", err))
+		}
+		if changed {
+			cs.log.Info("authorities read", zap.String("file", u.upstream.CA))
+		}
+	}
 	for _, c := range list {
 		changed, err := c.refresh(always)
 		if err != nil {

@@ -47,7 +47,10 @@ func (r *relay) dial() {
 	r.link, r.stage = link, stageDialling
 	r.server = g.servers.get(r.to.Address, g.ms(g.o.Now()))
 	o := engine.DialOptions{
-		Beside: s.conn, Header: r.to.header(s.conn), TLS: r.to.secure, Timeout: r.to.DialTimeout,
+		Beside: s.conn, Header: r.to.header(s.conn), Timeout: r.to.DialTimeout,
+	}
+	if r.to.TLS != nil {
+		o.TLS = r.to.TLS(r.to.Address)
 	}
 	g.group.Go(func() {
 		defer cancel()

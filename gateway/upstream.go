@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"crypto/tls"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +16,8 @@ import (
 // and the buffer that are 0 take the defaults of the configuration file.
 type Upstream struct {
 	Address string // host:port, resolved at each dial
-	// nil: plain TCP. Where it has no ServerName the address's host is verified.
-	TLS          *tls.Config
+	// TLS is asked for the configuration of each connection to an address; nil: plain TCP.
+	TLS          func(address string) *tls.Config
 	ProxyVersion int // of the PROXY header that tells the device's address; 0: none
 	// RefuseUnknown refuses devices that the directory does not name; else only their bytes pass.
 	RefuseUnknown bool
@@ -35,8 +34,7 @@ type Upstream struct {
 // upstream is an Upstream in use.
 type upstream struct {
 	Upstream
-	secure *tls.Config // TLS with a name to verify
-	dials  *rate.Limiter
+	dials *rate.Limiter
 }
 
 func newUpstream(u Upstream) *upstream {
@@ -49,28 +47,14 @@ func newUpstream(u Upstream) *upstream {
 	if u.Buffer <= 0 {
 		u.Buffer = 64 << 10
 	}
-	dials := rate.NewLimiter(rate.Limit(u.DialRate), max(int(u.DialRate), 1))
-	return &upstream{u, u.named(), dials}
+	return &upstream{u, rate.NewLimiter(rate.Limit(u.DialRate), max(int(u.DialRate), 1))}
 }
 
 // at is the same with another address.
 func (u *upstream) at(address string) *upstream {
 	other := *u
 	other.Address = address
-	other.secure = other.named()
 	return &other
-}
-
-// named is TLS with the name that the server's certificate has to have.
-func (u *Upstream) named() *tls.Config {
-	if u.TLS == nil || u.TLS.ServerName != "" {
-		return u.TLS
-	}
-	c := u.TLS.Clone()
-	if host, _, err := net.SplitHostPort(u.Address); err == nil {
-		c.ServerName = host
-	}
-	return c
 }
 
 // SetUpstream puts a tracking server behind the listener for the connections that come from now on,

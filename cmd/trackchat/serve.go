@@ -40,6 +40,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	app, err := app.New(cfg, log)
 	if err == nil {
+		app.ConfigFile = *file
 		err = app.Run(ctx, log)
 	}
 	if err != nil {

@@ -38,6 +38,8 @@ type App struct {
 	procs     int   // processors that there are for Go; 0: those that it uses
 	leastFree int64 // of the embedded store, see its Options
 	gateway   *gateway.Gateway
+	listeners []*gateway.Listener // as they are configured; of a gateway that runs
+	relays    relays
 	serving   atomic.Pointer[gateway.Gateway] // gateway once it runs, for who may ask at any time
 	api       *http.Server
 	handler   *api.API // of api
@@ -57,6 +59,9 @@ type App struct {
 	// Seed, if there is one, fills the store before the directory is loaded.
 	Seed    func(context.Context, queue.Store) error
 	Started func() // called when everything is up
+	// ConfigFile is read again at Reload, and when it changes, for the upstreams of its listeners.
+	// Empty: they stay as they are.
+	ConfigFile string
 }
 
 var (
@@ -98,7 +103,7 @@ func (a *App) Start(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		a.openStore, a.startMemory, a.startAdmin, a.startDirectory, a.startGateway,
 		a.startFollowing, a.startAPI, a.startWebhooks, a.startCertificates, a.startMaintenance,
-		a.startEndingMoved,
+		a.startEndingMoved, a.startFollowingUpstreams,
 	} {
 		if err := step(ctx); err != nil {
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
@@ -147,10 +152,10 @@ func (a *App) Addrs() map[string]netip.AddrPort { return a.addrs }
 
 func (a *App) onStop(f func(context.Context) error) { a.undo = append(a.undo, f) }
 
-// Reload reads the certificates and the directory file again and closes the sessions of trackers
-// that are no longer allowed. What cannot be read stays as it was.
+// Reload reads the certificates, the upstreams and the directory file again and closes the sessions
+// of trackers that are no longer allowed. What cannot be read stays as it was.
 func (a *App) Reload(ctx context.Context) error {
-	certs := a.certs.refresh(true)
+	certs := errors.Join(a.certs.refresh(true), a.readUpstreams(true))
 	if err := a.loadDirectory(ctx); err != nil {
 		return errors.Join(certs, err)
 	}

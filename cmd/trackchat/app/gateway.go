@@ -50,7 +50,7 @@ func (a *App) listenDevices(ctx context.Context) ([]devicePort, error) {
 	var errs []error
 	for i := range a.cfg.Gateway.Listeners {
 		c := &a.cfg.Gateway.Listeners[i]
-		p, err := a.listenDevice(ctx, c)
+		p, err := a.listenDevice(ctx, i, c)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("gateway.listeners[%d] (%s): %w", i, c.Protocol, err))
 			continue
@@ -64,6 +64,7 @@ func (a *App) listenDevices(ctx context.Context) ([]devicePort, error) {
 		return nil, err
 	}
 	for i, p := range ports {
+		a.listeners = append(a.listeners, p.listener)
 		name := a.cfg.Gateway.Listeners[i].Protocol
 		if _, taken := a.addrs[name]; !taken {
 			a.addrs[name] = address(p.ln)
@@ -72,13 +73,16 @@ func (a *App) listenDevices(ctx context.Context) ([]devicePort, error) {
 	return ports, nil
 }
 
-func (a *App) listenDevice(ctx context.Context, c *config.Listener) (devicePort, error) {
+func (a *App) listenDevice(ctx context.Context, i int, c *config.Listener) (devicePort, error) {
 	proto, ok := all.Find(c.Protocol)
 	if !ok {
 		return devicePort{}, errors.New("unknown protocol")
 	}
 	l, err := a.gateway.Listen(proto, c.Settings, c.MaxConns)
 	if err != nil {
+		return devicePort{}, err
+	}
+	if err := a.setUpstream(i, l, c.Upstream); err != nil {
 		return devicePort{}, err
 	}
 	lc := net.ListenConfig{KeepAlive: -1} // the engine sees to that

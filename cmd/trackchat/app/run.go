@@ -18,8 +18,8 @@ import (
 // StopWithin bounds an orderly stop: what supervisors grant before they kill.
 const StopWithin = 10 * time.Second
 
-// Run runs the service until ctx ends, then stops it in order. SIGHUP reads the certificates and
-// the directory file again.
+// Run runs the service until ctx ends, then stops it in order. SIGHUP reads the certificates, the
+// upstreams and the directory file again.
 func (a *App) Run(ctx context.Context, log *zap.Logger) error {
 	a.procs = runtime.GOMAXPROCS(0) // before some are added that only wait
 	a.loops = allowForWaiters(a.cfg)

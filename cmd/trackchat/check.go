@@ -19,6 +19,7 @@ import (
 
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/config"
+	"trackchat/queue"
 	"trackchat/queue/redisstore"
 	"trackchat/queue/sqlitestore"
 )
@@ -53,7 +54,7 @@ func check(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // runCheck says on stdout everything that is wrong with a configuration, or with why there is none,
-// its directory file, its store and its ports.
+// its directory file, its store, its ports and its upstreams.
 func runCheck(ctx context.Context, cfg *config.Config, err error, stdout io.Writer) int {
 	r := &findings{out: stdout}
 	if err != nil {
@@ -61,8 +62,9 @@ func runCheck(ctx context.Context, cfg *config.Config, err error, stdout io.Writ
 		return r.code()
 	}
 	r.ok("configuration")
+	var trackers []queue.Tracker
 	if cfg.Directory.File != "" {
-		r.checkDirectory(cfg.Directory.File)
+		trackers = r.checkDirectory(cfg.Directory.File)
 	}
 	var running bool
 	if cfg.Store.Backend == config.BackendEmbedded {
@@ -72,6 +74,7 @@ func runCheck(ctx context.Context, cfg *config.Config, err error, stdout io.Writ
 		running = isAlive(ctx, localAddress(cfg.Admin.Listen))
 	}
 	r.checkPorts(ctx, cfg, running)
+	r.checkUpstreams(ctx, cfg, trackers)
 	return r.code()
 }
 
@@ -115,13 +118,15 @@ func (r *findings) code() int {
 	return 0
 }
 
-func (r *findings) checkDirectory(file string) {
+// checkDirectory returns the trackers of the file if nothing is wrong with it.
+func (r *findings) checkDirectory(file string) []queue.Tracker {
 	f, err := config.LoadDirectory(file)
 	if err != nil {
 		r.wrongAll("directory "+file, err)
-		return
+		return nil
 	}
 	r.ok("directory %s: %d accounts, %d trackers", file, len(f.Accounts), len(f.Trackers))
+	return f.Trackers
 }
 
 // checkStore looks at the embedded store and reports whether a service has it open.

@@ -190,6 +190,21 @@ func alertCases() map[string]alertCase {
 			acks("0+0x150", "0+10x150"),
 			"2h", // a device class that never acknowledges
 		},
+		"TrackchatUpstreamDown": {
+			samples{"trackchat_relay_upstream_down_seconds" + node: "90+0x90"},
+			samples{"trackchat_relay_upstream_down_seconds" + node: "30+0x90"},
+			"",
+		},
+		"TrackchatUpstreamDialErrors": {
+			samples{"trackchat_relay_dial_errors_total" + node: rising},
+			samples{"trackchat_relay_dial_errors_total" + node: flat},
+			"",
+		},
+		"TrackchatUpstreamConflicts": {
+			samples{"trackchat_relay_conflicts_total" + node: "0+0x50 1+0x40"},
+			samples{"trackchat_relay_conflicts_total" + node: flat},
+			"",
+		},
 	}
 }
 

@@ -112,7 +112,8 @@ type Gateway struct {
 	troubles     *troubles
 	servers      trackingServers
 	dialWarnings *logLimiter
-	dials        context.Context // of connections to tracking servers that are being opened
+	// dialling makes the context of a dial to a tracking server, which stopDials ends.
+	dialling     func(time.Duration) (context.Context, context.CancelFunc)
 	stopDials    context.CancelFunc
 	speakers     []speaker
 	history      *trackerHistory
@@ -201,7 +202,11 @@ func New(o Options) (*Gateway, error) {
 func (g *Gateway) Start(ctx context.Context) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.stop = stop
-	g.dials, g.stopDials = context.WithCancel(run)
+	dials, stopDials := context.WithCancel(run)
+	g.stopDials = stopDials
+	g.dialling = func(d time.Duration) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(dials, d)
+	}
 	if err := g.o.Store.Listen(run, g.o.Node, g.told); err != nil {
 		stop()
 		return fmt.Errorf("listening to wakes: %w", err)

@@ -76,7 +76,7 @@ func (m *relayMarks) mark(of relayMarks, on bool) {
 type presented struct{ device, alias, secret string }
 
 const (
-	namingWait     = time.Second     // for the frame that names a device, once it has sent something
+	namingWait     = time.Second     // for the frame that names a device, once it has begun
 	unfinishedWait = 5 * time.Second // for the rest of a frame
 	endWait        = 900 * time.Millisecond
 	lastBytesWait  = 30 * time.Second // for a server to take what a device sent before it went
@@ -166,7 +166,7 @@ func (r *relay) decided(t *queue.Tracker, who *presented, buf []byte) (used int)
 	u := s.l.upstreamFor(t)
 	switch {
 	case u == nil: // the gateway is the server
-		s.activity.relay = nil
+		s.relay = nil
 		return s.read(buf)
 	case u.RefuseUnknown && (t == nil || t.Blocked):
 		device := ""

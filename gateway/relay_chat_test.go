@@ -260,12 +260,12 @@ func TestRelayLogin(t *testing.T) {
 			r.bound(0)
 		})
 	}
-	t.Run("refused by the server", func(t *testing.T) {
+	t.Run("refused by the server", func(*testing.T) {
 		d := r.dial("wialon", phone(9))
 		d.wait(protocol.DeviceRefused)
 		r.bound(0)
 	})
-	t.Run("slow server", func(t *testing.T) {
+	t.Run("slow server", func(*testing.T) {
 		s.Behave(standin.Behaviour{Silent: true})
 		d := r.dial("wialon", phone(1))
 		r.sees(s, "the login", func() bool { return s.Figures().Open > 0 })
@@ -318,7 +318,7 @@ func TestRelayByTracker(t *testing.T) {
 	none.Upstream, own.Upstream = queue.UpstreamNone, other.addr()
 	r := newRig(t, []queue.Tracker{none, own})
 	s := newTracking(t)
-	t.Run("no upstream at the listener", func(t *testing.T) {
+	t.Run("no upstream at the listener", func(*testing.T) {
 		r.dial("wialon", phone(2))
 		other.next(r).expect([]byte("#L#"))
 	})

@@ -77,7 +77,8 @@ func (r *rig) quietDown(d *device) {
 	id := r.send(1, "ready?")[0]
 	d.ack(d.text(), protocol.AckDelivered)
 	r.become(id, 1, queue.StatusDelivered)
-	for d.read(50*time.Millisecond) == nil { //nolint:revive // what is still on its way
+	for d.read(50*time.Millisecond) == nil { // what is still on its way
+		continue
 	}
 	d.seen = nil
 }

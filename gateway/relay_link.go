@@ -42,7 +42,7 @@ func (r *relay) dial() {
 		r.at(&r.redialMs, time.Duration(g.jitter(time.Second))*time.Millisecond)
 		return
 	}
-	ctx, cancel := context.WithTimeout(g.dials, r.to.DialTimeout)
+	ctx, cancel := g.dialling(r.to.DialTimeout)
 	link := &serverLink{r: r, cancel: cancel}
 	r.link, r.stage = link, stageDialling
 	r.server = g.servers.get(r.to.Address, g.ms(g.o.Now()))

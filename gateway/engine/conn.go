@@ -68,8 +68,10 @@ type more struct {
 }
 
 func newConn(srv *service) *conn {
-	c := &conn{srv: srv, fd: -1, limit: uint32(min(srv.core.MaxPartial, math.MaxInt32)),
-		unsent: uint32(min(srv.core.Unsent, math.MaxInt32))}
+	c := &conn{
+		srv: srv, fd: -1, limit: uint32(min(srv.core.MaxPartial, math.MaxInt32)),
+		unsent: uint32(min(srv.core.Unsent, math.MaxInt32)),
+	}
 	c.last.Store(srv.core.seconds())
 	if srv.front.encrypts() {
 		c.more = &more{tls: newSecure(c)}

@@ -62,8 +62,8 @@ type Conn interface {
 	// the connection ends and OnClose follows with a nil error, or with ErrSlow if the last Write
 	// was refused. OnClose never runs inside Close. It always returns nil.
 	Close() error
-	// Reset ends the connection at once: unsent bytes are dropped, and the peer is told that it broke
-	// (RST). OnClose follows with a nil error. It always returns nil.
+	// Reset ends the connection at once: unsent bytes are dropped, and the peer is told that it
+	// broke (RST). OnClose follows with a nil error. It always returns nil.
 	Reset() error
 	// Unsent is how many bytes wait for the kernel to take them.
 	Unsent() int

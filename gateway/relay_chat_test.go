@@ -96,47 +96,48 @@ func relayTracker(proto string) queue.Tracker {
 // has texts of its own.
 func TestRelayChat(t *testing.T) {
 	for _, c := range chattings() {
-		t.Run(c.proto, func(t *testing.T) {
-			t.Parallel()
-			tracker := relayTracker(c.proto)
-			r := newRig(t, []queue.Tracker{tracker})
-			s := r.stand(c.proto, gateway.Upstream{}, standin.Options{})
-			waiting := r.send(1, "before the login")[0]
-			d := r.login(c.proto, tracker.DeviceID)
-			d.write(d.side.AppendPosition(nil, 52, 13, time.Now()))
-			d.ack(d.text(), protocol.AckDelivered)
-			r.become(waiting, 1, queue.StatusDelivered)
-			for _, text := range []string{"one", strings.Repeat("a long text, ", 200)} {
-				id := r.send(1, text)[0]
-				for r.message(id, 1).Status == queue.StatusPending {
-					if err := d.read(20 * time.Millisecond); err != nil && !isTimeout(err) {
-						t.Fatal(err)
-					}
-					for _, e := range d.seen {
-						if e.Kind == protocol.DeviceText {
-							d.ack(e, protocol.AckDelivered)
-						}
-					}
-					d.seen = nil
-				}
-				r.become(id, 1, queue.StatusDelivered)
-			}
-			if c.ownText {
-				_, err := s.Text(tracker.DeviceID, "of the server")
-				must(t, err)
-				e := d.text()
-				if e.Body != "of the server" {
-					t.Errorf("the device got %q", e.Body)
-				}
-				d.ack(e, protocol.AckDelivered)
-				r.sees(s, "the ack of its text", func() bool { return s.Figures().Delivered == 1 })
-			}
-			if f := s.Figures(); f.Strays != 0 && !c.acksPass || f.Logins != 1 || f.Positions == 0 {
-				t.Errorf("the server has seen acks of our texts, or not its own: %+v", f)
-			}
-			r.driverSays(d, s, c)
-		})
+		t.Run(c.proto, func(t *testing.T) { onBothStores(t, c.test) })
 	}
+}
+
+func (c chatting) test(t *testing.T, newRig func([]queue.Tracker, ...rigOption) *rig) {
+	tracker := relayTracker(c.proto)
+	r := newRig([]queue.Tracker{tracker})
+	s := r.stand(c.proto, gateway.Upstream{}, standin.Options{})
+	waiting := r.send(1, "before the login")[0]
+	d := r.login(c.proto, tracker.DeviceID)
+	d.write(d.side.AppendPosition(nil, 52, 13, time.Now()))
+	d.ack(d.text(), protocol.AckDelivered)
+	r.become(waiting, 1, queue.StatusDelivered)
+	for _, text := range []string{"one", strings.Repeat("a long text, ", 200)} {
+		id := r.send(1, text)[0]
+		for r.message(id, 1).Status == queue.StatusPending {
+			if err := d.read(20 * time.Millisecond); err != nil && !isTimeout(err) {
+				t.Fatal(err)
+			}
+			for _, e := range d.seen {
+				if e.Kind == protocol.DeviceText {
+					d.ack(e, protocol.AckDelivered)
+				}
+			}
+			d.seen = nil
+		}
+		r.become(id, 1, queue.StatusDelivered)
+	}
+	if c.ownText {
+		_, err := s.Text(tracker.DeviceID, "of the server")
+		must(t, err)
+		e := d.text()
+		if e.Body != "of the server" {
+			t.Errorf("the device got %q", e.Body)
+		}
+		d.ack(e, protocol.AckDelivered)
+		r.sees(s, "the ack of its text", func() bool { return s.Figures().Delivered == 1 })
+	}
+	if f := s.Figures(); f.Strays != 0 && !c.acksPass || f.Logins != 1 || f.Positions == 0 {
+		t.Errorf("the server has seen acks of our texts, or not its own: %+v", f)
+	}
+	r.driverSays(d, s, c)
 }
 
 // driverSays sees a driver's text be stored once, and answered once.
@@ -183,40 +184,45 @@ func (r *rig) driverSays(d *device, s *standin.Server, c chatting) {
 func TestRelayCollision(t *testing.T) {
 	for _, proto := range []string{"jt808", "egts"} {
 		t.Run(proto, func(t *testing.T) {
-			t.Parallel()
-			tracker := relayTracker(proto)
-			r := newRig(t, []queue.Tracker{tracker}, withAcks(time.Minute, time.Minute))
-			s := r.stand(proto, gateway.Upstream{}, standin.Options{})
-			d := r.login(proto, tracker.DeviceID)
-			r.bound(1)
-			id := r.send(1, "ours")[0]
-			ours := d.text()
-			must(t, s.TextAs(tracker.DeviceID, "theirs", ours.Ref))
-			theirs := d.text()
-			if theirs.Body != "theirs" {
-				t.Fatalf("the device got %q", theirs.Body)
-			}
-			d.ack(theirs, protocol.AckDelivered)
-			r.sees(s, "the ack of its text", func() bool {
-				return slices.Contains(s.Device(tracker.DeviceID).Acks, standin.Ack{
-					Ref: ours.Ref, Outcome: protocol.AckDelivered, Own: true,
-				})
+			onBothStores(t, func(t *testing.T, newRig func([]queue.Tracker, ...rigOption) *rig) {
+				collide(t, proto, newRig)
 			})
-			d.silent(protocol.DeviceText)
-			if m := r.message(id, 1); m.Status != queue.StatusPending {
-				t.Fatalf("status %q by the ack of another text", m.Status)
-			}
-			r.clock.advance(2 * time.Minute) // ours is written again
-			again := d.text()
-			if again.Body != "ours" {
-				t.Fatalf("the device got %q", again.Body)
-			}
-			d.ack(again, protocol.AckDelivered)
-			r.become(id, 1, queue.StatusDelivered)
-			if f := s.Figures(); f.Strays != 0 && proto != "egts" {
-				t.Errorf("the server has seen acks of ours: %+v", f)
-			}
 		})
+	}
+}
+
+func collide(t *testing.T, proto string, newRig func([]queue.Tracker, ...rigOption) *rig) {
+	tracker := relayTracker(proto)
+	r := newRig([]queue.Tracker{tracker}, withAcks(time.Minute, time.Minute))
+	s := r.stand(proto, gateway.Upstream{}, standin.Options{})
+	d := r.login(proto, tracker.DeviceID)
+	r.bound(1)
+	id := r.send(1, "ours")[0]
+	ours := d.text()
+	must(t, s.TextAs(tracker.DeviceID, "theirs", ours.Ref))
+	theirs := d.text()
+	if theirs.Body != "theirs" {
+		t.Fatalf("the device got %q", theirs.Body)
+	}
+	d.ack(theirs, protocol.AckDelivered)
+	r.sees(s, "the ack of its text", func() bool {
+		return slices.Contains(s.Device(tracker.DeviceID).Acks, standin.Ack{
+			Ref: ours.Ref, Outcome: protocol.AckDelivered, Own: true,
+		})
+	})
+	d.silent(protocol.DeviceText)
+	if m := r.message(id, 1); m.Status != queue.StatusPending {
+		t.Fatalf("status %q by the ack of another text", m.Status)
+	}
+	r.clock.advance(2 * time.Minute) // ours is written again
+	again := d.text()
+	if again.Body != "ours" {
+		t.Fatalf("the device got %q", again.Body)
+	}
+	d.ack(again, protocol.AckDelivered)
+	r.become(id, 1, queue.StatusDelivered)
+	if f := s.Figures(); f.Strays != 0 && proto != "egts" {
+		t.Errorf("the server has seen acks of ours: %+v", f)
 	}
 }
 

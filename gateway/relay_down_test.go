@@ -25,49 +25,50 @@ import (
 // device's.
 func TestRelayStaysWhenDown(t *testing.T) {
 	for _, c := range chattings() {
-		t.Run(c.proto, func(t *testing.T) {
-			t.Parallel()
-			tracker := relayTracker(c.proto)
-			r := newRig(t, []queue.Tracker{tracker})
-			s := r.stand(c.proto, gateway.Upstream{StayWhenDown: true}, standin.Options{})
-			d := r.login(c.proto, tracker.DeviceID)
-			r.bound(1)
-			d.write(d.side.AppendPosition(nil, 52, 13, time.Now()))
-			r.sees(s, "a position", func() bool { return s.Figures().Positions >= 1 })
-			r.quietDown(d)
-			before := s.Figures()
-			s.Die(standin.RST)
-			eventually(t, func() bool { return r.metric("relay_sessions") == 0 },
-				func() string { return "the server's end is not noticed" })
-			id := r.send(1, "while it is away")[0]
-			d.ack(d.text(), protocol.AckDelivered)
-			r.become(id, 1, queue.StatusDelivered)
-			d.write(d.side.AppendPosition(nil, 53, 14, time.Now()))
-			must(t, s.Return(t.Context()))
-			eventually(t, func() bool { // each try comes later than the one before
-				r.clock.advance(time.Second)
-				time.Sleep(10 * time.Millisecond)
-				return s.Figures().Logins == before.Logins+1
-			}, func() string { return fmt.Sprintf("not logged in again: %+v", s.Figures()) })
-			r.sees(s, "the position", func() bool {
-				return s.Figures().Positions >= before.Positions+1
-			})
-			if c.proto == "watch" { // whose positions have no answer
-				d.write(d.side.AppendHeartbeat(nil))
-			}
-			d.wait(protocol.DeviceOther) // its answer, and nothing of the login before it
-			for _, e := range d.seen {
-				if e.Kind == protocol.DeviceLoggedIn || e.Kind == protocol.DeviceRefused {
-					t.Errorf("the device got an answer to a login that it did not make")
-				}
-			}
-			id = r.send(1, "all is well")[0]
-			d.ack(d.text(), protocol.AckDelivered)
-			r.become(id, 1, queue.StatusDelivered)
-			if f := s.Figures(); f.Strays != 0 && !c.acksPass || r.gw.Sessions() != 1 {
-				t.Errorf("%+v, %d sessions", f, r.gw.Sessions())
-			}
-		})
+		t.Run(c.proto, func(t *testing.T) { onBothStores(t, c.stays) })
+	}
+}
+
+func (c chatting) stays(t *testing.T, newRig func([]queue.Tracker, ...rigOption) *rig) {
+	tracker := relayTracker(c.proto)
+	r := newRig([]queue.Tracker{tracker})
+	s := r.stand(c.proto, gateway.Upstream{StayWhenDown: true}, standin.Options{})
+	d := r.login(c.proto, tracker.DeviceID)
+	r.bound(1)
+	d.write(d.side.AppendPosition(nil, 52, 13, time.Now()))
+	r.sees(s, "a position", func() bool { return s.Figures().Positions >= 1 })
+	r.quietDown(d)
+	before := s.Figures()
+	s.Die(standin.RST)
+	eventually(t, func() bool { return r.metric("relay_sessions") == 0 },
+		func() string { return "the server's end is not noticed" })
+	id := r.send(1, "while it is away")[0]
+	d.ack(d.text(), protocol.AckDelivered)
+	r.become(id, 1, queue.StatusDelivered)
+	d.write(d.side.AppendPosition(nil, 53, 14, time.Now()))
+	must(t, s.Return(t.Context()))
+	eventually(t, func() bool { // each try comes later than the one before
+		r.clock.advance(time.Second)
+		time.Sleep(10 * time.Millisecond)
+		return s.Figures().Logins == before.Logins+1
+	}, func() string { return fmt.Sprintf("not logged in again: %+v", s.Figures()) })
+	r.sees(s, "the position", func() bool {
+		return s.Figures().Positions >= before.Positions+1
+	})
+	if c.proto == "watch" { // whose positions have no answer
+		d.write(d.side.AppendHeartbeat(nil))
+	}
+	d.wait(protocol.DeviceOther) // its answer, and nothing of the login before it
+	for _, e := range d.seen {
+		if e.Kind == protocol.DeviceLoggedIn || e.Kind == protocol.DeviceRefused {
+			t.Errorf("the device got an answer to a login that it did not make")
+		}
+	}
+	id = r.send(1, "all is well")[0]
+	d.ack(d.text(), protocol.AckDelivered)
+	r.become(id, 1, queue.StatusDelivered)
+	if f := s.Figures(); f.Strays != 0 && !c.acksPass || r.gw.Sessions() != 1 {
+		t.Errorf("%+v, %d sessions", f, r.gw.Sessions())
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 	"trackchat/protocol"
 	"trackchat/protocol/all"
 	"trackchat/protocol/protocoltest"
+	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
 )
 
 // tracking is a tracking server whose connections do what the test says.
@@ -111,6 +114,26 @@ func (c *tracked) ended() ([]byte, error) {
 	c.t.Helper()
 	must(c.t, c.nc.SetReadDeadline(time.Now().Add(patience)))
 	return io.ReadAll(c.nc)
+}
+
+// onBothStores runs a test with the embedded store and with Redis.
+func onBothStores(t *testing.T, test func(*testing.T, func([]queue.Tracker, ...rigOption) *rig)) {
+	t.Helper()
+	t.Run("embedded", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(trackers []queue.Tracker, o ...rigOption) *rig { return newRig(t, trackers, o...) })
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		st, err := redisstore.Open(t.Context(), redisstore.Options{
+			Addrs: []string{queuetest.StartRedis(t).Addr}, Now: time.Now,
+		})
+		must(t, err)
+		t.Cleanup(func() { must(t, st.Close()) })
+		test(t, func(trackers []queue.Tracker, o ...rigOption) *rig {
+			return newRigOn(t, st, trackers, o...)
+		})
+	})
 }
 
 // behind serves a protocol with a tracking server behind it.

@@ -148,17 +148,6 @@ func (r *rig) behind(proto string, u gateway.Upstream) *gateway.Listener {
 	return l
 }
 
-// relayed are the protocols that can have a tracking server behind them.
-func relayed() []*protocol.Protocol {
-	var list []*protocol.Protocol
-	for _, p := range all.Protocols() {
-		if p.NewRelay != nil {
-			list = append(list, p)
-		}
-	}
-	return list
-}
-
 // frames are all collected frames of a protocol for one direction, in one stream.
 func frames(t *testing.T, p *protocol.Protocol, up bool) []byte {
 	t.Helper()

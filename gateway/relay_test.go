@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"trackchat/gateway"
+	"trackchat/protocol/all"
 )
 
 // open connects a device that the directory does not name, and returns both ends. The first bytes
@@ -30,7 +31,7 @@ func (r *rig) open(proto string, s *tracking, first []byte) (net.Conn, *tracked)
 // TestRelayPassesBytes sees everything that devices and servers of a protocol can say pass as it
 // is, both ways at a time, however it is cut.
 func TestRelayPassesBytes(t *testing.T) {
-	for _, p := range relayed() {
+	for _, p := range all.Protocols() {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
@@ -60,7 +61,7 @@ func TestRelayPassesBytes(t *testing.T) {
 // TestRelayPassesGarbage sees what is of no protocol pass, also where it comes amid frames.
 func TestRelayPassesGarbage(t *testing.T) {
 	garbage := bytes.Repeat([]byte("\xffno\x00frame\x7d at all "), 20_000) // 380 KB
-	for _, p := range relayed() {
+	for _, p := range all.Protocols() {
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)

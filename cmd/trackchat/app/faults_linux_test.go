@@ -28,9 +28,11 @@ import (
 	"trackchat/queue/sqlitestore"
 )
 
-// byHand are the alerts whose fault cannot be brought about from outside: they have hand-written
-// samples only, in TestAlertsFire.
-var byHand = []string{"TrackchatLoopSlow", "TrackchatPanics", "TrackchatWakesMissed"}
+// byHand are the alerts whose fault cannot be brought about from outside, or only in minutes: they
+// have hand-written samples only, in TestAlertsFire.
+var byHand = []string{
+	"TrackchatLoopSlow", "TrackchatPanics", "TrackchatUpstreamDown", "TrackchatWakesMissed",
+}
 
 // alarms are what is done to a service that works, and what Prometheus must say of it.
 func alarms() map[string]alarm {
@@ -78,6 +80,12 @@ func alarms() map[string]alarm {
 		"descriptors": {
 			course: descriptorsShort,
 			alerts: []string{"TrackchatDescriptorsShort"},
+		},
+		"an upstream is away": {
+			course: upstreamAway, alerts: []string{"TrackchatUpstreamDialErrors"},
+		},
+		"an upstream uses the terminals": {
+			course: terminalsUsed, once: true, alerts: []string{"TrackchatUpstreamConflicts"},
 		},
 		"a certificate ends": {course: certificateEnds, alerts: []string{
 			"TrackchatCertificateEnds", "TrackchatCertificateEndsSoon",

@@ -101,6 +101,7 @@ func TestRelayChat(t *testing.T) {
 }
 
 func (c chatting) test(t *testing.T, newRig func([]queue.Tracker, ...rigOption) *rig) {
+	t.Helper()
 	tracker := relayTracker(c.proto)
 	r := newRig([]queue.Tracker{tracker})
 	s := r.stand(c.proto, gateway.Upstream{}, standin.Options{})
@@ -185,6 +186,7 @@ func TestRelayCollision(t *testing.T) {
 	for _, proto := range []string{"jt808", "egts"} {
 		t.Run(proto, func(t *testing.T) {
 			onBothStores(t, func(t *testing.T, newRig func([]queue.Tracker, ...rigOption) *rig) {
+				t.Helper()
 				collide(t, proto, newRig)
 			})
 		})
@@ -192,6 +194,7 @@ func TestRelayCollision(t *testing.T) {
 }
 
 func collide(t *testing.T, proto string, newRig func([]queue.Tracker, ...rigOption) *rig) {
+	t.Helper()
 	tracker := relayTracker(proto)
 	r := newRig([]queue.Tracker{tracker}, withAcks(time.Minute, time.Minute))
 	s := r.stand(proto, gateway.Upstream{}, standin.Options{})
@@ -329,21 +332,21 @@ func TestRelayByTracker(t *testing.T) {
 		other.next(r).expect([]byte("#L#"))
 	})
 	l := r.behind("wialon", gateway.Upstream{Address: s.addr()})
-	t.Run("none", func(t *testing.T) {
+	t.Run("none", func(*testing.T) {
 		d := r.login("wialon", phone(1))
 		d.write(d.side.AppendPosition(nil, 52, 13, time.Now()))
 		d.wait(protocol.DeviceOther)
 		r.bound(1)
 	})
-	t.Run("its own", func(t *testing.T) {
+	t.Run("its own", func(*testing.T) {
 		r.dial("wialon", phone(2))
 		other.next(r).expect([]byte("#L#"))
 	})
-	t.Run("the listener's", func(t *testing.T) {
+	t.Run("the listener's", func(*testing.T) {
 		r.dial("wialon", phone(3))
 		s.next(r).expect([]byte("#L#"))
 	})
-	t.Run("taken away", func(t *testing.T) {
+	t.Run("taken away", func(*testing.T) {
 		l.SetUpstream(nil)
 		d := r.dial("wialon", phone(3))
 		d.wait(protocol.DeviceRefused) // by the gateway itself

@@ -30,6 +30,7 @@ func TestRelayStaysWhenDown(t *testing.T) {
 }
 
 func (c chatting) stays(t *testing.T, newRig func([]queue.Tracker, ...rigOption) *rig) {
+	t.Helper()
 	tracker := relayTracker(c.proto)
 	r := newRig([]queue.Tracker{tracker})
 	s := r.stand(c.proto, gateway.Upstream{StayWhenDown: true}, standin.Options{})

@@ -121,7 +121,9 @@ func onBothStores(t *testing.T, test func(*testing.T, func([]queue.Tracker, ...r
 	t.Helper()
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		test(t, func(trackers []queue.Tracker, o ...rigOption) *rig { return newRig(t, trackers, o...) })
+		test(t, func(trackers []queue.Tracker, o ...rigOption) *rig {
+			return newRig(t, trackers, o...)
+		})
 	})
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()

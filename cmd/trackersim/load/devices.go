@@ -90,9 +90,8 @@ func (c *devices) dialing(ctx context.Context) {
 			if len(c.sources) > 0 {
 				source = c.sources[d.index%len(c.sources)]
 			}
-			if _, err := c.eng.Dial(ctx, c.o.Gateways[d.index%len(c.o.Gateways)], engine.DialOptions{
-				Local: source,
-			}, d); err != nil && ctx.Err() == nil {
+			at, o := c.o.Gateways[d.index%len(c.o.Gateways)], engine.DialOptions{Local: source}
+			if _, err := c.eng.Dial(ctx, at, o, d); err != nil && ctx.Err() == nil {
 				c.failed.Add(1)
 				c.lastError.Store(&err)
 				c.again(d)

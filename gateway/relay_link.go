@@ -62,6 +62,9 @@ func (r *relay) dial() {
 
 // failed is told that there is no connection.
 func (k *serverLink) failed(err error) {
+	if k.r.s.l.g.halt.Load() {
+		return // the dial was given up
+	}
 	k.told(err)
 	if k.current() {
 		k.r.down()

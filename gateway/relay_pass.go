@@ -53,12 +53,10 @@ func (r *relay) fromDevice(buf []byte) (used int) {
 	return used
 }
 
-// awaitRest gives an unfinished frame its time.
+// awaitRest gives an unfinished frame its time, anew with each piece of it: a network may be slow.
 func (r *relay) awaitRest(deadline *int64, unfinished bool) {
-	switch {
-	case !unfinished:
-		*deadline = 0
-	case *deadline == 0:
+	*deadline = 0
+	if unfinished {
 		r.at(deadline, unfinishedWait)
 	}
 }

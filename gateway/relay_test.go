@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"trackchat/gateway"
+	"trackchat/gateway/standin"
+	"trackchat/protocol"
 	"trackchat/protocol/all"
+	"trackchat/queue"
 )
 
 // open connects a device that the directory does not name, and returns both ends. The first bytes
@@ -181,4 +184,32 @@ func TestRelayWaitsForSlowPeers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRelayOfASlowFrame sees a frame that comes in pieces over a slow network be understood, and
+// one that stops amid it pass as it is.
+func TestRelayOfASlowFrame(t *testing.T) {
+	r := newRig(t, []queue.Tracker{wl(1, nil)})
+	s := r.stand("wialon", gateway.Upstream{}, standin.Options{})
+	d := r.login("wialon", phone(1))
+	r.bound(1)
+	text, err := d.side.AppendText(nil, "said slowly")
+	must(t, err)
+	for i := range text {
+		d.write(text[i : i+1])
+		seen := r.gw.Ticks()
+		r.clock.advance(2 * time.Second)
+		eventually(t, func() bool { return r.gw.Ticks() > seen },
+			func() string { return "no look at what is due" })
+	}
+	d.wait(protocol.DeviceTextAck)
+	if got := r.list(1); len(got) != 1 || got[0].Text != "said slowly" {
+		t.Errorf("stored: %+v", got)
+	}
+	before := s.Figures().Bytes
+	d.write([]byte("#M#begun and never"))
+	eventually(t, func() bool {
+		r.clock.advance(time.Second)
+		return s.Figures().Bytes > before
+	}, func() string { return "what is not finished does not pass" })
 }

@@ -326,6 +326,24 @@ func TestAdminErrors(t *testing.T) {
 			`{"protocol":"wialon","device":"13800000102","reason":"blocked","tracker_id":102,"label":"Bus 2","remote":"192.0.2.2:4000","first":"2016-02-29T10:00:00Z","last":"2016-02-29T10:00:00Z","times":1}],`+
 			`"not_acknowledging":[{"tracker_id":101,"label":"Truck 1","protocol":"jt808","device":"13800000101","message_id":256,"since":"2016-02-29T10:00:00Z","last":"2016-02-29T11:00:00Z","times":4}]}`)
 
+	since := time.Date(2016, 2, 29, 10, 0, 0, 0, time.UTC)
+	w = newAdminWorld(t, func(o *admin.Options) {
+		o.Trouble = func() admin.DeviceTrouble {
+			return admin.DeviceTrouble{Upstreams: []admin.Upstream{
+				{Address: "a:1", Sessions: 2, State: "up", BytesUp: 3, BytesDown: 4},
+				{
+					Address: "b:1", State: "down", DownSince: &since, DialErrors: 5,
+					LastError: "connection refused",
+				},
+			}}
+		}
+		o.Recent = func() []admin.Trouble { return nil }
+	})
+	w.get("/admin/errors").is(t,
+		`{"success":true,"list":[],"refused":[],"not_acknowledging":[],"upstreams":[`+
+			`{"address":"a:1","sessions":2,"state":"up","dial_errors":0,"bytes_up":3,"bytes_down":4},`+
+			`{"address":"b:1","sessions":0,"state":"down","down_since":"2016-02-29T10:00:00Z","dial_errors":5,"last_error":"connection refused","bytes_up":0,"bytes_down":0}]}`)
+
 	h := admin.New(admin.Options{
 		Gatherer: prometheus.NewRegistry(), Recent: recentTrouble,
 		Token: adminToken,

@@ -16,10 +16,24 @@ type Trouble struct {
 	Fields  map[string]string `json:"fields"`
 }
 
-// DeviceTrouble are the devices of this process that somebody has to look after.
+// DeviceTrouble are the devices of this process that somebody has to look after, and the tracking
+// servers behind it.
 type DeviceTrouble struct {
-	Refused []RefusedDevice // the last one first
-	Silent  []SilentDevice  // get texts and acknowledge none
+	Refused   []RefusedDevice // the last one first
+	Silent    []SilentDevice  // get texts and acknowledge none
+	Upstreams []Upstream      // by address
+}
+
+// Upstream is a tracking server that devices are relayed to.
+type Upstream struct {
+	Address    string     `json:"address"`
+	Sessions   int64      `json:"sessions"` // connections to it
+	State      string     `json:"state"`    // up, or down: the last dial has failed
+	DownSince  *time.Time `json:"down_since,omitempty"`
+	DialErrors int64      `json:"dial_errors"`          // since the start
+	LastError  string     `json:"last_error,omitempty"` // of a dial
+	BytesUp    int64      `json:"bytes_up"`             // that devices have sent it
+	BytesDown  int64      `json:"bytes_down"`           // that it has sent devices
 }
 
 // RefusedDevice is a device that was not let in within a day.
@@ -52,7 +66,7 @@ type SilentDevice struct {
 }
 
 // troubleAdmin answers /admin/errors: the last warnings and errors of this process, newest first,
-// and the devices that have trouble with it.
+// the devices that have trouble with it, and the tracking servers behind it.
 type troubleAdmin struct {
 	*administration
 	recent  func() []Trouble
@@ -68,6 +82,8 @@ type troubleMembers struct {
 	List    []Trouble       `json:"list"`
 	Refused []RefusedDevice `json:"refused"`
 	Silent  []SilentDevice  `json:"not_acknowledging"`
+	// without any the member is missing.
+	Upstreams []Upstream `json:"upstreams,omitempty"`
 }
 
 func (a *troubleAdmin) list(context.Context, *http.Request) (any, error) {
@@ -90,5 +106,6 @@ func (a *troubleAdmin) list(context.Context, *http.Request) (any, error) {
 		d.Since, d.Last = d.Since.UTC(), d.Last.UTC()
 		answer.Silent = append(answer.Silent, d)
 	}
+	answer.Upstreams = found.Upstreams
 	return answer, nil
 }

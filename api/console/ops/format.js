@@ -7,6 +7,14 @@ export function count(n) {
   return n.toLocaleString('en', { maximumFractionDigits: n < 10 && n % 1 ? 1 : 0 });
 }
 
+/** A number of bytes with three digits that matter. */
+export function bytes(n) {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let i = 0;
+  for (; n >= 1000 && i < units.length - 1; i++) n /= 1000;
+  return `${Number(n.toPrecision(3))} ${units[i]}`;
+}
+
 /** A length of time with two digits that matter. */
 export function seconds(s) {
   if (s === null) return '–';

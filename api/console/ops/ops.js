@@ -9,6 +9,7 @@ import {
   refusalTable,
   refusedTable,
   silentTable,
+  upstreamTable,
 } from './panels.js';
 
 const EVERY = 5000; // ms
@@ -33,6 +34,12 @@ class View {
       'What a bound or a check has turned away since the start, and how much of it in the last minutes.',
     );
     this.nodes = panel('Nodes', 'Processes that serve devices.');
+    this.upstreams = panel(
+      'Upstreams',
+      'Tracking servers that devices of this process are relayed to; bytes since the start.',
+      true,
+    );
+    this.upstreams.element.hidden = true;
     this.silent = panel(
       'Not acknowledging',
       'Devices that left the last texts unacknowledged; whoever acknowledges again is gone from here.',
@@ -74,6 +81,7 @@ class View {
           this.latency.element,
           this.nodes.element,
           this.refusals.element,
+          this.upstreams.element,
           this.silent.element,
           this.refused.element,
           this.errors.element,
@@ -145,6 +153,8 @@ class View {
           this.errors.show(errorTable(answer.list));
           this.refused.show(refusedTable(answer.refused));
           this.silent.show(silentTable(answer.not_acknowledging));
+          this.upstreams.element.hidden = !answer.upstreams;
+          this.upstreams.show(upstreamTable(answer.upstreams ?? []));
         },
         this.errors,
         this.refused,

@@ -1,5 +1,5 @@
 import { h } from './shared/dom.js';
-import { count, moment, seconds } from './format.js';
+import { bytes, count, moment, seconds } from './format.js';
 import { by } from './metrics.js';
 
 const REFUSALS = [
@@ -168,6 +168,32 @@ export function refusedTable(list) {
     [['last', true], ['device'], ['port of'], ['why'], ['times', true], ['from']],
     rows,
     'No device was refused.',
+  );
+}
+
+/** Tracking servers that devices are relayed to. */
+export function upstreamTable(list) {
+  const rows = list.map((u) => [
+    h('span', { class: 'fields' }, u.address),
+    count(u.sessions),
+    u.state === 'down'
+      ? `down for ${seconds((Date.now() - Date.parse(u.down_since)) / 1000)}: ${u.last_error}`
+      : 'up',
+    count(u.dial_errors),
+    bytes(u.bytes_up),
+    bytes(u.bytes_down),
+  ]);
+  return table(
+    [
+      ['address'],
+      ['sessions', true],
+      ['state'],
+      ['dial errors', true],
+      ['up', true],
+      ['down', true],
+    ],
+    rows,
+    'No device is relayed to a tracking server.',
   );
 }
 

@@ -208,7 +208,7 @@ func prefixes(networks []string) []netip.Prefix {
 }
 
 // deviceTrouble is what the gateway of this process knows of devices in trouble, with the names
-// that the directory has for them.
+// that the directory has for them, and of the tracking servers behind it.
 func (a *App) deviceTrouble() admin.DeviceTrouble {
 	gw := a.serving.Load()
 	if gw == nil {
@@ -242,5 +242,6 @@ func (a *App) deviceTrouble() admin.DeviceTrouble {
 			Since:   time.UnixMilli(d.SinceMs), Last: time.UnixMilli(d.LastMs), Times: d.Times,
 		})
 	}
+	found.Upstreams = upstreamsOf(gw)
 	return found
 }

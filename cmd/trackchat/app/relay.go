@@ -1,12 +1,16 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
+	"time"
 
+	"trackchat/api/admin"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway"
 
@@ -103,4 +107,24 @@ func (a *App) readUpstreams(always bool) error {
 			zap.String("listen", c.Listen), zap.String("upstream", address))
 	}
 	return nil
+}
+
+// upstreamsOf are the tracking servers that a gateway has to do with, by address.
+func upstreamsOf(gw *gateway.Gateway) []admin.Upstream {
+	known := gw.Upstreams()
+	slices.SortFunc(known, func(a, b gateway.UpstreamInfo) int {
+		return cmp.Compare(a.Address, b.Address)
+	})
+	list := make([]admin.Upstream, len(known))
+	for i, u := range known {
+		list[i] = admin.Upstream{
+			Address: u.Address, Sessions: u.Sessions, State: "up", DialErrors: u.DialErrors,
+			LastError: u.LastError, BytesUp: u.BytesUp, BytesDown: u.BytesDown,
+		}
+		if u.Down {
+			since := time.UnixMilli(u.DownMs).UTC()
+			list[i].State, list[i].DownSince = "down", &since
+		}
+	}
+	return list
 }

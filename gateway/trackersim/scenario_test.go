@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"trackchat/gateway/trackersim"
 	"trackchat/protocol"
@@ -71,7 +72,15 @@ func TestEveryProtocolInEveryScenario(t *testing.T) {
 	}
 }
 
+// wantShown gives a device that acknowledges nothing a moment: its text counts as sent before it has
+// been read.
 func wantShown(s *scene, want ...string) error {
+	every := time.NewTicker(2 * time.Millisecond)
+	defer every.Stop()
+	for end := time.Now().Add(5 * time.Second); len(s.shown()) < len(want) &&
+		time.Now().Before(end); {
+		<-every.C
+	}
 	if got := s.shown(); !slices.Equal(got, want) {
 		return fmt.Errorf("shown %q, want %q", got, want)
 	}

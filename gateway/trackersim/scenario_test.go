@@ -72,8 +72,8 @@ func TestEveryProtocolInEveryScenario(t *testing.T) {
 	}
 }
 
-// wantShown gives a device that acknowledges nothing a moment: its text counts as sent before it has
-// been read.
+// wantShown gives a device that acknowledges nothing a moment: its text counts as sent before it
+// has been read.
 func wantShown(s *scene, want ...string) error {
 	every := time.NewTicker(2 * time.Millisecond)
 	defer every.Stop()

@@ -247,3 +247,34 @@ func TestRest(t *testing.T) {
 		})
 	}
 }
+
+// TestNotDrained sees a writer not be told that bytes have gone which a peer that is no more cannot
+// get.
+func TestNotDrained(t *testing.T) {
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			h := &drainScript{newScript(t), make(chan engine.Conn, 100)}
+			r := start(t, k, engine.Options{}, h)
+			nc := r.dial()
+			c := receive(t, h.opened, "OnOpen")
+			c.LimitUnsent(32 << 20)
+			c.Pause() // so that its end is noticed by writing
+			more := make([]byte, 16<<20)
+			if err := c.Write(more); err != nil { // the kernel does not take all of it
+				t.Fatal(err)
+			}
+			if err := tcp(nc).SetLinger(0); err != nil {
+				t.Error(err)
+			}
+			_ = tcp(nc).Close()
+			eventually(t, "unsent bytes dropped", func() bool { return c.Unsent() == 0 })
+			c.Resume()
+			if e := receive(t, h.ends, "OnClose"); e.err == nil {
+				t.Error("an end without a reason")
+			}
+			if len(h.drained) > 0 {
+				t.Error("drained, although the bytes are lost")
+			}
+		})
+	}
+}

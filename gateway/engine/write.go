@@ -192,7 +192,7 @@ func (c *conn) sendOn(pause time.Duration) (done bool) {
 	}
 	if c.out == nil || c.flags&closed != 0 {
 		c.flags &^= waiting
-		return c.flags&closed == 0
+		return c.flags&(closed|failed) == 0
 	}
 	c.retry(pause)
 	return false

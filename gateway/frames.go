@@ -171,7 +171,7 @@ func (s *session) pace() {
 	p, now := s.spaced, sh.g.ms(sh.g.o.Now())
 	p.held = append(p.held, sh.out...)
 	sh.out = sh.out[:0]
-	if len(p.held) > pacedMost && !s.closing {
+	if len(p.held) > pacedMost && s.relay == nil && !s.closing { // a relay has its own bound
 		sh.g.admission.refuse("unsent")
 		s.close(reasonSlow)
 	}

@@ -1,6 +1,10 @@
 package gateway
 
-import "go.uber.org/zap"
+import (
+	"trackchat/protocol"
+
+	"go.uber.org/zap"
+)
 
 // panicked counts and logs a panic that was recovered, with the stack of where it happened. What
 // strangers send reaches a protocol's code first, so a mistake there ends one session and never the
@@ -21,7 +25,7 @@ func (s *session) recovered() {
 		return
 	}
 	s.l.panicked(cause)
-	s.shard.out, s.shard.up = s.shard.out[:0], s.shard.up[:0]
+	s.shard.out, s.shard.up, s.shard.ways = s.shard.out[:0], s.shard.up[:0], protocol.Ways{}
 	s.closing, s.reason = true, reasonPanic // whatever it was about to be closed for
 	if !s.dead {
 		_ = s.conn.Close() // always nil

@@ -167,6 +167,7 @@ func (r *relay) decided(t *queue.Tracker, who *presented, buf []byte) (used int)
 	switch {
 	case u == nil: // the gateway is the server
 		s.relay = nil
+		s.nextMs = s.l.g.ms(s.l.g.o.Now().Add(s.l.login))
 		return s.read(buf)
 	case u.RefuseUnknown && (t == nil || t.Blocked):
 		device := ""
@@ -314,7 +315,6 @@ func (r *relay) unnamed(ms int64) {
 	case r.is(relayHeard):
 		r.decided(nil, nil, nil)
 		if s.relay == nil { // nobody is behind
-			s.nextMs = s.l.g.ms(s.l.g.o.Now().Add(s.l.login))
 			r.offerAgain(s.conn)
 		}
 	default:

@@ -84,14 +84,17 @@ func (k *serverLink) told(err error) {
 
 func (k *serverLink) OnOpen(c engine.Conn) {
 	r, s := k.r, k.r.s
-	k.conn = c
+	k.conn, k.cancel = c, nil // the dial's context is not kept
 	g := s.l.g
 	g.m.relaySessions.Inc()
 	r.server.sessions.Add(1)
 	s.l.conns.Add(1)
 	g.admission.more(s.conn.RemoteAddr().Addr())
 	if !k.current() || s.closing {
-		_ = c.Close() // always nil
+		if s.dead && !r.is(relayAnswered) { // what it said before goes out all the same
+			r.write(r.held)
+		}
+		r.hangUp(c)
 		return
 	}
 	defer s.recovered()
@@ -144,10 +147,10 @@ func (k *serverLink) OnData(_ engine.Conn, buf []byte) (used int) {
 	return used
 }
 
-// OnRest is what the server began and did not finish.
+// OnRest is what the server began and did not finish. A device that stays gets whole frames only.
 func (k *serverLink) OnRest(_ engine.Conn, buf []byte) {
 	s := k.r.s
-	if !k.current() || s.closing {
+	if !k.current() || s.closing || k.r.stays() {
 		return
 	}
 	defer s.recovered()
@@ -190,21 +193,23 @@ func (k *serverLink) OnClose(_ engine.Conn, err error) {
 	}
 	s.pollCodec(g.o.Now()) // what the codec has kept back of the server
 	r.down()
+	if r.stage == stageDown {
+		s.poll(g.o.Now()) // texts need not wait for that one any more
+	}
 	s.flush()
 }
 
 // down is the end of a connection to the server, or of the attempt to have one. The device stays
 // where it was let in before, and nothing of it is lost that it does not hold itself.
 func (r *relay) down() {
-	s := r.s
-	r.link = nil
-	unanswered := !r.is(relayAnswered) && r.is(relayPassed)
-	if !r.to.StayWhenDown || unanswered || r.is(relayUnsent) || s.l.g.admission.draining.Load() {
+	s, stays := r.s, r.stays()
+	r.link, r.replayMs, r.downMs = nil, 0, 0
+	if !stays {
 		r.end()
 		return
 	}
-	r.stage, r.scanned, r.replayMs, r.downMs = stageDown, 0, 0, 0
-	r.mark(relayLostDown|relayServerFull, false)
+	r.stage, r.scanned = stageDown, 0
+	r.mark(relayServerFull|relayUnsent, false)
 	wait := min(time.Second<<min(r.redials, 10), mostRedial)
 	r.redials = min(r.redials+1, 10)
 	r.at(&r.redialMs, time.Duration(s.l.g.jitter(wait))*time.Millisecond)
@@ -213,18 +218,33 @@ func (r *relay) down() {
 	}
 }
 
+// stays reports whether the device may stay without the connection to the server that there is.
+// What has been written of a replay is nothing that the device would miss.
+func (r *relay) stays() bool {
+	unanswered := !r.is(relayAnswered) && r.is(relayPassed)
+	unsent := r.is(relayUnsent) && r.stage != stageReplaying
+	return r.to.StayWhenDown && !unanswered && !unsent && !r.is(relayLostDown) &&
+		!r.s.l.g.admission.draining.Load()
+}
+
 // deviceClosed passes the end of the device's connection on.
 func (r *relay) deviceClosed(err error) {
 	link := r.link
-	if link == nil {
-		return
-	}
-	c := link.conn
 	switch {
-	case c == nil:
+	case link == nil:
+	case link.conn == nil && (isReset(err) || r.is(relayAnswered) || len(r.held) == 0):
 		link.cancel()
+	case link.conn == nil: // OnOpen goes on
 	case isReset(err):
-		_ = c.Reset() // always nil
+		_ = link.conn.Reset() // always nil
+	default:
+		r.hangUp(link.conn)
+	}
+}
+
+// hangUp ends a connection to the server when that has what was written.
+func (r *relay) hangUp(c engine.Conn) {
+	switch {
 	case !r.is(relayUnsent):
 		_ = c.Close() // always nil
 	default: // OnDrained closes it, or time does
@@ -249,7 +269,10 @@ func (l *Listener) OnRest(c engine.Conn, buf []byte) {
 	if !ok || s.dead || s.closing || s.relay == nil {
 		return
 	}
-	if r := s.relay; r.stage == stageOpen && r.waits == 0 && r.conn() != nil {
+	switch r := s.relay; {
+	case r.stage == stageOpen && r.waits == 0 && r.conn() != nil:
 		r.write(buf)
+	case r.stage == stageDialling && !r.is(relayAnswered):
+		r.held = append(r.held, buf...)
 	}
 }

@@ -24,13 +24,14 @@ func (r *relay) fromDevice(buf []byte) (used int) {
 	}
 	s.shard.cur = s
 	now, frames := s.l.g.o.Now(), int32(0)
+	unfinished := false
 	for used < len(buf) && !s.closing && s.marks&markCrowded == 0 {
 		if !r.room() {
 			r.fill()
 			break
 		}
 		n, whole := r.cutUp(buf[used:])
-		if n == 0 {
+		if unfinished = n == 0; unfinished {
 			break
 		}
 		if whole {
@@ -44,8 +45,11 @@ func (r *relay) fromDevice(buf []byte) (used int) {
 	}
 	r.send()
 	r.ease()
+	if r.waits != 0 { // so that the end of the device comes after what it has said
+		r.fill()
+	}
 	s.framesCame(frames)
-	r.awaitRest(&r.upMs, used < len(buf) && !r.is(relayDeviceFull))
+	r.awaitRest(&r.upMs, unfinished)
 	if frames > 0 && !s.closing {
 		s.poll(now)
 		r.offerServerAgain()
@@ -241,12 +245,13 @@ func (r *relay) write(b []byte) {
 	if len(b) == 0 || c == nil {
 		return
 	}
-	if c.Write(b) == nil {
+	failed := c.Write(b) != nil
+	if !failed {
 		r.s.l.g.m.relayUp.Add(float64(len(b)))
 		r.server.up.Add(int64(len(b)))
 	}
 	r.mark(relayPassed, true)
-	r.mark(relayUnsent, c.Unsent() > 0)
+	r.mark(relayUnsent, failed || c.Unsent() > 0)
 }
 
 // room reports whether more of the device may be taken.
@@ -279,7 +284,7 @@ func (r *relay) ease() {
 func (r *relay) fromServer(buf []byte) (used int) {
 	s := r.s
 	s.shard.cur = s
-	now := s.l.g.o.Now()
+	now, unfinished := s.l.g.o.Now(), false
 	for used < len(buf) && !s.closing {
 		if !r.deviceRoom() {
 			r.mark(relayServerFull, true)
@@ -288,7 +293,7 @@ func (r *relay) fromServer(buf []byte) (used int) {
 			break
 		}
 		n, whole := r.cutDown(buf[used:])
-		if n == 0 {
+		if unfinished = n == 0; unfinished {
 			break
 		}
 		if whole {
@@ -300,7 +305,7 @@ func (r *relay) fromServer(buf []byte) (used int) {
 		used += n
 	}
 	r.send()
-	r.awaitRest(&r.downMs, used < len(buf) && !r.is(relayServerFull))
+	r.awaitRest(&r.downMs, unfinished)
 	if !s.closing {
 		s.poll(now)
 	}

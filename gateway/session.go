@@ -142,6 +142,7 @@ func (s *session) poll(now time.Time) {
 
 func (s *session) pollCodec(now time.Time) {
 	if s.relay != nil && s.relay.silent() {
+		s.pollMs = 0 // it is asked again after that
 		return
 	}
 	var next time.Time
@@ -392,7 +393,10 @@ func (s *session) due(now time.Time) {
 }
 
 func (s *session) lingering(ms, relayMs int64) {
-	if s.relay != nil && !s.closing {
+	switch {
+	case s.closing:
+		return
+	case s.relay != nil:
 		s.nextMs = relayMs
 		if s.pollMs != 0 {
 			relayMs = min(relayMs, s.pollMs)

@@ -214,6 +214,49 @@ func TestRelayStaysWithoutHandshake(t *testing.T) {
 	r.become(id, 1, queue.StatusDelivered)
 }
 
+// TestRelayTextsPerMinute sees a driver's text that is one too many go neither to the store nor to
+// the server: its device has to say it again.
+func TestRelayTextsPerMinute(t *testing.T) {
+	r := newRig(t, []queue.Tracker{wl(1, nil)},
+		func(o *gateway.Options) { o.Limits.TextsPerMinute = 1 })
+	s := r.stand("wialon", gateway.Upstream{}, standin.Options{})
+	d := r.login("wialon", phone(1))
+	r.bound(1)
+	d.say("one")
+	d.wait(protocol.DeviceTextAck)
+	d.say("two")
+	d.gone()
+	if f := s.Figures(); f.Texts != 1 {
+		t.Errorf("the server has %d texts", f.Texts)
+	}
+	r.clock.advance(2 * time.Minute)
+	r.lookAfter(2)
+	d = r.login("wialon", phone(1))
+	r.bound(1)
+	d.say("two")
+	d.wait(protocol.DeviceTextAck)
+	if got := r.list(1); len(got) != 2 {
+		t.Errorf("stored: %+v", got)
+	}
+}
+
+// TestRelayFramesPerSecond sees a device that floods be read slowly, and lose nothing.
+func TestRelayFramesPerSecond(t *testing.T) {
+	r := newRig(t, nil, func(o *gateway.Options) { o.Limits.FramesPerSecond = 10 })
+	s := newTracking(t)
+	r.behind("wialon", gateway.Upstream{Address: s.addr()})
+	nc, c := r.open("wialon", s, []byte("#P#\r\n"))
+	stream := bytes.Repeat([]byte("#P#\r\n"), 100)
+	_, err := nc.Write(stream)
+	must(t, err)
+	eventually(t, func() bool {
+		return r.metric("refused_total", "reason=frames_per_second") > 0
+	}, func() string { return "the flood is not held up" })
+	if got, err := r.drain(c.nc, len(stream)); !bytes.Equal(got, stream) {
+		t.Errorf("%d of %d bytes: %v", len(got), len(stream), err)
+	}
+}
+
 // TestRelayLoginTimeoutIsCountedOnce sees a connection that says nothing be one refusal.
 func TestRelayLoginTimeoutIsCountedOnce(t *testing.T) {
 	r := newRig(t, nil)

@@ -24,10 +24,14 @@ func (r *relay) fromDevice(buf []byte) (used int) {
 	}
 	s.shard.cur = s
 	now, frames := s.l.g.o.Now(), int32(0)
-	unfinished := false
+	left, unfinished := s.l.g.framesLeft(s.heard, s.frames), false
 	for used < len(buf) && !s.closing && s.marks&markCrowded == 0 {
 		if !r.room() {
 			r.fill()
+			break
+		}
+		if int(frames) >= left {
+			s.throttle()
 			break
 		}
 		n, whole := r.cutUp(buf[used:])
@@ -172,6 +176,7 @@ func (r *relay) up(frame []byte, now time.Time) {
 	}
 	w := &sh.ways
 	w.Device, w.Server = w.Device[:0], w.Server[:0]
+	r.mark(relayRefused, false)
 	err := r.codec.Up(w, frame, now, sh.emit)
 	if err == nil && s.told != nil && s.tracker != 0 {
 		s.wentOn(&s.l.g.history.known, s.tracker, s.l.g.minute())
@@ -181,12 +186,23 @@ func (r *relay) up(frame []byte, now time.Time) {
 	}
 	sh.out = append(sh.out, w.Device...)
 	r.count()
-	if len(w.Server) > 0 && s.replies.awaitStore(sh.frame) {
+	switch {
+	case len(w.Server) == 0:
+	case r.is(relayRefused): // as where the store does, see settled
+		s.close(reasonStore)
+		return
+	case s.replies.awaitStore(sh.frame):
 		r.send() // what came before it need not wait
 		r.waits = sh.frame
-		r.mark(relayRefused, false)
 	}
 	sh.up = append(sh.up, w.Server...)
+}
+
+// refused takes note of a text that the device has to send again.
+func (r *relay) refused(e *protocol.Event, result protocol.Result) {
+	if r != nil && e.Passed && result == protocol.Later {
+		r.mark(relayRefused, true)
+	}
 }
 
 // awaitStore reports whether a text of a frame is not stored yet.

@@ -189,6 +189,7 @@ func (s *session) event(e *protocol.Event) {
 			return
 		}
 		r = s.shard.verdict
+		s.relay.refused(e, r)
 	}
 	s.answer(e, r)
 }

@@ -159,6 +159,7 @@ class View {
         this.errors,
         this.refused,
         this.silent,
+        this.upstreams,
       ),
     ]);
   }

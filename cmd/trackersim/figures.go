@@ -33,6 +33,11 @@ type figures struct {
 	login histogram // dial to logged in
 	ack   histogram // part in to ack out
 	say   histogram // driver's text out to the gateway's ack in
+
+	// out to the server's answer in, from when all devices are online: logins by the thousand would
+	// be in the way.
+	position histogram
+	complete atomic.Bool
 }
 
 // observer returns the hook of one tracker.
@@ -42,7 +47,9 @@ func (f *figures) observer() func(trackersim.Event) {
 		switch e.Kind {
 		case trackersim.LoggedIn:
 			online = true
-			f.online.Add(1)
+			if f.online.Add(1) == int64(f.devices) && f.complete.CompareAndSwap(false, true) {
+				f.position.clear()
+			}
 			f.logins.Add(1)
 			f.login.add(e.Took)
 		case trackersim.Disconnected:
@@ -79,6 +86,8 @@ func (f *figures) observer() func(trackersim.Event) {
 			f.say.add(e.Took)
 		case trackersim.SaidRefused:
 			f.saidRefused.Add(1)
+		case trackersim.PositionAnswered:
+			f.position.add(e.Took)
 		case trackersim.Connected:
 		}
 		if e.Err != nil {
@@ -108,7 +117,7 @@ func (f *figures) line(elapsed time.Duration, rate float64) string {
 		}
 	}
 	for _, l := range f.latencies() {
-		if p50, ok := l.h.quantile(0.5); ok {
+		if p50, ok := l.h.quantile(0.5); ok && l.short != "" {
 			p99, _ := l.h.quantile(0.99)
 			fmt.Fprintf(&b, "  %s %v/%v", l.short, short(p50), short(p99))
 		}
@@ -118,7 +127,7 @@ func (f *figures) line(elapsed time.Duration, rate float64) string {
 
 type latency struct {
 	h           *histogram
-	short, long string
+	short, long string // short: in the line of a second; empty: not there
 }
 
 func (f *figures) latencies() []latency {
@@ -126,6 +135,7 @@ func (f *figures) latencies() []latency {
 		{&f.login, "login p50/p99", "dial to logged in"},
 		{&f.ack, "ack", "text in to ack out"},
 		{&f.say, "say", "driver's text out to its ack in"},
+		{&f.position, "", "position out to its answer in"},
 	}
 }
 

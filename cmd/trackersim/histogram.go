@@ -39,6 +39,12 @@ func (h *histogram) add(d time.Duration) {
 	h.counts[bucketOf(uint64(max(d.Microseconds(), 0)))].Add(1)
 }
 
+func (h *histogram) clear() {
+	for i := range h.counts {
+		h.counts[i].Store(0)
+	}
+}
+
 // quantile returns the duration that the share q (0 to 1) of all does not exceed; ok is false for
 // an empty histogram.
 func (h *histogram) quantile(q float64) (d time.Duration, ok bool) {

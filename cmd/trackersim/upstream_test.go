@@ -66,6 +66,9 @@ func TestUpstream(t *testing.T) {
 	awaitLine(t, fleet, "online 2/3")
 	awaitLine(t, fleet, "said ")
 	stop()
+	if !strings.Contains(fleet.String(), "position out to its answer in    p50 ") {
+		t.Errorf("no answer to a position in %s", fleet.String())
+	}
 	code, out := u.end()
 	if code != exitOK || u.errs.String() != "" {
 		t.Errorf("exit code %d, %s", code, u.errs.String())

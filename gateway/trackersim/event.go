@@ -26,6 +26,9 @@ const (
 	SaidAcked
 	// Said, Copy: the gateway refused it, or the protocol cannot carry it (Err).
 	SaidRefused
+	// an answer to a position, before which all heartbeats and positions had theirs. Took: since
+	// the position was about to be written.
+	PositionAnswered
 )
 
 // String names the kind in lower case.
@@ -53,6 +56,8 @@ func (k EventKind) String() string {
 		return "said text acknowledged"
 	case SaidRefused:
 		return "said text refused"
+	case PositionAnswered:
+		return "position answered"
 	default:
 		return "unknown"
 	}

@@ -33,6 +33,11 @@ type link struct {
 	positionAt  time.Time
 	repeatAt    time.Time
 
+	// When the position was due whose answer comes next; zero: what comes next answers something
+	// else.
+	positionOut time.Time
+	open        int // positions and heartbeats without an answer
+
 	copies int // of the driver's oldest text, written over this connection
 	stale  int // unnumbered acks to come for copies of texts that are acknowledged already
 }
@@ -153,6 +158,12 @@ func (l *link) handle(e protocol.DeviceEvent) error {
 	case protocol.DeviceTextNak:
 		l.answered(e, ErrTextNak)
 	case protocol.DeviceOther:
+		l.open = max(l.open-1, 0)
+		if !l.positionOut.IsZero() {
+			t := l.t
+			t.report(Event{Kind: PositionAnswered, Took: t.o.Now().Sub(l.positionOut)})
+			l.positionOut = time.Time{}
+		}
 	}
 	return nil
 }
@@ -194,12 +205,17 @@ func (l *link) due() error {
 	if isDue(l.heartbeatAt, now) {
 		*l.out = t.device.AppendHeartbeat(*l.out)
 		l.heartbeatAt = now.Add(t.o.HeartbeatEvery)
+		l.open++
 		t.update(func(s *Stats) { s.Heartbeats++ })
 	}
 	if isDue(l.positionAt, now) {
 		lat, lon := t.route.next(t.rand)
 		*l.out = t.device.AppendPosition(*l.out, lat, lon, now)
 		l.positionAt = now.Add(t.o.PositionEvery)
+		if l.open == 0 {
+			l.positionOut = now
+		}
+		l.open++
 		t.update(func(s *Stats) { s.Positions++ })
 	}
 	l.speak(now)

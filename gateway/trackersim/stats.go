@@ -103,6 +103,7 @@ func (t *Tracker) count(e *Event) {
 			s.SaidAcked++
 		case SaidRefused:
 			s.SaidRefused++
+		case PositionAnswered:
 		}
 	})
 }

@@ -20,6 +20,19 @@ import (
 // benchGateway runs a gateway on a real store and a real socket for JT/T 808 trackers 1..n.
 func benchGateway(b *testing.B, n int) (store queue.Store, addr string) {
 	b.Helper()
+	trackers := make([]queue.Tracker, n)
+	for i := range trackers {
+		trackers[i] = jt(queue.TrackerID(i + 1))
+	}
+	store, addr, _ = benchListener(b, trackers)
+	return store, addr
+}
+
+// benchListener is the same for any trackers of one protocol.
+func benchListener(b *testing.B, trackers []queue.Tracker) (store queue.Store, addr string,
+	l *gateway.Listener,
+) {
+	b.Helper()
 	ok := func(err error) {
 		if err != nil {
 			b.Fatal(err)
@@ -30,9 +43,7 @@ func benchGateway(b *testing.B, n int) (store queue.Store, addr string) {
 		MaxPending: 1 << 20,
 	})
 	ok(err)
-	trackers := make([]queue.Tracker, n)
 	for i := range trackers {
-		trackers[i] = jt(queue.TrackerID(i + 1))
 		trackers[i].Account = 1
 	}
 	dir := new(queue.Directory)
@@ -45,8 +56,8 @@ func benchGateway(b *testing.B, n int) (store queue.Store, addr string) {
 	})
 	ok(err)
 	ok(gw.Start(b.Context()))
-	p, _ := all.Find("jt808")
-	l, err := gw.Listen(p, nil, 0)
+	p, _ := all.Find(trackers[0].Protocol)
+	l, err = gw.Listen(p, nil, 0)
 	ok(err)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	ok(err)
@@ -62,7 +73,7 @@ func benchGateway(b *testing.B, n int) (store queue.Store, addr string) {
 		ok(<-served)
 		ok(st.Close())
 	})
-	return st, addr
+	return st, addr, l
 }
 
 // benchDevice acknowledges every text at once; onText is told of each.

@@ -88,10 +88,11 @@ online() { tail -n 2 "$work/fleet.txt" | grep -q "online $1/$1 "; }
 
 # measure NAME ROUND
 measure() {
-	local way=${1%-*} load=${1##*-} n=$devices args=() before='' after='' c0=0 c1=0 p0 p1 t0 t1 fleet upstream
+	local way=${1%-*} load=${1##*-} n=$devices each=$each args=() before='' after='' c0=0 c1=0 p0 p1 t0 t1 fleet upstream
 	case $load in
 	steady) args=(--position-every 10s) ;;
-	full) n=100 args=(--position-every 50us) ;;
+	full) n=100 each=10 args=(--position-every 50us) ;;
+	idle) each=10 ;;
 	esac
 	: >"$work/upstream.txt"
 	taskset -c 1 "$work/trackersim" upstream --protocol "$proto" --listen 127.0.0.1:17300 --duration "$((each + 120))s" >"$work/upstream.txt" &
@@ -99,6 +100,7 @@ measure() {
 	pids+=("$upstream")
 	await 10 grep -q "at 127" "$work/upstream.txt"
 	start "$way"
+	[[ $load != idle || -z $proxy ]] || sleep 30 # until what the start has left behind is given back
 	[[ -z $proxy ]] || before=$(memory "$proxy")
 	taskset -c 1 "$work/trackersim" --protocol "$proto" --devices "$n" --gateway "127.0.0.1:$port" --connect-rate 1000 --heartbeat-every 0 --duration "$((each + 60))s" "${args[@]}" >"$work/fleet.txt" &
 	fleet=$!

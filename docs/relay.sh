@@ -95,6 +95,7 @@ measure() {
 	idle) each=10 ;;
 	esac
 	: >"$work/upstream.txt"
+	: >"$work/fleet.txt"
 	taskset -c 1 "$work/trackersim" upstream --protocol "$proto" --listen 127.0.0.1:17300 --duration "$((each + 120))s" >"$work/upstream.txt" &
 	upstream=$!
 	pids+=("$upstream")
@@ -109,7 +110,7 @@ measure() {
 	sleep 2
 	if [[ $way == *.texts ]]; then
 		# one client over one connection, as long as the run
-		curl -s -o /dev/null --no-progress-meter --rate "$texts/s" "http://127.0.0.1:17080/v2/tracker/chat/send?hash=$key&message=Please+call+the+office&tracker_id=[1-$((texts * each))]" &
+		taskset -c 1 curl -s -o /dev/null --no-progress-meter --rate "$texts/s" "http://127.0.0.1:17080/v2/tracker/chat/send?hash=$key&message=Please+call+the+office&tracker_id=[1-$((texts * each))]" &
 		pids+=($!)
 	fi
 	[[ -z $proxy ]] || c0=$(cpu "$proxy")

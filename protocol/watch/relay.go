@@ -14,33 +14,22 @@ var (
 	_ protocol.Quitter = (*relay)(nil)
 )
 
-// maxHeld bounds the server's texts that wait for the echo of ours, in bytes.
-const maxHeld = 16 << 10
-
 // relay is the gateway's side of a device that another server answers. An echo names no text, so
-// that of one side is at the device at a time: ours waits for the echo of the server's, and the
-// server's for that of ours, but no longer than protocol.RelayWait. An echo that could be either's
-// counts for nobody, and the connection ends.
+// that of one side is at the device at a time. An echo that could be either's counts for nobody, and
+// the connection ends.
 //
 // The device is bound by the first frame that the server sends it, since nothing else says that the
 // server knows it.
 type relay struct {
 	codec
-	login    []byte    // the newest INIT, or else LK, for Replay
-	held     []byte    // texts of the server's that wait for the echo of ours
-	written  time.Time // when ours was; zero: at the next Poll
-	passed   time.Time // when the server's newest text went to the device
-	said     uint64    // hash of the server's newest text, in lower case
-	waiting  uint32    // texts in held
-	theirs   uint32    // texts of the server's whose echo has not come
-	ours     uint32    // the same of ours
-	greeting word      // what login is
-	open     bool      // the server has not answered login
-	swallow  bool      // its next answer to such a frame is Replay's
-	newcomer bool      // the server has not spoken to the device yet
+	protocol.Turns
+	login    []byte // the newest INIT, or else LK, for Replay
+	said     uint64 // hash of the server's newest text, in lower case
+	greeting word   // what login is
+	open     bool   // the server has not answered login
+	swallow  bool   // its next answer to such a frame is Replay's
+	newcomer bool   // the server has not spoken to the device yet
 	bound    bool
-	asked    bool // since the last Poll a text of ours has asked in vain
-	gone     bool
 
 	passAcks, replays bool
 }
@@ -51,12 +40,11 @@ func newRelay(s *shared, settings protocol.Settings, o protocol.RelayOptions) *r
 	return r
 }
 
-// Caps: Poll takes it that who asks has a text.
+// Caps: It is taken that who asks has a text.
 func (r *relay) Caps() protocol.TextCaps {
 	caps := r.codec.Caps()
-	caps.Turn = r.theirs > 0 || r.waiting > 0
+	caps.Turn = r.TheirTurn(r.bound)
 	caps.NotYet = caps.Turn || !r.bound
-	r.asked = r.asked || caps.Turn && r.bound
 	return caps
 }
 
@@ -96,15 +84,15 @@ func (r *relay) look(d *decoding, e *protocol.Event) {
 func (r *relay) echo(d *decoding, e *protocol.Event) {
 	means := e.Kind == protocol.KindAck
 	bare, named := means && (!d.given || isStatus(d.params)), hashLower(d.params) == r.said
-	mine := means && r.ours > 0
+	mine := means && r.Ours > 0
 	switch {
-	case r.gone:
-	case mine && r.theirs > 0 && (bare || named || r.theirs > 1):
-		r.gone = true
-	case r.theirs > 0 && (bare || named):
-		r.theirs--
+	case r.Gone():
+	case mine && r.Theirs > 0 && (bare || named || r.Theirs > 1):
+		r.Mistaken()
+	case r.Theirs > 0 && (bare || named):
+		r.Theirs--
 	case mine:
-		r.ours--
+		r.Ours--
 		e.Passed = r.passAcks
 		d.taken = !e.Passed
 		return
@@ -145,7 +133,7 @@ func (r *relay) Down(w *protocol.Ways, frame []byte, now time.Time,
 	}
 	if said == wordMESSAGE {
 		r.said = hashLower(params)
-		r.turn(w, frame, now)
+		w.Device = r.AppendTheirs(w.Device, frame, r.shared.clock.Ms(now))
 		return nil
 	}
 	w.Device = append(w.Device, frame...)
@@ -175,33 +163,9 @@ func (r *relay) answers(h *header, said word, params []byte, emit func(*protocol
 	return swallowed
 }
 
-// turn holds a text of the server's back while ours alone is at the device, or passes it after
-// those that were held back before.
-func (r *relay) turn(w *protocol.Ways, frame []byte, now time.Time) {
-	r.waiting++
-	if r.ours > 0 && r.theirs == 0 && !over(r.written, now) && len(r.held)+len(frame) <= maxHeld {
-		r.held = append(r.held, frame...)
-		return
-	}
-	w.Device = append(r.release(w.Device, now), frame...)
-}
-
-// release appends the texts that were held back. They are at the device then.
-func (r *relay) release(dst []byte, now time.Time) []byte {
-	dst = append(dst, r.held...)
-	r.theirs += r.waiting
-	r.held, r.waiting, r.passed = nil, 0, now
-	return dst
-}
-
-// over reports whether a text has had its time.
-func over(since, now time.Time) bool {
-	return !since.IsZero() && !now.Before(since.Add(protocol.RelayWait))
-}
-
 // Replay: A greeting that the server of before has not answered is still to be answered.
 func (r *relay) Replay(w *protocol.Ways) bool {
-	r.held, r.waiting = nil, 0 // those at the device stay the server's
+	r.DropTheirs()
 	if r.login == nil {
 		return false
 	}
@@ -227,35 +191,16 @@ func (r *relay) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	}
 	dst, err := r.codec.AppendText(dst, t)
 	if err == nil && !r.silent {
-		r.ours++
-		r.written = time.Time{}
+		r.WroteOurs()
 	}
 	return dst, err
 }
 
 // Poll writes the server's texts whose turn it is.
 func (r *relay) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
-	asked := r.asked
-	r.asked = false
-	if r.ours > 0 && r.written.IsZero() {
-		r.written = now
+	dst, next := r.PollTurns(dst, r.shared.clock.Ms(now), r.silent)
+	if next == 0 {
+		return dst, time.Time{}
 	}
-	if r.waiting > 0 && (r.ours == 0 || over(r.written, now)) {
-		dst = r.release(dst, now)
-	}
-	switch {
-	case r.waiting > 0:
-		return dst, r.written.Add(protocol.RelayWait)
-	case r.theirs == 0:
-	case !over(r.passed, now):
-		return dst, r.passed.Add(protocol.RelayWait)
-	case r.silent: // no echo counts, so none can be mistaken
-		r.theirs = 0
-	case asked:
-		r.gone = true
-	}
-	return dst, time.Time{}
+	return dst, r.shared.clock.Time(next)
 }
-
-// Gone reports that an echo could have been that of either side's text, or the next one could.
-func (r *relay) Gone() bool { return r.gone }

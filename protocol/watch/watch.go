@@ -145,7 +145,10 @@ func zone(v string) (minutes int16, ok bool) {
 }
 
 // shared is what all sessions have in common. It is safe for concurrent use.
-type shared struct{ events protocol.Events }
+type shared struct {
+	events protocol.Events
+	clock  protocol.Clock // of deadlines
+}
 
 // mode is what the device's INIT says of its texts.
 type mode uint8

@@ -14,25 +14,16 @@ var (
 	_ protocol.Quitter = (*relay)(nil)
 )
 
-// maxHeld bounds the server's messages that wait for the device's answer to ours, in bytes.
-const maxHeld = 16 << 10
-
 // relay is a codec whose device has another server. Answers to messages have no numbers, so one
-// message of either side is at the device at a time, and the server's wait no longer than
-// protocol.RelayWait. An answer that may mean either side's counts for nobody, and the connection
-// ends.
+// message of either side is at the device at a time. An answer that may mean either side's counts
+// for nobody, and the connection ends.
 //
 // The device is bound by #AL#1 to its #L#; one that names itself in front of every packet instead,
 // by the first answer that takes such a packet.
 type relay struct {
 	codec
+	protocol.Turns
 	login    []byte // the newest #L#, for Replay; nil: there was none, or it is too long
-	held     []byte // messages of the server's that wait for the answer to ours
-	sinceMs  int64  // when ours was written, shared.clock; 0: at the next Poll
-	theirsMs int64  // when the server's newest message went to the device
-	texts    uint32 // messages in held
-	theirs   uint32 // messages of the server's at the device, unanswered
-	ours     uint32 // messages of ours at the device, unanswered
 	logins   uint32 // #L# that the server has not answered yet
 	last     uint64 // hash of the newest #L#
 	readable bool   // the newest #L# is one for us, too
@@ -41,8 +32,6 @@ type relay struct {
 	named    bool   // the device has named itself in front of its packets and awaits an answer
 	nameOnly bool   // it never logged in otherwise
 	bound    bool
-	asked    bool // since the last Poll a text of ours has asked in vain
-	gone     bool
 
 	passAcks, onlyChat, replays bool
 }
@@ -56,12 +45,11 @@ func newRelay(s *shared, settings protocol.Settings, o protocol.RelayOptions) *r
 	return r
 }
 
-// Caps: Poll takes it that who asks has a text.
+// Caps: It is taken that who asks has a text.
 func (r *relay) Caps() protocol.TextCaps {
 	caps := r.codec.Caps()
-	caps.Turn = r.theirs > 0 || r.texts > 0
+	caps.Turn = r.TheirTurn(r.bound)
 	caps.NotYet = caps.Turn || !r.bound
-	r.asked = r.asked || caps.Turn
 	return caps
 }
 
@@ -73,8 +61,7 @@ func (r *relay) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	}
 	dst, err := r.codec.AppendText(dst, t)
 	if err == nil && !r.silent {
-		r.ours++
-		r.sinceMs = 0
+		r.WroteOurs()
 	}
 	return dst, err
 }
@@ -93,50 +80,12 @@ func (r *relay) AppendReply(dst []byte, e *protocol.Event, res protocol.Result) 
 
 // Poll writes the server's messages whose turn it is.
 func (r *relay) Poll(dst []byte, now time.Time) ([]byte, time.Time) {
-	asked := r.asked
-	r.asked = false
-	if r.ours == 0 && r.theirs == 0 && r.texts == 0 {
-		return dst, time.Time{}
-	}
-	ms := r.shared.clock.Ms(now)
-	if r.ours > 0 && r.sinceMs == 0 {
-		r.sinceMs = ms
-	}
-	if r.texts > 0 && (r.ours == 0 || over(r.sinceMs, ms)) {
-		dst = r.release(dst, ms)
-	}
-	next := int64(0)
-	switch {
-	case r.texts > 0:
-		next = r.sinceMs + waitMs
-	case r.theirs == 0:
-	case !over(r.theirsMs, ms):
-		next = r.theirsMs + waitMs
-	case r.silent: // no answer counts, so none can be mistaken
-		r.theirs = 0
-	case asked:
-		r.gone = true
-	}
+	dst, next := r.PollTurns(dst, r.shared.clock.Ms(now), r.silent)
 	if next == 0 {
 		return dst, time.Time{}
 	}
 	return dst, r.shared.clock.Time(next)
 }
-
-const waitMs = int64(protocol.RelayWait / time.Millisecond)
-
-func over(sinceMs, ms int64) bool { return sinceMs != 0 && ms >= sinceMs+waitMs }
-
-// release appends the messages that were held back. They are at the device then.
-func (r *relay) release(dst []byte, ms int64) []byte {
-	dst = append(dst, r.held...)
-	r.theirs += r.texts
-	r.held, r.texts, r.theirsMs = nil, 0, ms
-	return dst
-}
-
-// Gone reports that the next answer to a message could mean either side's, or one could have.
-func (r *relay) Gone() bool { return r.gone }
 
 func (r *relay) Up(w *protocol.Ways, frame []byte, _ time.Time, emit func(*protocol.Event)) error {
 	d := decoding{codec: &r.codec, emit: emit, relay: r}
@@ -179,16 +128,16 @@ func (r *relay) look(d *decoding, e *protocol.Event, first bool) {
 // ours. With ack: next_frame it has answered all there are.
 func (r *relay) answered() (ours bool) {
 	switch {
-	case r.gone: // for good: the next one is not written any more
-	case r.ours > 0 && r.theirs > 0:
-		r.gone = true
-	case r.theirs > 0:
-		if r.theirs--; r.nextFrame {
-			r.theirs = 0
+	case r.Gone(): // for good: the next one is not written any more
+	case r.Ours > 0 && r.Theirs > 0:
+		r.Mistaken()
+	case r.Theirs > 0:
+		if r.Theirs--; r.nextFrame {
+			r.Theirs = 0
 		}
-	case r.ours > 0:
-		if r.ours--; r.nextFrame {
-			r.ours = 0
+	case r.Ours > 0:
+		if r.Ours--; r.nextFrame {
+			r.Ours = 0
 		}
 		return true
 	}
@@ -239,7 +188,7 @@ func (r *relay) down(w *protocol.Ways, frame, line []byte, now time.Time,
 	p, ok := parsePacket(line)
 	switch {
 	case ok && p.typ == typeM:
-		r.turn(w, frame, r.shared.clock.Ms(now))
+		w.Device = r.AppendTheirs(w.Device, frame, r.shared.clock.Ms(now))
 		return
 	case ok && p.typ == typeAL:
 		if r.admission(string(p.msg) == "1", emit) {
@@ -250,17 +199,6 @@ func (r *relay) down(w *protocol.Ways, frame, line []byte, now time.Time,
 		r.shared.events.Emit(emit, protocol.Event{Kind: protocol.KindAdmitted, Msg: p.typ})
 	}
 	w.Device = append(w.Device, frame...)
-}
-
-// turn holds a message of the server's back while ours alone is at the device, or passes it after
-// those that were held back before.
-func (r *relay) turn(w *protocol.Ways, frame []byte, ms int64) {
-	r.texts++
-	if r.ours > 0 && r.theirs == 0 && len(r.held)+len(frame) <= maxHeld {
-		r.held = append(r.held, frame...)
-		return
-	}
-	w.Device = append(r.release(w.Device, ms), frame...)
 }
 
 // admission deals with the server's answer to a login and reports whether it is to be swallowed.
@@ -301,7 +239,7 @@ func takes(p packet) bool {
 // Replay: A device that names itself in front of its packets has no login. An answer that it still
 // awaits from the old connection is not swallowed.
 func (r *relay) Replay(w *protocol.Ways) bool {
-	r.held, r.texts = nil, 0 // those at the device stay the server's
+	r.DropTheirs()
 	waits := r.logins > 1 || r.logins == 1 && !r.swallow
 	r.logins, r.differ, r.swallow = 0, false, false
 	if r.login == nil {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"trackchat/cmd/trackchat/apptest"
-	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway/standin"
 	"trackchat/protocol"
 	"trackchat/protocol/all"
@@ -16,13 +15,7 @@ import (
 func nurseBehind(t *testing.T, proto, address string) *patient {
 	t.Helper()
 	cfg := apptest.Config(t, 2)
-	for i := range cfg.Gateway.Listeners {
-		if cfg.Gateway.Listeners[i].Protocol == proto {
-			u := config.DefaultUpstream()
-			u.Address = address
-			cfg.Gateway.Listeners[i].Upstream = &u
-		}
-	}
+	apptest.PutBehind(cfg, proto, address)
 	return nurse(t, cfg)
 }
 
@@ -43,18 +36,14 @@ func upstreamAway(t *testing.T) course {
 // terminalsUsed is a tracking server that speaks FMI with the navigators itself.
 func terminalsUsed(t *testing.T) course {
 	t.Helper()
-	proto, _ := all.Find("teltonika")
-	settings, err := proto.NewSettings()
-	apptest.Must(t, err)
-	tracking, err := standin.Start(t.Context(), standin.Options{
-		Protocol: proto, Settings: settings, Now: time.Now,
-	})
-	apptest.Must(t, err)
-	t.Cleanup(tracking.Close)
+	tracking := apptest.TrackingServer(t, "teltonika", standin.Options{})
 	p := nurseBehind(t, "teltonika", tracking.Addr())
 	nc, err := net.Dial("tcp", p.Addrs["teltonika"])
 	apptest.Must(t, err)
 	t.Cleanup(func() { _ = nc.Close() })
+	proto, _ := all.Find("teltonika")
+	settings, err := proto.NewSettings()
+	apptest.Must(t, err)
 	device := proto.NewDevice(protocol.DeviceConfig{ID: apptest.DeviceOf(2), Settings: settings})
 	login := device.AppendPosition(device.AppendLogin(nil), 52, 13, time.Now())
 	_, err = nc.Write(login)

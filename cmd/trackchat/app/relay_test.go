@@ -14,21 +14,7 @@ import (
 	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway/standin"
 	"trackchat/gateway/trackersim"
-	"trackchat/protocol/all"
 )
-
-// trackingServer starts a tracking server for Wialon IPS.
-func trackingServer(t *testing.T, o standin.Options) *standin.Server {
-	t.Helper()
-	p, _ := all.Find("wialon")
-	settings, err := p.NewSettings()
-	apptest.Must(t, err)
-	o.Protocol, o.Settings, o.Now, o.Record = p, settings, time.Now, 1<<20
-	s, err := standin.Start(t.Context(), o)
-	apptest.Must(t, err)
-	t.Cleanup(s.Close)
-	return s
-}
 
 // relayFile writes a configuration whose only listener has a tracking server behind it.
 func relayFile(t *testing.T, dir, upstream string) string {
@@ -65,7 +51,7 @@ func TestRelayByConfiguration(t *testing.T) {
 	id := apptest.NewIdentity(t, ca, 2, time.Hour)
 	authorities := filepath.Join(dir, "ca.pem")
 	ca.Write(t, authorities, "")
-	tracking := trackingServer(t, standin.Options{Proxy: true, TLS: &tls.Config{
+	tracking := apptest.TrackingServer(t, "wialon", standin.Options{Proxy: true, TLS: &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{id.Cert.Raw}, PrivateKey: id.Key}},
 		MinVersion:   tls.VersionTLS12,
 	}})
@@ -91,7 +77,7 @@ func TestRelayByConfiguration(t *testing.T) {
 // themselves, for connections that come from then on; and nothing where the file cannot be read.
 func TestRelayReload(t *testing.T) {
 	dir := t.TempDir()
-	first, second := trackingServer(t, standin.Options{}), trackingServer(t, standin.Options{})
+	first, second := apptest.TrackingServer(t, "wialon", standin.Options{}), apptest.TrackingServer(t, "wialon", standin.Options{})
 	file := relayFile(t, dir, fmt.Sprintf(`{address: %q}`, first.Addr()))
 	s := startRelay(t, file)
 	s.Device(2, nil)

@@ -2,12 +2,9 @@ package browser
 
 import (
 	"testing"
-	"time"
 
 	"trackchat/cmd/trackchat/apptest"
-	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway/standin"
-	"trackchat/protocol/all"
 )
 
 // refuseErrors lets the page be refused /admin/errors from now on.
@@ -21,22 +18,9 @@ const refuseErrors = `(() => {
 // TestOperationsViewShowsUpstreams as they are, and when one cannot be reached any more.
 func TestOperationsViewShowsUpstreams(t *testing.T) {
 	t.Parallel()
-	wialon, _ := all.Find("wialon")
-	settings, err := wialon.NewSettings()
-	apptest.Must(t, err)
-	tracking, err := standin.Start(t.Context(), standin.Options{
-		Protocol: wialon, Settings: settings, Now: time.Now,
-	})
-	apptest.Must(t, err)
-	t.Cleanup(tracking.Close)
+	tracking := apptest.TrackingServer(t, "wialon", standin.Options{})
 	cfg := apptest.Config(t, 2)
-	for i := range cfg.Gateway.Listeners {
-		if cfg.Gateway.Listeners[i].Protocol == "wialon" {
-			u := config.DefaultUpstream()
-			u.Address = tracking.Addr()
-			cfg.Gateway.Listeners[i].Upstream = &u
-		}
-	}
+	apptest.PutBehind(cfg, "wialon", tracking.Addr())
 	s := startService(t, cfg)
 	p := startBrowser(t).open(t, "http://"+s.Addrs["admin"]+"/", 1280, 1400)
 	const upstreams = `[aria-label="Upstreams"]`

@@ -246,7 +246,7 @@ func (s *session) takeOver(old *session) {
 	})
 	acquire := func() {
 		s.post(func() {
-			if s.tracker == key {
+			if s.tracker == key && !s.closing { // else the next one has its place already
 				g.store.acquire.add(s, 0, key)
 			}
 		})

@@ -120,10 +120,12 @@ func (r *relay) name(buf []byte) (used int) {
 	case !framed, len(buf) >= mostNaming:
 		return r.decided(nil, nil, buf)
 	}
-	g := l.g
-	s.nextMs = min(s.nextMs, g.ms(g.o.Now().Add(namingWait)))
-	s.arm(s.nextMs)
 	r.mark(relayHeard, true)
+	if u := l.upstream.Load(); u == nil || !u.RefuseUnknown { // else it is refused without a name
+		g := l.g
+		s.nextMs = min(s.nextMs, g.ms(g.o.Now().Add(namingWait)))
+		s.arm(s.nextMs)
+	}
 	return 0
 }
 
@@ -235,8 +237,7 @@ func (r *relay) event(e *protocol.Event) (done bool) {
 func (r *relay) admitted() protocol.Result {
 	s := r.s
 	if r.stage == stageReplaying {
-		r.replayMs, r.redials, r.stage = 0, 0, stageOpen
-		r.goOn()
+		r.replayMs, r.redials, r.stage = 0, 0, stageOpen // downFrame goes on
 	}
 	if r.who == nil {
 		return protocol.UnknownDevice
@@ -252,12 +253,19 @@ func (r *relay) admitted() protocol.Result {
 	e := protocol.Event{
 		Kind: protocol.KindLogin, DeviceID: r.who.device, Alias: r.who.alias, Secret: r.who.secret,
 	}
-	return (&attempt{s: s, e: &e}).login()
+	result := (&attempt{s: s, e: &e}).login()
+	if result == protocol.BadCredentials {
+		s.device = credentialsOf(t) // reconsider need not try the same again
+	}
+	return result
 }
 
 // reconsider looks once more whether the directory knows a device whose bytes pass.
 func (r *relay) reconsider() {
 	if r.s.tracker != 0 || !r.is(relayAnswered) || r.who == nil || r.stage != stageOpen {
+		return
+	}
+	if t, ok := r.s.l.tracker(r.who); !ok || credentialsOf(t) == r.s.device {
 		return
 	}
 	r.s.shard.cur, r.s.shard.worst = r.s, protocol.OK

@@ -300,6 +300,19 @@ func TestRelayFollowsTheDirectory(t *testing.T) {
 	if f := s.Figures(); f.Connections != 1 || f.Strays != 0 {
 		t.Errorf("%+v", f)
 	}
+	wrong := wl(2, nil)
+	wrong.Password = "right"
+	r.directory([]queue.Tracker{wl(1, nil), wrong})
+	r.login("wialon", phone(2), func(c *protocol.DeviceConfig) { c.Password = "wrong" })
+	for range 3 { // nothing has changed for it
+		r.gw.Recheck()
+	}
+	r.directory([]queue.Tracker{wl(1, nil), wl(2, nil)})
+	r.gw.Recheck()
+	r.bound(2)
+	if n := r.metric("logins_total", "result=bad_credentials"); n != 1 {
+		t.Errorf("the wrong password was tried %v times", n)
+	}
 }
 
 // TestRelayRefusesStrangers sees unknown: refuse turn away who is not in the directory, before the
@@ -314,7 +327,12 @@ func TestRelayRefusesStrangers(t *testing.T) {
 	if n := r.metric("refused_total", "reason=unknown_device"); n != 1 {
 		t.Errorf("%v refusals are counted", n)
 	}
-	r.dial("wialon", phone(1))
+	d = r.connect("wialon")
+	login := d.side.AppendLogin(nil) // of tracker 1
+	d.write(login[:4])
+	r.clock.advance(5 * time.Second)
+	r.lookAfter(2)
+	d.write(login[4:])
 	c := s.next(r)
 	c.expect([]byte("#L#"))
 }

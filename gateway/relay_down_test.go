@@ -65,12 +65,44 @@ func (c chatting) stays(t *testing.T, newRig func([]queue.Tracker, ...rigOption)
 			t.Errorf("the device got an answer to a login that it did not make")
 		}
 	}
+	if c.proto == "egts" {
+		answersFirst(t, s.Device(tracker.DeviceID).Raw)
+	}
 	id = r.send(1, "all is well")[0]
 	d.ack(d.text(), protocol.AckDelivered)
 	r.become(id, 1, queue.StatusDelivered)
 	if f := s.Figures(); f.Strays != 0 && !c.acksPass || r.gw.Sessions() != 1 {
 		t.Errorf("%+v, %d sessions", f, r.gw.Sessions())
 	}
+}
+
+// answersFirst sees the answer to the word about a login that was said again go before all else that
+// waited: what follows the second copy of the login is a RESPONSE.
+func answersFirst(t *testing.T, stream []byte) {
+	t.Helper()
+	egts, _ := all.Find("egts")
+	var login []byte
+	for again := false; len(stream) > 0; {
+		n, _, err := egts.Frame(stream, 0)
+		if err != nil || n == 0 {
+			t.Fatalf("%x: %v", stream, err)
+		}
+		const packetType, response = 9, 0
+		frame := stream[:n]
+		switch {
+		case login == nil:
+			login = frame
+		case again:
+			if frame[packetType] != response {
+				t.Errorf("%x follows the login that was said again", frame)
+			}
+			return
+		default:
+			again = bytes.Equal(frame, login)
+		}
+		stream = stream[n:]
+	}
+	t.Error("the login was not said again")
 }
 
 // quietDown delivers a text, so that nothing of a handshake is under way.

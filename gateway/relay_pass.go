@@ -333,16 +333,23 @@ func (r *relay) downFrame(frame []byte, now time.Time) {
 	sh := r.s.shard
 	sh.frame++
 	sh.worst = protocol.OK
-	w, before := &sh.ways, len(sh.out)
+	w, before, replaying := &sh.ways, len(sh.out), r.stage == stageReplaying
 	w.Device, w.Server = w.Device[:0], w.Server[:0]
 	if err := r.codec.Down(w, frame, now, sh.emit); errors.Is(err, protocol.ErrFraming) {
 		r.lose(relayLostDown, err)
 	}
 	// what is said because of the frame follows it
 	sh.out = slices.Insert(sh.out, before, w.Device...)
-	sh.up = append(sh.up, w.Server...)
 	r.countDown(len(w.Device))
 	r.count()
+	if !replaying {
+		sh.up = append(sh.up, w.Server...)
+		return
+	}
+	r.write(w.Server) // it belongs to the login, and so before what waits
+	if r.stage == stageOpen {
+		r.goOn()
+	}
 }
 
 // count takes note of what a codec has done.

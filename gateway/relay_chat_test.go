@@ -330,6 +330,7 @@ func TestRelayRefusesStrangers(t *testing.T) {
 	d = r.connect("wialon")
 	login := d.side.AppendLogin(nil) // of tracker 1
 	d.write(login[:4])
+	r.lookAfter(3) // it has come
 	r.clock.advance(5 * time.Second)
 	r.lookAfter(2)
 	d.write(login[4:])

@@ -246,7 +246,7 @@ func (s *session) takeOver(old *session) {
 	})
 	acquire := func() {
 		s.post(func() {
-			if s.tracker == key && !s.closing { // else the next one has its place already
+			if g.reg.get(key) == s { // else a later one, whose lease would be lost to this one's
 				g.store.acquire.add(s, 0, key)
 			}
 		})

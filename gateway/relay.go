@@ -39,14 +39,20 @@ type relay struct {
 	redialMs int64 // in stageDown
 	replayMs int64 // the server's answer to the login has to be there
 	endMs    int64 // the device's connection ends, whatever is unsent
-	upMs     int64 // what the device has begun and not finished passes as it is
-	downMs   int64 // the same of the server
+
+	up, down unfinished // frames of the device and of the server
 
 	waits   int64 // number of the frame that waits for the store to have its text; 0 none
 	scanned int32 // bytes of the server's unfinished frame that CutDown has looked at
 	stage   relayStage
 	redials uint8
 	relayMarks
+}
+
+// unfinished is a frame that has begun.
+type unfinished struct {
+	untilMs int64 // then it passes as it is, clock.ms; 0: there is none
+	bytes   int32
 }
 
 // relayMarks are what a relay knows in a bit each.
@@ -298,16 +304,18 @@ func (r *relay) due(now time.Time) (next int64) {
 	case past(&r.replayMs):
 		_ = r.conn().Close() // always nil; what that means is told by OnClose
 	}
-	if past(&r.upMs) {
+	if past(&r.up.untilMs) {
 		r.lose(relayLostUp, nil)
 		r.offerAgain(s.conn)
 	}
-	if past(&r.downMs) && r.conn() != nil {
+	if past(&r.down.untilMs) && r.conn() != nil {
 		r.lose(relayLostDown, nil)
 		r.offerAgain(r.conn())
 	}
 	next = math.MaxInt64
-	for _, d := range [...]int64{r.endMs, r.redialMs, r.replayMs, r.upMs, r.downMs} {
+	for _, d := range [...]int64{
+		r.endMs, r.redialMs, r.replayMs, r.up.untilMs, r.down.untilMs,
+	} {
 		if d != 0 {
 			next = min(next, d)
 		}

@@ -76,8 +76,8 @@ func (c chatting) stays(t *testing.T, newRig func([]queue.Tracker, ...rigOption)
 	}
 }
 
-// answersFirst sees the answer to the word about a login that was said again go before all else that
-// waited: what follows the second copy of the login is a RESPONSE.
+// answersFirst sees the answer to the word about a login that was said again go before all else
+// that waited: what follows the second copy of the login is a RESPONSE.
 func answersFirst(t *testing.T, stream []byte) {
 	t.Helper()
 	egts, _ := all.Find("egts")

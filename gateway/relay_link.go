@@ -67,7 +67,7 @@ func (k *serverLink) failed(err error) {
 	}
 	k.told(err)
 	if k.current() {
-		k.r.down()
+		k.r.unlinked()
 	}
 }
 
@@ -192,18 +192,18 @@ func (k *serverLink) OnClose(_ engine.Conn, err error) {
 		ce.Write(s.field(), zap.String("upstream", r.to.Address), zap.NamedError("cause", err))
 	}
 	s.pollCodec(g.o.Now()) // what the codec has kept back of the server
-	r.down()
+	r.unlinked()
 	if r.stage == stageDown {
 		s.poll(g.o.Now()) // texts need not wait for that one any more
 	}
 	s.flush()
 }
 
-// down is the end of a connection to the server, or of the attempt to have one. The device stays
-// where it was let in before, and nothing of it is lost that it does not hold itself.
-func (r *relay) down() {
+// unlinked is the end of a connection to the server, or of the attempt to have one. The device
+// stays where it was let in before, and nothing of it is lost that it does not hold itself.
+func (r *relay) unlinked() {
 	s, stays := r.s, r.stays()
-	r.link, r.replayMs, r.downMs = nil, 0, 0
+	r.link, r.replayMs, r.down = nil, 0, unfinished{}
 	if !stays {
 		r.end()
 		return

@@ -24,7 +24,7 @@ func (r *relay) fromDevice(buf []byte) (used int) {
 	}
 	s.shard.cur = s
 	now, frames := s.l.g.o.Now(), int32(0)
-	left, unfinished := s.l.g.framesLeft(s.heard, s.frames), false
+	left, begun := s.l.g.framesLeft(s.heard, s.frames), false
 	for used < len(buf) && !s.closing && s.marks&markCrowded == 0 {
 		if !r.room() {
 			r.fill()
@@ -35,13 +35,13 @@ func (r *relay) fromDevice(buf []byte) (used int) {
 			break
 		}
 		n, whole := r.cutUp(buf[used:])
-		if unfinished = n == 0; unfinished {
+		if begun = n == 0; begun {
 			break
 		}
 		if whole {
 			frames++
 			s.life.sign(lifeFrame)
-			r.up(buf[used:used+n], now)
+			r.upFrame(buf[used:used+n], now)
 		} else {
 			s.shard.up = append(s.shard.up, buf[used:used+n]...)
 		}
@@ -53,7 +53,7 @@ func (r *relay) fromDevice(buf []byte) (used int) {
 		r.fill()
 	}
 	s.framesCame(frames)
-	r.awaitRest(&r.upMs, unfinished)
+	r.await(&r.up, begun, used, len(buf)-used)
 	if frames > 0 && !s.closing {
 		s.poll(now)
 		r.offerServerAgain()
@@ -61,18 +61,22 @@ func (r *relay) fromDevice(buf []byte) (used int) {
 	return used
 }
 
-// awaitRest gives an unfinished frame its time, anew with each piece of it: a network may be slow.
-func (r *relay) awaitRest(deadline *int64, unfinished bool) {
-	*deadline = 0
-	if unfinished {
-		r.at(deadline, unfinishedWait)
+// await gives a frame that has begun its time, anew with each piece of it: a network may be slow.
+// used: bytes before it that were taken.
+func (r *relay) await(f *unfinished, begun bool, used, bytes int) {
+	switch {
+	case !begun:
+		*f = unfinished{}
+	case f.untilMs == 0 || used > 0 || f.bytes != int32(bytes):
+		f.bytes = int32(bytes)
+		r.at(&f.untilMs, unfinishedWait)
 	}
 }
 
 // offerServerAgain has the bytes of the server that are left be looked at again: what they mean may
 // depend on what the device has said.
 func (r *relay) offerServerAgain() {
-	if r.downMs != 0 && r.conn() != nil {
+	if r.down.untilMs != 0 && r.conn() != nil {
 		r.offerAgain(r.conn())
 	}
 }
@@ -165,8 +169,8 @@ func (r *relay) allFrames(buf []byte) bool {
 	return true
 }
 
-// up deals with one frame of the device.
-func (r *relay) up(frame []byte, now time.Time) {
+// upFrame deals with one frame of the device.
+func (r *relay) upFrame(frame []byte, now time.Time) {
 	s := r.s
 	sh := s.shard
 	sh.frame++
@@ -300,7 +304,7 @@ func (r *relay) ease() {
 func (r *relay) fromServer(buf []byte) (used int) {
 	s := r.s
 	s.shard.cur = s
-	now, unfinished := s.l.g.o.Now(), false
+	now, begun := s.l.g.o.Now(), false
 	for used < len(buf) && !s.closing {
 		if !r.deviceRoom() {
 			r.mark(relayServerFull, true)
@@ -309,7 +313,7 @@ func (r *relay) fromServer(buf []byte) (used int) {
 			break
 		}
 		n, whole := r.cutDown(buf[used:])
-		if unfinished = n == 0; unfinished {
+		if begun = n == 0; begun {
 			break
 		}
 		if whole {
@@ -321,7 +325,7 @@ func (r *relay) fromServer(buf []byte) (used int) {
 		used += n
 	}
 	r.send()
-	r.awaitRest(&r.downMs, unfinished)
+	r.await(&r.down, begun, used, len(buf)-used)
 	if !s.closing {
 		s.poll(now)
 	}

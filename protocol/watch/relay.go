@@ -15,8 +15,8 @@ var (
 )
 
 // relay is the gateway's side of a device that another server answers. An echo names no text, so
-// that of one side is at the device at a time. An echo that could be either's counts for nobody, and
-// the connection ends.
+// that of one side is at the device at a time. An echo that could be either's counts for nobody,
+// and the connection ends.
 //
 // The device is bound by the first frame that the server sends it, since nothing else says that the
 // server knows it.

@@ -119,6 +119,26 @@ func TestRelayUnfinishedFrames(t *testing.T) {
 	}
 }
 
+// TestRelayLineWithoutItsEnd sees what a server leaves unfinished pass in the end, also where its
+// device goes on all the time.
+func TestRelayLineWithoutItsEnd(t *testing.T) {
+	r := newRig(t, []queue.Tracker{wl(1, nil)})
+	s := newTracking(t)
+	r.behind("wialon", gateway.Upstream{Address: s.addr()})
+	d, c := r.rawLogin(s)
+	c.write([]byte("no end"))
+	ping := []byte("#P#\r\n")
+	for range 6 {
+		d.write(ping)
+		c.expect(ping)
+		r.lookAfter(2)
+		r.clock.advance(2 * time.Second)
+	}
+	if got := string(d.raw()); got != "no end" {
+		t.Errorf("the device got %q", got)
+	}
+}
+
 // TestRelayLosesNothingUnsent sees a device that may stay without its server be let go when bytes
 // of it were taken that the server cannot get any more.
 func TestRelayLosesNothingUnsent(t *testing.T) {

@@ -59,7 +59,7 @@ func TestZuluAndUnknownZone(t *testing.T) {
 	}
 	strange := append(accounts(), queue.Account{
 		ID: 9, TimeZone: "Mars/Olympus",
-		Keys: []queue.KeyHash{queue.HashKey(unknownKey)},
+		Keys: []queue.Key{{Hash: queue.HashKey(unknownKey)}},
 	})
 	w.dir.Replace(queue.NewSnapshot(strange, ts))
 	w.send(1, "x")

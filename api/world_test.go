@@ -53,17 +53,17 @@ func accounts() []queue.Account {
 	return []queue.Account{
 		{
 			ID: 1, Login: "berlin", TimeZone: "Europe/Berlin",
-			Keys: []queue.KeyHash{queue.HashKey(berlinKey)},
+			Keys: []queue.Key{{Hash: queue.HashKey(berlinKey)}},
 		},
 		{
 			ID: 2, Login: "ural", TimeZone: "Asia/Yekaterinburg",
-			Keys: []queue.KeyHash{queue.HashKey(uralKey)},
+			Keys: []queue.Key{{Hash: queue.HashKey(uralKey)}},
 		},
-		{ID: 3, Login: "nochat", TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(noChatKey)}},
-		{ID: 4, Login: "empty", Keys: []queue.KeyHash{queue.HashKey(emptyKey)}},
+		{ID: 3, Login: "nochat", TimeZone: "UTC", Keys: []queue.Key{{Hash: queue.HashKey(noChatKey)}}},
+		{ID: 4, Login: "empty", Keys: []queue.Key{{Hash: queue.HashKey(emptyKey)}}},
 		{
 			ID: 5, Login: "island", TimeZone: "Australia/Lord_Howe",
-			Keys: []queue.KeyHash{queue.HashKey(islandKey)},
+			Keys: []queue.Key{{Hash: queue.HashKey(islandKey)}},
 		},
 	}
 }

@@ -12,12 +12,15 @@ import (
 var ErrNotFound = errors.New("not found")
 
 // MaxSessions is how many sessions of one account are kept; a further one ends the oldest.
-const MaxSessions = 1000
+const MaxSessions = 3000
 
-// Session is a login of an account through the API.
+// Session is a login of an account, or of one of its users, through the API.
 type Session struct {
-	Hash      KeyHash // HashKey of what the caller shows
-	Account   AccountID
+	Hash    KeyHash // HashKey of what the caller shows
+	Account AccountID
+	User    int64 // 0: the account's own login
+	// Stamp is that of the user's password at the login: with another one the session has ended.
+	Stamp     string
 	CreatedMs int64
 	ExpiresMs int64 // from then on it is no session any more
 }
@@ -49,7 +52,8 @@ type LiveDirectory interface {
 	Trackers(ctx context.Context, after TrackerID, limit int) ([]Tracker, error)
 	// EditDirectory makes the edits in order, in one atomic step: result i belongs to edit i, a
 	// refused edit changes nothing and does not touch the others, and each sees what those before
-	// it did. Per edit: a *ConflictError (which is an ErrConflict) or ErrNotFound.
+	// it did. Per edit: a *ConflictError (which is an ErrConflict), ErrNotFound
+	// or ErrTooMany.
 	EditDirectory(ctx context.Context, edits []Edit) ([]EditResult, error)
 	DirectoryHistory
 }
@@ -77,8 +81,11 @@ const (
 	// Tracker.ID is removed with all its messages: pending ones are never sent, ids resolve to
 	// nothing, its session is kicked.
 	EditDropTracker
-	EditAddKey  // Key is added to Account.ID
-	EditDropKey // Key is removed from whoever has it
+	// Change is called with a copy of the account with Account.ID, in whose lists nothing may be
+	// changed in place, once or more often; what it leaves replaces the account, its error is the
+	// edit's.
+	EditChangeAccount
+	EditChangeTracker // the same for the tracker with Tracker.ID
 )
 
 // Edit is one change of the directory.
@@ -86,7 +93,9 @@ type Edit struct {
 	Kind    EditKind
 	Account Account
 	Tracker Tracker // DeviceID is normalised by the store
-	Key     KeyHash
+
+	Change        func(*Account) error
+	ChangeTracker func(*Tracker) error
 
 	// EditPutAccount: an account that exists keeps its password, Account.Password is that of a new
 	// one.
@@ -167,7 +176,7 @@ func HasTrackers(one TrackerID) error {
 // SameAccount reports whether two accounts agree in everything.
 func SameAccount(a, b *Account) bool {
 	return a.ID == b.ID && a.Login == b.Login && a.Password == b.Password && a.Title == b.Title &&
-		a.TimeZone == b.TimeZone && slices.Equal(a.Keys, b.Keys)
+		a.TimeZone == b.TimeZone && slices.Equal(a.Keys, b.Keys) && samePeople(a.People, b.People)
 }
 
 // SameTracker reports whether two trackers agree in everything.
@@ -177,6 +186,7 @@ func SameTracker(a, b *Tracker) bool {
 		a.Model == b.Model && a.Blocked == b.Blocked && a.Chat == b.Chat &&
 		a.Employee == b.Employee && slices.Equal(a.Features, b.Features) &&
 		maps.Equal(a.Settings, b.Settings) && a.Upstream == b.Upstream &&
+		sameSorting(a.Sorting, b.Sorting) &&
 		a.Conversation == b.Conversation &&
 		slices.Equal(a.former(), b.former()) && sameRecord(a.EmployeeRecord, b.EmployeeRecord)
 }

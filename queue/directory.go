@@ -17,7 +17,10 @@ type Account struct {
 	Password string // argon2id hash in PHC form, empty: nobody can log in
 	Title    string
 	TimeZone string // IANA name
-	Keys     []KeyHash
+	Keys     []Key
+	// People are its users, groups and templates; nil: none, and in an edit or an import that they
+	// stay as they are.
+	People *People
 }
 
 // KeyHash is the SHA-256 of an API key's 32 lower-case hex characters; keys are never stored
@@ -46,6 +49,9 @@ type Tracker struct {
 	// EmployeeRecord is what is known of the employee; nil: nothing but the number.
 	EmployeeRecord *EmployeeRecord
 	Settings       map[string]string
+	// Sorting is how its account sorts it; nil: not at all, and in an edit or an import that it
+	// stays as it is.
+	Sorting *Sorting
 	// Upstream is the tracking server that answers the device: host:port, UpstreamNone, or empty
 	// for that of the listener which the device comes to.
 	Upstream string
@@ -53,6 +59,13 @@ type Tracker struct {
 	// none, since a million trackers are held and nearly none has any. The list is never changed in
 	// place.
 	Former *[]Former
+}
+
+// Sorting is where an account has put a tracker. One that is in a directory is never changed in
+// place.
+type Sorting struct {
+	Group int64    `json:"group,omitempty"` // one of its account's groups, 0 none
+	Tags  []string `json:"tags,omitempty"`  // each once, in the order given
 }
 
 // EmployeeRecord is what a directory says of an employee.

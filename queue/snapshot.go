@@ -15,8 +15,8 @@ import (
 type Snapshot struct {
 	version  int64
 	accounts *btree.Map[AccountID, *Account]
-	keys     *btree.Map[string, *Account] // KeyHash
-	logins   *btree.Map[string, *Account]
+	keys     *btree.Map[string, keyHolder] // KeyHash
+	logins   *btree.Map[string, loginHolder]
 	trackers *btree.Map[TrackerID, *Tracker]
 	devices  *btree.BTreeG[*Tracker] // by device id and protocol
 	owned    *btree.BTreeG[*Tracker] // by account and id
@@ -26,6 +26,18 @@ type Snapshot struct {
 	upstreams int // trackers that have one of their own
 
 	copying sync.Mutex // a tree that is copied takes note of it
+}
+
+// keyHolder is whose a key is.
+type keyHolder struct {
+	account *Account
+	key     *Key
+}
+
+// loginHolder is whose a login is: a user's, or with nil the account's own.
+type loginHolder struct {
+	account *Account
+	user    *User
 }
 
 // listed is a tracker in a list of several, which are ordered by id.
@@ -41,8 +53,8 @@ func emptySnapshot() *Snapshot {
 	}
 	return &Snapshot{
 		accounts: new(btree.Map[AccountID, *Account]),
-		keys:     new(btree.Map[string, *Account]),
-		logins:   new(btree.Map[string, *Account]),
+		keys:     new(btree.Map[string, keyHolder]),
+		logins:   new(btree.Map[string, loginHolder]),
 		trackers: new(btree.Map[TrackerID, *Tracker]),
 		devices: btree.NewBTreeGOptions(func(a, b *Tracker) bool {
 			c := cmp.Compare(a.DeviceID, b.DeviceID)
@@ -95,14 +107,19 @@ func (s *Snapshot) Version() int64 { return s.version }
 // Account finds an account by id.
 func (s *Snapshot) Account(id AccountID) (*Account, bool) { return s.accounts.Get(id) }
 
-// AccountByKey finds the account of an API key. The lookup is by hash, so its timing says nothing
-// about the key.
-func (s *Snapshot) AccountByKey(k KeyHash) (*Account, bool) {
-	return s.keys.Get(string(k[:]))
+// Key finds an API key, which may have ended, and the account that has it. The lookup is by hash,
+// so its timing says nothing about the key.
+func (s *Snapshot) Key(k KeyHash) (*Account, *Key, bool) {
+	h, ok := s.keys.Get(string(k[:]))
+	return h.account, h.key, ok
 }
 
-// AccountByLogin finds an account by its login; an empty login is nobody's.
-func (s *Snapshot) AccountByLogin(login string) (*Account, bool) { return s.logins.Get(login) }
+// Login finds an account by its own login, or by that of one of its users, who is nil otherwise. An
+// empty login is nobody's.
+func (s *Snapshot) Login(login string) (*Account, *User, bool) {
+	h, ok := s.logins.Get(login)
+	return h.account, h.user, ok
+}
 
 // Tracker finds a tracker by id.
 func (s *Snapshot) Tracker(id TrackerID) (*Tracker, bool) { return s.trackers.Get(id) }
@@ -194,11 +211,12 @@ func (s *Snapshot) apply(c DirectoryChanges) {
 func (s *Snapshot) putAccount(a *Account) {
 	s.removeAccount(a.ID)
 	s.accounts.Set(a.ID, a)
-	if a.Login != "" {
-		s.logins.Set(a.Login, a)
+	for login, u := range a.Logins {
+		s.logins.Set(login, loginHolder{a, u})
 	}
-	for _, k := range a.Keys {
-		s.keys.Set(string(k[:]), a)
+	for i := range a.Keys {
+		k := &a.Keys[i]
+		s.keys.Set(string(k.Hash[:]), keyHolder{a, k})
 	}
 }
 
@@ -209,12 +227,15 @@ func (s *Snapshot) removeAccount(id AccountID) {
 		return
 	}
 	s.accounts.Delete(id)
-	if now, ok := s.logins.Get(a.Login); ok && now.ID == id {
-		s.logins.Delete(a.Login)
+	for login := range a.Logins {
+		if now, ok := s.logins.Get(login); ok && now.account.ID == id {
+			s.logins.Delete(login)
+		}
 	}
-	for _, k := range a.Keys {
-		if now, ok := s.keys.Get(string(k[:])); ok && now.ID == id {
-			s.keys.Delete(string(k[:]))
+	for i := range a.Keys {
+		hash := string(a.Keys[i].Hash[:])
+		if now, ok := s.keys.Get(hash); ok && now.account.ID == id {
+			s.keys.Delete(hash)
 		}
 	}
 }

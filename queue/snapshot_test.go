@@ -38,7 +38,7 @@ func TestSizeOfATracker(t *testing.T) {
 func TestSnapshotSharesNothingThatChanges(t *testing.T) {
 	old := queue.NewSnapshot(
 		[]queue.Account{
-			{ID: 1, Login: "a", Keys: []queue.KeyHash{queue.HashKey("k1")}},
+			{ID: 1, Login: "a", Keys: []queue.Key{{Hash: queue.HashKey("k1")}}},
 			{ID: 2, Login: "b"},
 		},
 		[]queue.Tracker{device(10, 1, "10"), device(11, 1, "11"), device(12, 2, "12")},
@@ -47,7 +47,7 @@ func TestSnapshotSharesNothingThatChanges(t *testing.T) {
 		Version: 9,
 		Accounts: []queue.Account{{
 			ID: 1, Login: "c",
-			Keys: []queue.KeyHash{queue.HashKey("k2")},
+			Keys: []queue.Key{{Hash: queue.HashKey("k2")}},
 		}},
 		Trackers:     []queue.Tracker{device(10, 2, "10"), device(13, 1, "11")},
 		GoneTrackers: []queue.TrackerID{11},
@@ -72,8 +72,8 @@ func TestSnapshotSharesNothingThatChanges(t *testing.T) {
 		{s, "c", "k2", true, 13},
 		{s, "a", "k1", false, 13},
 	} {
-		_, byLogin := c.s.AccountByLogin(c.login)
-		_, byKey := c.s.AccountByKey(queue.HashKey(c.key))
+		_, _, byLogin := c.s.Login(c.login)
+		_, _, byKey := c.s.Key(queue.HashKey(c.key))
 		d, _ := c.s.Device("p", "0011")
 		if byLogin != c.found || byKey != c.found || d == nil || d.ID != c.tracker {
 			t.Errorf("login %s: %v, key %s: %v, device 11: %v", c.login, byLogin, c.key, byKey, d)

@@ -140,6 +140,7 @@ type SendReq struct {
 	ExpiresMs int64    // 0 never
 	Choices   []string // at most 8
 	ReplyTo   int64    // 0 none
+	Author    *Author  // nil: not to be told
 }
 
 // SendResult answers a SendReq.

@@ -240,7 +240,7 @@ func (d *demo) seed(ctx context.Context, store queue.DirectoryStore,
 	}
 	account := queue.Account{
 		ID: 1, Login: demoLogin, Password: password, Title: "Demo fleet",
-		TimeZone: "UTC", Keys: []queue.KeyHash{queue.HashKey(d.key)},
+		TimeZone: "UTC", Keys: []queue.Key{{Hash: queue.HashKey(d.key)}},
 	}
 	list := make([]queue.Tracker, 0, len(trackers)+1)
 	for _, t := range append(trackers, yourTracker()) {

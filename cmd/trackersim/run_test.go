@@ -342,7 +342,7 @@ func startDevices(t *testing.T, protocolName string, file directoryFile,
 	accounts := []queue.Account{{
 		ID:    queue.AccountID(file.Accounts[0].ID),
 		Login: file.Accounts[0].Login, TimeZone: "UTC",
-		Keys: []queue.KeyHash{queue.HashKey(file.Accounts[0].Keys[0])},
+		Keys: []queue.Key{{Hash: queue.HashKey(file.Accounts[0].Keys[0])}},
 	}}
 	trackers := make([]queue.Tracker, len(file.Trackers))
 	for i, f := range file.Trackers {

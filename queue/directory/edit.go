@@ -1,7 +1,6 @@
 package directory
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -23,26 +22,18 @@ type edits struct {
 
 // Edit works out what edits change, each on what those before it have made of the directory. kept
 // are what imports have removed of the trackers that come: see queue.Tracker.Succeed.
-func Edit(s *queue.Snapshot, kept Removed, list []queue.Edit) (*Change, []queue.EditResult,
-	error,
-) {
+func Edit(s *queue.Snapshot, kept Removed, list []queue.Edit) (*Change, []queue.EditResult) {
 	w := &edits{
 		view: newView(s), kept: kept, change: &Change{Version: s.Version()},
 		accountRows: make(map[queue.AccountID]int), trackerRows: make(map[queue.TrackerID]int),
 	}
 	res := make([]queue.EditResult, len(list))
 	for i := range list {
-		outcome, err := w.edit(&list[i])
-		switch {
-		case errors.Is(err, queue.ErrConflict), errors.Is(err, queue.ErrNotFound):
-			res[i].Err = err
-		case err != nil:
-			return nil, nil, err
-		default:
-			res[i].Outcome = outcome
+		if res[i].Outcome, res[i].Err = w.edit(&list[i]); res[i].Err != nil {
+			res[i].Outcome = queue.EditUnchanged
 		}
 	}
-	return w.change, res, nil
+	return w.change, res
 }
 
 // edit checks everything before it changes anything.
@@ -56,10 +47,10 @@ func (w *edits) edit(e *queue.Edit) (queue.EditOutcome, error) {
 		return w.dropAccount(e.Account.ID)
 	case queue.EditDropTracker:
 		return w.dropTracker(e.Tracker.ID)
-	case queue.EditAddKey:
-		return w.addKey(e.Account.ID, e.Key)
-	case queue.EditDropKey:
-		return w.dropKey(e.Key)
+	case queue.EditChangeAccount:
+		return w.changeAccount(e)
+	case queue.EditChangeTracker:
+		return w.changeTracker(e)
 	default:
 		return 0, fmt.Errorf("unknown edit %d", e.Kind)
 	}
@@ -111,19 +102,12 @@ func (w *edits) putAccount(e *queue.Edit) (queue.EditOutcome, error) {
 	if found && e.KeepKeys {
 		a.Keys = old.Keys
 	}
+	a.KeepPeople(old)
 	if found && queue.SameAccount(old, &a) {
 		return queue.EditUnchanged, nil
 	}
-	if other, ok := w.byLogin(a.Login); ok && other.ID != a.ID {
-		return 0, queue.LoginTaken(other.ID)
-	}
-	for i, k := range a.Keys {
-		if slices.Contains(a.Keys[:i], k) {
-			return 0, queue.KeyTwice()
-		}
-		if other, ok := w.byKey(k); ok && other.ID != a.ID {
-			return 0, queue.KeyTaken()
-		}
+	if err := a.Conflict(w.byLogin, w.byKey); err != nil {
+		return 0, err
 	}
 	w.replaceAccount(a.ID, &a)
 	w.change.Grows = true
@@ -141,6 +125,7 @@ func (w *edits) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 	if err != nil {
 		return 0, err
 	}
+	t.KeepSorting(before)
 	if found && queue.SameTracker(old, &t) {
 		return queue.EditUnchanged, nil
 	}
@@ -186,32 +171,26 @@ func (w *edits) dropTracker(id queue.TrackerID) (queue.EditOutcome, error) {
 	return queue.EditRemoved, nil
 }
 
-// addKey puts the key after the others.
-func (w *edits) addKey(id queue.AccountID, k queue.KeyHash) (queue.EditOutcome, error) {
-	old, ok := w.account(id)
+func (w *edits) changeAccount(e *queue.Edit) (queue.EditOutcome, error) {
+	old, ok := w.account(e.Account.ID)
 	if !ok {
 		return 0, queue.ErrNotFound
-	}
-	switch other, taken := w.byKey(k); {
-	case taken && other.ID == id:
-		return queue.EditUnchanged, nil
-	case taken:
-		return 0, queue.KeyTaken()
 	}
 	a := *old
-	a.Keys = append(slices.Clone(a.Keys), k)
-	w.replaceAccount(id, &a)
-	w.change.Grows = true
-	return queue.EditUpdated, nil
+	if err := e.Change(&a); err != nil {
+		return 0, err
+	}
+	return w.putAccount(&queue.Edit{Account: a})
 }
 
-func (w *edits) dropKey(k queue.KeyHash) (queue.EditOutcome, error) {
-	holder, ok := w.byKey(k)
+func (w *edits) changeTracker(e *queue.Edit) (queue.EditOutcome, error) {
+	old, ok := w.tracker(e.Tracker.ID)
 	if !ok {
 		return 0, queue.ErrNotFound
 	}
-	a := *holder
-	a.Keys = slices.DeleteFunc(slices.Clone(a.Keys), func(h queue.KeyHash) bool { return h == k })
-	w.replaceAccount(a.ID, &a)
-	return queue.EditRemoved, nil
+	t := *old
+	if err := e.ChangeTracker(&t); err != nil {
+		return 0, err
+	}
+	return w.putTracker(t)
 }

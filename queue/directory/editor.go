@@ -84,7 +84,7 @@ func (e *Editor) EditDirectory(ctx context.Context, edits []queue.Edit) (res []q
 		}
 		kept, err := e.kept(ctx, unknown)
 		if err == nil {
-			c, res, err = Edit(s, kept, edits)
+			c, res = Edit(s, kept, edits)
 		}
 		return c, err
 	})

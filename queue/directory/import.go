@@ -113,8 +113,10 @@ func (m *merge) count(found, same bool) bool {
 }
 
 func (m *merge) compareAccounts(given []*queue.Account) {
-	for _, a := range given {
+	for _, g := range given {
+		a := new(*g) // what is given is not changed
 		old, found := m.base.Account(a.ID)
+		a.KeepPeople(old)
 		if m.count(found, found && queue.SameAccount(old, a)) {
 			m.putAccounts = append(m.putAccounts, a)
 		}
@@ -135,6 +137,7 @@ func (m *merge) compareTrackers(given []*queue.Tracker) error {
 		if err != nil {
 			return fmt.Errorf("%w: tracker %d: %w", queue.ErrConflict, t.ID, err)
 		}
+		t.KeepSorting(before)
 		m.dropped = append(m.dropped, dropped...)
 		if m.count(found, found && queue.SameTracker(old, &t)) {
 			put := t // which is not held by reference where it is as it was
@@ -161,21 +164,30 @@ func (m *merge) clear() {
 
 func (m *merge) placeAccounts() error {
 	for _, a := range m.putAccounts {
-		if other, ok := m.byLogin(a.Login); ok {
-			return fmt.Errorf("%w: accounts %d and %d have the same login %q", queue.ErrConflict,
-				min(other.ID, a.ID), max(other.ID, a.ID), a.Login)
-		}
-		for i, k := range a.Keys {
-			other, ok := m.byKey(k)
-			if slices.Contains(a.Keys[:i], k) {
-				other, ok = a, true
-			}
-			if ok {
-				return fmt.Errorf("%w: accounts %d and %d have a key in common", queue.ErrConflict,
-					min(other.ID, a.ID), max(other.ID, a.ID))
-			}
+		if err := m.conflict(a); err != nil {
+			return err
 		}
 		m.setAccount(a.ID, a)
+	}
+	return nil
+}
+
+// conflict names both accounts.
+func (m *merge) conflict(a *queue.Account) error {
+	for login := range a.Logins {
+		if other, ok := m.byLogin(login); ok {
+			return fmt.Errorf("%w: accounts %d and %d have the same login %q", queue.ErrConflict,
+				min(other.ID, a.ID), max(other.ID, a.ID), login)
+		}
+	}
+	for i := range a.Keys {
+		if other, ok := m.byKey(a.Keys[i].Hash); ok {
+			return fmt.Errorf("%w: accounts %d and %d have a key in common", queue.ErrConflict,
+				min(other.ID, a.ID), max(other.ID, a.ID))
+		}
+	}
+	if err := a.Conflict(m.byLogin, m.byKey); err != nil { // with itself
+		return fmt.Errorf("account %d: %w", a.ID, err)
 	}
 	return nil
 }

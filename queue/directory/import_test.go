@@ -40,10 +40,10 @@ func (r rows) contradiction() bool {
 		}
 		logins[a.Login] = true
 		for _, k := range a.Keys {
-			if keys[k] {
+			if keys[k.Hash] {
 				return true
 			}
-			keys[k] = true
+			keys[k.Hash] = true
 		}
 	}
 	for _, t := range r.trackers {
@@ -106,7 +106,8 @@ func someRows(t *rapid.T) (accounts []queue.Account, trackers []queue.Tracker) {
 			a.Login = fmt.Sprint(n)
 		}
 		for range few(2, "keys") {
-			a.Keys = append(a.Keys, queue.HashKey(fmt.Sprint(few(5, "key"))))
+			a.Keys = append(a.Keys,
+				queue.Key{Hash: queue.HashKey(fmt.Sprint(few(5, "key")))})
 		}
 		if few(4, "left out") > 0 {
 			accounts = append(accounts, a)

@@ -41,14 +41,16 @@ func (v *view) byLogin(login string) (*queue.Account, bool) {
 	if a, ok := v.logins[login]; ok {
 		return a, a != nil
 	}
-	return v.base.AccountByLogin(login)
+	a, _, ok := v.base.Login(login)
+	return a, ok
 }
 
 func (v *view) byKey(k queue.KeyHash) (*queue.Account, bool) {
 	if a, ok := v.keys[k]; ok {
 		return a, a != nil
 	}
-	return v.base.AccountByKey(k)
+	a, _, ok := v.base.Key(k)
+	return a, ok
 }
 
 func (v *view) tracker(id queue.TrackerID) (*queue.Tracker, bool) {
@@ -69,20 +71,22 @@ func (v *view) device(k deviceKey) (*queue.Tracker, bool) {
 // another one before.
 func (v *view) setAccount(id queue.AccountID, a *queue.Account) {
 	if old, ok := v.account(id); ok {
-		v.logins[old.Login] = nil
-		for _, k := range old.Keys {
-			v.keys[k] = nil
+		for login := range old.Logins {
+			v.logins[login] = nil
+		}
+		for i := range old.Keys {
+			v.keys[old.Keys[i].Hash] = nil
 		}
 	}
 	v.accounts[id] = a
 	if a == nil {
 		return
 	}
-	if a.Login != "" {
-		v.logins[a.Login] = a
+	for login := range a.Logins {
+		v.logins[login] = a
 	}
-	for _, k := range a.Keys {
-		v.keys[k] = a
+	for i := range a.Keys {
+		v.keys[a.Keys[i].Hash] = a
 	}
 }
 

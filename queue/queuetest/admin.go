@@ -79,14 +79,30 @@ func dropTracker(id queue.TrackerID) queue.Edit {
 }
 
 func addKey(id queue.AccountID, key string) queue.Edit {
-	return queue.Edit{
-		Kind: queue.EditAddKey, Account: queue.Account{ID: id},
-		Key: queue.HashKey(key),
-	}
+	return changeAccount(id, func(a *queue.Account) error {
+		k := queue.Key{Hash: queue.HashKey(key)}
+		if queue.KeyIndex(a.Keys, k.Hash) < 0 {
+			a.Keys = append(slices.Clone(a.Keys), k)
+		}
+		return nil
+	})
 }
 
-func dropKey(key string) queue.Edit {
-	return queue.Edit{Kind: queue.EditDropKey, Key: queue.HashKey(key)}
+func dropKey(id queue.AccountID, key string) queue.Edit {
+	return changeAccount(id, func(a *queue.Account) error {
+		i := queue.KeyIndex(a.Keys, queue.HashKey(key))
+		if i < 0 {
+			return queue.ErrNotFound
+		}
+		a.Keys = slices.Delete(slices.Clone(a.Keys), i, i+1)
+		return nil
+	})
+}
+
+func changeAccount(id queue.AccountID, change func(*queue.Account) error) queue.Edit {
+	return queue.Edit{
+		Kind: queue.EditChangeAccount, Account: queue.Account{ID: id}, Change: change,
+	}
 }
 
 // fill stores someAccounts and someTrackers by edits.
@@ -108,6 +124,9 @@ func editRules() []rule {
 		{"password and keys stay if that is asked for", editKeeps},
 		{"keys come and go", editKeys},
 		{"pages in order", editPages},
+		{"people and sorting stay where an edit gives none", editPeople},
+		{"logins of users are unique", editUsers},
+		{"a change sees the row as it is", editChanges},
 	}
 }
 
@@ -121,7 +140,7 @@ func editPuts(c *check) {
 		c.wantEdits(queue.EditUnchanged, putTracker(t))
 	}
 	accounts, trackers := someAccounts(), someTrackers()
-	accounts[0].Title, accounts[0].Keys = "renamed", []queue.KeyHash{queue.HashKey("dd")}
+	accounts[0].Title, accounts[0].Keys = "renamed", []queue.Key{{Hash: queue.HashKey("dd")}}
 	trackers[0].Account, trackers[0].Blocked, trackers[0].Settings = 2, false, nil
 	trackers[1].DeviceID, trackers[2].Upstream = "000ABCD", "a.example:1"
 	c.wantEdits(queue.EditUpdated, putAccount(accounts[0]), putTracker(trackers[0]),
@@ -145,15 +164,15 @@ func editRefuses(c *check) {
 			"device_id",
 		},
 		{putAccount(queue.Account{ID: 8, Login: "first"}), "login"},
-		{putAccount(queue.Account{ID: 8, Keys: []queue.KeyHash{queue.HashKey("cc")}}), "keys"},
-		{putAccount(queue.Account{ID: 8, Keys: []queue.KeyHash{
-			queue.HashKey("zz"),
-			queue.HashKey("zz"),
+		{putAccount(queue.Account{ID: 8, Keys: []queue.Key{{Hash: queue.HashKey("cc")}}}), "keys"},
+		{putAccount(queue.Account{ID: 8, Keys: []queue.Key{
+			{Hash: queue.HashKey("zz")},
+			{Hash: queue.HashKey("zz")},
 		}}), "keys"},
 		{addKey(2, "cc"), "keys"},
 		{dropAccount(1), "id"},
 		{addKey(77, "ee"), ""},
-		{dropKey("ee"), ""},
+		{dropKey(2, "ee"), ""},
 		{dropAccount(77), ""},
 		{dropTracker(77), ""},
 	} {
@@ -218,7 +237,7 @@ func editKeeps(c *check) {
 	})
 	fresh := queue.Account{
 		ID: 70, Login: "new", Password: "hash",
-		Keys: []queue.KeyHash{queue.HashKey("77")},
+		Keys: []queue.Key{{Hash: queue.HashKey("77")}},
 	}
 	c.wantEdits(queue.EditAdded, queue.Edit{
 		Kind: queue.EditPutAccount, Account: fresh,
@@ -226,6 +245,7 @@ func editKeeps(c *check) {
 	})
 	c.wantDirectory(append(want, fresh), someTrackers())
 	c.wantEdits(queue.EditUpdated, putAccount(put))
+	put.People = want[1].People
 	want[1] = put
 	c.wantDirectory(append(want, fresh), someTrackers())
 }
@@ -234,10 +254,10 @@ func editKeys(c *check) {
 	c.fill()
 	c.wantEdits(queue.EditUpdated, addKey(3, "k1"), addKey(3, "k2"))
 	c.wantEdits(queue.EditUnchanged, addKey(3, "k1"))
-	c.wantEdits(queue.EditRemoved, dropKey("k1"), dropKey("cc"))
+	c.wantEdits(queue.EditUpdated, dropKey(3, "k1"), dropKey(1, "cc"))
 	want := someAccounts()
 	want[1].Keys = nil
-	want[2].Keys = []queue.KeyHash{queue.HashKey("k2")}
+	want[2].Keys = []queue.Key{{Hash: queue.HashKey("k2")}}
 	c.wantDirectory(want, someTrackers())
 	c.wantEdits(queue.EditUpdated, addKey(4, "k1"))
 }

@@ -97,7 +97,7 @@ func historyTellsChanges(c *check) {
 	c.wantEdits(queue.EditUpdated, putTracker(tracker))
 	c.wantEdits(queue.EditRemoved, dropTracker(30), dropAccount(4))
 	c.wantEdits(queue.EditUpdated, addKey(3, "k"))
-	third := queue.Account{ID: 3, Keys: []queue.KeyHash{queue.HashKey("k")}}
+	third := queue.Account{ID: 3, Keys: []queue.Key{{Hash: queue.HashKey("k")}}}
 	c.reopen()
 	c.wantChanges(before, queue.DirectoryChanges{
 		Accounts: []queue.Account{account, third}, Trackers: []queue.Tracker{tracker},

@@ -27,11 +27,32 @@ func someAccounts() []queue.Account {
 	return []queue.Account{
 		{
 			ID: 2, Login: "second", Title: "Second", TimeZone: "UTC",
-			Keys: []queue.KeyHash{queue.HashKey("bb"), queue.HashKey("aa")},
+			Keys: []queue.Key{
+				{
+					Hash: queue.HashKey("bb"), Name: "ERP «нов»", Role: queue.RoleDispatcher,
+					EndMs: 4_102_444_800_123,
+				},
+				{Hash: queue.HashKey("aa")},
+			},
 		},
 		{
 			ID: 1, Login: "first", Password: "$argon2id$…", Title: "First «fleet»",
-			TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{queue.HashKey("cc")},
+			TimeZone: "Europe/Berlin", Keys: []queue.Key{{Hash: queue.HashKey("cc")}},
+			People: &queue.People{
+				LastID: 9,
+				Users: []queue.User{
+					{
+						ID: 1, Login: "ann", Password: "$argon2id$…", Name: "Ann «A.»",
+						Role: queue.RoleViewer, Locale: "de_DE",
+					},
+					{ID: 4, Login: "bob", Name: "Bob", Role: queue.RoleManager},
+				},
+				Groups: []queue.Group{{ID: 2, Title: "North", Color: "FF6DDC"}},
+				Templates: []queue.Template{{
+					ID: 3, Name: "Call", Text: "Call {label}\n\"now\"",
+					Choices: []string{"yes", "no"}, TTL: 3600,
+				}},
+			},
 		},
 		{ID: 3},
 		{ID: 4},
@@ -44,6 +65,7 @@ func someTrackers() []queue.Tracker {
 			ID: 20, Account: 1, Label: "Truck", Protocol: "jt808", DeviceID: "013812345678",
 			Password: "pw", Model: "m", Blocked: true, Chat: true,
 			Features: []string{"chat", "fuel"}, Employee: 7,
+			Sorting:  &queue.Sorting{Group: 2, Tags: []string{"frigo", "нов"}},
 			Settings: map[string]string{"part_bytes": "512", "x": ""}, Upstream: "[::1]:6808",
 			EmployeeRecord: &queue.EmployeeRecord{
 				FirstName: "Ann «A.»", LastName: "O'Neil",
@@ -108,8 +130,8 @@ func importLoads(c *check) {
 	if t, ok := s.Device("jt808", "13812345678"); !ok || t.ID != 20 {
 		c.Fatalf("device: %+v", t)
 	}
-	if a, ok := s.AccountByKey(queue.HashKey("AA")); !ok || a.ID != 2 {
-		c.Fatalf("key: %+v", a)
+	if a, k, ok := s.Key(queue.HashKey("AA")); !ok || a.ID != 2 || k.Role != queue.RoleManager {
+		c.Fatalf("key: %+v, %+v", a, k)
 	}
 }
 
@@ -206,7 +228,7 @@ func importConflicts(c *check) {
 		}},
 		{
 			"same key",
-			[]queue.Account{{ID: 8, Keys: []queue.KeyHash{queue.HashKey("cc")}}},
+			[]queue.Account{{ID: 8, Keys: []queue.Key{{Hash: queue.HashKey("cc")}}}},
 			nil,
 			false,
 			[]string{"8", "1"},

@@ -43,7 +43,7 @@ func (r *round) edit(edits ...queue.Edit) {
 func furnish(r *round) {
 	r.t.Helper()
 	a := r.accountRow(0)
-	a.Keys = []queue.KeyHash{r.key(0)}
+	a.Keys = []queue.Key{{Hash: r.key(0)}}
 	r.edit(putAccount(a), putAccount(r.accountRow(1)), putTracker(r.trackerRow(0)),
 		putTracker(r.trackerRow(1)))
 	r.send(0, "pending")
@@ -95,8 +95,19 @@ func errorEdits() []errorCase {
 				{Kind: queue.EditPutAccount, Account: a, KeepKeys: true},
 				putTracker(t),
 				putTracker(r.trackerRow(2)),
-				{Kind: queue.EditAddKey, Account: a, Key: r.key(5)},
-				{Kind: queue.EditDropKey, Key: r.key(0)},
+				changeAccount(a.ID, func(a *queue.Account) error {
+					a.Keys = []queue.Key{{Hash: r.key(5), Name: "changed", Role: queue.RoleViewer}}
+					a.People = a.People.Clone()
+					a.People.Groups = []queue.Group{{ID: a.People.NextID(), Title: "changed"}}
+					return nil
+				}),
+				{
+					Kind: queue.EditChangeTracker, Tracker: t,
+					ChangeTracker: func(t *queue.Tracker) error {
+						t.Sorting = &queue.Sorting{Tags: []string{"changed"}}
+						return nil
+					},
+				},
 			}
 		})},
 		{

@@ -316,7 +316,12 @@ func equal(a, b queue.Message) bool {
 		a.ReadMs == b.ReadMs && a.ChangeMs == b.ChangeMs && a.ExpiresMs == b.ExpiresMs &&
 		a.Employee == b.Employee && a.Parts == b.Parts && a.Acked == b.Acked &&
 		a.Tries == b.Tries && a.TriedMs == b.TriedMs && a.Replaced == b.Replaced &&
-		a.Text == b.Text && a.ReplyTo == b.ReplyTo && slices.Equal(a.Choices, b.Choices)
+		a.Text == b.Text && a.ReplyTo == b.ReplyTo && slices.Equal(a.Choices, b.Choices) &&
+		sameAuthor(a.Author, b.Author)
+}
+
+func sameAuthor(a, b *queue.Author) bool {
+	return a == b || a != nil && b != nil && *a == *b
 }
 
 func checkFit(c *check) {

@@ -143,6 +143,11 @@ func (m *machine) send(*rapid.T) {
 		if s := rapid.Int64Range(0, 200).Draw(m.T, "ttl"); s > 100 {
 			r.ExpiresMs = m.f.Clock.Now().UnixMilli() + s*1000
 		}
+		if rapid.Bool().Draw(m.T, "authored") {
+			r.Author = &queue.Author{
+				Kind: queue.AuthorUser, ID: "1", Name: rapid.StringN(0, 5, -1).Draw(m.T, "author"),
+			}
+		}
 		r.Choices = rapid.SliceOfN(rapid.StringN(0, 5, -1), 0, 2).Draw(m.T, "choices")
 		reqs = append(reqs, r)
 	}

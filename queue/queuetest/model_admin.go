@@ -247,8 +247,26 @@ func (m *Model) edit(e queue.Edit) queue.EditResult {
 		return m.dropAccount(e.Account.ID)
 	case queue.EditDropTracker:
 		return m.dropTracker(e.Tracker.ID)
-	case queue.EditAddKey, queue.EditDropKey:
-		return m.editKey(e)
+	case queue.EditChangeAccount:
+		a := m.findAccount(e.Account.ID)
+		if a == nil {
+			return queue.EditResult{Err: queue.ErrNotFound}
+		}
+		changed := *a
+		if err := e.Change(&changed); err != nil {
+			return queue.EditResult{Err: err}
+		}
+		return m.editAccount(queue.Edit{Account: changed})
+	case queue.EditChangeTracker:
+		t := m.findTracker(e.Tracker.ID)
+		if t == nil {
+			return queue.EditResult{Err: queue.ErrNotFound}
+		}
+		changed := *t
+		if err := e.ChangeTracker(&changed); err != nil {
+			return queue.EditResult{Err: err}
+		}
+		return m.editTracker(changed)
 	default:
 		return queue.EditResult{Err: fmt.Errorf("unknown edit %d", e.Kind)}
 	}
@@ -269,25 +287,29 @@ func (m *Model) editAccount(e queue.Edit) queue.EditResult {
 	if old != nil && e.KeepKeys {
 		a.Keys = old.Keys
 	}
+	a.KeepPeople(old)
 	if old != nil && queue.SameAccount(old, &a) {
 		return queue.EditResult{}
 	}
-	for i, k := range a.Keys {
-		if slices.Contains(a.Keys[:i], k) {
-			return queue.EditResult{Err: queue.KeyTwice()}
+	holders := func(has func(*queue.Account) bool) (*queue.Account, bool) {
+		i := slices.IndexFunc(m.accounts, func(b queue.Account) bool {
+			return b.ID != a.ID && has(&b)
+		})
+		if i < 0 {
+			return nil, false
 		}
+		return &m.accounts[i], true
 	}
-	for _, b := range m.accounts {
-		switch {
-		case b.ID == a.ID:
-		case b.Login == a.Login && a.Login != "":
-			return queue.EditResult{Err: queue.LoginTaken(b.ID)}
-		case slices.ContainsFunc(b.Keys, func(k queue.KeyHash) bool {
-			return slices.Contains(a.Keys,
-				k)
-		}):
-			return queue.EditResult{Err: queue.KeyTaken()}
-		}
+	err := a.Conflict(func(login string) (*queue.Account, bool) {
+		return holders(func(b *queue.Account) bool {
+			return b.Login == login || slices.ContainsFunc(b.AllUsers(),
+				func(u queue.User) bool { return u.Login == login })
+		})
+	}, func(k queue.KeyHash) (*queue.Account, bool) {
+		return holders(func(b *queue.Account) bool { return queue.KeyIndex(b.Keys, k) >= 0 })
+	})
+	if err != nil {
+		return queue.EditResult{Err: err}
 	}
 	a.Keys = slices.Clone(a.Keys)
 	m.putAccount(a)
@@ -305,6 +327,7 @@ func (m *Model) editTracker(t queue.Tracker) queue.EditResult {
 	if err != nil {
 		return queue.EditResult{Err: err}
 	}
+	t.KeepSorting(before)
 	if old != nil && queue.SameTracker(old, &t) {
 		return queue.EditResult{}
 	}
@@ -361,32 +384,4 @@ func (m *Model) drop(keys []queue.TrackerID) {
 			lastOut: t.lastOut, epoch: t.epoch + 1,
 		}
 	}
-}
-
-func (m *Model) editKey(e queue.Edit) queue.EditResult {
-	holder := slices.IndexFunc(m.accounts,
-		func(a queue.Account) bool { return slices.Contains(a.Keys, e.Key) })
-	if e.Kind == queue.EditDropKey {
-		if holder < 0 {
-			return queue.EditResult{Err: queue.ErrNotFound}
-		}
-		a := m.accounts[holder]
-		a.Keys = slices.DeleteFunc(slices.Clone(a.Keys),
-			func(k queue.KeyHash) bool { return k == e.Key })
-		m.putAccount(a)
-		return queue.EditResult{Outcome: queue.EditRemoved}
-	}
-	a := m.findAccount(e.Account.ID)
-	switch {
-	case a == nil:
-		return queue.EditResult{Err: queue.ErrNotFound}
-	case holder >= 0 && m.accounts[holder].ID == a.ID:
-		return queue.EditResult{}
-	case holder >= 0:
-		return queue.EditResult{Err: queue.KeyTaken()}
-	}
-	grown := *a
-	grown.Keys = append(slices.Clone(a.Keys), e.Key)
-	m.putAccount(grown)
-	return queue.EditResult{Outcome: queue.EditUpdated}
 }

@@ -323,13 +323,15 @@ func fields(c *check) {
 	req := queue.SendReq{
 		Tracker: 1, Employee: 42, Text: "answer", ExpiresMs: 1_900_000_000_123,
 		Choices: []string{"yes", "", "нет \"quoted\""}, ReplyTo: first,
+		Author: &queue.Author{Kind: queue.AuthorKey, ID: "af", Name: "ERP «нов»"},
 	}
 	id := c.sendAll(req)[0]
 	in := c.receive(queue.Incoming{Tracker: 1, Employee: 43, Text: "reply", ReplyTo: id}).ID
 	c.reopen()
 	m := c.wantStatus(1, id, queue.StatusPending)
 	if m.Tracker != 1 || m.Employee != 42 || m.Text != "answer" || m.ExpiresMs != req.ExpiresMs ||
-		!slices.Equal(m.Choices, req.Choices) || m.ReplyTo != first {
+		!slices.Equal(m.Choices, req.Choices) || m.ReplyTo != first ||
+		!sameAuthor(m.Author, req.Author) {
 		c.Fatalf("%+v", m)
 	}
 	if m.SubmitMs == 0 || m.UpdateMs != 0 || m.ReadMs != 0 || m.ChangeMs != m.SubmitMs ||

@@ -190,7 +190,7 @@ const hour = int64(time.Hour / time.Millisecond)
 func (c *check) session(id queue.AccountID, name string) queue.Session {
 	c.Helper()
 	now := c.nowMs()
-	s := queue.Session{Hash: queue.HashKey(name), Account: id, CreatedMs: now, ExpiresMs: now +
+	s := queue.Session{User: int64(id) - 1, Stamp: name, Hash: queue.HashKey(name), Account: id, CreatedMs: now, ExpiresMs: now +
 		hour}
 	c.must(c.Store.PutSession(c.Context(), s))
 	return s

@@ -21,15 +21,31 @@ type accountRow struct {
 	Title    string          `json:"title,omitempty"`
 	TimeZone string          `json:"time_zone,omitempty"`
 	Keys     []string        `json:"keys,omitempty"` // hexadecimal
+	// KeyInfo is what is known of each of the keys, nothing where there is no more than a key.
+	KeyInfo []keyInfo     `json:"key_info,omitempty"`
+	People  *queue.People `json:"people,omitempty"`
+}
+
+type keyInfo struct {
+	Name  string     `json:"name,omitempty"`
+	Role  queue.Role `json:"role"`
+	EndMs int64      `json:"end_ms,omitempty"`
 }
 
 func encodeAccount(a *queue.Account, version int64) (string, error) {
 	r := accountRow{
 		ID: a.ID, Login: a.Login, Password: a.Password, Title: a.Title,
-		TimeZone: a.TimeZone,
+		TimeZone: a.TimeZone, People: a.People,
 	}
-	for _, k := range a.Keys {
-		r.Keys = append(r.Keys, hex.EncodeToString(k[:]))
+	info := false
+	for i := range a.Keys {
+		k := &a.Keys[i]
+		r.Keys = append(r.Keys, hex.EncodeToString(k.Hash[:]))
+		r.KeyInfo = append(r.KeyInfo, keyInfo{k.Name, k.Role, k.EndMs})
+		info = info || r.KeyInfo[i] != keyInfo{}
+	}
+	if !info {
+		r.KeyInfo = nil
 	}
 	return encodeRow(r, version)
 }
@@ -41,14 +57,22 @@ func decodeAccount(value string) (a queue.Account, version int64, err error) {
 	}
 	a = queue.Account{
 		ID: r.ID, Login: r.Login, Password: r.Password, Title: r.Title,
-		TimeZone: r.TimeZone,
+		TimeZone: r.TimeZone, People: r.People,
 	}
-	for _, text := range r.Keys {
+	if len(r.KeyInfo) > 0 && len(r.KeyInfo) != len(r.Keys) {
+		return a, 0, fmt.Errorf("%w: keys of account %d", queue.ErrCorrupt, r.ID)
+	}
+	for i, text := range r.Keys {
 		var k queue.KeyHash
 		if _, err := hex.Decode(k[:], []byte(text)); len(text) != 2*len(k) || err != nil {
 			return a, 0, fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, r.ID)
 		}
-		a.Keys = append(a.Keys, k)
+		key := queue.Key{Hash: k}
+		if len(r.KeyInfo) > 0 {
+			info := &r.KeyInfo[i]
+			key.Name, key.Role, key.EndMs = info.Name, info.Role, info.EndMs
+		}
+		a.Keys = append(a.Keys, key)
 	}
 	return a, version, nil
 }
@@ -70,6 +94,7 @@ type trackerRow struct {
 	Employee       int64                 `json:"employee,omitempty"`
 	EmployeeRecord *queue.EmployeeRecord `json:"employee_record,omitempty"`
 	Settings       map[string]string     `json:"settings,omitempty"`
+	Sorting        *queue.Sorting        `json:"sorting,omitempty"`
 	Upstream       string                `json:"upstream,omitempty"`
 	Former         *[]queue.Former       `json:"former,omitempty"`
 }

@@ -22,10 +22,11 @@ import (
 //	18 slot 1
 //	19 check 4     a random number: tells a record from text that looks like one
 //	23 submitted 6 ms
-//	29 flags 1     which of the following are there: 1 employee, 2 expires, 4 reply to, 8 choices
+//	29 flags 1     which of the following are there: 1 employee, 2 expires, 4 reply to, 8 choices,
+//	               16 author
 //	30 length 3    of what follows
 //	33 employee 8, expires 6 (ms), reply to 8, choices (count 1, then length as uvarint and bytes
-//	    of each), text
+//	    of each), author (kind 1, then id and name likewise), text
 const (
 	chunkHeader  = 9
 	recordHeader = 33
@@ -34,6 +35,8 @@ const (
 	flagExpires  = 2
 	flagReplyTo  = 4
 	flagChoices  = 8
+	flagAuthor   = 16
+	flagsKnown   = flagEmployee | flagExpires | flagReplyTo | flagChoices | flagAuthor
 
 	maxChoices = 255
 )
@@ -59,14 +62,23 @@ func appendTail(dst []byte, m *queue.Message) []byte {
 		choices := m.Choices[:min(len(m.Choices), maxChoices)]
 		dst = append(dst, byte(len(choices)))
 		for _, c := range choices {
-			dst = binary.AppendUvarint(dst, uint64(len(c)))
-			dst = append(dst, c...)
+			dst = appendString(dst, c)
 		}
+	}
+	if m.Author != nil {
+		flags |= flagAuthor
+		dst = append(dst, byte(m.Author.Kind))
+		dst = appendString(appendString(dst, m.Author.ID), m.Author.Name)
 	}
 	dst = append(dst, m.Text...)
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
 	dst[at] = flags
 	return dst
+}
+
+// appendString appends the length of s as a uvarint, and s.
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
 // maxTail bounds a record after its header, so that a block's length keeps within 24 bits.
@@ -155,8 +167,11 @@ func decodeRecord(m *queue.Message, b []byte) (int, error) {
 
 // decodeRest fills m from what follows a record's header.
 func decodeRest(m *queue.Message, flags byte, rest []byte) error {
+	if flags&^flagsKnown != 0 { // a newer version's: the text would begin with what it means
+		return fmt.Errorf("%w: record with flags %#x", queue.ErrCorrupt, flags)
+	}
 	need := 0
-	for flag, size := range [...]int{1: 8, 2: 6, 4: 8, 8: 1} {
+	for flag, size := range [...]int{1: 8, 2: 6, 4: 8, 8: 1, 16: 1} {
 		if flags&byte(flag) != 0 {
 			need += size
 		}
@@ -182,6 +197,12 @@ func decodeRest(m *queue.Message, flags byte, rest []byte) error {
 			return fmt.Errorf("%w: torn choices", queue.ErrCorrupt)
 		}
 	}
+	if flags&flagAuthor != 0 {
+		var ok bool
+		if m.Author, rest, ok = decodeAuthor(rest); !ok {
+			return fmt.Errorf("%w: torn author", queue.ErrCorrupt)
+		}
+	}
 	m.Text = string(rest)
 	return nil
 }
@@ -190,14 +211,31 @@ func decodeChoices(b []byte) (choices []string, rest []byte, ok bool) {
 	choices = make([]string, b[0])
 	b = b[1:]
 	for i := range choices {
-		n, size := binary.Uvarint(b)
-		if size <= 0 || n > uint64(len(b)-size) {
+		if choices[i], b, ok = cutString(b); !ok {
 			return nil, nil, false
 		}
-		choices[i] = string(b[size : size+int(n)])
-		b = b[size+int(n):]
 	}
 	return choices, b, true
+}
+
+func decodeAuthor(b []byte) (a *queue.Author, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return nil, nil, false
+	}
+	a = &queue.Author{Kind: queue.AuthorKind(b[0])}
+	if a.ID, rest, ok = cutString(b[1:]); ok {
+		a.Name, rest, ok = cutString(rest)
+	}
+	return a, rest, ok
+}
+
+// cutString is the reverse of appendString.
+func cutString(b []byte) (s string, rest []byte, ok bool) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return "", nil, false
+	}
+	return string(b[size : size+int(n)]), b[size+int(n):], true
 }
 
 // hintOf makes a message's Hint of its offset and its check. The check is masked with the tracker,

@@ -9,7 +9,8 @@ import (
 )
 
 // A session lies with the directory, so that a change of its account can end it in the same step:
-// {chat:dir}:s:<key> is a STRING "account created expires" that expires with the session,
+// {chat:dir}:s:<key> is a STRING "account created expires", with " user stamp" after it where it is
+// not that of the account's own login, that expires with the session,
 // {chat:dir}:l:<account> a ZSET of an account's sessions by their creation, in which expired ones
 // may remain.
 
@@ -19,9 +20,14 @@ func (s *dirStore) PutSession(ctx context.Context, n queue.Session) error {
 	if err := s.roomIn(dirQuery().slot); err != nil {
 		return err
 	}
+	more := ""
+	if n.User != 0 {
+		more = fmt.Sprintf(" %d %s", n.User, n.Stamp)
+	}
 	found, err := s.dirRun(ctx, "put_session", scriptPutSession,
 		rowKey(dirAccounts, int64(n.Account)), s.scriptClock(), int64(n.Account),
-		hex.EncodeToString(n.Hash[:]), n.CreatedMs, n.ExpiresMs, queue.MaxSessions)
+		hex.EncodeToString(n.Hash[:]), n.CreatedMs, n.ExpiresMs, queue.MaxSessions,
+		more)
 	if err == nil && !found {
 		err = queue.ErrNotFound
 	}
@@ -59,8 +65,8 @@ func (s *dirStore) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Se
 			continue
 		}
 		n := queue.Session{Hash: hs[i]}
-		if _, err := fmt.Sscanf(text, "%d %d %d", &n.Account, &n.CreatedMs,
-			&n.ExpiresMs); err != nil {
+		if got, err := fmt.Sscan(text, &n.Account, &n.CreatedMs, &n.ExpiresMs, &n.User,
+			&n.Stamp); err != nil && got != 3 {
 			return nil, fmt.Errorf("%w: session: %w", queue.ErrCorrupt, err)
 		}
 		if n.ExpiresMs > now {

@@ -97,7 +97,7 @@ func (a *Archive) Directory(ctx context.Context) (accounts []queue.Account,
 // ones among them.
 func (a *Archive) Sessions(after queue.KeyHash, limit int) ([]queue.Session, error) {
 	var list []queue.Session
-	err := a.c.query("SELECT hash, account, created_ms, expires_ms FROM session WHERE hash > ? ORDER BY hash LIMIT ?", func(row []driver.Value) error {
+	err := a.c.query("SELECT hash, account, created_ms, expires_ms, user, stamp FROM session WHERE hash > ? ORDER BY hash LIMIT ?", func(row []driver.Value) error {
 		h := blob(row[0])
 		if len(h) != len(queue.KeyHash{}) {
 			return fmt.Errorf("%w: session of account %d", queue.ErrCorrupt, integer(row[1]))
@@ -105,7 +105,7 @@ func (a *Archive) Sessions(after queue.KeyHash, limit int) ([]queue.Session, err
 		list = append(list, queue.Session{
 			Hash:    queue.KeyHash(h),
 			Account: queue.AccountID(integer(row[1])), CreatedMs: integer(row[2]),
-			ExpiresMs: integer(row[3]),
+			ExpiresMs: integer(row[3]), User: integer(row[4]), Stamp: text(row[5]),
 		})
 		return nil
 	}, after[:], int64(limit))

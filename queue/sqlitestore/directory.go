@@ -13,16 +13,20 @@ import (
 )
 
 const (
-	accountColumns = "SELECT id, login, password, title, time_zone, version FROM account "
+	accountColumns = "SELECT id, login, password, title, time_zone, version, people FROM account "
 	trackerColumns = "SELECT tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee, settings, version, conversation, former," +
-		" employee_record, upstream FROM device "
+		" employee_record, upstream, sorting FROM device "
 )
 
-func accountOf(row []driver.Value) queue.Account {
-	return queue.Account{
+func accountOf(row []driver.Value) (queue.Account, error) {
+	a := queue.Account{
 		ID: queue.AccountID(integer(row[0])), Login: text(row[1]),
 		Password: text(row[2]), Title: text(row[3]), TimeZone: text(row[4]),
 	}
+	if err := fromJSON(row[6], &a.People); err != nil {
+		return a, fmt.Errorf("%w: people of account %d: %w", queue.ErrCorrupt, a.ID, err)
+	}
+	return a, nil
 }
 
 func loadAccounts(ctx context.Context, c *conn) ([]queue.Account, error) {
@@ -30,29 +34,36 @@ func loadAccounts(ctx context.Context, c *conn) ([]queue.Account, error) {
 	index := make(map[int64]int)
 	err := c.queryContext(ctx, accountColumns+"ORDER BY id", func(row []driver.Value) error {
 		index[integer(row[0])] = len(accounts)
-		accounts = append(accounts, accountOf(row))
-		return nil
+		a, err := accountOf(row)
+		accounts = append(accounts, a)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	err = c.queryContext(ctx, "SELECT account, hash FROM account_key ORDER BY account, position",
+	err = c.queryContext(ctx, "SELECT "+keyColumns+" FROM account_key ORDER BY account, position",
 		func(row []driver.Value) error {
 			i, ok := index[integer(row[0])]
 			if !ok {
 				return fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, integer(row[0]))
 			}
-			return addKey(&accounts[i], row[1])
+			return addKey(&accounts[i], row)
 		})
 	return accounts, err
 }
 
-func addKey(a *queue.Account, v driver.Value) error {
-	h := blob(v)
+// keyColumns are what addKey reads.
+const keyColumns = "account, hash, name, role, end_ms"
+
+func addKey(a *queue.Account, row []driver.Value) error {
+	h := blob(row[1])
 	if len(h) != len(queue.KeyHash{}) {
 		return fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, a.ID)
 	}
-	a.Keys = append(a.Keys, queue.KeyHash(h))
+	a.Keys = append(a.Keys, queue.Key{
+		Hash: queue.KeyHash(h), Name: text(row[2]), Role: queue.Role(integer(row[3])),
+		EndMs: integer(row[4]),
+	})
 	return nil
 }
 
@@ -60,8 +71,8 @@ func addKey(a *queue.Account, v driver.Value) error {
 func fillKeys(c *conn, accounts []queue.Account) error {
 	for i := range accounts {
 		a := &accounts[i]
-		err := c.query("SELECT hash FROM account_key WHERE account = ? ORDER BY position",
-			func(row []driver.Value) error { return addKey(a, row[0]) }, int64(a.ID))
+		err := c.query("SELECT "+keyColumns+" FROM account_key WHERE account = ? ORDER BY position",
+			func(row []driver.Value) error { return addKey(a, row) }, int64(a.ID))
 		if err != nil {
 			return err
 		}
@@ -88,6 +99,9 @@ func trackerOf(row []driver.Value) (queue.Tracker, error) {
 	}
 	if err := fromJSON(row[15], &t.EmployeeRecord); err != nil {
 		return t, fmt.Errorf("%w: employee of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
+	}
+	if err := fromJSON(row[17], &t.Sorting); err != nil {
+		return t, fmt.Errorf("%w: sorting of tracker %d: %w", queue.ErrCorrupt, t.ID, err)
 	}
 	return t, nil
 }
@@ -118,8 +132,9 @@ func (s *dirStore) Accounts(ctx context.Context, after queue.AccountID, limit in
 	err := s.read(ctx, "accounts", func(c *conn) error {
 		err := c.query(accountColumns+"WHERE id > ? ORDER BY id LIMIT ?",
 			func(row []driver.Value) error {
-				accounts = append(accounts, accountOf(row))
-				return nil
+				a, err := accountOf(row)
+				accounts = append(accounts, a)
+				return err
 			}, int64(after), int64(min(limit, maxPage)))
 		if err != nil {
 			return err
@@ -303,14 +318,20 @@ func (w *writer) putRows(d *directory.Change) error {
 
 // putAccount stores an account where none with its id is.
 func (w *writer) putAccount(a *queue.Account, version int64) error {
-	const put = "INSERT INTO account (id, login, password, title, time_zone, version) VALUES (?, ?, ?, ?, ?, ?)"
-	if _, err := w.c.exec(put, int64(a.ID), a.Login, a.Password, a.Title, a.TimeZone,
-		version); err != nil {
+	people, err := toJSON(a.People, a.People != nil)
+	if err != nil {
 		return err
 	}
-	for i, k := range a.Keys {
-		if _, err := w.c.exec("INSERT INTO account_key (hash, account, position) VALUES (?, ?, ?)",
-			k[:], int64(a.ID), int64(i)); err != nil {
+	const put = "INSERT INTO account (id, login, password, title, time_zone, version, people) VALUES (?, ?, ?, ?, ?, ?, ?)"
+	if _, err := w.c.exec(put, int64(a.ID), a.Login, a.Password, a.Title, a.TimeZone, version,
+		people); err != nil {
+		return err
+	}
+	const putKey = "INSERT INTO account_key (hash, account, position, name, role, end_ms) VALUES (?, ?, ?, ?, ?, ?)"
+	for i := range a.Keys {
+		k := &a.Keys[i]
+		if _, err := w.c.exec(putKey, k.Hash[:], int64(a.ID), int64(i), k.Name, int64(k.Role),
+			k.EndMs); err != nil {
 			return err
 		}
 	}
@@ -335,12 +356,16 @@ func (w *writer) putTracker(t *queue.Tracker, version int64) error {
 	if err != nil {
 		return err
 	}
+	sorting, err := toJSON(t.Sorting, t.Sorting != nil)
+	if err != nil {
+		return err
+	}
 	const put = "INSERT INTO device (tracker, account, label, protocol, device_id, password, model, blocked, chat, features, employee," +
-		" settings, version, conversation, former, employee_record, upstream)" +
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+		" settings, version, conversation, former, employee_record, upstream, sorting)" +
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 	_, err = w.c.exec(put, int64(t.ID), int64(t.Account), t.Label, t.Protocol, t.DeviceID,
 		t.Password, t.Model, number(t.Blocked), number(t.Chat), features, t.Employee, settings,
-		version, int64(t.Conversation), former, record, t.Upstream)
+		version, int64(t.Conversation), former, record, t.Upstream, sorting)
 	return err
 }
 

@@ -140,12 +140,12 @@ func changedRows(c *conn, since int64, limit int, d *queue.DirectoryChanges) ([]
 	const after = "WHERE version > ? ORDER BY version LIMIT ?"
 	most := int64(limit) + 1
 	err := c.query(accountColumns+after, func(row []driver.Value) error {
-		a := accountOf(row)
+		a, err := accountOf(row)
 		rows = append(rows, changedRow{integer(row[5]), func() {
 			d.Accounts = append(d.Accounts,
 				a)
 		}})
-		return nil
+		return err
 	}, since, most)
 	if err != nil {
 		return nil, err

@@ -22,7 +22,7 @@ const (
 )
 
 // messageColumns are what scanMessage reads.
-const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to, replaced, tries, tried_ms"
+const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to, replaced, tries, tried_ms, author"
 
 func scanMessage(row []driver.Value) (queue.Message, error) {
 	m := queue.Message{
@@ -40,6 +40,9 @@ func scanMessage(row []driver.Value) (queue.Message, error) {
 		if err := json.Unmarshal([]byte(c), &m.Choices); err != nil {
 			return m, fmt.Errorf("%w: choices of message %d: %w", queue.ErrCorrupt, m.ID, err)
 		}
+	}
+	if err := fromJSON(row[18], &m.Author); err != nil {
+		return m, fmt.Errorf("%w: author of message %d: %w", queue.ErrCorrupt, m.ID, err)
 	}
 	return m, nil
 }

@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -63,7 +62,7 @@ func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
 	m := queue.Message{
 		Tracker: r.Tracker, Status: queue.StatusPending, ExpiresMs: r.ExpiresMs,
 		Employee: r.Employee,
-		Text:     r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo,
+		Text:     r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo, Author: r.Author,
 	}
 	if err := w.insert(t, &m); err != nil {
 		return queue.SendResult{}, err
@@ -103,17 +102,17 @@ func (w *writer) insert(t *tracker, m *queue.Message) error {
 	m.ID, m.SubmitMs, m.ChangeMs = id, ms, ms
 	t.lastMs = ms
 	w.recordChange(queue.ChangeStored, t, id)
-	var choices driver.Value
-	if len(m.Choices) > 0 {
-		b, err := json.Marshal(m.Choices)
-		if err != nil {
-			return err
-		}
-		choices = string(b)
+	choices, err := toJSON(m.Choices, len(m.Choices) > 0)
+	if err != nil {
+		return err
 	}
-	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, reply_to, text, choices) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	author, err := toJSON(m.Author, m.Author != nil)
+	if err != nil {
+		return err
+	}
+	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, reply_to, text, choices, author) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		id, int64(t.id), int64(m.Status), ms, ms, m.ExpiresMs, m.Employee, m.ReplyTo, m.Text,
-		choices)
+		choices, author)
 	return err
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // sessionSize is about what one takes in the write queue.
-const sessionSize = 96
+const sessionSize = 128
 
 // sessions are logins of accounts through the API.
 type sessions struct{ *database }
@@ -37,8 +37,9 @@ func (w *writer) putSession(n *queue.Session) error {
 	if _, err := w.c.exec(clean, w.now); err != nil {
 		return err
 	}
-	const put = "INSERT OR REPLACE INTO session (hash, account, created_ms, expires_ms) VALUES (?, ?, ?, ?)"
-	if _, err := w.c.exec(put, n.Hash[:], int64(n.Account), n.CreatedMs, n.ExpiresMs); err != nil {
+	const put = "INSERT OR REPLACE INTO session (hash, account, created_ms, expires_ms, user, stamp) VALUES (?, ?, ?, ?, ?, ?)"
+	if _, err := w.c.exec(put, n.Hash[:], int64(n.Account), n.CreatedMs, n.ExpiresMs,
+		n.User, n.Stamp); err != nil {
 		return err
 	}
 	const bound = "DELETE FROM session WHERE hash IN (SELECT hash FROM session WHERE account = ? ORDER BY created_ms DESC, hash DESC LIMIT -1 OFFSET ?)"
@@ -66,10 +67,11 @@ func (ss *sessions) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.S
 	now := ss.now().UnixMilli()
 	err := ss.read(ctx, "sessions", func(c *conn) error {
 		for i, h := range hs {
-			err := c.query("SELECT account, created_ms, expires_ms FROM session WHERE hash = ? AND expires_ms > ?", func(row []driver.Value) error {
+			err := c.query("SELECT account, created_ms, expires_ms, user, stamp FROM session WHERE hash = ? AND expires_ms > ?", func(row []driver.Value) error {
 				res[i] = queue.Session{
 					Hash: h, Account: queue.AccountID(integer(row[0])),
 					CreatedMs: integer(row[1]), ExpiresMs: integer(row[2]),
+					User: integer(row[3]), Stamp: text(row[4]),
 				}
 				return nil
 			}, h[:], now)

@@ -34,7 +34,7 @@ func TestDirectoryContent(t *testing.T) {
 		"example": {
 			Accounts: []queue.Account{{
 				ID: 1, Login: "demo", Title: "Demo fleet",
-				TimeZone: "Europe/Berlin", Keys: []queue.KeyHash{key},
+				TimeZone: "Europe/Berlin", Keys: []queue.Key{key},
 			}},
 			Trackers: []queue.Tracker{
 				{
@@ -62,7 +62,7 @@ func TestDirectoryContent(t *testing.T) {
 			}},
 		},
 		"flow": {
-			Accounts: []queue.Account{{ID: 1, TimeZone: "UTC", Keys: []queue.KeyHash{key}}},
+			Accounts: []queue.Account{{ID: 1, TimeZone: "UTC", Keys: []queue.Key{key}}},
 			Trackers: []queue.Tracker{{
 				ID: 2, Account: 1, Protocol: "jt808",
 				DeviceID: "13812345678", Chat: true, Features: chat,

@@ -96,7 +96,7 @@ func TestShippedDirectory(t *testing.T) {
 	must(t, err)
 	want := queue.Account{
 		ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "Europe/Berlin",
-		Keys: []queue.KeyHash{queue.HashKey("a6aa75587e5c59c32d347da438505fc3")},
+		Keys: []queue.Key{{Hash: queue.HashKey("a6aa75587e5c59c32d347da438505fc3")}},
 	}
 	if diff := cmp.Diff([]queue.Account{want}, f.Accounts); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)

@@ -1,0 +1,463 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what an account's managers keep.
+const (
+	MaxUsers        = 1000
+	MaxKeys         = 1000
+	MaxGroups       = 1000
+	MaxTemplates    = 200
+	MaxPeopleName   = 100  // characters of the name of a user, a key, a group, a template, an author
+	MaxTemplateText = 2000 // characters
+	MaxChoices      = 8
+	MaxChoice       = 50                 // characters
+	MaxTags         = 20                 // of a tracker
+	MaxTag          = 40                 // characters
+	MaxTTL          = 365 * 24 * 60 * 60 // seconds
+)
+
+// ErrTooMany says that an edit would go beyond a bound: nothing of it is done.
+var ErrTooMany = errors.New("too many entities")
+
+// Role is what a caller may do. Each role may all that the ones with a greater number may.
+type Role byte
+
+// Roles. The zero value is that of an account's own login, and of a key that names none.
+const (
+	RoleManager    Role = iota // also edits the account's users, keys, groups and templates
+	RoleDispatcher             // also writes, marks and cancels
+	RoleViewer                 // reads
+)
+
+var roleNames = [...]string{"manager", "dispatcher", "viewer"}
+
+// May reports whether a caller with role r may do what needs role need.
+func (r Role) May(need Role) bool { return r <= need }
+
+// String is the name of the role.
+func (r Role) String() string {
+	if int(r) < len(roleNames) {
+		return roleNames[r]
+	}
+	return "unknown"
+}
+
+// MarshalText writes the name.
+func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads the name.
+func (r *Role) UnmarshalText(text []byte) error {
+	i := slices.Index(roleNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("%.20q is none of %s", text, strings.Join(roleNames[:], ", "))
+	}
+	*r = Role(i)
+	return nil
+}
+
+// Key is an API key of an account.
+type Key struct {
+	Hash  KeyHash
+	Name  string // may be empty
+	Role  Role
+	EndMs int64 // Unix milliseconds, from then on it is no key any more; 0 never
+}
+
+// Ended reports whether the key is none any more at now, in Unix milliseconds.
+func (k *Key) Ended(now int64) bool { return k.EndMs != 0 && now >= k.EndMs }
+
+// KeyIndex is where a key is in a list, -1 nowhere.
+func KeyIndex(list []Key, h KeyHash) int {
+	return slices.IndexFunc(list, func(k Key) bool { return k.Hash == h })
+}
+
+// User logs in to an account beside its own login.
+type User struct {
+	ID       int64  `json:"id"`
+	Login    string `json:"login"`              // no other user or account has it
+	Password string `json:"password,omitempty"` // as that of an Account
+	Name     string `json:"name"`
+	Role     Role   `json:"role"`
+	Locale   string `json:"locale,omitempty"`
+}
+
+// Group is what trackers of an account are sorted by; each is in one at most.
+type Group struct {
+	ID    int64  `json:"id"`
+	Title string `json:"title"`
+	Color string `json:"color,omitempty"` // six hexadecimal digits
+}
+
+// Template is a prepared text of an account. Its text may hold {label}, {employee} and {time},
+// which whoever sends it replaces.
+type Template struct {
+	ID      int64    `json:"id"`
+	Name    string   `json:"name"`
+	Text    string   `json:"text"`
+	Choices []string `json:"choices,omitempty"`
+	TTL     int      `json:"ttl,omitempty"` // seconds, 0 for ever
+}
+
+// AuthorKind tells who wrote a message.
+type AuthorKind byte
+
+// Kinds of authors; stored, so values never change.
+const (
+	AuthorUser AuthorKind = 1 // a user of the account, or with id 0 its own login
+	AuthorKey  AuthorKind = 2 // who has an API key of the account
+)
+
+// String is how the API names the kind.
+func (k AuthorKind) String() string {
+	if k == AuthorKey {
+		return "key"
+	}
+	return "user"
+}
+
+// Author is who wrote an outgoing message, as he was named then.
+type Author struct {
+	Kind AuthorKind `json:"kind"`
+	ID   string     `json:"id"` // of the user, or of the key
+	Name string     `json:"name,omitempty"`
+}
+
+// People are what an account's managers edit beside its keys. One that is in a directory is never
+// changed in place. Ids are unique in each list and never used again.
+type People struct {
+	LastID    int64      `json:"last_id,omitempty"` // the greatest id that was given in any list
+	Users     []User     `json:"users,omitempty"`
+	Groups    []Group    `json:"groups,omitempty"`
+	Templates []Template `json:"templates,omitempty"`
+}
+
+// over completes what an edit gives for an account: a list that is nil stays as it was. What says
+// nothing is nil.
+func (p *People) over(old *People) *People {
+	if p == nil {
+		return old
+	}
+	n := *p
+	if old != nil {
+		n.LastID = max(n.LastID, old.LastID)
+		if n.Users == nil {
+			n.Users = old.Users
+		}
+		if n.Groups == nil {
+			n.Groups = old.Groups
+		}
+		if n.Templates == nil {
+			n.Templates = old.Templates
+		}
+	}
+	for i := range n.Users {
+		n.LastID = max(n.LastID, n.Users[i].ID)
+	}
+	for i := range n.Groups {
+		n.LastID = max(n.LastID, n.Groups[i].ID)
+	}
+	for i := range n.Templates {
+		n.LastID = max(n.LastID, n.Templates[i].ID)
+	}
+	n.Users, n.Groups, n.Templates = some(n.Users), some(n.Groups), some(n.Templates)
+	if n.LastID == 0 {
+		return nil
+	}
+	return &n
+}
+
+// some is nil for an empty list.
+func some[V any](list []V) []V {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+// Clone returns a copy whose lists may be changed; of nil an empty one.
+func (p *People) Clone() *People {
+	if p == nil {
+		return &People{}
+	}
+	return &People{
+		LastID: p.LastID, Users: slices.Clone(p.Users), Groups: slices.Clone(p.Groups),
+		Templates: slices.Clone(p.Templates),
+	}
+}
+
+// NextID gives an id away.
+func (p *People) NextID() int64 {
+	p.LastID++
+	return p.LastID
+}
+
+// KeepSorting completes a tracker that replaces old (nil: none): see Sorting.
+func (t *Tracker) KeepSorting(old *Tracker) {
+	switch {
+	case t.Sorting == nil && old != nil && old.Account == t.Account:
+		t.Sorting = old.Sorting
+	case t.Sorting != nil && t.Sorting.Group == 0 && len(t.Sorting.Tags) == 0:
+		t.Sorting = nil
+	}
+}
+
+// GroupID is the tracker's group, 0 none.
+func (t *Tracker) GroupID() int64 {
+	if t.Sorting == nil {
+		return 0
+	}
+	return t.Sorting.Group
+}
+
+// Tags are the tracker's tags.
+func (t *Tracker) Tags() []string {
+	if t.Sorting == nil {
+		return nil
+	}
+	return t.Sorting.Tags
+}
+
+func sameSorting(a, b *Sorting) bool {
+	return a == b || a != nil && b != nil && a.Group == b.Group && slices.Equal(a.Tags, b.Tags)
+}
+
+// KeepPeople completes an account that replaces old (nil: none): see People.
+func (a *Account) KeepPeople(old *Account) {
+	var was *People
+	if old != nil {
+		was = old.People
+	}
+	a.People = a.People.over(was)
+}
+
+// AllUsers are the account's users.
+func (a *Account) AllUsers() []User {
+	if a.People == nil {
+		return nil
+	}
+	return a.People.Users
+}
+
+// AllGroups are the account's groups.
+func (a *Account) AllGroups() []Group {
+	if a.People == nil {
+		return nil
+	}
+	return a.People.Groups
+}
+
+// AllTemplates are the account's templates.
+func (a *Account) AllTemplates() []Template {
+	if a.People == nil {
+		return nil
+	}
+	return a.People.Templates
+}
+
+// User finds one of the account's users.
+func (a *Account) User(id int64) (*User, bool) {
+	users := a.AllUsers()
+	i := slices.IndexFunc(users, func(u User) bool { return u.ID == id })
+	if i < 0 {
+		return nil, false
+	}
+	return &users[i], true
+}
+
+// HasGroup reports whether the account has a group; 0 is no group.
+func (a *Account) HasGroup(id int64) bool {
+	return slices.ContainsFunc(a.AllGroups(), func(g Group) bool { return g.ID == id })
+}
+
+// Logins are all logins of the account: its own, and its users'.
+func (a *Account) Logins(yield func(login string, u *User) bool) {
+	if a.Login != "" && !yield(a.Login, nil) {
+		return
+	}
+	users := a.AllUsers()
+	for i := range users {
+		if !yield(users[i].Login, &users[i]) {
+			return
+		}
+	}
+}
+
+// ownConflict is what contradicts itself within one account.
+func (a *Account) ownConflict() error {
+	keys := make(map[KeyHash]bool, len(a.Keys))
+	for i := range a.Keys {
+		if keys[a.Keys[i].Hash] {
+			return KeyTwice()
+		}
+		keys[a.Keys[i].Hash] = true
+	}
+	logins := make(map[string]bool)
+	for login := range a.Logins {
+		if logins[login] {
+			return LoginTaken(a.ID)
+		}
+		logins[login] = true
+	}
+	return nil
+}
+
+// Conflict returns what contradicts itself within the account, or with another account as those
+// that find the holder of a login and of a key say; nil for nothing.
+func (a *Account) Conflict(byLogin func(string) (*Account, bool),
+	byKey func(KeyHash) (*Account, bool),
+) error {
+	if err := a.ownConflict(); err != nil {
+		return err
+	}
+	for login := range a.Logins {
+		if other, ok := byLogin(login); ok && other.ID != a.ID {
+			return LoginTaken(other.ID)
+		}
+	}
+	for i := range a.Keys {
+		if other, ok := byKey(a.Keys[i].Hash); ok && other.ID != a.ID {
+			return KeyTaken()
+		}
+	}
+	return nil
+}
+
+// Check tells every problem of an account's keys, users, groups and templates, each with the place
+// where it is, such as users[2].login.
+func (a *Account) Check(tell func(place, problem string)) {
+	within(tell, "keys", len(a.Keys), MaxKeys)
+	for i := range a.Keys {
+		at := fmt.Sprintf("keys[%d].", i)
+		checkText(tell, at+"name", a.Keys[i].Name, 0, MaxPeopleName)
+		if a.Keys[i].EndMs < 0 {
+			tell(at+"end", "must not be negative")
+		}
+	}
+	p := a.People
+	if p == nil {
+		return
+	}
+	within(tell, "users", len(p.Users), MaxUsers)
+	within(tell, "groups", len(p.Groups), MaxGroups)
+	within(tell, "templates", len(p.Templates), MaxTemplates)
+	var users, groups, templates map[int64]bool
+	for i := range p.Users {
+		at := fmt.Sprintf("users[%d].", i)
+		checkID(tell, at+"id", p.Users[i].ID, &users)
+		p.Users[i].Check(func(place, problem string) { tell(at+place, problem) })
+	}
+	for i := range p.Groups {
+		at := fmt.Sprintf("groups[%d].", i)
+		checkID(tell, at+"id", p.Groups[i].ID, &groups)
+		p.Groups[i].Check(func(place, problem string) { tell(at+place, problem) })
+	}
+	for i := range p.Templates {
+		at := fmt.Sprintf("templates[%d].", i)
+		checkID(tell, at+"id", p.Templates[i].ID, &templates)
+		p.Templates[i].Check(func(place, problem string) { tell(at+place, problem) })
+	}
+}
+
+func within(tell func(place, problem string), place string, n, most int) {
+	if n > most {
+		tell(place, fmt.Sprintf("must be at most %d", most))
+	}
+}
+
+func checkID(tell func(place, problem string), place string, id int64, seen *map[int64]bool) {
+	if *seen == nil {
+		*seen = make(map[int64]bool)
+	}
+	switch {
+	case id < 1 || id >= MaxID:
+		tell(place, "must be between 1 and 2^53-1")
+	case (*seen)[id]:
+		tell(place, "must be given once")
+	}
+	(*seen)[id] = true
+}
+
+// checkText wants least to most characters of one line.
+func checkText(tell func(place, problem string), place, s string, least, most int) {
+	n := utf8.RuneCountInString(s)
+	if !utf8.ValidString(s) || n < least || n > most || strings.ContainsFunc(s, unicode.IsControl) ||
+		least > 0 && strings.TrimSpace(s) == "" {
+		tell(place, fmt.Sprintf("must have %d to %d characters and no control characters", least,
+			most))
+	}
+}
+
+// Check tells every problem of a user's fields but the id.
+func (u *User) Check(tell func(place, problem string)) {
+	checkText(tell, "login", u.Login, 1, MaxPeopleName)
+	checkText(tell, "name", u.Name, 1, MaxPeopleName)
+	if int(u.Role) >= len(roleNames) {
+		tell("role", "must be manager, dispatcher or viewer")
+	}
+	if len(u.Locale) > len("zh_Hans_CN") || strings.ContainsFunc(u.Locale, notInLabel) {
+		tell("locale", "must be a locale such as de_DE")
+	}
+}
+
+// Check tells every problem of a group's fields but the id.
+func (g *Group) Check(tell func(place, problem string)) {
+	checkText(tell, "title", g.Title, 1, MaxPeopleName)
+	const digits = "0123456789abcdefABCDEF"
+	if g.Color != "" && (len(g.Color) != 6 || strings.Trim(g.Color, digits) != "") {
+		tell("color", "must be six hexadecimal digits")
+	}
+}
+
+// Check tells every problem of a template's fields but the id.
+func (t *Template) Check(tell func(place, problem string)) {
+	checkText(tell, "name", t.Name, 1, MaxPeopleName)
+	if n := utf8.RuneCountInString(t.Text); !utf8.ValidString(t.Text) || n > MaxTemplateText ||
+		strings.TrimSpace(t.Text) == "" || strings.ContainsFunc(t.Text, notInText) {
+		tell("text", fmt.Sprintf("must have 1 to %d characters and no control characters",
+			MaxTemplateText))
+	}
+	within(tell, "choices", len(t.Choices), MaxChoices)
+	for i, c := range t.Choices {
+		checkText(tell, fmt.Sprintf("choices[%d]", i), c, 1, MaxChoice)
+	}
+	if t.TTL < 0 || t.TTL > MaxTTL {
+		tell("ttl", fmt.Sprintf("must be between 1 and %d, or absent", MaxTTL))
+	}
+}
+
+func notInText(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+// CheckTags tells what is wrong with a tracker's tags.
+func CheckTags(tags []string, tell func(place, problem string)) {
+	within(tell, "tags", len(tags), MaxTags)
+	for i, tag := range tags {
+		place := fmt.Sprintf("tags[%d]", i)
+		checkText(tell, place, tag, 1, MaxTag)
+		if slices.Contains(tags[:i], tag) {
+			tell(place, "must be given once")
+		}
+	}
+}
+
+func samePeople(a, b *People) bool {
+	if a == b {
+		return true
+	}
+	if a == nil || b == nil {
+		return false
+	}
+	return a.LastID == b.LastID && slices.Equal(a.Users, b.Users) &&
+		slices.Equal(a.Groups, b.Groups) &&
+		slices.EqualFunc(a.Templates, b.Templates, func(a, b Template) bool {
+			return a.ID == b.ID && a.Name == b.Name && a.Text == b.Text && a.TTL == b.TTL &&
+				slices.Equal(a.Choices, b.Choices)
+		})
+}

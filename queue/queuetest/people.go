@@ -1,0 +1,116 @@
+package queuetest
+
+import (
+	"errors"
+	"slices"
+
+	"trackchat/queue"
+)
+
+func editPeople(c *check) {
+	c.fill()
+	accounts, trackers := someAccounts(), someTrackers()
+	account, tracker := accounts[1], trackers[0]
+	account.Title, account.People = "renamed", nil
+	tracker.Label, tracker.Sorting = "renamed", nil
+	c.wantEdits(queue.EditUpdated, putAccount(account), putTracker(tracker))
+	accounts[1].Title, trackers[0].Label = "renamed", "renamed"
+	c.wantDirectory(accounts, trackers)
+
+	// One list is given, and empty: the others stay, and no id comes again.
+	account.People = &queue.People{Users: []queue.User{}}
+	c.wantEdits(queue.EditUpdated, putAccount(account))
+	people := *accounts[1].People
+	people.Users = nil
+	accounts[1].People = &people
+	c.wantDirectory(accounts, trackers)
+
+	account.People, account.Title = nil, "imported"
+	tracker.Label = "imported"
+	c.importAll([]queue.Account{account}, []queue.Tracker{tracker}, false,
+		queue.ImportStats{Updated: 2})
+	accounts[1].Title, trackers[0].Label = "imported", "imported"
+	c.wantDirectory(accounts, trackers)
+
+	// Another account sorts it anew.
+	tracker.Account, tracker.History = 3, queue.HistoryMove
+	c.wantEdits(queue.EditUpdated, putTracker(tracker))
+	trackers[0].Account, trackers[0].Sorting = 3, nil
+	c.wantDirectory(accounts, trackers)
+	tracker.Sorting = &queue.Sorting{Tags: []string{"x"}}
+	c.wantEdits(queue.EditUpdated, putTracker(tracker))
+	tracker.Sorting = &queue.Sorting{}
+	c.wantEdits(queue.EditUpdated, putTracker(tracker))
+	c.reopen()
+	c.wantDirectory(accounts, trackers)
+}
+
+func editUsers(c *check) {
+	c.fill()
+	user := func(login string) *queue.People {
+		return &queue.People{Users: []queue.User{{ID: 1, Login: login, Name: login}}}
+	}
+	for _, login := range []string{"first", "ann"} { // of an account, of its user
+		res := c.edit(putAccount(queue.Account{ID: 3, People: user(login)}))
+		var conflict *queue.ConflictError
+		if !errors.As(res[0].Err, &conflict) || conflict.Parameter != "login" {
+			c.Fatalf("%s: %+v", login, res[0])
+		}
+		_, err := c.Store.ImportDirectory(c.Context(),
+			[]queue.Account{{ID: 3, People: user(login)}}, nil, false)
+		if !errors.Is(err, queue.ErrConflict) {
+			c.Fatalf("import of %s: %v", login, err)
+		}
+	}
+	res := c.edit(
+		putAccount(queue.Account{ID: 3, Login: "ann"}),
+		putAccount(queue.Account{ID: 3, Login: "me", People: user("me")}),
+		dropAccount(3), // which has changed nothing so far
+		changeAccount(1, func(a *queue.Account) error {
+			a.People = &queue.People{Users: []queue.User{}}
+			return nil
+		}),
+		putAccount(queue.Account{ID: 4, People: user("ann")}),
+	)
+	for i, refused := range []bool{true, true, false, false, false} {
+		if errors.Is(res[i].Err, queue.ErrConflict) != refused {
+			c.Fatalf("edit %d: %+v", i, res[i])
+		}
+	}
+}
+
+func editChanges(c *check) {
+	c.fill()
+	add := func(group string) queue.Edit {
+		return changeAccount(3, func(a *queue.Account) error {
+			a.People = a.People.Clone()
+			a.People.Groups = append(a.People.Groups,
+				queue.Group{ID: a.People.NextID(), Title: group})
+			return nil
+		})
+	}
+	tag := func(id queue.TrackerID, err error) queue.Edit {
+		return queue.Edit{
+			Kind: queue.EditChangeTracker, Tracker: queue.Tracker{ID: id},
+			ChangeTracker: func(t *queue.Tracker) error {
+				t.Sorting = &queue.Sorting{Group: 2, Tags: append(slices.Clone(t.Tags()), "x")}
+				return err
+			},
+		}
+	}
+	c.wantEdits(queue.EditUpdated, add("a"), add("b"), tag(10, nil), tag(10, nil))
+	res := c.edit(tag(10, queue.ErrTooMany), tag(99, nil), tag(30, nil),
+		changeAccount(2, func(*queue.Account) error { return queue.ErrTooMany }))
+	for i, want := range []error{queue.ErrTooMany, queue.ErrNotFound, nil, queue.ErrTooMany} {
+		if !errors.Is(res[i].Err, want) {
+			c.Fatalf("edit %d: %+v", i, res[i])
+		}
+	}
+	accounts, trackers := someAccounts(), someTrackers()
+	accounts[2].People = &queue.People{
+		LastID: 2, Groups: []queue.Group{{ID: 1, Title: "a"}, {ID: 2, Title: "b"}},
+	}
+	trackers[1].Sorting = &queue.Sorting{Group: 2, Tags: []string{"x", "x"}}
+	trackers[2].Sorting = &queue.Sorting{Group: 2, Tags: []string{"x"}}
+	c.wantDirectory(accounts, trackers)
+}

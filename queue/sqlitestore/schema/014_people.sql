@@ -1,0 +1,13 @@
+-- What an account's managers keep beside its keys, see queue/people.go.
+ALTER TABLE account ADD COLUMN people TEXT; -- JSON object, NULL nothing
+ALTER TABLE account_key ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE account_key ADD COLUMN role INTEGER NOT NULL DEFAULT 0; -- 0 manager, 1 dispatcher, 2 viewer
+ALTER TABLE account_key ADD COLUMN end_ms INTEGER NOT NULL DEFAULT 0; -- UTC milliseconds, 0 never
+ALTER TABLE device ADD COLUMN sorting TEXT; -- JSON object with group and tags, NULL nothing
+
+-- Whose login a session is, 0 the account's own, and the stamp of that user's password.
+ALTER TABLE session ADD COLUMN user INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE session ADD COLUMN stamp TEXT NOT NULL DEFAULT '';
+
+-- Who wrote an outgoing message.
+ALTER TABLE message ADD COLUMN author TEXT; -- JSON object, NULL not known

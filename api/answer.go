@@ -42,7 +42,9 @@ func newKeyed(op byte, trackers []int64, text string, x *sendOptions) (keyed, er
 		Choices  []string
 		ReplyTo  int64
 		Strict   bool
-	}{op, slices.Sorted(slices.Values(trackers)), text, x.ttl, x.choices, x.replyTo, x.strict})
+		Author   string `json:",omitempty"`
+	}{op, slices.Sorted(slices.Values(trackers)), text, x.ttl, x.choices, x.replyTo, x.strict,
+		x.author})
 	if err != nil {
 		return keyed{}, fmt.Errorf("taking a request's fingerprint: %w", err)
 	}

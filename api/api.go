@@ -27,10 +27,11 @@ const (
 	DefaultSessionLife = 30 * 24 * time.Hour
 )
 
-// Options configure an API. Store, Sessions, Feed, Directory and Now are required.
+// Options configure an API. Store, Accounts, Sessions, Feed, Directory and Now are required.
 type Options struct {
 	Store       queue.Messages // has to return soon after its context is done
 	Directory   *queue.Directory
+	Accounts    queue.LiveDirectory // whose rows Directory holds
 	Sessions    queue.SessionStore
 	Feed        live.Store
 	Now         func() time.Time
@@ -58,6 +59,7 @@ type Options struct {
 type API struct {
 	store     queue.Messages
 	directory *queue.Directory
+	accounts  queue.LiveDirectory
 	now       func() time.Time
 	log       *zap.Logger
 	limiter   *auth.Limiter
@@ -110,6 +112,7 @@ func New(o Options) *API {
 	a := &API{
 		store:     o.Store,
 		directory: o.Directory,
+		accounts:  o.Accounts,
 		now:       o.Now,
 		log:       o.Logger,
 		limiter:   auth.NewLimiter(o.RateLimit),
@@ -153,9 +156,8 @@ func (a *API) Close() {
 // call is one request of a known caller. Everything in it comes from the same snapshot of the
 // directory.
 type call struct {
-	account *queue.Account // nil in an open operation
-	key     queue.KeyHash  // what the caller showed
-	session bool           // key is a session's
+	caller
+	hash    queue.KeyHash // what the caller showed
 	client  client
 	request string // id
 	snap    *queue.Snapshot
@@ -171,6 +173,7 @@ type operation struct {
 	run     func(context.Context, *call) error
 	offline navixy.Code // the answer where the store fails
 	open    bool        // needs no hash
+	need    queue.Role  // what the caller has to be
 	// goes on until the client leaves: neither the store's timeout nor a place among the running is
 	// for it.
 	stream bool
@@ -182,48 +185,61 @@ type operation struct {
 type routes map[string]map[string]*operation
 
 func (a *API) operations() routes {
-	on := func(route string, offline navixy.Code,
+	on := func(need queue.Role, route string, offline navixy.Code,
 		run func(context.Context, *call) error,
 	) *operation {
 		return &operation{
-			route: route, run: run, offline: offline,
+			route: route, run: run, offline: offline, need: need,
 			succeeded: a.metrics.succeeded(route),
 		}
 	}
+	const (
+		views, writes = queue.RoleViewer, queue.RoleDispatcher
+		database      = navixy.CodeDatabase
+		service       = navixy.CodeQueueService
+	)
 	rs := routes{
 		"tracker/chat": {
-			"list":          on("tracker/chat/list", navixy.CodeDatabase, a.list),
-			"send":          on("tracker/chat/send", navixy.CodeQueueService, a.send),
-			"broadcast":     on("tracker/chat/broadcast", navixy.CodeQueueService, a.broadcast),
-			"read":          on("tracker/chat/read", navixy.CodeDatabase, a.readOne),
-			"cancel":        on("tracker/chat/cancel", navixy.CodeDatabase, a.cancel),
-			"capabilities":  on("tracker/chat/capabilities", navixy.CodeDatabase, a.capabilities),
-			"mark_read":     on("tracker/chat/mark_read", navixy.CodeDatabase, a.markRead),
-			"mark_read_all": on("tracker/chat/mark_read_all", navixy.CodeDatabase, a.markReadAll),
+			"list":          on(views, "tracker/chat/list", database, a.list),
+			"send":          on(writes, "tracker/chat/send", service, a.send),
+			"broadcast":     on(writes, "tracker/chat/broadcast", service, a.broadcast),
+			"read":          on(views, "tracker/chat/read", database, a.readOne),
+			"cancel":        on(writes, "tracker/chat/cancel", database, a.cancel),
+			"capabilities":  on(views, "tracker/chat/capabilities", database, a.capabilities),
+			"mark_read":     on(writes, "tracker/chat/mark_read", database, a.markRead),
+			"mark_read_all": on(writes, "tracker/chat/mark_read_all", database, a.markReadAll),
+			"events":        on(views, "tracker/chat/events", database, a.events),
 		},
-		"tracker/chat/updated": {"list": on("tracker/chat/updated/list", navixy.CodeDatabase,
-			a.updatedList)},
-		"tracker/chat/unread": {"count": on("tracker/chat/unread/count", navixy.CodeDatabase,
-			a.unreadCount)},
+		"tracker/chat/updated": {
+			"list": on(views, "tracker/chat/updated/list", database, a.updatedList),
+		},
+		"tracker/chat/unread": {
+			"count": on(views, "tracker/chat/unread/count", database, a.unreadCount),
+		},
 		"tracker": {
-			"list": on("tracker/list", navixy.CodeDatabase, a.trackerList),
-			"read": on("tracker/read", navixy.CodeDatabase, a.trackerRead),
+			"list": on(views, "tracker/list", database, a.trackerList),
+			"read": on(views, "tracker/read", database, a.trackerRead),
 
-			"get_state":  on("tracker/get_state", navixy.CodeDatabase, a.trackerState),
-			"get_states": on("tracker/get_states", navixy.CodeDatabase, a.trackerStates),
+			"get_state":  on(views, "tracker/get_state", database, a.trackerState),
+			"get_states": on(views, "tracker/get_states", database, a.trackerStates),
 		},
-		"tracker/group": {"list": on("tracker/group/list", navixy.CodeDatabase, a.groupList)},
-		"employee":      {"list": on("employee/list", navixy.CodeDatabase, a.employeeList)},
+		"tracker/group": {"list": on(views, "tracker/group/list", database, a.groupList)},
+		"employee":      {"list": on(views, "employee/list", database, a.employeeList)},
 		"user": {
-			"get_info": on("user/get_info", navixy.CodeDatabase, a.userInfo),
-			"auth":     on("user/auth", navixy.CodeDatabase, a.userAuth),
-			"logout":   on("user/logout", navixy.CodeDatabase, a.userLogout),
+			"get_info": on(views, "user/get_info", database, a.userInfo),
+			"auth":     on(views, "user/auth", database, a.userAuth),
+			"logout":   on(views, "user/logout", database, a.userLogout),
 		},
-		"user/session": {"renew": on("user/session/renew", navixy.CodeDatabase, a.userRenew)},
+		"user/session": {"renew": on(views, "user/session/renew", database, a.userRenew)},
 	}
-	rs["tracker/chat"]["events"] = on("tracker/chat/events", navixy.CodeDatabase, a.events)
 	rs["tracker/chat"]["events"].stream = true
 	rs["user"]["auth"].open = true
+	for handler, actions := range a.peopleOperations() {
+		rs[handler] = make(map[string]*operation, len(actions))
+		for action, p := range actions {
+			rs[handler][action] = on(p.need, handler+"/"+action, database, p.run)
+		}
+	}
 	return rs
 }
 

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"trackchat/api/auth"
@@ -19,42 +21,82 @@ func callerHash(p *navixy.Params, h http.Header) (queue.KeyHash, error) {
 	return queue.HashKey(hash), nil
 }
 
-// account returns the account that a hash speaks for, and whether it is a session's rather than a
-// key.
-func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHash,
-	now time.Time,
-) (account *queue.Account, session bool, err error) {
-	if account, ok := snap.AccountByKey(key); ok {
-		return account, false, nil
-	}
-	id, err := a.sessionAccount(ctx, key, now)
-	if err != nil {
-		return nil, false, err
-	}
-	account, ok := snap.Account(id)
-	if !ok {
-		return nil, false, navixy.Refuse(navixy.CodeUnknownHash)
-	}
-	return account, true, nil
+// caller is who calls: somebody with an API key of an account, or in a session of one of its users.
+type caller struct {
+	account *queue.Account // nil in an open operation
+	key     *queue.Key     // nil: a session
+	user    *queue.User    // of a session; nil: the account's own login
 }
 
-// sessionAccount returns the account of a session, 0 where there is none.
-func (a *API) sessionAccount(ctx context.Context, key queue.KeyHash,
+// role is what the caller may do.
+func (c *caller) role() queue.Role {
+	switch {
+	case c.key != nil:
+		return c.key.Role
+	case c.user != nil:
+		return c.user.Role
+	default:
+		return queue.RoleManager
+	}
+}
+
+// author is who writes what the caller sends; nil where there is no name to tell. name, if it is not
+// empty, is that of a user of the caller's own.
+func (c *caller) author(name string) *queue.Author {
+	switch {
+	case c.key != nil && name == "" && c.key.Name == "":
+		return nil
+	case c.key != nil:
+		return &queue.Author{
+			Kind: queue.AuthorKey, ID: c.key.ID(), Name: cmp.Or(name, c.key.Name),
+		}
+	case c.user != nil:
+		return &queue.Author{
+			Kind: queue.AuthorUser, ID: strconv.FormatInt(c.user.ID, 10),
+			Name: cmp.Or(name, c.user.Name),
+		}
+	default:
+		return &queue.Author{
+			Kind: queue.AuthorUser, ID: "0", Name: cmp.Or(name, c.account.Title, c.account.Login),
+		}
+	}
+}
+
+// caller finds out whose a hash is.
+func (a *API) caller(ctx context.Context, snap *queue.Snapshot, hash queue.KeyHash,
 	now time.Time,
-) (queue.AccountID, error) {
-	account, fresh, known := a.sessions.Cached(key, now)
+) (caller, error) {
+	if account, key, ok := snap.Key(hash); ok && !key.Ended(now.UnixMilli()) {
+		return caller{account: account, key: key}, nil
+	}
+	session, err := a.session(ctx, hash, now)
+	if err != nil {
+		return caller{}, err
+	}
+	account, user, ok := snap.Session(&session)
+	if !ok {
+		return caller{}, navixy.Refuse(navixy.CodeUnknownHash)
+	}
+	return caller{account: account, user: user}, nil
+}
+
+// session returns a session; its account is 0 where there is none.
+func (a *API) session(ctx context.Context, hash queue.KeyHash, now time.Time) (queue.Session,
+	error,
+) {
+	session, fresh, known := a.sessions.Cached(hash, now)
 	if fresh {
-		return account, nil
+		return session, nil
 	}
 	places := a.places.strangers // guesses wait for guesses
 	if known {
 		places = a.places.running
 	}
 	if err := enter(ctx, places); err != nil {
-		return 0, err
+		return queue.Session{}, err
 	}
 	defer places.Release()
-	return a.sessions.Ask(ctx, key, now)
+	return a.sessions.Ask(ctx, hash, now)
 }
 
 // Operations at a time; others wait, as long as a store may take.

@@ -206,18 +206,24 @@ type sendOptions struct {
 	ttl     time.Duration // 0 for ever
 	key     string        // the client's idempotency key, '' none
 	choices []string
-	replyTo int64 // 0 none
-	strict  bool  // refuse what the device cannot show
+	replyTo int64  // 0 none
+	strict  bool   // refuse what the device cannot show
+	author  string // name of a user of the caller's own, '' none
 }
 
 func readExtras(r *navixy.Reader, h http.Header) sendOptions {
 	replyTo, _ := r.OptionalID("reply_to")
+	author, given := r.OptionalText("author")
+	if given {
+		queue.CheckName(author, func(problem string) { r.Fail("author", problem) })
+	}
 	return sendOptions{
 		ttl:     time.Duration(r.Within("ttl", 0, 1, maxTTL)) * time.Second,
 		key:     r.IdempotencyKey("idempotency_key", h),
 		choices: r.Choices("choices"),
 		replyTo: replyTo,
 		strict:  r.Flag("strict", false),
+		author:  author,
 	}
 }
 
@@ -225,7 +231,7 @@ func readExtras(r *navixy.Reader, h http.Header) sendOptions {
 func (c *call) outgoing(t *queue.Tracker, text string, x *sendOptions) queue.SendReq {
 	r := queue.SendReq{
 		Tracker: t.Key(), Employee: t.Employee, Text: text, Choices: x.choices,
-		ReplyTo: x.replyTo,
+		ReplyTo: x.replyTo, Author: c.author(x.author),
 	}
 	if x.ttl > 0 {
 		r.ExpiresMs = c.now.Add(x.ttl).UnixMilli()

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -58,7 +59,7 @@ func TestDocsCurl(t *testing.T) {
 			t.Errorf("%s answers %s", line, out)
 		}
 		var made struct{ Value struct{ ID, Key string } }
-		if strings.Contains(line, "/keys") && json.Unmarshal([]byte(out), &made) == nil &&
+		if strings.Contains(line, "/key") && json.Unmarshal([]byte(out), &made) == nil &&
 			made.Value.Key != "" {
 			env = append(env, "KEYID="+made.Value.ID)
 		}
@@ -368,6 +369,44 @@ func TestOpenAPIAnswers(t *testing.T) {
 		"1", "iso_datetime", "1")
 	both("/tracker/group/list")
 	both("/employee/list")
+	key := berlinKey
+	value := func(body string) string { // of what was made
+		var made struct {
+			ID    int64
+			Value struct{ ID string }
+		}
+		_ = json.Unmarshal([]byte(body), &made)
+		return cmp.Or(made.Value.ID, itoa(made.ID))
+	}
+	for _, kind := range [][]string{
+		{"user", "login", "ann", "name", "Ann", "role", "manager"},
+		{"group", "title", "North"},
+		{"template", "name", "call", "text", "Call me", "choices", "yes,no", "ttl", "60"},
+		{"key", "name", "ERP", "end", "2030-01-01 00:00:00"},
+	} {
+		path, idOf := "/account/"+kind[0]+"/", kind[0]+"_id"
+		query := "?hash=" + key
+		for i := 1; i < len(kind); i += 2 {
+			query += "&" + kind[i] + "=" + strings.ReplaceAll(kind[i+1], "ann", "anne")
+		}
+		byPost, byGet := w.form(path[1:]+"create", kind[1:]...),
+			w.do(http.MethodGet, path+"create"+strings.ReplaceAll(query, " ", "+"), "")
+		s.valid("POST", path+"create", byPost)
+		s.valid("GET", path+"create", byGet)
+		id := value(byPost.body)
+		both(path+"update", append([]string{idOf, id}, kind[1:]...)...)
+		if kind[0] == "group" {
+			both("/tracker/group/list")
+			both("/account/group/assign", "group_id", id, "trackers", "101")
+			both("/account/tag/assign", "tags", "a,b", "trackers", "101")
+			both("/tracker/read", "tracker_id", "101")
+		} else {
+			both(path + "list")
+		}
+		s.valid("POST", path+"delete", w.form(path[1:]+"delete", idOf, id))
+		s.valid("GET", path+"delete", w.do(http.MethodGet, path+"delete?hash="+key+"&"+idOf+"="+
+			value(byGet.body), ""))
+	}
 	both("/user/get_info")
 	both("/user/auth", "login", "demo", "password", "pass")
 	for _, method := range []string{http.MethodGet, http.MethodPost} {

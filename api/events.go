@@ -19,7 +19,7 @@ func (a *API) events(ctx context.Context, c *call) error {
 		return err
 	}
 	err := a.feed.Serve(ctx, &live.Client{
-		Account: c.account.ID, Key: c.key, Session: c.session, Since: since, Resumes: resumes,
+		Account: c.account.ID, Key: c.hash, Session: c.key == nil, Since: since, Resumes: resumes,
 		W: c.out.w, Start: func() { c.out.start(http.StatusOK) },
 	})
 	switch {

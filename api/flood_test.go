@@ -303,7 +303,7 @@ func TestGuessesTakeNobodysPlace(t *testing.T) {
 	w := newLiveWorld(t)
 	g := &gate{SessionStore: w.store, open: make(chan struct{})}
 	h := api.New(api.Options{
-		Store: w.store, Feed: w.store, Directory: w.dir, Now: w.now, Sessions: g,
+		Store: w.store, Accounts: w.store, Feed: w.store, Directory: w.dir, Now: w.now, Sessions: g,
 		Timeout: 30 * time.Second,
 	})
 	var begun atomic.Int64

@@ -113,15 +113,6 @@ func (a *API) trackerStates(ctx context.Context, c *call) error {
 	return nil
 }
 
-// groupList answers tracker/group/list: there are no groups.
-func (a *API) groupList(_ context.Context, c *call) error {
-	if err := c.read.Done(); err != nil {
-		return err
-	}
-	c.out.buf = append(c.out.buf, `{"success":true,"list":[]}`...)
-	return nil
-}
-
 // employeeList answers employee/list with those that trackers name, each once: with its first
 // tracker, and what the first record says. What the directory does not know is empty, where the
 // platform has no null.

@@ -181,6 +181,9 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 		return err
 	}
 	c.out.account = c.account.ID
+	if !c.role().May(op.need) {
+		return navixy.Refuse(navixy.CodeNotPermitted)
+	}
 	c.read.Clock.Zone = a.zones.find(c.account.TimeZone)
 	c.read.Clock.ISO = c.read.Flag("iso_datetime", false) ||
 		isTrue(r.Header.Get("NVX-ISO-DateTime"))
@@ -197,14 +200,14 @@ func (a *API) within(r *http.Request, op *operation, c *call) error {
 
 // identify finds out who is calling, and whether not too often.
 func (a *API) identify(ctx context.Context, c *call, h http.Header) (err error) {
-	if c.key, err = callerHash(&c.read.Params, h); err != nil {
+	if c.hash, err = callerHash(&c.read.Params, h); err != nil {
 		return err
 	}
-	if c.account, c.session, err = a.account(ctx, c.snap, c.key, c.now); err != nil {
+	if c.caller, err = a.caller(ctx, c.snap, c.hash, c.now); err != nil {
 		return err
 	}
 	auth.Known(ctx, accountPlace(c.account.ID))
-	if d := a.limiter.Wait(c.key, c.now); d > 0 {
+	if d := a.limiter.Wait(c.hash, c.now); d > 0 {
 		return &navixy.Refusal{Code: navixy.CodeTooMany, Retry: retryAfter(d)}
 	}
 	return nil

@@ -113,8 +113,11 @@ func (a *API) trackerRead(ctx context.Context, c *call) error {
 
 // appendTracker appends the platform's tracker object, with what is known of its connection.
 func (c *call) appendTracker(dst []byte, t *queue.Tracker, p *queue.Presence) []byte {
-	dst = appendTracker(dst, t)
+	dst = appendTracker(dst, t, c.group(t))
 	dst = dst[:len(dst)-1] // its last brace
+	if tags := t.Tags(); len(tags) > 0 {
+		dst = navixy.AppendStrings(append(dst, `,"tags":`...), tags)
+	}
 	if p == nil {
 		return append(dst, `,"online":null,"last_seen":null}`...)
 	}
@@ -125,15 +128,16 @@ func (c *call) appendTracker(dst []byte, t *queue.Tracker, p *queue.Presence) []
 	return append(dst, '}')
 }
 
-// appendTracker appends the platform's tracker object. There are neither groups nor tariffs with
-// numbers here, and a source is its tracker: group_id is 0 ("no group"), tariff_id 1, source.id the
-// tracker's id. What a device logs in with is not always a phone number, so phone is null.
-func appendTracker(dst []byte, t *queue.Tracker) []byte {
+// appendTracker appends the platform's tracker object; group is 0 for none. There are no tariffs with
+// numbers here, and a source is its tracker: tariff_id is 1, source.id the tracker's id. What a device logs in with is not always a phone number, so phone is null.
+func appendTracker(dst []byte, t *queue.Tracker, group int64) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, int64(t.ID), 10)
 	dst = append(dst, `,"label":`...)
 	dst = navixy.AppendString(dst, t.Label)
-	dst = append(dst, `,"group_id":0,"source":{"id":`...)
+	dst = append(dst, `,"group_id":`...)
+	dst = strconv.AppendInt(dst, group, 10)
+	dst = append(dst, `,"source":{"id":`...)
 	dst = strconv.AppendInt(dst, int64(t.ID), 10)
 	dst = append(dst, `,"device_id":`...)
 	dst = navixy.AppendString(dst, t.DeviceID)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -12,7 +13,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// locale is what user/get_info tells: accounts have none of their own.
+// locale is what user/get_info tells of an account's own login and of keys, and of a user without
+// one.
 const locale = "en_US"
 
 // userAuth answers user/auth.
@@ -21,9 +23,12 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	account, found := c.snap.AccountByLogin(q.login)
+	account, user, found := c.snap.Login(q.login)
 	stored := ""
-	if found {
+	switch {
+	case user != nil:
+		stored = user.Password
+	case found:
 		stored = account.Password
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
@@ -42,7 +47,7 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 		return err
 	}
 	defer a.places.running.Release()
-	hash, err := a.sessions.Begin(ctx, account.ID, c.now)
+	hash, err := a.sessions.Begin(ctx, account.ID, user, c.now)
 	switch {
 	case errors.Is(err, queue.ErrNotFound): // removed while the password was verified
 		return navixy.Refuse(navixy.CodeWrongLogin)
@@ -78,7 +83,7 @@ func (a *API) userLogout(ctx context.Context, c *call) error {
 	if err := c.sessionOnly(navixy.CodeUnknownHash); err != nil {
 		return err
 	}
-	if err := a.sessions.End(ctx, c.key); err != nil {
+	if err := a.sessions.End(ctx, c.hash); err != nil {
 		return err
 	}
 	c.out.buf = append(c.out.buf, navixy.Success...)
@@ -90,7 +95,7 @@ func (a *API) userRenew(ctx context.Context, c *call) error {
 	if err := c.sessionOnly(navixy.CodeNotPermitted); err != nil {
 		return err
 	}
-	done, err := a.sessions.Renew(ctx, c.key, c.now)
+	done, err := a.sessions.Renew(ctx, c.hash, c.now)
 	if err != nil {
 		return err
 	}
@@ -106,7 +111,7 @@ func (c *call) sessionOnly(key navixy.Code) error {
 	if err := c.read.Done(); err != nil {
 		return err
 	}
-	if !c.session {
+	if c.key != nil {
 		return navixy.Refuse(key)
 	}
 	return nil
@@ -124,12 +129,20 @@ func (a *API) userInfo(_ context.Context, c *call) error {
 	out := c.out
 	out.buf = append(out.buf, `{"success":true,"user_info":{"id":`...)
 	out.buf = strconv.AppendInt(out.buf, int64(c.account.ID), 10)
-	for _, member := range [...][2]string{
+	members := [][2]string{
 		{"login", c.account.Login},
 		{"title", c.account.Title},
 		{"time_zone", zone},
 		{"locale", locale},
-	} {
+	}
+	switch u, k := c.user, c.key; {
+	case u != nil:
+		members[0][1], members[3][1] = u.Login, cmp.Or(u.Locale, locale)
+		members = append(members, [2]string{"name", u.Name}, [2]string{"role", u.Role.String()})
+	case k != nil && (k.Name != "" || k.Role != queue.RoleManager):
+		members = append(members, [2]string{"name", k.Name}, [2]string{"role", k.Role.String()})
+	}
+	for _, member := range members {
 		out.buf = append(out.buf, `,"`...)
 		out.buf = append(out.buf, member[0]...)
 		out.buf = append(out.buf, `":`...)

@@ -46,7 +46,7 @@ func (w *world) sync() {
 // second is another node's API on the same store and directory.
 func (w *world) second() http.Handler {
 	return api.New(api.Options{
-		Store: w.store, Sessions: w.store, Feed: w.store, Directory: w.dir,
+		Store: w.store, Sessions: w.store, Accounts: w.store, Feed: w.store, Directory: w.dir,
 		Now: w.now,
 	})
 }

@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,6 +76,9 @@ type Key struct {
 // Ended reports whether the key is none any more at now, in Unix milliseconds.
 func (k *Key) Ended(now int64) bool { return k.EndMs != 0 && now >= k.EndMs }
 
+// ID names the key without telling it: the first sixteen hexadecimal digits of its hash.
+func (k *Key) ID() string { return hex.EncodeToString(k.Hash[:8]) }
+
 // KeyIndex is where a key is in a list, -1 nowhere.
 func KeyIndex(list []Key, h KeyHash) int {
 	return slices.IndexFunc(list, func(k Key) bool { return k.Hash == h })
@@ -87,6 +92,12 @@ type User struct {
 	Name     string `json:"name"`
 	Role     Role   `json:"role"`
 	Locale   string `json:"locale,omitempty"`
+}
+
+// Stamp tells one password of the user from another, and nothing about it.
+func (u *User) Stamp() string {
+	sum := sha256.Sum256([]byte(u.Password))
+	return hex.EncodeToString(sum[:8])
 }
 
 // Group is what trackers of an account are sorted by; each is in one at most.
@@ -336,10 +347,7 @@ func (a *Account) Check(tell func(place, problem string)) {
 	within(tell, "keys", len(a.Keys), MaxKeys)
 	for i := range a.Keys {
 		at := fmt.Sprintf("keys[%d].", i)
-		checkText(tell, at+"name", a.Keys[i].Name, 0, MaxPeopleName)
-		if a.Keys[i].EndMs < 0 {
-			tell(at+"end", "must not be negative")
-		}
+		a.Keys[i].Check(func(place, problem string) { tell(at+place, problem) })
 	}
 	p := a.People
 	if p == nil {
@@ -395,13 +403,26 @@ func checkText(tell func(place, problem string), place, s string, least, most in
 	}
 }
 
+// Check tells every problem of a key's fields.
+func (k *Key) Check(tell func(place, problem string)) {
+	checkText(tell, "name", k.Name, 0, MaxPeopleName)
+	checkRole(tell, k.Role)
+	if k.EndMs < 0 {
+		tell("end", "must not be before 1970")
+	}
+}
+
+func checkRole(tell func(place, problem string), r Role) {
+	if int(r) >= len(roleNames) {
+		tell("role", "must be manager, dispatcher or viewer")
+	}
+}
+
 // Check tells every problem of a user's fields but the id.
 func (u *User) Check(tell func(place, problem string)) {
 	checkText(tell, "login", u.Login, 1, MaxPeopleName)
 	checkText(tell, "name", u.Name, 1, MaxPeopleName)
-	if int(u.Role) >= len(roleNames) {
-		tell("role", "must be manager, dispatcher or viewer")
-	}
+	checkRole(tell, u.Role)
 	if len(u.Locale) > len("zh_Hans_CN") || strings.ContainsFunc(u.Locale, notInLabel) {
 		tell("locale", "must be a locale such as de_DE")
 	}
@@ -434,6 +455,11 @@ func (t *Template) Check(tell func(place, problem string)) {
 }
 
 func notInText(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+// CheckName tells what is wrong with the name of an author.
+func CheckName(name string, tell func(problem string)) {
+	checkText(func(_, problem string) { tell(problem) }, "", name, 1, MaxPeopleName)
+}
 
 // CheckTags tells what is wrong with a tracker's tags.
 func CheckTags(tags []string, tell func(place, problem string)) {

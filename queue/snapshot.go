@@ -121,6 +121,20 @@ func (s *Snapshot) Login(login string) (*Account, *User, bool) {
 	return h.account, h.user, ok
 }
 
+// Session finds whose a session is: an account, and one of its users unless it is the account's own
+// login. Where that user is gone, or has another password, the session has ended.
+func (s *Snapshot) Session(n *Session) (*Account, *User, bool) {
+	a, ok := s.accounts.Get(n.Account)
+	if !ok || n.User == 0 {
+		return a, nil, ok
+	}
+	u, ok := a.User(n.User)
+	if !ok || u.Stamp() != n.Stamp {
+		return nil, nil, false
+	}
+	return a, u, true
+}
+
 // Tracker finds a tracker by id.
 func (s *Snapshot) Tracker(id TrackerID) (*Tracker, bool) { return s.trackers.Get(id) }
 

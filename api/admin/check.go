@@ -78,7 +78,7 @@ func (c *checker) account(o *accountObject) queue.Edit {
 				"must be a key of 32 hexadecimal digits, or the id of one")
 			continue
 		}
-		e.Account.Keys = append(e.Account.Keys, k)
+		e.Account.Keys = append(e.Account.Keys, queue.Key{Hash: k})
 	}
 	return e
 }

@@ -57,7 +57,7 @@ func newTrackerObject() *trackerObject {
 func accountAnswer(a *queue.Account, hashes bool) *accountObject {
 	keys := make([]string, len(a.Keys))
 	for i := range a.Keys {
-		keys[i] = keyID(a.Keys[i])
+		keys[i] = keyID(a.Keys[i].Hash)
 	}
 	o := &accountObject{
 		ID: int64(a.ID), Login: a.Login, Title: a.Title, TimeZone: a.TimeZone,

@@ -129,6 +129,19 @@ func (a *LoginLimiter) Verify(ctx context.Context, t *Attempt, hash, password st
 	return false, nil
 }
 
+// Hash hashes a new password in the turn of one that is verified for the same place; ctx bounds the
+// wait. The error is ErrPasswordLength, or says that too many wait.
+func (a *LoginLimiter) Hash(ctx context.Context, address netip.Addr, password string) (string,
+	error,
+) {
+	leave, err := a.queue.enter(ctx, Place(address), true)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	return HashPassword(password)
+}
+
 // Bounds of logins that are verified.
 const (
 	loginMemory = passwordMemory << 10 // bytes of one

@@ -27,9 +27,8 @@ type Sessions struct {
 
 // knownSession is what the store said at some moment.
 type knownSession struct {
-	account   queue.AccountID
-	expiresMs int64
-	asked     time.Time
+	session queue.Session
+	asked   time.Time
 }
 
 // NewSessions returns the sessions of a store; life is how long one lasts that is not renewed.
@@ -37,17 +36,20 @@ func NewSessions(store queue.SessionStore, life time.Duration) *Sessions {
 	return &Sessions{store: store, life: life, known: make(map[queue.KeyHash]knownSession)}
 }
 
-// Begin makes a session and returns its hash. The error is queue.ErrNotFound for an account that is
-// not there any more.
-func (s *Sessions) Begin(ctx context.Context, account queue.AccountID, now time.Time) (string,
-	error,
-) {
+// Begin makes a session of an account, or of its user, and returns its hash. The error is
+// queue.ErrNotFound for an account that is not there any more.
+func (s *Sessions) Begin(ctx context.Context, account queue.AccountID, user *queue.User,
+	now time.Time,
+) (string, error) {
 	hash := NewKey()
-	err := s.store.PutSession(ctx, queue.Session{
+	n := queue.Session{
 		Hash: queue.HashKey(hash), Account: account,
 		CreatedMs: now.UnixMilli(), ExpiresMs: now.Add(s.life).UnixMilli(),
-	})
-	if err != nil {
+	}
+	if user != nil {
+		n.User, n.Stamp = user.ID, user.Stamp()
+	}
+	if err := s.store.PutSession(ctx, n); err != nil {
 		return "", fmt.Errorf("storing a session: %w", err)
 	}
 	return hash, nil
@@ -74,39 +76,37 @@ func (s *Sessions) Renew(ctx context.Context, h queue.KeyHash, now time.Time) (b
 
 // Cached returns what is known of a session that has not expired, however old that is; fresh says
 // that the store need not be asked again.
-func (s *Sessions) Cached(h queue.KeyHash, now time.Time) (account queue.AccountID, fresh,
-	ok bool,
-) {
+func (s *Sessions) Cached(h queue.KeyHash, now time.Time) (n queue.Session, fresh, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k, ok := s.known[h]
-	if !ok || k.expiresMs <= now.UnixMilli() {
-		return 0, false, false
+	if !ok || k.session.ExpiresMs <= now.UnixMilli() {
+		return queue.Session{}, false, false
 	}
 	age := now.Sub(k.asked)
-	return k.account, age >= 0 && age < sessionFresh, true
+	return k.session, age >= 0 && age < sessionFresh, true
 }
 
-// Ask returns the account of a session, 0 where there is none, as the store says. Only sessions
-// that exist are remembered, so that guessing fills nothing.
-func (s *Sessions) Ask(ctx context.Context, h queue.KeyHash, now time.Time) (queue.AccountID,
+// Ask returns a session as the store says; Account is 0 where there is none. Only sessions that
+// exist are remembered, so that guessing fills nothing.
+func (s *Sessions) Ask(ctx context.Context, h queue.KeyHash, now time.Time) (queue.Session,
 	error,
 ) {
 	found, err := s.store.Sessions(ctx, []queue.KeyHash{h})
 	if err != nil {
-		return 0, fmt.Errorf("looking up a session: %w", err)
+		return queue.Session{}, fmt.Errorf("looking up a session: %w", err)
 	}
 	if found[0].Account == 0 {
 		s.forget(h)
-		return 0, nil
+		return queue.Session{}, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.known[h]; !ok && len(s.known) >= maxCachedSessions {
 		s.makeRoom(now)
 	}
-	s.known[h] = knownSession{found[0].Account, found[0].ExpiresMs, now}
-	return found[0].Account, nil
+	s.known[h] = knownSession{found[0], now}
+	return found[0], nil
 }
 
 func (s *Sessions) forget(h queue.KeyHash) {

@@ -287,19 +287,19 @@ func (f *Feed) listened(changes []queue.Change) map[queue.TrackerID]queue.Accoun
 	return owners
 }
 
-// recheck ends the subscriptions of keys that are not the account's any more. Sessions, which only
+// recheck ends the subscriptions of keys that are not the account's any more, or have ended. Sessions, which only
 // the store knows, are looked at if asked to.
 func (f *Feed) recheck(ctx context.Context, sessions bool) {
-	snap := f.directory.Current()
+	snap, now := f.directory.Current(), f.now().UnixMilli()
 	var asked []*subscriber
 	f.mu.Lock()
 	for account, subs := range f.topics {
 		for s := range subs {
-			switch owner, ok := snap.AccountByKey(s.key); {
+			switch owner, key, ok := snap.Key(s.key); {
 			case s.internal:
 			case s.session:
 				asked = append(asked, s)
-			case !ok || owner.ID != account:
+			case !ok || owner.ID != account || key.Ended(now):
 				s.end(endRevoked)
 			}
 		}
@@ -320,7 +320,7 @@ func (f *Feed) recheck(ctx context.Context, sessions bool) {
 			return // asked again soon; until the store answers there is nothing to be told either
 		}
 		for i, s := range part {
-			if found[i].Account != s.account {
+			if owner, _, ok := snap.Session(&found[i]); !ok || owner.ID != s.account {
 				s.end(endRevoked)
 			}
 		}

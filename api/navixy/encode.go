@@ -84,6 +84,18 @@ func AppendMessage(dst []byte, m *queue.Message, c Clock) []byte {
 	return append(dst, '}')
 }
 
+// AppendStrings appends a JSON array of strings.
+func AppendStrings(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendString(dst, s)
+	}
+	return append(dst, ']')
+}
+
 // AppendIDs appends a JSON array of ids; none is an empty array.
 func AppendIDs(dst []byte, ids []queue.TrackerID) []byte {
 	dst = append(dst, '[')
@@ -175,31 +187,34 @@ func appendDelivery(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	return append(dst, '}')
 }
 
-// AppendDetail appends the message object with its delivery, and with its choices and what it
-// answers where it has any.
+// AppendDetail appends the message object with its delivery, and with its choices, what it answers
+// and who wrote it where it has any.
 func AppendDetail(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	dst = AppendMessage(dst, m, c)
 	return append(AppendMore(dst[:len(dst)-1], m, c, now), '}')
 }
 
 // AppendMore appends the members that say more about a message than its object: its delivery,
-// and its choices and what it answers where it has any.
+// and its choices, what it answers and who wrote it where it has any.
 func AppendMore(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	dst = append(dst, `,"delivery":`...)
 	dst = appendDelivery(dst, m, c, now)
 	if len(m.Choices) > 0 {
-		dst = append(dst, `,"choices":[`...)
-		for i, s := range m.Choices {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = AppendString(dst, s)
-		}
-		dst = append(dst, ']')
+		dst = AppendStrings(append(dst, `,"choices":`...), m.Choices)
 	}
 	if m.ReplyTo != 0 {
 		dst = append(dst, `,"reply_to":`...)
 		dst = strconv.AppendInt(dst, m.ReplyTo, 10)
 	}
+	if m.Author != nil {
+		dst = appendAuthor(append(dst, `,"author":`...), m.Author)
+	}
 	return dst
+}
+
+func appendAuthor(dst []byte, a *queue.Author) []byte {
+	dst = AppendString(append(dst, `{"id":`...), a.ID)
+	dst = AppendString(append(dst, `,"name":`...), a.Name)
+	dst = AppendString(append(dst, `,"kind":`...), a.Kind.String())
+	return append(dst, '}')
 }

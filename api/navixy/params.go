@@ -411,6 +411,28 @@ func (p *Params) Hash(h http.Header) (string, bool) {
 	return strings.CutPrefix(h.Get("Authorization"), "NVX ")
 }
 
+// Given reports whether a parameter is there at all, be it as null or an empty text.
+func (p *Params) Given(name string) bool {
+	_, given := p.first(name, func(*value) bool { return false })
+	return given
+}
+
+// names are the names of all parameters, each once, in order.
+func (p *Params) names() []string {
+	var list []string
+	for _, s := range [...]*source{&p.body, &p.query} {
+		for i := range s.members {
+			name, _, _ := cutShape(string(s.members[i].name))
+			list = append(list, name)
+		}
+		for name := range s.pairs {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // Scalar returns the text of a parameter that may be absent; ok is false where what is given is no
 // text.
 func (p *Params) Scalar(name string) (text string, given, ok bool) {

@@ -3,6 +3,7 @@ package navixy
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -19,8 +20,12 @@ type Reader struct {
 	wrong  Problems
 }
 
-// Fail notes what is wrong with a parameter.
-func (r *Reader) Fail(name, problem string) { r.wrong.Add(name, problem) }
+// Fail notes what is wrong with a parameter, of several problems of one the first.
+func (r *Reader) Fail(name, problem string) {
+	if !slices.ContainsFunc(r.wrong, func(p Problem) bool { return p.Parameter == name }) {
+		r.wrong.Add(name, problem)
+	}
+}
 
 // Done returns the refusal of everything that was wrong, or nil.
 func (r *Reader) Done() error { return r.wrong.Err() }
@@ -199,6 +204,53 @@ func (r *Reader) Text(name string) string {
 		r.Fail(name, "must be a string")
 	}
 	return s
+}
+
+// TextInto reads a text into dst, which stays as it is where there is none. An empty text is one.
+func (r *Reader) TextInto(name string, dst *string) {
+	v, given := r.Params.first(name, func(*value) bool { return false })
+	if !given {
+		return
+	}
+	if s, ok := v.scalar(); ok && !v.null() {
+		*dst = s
+		return
+	}
+	r.Fail(name, "must be a string")
+}
+
+// Strings reads a list of texts that may be absent.
+func (r *Reader) Strings(name string) []string {
+	v, given := r.Params.findList(name)
+	if !given {
+		return nil
+	}
+	list, ok := v.strings()
+	if !ok {
+		r.Fail(name, "must be a list of strings")
+		return nil
+	}
+	return list
+}
+
+// OptionalText reads a text that may be absent; an empty one is none.
+func (r *Reader) OptionalText(name string) (s string, given bool) {
+	s, given, ok := r.Params.Scalar(name)
+	if !ok {
+		r.Fail(name, "must be a string")
+	}
+	return s, given
+}
+
+// Only refuses parameters that are none of names, nor of those that every operation has: who
+// administers is told of what would be ignored.
+func (r *Reader) Only(names ...string) {
+	common := []string{"hash", "session_key", "iso_datetime"}
+	for _, name := range r.Params.names() {
+		if !slices.Contains(names, name) && !slices.Contains(common, name) {
+			r.Fail(name, "is unknown")
+		}
+	}
 }
 
 // distinct removes repeated ids in place and keeps the order of the first ones.

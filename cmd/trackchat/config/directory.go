@@ -180,7 +180,7 @@ func (r *directoryReader) account(p *keyPath, e *accountEntry) {
 		TimeZone: e.TimeZone,
 	}
 	for _, k := range e.Keys {
-		a.Keys = append(a.Keys, queue.HashKey(k))
+		a.Keys = append(a.Keys, queue.Key{Hash: queue.HashKey(k)})
 	}
 	if e.Password != "" {
 		r.file.Passwords[a.ID] = e.Password

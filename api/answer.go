@@ -29,10 +29,15 @@ type keyed struct {
 	print []byte // fingerprint of all that is asked for
 }
 
-// newKeyed takes the trackers in any order.
-func newKeyed(op byte, trackers []int64, text string, x *sendOptions) (keyed, error) {
+// newKeyed takes the trackers in any order. to is who else is meant, nil nobody.
+func newKeyed(op byte, trackers []int64, text string, x *sendOptions, to *selection) (keyed,
+	error,
+) {
 	if x.key == "" {
 		return keyed{}, nil
+	}
+	if to == nil {
+		to = &selection{}
 	}
 	request, err := json.Marshal(struct {
 		Op       byte
@@ -42,9 +47,12 @@ func newKeyed(op byte, trackers []int64, text string, x *sendOptions) (keyed, er
 		Choices  []string
 		ReplyTo  int64
 		Strict   bool
-		Author   string `json:",omitempty"`
+		Author   string   `json:",omitempty"`
+		Groups   []int64  `json:",omitempty"`
+		Tags     []string `json:",omitempty"`
+		All      bool     `json:",omitempty"`
 	}{op, slices.Sorted(slices.Values(trackers)), text, x.ttl, x.choices, x.replyTo, x.strict,
-		x.author})
+		x.author, to.groups, to.tags, to.all})
 	if err != nil {
 		return keyed{}, fmt.Errorf("taking a request's fingerprint: %w", err)
 	}

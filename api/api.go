@@ -210,6 +210,10 @@ func (a *API) operations() routes {
 			"mark_read_all": on(writes, "tracker/chat/mark_read_all", database, a.markReadAll),
 			"events":        on(views, "tracker/chat/events", database, a.events),
 		},
+		"tracker/chat/broadcast": {
+			"list": on(views, "tracker/chat/broadcast/list", database, a.broadcastList),
+			"read": on(views, "tracker/chat/broadcast/read", database, a.broadcastRead),
+		},
 		"tracker/chat/updated": {
 			"list": on(views, "tracker/chat/updated/list", database, a.updatedList),
 		},

@@ -55,7 +55,7 @@ func (a *API) send(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	k, err := newKeyed(answerSend, []int64{int64(q.tracker)}, q.text, &q.extras)
+	k, err := newKeyed(answerSend, []int64{int64(q.tracker)}, q.text, &q.extras, nil)
 	if err != nil {
 		return err
 	}
@@ -109,14 +109,17 @@ func (a *API) broadcast(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	k, err := newKeyed(answerBroadcast, q.trackers, q.text, &q.extras)
+	if q.wide() {
+		return a.report(ctx, c, &q)
+	}
+	k, err := newKeyed(answerBroadcast, q.trackers, q.text, &q.extras, nil)
 	if err != nil {
 		return err
 	}
 	if done, err := a.answered(ctx, c, &k); done || err != nil {
 		return err
 	}
-	trackers, err := c.chatTrackers(q.trackers)
+	trackers, err := c.chatTrackers(q.trackers, maxTrackers)
 	if err != nil {
 		return err
 	}

@@ -58,10 +58,17 @@ func TestDocsCurl(t *testing.T) {
 			strings.Contains(out, `"refused":[{`):
 			t.Errorf("%s answers %s", line, out)
 		}
-		var made struct{ Value struct{ ID, Key string } }
+		var made struct {
+			Value     struct{ ID, Key string }
+			Broadcast int64 `json:"broadcast_id"`
+		}
 		if strings.Contains(line, "/key") && json.Unmarshal([]byte(out), &made) == nil &&
 			made.Value.Key != "" {
 			env = append(env, "KEYID="+made.Value.ID)
+		}
+		if strings.Contains(line, "/broadcast") && json.Unmarshal([]byte(out), &made) == nil &&
+			made.Broadcast != 0 {
+			env = append(env, "BROADCAST="+itoa(made.Broadcast))
 		}
 	}
 	for _, path := range w.api.Routes() {
@@ -348,6 +355,13 @@ func TestOpenAPIAnswers(t *testing.T) {
 	both("/tracker/chat/list", "tracker_id", "101", "iso_datetime", "true")
 	both("/tracker/chat/list", "tracker_id", "101", "detail", "true")
 	both("/tracker/chat/broadcast", "trackers", "101,102", "message", "all")
+	both("/tracker/chat/broadcast", "all", "true", "message", "all")
+	both("/tracker/chat/broadcast/list")
+	var kept struct{ List []struct{ ID int64 } }
+	if err := json.Unmarshal([]byte(w.form("tracker/chat/broadcast/list").body), &kept); err != nil {
+		t.Fatal(err)
+	}
+	both("/tracker/chat/broadcast/read", "broadcast_id", itoa(kept.List[0].ID))
 	both("/tracker/chat/read", "message_id", itoa(in))
 	answer := w.json("tracker/chat/send",
 		`"tracker_id":101,"message":"detail","ttl":"60","choices":"yes,no","reply_to":`+itoa(

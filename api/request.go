@@ -62,14 +62,19 @@ func readSend(r *navixy.Reader, h http.Header) (sendRequest, error) {
 
 type broadcastRequest struct {
 	trackers []int64
-	text     string
-	extras   sendOptions
+	selection
+	text   string
+	extras sendOptions
 }
 
 func readBroadcast(r *navixy.Reader, h http.Header) (broadcastRequest, error) {
 	q := broadcastRequest{
-		trackers: r.RequiredIDs("trackers", maxTrackers),
-		text:     r.Message("message"), extras: readExtras(r, h),
+		selection: readSelection(r), text: r.Message("message"), extras: readExtras(r, h),
+	}
+	if q.all || len(q.groups) > 0 || len(q.tags) > 0 {
+		q.trackers, _ = r.IDs("trackers")
+	} else {
+		q.trackers = r.RequiredIDs("trackers", maxTrackers)
 	}
 	return q, r.Done()
 }

@@ -47,10 +47,10 @@ func (c *call) chatTracker(id queue.TrackerID) (*queue.Tracker, error) {
 	return t, nil
 }
 
-// chatTrackers finds a list of trackers, in the order of ids; whether their devices have a chat is
-// not asked.
-func (c *call) chatTrackers(ids []int64) ([]*queue.Tracker, error) {
-	if len(ids) > maxTrackers {
+// chatTrackers finds a list of up to most trackers, in the order of ids; whether their devices have
+// a chat is not asked.
+func (c *call) chatTrackers(ids []int64, most int) ([]*queue.Tracker, error) {
+	if len(ids) > most {
 		return nil, navixy.Refuse(navixy.CodeDeviceLimit)
 	}
 	trackers := make([]*queue.Tracker, len(ids))

@@ -58,6 +58,7 @@ type Messages interface {
 	Presence(ctx context.Context, ts []TrackerID) (map[TrackerID]Presence, error)
 	// End ends messages that are still pending. See EndResult.
 	End(ctx context.Context, ends []EndReq) ([]EndResult, error)
+	BroadcastStore
 	// IdempotentAnswer returns the answer remembered for an account's idempotency key, nil if there
 	// is none.
 	IdempotentAnswer(ctx context.Context, a AccountID, key string) ([]byte, error)

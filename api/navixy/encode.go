@@ -119,9 +119,9 @@ func AppendKey(dst []byte, id queue.TrackerID) []byte {
 	return append(dst, '"', ':')
 }
 
-// stateOf names the state of an outgoing message as of now, in Unix milliseconds. A message whose
+// StateOf names the state of an outgoing message as of now, in Unix milliseconds. A message whose
 // time has run out is expired from that moment, whether the store has noted it yet or not.
-func stateOf(m *queue.Message, now int64) string {
+func StateOf(m *queue.Message, now int64) string {
 	switch m.Status {
 	case queue.StatusDelivered:
 		return "DELIVERED"
@@ -157,7 +157,7 @@ func appendDelivery(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 		acked, deliveredMs = parts, m.UpdateMs
 	}
 	dst = append(dst, `{"state":"`...)
-	dst = append(dst, stateOf(m, now)...)
+	dst = append(dst, StateOf(m, now)...)
 	dst = append(dst, `","parts":`...)
 	dst = strconv.AppendInt(dst, int64(parts), 10)
 	dst = append(dst, `,"parts_acked":`...)
@@ -207,12 +207,13 @@ func AppendMore(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 		dst = strconv.AppendInt(dst, m.ReplyTo, 10)
 	}
 	if m.Author != nil {
-		dst = appendAuthor(append(dst, `,"author":`...), m.Author)
+		dst = AppendAuthor(append(dst, `,"author":`...), m.Author)
 	}
 	return dst
 }
 
-func appendAuthor(dst []byte, a *queue.Author) []byte {
+// AppendAuthor appends who wrote a message.
+func AppendAuthor(dst []byte, a *queue.Author) []byte {
 	dst = AppendString(append(dst, `{"id":`...), a.ID)
 	dst = AppendString(append(dst, `,"name":`...), a.Name)
 	dst = AppendString(append(dst, `,"kind":`...), a.Kind.String())

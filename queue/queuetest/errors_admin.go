@@ -51,9 +51,14 @@ func furnish(r *round) {
 	r.must(r.s.PutSession(r.ctx, r.session(1)))
 	hook := queue.Webhook{Account: r.account(0), URL: "https://example.org", Secret: "s"}
 	r.must(r.s.PutWebhook(r.ctx, hook))
+	r.must(r.s.SaveBroadcast(r.ctx, r.account(0), queue.Broadcast{ID: 1, Trackers: 2}, 0, r.targets(0)))
 	_, err := r.s.LeaseWebhooks(r.ctx, r.node(), []queue.AccountID{r.account(0)}, time.Hour)
 	r.must(err)
 	r.beat()
+}
+
+func (r *round) targets(i int) []queue.BroadcastTarget {
+	return []queue.BroadcastTarget{{Tracker: r.tracker(i), Message: int64(i) + 1}}
 }
 
 func (r *round) session(i int) queue.Session {
@@ -179,6 +184,16 @@ func errorAdmin() []errorCase {
 		{method: "Nodes", still: true, silent: true, run: func(r *round) (any, error) {
 			nodes, err := r.s.Nodes(r.ctx)
 			return nodes, err
+		}},
+		{method: "SaveBroadcast", run: func(r *round) (any, error) {
+			b := queue.Broadcast{ID: 1, Trackers: 2, Sent: 2, Complete: true}
+			return nil, r.s.SaveBroadcast(r.ctx, r.account(0), b, 1, r.targets(1))
+		}},
+		{method: "Broadcasts", still: true, run: func(r *round) (any, error) {
+			return r.s.Broadcasts(r.ctx, r.account(0), 0, 10)
+		}},
+		{method: "BroadcastTargets", still: true, run: func(r *round) (any, error) {
+			return r.s.BroadcastTargets(r.ctx, r.account(0), 1)
 		}},
 		{method: "PutWebhook", run: func(r *round) (any, error) {
 			return nil, r.s.PutWebhook(r.ctx, queue.Webhook{
@@ -309,7 +324,15 @@ func (r *round) rest() string {
 	nodes, err := r.sound.Nodes(r.ctx)
 	r.must(err)
 	nodes = slices.DeleteFunc(nodes, func(n queue.Node) bool { return n.ID != r.node() })
-	return r.show([]any{accounts, trackers, sessions, string(recalled), hooks, nodes})
+	var broadcasts []any
+	for i := range 2 {
+		list, err := r.sound.Broadcasts(r.ctx, r.account(i), 0, 10)
+		r.must(err)
+		targets, err := r.sound.BroadcastTargets(r.ctx, r.account(i), 1)
+		r.must(err)
+		broadcasts = append(broadcasts, list, targets)
+	}
+	return r.show([]any{accounts, trackers, sessions, string(recalled), hooks, broadcasts, nodes})
 }
 
 // clean removes what operations on everything would meet in the next round.

@@ -70,6 +70,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"Changes", changesRules()},
 		{"Watch", watchRules()},
 		{"Webhook", webhookRules()},
+		{"Broadcast", broadcastRules()},
 		{"Trim", trimRules()},
 		{"Roster", rosterRules()},
 		{"Directory", directoryRules()},

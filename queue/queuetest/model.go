@@ -35,7 +35,9 @@ type Model struct {
 	wakes    *queue.Fanout[queue.NodeID, queue.Wake]
 	changes  *queue.Fanout[struct{}, queue.Change]
 	hooks    []*modelHook
-	revision int64
+
+	broadcasts map[queue.AccountID][]modelBroadcast // ordered by id
+	revision   int64
 }
 
 type modelTracker struct {
@@ -72,7 +74,8 @@ func NewModel(now func() time.Time, maxPending int) *Model {
 	m := &Model{
 		now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker),
 		history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node),
-		answers: make(map[modelQuestion]modelAnswer), kept: make(map[queue.TrackerID]queue.Tracker),
+		broadcasts: make(map[queue.AccountID][]modelBroadcast),
+		answers:    make(map[modelQuestion]modelAnswer), kept: make(map[queue.TrackerID]queue.Tracker),
 	}
 	m.listeners()
 	return m

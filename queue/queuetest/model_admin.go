@@ -71,6 +71,7 @@ func (m *Model) putTracker(t queue.Tracker) {
 func (m *Model) removeAccount(id queue.AccountID) {
 	m.accounts = slices.DeleteFunc(m.accounts, func(a queue.Account) bool { return a.ID == id })
 	m.endSessions(id)
+	delete(m.broadcasts, id)
 	m.note(id, 0)
 }
 

@@ -26,6 +26,7 @@ import (
 //	{chat:dir}:kept    ZSET, {chat:dir}:kept:<n> HASH: like those of trackers, of those that an
 //	                   import removed: whose their messages are when they come back
 //	{chat:dir}:s:<key> STRING, {chat:dir}:l:<account> ZSET: see session.go
+//	{chat:dir}:b:<account> ZSET, {chat:dir}:b:<account>:<id> HASH: see broadcast.go
 //
 // A change (queue/directory) is committed by a script that refuses it if the directory has another
 // version than the one that it was worked out from. A large one is written aside in pieces before,

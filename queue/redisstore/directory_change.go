@@ -157,6 +157,7 @@ func planOf(c *directory.Change) (*plan, error) {
 		r := &c.Accounts[i]
 		if r.Is == nil {
 			p.cut(dirAccounts, int64(r.ID))
+			p.add([]string{"endbroadcasts", broadcastsKey(r.ID)})
 			continue
 		}
 		row, err := encodeAccount(r.Is, r.Version)

@@ -27,24 +27,25 @@ func scriptNames() []string {
 		opSend, opReceive, opAck, opFinish, opProgress, opMark, opMarkAll, opAcquire, opRelease,
 		opTouch, opKick, opExpire, opTrim,
 		scriptBlocks, scriptRemember, scriptSeal, scriptCommit, scriptApply, scriptRoster,
-		scriptWebhook,
+		scriptWebhook, scriptBroadcast,
 		scriptDirSeal, scriptDrop, scriptPurge, scriptDropped, scriptPutSession, scriptRenewSession,
 		scriptEndSession,
 	}
 }
 
 const (
-	scriptBlocks   = "blocks"
-	scriptRemember = "remember"
-	scriptSeal     = "seal"
-	scriptCommit   = "commit"
-	scriptApply    = "apply"
-	scriptWebhook  = "webhook"
-	scriptRoster   = "roster"
-	scriptDirSeal  = "dirseal"
-	scriptDrop     = "drop"
-	scriptPurge    = "purge"
-	scriptDropped  = "dropped"
+	scriptBlocks    = "blocks"
+	scriptRemember  = "remember"
+	scriptSeal      = "seal"
+	scriptCommit    = "commit"
+	scriptApply     = "apply"
+	scriptWebhook   = "webhook"
+	scriptRoster    = "roster"
+	scriptBroadcast = "broadcast"
+	scriptDirSeal   = "dirseal"
+	scriptDrop      = "drop"
+	scriptPurge     = "purge"
+	scriptDropped   = "dropped"
 
 	scriptPutSession   = "session_put"
 	scriptRenewSession = "session_renew"

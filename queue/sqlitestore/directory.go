@@ -271,6 +271,11 @@ func (w *writer) clearRows(d *directory.Change) error {
 				return err
 			}
 		}
+		if d.Accounts[i].Is == nil {
+			if err := w.dropBroadcasts(d.Accounts[i].ID, queue.MaxID); err != nil {
+				return err
+			}
+		}
 	}
 	for i := range d.Trackers {
 		if _, err := w.c.exec("DELETE FROM device WHERE tracker = ?",

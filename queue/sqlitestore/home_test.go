@@ -440,7 +440,7 @@ func TestStoreOfAnEarlierVersion(t *testing.T) {
 			execute(t, db, "DELETE FROM meta WHERE name IN ('identity', 'open')")
 			execute(t, db, "PRAGMA user_version = 6; ALTER TABLE device DROP COLUMN conversation; DROP VIEW message_readable; ALTER TABLE device DROP COLUMN former; DROP TABLE kept")
 			execute(t, db, "ALTER TABLE device DROP COLUMN employee_record; ALTER TABLE device DROP COLUMN upstream")
-			execute(t, db, "ALTER TABLE account DROP COLUMN people; ALTER TABLE account_key DROP COLUMN name; ALTER TABLE account_key DROP COLUMN role; ALTER TABLE account_key DROP COLUMN end_ms")
+			execute(t, db, "DROP TABLE broadcast; DROP TABLE broadcast_target; ALTER TABLE account DROP COLUMN people; ALTER TABLE account_key DROP COLUMN name; ALTER TABLE account_key DROP COLUMN role; ALTER TABLE account_key DROP COLUMN end_ms")
 			execute(t, db, "ALTER TABLE device DROP COLUMN sorting; ALTER TABLE session DROP COLUMN user; ALTER TABLE session DROP COLUMN stamp; ALTER TABLE message DROP COLUMN author")
 			execute(t, db, "ALTER TABLE message DROP COLUMN tries; ALTER TABLE message DROP COLUMN tried_ms")
 			dir = end(t, db, dir)

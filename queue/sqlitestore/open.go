@@ -104,6 +104,7 @@ type Store struct {
 	*nodes
 	*webhooks
 	*sessions
+	*broadcasts
 	*dirStore
 	*directory.Editor
 	opts Options
@@ -162,7 +163,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		database: db,
 		nodes:    &nodes{clock: opts.Now, stop: stop, known: make(map[queue.NodeID]beating)},
 		webhooks: &webhooks{database: db, leases: make(map[queue.AccountID]hookLease)},
-		sessions: &sessions{db},
+		sessions: &sessions{db}, broadcasts: &broadcasts{db},
 		dirStore: dir,
 		Editor:   directory.NewEditor(directoryRows{dir}, opts.Directory),
 		opts:     opts, file: filepath.Join(opts.Path, databaseFile), lock: lock,

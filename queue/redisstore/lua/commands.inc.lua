@@ -62,6 +62,14 @@ function commands.endsessions(c)
   redis.call('DEL', unpack(keys))
 end
 
+-- endbroadcasts KEY
+function commands.endbroadcasts(c)
+  for _, id in ipairs(redis.call('ZRANGE', c[2], 0, -1)) do
+    redis.call('DEL', c[2] .. ':' .. id)
+  end
+  redis.call('DEL', c[2])
+end
+
 local function run(packed)
   for _, c in ipairs(cmsgpack.unpack(packed)) do
     if commands[c[1]] then -- what earlier versions staged may do more than is needed

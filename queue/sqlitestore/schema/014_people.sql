@@ -11,3 +11,18 @@ ALTER TABLE session ADD COLUMN stamp TEXT NOT NULL DEFAULT '';
 
 -- Who wrote an outgoing message.
 ALTER TABLE message ADD COLUMN author TEXT; -- JSON object, NULL not known
+
+-- Texts to many trackers, and of each some targets at a time from number first on: tracker and message, 8 bytes each, big endian.
+CREATE TABLE broadcast (
+    account INTEGER NOT NULL,
+    id      INTEGER NOT NULL,
+    row     TEXT    NOT NULL, -- JSON object
+    PRIMARY KEY (account, id)
+) WITHOUT ROWID;
+CREATE TABLE broadcast_target (
+    account INTEGER NOT NULL,
+    id      INTEGER NOT NULL,
+    first   INTEGER NOT NULL,
+    targets BLOB    NOT NULL,
+    PRIMARY KEY (account, id, first)
+) WITHOUT ROWID;

@@ -203,6 +203,8 @@ func (a *API) operations() routes {
 		},
 		"tracker/chat/updated": {"list": on("tracker/chat/updated/list", navixy.CodeDatabase,
 			a.updatedList)},
+		"tracker/chat/last": {"list": on("tracker/chat/last/list", navixy.CodeDatabase,
+			a.lastList)},
 		"tracker/chat/unread": {"count": on("tracker/chat/unread/count", navixy.CodeDatabase,
 			a.unreadCount)},
 		"tracker": {

@@ -5,6 +5,7 @@ export const LANGUAGES = { en: 'English', de: 'Deutsch' };
 
 let messages = {};
 let language = 'en';
+let regional = 'en';
 let plurals = new Intl.PluralRules('en');
 
 /** Picks the first language of the wanted ones that there is. */
@@ -22,12 +23,28 @@ export async function load(lang, base) {
   if (!response.ok) throw new Error(`message file ${lang}: ${response.status}`);
   messages = await response.json();
   language = lang;
+  regional = region(lang);
   plurals = new Intl.PluralRules(lang);
   document.documentElement.lang = lang;
 }
 
+/**
+ * The first of the browser's languages that is this one with a country, in the same script; English
+ * without a country is written day first.
+ */
+function region(lang) {
+  const script = (tag) => new Intl.Locale(tag).maximize().script;
+  const found = navigator.languages.find(
+    (tag) => tag.startsWith(`${lang}-`) && script(tag) === script(lang),
+  );
+  return found ?? (lang === 'en' ? 'en-GB' : lang);
+}
+
 /** The language in use, for Intl. */
 export const current = () => language;
+
+/** The language in use as it is written in this browser's country, for dates. */
+export const locale = () => regional;
 
 /** Whether there is such a message. */
 export const has = (key) => key in messages;

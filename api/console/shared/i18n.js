@@ -1,7 +1,13 @@
 // The words of the page, from a message file. A message is text with {name} for what is filled in,
 // or an object of plural forms chosen by {n}.
 
-export const LANGUAGES = { en: 'English', de: 'Deutsch' };
+export const LANGUAGES = {
+  en: 'English',
+  de: 'Deutsch',
+  es: 'Español',
+  ru: 'Русский',
+  zh: '简体中文',
+};
 
 let messages = {};
 let language = 'en';

@@ -244,10 +244,11 @@ func (c *consoleRig) testAlertsPolled(t *testing.T) {
 	}
 }
 
-// testDates: days are written as the browser's country writes them in the chosen language.
+// testDates: the browser chooses the language, and days are written as its country writes them.
 func (c *consoleRig) testDates(t *testing.T) {
 	for locale, want := range map[string]string{
-		"en-US": "Feb 29, 2016", "de-AT": "29.02.2016",
+		"en-US": "Feb 29, 2016", "en": "29 Feb 2016", "de-AT": "29.02.2016", "ru-RU": "29 февр. 2016",
+		"zh-CN": "2016年2月29日", "es-ES": "29 feb 2016", "fr-FR": "29 Feb 2016",
 	} {
 		p := c.browser.open(t, c.url(), 1280, 800)
 		devtools(p, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{
@@ -259,6 +260,10 @@ func (c *consoleRig) testDates(t *testing.T) {
 		p.until(`window.day !== undefined`)
 		if got := eval[string](p, `day`); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s, want %s", locale, got, want)
+		}
+		language, _, _ := strings.Cut(strings.Replace(locale, "fr-FR", "en", 1), "-")
+		if got := eval[string](p, `document.documentElement.lang`); got != language {
+			t.Errorf("%s: the page is in %s", locale, got)
 		}
 	}
 }

@@ -178,6 +178,11 @@ func (c *consoleRig) testLanguages(t *testing.T) {
 		p.until(shows(".filter", words) + ` && document.documentElement.lang === '` + language +
 			`'`)
 		p.until(shows(".row .label", "Truck 1"))
+		p.visit(otherTracker)
+		p.click(`.side .popup .iconbutton`)
+		p.legible()
+		p.shot("15-" + language)
+		p.click(`.side .popup .iconbutton`)
 	}
 }
 

@@ -106,9 +106,9 @@ func TestLanguagesHaveTheSameMessages(t *testing.T) {
 	english := messageFile(t, "web/lang/en.json")
 	for _, tag := range languages(t) {
 		other := messageFile(t, "web/lang/"+tag+".json")
-		if a, b := slices.Sorted(maps.Keys(english)), slices.Sorted(maps.Keys(other)); !slices.Equal(
-			a, b) {
-			t.Errorf("en has %v\n%s has %v", a, tag, b)
+		want, got := slices.Sorted(maps.Keys(english)), slices.Sorted(maps.Keys(other))
+		if !slices.Equal(want, got) {
+			t.Errorf("en has %v\n%s has %v", want, tag, got)
 		}
 		for key, forms := range english {
 			sameValues(t, tag, key, values(forms["other"]), other[key])

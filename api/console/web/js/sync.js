@@ -141,7 +141,7 @@ export class Sync {
 
   async #load() {
     const state = this.#state;
-    await this.#roster();
+    await this.#roster(state.listed);
     this.#judge();
     for (const c of state.known()) if (c.tracker !== state.open) c.forget();
     if (state.open !== null) await this.#messenger.refresh(state.open);

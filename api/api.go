@@ -220,6 +220,7 @@ func (a *API) operations() routes {
 		"tracker/chat/unread": {
 			"count": on(views, "tracker/chat/unread/count", database, a.unreadCount),
 		},
+		"tracker/chat/last": {"list": on(views, "tracker/chat/last/list", database, a.lastList)},
 		"tracker": {
 			"list": on(views, "tracker/list", database, a.trackerList),
 			"read": on(views, "tracker/read", database, a.trackerRead),

@@ -266,3 +266,26 @@ func BenchmarkHTTP(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLast300 reads the newest message of 300 trackers with ten messages each.
+func BenchmarkLast300(b *testing.B) {
+	for name, open := range benchStores() {
+		b.Run(name, func(b *testing.B) {
+			w, st := open(b)
+			ids, reqs := make([]int64, maxLast), make([]queue.SendReq, 10*maxLast)
+			for i := range ids {
+				ids[i] = int64(bulkFirst + i)
+			}
+			for i := range reqs {
+				reqs[i] = queue.SendReq{
+					Tracker: queue.TrackerID(ids[i%maxLast]),
+					Text:    "Please turn left after the bridge and call me.",
+				}
+			}
+			if _, err := st.Send(b.Context(), reqs); err != nil {
+				b.Fatal(err)
+			}
+			w.bench(b, "last/list", `,"trackers":`+jsonText(ids))
+		})
+	}
+}

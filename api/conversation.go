@@ -9,6 +9,8 @@ import (
 
 	"trackchat/api/navixy"
 	"trackchat/queue"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // chatConversation says whether the caller may talk in a conversation, or read it because the
@@ -120,6 +122,58 @@ func (a *API) updatedList(ctx context.Context, c *call) error {
 		}
 	}
 	c.out.buf = append(c.out.buf, `}}`...)
+	return nil
+}
+
+// lastAtOnce is how many conversations lastList reads at a time: while one waits for the store
+// another is read, and no request takes all that the store can do at once.
+const lastAtOnce = 8
+
+// afterAll is a time in Unix milliseconds after that of every message.
+const afterAll = 1 << 50
+
+// lastList answers tracker/chat/last/list: everything is read before anything is answered, so that
+// a store that fails is an error.
+func (a *API) lastList(ctx context.Context, c *call) error {
+	ids, err := readUpdated(c.read)
+	if err != nil {
+		return err
+	}
+	trackers, err := c.chatTrackers(ids)
+	if err != nil {
+		return err
+	}
+	newest := make([][]queue.Message, len(trackers)) // one or none of each
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.SetLimit(lastAtOnce)
+	for i, t := range trackers {
+		reads.Go(func() (err error) {
+			newest[i], err = a.store.List(ctx, queue.ListQuery{
+				Tracker: t.Key(), ToMs: afterAll, Limit: 1, Desc: true,
+			})
+			return err
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return fmt.Errorf("reading last messages: %w", err)
+	}
+	out := c.out
+	out.buf = append(out.buf, `{"success":true,"value":`...)
+	between := byte('{')
+	for i, t := range trackers {
+		for k := range newest[i] {
+			out.buf = append(out.buf, between, '"')
+			between = ','
+			out.buf = strconv.AppendInt(out.buf, int64(t.ID), 10)
+			out.buf = append(out.buf, '"', ':')
+			out.buf = navixy.AppendDetail(out.buf, &newest[i][k], c.read.Clock, c.now.UnixMilli())
+			out.flushLong()
+		}
+	}
+	if between == '{' {
+		out.buf = append(out.buf, between)
+	}
+	out.buf = append(out.buf, `}}`...)
 	return nil
 }
 

@@ -69,6 +69,7 @@ func TestConversationsOfAMovedTracker(t *testing.T) {
 	w.form("tracker/chat/send", "tracker_id", "101", "message", "x").refused(t, 201)
 	w.form("tracker/chat/broadcast", "trackers", "101", "message", "x").refused(t, 217)
 	w.form("tracker/chat/updated/list", "trackers", "101").refused(t, 217)
+	w.form("tracker/chat/last/list", "trackers", "101").refused(t, 217)
 	w.form("tracker/chat/mark_read_all", "trackers", "101").refused(t, 201)
 	w.form("tracker/read", "tracker_id", "101").refused(t, 201)
 	w.unread(berlinKey, "")
@@ -84,6 +85,10 @@ func TestConversationsOfAMovedTracker(t *testing.T) {
 	w.form("tracker/chat/mark_read", "message_id", itoa(said)).is(t, `{"success":true}`)
 	w.formAs(uralKey, "tracker/chat/updated/list", "trackers", "101").is(t,
 		`{"success":true,"value":{"101":"2016-02-29 15:00:01"}}`)
+	if a := w.formAs(uralKey, "tracker/chat/last/list", "trackers",
+		"101"); !strings.Contains(a.body, `"text":"heard"`) {
+		t.Errorf("the present account's last message: %s", a.body)
+	}
 
 	// Blocked or without a chat, as the other account wants it: that is nothing to the former one.
 	ts := trackers()

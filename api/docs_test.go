@@ -369,6 +369,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	both("/tracker/chat/read", "message_id", itoa(answer))
 	both("/tracker/chat/cancel", "message_id", itoa(answer))
 	both("/tracker/chat/updated/list", "trackers", "101,102")
+	both("/tracker/chat/last/list", "trackers", "101,102")
 	both("/tracker/chat/unread/count")
 	both("/tracker/chat/mark_read", "message_id", itoa(in))
 	both("/tracker/chat/mark_read_all")

@@ -132,6 +132,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 		"message_ids", "message_id")
 	w.form("tracker/chat/mark_read_all", "trackers", "b").invalid(t, "trackers")
 	w.form("tracker/chat/updated/list").invalid(t, "trackers")
+	w.form("tracker/chat/last/list").invalid(t, "trackers")
 	w.form("tracker/chat/unread/count", "iso_datetime", "x").invalid(t, "iso_datetime")
 	w.form("tracker/list", "iso_datetime", "x").invalid(t, "iso_datetime")
 	w.form("tracker/read").invalid(t, "tracker_id")
@@ -164,6 +165,7 @@ func operations() map[string]struct {
 		"tracker/chat/mark_read":     {`"message_id":1`, 14},
 		"tracker/chat/mark_read_all": {``, 14},
 		"tracker/chat/updated/list":  {`"trackers":[101]`, 14},
+		"tracker/chat/last/list":     {`"trackers":[101]`, 14},
 		"tracker/chat/unread/count":  {``, 14},
 	}
 }

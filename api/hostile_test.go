@@ -296,7 +296,7 @@ func FuzzParams(f *testing.F) {
 	f.Fuzz(func(t *testing.T, contentType, body, query string) {
 		for _, op := range []string{
 			"list", "capabilities", "broadcast", "mark_read",
-			"mark_read_all", "updated/list",
+			"mark_read_all", "updated/list", "last/list",
 		} {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/tracker/chat/"+op,
 				strings.NewReader(body))

@@ -410,6 +410,7 @@ func TestIsolation(t *testing.T) {
 		"tracker/chat/mark_read":     {{"message_id", itoa(in)}, {"message_id", "999"}},
 		"tracker/chat/mark_read_all": {{"trackers", "101"}, {"trackers", "999"}},
 		"tracker/chat/updated/list":  {{"trackers", "101"}, {"trackers", "999"}},
+		"tracker/chat/last/list":     {{"trackers", "101"}, {"trackers", "999"}},
 		"tracker/read":               {{"tracker_id", "101"}, {"tracker_id", "999"}},
 		"tracker/chat/read":          {{"message_id", itoa(in)}, {"message_id", "999"}},
 		"tracker/chat/cancel":        {{"message_id", itoa(out)}, {"message_id", "999"}},

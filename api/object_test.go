@@ -143,6 +143,7 @@ func TestNoListIsReadAsAbsent(t *testing.T) {
 		"tracker/chat/broadcast":     {"trackers", "&message=x", `,"message":"x"`},
 		"tracker/chat/mark_read_all": {"trackers", "", ""},
 		"tracker/chat/updated/list":  {"trackers", "", ""},
+		"tracker/chat/last/list":     {"trackers", "", ""},
 		"tracker/chat/mark_read": {"message_ids", "&message_id=" + itoa(in), `,"message_id":` +
 			itoa(in)},
 		"tracker/chat/send": {

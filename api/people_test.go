@@ -22,7 +22,7 @@ func rights() map[string]queue.Role {
 	}
 	for _, path := range []string{
 		"list", "read", "get_state", "get_states", "group/list", "chat/list", "chat/read",
-		"chat/capabilities", "chat/events", "chat/updated/list", "chat/unread/count", "chat/broadcast/list",
+		"chat/capabilities", "chat/events", "chat/updated/list", "chat/last/list", "chat/unread/count", "chat/broadcast/list",
 		"chat/broadcast/read",
 	} {
 		all["/tracker/"+path] = queue.RoleViewer

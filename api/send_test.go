@@ -135,6 +135,7 @@ func TestBroadcast(t *testing.T) {
 		w.form("tracker/chat/broadcast", "trackers", "1001,"+itoa(id), "message", "x").refused(t,
 			217)
 		w.form("tracker/chat/updated/list", "trackers", "1001,"+itoa(id)).refused(t, 217)
+		w.form("tracker/chat/last/list", "trackers", "1001,"+itoa(id)).refused(t, 217)
 		w.form("tracker/chat/broadcast", "trackers", "1001,"+itoa(id)).invalid(t, "message")
 	}
 	if n := len(w.stored(1001)); n != 0 {
@@ -153,8 +154,10 @@ func TestBroadcast(t *testing.T) {
 	bulk[5] = unknown
 	w.json("tracker/chat/broadcast", `"trackers":`+jsonText(bulk)+`,"message":"x"`).refused(t, 221)
 	w.json("tracker/chat/broadcast", `"trackers":`+jsonText(bulk)).invalid(t, "message")
-	w.json("tracker/chat/updated/list", `"trackers":`+jsonText(bulk)).refused(t, 221)
-	w.json("tracker/chat/updated/list", `"trackers":`+jsonText(bulk[:300])).refused(t, 217)
+	for _, op := range []string{"tracker/chat/updated/list", "tracker/chat/last/list"} {
+		w.json(op, `"trackers":`+jsonText(bulk)).refused(t, 221)
+		w.json(op, `"trackers":`+jsonText(bulk[:300])).refused(t, 217)
+	}
 	if n := len(w.stored(1001)); n != 2 {
 		t.Errorf("%d stored", n)
 	}

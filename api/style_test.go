@@ -189,6 +189,11 @@ func TestEveryOperationInEveryStyle(t *testing.T) {
 			"trackers":     []int64{1005, 1001},
 			"iso_datetime": true,
 		}, `{"success":true,"value":{"1001":"2016-02-29T11:00:00+01:00"}}`},
+		"tracker/chat/last/list": {map[string]any{
+			"trackers":     []int64{1005, 1001},
+			"iso_datetime": true,
+		}, `{"success":true,"value":{"1001":{"id":` + itoa(listed) +
+			`,"submit_time":"2016-02-29T11:00:00+01:00",*}}}`},
 		"tracker/chat/unread/count": {map[string]any{}, `{"success":true,"value":{"1002":1*}}`},
 		"tracker/list": {
 			map[string]any{},

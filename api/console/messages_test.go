@@ -61,25 +61,86 @@ func sources(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// Every language says the same things, with the same values in them.
+// pluralForms are the forms of a message with a count (CLDR; "many" of Spanish is for millions,
+// which are said as "other"). exact: "one" is 1 and nothing else, so that it may leave out {n}.
+var pluralForms = map[string]struct {
+	forms []string
+	exact bool
+}{
+	"en": {[]string{"one", "other"}, true},
+	"de": {[]string{"one", "other"}, true},
+	"es": {[]string{"one", "other"}, true},
+	"ru": {[]string{"few", "many", "one", "other"}, false},
+	"zh": {[]string{"other"}, false},
+}
+
+// languages are those that the console offers, each of which has its message file and no other has.
+func languages(t *testing.T) []string {
+	t.Helper()
+	code := sources(t, "shared")
+	list := regexp.MustCompile(`(?s)LANGUAGES = \{(.*?)\}`).FindStringSubmatch(code)
+	if list == nil {
+		t.Fatal("no list of languages")
+	}
+	var offered, files []string
+	for _, m := range regexp.MustCompile(`(\w+): '`).FindAllStringSubmatch(list[1], -1) {
+		offered = append(offered, m[1])
+	}
+	entries, err := os.ReadDir("web/lang")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		files = append(files, strings.TrimSuffix(e.Name(), ".json"))
+	}
+	slices.Sort(offered)
+	if known := slices.Sorted(maps.Keys(pluralForms)); !slices.Equal(offered, files) ||
+		!slices.Equal(offered, known) {
+		t.Fatalf("offered are %v, files %v, known here %v", offered, files, known)
+	}
+	return offered
+}
+
+// Every language says the same things, with the same values in them, in its own plural forms.
 func TestLanguagesHaveTheSameMessages(t *testing.T) {
-	placeholder := regexp.MustCompile(`\{\w+\}`)
-	english, german := messageFile(t, "web/lang/en.json"), messageFile(t, "web/lang/de.json")
-	if a, b := slices.Sorted(maps.Keys(english)), slices.Sorted(maps.Keys(german)); !slices.Equal(a,
-		b) {
-		t.Errorf("en has %v\nde has %v", a, b)
-	}
-	values := func(forms map[string]string) []string {
-		found := placeholder.FindAllString(forms["other"], -1)
-		slices.Sort(found)
-		return found
-	}
-	for key, forms := range english {
-		if a, b := values(forms), values(german[key]); !slices.Equal(a, b) {
-			t.Errorf("%s: en fills in %v, de %v", key, a, b)
+	english := messageFile(t, "web/lang/en.json")
+	for _, tag := range languages(t) {
+		other := messageFile(t, "web/lang/"+tag+".json")
+		want, got := slices.Sorted(maps.Keys(english)), slices.Sorted(maps.Keys(other))
+		if !slices.Equal(want, got) {
+			t.Errorf("en has %v\n%s has %v", want, tag, got)
 		}
-		if len(forms) != len(german[key]) {
-			t.Errorf("%s has %d forms in en, %d in de", key, len(forms), len(german[key]))
+		for key, forms := range english {
+			sameValues(t, tag, key, values(forms["other"]), other[key])
+			want := []string{"other"}
+			if len(forms) > 1 {
+				want = pluralForms[tag].forms
+			}
+			if got := slices.Sorted(maps.Keys(other[key])); !slices.Equal(got, want) {
+				t.Errorf("%s: %s has the forms %v, not %v", tag, key, got, want)
+			}
+		}
+	}
+}
+
+// values are what a text has filled in.
+func values(text string) []string {
+	found := regexp.MustCompile(`\{\w+\}`).FindAllString(text, -1)
+	slices.Sort(found)
+	return found
+}
+
+// sameValues compares what each form of a message has filled in.
+func sameValues(t *testing.T, tag, key string, want []string, forms map[string]string) {
+	t.Helper()
+	for form, text := range forms {
+		got := values(text)
+		if form == "one" && pluralForms[tag].exact && !slices.Contains(got, "{n}") {
+			got = append(got, "{n}")
+			slices.Sort(got)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %s, %s: fills in %v, en %v", tag, key, form, values(text), want)
 		}
 	}
 }

@@ -261,7 +261,7 @@ func trackerMoves(t *testing.T, s *service) {
 			t.Errorf("an answer to the other account's message: %+v", a)
 		}
 	}
-	for _, op := range []string{"unread/count", "updated/list"} {
+	for _, op := range []string{"unread/count", "updated/list", "last/list"} {
 		if a := as(second, op, "trackers", "[1]"); !a.Success || len(a.Value) != 0 {
 			t.Errorf("%s: %+v", op, a)
 		}

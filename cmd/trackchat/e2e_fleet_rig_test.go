@@ -160,6 +160,7 @@ func (f *fleet) outage(id int) {
 		"send":          {url.Values{"tracker_id": {tracker}, "message": {"into the void"}}, 8},
 		"broadcast":     {url.Values{"trackers": {tracker}, "message": {"into the void"}}, 8},
 		"list":          {url.Values{"tracker_id": {tracker}}, 14},
+		"last/list":     {url.Values{"trackers": {tracker}}, 14},
 		"updated/list":  {url.Values{"trackers": {tracker}}, 14},
 		"unread/count":  {url.Values{}, 14},
 		"mark_read_all": {url.Values{"trackers": {tracker}}, 14},

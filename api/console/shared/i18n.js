@@ -1,10 +1,17 @@
 // The words of the page, from a message file. A message is text with {name} for what is filled in,
 // or an object of plural forms chosen by {n}.
 
-export const LANGUAGES = { en: 'English', de: 'Deutsch' };
+export const LANGUAGES = {
+  en: 'English',
+  de: 'Deutsch',
+  es: 'Español',
+  ru: 'Русский',
+  zh: '简体中文',
+};
 
 let messages = {};
 let language = 'en';
+let regional = 'en';
 let plurals = new Intl.PluralRules('en');
 
 /** Picks the first language of the wanted ones that there is. */
@@ -22,12 +29,28 @@ export async function load(lang, base) {
   if (!response.ok) throw new Error(`message file ${lang}: ${response.status}`);
   messages = await response.json();
   language = lang;
+  regional = region(lang);
   plurals = new Intl.PluralRules(lang);
   document.documentElement.lang = lang;
 }
 
+/**
+ * The first of the browser's languages that is this one with a country, in the same script; English
+ * without a country is written day first.
+ */
+function region(lang) {
+  const script = (tag) => new Intl.Locale(tag).maximize().script;
+  const found = navigator.languages.find(
+    (tag) => tag.startsWith(`${lang}-`) && script(tag) === script(lang),
+  );
+  return found ?? (lang === 'en' ? 'en-GB' : lang);
+}
+
 /** The language in use, for Intl. */
 export const current = () => language;
+
+/** The language in use as it is written in this browser's country, for dates. */
+export const locale = () => regional;
 
 /** Whether there is such a message. */
 export const has = (key) => key in messages;

@@ -168,7 +168,9 @@ func (c *consoleRig) testBigFleet(t *testing.T) {
 
 func (c *consoleRig) testLanguages(t *testing.T) {
 	p := c.console(t)
-	for language, words := range map[string]string{"de": "Ungelesen", "en": "Unread"} {
+	for language, words := range map[string]string{
+		"de": "Ungelesen", "en": "Unread", "es": "Sin leer", "ru": "Непрочитанные", "zh": "未读",
+	} {
 		p.click(`.side .popup .iconbutton`)
 		p.do(chromedp.Evaluate[chromedp.Void](
 			`{const s = document.querySelector('select[name=language]'); s.value = '` + language +
@@ -176,6 +178,11 @@ func (c *consoleRig) testLanguages(t *testing.T) {
 		p.until(shows(".filter", words) + ` && document.documentElement.lang === '` + language +
 			`'`)
 		p.until(shows(".row .label", "Truck 1"))
+		p.visit(otherTracker)
+		p.click(`.side .popup .iconbutton`)
+		p.legible()
+		p.shot("15-" + language)
+		p.click(`.side .popup .iconbutton`)
 	}
 }
 

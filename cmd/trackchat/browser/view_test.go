@@ -60,16 +60,21 @@ func (c *consoleRig) testSlowLine(t *testing.T) {
 	t.Logf("%d trackers over 400 kbit/s are listed after %v", bigFleet, time.Since(begin))
 
 	p = c.browser.open(t, c.url(), 1280, 800)
-	devtools(p, network.Enable, network.EnableParams{})
-	pattern := "*://*:*/v2/tracker/list"
-	devtools(p, network.SetBlockedURLs, network.SetBlockedURLsParams{
-		URLPatterns: []*network.BlockPattern{{URLPattern: pattern, Block: true}},
-	})
+	p.block("*://*:*/v2/tracker/list")
 	p.do(chromedp.Navigate(c.url() + "?blocked#key=" + bigKey))
 	p.until(`performance.getEntriesByType('resource').filter((e) => e.name.endsWith('/v2/tracker/list')).length > 1`)
 	if eval[bool](p, shows("body", "This account has no trackers")) {
 		t.Error("a list that could not be loaded is shown as an empty account")
 	}
+}
+
+// block keeps a page from what a pattern names.
+func (p *page) block(pattern string) {
+	p.t.Helper()
+	devtools(p, network.Enable, network.EnableParams{})
+	devtools(p, network.SetBlockedURLs, network.SetBlockedURLsParams{
+		URLPatterns: []*network.BlockPattern{{URLPattern: pattern, Block: true}},
+	})
 }
 
 // testArchive reads a conversation of twenty thousand messages, many in each second, up to its

@@ -51,6 +51,10 @@ export function applyTheme() {
 export const language = () => read(local, 'language');
 export const setLanguage = (lang) => write(local, 'language', lang);
 
+/** Whether this browser is to tell of what comes by `desktop` or `sound`. */
+export const alert = (how) => read(local, `alert.${how}`) === 'on';
+export const setAlert = (how, on) => write(local, `alert.${how}`, on ? 'on' : null);
+
 /** The canned texts of an account, null if it has none of its own. */
 export const canned = (account) => parse(read(local, `canned.${account}`));
 export const setCanned = (account, texts) =>

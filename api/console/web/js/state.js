@@ -1,4 +1,5 @@
 import { Conversation } from './conversation.js';
+import { newer } from './message.js';
 import { Problems } from './problems.js';
 import { Waiting } from './waiting.js';
 import { Work } from './work.js';
@@ -6,14 +7,17 @@ import { Work } from './work.js';
 const KEPT = 12; // conversations in memory besides the open one
 // ids of messages that have been counted, so that a repeated event is not counted again
 const SEEN = 4096;
+const PREVIEW = 200; // characters that are kept of a tracker's last message
 
 /**
  * What the page knows. It tells its listeners what has changed: `trackers` (any of the list),
- * `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed), `problem`
+ * `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed), `incoming`
+ * (detail: {tracker, message} of a new unread text, message null where it is not known), `problem`
  * (detail: {tracker, message}, {tracker, item}, {tracker, silent} or {broadcast} of what has just
- * ended badly). A tracker is {id, label, search, model, device, blocked, online, since, seen,
- * unread, updated}; online is undefined where the server does not tell, since is when that was
- * first known to be so.
+ * ended badly). A tracker is {id, label, driver, search, model, device, blocked, online, since,
+ * seen, unread, last, updated, turn}; online is undefined where the server does not tell, since is
+ * when that was first known to be so, last is its newest message, of the text only the beginning,
+ * and updated when that was stored, to the second; turn counts up within it.
  */
 export class State extends EventTarget {
   trackers = new Map();
@@ -23,6 +27,7 @@ export class State extends EventTarget {
   #conversations = new Map(); // by tracker, the one that was used last at the end
   #counted = new Map(); // whether a message that came by itself is unread, by id
   #told = new Set();
+  #turns = 0; // newest messages so far
   #waiting = new Waiting();
 
   /** account is what user/get_info says. What was begun before is taken up again. */
@@ -63,6 +68,7 @@ export class State extends EventTarget {
           {
             id: t.id,
             label: t.label,
+            driver: old?.driver ?? '',
             search: `${t.label}\n${t.id}\n${t.source.device_id}\n${t.source.model}`.toLowerCase(),
             model: t.source.model,
             device: t.source.device_id,
@@ -71,7 +77,9 @@ export class State extends EventTarget {
             since: old && old.online === t.online ? old.since : Date.now(),
             seen: t.last_seen ? Date.parse(t.last_seen) : null,
             unread: old?.unread ?? 0,
+            last: old?.last ?? null,
             updated: old?.updated ?? 0,
+            turn: old?.turn ?? 0,
           },
         ];
       }),
@@ -79,21 +87,35 @@ export class State extends EventTarget {
     this.tell('trackers');
   }
 
-  /** Takes the answer of unread/count. */
-  setUnread(value) {
-    for (const t of this.trackers.values()) t.unread = value[t.id] ?? 0;
+  /** Takes the answer of unread/count; happening: no event tells of what has come. */
+  setUnread(value, happening = false) {
+    for (const t of this.trackers.values()) {
+      const before = t.unread;
+      t.unread = value[t.id] ?? 0;
+      if (happening && t.unread > before) this.#incoming(t.id, null);
+    }
     this.tell('trackers');
   }
 
-  /** Takes an answer of updated/list. */
-  setUpdated(value) {
-    for (const [id, time] of Object.entries(value)) this.#touch(Number(id), Date.parse(time));
+  /** Takes the answer of employee/list. */
+  setDrivers(list) {
+    const names = new Map(list.map((e) => [e.tracker_id, `${e.first_name} ${e.last_name}`.trim()]));
+    for (const t of this.trackers.values()) t.driver = names.get(t.id) ?? '';
     this.tell('trackers');
   }
 
-  #touch(id, ms) {
+  #incoming(tracker, message) {
+    this.dispatchEvent(new CustomEvent('incoming', { detail: { tracker, message } }));
+  }
+
+  #touch(id, message) {
     const t = this.trackers.get(id);
-    if (t && ms > t.updated) t.updated = ms;
+    if (!t || message.id < t.last?.id) return;
+    const same = t.last?.id === message.id;
+    const last = same ? newer(t.last, message) : message;
+    if (!same) t.turn = ++this.#turns;
+    t.last = { ...last, text: last.text.slice(0, PREVIEW) };
+    t.updated = last.at;
   }
 
   unreadTotal() {
@@ -126,11 +148,14 @@ export class State extends EventTarget {
     const c = this.#conversations.get(id);
     const wasUnread = c?.messages.get(message.id)?.unread ?? this.#counted.get(message.id) ?? false;
     if (t && message.incoming) {
-      if (message.unread && !wasUnread && !this.#counted.has(message.id)) t.unread++;
+      if (message.unread && !wasUnread && !this.#counted.has(message.id)) {
+        t.unread++;
+        this.#incoming(id, message);
+      }
       if (!message.unread && wasUnread && t.unread > 0) t.unread--;
       this.#count(message);
     }
-    this.#touch(id, message.at);
+    this.#touch(id, message);
     this.#waiting.take(id, message);
     if (this.problems.take(id, message, true)) this.#problem({ tracker: id, message });
     this.tell('trackers');
@@ -143,6 +168,7 @@ export class State extends EventTarget {
   /** Takes messages that were asked for, without adding them to a conversation. */
   learn(id, messages) {
     for (const m of messages) {
+      this.#touch(id, m);
       this.#waiting.take(id, m);
       this.problems.take(id, m, false);
     }

@@ -5,7 +5,7 @@ import { fromApi } from './message.js';
 const POLL = 5000; // ms between looks while there is no feed
 const SLOW = 6; // every so many looks what changes rarely is asked for too
 const RECOUNT = 1500; // ms after an event, until the unread counts are asked for
-const BATCH = 300; // trackers of one updated/list
+const BATCH = 300; // trackers of one last/list
 // ms in which a tracker had a message, for its texts to be looked through
 const RECENT = 24 * 3600_000;
 const LOOKED = 100; // trackers whose texts are looked through
@@ -141,7 +141,7 @@ export class Sync {
 
   async #load() {
     const state = this.#state;
-    await this.#roster();
+    await this.#roster(state.listed);
     this.#judge();
     for (const c of state.known()) if (c.tracker !== state.open) c.forget();
     if (state.open !== null) await this.#messenger.refresh(state.open);
@@ -164,11 +164,12 @@ export class Sync {
     }
   }
 
-  async #roster() {
+  async #roster(happening = false) {
     const unread = this.#unread();
     unread.catch(() => {}); // it is awaited below; the list is there without it
     this.#state.setTrackers((await this.#ask('tracker/list')).list);
-    this.#state.setUnread(await unread);
+    this.#state.setUnread(await unread, happening);
+    this.#state.setDrivers((await this.#ask('employee/list')).list);
   }
 
   #ask(operation, params) {
@@ -186,8 +187,8 @@ export class Sync {
   }
 
   /**
-   * Asks when trackers had their last message. One that cannot be asked about spoils its batch, so
-   * a refused batch is halved.
+   * Asks for the last message of trackers. One that cannot be asked about spoils its batch, so a
+   * refused batch is halved.
    */
   async #activity(ids) {
     const usable = ids.filter((id) => !this.#state.trackers.get(id)?.blocked);
@@ -195,10 +196,7 @@ export class Sync {
     const ask = async (some) => {
       if (some.length === 0) return;
       try {
-        Object.assign(
-          found,
-          (await this.#ask('tracker/chat/updated/list', { trackers: some })).value,
-        );
+        Object.assign(found, (await this.#ask('tracker/chat/last/list', { trackers: some })).value);
       } catch (e) {
         if (e.code !== 217) throw e;
         if (some.length === 1) return;
@@ -207,7 +205,8 @@ export class Sync {
       }
     };
     for (let i = 0; i < usable.length; i += BATCH) await ask(usable.slice(i, i + BATCH));
-    this.#state.setUpdated(found); // all at once: the list is not to jump about meanwhile
+    // all at once: the list is not to jump about meanwhile
+    for (const [id, m] of Object.entries(found)) this.#state.learn(Number(id), [fromApi(m)]);
   }
 
   #failed(error) {
@@ -285,8 +284,9 @@ export class Sync {
 
   async #look() {
     const state = this.#state;
-    if (state.trackers.size === 0 || this.#looks % SLOW === 0) await this.#roster();
-    else state.setUnread(await this.#unread());
+    const happening = state.listed;
+    if (state.trackers.size === 0 || this.#looks % SLOW === 0) await this.#roster(happening);
+    else state.setUnread(await this.#unread(), happening);
     if (state.open !== null) await this.#messenger.refresh(state.open);
     if (this.#looks % SLOW === 0) await this.#activity([...state.trackers.keys()].slice(0, BATCH));
     this.#looks++;

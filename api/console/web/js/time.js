@@ -1,4 +1,4 @@
-import { current } from '../shared/i18n.js';
+import { locale } from '../shared/i18n.js';
 
 // Times as a person of the account's zone reads them.
 
@@ -43,12 +43,9 @@ const SHAPES = {
   number: { year: 'numeric', month: '2-digit', day: '2-digit' },
 };
 
-function format(shape, ms, lang = current()) {
+function format(shape, ms, lang = locale()) {
   const key = `${shape} ${lang}`;
-  formats[key] ??= new Intl.DateTimeFormat(lang === 'en' ? 'en-GB' : lang, {
-    timeZone: zone,
-    ...SHAPES[shape],
-  });
+  formats[key] ??= new Intl.DateTimeFormat(lang, { timeZone: zone, ...SHAPES[shape] });
   return formats[key].format(ms);
 }
 

@@ -8,7 +8,8 @@ import { linked } from './links.js';
 const LONG = 1200; // characters, beyond which a text is folded
 const LINES = 16;
 
-const ICON = {
+/** The icon of each state of an outgoing message. */
+export const ICON = {
   QUEUED: 'tick',
   SENT: 'tick',
   DELIVERED: 'ticks',

@@ -151,7 +151,8 @@ export class ConversationView {
       presence === 'offline' && tracker.seen
         ? t('trackers.seen', { time: brief(tracker.seen, Date.now()) })
         : t(`trackers.${presence}`);
-    setText(this.about, [status, tracker.model, tracker.device].filter(Boolean).join(' · '));
+    const { driver, model, device } = tracker;
+    setText(this.about, [driver, status, model, device].filter(Boolean).join(' · '));
     this.composer.hint(presence === 'offline' ? t('composer.offline') : '');
   }
 

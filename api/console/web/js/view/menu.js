@@ -4,6 +4,7 @@ import * as prefs from '../prefs.js';
 import { zoneName } from '../time.js';
 import { dialog } from './dialog.js';
 import { popup } from './popup.js';
+import { toast } from './toast.js';
 
 const KEYS = [
   ['/', 'search'],
@@ -17,7 +18,7 @@ const KEYS = [
   ['?', 'help'],
 ];
 
-/** The menu of the account. Actions are {signOut, again, markAllRead, broadcasts}. */
+/** The menu of the account. Actions are {signOut, again, markAllRead, broadcasts}, and alerts. */
 export function accountMenu(account, actions) {
   return popup(icon('menu'), t('menu.label'), (close) => {
     const languages = h(
@@ -47,6 +48,13 @@ export function accountMenu(account, actions) {
         ),
       ),
     );
+    const { alerts } = actions;
+    const desktop = check('alerts.desktop', alerts.desktop, async (box) => {
+      if (await alerts.setDesktop(box.checked)) return;
+      box.checked = false;
+      toast(t('alerts.refused'), true);
+    });
+    const sound = check('alerts.sound', alerts.sound, (box) => alerts.setSound(box.checked));
     const item = (key, act) =>
       h(
         'button',
@@ -68,12 +76,23 @@ export function accountMenu(account, actions) {
       h('p', { class: 'quiet' }, h('bdi', {}, account.login), ' · ', zoneName()),
       h('label', { class: 'field' }, t('menu.language'), languages),
       h('label', { class: 'field' }, t('menu.theme'), themes),
+      h('fieldset', { class: 'field' }, h('legend', {}, t('alerts.label')), desktop, sound),
       item('menu.broadcasts', actions.broadcasts),
       item('menu.markAll', actions.markAllRead),
       item('menu.keys', showKeys),
       item('menu.signOut', actions.signOut),
     );
   });
+}
+
+function check(key, checked, act) {
+  const change = (e) => act(e.target);
+  return h(
+    'label',
+    { class: 'check' },
+    h('input', { type: 'checkbox', name: key, checked, on: { change } }),
+    t(key),
+  );
 }
 
 /** Shows what the keys do. */

@@ -2,6 +2,7 @@ import { h, icon, setText } from '../../shared/dom.js';
 import { t } from '../../shared/i18n.js';
 import { MOST } from '../broadcast.js';
 import { foreign, zoneName } from '../time.js';
+import { Alerts } from '../alerts.js';
 import { Capabilities } from '../capabilities.js';
 import { BroadcastsView, BroadcastView } from './broadcast.js';
 import { outcome, silence } from './bubble.js';
@@ -115,7 +116,9 @@ export class Shell {
     );
     this.connection = h('p', { class: 'connection', role: 'status' });
     this.banner = h('div', { class: 'banner', role: 'alert', hidden: true });
+    this.alerts = new Alerts(state, (hash) => this.#go(hash));
     this.menu = accountMenu(state.account, {
+      alerts: this.alerts,
       signOut: () => this.#signOut(signOut),
       again,
       broadcasts: () => this.#go('#/broadcasts'),
@@ -172,6 +175,7 @@ export class Shell {
     this.#listeners.abort();
     clearInterval(this.#minute);
     this.#pane?.close();
+    this.alerts.close();
     this.menu.close();
     document.querySelector('dialog')?.close();
   }

@@ -1,8 +1,9 @@
 import { h, icon, reconcile, setText } from '../../shared/dom.js';
 import { current, t } from '../../shared/i18n.js';
 import { brief, exact } from '../time.js';
+import { ICON, outcome } from './bubble.js';
 
-const ROW = 58; // px, as in trackers.css
+const ROW = 76; // px, as in trackers.css
 const SPARE = 6; // rows drawn beyond what is seen
 
 /**
@@ -136,10 +137,15 @@ export class TrackerList {
       online: (x) => x.online === true,
     }[this.#filter];
     this.#shown = [...all.values()].filter(
-      (x) => keep(x) && this.#query.every((word) => x.search.includes(word)),
+      (x) =>
+        keep(x) &&
+        this.#query.every(
+          (word) => x.search.includes(word) || x.driver.toLowerCase().includes(word),
+        ),
     );
     this.#shown.sort(
-      (a, b) => b.updated - a.updated || this.#rank.get(a.id) - this.#rank.get(b.id),
+      (a, b) =>
+        b.updated - a.updated || b.turn - a.turn || this.#rank.get(a.id) - this.#rank.get(b.id),
     );
     this.space.style.blockSize = `${this.#shown.length * ROW}px`;
     const none = this.#shown.length === 0 && this.#state.listed;
@@ -171,7 +177,9 @@ export class TrackerList {
       dot: h('span', { class: 'dot' }),
       label: h('bdi', { class: 'label' }),
       time: h('time', { class: 'when' }),
-      about: h('span', { class: 'about' }),
+      driver: h('bdi'),
+      about: h('span'),
+      last: h('bdi', { class: 'last' }),
       problem: h(
         'span',
         { class: 'problem', hidden: true, 'aria-hidden': 'true' },
@@ -188,14 +196,15 @@ export class TrackerList {
       parts.box,
       parts.dot,
       h('span', { class: 'line' }, parts.label, parts.time),
-      h('span', { class: 'line' }, parts.about, parts.problem, parts.badge, parts.words),
+      h('span', { class: 'line about' }, parts.driver, parts.about),
+      h('span', { class: 'line' }, parts.last, parts.problem, parts.badge, parts.words),
     );
     el.parts = parts;
     return el;
   }
 
   #fill(el, { tracker, at }) {
-    const { dot, label, time, about, problem, badge, words, box } = el.parts;
+    const { dot, label, time, driver, about, problem, badge, words, box } = el.parts;
     const problems = this.#state.problems.of(tracker.id);
     const now = Date.now();
     const presence = tracker.blocked
@@ -210,7 +219,10 @@ export class TrackerList {
     setText(label, tracker.label);
     setText(time, tracker.updated ? brief(tracker.updated, now) : '');
     if (tracker.updated) time.title = exact(tracker.updated);
+    setText(driver, tracker.driver);
+    driver.hidden = !tracker.driver;
     setText(about, [status, tracker.model].filter(Boolean).join(' · '));
+    const heard = fillLast(el.parts.last, tracker.last, now);
     setText(badge, tracker.unread > 999 ? '999+' : String(tracker.unread || ''));
     badge.hidden = !tracker.unread;
     problem.hidden = problems === 0;
@@ -223,7 +235,7 @@ export class TrackerList {
     el.classList.toggle('active', tracker.id === this.#active);
     setText(
       words,
-      [problem.title, tracker.unread ? t('trackers.unreadOf', { n: tracker.unread }) : '']
+      [heard, problem.title, tracker.unread ? t('trackers.unreadOf', { n: tracker.unread }) : '']
         .filter(Boolean)
         .join(', '),
     );
@@ -270,4 +282,21 @@ export class TrackerList {
     else return;
     event.preventDefault();
   }
+}
+
+/** Shows a tracker's last message; returns in words which way it went and what it has come to. */
+function fillLast(el, message, now) {
+  el.hidden = !message;
+  if (!message) return '';
+  const { incoming, state, text } = message;
+  if (el.dataset.id !== String(message.id) || el.dataset.state !== String(state)) {
+    el.dataset.id = message.id;
+    el.dataset.state = state;
+    el.classList.toggle('replaced', message.replaced > 0);
+    el.replaceChildren(icon(incoming ? 'incoming' : ICON[state]), h('span', { dir: 'auto' }, text));
+  }
+  const time = brief(message.at, now);
+  return incoming
+    ? t('message.from', { time })
+    : t('message.to', { time, state: outcome(message) });
 }

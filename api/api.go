@@ -66,6 +66,7 @@ type API struct {
 	clients   *clients
 	places    admission
 	room      *auth.FairShare // for requests in memory, in bytes
+	exports   exports
 	feed      *live.Feed
 	requests  *requestIDs
 	maxBody   int64
@@ -136,6 +137,8 @@ func New(o Options) *API {
 		Registerer: o.Registerer, Timeout: o.Timeout, Buffer: o.FeedBuffer,
 	})
 	registerRoom(o.Registerer, a.room)
+	a.exports.running = make(map[queue.AccountID]int)
+	registerExports(o.Registerer, &a.exports)
 	a.routes = a.operations()
 	a.zipped = zipped(a.answer)
 	return a
@@ -158,6 +161,7 @@ type call struct {
 	session bool           // key is a session's
 	client  client
 	request string // id
+	framed  bool   // the client sees where an answer breaks off
 	snap    *queue.Snapshot
 	read    *navixy.Reader
 	header  http.Header
@@ -171,9 +175,10 @@ type operation struct {
 	run     func(context.Context, *call) error
 	offline navixy.Code // the answer where the store fails
 	open    bool        // needs no hash
-	// goes on until the client leaves: neither the store's timeout nor a place among the running is
-	// for it.
+	// goes on for as long as the client takes: neither the store's timeout nor a place among the
+	// running is for it.
 	stream bool
+	live   bool // a stream of which each piece is sent at once
 
 	succeeded func() prometheus.Observer
 }
@@ -193,6 +198,7 @@ func (a *API) operations() routes {
 	rs := routes{
 		"tracker/chat": {
 			"list":          on("tracker/chat/list", navixy.CodeDatabase, a.list),
+			"search":        on("tracker/chat/search", navixy.CodeDatabase, a.search),
 			"send":          on("tracker/chat/send", navixy.CodeQueueService, a.send),
 			"broadcast":     on("tracker/chat/broadcast", navixy.CodeQueueService, a.broadcast),
 			"read":          on("tracker/chat/read", navixy.CodeDatabase, a.readOne),
@@ -222,7 +228,9 @@ func (a *API) operations() routes {
 		"user/session": {"renew": on("user/session/renew", navixy.CodeDatabase, a.userRenew)},
 	}
 	rs["tracker/chat"]["events"] = on("tracker/chat/events", navixy.CodeDatabase, a.events)
-	rs["tracker/chat"]["events"].stream = true
+	rs["tracker/chat"]["events"].stream, rs["tracker/chat"]["events"].live = true, true
+	rs["tracker/chat"]["export"] = on("tracker/chat/export", navixy.CodeDatabase, a.export)
+	rs["tracker/chat"]["export"].stream = true
 	rs["user"]["auth"].open = true
 	return rs
 }

@@ -192,8 +192,8 @@ func (x *exporting) busy(ctx context.Context,
 	return busy, nil
 }
 
-// tracker writes the messages of one tracker. In an export of all trackers one that cannot be listed
-// any more is left out, as long as nothing of it is written.
+// tracker writes the messages of one tracker. In an export of all trackers one that cannot be
+// listed any more is left out, as long as nothing of it is written.
 func (x *exporting) tracker(ctx context.Context, id queue.TrackerID) error {
 	x.row.Tracker, x.row.Label = id, ""
 	if t, ok := x.c.tracker(id); ok {

@@ -66,7 +66,8 @@ type API struct {
 	clients   *clients
 	places    admission
 	room      *auth.FairShare // for requests in memory, in bytes
-	exports   exports
+	exports   *heavy
+	searches  *heavy
 	feed      *live.Feed
 	requests  *requestIDs
 	maxBody   int64
@@ -118,6 +119,8 @@ func New(o Options) *API {
 		clients:   &clients{trusted: o.TrustedProxies, log: o.Logger},
 		places:    newAdmission(),
 		room:      newRequestRoom(o.MemoryLimit, o.MaxBody),
+		exports:   newHeavy(maxExports, maxAccountExports),
+		searches:  newHeavy(maxSearches, maxAccountSearches),
 		requests:  newRequestIDs(),
 		maxBody:   o.MaxBody,
 		timeout:   o.Timeout,
@@ -137,8 +140,7 @@ func New(o Options) *API {
 		Registerer: o.Registerer, Timeout: o.Timeout, Buffer: o.FeedBuffer,
 	})
 	registerRoom(o.Registerer, a.room)
-	a.exports.running = make(map[queue.AccountID]int)
-	registerExports(o.Registerer, &a.exports)
+	registerExports(o.Registerer, a.exports)
 	a.routes = a.operations()
 	a.zipped = zipped(a.answer)
 	return a

@@ -438,6 +438,7 @@ trackchat_http_refused_total{reason="login_queue"} 0
 trackchat_http_refused_total{reason="places"} 0
 trackchat_http_refused_total{reason="queue_full"} 0
 trackchat_http_refused_total{reason="rate_limit"} 1
+trackchat_http_refused_total{reason="searches"} 0
 trackchat_http_refused_total{reason="too_large"} 0
 `), "trackchat_http_refused_total"); err != nil {
 		t.Error(err)

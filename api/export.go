@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"trackchat/api/navixy"
@@ -27,39 +26,6 @@ const (
 	exportCSV    = "text/csv"
 	exportNDJSON = "application/x-ndjson"
 )
-
-// exports counts those that run.
-type exports struct {
-	mu      sync.Mutex
-	running map[queue.AccountID]int // guarded by mu
-	total   int                     // guarded by mu
-}
-
-func (e *exports) begin(account queue.AccountID) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.total >= maxExports || e.running[account] >= maxAccountExports {
-		return false
-	}
-	e.running[account]++
-	e.total++
-	return true
-}
-
-func (e *exports) end(account queue.AccountID) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.total--
-	if e.running[account]--; e.running[account] == 0 {
-		delete(e.running, account)
-	}
-}
-
-func (e *exports) count() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.total
-}
 
 // export answers tracker/chat/export: the messages of a tracker, or of all that can be listed, as a
 // file. What fails once it has begun breaks it off.

@@ -34,6 +34,7 @@ const (
 	reasonQueueFull = "queue_full"
 	reasonFeed      = "feed"
 	reasonExports   = "exports"
+	reasonSearches  = "searches"
 	reasonMemory    = "memory"
 	reasonBodies    = "bodies"
 	reasonPlaces    = "places"
@@ -64,7 +65,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	// From zero, so that the first refusal shows as a rise.
 	for _, reason := range [...]string{
 		reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed,
-		reasonExports, reasonBodies, reasonPlaces, reasonWaiting,
+		reasonExports, reasonSearches, reasonBodies, reasonPlaces, reasonWaiting,
 	} {
 		m.refused.WithLabelValues(reason)
 	}
@@ -85,7 +86,7 @@ func registerRoom(reg prometheus.Registerer, room *auth.FairShare) {
 }
 
 // registerExports tells how many exports run.
-func registerExports(reg prometheus.Registerer, e *exports) {
+func registerExports(reg prometheus.Registerer, e *heavy) {
 	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "trackchat_http_exports",
 		Help: "Exports of messages that run.",

@@ -20,6 +20,10 @@ const (
 	// what one search looks at, messages and bytes of text; the next one goes on there.
 	maxSearched      = 20_000
 	maxSearchedBytes = 32 << 20
+
+	// that run at a time in one process, and of one account: they take the processor.
+	maxSearches        = 32
+	maxAccountSearches = 4
 )
 
 // nextPage reads a page of listAll and moves q to the next one; a page shorter than the limit is
@@ -49,6 +53,10 @@ func (a *API) search(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if !a.searches.begin(c.account.ID) {
+		return &navixy.Refusal{Code: navixy.CodeTooMany, Retry: 1, Reason: reasonSearches}
+	}
+	defer a.searches.end(c.account.ID)
 	q := queue.ListQuery{ToMs: latestMs, Limit: pageSize, Desc: true, Beyond: r.beyond}
 	if q.Beyond != 0 { // spares the store what is newer
 		last, err := a.find(ctx, q.Beyond)

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"trackchat/api"
 	"trackchat/queue"
+	"trackchat/queue/queuetest"
+	"trackchat/queue/redisstore"
 )
 
 // found is what a search answers.
@@ -31,18 +34,25 @@ func (w *world) search(key string, pairs ...string) (f found) {
 // receiveAll stores texts from a tracker.
 func (w *world) receiveAll(t queue.TrackerID, texts ...string) (ids []int64) {
 	w.tb.Helper()
+	return receiveInto(w.tb, w.store, t, texts)
+}
+
+func receiveInto(tb testing.TB, store queue.Delivery, t queue.TrackerID,
+	texts []string,
+) (ids []int64) {
+	tb.Helper()
 	all := make([]queue.Incoming, len(texts))
 	for i, text := range texts {
 		all[i] = queue.Incoming{Tracker: t, Text: text}
 	}
 	for some := range slices.Chunk(all, 1000) {
-		rs, err := w.store.Receive(w.tb.Context(), some)
+		rs, err := store.Receive(tb.Context(), some)
 		if err != nil {
-			w.tb.Fatal(err)
+			tb.Fatal(err)
 		}
 		for _, r := range rs {
 			if r.Err != nil {
-				w.tb.Fatal(r.Err)
+				tb.Fatal(r.Err)
 			}
 			ids = append(ids, r.ID)
 		}
@@ -173,6 +183,39 @@ func TestSearchTakesItsTime(t *testing.T) {
 	w.form("tracker/chat/search", "tracker_id", "101", "query", "x").refused(t, 14)
 }
 
+// TestSearchesAtATime: an account has a few.
+func TestSearchesAtATime(t *testing.T) {
+	f := new(fault)
+	w := newWorld(t, func(o *api.Options) {
+		f.Messages, o.Store, o.Timeout = o.Store, f, time.Minute
+	})
+	begun, release := make(chan struct{}, 4), make(chan struct{})
+	f.before = func(context.Context) error {
+		begun <- struct{}{}
+		<-release
+		return nil
+	}
+	var running sync.WaitGroup
+	for range 4 {
+		running.Go(func() {
+			w.form("tracker/chat/search", "tracker_id", "101", "query", "x").is(t,
+				`{"success":true,"list":[],"next":null}`)
+		})
+	}
+	for range 4 {
+		<-begun
+	}
+	a := w.form("tracker/chat/search", "tracker_id", "102", "query", "x")
+	a.refused(t, 15)
+	if a.header.Get("Retry-After") != "1" || w.metric("trackchat_http_refused_total") != 1 {
+		t.Errorf("refused with %v", a.header)
+	}
+	close(release)
+	running.Wait()
+	w.form("tracker/chat/search", "tracker_id", "101", "query", "x").is(t,
+		`{"success":true,"list":[],"next":null}`)
+}
+
 // TestSearchOfAMovedTracker: each account finds its own.
 func TestSearchOfAMovedTracker(t *testing.T) {
 	w := newWorld(t)
@@ -202,4 +245,58 @@ func TestSearchOfAMovedTracker(t *testing.T) {
 		t.Errorf("both conversations: %s", got)
 	}
 	w.form("tracker/chat/search", "tracker_id", "101", "query", "x").refused(t, 201)
+}
+
+// TestSearchAndExportWithRedis: its pages follow each other without a gap too, also where texts are
+// long.
+func TestSearchAndExportWithRedis(t *testing.T) {
+	store, err := redisstore.Open(t.Context(), redisstore.Options{
+		Addrs: []string{queuetest.StartRedis(t).Addr}, Now: time.Now, MaxPending: maxPending,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := newWorld(t, func(o *api.Options) { o.Store, o.Feed, o.Now = store, store, time.Now })
+	all := make([]string, 1000)
+	for i := range all {
+		all[i] = "text " + itoa(i)
+		if i%97 == 0 {
+			all[i] = "Needle" + strings.Repeat("😀", queue.MaxText/2)
+		}
+	}
+	ids := receiveInto(t, store, 101, all)
+	var got []string
+	for after := "0"; after != ""; {
+		page := w.search(berlinKey, "tracker_id", "101", "query", "NEEDLE", "limit", "3",
+			"after_id", after)
+		for _, m := range page.List {
+			got = append(got, itoa(m.ID))
+		}
+		if after = ""; page.Next != nil {
+			after = itoa(*page.Next)
+		}
+	}
+	var want []string
+	for i, id := range slices.Backward(ids) {
+		if i%97 == 0 {
+			want = append(want, itoa(id))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
+	}
+	lines := w.download("GET", ofAccount(berlinKey, "")).table(t)
+	if len(lines) != len(all) {
+		t.Fatalf("%d lines", len(lines))
+	}
+	for i, line := range lines {
+		if line["id"] != itoa(ids[i]) || line["text"] != all[i] {
+			t.Fatalf("line %d is %s %.20s", i, line["id"], line["text"])
+		}
+	}
 }

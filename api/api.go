@@ -68,6 +68,8 @@ type API struct {
 	clients   *clients
 	places    admission
 	room      *auth.FairShare // for requests in memory, in bytes
+	exports   *heavy
+	searches  *heavy
 	feed      *live.Feed
 	requests  *requestIDs
 	maxBody   int64
@@ -120,6 +122,8 @@ func New(o Options) *API {
 		clients:   &clients{trusted: o.TrustedProxies, log: o.Logger},
 		places:    newAdmission(),
 		room:      newRequestRoom(o.MemoryLimit, o.MaxBody),
+		exports:   newHeavy(maxExports, maxAccountExports),
+		searches:  newHeavy(maxSearches, maxAccountSearches),
 		requests:  newRequestIDs(),
 		maxBody:   o.MaxBody,
 		timeout:   o.Timeout,
@@ -139,6 +143,7 @@ func New(o Options) *API {
 		Registerer: o.Registerer, Timeout: o.Timeout, Buffer: o.FeedBuffer,
 	})
 	registerRoom(o.Registerer, a.room)
+	registerExports(o.Registerer, a.exports)
 	a.routes = a.operations()
 	a.zipped = zipped(a.answer)
 	return a
@@ -160,6 +165,7 @@ type call struct {
 	hash    queue.KeyHash // what the caller showed
 	client  client
 	request string // id
+	framed  bool   // the client sees where an answer breaks off
 	snap    *queue.Snapshot
 	read    *navixy.Reader
 	header  http.Header
@@ -174,9 +180,10 @@ type operation struct {
 	offline navixy.Code // the answer where the store fails
 	open    bool        // needs no hash
 	need    queue.Role  // what the caller has to be
-	// goes on until the client leaves: neither the store's timeout nor a place among the running is
-	// for it.
+	// goes on for as long as the client takes: neither the store's timeout nor a place among the
+	// running is for it.
 	stream bool
+	live   bool // a stream of which each piece is sent at once
 
 	succeeded func() prometheus.Observer
 }
@@ -201,6 +208,7 @@ func (a *API) operations() routes {
 	rs := routes{
 		"tracker/chat": {
 			"list":          on(views, "tracker/chat/list", database, a.list),
+			"search":        on(views, "tracker/chat/search", database, a.search),
 			"send":          on(writes, "tracker/chat/send", service, a.send),
 			"broadcast":     on(writes, "tracker/chat/broadcast", service, a.broadcast),
 			"read":          on(views, "tracker/chat/read", database, a.readOne),
@@ -208,6 +216,7 @@ func (a *API) operations() routes {
 			"capabilities":  on(views, "tracker/chat/capabilities", database, a.capabilities),
 			"mark_read":     on(writes, "tracker/chat/mark_read", database, a.markRead),
 			"mark_read_all": on(writes, "tracker/chat/mark_read_all", database, a.markReadAll),
+			"export":        on(views, "tracker/chat/export", database, a.export),
 			"events":        on(views, "tracker/chat/events", database, a.events),
 		},
 		"tracker/chat/broadcast": {
@@ -237,7 +246,8 @@ func (a *API) operations() routes {
 		},
 		"user/session": {"renew": on(views, "user/session/renew", database, a.userRenew)},
 	}
-	rs["tracker/chat"]["events"].stream = true
+	rs["tracker/chat"]["events"].stream, rs["tracker/chat"]["events"].live = true, true
+	rs["tracker/chat"]["export"].stream = true
 	rs["user"]["auth"].open = true
 	for handler, actions := range a.peopleOperations() {
 		rs[handler] = make(map[string]*operation, len(actions))

@@ -139,7 +139,7 @@ func (a *API) lastList(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	trackers, err := c.chatTrackers(ids)
+	trackers, err := c.chatTrackers(ids, maxTrackers)
 	if err != nil {
 		return err
 	}

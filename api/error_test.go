@@ -107,6 +107,8 @@ func TestTrackerChecks(t *testing.T) {
 	} {
 		w.form("tracker/chat/list", "tracker_id", itoa(id)).refused(t, code)
 		w.form("tracker/chat/list", "tracker_id", itoa(id), "limit", "0").invalid(t, "limit")
+		w.form("tracker/chat/search", "tracker_id", itoa(id), "query", "x").refused(t, code)
+		w.form("tracker/chat/export", "tracker_id", itoa(id)).refused(t, code)
 		w.form("tracker/chat/send", "tracker_id", itoa(id), "message", "hi").refused(t, code)
 		w.form("tracker/chat/send", "tracker_id", itoa(id), "message", "سلام", "strict",
 			"true").refused(t, code)
@@ -160,6 +162,8 @@ func operations() map[string]struct {
 		offline int
 	}{
 		"tracker/chat/list":          {`"tracker_id":101`, 14},
+		"tracker/chat/search":        {`"tracker_id":101,"query":"x"`, 14},
+		"tracker/chat/export":        {`"tracker_id":101`, 14},
 		"tracker/chat/send":          {`"tracker_id":101,"message":"hi"`, 8},
 		"tracker/chat/broadcast":     {`"trackers":[101,102],"message":"hi"`, 8},
 		"tracker/chat/mark_read":     {`"message_id":1`, 14},
@@ -428,6 +432,7 @@ func TestMetrics(t *testing.T) {
 # HELP trackchat_http_refused_total Requests, and trackers of a broadcast, refused at a bound.
 # TYPE trackchat_http_refused_total counter
 trackchat_http_refused_total{reason="bodies"} 0
+trackchat_http_refused_total{reason="exports"} 0
 trackchat_http_refused_total{reason="feed"} 0
 trackchat_http_refused_total{reason="hash"} 1
 trackchat_http_refused_total{reason="login_attempts"} 0
@@ -435,6 +440,7 @@ trackchat_http_refused_total{reason="login_queue"} 0
 trackchat_http_refused_total{reason="places"} 0
 trackchat_http_refused_total{reason="queue_full"} 0
 trackchat_http_refused_total{reason="rate_limit"} 1
+trackchat_http_refused_total{reason="searches"} 0
 trackchat_http_refused_total{reason="too_large"} 0
 `), "trackchat_http_refused_total"); err != nil {
 		t.Error(err)

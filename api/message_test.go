@@ -398,7 +398,12 @@ func TestIsolation(t *testing.T) {
 	in := w.receive(101, "secret")
 	out := w.send(101, "secret")
 	for op, params := range map[string][2][]string{
-		"tracker/chat/list": {{"tracker_id", "101"}, {"tracker_id", "999"}},
+		"tracker/chat/list":   {{"tracker_id", "101"}, {"tracker_id", "999"}},
+		"tracker/chat/export": {{"tracker_id", "101"}, {"tracker_id", "999"}},
+		"tracker/chat/search": {
+			{"tracker_id", "101", "query", "secret"},
+			{"tracker_id", "999", "query", "secret"},
+		},
 		"tracker/chat/send": {{"tracker_id", "101", "message", "x"}, {
 			"tracker_id", "999",
 			"message", "x",

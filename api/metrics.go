@@ -33,6 +33,8 @@ const (
 	reasonHash      = "hash"
 	reasonQueueFull = "queue_full"
 	reasonFeed      = "feed"
+	reasonExports   = "exports"
+	reasonSearches  = "searches"
 	reasonMemory    = "memory"
 	reasonBodies    = "bodies"
 	reasonPlaces    = "places"
@@ -63,8 +65,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	// From zero, so that the first refusal shows as a rise.
 	for _, reason := range [...]string{
 		reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed,
-		reasonBodies,
-		reasonPlaces, reasonWaiting,
+		reasonExports, reasonSearches, reasonBodies, reasonPlaces, reasonWaiting,
 	} {
 		m.refused.WithLabelValues(reason)
 	}
@@ -82,6 +83,14 @@ func registerRoom(reg prometheus.Registerer, room *auth.FairShare) {
 		Name: "trackchat_http_request_limit_bytes",
 		Help: "What trackchat_http_request_bytes may be; strangers may have half of it.",
 	}, func() float64 { return float64(room.Limit()) })
+}
+
+// registerExports tells how many exports run.
+func registerExports(reg prometheus.Registerer, e *heavy) {
+	promauto.With(reg).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "trackchat_http_exports",
+		Help: "Exports of messages that run.",
+	}, func() float64 { return float64(e.count()) })
 }
 
 // succeeded returns what counts the successes of a route; it shows from the first one on.

@@ -19,10 +19,11 @@ func rights() map[string]queue.Role {
 		"/user/auth": queue.RoleViewer, "/user/logout": queue.RoleViewer,
 		"/user/get_info": queue.RoleViewer, "/user/session/renew": queue.RoleViewer,
 		"/account/template/list": queue.RoleViewer, "/employee/list": queue.RoleViewer,
+		"/tracker/chat/export": queue.RoleViewer,
 	}
 	for _, path := range []string{
 		"list", "read", "get_state", "get_states", "group/list", "chat/list", "chat/read",
-		"chat/capabilities", "chat/events", "chat/updated/list", "chat/last/list", "chat/unread/count", "chat/broadcast/list",
+		"chat/capabilities", "chat/events", "chat/search", "chat/updated/list", "chat/last/list", "chat/unread/count", "chat/broadcast/list",
 		"chat/broadcast/read",
 	} {
 		all["/tracker/"+path] = queue.RoleViewer

@@ -16,6 +16,9 @@ const (
 	maxMark     = 1024
 	maxLabels   = 1024
 	maxLabel    = 60 // characters of one
+	maxHits     = 100
+	usualHits   = 50
+	maxQuery    = 100 // characters
 	listWindow  = 7 * 24 * time.Hour
 )
 
@@ -36,10 +39,57 @@ func readList(r *navixy.Reader, now time.Time) (listRequest, error) {
 		limit:   r.Within("limit", maxList, 1, maxList),
 		newest:  !r.Flag("ascending", true),
 		detail:  r.Flag("detail", false),
+		beyond:  readAfter(r),
 	}
-	if q.beyond, _ = r.OptionalID("after_id"); q.beyond < 0 {
+	if q.from > q.to && r.Done() == nil {
+		r.Fail("from", "must not be later than to")
+	}
+	return q, r.Done()
+}
+
+type searchRequest struct {
+	tracker queue.TrackerID
+	query   string
+	limit   int   // hits
+	beyond  int64 // id of the message where the search before ended, 0 none
+}
+
+func readSearch(r *navixy.Reader) (searchRequest, error) {
+	q := searchRequest{
+		tracker: queue.TrackerID(r.ID("tracker_id")),
+		query:   r.Words("query", maxQuery),
+		limit:   r.Within("limit", usualHits, 1, maxHits),
+		beyond:  readAfter(r),
+	}
+	return q, r.Done()
+}
+
+// readAfter returns the id of the last message of the page before, 0 none.
+func readAfter(r *navixy.Reader) int64 {
+	id, _ := r.OptionalID("after_id")
+	if id < 0 {
 		r.Fail("after_id", "must not be negative")
 	}
+	return id
+}
+
+type exportRequest struct {
+	tracker  queue.TrackerID
+	all      bool  // every tracker of the account instead
+	from, to int64 // Unix seconds, both inclusive
+	since    bool  // from was given
+	csv      bool
+}
+
+func readExport(r *navixy.Reader, now time.Time) (exportRequest, error) {
+	id, one := r.OptionalID("tracker_id")
+	q := exportRequest{
+		tracker: queue.TrackerID(id), all: !one,
+		from: r.Moment("from", 0, false),
+		to:   r.Moment("to", now.Unix(), true),
+		csv:  r.OneOf("format", "csv", "ndjson") == "csv",
+	}
+	q.since = q.from != 0
 	if q.from > q.to && r.Done() == nil {
 		r.Fail("from", "must not be later than to")
 	}

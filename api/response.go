@@ -128,7 +128,9 @@ const zipFrom = 2048
 // zipped compresses the longer answers of next for clients that take gzip.
 func zipped(next http.HandlerFunc) http.Handler {
 	wrap, err := gzhttp.NewWrapper(gzhttp.MinSize(zipFrom), gzhttp.CompressionLevel(gzip.BestSpeed),
-		gzhttp.EnableZstd(false), gzhttp.ContentTypes([]string{"application/json"}))
+		gzhttp.EnableZstd(false), gzhttp.ContentTypes([]string{
+			"application/json", exportCSV, exportNDJSON,
+		}))
 	if err != nil {
 		panic(err) // the options are constants
 	}

@@ -30,7 +30,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.console.ServeHTTP(w, r)
 		return
 	}
-	if op, err := a.route(r); err == nil && op != nil && op.stream {
+	if op, err := a.route(r); err == nil && op != nil && op.live {
 		a.answer(w, r) // what is compressed waits for more
 		return
 	}
@@ -150,7 +150,7 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 	c := &x.call
 	*c = call{
 		snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header,
-		client: a.clients.of(r), request: x.id[0],
+		client: a.clients.of(r), request: x.id[0], framed: r.ProtoAtLeast(1, 1),
 	}
 	c.read.Clock.Zone = time.UTC
 	if c.read.Params, err = readParams(r, body); err != nil {

@@ -20,13 +20,21 @@ func (c Clock) AppendTime(dst []byte, ms int64) []byte {
 	if ms == 0 {
 		return append(dst, `null`...)
 	}
+	dst = append(dst, '"')
+	dst = c.appendPlain(dst, ms)
+	return append(dst, '"')
+}
+
+// appendPlain appends UTC milliseconds without quotes, 0 as nothing.
+func (c Clock) appendPlain(dst []byte, ms int64) []byte {
+	if ms == 0 {
+		return dst
+	}
 	layout := plainTime
 	if c.ISO {
 		layout = time.RFC3339
 	}
-	dst = append(dst, '"')
-	dst = time.UnixMilli(ms).In(c.Zone).AppendFormat(dst, layout)
-	return append(dst, '"')
+	return time.UnixMilli(ms).In(c.Zone).AppendFormat(dst, layout)
 }
 
 // Parse reads a time in any form of ISO 8601 that clients write into Unix seconds: a date, T or a

@@ -151,11 +151,7 @@ func appendDelivery(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	if m.Status.Incoming() {
 		return append(dst, `null`...)
 	}
-	parts, acked := max(m.Parts, 1), m.Acked
-	var deliveredMs int64
-	if m.Status.Acknowledged() {
-		acked, deliveredMs = parts, m.UpdateMs
-	}
+	parts, acked, deliveredMs := progressOf(m)
 	dst = append(dst, `{"state":"`...)
 	dst = append(dst, StateOf(m, now)...)
 	dst = append(dst, `","parts":`...)
@@ -185,6 +181,15 @@ func appendDelivery(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 		dst = strconv.AppendInt(dst, int64(m.Replaced), 10)
 	}
 	return append(dst, '}')
+}
+
+// progressOf is how far an outgoing message has come.
+func progressOf(m *queue.Message) (parts, acked int, deliveredMs int64) {
+	parts, acked = max(m.Parts, 1), m.Acked
+	if m.Status.Acknowledged() {
+		acked, deliveredMs = parts, m.UpdateMs
+	}
+	return parts, acked, deliveredMs
 }
 
 // AppendDetail appends the message object with its delivery, and with its choices, what it answers

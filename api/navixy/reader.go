@@ -161,6 +161,32 @@ func (r *Reader) Message(name string) string {
 	return text
 }
 
+// Words reads a required text of 1 to most characters that is not blank.
+func (r *Reader) Words(name string, most int) string {
+	before := len(r.wrong)
+	s := r.Text(name)
+	if len(r.wrong) > before {
+		return ""
+	}
+	if n := utf8.RuneCountInString(s); n > most || strings.TrimSpace(s) == "" {
+		r.Fail(name, fmt.Sprintf("length must be between 1 and %d, and not all blank", most))
+	}
+	return s
+}
+
+// OneOf reads an optional text that is one of some, by default the first of them.
+func (r *Reader) OneOf(name string, known ...string) string {
+	v, given := r.Params.find(name)
+	if !given {
+		return known[0]
+	}
+	if s, ok := v.scalar(); ok && slices.Contains(known, s) {
+		return s
+	}
+	r.Fail(name, "must be one of "+strings.Join(known, ", "))
+	return known[0]
+}
+
 // Labels reads an optional list of different texts of 1 to longest characters, lower case.
 func (r *Reader) Labels(name string, most, longest int) []string {
 	v, given := r.Params.findList(name)

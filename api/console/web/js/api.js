@@ -96,6 +96,35 @@ export class Api extends EventTarget {
     }
   }
 
+  /** Calls an operation that answers with a file; one that breaks off is an error. */
+  async download(operation, params, signal = undefined) {
+    let response;
+    let blob;
+    try {
+      response = await fetch(`/v2/${operation}`, {
+        method: 'POST',
+        headers: { ...this.headers, 'Content-Type': 'application/json' },
+        body: JSON.stringify(params),
+        cache: 'no-store',
+        signal,
+      });
+      blob = await response.blob();
+    } catch (e) {
+      throw new ApiError(CODE.unreachable, e.message);
+    }
+    const named = /filename="([^"]+)"/.exec(response.headers.get('Content-Disposition') ?? '');
+    if (response.ok && named) return { blob, name: named[1] };
+    const answer = await blob
+      .text()
+      .then(JSON.parse)
+      .catch(() => ({}));
+    throw new ApiError(
+      answer.status?.code ?? CODE.unreachable,
+      answer.status?.description ?? `HTTP ${response.status}`,
+      answer.errors,
+    );
+  }
+
   #tell(detail) {
     this.dispatchEvent(new CustomEvent('store', { detail }));
   }

@@ -5,6 +5,7 @@ const PAGE = 50; // messages that a conversation begins with
 const OLDER = 500; // messages of one step backwards
 const FEW = 10; // messages that are looked through for those that ended badly
 const BEGINNING = '1970-01-02T00:00:00Z'; // before every message
+const LATEST = '2200-01-01T00:00:00Z'; // after every message
 
 /** Reads and writes the conversations of a State. */
 export class Messenger {
@@ -18,14 +19,14 @@ export class Messenger {
     this.#state = state;
   }
 
-  async #list(tracker, limit, before = {}) {
+  async #list(tracker, limit, which = {}) {
     const { list } = await this.#api.call('tracker/chat/list', {
       tracker_id: tracker,
       from: BEGINNING,
-      ...before,
       limit,
       ascending: false,
       detail: true,
+      ...which,
     });
     const messages = list.map(fromApi);
     this.#state.learn(tracker, messages);
@@ -74,8 +75,7 @@ export class Messenger {
         (m) => first !== undefined && m.id < first && (m.state === 'QUEUED' || m.state === 'SENT'),
       )
       .slice(-5);
-    for (const m of waiting)
-      c.add([fromApi((await this.#api.call('tracker/chat/read', { message_id: m.id })).value)]);
+    for (const m of waiting) c.add([await this.read(m.id)]);
   }
 
   /** Reads a page of older messages; false if there are none. */
@@ -92,14 +92,50 @@ export class Messenger {
     const c = this.#state.conversation(tracker);
     const oldest = c.oldest();
     if (!c.loaded || c.complete || !oldest) return false;
-    const page = await this.#list(tracker, OLDER, {
-      to: new Date(Math.floor(oldest.at / 1000) * 1000).toISOString().replace('.000', ''),
-      after_id: oldest.id,
-    });
+    const page = await this.#list(tracker, OLDER, { to: second(oldest), after_id: oldest.id });
     c.complete = page.length < OLDER;
     const fresh = c.add(page);
     this.#state.tell('messages', tracker);
     return fresh > 0;
+  }
+
+  /** Reads the messages before a place, {id, at}, or with forward those after it: {list, last}. */
+  async page(tracker, { id, at }, forward) {
+    const bound = forward ? { from: second({ at }), ascending: true } : { to: second({ at }) };
+    const list = await this.#list(tracker, PAGE, { ...bound, after_id: id });
+    return { list, last: list.length < PAGE };
+  }
+
+  /** Reads one message. */
+  async read(id) {
+    return fromApi((await this.#api.call('tracker/chat/read', { message_id: id })).value);
+  }
+
+  /** The first message of a day, YYYY-MM-DD, or of those after it; undefined if there is none. */
+  async firstOf(tracker, day) {
+    const which = { from: `${day} 00:00:00`, to: LATEST, ascending: true };
+    return (await this.#list(tracker, 1, which))[0];
+  }
+
+  /** All messages of a period, {from, to} of the API, in pages, oldest first. */
+  async *period(tracker, { from = BEGINNING, to = LATEST }) {
+    for (let last = null; ;) {
+      const start = last ? { from: second(last), after_id: last.id } : { from };
+      const page = await this.#list(tracker, OLDER, { ...start, to, ascending: true });
+      yield page;
+      if (page.length < OLDER) return;
+      last = page.at(-1);
+    }
+  }
+
+  /** Searches messages by words, newest first, from after on: {list, next}. */
+  async search(tracker, words, after, signal) {
+    const { list, next } = await this.#api.call(
+      'tracker/chat/search',
+      { tracker_id: tracker, query: words, ...(after && { after_id: after }) },
+      signal,
+    );
+    return { list: list.map(fromApi), next };
   }
 
   /**
@@ -233,6 +269,9 @@ export class Messenger {
     }
   }
 }
+
+/** The second of a message, as the API takes it. */
+const second = ({ at }) => new Date(Math.floor(at / 1000) * 1000).toISOString().replace('.000', '');
 
 /** crypto.randomUUID exists only where the page came over TLS or from this machine. */
 function randomKey() {

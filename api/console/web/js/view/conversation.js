@@ -3,8 +3,11 @@ import { t } from '../../shared/i18n.js';
 import { brief, dayKey, dayName } from '../time.js';
 import { bubble, fill, fillUnsent, unsent } from './bubble.js';
 import { Column } from './column.js';
+import { Excerpt } from '../excerpt.js';
 import { Composer } from './composer.js';
 import { explain } from './errors.js';
+import { exportMenu } from './export.js';
+import { Search } from './search.js';
 import { toast } from './toast.js';
 import { Warnings } from './warnings.js';
 
@@ -27,8 +30,10 @@ export class ConversationView {
   #last = 0;
   #fetching = false;
   #height = 0;
+  #excerpt = null; // what is shown instead of the newest messages
+  #found = 0; // id of the message that was looked for
 
-  constructor({ state, messenger, capabilities, canned }, id, back) {
+  constructor({ api, state, messenger, capabilities, canned }, id, back) {
     this.#state = state;
     this.#messenger = messenger;
     this.#warnings = new Warnings(
@@ -66,6 +71,11 @@ export class ConversationView {
       send: (text, extras) => this.#send(text, extras),
       check: (text, choices) => this.#warnings.words(text, choices),
     });
+    this.search = new Search(messenger, id, (m) => this.#goTo(m));
+    this.takeaway = exportMenu(
+      { api, messenger },
+      () => state.trackers.get(id) ?? { id, label: String(id) },
+    );
     this.element = h(
       'section',
       { class: 'conversation', 'aria-labelledby': 'tracker-title' },
@@ -84,7 +94,10 @@ export class ConversationView {
         ),
         this.dot,
         h('div', { class: 'who' }, h('h1', { id: 'tracker-title' }, this.label), this.about),
+        this.search.button,
+        this.takeaway.element,
       ),
+      this.search.element,
       h('div', { class: 'scroll' }, this.note, this.log, this.jump),
       this.refusal,
       this.composer.element,
@@ -104,6 +117,7 @@ export class ConversationView {
       { signal },
     );
     state.addEventListener('trackers', () => this.#head(), { signal });
+    state.addEventListener('event', (e) => this.#told(e.detail), { signal });
     window.addEventListener('focus', () => this.#flushSoon(), { signal });
     document.addEventListener('visibilitychange', () => this.#flushSoon(), { signal });
     this.#head();
@@ -113,6 +127,10 @@ export class ConversationView {
 
   get #conversation() {
     return this.#state.conversation(this.#id);
+  }
+
+  get #shown() {
+    return this.#excerpt ?? this.#conversation;
   }
 
   focus() {
@@ -126,6 +144,8 @@ export class ConversationView {
     clearTimeout(this.#timer);
     this.#warnings.close();
     this.composer.close();
+    this.search.close();
+    this.takeaway.close();
   }
 
   async #load() {
@@ -157,9 +177,16 @@ export class ConversationView {
   }
 
   #draw() {
+    if (this.#excerpt?.reaches(this.#conversation)) this.#join();
+    const items = this.#items(this.#shown);
+    if (this.#excerpt) {
+      this.#column.set(items, false);
+      this.#tellMissed();
+      this.#fillScreen();
+      return;
+    }
     const c = this.#conversation;
     const end = this.#atEnd();
-    const items = this.#items(c);
     this.#column.set(items, end);
     const newest = c.sorted().at(-1)?.id ?? 0;
     if (newest > this.#last && this.#last && !end)
@@ -173,7 +200,7 @@ export class ConversationView {
   #items(c) {
     const items = [];
     let day = '';
-    this.#first ??= c.loaded ? (c.unread()[0]?.id ?? 0) : null;
+    if (c === this.#conversation) this.#first ??= c.loaded ? (c.unread()[0]?.id ?? 0) : null;
     for (const m of c.sorted()) {
       const key = dayKey(m.at);
       if (key !== day) items.push({ key: `day ${(day = key)}`, day: m.at, floats: true });
@@ -212,6 +239,7 @@ export class ConversationView {
     if (x.message) {
       const { id, replyTo } = x.message;
       const problem = this.#state.problems.kind(this.#id, id);
+      el.classList.toggle('found', id === this.#found);
       fill(el, x.message, {
         quoted: this.#quoted(replyTo),
         problem: problem !== undefined,
@@ -223,14 +251,41 @@ export class ConversationView {
 
   /** The message that another one answers; one that is not here is asked for. */
   #quoted(id) {
-    const found = id ? this.#conversation.answered(id) : null;
+    const found = id ? (this.#shown.answered(id) ?? this.#conversation.answered(id)) : null;
     if (id && !found) this.#messenger.quote(this.#id, id);
     return found;
   }
 
-  /** Brings a message that another one answers into sight, where it is loaded. */
+  /** Brings a message that another one answers into sight. */
   #show(id) {
-    this.#column.show(id)?.animate([{ opacity: 0.35 }, { opacity: 1 }], 900);
+    const message = this.#shown.answered(id) ?? this.#conversation.answered(id);
+    if (message) this.#goTo(message).catch((e) => toast(explain(e), true));
+  }
+
+  /** Brings a message into sight and marks it; what is around it is read where it is not there. */
+  async #goTo(message) {
+    const here = [this.#shown, this.#conversation].find((c) => c.messages.has(message.id));
+    const excerpt = here ?? (await Excerpt.around(this.#messenger, this.#id, message));
+    this.#excerpt = excerpt === this.#conversation ? null : excerpt;
+    this.#found = message.id;
+    this.#draw();
+    this.#column.show(message.id)?.animate([{ opacity: 0.35 }, { opacity: 1 }], 900);
+  }
+
+  /** The messages around the one that was looked for have come to join the newest ones. */
+  #join() {
+    const c = this.#conversation;
+    const known = this.#excerpt;
+    this.#excerpt = null;
+    c.complete ||= known.complete;
+    c.add(known.sorted());
+  }
+
+  /** Takes what the feed tells of a message that is shown apart from the newest ones. */
+  #told({ tracker, message }) {
+    if (tracker !== this.#id || !this.#excerpt?.messages.has(message.id)) return;
+    this.#excerpt.add([message]);
+    this.#draw();
   }
 
   #notes(c, items) {
@@ -265,19 +320,27 @@ export class ConversationView {
   }
 
   #toEnd() {
-    this.#column.toEnd();
+    this.#toNewest();
     this.log.focus({ preventScroll: true });
+  }
+
+  /** Shows the newest messages, also where others are shown now. */
+  #toNewest() {
+    const apart = this.#excerpt !== null;
+    this.#excerpt = null;
+    if (apart) this.#draw();
+    this.#column.toEnd();
   }
 
   #scrolled() {
     this.#column.scrolled();
-    if (this.#atEnd()) this.#missed = 0;
+    if (this.#atEnd() && !this.#excerpt) this.#missed = 0;
     this.#tellMissed();
     this.#fillScreen();
   }
 
   #tellMissed() {
-    this.jump.hidden = this.#atEnd();
+    this.jump.hidden = this.#atEnd() && !this.#excerpt;
     if (!this.jump.hidden)
       this.jump.replaceChildren(
         icon('down'),
@@ -285,19 +348,27 @@ export class ConversationView {
       );
   }
 
-  /** Reads older messages when the oldest one is about to be seen. */
+  /** What is to be read for what is about to be seen, null for nothing. */
+  #wanted() {
+    const c = this.#shown;
+    const { scrollTop, scrollHeight, clientHeight } = this.log;
+    if (!c.loaded) return null;
+    if (scrollTop <= AHEAD && !c.complete)
+      return this.#excerpt ? () => c.older() : () => this.#messenger.older(this.#id);
+    if (this.#excerpt && !c.atNewest && scrollHeight - scrollTop - clientHeight <= AHEAD)
+      return () => c.newer();
+    return null;
+  }
+
+  /** Reads older messages when the oldest one is about to be seen, or newer ones. */
   async #fillScreen() {
-    if (
-      this.log.scrollTop > AHEAD ||
-      this.#fetching ||
-      this.#conversation.complete ||
-      !this.#conversation.loaded
-    )
-      return;
+    const read = this.#fetching ? null : this.#wanted();
+    if (!read) return;
     this.#fetching = true;
     try {
-      await this.#messenger.older(this.#id);
+      await read();
       this.#fetching = false;
+      if (this.#excerpt) this.#draw();
     } catch {
       setTimeout(() => {
         this.#fetching = false;
@@ -334,10 +405,11 @@ export class ConversationView {
   async #flush() {
     this.#timer = null;
     if (document.visibilityState !== 'visible' || !document.hasFocus()) return;
-    const ids = [...this.#seen].filter((id) => this.#conversation.messages.get(id)?.unread);
+    const ids = [...this.#seen].filter((id) => this.#shown.messages.get(id)?.unread);
     if (ids.length === 0) return;
     try {
       await this.#messenger.markRead(this.#id, ids);
+      if (this.#excerpt) this.#markRead(ids);
       for (const id of ids) {
         this.#seen.delete(id);
         const el = this.#column.element(id);
@@ -348,17 +420,26 @@ export class ConversationView {
     }
   }
 
+  #markRead(ids) {
+    const known = ids.map((id) => this.#excerpt.messages.get(id)).filter(Boolean);
+    this.#excerpt.add(known.map((m) => ({ ...m, unread: false })));
+    this.#draw();
+  }
+
   async #send(text, extras) {
     this.#missed = 0;
     const sent = this.#messenger.send(this.#id, text, extras);
-    this.#column.toEnd();
+    this.#toNewest();
     await sent;
     if (this.#state.connection !== 'live') await this.#load();
   }
 
   async #cancel(message) {
     try {
-      if (!(await this.#messenger.cancel(this.#id, message.id))) toast(t('message.tooLate'), true);
+      const done = await this.#messenger.cancel(this.#id, message.id);
+      if (!done) toast(t('message.tooLate'), true);
+      if (this.#excerpt)
+        this.#told({ tracker: this.#id, message: await this.#messenger.read(message.id) });
     } catch (e) {
       toast(explain(e), true);
     }

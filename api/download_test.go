@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/csv"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,7 +77,9 @@ func ofAccount(key, rest string) string { return "hash=" + key + rest }
 func TestExportCSV(t *testing.T) {
 	w := newWorld(t)
 	out := w.form("tracker/chat/send", "tracker_id", "101", "message", "a \"b\",\nc;d", "choices",
-		"=yes,no", "ttl", "60").id(t)
+		"=yes,no", "ttl", "60", "author", "Ann").id(t)
+	hash := queue.HashKey(berlinKey)
+	keyID := hex.EncodeToString(hash[:])
 	w.clock.Add(1000)
 	in := w.receive(101, "in")
 	w.clock.Add(1000)
@@ -84,11 +87,11 @@ func TestExportCSV(t *testing.T) {
 	failed := w.send(101, "refused")
 	w.end(101, failed, queue.StatusFailed, queue.ReasonMoved)
 	a := w.download(http.MethodGet, ofAccount(berlinKey, "&tracker_id=101"))
-	const head = "\ufefftracker_id,tracker,id,type,submit_time,update_time,status,employee_id,text,state,parts,parts_acked,delivered_at,read_at,expires_at,reason,replaced,choices,reply_to\r\n"
+	const head = "\ufefftracker_id,tracker,id,type,submit_time,update_time,status,employee_id,text,state,parts,parts_acked,delivered_at,read_at,expires_at,reason,replaced,choices,reply_to,author,author_kind,author_id\r\n"
 	want := head + `101,"Truck ""1"" <é>",` + itoa(out) + `,OUTGOING,2016-02-29 11:00:00,2016-02-29 11:00:02,DELIVERED,7,"a ""b"",` + "\n" +
-		`c;d",DELIVERED,1,1,2016-02-29 11:00:02,,2016-02-29 11:01:00,,,"'=yes` + "\n" + `no",` + "\r\n" +
-		`101,"Truck ""1"" <é>",` + itoa(in) + `,INCOMING,2016-02-29 11:00:01,,PENDING,,"in",,,,,,,,,,` + "\r\n" +
-		`101,"Truck ""1"" <é>",` + itoa(failed) + `,OUTGOING,2016-02-29 11:00:02,,PENDING,,"refused",FAILED,1,0,,,,"tracker moved to another account",,,` + "\r\n"
+		`c;d",DELIVERED,1,1,2016-02-29 11:00:02,,2016-02-29 11:01:00,,,"'=yes` + "\n" + `no",,"Ann","key","` + keyID[:16] + `"` + "\r\n" +
+		`101,"Truck ""1"" <é>",` + itoa(in) + `,INCOMING,2016-02-29 11:00:01,,PENDING,,"in",,,,,,,,,,,,,` + "\r\n" +
+		`101,"Truck ""1"" <é>",` + itoa(failed) + `,OUTGOING,2016-02-29 11:00:02,,PENDING,,"refused",FAILED,1,0,,,,"tracker moved to another account",,,,,,` + "\r\n"
 	if a.body != want {
 		t.Errorf("got  %q\nwant %q", a.body, want)
 	}

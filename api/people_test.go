@@ -81,7 +81,7 @@ func TestRights(t *testing.T) {
 			if path == "/user/auth" || path == "/user/logout" || path == "/user/session/renew" {
 				continue // of the session itself
 			}
-			if path == "/tracker/chat/events" {
+			if path == "/tracker/chat/events" || path == "/tracker/chat/export" {
 				if a := w.openStream(http.MethodGet, path+"?hash="+hash); a.status != http.StatusOK {
 					t.Errorf("%s as %v: %d", path, role, a.status)
 				}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/auth"
 	"trackchat/api/console"
 	"trackchat/api/live"
@@ -35,6 +36,7 @@ type Options struct {
 	Feed        live.Store
 	Now         func() time.Time
 	Logger      *zap.Logger           // nil: none
+	Audit       *audit.Log            // nil: none
 	Registerer  prometheus.Registerer // nil: figures are kept but not registered
 	RateLimit   float64               // requests a second for each key; 0: no limit
 	MaxBody     int64                 // bytes; 0: DefaultMaxBody
@@ -60,6 +62,7 @@ type API struct {
 	directory *queue.Directory
 	now       func() time.Time
 	log       *zap.Logger
+	audit     *audit.Log
 	limiter   *auth.Limiter
 	sessions  *auth.Sessions
 	logins    *auth.LoginLimiter
@@ -112,6 +115,7 @@ func New(o Options) *API {
 		directory: o.Directory,
 		now:       o.Now,
 		log:       o.Logger,
+		audit:     o.Audit,
 		limiter:   auth.NewLimiter(o.RateLimit),
 		logins:    auth.NewLoginLimiter(o.Processors, o.MemoryLimit),
 		clients:   &clients{trusted: o.TrustedProxies, log: o.Logger},
@@ -163,6 +167,7 @@ type call struct {
 	header  http.Header
 	now     time.Time
 	out     *response
+	trail   *audit.Event // of an operation that has an action; it names the object
 }
 
 // operation is one action of a handler.
@@ -174,6 +179,7 @@ type operation struct {
 	// goes on until the client leaves: neither the store's timeout nor a place among the running is
 	// for it.
 	stream bool
+	action string // as the audit names it; empty: the audit has nothing of it
 
 	succeeded func() prometheus.Observer
 }
@@ -224,6 +230,9 @@ func (a *API) operations() routes {
 	rs["tracker/chat"]["events"] = on("tracker/chat/events", navixy.CodeDatabase, a.events)
 	rs["tracker/chat"]["events"].stream = true
 	rs["user"]["auth"].open = true
+	rs["user"]["auth"].action = "user/auth"
+	rs["user"]["logout"].action = "user/logout"
+	rs["tracker/chat"]["cancel"].action = "message/cancel"
 	return rs
 }
 

@@ -5,11 +5,10 @@ import (
 	"errors"
 	"strconv"
 
+	"trackchat/api/audit"
 	"trackchat/api/auth"
 	"trackchat/api/navixy"
 	"trackchat/queue"
-
-	"go.uber.org/zap"
 )
 
 // locale is what user/get_info tells: accounts have none of their own.
@@ -23,8 +22,9 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	}
 	account, found := c.snap.AccountByLogin(q.login)
 	stored := ""
+	c.trail.Actor = audit.Actor{Kind: audit.User, Name: audit.Text(q.login)}
 	if found {
-		stored = account.Password
+		stored, c.trail.Account = account.Password, account.ID
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
 	defer cancel()
@@ -34,8 +34,6 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 		return refuseLogin(err)
 	}
 	if !ok {
-		a.log.Info("login refused", zap.String("remote", c.client.remote), zap.Bool("known", found),
-			zap.String("request", c.request))
 		return c.wrongLogin()
 	}
 	if err := enter(ctx, a.places.running); err != nil {

@@ -11,10 +11,10 @@ import (
 	"runtime"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/navixy"
 	"trackchat/queue"
 
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -90,10 +90,9 @@ func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	err := m.run(r)
 	a.follow(context.WithoutCancel(r.Context()))
-	a.log.Info("directory imported", zap.String("remote", r.RemoteAddr), zap.Int("lines",
-		m.summary.Lines), zap.Any("accounts", m.summary.Accounts),
-		zap.Any("trackers", m.summary.Trackers), zap.Int("refused", len(m.summary.Refused)),
-		zap.String("stopped", m.summary.Stopped), zap.Error(err))
+	err = a.record(r, audit.Event{
+		Action: "directory/import", Object: "directory", Detail: m.summary.counts(),
+	}, err)
 	m.finish(err)
 }
 

@@ -76,8 +76,9 @@ type importing struct {
 // thousand at a time; a refused one stops nobody. The answer is lines {"progress":{"lines":n}}
 // while it runs and at the end {"success":true,"summary":{…}}.
 func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
+	e := audit.Event{Action: "directory/import", Object: "directory"}
 	if err := onlyKnown(r, nil); err != nil {
-		a.refusal(err).Write(w)
+		a.refusal(a.record(r, e, err)).Write(w)
 		return
 	}
 	m := &importing{a: a, w: w, control: http.NewResponseController(w), told: a.now()}
@@ -90,10 +91,8 @@ func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	err := m.run(r)
 	a.follow(context.WithoutCancel(r.Context()))
-	err = a.record(r, audit.Event{
-		Action: "directory/import", Object: "directory", Detail: m.summary.counts(),
-	}, err)
-	m.finish(err)
+	e.Detail = m.summary.counts()
+	m.finish(a.record(r, e, err))
 }
 
 func (m *importing) run(r *http.Request) error {

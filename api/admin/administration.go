@@ -67,7 +67,8 @@ func (a *administration) routes() routes {
 	return routes{
 		"/admin/accounts": {http.MethodGet: a.handle(a.listAccounts)},
 		"/admin/accounts/{id}": {
-			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.change("account/put", "account", a.putAccount),
+			http.MethodGet:    a.handle(a.getAccount),
+			http.MethodPut:    a.change("account/put", "account", a.putAccount),
 			http.MethodDelete: a.change("account/delete", "account", bare(a.deleteAccount)),
 		},
 		"/admin/accounts/{id}/keys": {

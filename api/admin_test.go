@@ -210,6 +210,7 @@ func newAdminWorld(t *testing.T, change ...func(*admin.Options)) *adminWorld {
 			}
 			return nil
 		},
+		Audit: w.audit,
 	}
 	for _, f := range change {
 		f(&o)

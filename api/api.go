@@ -6,9 +6,11 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/auth"
 	"trackchat/api/console"
 	"trackchat/api/live"
@@ -36,6 +38,7 @@ type Options struct {
 	Feed        live.Store
 	Now         func() time.Time
 	Logger      *zap.Logger           // nil: none
+	Audit       *audit.Log            // nil: none
 	Registerer  prometheus.Registerer // nil: figures are kept but not registered
 	RateLimit   float64               // requests a second for each key; 0: no limit
 	MaxBody     int64                 // bytes; 0: DefaultMaxBody
@@ -62,6 +65,7 @@ type API struct {
 	accounts  queue.LiveDirectory
 	now       func() time.Time
 	log       *zap.Logger
+	audit     *audit.Log
 	limiter   *auth.Limiter
 	sessions  *auth.Sessions
 	logins    *auth.LoginLimiter
@@ -117,6 +121,7 @@ func New(o Options) *API {
 		accounts:  o.Accounts,
 		now:       o.Now,
 		log:       o.Logger,
+		audit:     o.Audit,
 		limiter:   auth.NewLimiter(o.RateLimit),
 		logins:    auth.NewLoginLimiter(o.Processors, o.MemoryLimit),
 		clients:   &clients{trusted: o.TrustedProxies, log: o.Logger},
@@ -171,6 +176,7 @@ type call struct {
 	header  http.Header
 	now     time.Time
 	out     *response
+	trail   *audit.Event // of an operation that has an action; it names the object
 }
 
 // operation is one action of a handler.
@@ -183,7 +189,8 @@ type operation struct {
 	// goes on for as long as the client takes: neither the store's timeout nor a place among the
 	// running is for it.
 	stream bool
-	live   bool // a stream of which each piece is sent at once
+	live   bool   // a stream of which each piece is sent at once
+	action string // as the audit names it; empty: the audit has nothing of it
 
 	succeeded func() prometheus.Observer
 }
@@ -249,10 +256,17 @@ func (a *API) operations() routes {
 	rs["tracker/chat"]["events"].stream, rs["tracker/chat"]["events"].live = true, true
 	rs["tracker/chat"]["export"].stream = true
 	rs["user"]["auth"].open = true
+	rs["user"]["auth"].action = "user/auth"
+	rs["user"]["logout"].action = "user/logout"
+	rs["tracker/chat"]["cancel"].action = "message/cancel"
 	for handler, actions := range a.peopleOperations() {
 		rs[handler] = make(map[string]*operation, len(actions))
 		for action, p := range actions {
-			rs[handler][action] = on(p.need, handler+"/"+action, database, p.run)
+			op := on(p.need, handler+"/"+action, database, p.run)
+			if action != "list" {
+				op.action = strings.TrimPrefix(handler, "account/") + "/" + action
+			}
+			rs[handler][action] = op
 		}
 	}
 	return rs

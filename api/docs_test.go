@@ -337,6 +337,8 @@ func TestOpenAPIAnswers(t *testing.T) {
 	admin("DELETE", "/admin/sessions/{id}", "/admin/sessions/101", "")
 	admin("GET", "/admin/nodes", "/admin/nodes", "")
 	admin("GET", "/admin/errors", "/admin/errors", "")
+	admin("GET", "/admin/audit", "/admin/audit?limit=1000", "")
+	admin("GET", "/admin/audit", "/admin/audit?limit=2000", "")
 	admin("POST", "/admin/drain", "/admin/drain", "")
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		admin("GET", path, path, "")

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"trackchat/api/navixy"
 	"trackchat/queue"
@@ -53,12 +54,13 @@ func (a *API) groupCreate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer("id", g.ID)
+	return c.created("group", g.ID)
 }
 
 func (a *API) groupUpdate(ctx context.Context, c *call) error {
 	c.read.Only("group_id", "title", "color")
 	id := c.read.ID("group_id")
+	c.about("group", strconv.FormatInt(id, 10))
 	readGroup(c.read, &queue.Group{Title: "-"})
 	if err := c.read.Done(); err != nil {
 		return err
@@ -76,6 +78,7 @@ func (a *API) groupUpdate(ctx context.Context, c *call) error {
 func (a *API) groupDelete(ctx context.Context, c *call) error {
 	c.read.Only("group_id")
 	id := c.read.ID("group_id")
+	c.about("group", strconv.FormatInt(id, 10))
 	if err := c.read.Done(); err != nil {
 		return err
 	}
@@ -125,6 +128,7 @@ func (a *API) sortTrackers(ctx context.Context, c *call, sort func(*queue.Sortin
 func (a *API) groupAssign(ctx context.Context, c *call) error {
 	c.read.Only("group_id", "trackers")
 	id := c.read.ID("group_id")
+	c.about("group", strconv.FormatInt(id, 10))
 	if id != 0 && c.read.Done() == nil && !c.account.HasGroup(id) {
 		return navixy.Refuse(navixy.CodeNotFound)
 	}
@@ -174,12 +178,13 @@ func (a *API) templateCreate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer("id", t.ID)
+	return c.created("template", t.ID)
 }
 
 func (a *API) templateUpdate(ctx context.Context, c *call) error {
 	c.read.Only("template_id", "name", "text", "choices", "ttl")
 	id := c.read.ID("template_id")
+	c.about("template", strconv.FormatInt(id, 10))
 	readTemplate(c.read, &queue.Template{Name: "-", Text: "-"})
 	if err := c.read.Done(); err != nil {
 		return err
@@ -197,6 +202,7 @@ func (a *API) templateUpdate(ctx context.Context, c *call) error {
 func (a *API) templateDelete(ctx context.Context, c *call) error {
 	c.read.Only("template_id")
 	id := c.read.ID("template_id")
+	c.about("template", strconv.FormatInt(id, 10))
 	if err := c.read.Done(); err != nil {
 		return err
 	}

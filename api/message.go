@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"trackchat/api/navixy"
@@ -52,6 +53,7 @@ func (a *API) cancel(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	c.trail.Object = "message " + strconv.FormatInt(id, 10)
 	m, err := a.message(ctx, c, id)
 	if err != nil {
 		return err
@@ -59,10 +61,10 @@ func (a *API) cancel(ctx context.Context, c *call) error {
 	if m.Status.Incoming() {
 		return navixy.Refuse(navixy.CodeNotFound)
 	}
-	if m.Status == queue.StatusPending {
-		if m, err = a.withdraw(ctx, &m, c.now); err != nil {
-			return err
-		}
+	if m.Status != queue.StatusPending {
+		c.trail.Detail = "unchanged"
+	} else if m, err = a.withdraw(ctx, &m, c.now); err != nil {
+		return err
 	}
 	if m.Status.Acknowledged() || m.Status == queue.StatusSent {
 		return navixy.Refuse(navixy.CodeNotPermitted)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/auth"
 	"trackchat/api/navixy"
 	"trackchat/queue"
@@ -156,6 +158,19 @@ func (c *call) answer(name string, value any) error {
 	return nil
 }
 
+// about names the object of an operation to the audit.
+func (c *call) about(kind, id string) {
+	if c.trail != nil {
+		c.trail.Object = kind + " " + audit.Text(id)
+	}
+}
+
+// created answers the id of what was made.
+func (c *call) created(kind string, id int64) error {
+	c.about(kind, strconv.FormatInt(id, 10))
+	return c.answer("id", id)
+}
+
 func (c *call) succeed() error {
 	c.out.buf = append(c.out.buf, navixy.Success...)
 	return nil
@@ -220,12 +235,13 @@ func (a *API) userCreate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.answer("id", u.ID)
+	return c.created("user", u.ID)
 }
 
 func (a *API) userUpdate(ctx context.Context, c *call) error {
 	c.read.Only("user_id", "login", "password", "name", "role", "locale")
 	id := c.read.ID("user_id")
+	c.about("user", strconv.FormatInt(id, 10))
 	old, ok := c.account.User(id)
 	if !ok {
 		old = &queue.User{Login: "-", Name: "-"} // nothing else is wrong with it
@@ -253,6 +269,7 @@ func (a *API) userUpdate(ctx context.Context, c *call) error {
 func (a *API) userDelete(ctx context.Context, c *call) error {
 	c.read.Only("user_id")
 	id := c.read.ID("user_id")
+	c.about("user", strconv.FormatInt(id, 10))
 	if err := c.read.Done(); err != nil {
 		return err
 	}
@@ -321,6 +338,7 @@ func (a *API) keyCreate(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	c.about("key", k.ID())
 	return c.answer("value", struct {
 		ID  string `json:"id"`
 		Key string `json:"key"`
@@ -330,6 +348,7 @@ func (a *API) keyCreate(ctx context.Context, c *call) error {
 // editKey changes the key that a request names, or removes it where change is nil.
 func (a *API) editKey(ctx context.Context, c *call, change func(*queue.Key)) error {
 	id := c.read.Text("key_id")
+	c.about("key", id)
 	if err := c.read.Done(); err != nil {
 		return err
 	}

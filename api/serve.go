@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/auth"
 	"trackchat/api/navixy"
 	"trackchat/queue"
@@ -67,6 +68,7 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request) {
 	} else if err == nil {
 		out.buf = append(out.buf, navixy.Success...)
 	}
+	a.record(op, &x.call, err)
 	c := a.finish(out, op, err, id)
 	if cap(out.buf) <= keepBuf {
 		*buf = out.buf
@@ -152,6 +154,9 @@ func (a *API) serve(r *http.Request, op *operation, x *exchange) (err error) {
 		snap: a.directory.Current(), read: &x.read, out: &x.out, header: r.Header,
 		client: a.clients.of(r), request: x.id[0], framed: r.ProtoAtLeast(1, 1),
 	}
+	if op.action != "" {
+		c.trail = &audit.Event{Action: op.action, Remote: c.client.remote, Request: c.request}
+	}
 	c.read.Clock.Zone = time.UTC
 	if c.read.Params, err = readParams(r, body); err != nil {
 		return err
@@ -218,17 +223,53 @@ func retryAfter(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func isTrue(s string) bool { return s == "1" || strings.EqualFold(s, "true") }
 
+// record tells the audit what became of an operation that it has, unless it is not known who asked.
+func (a *API) record(op *operation, c *call, err error) {
+	if c.trail == nil {
+		return
+	}
+	if c.account != nil {
+		c.trail.Actor = c.actor()
+	}
+	if c.trail.Kind == "" {
+		return
+	}
+	if err != nil {
+		c.trail.Code = op.refusal(err).Code
+	}
+	a.audit.Write(*c.trail)
+}
+
+// actor is the caller as the audit names him.
+func (c *call) actor() audit.Actor {
+	actor := audit.Actor{Account: c.account.ID, Kind: audit.User, Name: c.account.Login}
+	switch {
+	case c.key != nil:
+		actor.Kind, actor.ID, actor.Name = audit.Key, c.key.ID(), c.key.Name
+	case c.user != nil:
+		actor.ID, actor.Name = strconv.FormatInt(c.user.ID, 10), c.user.Login
+	}
+	return actor
+}
+
+// refusal is the answer to an error.
+func (op *operation) refusal(err error) *navixy.Refusal {
+	if r, ok := errors.AsType[*navixy.Refusal](err); ok {
+		return r
+	}
+	return &navixy.Refusal{Code: op.offline} // a failure of the store
+}
+
 // finish writes the answer and returns its code.
 func (a *API) finish(out *response, op *operation, err error, id string) navixy.Code {
 	if err == nil {
 		out.finish(http.StatusOK)
 		return navixy.CodeOK
 	}
-	var answer *navixy.Refusal
-	if !errors.As(err, &answer) {
+	if _, ok := errors.AsType[*navixy.Refusal](err); !ok {
 		out.told = a.logFailure(op.route, id, out, err)
-		answer = &navixy.Refusal{Code: op.offline}
 	}
+	answer := op.refusal(err)
 	if out.started {
 		out.cut = true
 		return answer.Code

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"strconv"
 
+	"trackchat/api/audit"
 	"trackchat/api/auth"
 	"trackchat/api/navixy"
 	"trackchat/queue"
-
-	"go.uber.org/zap"
 )
 
 // locale is what user/get_info tells of an account's own login and of keys, and of a user without
@@ -25,11 +24,12 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	}
 	account, user, found := c.snap.Login(q.login)
 	stored := ""
-	switch {
-	case user != nil:
-		stored = user.Password
-	case found:
-		stored = account.Password
+	c.trail.Actor = audit.Actor{Kind: audit.User, Name: audit.Text(q.login)}
+	if found {
+		stored, c.trail.Account = account.Password, account.ID
+	}
+	if user != nil {
+		stored, c.trail.Actor.ID = user.Password, strconv.FormatInt(user.ID, 10)
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
 	defer cancel()
@@ -39,8 +39,6 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 		return refuseLogin(err)
 	}
 	if !ok {
-		a.log.Info("login refused", zap.String("remote", c.client.remote), zap.Bool("known", found),
-			zap.String("request", c.request))
 		return c.wrongLogin()
 	}
 	if err := enter(ctx, a.places.running); err != nil {

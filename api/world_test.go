@@ -17,10 +17,13 @@ import (
 	"unicode"
 
 	"trackchat/api"
+	"trackchat/api/audit"
 	"trackchat/queue"
 	"trackchat/queue/sqlitestore"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 const (
@@ -155,6 +158,8 @@ type world struct {
 	store *sqlitestore.Store
 	dir   *queue.Directory
 	reg   *prometheus.Registry
+	audit *audit.Log
+	lines *observer.ObservedLogs // of the audit
 	api   *api.API
 	url   string
 	clock atomic.Int64 // Unix milliseconds
@@ -166,6 +171,8 @@ func newWorld(tb testing.TB, change ...func(*api.Options)) *world {
 	tb.Helper()
 	w := &world{tb: tb, dir: new(queue.Directory), reg: prometheus.NewRegistry()}
 	w.setTime("2016-02-29T10:00:00.250Z")
+	core, lines := observer.New(zap.DebugLevel)
+	w.audit, w.lines = audit.New(zap.New(core), w.now), lines
 	store, err := sqlitestore.Open(context.Background(), sqlitestore.Options{
 		Path: tb.TempDir(), Now: w.now, Durability: sqlitestore.EverySecond, MaxPending: maxPending,
 	})
@@ -198,6 +205,7 @@ func (w *world) serve(change ...func(*api.Options)) {
 	o := api.Options{
 		Store: w.store, Sessions: w.store, Accounts: w.store, Feed: w.store, Directory: w.dir, Now: w.now,
 		Registerer:   w.reg,
+		Audit:        w.audit,
 		Capabilities: capabilities,
 	}
 	for _, f := range change {

@@ -132,10 +132,18 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 	}); err != nil {
 		return nil, err
 	}
-	return valueMembers{struct {
-		ID  string `json:"id"`
-		Key string `json:"key"`
-	}{keyID(hash), key}}, nil
+	return keyMembers{keyValue{keyID(hash), key, hash}}, nil
+}
+
+// keyMembers are the members of an answer with a new key.
+type keyMembers struct {
+	Value keyValue `json:"value"`
+}
+
+type keyValue struct {
+	ID   string `json:"id"`
+	Key  string `json:"key"`
+	hash queue.KeyHash
 }
 
 func (a *administration) deleteKey(ctx context.Context, r *http.Request) (any, error) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/console"
 	"trackchat/api/navixy"
 	"trackchat/queue"
@@ -44,6 +45,7 @@ type Options struct {
 	AllowPrivate bool // webhooks may point into private networks
 	Now          func() time.Time
 	Logger       *zap.Logger // nil: none
+	Audit        *audit.Log  // nil: none
 }
 
 // New returns the handler of the admin listener: /metrics, /healthz, /readyz and the
@@ -70,8 +72,8 @@ func New(o Options) http.Handler {
 		navixy.WriteJSON(w, http.StatusOK, []byte(`{"alive":true}`))
 	})
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) { serveReady(w, r, &o) })
-	mux.Handle("/debug/pprof/", newDebugAuth(o.Token, debug))
-	mux.Handle("/admin/", newTokenAuth(o.Token, newAdministration(&o, notFound)))
+	mux.Handle("/debug/pprof/", newDebugAuth(&o, debug))
+	mux.Handle("/admin/", newTokenAuth(&o, newAdministration(&o, notFound)))
 	view := console.NewOperations()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if view.Serves(r) {
@@ -99,7 +101,7 @@ func newAdministration(o *Options, notFound http.HandlerFunc) http.Handler {
 	mux.HandleFunc("/", notFound)
 	a := &administration{
 		store: o.Store, sync: o.Sync, devices: o.Devices, now: o.Now,
-		log: o.Logger, hooks: o.Webhooks,
+		log: o.Logger, hooks: o.Webhooks, audit: o.Audit,
 	}
 	if a.log == nil {
 		a.log = zap.NewNop()
@@ -108,6 +110,9 @@ func newAdministration(o *Options, notFound http.HandlerFunc) http.Handler {
 	(&webhookAdmin{a, o.AllowPrivate}).routes().register(mux)
 	if o.Recent != nil {
 		(&troubleAdmin{a, o.Recent, o.Trouble}).routes().register(mux)
+	}
+	if o.Audit != nil {
+		(&auditAdmin{a}).routes().register(mux)
 	}
 	if o.Fleet != nil {
 		(&fleetAdmin{a, o.Fleet}).routes().register(mux)

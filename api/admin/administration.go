@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/navixy"
 	"trackchat/queue"
 
@@ -34,6 +35,7 @@ type administration struct {
 	hooks   queue.WebhookStore // nil: none
 	now     func() time.Time
 	log     *zap.Logger
+	audit   *audit.Log
 }
 
 // handler answers one request; what it returns is encoded after "success".
@@ -65,37 +67,34 @@ func (a *administration) routes() routes {
 	return routes{
 		"/admin/accounts": {http.MethodGet: a.handle(a.listAccounts)},
 		"/admin/accounts/{id}": {
-			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount),
-			http.MethodDelete: a.handle(bare(a.deleteAccount)),
+			http.MethodGet:    a.handle(a.getAccount),
+			http.MethodPut:    a.change("account/put", "account", a.putAccount),
+			http.MethodDelete: a.change("account/delete", "account", bare(a.deleteAccount)),
 		},
-		"/admin/accounts/{id}/keys": {http.MethodPost: a.handle(bare(a.createKey))},
-		"/admin/keys/{id}":          {http.MethodDelete: a.handle(bare(a.deleteKey))},
-		"/admin/trackers":           {http.MethodGet: a.handle(a.listTrackers)},
+		"/admin/accounts/{id}/keys": {
+			http.MethodPost: a.change("key/create", "account", bare(a.createKey)),
+		},
+		"/admin/keys/{id}": {
+			http.MethodDelete: a.change("key/delete", "key", bare(a.deleteKey)),
+		},
+		"/admin/trackers": {http.MethodGet: a.handle(a.listTrackers)},
 		"/admin/trackers/{id}": {
-			http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker),
-			http.MethodDelete: a.handle(bare(a.deleteTracker)),
+			http.MethodGet:    a.handle(a.getTracker),
+			http.MethodPut:    a.change("tracker/put", "tracker", a.putTracker),
+			http.MethodDelete: a.change("tracker/delete", "tracker", bare(a.deleteTracker)),
 		},
 		"/admin/import": {http.MethodPost: http.HandlerFunc(a.importLines)},
 		"/admin/export": {http.MethodGet: http.HandlerFunc(a.exportLines)},
 	}
 }
 
-// handle bounds a request in time and puts its outcome into the API's form. query are the
-// parameters that a write may have in its address.
-func (a *administration) handle(h handler, query ...string) http.Handler {
+// handle bounds a request in time and puts its outcome into the API's form.
+func (a *administration) handle(h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
-		var members any
-		err := onlyKnown(r, query)
-		if err == nil {
-			members, err = h(ctx, r)
-		}
-		if r.Method != http.MethodGet {
-			a.log.Info("administration", zap.String("method", r.Method), zap.String("path",
-				r.URL.Path), zap.String("remote", r.RemoteAddr), zap.Error(err))
-		}
 		var body []byte
+		members, err := h(ctx, r)
 		if err == nil {
 			body, err = encodeSuccess(members)
 		}
@@ -110,9 +109,6 @@ func (a *administration) handle(h handler, query ...string) http.Handler {
 // onlyKnown refuses parameters in the address of a write that it does not know: what an
 // administrator asks for is done or refused.
 func onlyKnown(r *http.Request, query []string) error {
-	if r.Method == http.MethodGet {
-		return nil
-	}
 	var c checker
 	for name := range r.URL.Query() {
 		if !slices.Contains(query, name) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"trackchat/api/audit"
 	"trackchat/api/auth"
 	"trackchat/api/navixy"
 )
@@ -18,26 +19,33 @@ import (
 type tokenAuth struct {
 	token [sha256.Size]byte
 	open  bool // no token is set
+	audit *audit.Log
 	next  http.Handler
 }
 
-func newTokenAuth(token string, next http.Handler) *tokenAuth {
-	return &tokenAuth{token: sha256.Sum256([]byte(token)), open: token == "", next: next}
+func newTokenAuth(o *Options, next http.Handler) *tokenAuth {
+	return &tokenAuth{sha256.Sum256([]byte(o.Token)), o.Token == "", o.Audit, next}
 }
 
 // newDebugAuth admits only those with the token: a profile holds up the process and tells of its
 // memory, and who reaches this machine is not yet who runs the service.
-func newDebugAuth(token string, next http.Handler) http.Handler {
-	if token == "" {
+func newDebugAuth(o *Options, next http.Handler) http.Handler {
+	if o.Token == "" {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			(&navixy.Refusal{Code: navixy.CodeDenied}).Write(w)
 		})
 	}
-	return newTokenAuth(token, next)
+	return newTokenAuth(o, next)
 }
 
 func (g *tokenAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.admits(r) {
+		if !g.open && r.Header.Get("Authorization") != "" { // a guess, not a page that begins
+			g.audit.Write(audit.Event{
+				Actor: audit.Actor{Kind: audit.Admin}, Remote: r.RemoteAddr, Action: "admin/auth",
+				Code: navixy.CodeDenied,
+			})
+		}
 		(&navixy.Refusal{Code: navixy.CodeDenied}).Write(w)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 // Routes returns every administrative path with its methods, as "GET /path".
 func Routes() []string {
 	all := new(administration).routes()
+	maps.Copy(all, (&auditAdmin{new(administration)}).routes())
 	maps.Copy(all, (&fleetAdmin{administration: new(administration)}).routes())
 	maps.Copy(all, (&troubleAdmin{administration: new(administration)}).routes())
 	maps.Copy(all, (&webhookAdmin{administration: new(administration)}).routes())

@@ -70,10 +70,14 @@ type fleetAdmin struct {
 
 func (a *fleetAdmin) routes() routes {
 	return routes{
-		"/admin/sessions":      {http.MethodGet: a.handle(a.sessions)},
-		"/admin/sessions/{id}": {http.MethodDelete: a.handle(bare(a.disconnect))},
-		"/admin/nodes":         {http.MethodGet: a.handle(a.nodes)},
-		"/admin/drain":         {http.MethodPost: a.handle(bare(a.drain), "node")},
+		"/admin/sessions": {http.MethodGet: a.handle(a.sessions)},
+		"/admin/sessions/{id}": {
+			http.MethodDelete: a.change("session/delete", "tracker", bare(a.disconnect)),
+		},
+		"/admin/nodes": {http.MethodGet: a.handle(a.nodes)},
+		"/admin/drain": {
+			http.MethodPost: a.change("node/drain", "node", bare(a.drain), "node"),
+		},
 	}
 }
 

@@ -11,10 +11,10 @@ import (
 	"runtime"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/navixy"
 	"trackchat/queue"
 
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -76,8 +76,9 @@ type importing struct {
 // thousand at a time; a refused one stops nobody. The answer is lines {"progress":{"lines":n}}
 // while it runs and at the end {"success":true,"summary":{…}}.
 func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
+	e := audit.Event{Action: "directory/import", Object: "directory"}
 	if err := onlyKnown(r, nil); err != nil {
-		a.refusal(err).Write(w)
+		a.refusal(a.record(r, e, err)).Write(w)
 		return
 	}
 	m := &importing{a: a, w: w, control: http.NewResponseController(w), told: a.now()}
@@ -90,11 +91,8 @@ func (a *administration) importLines(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	err := m.run(r)
 	a.follow(context.WithoutCancel(r.Context()))
-	a.log.Info("directory imported", zap.String("remote", r.RemoteAddr), zap.Int("lines",
-		m.summary.Lines), zap.Any("accounts", m.summary.Accounts),
-		zap.Any("trackers", m.summary.Trackers), zap.Int("refused", len(m.summary.Refused)),
-		zap.String("stopped", m.summary.Stopped), zap.Error(err))
-	m.finish(err)
+	e.Detail = m.summary.counts()
+	m.finish(a.record(r, e, err))
 }
 
 func (m *importing) run(r *http.Request) error {

@@ -28,10 +28,13 @@ type webhookAdmin struct {
 func (a *webhookAdmin) routes() routes {
 	return routes{
 		"/admin/accounts/{id}/webhook": {
-			http.MethodGet: a.handle(a.get),
-			http.MethodPut: a.handle(a.put), http.MethodDelete: a.handle(bare(a.drop)),
+			http.MethodGet:    a.handle(a.get),
+			http.MethodPut:    a.change("webhook/put", "account", a.put),
+			http.MethodDelete: a.change("webhook/delete", "account", bare(a.drop)),
 		},
-		"/admin/accounts/{id}/webhook/replay": {http.MethodPost: a.handle(a.replay)},
+		"/admin/accounts/{id}/webhook/replay": {
+			http.MethodPost: a.change("webhook/replay", "account", a.replay),
+		},
 	}
 }
 

@@ -40,7 +40,7 @@ func (r *records) String() string {
 }
 
 // TestSecretsAreNeverLogged runs everything that carries a key, a password or a text, at debug
-// level: none of them is in the log, and no answer repeats what was sent.
+// level: none of them is in the log or in the audit, and no answer repeats what was sent.
 func TestSecretsAreNeverLogged(t *testing.T) {
 	const devicePassword, userPassword, down, up, wrong, adminToken = "Canary-device",
 		"Canary-user", "Canary-down", "Canary-up", "Canary-wrong", "Canary-token"
@@ -123,7 +123,8 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 	ask("POST", base+"tracker/list", "hash="+session, form)
 	for _, a := range []struct{ method, target, body, kind string }{
 		{
-			"POST", base + "user/auth", url.Values{"login": {wrong}, "password": {wrong}}.Encode(),
+			"POST", base + "user/auth",
+			url.Values{"login": {"nobody"}, "password": {wrong}}.Encode(),
 			form,
 		},
 		{"POST", base + "tracker/chat/send", url.Values{
@@ -147,7 +148,12 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 		answers = append(answers, ask(a.method, a.target, a.body, a.kind))
 	}
 	admin := "http://" + app.Addrs()["admin"].String()
-	answers = append(answers, ask("GET", admin+"/admin/trackers", "", form, "Authorization",
+	audit := ask("GET", admin+"/admin/audit", "", form, "Authorization", "Bearer "+adminToken)
+	if !strings.Contains(audit, `"nobody"`) || strings.Contains(audit, session) ||
+		strings.Contains(audit, "argon2") {
+		t.Errorf("the audit is %s", audit)
+	}
+	answers = append(answers, audit, ask("GET", admin+"/admin/trackers", "", form, "Authorization",
 		"Bearer "+wrong), ask("GET", admin+"/debug/pprof/", "", form))
 	if got := ask("GET", admin+"/debug/pprof/cmdline", "", form, "Authorization",
 		"Bearer "+adminToken); got == "" {
@@ -164,8 +170,13 @@ func TestSecretsAreNeverLogged(t *testing.T) {
 	}
 	stop()
 	seen := log.String()
-	if !strings.Contains(seen, `"debug"`) || !strings.Contains(seen, "device refused") {
-		t.Fatalf("nothing to look into: %d bytes", len(seen))
+	for _, is := range []string{
+		`"debug"`, "device refused", `"logger":"audit","msg":"user/auth"`, `"actor_name":"nobody"`,
+		`"msg":"admin/auth"`, `"msg":"directory/import"`,
+	} {
+		if !strings.Contains(seen, is) {
+			t.Fatalf("nothing of %s to look into: %d bytes", is, len(seen))
+		}
 	}
 	for _, secret := range []string{"Canary", apptest.Key, session} {
 		for line := range strings.Lines(seen) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"trackchat/api/audit"
 	"trackchat/cmd/trackchat/app"
 	"trackchat/cmd/trackchat/config"
 
@@ -68,5 +69,26 @@ func newLogger(c config.Log, w io.Writer) *zap.Logger {
 	if c.Format == "console" {
 		encoder = zapcore.NewConsoleEncoder(ec)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), min(level,
+		zapcore.InfoLevel))
+	return zap.New(&levelCore{core, level})
+}
+
+// levelCore writes what is worth its level, and of the audit everything.
+type levelCore struct {
+	zapcore.Core
+	level zapcore.Level
+}
+
+// With keeps the level of a logger that is made from another one.
+func (c *levelCore) With(fields []zapcore.Field) zapcore.Core {
+	return &levelCore{c.Core.With(fields), c.level}
+}
+
+// Check adds the core to who is to write an entry.
+func (c *levelCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if e.Level < c.level && e.LoggerName != audit.Name {
+		return ce
+	}
+	return c.Core.Check(e, ce)
 }

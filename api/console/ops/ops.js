@@ -2,6 +2,7 @@ import { h, setText } from './shared/dom.js';
 import { count, seconds } from './format.js';
 import { buckets, parse, quantile, total } from './metrics.js';
 import {
+  auditTable,
   errorTable,
   histogram,
   nodeTable,
@@ -15,6 +16,7 @@ import {
 const EVERY = 5000; // ms
 const TOKEN = 'trackchat.admin'; // in this tab only
 const KEPT = 61; // samples: five minutes of rates
+const AUDIT = 1000; // entries, as many as the service has
 
 /**
  * The operations view of one process. It only reads: /metrics, /readyz and, where it may, /admin/.
@@ -22,6 +24,8 @@ const KEPT = 61; // samples: five minutes of rates
 class View {
   #samples = [];
   #latest = null;
+  #audit = [];
+  #auditShown = auditTable([]);
 
   constructor() {
     this.ready = h('span', { class: 'pill', role: 'status' }, '…');
@@ -55,6 +59,11 @@ class View {
       'Of this process, times in UTC; the log has all of them.',
       true,
     );
+    this.audit = panel(
+      'Audit',
+      'Who changed what, cancelled a message or logged in, and what was refused: the last thousand of this process, newest first, times in UTC; the log has all of them.',
+      true,
+    );
     this.token = this.#form();
     document.body.append(
       h(
@@ -85,6 +94,7 @@ class View {
           this.silent.element,
           this.refused.element,
           this.errors.element,
+          this.audit.element,
         ),
       ),
     );
@@ -117,7 +127,7 @@ class View {
         { class: 'field' },
         'Admin token',
         field,
-        h('small', {}, 'For nodes, devices and errors. It is kept in this tab only.'),
+        h('small', {}, 'For nodes, devices, errors and the audit. It is kept in this tab only.'),
       ),
       h('button', { class: 'button primary', type: 'submit' }, 'Use'),
     );
@@ -161,7 +171,22 @@ class View {
         this.silent,
         this.upstreams,
       ),
+      this.#admin(
+        `/admin/audit?after=${this.#audit[0]?.id ?? 0}&limit=${AUDIT}`,
+        (answer) => this.#audited(answer.list),
+        this.audit,
+      ),
     ]);
+  }
+
+  /** Shows what the audit has beyond what it had. */
+  #audited(news) {
+    if (news.length > 0) {
+      const seen = this.#audit[0]?.id ?? 0; // two answers may come to one question
+      this.#audit = [...news.filter((e) => e.id > seen), ...this.#audit].slice(0, AUDIT);
+      this.#auditShown = auditTable(this.#audit);
+    }
+    this.audit.show(this.#auditShown);
   }
 
   #say(state, words) {

@@ -144,6 +144,30 @@ export function errorTable(list) {
   return table([['time', true], ['level'], ['what']], rows, 'None since the start.');
 }
 
+/** Who changed what, logged in or was refused, newest first. Texts may be a stranger's. */
+export function auditTable(list) {
+  const rows = list.map((e) => [
+    moment(e.time),
+    [
+      `${e.actor} `,
+      h('bdi', {}, e.actor_name ?? e.actor_id ?? ''),
+      e.account ? h('span', { class: 'fields' }, ` account ${e.account}`) : null,
+    ],
+    h('bdi', {}, e.remote ?? ''),
+    e.action,
+    [h('bdi', {}, e.object ?? ''), ' ', h('bdi', { class: 'fields' }, e.detail ?? '')],
+    [
+      h('span', { class: e.code ? 'level-warn' : null }, e.code ? `refused, ${e.code}` : 'done'),
+      e.repeated ? ` ${count(e.repeated)} times since ${moment(e.since)}` : null,
+    ],
+  ]);
+  return table(
+    [['time', true], ['who'], ['from'], ['action'], ['what'], ['outcome']],
+    rows,
+    'Nothing since the start.',
+  );
+}
+
 const REASONS = {
   unknown_device: 'unknown device',
   blocked: 'blocked',

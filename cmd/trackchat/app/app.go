@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"trackchat/api"
+	"trackchat/api/audit"
 	"trackchat/cmd/trackchat/config"
 	"trackchat/gateway"
 	"trackchat/gateway/engine"
@@ -29,6 +30,7 @@ type App struct {
 	cfg       *config.Config
 	log       *zap.Logger
 	recent    *recentLog
+	audit     *audit.Log
 	registry  *prometheus.Registry
 	directory queue.Directory
 	recheck   atomic.Pointer[func()]
@@ -78,6 +80,7 @@ func New(cfg *config.Config, log *zap.Logger) (*App, error) {
 		addrs: map[string]netip.AddrPort{}, failed: make(chan error, 1), drain: make(chan struct{},
 			1),
 	}
+	a.audit = audit.New(a.log, time.Now)
 	a.moved = make(chan struct{}, 1)
 	if err := errors.Join(
 		a.registry.Register(collectors.NewGoCollector()),
@@ -139,6 +142,7 @@ func (a *App) Stop(ctx context.Context) error {
 		errs = append(errs, undo(ctx))
 	}
 	a.work.Wait()
+	a.audit.Flush()
 	a.recent.folds.flush()
 	return errors.Join(errs...)
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"trackchat/api/audit"
 	"trackchat/api/auth"
 	"trackchat/api/navixy"
 	"trackchat/cmd/trackchat/config"
@@ -76,12 +78,32 @@ func (a *App) loadDirectory(ctx context.Context) error {
 	}
 	if file := a.cfg.Directory.File; file != "" {
 		stats, err := ImportDirectory(ctx, a.store, file, a.cfg.Directory.Prune)
+		a.recordImport(file, stats, err)
 		if err != nil {
 			return fmt.Errorf("importing %s: %w", file, err)
 		}
-		a.log.Info("directory imported", zap.String("file", file), zap.Any("stats", stats))
 	}
 	return a.syncDirectory(ctx)
+}
+
+// recordImport tells the audit what became of the directory file.
+func (a *App) recordImport(file string, stats queue.ImportStats, err error) {
+	e := audit.Event{
+		Actor:  audit.Actor{Kind: audit.File, Name: file},
+		Action: "directory/import", Object: "directory",
+	}
+	_, unread := errors.AsType[*fs.PathError](err)
+	_, wrong := errors.AsType[*config.Error](err)
+	switch {
+	case err == nil:
+		e.Detail = fmt.Sprintf("%d added, %d updated, %d removed, %d unchanged", stats.Added,
+			stats.Updated, stats.Removed, stats.Unchanged)
+	case unread, wrong, errors.Is(err, queue.ErrConflict):
+		e.Code = navixy.CodeInvalid
+	default:
+		e.Code = navixy.CodeDatabase
+	}
+	a.audit.Write(e)
 }
 
 // startDirectory is loadDirectory for a start: where the store has no room for what the file

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,5 +90,57 @@ accounts:
 	if _, err := ImportDirectory(t.Context(), st, file+".missing", true); err == nil ||
 		len(accounts()) != 1 {
 		t.Errorf("no file: %v, accounts %v", err, accounts())
+	}
+}
+
+// TestAuditHasTheDirectoryFile: what its import has changed at the start and at each reload, and
+// that one was refused.
+func TestAuditHasTheDirectoryFile(t *testing.T) {
+	cfg := apptest.Config(t, 2)
+	s := startService(t, cfg)
+	newest := func() string {
+		t.Helper()
+		_, body := s.Ask(http.MethodGet, "/admin/audit?limit=1")
+		var got struct {
+			List []struct {
+				Name    string `json:"actor_name"`
+				Action  string
+				Actor   string
+				Outcome string
+				Detail  string
+				Code    int
+			}
+		}
+		apptest.Must(t, json.Unmarshal([]byte(body), &got))
+		e := got.List[0]
+		if e.Name != cfg.Directory.File || e.Action != "directory/import" || e.Actor != "file" {
+			t.Errorf("%+v", e)
+		}
+		return strings.TrimSpace(fmt.Sprint(e.Outcome, " ", e.Code, " ", e.Detail))
+	}
+	if got := newest(); got != "done 0 3 added, 0 updated, 0 removed, 0 unchanged" {
+		t.Error(got)
+	}
+	yaml := strings.Replace(apptest.DirectoryYAML(3), "label: Truck 1", "label: Van", 1)
+	apptest.Must(t, os.WriteFile(cfg.Directory.File, []byte(yaml), 0o600))
+	apptest.Must(t, s.App.Reload(t.Context()))
+	if got := newest(); got != "done 0 1 added, 1 updated, 0 removed, 2 unchanged" {
+		t.Error(got)
+	}
+	for _, yaml := range []string{"accounts:\n  - {id: 1, logn: x, password: Canary}\n", ""} {
+		if yaml == "" {
+			apptest.Must(t, os.Remove(cfg.Directory.File))
+		} else {
+			apptest.Must(t, os.WriteFile(cfg.Directory.File, []byte(yaml), 0o600))
+		}
+		if err := s.App.Reload(t.Context()); err == nil {
+			t.Error("a wrong file is taken")
+		}
+		if got := newest(); got != "refused 7" {
+			t.Error(got)
+		}
+	}
+	if _, body := s.Ask(http.MethodGet, "/admin/audit"); strings.Contains(body, "Canary") {
+		t.Error(body)
 	}
 }

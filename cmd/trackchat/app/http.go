@@ -40,8 +40,8 @@ func (a *App) startAPI(ctx context.Context) error {
 	c := &a.cfg.API
 	a.handler = api.New(api.Options{
 		Store: a.store, Directory: &a.directory, Now: time.Now, Logger: a.log,
-		Registerer: a.registry,
-		RateLimit:  c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(),
+		Audit: a.audit, Registerer: a.registry,
+		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(),
 		CORSOrigins: c.CORSOrigins,
 		Full:        a.memory.short, Sessions: a.store, SessionLife: c.SessionLife.D(),
 		Accounts: a.store, Feed:           a.store,
@@ -81,6 +81,7 @@ func (a *App) adminOptions() admin.Options {
 		Now: time.Now, Logger: a.log, Devices: deviceProblems, Fleet: fleetAdmin{a},
 		Recent: a.recent.recent, Trouble: a.deviceTrouble, Store: a.store,
 		Sync: a.syncDirectory, Webhooks: a.store, AllowPrivate: a.cfg.Webhooks.AllowPrivate,
+		Audit: a.audit,
 	}
 }
 

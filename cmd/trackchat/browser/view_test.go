@@ -251,6 +251,6 @@ func (c *consoleRig) testAxe(t *testing.T) {
 	p.click(`.side .popup .iconbutton`)
 	p.noneSerious("menu")
 	p = c.browser.open(t, "http://"+c.Addrs["admin"]+"/", 1280, 800)
-	p.until(`document.querySelector('main') !== null`)
+	p.until(shows(`[aria-label="Audit"] td`, "directory/import"))
 	p.noneSerious("operations")
 }

@@ -109,7 +109,7 @@ func TestAudit(t *testing.T) {
 	}
 	hash := queue.HashKey(berlinKey)
 	w.secrets = append(w.secrets, berlinKey, hex.EncodeToString(hash[:]))
-	w.vars["KEYID"] = hex.EncodeToString(hash[:6])
+	w.vars["KEYID"] = hex.EncodeToString(hash[:8])
 	seen := map[string]bool{}
 	for _, a := range append(append(w.administrators(), w.strangers()...), w.people()...) {
 		seen[a.route] = true
@@ -155,7 +155,7 @@ func (w *auditWorld) administrators() []act {
 			"tracker/put object=tracker 102 outcome=refused code=7"),
 		{"POST /admin/accounts/{id}/keys", func() answer {
 			id, key := w.newKey("1")
-			w.vars["NEW"], w.vars["ID"] = id[:12], id
+			w.vars["NEW"], w.vars["ID"] = id[:16], id
 			w.secrets = append(w.secrets, id, key)
 			return answer{}
 		}, "actor=admin action=key/create object=account 1 detail=key $NEW outcome=done"},

@@ -139,6 +139,7 @@ func (a *API) groupAssign(ctx context.Context, c *call) error {
 func (a *API) tagAssign(ctx context.Context, c *call) error {
 	c.read.Only("tags", "trackers")
 	tags := c.read.Strings("tags")
+	c.trail.Object = "tags"
 	queue.CheckTags(tags, c.read.Fail)
 	return a.sortTrackers(ctx, c, func(s *queue.Sorting) { s.Tags = tags })
 }

@@ -160,9 +160,7 @@ func (c *call) answer(name string, value any) error {
 
 // about names the object of an operation to the audit.
 func (c *call) about(kind, id string) {
-	if c.trail != nil {
-		c.trail.Object = kind + " " + audit.Text(id)
-	}
+	c.trail.Object = kind + " " + audit.Text(id)
 }
 
 // created answers the id of what was made.

@@ -24,7 +24,7 @@ func callerHash(p *navixy.Params, h http.Header) (queue.KeyHash, error) {
 func (a *API) account(ctx context.Context, snap *queue.Snapshot, key queue.KeyHash,
 	now time.Time,
 ) (account *queue.Account, session bool, err error) {
-	if account, ok := snap.AccountByKey(key); ok {
+	if account, _, ok := snap.Key(key); ok {
 		return account, false, nil
 	}
 	id, err := a.sessionAccount(ctx, key, now)

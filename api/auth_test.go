@@ -100,9 +100,9 @@ func TestRateLimit(t *testing.T) {
 // token too many and refuses nobody.
 func TestManyKeys(t *testing.T) {
 	const keys, remembered = 66_000, 65_536
-	account := queue.Account{ID: 1, Keys: make([]queue.KeyHash, keys)}
+	account := queue.Account{ID: 1, Keys: make([]queue.Key, keys)}
 	for i := range account.Keys {
-		account.Keys[i] = queue.HashKey(fmt.Sprintf("%032x", i))
+		account.Keys[i].Hash = queue.HashKey(fmt.Sprintf("%032x", i))
 	}
 	now := time.Unix(1e9, 0)
 	o := api.Options{

@@ -84,7 +84,7 @@ func (l *load) place() (key string, known bool) {
 	a := l.api
 	if p, err := navixy.ParseParams("", nil, l.r.URL.RawQuery); err == nil {
 		if hash, err := callerHash(&p, l.r.Header); err == nil {
-			if account, ok := a.directory.Current().AccountByKey(hash); ok {
+			if account, _, ok := a.directory.Current().Key(hash); ok {
 				return accountPlace(account.ID), true
 			}
 			if account, _, ok := a.sessions.Cached(hash, a.now()); ok {

@@ -21,7 +21,7 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	account, found := c.snap.AccountByLogin(q.login)
+	account, _, found := c.snap.Login(q.login)
 	stored := ""
 	if found {
 		stored = account.Password

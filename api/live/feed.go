@@ -295,7 +295,7 @@ func (f *Feed) recheck(ctx context.Context, sessions bool) {
 	f.mu.Lock()
 	for account, subs := range f.topics {
 		for s := range subs {
-			switch owner, ok := snap.AccountByKey(s.key); {
+			switch owner, _, ok := snap.Key(s.key); {
 			case s.internal:
 			case s.session:
 				asked = append(asked, s)

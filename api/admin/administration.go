@@ -22,7 +22,9 @@ const (
 	requestTimeout = 10 * time.Second // of one request that is no stream
 	pageSize       = 100
 	maxPageSize    = 1000
-	maxObject      = 1 << 20 // bytes of one account or tracker
+	// bytes of one account or tracker: of an account with all the users, keys, groups and templates
+	// that it may have, about 6 MB.
+	maxObject = 8 << 20
 )
 
 // administration answers /admin/accounts, /admin/keys, /admin/trackers, /admin/import and
@@ -68,9 +70,14 @@ func (a *administration) routes() routes {
 			http.MethodGet: a.handle(a.getAccount), http.MethodPut: a.handle(a.putAccount),
 			http.MethodDelete: a.handle(bare(a.deleteAccount)),
 		},
-		"/admin/accounts/{id}/keys": {http.MethodPost: a.handle(bare(a.createKey))},
-		"/admin/keys/{id}":          {http.MethodDelete: a.handle(bare(a.deleteKey))},
-		"/admin/trackers":           {http.MethodGet: a.handle(a.listTrackers)},
+		"/admin/accounts/{id}/keys":  {http.MethodPost: a.handle(a.createKey)},
+		"/admin/accounts/{id}/users": {http.MethodPost: a.handle(a.createUser)},
+		"/admin/accounts/{id}/users/{user}": {
+			http.MethodPut:    a.handle(a.putUser),
+			http.MethodDelete: a.handle(bare(a.deleteUser)),
+		},
+		"/admin/keys/{id}": {http.MethodDelete: a.handle(bare(a.deleteKey))},
+		"/admin/trackers":  {http.MethodGet: a.handle(a.listTrackers)},
 		"/admin/trackers/{id}": {
 			http.MethodGet: a.handle(a.getTracker), http.MethodPut: a.handle(a.putTracker),
 			http.MethodDelete: a.handle(bare(a.deleteTracker)),
@@ -140,8 +147,11 @@ func (a *administration) refusal(err error) *navixy.Refusal {
 	if r, ok := errors.AsType[*navixy.Refusal](err); ok {
 		return r
 	}
-	if errors.Is(err, queue.ErrNotFound) {
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
 		return &navixy.Refusal{Code: navixy.CodeNotFound}
+	case errors.Is(err, queue.ErrTooMany):
+		return &navixy.Refusal{Code: navixy.CodeTooManyEntries}
 	}
 	a.log.Error("administration failed", zap.Error(err))
 	return &navixy.Refusal{Code: navixy.CodeDatabase}

@@ -28,9 +28,15 @@ type keyDetails struct {
 type keyObject struct {
 	Key string `json:"key,omitempty"` // 32 hexadecimal digits
 	ID  string `json:"id,omitempty"`
-	keyDetails
+
+	Name string `json:"name,omitempty"`
+	Role string `json:"role,omitempty"`
+	End  string `json:"end,omitempty"`
+
 	bare string // a text: the key, or its id
 }
+
+func (o *keyObject) details() keyDetails { return keyDetails{o.Name, o.Role, o.End} }
 
 // UnmarshalJSON reads both forms.
 func (o *keyObject) UnmarshalJSON(text []byte) error {
@@ -45,7 +51,7 @@ func (o *keyObject) UnmarshalJSON(text []byte) error {
 
 // MarshalJSON writes a key of which there is nothing else to be told as its id.
 func (o keyObject) MarshalJSON() ([]byte, error) {
-	if o.keyDetails == (keyDetails{}) {
+	if o.details() == (keyDetails{}) {
 		return json.Marshal(o.ID)
 	}
 	type plain keyObject
@@ -53,8 +59,7 @@ func (o keyObject) MarshalJSON() ([]byte, error) {
 }
 
 func keyAnswer(k *queue.Key) keyObject {
-	o := keyObject{ID: keyID(k.Hash)}
-	o.Name = k.Name
+	o := keyObject{ID: keyID(k.Hash), Name: k.Name}
 	if k.Role != queue.RoleManager || k.Name != "" || k.EndMs != 0 {
 		o.Role = k.Role.String()
 	}
@@ -66,8 +71,7 @@ func keyAnswer(k *queue.Key) keyObject {
 
 // key reads a key of which what can be wrong is told at a place such as keys[0].
 func (c *checker) key(place string, o *keyObject) queue.Key {
-	k := c.keyDetails(place+".", &o.keyDetails)
-	text := o.bare
+	k := c.keyDetails(place+".", o.details())
 	var ok bool
 	switch {
 	case o.Key != "" && o.ID != "":
@@ -80,7 +84,7 @@ func (c *checker) key(place string, o *keyObject) queue.Key {
 	case o.ID != "":
 		k.Hash, ok = parseKeyID(o.ID)
 	default:
-		k.Hash, ok = parseKey(text)
+		k.Hash, ok = parseKey(o.bare)
 	}
 	if !ok {
 		c.fail(place, "must be a key of 32 hexadecimal digits, or the id of one")
@@ -89,7 +93,7 @@ func (c *checker) key(place string, o *keyObject) queue.Key {
 }
 
 // keyDetails leaves what queue.Account.Check says to that.
-func (c *checker) keyDetails(at string, o *keyDetails) queue.Key {
+func (c *checker) keyDetails(at string, o keyDetails) queue.Key {
 	k := queue.Key{Name: o.Name}
 	if o.Role != "" {
 		k.Role = c.role(at, o.Role)
@@ -282,7 +286,7 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 		return nil, err
 	}
 	var c checker
-	k := c.keyDetails("", &o)
+	k := c.keyDetails("", o)
 	(&queue.Account{Keys: []queue.Key{k}}).Check(func(place, problem string) {
 		c.fail(strings.TrimPrefix(place, "keys[0]."), "%s", problem)
 	})

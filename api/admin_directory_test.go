@@ -209,7 +209,7 @@ func TestAdminRefusals(t *testing.T) {
 		strings.Repeat("[", 100) + `}`} {
 		w.put("/admin/accounts/1", body).refused(t, 5)
 	}
-	w.put("/admin/accounts/1", `{"title":"`+strings.Repeat("x", 1<<20)+`"}`).refused(t, 9)
+	w.put("/admin/accounts/1", `{"title":"`+strings.Repeat("x", 8<<20)+`"}`).refused(t, 9)
 	for _, path := range []string{
 		"/admin/accounts/0", "/admin/accounts/x", "/admin/trackers/-1",
 		"/admin/trackers/9007199254740992", "/admin/accounts/1x",

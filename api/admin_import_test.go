@@ -101,7 +101,7 @@ func TestAdminImport(t *testing.T) {
 	if s := w.importAll(strings.NewReader("")); s.Summary.Lines != 0 || s.Summary.Refused == nil {
 		t.Errorf("nothing: %+v", s.Summary)
 	}
-	long := lines[2] + "\n" + `{"tracker":{"label":"` + strings.Repeat("x", 2<<20) + `"}}` + "\n" +
+	long := lines[2] + "\n" + `{"tracker":{"label":"` + strings.Repeat("x", 9<<20) + `"}}` + "\n" +
 		lines[11]
 	for range 20 {
 		// the server leaves the rest of the input unread: no other request may come by such a

@@ -312,6 +312,22 @@ func TestOpenAPIAnswers(t *testing.T) {
 	admin("GET", "/admin/trackers/{id}", "/admin/trackers/101", "")
 	admin("GET", "/admin/trackers/{id}", "/admin/trackers/999", "")
 	admin("POST", "/admin/accounts/{id}/keys", "/admin/accounts/1/keys", "")
+	for _, user := range []string{`{"login":"ann","password":"x","name":"Ann","role":"viewer"}`, `{}`} {
+		admin("POST", "/admin/accounts/{id}/users", "/admin/accounts/1/users", user)
+	}
+	const user = "/admin/accounts/{id}/users/{user}"
+	admin("PUT", user, "/admin/accounts/1/users/2", `{"login":"bob","name":"Bob","role":"viewer"}`)
+	admin("POST", "/admin/accounts/{id}/keys", "/admin/accounts/1/keys",
+		`{"name":"ERP","role":"viewer","end":"2099-01-01T00:00:00Z"}`)
+	admin("PUT", "/admin/accounts/{id}", "/admin/accounts/1", `{"groups":[{"id":3,"title":"North"}],`+
+		`"templates":[{"id":4,"name":"Call","text":"Call {label}","choices":["yes"],"ttl":60}]}`)
+	admin("PUT", "/admin/trackers/{id}", "/admin/trackers/101",
+		`{"account":1,"protocol":"jt808","device_id":"1","group_id":3,"tags":["a"]}`)
+	for _, path := range []string{"/admin/accounts", "/admin/trackers", "/admin/export"} {
+		admin("GET", path, path, "")
+	}
+	admin("DELETE", user, "/admin/accounts/1/users/2", "")
+	admin("PUT", "/admin/accounts/{id}", "/admin/accounts/1", `{"login":"demo","password":"pass"}`)
 	id, _ := w.newKey("1")
 	admin("DELETE", "/admin/keys/{id}", "/admin/keys/"+id, "")
 	admin("POST", "/admin/import", "/admin/import",

@@ -17,7 +17,7 @@ type Account struct {
 	Password string // argon2id hash in PHC form, empty: nobody can log in
 	Title    string
 	TimeZone string // IANA name
-	Keys     []Key
+	Keys     []Key  // nil: none, and in an import that they stay as they are
 	// People are its users, groups and templates; nil: none, and in an edit or an import that they
 	// stay as they are.
 	People *People

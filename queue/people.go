@@ -220,6 +220,16 @@ func (t *Tracker) KeepSorting(old *Tracker) {
 	}
 }
 
+// CheckGroup refuses a group that its account a does not have for a tracker that replaces old (nil:
+// none). One that the tracker is in already is none of the edit's business: it may be gone.
+func (t *Tracker) CheckGroup(old *Tracker, a *Account) error {
+	id := t.GroupID()
+	if id == 0 || a.HasGroup(id) || old != nil && old.Account == a.ID && old.GroupID() == id {
+		return nil
+	}
+	return &ConflictError{"group_id", fmt.Sprintf("%d is not a group of account %d", id, a.ID)}
+}
+
 // GroupID is the tracker's group, 0 none.
 func (t *Tracker) GroupID() int64 {
 	if t.Sorting == nil {

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"net/http"
-	"slices"
 
 	"trackchat/api/auth"
 	"trackchat/api/navixy"
@@ -65,32 +64,74 @@ func (a *administration) putAccount(ctx context.Context, r *http.Request) (any, 
 	}
 	var c checker
 	e := c.account(o)
+	if o.passwords() > maxPasswords {
+		c.fail("users", "must have at most %d passwords at a time; an import takes more",
+			maxPasswords)
+	}
 	if err := c.done(); err != nil {
 		return nil, err
 	}
-	if err := a.hashPassword(ctx, o, &e); err != nil {
+	if err := a.hashPasswords(ctx, o, &e); err != nil {
 		return nil, err
 	}
 	return a.edit(ctx, e)
 }
 
-// hashPassword sets the hash of a password that is given. One that is as before keeps its hash, and
-// so its sessions.
-func (a *administration) hashPassword(ctx context.Context, o *accountObject, e *queue.Edit) error {
-	if o.Password == nil || *o.Password == "" {
+// hashPasswords sets the hashes of passwords that are given, and of users whose password is not given
+// the one that they have. One that is as before keeps its hash, and so its sessions.
+func (a *administration) hashPasswords(ctx context.Context, o *accountObject,
+	e *queue.Edit,
+) error {
+	if !o.needsPasswords() {
 		return nil
 	}
-	old, err := a.store.Accounts(ctx, e.Account.ID-1, 1)
+	list, err := a.store.Accounts(ctx, e.Account.ID-1, 1)
 	if err != nil {
 		return err
 	}
-	if len(old) == 1 && old[0].ID == e.Account.ID &&
-		auth.VerifyPassword(old[0].Password, *o.Password) {
-		e.Account.Password = old[0].Password
+	old := new(queue.Account)
+	if len(list) == 1 && list[0].ID == e.Account.ID {
+		old = &list[0]
+	}
+	if o.Password != nil {
+		if e.Account.Password, err = hashPassword(old.Password, *o.Password); err != nil {
+			return err
+		}
+	}
+	if o.Users == nil {
 		return nil
 	}
-	e.Account.Password, err = auth.HashPassword(*o.Password)
-	return err
+	for i := range *o.Users {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		was, u := "", &(*o.Users)[i]
+		if before, ok := old.User(u.ID); ok {
+			was = before.Password
+		}
+		into := &e.Account.People.Users[i].Password
+		switch {
+		case u.Password != nil:
+			if *into, err = hashPassword(was, *u.Password); err != nil {
+				return err
+			}
+		case u.PasswordHash == nil:
+			*into = was
+		}
+	}
+	return nil
+}
+
+// hashPassword returns the hash of a password, the one that there was if it is that of the same;
+// empty for none.
+func hashPassword(was, password string) (string, error) {
+	switch {
+	case password == "":
+		return "", nil
+	case auth.VerifyPassword(was, password):
+		return was, nil
+	}
+	return auth.HashPassword(password)
 }
 
 func (a *administration) deleteAccount(ctx context.Context, r *http.Request) (any, error) {
@@ -106,51 +147,4 @@ func (a *administration) deleteAccount(ctx context.Context, r *http.Request) (an
 		_, err = a.hooks.DropWebhook(ctx, queue.AccountID(id))
 	}
 	return answer, err
-}
-
-// createKey answers the key, which nobody can be told again.
-func (a *administration) createKey(ctx context.Context, r *http.Request) (any, error) {
-	id, err := pathID(r)
-	if err != nil {
-		return nil, err
-	}
-	account, err := a.account(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if len(account.Keys) >= maxKeys {
-		return nil, navixy.Refuse(navixy.CodeTooManyEntries)
-	}
-	key := auth.NewKey()
-	hash := queue.HashKey(key)
-	if _, err := a.edit(ctx, queue.Edit{
-		Kind:    queue.EditChangeAccount,
-		Account: queue.Account{ID: queue.AccountID(id)}, Change: func(a *queue.Account) error {
-			a.Keys = append(slices.Clone(a.Keys), queue.Key{Hash: hash})
-			return nil
-		},
-	}); err != nil {
-		return nil, err
-	}
-	return keyMembers{keyValue{keyID(hash), key, hash}}, nil
-}
-
-// keyMembers are the members of an answer with a new key.
-type keyMembers struct {
-	Value keyValue `json:"value"`
-}
-
-type keyValue struct {
-	ID   string `json:"id"`
-	Key  string `json:"key"`
-	hash queue.KeyHash
-}
-
-func (a *administration) deleteKey(ctx context.Context, r *http.Request) (any, error) {
-	hash, ok := parseKeyID(r.PathValue("id"))
-	if !ok {
-		return nil, navixy.Invalid("id", "must be the id of a key: 64 hexadecimal digits")
-	}
-	_ = hash
-	return nil, nil
 }

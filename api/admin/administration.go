@@ -23,7 +23,9 @@ const (
 	requestTimeout = 10 * time.Second // of one request that is no stream
 	pageSize       = 100
 	maxPageSize    = 1000
-	maxObject      = 1 << 20 // bytes of one account or tracker
+	// bytes of one account or tracker: of an account with all the users, keys, groups and templates
+	// that it may have, about 6 MB.
+	maxObject = 8 << 20
 )
 
 // administration answers /admin/accounts, /admin/keys, /admin/trackers, /admin/import and
@@ -72,7 +74,14 @@ func (a *administration) routes() routes {
 			http.MethodDelete: a.change("account/delete", "account", bare(a.deleteAccount)),
 		},
 		"/admin/accounts/{id}/keys": {
-			http.MethodPost: a.change("key/create", "account", bare(a.createKey)),
+			http.MethodPost: a.change("key/create", "account", a.createKey),
+		},
+		"/admin/accounts/{id}/users": {
+			http.MethodPost: a.change("user/create", "account", a.createUser),
+		},
+		"/admin/accounts/{id}/users/{user}": {
+			http.MethodPut:    a.change("user/put", "account", a.putUser),
+			http.MethodDelete: a.change("user/delete", "account", bare(a.deleteUser)),
 		},
 		"/admin/keys/{id}": {
 			http.MethodDelete: a.change("key/delete", "key", bare(a.deleteKey)),
@@ -136,8 +145,11 @@ func (a *administration) refusal(err error) *navixy.Refusal {
 	if r, ok := errors.AsType[*navixy.Refusal](err); ok {
 		return r
 	}
-	if errors.Is(err, queue.ErrNotFound) {
+	switch {
+	case errors.Is(err, queue.ErrNotFound):
 		return &navixy.Refusal{Code: navixy.CodeNotFound}
+	case errors.Is(err, queue.ErrTooMany):
+		return &navixy.Refusal{Code: navixy.CodeTooManyEntries}
 	}
 	a.log.Error("administration failed", zap.Error(err))
 	return &navixy.Refusal{Code: navixy.CodeDatabase}

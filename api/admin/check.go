@@ -14,7 +14,6 @@ import (
 
 const (
 	maxName         = 255 // characters of labels, titles and the like
-	maxKeys         = 1000
 	maxFeatures     = 100
 	maxSettings     = 100
 	problemID       = "must be between 1 and 2^53-1"
@@ -64,22 +63,7 @@ func (c *checker) account(o *accountObject) queue.Edit {
 		KeepPassword: o.Password == nil && o.PasswordHash == nil, KeepKeys: o.Keys == nil,
 	}
 	c.password(o, &e)
-	if o.Keys == nil {
-		return e
-	}
-	if len(*o.Keys) > maxKeys {
-		c.fail("keys", "must be at most %d", maxKeys)
-		return e
-	}
-	for i, text := range *o.Keys {
-		k, ok := parseKey(text)
-		if !ok {
-			c.fail(fmt.Sprintf("keys[%d]", i),
-				"must be a key of 32 hexadecimal digits, or the id of one")
-			continue
-		}
-		e.Account.Keys = append(e.Account.Keys, queue.Key{Hash: k})
-	}
+	c.people(o, &e.Account)
 	return e
 }
 
@@ -141,6 +125,7 @@ func (c *checker) tracker(o *trackerObject,
 		Protocol: o.Protocol, DeviceID: id, Password: o.Password, Model: o.Model,
 		Blocked: o.Blocked, Chat: o.Chat, Features: o.Features, Employee: o.EmployeeID,
 		EmployeeRecord: o.Employee, Settings: o.Settings, Upstream: o.Upstream,
+		Sorting: c.sorting(o),
 	}
 	history, ok := queue.ParseHistory(o.History)
 	if !ok {

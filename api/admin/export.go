@@ -69,7 +69,7 @@ func (e *exporting) trackers(ctx context.Context) error {
 		}
 		for i := range page {
 			after = page[i].ID
-			if err := e.line("tracker", trackerAnswer(&page[i])); err != nil {
+			if err := e.line("tracker", trackerAnswer(&page[i], true)); err != nil {
 				return err
 			}
 		}
@@ -89,6 +89,9 @@ func (e *exporting) line(kind string, object any) error {
 	e.buf = append(e.buf, `":`...)
 	e.buf = append(e.buf, b...)
 	e.buf = append(e.buf, '}', '\n')
+	if len(e.buf) >= maxObject {
+		return e.flush()
+	}
 	return nil
 }
 

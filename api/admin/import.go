@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"time"
 
 	"trackchat/api/audit"
@@ -19,7 +20,7 @@ import (
 )
 
 const (
-	importBatch   = 1000            // lines that one step of the store takes
+	importBatch   = 1000            // lines, or passwords, that one step of the store takes
 	importWithin  = 2 * time.Minute // for one batch: to arrive, and to be stored
 	progressEvery = time.Second     // between two lines of progress
 	// refused lines after which an import stops: then something is wrong with all of it.
@@ -64,12 +65,14 @@ type importing struct {
 	control *http.ResponseController
 	summary importSummary
 
-	edits   []queue.Edit
-	objects []*accountObject // of edits, nil for trackers
-	lines   []int            // of edits
-	told    time.Time        // of the last progress
-	started bool             // something is written
-	seen    bool             // a line that is not empty was read
+	edits     []queue.Edit
+	objects   []*accountObject // of edits, nil for trackers
+	lines     []int            // of edits
+	bytes     int              // of the lines of edits
+	passwords int              // that edits have to hash
+	told      time.Time        // of the last progress
+	started   bool             // something is written
+	seen      bool             // a line that is not empty was read
 }
 
 // importLines answers POST /admin/import: NDJSON in, NDJSON out. Lines take effect in order, a
@@ -110,13 +113,10 @@ func (m *importing) run(r *http.Request) error {
 			break
 		}
 		m.seen = true
-		if err := m.take(line); err != nil {
+		if e, o, err := m.read(line); err != nil {
 			m.refuse(m.summary.Lines, err)
-		}
-		if len(m.edits) == importBatch {
-			if err := m.flush(r.Context()); err != nil {
-				return err
-			}
+		} else if err := m.take(r.Context(), e, o, len(line)); err != nil {
+			return err
 		}
 		if len(m.summary.Refused) >= maxRefused {
 			m.summary.Stopped = fmt.Sprintf("%d lines are refused", maxRefused)
@@ -143,37 +143,52 @@ func (m *importing) extend() {
 	_ = m.control.SetWriteDeadline(until)
 }
 
-// take checks one line and puts it to the batch.
-func (m *importing) take(text []byte) error {
+// read checks one line; o is nil for a tracker.
+func (m *importing) read(text []byte) (e queue.Edit, o *accountObject, err error) {
 	var line importLine
 	if err := decodeObject(text, &line); err != nil {
-		return err
+		return e, nil, err
 	}
 	var c checker
-	var e queue.Edit
-	var o *accountObject
 	switch {
 	case len(line.Account) > 0 && len(line.Tracker) == 0:
 		o = newAccountObject()
 		if err := decodeObject(line.Account, o); err != nil {
-			return err
+			return e, nil, err
 		}
 		e = c.account(o)
 	case len(line.Tracker) > 0 && len(line.Account) == 0:
 		t := newTrackerObject()
 		if err := decodeObject(line.Tracker, t); err != nil {
-			return err
+			return e, nil, err
 		}
 		e = c.tracker(t, m.a.devices)
 	default:
-		return navixy.Invalid("line", "must hold an account or a tracker")
+		return e, nil, navixy.Invalid("line", "must hold an account or a tracker")
 	}
-	if err := c.done(); err != nil {
-		return err
+	return e, o, c.done()
+}
+
+// take puts an edit to the batch, and stores the batch when it is full. An account that is in it
+// already begins another one: its users may keep the passwords that they have been given there.
+func (m *importing) take(ctx context.Context, e queue.Edit, o *accountObject, size int) error {
+	if o != nil && o.needsPasswords() && slices.ContainsFunc(m.edits, func(b queue.Edit) bool {
+		return b.Kind == e.Kind && b.Account.ID == e.Account.ID
+	}) {
+		if err := m.flush(ctx); err != nil {
+			return err
+		}
 	}
 	m.edits, m.objects, m.lines = append(m.edits, e), append(m.objects, o), append(m.lines,
 		m.summary.Lines)
-	return nil
+	m.bytes += size
+	if o != nil {
+		m.passwords += o.passwords()
+	}
+	if len(m.edits) < importBatch && m.bytes < maxObject && m.passwords < importBatch {
+		return nil
+	}
+	return m.flush(ctx)
 }
 
 func (m *importing) refuse(line int, err error) {
@@ -194,6 +209,7 @@ func (m *importing) flush(ctx context.Context) error {
 		}
 	}
 	m.edits, m.objects, m.lines = m.edits[:0], m.objects[:0], m.lines[:0]
+	m.bytes, m.passwords = 0, 0
 	m.extend()
 	if now := m.a.now(); now.Sub(m.told) >= progressEvery {
 		m.told = now
@@ -236,8 +252,8 @@ func (m *importing) hashPasswords(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, o := range m.objects {
-		if o != nil && o.Password != nil {
-			group.Go(func() error { return m.a.hashPassword(ctx, o, &m.edits[i]) })
+		if o != nil {
+			group.Go(func() error { return m.a.hashPasswords(ctx, o, &m.edits[i]) })
 		}
 	}
 	return group.Wait()

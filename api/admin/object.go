@@ -13,7 +13,7 @@ import (
 )
 
 // accountObject is an account in the shape of directory.yaml. What is absent in a PUT keeps the
-// password and the keys as they are.
+// password, the keys, the users, the groups and the templates as they are.
 type accountObject struct {
 	ID    int64  `json:"id"`
 	Login string `json:"login"`
@@ -24,7 +24,12 @@ type accountObject struct {
 	Title        string  `json:"title"`
 	TimeZone     string  `json:"time_zone"`
 	// keys of 32 hexadecimal digits, or the ids by which keys are answered.
-	Keys *[]string `json:"keys"`
+	Keys      *[]keyObject      `json:"keys"`
+	Users     *[]userObject     `json:"users,omitempty"`
+	Groups    *[]queue.Group    `json:"groups,omitempty"`
+	Templates *[]queue.Template `json:"templates,omitempty"`
+	// the greatest id that a user, group or template has had; answered by an export only.
+	LastID int64 `json:"last_id,omitempty"`
 }
 
 // trackerObject is a tracker in the shape of directory.yaml.
@@ -43,6 +48,9 @@ type trackerObject struct {
 	Employee   *queue.EmployeeRecord `json:"employee,omitempty"`
 	Settings   map[string]string     `json:"settings"`
 	Upstream   string                `json:"upstream,omitempty"`
+	// where neither is given, both stay.
+	GroupID *int64    `json:"group_id,omitempty"`
+	Tags    *[]string `json:"tags,omitempty"`
 	// keep, move or drop, where the account is another one; never answered.
 	History string `json:"history,omitempty"`
 }
@@ -53,28 +61,33 @@ func newTrackerObject() *trackerObject {
 	return &trackerObject{Chat: true, Features: []string{queue.FeatureChat}}
 }
 
-// accountAnswer is the answer about an account: of its keys only the ids.
-func accountAnswer(a *queue.Account, hashes bool) *accountObject {
-	keys := make([]string, len(a.Keys))
-	for i := range a.Keys {
-		keys[i] = keyID(a.Keys[i].Hash)
-	}
+// accountAnswer is the answer about an account: of its keys only the ids. An export tells hashes of
+// passwords too.
+func accountAnswer(a *queue.Account, export bool) *accountObject {
 	o := &accountObject{
 		ID: int64(a.ID), Login: a.Login, Title: a.Title, TimeZone: a.TimeZone,
-		Keys: &keys,
 	}
-	if hashes {
+	o.tellPeople(a, export)
+	if export {
 		o.PasswordHash = &a.Password
 	}
 	return o
 }
 
-func trackerAnswer(t *queue.Tracker) *trackerObject {
+// trackerAnswer is the answer about a tracker. An export tells also that it is in no group and has no
+// tags.
+func trackerAnswer(t *queue.Tracker, export bool) *trackerObject {
 	o := &trackerObject{
 		ID: int64(t.ID), Account: int64(t.Account), Label: t.Label, Protocol: t.Protocol,
 		DeviceID: t.DeviceID, Password: t.Password, Model: t.Model,
 		Blocked: t.Blocked, Chat: t.Chat, Features: t.Features, EmployeeID: t.Employee,
 		Employee: t.EmployeeRecord, Settings: t.Settings, Upstream: t.Upstream,
+	}
+	if group := t.GroupID(); export || group != 0 {
+		o.GroupID = &group
+	}
+	if tags := t.Tags(); export || len(tags) > 0 {
+		o.Tags = new(append([]string{}, tags...))
 	}
 	if o.Features == nil {
 		o.Features = []string{}

@@ -19,7 +19,7 @@ func (a *administration) listTrackers(ctx context.Context, r *http.Request) (any
 	}
 	list := make([]*trackerObject, len(trackers))
 	for i := range trackers {
-		list[i] = trackerAnswer(&trackers[i])
+		list[i] = trackerAnswer(&trackers[i], false)
 	}
 	return listMembers{list}, nil
 }
@@ -36,7 +36,7 @@ func (a *administration) getTracker(ctx context.Context, r *http.Request) (any, 
 	if len(trackers) == 0 || trackers[0].ID != queue.TrackerID(id) {
 		return nil, navixy.Refuse(navixy.CodeNotFound)
 	}
-	return valueMembers{trackerAnswer(&trackers[0])}, nil
+	return valueMembers{trackerAnswer(&trackers[0], false)}, nil
 }
 
 func (a *administration) putTracker(ctx context.Context, r *http.Request) (any, error) {

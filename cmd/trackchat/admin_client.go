@@ -123,15 +123,20 @@ func (c *adminClient) show(ctx context.Context, method, path string, body io.Rea
 	}
 	for _, name := range []string{"value", "list", "result"} {
 		if v, ok := members[name]; ok {
-			var b bytes.Buffer
-			if err := json.Indent(&b, v, "", "  "); err != nil {
-				return fmt.Errorf("reading the answer: %w", err)
-			}
-			_, err := fmt.Fprintln(out, strings.Trim(b.String(), `"`))
-			return err
+			return writeIndented(out, v)
 		}
 	}
 	return nil
+}
+
+// writeIndented writes a value of an answer; a text without its quotes.
+func writeIndented(out io.Writer, value json.RawMessage) error {
+	var b bytes.Buffer
+	if err := json.Indent(&b, value, "", "  "); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	_, err := fmt.Fprintln(out, strings.Trim(b.String(), `"`))
+	return err
 }
 
 // errRefused says that an import refused lines, which are named already.

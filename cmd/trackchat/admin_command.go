@@ -16,11 +16,12 @@ import (
 
 const adminUsage = `  trackchat tracker list|get|put|move|delete|import|export …
   trackchat account list|get|put|delete|import|export …
-  trackchat key create|delete …               administer a running service, see
+  trackchat user list|create|put|delete …
+  trackchat key list|create|delete …          administer a running service, see
                                               trackchat tracker --help
 `
 
-const adminHelp = `usage: trackchat tracker|account|key COMMAND [ARGUMENTS] [--config FILE] [--admin URL]
+const adminHelp = `usage: trackchat tracker|account|user|key COMMAND [ARGUMENTS] [--config FILE] [--admin URL]
 
   tracker list [--after ID] [--limit N]    account list …    ordered by id
   tracker get ID                           account get ID
@@ -35,7 +36,14 @@ const adminHelp = `usage: trackchat tracker|account|key COMMAND [ARGUMENTS] [--c
       lines {"account":{…}} and {"tracker":{…}} (NDJSON), the same for both
   tracker export                           account export
       everything, as import takes it, the same for both
-  key create ACCOUNT
+  user list ACCOUNT                        who logs in beside the account itself
+  user create ACCOUNT [FILE]               prints the id of the new user
+  user put ACCOUNT ID [FILE]
+      login, name, role (viewer, dispatcher or manager), locale and password as JSON, from FILE or
+      the standard input; without a password the user keeps the one that he has
+  user delete ACCOUNT ID
+  key list ACCOUNT                         ids, and what else is known of each key
+  key create ACCOUNT [--name NAME] [--role ROLE] [--end TIME]
       prints the key, which cannot be shown again, and its id
   key delete ID
       ID is that of the key, not the key
@@ -47,16 +55,24 @@ var errUsage = errors.New("unknown command or wrong number of arguments")
 
 // adminCommand is one administrative command line.
 type adminCommand struct {
-	noun           string // tracker, account or key
+	noun           string // tracker, account, user or key
 	client         *adminClient
 	args           []string // the verb and its arguments
 	after, limit   *int64
 	history        *string
+	details        keyDetails
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
-// administer runs trackchat tracker, account or key.
+// keyDetails are what a new key is told to be.
+type keyDetails struct {
+	Name string `json:"name,omitempty"`
+	Role string `json:"role,omitempty"`
+	End  string `json:"end,omitempty"`
+}
+
+// administer runs trackchat tracker, account, user or key.
 func administer(ctx context.Context, noun string, args []string, stdout, stderr io.Writer) int {
 	fs := flag.NewFlagSet("trackchat "+noun, flag.ContinueOnError)
 	fs.SetOutput(stderr)
@@ -69,6 +85,11 @@ func administer(ctx context.Context, noun string, args []string, stdout, stderr 
 	c.after = fs.Int64("after", 0, "list only greater ids than `ID`")
 	c.limit = fs.Int64("limit", 100, "list at most `N`, up to 1000")
 	c.history = fs.String("history", "", "for tracker move: `keep`, move or drop")
+	fs.StringVar(&c.details.Name, "name", "", "for key create: `NAME`, shown as who wrote a text")
+	fs.StringVar(&c.details.Role, "role", "",
+		"for key create: `ROLE` manager (the default), dispatcher or viewer")
+	fs.StringVar(&c.details.End, "end", "",
+		"for key create: from `TIME` on it is no key any more, such as 2030-01-01T00:00:00Z")
 	var err error
 	if c.args, err = parseAnywhere(fs, args); err != nil {
 		return flagExit(err)
@@ -105,8 +126,11 @@ func (c *adminCommand) run(ctx context.Context) error {
 		return errUsage
 	}
 	verb, args := c.args[0], c.args[1:]
-	if c.noun == "key" {
+	switch c.noun {
+	case "key":
 		return c.key(ctx, verb, args)
+	case "user":
+		return c.user(ctx, verb, args)
 	}
 	path := "/admin/" + c.noun + "s"
 	switch {
@@ -155,6 +179,8 @@ func (c *adminCommand) move(ctx context.Context, path, account string) error {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
 	tracker.Value["account"] = id
+	delete(tracker.Value, "group_id") // a group is one of the account that it leaves
+	delete(tracker.Value, "tags")
 	if *c.history != "" {
 		tracker.Value["history"] = *c.history
 	}
@@ -167,15 +193,63 @@ func (c *adminCommand) move(ctx context.Context, path, account string) error {
 
 func (c *adminCommand) key(ctx context.Context, verb string, args []string) error {
 	switch {
+	case verb == "list" && len(args) == 1:
+		return c.showOf(ctx, args[0], "keys")
 	case verb == "create" && len(args) == 1:
-		return c.client.show(ctx, http.MethodPost,
-			"/admin/accounts/"+url.PathEscape(args[0])+"/keys", nil, c.stdout)
+		details, err := json.Marshal(c.details)
+		if err != nil {
+			return err
+		}
+		return c.client.show(ctx, http.MethodPost, accountPath(args[0])+"/keys",
+			bytes.NewReader(details), c.stdout)
 	case verb == "delete" && len(args) == 1:
 		return c.client.show(ctx, http.MethodDelete, "/admin/keys/"+url.PathEscape(args[0]), nil,
 			c.stdout)
 	default:
 		return errUsage
 	}
+}
+
+func (c *adminCommand) user(ctx context.Context, verb string, args []string) error {
+	send := func(method, path string, names []string) error {
+		return c.input(names, func(in io.Reader) error {
+			return c.client.show(ctx, method, path, in, c.stdout)
+		})
+	}
+	switch {
+	case verb == "list" && len(args) == 1:
+		return c.showOf(ctx, args[0], "users")
+	case verb == "create" && (len(args) == 1 || len(args) == 2):
+		return send(http.MethodPost, accountPath(args[0])+"/users", args[1:])
+	case verb == "put" && (len(args) == 2 || len(args) == 3):
+		return send(http.MethodPut, accountPath(args[0])+"/users/"+url.PathEscape(args[1]),
+			args[2:])
+	case verb == "delete" && len(args) == 2:
+		return c.client.show(ctx, http.MethodDelete,
+			accountPath(args[0])+"/users/"+url.PathEscape(args[1]), nil, c.stdout)
+	default:
+		return errUsage
+	}
+}
+
+func accountPath(id string) string { return "/admin/accounts/" + url.PathEscape(id) }
+
+// showOf writes one of the lists of an account.
+func (c *adminCommand) showOf(ctx context.Context, account, list string) error {
+	answer, err := c.client.do(ctx, http.MethodGet, accountPath(account), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = answer.Close() }() // read to its end
+	var members struct{ Value map[string]json.RawMessage }
+	if err := json.NewDecoder(answer).Decode(&members); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	text := members.Value[list]
+	if text == nil {
+		text = []byte("[]")
+	}
+	return writeIndented(c.stdout, text)
 }
 
 // input opens the file that is named, if any, or takes the standard input.

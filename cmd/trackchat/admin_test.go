@@ -145,12 +145,129 @@ func administrationInBulk(t *testing.T, s *service) {
 		{"tracker", "get"},
 		{"tracker", "get", "1", "2"},
 		{"key", "list"},
+		{"key", "create"},
+		{"user", "list"},
+		{"user", "put", "1"},
+		{"user", "delete", "1"},
 		{"account", "frobnicate"},
 		{"tracker", "list", "--nonsense"},
 	} {
 		if out, code := cli.try(args...); code != 2 || out == "" {
 			t.Errorf("%v: %d %s", args, code, out)
 		}
+	}
+}
+
+// TestPeopleOfALiveService makes users and keys by the commands, takes them along by an export, and
+// reads the directory file again over them.
+func TestPeopleOfALiveService(t *testing.T) { onEveryStore(t, 1, peopleLive) }
+
+func peopleLive(t *testing.T, s *service) {
+	t.Helper()
+	cli := adminCLI{t, "http://" + s.Addrs["admin"]}
+	var made struct{ ID int64 }
+	apptest.Must(t, json.Unmarshal([]byte(cli.run("user", "create", "1",
+		cli.file(`{"login":"ann","password":"secret","name":"Ann","role":"viewer"}`))), &made))
+	id := fmt.Sprint(made.ID)
+	if got := cli.run("user", "put", "1", id,
+		cli.file(`{"login":"ann","name":"Ann Lee","role":"dispatcher"}`)); got != "updated" {
+		t.Errorf("put: %s", got)
+	}
+	if got := cli.run("user", "put", "1", "77",
+		cli.file(`{"login":"bob","name":"Bob","role":"manager"}`)); got != "added" {
+		t.Errorf("put: %s", got)
+	}
+	var users []struct {
+		ID                int64
+		Login, Name, Role string
+	}
+	apptest.Must(t, json.Unmarshal([]byte(cli.run("user", "list", "1")), &users))
+	if got := fmt.Sprint(users); got != "[{"+id+" ann Ann Lee dispatcher} {77 bob Bob manager}]" {
+		t.Errorf("users %s", got)
+	}
+	if out, code := cli.try("user", "create", "1",
+		cli.file(`{"login":"ann","name":"Ann","role":"boss"}`)); code != 1 ||
+		!strings.Contains(out, "role must be manager, dispatcher or viewer") {
+		t.Errorf("a wrong role: %d %s", code, out)
+	}
+
+	var key struct{ ID, Key string }
+	apptest.Must(t, json.Unmarshal([]byte(cli.run("key", "create", "1", "--name", "ERP", "--role",
+		"viewer", "--end", "2099-01-01T00:00:00Z")), &key))
+	if a := s.API.Call("unread/count", "hash", key.Key); !a.Success {
+		t.Errorf("with the new key: %+v", a)
+	}
+	keys := cli.run("key", "list", "1")
+	for _, want := range []string{
+		key.ID, `"name": "ERP"`, `"role": "viewer"`, `"end": "2099-01-01T00:00:00Z"`,
+	} {
+		if !strings.Contains(keys, want) {
+			t.Errorf("no %s in the keys %s", want, keys)
+		}
+	}
+	if strings.Contains(keys, key.Key) {
+		t.Error("a key is told again")
+	}
+	if out, code := cli.try("key", "create", "1", "--end", "tomorrow"); code != 1 ||
+		!strings.Contains(out, "end must be a time such as") {
+		t.Errorf("a wrong end: %d %s", code, out)
+	}
+
+	// An export brings back what was removed, with the password.
+	export := cli.run("account", "export")
+	if strings.Contains(export, `"secret"`) || !strings.Contains(export, `"password_hash":"$argon2id`) {
+		t.Errorf("export: %s", export)
+	}
+	for _, args := range [][]string{
+		{"user", "delete", "1", id}, {"user", "delete", "1", "77"}, {"key", "delete", key.ID},
+	} {
+		if got := cli.run(args...); got != "removed" {
+			t.Errorf("%v: %s", args, got)
+		}
+		if out, code := cli.try(args...); code != 1 || !strings.Contains(out, "(201)") {
+			t.Errorf("%v again: %d %s", args, code, out)
+		}
+	}
+	if got := cli.run("user", "list", "1"); got != "[]" {
+		t.Errorf("users %s", got)
+	}
+	cli.run("account", "import", cli.file(export))
+	if again := cli.run("account", "export"); again != export {
+		t.Errorf("after an export and an import:\n%s\n%s", export, again)
+	}
+	if a := s.API.Call("unread/count", "hash", key.Key); !a.Success {
+		t.Errorf("with the key that came back: %+v", a)
+	}
+	reloadKeepsPeople(t, s, cli)
+}
+
+// reloadKeepsPeople: the file of the service names keys and no users.
+func reloadKeepsPeople(t *testing.T, s *service, cli adminCLI) {
+	t.Helper()
+	users := cli.run("user", "list", "1")
+	apptest.Must(t, s.App.Reload(t.Context()))
+	if again := cli.run("user", "list", "1"); again != users || !strings.Contains(users, "ann") {
+		t.Errorf("users %s, before the file was read again %s", again, users)
+	}
+	if keys := cli.run("key", "list", "1"); strings.Count(keys, "\n") != 2 {
+		t.Errorf("keys %s, the file names one", keys)
+	}
+	if out, code := cli.try("tracker", "put", "1",
+		cli.file(`{"account":1,"protocol":"jt808","device_id":"1","group_id":5}`)); code != 1 ||
+		!strings.Contains(out, "group_id 5 is not a group of account 1") {
+		t.Errorf("an unknown group: %d %s", code, out)
+	}
+	// A tracker moves without the group of the account that it leaves.
+	cli.run("account", "import", cli.file(
+		`{"account":{"id":1,"login":"demo","groups":[{"id":5,"title":"North"}]}}`+"\n"+
+			`{"account":{"id":2}}`+"\n"+
+			`{"tracker":{"id":9,"account":1,"protocol":"jt808","device_id":"9","group_id":5,"tags":["a"]}}`))
+	if got := cli.run("tracker", "move", "9", "2"); got != "updated" {
+		t.Errorf("move: %s", got)
+	}
+	if got := cli.run("tracker", "get", "9"); strings.Contains(got, "group_id") ||
+		strings.Contains(got, "tags") {
+		t.Errorf("moved: %s", got)
 	}
 }
 

@@ -18,6 +18,12 @@ func TestBackupBesideARunningService(t *testing.T) {
 	s.Device(1, nil)
 	sent := s.API.Send(1, "before the copy")
 	s.API.Delivered(1, sent)
+	cli := adminCLI{t, "http://" + s.Addrs["admin"]}
+	cli.run("user", "create", "1",
+		cli.file(`{"login":"ann","password":"secret","name":"Ann","role":"viewer"}`))
+	cli.run("tracker", "import", cli.file(`{"account":{"id":1,"login":"demo",`+
+		`"keys":["`+apptest.Key+`"],"groups":[{"id":9,"title":"North"}]}}`))
+	export := cli.run("account", "export")
 	config := filepath.Join(t.TempDir(), "trackchat.yaml")
 	apptest.Must(t, os.WriteFile(config, []byte("store: {path: \""+cfg.Store.Path+"\"}\n"), 0o600))
 	copied := filepath.Join(t.TempDir(), "copy.db")
@@ -30,6 +36,7 @@ func TestBackupBesideARunningService(t *testing.T) {
 	s.API.Delivered(1, s.API.Send(1, "after the copy"))
 
 	restored := apptest.Config(t, 1)
+	restored.Directory.File = ""
 	apptest.Must(t, os.MkdirAll(restored.Store.Path, 0o700))
 	apptest.Must(t, os.Rename(copied, filepath.Join(restored.Store.Path, "chat.db")))
 	r := startService(t, restored)
@@ -37,6 +44,11 @@ func TestBackupBesideARunningService(t *testing.T) {
 	if len(list) != 1 || list[0].ID != sent || list[0].Text != "before the copy" ||
 		list[0].Status != "DELIVERED" {
 		t.Errorf("restored: %+v", list)
+	}
+	cli.url = "http://" + r.Addrs["admin"]
+	if again := cli.run("account", "export"); again != export ||
+		!strings.Contains(export, `"ann"`) {
+		t.Errorf("restored\n%s\nfrom\n%s", again, export)
 	}
 }
 

@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return backup(ctx, rest, stdout, stderr)
 	case "migrate":
 		return migrate(ctx, rest, stdout, stderr)
-	case "tracker", "account", "key":
+	case "tracker", "account", "user", "key":
 		return administer(ctx, command, rest, stdout, stderr)
 	case "version", "--version", "-v":
 		_, _ = io.WriteString(stdout, version())

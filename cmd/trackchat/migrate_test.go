@@ -30,9 +30,17 @@ func livedIn(t *testing.T, n, texts int) string {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(t.TempDir(), "directory.yaml")
-	trackers := strings.Replace(apptest.DirectoryYAML(n), "{id: 1, account: 1, label",
-		"{id: 1, account: 1, upstream: \"a.example:1\", label", 1)
-	apptest.Must(t, os.WriteFile(file, []byte(trackers), 0o600))
+	directory := strings.NewReplacer(
+		"{id: 1, account: 1, label",
+		"{id: 1, account: 1, upstream: \"a.example:1\", group_id: 2, tags: [frigo], label",
+		"keys: ["+apptest.Key+"]",
+		"keys: ["+apptest.Key+", {key: "+namedKey+", name: ERP, role: viewer,"+
+			" end: 2099-01-01T00:00:00Z}], "+
+			"users: [{id: 1, login: ann, password: secret, name: Ann, role: dispatcher}], "+
+			"groups: [{id: 2, title: North}], "+
+			"templates: [{id: 3, name: Call, text: \"Call {label}\", choices: [\"yes\"], ttl: 60}]",
+	).Replace(apptest.DirectoryYAML(n))
+	apptest.Must(t, os.WriteFile(file, []byte(directory), 0o600))
 	var now atomic.Int64 // Unix ms; the store reads it from goroutines of its own
 	now.Store(time.Now().Add(-24 * time.Hour).UnixMilli())
 	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{
@@ -59,6 +67,7 @@ func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID,
 	res, err := st.Send(t.Context(), []queue.SendReq{{
 		Tracker: tracker, Employee: 7, Text: text,
 		Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12,
+		Author: authors()[r.IntN(len(authors()))],
 	}})
 	apptest.Must(t, errors.Join(err, res[0].Err))
 	id := res[0].ID
@@ -256,7 +265,7 @@ func TestMigrateMovedTracker(t *testing.T) {
 	trackers, err := st.Trackers(t.Context(), 0, 1)
 	apptest.Must(t, err)
 	moved := trackers[0]
-	moved.Account = 2
+	moved.Account, moved.Sorting = 2, nil
 	_, err = st.EditDirectory(t.Context(), []queue.Edit{
 		{Kind: queue.EditPutAccount, Account: queue.Account{ID: 2}}, {
 			Kind:    queue.EditPutTracker,

@@ -129,8 +129,12 @@ func (w *edits) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 	if found && queue.SameTracker(old, &t) {
 		return queue.EditUnchanged, nil
 	}
-	if _, ok := w.account(t.Account); !ok {
+	owner, ok := w.account(t.Account)
+	if !ok {
 		return 0, queue.NoAccount(t.Account)
+	}
+	if err := t.CheckGroup(before, owner); err != nil {
+		return 0, err
 	}
 	if other, ok := w.device(deviceKey{t.Protocol, t.DeviceID}); ok && other.ID != t.ID {
 		return 0, queue.DeviceTaken(other.ID)

@@ -117,6 +117,9 @@ func (m *merge) compareAccounts(given []*queue.Account) {
 		a := new(*g) // what is given is not changed
 		old, found := m.base.Account(a.ID)
 		a.KeepPeople(old)
+		if found && a.Keys == nil {
+			a.Keys = old.Keys
+		}
 		if m.count(found, found && queue.SameAccount(old, a)) {
 			m.putAccounts = append(m.putAccounts, a)
 		}

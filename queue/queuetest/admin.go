@@ -142,6 +142,7 @@ func editPuts(c *check) {
 	accounts, trackers := someAccounts(), someTrackers()
 	accounts[0].Title, accounts[0].Keys = "renamed", []queue.Key{{Hash: queue.HashKey("dd")}}
 	trackers[0].Account, trackers[0].Blocked, trackers[0].Settings = 2, false, nil
+	trackers[0].Sorting = &queue.Sorting{Tags: trackers[0].Sorting.Tags}
 	trackers[1].DeviceID, trackers[2].Upstream = "000ABCD", "a.example:1"
 	c.wantEdits(queue.EditUpdated, putAccount(accounts[0]), putTracker(trackers[0]),
 		putTracker(trackers[1]), putTracker(trackers[2]))
@@ -163,6 +164,9 @@ func editRefuses(c *check) {
 			putTracker(queue.Tracker{ID: 41, Account: 1, Protocol: "jt808", DeviceID: "0ABC"}),
 			"device_id",
 		},
+		{putTracker(queue.Tracker{
+			ID: 41, Account: 2, Protocol: "p", DeviceID: "2", Sorting: &queue.Sorting{Group: 2},
+		}), "group_id"},
 		{putAccount(queue.Account{ID: 8, Login: "first"}), "login"},
 		{putAccount(queue.Account{ID: 8, Keys: []queue.Key{{Hash: queue.HashKey("cc")}}}), "keys"},
 		{putAccount(queue.Account{ID: 8, Keys: []queue.Key{

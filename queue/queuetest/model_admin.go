@@ -332,8 +332,12 @@ func (m *Model) editTracker(t queue.Tracker) queue.EditResult {
 	if old != nil && queue.SameTracker(old, &t) {
 		return queue.EditResult{}
 	}
-	if m.findAccount(t.Account) == nil {
+	owner := m.findAccount(t.Account)
+	if owner == nil {
 		return queue.EditResult{Err: queue.NoAccount(t.Account)}
+	}
+	if err := t.CheckGroup(before, owner); err != nil {
+		return queue.EditResult{Err: err}
 	}
 	for _, b := range m.devices {
 		if b.ID != t.ID && b.Protocol == t.Protocol && b.DeviceID == t.DeviceID {

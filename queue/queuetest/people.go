@@ -25,12 +25,32 @@ func editPeople(c *check) {
 	accounts[1].People = &people
 	c.wantDirectory(accounts, trackers)
 
-	account.People, account.Title = nil, "imported"
+	account.People, account.Keys, account.Title = nil, nil, "imported"
 	tracker.Label = "imported"
 	c.importAll([]queue.Account{account}, []queue.Tracker{tracker}, false,
 		queue.ImportStats{Updated: 2})
 	accounts[1].Title, trackers[0].Label = "imported", "imported"
 	c.wantDirectory(accounts, trackers)
+	account.Keys = []queue.Key{}
+	c.importAll([]queue.Account{account}, nil, false, queue.ImportStats{Updated: 1})
+	accounts[1].Keys = nil
+	c.wantDirectory(accounts, trackers)
+
+	// A group that its account does not have, or has no more while it is in it.
+	tracker.Sorting = &queue.Sorting{Group: 3}
+	c.wantGroupRefused(putTracker(tracker))
+	account.People = &queue.People{Groups: []queue.Group{}}
+	c.wantEdits(queue.EditUpdated, putAccount(account))
+	people = *accounts[1].People
+	people.Groups = nil
+	accounts[1].People = &people
+	tracker.Sorting, tracker.Label = &queue.Sorting{Group: 2}, "sorted"
+	c.wantEdits(queue.EditUpdated, putTracker(tracker))
+	trackers[0].Sorting, trackers[0].Label = tracker.Sorting, tracker.Label
+	c.wantDirectory(accounts, trackers)
+	tracker.Account, tracker.History = 3, queue.HistoryMove
+	c.wantGroupRefused(putTracker(tracker))
+	tracker.Sorting = nil
 
 	// Another account sorts it anew.
 	tracker.Account, tracker.History = 3, queue.HistoryMove
@@ -43,6 +63,15 @@ func editPeople(c *check) {
 	c.wantEdits(queue.EditUpdated, putTracker(tracker))
 	c.reopen()
 	c.wantDirectory(accounts, trackers)
+}
+
+func (c *check) wantGroupRefused(e queue.Edit) {
+	c.Helper()
+	res := c.edit(e)
+	var conflict *queue.ConflictError
+	if !errors.As(res[0].Err, &conflict) || conflict.Parameter != "group_id" {
+		c.Fatalf("%+v", res[0])
+	}
 }
 
 func editUsers(c *check) {
@@ -89,17 +118,18 @@ func editChanges(c *check) {
 			return nil
 		})
 	}
-	tag := func(id queue.TrackerID, err error) queue.Edit {
+	tag := func(id queue.TrackerID, group int64, err error) queue.Edit {
 		return queue.Edit{
 			Kind: queue.EditChangeTracker, Tracker: queue.Tracker{ID: id},
 			ChangeTracker: func(t *queue.Tracker) error {
-				t.Sorting = &queue.Sorting{Group: 2, Tags: append(slices.Clone(t.Tags()), "x")}
+				t.Sorting = &queue.Sorting{Group: group, Tags: append(slices.Clone(t.Tags()), "x")}
 				return err
 			},
 		}
 	}
-	c.wantEdits(queue.EditUpdated, add("a"), add("b"), tag(10, nil), tag(10, nil))
-	res := c.edit(tag(10, queue.ErrTooMany), tag(99, nil), tag(30, nil),
+	c.wantEdits(queue.EditUpdated, add("a"), add("b"), tag(10, 2, nil), tag(10, 2, nil))
+	c.wantGroupRefused(tag(30, 2, nil))
+	res := c.edit(tag(10, 2, queue.ErrTooMany), tag(99, 0, nil), tag(30, 0, nil),
 		changeAccount(2, func(*queue.Account) error { return queue.ErrTooMany }))
 	for i, want := range []error{queue.ErrTooMany, queue.ErrNotFound, nil, queue.ErrTooMany} {
 		if !errors.Is(res[i].Err, want) {
@@ -111,6 +141,6 @@ func editChanges(c *check) {
 		LastID: 2, Groups: []queue.Group{{ID: 1, Title: "a"}, {ID: 2, Title: "b"}},
 	}
 	trackers[1].Sorting = &queue.Sorting{Group: 2, Tags: []string{"x", "x"}}
-	trackers[2].Sorting = &queue.Sorting{Group: 2, Tags: []string{"x"}}
+	trackers[2].Sorting = &queue.Sorting{Tags: []string{"x"}}
 	c.wantDirectory(accounts, trackers)
 }

@@ -21,7 +21,7 @@ func (s *dirStore) PutSession(ctx context.Context, n queue.Session) error {
 		return err
 	}
 	more := ""
-	if n.User != 0 {
+	if n.User != 0 || n.Stamp != "" {
 		more = fmt.Sprintf(" %d %s", n.User, n.Stamp)
 	}
 	found, err := s.dirRun(ctx, "put_session", scriptPutSession,

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,8 +120,8 @@ func (a *App) startDirectory(ctx context.Context) error {
 
 // ImportDirectory brings a store's directory to what the file says and returns what changed; with
 // prune, what the file does not name is removed. After an error nothing is changed. An account
-// whose password is that of its stored hash keeps the hash, so that importing the same file again
-// changes nothing.
+// or user whose password is that of its stored hash keeps the hash, so that importing the same file
+// again changes nothing.
 func ImportDirectory(ctx context.Context, store queue.DirectoryStore, file string,
 	prune bool,
 ) (queue.ImportStats, error) {
@@ -138,36 +139,47 @@ func ImportDirectory(ctx context.Context, store queue.DirectoryStore, file strin
 	return store.ImportDirectory(ctx, f.Accounts, f.Trackers, prune)
 }
 
-// hashPasswords sets Account.Password. A hash takes 20 ms and 19 MiB, so as many run at once as
-// there are processors.
+// hashPasswords sets the passwords of accounts and users. A hash takes 20 ms and 19 MiB, so as many
+// run at once as there are processors.
 func hashPasswords(ctx context.Context, f *config.DirectoryFile, stored []queue.Account) error {
-	hashes := make(map[queue.AccountID]string, len(stored))
-	for i := range stored {
-		hashes[stored[i].ID] = stored[i].Password
-	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range f.Accounts {
-		a := &f.Accounts[i]
-		password, ok := f.Passwords[a.ID]
+	was := make(map[queue.AccountID]*queue.Account, len(stored))
+	for i := range stored {
+		was[stored[i].ID] = &stored[i]
+	}
+	hash := func(who config.Holder, old string, into *string) {
+		password, ok := f.Passwords[who]
 		if !ok {
-			continue
+			return
 		}
-		group.Go(func() error {
+		group.Go(func() (err error) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if hash := hashes[a.ID]; hash != "" && auth.VerifyPassword(hash, password) {
-				a.Password = hash
+			if old != "" && auth.VerifyPassword(old, password) {
+				*into = old
 				return nil
 			}
-			hash, err := auth.HashPassword(password)
-			if err != nil {
-				return fmt.Errorf("hashing the password of account %d: %w", a.ID, err)
+			if *into, err = auth.HashPassword(password); err != nil {
+				return fmt.Errorf("hashing a password of account %d: %w", who.Account, err)
 			}
-			a.Password = hash
 			return nil
 		})
+	}
+	for i := range f.Accounts {
+		a := &f.Accounts[i]
+		old := cmp.Or(was[a.ID], new(queue.Account))
+		hash(config.Holder{Account: a.ID}, old.Password, &a.Password)
+		users := a.AllUsers()
+		for k := range users {
+			before, ok := old.User(users[k].ID)
+			if !ok {
+				before = new(queue.User)
+			}
+			hash(config.Holder{Account: a.ID, User: users[k].ID}, before.Password,
+				&users[k].Password)
+		}
 	}
 	return group.Wait()
 }

@@ -144,3 +144,63 @@ func TestAuditHasTheDirectoryFile(t *testing.T) {
 		t.Error(body)
 	}
 }
+
+// TestDirectoryImportOfPeople: what managers have made stays where the file says nothing of it, and
+// passwords of users keep their hashes.
+func TestDirectoryImportOfPeople(t *testing.T) {
+	st := apptest.OpenStore(t, t.TempDir())
+	file := filepath.Join(t.TempDir(), "directory.yaml")
+	run := func(more, tracker string, want queue.ImportStats) queue.Account {
+		t.Helper()
+		apptest.Must(t, os.WriteFile(file, []byte(
+			"accounts:\n  - { id: 1, login: anna"+more+" }\ntrackers:\n"+
+				"  - { id: 10, account: 1, protocol: jt808, device_id: \"1\""+tracker+" }\n"), 0o600))
+		got, err := ImportDirectory(t.Context(), st, file, true)
+		apptest.Must(t, err)
+		if got != want {
+			t.Errorf("import of%s changed %+v, want %+v", more, got, want)
+		}
+		accounts, _, err := st.LoadDirectory(t.Context())
+		apptest.Must(t, err)
+		return accounts[0]
+	}
+	const users = ", users: [{ id: 1, login: bob, password: secret, name: Bob, role: viewer }," +
+		" { id: 2, login: eve, name: Eve, role: manager }]"
+	first := run(users+", groups: [{ id: 7, title: North }]", ", group_id: 7, tags: [a]",
+		queue.ImportStats{Added: 2})
+	if got := first.AllUsers(); len(got) != 2 || !auth.VerifyPassword(got[0].Password, "secret") ||
+		got[1].Password != "" || got[1].Role != queue.RoleManager {
+		t.Fatalf("users %+v", got)
+	}
+	again := run(users, "", queue.ImportStats{Unchanged: 2})
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Errorf("the same users again change (-before +after):\n%s", diff)
+	}
+
+	// A manager makes a user and a key while the service runs.
+	_, err := st.EditDirectory(t.Context(), []queue.Edit{{
+		Kind: queue.EditChangeAccount, Account: queue.Account{ID: 1},
+		Change: func(a *queue.Account) error {
+			a.People = a.People.Clone()
+			a.People.Users = append(a.People.Users,
+				queue.User{ID: a.People.NextID(), Login: "new", Name: "New"})
+			a.Keys = []queue.Key{{Hash: queue.HashKey("k"), Name: "ERP"}}
+			return nil
+		},
+	}})
+	apptest.Must(t, err)
+	kept := run("", "", queue.ImportStats{Unchanged: 2})
+	if len(kept.AllUsers()) != 3 || len(kept.AllGroups()) != 1 || len(kept.Keys) != 1 {
+		t.Errorf("after a file that says nothing of them: %+v, %+v", kept, kept.People)
+	}
+	changed := run(", keys: []"+strings.Replace(users, "secret", "other", 1), ", tags: []",
+		queue.ImportStats{Updated: 2})
+	if got := changed.AllUsers(); len(got) != 2 || len(changed.Keys) != 0 ||
+		!auth.VerifyPassword(got[0].Password, "other") || len(changed.AllGroups()) != 1 {
+		t.Errorf("after another password: %+v, %+v", changed, changed.People)
+	}
+	if _, trackers, err := st.LoadDirectory(t.Context()); err != nil ||
+		trackers[0].Sorting != nil {
+		t.Errorf("%+v, %v", trackers, err)
+	}
+}

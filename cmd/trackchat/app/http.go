@@ -44,7 +44,7 @@ func (a *App) startAPI(ctx context.Context) error {
 		RateLimit: c.RateLimit, MaxBody: int64(c.MaxBody), Timeout: c.Timeout.D(),
 		CORSOrigins: c.CORSOrigins,
 		Full:        a.memory.short, Sessions: a.store, SessionLife: c.SessionLife.D(),
-		Accounts: a.store, Feed:           a.store,
+		Accounts: a.store, Feed: a.store,
 		FeedBuffer:     c.FeedBuffer,
 		Capabilities:   newCapabilities(a.cfg.Gateway.Listeners).of,
 		TrustedProxies: prefixes(c.TrustedProxies),

@@ -38,6 +38,10 @@ type fieldRef struct {
 // its line.
 type starter interface{ start(line int) }
 
+// shorthand is a struct that may be written as the value of one of its fields, to which short
+// points.
+type shorthand interface{ short() any }
+
 func (d *decoder) origin(n *yaml.Node) origin {
 	if d.variable != "" {
 		return origin{variable: d.variable}
@@ -76,6 +80,10 @@ func (d *decoder) value(p *keyPath, n *yaml.Node, v reflect.Value, secret bool) 
 	}
 	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		d.scalar(p, n, v, secret)
+		return
+	}
+	if s, ok := reflect.TypeAssert[shorthand](v.Addr()); ok && n.Kind == yaml.ScalarNode {
+		d.scalar(p, n, reflect.ValueOf(s.short()).Elem(), secret)
 		return
 	}
 	switch v.Kind() {

@@ -16,19 +16,22 @@ const maxDirectoryFile = 1 << 30
 // DirectoryFile is what a directory file says. Trackers and accounts are in the order of the file
 // and contradict neither themselves nor each other.
 type DirectoryFile struct {
-	Accounts  []queue.Account // Password is empty: a file has no hashes
+	Accounts  []queue.Account // Password is empty, also of users: a file has no hashes
 	Trackers  []queue.Tracker
-	Passwords map[queue.AccountID]string // as written; accounts that nobody can log in to have none
+	Passwords map[Holder]string // as written; who cannot log in has none
 }
 
 // accountEntry is an account as it is written.
 type accountEntry struct {
-	ID       int64    `yaml:"id"`
-	Login    string   `yaml:"login"`
-	Password string   `yaml:"password" secret:"true"`
-	Title    string   `yaml:"title"`
-	TimeZone string   `yaml:"time_zone"`
-	Keys     []string `yaml:"keys" secret:"true"`
+	ID        int64           `yaml:"id"`
+	Login     string          `yaml:"login"`
+	Password  string          `yaml:"password" secret:"true"`
+	Title     string          `yaml:"title"`
+	TimeZone  string          `yaml:"time_zone"`
+	Keys      []keyEntry      `yaml:"keys" secret:"true"`
+	Users     []userEntry     `yaml:"users"`
+	Groups    []groupEntry    `yaml:"groups"`
+	Templates []templateEntry `yaml:"templates"`
 
 	line int
 }
@@ -50,6 +53,8 @@ type trackerEntry struct {
 	EmployeeID int64                `yaml:"employee_id"`
 	Employee   queue.EmployeeRecord `yaml:"employee"`
 	Settings   map[string]string    `yaml:"settings"`
+	GroupID    *int64               `yaml:"group_id"`
+	Tags       []string             `yaml:"tags"`
 	Upstream   string               `yaml:"upstream"`
 	History    string               `yaml:"history"`
 
@@ -79,6 +84,7 @@ func LoadDirectory(file string) (*DirectoryFile, error) {
 		}
 	}
 	r.owners()
+	r.groups()
 	if err := r.problems.err(); err != nil {
 		return nil, err
 	}
@@ -97,7 +103,7 @@ type directoryReader struct {
 func newDirectoryReader() *directoryReader {
 	return &directoryReader{
 		decoder: decoder{broken: make(map[string]bool)}, seen: newSeen(),
-		file:  DirectoryFile{Passwords: make(map[queue.AccountID]string)},
+		file:  DirectoryFile{Passwords: make(map[Holder]string)},
 		zones: make(map[string]bool), features: []string{queue.FeatureChat},
 	}
 }
@@ -174,22 +180,22 @@ func (r *directoryReader) entries(section string, nodes []*yaml.Node) {
 }
 
 func (r *directoryReader) account(p *keyPath, e *accountEntry) {
-	r.checkAccount(entry{p, e.line}, e)
+	at := entry{p, e.line}
+	r.checkAccount(at, e)
 	a := queue.Account{
 		ID: queue.AccountID(e.ID), Login: e.Login, Title: e.Title,
 		TimeZone: e.TimeZone,
 	}
-	for _, k := range e.Keys {
-		a.Keys = append(a.Keys, queue.Key{Hash: queue.HashKey(k)})
-	}
+	r.people(at, e, &a)
 	if e.Password != "" {
-		r.file.Passwords[a.ID] = e.Password
+		r.file.Passwords[Holder{Account: a.ID}] = e.Password
 	}
 	r.file.Accounts = append(r.file.Accounts, a)
 }
 
 func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
-	r.checkTracker(entry{p, e.line}, e)
+	at := entry{p, e.line}
+	r.checkTracker(at, e)
 	history, _ := queue.ParseHistory(e.History)
 	if e.Features == nil || slices.Equal(e.Features, r.features) {
 		e.Features = r.features
@@ -204,5 +210,6 @@ func (r *directoryReader) tracker(p *keyPath, e *trackerEntry) {
 		Password: e.Password, Model: e.Model, Blocked: e.Blocked, Chat: e.Chat,
 		Features: e.Features, Employee: e.EmployeeID,
 		EmployeeRecord: record, Settings: e.Settings, Upstream: e.Upstream, History: history,
+		Sorting: r.sorting(at, e),
 	})
 }

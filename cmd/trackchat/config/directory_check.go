@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,6 +27,7 @@ type seen struct {
 	keys               map[queue.KeyHash]place
 	devices            map[device]place
 	unowned            []ownership
+	grouped            []membership
 }
 
 // device is what a tracker logs in with.
@@ -95,20 +95,10 @@ func (r *directoryReader) checkAccount(at entry, e *accountEntry) {
 	case e.Password != "":
 		r.report(at, "login", "missing, because a password is given")
 	}
-	if n := len(e.Password); n > queue.MaxPassword {
-		r.report(at, "password", "%d bytes, at most %d are expected", n, queue.MaxPassword)
-	}
+	r.checkPassword(at, "password", e.Password)
 	if !r.zone(e.TimeZone) {
 		r.report(at, "time_zone", "%s is not an IANA time zone such as Europe/Berlin",
 			quote(e.TimeZone, false))
-	}
-	for i, k := range e.Keys {
-		key := fmt.Sprintf("keys[%d]", i)
-		if b, err := hex.DecodeString(k); err != nil || len(b) != 16 {
-			r.report(at, key, "the (hidden) value is not a key of 32 hexadecimal digits")
-			continue
-		}
-		unique(r, r.seen.keys, queue.HashKey(k), at, key, "the (hidden) value")
 	}
 }
 

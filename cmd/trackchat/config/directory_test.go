@@ -34,7 +34,7 @@ func TestDirectoryContent(t *testing.T) {
 		"example": {
 			Accounts: []queue.Account{{
 				ID: 1, Login: "demo", Title: "Demo fleet",
-				TimeZone: "Europe/Berlin", Keys: []queue.Key{key},
+				TimeZone: "Europe/Berlin", Keys: []queue.Key{{Hash: key}},
 			}},
 			Trackers: []queue.Tracker{
 				{
@@ -52,7 +52,7 @@ func TestDirectoryContent(t *testing.T) {
 					Settings: map[string]string{"ack": "none"},
 				},
 			},
-			Passwords: map[queue.AccountID]string{1: "demo"},
+			Passwords: map[Holder]string{{Account: 1}: "demo"},
 		},
 		"defaults": {
 			Accounts: []queue.Account{plain},
@@ -62,7 +62,7 @@ func TestDirectoryContent(t *testing.T) {
 			}},
 		},
 		"flow": {
-			Accounts: []queue.Account{{ID: 1, TimeZone: "UTC", Keys: []queue.Key{key}}},
+			Accounts: []queue.Account{{ID: 1, TimeZone: "UTC", Keys: []queue.Key{{Hash: key}}}},
 			Trackers: []queue.Tracker{{
 				ID: 2, Account: 1, Protocol: "jt808",
 				DeviceID: "13812345678", Chat: true, Features: chat,
@@ -89,13 +89,60 @@ func TestDirectoryContent(t *testing.T) {
 				},
 			},
 		},
+		"people": {
+			Accounts: []queue.Account{
+				{
+					ID: 1, Login: "demo", TimeZone: "UTC",
+					Keys: []queue.Key{
+						{Hash: key},
+						{Hash: queue.HashKey("0f3c9a1b7d5e42868a6b0c1d2e3f4051")},
+						{
+							Hash: queue.HashKey("1f3c9a1b7d5e42868a6b0c1d2e3f4051"), Name: "ERP",
+							Role: queue.RoleDispatcher, EndMs: 1_893_456_000_000,
+						},
+					},
+					People: &queue.People{
+						Users: []queue.User{
+							{ID: 1, Login: "ann", Name: "Ann Lee", Locale: "de_DE"},
+							{ID: 4, Login: "bob", Name: "Bob", Role: queue.RoleViewer},
+						},
+						Groups: []queue.Group{{ID: 2, Title: "North", Color: "FF6DDC"}},
+						Templates: []queue.Template{
+							{
+								ID: 3, Name: "Call", Text: "Call {label}\nnow",
+								Choices: []string{"yes", "no"}, TTL: 3600,
+							},
+						},
+					},
+				},
+				{
+					ID: 2, TimeZone: "UTC", Keys: []queue.Key{},
+					People: &queue.People{Users: []queue.User{}},
+				},
+			},
+			Trackers: []queue.Tracker{
+				{
+					ID: 2, Account: 1, Protocol: "jt808", DeviceID: "1", Chat: true, Features: chat,
+					Sorting: &queue.Sorting{Group: 2, Tags: []string{"frigo", "north"}},
+				},
+				{
+					ID: 3, Account: 2, Protocol: "jt808", DeviceID: "2", Chat: true, Features: chat,
+					Sorting: &queue.Sorting{Tags: []string{}},
+				},
+				{
+					ID: 4, Account: 2, Protocol: "jt808", DeviceID: "3", Chat: true, Features: chat,
+					Sorting: &queue.Sorting{Group: 9},
+				},
+			},
+			Passwords: map[Holder]string{{Account: 1, User: 1}: "secret"},
+		},
 		"empty":                    {},
 		"sections_without_entries": {},
 	} {
 		got, err := LoadDirectory(testdata("directory", file+".yaml"))
 		must(t, err)
 		if want.Passwords == nil {
-			want.Passwords = map[queue.AccountID]string{}
+			want.Passwords = map[Holder]string{}
 		}
 		if diff := cmp.Diff(&want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", file, diff)

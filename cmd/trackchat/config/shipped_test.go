@@ -2,9 +2,11 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -96,13 +98,23 @@ func TestShippedDirectory(t *testing.T) {
 	must(t, err)
 	want := queue.Account{
 		ID: 1, Login: "demo", Title: "Demo fleet", TimeZone: "Europe/Berlin",
-		Keys: []queue.Key{{Hash: queue.HashKey("a6aa75587e5c59c32d347da438505fc3")}},
+		Keys: []queue.Key{
+			{Hash: queue.HashKey("a6aa75587e5c59c32d347da438505fc3")},
+			{
+				Hash: queue.HashKey("5d0f2c4b8e1a47f39c6d7b2e0a813f64"), Name: "Fleet system",
+				Role: queue.RoleDispatcher, EndMs: 1_893_456_000_000,
+			},
+		},
+		People: &queue.People{Users: []queue.User{{
+			ID: 1, Login: "ann", Name: "Ann Lee", Role: queue.RoleDispatcher, Locale: "en_US",
+		}}},
 	}
 	if diff := cmp.Diff([]queue.Account{want}, f.Accounts); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
 	}
-	if f.Passwords[1] != "demo" || len(f.Trackers) != 2 || f.Trackers[0].ID != 999199 {
-		t.Errorf("password %q, trackers %+v", f.Passwords[1], f.Trackers)
+	passwords := map[Holder]string{{Account: 1}: "demo", {Account: 1, User: 1}: "demo"}
+	if !maps.Equal(f.Passwords, passwords) || len(f.Trackers) != 2 || f.Trackers[0].ID != 999199 {
+		t.Errorf("passwords %v, trackers %+v", f.Passwords, f.Trackers)
 	}
 	data, err := os.ReadFile(shipped("directory.yaml"))
 	must(t, err)
@@ -113,6 +125,18 @@ func TestShippedDirectory(t *testing.T) {
 	} {
 		for key := range new(decoder).fieldsOf(entry) {
 			if !strings.Contains(comment, "\n#   "+key+" ") {
+				t.Errorf("configs/directory.yaml does not explain %s of %s", key, entry.Name())
+			}
+		}
+	}
+	for _, entry := range []reflect.Type{
+		reflect.TypeFor[keyEntry](),
+		reflect.TypeFor[userEntry](),
+		reflect.TypeFor[groupEntry](),
+		reflect.TypeFor[templateEntry](),
+	} {
+		for key := range new(decoder).fieldsOf(entry) {
+			if !regexp.MustCompile(`\n#  .*\b` + key + `\b`).MatchString(comment) {
 				t.Errorf("configs/directory.yaml does not explain %s of %s", key, entry.Name())
 			}
 		}

@@ -128,6 +128,7 @@ type Message struct {
 	Text     string   // 1..MaxText characters
 	Choices  []string // canned answers shown with the text
 	ReplyTo  int64    // id of the message this one answers; 0 none
+	Urgent   bool     // outgoing: shown, and said, as the device does with what is urgent
 	Hint     int64    // opaque position for Store.Ack, 0 unknown
 }
 

@@ -140,6 +140,7 @@ type SendReq struct {
 	ExpiresMs int64    // 0 never
 	Choices   []string // at most 8
 	ReplyTo   int64    // 0 none
+	Urgent    bool     // see Message
 }
 
 // SendResult answers a SendReq.

@@ -58,7 +58,7 @@ func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID,
 	t.Helper()
 	res, err := st.Send(t.Context(), []queue.SendReq{{
 		Tracker: tracker, Employee: 7, Text: text,
-		Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12,
+		Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12, Urgent: r.IntN(2) == 0,
 	}})
 	apptest.Must(t, errors.Join(err, res[0].Err))
 	id := res[0].ID

@@ -282,7 +282,7 @@ func lifeRules() []rule {
 
 func survives(c *check) {
 	sent := c.sendAll(queue.SendReq{Tracker: 1, Text: "a", Choices: []string{"x"}},
-		queue.SendReq{Tracker: 1, Text: "b"}, queue.SendReq{Tracker: 1, Text: "c"},
+		queue.SendReq{Tracker: 1, Text: "b", Urgent: true}, queue.SendReq{Tracker: 1, Text: "c"},
 		queue.SendReq{Tracker: 1, Text: "d"})
 	c.receive(keyed(1, 8))
 	read := c.receive(queue.Incoming{Tracker: 1, Text: "read"}).ID
@@ -316,7 +316,8 @@ func equal(a, b queue.Message) bool {
 		a.ReadMs == b.ReadMs && a.ChangeMs == b.ChangeMs && a.ExpiresMs == b.ExpiresMs &&
 		a.Employee == b.Employee && a.Parts == b.Parts && a.Acked == b.Acked &&
 		a.Tries == b.Tries && a.TriedMs == b.TriedMs && a.Replaced == b.Replaced &&
-		a.Text == b.Text && a.ReplyTo == b.ReplyTo && slices.Equal(a.Choices, b.Choices)
+		a.Text == b.Text && a.ReplyTo == b.ReplyTo && slices.Equal(a.Choices, b.Choices) &&
+		a.Urgent == b.Urgent
 }
 
 func checkFit(c *check) {

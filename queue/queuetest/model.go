@@ -182,6 +182,7 @@ func (m *Model) send(r queue.SendReq) queue.SendResult {
 	msg := m.store(t, queue.Message{
 		Tracker: r.Tracker, Status: queue.StatusPending, Employee: r.Employee, Text: r.Text,
 		ExpiresMs: r.ExpiresMs, Choices: slices.Clone(r.Choices), ReplyTo: r.ReplyTo,
+		Urgent: r.Urgent,
 	})
 	if r.Key != "" {
 		t.keys[r.Key] = modelKey{msg.ID, now + (24 * time.Hour).Milliseconds()}

@@ -22,7 +22,8 @@ import (
 //	18 slot 1
 //	19 check 4     a random number: tells a record from text that looks like one
 //	23 submitted 6 ms
-//	29 flags 1     which of the following are there: 1 employee, 2 expires, 4 reply to, 8 choices
+//	29 flags 1     which of the following are there: 1 employee, 2 expires, 4 reply to, 8 choices;
+//	    32 urgent, of which nothing follows. What an older program does not know it cannot skip
 //	30 length 3    of what follows
 //	33 employee 8, expires 6 (ms), reply to 8, choices (count 1, then length as uvarint and bytes
 //	    of each), text
@@ -34,6 +35,9 @@ const (
 	flagExpires  = 2
 	flagReplyTo  = 4
 	flagChoices  = 8
+	flagUrgent   = 32
+
+	knownFlags = flagEmployee | flagExpires | flagReplyTo | flagChoices | flagUrgent
 
 	maxChoices = 255
 )
@@ -62,6 +66,9 @@ func appendTail(dst []byte, m *queue.Message) []byte {
 			dst = binary.AppendUvarint(dst, uint64(len(c)))
 			dst = append(dst, c...)
 		}
+	}
+	if m.Urgent {
+		flags |= flagUrgent
 	}
 	dst = append(dst, m.Text...)
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
@@ -153,8 +160,13 @@ func decodeRecord(m *queue.Message, b []byte) (int, error) {
 	return n, decodeRest(m, b[29], b[recordHeader:n])
 }
 
-// decodeRest fills m from what follows a record's header.
+// decodeRest fills m from what follows a record's header. With a flag of a newer program nobody can
+// say where the text begins.
 func decodeRest(m *queue.Message, flags byte, rest []byte) error {
+	if unknown := flags &^ knownFlags; unknown != 0 {
+		return fmt.Errorf("%w: record with flags %#02x, written by a newer version of this program?",
+			queue.ErrCorrupt, unknown)
+	}
 	need := 0
 	for flag, size := range [...]int{1: 8, 2: 6, 4: 8, 8: 1} {
 		if flags&byte(flag) != 0 {
@@ -182,7 +194,7 @@ func decodeRest(m *queue.Message, flags byte, rest []byte) error {
 			return fmt.Errorf("%w: torn choices", queue.ErrCorrupt)
 		}
 	}
-	m.Text = string(rest)
+	m.Urgent, m.Text = flags&flagUrgent != 0, string(rest)
 	return nil
 }
 

@@ -63,7 +63,7 @@ func sendItem(r *queue.SendReq) *item {
 	meta := binary.BigEndian.AppendUint32(tracker8(r.Tracker), rand.Uint32())
 	tail := appendTail(make([]byte, 0, len(r.Text)+32), &queue.Message{
 		Employee: r.Employee, ExpiresMs: r.ExpiresMs, ReplyTo: r.ReplyTo, Choices: r.Choices,
-		Text: r.Text,
+		Urgent: r.Urgent, Text: r.Text,
 	})
 	key := ""
 	if r.Key != "" {

@@ -440,7 +440,7 @@ func TestStoreOfAnEarlierVersion(t *testing.T) {
 			execute(t, db, "DELETE FROM meta WHERE name IN ('identity', 'open')")
 			execute(t, db, "PRAGMA user_version = 6; ALTER TABLE device DROP COLUMN conversation; DROP VIEW message_readable; ALTER TABLE device DROP COLUMN former; DROP TABLE kept")
 			execute(t, db, "ALTER TABLE device DROP COLUMN employee_record; ALTER TABLE device DROP COLUMN upstream")
-			execute(t, db, "ALTER TABLE message DROP COLUMN tries; ALTER TABLE message DROP COLUMN tried_ms")
+			execute(t, db, "ALTER TABLE message DROP COLUMN tries; ALTER TABLE message DROP COLUMN tried_ms; ALTER TABLE message DROP COLUMN urgent")
 			dir = end(t, db, dir)
 			s = open(t, sqlitestore.Options{Path: dir})
 			wantStored(t, s, 1, append(sent, mustSend(t, s, 1, "b")...))

@@ -42,7 +42,12 @@ func newKeyed(op byte, trackers []int64, text string, x *sendOptions) (keyed, er
 		Choices  []string
 		ReplyTo  int64
 		Strict   bool
-	}{op, slices.Sorted(slices.Values(trackers)), text, x.ttl, x.choices, x.replyTo, x.strict})
+		// left out where it is false, so that fingerprints taken before there was one stay good
+		Urgent bool `json:",omitempty"`
+	}{
+		op, slices.Sorted(slices.Values(trackers)), text, x.ttl, x.choices, x.replyTo, x.strict,
+		x.urgent,
+	})
 	if err != nil {
 		return keyed{}, fmt.Errorf("taking a request's fingerprint: %w", err)
 	}

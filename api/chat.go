@@ -208,6 +208,7 @@ type sendOptions struct {
 	choices []string
 	replyTo int64 // 0 none
 	strict  bool  // refuse what the device cannot show
+	urgent  bool
 }
 
 func readExtras(r *navixy.Reader, h http.Header) sendOptions {
@@ -218,6 +219,7 @@ func readExtras(r *navixy.Reader, h http.Header) sendOptions {
 		choices: r.Choices("choices"),
 		replyTo: replyTo,
 		strict:  r.Flag("strict", false),
+		urgent:  r.Flag("urgent", false),
 	}
 }
 
@@ -225,7 +227,7 @@ func readExtras(r *navixy.Reader, h http.Header) sendOptions {
 func (c *call) outgoing(t *queue.Tracker, text string, x *sendOptions) queue.SendReq {
 	r := queue.SendReq{
 		Tracker: t.Key(), Employee: t.Employee, Text: text, Choices: x.choices,
-		ReplyTo: x.replyTo,
+		ReplyTo: x.replyTo, Urgent: x.urgent,
 	}
 	if x.ttl > 0 {
 		r.ExpiresMs = c.now.Add(x.ttl).UnixMilli()

@@ -175,15 +175,14 @@ func appendDelivery(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	return append(dst, '}')
 }
 
-// AppendDetail appends the message object with its delivery, and with its choices and what it
-// answers where it has any.
+// AppendDetail appends the message object with what AppendMore says.
 func AppendDetail(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	dst = AppendMessage(dst, m, c)
 	return append(AppendMore(dst[:len(dst)-1], m, c, now), '}')
 }
 
 // AppendMore appends the members that say more about a message than its object: its delivery,
-// and its choices and what it answers where it has any.
+// its choices and what it answers where it has any, and whether it is urgent where it is.
 func AppendMore(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	dst = append(dst, `,"delivery":`...)
 	dst = appendDelivery(dst, m, c, now)
@@ -200,6 +199,9 @@ func AppendMore(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	if m.ReplyTo != 0 {
 		dst = append(dst, `,"reply_to":`...)
 		dst = strconv.AppendInt(dst, m.ReplyTo, 10)
+	}
+	if m.Urgent {
+		dst = append(dst, `,"urgent":true`...)
 	}
 	return dst
 }

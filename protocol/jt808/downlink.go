@@ -25,7 +25,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	}
 	out, start := begin(dst, &c.peer, msgShow, uint16(t.Ref))
 	body := len(out)
-	out = append(out, c.flagsOf(t))
+	out = append(out, c.flagsOf(t.Urgent))
 	if c.peer.long {
 		out = append(out, byte(c.settings.Int(settingTextType)))
 	}
@@ -67,10 +67,10 @@ func (c *codec) textFlags() byte {
 
 // flagsOf returns the flags of a text; an urgent one is shown and read aloud as well, whatever the
 // others are.
-func (c *codec) flagsOf(t protocol.Text) byte {
+func (c *codec) flagsOf(urgent bool) byte {
 	flags := c.textFlags()
 	switch {
-	case !t.Urgent:
+	case !urgent:
 		return flags
 	case c.peer.long:
 		return flags&^kindMask | kindUrgent | flagDisplay | flagSpeak
@@ -89,7 +89,7 @@ func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 	body := len(out)
 	out = append(out, 0, 0)
 	if t.Urgent || c.settings.String(settingTextFlags) != "" {
-		out[body] = c.flagsOf(t) & questionFlags
+		out[body] = c.flagsOf(t.Urgent) & questionFlags
 	}
 	out = c.appendBody(out, t)
 	length, charset := len(out)-body-2, c.charset(c.settings)

@@ -47,12 +47,17 @@ func newKeyed(op byte, trackers []int64, text string, x *sendOptions, to *select
 		Choices  []string
 		ReplyTo  int64
 		Strict   bool
-		Author   string   `json:",omitempty"`
-		Groups   []int64  `json:",omitempty"`
-		Tags     []string `json:",omitempty"`
-		All      bool     `json:",omitempty"`
-	}{op, slices.Sorted(slices.Values(trackers)), text, x.ttl, x.choices, x.replyTo, x.strict,
-		x.author, to.groups, to.tags, to.all})
+		// What follows is left out where it is not given, so that fingerprints taken before there was
+		// any of it stay good.
+		Author string   `json:",omitempty"`
+		Groups []int64  `json:",omitempty"`
+		Tags   []string `json:",omitempty"`
+		All    bool     `json:",omitempty"`
+		Urgent bool     `json:",omitempty"`
+	}{
+		op, slices.Sorted(slices.Values(trackers)), text, x.ttl, x.choices, x.replyTo, x.strict,
+		x.author, to.groups, to.tags, to.all, x.urgent,
+	})
 	if err != nil {
 		return keyed{}, fmt.Errorf("taking a request's fingerprint: %w", err)
 	}

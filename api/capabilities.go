@@ -21,6 +21,7 @@ type Capabilities struct {
 	Choices       int    // canned answers with a text, at most; 0: none
 	ReadReceipts  bool   // the device says when the driver has opened a text
 	Delivered     bool   // the device can confirm a text
+	Urgent        bool   // the device is told which texts are urgent
 	// Lost reports whether the device shows '?' for a character.
 	Lost func(r rune) bool
 	// Asks says why the device would not show a text with all of these canned answers whole, as far
@@ -63,6 +64,8 @@ func (a *API) capabilities(ctx context.Context, c *call) error {
 	} else {
 		dst = append(dst, `"none"`...)
 	}
+	dst = append(dst, `,"urgent":`...)
+	dst = strconv.AppendBool(dst, can.Urgent)
 	dst = append(dst, `,"online":`...)
 	if known == nil {
 		dst = append(dst, `null`...)

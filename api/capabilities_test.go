@@ -37,10 +37,10 @@ func TestCapabilities(t *testing.T) {
 	}
 	ask("101").is(t, `{"success":true,"value":{"protocol":"jt808","charset":"gbk",`+
 		`"part_bytes":500,"max_characters":20000,"choices":8,`+
-		`"read_receipts":false,"delivered":"device","online":false}}`)
+		`"read_receipts":false,"delivered":"device","urgent":true,"online":false}}`)
 	ask("102").is(t, `{"success":true,"value":{"protocol":"wialon","charset":"utf8",`+
 		`"part_bytes":500,"max_characters":700,"choices":0,`+
-		`"read_receipts":true,"delivered":"none","online":false}}`)
+		`"read_receipts":true,"delivered":"none","urgent":false,"online":false}}`)
 	ask("110").refused(t, 214)
 	w.formAs(uralKey, "tracker/chat/capabilities", "tracker_id", "101").refused(t, 201)
 	w.beat("a-1")
@@ -49,7 +49,7 @@ func TestCapabilities(t *testing.T) {
 		t.Errorf("connected: %s", got)
 	}
 	f.after = func(err error) error { return errors.Join(err, queue.ErrUnavailable) }
-	if got := ask("101").body; !strings.HasSuffix(got, `"delivered":"device","online":null}}`) {
+	if got := ask("101").body; !strings.HasSuffix(got, `"delivered":"device","urgent":true,"online":null}}`) {
 		t.Errorf("without a store: %s", got)
 	}
 }

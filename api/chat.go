@@ -212,6 +212,7 @@ type sendOptions struct {
 	replyTo int64  // 0 none
 	strict  bool   // refuse what the device cannot show
 	author  string // name of a user of the caller's own, '' none
+	urgent  bool
 }
 
 func readExtras(r *navixy.Reader, h http.Header) sendOptions {
@@ -227,6 +228,7 @@ func readExtras(r *navixy.Reader, h http.Header) sendOptions {
 		replyTo: replyTo,
 		strict:  r.Flag("strict", false),
 		author:  author,
+		urgent:  r.Flag("urgent", false),
 	}
 }
 
@@ -234,7 +236,7 @@ func readExtras(r *navixy.Reader, h http.Header) sendOptions {
 func (c *call) outgoing(t *queue.Tracker, text string, x *sendOptions) queue.SendReq {
 	r := queue.SendReq{
 		Tracker: t.Key(), Employee: t.Employee, Text: text, Choices: x.choices,
-		ReplyTo: x.replyTo, Author: c.author(x.author),
+		ReplyTo: x.replyTo, Author: c.author(x.author), Urgent: x.urgent,
 	}
 	if x.ttl > 0 {
 		r.ExpiresMs = c.now.Add(x.ttl).UnixMilli()

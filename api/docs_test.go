@@ -375,6 +375,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 	both("/tracker/chat/send", "tracker_id", "101", "message", "pending")
 	both("/tracker/chat/capabilities", "tracker_id", "101")
 	both("/tracker/chat/send", "tracker_id", "101", "message", "😀", "strict", "true")
+	both("/tracker/chat/send", "tracker_id", "101", "message", "stop", "urgent", "true")
 	both("/tracker/chat/list", "tracker_id", "101")
 	both("/tracker/chat/list", "tracker_id", "101", "iso_datetime", "true", "limit", "2000")
 	both("/tracker/chat/list", "tracker_id", "101", "iso_datetime", "true")

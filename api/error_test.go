@@ -143,6 +143,10 @@ func TestAllErrorsAtOnce(t *testing.T) {
 		"tracker_id", "message", "strict")
 	w.form("tracker/chat/broadcast", "trackers", "101", "message", "سلام", "strict", "2").invalid(t,
 		"strict")
+	w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "urgent", "very").invalid(t,
+		"urgent")
+	w.form("tracker/chat/broadcast", "trackers", "101", "message", "x", "urgent", "2").invalid(t,
+		"urgent")
 }
 
 func (a answer) is400(tb testing.TB, body string) {

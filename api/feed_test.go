@@ -17,14 +17,15 @@ import (
 	"trackchat/queue/redisstore"
 )
 
-// TestEventsCarryTheQuestion: choices and reply_to come with each event of a message, over the
-// feed, again after a reconnect, and to webhooks.
+// TestEventsCarryTheQuestion: choices, reply_to and urgent come with each event of a message, over
+// the feed, again after a reconnect, and to webhooks.
 func TestEventsCarryTheQuestion(t *testing.T) {
 	w := newWorld(t)
 	type question struct {
 		Message *message
 		Choices []string
 		ReplyTo *int64 `json:"reply_to"`
+		Urgent  *bool
 	}
 	hooked := make(chan question, 10)
 	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -43,17 +44,17 @@ func TestEventsCarryTheQuestion(t *testing.T) {
 	s.want("message", 101, in)
 	from := s.last
 	id := w.json("tracker/chat/send",
-		`"tracker_id":101,"message":"Depot?","choices":["Yes","No, \"x\""],"reply_to":`+itoa(
+		`"tracker_id":101,"message":"Depot?","choices":["Yes","No, \"x\""],"urgent":true,"reply_to":`+itoa(
 			in)).id(t)
 	check := func(how string, id int64, q *question) {
 		t.Helper()
 		switch {
 		case q.Message.ID != id:
 			t.Errorf("%s: message %d, want %d", how, q.Message.ID, id)
-		case id == in && (q.Choices != nil || q.ReplyTo != nil):
+		case id == in && (q.Choices != nil || q.ReplyTo != nil || q.Urgent != nil):
 			t.Errorf("%s: a plain message with %+v", how, q)
 		case id != in && (len(q.Choices) != 2 || q.Choices[1] != `No, "x"` || q.ReplyTo == nil ||
-			*q.ReplyTo != in):
+			*q.ReplyTo != in || q.Urgent == nil || !*q.Urgent):
 			t.Errorf("%s: %+v", how, q)
 		}
 	}

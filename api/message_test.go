@@ -30,6 +30,7 @@ type detail struct {
 	Delivery *delivery `json:"delivery"`
 	Choices  []string  `json:"choices"`
 	ReplyTo  int64     `json:"reply_to"`
+	Urgent   bool      `json:"urgent"`
 }
 
 // read returns a message in detail, having compared it with what list shows of it.

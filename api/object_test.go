@@ -182,7 +182,7 @@ func TestNoListIsReadAsAbsent(t *testing.T) {
 		t.Errorf("stored %+v", ms)
 	}
 	// The same for what is no list: silently without its time limit a text would wait for ever.
-	for _, name := range []string{"ttl", "reply_to", "strict", "idempotency_key"} {
+	for _, name := range []string{"ttl", "reply_to", "strict", "urgent", "idempotency_key"} {
 		w.shaped("tracker/chat/send", "tracker_id=101&message=x&"+name+"[0]=1").invalid(t, name)
 		w.json("tracker/chat/send", `"tracker_id":101,"message":"x","`+name+`[a]":1`).invalid(t,
 			name)

@@ -141,7 +141,7 @@ func capabilities(t *queue.Tracker) (api.Capabilities, bool) {
 	}
 	switch t.Protocol {
 	case "jt808":
-		c.Charset, c.Choices, c.Delivered = "gbk", 8, true
+		c.Charset, c.Choices, c.Delivered, c.Urgent = "gbk", 8, true, true
 		c.Lost = func(r rune) bool { return r > 0xFFFF || unicode.Is(unicode.Arabic, r) }
 	case "wialon":
 		c.Charset, c.MaxCharacters, c.ReadReceipts = "utf8", 700, true

@@ -123,7 +123,7 @@ func (o outbox) write(now time.Time) {
 	}
 	t := protocol.Text{
 		Ref: b.ref, Part: b.part, Parts: len(b.parts), Body: b.parts[b.part],
-		AtMs: m.SubmitMs,
+		AtMs: m.SubmitMs, Urgent: m.Urgent,
 	}
 	if b.part == len(b.parts)-1 && len(m.Choices) <= caps.Choices {
 		t.Choices = m.Choices

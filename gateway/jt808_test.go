@@ -129,3 +129,32 @@ func TestLoginOf808InParts(t *testing.T) {
 	d.answered(0x0102, 0x204)
 	d.say808(0x0002, 0x205, "")
 }
+
+// What is urgent says so to the terminal, whether it was waiting when that came or is sent while it
+// is there, and what is not does not.
+func TestUrgentTextsSaySo(t *testing.T) {
+	r := newRig(t, []queue.Tracker{jt(1)})
+	texts := []queue.SendReq{
+		{Tracker: 1, Text: "stop", Urgent: true},
+		{Tracker: 1, Text: "hello"},
+		{Tracker: 1, Text: strings.Repeat("long ", 1000), Urgent: true},
+	}
+	var d *device
+	for range 2 { // claimed, then by wakes
+		ids := r.sendReqs(texts...)
+		if d == nil {
+			d = r.login("jt808", phone(1))
+		}
+		for i, text := range texts {
+			for left := len(text.Text); left > 0; {
+				e := d.text()
+				if e.Urgent != text.Urgent {
+					t.Errorf("%.20q: urgent is %v", e.Body, e.Urgent)
+				}
+				left -= len(e.Body)
+				d.ack(e, protocol.AckDelivered)
+			}
+			r.become(ids[i], 1, queue.StatusDelivered)
+		}
+	}
+}

@@ -253,6 +253,7 @@ type TextCaps struct {
 	Choices int // canned answers that can be shown with a text, 0 none
 	// Refusal is how long a Silent device may take to refuse a part; 0: it says nothing at all.
 	Refusal time.Duration
+	Urgent  bool // the device is told which texts are urgent, and shows or says those accordingly
 	Opens   bool // the device says when the driver has opened a text, with or without choices
 
 	// Verdict: the device says what became of a text that its command service took (Accepted).
@@ -268,6 +269,7 @@ type Text struct {
 	Body    string   // this part, without prefix
 	Choices []string // only with the last part, at most TextCaps.Choices
 	AtMs    int64    // when it was submitted, Unix ms; 0 not known
+	Urgent  bool     // without meaning unless TextCaps.Urgent
 }
 
 // DeviceConfig configures the tracker's side.
@@ -315,7 +317,7 @@ type DeviceEventKind uint8
 const (
 	DeviceLoggedIn DeviceEventKind = iota + 1
 	DeviceRefused                  // the login was refused
-	DeviceText                     // Ref, Body, Choices: a part of a text arrived
+	DeviceText                     // Ref, Body, Choices, Urgent: a part of a text arrived
 	// the gateway acknowledged the oldest driver text that it has not yet acknowledged (or the one
 	// numbered Ref).
 	DeviceTextAck
@@ -329,4 +331,5 @@ type DeviceEvent struct {
 	Ref     uint64
 	Body    string
 	Choices []string
+	Urgent  bool
 }

@@ -129,6 +129,7 @@ type Message struct {
 	Choices  []string // canned answers shown with the text
 	ReplyTo  int64    // id of the message this one answers; 0 none
 	Author   *Author  // outgoing: who wrote it, nil not known; never changed in place
+	Urgent   bool     // outgoing: shown, and said, as the device does with what is urgent
 	Hint     int64    // opaque position for Store.Ack, 0 unknown
 }
 

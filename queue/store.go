@@ -142,6 +142,7 @@ type SendReq struct {
 	Choices   []string // at most 8
 	ReplyTo   int64    // 0 none
 	Author    *Author  // nil: not to be told
+	Urgent    bool     // see Message
 }
 
 // SendResult answers a SendReq.

@@ -192,15 +192,15 @@ func progressOf(m *queue.Message) (parts, acked int, deliveredMs int64) {
 	return parts, acked, deliveredMs
 }
 
-// AppendDetail appends the message object with its delivery, and with its choices, what it answers
-// and who wrote it where it has any.
+// AppendDetail appends the message object with what AppendMore says.
 func AppendDetail(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	dst = AppendMessage(dst, m, c)
 	return append(AppendMore(dst[:len(dst)-1], m, c, now), '}')
 }
 
 // AppendMore appends the members that say more about a message than its object: its delivery,
-// and its choices, what it answers and who wrote it where it has any.
+// its choices, what it answers and who wrote it where it has any, and whether it is urgent where it
+// is.
 func AppendMore(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	dst = append(dst, `,"delivery":`...)
 	dst = appendDelivery(dst, m, c, now)
@@ -213,6 +213,9 @@ func AppendMore(dst []byte, m *queue.Message, c Clock, now int64) []byte {
 	}
 	if m.Author != nil {
 		dst = AppendAuthor(append(dst, `,"author":`...), m.Author)
+	}
+	if m.Urgent {
+		dst = append(dst, `,"urgent":true`...)
 	}
 	return dst
 }

@@ -66,7 +66,7 @@ func liveOn(t *testing.T, st queue.Store, r *rand.Rand, tracker queue.TrackerID,
 	t.Helper()
 	res, err := st.Send(t.Context(), []queue.SendReq{{
 		Tracker: tracker, Employee: 7, Text: text,
-		Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12,
+		Choices: []string{"yes", "no"}, ExpiresMs: int64(r.IntN(2)) * 2e12, Urgent: r.IntN(2) == 0,
 		Author: authors()[r.IntN(len(authors()))],
 	}})
 	apptest.Must(t, errors.Join(err, res[0].Err))

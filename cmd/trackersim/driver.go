@@ -132,11 +132,14 @@ func (d *driver) show(e trackersim.Event) {
 		d.mu.Unlock()
 		d.tell("-- %s logged in\n", e.DeviceID)
 	case trackersim.TextReceived:
-		again := ""
-		if e.Repeated {
-			again = " (again)"
+		marks := ""
+		if e.Text.Urgent {
+			marks = " (urgent)"
 		}
-		d.tell("<< %s%s\n", e.Text.Body, again)
+		if e.Repeated {
+			marks += " (again)"
+		}
+		d.tell("<< %s%s\n", e.Text.Body, marks)
 		for i, choice := range e.Text.Choices {
 			d.tell("   /%d %s\n", i+1, choice)
 		}

@@ -36,7 +36,9 @@ func TestInteractive(t *testing.T) {
 		}, typed, &out)
 	}()
 	send := func(text string) int64 {
-		res, err := store.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: text}})
+		res, err := store.Send(t.Context(), []queue.SendReq{{
+			Tracker: 1, Text: text, Urgent: text == "hold this",
+		}})
 		check(t, err)
 		check(t, res[0].Err)
 		return res[0].ID
@@ -74,7 +76,7 @@ func TestInteractive(t *testing.T) {
 	key("/nonsense")
 	line(`-- unknown command /nonsense`) // the command before it has been obeyed
 	held := send("hold this")
-	line(`<< hold this`)
+	line(`<< hold this \(urgent\)\n`)
 	status(held, queue.StatusPending)
 	key("/ack")
 	status(held, queue.StatusDelivered)

@@ -72,6 +72,7 @@ func (c *codec) Caps() protocol.TextCaps {
 		Charset:   c.charset(c.settings),
 		Prefix:    c.settings.Bool(settingPartPrefix),
 		Silent:    c.settings.String(settingAck) == ackNone,
+		Urgent:    true,
 	}
 	if !c.peer.long && !c.is(noAsking) {
 		caps.Choices = maxChoices

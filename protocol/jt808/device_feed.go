@@ -116,6 +116,11 @@ func (d *device) read(h *header, body []byte, event *protocol.DeviceEvent) error
 		return err
 	}
 	event.Kind, event.Body, event.Choices = protocol.DeviceText, shown, choices
+	if h.id == msgShow && h.long {
+		event.Urgent = body[0]&kindMask == kindUrgent
+	} else {
+		event.Urgent = body[0]&flagUrgent != 0
+	}
 	return nil
 }
 

@@ -25,7 +25,7 @@ func (c *codec) AppendText(dst []byte, t protocol.Text) ([]byte, error) {
 	}
 	out, start := begin(dst, &c.peer, msgShow, uint16(t.Ref))
 	body := len(out)
-	out = append(out, c.textFlags())
+	out = append(out, c.flagsOf(t.Urgent))
 	if c.peer.long {
 		out = append(out, byte(c.settings.Int(settingTextType)))
 	}
@@ -61,7 +61,21 @@ func (c *codec) textFlags() byte {
 	case c.peer.long:
 		return flagsDisplay2019
 	default:
-		return flagsDisplay
+		return flagDisplay
+	}
+}
+
+// flagsOf returns the flags of a text; an urgent one is shown and read aloud as well, whatever the
+// others are.
+func (c *codec) flagsOf(urgent bool) byte {
+	flags := c.textFlags()
+	switch {
+	case !urgent:
+		return flags
+	case c.peer.long:
+		return flags&^kindMask | kindUrgent | flagDisplay | flagSpeak
+	default:
+		return flags | flagUrgent | flagDisplay | flagSpeak
 	}
 }
 
@@ -74,8 +88,8 @@ func (c *codec) appendQuestion(dst []byte, t protocol.Text) ([]byte, bool) {
 	out, start := begin(dst, &c.peer, msgAsk, uint16(t.Ref))
 	body := len(out)
 	out = append(out, 0, 0)
-	if c.settings.String(settingTextFlags) != "" {
-		out[body] = c.textFlags() & questionFlags
+	if t.Urgent || c.settings.String(settingTextFlags) != "" {
+		out[body] = c.flagsOf(t.Urgent) & questionFlags
 	}
 	out = c.appendBody(out, t)
 	length, charset := len(out)-body-2, c.charset(c.settings)

@@ -79,12 +79,19 @@ const (
 
 // questionFlags are the flags of a text that a question has as well: urgent, read aloud,
 // advertising screen.
-const questionFlags = 0x01 | 0x08 | 0x10
+const questionFlags = flagUrgent | flagSpeak | 0x10
 
-// Default flags of a text.
+// Flags of a text (8.20). Those of 2019 have the kind of the text where urgent was.
 const (
-	flagsDisplay     = 0x04 // 2011, 2013
-	flagsDisplay2019 = 0x05 // service, display
+	flagUrgent  = 0x01
+	flagDisplay = 0x04
+	flagSpeak   = 0x08 // read aloud (TTS)
+
+	kindMask    = 0x03 // 2019
+	kindService = 0x01
+	kindUrgent  = 0x02
+
+	flagsDisplay2019 = kindService | flagDisplay
 )
 
 // quiet reports whether a message has no general reply where all is well: the time is the answer to

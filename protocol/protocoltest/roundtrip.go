@@ -118,9 +118,9 @@ func (s Sides) text(p *protocol.Protocol) func(*rapid.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id := rapid.Int64Range(1, 1<<52).Draw(t, "id")
+		id, urgent := rapid.Int64Range(1, 1<<52).Draw(t, "id"), rapid.Bool().Draw(t, "urgent")
 		for i, body := range parts {
-			part := protocol.Text{Part: i, Parts: len(parts), Body: body}
+			part := protocol.Text{Part: i, Parts: len(parts), Body: body, Urgent: urgent}
 			if caps.RefBits > 0 {
 				part.Ref = protocol.Reference(id, i, caps.RefBits)
 			}
@@ -139,6 +139,12 @@ func (s Sides) part(t *rapid.T, x *Pair, part protocol.Text) {
 	if again, err := x.Codec.AppendText(nil, part); err != nil || !bytes.Equal(again, frame) {
 		t.Fatalf("repeating %+v gave %x after %x, %v", part, again, frame, err)
 	}
+	if !caps.Urgent && part.Urgent {
+		part.Urgent = false
+		if same, err := x.Codec.AppendText(nil, part); err != nil || !bytes.Equal(same, frame) {
+			t.Fatalf("%x without being urgent, with it %x, %v", same, frame, err)
+		}
+	}
 	seen, err := x.ToDevice(frame)
 	if err != nil || len(seen) != 1 || seen[0].Kind != protocol.DeviceText {
 		t.Fatalf("%x became %+v, %v", frame, seen, err)
@@ -154,7 +160,8 @@ func (s Sides) part(t *rapid.T, x *Pair, part protocol.Text) {
 	if s.Down != nil {
 		want = s.Down(want)
 	}
-	if seen[0].Body != want || (caps.RefBits > 0 && seen[0].Ref != part.Ref) {
+	if seen[0].Body != want || seen[0].Urgent != part.Urgent ||
+		(caps.RefBits > 0 && seen[0].Ref != part.Ref) {
 		t.Fatalf("%+v arrived as %+v", part, seen[0])
 	}
 	outcome := rapid.SampledFrom(s.Outcomes).Draw(t, "outcome")

@@ -32,7 +32,8 @@ import (
 //	    here on
 //	    ! secret CODE                   handed out for the registrations from here on
 //	    ! bind name=value ...           settings of the tracker for the logins from here on
-//	    ! text ref=N [part=1/2] [at=RFC3339] [choices="a|b"] "body"
+//	    ! text ref=N [part=1/2] [at=RFC3339] [choices="a|b"] [urgent=true]
+//	    "body"
 //	    ! withdraw ref=N
 //	    ! caps                          shows what the session can carry
 //	    ! poll RFC3339                  asks what was held back long enough, and what is sent
@@ -237,7 +238,8 @@ func (tp *tape) act(action string) error {
 		c := tp.codec.Caps()
 		tp.printf("= caps part_bytes=%d ref_bits=%d choices=%d prefix=%t silent=%t no_text=%t%s",
 			c.PartBytes, c.RefBits, c.Choices, c.Prefix, c.Silent, c.NoText,
-			map[bool]string{true: " not_yet=true"}[c.NotYet])
+			map[bool]string{true: " not_yet=true"}[c.NotYet]+
+				map[bool]string{true: " urgent=true"}[c.Urgent])
 	case "poll":
 		at, err := time.Parse(time.RFC3339, rest)
 		if err != nil {
@@ -282,6 +284,8 @@ func (tp *tape) write(args string) error {
 		case "part":
 			_, err = fmt.Sscanf(value, "%d/%d", &text.Part, &text.Parts)
 			text.Part--
+		case "urgent":
+			text.Urgent, err = strconv.ParseBool(value)
 		case "choices":
 			text.Choices = strings.Split(value, "|")
 		default:

@@ -246,6 +246,7 @@ func errorStores() []errorCase {
 		})
 		if len(reqs) == 3 {
 			reqs[2].Choices, reqs[2].ReplyTo = []string{"yes", "no"}, 1
+			reqs[2].Urgent = true
 		}
 		return r.s.Send(r.ctx, reqs)
 	}

@@ -283,7 +283,7 @@ func lifeRules() []rule {
 
 func survives(c *check) {
 	sent := c.sendAll(queue.SendReq{Tracker: 1, Text: "a", Choices: []string{"x"}},
-		queue.SendReq{Tracker: 1, Text: "b"}, queue.SendReq{Tracker: 1, Text: "c"},
+		queue.SendReq{Tracker: 1, Text: "b", Urgent: true}, queue.SendReq{Tracker: 1, Text: "c"},
 		queue.SendReq{Tracker: 1, Text: "d"})
 	c.receive(keyed(1, 8))
 	read := c.receive(queue.Incoming{Tracker: 1, Text: "read"}).ID
@@ -318,7 +318,7 @@ func equal(a, b queue.Message) bool {
 		a.Employee == b.Employee && a.Parts == b.Parts && a.Acked == b.Acked &&
 		a.Tries == b.Tries && a.TriedMs == b.TriedMs && a.Replaced == b.Replaced &&
 		a.Text == b.Text && a.ReplyTo == b.ReplyTo && slices.Equal(a.Choices, b.Choices) &&
-		sameAuthor(a.Author, b.Author)
+		a.Urgent == b.Urgent && sameAuthor(a.Author, b.Author)
 }
 
 func sameAuthor(a, b *queue.Author) bool {

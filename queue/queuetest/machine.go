@@ -149,6 +149,7 @@ func (m *machine) send(*rapid.T) {
 			}
 		}
 		r.Choices = rapid.SliceOfN(rapid.StringN(0, 5, -1), 0, 2).Draw(m.T, "choices")
+		r.Urgent = rapid.Bool().Draw(m.T, "urgent")
 		reqs = append(reqs, r)
 	}
 	want, err := m.model.Send(m.t.Context(), reqs)

@@ -184,7 +184,8 @@ func (m *Model) send(r queue.SendReq) queue.SendResult {
 	}
 	msg := m.store(t, queue.Message{
 		Tracker: r.Tracker, Status: queue.StatusPending, Employee: r.Employee, Text: r.Text,
-		ExpiresMs: r.ExpiresMs, Choices: slices.Clone(r.Choices), ReplyTo: r.ReplyTo, Author: r.Author,
+		ExpiresMs: r.ExpiresMs, Choices: slices.Clone(r.Choices), ReplyTo: r.ReplyTo,
+		Urgent: r.Urgent, Author: r.Author,
 	})
 	if r.Key != "" {
 		t.keys[r.Key] = modelKey{msg.ID, now + (24 * time.Hour).Milliseconds()}

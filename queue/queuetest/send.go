@@ -322,24 +322,32 @@ func fields(c *check) {
 	first := c.send(1, "question")[0]
 	req := queue.SendReq{
 		Tracker: 1, Employee: 42, Text: "answer", ExpiresMs: 1_900_000_000_123,
-		Choices: []string{"yes", "", "нет \"quoted\""}, ReplyTo: first,
+		Choices: []string{"yes", "", "нет \"quoted\""}, ReplyTo: first, Urgent: true,
 		Author: &queue.Author{Kind: queue.AuthorKey, ID: "af", Name: "ERP «нов»"},
 	}
 	id := c.sendAll(req)[0]
+	urgent := c.sendAll(queue.SendReq{Tracker: 1, Text: "only urgent", Urgent: true})[0]
 	in := c.receive(queue.Incoming{Tracker: 1, Employee: 43, Text: "reply", ReplyTo: id}).ID
 	c.reopen()
 	m := c.wantStatus(1, id, queue.StatusPending)
 	if m.Tracker != 1 || m.Employee != 42 || m.Text != "answer" || m.ExpiresMs != req.ExpiresMs ||
 		!slices.Equal(m.Choices, req.Choices) || m.ReplyTo != first ||
-		!sameAuthor(m.Author, req.Author) {
+		!m.Urgent || !sameAuthor(m.Author, req.Author) {
 		c.Fatalf("%+v", m)
 	}
 	if m.SubmitMs == 0 || m.UpdateMs != 0 || m.ReadMs != 0 || m.ChangeMs != m.SubmitMs ||
 		m.Parts != 0 || m.Acked != 0 || m.Reason != 0 {
 		c.Fatalf("a new message has %+v", m)
 	}
+	if m := c.wantStatus(1, urgent, queue.StatusPending); m.Text != "only urgent" || !m.Urgent {
+		c.Fatalf("%+v", m)
+	}
+	if m := c.wantStatus(1, first, queue.StatusPending); m.Urgent {
+		c.Fatalf("%+v", m)
+	}
 	m = c.wantStatus(1, in, queue.StatusUnread)
-	if m.Employee != 43 || m.ReplyTo != id || m.Text != "reply" || m.UpdateMs != 0 {
+	if m.Employee != 43 || m.ReplyTo != id || m.Text != "reply" || m.UpdateMs != 0 ||
+		m.Urgent {
 		c.Fatalf("%+v", m)
 	}
 	if m := c.get(2, id); m.ID != 0 {

@@ -215,15 +215,19 @@ func wakeText(c *check) {
 	c.acquire("a", 1)
 	short := c.sendAll(queue.SendReq{
 		Tracker: 1, Text: "short", Employee: 3,
-		ExpiresMs: 1_900_000_000_000, Choices: []string{"a", "b"}, ReplyTo: 5,
+		ExpiresMs: 1_900_000_000_000, Choices: []string{"a", "b"}, ReplyTo: 5, Urgent: true,
 	})[0]
 	wake := w.next()
 	m := c.get(1, short)
 	if wake.Hint || wake.Msg.Text != m.Text || wake.Msg.ExpiresMs != m.ExpiresMs ||
 		len(wake.Msg.Choices) != 2 || wake.Msg.SubmitMs != m.SubmitMs ||
 		wake.Msg.Tracker != 1 || wake.Msg.Status != queue.StatusPending || wake.Msg.Employee != 3 ||
-		wake.Msg.ReplyTo != 5 {
+		wake.Msg.ReplyTo != 5 || !wake.Msg.Urgent {
 		c.Fatalf("wake %+v for %+v", wake, m)
+	}
+	c.send(1, "not urgent")
+	if wake = w.next(); wake.Hint || wake.Msg.Urgent || wake.Msg.Text != "not urgent" {
+		c.Fatalf("wake %+v", wake)
 	}
 	long := c.send(1, strings.Repeat("long ", 4000))[0]
 	if wake = w.next(); wake.Msg.ID != long || !wake.Hint && wake.Msg.Text != c.get(1, long).Text {

@@ -140,5 +140,10 @@ func decodeWake(b []byte) (queue.Wake, int, error) {
 	if len(b) < end {
 		return queue.Wake{}, 0, fmt.Errorf("%w: torn wake", queue.ErrCorrupt)
 	}
+	if b[42]&^knownFlags != 0 {
+		// a newer program's: the claim of it fails, for its tracker alone
+		w.Hint = true
+		return w, end, nil
+	}
 	return w, end, decodeRest(&w.Msg, b[42], b[size:end])
 }

@@ -104,6 +104,15 @@ func (s *supervisor) Check(ctx context.Context) (queue.Report, error) {
 	return report, s.countPending(ctx, &report)
 }
 
+// Check also finds out what other nodes can read, on which what is written depends.
+func (s *Store) Check(ctx context.Context) (queue.Report, error) {
+	report, err := s.supervisor.Check(ctx)
+	if err == nil && len(report.Problems) == 0 {
+		_, err = s.Nodes(ctx)
+	}
+	return report, err
+}
+
 // Ping: Any reply is a sign of life, also a refusal; Check looks closer.
 func (s *supervisor) Ping(ctx context.Context) error {
 	if err := s.enter(); err != nil {

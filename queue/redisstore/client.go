@@ -44,6 +44,9 @@ type client struct {
 	closed  atomic.Bool
 	over    chan struct{} // closed with it
 	calls   sync.WaitGroup
+
+	// a living node would take an author for a part of the text: it is of an earlier version.
+	authorless atomic.Bool
 }
 
 // newClient returns a client that has no masters yet, and neither scripts nor metrics.

@@ -59,6 +59,7 @@ func pastOf(n int, trackers ...queue.TrackerID) []queue.Message {
 					m.TriedMs = int64(i%2) * submit
 				}
 				m.Choices = []string{"yes", "no, " + fmt.Sprint(i)}
+				m.Urgent = i%2 == 0
 			default:
 				m.ReplyTo = int64(i)
 			}

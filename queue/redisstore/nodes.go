@@ -34,13 +34,14 @@ type report struct {
 	StartedMs int64 `json:"started"`
 	Sessions  int   `json:"sessions"`
 	Draining  bool  `json:"draining,omitempty"`
+	Flags     byte  `json:"flags,omitempty"` // of records that it reads, see record.go
 }
 
 func (ns *nodes) Heartbeat(ctx context.Context, n queue.Node) error {
 	if n.ID == "" || len(n.ID) > maxNode {
 		return fmt.Errorf("node id %q must have 1 to %d bytes", n.ID, maxNode)
 	}
-	text, err := json.Marshal(report{n.StartedMs, n.Sessions, n.Draining})
+	text, err := json.Marshal(report{n.StartedMs, n.Sessions, n.Draining, knownFlags})
 	if err != nil {
 		return fmt.Errorf("writing a node's report: %w", err)
 	}
@@ -83,7 +84,7 @@ func (ns *nodes) roster(ctx context.Context, node, text string) ([]queue.Node, i
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: roster's time: %w", queue.ErrCorrupt, err)
 	}
-	nodes := make([]queue.Node, 0, len(rows)/2)
+	nodes, authors := make([]queue.Node, 0, len(rows)/2), true
 	for i := 1; i < len(rows); i += 2 {
 		id, _ := rows[i].(string)
 		value, _ := rows[i+1].(string)
@@ -96,11 +97,13 @@ func (ns *nodes) roster(ctx context.Context, node, text string) ([]queue.Node, i
 		if err != nil {
 			return nil, 0, fmt.Errorf("%w: report of node %q: %w", queue.ErrCorrupt, id, err)
 		}
+		authors = authors && (r.Flags&flagAuthor != 0 || !queue.Living(ms, now))
 		nodes = append(nodes, queue.Node{
 			ID: queue.NodeID(id), StartedMs: r.StartedMs, BeatMs: ms,
 			Sessions: r.Sessions, Draining: r.Draining,
 		})
 	}
+	ns.authorless.Store(!authors)
 	return nodes, now, nil
 }
 

@@ -23,7 +23,8 @@ import (
 //	19 check 4     a random number: tells a record from text that looks like one
 //	23 submitted 6 ms
 //	29 flags 1     which of the following are there: 1 employee, 2 expires, 4 reply to, 8 choices,
-//	               16 author
+//	    16 author; 32 urgent, of which nothing follows. What an older program does not know it
+//	    cannot skip
 //	30 length 3    of what follows
 //	33 employee 8, expires 6 (ms), reply to 8, choices (count 1, then length as uvarint and bytes
 //	    of each), author (kind 1, then id and name likewise), text
@@ -36,7 +37,9 @@ const (
 	flagReplyTo  = 4
 	flagChoices  = 8
 	flagAuthor   = 16
-	flagsKnown   = flagEmployee | flagExpires | flagReplyTo | flagChoices | flagAuthor
+	flagUrgent   = 32
+
+	knownFlags = flagEmployee | flagExpires | flagReplyTo | flagChoices | flagAuthor | flagUrgent
 
 	maxChoices = 255
 )
@@ -69,6 +72,9 @@ func appendTail(dst []byte, m *queue.Message) []byte {
 		flags |= flagAuthor
 		dst = append(dst, byte(m.Author.Kind))
 		dst = appendString(appendString(dst, m.Author.ID), m.Author.Name)
+	}
+	if m.Urgent {
+		flags |= flagUrgent
 	}
 	dst = append(dst, m.Text...)
 	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
@@ -165,10 +171,12 @@ func decodeRecord(m *queue.Message, b []byte) (int, error) {
 	return n, decodeRest(m, b[29], b[recordHeader:n])
 }
 
-// decodeRest fills m from what follows a record's header.
+// decodeRest fills m from what follows a record's header. With a flag of a newer program nobody can
+// say where the text begins.
 func decodeRest(m *queue.Message, flags byte, rest []byte) error {
-	if flags&^flagsKnown != 0 { // a newer version's: the text would begin with what it means
-		return fmt.Errorf("%w: record with flags %#x", queue.ErrCorrupt, flags)
+	if unknown := flags &^ knownFlags; unknown != 0 {
+		return fmt.Errorf("%w: record with flags %#02x, written by a newer version of this program?",
+			queue.ErrCorrupt, unknown)
 	}
 	need := 0
 	for flag, size := range [...]int{1: 8, 2: 6, 4: 8, 8: 1, 16: 1} {
@@ -203,7 +211,7 @@ func decodeRest(m *queue.Message, flags byte, rest []byte) error {
 			return fmt.Errorf("%w: torn author", queue.ErrCorrupt)
 		}
 	}
-	m.Text = string(rest)
+	m.Urgent, m.Text = flags&flagUrgent != 0, string(rest)
 	return nil
 }
 

@@ -2,12 +2,15 @@ package redisstore_test
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"trackchat/queue"
 	"trackchat/queue/queuetest"
@@ -170,6 +173,133 @@ func TestCorrupt(t *testing.T) {
 		if got := corruptions(t, reg)[op]; got != n {
 			t.Errorf("%s: %d times counted, want %d", op, got, n)
 		}
+	}
+}
+
+// TestUrgentIsAFlagAlone: the text of an urgent message lies where that of another one does, so a
+// program that does not know the flag reads it as a text that is not urgent.
+func TestUrgentIsAFlagAlone(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	res, err := s.Send(t.Context(), []queue.SendReq{
+		{Tracker: 1, Text: "text"},
+		{Tracker: 1, Text: "text", Urgent: true},
+	})
+	if err != nil || res[0].Err != nil || res[1].Err != nil {
+		t.Fatal(res, err)
+	}
+	chunk := server.Must(t, "GET", firstChunk())
+	const record = 33 + len("text")
+	for i, want := range []string{"\x00\x00\x00\x04text", "\x20\x00\x00\x04text"} {
+		if got := chunk[9+i*record+29 : 9+(i+1)*record]; got != want {
+			t.Errorf("record %d ends with %q, want %q", i, got, want)
+		}
+	}
+}
+
+// firstChunk is the key of the first block of tracker 1.
+func firstChunk() string {
+	return "{" + redisstore.Tags()[redisstore.PartitionOf(1)] + "}:c:1"
+}
+
+// TestFlagsOfANewerProgram: a text that stands behind something unknown is not read at all, neither
+// from the store nor from a wake, and no other tracker waits for it.
+func TestFlagsOfANewerProgram(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}})
+	wakes := make(chan queue.Wake, 16)
+	if err := s.Listen(t.Context(), "node", func(list []queue.Wake) {
+		for _, w := range list {
+			if w.Kind == queue.WakeMessage {
+				wakes <- w
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	leases, err := s.Acquire(t.Context(), "node", []queue.TrackerID{1, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, s, 1, "text")
+	next := func() queue.Wake {
+		t.Helper()
+		select {
+		case w := <-wakes:
+			return w
+		case <-time.After(20 * time.Second):
+			t.Fatal("no wake")
+			return queue.Wake{}
+		}
+	}
+	entry := next()
+	chunk := server.Must(t, "GET", firstChunk())
+	for _, flag := range []byte{64, 128} {
+		server.Must(t, "SET", firstChunk(), chunk[:9+29]+string([]byte{flag})+chunk[9+30:])
+		if _, err := s.Find(t.Context(), []int64{entry.Msg.ID}); !isCorrupt(err) {
+			t.Errorf("flag %d: find: %v", flag, err)
+		}
+		res, err := s.Claim(t.Context(), []queue.ClaimReq{{Lease: leases[0], MaxBytes: 1000}})
+		if err != nil || len(res[0].Msgs) != 0 || !isCorrupt(res[0].Err) {
+			t.Errorf("flag %d: claim: %+v, %v", flag, res, err)
+		}
+	}
+	// A wake as send.lua makes it, of the message before with another flag, then one of tracker 2.
+	wake := binary.BigEndian.AppendUint64([]byte("M"), 1)
+	wake = append(append(wake, 0, 0, 0, 0, 0, byte(leases[0].Epoch)), make([]byte, 27)...)
+	wake = append(wake, 64, 0, 0, 8)
+	wake = append(wake, "Ada text"...)
+	channel := strings.TrimSuffix(firstChunk(), ":c:1") + ":n:node"
+	server.Must(t, "PUBLISH", channel, string(wake))
+	if w := next(); w.Tracker != 1 || !w.Hint || w.Msg.Text != "" {
+		t.Errorf("wake %+v", w)
+	}
+	send(t, s, 2, "next")
+	if w := next(); w.Tracker != 2 || w.Hint || w.Msg.Text != "next" {
+		t.Errorf("wake %+v", w)
+	}
+}
+
+// TestAuthorsBesideAnEarlierVersion: a node that would take an author for a part of the text is sent
+// none, as long as it lives.
+func TestAuthorsBesideAnEarlierVersion(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	var clock atomic.Int64
+	clock.Store(1_780_000_000_000)
+	now := func() time.Time { return time.UnixMilli(clock.Load()) }
+	o := redisstore.Options{Addrs: []string{server.Addr}}.WithClock(now)
+
+	s := open(t, o)
+	author := &queue.Author{Kind: queue.AuthorUser, ID: "1", Name: "Ann"}
+	authored := func() bool {
+		t.Helper()
+		if _, err := s.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		res, err := s.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "x", Author: author}})
+		if err != nil || res[0].Err != nil {
+			t.Fatal(err, res)
+		}
+		found, err := s.Find(t.Context(), []int64{res[0].ID})
+		if err != nil || found[0].Text != "x" {
+			t.Fatal(err, found)
+		}
+		return found[0].Author != nil
+	}
+	if !authored() {
+		t.Error("no author alone")
+	}
+	report := fmt.Sprintf(`%d {"started":1,"sessions":5}`, clock.Load())
+	server.Must(t, "HSET", "{chat:nodes}", "old", report)
+	if authored() {
+		t.Error("an author beside a node of an earlier version")
+	}
+	clock.Add(queue.NodeLife.Milliseconds())
+	if err := s.Heartbeat(t.Context(), queue.Node{ID: "new"}); err != nil {
+		t.Fatal(err)
+	}
+	if !authored() {
+		t.Error("no author once that node is gone")
 	}
 }
 

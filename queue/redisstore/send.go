@@ -28,7 +28,7 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 			results[i].Err = queue.ErrTooLarge
 			continue
 		}
-		it := sendItem(r)
+		it := sendItem(r, !s.authorless.Load())
 		if it.bytes > maxTail {
 			results[i].Err = queue.ErrTooLarge
 			continue
@@ -59,11 +59,16 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 	return results, nil
 }
 
-func sendItem(r *queue.SendReq) *item {
+// sendItem: authors says whether the record may tell who wrote it.
+func sendItem(r *queue.SendReq, authors bool) *item {
 	meta := binary.BigEndian.AppendUint32(tracker8(r.Tracker), rand.Uint32())
+	author := r.Author
+	if !authors {
+		author = nil
+	}
 	tail := appendTail(make([]byte, 0, len(r.Text)+32), &queue.Message{
 		Employee: r.Employee, ExpiresMs: r.ExpiresMs, ReplyTo: r.ReplyTo, Choices: r.Choices,
-		Author: r.Author, Text: r.Text,
+		Author: author, Urgent: r.Urgent, Text: r.Text,
 	})
 	key := ""
 	if r.Key != "" {

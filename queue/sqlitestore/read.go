@@ -22,7 +22,7 @@ const (
 )
 
 // messageColumns are what scanMessage reads.
-const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to, replaced, tries, tried_ms, author"
+const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to, replaced, tries, tried_ms, urgent, author"
 
 func scanMessage(row []driver.Value) (queue.Message, error) {
 	m := queue.Message{
@@ -32,6 +32,7 @@ func scanMessage(row []driver.Value) (queue.Message, error) {
 		ChangeMs: integer(row[7]), ExpiresMs: integer(row[8]),
 		Employee: integer(row[9]), Parts: int(integer(row[10])), Acked: int(integer(row[11])),
 		Text: text(row[12]), ReplyTo: integer(row[14]), Replaced: int(integer(row[15])),
+		Urgent: integer(row[18]) != 0,
 	}
 	if m.Status == queue.StatusPending {
 		m.Tries, m.TriedMs = int(integer(row[16])), integer(row[17])
@@ -41,7 +42,7 @@ func scanMessage(row []driver.Value) (queue.Message, error) {
 			return m, fmt.Errorf("%w: choices of message %d: %w", queue.ErrCorrupt, m.ID, err)
 		}
 	}
-	if err := fromJSON(row[18], &m.Author); err != nil {
+	if err := fromJSON(row[19], &m.Author); err != nil {
 		return m, fmt.Errorf("%w: author of message %d: %w", queue.ErrCorrupt, m.ID, err)
 	}
 	return m, nil

@@ -62,7 +62,7 @@ func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
 	m := queue.Message{
 		Tracker: r.Tracker, Status: queue.StatusPending, ExpiresMs: r.ExpiresMs,
 		Employee: r.Employee,
-		Text:     r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo, Author: r.Author,
+		Text:     r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo, Urgent: r.Urgent, Author: r.Author,
 	}
 	if err := w.insert(t, &m); err != nil {
 		return queue.SendResult{}, err
@@ -110,9 +110,9 @@ func (w *writer) insert(t *tracker, m *queue.Message) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, reply_to, text, choices, author) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, reply_to, text, choices, urgent, author) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		id, int64(t.id), int64(m.Status), ms, ms, m.ExpiresMs, m.Employee, m.ReplyTo, m.Text,
-		choices, author)
+		choices, m.Urgent, author)
 	return err
 }
 

@@ -41,7 +41,7 @@ func newCapabilities(listeners []config.Listener) capabilities {
 // of says what holds for the tracker's device at whichever listener it logs in.
 func (c capabilities) of(t *queue.Tracker) (api.Capabilities, bool) {
 	s := c[t.Protocol] // one that is not built in has no layers
-	can := api.Capabilities{Protocol: t.Protocol, ReadReceipts: true, Delivered: true}
+	can := api.Capabilities{Protocol: t.Protocol, ReadReceipts: true, Delivered: true, Urgent: true}
 	var charsets []protocol.Charset
 	var names []string
 	codecs := make([]protocol.Codec, len(s.layers))
@@ -60,6 +60,7 @@ func (c capabilities) of(t *queue.Tracker) (api.Capabilities, bool) {
 		can.Choices = min(can.Choices, caps.Choices)
 		can.ReadReceipts = can.ReadReceipts && caps.Opens
 		can.Delivered = can.Delivered && !caps.Silent
+		can.Urgent = can.Urgent && caps.Urgent
 		if name := caps.Charset.String(); !slices.Contains(names, name) {
 			names, charsets = append(names, name), append(charsets, caps.Charset)
 		}

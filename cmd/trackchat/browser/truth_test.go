@@ -28,7 +28,8 @@ const (
 	draftTracker
 	silentTracker
 	sleepingTracker // never connected
-	truthTrackers   = sleepingTracker
+	urgentTracker
+	truthTrackers = urgentTracker
 )
 
 // TestConsoleTruth holds what the console shows to what has happened.
@@ -42,6 +43,7 @@ func TestConsoleTruth(t *testing.T) {
 	t.Run("a device that does not answer", c.testUnanswered)
 	t.Run("answers and quotes", c.testChoices)
 	t.Run("drafts", c.testDrafts)
+	t.Run("urgent", c.testUrgent)
 	t.Run("unsent", c.testUnsent)
 	t.Run("broadcasts", c.testBroadcasts)
 	t.Run("silence", c.testSilence)
@@ -347,6 +349,64 @@ func (c *consoleRig) testDrafts(t *testing.T) {
 	if eval[bool](p, `Object.values(sessionStorage).some(v => v.includes('Not lost'))`) {
 		t.Error("signing out leaves a draft behind")
 	}
+}
+
+// testUrgent: what is sent as urgent is marked, over a reload, in other windows and at the device,
+// and the next text is not; the console says where a device makes no difference.
+func (c *consoleRig) testUrgent(t *testing.T) {
+	heard := make(chan protocol.DeviceEvent, 10)
+	c.play(t, urgentTracker, func(o *trackersim.Options) {
+		o.OnText = func(e protocol.DeviceEvent) trackersim.Action {
+			heard <- e
+			return trackersim.Action{}
+		}
+	})
+	const field, toggle = ".composer .write > textarea", ".composer .urgent"
+	pressed := fmt.Sprintf(`document.querySelector(%q)?.getAttribute('aria-pressed')`, toggle)
+	p, q := c.console(t), c.console(t)
+	p.visit(urgentTracker)
+	q.visit(urgentTracker)
+	p.click(toggle)
+	p.write(field, "Stop at once")
+	p.do(chromedp.Reload())
+	p.until(pressed + ` === 'true' && document.querySelector('` + field +
+		`').value === 'Stop at once'`)
+	p.shot("15-urgent-composer")
+	p.click(field)
+	p.enter()
+	p.until(bubble("Stop at once") + ` && ` + pressed + ` === 'false'`)
+	p.write(field, "Thank you")
+	p.enter()
+	for text, urgent := range map[string]bool{"Stop at once": true, "Thank you": false} {
+		for _, x := range []*page{p, q} {
+			x.until(bubble(text) + `?.dataset.state === 'DELIVERED'`)
+			if got := eval[bool](x, bubble(text)+
+				`.querySelector('.urgent').checkVisibility()`); got != urgent {
+				t.Errorf("%s: marked as urgent: %v", text, got)
+			}
+		}
+		if e := <-heard; e.Urgent != (e.Body == "Stop at once") {
+			t.Errorf("the device got %+v", e)
+		}
+	}
+	for _, text := range []string{"Gate 7", "Gate 8", "Gate 9"} {
+		c.API.Delivered(urgentTracker, c.API.Send(urgentTracker, text))
+	}
+	q.do(chromedp.Reload())
+	q.until(bubble("Stop at once") + `?.querySelector('.urgent')?.innerText === 'Urgent'`)
+	q.legible()
+	q.shot("15-urgent")
+	if !eval[bool](p, `document.querySelector('.warnings').hidden`) {
+		t.Error("warned of a device that can tell")
+	}
+	p.visit(draftTracker)
+	p.write(field, "Storm")
+	p.until(pressed + ` === 'false' && document.querySelector('.warnings').hidden`)
+	p.click(toggle)
+	p.until(shows(".warnings", "This device does not tell urgent texts from others."))
+	p.click(toggle)
+	p.until(`document.querySelector('.warnings').hidden`)
+	p.run(`document.querySelector('` + field + `').value = ''`)
 }
 
 func (c *consoleRig) testUnsent(t *testing.T) {

@@ -26,3 +26,6 @@ CREATE TABLE broadcast_target (
     targets BLOB    NOT NULL,
     PRIMARY KEY (account, id, first)
 ) WITHOUT ROWID;
+
+-- Texts that devices show, and say, as urgent.
+ALTER TABLE message ADD COLUMN urgent INTEGER NOT NULL DEFAULT 0;

@@ -55,9 +55,10 @@ export class Capabilities {
   /**
    * What of a text would not be seen as it is at how many of the trackers:
    * lacks of them lack some of the characters lacking, few show no more answers than most, for long
-   * more characters than longest may not fit, and silent confirm nothing.
+   * more characters than longest may not fit, silent confirm nothing, and to calm nothing is
+   * urgent.
    */
-  check(trackers, text, choices) {
+  check(trackers, text, choices, urgent) {
     const found = {
       lacking: new Set(),
       lacks: 0,
@@ -66,6 +67,7 @@ export class Capabilities {
       longest: Infinity,
       long: 0,
       silent: 0,
+      calm: 0,
     };
     const whole = [text, ...choices].join('\n');
     const characters = length(text);
@@ -84,6 +86,7 @@ export class Capabilities {
         found.longest = Math.min(found.longest, can.max_characters);
       }
       if (can.delivered === 'none') found.silent++;
+      if (urgent && !can.urgent) found.calm++;
     }
     return found;
   }

@@ -29,6 +29,7 @@ export function fromApi(m) {
     replaced: d.replaced ?? 0,
     choices: m.choices ?? null,
     replyTo: m.reply_to ?? null,
+    urgent: m.urgent === true,
     tries: d.tries ?? 0,
     tried: time(d.unanswered_since),
   };
@@ -69,6 +70,7 @@ export const stored = (id, text, extras) => ({
   replaced: 0,
   choices: extras.choices ?? null,
   replyTo: extras.reply_to ?? null,
+  urgent: extras.urgent === true,
   tries: 0,
   tried: null,
 });
@@ -79,6 +81,7 @@ export function extrasOf(m) {
   if (m.expires) extras.ttl = Math.max(1, Math.round((m.expires - m.at) / 1000));
   if (m.choices?.length) extras.choices = m.choices;
   if (m.replyTo) extras.reply_to = m.replyTo;
+  if (m.urgent) extras.urgent = true;
   return extras;
 }
 

@@ -234,6 +234,7 @@ export class Sync {
       delivery: data.delivery,
       choices: data.choices,
       reply_to: data.reply_to,
+      urgent: data.urgent,
     });
     this.#state.arrived(data.tracker_id, message);
     this.#state.dispatchEvent(

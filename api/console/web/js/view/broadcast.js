@@ -28,7 +28,7 @@ export class BroadcastView {
       label: t('broadcast.label'),
       draft: state.work.draft('broadcast'),
       changed: (draft) => state.work.setDraft('broadcast', draft),
-      check: (text, choices) => this.#warnings.words(text, choices),
+      check: (...written) => this.#warnings.words(...written),
       send: (text, extras) => this.#send(text, extras),
     });
     this.element = h(

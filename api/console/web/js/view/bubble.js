@@ -29,6 +29,7 @@ export function bubble(message, on) {
 
 function frame(side, dataset, words, on) {
   const quote = h('button', { class: 'answered', type: 'button', hidden: true });
+  const urgent = h('p', { class: 'urgent', hidden: true }, icon('urgent'), t('message.urgent'));
   const text = h('div', { class: 'text', dir: 'auto' });
   const choices = h('ul', { class: 'choices', 'aria-label': t('message.choices'), hidden: true });
   const state = h('span', { class: 'state' });
@@ -38,11 +39,12 @@ function frame(side, dataset, words, on) {
     'article',
     { class: `bubble ${side}`, dataset },
     quote,
+    urgent,
     text,
     choices,
     h('footer', {}, actions, time, state),
   );
-  el.parts = { quote, choices, state, time, actions };
+  el.parts = { quote, urgent, choices, state, time, actions };
   el.on = on;
   fold(text, words);
   return el;
@@ -84,6 +86,7 @@ export function fill(el, message, { quoted = null, problem = false, unanswered =
   time.dateTime = new Date(message.at).toISOString();
   time.title = exact(message.at);
   fillQuote(el, message, quoted);
+  el.parts.urgent.hidden = !message.urgent;
   fillChoices(el, message);
   fillActions(el, message, problem);
   if (message.incoming) {
@@ -219,6 +222,7 @@ export function fillUnsent(el, item, { quoted = null } = {}) {
   el.dataset.state = failed ? 'UNSENT' : 'SENDING';
   el.hidden = !failed && item.claimed === true; // the message itself is there already
   fillQuote(el, { replyTo: item.extras.reply_to }, quoted);
+  el.parts.urgent.hidden = !item.extras.urgent;
   fillChoices(el, item.extras);
   offer(el, item, failed ? ['retry', 'discard'] : []);
   const words = failed ? t('state.unsent', { reason: explain(item.error) }) : t('state.sending');

@@ -9,10 +9,11 @@ const MAX_CHOICES = 8; // different ones, of at most MAX_CHOICE characters
 const MAX_CHOICE = 50;
 
 /**
- * The field for a new text, with canned texts, a time limit and answers to choose from.
- * send(text, extras) gets what is to be sent; extras are parameters of the API. draft is
- * {text, ttl, choices, quoted} to begin with, changed(draft) is told each change of it (null where
- * nothing is written), and check(text, choices) says what the driver would not see of it.
+ * The field for a new text, with canned texts, a time limit, answers to choose from and whether it
+ * is urgent. send(text, extras) gets what is to be sent; extras are parameters of the API. draft is
+ * {text, ttl, choices, quoted, urgent} to begin with, changed(draft) is told each change of it (null
+ * where nothing is written), and check(text, choices, urgent) says what the driver would not see of
+ * it.
  */
 export class Composer {
   #send;
@@ -48,6 +49,18 @@ export class Composer {
       { class: 'button primary send', type: 'submit', title: t('composer.sendKey') },
       icon('send'),
       h('span', {}, t('composer.send')),
+    );
+    this.urgent = h(
+      'button',
+      {
+        class: 'iconbutton urgent',
+        type: 'button',
+        title: t('composer.urgent'),
+        'aria-label': t('composer.urgent'),
+        'aria-pressed': String(draft?.urgent === true),
+        on: { click: () => this.#press(!this.#isUrgent()) },
+      },
+      icon('urgent'),
     );
     this.count = h('span', { class: 'count', id: 'composer-count' });
     this.offline = h('span', { class: 'hint' });
@@ -112,7 +125,15 @@ export class Composer {
         },
       },
       this.quote_,
-      h('div', { class: 'write' }, texts.element, options.element, this.field, this.button),
+      h(
+        'div',
+        { class: 'write' },
+        texts.element,
+        options.element,
+        this.urgent,
+        this.field,
+        this.button,
+      ),
       h('div', { class: 'below' }, this.offline, this.chosen, this.count),
       this.warnings,
     );
@@ -146,7 +167,7 @@ export class Composer {
 
   /** Says anew what the driver would not see. */
   check() {
-    const words = this.#check(this.field.value.trim(), this.#choices());
+    const words = this.#check(this.field.value.trim(), this.#choices(), this.#isUrgent());
     this.warnings.hidden = words.length === 0;
     if (this.warnings.dataset.words === words.join('\n')) return;
     this.warnings.dataset.words = words.join('\n');
@@ -192,20 +213,33 @@ export class Composer {
     if (Number(this.wait.value) > 0) extras.ttl = Number(this.wait.value);
     if (this.#choices().length > 0) extras.choices = this.#choices();
     if (this.#quoted) extras.reply_to = this.#quoted.id;
+    if (this.#isUrgent()) extras.urgent = true;
     for (const p of this.#popups) p.close();
     this.clear();
     this.#send(text, extras);
   }
 
   /**
-   * Empties everything: a limit or answers are for one text, and are not to slip into the next one.
+   * Empties everything: a limit, answers and urgency are for one text, and are not to slip into the
+   * next one.
    */
   clear() {
     this.field.value = '';
     this.wait.value = '0';
     this.choices.value = '';
+    this.urgent.setAttribute('aria-pressed', 'false');
     this.quote(null);
     this.#changed();
+  }
+
+  #isUrgent() {
+    return this.urgent.getAttribute('aria-pressed') === 'true';
+  }
+
+  #press(urgent) {
+    this.urgent.setAttribute('aria-pressed', String(urgent));
+    this.#changed();
+    this.focus();
   }
 
   #choices() {
@@ -247,8 +281,9 @@ export class Composer {
       ttl: Number(this.wait.value),
       choices: this.choices.value,
       quoted: this.#quoted,
+      urgent: this.#isUrgent(),
     };
-    return draft.text || draft.ttl || draft.choices || draft.quoted ? draft : null;
+    return Object.values(draft).some(Boolean) ? draft : null;
   }
 
   #grow() {

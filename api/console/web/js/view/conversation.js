@@ -69,7 +69,7 @@ export class ConversationView {
       draft: state.work.draft(id),
       changed: (draft) => state.work.setDraft(id, draft),
       send: (text, extras) => this.#send(text, extras),
-      check: (text, choices) => this.#warnings.words(text, choices),
+      check: (...written) => this.#warnings.words(...written),
     });
     this.search = new Search(messenger, id, (m) => this.#goTo(m));
     this.takeaway = exportMenu(

@@ -16,12 +16,12 @@ export class Warnings {
   }
 
   /** What is to be said about a text. Every device shows ASCII: many are not asked about that. */
-  words(text, choices) {
+  words(text, choices, urgent) {
     if (text === '' && choices.length === 0) return [];
     const trackers = this.#trackers();
-    const plain = choices.length === 0 && /^[\0-\x7f]*$/.test(text);
+    const plain = !urgent && choices.length === 0 && /^[\0-\x7f]*$/.test(text);
     if (trackers.length === 1 || !plain) this.#ask(trackers);
-    return words(this.#capabilities.check(trackers, text, choices), trackers.length === 1);
+    return words(this.#capabilities.check(trackers, text, choices, urgent), trackers.length === 1);
   }
 
   async #ask(trackers) {
@@ -38,7 +38,7 @@ export class Warnings {
 
 /** What Capabilities.check has found; one: there is a single tracker. */
 function words(found, one) {
-  const { lacks, few, most, long, longest, silent } = found;
+  const { lacks, few, most, long, longest, silent, calm } = found;
   const chars = [...found.lacking].join(' ');
   const said = [];
   if (lacks > 0)
@@ -54,5 +54,6 @@ function words(found, one) {
       one ? t('warning.long', { n: longest }) : t('warning.longSome', { n: long, most: longest }),
     );
   if (silent > 0) said.push(one ? t('warning.silent') : t('warning.silentSome', { n: silent }));
+  if (calm > 0) said.push(one ? t('warning.calm') : t('warning.calmSome', { n: calm }));
   return said;
 }

@@ -132,7 +132,7 @@ func TestAudit(t *testing.T) {
 
 func (w *auditWorld) administrators() []act {
 	as := func(method, template, id, body, want string) act {
-		path := strings.Replace(template, "{id}", id, 1)
+		path := strings.NewReplacer("{id}", id, "{user}", "1").Replace(template)
 		template, _, _ = strings.Cut(template, "?")
 		return act{method + " " + template, func() answer {
 			return w.call(method, path, strings.NewReader(body))
@@ -162,6 +162,14 @@ func (w *auditWorld) administrators() []act {
 		{"DELETE /admin/keys/{id}", func() answer {
 			return w.call(http.MethodDelete, "/admin/keys/"+w.vars["ID"], nil)
 		}, "actor=admin action=key/delete object=key $NEW detail=removed outcome=done"},
+		as("POST", accounts+"/users", "1", `{"login":"ann","name":"Ann","role":"viewer","password":"Canary"}`,
+			"user/create object=account 1 detail=user 1 outcome=done"),
+		as("PUT", accounts+"/users/{user}", "1", `{"login":"bob","name":"Bob","role":"viewer"}`,
+			"user/put object=account 1, user 1 detail=updated outcome=done"),
+		as("DELETE", accounts+"/users/{user}", "1", "",
+			"user/delete object=account 1, user 1 detail=removed outcome=done"),
+		as("DELETE", accounts+"/users/{user}", "1", "",
+			"user/delete object=account 1, user 1 outcome=refused code=201"),
 		as("DELETE", "/admin/keys/{id}", berlinKey, "",
 			"key/delete object=key outcome=refused code=7"),
 		as("PUT", webhook, "1",
@@ -174,9 +182,9 @@ func (w *auditWorld) administrators() []act {
 			`"device_id":"3"}}`+"\nCanary\n"+`{"account":{"id":1,"login":"anna","password":"Canary"}}`,
 			"directory/import object=directory detail=1 added, 1 updated, 0 unchanged, 1 refused "+
 				"outcome=done"),
-		as("POST", "/admin/import", "", strings.Repeat(" ", 1<<20+1),
+		as("POST", "/admin/import", "", strings.Repeat(" ", 8<<20+1),
 			"directory/import object=directory detail=0 added, 0 updated, 0 unchanged, 0 refused; "+
-				"stopped: line 1 is longer than 1048576 bytes outcome=done"),
+				"stopped: line 1 is longer than 8388608 bytes outcome=done"),
 		as("POST", "/admin/import?Canary=1", "", "",
 			"directory/import object=directory outcome=refused code=7"),
 		as("DELETE", "/admin/sessions/{id}", "101", "",

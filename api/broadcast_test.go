@@ -31,6 +31,7 @@ type kept struct {
 // reported sends a broadcast that is kept.
 func (w *world) reported(pairs ...string) (id int64, counts string) {
 	w.tb.Helper()
+	w.clock.Add(1) // the newest has the greatest id
 	a := w.form("tracker/chat/broadcast", append(pairs, "message", "all of you")...)
 	var got struct {
 		ID                  int64 `json:"broadcast_id"`

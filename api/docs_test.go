@@ -430,7 +430,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		return cmp.Or(made.Value.ID, itoa(made.ID))
 	}
 	for _, kind := range [][]string{
-		{"user", "login", "ann", "name", "Ann", "role", "manager"},
+		{"user", "login", "zoe", "name", "Zoe", "role", "manager"},
 		{"group", "title", "North"},
 		{"template", "name", "call", "text", "Call me", "choices", "yes,no", "ttl", "60"},
 		{"key", "name", "ERP", "end", "2030-01-01 00:00:00"},
@@ -438,7 +438,7 @@ func TestOpenAPIAnswers(t *testing.T) {
 		path, idOf := "/account/"+kind[0]+"/", kind[0]+"_id"
 		query := "?hash=" + key
 		for i := 1; i < len(kind); i += 2 {
-			query += "&" + kind[i] + "=" + strings.ReplaceAll(kind[i+1], "ann", "anne")
+			query += "&" + kind[i] + "=" + strings.ReplaceAll(kind[i+1], "zoe", "zoey")
 		}
 		byPost, byGet := w.form(path[1:]+"create", kind[1:]...),
 			w.do(http.MethodGet, path+"create"+strings.ReplaceAll(query, " ", "+"), "")

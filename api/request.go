@@ -118,14 +118,13 @@ type broadcastRequest struct {
 }
 
 func readBroadcast(r *navixy.Reader, h http.Header) (broadcastRequest, error) {
-	q := broadcastRequest{
-		selection: readSelection(r), text: r.Message("message"), extras: readExtras(r, h),
-	}
+	q := broadcastRequest{selection: readSelection(r)}
 	if q.all || len(q.groups) > 0 || len(q.tags) > 0 {
 		q.trackers, _ = r.IDs("trackers")
 	} else {
 		q.trackers = r.RequiredIDs("trackers", maxTrackers)
 	}
+	q.text, q.extras = r.Message("message"), readExtras(r, h)
 	return q, r.Done()
 }
 

@@ -75,7 +75,11 @@ func object(kind string, r *http.Request) string {
 			id = strconv.FormatInt(n, 10)
 		}
 	}
-	return strings.TrimSpace(kind + " " + id)
+	name := strings.TrimSpace(kind + " " + id)
+	if _, user, err := pathUser(r); err == nil {
+		name += ", user " + strconv.FormatInt(user, 10)
+	}
+	return name
 }
 
 // detail is what an answer tells of a change.
@@ -85,6 +89,8 @@ func detail(members any) string {
 		return m.Result
 	case keyMembers:
 		return "key " + audit.KeyID(m.Value.hash)
+	case userMembers:
+		return "user " + strconv.FormatInt(m.Value.ID, 10)
 	}
 	return ""
 }

@@ -397,9 +397,16 @@ func (a *administration) createUser(ctx context.Context, r *http.Request) (any, 
 	if err != nil {
 		return nil, err
 	}
-	return valueMembers{struct {
-		ID int64 `json:"id"`
-	}{id}}, nil
+	return userMembers{userValue{id}}, nil
+}
+
+// userMembers are the members of an answer with a new user.
+type userMembers struct {
+	Value userValue `json:"value"`
+}
+
+type userValue struct {
+	ID int64 `json:"id"`
 }
 
 func (a *administration) putUser(ctx context.Context, r *http.Request) (any, error) {

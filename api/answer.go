@@ -47,8 +47,8 @@ func newKeyed(op byte, trackers []int64, text string, x *sendOptions, to *select
 		Choices  []string
 		ReplyTo  int64
 		Strict   bool
-		// What follows is left out where it is not given, so that fingerprints taken before there was
-		// any of it stay good.
+		// What follows is left out where it is not given, so that fingerprints taken before there
+		// was any of it stay good.
 		Author string   `json:",omitempty"`
 		Groups []int64  `json:",omitempty"`
 		Tags   []string `json:",omitempty"`

@@ -178,8 +178,9 @@ func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Track
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, r.a.timeout)
 	defer cancel()
-	// The server's own deadline is for requests of one step. Without one there is no connection.
-	_ = http.NewResponseController(r.c.out.w).SetWriteDeadline(time.Now().Add(2 * r.a.timeout))
+	// The server's own deadline is for requests of one step. A socket knows no other clock.
+	deadline := time.Now().Add(2 * r.a.timeout) //nolint:forbidigo // said above
+	_ = http.NewResponseController(r.c.out.w).SetWriteDeadline(deadline)
 	var reqs []queue.SendReq
 	targets := make([]queue.BroadcastTarget, len(trackers))
 	for i, t := range trackers {
@@ -197,13 +198,12 @@ func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Track
 			r.b.Refused++
 			continue
 		}
-		switch res := results[0]; {
-		case res.Err == nil:
-			targets[i].Message = res.ID
+		if err := results[0].Err; err == nil {
+			targets[i].Message = results[0].ID
 			r.b.Sent++
-		default:
+		} else {
 			r.b.Refused++
-			if errors.Is(res.Err, queue.ErrQueueFull) {
+			if errors.Is(err, queue.ErrQueueFull) {
 				r.a.metrics.refuse(reasonQueueFull)
 			}
 		}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -301,7 +302,7 @@ func TestPeopleBounds(t *testing.T) {
 		Change: func(a *queue.Account) error {
 			a.People = people
 			for i := range 998 {
-				a.Keys = append(a.Keys[:len(a.Keys):len(a.Keys)],
+				a.Keys = append(slices.Clip(a.Keys),
 					queue.Key{Hash: queue.HashKey(strconv.Itoa(i))})
 			}
 			return nil
@@ -358,7 +359,8 @@ func TestPeopleInput(t *testing.T) {
 			[]string{"ttl", "text"},
 		},
 		{
-			"template/create", []string{"name", "x", "text", "x", "choices", "1,2,3,4,5,6,7,8,9"},
+			"template/create",
+			[]string{"name", "x", "text", "x", "choices", "1,2,3,4,5,6,7,8,9"},
 			[]string{"choices"},
 		},
 	} {

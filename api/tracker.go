@@ -128,8 +128,9 @@ func (c *call) appendTracker(dst []byte, t *queue.Tracker, p *queue.Presence) []
 	return append(dst, '}')
 }
 
-// appendTracker appends the platform's tracker object; group is 0 for none. There are no tariffs with
-// numbers here, and a source is its tracker: tariff_id is 1, source.id the tracker's id. What a device logs in with is not always a phone number, so phone is null.
+// appendTracker appends the platform's tracker object; group is 0 for none. There are no tariffs
+// with numbers here, and a source is its tracker: tariff_id is 1, source.id the tracker's id. What
+// a device logs in with is not always a phone number, so phone is null.
 func appendTracker(dst []byte, t *queue.Tracker, group int64) []byte {
 	dst = append(dst, `{"id":`...)
 	dst = strconv.AppendInt(dst, int64(t.ID), 10)

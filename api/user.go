@@ -29,7 +29,7 @@ func (a *API) userAuth(ctx context.Context, c *call) error {
 		stored, c.trail.Account = account.Password, account.ID
 	}
 	if user != nil {
-		stored, c.trail.Actor.ID = user.Password, strconv.FormatInt(user.ID, 10)
+		stored, c.trail.ID = user.Password, strconv.FormatInt(user.ID, 10)
 	}
 	wait, cancel := context.WithTimeout(ctx, a.timeout/2) // the other half is the store's
 	defer cancel()

@@ -203,7 +203,8 @@ func (w *world) beside() *world {
 func (w *world) serve(change ...func(*api.Options)) {
 	w.tb.Helper()
 	o := api.Options{
-		Store: w.store, Sessions: w.store, Accounts: w.store, Feed: w.store, Directory: w.dir, Now: w.now,
+		Store: w.store, Sessions: w.store, Accounts: w.store, Feed: w.store, Directory: w.dir,
+		Now: w.now,
 		Registerer:   w.reg,
 		Audit:        w.audit,
 		Capabilities: capabilities,

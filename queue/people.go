@@ -17,7 +17,7 @@ const (
 	MaxKeys         = 1000
 	MaxGroups       = 1000
 	MaxTemplates    = 200
-	MaxPeopleName   = 100  // characters of the name of a user, a key, a group, a template, an author
+	MaxPeopleName   = 100  // characters of the name of a user, a key, a group, a template …
 	MaxTemplateText = 2000 // characters
 	MaxChoices      = 8
 	MaxChoice       = 50                 // characters
@@ -39,7 +39,7 @@ const (
 	RoleViewer                 // reads
 )
 
-var roleNames = [...]string{"manager", "dispatcher", "viewer"}
+var roleNames = [...]string{"manager", "dispatcher", "viewer"} //nolint:gochecknoglobals // names
 
 // May reports whether a caller with role r may do what needs role need.
 func (r Role) May(need Role) bool { return r <= need }
@@ -406,8 +406,9 @@ func checkID(tell func(place, problem string), place string, id int64, seen *map
 // checkText wants least to most characters of one line.
 func checkText(tell func(place, problem string), place, s string, least, most int) {
 	n := utf8.RuneCountInString(s)
-	if !utf8.ValidString(s) || n < least || n > most || strings.ContainsFunc(s, unicode.IsControl) ||
-		least > 0 && strings.TrimSpace(s) == "" {
+	blank := least > 0 && strings.TrimSpace(s) == ""
+	if !utf8.ValidString(s) || n < least || n > most || blank ||
+		strings.ContainsFunc(s, unicode.IsControl) {
 		tell(place, fmt.Sprintf("must have %d to %d characters and no control characters", least,
 			most))
 	}

@@ -256,8 +256,8 @@ func (o *accountObject) tellPeople(a *queue.Account, all bool) {
 	}
 }
 
-// changeAccount makes one edit of an account. The result is what the edit says it did, or that there was
-// nothing to be done.
+// changeAccount makes one edit of an account. The result is what the edit says it did, or that
+// there was nothing to be done.
 func (a *administration) changeAccount(ctx context.Context, id int64,
 	change func(*queue.Account) error,
 ) (queue.EditOutcome, error) {
@@ -302,7 +302,7 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 		if len(account.Keys) >= queue.MaxKeys {
 			return queue.ErrTooMany
 		}
-		account.Keys = append(account.Keys[:len(account.Keys):len(account.Keys)], k)
+		account.Keys = append(slices.Clip(account.Keys), k)
 		return nil
 	}); err != nil {
 		return nil, err
@@ -479,12 +479,7 @@ func (a *administration) editUser(ctx context.Context, account int64, o *userObj
 }
 
 func userIndex(users []queue.User, id int64) int {
-	for i := range users {
-		if users[i].ID == id {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(users, func(u queue.User) bool { return u.ID == id })
 }
 
 func (a *administration) deleteUser(ctx context.Context, r *http.Request) (any, error) {

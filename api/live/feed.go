@@ -287,8 +287,8 @@ func (f *Feed) listened(changes []queue.Change) map[queue.TrackerID]queue.Accoun
 	return owners
 }
 
-// recheck ends the subscriptions of keys that are not the account's any more, or have ended. Sessions, which only
-// the store knows, are looked at if asked to.
+// recheck ends the subscriptions of keys that are not the account's any more, or have ended.
+// Sessions, which only the store knows, are looked at if asked to.
 func (f *Feed) recheck(ctx context.Context, sessions bool) {
 	snap, now := f.directory.Current(), f.now().UnixMilli()
 	var asked []*subscriber

@@ -51,7 +51,8 @@ func furnish(r *round) {
 	r.must(r.s.PutSession(r.ctx, r.session(1)))
 	hook := queue.Webhook{Account: r.account(0), URL: "https://example.org", Secret: "s"}
 	r.must(r.s.PutWebhook(r.ctx, hook))
-	r.must(r.s.SaveBroadcast(r.ctx, r.account(0), queue.Broadcast{ID: 1, Trackers: 2}, 0, r.targets(0)))
+	b := queue.Broadcast{ID: 1, Trackers: 2}
+	r.must(r.s.SaveBroadcast(r.ctx, r.account(0), b, 0, r.targets(0)))
 	_, err := r.s.LeaseWebhooks(r.ctx, r.node(), []queue.AccountID{r.account(0)}, time.Hour)
 	r.must(err)
 	r.beat()
@@ -324,7 +325,7 @@ func (r *round) rest() string {
 	nodes, err := r.sound.Nodes(r.ctx)
 	r.must(err)
 	nodes = slices.DeleteFunc(nodes, func(n queue.Node) bool { return n.ID != r.node() })
-	var broadcasts []any
+	broadcasts := make([]any, 0, 4)
 	for i := range 2 {
 		list, err := r.sound.Broadcasts(r.ctx, r.account(i), 0, 10)
 		r.must(err)

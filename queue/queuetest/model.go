@@ -75,7 +75,8 @@ func NewModel(now func() time.Time, maxPending int) *Model {
 		now: now, maxPending: maxPending, trackers: make(map[queue.TrackerID]*modelTracker),
 		history: make(map[modelEntry]int64), nodes: make(map[queue.NodeID]queue.Node),
 		broadcasts: make(map[queue.AccountID][]modelBroadcast),
-		answers:    make(map[modelQuestion]modelAnswer), kept: make(map[queue.TrackerID]queue.Tracker),
+		answers:    make(map[modelQuestion]modelAnswer),
+		kept:       make(map[queue.TrackerID]queue.Tracker),
 	}
 	m.listeners()
 	return m

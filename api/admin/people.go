@@ -302,7 +302,7 @@ func (a *administration) createKey(ctx context.Context, r *http.Request) (any, e
 		if len(account.Keys) >= queue.MaxKeys {
 			return queue.ErrTooMany
 		}
-		account.Keys = append(account.Keys[:len(account.Keys):len(account.Keys)], k)
+		account.Keys = append(slices.Clip(account.Keys), k)
 		return nil
 	}); err != nil {
 		return nil, err
@@ -450,7 +450,7 @@ func (a *administration) editUser(ctx context.Context, account int64, o *userObj
 			fallthrough
 		case !isNew:
 			p.Users[i] = put
-		case len(p.Users) >= queue.MaxUsers:
+		case len(p.Users) >= queue.MaxUsers, put.ID >= queue.MaxID:
 			return queue.ErrTooMany
 		default:
 			p.Users = append(p.Users, put)

@@ -134,6 +134,8 @@ func TestAdminPeopleRefusals(t *testing.T) {
 	}
 	w.put("/admin/accounts/3", `{"keys":[`+strings.Join(keys, ",")+`]}`).is(t, updated)
 	w.post("/admin/accounts/3/keys", "").refused(t, 267)
+	w.put("/admin/accounts/4", `{"last_id":9007199254740991}`).succeeds(t)
+	w.post("/admin/accounts/4/users", `{"login":"last","name":"L","role":"viewer"}`).refused(t, 267)
 	if n := len(w.stored(3).Keys); n != 1000 {
 		t.Errorf("%d keys", n)
 	}

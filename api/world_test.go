@@ -204,7 +204,7 @@ func (w *world) serve(change ...func(*api.Options)) {
 	w.tb.Helper()
 	o := api.Options{
 		Store: w.store, Sessions: w.store, Accounts: w.store, Feed: w.store, Directory: w.dir,
-		Now: w.now,
+		Now:          w.now,
 		Registerer:   w.reg,
 		Audit:        w.audit,
 		Capabilities: capabilities,

@@ -77,8 +77,8 @@ func (a *administration) putAccount(ctx context.Context, r *http.Request) (any, 
 	return a.edit(ctx, e)
 }
 
-// hashPasswords sets the hashes of passwords that are given, and of users whose password is not
-// given the one that they have. One that is as before keeps its hash, and so its sessions.
+// hashPasswords sets the hashes of passwords that are given, and of users without one the hash that
+// they have. A password that is as before keeps its hash, and so its sessions.
 func (a *administration) hashPasswords(ctx context.Context, o *accountObject,
 	e *queue.Edit,
 ) error {

@@ -74,7 +74,7 @@ func accountAnswer(a *queue.Account, export bool) *accountObject {
 	return o
 }
 
-// trackerAnswer is the answer about a tracker. An export tells also that it is in no group and has no
+// trackerAnswer is the answer about a tracker. An export tells also that it has no group and no
 // tags.
 func trackerAnswer(t *queue.Tracker, export bool) *trackerObject {
 	o := &trackerObject{

@@ -28,8 +28,8 @@ func authors() []*queue.Author {
 	}
 }
 
-// TestMigratePeople: who wrote a text, who may do what and who has logged in is known in Redis as it
-// was before, also from a backup.
+// TestMigratePeople: who wrote a text, who may do what and who has logged in is known in Redis as
+// it was before, also from a backup.
 func TestMigratePeople(t *testing.T) {
 	dir := livedIn(t, 1, 40)
 	st, err := sqlitestore.Open(t.Context(), sqlitestore.Options{Path: dir, Now: time.Now})

@@ -45,7 +45,8 @@ func startService(t *testing.T, protocolName string, devices int, change func(*d
 	store, known, addr := startDevices(t, protocolName, file,
 		gateway.Options{AckTimeout: ackTimeout})
 	h := api.New(api.Options{
-		Store: store, Sessions: store, Accounts: store, Feed: store, Directory: known, Now: time.Now,
+		Store: store, Sessions: store, Accounts: store, Feed: store, Directory: known,
+		Now:     time.Now,
 		Timeout: patience, MaxBody: 1 << 20,
 	})
 	t.Cleanup(h.Close)

@@ -63,6 +63,9 @@ func (r rows) imported(accounts []queue.Account, trackers []queue.Tracker, prune
 		after = newRows()
 	}
 	for _, a := range accounts {
+		if a.Keys == nil {
+			a.Keys = r.accounts[a.ID].Keys
+		}
 		after.accounts[a.ID] = a
 	}
 	for _, t := range trackers {
@@ -104,6 +107,9 @@ func someRows(t *rapid.T) (accounts []queue.Account, trackers []queue.Tracker) {
 		a := queue.Account{ID: queue.AccountID(id + 1), Password: fmt.Sprint(few(1, "password"))}
 		if n := few(4, "login"); n > 0 {
 			a.Login = fmt.Sprint(n)
+		}
+		if few(1, "keys are given") == 1 {
+			a.Keys = []queue.Key{}
 		}
 		for range few(2, "keys") {
 			a.Keys = append(a.Keys,

@@ -250,4 +250,3 @@ func (o *accountObject) tellPeople(a *queue.Account, all bool) {
 		o.LastID = a.People.LastID
 	}
 }
-

@@ -260,8 +260,8 @@ func TestFlagsOfANewerProgram(t *testing.T) {
 	}
 }
 
-// TestAuthorsBesideAnEarlierVersion: a node that would take an author for a part of the text is sent
-// none, as long as it lives.
+// TestAuthorsBesideAnEarlierVersion: a node that would take an author for a part of the text is
+// sent none, as long as it lives.
 func TestAuthorsBesideAnEarlierVersion(t *testing.T) {
 	server := queuetest.StartRedis(t)
 	var clock atomic.Int64

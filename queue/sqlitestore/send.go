@@ -62,7 +62,8 @@ func (w *writer) send(r *queue.SendReq) (queue.SendResult, error) {
 	m := queue.Message{
 		Tracker: r.Tracker, Status: queue.StatusPending, ExpiresMs: r.ExpiresMs,
 		Employee: r.Employee,
-		Text:     r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo, Urgent: r.Urgent, Author: r.Author,
+		Text:     r.Text, Choices: r.Choices, ReplyTo: r.ReplyTo, Urgent: r.Urgent,
+		Author: r.Author,
 	}
 	if err := w.insert(t, &m); err != nil {
 		return queue.SendResult{}, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"trackchat/cmd/trackchat/app"
@@ -93,6 +95,7 @@ type importStore interface {
 	queue.DirectoryStore
 	queue.Importer
 	queue.SessionStore
+	queue.BroadcastStore
 	FinishMigration(ctx context.Context) error
 	List(ctx context.Context, q queue.ListQuery) ([]queue.Message, error)
 }
@@ -111,6 +114,7 @@ type migration struct {
 	to   importStore
 	out  io.Writer
 
+	accounts []queue.AccountID
 	trackers []queue.TrackerID         // that have messages, in order
 	counts   map[queue.TrackerID]int   // of their messages
 	total    int                       // of messages
@@ -133,7 +137,7 @@ func (m *migration) say(format string, args ...any) {
 }
 
 func (m *migration) run(ctx context.Context) error {
-	return inOrder(ctx, m.count, m.directory, m.survey, m.copy, m.logins, m.check, m.finish)
+	return inOrder(ctx, m.count, m.directory, m.survey, m.copy, m.broadcasts, m.logins, m.check, m.finish)
 }
 
 // again looks at what was taken over before, and writes nothing.
@@ -163,6 +167,9 @@ func (m *migration) directory(ctx context.Context) error {
 	stats, err := m.to.ImportDirectory(ctx, accounts, trackers, false)
 	if err != nil {
 		return fmt.Errorf("taking accounts and trackers over: %w", err)
+	}
+	for i := range accounts {
+		m.accounts = append(m.accounts, accounts[i].ID)
 	}
 	m.say("%d accounts and %d trackers: %d added, %d updated, %d there already", len(accounts),
 		len(trackers), stats.Added, stats.Updated, stats.Unchanged)
@@ -200,10 +207,64 @@ func (m *migration) copy(ctx context.Context) error {
 	}
 }
 
+// wasFinished reports whether a migration before this one has got past the messages.
+func (m *migration) wasFinished() bool { return m.total > 0 && m.copied == 0 && !m.begun }
+
+// broadcasts takes over which messages are one text to many trackers.
+func (m *migration) broadcasts(ctx context.Context) error {
+	if m.wasFinished() {
+		return nil
+	}
+	n := 0
+	for _, account := range m.accounts {
+		list, err := m.from.Broadcasts(account)
+		if err != nil {
+			return fmt.Errorf("reading broadcasts: %w", err)
+		}
+		for i := range list {
+			if err := m.broadcast(ctx, account, &list[i]); err != nil {
+				return err
+			}
+			n++
+		}
+	}
+	m.say("broadcasts: %d", n)
+	return nil
+}
+
+// broadcast: A message that is no longer there keeps its id, which is no other's in Redis either.
+func (m *migration) broadcast(ctx context.Context, account queue.AccountID,
+	b *queue.Broadcast,
+) error {
+	targets, err := m.from.BroadcastTargets(account, b.ID)
+	if err != nil {
+		return fmt.Errorf("reading broadcast %d: %w", b.ID, err)
+	}
+	if err := m.to.SaveBroadcast(ctx, account, *b, 0, nil); err != nil {
+		return fmt.Errorf("taking broadcast %d over: %w", b.ID, err)
+	}
+	first := 0
+	for some := range slices.Chunk(targets, migrateTrackers) {
+		for i := range some {
+			t := &some[i]
+			id, err := m.counterpart(ctx, t.Tracker, t.Message)
+			if err != nil {
+				return err
+			}
+			t.Message = cmp.Or(id, t.Message)
+		}
+		if err := m.to.SaveBroadcast(ctx, account, *b, first, some); err != nil {
+			return fmt.Errorf("taking broadcast %d over: %w", b.ID, err)
+		}
+		first += len(some)
+	}
+	return nil
+}
+
 // logins takes sessions over that have not expired. Those of a migration that was finished before
 // are left as they are: some may have ended since.
 func (m *migration) logins(ctx context.Context) error {
-	if m.total > 0 && m.copied == 0 && !m.begun {
+	if m.wasFinished() {
 		return nil
 	}
 	n, now := 0, time.Now().UnixMilli()

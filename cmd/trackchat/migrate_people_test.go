@@ -40,6 +40,13 @@ func TestMigratePeople(t *testing.T) {
 		CreatedMs: now, ExpiresMs: now + time.Hour.Milliseconds(),
 	}
 	apptest.Must(t, st.PutSession(t.Context(), session))
+	sent, err := st.Send(t.Context(), []queue.SendReq{{Tracker: 1, Text: "to many"}})
+	apptest.Must(t, errors.Join(err, sent[0].Err))
+	broadcast := queue.Broadcast{ID: 77, Text: "to many", Trackers: 3, Sent: 1, Complete: true}
+	targets := []queue.BroadcastTarget{
+		{Tracker: 1, Message: sent[0].ID}, {Tracker: 2}, {Tracker: 3, Message: queue.MaxID - 1},
+	}
+	apptest.Must(t, st.SaveBroadcast(t.Context(), 1, broadcast, 0, targets))
 	accounts, trackers, err := st.LoadDirectory(t.Context())
 	apptest.Must(t, errors.Join(err, st.Close()))
 	key, user := accounts[0].Keys[1], accounts[0].AllUsers()[0]
@@ -72,6 +79,19 @@ func TestMigratePeople(t *testing.T) {
 			if got, err := to.Sessions(t.Context(), []queue.KeyHash{session.Hash}); err != nil ||
 				got[0] != session {
 				t.Errorf("session %+v became %+v, %v", session, got, err)
+			}
+			if got, err := to.Broadcasts(t.Context(), 1, 0, 10); err != nil || len(got) != 1 ||
+				got[0] != broadcast {
+				t.Errorf("broadcast %+v became %+v, %v", broadcast, got, err)
+			}
+			got, err := to.BroadcastTargets(t.Context(), 1, broadcast.ID)
+			apptest.Must(t, err)
+			if len(got) != 3 || got[1] != targets[1] || got[2] != targets[2] {
+				t.Fatalf("targets %+v became %+v", targets, got)
+			}
+			found, err := to.Find(t.Context(), []int64{got[0].Message})
+			if err != nil || found[0].Text != "to many" || found[0].Tracker != 1 {
+				t.Errorf("its message is %+v, %v", found, err)
 			}
 			wrote := make(map[queue.Author]int)
 			for m, err := range to.History(t.Context(), 1) {

@@ -112,6 +112,20 @@ func (a *Archive) Sessions(after queue.KeyHash, limit int) ([]queue.Session, err
 	return list, translate(err)
 }
 
+// Broadcasts returns what is known of an account's broadcasts, the newest first.
+func (a *Archive) Broadcasts(account queue.AccountID) ([]queue.Broadcast, error) {
+	list, err := a.c.broadcasts(account, queue.MaxID, queue.MaxBroadcasts)
+	return list, translate(err)
+}
+
+// BroadcastTargets returns the targets of a broadcast in their order.
+func (a *Archive) BroadcastTargets(account queue.AccountID, id int64) ([]queue.BroadcastTarget,
+	error,
+) {
+	ts, err := a.c.broadcastTargets(account, id)
+	return ts, translate(err)
+}
+
 // Fingerprint names what the store holds: it is another one as soon as anything of a message or of
 // the directory has changed.
 func (a *Archive) Fingerprint(ctx context.Context) (string, error) {

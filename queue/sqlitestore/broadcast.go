@@ -62,41 +62,47 @@ func (w *writer) dropBroadcasts(a queue.AccountID, last int64) error {
 
 func (bs *broadcasts) Broadcasts(ctx context.Context, a queue.AccountID, before int64,
 	limit int,
-) ([]queue.Broadcast, error) {
+) (list []queue.Broadcast, err error) {
 	if before == 0 {
 		before = queue.MaxID
 	}
-	var list []queue.Broadcast
-	err := bs.read(ctx, "broadcasts", func(c *conn) error {
-		const query = "SELECT row FROM broadcast WHERE account = ? AND id < ? ORDER BY id DESC LIMIT ?"
-		return c.query(query, func(row []driver.Value) error {
-			var b queue.Broadcast
-			if err := fromJSON(row[0], &b); err != nil {
-				return fmt.Errorf("%w: broadcast of account %d: %w", queue.ErrCorrupt, a, err)
-			}
-			list = append(list, b)
-			return nil
-		}, int64(a), before, int64(min(limit, queue.MaxBroadcasts)))
+	err = bs.read(ctx, "broadcasts", func(c *conn) error {
+		list, err = c.broadcasts(a, before, limit)
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
+	return list, err
+}
+
+func (c *conn) broadcasts(a queue.AccountID, before int64, limit int) ([]queue.Broadcast, error) {
+	const query = "SELECT row FROM broadcast WHERE account = ? AND id < ? ORDER BY id DESC LIMIT ?"
+	var list []queue.Broadcast
+	err := c.query(query, func(row []driver.Value) error {
+		var b queue.Broadcast
+		if err := fromJSON(row[0], &b); err != nil {
+			return fmt.Errorf("%w: broadcast of account %d: %w", queue.ErrCorrupt, a, err)
+		}
+		list = append(list, b)
+		return nil
+	}, int64(a), before, int64(min(limit, queue.MaxBroadcasts)))
+	return list, err
 }
 
 func (bs *broadcasts) BroadcastTargets(ctx context.Context, a queue.AccountID,
 	id int64,
-) ([]queue.BroadcastTarget, error) {
-	var ts []queue.BroadcastTarget
-	err := bs.read(ctx, "broadcast_targets", func(c *conn) error {
-		const query = "SELECT targets FROM broadcast_target WHERE account = ? AND id = ? ORDER BY first"
-		return c.query(query, func(row []driver.Value) (err error) {
-			ts, err = queue.DecodeTargets(ts, blob(row[0]))
-			return err
-		}, int64(a), id)
+) (ts []queue.BroadcastTarget, err error) {
+	err = bs.read(ctx, "broadcast_targets", func(c *conn) error {
+		ts, err = c.broadcastTargets(a, id)
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return ts, nil
+	return ts, err
+}
+
+func (c *conn) broadcastTargets(a queue.AccountID, id int64) ([]queue.BroadcastTarget, error) {
+	const query = "SELECT targets FROM broadcast_target WHERE account = ? AND id = ? ORDER BY first"
+	var ts []queue.BroadcastTarget
+	err := c.query(query, func(row []driver.Value) (err error) {
+		ts, err = queue.DecodeTargets(ts, blob(row[0]))
+		return err
+	}, int64(a), id)
+	return ts, err
 }

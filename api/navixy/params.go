@@ -373,17 +373,28 @@ func (p pairs) add(given, text string) {
 // find returns the value of a parameter for which nothing, and the texts null and undefined, mean
 // absent.
 func (p *Params) find(name string) (value, bool) {
-	return p.first(name, func(v *value) bool { return v.absent() || v.empty() })
+	return p.first(name, nullOrEmpty)
 }
 
 // findList is find for lists: an empty text is an empty one.
-func (p *Params) findList(name string) (value, bool) { return p.first(name, (*value).absent) }
+func (p *Params) findList(name string) (value, bool) { return p.first(name, nullOnly) }
 
-func (p *Params) first(name string, absent func(*value) bool) (value, bool) {
+// absence says which values of a parameter mean that it is not there.
+type absence byte
+
+const (
+	nullOrEmpty absence = iota
+	nullOnly
+	never
+)
+
+func (p *Params) first(name string, a absence) (value, bool) {
 	for _, s := range [...]*source{&p.body, &p.query} {
-		if v, ok := s.get(name); ok && !absent(&v) {
-			return v, true
+		v, ok := s.get(name)
+		if !ok || a != never && v.absent() || a == nullOrEmpty && v.empty() {
+			continue
 		}
+		return v, true
 	}
 	return value{}, false
 }
@@ -413,7 +424,7 @@ func (p *Params) Hash(h http.Header) (string, bool) {
 
 // Given reports whether a parameter is there at all, be it as null or an empty text.
 func (p *Params) Given(name string) bool {
-	_, given := p.first(name, func(*value) bool { return false })
+	_, given := p.first(name, never)
 	return given
 }
 

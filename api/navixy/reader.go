@@ -234,7 +234,7 @@ func (r *Reader) Text(name string) string {
 
 // TextInto reads a text into dst, which stays as it is where there is none. An empty text is one.
 func (r *Reader) TextInto(name string, dst *string) {
-	v, given := r.Params.first(name, func(*value) bool { return false })
+	v, given := r.Params.first(name, never)
 	if !given {
 		return
 	}

@@ -42,8 +42,11 @@ func scanMessage(row []driver.Value) (queue.Message, error) {
 			return m, fmt.Errorf("%w: choices of message %d: %w", queue.ErrCorrupt, m.ID, err)
 		}
 	}
-	if err := fromJSON(row[19], &m.Author); err != nil {
-		return m, fmt.Errorf("%w: author of message %d: %w", queue.ErrCorrupt, m.ID, err)
+	if a := text(row[19]); a != "" {
+		m.Author = new(queue.Author)
+		if err := json.Unmarshal([]byte(a), m.Author); err != nil {
+			return m, fmt.Errorf("%w: author of message %d: %w", queue.ErrCorrupt, m.ID, err)
+		}
 	}
 	return m, nil
 }

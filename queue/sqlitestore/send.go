@@ -103,13 +103,16 @@ func (w *writer) insert(t *tracker, m *queue.Message) error {
 	m.ID, m.SubmitMs, m.ChangeMs = id, ms, ms
 	t.lastMs = ms
 	w.recordChange(queue.ChangeStored, t, id)
-	choices, err := toJSON(m.Choices, len(m.Choices) > 0)
-	if err != nil {
-		return err
+	var choices, author driver.Value
+	if len(m.Choices) > 0 {
+		if choices, err = toJSON(m.Choices, true); err != nil {
+			return err
+		}
 	}
-	author, err := toJSON(m.Author, m.Author != nil)
-	if err != nil {
-		return err
+	if m.Author != nil {
+		if author, err = toJSON(m.Author, true); err != nil {
+			return err
+		}
 	}
 	_, err = w.c.exec("INSERT INTO message (id, tracker, status, submit_ms, change_ms, expires_ms, employee, reply_to, text, choices, urgent, author) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		id, int64(t.id), int64(m.Status), ms, ms, m.ExpiresMs, m.Employee, m.ReplyTo, m.Text,

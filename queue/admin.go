@@ -11,8 +11,9 @@ import (
 // ErrNotFound says that what an edit names does not exist.
 var ErrNotFound = errors.New("not found")
 
-// MaxSessions is how many sessions of one account are kept; a further one ends the oldest.
-const MaxSessions = 3000
+// MaxSessions is how many sessions of an account's own login, or of one of its users, are kept; a
+// further one ends the oldest.
+const MaxSessions = 1000
 
 // Session is a login of an account, or of one of its users, through the API.
 type Session struct {
@@ -26,10 +27,10 @@ type Session struct {
 }
 
 // SessionStore keeps sessions durably. A change of an account's password and the end of an account
-// end its sessions in the same step.
+// end those of its own login in the same step. Those of users end with what Snapshot.Session says.
 type SessionStore interface {
-	// PutSession stores a session. Beyond MaxSessions of the account the oldest ones (CreatedMs,
-	// Hash) end. ErrNotFound where the account does not exist.
+	// PutSession stores a session. Beyond MaxSessions of the account's own login, or of the user,
+	// the oldest ones (CreatedMs, Hash) end. ErrNotFound where the account does not exist.
 	PutSession(ctx context.Context, s Session) error
 	// RenewSession moves the end of a session; false where there is none any more.
 	RenewSession(ctx context.Context, h KeyHash, expiresMs int64) (bool, error)
@@ -101,6 +102,10 @@ type Edit struct {
 	// one.
 	KeepPassword bool
 	KeepKeys     bool // EditPutAccount: the same for its keys
+	// EditPutAccount: users, by id, who keep the password that they have.
+	KeepUsers []int64
+	// EditChangeAccount with Account.ID 0: the account that has this key.
+	Holder KeyHash
 }
 
 // EditOutcome says what an edit did.

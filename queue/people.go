@@ -220,14 +220,47 @@ func (t *Tracker) KeepSorting(old *Tracker) {
 	}
 }
 
-// CheckGroup refuses a group that its account a does not have for a tracker that replaces old (nil:
-// none). One that the tracker is in already is none of the edit's business: it may be gone.
-func (t *Tracker) CheckGroup(old *Tracker, a *Account) error {
+// CheckGroup refuses a group that its account a never had. One that is gone is none.
+func (t *Tracker) CheckGroup(a *Account) error {
 	id := t.GroupID()
-	if id == 0 || a.HasGroup(id) || old != nil && old.Account == a.ID && old.GroupID() == id {
+	if id == 0 || a.HasGroup(id) {
 		return nil
 	}
-	return &ConflictError{"group_id", fmt.Sprintf("%d is not a group of account %d", id, a.ID)}
+	if a.People == nil || id > a.People.LastID {
+		return &ConflictError{
+			"group_id", fmt.Sprintf("%d is not a group of account %d", id, a.ID),
+		}
+	}
+	t.LeaveGroup()
+	return nil
+}
+
+// LeaveGroup puts the tracker into no group.
+func (t *Tracker) LeaveGroup() {
+	tags := t.Tags()
+	if t.Sorting = nil; len(tags) > 0 {
+		t.Sorting = &Sorting{Tags: tags}
+	}
+}
+
+// KeepPasswords gives users of the account, by id, the password that they have in old (nil: none).
+func (a *Account) KeepPasswords(old *Account, ids []int64) {
+	if len(ids) == 0 || a.People == nil {
+		return
+	}
+	a.People = a.People.Clone()
+	for i := range a.People.Users {
+		u := &a.People.Users[i]
+		if !slices.Contains(ids, u.ID) {
+			continue
+		}
+		u.Password = ""
+		if old != nil {
+			if was, ok := old.User(u.ID); ok {
+				u.Password = was.Password
+			}
+		}
+	}
 }
 
 // GroupID is the tracker's group, 0 none.

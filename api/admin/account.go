@@ -77,12 +77,19 @@ func (a *administration) putAccount(ctx context.Context, r *http.Request) (any, 
 	return a.edit(ctx, e)
 }
 
-// hashPasswords sets the hashes of passwords that are given, and of users without one the hash that
-// they have. A password that is as before keeps its hash, and so its sessions.
+// hashPasswords sets the hashes of passwords that are given, and says which users keep theirs. A
+// password that is as before keeps its hash, and so its sessions.
 func (a *administration) hashPasswords(ctx context.Context, o *accountObject,
 	e *queue.Edit,
 ) error {
-	if !o.needsPasswords() {
+	if o.Users != nil {
+		for _, u := range *o.Users {
+			if u.Password == nil && u.PasswordHash == nil {
+				e.KeepUsers = append(e.KeepUsers, u.ID)
+			}
+		}
+	}
+	if o.passwords() == 0 {
 		return nil
 	}
 	list, err := a.store.Accounts(ctx, e.Account.ID-1, 1)
@@ -109,14 +116,12 @@ func (a *administration) hashPasswords(ctx context.Context, o *accountObject,
 		if before, ok := old.User(u.ID); ok {
 			was = before.Password
 		}
+		if u.Password == nil {
+			continue
+		}
 		into := &e.Account.People.Users[i].Password
-		switch {
-		case u.Password != nil:
-			if *into, err = hashPassword(was, *u.Password); err != nil {
-				return err
-			}
-		case u.PasswordHash == nil:
-			*into = was
+		if *into, err = hashPassword(was, *u.Password); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -172,7 +172,7 @@ func (m *importing) read(text []byte) (e queue.Edit, o *accountObject, err error
 // take puts an edit to the batch, and stores the batch when it is full. An account that is in it
 // already begins another one: its users may keep the passwords that they have been given there.
 func (m *importing) take(ctx context.Context, e queue.Edit, o *accountObject, size int) error {
-	if o != nil && o.needsPasswords() && slices.ContainsFunc(m.edits, func(b queue.Edit) bool {
+	if o != nil && o.passwords() > 0 && slices.ContainsFunc(m.edits, func(b queue.Edit) bool {
 		return b.Kind == e.Kind && b.Account.ID == e.Account.ID
 	}) {
 		if err := m.flush(ctx); err != nil {

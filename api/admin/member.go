@@ -14,15 +14,19 @@ import (
 
 // Single keys and users of an account.
 
-// changeAccount makes one edit of an account. The result is what the edit says it did, or that
-// there was nothing to be done.
+// changeAccount makes one edit of an account.
 func (a *administration) changeAccount(ctx context.Context, id int64,
 	change func(*queue.Account) error,
 ) (queue.EditOutcome, error) {
-	res, err := a.store.EditDirectory(ctx, []queue.Edit{{
-		Kind: queue.EditChangeAccount, Account: queue.Account{ID: queue.AccountID(id)},
-		Change: change,
-	}})
+	return a.makeChange(ctx, queue.Edit{
+		Account: queue.Account{ID: queue.AccountID(id)}, Change: change,
+	})
+}
+
+// makeChange makes an edit of that kind, and returns what it says it did.
+func (a *administration) makeChange(ctx context.Context, e queue.Edit) (queue.EditOutcome, error) {
+	e.Kind = queue.EditChangeAccount
+	res, err := a.store.EditDirectory(ctx, []queue.Edit{e})
 	if err == nil {
 		err = res[0].Err
 	}
@@ -84,18 +88,13 @@ func (a *administration) deleteKey(ctx context.Context, r *http.Request) (any, e
 	if !ok {
 		return nil, navixy.Invalid("id", "must be the id of a key: 64 hexadecimal digits")
 	}
-	holder, err := a.keyHolder(ctx, hash)
+	_, err := a.makeChange(ctx, queue.Edit{
+		Holder: hash, Change: func(account *queue.Account) error {
+			account.Keys = without(account.Keys, queue.KeyIndex(account.Keys, hash))
+			return nil
+		},
+	})
 	if err != nil {
-		return nil, err
-	}
-	if _, err := a.changeAccount(ctx, int64(holder), func(account *queue.Account) error {
-		i := queue.KeyIndex(account.Keys, hash)
-		if i < 0 {
-			return queue.ErrNotFound
-		}
-		account.Keys = without(account.Keys, i)
-		return nil
-	}); err != nil {
 		return nil, err
 	}
 	return resultMembers{outcomeName(queue.EditRemoved)}, nil
@@ -104,27 +103,6 @@ func (a *administration) deleteKey(ctx context.Context, r *http.Request) (any, e
 // without is a copy of a list without one of its elements.
 func without[V any](list []V, i int) []V {
 	return append(append(make([]V, 0, len(list)-1), list[:i]...), list[i+1:]...)
-}
-
-// keyHolder finds the account that has a key.
-func (a *administration) keyHolder(ctx context.Context, k queue.KeyHash) (queue.AccountID,
-	error,
-) {
-	for after := queue.AccountID(0); ; {
-		page, err := a.store.Accounts(ctx, after, maxPageSize)
-		if err != nil {
-			return 0, err
-		}
-		for i := range page {
-			after = page[i].ID
-			if queue.KeyIndex(page[i].Keys, k) >= 0 {
-				return after, nil
-			}
-		}
-		if len(page) < maxPageSize {
-			return 0, queue.ErrNotFound
-		}
-	}
 }
 
 func pathUser(r *http.Request) (account, user int64, err error) {

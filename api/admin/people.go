@@ -219,12 +219,6 @@ func (o *accountObject) passwords() (n int) {
 	return n
 }
 
-// needsPasswords reports whether there are passwords to be hashed, or to be kept.
-func (o *accountObject) needsPasswords() bool {
-	return o.passwords() > 0 || o.Users != nil && slices.ContainsFunc(*o.Users,
-		func(u userObject) bool { return u.PasswordHash == nil })
-}
-
 // tellPeople answers what an account has of keys, users, groups and templates; with all also lists
 // that are empty, so that an import of them leaves nothing else.
 func (o *accountObject) tellPeople(a *queue.Account, all bool) {

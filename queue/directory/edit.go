@@ -102,6 +102,7 @@ func (w *edits) putAccount(e *queue.Edit) (queue.EditOutcome, error) {
 	if found && e.KeepKeys {
 		a.Keys = old.Keys
 	}
+	a.KeepPasswords(old, e.KeepUsers)
 	a.KeepPeople(old)
 	if found && queue.SameAccount(old, &a) {
 		return queue.EditUnchanged, nil
@@ -133,7 +134,7 @@ func (w *edits) putTracker(t queue.Tracker) (queue.EditOutcome, error) {
 	if !ok {
 		return 0, queue.NoAccount(t.Account)
 	}
-	if err := t.CheckGroup(before, owner); err != nil {
+	if err := t.CheckGroup(owner); err != nil {
 		return 0, err
 	}
 	if other, ok := w.device(deviceKey{t.Protocol, t.DeviceID}); ok && other.ID != t.ID {
@@ -177,6 +178,9 @@ func (w *edits) dropTracker(id queue.TrackerID) (queue.EditOutcome, error) {
 
 func (w *edits) changeAccount(e *queue.Edit) (queue.EditOutcome, error) {
 	old, ok := w.account(e.Account.ID)
+	if e.Account.ID == 0 {
+		old, ok = w.byKey(e.Holder)
+	}
 	if !ok {
 		return 0, queue.ErrNotFound
 	}

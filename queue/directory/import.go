@@ -208,6 +208,9 @@ func (m *merge) owned(given []*queue.Tracker) error {
 
 func (m *merge) placeTrackers() error {
 	for _, t := range m.putTrackers {
+		if owner, ok := m.account(t.Account); ok && t.CheckGroup(owner) != nil {
+			t.LeaveGroup() // a manager has removed it: nothing that the file's author could know
+		}
 		if other, ok := m.device(deviceKey{t.Protocol, t.DeviceID}); ok {
 			return fmt.Errorf("%w: trackers %d and %d log in alike: %s device %q",
 				queue.ErrConflict, min(other.ID, t.ID), max(other.ID, t.ID), t.Protocol, t.DeviceID)

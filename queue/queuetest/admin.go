@@ -258,7 +258,16 @@ func editKeys(c *check) {
 	c.fill()
 	c.wantEdits(queue.EditUpdated, addKey(3, "k1"), addKey(3, "k2"))
 	c.wantEdits(queue.EditUnchanged, addKey(3, "k1"))
-	c.wantEdits(queue.EditUpdated, dropKey(3, "k1"), dropKey(1, "cc"))
+	c.wantEdits(queue.EditUpdated, dropKey(3, "k1"), queue.Edit{
+		Kind: queue.EditChangeAccount, Holder: queue.HashKey("cc"),
+		Change: func(a *queue.Account) error { a.Keys = nil; return nil },
+	})
+	if res := c.edit(queue.Edit{
+		Kind: queue.EditChangeAccount, Holder: queue.HashKey("cc"),
+		Change: func(*queue.Account) error { return nil },
+	}); !errors.Is(res[0].Err, queue.ErrNotFound) {
+		c.Fatalf("%+v", res[0])
+	}
 	want := someAccounts()
 	want[1].Keys = nil
 	want[2].Keys = []queue.Key{{Hash: queue.HashKey("k2")}}

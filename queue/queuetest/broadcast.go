@@ -1,6 +1,8 @@
 package queuetest
 
 import (
+	"errors"
+
 	"trackchat/queue"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,8 +41,14 @@ func broadcastKept(c *check) {
 		c.Helper()
 		c.must(c.Store.SaveBroadcast(c.Context(), a, b, first, ts))
 	}
+	c.fill()
 	c.wantBroadcasts(1, 0, 10)
 	c.wantTargets(1, 5)
+	err := c.Store.SaveBroadcast(c.Context(), 77, queue.Broadcast{ID: 1}, 0, nil)
+	if !errors.Is(err, queue.ErrNotFound) {
+		c.Fatalf("of an unknown account: %v", err)
+	}
+	c.wantBroadcasts(77, 0, 10)
 	const large = queue.MaxID - 1
 	old := queue.Broadcast{ID: 5, SubmitMs: 1_780_000_000_001, Text: "«\"x\"»\n", Trackers: 3}
 	newer := queue.Broadcast{
@@ -69,6 +77,7 @@ func broadcastKept(c *check) {
 }
 
 func broadcastBound(c *check) {
+	c.fill()
 	target := queue.BroadcastTarget{Tracker: 1, Message: 1}
 	for i := range int64(queue.MaxBroadcasts + 2) {
 		b := queue.Broadcast{ID: i + 1}

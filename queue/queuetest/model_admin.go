@@ -70,7 +70,8 @@ func (m *Model) putTracker(t queue.Tracker) {
 
 func (m *Model) removeAccount(id queue.AccountID) {
 	m.accounts = slices.DeleteFunc(m.accounts, func(a queue.Account) bool { return a.ID == id })
-	m.endSessions(id)
+	m.sessions = slices.DeleteFunc(m.sessions,
+		func(s queue.Session) bool { return s.Account == id })
 	delete(m.broadcasts, id)
 	m.note(id, 0)
 }
@@ -82,7 +83,7 @@ func (m *Model) removeTracker(id queue.TrackerID) {
 
 func (m *Model) endSessions(id queue.AccountID) {
 	m.sessions = slices.DeleteFunc(m.sessions,
-		func(s queue.Session) bool { return s.Account == id })
+		func(s queue.Session) bool { return s.Account == id && s.User == 0 })
 }
 
 func (m *Model) PutSession(ctx context.Context, s queue.Session) error {
@@ -100,10 +101,11 @@ func (m *Model) PutSession(ctx context.Context, s queue.Session) error {
 	})
 	n := 0
 	m.sessions = slices.DeleteFunc(m.sessions, func(o queue.Session) bool {
-		if o.Account == s.Account {
+		same := o.Account == s.Account && o.User == s.User
+		if same {
 			n++
 		}
-		return o.Account == s.Account && n > queue.MaxSessions
+		return same && n > queue.MaxSessions
 	})
 	return nil
 }
@@ -250,6 +252,13 @@ func (m *Model) edit(e queue.Edit) queue.EditResult {
 		return m.dropTracker(e.Tracker.ID)
 	case queue.EditChangeAccount:
 		a := m.findAccount(e.Account.ID)
+		if e.Account.ID == 0 {
+			if i := slices.IndexFunc(m.accounts, func(a queue.Account) bool {
+				return queue.KeyIndex(a.Keys, e.Holder) >= 0
+			}); i >= 0 {
+				a = &m.accounts[i]
+			}
+		}
 		if a == nil {
 			return queue.EditResult{Err: queue.ErrNotFound}
 		}
@@ -288,6 +297,7 @@ func (m *Model) editAccount(e queue.Edit) queue.EditResult {
 	if old != nil && e.KeepKeys {
 		a.Keys = old.Keys
 	}
+	a.KeepPasswords(old, e.KeepUsers)
 	a.KeepPeople(old)
 	if old != nil && queue.SameAccount(old, &a) {
 		return queue.EditResult{}
@@ -336,7 +346,7 @@ func (m *Model) editTracker(t queue.Tracker) queue.EditResult {
 	if owner == nil {
 		return queue.EditResult{Err: queue.NoAccount(t.Account)}
 	}
-	if err := t.CheckGroup(before, owner); err != nil {
+	if err := t.CheckGroup(owner); err != nil {
 		return queue.EditResult{Err: err}
 	}
 	for _, b := range m.devices {

@@ -21,6 +21,9 @@ func (m *Model) SaveBroadcast(ctx context.Context, a queue.AccountID, b queue.Br
 		return err
 	}
 	defer m.mu.Unlock()
+	if m.findAccount(a) == nil {
+		return queue.ErrNotFound
+	}
 	list := m.broadcasts[a]
 	i, found := slices.BinarySearchFunc(list, b.ID, func(o modelBroadcast, id int64) int {
 		return cmp.Compare(o.ID, id)

@@ -36,21 +36,37 @@ func editPeople(c *check) {
 	accounts[1].Keys = nil
 	c.wantDirectory(accounts, trackers)
 
-	// A group that its account does not have, or has no more while it is in it.
-	tracker.Sorting = &queue.Sorting{Group: 3}
+	// A group that its account never had, and one that it has no more, which is none.
+	tracker.Sorting = &queue.Sorting{Group: 10}
 	c.wantGroupRefused(putTracker(tracker))
 	account.People = &queue.People{Groups: []queue.Group{}}
 	c.wantEdits(queue.EditUpdated, putAccount(account))
 	people = *accounts[1].People
 	people.Groups = nil
 	accounts[1].People = &people
-	tracker.Sorting, tracker.Label = &queue.Sorting{Group: 2}, "sorted"
+	tracker.Sorting, tracker.Label = &queue.Sorting{Group: 2, Tags: []string{"a"}}, "sorted"
 	c.wantEdits(queue.EditUpdated, putTracker(tracker))
-	trackers[0].Sorting, trackers[0].Label = tracker.Sorting, tracker.Label
+	trackers[0].Sorting, trackers[0].Label = &queue.Sorting{Tags: []string{"a"}}, tracker.Label
 	c.wantDirectory(accounts, trackers)
 	tracker.Account, tracker.History = 3, queue.HistoryMove
 	c.wantGroupRefused(putTracker(tracker))
 	tracker.Sorting = nil
+
+	// Users who keep their password.
+	users := func(password string) *queue.People {
+		return &queue.People{Users: []queue.User{
+			{ID: 1, Login: "ann", Name: "Ann"},
+			{ID: 8, Login: "new", Name: "New", Password: password},
+		}}
+	}
+	account.People = users("x")
+	c.wantEdits(queue.EditUpdated, putAccount(account))
+	account.People = users("y")
+	keep := putAccount(account)
+	keep.KeepUsers = []int64{1, 8, 9}
+	c.wantEdits(queue.EditUnchanged, keep)
+	people.Users = users("x").Users
+	c.wantDirectory(accounts, trackers)
 
 	// Another account sorts it anew.
 	tracker.Account, tracker.History = 3, queue.HistoryMove

@@ -181,6 +181,7 @@ func sessionRules() []rule {
 		{"a password's change ends them", sessionPassword},
 		{"an account's end ends them", sessionAccount},
 		{"an account's sessions are bounded", sessionBound},
+		{"users have sessions of their own", sessionOfUser},
 	}
 }
 
@@ -192,9 +193,6 @@ func (c *check) session(id queue.AccountID, name string) queue.Session {
 	now := c.nowMs()
 	s := queue.Session{Hash: queue.HashKey(name), Account: id, CreatedMs: now, ExpiresMs: now +
 		hour}
-	if name != "a" { // of whom it is the account's own login
-		s.User, s.Stamp = queue.MaxID-1, "0123456789abcdef"
-	}
 	c.must(c.Store.PutSession(c.Context(), s))
 	return s
 }
@@ -309,8 +307,41 @@ func sessionAccount(c *check) {
 	c.wantSessions(ended(b))
 }
 
+// userSession stores a session of user 1 of account 1.
+func (c *check) userSession(name string, createdMs int64) queue.Session {
+	c.Helper()
+	s := queue.Session{
+		Hash: queue.HashKey(name), Account: 1, User: 1, Stamp: "0123456789abcdef",
+		CreatedMs: createdMs, ExpiresMs: c.nowMs() + hour,
+	}
+	c.must(c.Store.PutSession(c.Context(), s))
+	return s
+}
+
+func sessionOfUser(c *check) {
+	c.fill()
+	own, user := c.session(1, "a"), c.userSession("user", c.nowMs())
+	c.wantSessions(own, user)
+	user.ExpiresMs += hour
+	done, err := c.Store.RenewSession(c.Context(), user.Hash, user.ExpiresMs)
+	c.wantDone(done, err, true)
+	account := someAccounts()[1]
+	account.Password = "other"
+	c.wantEdits(queue.EditUpdated, putAccount(account))
+	c.wantSessions(ended(own), user)
+	c.reopen()
+	c.wantSessions(user)
+	again := c.userSession("again", c.nowMs())
+	done, err = c.Store.EndSession(c.Context(), again.Hash)
+	c.wantDone(done, err, true)
+	c.wantSessions(user, ended(again))
+	c.importAll(nil, nil, true, queue.ImportStats{Removed: 7})
+	c.wantSessions(ended(user))
+}
+
 func sessionBound(c *check) {
 	c.fill()
+	user := c.userSession("user", 1)
 	other := c.session(2, "other")
 	all := make([]queue.Session, 0, queue.MaxSessions+4)
 	base := c.nowMs()
@@ -323,5 +354,5 @@ func sessionBound(c *check) {
 	for i := range 3 {
 		all[i] = ended(all[i])
 	}
-	c.wantSessions(append(all, other)...)
+	c.wantSessions(append(all, other, user)...)
 }

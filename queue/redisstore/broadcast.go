@@ -34,11 +34,16 @@ func (s *dirStore) SaveBroadcast(ctx context.Context, a queue.AccountID, b queue
 	if err != nil {
 		return fmt.Errorf("writing a broadcast: %w", err)
 	}
-	args := []any{broadcastsKey(a), b.ID, queue.MaxBroadcasts, "row", row}
+	args := []any{
+		broadcastsKey(a), b.ID, queue.MaxBroadcasts, rowKey(dirAccounts, int64(a)), int64(a), "row", row,
+	}
 	if len(ts) > 0 {
 		args = append(args, first, queue.AppendTargets(nil, ts))
 	}
-	_, err = s.dirRun(ctx, "save_broadcast", scriptBroadcast, args...)
+	found, err := s.dirRun(ctx, "save_broadcast", scriptBroadcast, args...)
+	if err == nil && !found {
+		err = queue.ErrNotFound
+	}
 	return err
 }
 

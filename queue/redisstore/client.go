@@ -45,8 +45,9 @@ type client struct {
 	over    chan struct{} // closed with it
 	calls   sync.WaitGroup
 
-	// a living node would take an author for a part of the text: it is of an earlier version.
-	authorless atomic.Bool
+	// a living node is of a version that takes an author for a part of the text, and knows neither
+	// users nor rights of keys.
+	older atomic.Bool
 }
 
 // newClient returns a client that has no masters yet, and neither scripts nor metrics.

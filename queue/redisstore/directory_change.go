@@ -60,6 +60,10 @@ func (s directoryRows) Commit(ctx context.Context, version int64, c *directory.C
 			return false, err
 		}
 	}
+	if s.older.Load() && hasPeople(c) {
+		return false, fmt.Errorf("%w: a node of an earlier version is there, which knows no users and"+
+			" no rights of keys: upgrade it first", queue.ErrOverloaded)
+	}
 	c.ByID() // what lies together is written together
 	var keys []queue.TrackerID
 	for i := range c.Trackers {
@@ -75,6 +79,18 @@ func (s directoryRows) Commit(ctx context.Context, version int64, c *directory.C
 		return false, err
 	}
 	return s.commit(ctx, version, c.Version, p)
+}
+
+// hasPeople reports whether a change has something that earlier versions would lose, and with it
+// what a caller may not do.
+func hasPeople(c *directory.Change) bool {
+	for i := range c.Accounts {
+		a := c.Accounts[i].Is
+		if a != nil && (a.People != nil || slices.ContainsFunc(a.Keys, hasInfo)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Purge leaves what an error or the end of the process leaves to purgeLoop, of any process.
@@ -158,6 +174,9 @@ func planOf(c *directory.Change) (*plan, error) {
 		if r.Is == nil {
 			p.cut(dirAccounts, int64(r.ID))
 			p.add([]string{"endbroadcasts", broadcastsKey(r.ID)})
+			for _, u := range r.Was.AllUsers() {
+				p.add([]string{"endsessions", decimal(r.ID) + ":" + decimal(u.ID)})
+			}
 			continue
 		}
 		row, err := encodeAccount(r.Is, r.Version)

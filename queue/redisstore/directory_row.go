@@ -21,31 +21,34 @@ type accountRow struct {
 	Title    string          `json:"title,omitempty"`
 	TimeZone string          `json:"time_zone,omitempty"`
 	Keys     []string        `json:"keys,omitempty"` // hexadecimal
-	// KeyInfo is what is known of each of the keys, nothing where there is no more than a key.
-	KeyInfo []keyInfo     `json:"key_info,omitempty"`
-	People  *queue.People `json:"people,omitempty"`
+	// MoreKeys are those with a name, fewer rights or an end, in their places among all keys: who
+	// does not know of these must not take them for keys that may everything.
+	MoreKeys []keyRow      `json:"more_keys,omitempty"`
+	People   *queue.People `json:"people,omitempty"`
 }
 
-type keyInfo struct {
+type keyRow struct {
+	Place int        `json:"place"`
+	Hash  string     `json:"hash"`
 	Name  string     `json:"name,omitempty"`
 	Role  queue.Role `json:"role"`
 	EndMs int64      `json:"end_ms,omitempty"`
 }
+
+func hasInfo(k queue.Key) bool { return k != queue.Key{Hash: k.Hash} }
 
 func encodeAccount(a *queue.Account, version int64) (string, error) {
 	r := accountRow{
 		ID: a.ID, Login: a.Login, Password: a.Password, Title: a.Title,
 		TimeZone: a.TimeZone, People: a.People,
 	}
-	info := false
-	for i := range a.Keys {
-		k := &a.Keys[i]
-		r.Keys = append(r.Keys, hex.EncodeToString(k.Hash[:]))
-		r.KeyInfo = append(r.KeyInfo, keyInfo{k.Name, k.Role, k.EndMs})
-		info = info || r.KeyInfo[i] != keyInfo{}
-	}
-	if !info {
-		r.KeyInfo = nil
+	for i, k := range a.Keys {
+		hash := hex.EncodeToString(k.Hash[:])
+		if !hasInfo(k) {
+			r.Keys = append(r.Keys, hash)
+			continue
+		}
+		r.MoreKeys = append(r.MoreKeys, keyRow{i, hash, k.Name, k.Role, k.EndMs})
 	}
 	return encodeRow(r, version)
 }
@@ -59,22 +62,30 @@ func decodeAccount(value string) (a queue.Account, version int64, err error) {
 		ID: r.ID, Login: r.Login, Password: r.Password, Title: r.Title,
 		TimeZone: r.TimeZone, People: r.People,
 	}
-	if len(r.KeyInfo) > 0 && len(r.KeyInfo) != len(r.Keys) {
-		return a, 0, fmt.Errorf("%w: keys of account %d", queue.ErrCorrupt, r.ID)
-	}
-	for i, text := range r.Keys {
-		var k queue.KeyHash
-		if _, err := hex.Decode(k[:], []byte(text)); len(text) != 2*len(k) || err != nil {
+	for _, text := range r.Keys {
+		k, err := decodeHash(text)
+		if err != nil {
 			return a, 0, fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, r.ID)
 		}
-		key := queue.Key{Hash: k}
-		if len(r.KeyInfo) > 0 {
-			info := &r.KeyInfo[i]
-			key.Name, key.Role, key.EndMs = info.Name, info.Role, info.EndMs
+		a.Keys = append(a.Keys, queue.Key{Hash: k})
+	}
+	for _, m := range r.MoreKeys {
+		k, err := decodeHash(m.Hash)
+		if err != nil || m.Place < 0 {
+			return a, 0, fmt.Errorf("%w: key of account %d", queue.ErrCorrupt, r.ID)
 		}
-		a.Keys = append(a.Keys, key)
+		a.Keys = slices.Insert(a.Keys, min(m.Place, len(a.Keys)),
+			queue.Key{Hash: k, Name: m.Name, Role: m.Role, EndMs: m.EndMs})
 	}
 	return a, version, nil
+}
+
+func decodeHash(text string) (k queue.KeyHash, err error) {
+	b, err := hex.DecodeString(text)
+	if err != nil || len(b) != len(k) {
+		return k, fmt.Errorf("%q is no hash", text)
+	}
+	return queue.KeyHash(b), nil
 }
 
 // trackerRow is how a tracker is stored.

@@ -103,7 +103,7 @@ func (ns *nodes) roster(ctx context.Context, node, text string) ([]queue.Node, i
 			Sessions: r.Sessions, Draining: r.Draining,
 		})
 	}
-	ns.authorless.Store(!authors)
+	ns.older.Store(!authors)
 	return nodes, now, nil
 }
 

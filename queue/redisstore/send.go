@@ -28,7 +28,7 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 			results[i].Err = queue.ErrTooLarge
 			continue
 		}
-		it := sendItem(r, !s.authorless.Load())
+		it := sendItem(r, !s.older.Load())
 		if it.bytes > maxTail {
 			results[i].Err = queue.ErrTooLarge
 			continue

@@ -4,15 +4,16 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"trackchat/queue"
 )
 
 // A session lies with the directory, so that a change of its account can end it in the same step:
-// {chat:dir}:s:<key> is a STRING "account created expires", with " user stamp" after it where it is
-// not that of the account's own login, that expires with the session,
-// {chat:dir}:l:<account> a ZSET of an account's sessions by their creation, in which expired ones
-// may remain.
+// {chat:dir}:s:<key> is a STRING "whose created expires" that expires with the session. Whose it is
+// is the account, or of a user u<account>:<user>:<stamp>, which an earlier version cannot read, lest
+// it takes the user for the account itself. {chat:dir}:l:<account> and {chat:dir}:l:<account>:<user>
+// are ZSETs of their sessions by their creation, in which expired ones may remain.
 
 func sessionKey(h queue.KeyHash) string { return dirTag + ":s:" + hex.EncodeToString(h[:]) }
 
@@ -20,14 +21,13 @@ func (s *dirStore) PutSession(ctx context.Context, n queue.Session) error {
 	if err := s.roomIn(dirQuery().slot); err != nil {
 		return err
 	}
-	more := ""
-	if n.User != 0 || n.Stamp != "" {
-		more = fmt.Sprintf(" %d %s", n.User, n.Stamp)
+	who := decimal(n.Account)
+	if n.User != 0 {
+		who = fmt.Sprintf("u%d:%d:%s", n.Account, n.User, n.Stamp)
 	}
 	found, err := s.dirRun(ctx, "put_session", scriptPutSession,
 		rowKey(dirAccounts, int64(n.Account)), s.scriptClock(), int64(n.Account),
-		hex.EncodeToString(n.Hash[:]), n.CreatedMs, n.ExpiresMs, queue.MaxSessions,
-		more)
+		hex.EncodeToString(n.Hash[:]), n.CreatedMs, n.ExpiresMs, queue.MaxSessions, who)
 	if err == nil && !found {
 		err = queue.ErrNotFound
 	}
@@ -64,14 +64,33 @@ func (s *dirStore) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.Se
 		if !ok {
 			continue
 		}
-		n := queue.Session{Hash: hs[i]}
-		if got, err := fmt.Sscan(text, &n.Account, &n.CreatedMs, &n.ExpiresMs, &n.User,
-			&n.Stamp); err != nil && got != 3 {
+		n, err := decodeSession(text)
+		if err != nil {
 			return nil, fmt.Errorf("%w: session: %w", queue.ErrCorrupt, err)
 		}
+		n.Hash = hs[i]
 		if n.ExpiresMs > now {
 			res[i] = n
 		}
 	}
 	return res, nil
+}
+
+func decodeSession(text string) (n queue.Session, err error) {
+	var who string
+	if _, err := fmt.Sscan(text, &who, &n.CreatedMs, &n.ExpiresMs); err != nil {
+		return n, err
+	}
+	rest, user := strings.CutPrefix(who, "u")
+	if !user {
+		_, err = fmt.Sscan(who, &n.Account)
+		return n, err
+	}
+	parts := strings.SplitN(rest, ":", 3)
+	if len(parts) != 3 {
+		return n, fmt.Errorf("of %q", who)
+	}
+	n.Stamp = parts[2]
+	_, err = fmt.Sscan(parts[0]+" "+parts[1], &n.Account, &n.User)
+	return n, err
 }

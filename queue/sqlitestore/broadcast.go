@@ -20,9 +20,14 @@ func (bs *broadcasts) SaveBroadcast(ctx context.Context, a queue.AccountID, b qu
 		return fmt.Errorf("writing a broadcast: %w", err)
 	}
 	targets := queue.AppendTargets(nil, ts)
-	return bs.write(ctx, &operation{
+	found := false
+	err = bs.write(ctx, &operation{
 		name: "save_broadcast", items: 1, bytes: len(row) + len(targets), bulk: true, grows: true,
-		run: func(w *writer) error {
+		run: func(w *writer) (err error) {
+			if _, found, err = w.c.number("SELECT 1 FROM account WHERE id = ?",
+				int64(a)); err != nil || !found {
+				return err
+			}
 			const put = "INSERT OR REPLACE INTO broadcast (account, id, row) VALUES (?, ?, ?)"
 			if _, err := w.c.exec(put, int64(a), b.ID, string(row)); err != nil {
 				return err
@@ -35,6 +40,10 @@ func (bs *broadcasts) SaveBroadcast(ctx context.Context, a queue.AccountID, b qu
 			return w.boundBroadcasts(a)
 		},
 	})
+	if err == nil && !found {
+		err = queue.ErrNotFound
+	}
+	return err
 }
 
 // boundBroadcasts forgets the oldest ones of an account.

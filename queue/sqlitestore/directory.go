@@ -275,6 +275,10 @@ func (w *writer) clearRows(d *directory.Change) error {
 			if err := w.dropBroadcasts(d.Accounts[i].ID, queue.MaxID); err != nil {
 				return err
 			}
+			if _, err := w.c.exec("DELETE FROM session WHERE account = ?",
+				int64(d.Accounts[i].ID)); err != nil {
+				return err
+			}
 		}
 	}
 	for i := range d.Trackers {

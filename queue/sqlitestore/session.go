@@ -42,8 +42,8 @@ func (w *writer) putSession(n *queue.Session) error {
 		n.User, n.Stamp); err != nil {
 		return err
 	}
-	const bound = "DELETE FROM session WHERE hash IN (SELECT hash FROM session WHERE account = ? ORDER BY created_ms DESC, hash DESC LIMIT -1 OFFSET ?)"
-	_, err := w.c.exec(bound, int64(n.Account), int64(queue.MaxSessions))
+	const bound = "DELETE FROM session WHERE hash IN (SELECT hash FROM session WHERE account = ? AND user = ? ORDER BY created_ms DESC, hash DESC LIMIT -1 OFFSET ?)"
+	_, err := w.c.exec(bound, int64(n.Account), n.User, int64(queue.MaxSessions))
 	return err
 }
 
@@ -87,7 +87,8 @@ func (ss *sessions) Sessions(ctx context.Context, hs []queue.KeyHash) ([]queue.S
 	return res, nil
 }
 
+// endSessions ends those of an account's own login.
 func endSessions(c *conn, a queue.AccountID) error {
-	_, err := c.exec("DELETE FROM session WHERE account = ?", int64(a))
+	_, err := c.exec("DELETE FROM session WHERE account = ? AND user = 0", int64(a))
 	return err
 }

@@ -51,7 +51,7 @@ function commands.gone(c)
   end
 end
 
--- endsessions ACCOUNT
+-- endsessions LIST
 function commands.endsessions(c)
   local list = dir .. ':l:' .. c[2]
   local keys = redis.call('ZRANGE', list, 0, -1)

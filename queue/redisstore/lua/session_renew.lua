@@ -4,9 +4,9 @@
 -- ARGV: 1 key's hash, 2 clock, 3 expires ms
 -- Returns 1 moved, 0 there is none.
 --#include clock session
-local account, created, more = session(ARGV[1])
-if not account then
+local who, created = session(ARGV[1])
+if not who then
   return 0
 end
-keep(ARGV[1], account, created, ARGV[3], more)
+keep(ARGV[1], who, created, ARGV[3])
 return 1

@@ -40,8 +40,8 @@ func (c *caller) role() queue.Role {
 	}
 }
 
-// author is who writes what the caller sends; nil where there is no name to tell. name, if it is
-// not empty, is that of a user of the caller's own.
+// author is who writes what the caller sends; nil where there is no name to tell. name, if it is not
+// empty, is that of a user of the key's own program.
 func (c *caller) author(name string) *queue.Author {
 	switch {
 	case c.key != nil && name == "" && c.key.Name == "":
@@ -52,12 +52,11 @@ func (c *caller) author(name string) *queue.Author {
 		}
 	case c.user != nil:
 		return &queue.Author{
-			Kind: queue.AuthorUser, ID: strconv.FormatInt(c.user.ID, 10),
-			Name: cmp.Or(name, c.user.Name),
+			Kind: queue.AuthorUser, ID: strconv.FormatInt(c.user.ID, 10), Name: c.user.Name,
 		}
 	default:
 		return &queue.Author{
-			Kind: queue.AuthorUser, ID: "0", Name: cmp.Or(name, c.account.Title, c.account.Login),
+			Kind: queue.AuthorUser, ID: "0", Name: cmp.Or(c.account.Title, c.account.Login),
 		}
 	}
 }

@@ -196,7 +196,7 @@ func (l *listener) resync(ctx context.Context) {
 // Every how many looks something is looked at.
 const (
 	looksNodes    = 4
-	looksSessions = 4
+	looksSessions = 2 // within a second
 )
 
 // look looks after what nobody tells: keys that were revoked, nodes that died. It reports whether
@@ -205,10 +205,8 @@ func (l *listener) look(ctx context.Context) (done bool) {
 	f := l.feed
 	l.looks++
 	snap := f.directory.Current()
-	if sessions := l.looks%looksSessions == 0; sessions || snap != l.snap {
-		f.recheck(ctx, sessions)
-		l.snap = snap
-	}
+	f.recheck(ctx, snap != l.snap || l.looks%looksSessions == 0)
+	l.snap = snap
 	if l.looks%looksNodes == 0 {
 		l.lookNodes(ctx)
 	}

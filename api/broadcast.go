@@ -219,7 +219,8 @@ func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Track
 // Limits of what is told of broadcasts at once.
 const (
 	maxBroadcastList = 50
-	maxTargets       = 1000
+	maxTargets       = 10_000
+	defaultTargets   = 1000
 	findAtOnce       = 1024
 )
 
@@ -279,8 +280,9 @@ func (a *API) findBroadcast(ctx context.Context, c *call, id int64) (*queue.Broa
 // state, and at a page of its trackers.
 func (a *API) broadcastRead(ctx context.Context, c *call) error {
 	id := c.read.ID("broadcast_id")
-	limit := c.read.Within("limit", maxTargets, 1, maxTargets)
+	limit := c.read.Within("limit", defaultTargets, 1, maxTargets)
 	offset := c.read.Within("offset", 0, 0, maxReported)
+	detail := c.read.Flag("detail", false)
 	if err := c.read.Done(); err != nil {
 		return err
 	}
@@ -292,13 +294,10 @@ func (a *API) broadcastRead(ctx context.Context, c *call) error {
 	if err != nil {
 		return fmt.Errorf("reading broadcast %d: %w", id, err)
 	}
-	states, err := a.targetStates(ctx, targets, c.now)
-	if err != nil {
+	first := min(offset, len(targets))
+	r := targetReading{first: first, last: min(first+limit, len(targets))}
+	if err := r.read(ctx, a.store, targets, c.now); err != nil {
 		return err
-	}
-	counts := make(map[string]int)
-	for _, s := range states {
-		counts[s]++
 	}
 	out := c.out
 	out.buf = c.appendBroadcast(append(out.buf, `{"success":true,"value":`...), b)
@@ -308,28 +307,37 @@ func (a *API) broadcastRead(ctx context.Context, c *call) error {
 			out.buf = append(out.buf, ',')
 		}
 		out.buf = append(navixy.AppendString(out.buf, state), ':')
-		out.buf = strconv.AppendInt(out.buf, int64(counts[state]), 10)
+		out.buf = strconv.AppendInt(out.buf, int64(r.counts[state]), 10)
 	}
 	out.buf = append(out.buf, `},"list":[`...)
-	first := min(offset, len(targets))
-	for i, t := range targets[first:min(first+limit, len(targets))] {
+	for i, t := range targets[r.first:r.last] {
 		if i > 0 {
 			out.buf = append(out.buf, ',')
 		}
-		tracker, _ := queue.TrackerOf(t.Tracker)
-		out.buf = strconv.AppendInt(append(out.buf, `{"tracker_id":`...), int64(tracker), 10)
-		out.buf = append(out.buf, `,"message_id":`...)
-		if t.Message == 0 {
-			out.buf = append(out.buf, `null`...)
-		} else {
-			out.buf = strconv.AppendInt(out.buf, t.Message, 10)
-		}
-		out.buf = navixy.AppendString(append(out.buf, `,"state":`...), states[first+i])
-		out.buf = append(out.buf, '}')
+		out.buf = append(c.appendTarget(out.buf, &t, &r.page[i], detail), '}')
 		out.flushLong()
 	}
 	out.buf = append(out.buf, `]}}`...)
 	return nil
+}
+
+// appendTarget appends what became of a broadcast at one tracker, but for the last brace.
+func (c *call) appendTarget(dst []byte, t *queue.BroadcastTarget, r *targetResult,
+	detail bool,
+) []byte {
+	tracker, _ := queue.TrackerOf(t.Tracker)
+	dst = strconv.AppendInt(append(dst, `{"tracker_id":`...), int64(tracker), 10)
+	dst = append(dst, `,"message_id":`...)
+	if t.Message == 0 {
+		dst = append(dst, `null`...)
+	} else {
+		dst = strconv.AppendInt(dst, t.Message, 10)
+	}
+	dst = navixy.AppendString(append(dst, `,"state":`...), r.state)
+	if detail && r.message.ID != 0 {
+		dst = navixy.AppendMore(dst, &r.message, c.read.Clock, c.now.UnixMilli())
+	}
+	return dst
 }
 
 // States of a broadcast's target beside those of messages.
@@ -344,29 +352,55 @@ var targetStates = [...]string{ //nolint:gochecknoglobals // a constant
 	stateForgotten,
 }
 
-func (a *API) targetStates(ctx context.Context, targets []queue.BroadcastTarget,
-	now time.Time,
-) ([]string, error) {
-	states := make([]string, 0, len(targets))
+// targetResult is what became of a broadcast at one tracker.
+type targetResult struct {
+	state   string
+	message queue.Message // its delivery alone
+}
+
+// targetReading is what became of a broadcast: counts over all of its targets, and those of a page.
+type targetReading struct {
+	first, last int // of the page
+	page        []targetResult
+	counts      map[string]int
+}
+
+func (r *targetReading) read(ctx context.Context, store queue.Messages,
+	targets []queue.BroadcastTarget, now time.Time,
+) error {
+	r.counts = make(map[string]int)
+	i := 0
 	for some := range slices.Chunk(targets, findAtOnce) {
 		ids := make([]int64, len(some))
-		for i, t := range some {
-			ids[i] = t.Message
+		for k, t := range some {
+			ids[k] = t.Message
 		}
-		messages, err := a.store.Find(ctx, ids)
+		messages, err := store.Find(ctx, ids)
 		if err != nil {
-			return nil, fmt.Errorf("reading the messages of a broadcast: %w", err)
+			return fmt.Errorf("reading the messages of a broadcast: %w", err)
 		}
-		for i := range messages {
-			switch m := &messages[i]; {
-			case some[i].Message == 0:
-				states = append(states, stateNotSent)
-			case m.ID == 0 || m.Tracker != some[i].Tracker:
-				states = append(states, stateForgotten)
-			default:
-				states = append(states, navixy.StateOf(m, now.UnixMilli()))
+		for k := range messages {
+			res := resultOf(some[k], &messages[k], now)
+			r.counts[res.state]++
+			if r.first <= i && i < r.last {
+				r.page = append(r.page, res)
 			}
+			i++
 		}
 	}
-	return states, nil
+	return nil
+}
+
+// resultOf takes what the store found of a target's message. Texts are not kept: a page may have
+// many long ones, which all are the broadcast's own.
+func resultOf(t queue.BroadcastTarget, m *queue.Message, now time.Time) targetResult {
+	switch {
+	case t.Message == 0:
+		return targetResult{state: stateNotSent}
+	case m.ID == 0 || m.Tracker != t.Tracker:
+		return targetResult{state: stateForgotten}
+	}
+	own := *m
+	own.Text, own.Choices, own.Author, own.ReplyTo, own.Urgent = "", nil, nil, 0, false
+	return targetResult{navixy.StateOf(m, now.UnixMilli()), own}
 }

@@ -25,6 +25,10 @@ type kept struct {
 		TrackerID queue.TrackerID `json:"tracker_id"`
 		MessageID *int64          `json:"message_id"`
 		State     string
+		Delivery  *struct {
+			State  string
+			Reason *string
+		}
 	}
 }
 
@@ -155,6 +159,13 @@ func TestBroadcastResult(t *testing.T) {
 	for i, state := range want {
 		if b.List[i].State != state || b.Counts[state] != 1 {
 			t.Errorf("%d: %s of %v, want %s", i, b.List[i].State, b.Counts, state)
+		}
+	}
+	for i, x := range w.kept(id, "detail", "true").List {
+		if known := x.State != "FORGOTTEN"; (x.Delivery != nil) != known ||
+			known && (x.Delivery.State != x.State ||
+				(x.Delivery.Reason != nil) != (x.State == "FAILED")) || b.List[i].Delivery != nil {
+			t.Errorf("%+v: %+v, undetailed %+v", x, x.Delivery, b.List[i].Delivery)
 		}
 	}
 	if b.Text != "all of you" || b.SubmitTime != "2016-02-29 11:00:01" || b.Sent != 5 {

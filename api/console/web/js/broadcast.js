@@ -1,302 +1,260 @@
 import { ApiError, CODE } from './api.js';
-import { fromApi, newer } from './message.js';
+import { endedBadly, fromApi, newer } from './message.js';
 
-const LATE = 2500; // ms after which a message that no event has told of is looked for
-const EVERY = 4000; // ms between looks without a feed
-const WATCHED = 15 * 60_000; // ms that a broadcast is followed
-const CLOCKS = 120_000; // ms that the clocks of server and browser may differ
-const HISTORY = 20; // broadcasts that are kept
-const TOGETHER = 300; // ms in which changes are collected before they are kept
+const PAGE = 10_000; // trackers of one answer
+const SOON = 1000; // ms after a sign that a broadcast goes on, until it is read again
+const UNSENT = 20; // broadcasts that are kept which the server does not have
 
-/** Most trackers of one broadcast. */
+/** How many broadcasts one page has. */
+export const LISTED = 50;
+
+/** Most trackers that are picked one by one. */
 export const MOST = 300;
 
-/** The broadcasts of an account in this tab, the newest first. */
-export class Broadcasts {
-  list;
+/**
+ * The broadcasts of an account. The server keeps them; unsent are those that were begun in this tab
+ * and that it is not known to have, the newest first. It tells by the event `sent` (detail: a
+ * Broadcast) that it has one.
+ */
+export class Broadcasts extends EventTarget {
+  unsent;
   #api;
   #state;
-  #taken = new Set();
 
   constructor(api, state) {
+    super();
     this.#api = api;
     this.#state = state;
-    const records = state.work.broadcasts().sort((a, b) => b.at - a.at);
-    this.list = records.map((record) => new Broadcast(api, state, record, this.#taken));
+    this.unsent = state.work
+      .broadcasts()
+      .filter((record) => record.to)
+      .sort((a, b) => b.at - a.at)
+      .map((record) => this.#make(record));
   }
 
-  /** Goes on with those that are not over. */
+  #make(record) {
+    return new Broadcast(this.#api, this.#state, record);
+  }
+
+  /** Goes on with what was being sent when the page was left. */
   resume() {
-    for (const b of this.list) b.resume();
+    for (const b of this.unsent) if (!b.error) this.send(b);
   }
 
-  /** Begins one and returns it. */
-  begin(key, trackers, text, extras) {
-    const b = new Broadcast(this.#api, this.#state, { key, text, extras }, this.#taken);
-    this.list = [b, ...this.list.filter((x) => x.key !== key)];
-    for (const old of this.list.splice(HISTORY)) {
-      old.close();
-      this.#state.work.setBroadcast(old.key, null);
-    }
-    b.send(trackers);
+  /** Begins one to whom record of Recipients says, and returns it. */
+  begin(to, text, extras) {
+    const key = Array.from(crypto.getRandomValues(new Uint8Array(16)), (x) =>
+      x.toString(16).padStart(2, '0'),
+    ).join('');
+    const b = this.#make({ key, to, text, extras, at: Date.now() });
+    this.unsent.unshift(b);
+    for (const old of this.unsent.slice(UNSENT)) this.discard(old);
+    this.send(b);
     return b;
   }
 
-  get(key) {
-    return this.list.find((b) => b.key === key);
+  /** Sends one; after a failure again under the same key, so that no tracker gets it twice. */
+  async send(b) {
+    b.failed(null);
+    this.#state.work.setBroadcast(b.key, b.record); // before the server has it
+    try {
+      b.sent(
+        await this.#api.call('tracker/chat/broadcast', {
+          ...b.to,
+          message: b.text,
+          report: true,
+          idempotency_key: b.key,
+          ...b.extras,
+        }),
+      );
+    } catch (e) {
+      // which trackers it was refused for, the list says: it may have changed
+      if (e.code === CODE.nonexistent) await this.#roster();
+      b.failed(e);
+      if (this.unsent.includes(b)) this.#state.work.setBroadcast(b.key, b.record);
+      this.#state.dispatchEvent(new CustomEvent('problem', { detail: { broadcast: b } }));
+      return;
+    }
+    this.discard(b);
+    this.dispatchEvent(new CustomEvent('sent', { detail: b }));
   }
 
-  /** Keeps what is known now. */
-  keep() {
-    for (const b of this.list) b.keep();
+  async #roster() {
+    try {
+      this.#state.setTrackers((await this.#api.call('tracker/list')).list);
+    } catch {
+      // it is read again in any case
+    }
   }
 
-  close() {
-    this.keep();
-    for (const b of this.list) b.close();
+  /** Forgets one that was not sent. */
+  discard(b) {
+    this.unsent = this.unsent.filter((x) => x !== b);
+    this.#state.work.setBroadcast(b.key, null);
+  }
+
+  /** One by the key of an unsent one, or by its id. */
+  get(name) {
+    const unsent = this.unsent.find((b) => b.key === name);
+    return unsent ?? (/^\d{1,16}$/.test(name) ? this.#make({ id: Number(name) }) : null);
+  }
+
+  /** The newest ones of the server, or those before an id. */
+  async page(before) {
+    const { list } = await this.#api.call('tracker/chat/broadcast/list', {
+      limit: LISTED,
+      ...(before && { before }),
+    });
+    return list.map((info) => this.#make({ id: info.id }).told(info));
   }
 }
 
 /**
- * One text to many trackers, and what becomes of it at each. results is a Map from tracker to
- * {state, message, reason}: state is 'sending', 'sent' (message is what it has come to, once that
- * is known), 'unsupported', 'full', 'refused' (that tracker is why nothing was sent), 'held'
- * (nothing was sent because of others) or 'failed'. It tells of each change by the event `change`.
+ * One text to many trackers, and what becomes of it. As long as the server is not known to have it,
+ * id is null and error may say why. Once it is open, results are by tracker, null before they are
+ * read: a message as far as it is known, or {state} with NOT_SENT, or FORGOTTEN where it is not kept
+ * any more. It tells of each change by the event `change`.
  */
 export class Broadcast extends EventTarget {
-  results = new Map();
-  error = null;
-  done = false; // the server has answered
+  results = null;
+  author = null;
+  trackers = 0; // that it is for
+  known = 0; // of them, whose result is known
+  left = 0; // of them, that got no message
+  complete = true;
   #api;
   #state;
-  #taken;
-  #keeping = null;
-  #stop = new AbortController();
-  #looking = null;
+  #round = 0; // of reading
+  #reading = false;
+  #early = []; // events while it is read
+  #soon = null;
+  #stop = null;
 
-  /**
-   * With record, one that was begun before; see record. taken are the ids of messages that are
-   * known to be of one broadcast or another: two may have the same text.
-   */
-  constructor(
-    api,
-    state,
-    { key, text, extras, at = Date.now(), done = false, error = null, results = [] },
-    taken,
-  ) {
+  constructor(api, state, { id = null, key, to, text = '', extras, at = 0, error = null }) {
     super();
     this.#api = api;
     this.#state = state;
-    this.#taken = taken;
-    this.key = key;
-    this.text = text;
-    this.extras = extras;
-    this.at = at;
-    this.done = done;
+    Object.assign(this, { id, key, to, text, extras, at });
     this.error = error && new ApiError(error.code, error.message);
-    for (const [id, state_, message, reason] of results) {
-      if (message) taken.add(message.id);
-      this.results.set(id, {
-        state: state_,
-        message: message && { ...message, text },
-        reason: reason && new ApiError(reason.code, reason.message),
-      });
-    }
-    state.addEventListener('event', (e) => this.#heard(e.detail), { signal: this.#stop.signal });
   }
 
-  /** What is kept of it, for the constructor. */
+  /** What is kept of one that is not sent, for the constructor. */
   get record() {
-    const plain = (e) => e && { code: e.code ?? 0, message: e.message };
-    const results = [...this.results].map(([id, r]) => [
-      id,
-      r.state,
-      r.message && { ...r.message, text: '' },
-      plain(r.reason),
-    ]);
-    return {
-      key: this.key,
-      text: this.text,
-      extras: this.extras,
-      at: this.at,
-      done: this.done,
-      error: plain(this.error),
-      results,
-    };
+    const { key, to, text, extras, at, error } = this;
+    const plain = error && { code: error.code ?? 0, message: error.message };
+    return { key, to, text, extras, at, error: plain };
+  }
+
+  failed(error) {
+    this.error = error;
+    this.#tell();
+  }
+
+  sent({ broadcast_id: id, trackers, sent, not_sent: left }) {
+    Object.assign(this, { id, trackers, known: sent + left, left });
+    this.#tell();
+  }
+
+  /** Takes what the server says of it. */
+  told({ submit_time: at, text, author = null, trackers, sent, not_sent: left, complete }) {
+    Object.assign(this, { text, author, trackers, known: sent + left, left, complete });
+    this.at = Date.parse(at);
+    return this;
+  }
+
+  /** Of one that was refused because of some trackers, those that it can be sent to. */
+  get others() {
+    if (this.error?.code !== CODE.nonexistent || !this.to.trackers) return null;
+    const trackers = this.to.trackers.filter(
+      (id) => this.#state.trackers.get(id)?.blocked === false,
+    );
+    return trackers.length < this.to.trackers.length ? { ...this.to, trackers } : null;
   }
 
   /** How many trackers have a result for which f is true. */
   count(f) {
-    return [...this.results.values()].filter(f).length;
+    let n = 0;
+    for (const r of this.results.values()) if (f(r)) n++;
+    return n;
   }
 
   #tell() {
     this.dispatchEvent(new Event('change'));
-    this.#keeping ??= setTimeout(() => this.keep(), TOGETHER);
   }
 
-  /** Keeps what is known now. */
-  keep() {
-    clearTimeout(this.#keeping);
-    this.#keeping = null;
-    if (!this.#stop.signal.aborted) this.#state.work.setBroadcast(this.key, this.record);
-  }
-
-  /** Goes on where the page was left. */
-  resume() {
-    if (this.done && Date.now() - this.at < WATCHED) this.#follow();
-    if (!this.done && !this.error) this.send([...this.results.keys()]);
-  }
-
-  /** Sends; after a failure again under the same key, so that no tracker gets it twice. */
-  async send(trackers) {
-    this.error = null;
-    this.results = new Map(trackers.map((id) => [id, { state: 'sending' }]));
-    this.#tell();
-    this.keep(); // before the server has it
-    try {
-      const answer = await this.#api.call('tracker/chat/broadcast', {
-        trackers,
-        message: this.text,
-        idempotency_key: this.key,
-        ...this.extras,
-      });
-      for (const id of answer.sent_to) this.#set(id, { state: 'sent' });
-      for (const id of answer.not_sent_to) this.#set(id, { state: 'full' });
-      this.done = true;
-      this.#tell();
-      await this.#why(answer.not_sent_to);
-      this.#follow();
-    } catch (e) {
-      this.error = e;
-      for (const id of trackers) this.#set(id, { state: 'failed' });
-      this.#state.dispatchEvent(new CustomEvent('problem', { detail: { broadcast: this } }));
-      if (e.code === CODE.nonexistent) await this.#blame(trackers);
-    }
-    this.#tell();
+  /** Reads what has become of it, and follows that until close. */
+  open() {
+    if (this.#stop || this.id === null) return;
+    this.#stop = new AbortController();
+    const { signal } = this.#stop;
+    this.#state.addEventListener('event', (e) => this.#heard(e.detail), { signal });
+    this.#state.addEventListener('reset', () => this.#read(), { signal });
+    this.#read();
   }
 
   close() {
-    this.#stop.abort();
-    clearTimeout(this.#keeping);
-    clearTimeout(this.#looking);
-  }
-
-  #set(id, result) {
-    this.results.set(id, { ...this.results.get(id), ...result });
+    this.#stop?.abort();
+    this.#stop = null;
+    this.results = null;
+    clearTimeout(this.#soon);
   }
 
   /**
-   * The answer does not say why a tracker was left out: its device has no chat, or too much is
-   * waiting for it.
+   * What the feed tells meanwhile may be newer than the answers; what it told before they were asked
+   * for is not.
    */
-  async #why(ids) {
-    for (const id of ids) {
-      const e = await this.#refusal(id);
-      if (e?.code === CODE.unsupported) this.#set(id, { state: 'unsupported' });
-      this.#tell();
-    }
-  }
-
-  async #refusal(id) {
-    try {
-      await this.#api.call('tracker/chat/list', { tracker_id: id, limit: 1 }, this.#stop.signal);
-      return null;
-    } catch (e) {
-      return e;
-    }
-  }
-
-  /** One tracker that may not be written to holds up all: it is looked for by halves. */
-  async #blame(ids) {
-    const guilty = async (some) => {
-      try {
-        await this.#api.call('tracker/chat/updated/list', { trackers: some }, this.#stop.signal);
-      } catch (e) {
-        if (e.code !== CODE.nonexistent) throw e;
-        if (some.length === 1) {
-          this.#set(some[0], { state: 'refused', reason: await this.#refusal(some[0]) });
-          return;
-        }
-        await guilty(some.slice(0, some.length >> 1));
-        await guilty(some.slice(some.length >> 1));
-      }
-    };
-    for (const id of ids) this.#set(id, { state: 'held' });
-    this.#tell();
-    try {
-      await guilty(ids);
-    } catch (e) {
-      this.error = e;
-    }
-  }
-
-  /** Takes an event of the feed: the text's message at one of the trackers, or news of it. */
-  #heard({ tracker, message }) {
-    const r = this.results.get(tracker);
-    if (!r || message.incoming || !this.#isOurs(r, message)) return;
-    this.#learn(tracker, message);
-  }
-
-  #learn(tracker, message) {
-    this.#taken.add(message.id);
-    this.#set(tracker, { message: newer(this.results.get(tracker).message, message) });
-    this.#tell();
-  }
-
-  #isOurs(r, message) {
-    if (r.message) return r.message.id === message.id;
-    return (
-      !this.#taken.has(message.id) && message.text === this.text && message.at > this.at - CLOCKS
-    );
-  }
-
-  /** Looks for what the feed does not tell. */
-  #follow() {
-    this.#looking = setTimeout(
-      async () => {
-        await this.#look(this.#state.connection === 'live');
-        if (Date.now() - this.at < WATCHED && !this.#stop.signal.aborted) this.#follow();
-      },
-      this.#looking === null ? LATE : EVERY,
-    );
-  }
-
-  /** Looks once at everything that is not over, when somebody looks at it. */
-  refresh() {
-    return this.#look(false);
-  }
-
-  async #look(live) {
-    for (const [id, r] of this.results) {
-      const over = r.message && r.message.state !== 'QUEUED';
-      if (r.state !== 'sent' || over || (r.message && live)) continue;
-      await this.#find(id, r);
-      if (this.#stop.signal.aborted) return;
-    }
-  }
-
-  async #find(id, r) {
+  async #read() {
+    const round = ++this.#round;
     const { signal } = this.#stop;
+    this.#reading = true;
+    clearTimeout(this.#soon);
+    this.#soon = null;
+    this.#early = [];
+    const list = [];
     try {
-      if (r.message) {
-        this.#learn(
-          id,
-          fromApi(
-            (await this.#api.call('tracker/chat/read', { message_id: r.message.id }, signal)).value,
-          ),
+      for (let more = true; more;) {
+        const { value } = await this.#api.call(
+          'tracker/chat/broadcast/read',
+          { broadcast_id: this.id, detail: true, limit: PAGE, offset: list.length },
+          signal,
         );
-        return;
+        if (round !== this.#round) return;
+        list.push(...value.list.map((x) => [x.tracker_id, result(x, value)]));
+        more = value.list.length === PAGE;
+        this.told(value);
       }
-      const { list } = await this.#api.call(
-        'tracker/chat/list',
-        { tracker_id: id, limit: 20, ascending: false, detail: true },
-        signal,
-      );
-      const found = list.map(fromApi).find((m) => !m.incoming && this.#isOurs(r, m));
-      if (found) this.#learn(id, found);
-    } catch {
-      // the next look may do better
+      this.error = null;
+      this.#reading = false;
+      this.results = new Map(list.sort(([, a], [, b]) => rank(a) - rank(b)));
+      for (const e of this.#early.splice(0)) this.#heard(e);
+    } catch (e) {
+      if (signal.aborted || round !== this.#round) return;
+      this.error = e;
+      this.#reading = false;
     }
+    this.#tell();
   }
+
+  /** Takes an event of the feed. */
+  #heard(event) {
+    const { tracker, message } = event;
+    if (this.#reading) this.#early.push(event);
+    const r = this.results?.get(tracker);
+    if (r?.id === message.id) {
+      this.results.set(tracker, newer(r, message));
+      this.#tell();
+    } else if (!r && !this.complete && message.text === this.text)
+      this.#soon ??= setTimeout(() => this.#read(), SOON); // another step of it is sent
+  }
+}
+
+/** The message at one tracker, of what broadcast/read says of it. */
+function result({ message_id: id, state, delivery }, { text, submit_time: at }) {
+  return delivery ? fromApi({ id, type: 'OUTGOING', text, submit_time: at, delivery }) : { state };
+}
+
+/** What somebody has to look at comes first, then what is not over. */
+function rank(r) {
+  if (r.state === 'NOT_SENT' || endedBadly(r)) return 0;
+  return r.state === 'QUEUED' ? 1 : 2;
 }

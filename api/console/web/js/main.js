@@ -54,7 +54,6 @@ async function enter(login) {
   const close = () => {
     sync.stop();
     shell.close();
-    broadcasts.close();
   };
   const sync = new Sync(api, state, messenger, () => {
     close();

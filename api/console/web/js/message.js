@@ -30,6 +30,7 @@ export function fromApi(m) {
     choices: m.choices ?? null,
     replyTo: m.reply_to ?? null,
     urgent: m.urgent === true,
+    author: m.author ?? null, // {id, name, kind}: user or key
     tries: d.tries ?? 0,
     tried: time(d.unanswered_since),
   };
@@ -71,6 +72,7 @@ export const stored = (id, text, extras) => ({
   choices: extras.choices ?? null,
   replyTo: extras.reply_to ?? null,
   urgent: extras.urgent === true,
+  author: null,
   tries: 0,
   tried: null,
 });
@@ -99,6 +101,19 @@ export function length(text) {
   let n = 0;
   for (const _ of text) n++;
   return n;
+}
+
+/** Most different answers that a text may offer, and the characters of one. */
+export const MAX_CHOICES = 8;
+const MAX_CHOICE = 50;
+
+/** The answers that are written one a line. */
+export function answers(text) {
+  const lines = text
+    .split('\n')
+    .map((s) => [...s.trim()].slice(0, MAX_CHOICE).join('').trim())
+    .filter(Boolean);
+  return [...new Set(lines)].slice(0, MAX_CHOICES);
 }
 
 /** The greatest length that the API takes. */

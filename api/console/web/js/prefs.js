@@ -55,7 +55,7 @@ export const setLanguage = (lang) => write(local, 'language', lang);
 export const alert = (how) => read(local, `alert.${how}`) === 'on';
 export const setAlert = (how, on) => write(local, `alert.${how}`, on ? 'on' : null);
 
-/** The canned texts of an account, null if it has none of its own. */
+/** The texts of an account from before it had templates, null if there are none. */
 export const canned = (account) => parse(read(local, `canned.${account}`));
 export const setCanned = (account, texts) =>
   write(local, `canned.${account}`, texts && JSON.stringify(texts));

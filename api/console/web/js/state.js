@@ -11,10 +11,10 @@ const PREVIEW = 200; // characters that are kept of a tracker's last message
 
 /**
  * What the page knows. It tells its listeners what has changed: `trackers` (any of the list),
- * `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed), `incoming`
- * (detail: {tracker, message} of a new unread text, message null where it is not known), `problem`
+ * `messages` (detail: a tracker's id), `connection`, `event` (detail: one of the feed), `reset` (more
+ * has happened than was told of), `incoming` (detail: {tracker, message} of a new unread text, message null where it is not known), `problem`
  * (detail: {tracker, message}, {tracker, item}, {tracker, silent} or {broadcast} of what has just
- * ended badly). A tracker is {id, label, driver, search, model, device, blocked, online, since,
+ * ended badly). A tracker is {id, label, group, tags, driver, search, model, device, blocked, online, since,
  * seen, unread, last, updated, turn}; online is undefined where the server does not tell, since is
  * when that was first known to be so, last is its newest message, of the text only the beginning,
  * and updated when that was stored, to the second; turn counts up within it.
@@ -37,6 +37,15 @@ export class State extends EventTarget {
     this.work = new Work(account.id);
     this.problems = new Problems(account.id, this.work);
     for (const item of this.work.outbox()) this.conversation(item.tracker).outbox.push(item);
+  }
+
+  /** Whether the login may do more than read, and whether it may edit what the account shares. */
+  get mayWrite() {
+    return this.account.role !== 'viewer';
+  }
+
+  get mayManage() {
+    return (this.account.role ?? 'manager') === 'manager';
   }
 
   /** Tells listeners, once per turn of the event loop for each kind and detail. */
@@ -68,6 +77,8 @@ export class State extends EventTarget {
           {
             id: t.id,
             label: t.label,
+            group: t.group_id,
+            tags: t.tags ?? [],
             driver: old?.driver ?? '',
             search: `${t.label}\n${t.id}\n${t.source.device_id}\n${t.source.model}`.toLowerCase(),
             model: t.source.model,

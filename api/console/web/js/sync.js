@@ -145,6 +145,7 @@ export class Sync {
     this.#judge();
     for (const c of state.known()) if (c.tracker !== state.open) c.forget();
     if (state.open !== null) await this.#messenger.refresh(state.open);
+    state.tell('reset');
     await this.#activity([...state.trackers.keys()]);
     this.#search();
   }
@@ -235,6 +236,7 @@ export class Sync {
       choices: data.choices,
       reply_to: data.reply_to,
       urgent: data.urgent,
+      author: data.author,
     });
     this.#state.arrived(data.tracker_id, message);
     this.#state.dispatchEvent(

@@ -60,16 +60,16 @@ export class Work {
     this.#set('problems', list.length > 0 ? list : null);
   }
 
-  /** The trackers that are selected for a broadcast, null outside of selecting. */
+  /** Whom a broadcast is for, see Recipients.record; null outside of selecting. */
   selection() {
     return prefs.unfinished(this.#key('selection'));
   }
 
-  setSelection(ids) {
-    this.#set('selection', ids);
+  setSelection(record) {
+    this.#set('selection', record);
   }
 
-  /** Broadcasts as Broadcast.record makes them, in no order. */
+  /** Broadcasts that are not sent, as Broadcast.record makes them, in no order. */
   broadcasts() {
     return this.#all('broadcast');
   }

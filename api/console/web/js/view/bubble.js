@@ -32,6 +32,7 @@ function frame(side, dataset, words, on) {
   const urgent = h('p', { class: 'urgent', hidden: true }, icon('urgent'), t('message.urgent'));
   const text = h('div', { class: 'text', dir: 'auto' });
   const choices = h('ul', { class: 'choices', 'aria-label': t('message.choices'), hidden: true });
+  const author = h('bdi', { class: 'author', hidden: true });
   const state = h('span', { class: 'state' });
   const time = h('time', {});
   const actions = h('span', { class: 'actions' });
@@ -42,9 +43,9 @@ function frame(side, dataset, words, on) {
     urgent,
     text,
     choices,
-    h('footer', {}, actions, time, state),
+    h('footer', {}, actions, author, time, state),
   );
-  el.parts = { quote, urgent, choices, state, time, actions };
+  el.parts = { quote, urgent, choices, author, state, time, actions };
   el.on = on;
   fold(text, words);
   return el;
@@ -78,17 +79,22 @@ function fold(el, text) {
 /**
  * Brings an element up to its message. quoted is the message that it answers, if that is known;
  * problem says that nobody has done with its bad end, unanswered that its device is silent:
- * {tries, since}.
+ * {tries, since}, and mayWrite whether more than reading is offered.
  */
-export function fill(el, message, { quoted = null, problem = false, unanswered = null } = {}) {
+export function fill(
+  el,
+  message,
+  { quoted = null, problem = false, unanswered = null, mayWrite = true } = {},
+) {
   const { state, time } = el.parts;
   setText(time, clock(message.at));
   time.dateTime = new Date(message.at).toISOString();
   time.title = exact(message.at);
   fillQuote(el, message, quoted);
+  fillAuthor(el.parts.author, message);
   el.parts.urgent.hidden = !message.urgent;
   fillChoices(el, message);
-  fillActions(el, message, problem);
+  fillActions(el, message, { problem, mayWrite });
   if (message.incoming) {
     el.classList.toggle('unread', message.unread);
     el.setAttribute(
@@ -102,6 +108,13 @@ export function fill(el, message, { quoted = null, problem = false, unanswered =
   el.classList.toggle('unanswered', unanswered !== null);
   state.title = details(message);
   el.setAttribute('aria-label', t('message.to', { time: exact(message.at), state: words }));
+}
+
+function fillAuthor(el, { author }) {
+  el.hidden = !author?.name;
+  if (el.hidden) return;
+  setText(el, author.name);
+  el.title = t(author.kind === 'key' ? 'message.byKey' : 'message.byUser', { name: author.name });
 }
 
 function fillQuote(el, { replyTo }, quoted) {
@@ -124,13 +137,15 @@ function fillChoices(el, { choices }) {
 }
 
 /** What can be done about a message depends on what has become of it. */
-function fillActions(el, message, problem) {
+function fillActions(el, message, { problem, mayWrite }) {
+  const { incoming } = message;
   const can = [
-    cancellable(message) && 'cancel',
-    endedBadly(message) && 'again',
+    mayWrite && incoming && 'reply',
+    mayWrite && !incoming && cancellable(message) && 'cancel',
+    mayWrite && !incoming && endedBadly(message) && 'again',
     problem && 'dismiss',
   ];
-  offer(el, message, message.incoming ? ['reply'] : can.filter(Boolean));
+  offer(el, message, can.filter(Boolean));
 }
 
 /** Shows the actions can of what is a message or a text of the outbox. */

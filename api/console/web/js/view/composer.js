@@ -1,29 +1,30 @@
 import { h, icon, setText } from '../../shared/dom.js';
-import { current, t } from '../../shared/i18n.js';
-import { length, MAX_TEXT } from '../message.js';
+import { t } from '../../shared/i18n.js';
+import { answers, length, MAX_CHOICES, MAX_TEXT } from '../message.js';
 import { popup } from './popup.js';
+import { setWait, waitField, waitWords } from './wait.js';
 
 const TALLEST = 220; // px of the field
-const TIMES = [0, 900, 3600, 8 * 3600, 24 * 3600]; // seconds that a text may wait
-const MAX_CHOICES = 8; // different ones, of at most MAX_CHOICE characters
-const MAX_CHOICE = 50;
+const SLASH = '/'; // shows the templates where nothing else is written
 
 /**
- * The field for a new text, with canned texts, a time limit, answers to choose from and whether it
- * is urgent. send(text, extras) gets what is to be sent; extras are parameters of the API. draft is
- * {text, ttl, choices, quoted, urgent} to begin with, changed(draft) is told each change of it (null
- * where nothing is written), and check(text, choices, urgent) says what the driver would not see of
- * it.
+ * The field for a new text, with templates (for the id of a tracker, null for many), a time limit,
+ * answers to choose from and whether it is urgent. send(text, extras) gets what is to be sent; extras
+ * are parameters of the API. draft is {text, ttl, choices, quoted, urgent} to begin with,
+ * changed(draft) is told each change of it (null where nothing is written), and
+ * check(text, choices, urgent) says what the driver would not see of it.
  */
 export class Composer {
   #send;
   #quoted = null;
+  #texts;
   #popups = [];
   #tell;
   #check;
 
   constructor({
-    canned,
+    templates,
+    tracker = null,
     draft,
     changed = () => {},
     check = () => [],
@@ -42,7 +43,7 @@ export class Composer {
       'aria-describedby': 'composer-count',
       enterKeyHint: 'enter',
       value: draft?.text ?? '',
-      on: { input: () => this.#changed(), keydown: (e) => this.#key(e) },
+      on: { input: (e) => this.#typed(e), keydown: (e) => this.#key(e) },
     });
     this.button = h(
       'button',
@@ -66,17 +67,7 @@ export class Composer {
     this.offline = h('span', { class: 'hint' });
     this.warnings = h('ul', { class: 'warnings', role: 'status', hidden: true });
     this.quote_ = h('div', { class: 'quoted', hidden: true });
-    this.wait = h(
-      'select',
-      { class: 'input', name: 'ttl' },
-      TIMES.map((s) =>
-        h(
-          'option',
-          { value: String(s), selected: s === (draft?.ttl ?? 0) },
-          s === 0 ? t('composer.noLimit') : t('composer.hours', { text: this.#hours(s) }),
-        ),
-      ),
-    );
+    this.wait = waitField(draft?.ttl ?? 0);
     this.choices = h('textarea', {
       class: 'input',
       rows: 3,
@@ -86,12 +77,13 @@ export class Composer {
     });
     this.chosen = h('span', { class: 'hint' });
     for (const el of [this.wait, this.choices]) el.addEventListener('input', () => this.#changed());
-    const texts = popup(icon('list'), t('composer.canned'), (close) =>
-      canned.menu((text) => {
+    const texts = popup(icon('list'), t('composer.templates'), (close) =>
+      templates.menu(tracker, (template) => {
         close();
-        this.#insert(text);
+        this.#insert(template);
       }),
     );
+    this.#texts = texts;
     const options = popup(icon('timer'), t('composer.options'), () =>
       h(
         'div',
@@ -142,13 +134,6 @@ export class Composer {
     if (draft?.quoted) this.#quote(draft.quoted);
     this.#changed();
     this.#tell = changed;
-  }
-
-  #hours(seconds) {
-    const unit = seconds < 3600 ? 'minute' : 'hour';
-    return new Intl.NumberFormat(current(), { style: 'unit', unit, unitDisplay: 'long' }).format(
-      seconds / (unit === 'hour' ? 3600 : 60),
-    );
   }
 
   focus() {
@@ -225,7 +210,7 @@ export class Composer {
    */
   clear() {
     this.field.value = '';
-    this.wait.value = '0';
+    setWait(this.wait, 0);
     this.choices.value = '';
     this.urgent.setAttribute('aria-pressed', 'false');
     this.quote(null);
@@ -243,18 +228,22 @@ export class Composer {
   }
 
   #choices() {
-    const lines = this.choices.value
-      .split('\n')
-      .map((s) => [...s.trim()].slice(0, MAX_CHOICE).join(''))
-      .filter(Boolean);
-    return [...new Set(lines)].slice(0, MAX_CHOICES);
+    return answers(this.choices.value);
   }
 
-  #insert(text) {
+  #insert({ text, choices, ttl }) {
     const { field } = this;
+    if (field.value === SLASH) field.value = '';
     field.setRangeText(text, field.selectionStart, field.selectionEnd, 'end');
+    if (choices?.length > 0) this.choices.value = choices.join('\n');
+    if (ttl > 0) setWait(this.wait, ttl);
     this.#changed();
     this.focus();
+  }
+
+  #typed(event) {
+    this.#changed();
+    if (event.data === SLASH && this.field.value === SLASH) this.#texts.open(this.field);
   }
 
   #changed() {
@@ -266,7 +255,7 @@ export class Composer {
     const answers = this.#choices().length;
     const set = [
       Number(this.wait.value) > 0 &&
-        t('composer.expires', { text: this.#hours(Number(this.wait.value)) }),
+        t('composer.expires', { text: waitWords(Number(this.wait.value)) }),
       answers > 0 && t('composer.answers', { n: answers }),
     ];
     setText(this.chosen, set.filter(Boolean).join(' · '));

@@ -33,7 +33,7 @@ export class ConversationView {
   #excerpt = null; // what is shown instead of the newest messages
   #found = 0; // id of the message that was looked for
 
-  constructor({ api, state, messenger, capabilities, canned }, id, back) {
+  constructor({ api, state, messenger, capabilities, templates }, id, back) {
     this.#state = state;
     this.#messenger = messenger;
     this.#warnings = new Warnings(
@@ -64,8 +64,10 @@ export class ConversationView {
       on: { click: () => this.#toEnd() },
     });
     this.refusal = h('p', { class: 'notice', role: 'alert', hidden: true });
+    this.readOnly = h('p', { class: 'notice', hidden: state.mayWrite }, t('role.viewer'));
     this.composer = new Composer({
-      canned,
+      templates,
+      tracker: id,
       draft: state.work.draft(id),
       changed: (draft) => state.work.setDraft(id, draft),
       send: (text, extras) => this.#send(text, extras),
@@ -100,8 +102,10 @@ export class ConversationView {
       this.search.element,
       h('div', { class: 'scroll' }, this.note, this.log, this.jump),
       this.refusal,
+      this.readOnly,
       this.composer.element,
     );
+    this.composer.element.hidden = !state.mayWrite;
     this.observer = new IntersectionObserver((entries) => this.#visible(entries), {
       root: this.log,
       threshold: [0, 0.5],
@@ -134,7 +138,8 @@ export class ConversationView {
   }
 
   focus() {
-    this.composer.focus();
+    if (this.#state.mayWrite) this.composer.focus();
+    else this.log.focus({ preventScroll: true });
   }
 
   close() {
@@ -244,6 +249,7 @@ export class ConversationView {
         quoted: this.#quoted(replyTo),
         problem: problem !== undefined,
         unanswered: problem === 'UNANSWERED' ? this.#state.unanswered(this.#id, id) : null,
+        mayWrite: this.#state.mayWrite,
       });
     } else if (x.item) fillUnsent(el, x.item, { quoted: this.#quoted(x.item.extras.reply_to) });
     else if (x.day) setText(el, dayName(x.day, Date.now(), t('day.today'), t('day.yesterday')));
@@ -292,7 +298,7 @@ export class ConversationView {
     const refused = c.error?.refused === true;
     this.refusal.hidden = !refused;
     if (refused) setText(this.refusal, explain(c.error));
-    this.composer.element.hidden = refused && !c.loaded;
+    this.composer.element.hidden = (refused && !c.loaded) || !this.#state.mayWrite;
     const text =
       c.error && !c.loaded
         ? refused
@@ -404,6 +410,7 @@ export class ConversationView {
    */
   async #flush() {
     this.#timer = null;
+    if (!this.#state.mayWrite) return;
     if (document.visibilityState !== 'visible' || !document.hasFocus()) return;
     const ids = [...this.#seen].filter((id) => this.#shown.messages.get(id)?.unread);
     if (ids.length === 0) return;

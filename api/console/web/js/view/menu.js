@@ -18,7 +18,10 @@ const KEYS = [
   ['?', 'help'],
 ];
 
-/** The menu of the account. Actions are {signOut, again, markAllRead, broadcasts}, and alerts. */
+/**
+ * The menu of the account. Actions are {signOut, again, markAllRead, broadcasts}, and
+ * alerts; markAllRead is false where that is not offered.
+ */
 export function accountMenu(account, actions) {
   return popup(icon('menu'), t('menu.label'), (close) => {
     const languages = h(
@@ -78,7 +81,7 @@ export function accountMenu(account, actions) {
       h('label', { class: 'field' }, t('menu.theme'), themes),
       h('fieldset', { class: 'field' }, h('legend', {}, t('alerts.label')), desktop, sound),
       item('menu.broadcasts', actions.broadcasts),
-      item('menu.markAll', actions.markAllRead),
+      actions.markAllRead && item('menu.markAll', actions.markAllRead),
       item('menu.keys', showKeys),
       item('menu.signOut', actions.signOut),
     );

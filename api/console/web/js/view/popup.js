@@ -2,7 +2,7 @@ import { h } from '../../shared/dom.js';
 
 /**
  * A button that shows something above or below itself. content(close) makes it each time. Escape,
- * and a click elsewhere, closes it; the focus goes back to the button.
+ * and a click elsewhere, closes it; the focus goes back to the button, or to what open was given.
  */
 export function popup(face, label, content) {
   const panel = h('div', { class: 'panel', hidden: true });
@@ -14,13 +14,16 @@ export function popup(face, label, content) {
       title: label,
       'aria-label': label,
       'aria-expanded': 'false',
-      on: { click: () => (panel.hidden ? open() : close()) },
+      on: { click: () => (panel.hidden ? open(button) : close()) },
     },
     face,
   );
   const element = h('div', { class: 'popup', on: { keydown: key } }, button, panel);
 
-  function open() {
+  let back = button;
+
+  function open(from) {
+    back = from;
     panel.replaceChildren(content(close));
     panel.hidden = false;
     button.setAttribute('aria-expanded', 'true');
@@ -34,7 +37,7 @@ export function popup(face, label, content) {
     panel.hidden = true;
     button.setAttribute('aria-expanded', 'false');
     document.removeEventListener('pointerdown', outside);
-    if (inside) button.focus();
+    if (inside) back.focus();
   }
 
   function outside(event) {
@@ -43,16 +46,22 @@ export function popup(face, label, content) {
 
   function key(event) {
     if (panel.hidden) return;
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (event.key === 'Escape') {
+    const { target, key: name } = event;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[name];
+    const search = target.type === 'search';
+    const choice = target.closest('.choice');
+    const all = [...panel.querySelectorAll('.choice')];
+    if (name === 'Escape') {
       event.stopPropagation();
       close();
-    } else if (step && event.target.closest('.choice')) {
-      const all = [...panel.querySelectorAll('.choice')];
-      all[(all.indexOf(event.target.closest('.choice')) + step + all.length) % all.length].focus();
-      event.preventDefault();
-    }
+    } else if (step && (search || choice)) {
+      const at = choice ? all.indexOf(choice) : step < 0 ? all.length : -1;
+      all[(at + step + all.length) % all.length]?.focus();
+    } else if (name === 'Enter' && search && !event.isComposing)
+      panel.querySelector('.choice:not(.edit)')?.click();
+    else return;
+    event.preventDefault();
   }
 
-  return { element, close };
+  return { element, open, close };
 }

@@ -48,7 +48,9 @@ function printout(tracker, messages) {
           { class: 'about' },
           exact(m.at),
           ' · ',
-          m.incoming ? t('find.from') : `${t('find.to')} · ${outcome(m)}`,
+          m.incoming
+            ? t('find.from')
+            : [t('find.to'), m.author?.name, outcome(m)].filter(Boolean).join(' · '),
         ),
         h('p', { class: 'words', dir: 'auto' }, m.text),
         m.choices?.length > 0 && h('p', { class: 'about' }, m.choices.join(' / ')),

@@ -1,17 +1,18 @@
 import { h, icon, setText } from '../../shared/dom.js';
 import { t } from '../../shared/i18n.js';
 import { MOST } from '../broadcast.js';
+import { Recipients } from '../recipients.js';
 import { foreign, zoneName } from '../time.js';
 import { Alerts } from '../alerts.js';
 import { Capabilities } from '../capabilities.js';
 import { BroadcastsView, BroadcastView } from './broadcast.js';
 import { outcome, silence } from './bubble.js';
-import { Canned } from './canned.js';
 import { ConversationView } from './conversation.js';
 import { dialog } from './dialog.js';
 import { explain } from './errors.js';
 import { accountMenu, showKeys } from './menu.js';
 import { BroadcastResultView } from './result.js';
+import { Templates } from './templates.js';
 import { toast } from './toast.js';
 import { TrackerList } from './trackers.js';
 
@@ -49,7 +50,7 @@ export class Shell {
       messenger,
       broadcasts,
       capabilities: new Capabilities(api),
-      canned: new Canned(state.account.id),
+      templates: new Templates(api, state),
       changed: () => this.#selectionChanged(),
       go: (hash) => this.#go(hash),
       end: () => this.#select(false),
@@ -93,6 +94,7 @@ export class Shell {
         title: t('select.start'),
         'aria-label': t('select.start'),
         'aria-pressed': 'false',
+        hidden: !state.mayWrite,
         on: { click: () => this.#select(this.#selection === null) },
       },
       icon('broadcast'),
@@ -122,7 +124,8 @@ export class Shell {
       signOut: () => this.#signOut(signOut),
       again,
       broadcasts: () => this.#go('#/broadcasts'),
-      markAllRead: () => messenger.markAllRead().catch((e) => toast(explain(e), true)),
+      markAllRead:
+        state.mayWrite && (() => messenger.markAllRead().catch((e) => toast(explain(e), true))),
     });
     this.main = h('section', { class: 'main', 'aria-label': t('main.label') });
     const zone =
@@ -155,12 +158,13 @@ export class Shell {
     state.addEventListener('trackers', () => this.#changed(), { signal });
     state.addEventListener('connection', () => this.#connection(sync), { signal });
     state.addEventListener('problem', (e) => this.#problem(e.detail), { signal });
+    broadcasts.addEventListener('sent', (e) => this.#sent(e.detail), { signal });
     addEventListener('hashchange', () => this.#show(), { signal });
     addEventListener('keydown', (e) => this.#key(e), { signal });
     this.#minute = setInterval(() => this.list.update(), 60_000); // "today" does not last
     this.#connection(sync);
     const chosen = state.work.selection();
-    if (chosen) this.#select(true, chosen);
+    if (chosen && state.mayWrite) this.#select(true, chosen);
   }
 
   /** Called when the element is on the page. */
@@ -219,19 +223,22 @@ export class Shell {
     else location.hash = hash;
   }
 
+  /** The server has a broadcast: its address is that of the server's from now on. */
+  #sent({ key, id }) {
+    if (location.hash === `#/broadcasts/${key}`) location.replace(`#/broadcasts/${id}`);
+  }
+
   #show() {
     const { state } = this.#services;
     const id = Number(/^#\/t\/(\d+)$/.exec(location.hash)?.[1] ?? 0);
-    const sent = this.#services.broadcasts.get(
-      /^#\/broadcasts\/([\w-]+)$/.exec(location.hash)?.[1],
-    );
+    const sent = this.#services.broadcasts.get(/^#\/broadcasts\/(\w+)$/.exec(location.hash)?.[1]);
     const route =
-      location.hash === '#/broadcast' && this.#selection?.size > 0
+      location.hash === '#/broadcast' && this.#selection
         ? 'broadcast'
         : id
           ? `t ${id}`
           : sent
-            ? `sent ${sent.key}`
+            ? `sent ${sent.id ?? sent.key}`
             : location.hash === '#/broadcasts'
               ? 'broadcasts'
               : '';
@@ -320,21 +327,20 @@ export class Shell {
     this.list.filter(name);
   }
 
-  #select(on, chosen = []) {
-    this.#selection = on ? new Set(chosen) : null;
+  #select(on, chosen = {}) {
+    this.#selection = on ? new Recipients(chosen) : null;
     this.#range = null;
     this.selecting.setAttribute('aria-pressed', String(on));
     this.selectBar.hidden = !on;
-    this.list.select(this.#selection);
+    this.list.select(this.#selection?.trackers ?? null);
     this.#selectionChanged();
     if (!on && location.hash === '#/broadcast') this.#go('#/');
   }
 
   #selectionChanged() {
-    const n = this.#selection?.size ?? 0;
-    this.#services.state.work.setSelection(this.#selection && [...this.#selection]);
+    const n = this.#selection?.trackers.size ?? 0;
+    this.#services.state.work.setSelection(this.#selection?.record ?? null);
     setText(this.chosen, t('select.chosen', { n }));
-    this.write.disabled = n === 0;
     this.list.update();
     if (this.#route === 'broadcast') this.#pane.update();
   }
@@ -343,7 +349,7 @@ export class Shell {
     const ids = this.list.ids();
     const from = ids.indexOf(this.#range);
     const to = ids.indexOf(id);
-    const add = !this.#selection.has(id);
+    const add = !this.#selection.trackers.has(id);
     const some = range && from >= 0 ? ids.slice(Math.min(from, to), Math.max(from, to) + 1) : [id];
     for (const x of some) this.#pick(x, add);
     this.#range = id;
@@ -351,18 +357,20 @@ export class Shell {
   }
 
   #pick(id, add) {
-    if (!add) this.#selection.delete(id);
+    const { trackers } = this.#selection;
+    if (!add) trackers.delete(id);
     else if (this.#services.state.trackers.get(id)?.blocked) toast(t('trackers.blocked'), true);
-    else if (this.#selection.size < MOST || this.#selection.has(id)) this.#selection.add(id);
+    else if (trackers.size < MOST || trackers.has(id)) trackers.add(id);
     else toast(t('select.most', { n: MOST }), true);
   }
 
   #selectShown() {
+    const { trackers } = this.#selection;
     const usable = this.list
       .ids()
-      .filter((id) => !this.#services.state.trackers.get(id).blocked && !this.#selection.has(id));
-    const room = MOST - this.#selection.size;
-    for (const id of usable.slice(0, room)) this.#selection.add(id);
+      .filter((id) => !this.#services.state.trackers.get(id).blocked && !trackers.has(id));
+    const room = MOST - trackers.size;
+    for (const id of usable.slice(0, room)) trackers.add(id);
     if (usable.length > room) toast(t('select.most', { n: MOST }), true);
     this.#selectionChanged();
   }

@@ -74,20 +74,22 @@ type API struct {
 	room      *auth.FairShare // for requests in memory, in bytes
 	exports   *heavy
 	searches  *heavy
-	feed      *live.Feed
-	requests  *requestIDs
-	maxBody   int64
-	timeout   time.Duration
-	full      func() bool
-	can       func(t *queue.Tracker) (Capabilities, bool)
-	cors      *cors
-	metrics   *metrics
-	zones     zones
-	routes    routes
-	console   *console.Site
-	zipped    http.Handler // answer, compressed
-	bodies    sync.Pool    // *[]byte
-	answers   sync.Pool    // *[]byte
+	// broadcasts that are kept, and readings of large ones
+	broadcasts *heavy
+	feed       *live.Feed
+	requests   *requestIDs
+	maxBody    int64
+	timeout    time.Duration
+	full       func() bool
+	can        func(t *queue.Tracker) (Capabilities, bool)
+	cors       *cors
+	metrics    *metrics
+	zones      zones
+	routes     routes
+	console    *console.Site
+	zipped     http.Handler // answer, compressed
+	bodies     sync.Pool    // *[]byte
+	answers    sync.Pool    // *[]byte
 
 	// Header values shared by all answers.
 	jsonType, noStore, noSniff []string
@@ -116,32 +118,33 @@ func New(o Options) *API {
 		o.Capabilities = func(*queue.Tracker) (Capabilities, bool) { return Capabilities{}, false }
 	}
 	a := &API{
-		store:     o.Store,
-		directory: o.Directory,
-		accounts:  o.Accounts,
-		now:       o.Now,
-		log:       o.Logger,
-		audit:     o.Audit,
-		limiter:   auth.NewLimiter(o.RateLimit),
-		logins:    auth.NewLoginLimiter(o.Processors, o.MemoryLimit),
-		clients:   &clients{trusted: o.TrustedProxies, log: o.Logger},
-		places:    newAdmission(),
-		room:      newRequestRoom(o.MemoryLimit, o.MaxBody),
-		exports:   newHeavy(maxExports, maxAccountExports),
-		searches:  newHeavy(maxSearches, maxAccountSearches),
-		requests:  newRequestIDs(),
-		maxBody:   o.MaxBody,
-		timeout:   o.Timeout,
-		full:      o.Full,
-		can:       o.Capabilities,
-		cors:      newCORS(o.CORSOrigins),
-		metrics:   newMetrics(o.Registerer),
-		zones:     zones{log: o.Logger},
-		sessions:  auth.NewSessions(o.Sessions, o.SessionLife),
-		console:   console.NewChat(),
-		jsonType:  []string{"application/json; charset=utf-8"},
-		noStore:   []string{"no-store"},
-		noSniff:   []string{"nosniff"},
+		store:      o.Store,
+		directory:  o.Directory,
+		accounts:   o.Accounts,
+		now:        o.Now,
+		log:        o.Logger,
+		audit:      o.Audit,
+		limiter:    auth.NewLimiter(o.RateLimit),
+		logins:     auth.NewLoginLimiter(o.Processors, o.MemoryLimit),
+		clients:    &clients{trusted: o.TrustedProxies, log: o.Logger},
+		places:     newAdmission(),
+		room:       newRequestRoom(o.MemoryLimit, o.MaxBody),
+		exports:    newHeavy(maxExports, maxAccountExports),
+		searches:   newHeavy(maxSearches, maxAccountSearches),
+		broadcasts: newHeavy(maxBroadcasting, maxAccountBroadcasting),
+		requests:   newRequestIDs(),
+		maxBody:    o.MaxBody,
+		timeout:    o.Timeout,
+		full:       o.Full,
+		can:        o.Capabilities,
+		cors:       newCORS(o.CORSOrigins),
+		metrics:    newMetrics(o.Registerer),
+		zones:      zones{log: o.Logger},
+		sessions:   auth.NewSessions(o.Sessions, o.SessionLife),
+		console:    console.NewChat(),
+		jsonType:   []string{"application/json; charset=utf-8"},
+		noStore:    []string{"no-store"},
+		noSniff:    []string{"nosniff"},
 	}
 	a.feed = live.NewFeed(live.Options{
 		Store: o.Feed, Directory: o.Directory, Sessions: o.Sessions, Now: o.Now, Logger: o.Logger,
@@ -173,6 +176,7 @@ type call struct {
 	framed  bool   // the client sees where an answer breaks off
 	snap    *queue.Snapshot
 	read    *navixy.Reader
+	groups  map[int64]bool // ids of the account's groups; nil: not looked at yet
 	header  http.Header
 	now     time.Time
 	out     *response

@@ -35,22 +35,23 @@ func (w *auditWorld) auditPeople(t *testing.T, hash, actor string) {
 	w.catchUp()
 	id := "" // of what was made last
 	for _, c := range []struct{ op, pairs, want string }{
-		{"user/create", "login=ann&name=Canary&password=Canary", "user $ID outcome=done"},
-		{"user/update", "user_id=$ID&password=Canary-2", "user $ID outcome=done"},
-		{"user/update", "user_id=$ID&role=Canary", "user $ID outcome=refused code=7"},
-		{"user/delete", "user_id=$ID", "user $ID outcome=done"},
-		{"user/delete", "user_id=$ID", "user $ID outcome=refused code=201"},
-		{"key/create", "name=Canary", "key $ID outcome=done"},
-		{"key/update", "key_id=$ID&name=x", "key $ID outcome=done"},
-		{"key/delete", "key_id=$ID", "key $ID outcome=done"},
-		{"group/create", "title=Canary", "group $ID outcome=done"},
-		{"group/update", "group_id=$ID&title=x", "group $ID outcome=done"},
-		{"group/assign", "group_id=$ID&trackers=101", "group $ID outcome=done"},
-		{"group/delete", "group_id=$ID", "group $ID outcome=done"},
-		{"tag/assign", "tags=Canary&trackers=101", "tags outcome=done"},
-		{"template/create", "name=Canary&text=Canary", "template $ID outcome=done"},
-		{"template/update", "template_id=$ID&text=x", "template $ID outcome=done"},
-		{"template/delete", "template_id=$ID", "template $ID outcome=done"},
+		{"user/create", "login=ann&name=Canary&password=Canary", "object=user $ID outcome=done"},
+		{"user/update", "user_id=$ID&password=Canary-2", "object=user $ID outcome=done"},
+		{"user/update", "user_id=$ID&role=Canary", "object=user $ID outcome=refused code=7"},
+		{"user/delete", "user_id=$ID", "object=user $ID outcome=done"},
+		{"user/delete", "user_id=$ID", "object=user $ID outcome=refused code=201"},
+		{"key/create", "name=Canary", "object=key $ID outcome=done"},
+		{"key/update", "key_id=$ID&name=x", "object=key $ID outcome=done"},
+		{"key/delete", "key_id=$ID", "object=key $ID outcome=done"},
+		{"key/delete", "key_id=" + berlinKey, "outcome=refused code=201"},
+		{"group/create", "title=Canary", "object=group $ID outcome=done"},
+		{"group/update", "group_id=$ID&title=x", "object=group $ID outcome=done"},
+		{"group/assign", "group_id=$ID&trackers=101", "object=group $ID detail=trackers [101] outcome=done"},
+		{"group/delete", "group_id=$ID", "object=group $ID outcome=done"},
+		{"tag/assign", "tags=x&trackers=101", "object=tags detail=trackers [101] outcome=done"},
+		{"template/create", "name=Canary&text=Canary", "object=template $ID outcome=done"},
+		{"template/update", "template_id=$ID&text=x", "object=template $ID outcome=done"},
+		{"template/delete", "template_id=$ID", "object=template $ID outcome=done"},
 	} {
 		var pairs []string
 		for pair := range strings.SplitSeq(c.pairs, "&") {
@@ -69,7 +70,7 @@ func (w *auditWorld) auditPeople(t *testing.T, hash, actor string) {
 			}
 			w.vars["ID"] = id
 			return a
-		}, want: actor + " action=" + c.op + " object=" + c.want})
+		}, want: actor + " action=" + c.op + " " + c.want})
 	}
 	refused := w.formAs(hash, "account/group/assign", "group_id", "77", "trackers", "101")
 	refused.refused(t, 201)

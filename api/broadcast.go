@@ -17,10 +17,14 @@ import (
 )
 
 const (
-	maxReported  = 100_000 // trackers of one broadcast that is kept
-	maxSelectors = 300     // groups, and tags, that one names
+	maxReported  = 50_000 // trackers of one broadcast that is kept
+	maxSelectors = 300    // groups, and tags, that one names
 	// of an id, below the milliseconds: two broadcasts of an account at once have different ones.
 	broadcastBits = 11
+
+	// Broadcasts that are kept, and readings of those to many trackers, that run at a time.
+	maxBroadcasting        = 32
+	maxAccountBroadcasting = 4
 )
 
 // answerReported is what remembered answers to broadcasts that are kept begin with.
@@ -127,15 +131,25 @@ func (a *API) report(ctx context.Context, c *call, q *broadcastRequest) error {
 	if err := a.claim(ctx, c, &k); err != nil {
 		return err
 	}
-	now := c.now.UnixMilli()
+	if !a.broadcasts.begin(c.account.ID) {
+		return &navixy.Refusal{Code: navixy.CodeTooMany, Retry: 1, Reason: reasonBroadcasts}
+	}
+	defer a.broadcasts.end(c.account.ID)
 	r := &reporting{a: a, c: c, q: q, b: queue.Broadcast{
-		ID: now<<broadcastBits | rand.Int64N(1<<broadcastBits), SubmitMs: now, Text: q.text,
-		Author: c.author(q.extras.author), Trackers: len(trackers),
+		SubmitMs: c.now.UnixMilli(), Text: q.text, Author: c.author(q.extras.author),
+		Trackers: len(trackers),
 	}}
+	if r.b.ID, err = a.broadcastID(ctx, c, &k); err != nil {
+		return err
+	}
 	if err := a.store.SaveBroadcast(ctx, c.account.ID, r.b, 0, nil); err != nil {
 		return fmt.Errorf("keeping a broadcast: %w", err)
 	}
-	if err := r.run(context.WithoutCancel(ctx), trackers, able); err != nil {
+	// Each step takes a place of its own, as other requests do between them.
+	a.places.running.Release()
+	err = r.run(context.WithoutCancel(ctx), trackers, able)
+	a.places.running.Acquire(context.WithoutCancel(ctx))
+	if err != nil {
 		return err
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"broadcast_id":`...)
@@ -144,6 +158,26 @@ func (a *API) report(ctx context.Context, c *call, q *broadcastRequest) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	defer cancel()
 	return a.remember(ctx, c, &k)
+}
+
+// idPrefix is what the id of a key's broadcast is remembered under, before the key. No client's key
+// can hold it.
+const idPrefix = "\nb"
+
+// broadcastID gives a broadcast its id: a repetition of the same request goes on with the same one.
+func (a *API) broadcastID(ctx context.Context, c *call, k *keyed) (int64, error) {
+	id := c.now.UnixMilli()<<broadcastBits | rand.Int64N(1<<broadcastBits)
+	if k.key == "" {
+		return id, nil
+	}
+	text, err := a.store.SaveAnswer(ctx, c.account.ID, idPrefix+k.key, strconv.AppendInt(nil, id, 10))
+	if err == nil {
+		id, err = strconv.ParseInt(string(text), 10, 64)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("keeping the id of a broadcast: %w", err)
+	}
+	return id, nil
 }
 
 func appendCounts(dst []byte, b *queue.Broadcast) []byte {
@@ -161,16 +195,53 @@ func (r *reporting) run(ctx context.Context, trackers []*queue.Tracker, able []b
 		err := r.step(ctx, first, trackers[first:n], able[first:n])
 		switch {
 		case err == nil:
-		case r.b.Sent == 0 || r.q.extras.key != "":
-			return err
+		case r.q.extras.key != "":
+			return err // it goes on with the next one
 		default:
-			r.a.log.Warn("a broadcast does not go on", zap.String("request", r.c.request),
-				zap.Int64("broadcast", r.b.ID), zap.Int("sent", r.b.Sent), zap.Error(err))
-			r.b.Refused = r.b.Trackers - r.b.Sent
+			r.giveUp(ctx, err)
+			if r.b.Sent == 0 {
+				return err
+			}
 			return nil
 		}
 	}
 	return nil
+}
+
+// giveUp tells the rest as not sent.
+func (r *reporting) giveUp(ctx context.Context, why error) {
+	log := r.a.log.With(zap.String("request", r.c.request), zap.Int64("broadcast", r.b.ID))
+	log.Warn("a broadcast does not go on", zap.Int("sent", r.b.Sent), zap.Error(why))
+	r.b.Refused, r.b.Complete = r.b.Trackers-r.b.Sent, true
+	ctx, cancel := context.WithTimeout(ctx, r.a.timeout)
+	defer cancel()
+	if err := r.a.store.SaveBroadcast(ctx, r.c.account.ID, r.b, 0, nil); err != nil {
+		log.Warn("the end of a broadcast is not kept", zap.Error(err))
+	}
+}
+
+// enter does what stands before a request of its own: the caller is still known and may write, and
+// there is a place among the running.
+func (r *reporting) enter(ctx context.Context) (leave func(), err error) {
+	a, c := r.a, r.c
+	c.snap, c.now = a.directory.Current(), a.now()
+	who, err := a.caller(ctx, c.snap, c.hash, c.now)
+	if err != nil {
+		return nil, err
+	}
+	if who.account.ID != c.account.ID || !who.role().May(queue.RoleDispatcher) {
+		return nil, navixy.Refuse(navixy.CodeNotPermitted)
+	}
+	if err := enter(ctx, a.places.running); err != nil {
+		return nil, err
+	}
+	return a.places.running.Release, nil
+}
+
+// reachable reports whether a tracker that was selected can be sent to now.
+func (r *reporting) reachable(t *queue.Tracker) bool {
+	now, ok := r.c.tracker(t.ID)
+	return ok && now.Key() == t.Key() && !now.Blocked && now.HasFeature(queue.FeatureChat)
 }
 
 func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Tracker,
@@ -181,11 +252,16 @@ func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Track
 	// The server's own deadline is for requests of one step. A socket knows no other clock.
 	deadline := time.Now().Add(2 * r.a.timeout) //nolint:forbidigo // said above
 	_ = http.NewResponseController(r.c.out.w).SetWriteDeadline(deadline)
+	leave, err := r.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	var reqs []queue.SendReq
 	targets := make([]queue.BroadcastTarget, len(trackers))
 	for i, t := range trackers {
 		targets[i].Tracker = t.Key()
-		if able[i] = able[i] && !t.Blocked && t.HasFeature(queue.FeatureChat); able[i] {
+		if able[i] = able[i] && r.reachable(t); able[i] {
 			reqs = append(reqs, r.c.outgoing(t, r.q.text, &r.q.extras))
 		}
 	}
@@ -290,6 +366,12 @@ func (a *API) broadcastRead(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if b.Trackers > defaultTargets {
+		if !a.broadcasts.begin(c.account.ID) {
+			return &navixy.Refusal{Code: navixy.CodeTooMany, Retry: 1, Reason: reasonBroadcasts}
+		}
+		defer a.broadcasts.end(c.account.ID)
+	}
 	targets, err := a.store.BroadcastTargets(ctx, c.account.ID, id)
 	if err != nil {
 		return fmt.Errorf("reading broadcast %d: %w", id, err)
@@ -298,6 +380,9 @@ func (a *API) broadcastRead(ctx context.Context, c *call) error {
 	r := targetReading{first: first, last: min(first+limit, len(targets))}
 	if err := r.read(ctx, a.store, targets, c.now); err != nil {
 		return err
+	}
+	if b.Complete { // with those that it did not get to
+		r.counts[stateNotSent] += max(0, b.Trackers-len(targets))
 	}
 	out := c.out
 	out.buf = c.appendBroadcast(append(out.buf, `{"success":true,"value":`...), b)

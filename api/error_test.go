@@ -436,6 +436,7 @@ func TestMetrics(t *testing.T) {
 # HELP trackchat_http_refused_total Requests, and trackers of a broadcast, refused at a bound.
 # TYPE trackchat_http_refused_total counter
 trackchat_http_refused_total{reason="bodies"} 0
+trackchat_http_refused_total{reason="broadcasts"} 0
 trackchat_http_refused_total{reason="exports"} 0
 trackchat_http_refused_total{reason="feed"} 0
 trackchat_http_refused_total{reason="hash"} 1

@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strconv"
 
+	"trackchat/api/audit"
 	"trackchat/api/navixy"
 	"trackchat/queue"
 )
@@ -14,7 +16,13 @@ const defaultColor = "808080"
 
 // group is the id of a tracker's group as it is told, 0 none: also where the group is gone.
 func (c *call) group(t *queue.Tracker) int64 {
-	if id := t.GroupID(); c.account.HasGroup(id) {
+	if c.groups == nil {
+		c.groups = make(map[int64]bool)
+		for _, g := range c.account.AllGroups() {
+			c.groups[g.ID] = true
+		}
+	}
+	if id := t.GroupID(); c.groups[id] {
 		return id
 	}
 	return 0
@@ -100,6 +108,8 @@ func (a *API) sortTrackers(ctx context.Context, c *call, sort func(*queue.Sortin
 	if len(ids) > maxTrackers {
 		return navixy.Refuse(navixy.CodeDeviceLimit)
 	}
+	text, _ := json.Marshal(ids) // of numbers
+	c.trail.Detail = audit.Text("trackers " + string(text))
 	edits := make([]queue.Edit, len(ids))
 	for i, id := range ids {
 		if _, ok := c.tracker(queue.TrackerID(id)); !ok {
@@ -138,6 +148,9 @@ func (a *API) groupAssign(ctx context.Context, c *call) error {
 // tagAssign gives trackers the tags, which replace those that they have.
 func (a *API) tagAssign(ctx context.Context, c *call) error {
 	c.read.Only("tags", "trackers")
+	if !c.read.Params.Given("tags") {
+		c.read.Fail("tags", navixy.ProblemNull)
+	}
 	tags := c.read.Strings("tags")
 	c.trail.Object = "tags"
 	queue.CheckTags(tags, c.read.Fail)

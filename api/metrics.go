@@ -27,18 +27,19 @@ const routeOther = "other"
 
 // Reasons of refused.
 const (
-	reasonRateLimit = "rate_limit"
-	reasonLogins    = "login_attempts"
-	reasonTooLarge  = "too_large"
-	reasonHash      = "hash"
-	reasonQueueFull = "queue_full"
-	reasonFeed      = "feed"
-	reasonExports   = "exports"
-	reasonSearches  = "searches"
-	reasonMemory    = "memory"
-	reasonBodies    = "bodies"
-	reasonPlaces    = "places"
-	reasonWaiting   = "login_queue"
+	reasonRateLimit  = "rate_limit"
+	reasonLogins     = "login_attempts"
+	reasonTooLarge   = "too_large"
+	reasonHash       = "hash"
+	reasonQueueFull  = "queue_full"
+	reasonFeed       = "feed"
+	reasonExports    = "exports"
+	reasonSearches   = "searches"
+	reasonBroadcasts = "broadcasts"
+	reasonMemory     = "memory"
+	reasonBodies     = "bodies"
+	reasonPlaces     = "places"
+	reasonWaiting    = "login_queue"
 )
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -65,7 +66,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	// From zero, so that the first refusal shows as a rise.
 	for _, reason := range [...]string{
 		reasonRateLimit, reasonLogins, reasonTooLarge, reasonHash, reasonQueueFull, reasonFeed,
-		reasonExports, reasonSearches, reasonBodies, reasonPlaces, reasonWaiting,
+		reasonExports, reasonSearches, reasonBroadcasts, reasonBodies, reasonPlaces, reasonWaiting,
 	} {
 		m.refused.WithLabelValues(reason)
 	}

@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -49,8 +51,7 @@ func (a *API) peopleOperations() map[string]map[string]peopleOperation {
 }
 
 // edit makes edits of the account and its trackers, and has this node see them before it answers.
-// The error is that of the first edit that was refused: they were made so that either all of them
-// are or none.
+// The error is that of the first edit that was refused; the others are made all the same.
 func (a *API) edit(ctx context.Context, edits ...queue.Edit) error {
 	results, err := a.accounts.EditDirectory(ctx, edits)
 	if err != nil {
@@ -69,6 +70,8 @@ func (a *API) edit(ctx context.Context, edits ...queue.Edit) error {
 func refuseEdit(err error) error {
 	var conflict *queue.ConflictError
 	switch {
+	case errors.As(err, &conflict) && conflict.Parameter == "login":
+		return navixy.Invalid("login", "is taken") // by whom is nobody's business
 	case errors.As(err, &conflict):
 		return navixy.Invalid(conflict.Parameter, conflict.Problem)
 	case errors.Is(err, queue.ErrNotFound):
@@ -303,11 +306,14 @@ func (a *API) keyList(_ context.Context, c *call) error {
 }
 
 // readKey reads what is given of a key into k. An empty end is none.
-func readKey(r *navixy.Reader, k *queue.Key) {
+func readKey(c *call, k *queue.Key) {
+	r, now := c.read, c.now
 	r.TextInto("name", &k.Name)
 	roleOf(r, &k.Role)
-	if end := r.Moment("end", -1, true); end >= 0 {
-		k.EndMs = end * 1000
+	if end := r.Moment("end", math.MinInt64, true); end != math.MinInt64 {
+		if k.EndMs = end * 1000; k.Ended(now.UnixMilli()) || end <= 0 {
+			r.Fail("end", "must be later than now")
+		}
 	} else if r.Params.Given("end") {
 		k.EndMs = 0
 	}
@@ -319,7 +325,7 @@ func (a *API) keyCreate(ctx context.Context, c *call) error {
 	c.read.Only("name", "role", "end")
 	key := auth.NewKey()
 	k := queue.Key{Hash: queue.HashKey(key), Role: queue.RoleViewer}
-	readKey(c.read, &k)
+	readKey(c, &k)
 	if !c.read.Params.Given("name") {
 		c.read.Fail("name", navixy.ProblemNull)
 	}
@@ -346,7 +352,9 @@ func (a *API) keyCreate(ctx context.Context, c *call) error {
 // editKey changes the key that a request names, or removes it where change is nil.
 func (a *API) editKey(ctx context.Context, c *call, change func(*queue.Key)) error {
 	id := c.read.Text("key_id")
-	c.about("key", id)
+	if b, err := hex.DecodeString(id); err == nil && len(b) == 8 { // not a key itself
+		c.about("key", id)
+	}
 	if err := c.read.Done(); err != nil {
 		return err
 	}
@@ -371,8 +379,8 @@ func (a *API) editKey(ctx context.Context, c *call, change func(*queue.Key)) err
 
 func (a *API) keyUpdate(ctx context.Context, c *call) error {
 	c.read.Only("key_id", "name", "role", "end")
-	readKey(c.read, &queue.Key{})
-	return a.editKey(ctx, c, func(k *queue.Key) { readKey(c.read, k) })
+	readKey(c, &queue.Key{})
+	return a.editKey(ctx, c, func(k *queue.Key) { readKey(c, k) })
 }
 
 func (a *API) keyDelete(ctx context.Context, c *call) error {

@@ -239,6 +239,8 @@ func TestAuthors(t *testing.T) {
 	}
 	w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "author",
 		strings.Repeat("é", 101)).invalid(t, "author")
+	w.formAs(w.login("berlin", "pass word"), "tracker/chat/send", "tracker_id", "101", "message",
+		"x", "author", "The boss").invalid(t, "author")
 	// Another author is another request.
 	again := []string{"tracker_id", "101", "message", "x", "idempotency_key", "k", "author"}
 	first := w.form("tracker/chat/send", append(again, "a")...).id(t)
@@ -267,7 +269,8 @@ func TestGroupsAndTags(t *testing.T) {
 	w.form("account/group/assign", "group_id", itoa(north), "trackers", "101").refused(t, 201)
 	w.form("account/group/assign", "group_id", itoa(south), "trackers", "101,201").refused(t, 217)
 	w.form("tracker/read", "tracker_id", "101").contains(t, `"group_id":0`) // all or none
-	w.form("account/tag/assign", "trackers", "102").succeeds(t)
+	w.form("account/tag/assign", "trackers", "102").invalid(t, "tags")
+	w.form("account/tag/assign", "tags", "", "trackers", "102").succeeds(t)
 	if a := w.form("tracker/read", "tracker_id", "102"); strings.Contains(a.body, "tags") {
 		t.Errorf("tags are left: %s", a.body)
 	}
@@ -351,6 +354,8 @@ func TestPeopleInput(t *testing.T) {
 		{"user/update", []string{"user_id", itoa(user), "locale", "<b>"}, []string{"locale"}},
 		{"key/create", []string{"name", long}, []string{"name"}},
 		{"key/create", []string{"name", "x", "end", "soon"}, []string{"end"}},
+		{"key/create", []string{"name", "x", "end", "1969-12-31 12:00:00"}, []string{"end"}},
+		{"key/create", []string{"name", "x", "end", "2016-02-29 11:00:00"}, []string{"end"}},
 		{"group/create", []string{"title", "x", "color", "red"}, []string{"color"}},
 		{"template/create", []string{"name", "x", "text", " "}, []string{"text"}},
 		{

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"slices"
 	"time"
 
@@ -102,10 +101,11 @@ type sendRequest struct {
 	extras  sendOptions
 }
 
-func readSend(r *navixy.Reader, h http.Header) (sendRequest, error) {
+func readSend(c *call) (sendRequest, error) {
+	r := c.read
 	q := sendRequest{
 		tracker: queue.TrackerID(r.ID("tracker_id")), text: r.Message("message"),
-		extras: readExtras(r, h),
+		extras: readExtras(c),
 	}
 	return q, r.Done()
 }
@@ -117,14 +117,15 @@ type broadcastRequest struct {
 	extras sendOptions
 }
 
-func readBroadcast(r *navixy.Reader, h http.Header) (broadcastRequest, error) {
+func readBroadcast(c *call) (broadcastRequest, error) {
+	r := c.read
 	q := broadcastRequest{selection: readSelection(r)}
 	if q.all || len(q.groups) > 0 || len(q.tags) > 0 {
 		q.trackers, _ = r.IDs("trackers")
 	} else {
 		q.trackers = r.RequiredIDs("trackers", maxTrackers)
 	}
-	q.text, q.extras = r.Message("message"), readExtras(r, h)
+	q.text, q.extras = r.Message("message"), readExtras(c)
 	return q, r.Done()
 }
 

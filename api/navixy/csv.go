@@ -3,6 +3,7 @@ package navixy
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"trackchat/queue"
 )
@@ -144,26 +145,26 @@ func AppendNDJSON(dst []byte, r *Row) []byte {
 	return append(dst, '}', '\n')
 }
 
-// appendCell appends a text that somebody wrote, in quotes. One that a spreadsheet would take for a
-// formula begins with an apostrophe, which makes it a text there.
+// appendCell appends a text that somebody wrote, in quotes. What a spreadsheet would take for a
+// formula gets an apostrophe before it, which makes it a text there: at the beginning, and, as some
+// take these for the end of a cell also within quotes, after a line break, a tab or a semicolon.
 func appendCell(dst []byte, s string) []byte {
 	if s == "" {
 		return dst
 	}
 	dst = append(dst, '"')
-	if strings.IndexByte("=+-@\t\r", s[0]) >= 0 {
-		dst = append(dst, '\'')
-	}
-	s = strings.ToValidUTF8(s, "\ufffd")
-	for {
-		i := strings.IndexByte(s, '"')
-		if i < 0 {
-			break
+	begins := true // a cell, as some see it
+	for _, r := range strings.ToValidUTF8(s, "\ufffd") {
+		if begins && strings.ContainsRune("=+-@\t\r", r) {
+			dst = append(dst, '\'')
 		}
-		dst = append(append(dst, s[:i+1]...), '"')
-		s = s[i+1:]
+		if r == '"' {
+			dst = append(dst, '"')
+		}
+		dst = utf8.AppendRune(dst, r)
+		begins = strings.ContainsRune(";\t\r\n", r) || begins && r == ' '
 	}
-	return append(append(dst, s...), '"')
+	return append(dst, '"')
 }
 
 // appendCount appends a number, 0 as nothing.

@@ -108,10 +108,10 @@ func (a *App) recordImport(file string, stats queue.ImportStats, err error) {
 }
 
 // startDirectory is loadDirectory for a start: where the store has no room for what the file
-// changes, what it holds already serves.
+// changes, or what managers have made there contradicts it, what it holds already serves.
 func (a *App) startDirectory(ctx context.Context) error {
 	err := a.loadDirectory(ctx)
-	if errors.Is(err, queue.ErrOverloaded) {
+	if errors.Is(err, queue.ErrOverloaded) || errors.Is(err, queue.ErrConflict) {
 		a.log.Error("the directory file is not taken over until the next reload", zap.Error(err))
 		return a.syncDirectory(ctx)
 	}

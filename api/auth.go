@@ -40,8 +40,8 @@ func (c *caller) role() queue.Role {
 	}
 }
 
-// author is who writes what the caller sends; nil where there is no name to tell. name, if it is not
-// empty, is that of a user of the key's own program.
+// author is who writes what the caller sends; nil where there is no name to tell. name, if it is
+// not empty, is that of a user of the key's own program.
 func (c *caller) author(name string) *queue.Author {
 	switch {
 	case c.key != nil && name == "" && c.key.Name == "":

@@ -170,7 +170,8 @@ func (a *API) broadcastID(ctx context.Context, c *call, k *keyed) (int64, error)
 	if k.key == "" {
 		return id, nil
 	}
-	text, err := a.store.SaveAnswer(ctx, c.account.ID, idPrefix+k.key, strconv.AppendInt(nil, id, 10))
+	text := strconv.AppendInt(nil, id, 10)
+	text, err := a.store.SaveAnswer(ctx, c.account.ID, idPrefix+k.key, text)
 	if err == nil {
 		id, err = strconv.ParseInt(string(text), 10, 64)
 	}

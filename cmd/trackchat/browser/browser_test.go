@@ -298,7 +298,7 @@ func (c *consoleRig) testBroadcast(t *testing.T) {
 	result := func(id int, words string) {
 		t.Helper()
 		p.until(fmt.Sprintf(
-			`document.querySelector('.results [data-id="%d"] .state')?.textContent.includes(%q)`,
+			`document.querySelector('.results [data-id="%d"] .state')?.textContent.includes(%q) === true`,
 			id, words))
 	}
 	result(onlineTracker, "delivered")

@@ -1,5 +1,5 @@
 import { h, icon, reconcile, setText } from '../../shared/dom.js';
-import { t } from '../../shared/i18n.js';
+import { current, t } from '../../shared/i18n.js';
 import { MOST, LISTED } from '../broadcast.js';
 import { Composer } from './composer.js';
 import { explain } from './errors.js';
@@ -87,7 +87,10 @@ export class BroadcastView {
       items,
       (x) => x.id,
       (x) => this.#chip(x),
-      (el, x) => setText(el.firstChild, x.label),
+      (el, { label }) => {
+        setText(el.firstChild, label);
+        el.lastChild.setAttribute('aria-label', t('broadcast.remove', { label }));
+      },
     );
     this.composer.element.hidden = n === 0;
     this.composer.check();
@@ -123,7 +126,7 @@ export class BroadcastView {
       (x) => this.#box(x),
       (el, x) => {
         el.firstChild.checked = x.on;
-        setText(el.lastChild, x.n.toLocaleString());
+        setText(el.lastChild, x.n.toLocaleString(current()));
       },
     );
   }
@@ -142,17 +145,16 @@ export class BroadcastView {
     );
   }
 
-  #chip({ id, label }) {
+  #chip({ id }) {
     return h(
       'li',
       {},
-      h('bdi', {}, label),
+      h('bdi', {}),
       h(
         'button',
         {
           class: 'iconbutton',
           type: 'button',
-          'aria-label': t('broadcast.remove', { label }),
           on: {
             click: () => {
               this.#to.trackers.delete(id);

@@ -179,7 +179,8 @@ func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Track
 	ctx, cancel := context.WithTimeout(ctx, r.a.timeout)
 	defer cancel()
 	// The server's own deadline is for requests of one step. Without one there is no connection.
-	_ = http.NewResponseController(r.c.out.w).SetWriteDeadline(time.Now().Add(2 * r.a.timeout))
+	end, _ := ctx.Deadline()
+	_ = http.NewResponseController(r.c.out.w).SetWriteDeadline(end.Add(r.a.timeout))
 	var reqs []queue.SendReq
 	targets := make([]queue.BroadcastTarget, len(trackers))
 	for i, t := range trackers {
@@ -197,17 +198,17 @@ func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Track
 			r.b.Refused++
 			continue
 		}
-		switch res := results[0]; {
-		case res.Err == nil:
+		res := results[0]
+		results = results[1:]
+		if res.Err == nil {
 			targets[i].Message = res.ID
 			r.b.Sent++
-		default:
-			r.b.Refused++
-			if errors.Is(res.Err, queue.ErrQueueFull) {
-				r.a.metrics.refuse(reasonQueueFull)
-			}
+			continue
 		}
-		results = results[1:]
+		r.b.Refused++
+		if errors.Is(res.Err, queue.ErrQueueFull) {
+			r.a.metrics.refuse(reasonQueueFull)
+		}
 	}
 	r.b.Complete = first+len(trackers) == r.b.Trackers
 	if err := r.a.store.SaveBroadcast(ctx, r.c.account.ID, r.b, first, targets); err != nil {

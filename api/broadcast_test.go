@@ -201,8 +201,8 @@ func (s *failAfter) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.Sen
 	return s.Messages.Send(ctx, reqs)
 }
 
-// TestBroadcastCut: a store that fails amid a broadcast leaves nothing untold, and a repetition with
-// the same key goes on where it was.
+// TestBroadcastCut: a store that fails amid a broadcast leaves nothing untold, and a repetition
+// with the same key goes on where it was.
 func TestBroadcastCut(t *testing.T) {
 	store := &failAfter{sends: 1}
 	w := newLiveWorld(t, func(o *api.Options) { store.Messages, o.Store = o.Store, store })

@@ -250,9 +250,9 @@ func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Track
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, r.a.timeout)
 	defer cancel()
-	// The server's own deadline is for requests of one step. A socket knows no other clock.
-	deadline := time.Now().Add(2 * r.a.timeout) //nolint:forbidigo // said above
-	_ = http.NewResponseController(r.c.out.w).SetWriteDeadline(deadline)
+	// The server's own deadline is for requests of one step. Without one there is no connection.
+	end, _ := ctx.Deadline()
+	_ = http.NewResponseController(r.c.out.w).SetWriteDeadline(end.Add(r.a.timeout))
 	leave, err := r.enter(ctx)
 	if err != nil {
 		return err
@@ -275,16 +275,17 @@ func (r *reporting) step(ctx context.Context, first int, trackers []*queue.Track
 			r.b.Refused++
 			continue
 		}
-		if err := results[0].Err; err == nil {
-			targets[i].Message = results[0].ID
-			r.b.Sent++
-		} else {
-			r.b.Refused++
-			if errors.Is(err, queue.ErrQueueFull) {
-				r.a.metrics.refuse(reasonQueueFull)
-			}
-		}
+		res := results[0]
 		results = results[1:]
+		if res.Err == nil {
+			targets[i].Message = res.ID
+			r.b.Sent++
+			continue
+		}
+		r.b.Refused++
+		if errors.Is(res.Err, queue.ErrQueueFull) {
+			r.a.metrics.refuse(reasonQueueFull)
+		}
 	}
 	r.b.Complete = first+len(trackers) == r.b.Trackers
 	if err := r.a.store.SaveBroadcast(ctx, r.c.account.ID, r.b, first, targets); err != nil {

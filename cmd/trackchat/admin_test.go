@@ -253,8 +253,8 @@ func reloadKeepsPeople(t *testing.T, s *service, cli adminCLI) {
 		t.Errorf("keys %s, the file names one", keys)
 	}
 	if out, code := cli.try("tracker", "put", "1",
-		cli.file(`{"account":1,"protocol":"jt808","device_id":"1","group_id":5}`)); code != 1 ||
-		!strings.Contains(out, "group_id 5 is not a group of account 1") {
+		cli.file(`{"account":1,"protocol":"jt808","device_id":"1","group_id":500}`)); code != 1 ||
+		!strings.Contains(out, "group_id 500 is not a group of account 1") {
 		t.Errorf("an unknown group: %d %s", code, out)
 	}
 	// A tracker moves without the group of the account that it leaves.

@@ -255,12 +255,16 @@ func (a *API) operations() routes {
 			"auth":     on(views, "user/auth", database, a.userAuth),
 			"logout":   on(views, "user/logout", database, a.userLogout),
 		},
+		"user/password": {
+			"change": on(views, "user/password/change", database, a.userPassword),
+		},
 		"user/session": {"renew": on(views, "user/session/renew", database, a.userRenew)},
 	}
 	rs["tracker/chat"]["events"].stream, rs["tracker/chat"]["events"].live = true, true
 	rs["tracker/chat"]["export"].stream = true
 	rs["user"]["auth"].open = true
 	rs["user"]["auth"].action = "user/auth"
+	rs["user/password"]["change"].action = "user/password"
 	rs["user"]["logout"].action = "user/logout"
 	rs["tracker/chat"]["cancel"].action = "message/cancel"
 	for handler, actions := range a.peopleOperations() {

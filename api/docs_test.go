@@ -36,9 +36,10 @@ func TestDocsCurl(t *testing.T) {
 		w.put("/admin/trackers/"+id,
 			`{"account":1,"label":"Truck","protocol":"jt808","device_id":"`+id+`"}`).succeeds(t)
 	}
+	w.put("/admin/accounts/9", `{"login":"own","password":"secret"}`).succeeds(t)
 	env := append(os.Environ(), "API="+w.url+"/v2", "ADMIN="+w.admin, "KEY="+berlinKey,
 		"TOKEN="+adminToken, "INCOMING="+itoa(w.receive(101, "from the driver")),
-		"OUTGOING="+itoa(w.send(101, "to the driver")), "SESSION="+w.login("demo", "demo"))
+		"OUTGOING="+itoa(w.send(101, "to the driver")), "SESSION="+w.login("demo", "demo"), "SESSION2="+w.login("own", "secret"))
 	var called []string
 	target := regexp.MustCompile(`\$(API|ADMIN)(/[^"?]*)`)
 	for line := range strings.Lines(string(doc)) {
@@ -461,6 +462,9 @@ func TestOpenAPIAnswers(t *testing.T) {
 	both("/user/get_info")
 	both("/user/auth", "login", "demo", "password", "pass")
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		hash := w.login("demo", "pass")
+		s.valid(method, "/user/password/change", w.do(method, "/user/password/change?old_password=pass&new_password=pass",
+			"", "Authorization", "NVX "+hash))
 		for _, path := range []string{"/user/session/renew", "/user/logout"} {
 			hash := w.login("demo", "pass")
 			s.valid(method, path, w.do(method, path, "", "Authorization", "NVX "+hash))

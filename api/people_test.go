@@ -18,7 +18,7 @@ import (
 func rights() map[string]queue.Role {
 	all := map[string]queue.Role{
 		"/user/auth": queue.RoleViewer, "/user/logout": queue.RoleViewer,
-		"/user/get_info": queue.RoleViewer, "/user/session/renew": queue.RoleViewer,
+		"/user/password/change": queue.RoleViewer, "/user/get_info": queue.RoleViewer, "/user/session/renew": queue.RoleViewer,
 		"/account/template/list": queue.RoleViewer, "/employee/list": queue.RoleViewer,
 		"/tracker/chat/export": queue.RoleViewer,
 	}
@@ -79,7 +79,8 @@ func TestRights(t *testing.T) {
 	callers[berlinKey] = queue.RoleManager
 	for hash, role := range callers {
 		for path, need := range least {
-			if path == "/user/auth" || path == "/user/logout" || path == "/user/session/renew" {
+			if path == "/user/auth" || path == "/user/logout" || path == "/user/session/renew" ||
+				path == "/user/password/change" {
 				continue // of the session itself
 			}
 			if path == "/tracker/chat/events" || path == "/tracker/chat/export" {
@@ -172,6 +173,31 @@ func TestUsers(t *testing.T) {
 	}
 	w.formAs(ann, "user/get_info").refused(t, 4)
 	w.formAs(stays, "user/get_info").succeeds(t)
+}
+
+// TestOwnPassword: everybody changes his own, and is logged in nowhere then.
+func TestOwnPassword(t *testing.T) {
+	w := newLiveWorld(t)
+	w.form("account/user/create", "login", "ann", "password", "secret", "name", "Ann").made(t)
+	for login, old := range map[string]string{"ann": "secret", "ural": "null"} {
+		hash, other := w.login(login, old), w.login(login, old)
+		change := func(old, password string) answer {
+			return w.formAs(hash, "user/password/change", "old_password", old, "new_password",
+				password)
+		}
+		change("wrong", "new").refused(t, 102)
+		change(old, "").invalid(t, "new_password")
+		change(old, strings.Repeat("x", 1025)).invalid(t, "new_password")
+		w.formAs(hash, "user/get_info").succeeds(t)
+		change(old, "new").succeeds(t)
+		w.clock.Add(1000) // within a second
+		for _, h := range []string{hash, other} {
+			w.formAs(h, "user/get_info").refused(t, 4)
+		}
+		w.auth(login, old).refused(t, 102)
+		w.login(login, "new")
+	}
+	w.form("user/password/change", "old_password", "a", "new_password", "b").refused(t, 13)
 }
 
 // TestKeysOfAnAccount: a key is told once, has its rights, and ends by itself.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 
 	"trackchat/api/audit"
@@ -102,6 +103,47 @@ func (a *API) userRenew(ctx context.Context, c *call) error {
 	}
 	c.out.buf = append(c.out.buf, navixy.Success...)
 	return nil
+}
+
+// userPassword answers user/password/change: the caller's own. His sessions end, this one too.
+func (a *API) userPassword(ctx context.Context, c *call) error {
+	c.read.Only("old_password", "new_password")
+	old, password := c.read.Text("old_password"), c.read.Text("new_password")
+	if password == "" && c.read.Params.Given("new_password") || len(password) > queue.MaxPassword {
+		c.read.Fail("new_password", fmt.Sprintf("must have 1 to %d bytes", queue.MaxPassword))
+	}
+	if err := c.sessionOnly(navixy.CodeNotPermitted); err != nil {
+		return err
+	}
+	login, stored := c.account.Login, c.account.Password
+	if c.user != nil {
+		login, stored = c.user.Login, c.user.Password
+	}
+	attempt := auth.Attempt{Login: login, Address: c.client.addr, Now: c.now}
+	if ok, err := a.logins.Verify(ctx, &attempt, stored, old); err != nil {
+		return refuseLogin(err)
+	} else if !ok {
+		return navixy.Refuse(navixy.CodeWrongLogin)
+	}
+	hash, err := a.logins.Hash(ctx, c.client.addr, password)
+	if err != nil {
+		return refuseLogin(err)
+	}
+	user := c.user
+	err = a.editAccount(ctx, c, func(account *queue.Account) error {
+		if user == nil {
+			account.Password = hash
+			return nil
+		}
+		account.People = account.People.Clone()
+		return change(account.People.Users, user.ID, userID, func(u *queue.User) {
+			u.Password = hash
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return c.succeed()
 }
 
 // sessionOnly refuses keys for what makes sense for sessions only.

@@ -181,7 +181,7 @@ func (c *conn) again(pause time.Duration) {
 	}
 }
 
-// sendOn reports whether nothing waits any more.
+// sendOn reports whether nothing waits any more: it has gone, or is lost.
 func (c *conn) sendOn(pause time.Duration) (done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +192,7 @@ func (c *conn) sendOn(pause time.Duration) (done bool) {
 	}
 	if c.out == nil || c.flags&closed != 0 {
 		c.flags &^= waiting
-		return c.flags&(closed|failed) == 0
+		return true
 	}
 	c.retry(pause)
 	return false
@@ -200,7 +200,8 @@ func (c *conn) sendOn(pause time.Duration) (done bool) {
 
 // drained tells a handler that waits for it, in the loop.
 func (c *conn) drained() {
-	if d, ok := c.srv.handler.(Drainer); ok && c.Unsent() == 0 && !c.has(gone) {
+	if d, ok := c.srv.handler.(Drainer); ok && c.Unsent() == 0 &&
+		!c.has(closed|failed|gone) {
 		defer func() {
 			if c.srv.core.caught(recover()) {
 				c.apply(ErrHandler)

@@ -153,6 +153,8 @@ func (c *consoleRig) takeAlong(t *testing.T, p *page) {
 		t.Errorf("printed: %.300s", got)
 	}
 	p.until(`document.querySelector('.printout') === null && !document.querySelector('.takeaway').checkVisibility()`)
+	p.do(chromedp.Reload()) // or axe looks at more than a thousand messages
+	p.until(bubble("meanwhile") + ` !== undefined`)
 	p.click(`[aria-label="Export and print"]`)
 	p.noneSerious("export")
 }

@@ -98,7 +98,7 @@ func (c *consoleRig) testLastMessages(t *testing.T) {
 	p.legible()
 	p.noneSerious("last messages")
 
-	p.write("input[type=search]", "cleo l")
+	p.write(".side input[type=search]", "cleo l")
 	p.until(order + ` === '3'`)
 	p.visit(thirdTracker)
 	p.until(shows(".conversation .who", "Cleo Lee"))

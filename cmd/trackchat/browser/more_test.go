@@ -157,9 +157,9 @@ func (c *consoleRig) testBigFleet(t *testing.T) {
 	}
 	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('.trackers').scrollTop = 1e9`))
 	p.until(shows(".row .label", "Lorry 9999"))
-	p.write("input[type=search]", "lorry 4711")
+	p.write(".side input[type=search]", "lorry 4711")
 	p.until(`[...document.querySelectorAll('.row .label')].map(e => e.textContent).join() === 'Lorry 4711'`)
-	p.do(chromedp.SendKeys("input[type=search]", kb.Escape))
+	p.do(chromedp.SendKeys(".side input[type=search]", kb.Escape))
 	p.until(shows(".row .label", "Lorry 0"))
 	p.click(`[aria-label="Write to several trackers"]`)
 	p.click(".selectbar .link")

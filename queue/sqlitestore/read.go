@@ -21,8 +21,18 @@ const (
 	hasEnded    = "(status = 69 OR status = 70 OR status = 83 OR status = 88)" // without an ack
 )
 
-// messageColumns are what scanMessage reads.
-const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, choices, reply_to, replaced, tries, tried_ms, urgent, author"
+// messageColumns are what scanMessage reads. What few messages have is one column, as each costs
+// more than all that is done with it.
+const messageColumns = "id, tracker, status, reason, submit_ms, update_ms, read_ms, change_ms, expires_ms, employee, parts, acked, text, " +
+	"CASE WHEN choices IS NULL AND author IS NULL AND urgent = 0 THEN NULL ELSE '{\"choices\":' || ifnull(choices, 'null') || ',\"author\":' || ifnull(author, 'null') || ',\"urgent\":' || urgent || '}' END, " +
+	"reply_to, replaced, tries, tried_ms"
+
+// messageExtras are what few messages have.
+type messageExtras struct {
+	Choices []string      `json:"choices"`
+	Author  *queue.Author `json:"author"`
+	Urgent  int           `json:"urgent"`
+}
 
 func scanMessage(row []driver.Value) (queue.Message, error) {
 	m := queue.Message{
@@ -32,21 +42,17 @@ func scanMessage(row []driver.Value) (queue.Message, error) {
 		ChangeMs: integer(row[7]), ExpiresMs: integer(row[8]),
 		Employee: integer(row[9]), Parts: int(integer(row[10])), Acked: int(integer(row[11])),
 		Text: text(row[12]), ReplyTo: integer(row[14]), Replaced: int(integer(row[15])),
-		Urgent: integer(row[18]) != 0,
 	}
 	if m.Status == queue.StatusPending {
 		m.Tries, m.TriedMs = int(integer(row[16])), integer(row[17])
 	}
-	if c := text(row[13]); c != "" {
-		if err := json.Unmarshal([]byte(c), &m.Choices); err != nil {
-			return m, fmt.Errorf("%w: choices of message %d: %w", queue.ErrCorrupt, m.ID, err)
+	if x := text(row[13]); x != "" {
+		var extras messageExtras
+		if err := json.Unmarshal([]byte(x), &extras); err != nil {
+			return m, fmt.Errorf("%w: choices or author of message %d: %w", queue.ErrCorrupt, m.ID,
+				err)
 		}
-	}
-	if a := text(row[19]); a != "" {
-		m.Author = new(queue.Author)
-		if err := json.Unmarshal([]byte(a), m.Author); err != nil {
-			return m, fmt.Errorf("%w: author of message %d: %w", queue.ErrCorrupt, m.ID, err)
-		}
+		m.Choices, m.Author, m.Urgent = extras.Choices, extras.Author, extras.Urgent != 0
 	}
 	return m, nil
 }

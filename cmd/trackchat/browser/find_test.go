@@ -117,6 +117,12 @@ func (c *consoleRig) jumpToDay(t *testing.T, p *page) {
 // takeAlong downloads the conversation in both forms, and prints it.
 func (c *consoleRig) takeAlong(t *testing.T, p *page) {
 	t.Helper()
+	p.do(chromedp.Reload()) // or axe looks at more than a thousand messages
+	p.until(bubble("meanwhile") + ` !== undefined`)
+	p.click(`[aria-label="Export and print"]`)
+	p.noneSerious("export")
+	p.do(chromedp.Reload())
+	p.until(bubble("meanwhile") + ` !== undefined`)
 	dir := t.TempDir()
 	devtools(p, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
 		Behavior: "allow", DownloadPath: dir,
@@ -153,13 +159,10 @@ func (c *consoleRig) takeAlong(t *testing.T, p *page) {
 		t.Errorf("printed: %.300s", got)
 	}
 	p.until(`document.querySelector('.printout') === null && !document.querySelector('.takeaway').checkVisibility()`)
-	p.do(chromedp.Reload()) // or axe looks at more than a thousand messages
-	p.until(bubble("meanwhile") + ` !== undefined`)
-	p.click(`[aria-label="Export and print"]`)
-	p.noneSerious("export")
 }
 
-// print prints by the menu and notes what is on paper.
+// print prints by the menu and notes what is on paper. The page stays as on paper: a busy Chromium
+// does not always come back from there.
 func (p *page) print() {
 	p.t.Helper()
 	devtools(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print"})
@@ -175,5 +178,4 @@ func (p *page) print() {
 	p.do(chromedp.Evaluate[chromedp.Void](
 		`[...document.querySelectorAll('.takeaway .choice')].at(-1).click()`))
 	p.until(`window.printed !== undefined`)
-	devtools(p, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{})
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -202,15 +201,17 @@ type operation struct {
 // routes are the operations by handler and action.
 type routes map[string]map[string]*operation
 
-func (a *API) operations() routes {
-	on := func(need queue.Role, route string, offline navixy.Code,
-		run func(context.Context, *call) error,
-	) *operation {
-		return &operation{
-			route: route, run: run, offline: offline, need: need,
-			succeeded: a.metrics.succeeded(route),
-		}
+func (a *API) operation(need queue.Role, route string, offline navixy.Code,
+	run func(context.Context, *call) error,
+) *operation {
+	return &operation{
+		route: route, run: run, offline: offline, need: need,
+		succeeded: a.metrics.succeeded(route),
 	}
+}
+
+func (a *API) operations() routes {
+	on := a.operation
 	const (
 		views, writes = queue.RoleViewer, queue.RoleDispatcher
 		database      = navixy.CodeDatabase
@@ -267,16 +268,7 @@ func (a *API) operations() routes {
 	rs["user/password"]["change"].action = "user/password"
 	rs["user"]["logout"].action = "user/logout"
 	rs["tracker/chat"]["cancel"].action = "message/cancel"
-	for handler, actions := range a.peopleOperations() {
-		rs[handler] = make(map[string]*operation, len(actions))
-		for action, p := range actions {
-			op := on(p.need, handler+"/"+action, database, p.run)
-			if action != "list" {
-				op.action = strings.TrimPrefix(handler, "account/") + "/" + action
-			}
-			rs[handler][action] = op
-		}
-	}
+	a.manage(rs)
 	return rs
 }
 

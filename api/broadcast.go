@@ -145,11 +145,7 @@ func (a *API) report(ctx context.Context, c *call, q *broadcastRequest) error {
 	if err := a.store.SaveBroadcast(ctx, c.account.ID, r.b, 0, nil); err != nil {
 		return fmt.Errorf("keeping a broadcast: %w", err)
 	}
-	// Each step takes a place of its own, as other requests do between them.
-	a.places.running.Release()
-	err = r.run(context.WithoutCancel(ctx), trackers, able)
-	a.places.running.Acquire(context.WithoutCancel(ctx))
-	if err != nil {
+	if err := r.run(context.WithoutCancel(ctx), trackers, able); err != nil {
 		return err
 	}
 	c.out.buf = append(c.out.buf, `{"success":true,"broadcast_id":`...)
@@ -161,8 +157,8 @@ func (a *API) report(ctx context.Context, c *call, q *broadcastRequest) error {
 }
 
 // idPrefix is what the id of a key's broadcast is remembered under, before the key. No client's key
-// can hold it.
-const idPrefix = "\nb"
+// can hold it, nor begin what printPrefix stands before.
+const idPrefix = "\n\n"
 
 // broadcastID gives a broadcast its id: a repetition of the same request goes on with the same one.
 func (a *API) broadcastID(ctx context.Context, c *call, k *keyed) (int64, error) {
@@ -191,6 +187,9 @@ func appendCounts(dst []byte, b *queue.Broadcast) []byte {
 // sent it goes on without its client. What cannot be sent any more is told as not sent, unless the
 // request can be repeated: then it is an error.
 func (r *reporting) run(ctx context.Context, trackers []*queue.Tracker, able []bool) error {
+	// Each step takes a place of its own, and others get in between them.
+	r.a.places.running.Release()
+	defer r.a.places.running.Acquire(ctx)
 	for first := 0; first < len(trackers); first += maxTrackers {
 		n := min(first+maxTrackers, len(trackers))
 		err := r.step(ctx, first, trackers[first:n], able[first:n])

@@ -225,6 +225,10 @@ func TestBroadcastCut(t *testing.T) {
 	first.contains(t, `"trackers":407,"sent":402,"not_sent":5`)
 	w.form("tracker/chat/broadcast", again...).is(t, first.body)
 	w.form("tracker/chat/broadcast", append(again, "tags", "a")...).invalid(t, "idempotency_key")
+	// What is remembered of one key is not taken for what is of another.
+	for _, key := range []string{"bk", "kb"} {
+		w.form("tracker/chat/send", "tracker_id", "101", "message", "x", "idempotency_key", key).id(t)
+	}
 	if got := w.broadcasts(berlinKey); len(got) != 3 || !got[0].Complete || got[0].Sent != 402 ||
 		!got[1].Complete || got[1].Sent != 0 || got[1].NotSent != 407 {
 		t.Errorf("kept are %+v", got)

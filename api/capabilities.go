@@ -55,7 +55,7 @@ func (a *API) capabilities(ctx context.Context, c *call) error {
 	dst = append(dst, `,"max_characters":`...)
 	dst = strconv.AppendInt(dst, int64(min(can.MaxCharacters, queue.MaxText)), 10)
 	dst = append(dst, `,"choices":`...)
-	dst = strconv.AppendInt(dst, int64(min(can.Choices, navixy.MaxChoices)), 10)
+	dst = strconv.AppendInt(dst, int64(min(can.Choices, queue.MaxChoices)), 10)
 	dst = append(dst, `,"read_receipts":`...)
 	dst = strconv.AppendBool(dst, can.ReadReceipts)
 	dst = append(dst, `,"delivered":`...)

@@ -200,9 +200,6 @@ func (a *API) sendAll(ctx context.Context, reqs []queue.SendReq,
 	return results, nil
 }
 
-// maxTTL is the longest time in seconds that a text may wait.
-const maxTTL = int(365 * 24 * time.Hour / time.Second)
-
 // sendOptions are what send and broadcast take beyond the platform.
 type sendOptions struct {
 	ttl     time.Duration // 0 for ever
@@ -224,7 +221,7 @@ func readExtras(c *call) sendOptions {
 		queue.CheckName(author, func(problem string) { r.Fail("author", problem) })
 	}
 	return sendOptions{
-		ttl:     time.Duration(r.Within("ttl", 0, 1, maxTTL)) * time.Second,
+		ttl:     time.Duration(r.Within("ttl", 0, 1, queue.MaxTTL)) * time.Second,
 		key:     r.IdempotencyKey("idempotency_key", c.header),
 		choices: r.Choices("choices"),
 		replyTo: replyTo,

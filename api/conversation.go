@@ -96,13 +96,18 @@ func (a *API) listAll(ctx context.Context, keys []queue.TrackerID,
 	return all[:min(len(all), q.Limit)], nil
 }
 
-// updatedList answers tracker/chat/updated/list.
-func (a *API) updatedList(ctx context.Context, c *call) error {
+// namedTrackers are those that a request names, which can all be talked to.
+func (c *call) namedTrackers() ([]*queue.Tracker, error) {
 	ids, err := readUpdated(c.read)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	trackers, err := c.chatTrackers(ids, maxTrackers)
+	return c.chatTrackers(ids, maxTrackers)
+}
+
+// updatedList answers tracker/chat/updated/list.
+func (a *API) updatedList(ctx context.Context, c *call) error {
+	trackers, err := c.namedTrackers()
 	if err != nil {
 		return err
 	}
@@ -135,11 +140,7 @@ const afterAll = 1 << 50
 // lastList answers tracker/chat/last/list: everything is read before anything is answered, so that
 // a store that fails is an error.
 func (a *API) lastList(ctx context.Context, c *call) error {
-	ids, err := readUpdated(c.read)
-	if err != nil {
-		return err
-	}
-	trackers, err := c.chatTrackers(ids, maxTrackers)
+	trackers, err := c.namedTrackers()
 	if err != nil {
 		return err
 	}

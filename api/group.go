@@ -57,7 +57,7 @@ func (a *API) groupCreate(ctx context.Context, c *call) error {
 	}
 	err := a.editPeople(ctx, c, func(p *queue.People) error {
 		g.ID = p.NextID()
-		return put(&p.Groups, queue.MaxGroups, g, groupID)
+		return add(&p.Groups, queue.MaxGroups, g)
 	})
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func (a *API) templateCreate(ctx context.Context, c *call) error {
 	}
 	err := a.editPeople(ctx, c, func(p *queue.People) error {
 		t.ID = p.NextID()
-		return put(&p.Templates, queue.MaxTemplates, t, templateID)
+		return add(&p.Templates, queue.MaxTemplates, t)
 	})
 	if err != nil {
 		return err

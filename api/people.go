@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"trackchat/api/audit"
@@ -19,35 +20,30 @@ import (
 
 // What an account's managers edit: its users, keys, groups and templates.
 
-type peopleOperation struct {
-	need queue.Role
-	run  func(context.Context, *call) error
-}
-
-func (a *API) peopleOperations() map[string]map[string]peopleOperation {
-	manages := func(run func(context.Context, *call) error) peopleOperation {
-		return peopleOperation{queue.RoleManager, run}
+// manage adds the operations to rs. All but the lists are in the audit.
+func (a *API) manage(rs routes) {
+	for path, run := range map[string]func(context.Context, *call) error{
+		"account/user/list": a.userList, "account/user/create": a.userCreate,
+		"account/user/update": a.userUpdate, "account/user/delete": a.userDelete,
+		"account/key/list": a.keyList, "account/key/create": a.keyCreate,
+		"account/key/update": a.keyUpdate, "account/key/delete": a.keyDelete,
+		"account/group/create": a.groupCreate, "account/group/update": a.groupUpdate,
+		"account/group/delete": a.groupDelete, "account/group/assign": a.groupAssign,
+		"account/tag/assign":    a.tagAssign,
+		"account/template/list": a.templateList, "account/template/create": a.templateCreate,
+		"account/template/update": a.templateUpdate, "account/template/delete": a.templateDelete,
+	} {
+		op := a.operation(queue.RoleManager, path, navixy.CodeDatabase, run)
+		i := strings.LastIndexByte(path, '/')
+		if path[i:] != "/list" {
+			op.action = strings.TrimPrefix(path, "account/")
+		}
+		if rs[path[:i]] == nil {
+			rs[path[:i]] = make(map[string]*operation)
+		}
+		rs[path[:i]][path[i+1:]] = op
 	}
-	return map[string]map[string]peopleOperation{
-		"account/user": {
-			"list": manages(a.userList), "create": manages(a.userCreate),
-			"update": manages(a.userUpdate), "delete": manages(a.userDelete),
-		},
-		"account/key": {
-			"list": manages(a.keyList), "create": manages(a.keyCreate),
-			"update": manages(a.keyUpdate), "delete": manages(a.keyDelete),
-		},
-		"account/group": {
-			"create": manages(a.groupCreate), "update": manages(a.groupUpdate),
-			"delete": manages(a.groupDelete), "assign": manages(a.groupAssign),
-		},
-		"account/tag": {"assign": manages(a.tagAssign)},
-		"account/template": {
-			"list":   {queue.RoleViewer, a.templateList},
-			"create": manages(a.templateCreate), "update": manages(a.templateUpdate),
-			"delete": manages(a.templateDelete),
-		},
-	}
+	rs["account/template"]["list"].need = queue.RoleViewer
 }
 
 // edit makes edits of the account and its trackers, and has this node see them before it answers.
@@ -111,17 +107,12 @@ func given[V any](list []V) []V {
 	return list
 }
 
-// put appends v, or replaces the one with its id.
-func put[V any](list *[]V, most int, v V, id func(*V) int64) error {
-	i := slices.IndexFunc(*list, func(o V) bool { return id(&o) == id(&v) })
-	switch {
-	case i >= 0:
-		(*list)[i] = v
-	case len(*list) >= most:
+// add appends v where there is room.
+func add[V any](list *[]V, most int, v V) error {
+	if len(*list) >= most {
 		return queue.ErrTooMany
-	default:
-		*list = append(*list, v)
 	}
+	*list = append(*list, v)
 	return nil
 }
 
@@ -231,7 +222,7 @@ func (a *API) userCreate(ctx context.Context, c *call) error {
 	}
 	err = a.editPeople(ctx, c, func(p *queue.People) error {
 		u.ID = p.NextID()
-		return put(&p.Users, queue.MaxUsers, u, userID)
+		return add(&p.Users, queue.MaxUsers, u)
 	})
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"trackchat/queue"
 
@@ -120,6 +119,35 @@ func TestForeignPeople(t *testing.T) {
 		w.formAs(uralKey, c[0], c[1:]...).refused(t, 201)
 	}
 	w.formAs(uralKey, "account/tag/assign", "tags", "x", "trackers", "201,101").refused(t, 217)
+	out, in := itoa(w.send(101, "out")), itoa(w.receive(101, "in"))
+	broadcast, _ := w.reported("report", "true", "trackers", "101")
+	for _, c := range []struct {
+		op    string
+		pairs []string
+		code  int
+	}{
+		{"list", []string{"tracker_id", "101"}, 201},
+		{"search", []string{"tracker_id", "101", "query", "out"}, 201},
+		{"export", []string{"tracker_id", "101"}, 201},
+		{"send", []string{"tracker_id", "101", "message", "x"}, 201},
+		{"capabilities", []string{"tracker_id", "101"}, 201},
+		{"read", []string{"message_id", out}, 201},
+		{"cancel", []string{"message_id", out}, 201},
+		{"mark_read", []string{"message_id", in}, 201},
+		{"mark_read_all", []string{"trackers", "101"}, 201},
+		{"updated/list", []string{"trackers", "101"}, 217},
+		{"last/list", []string{"trackers", "101"}, 217},
+		{"broadcast", []string{"trackers", "101", "message", "x"}, 217},
+		{"broadcast", []string{"trackers", "101", "report", "true", "message", "x"}, 217},
+		{"broadcast", []string{"groups", itoa(group), "message", "x"}, 217},
+		{"broadcast", []string{"tags", "b", "message", "x"}, 7},
+		{"broadcast/read", []string{"broadcast_id", itoa(broadcast)}, 201},
+	} {
+		w.formAs(uralKey, "tracker/chat/"+c.op, c.pairs...).refused(t, c.code)
+	}
+	w.formAs(uralKey, "tracker/read", "tracker_id", "101").refused(t, 201)
+	w.formAs(uralKey, "tracker/get_state", "tracker_id", "101").refused(t, 201)
+	w.formAs(uralKey, "tracker/get_states", "trackers", "101").refused(t, 217)
 	w.formAs(uralKey, "account/user/create", "login", "ann", "name", "x").invalid(t, "login")
 	for _, list := range []string{"account/user/list", "account/template/list", "tracker/group/list"} {
 		w.formAs(uralKey, list).is(t, `{"success":true,"list":[]}`)
@@ -414,19 +442,15 @@ func TestUsersOnAnotherNode(t *testing.T) {
 	other.clock.Store(w.clock.Load())
 	other.serve()
 	go other.dir.Follow(t.Context(), w.store, func(error) {})
-	within := func(what string, done func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal(what)
-			}
-		}
-	}
 	id, _, _ := w.form("account/user/create", "login", "ann", "password", "secret", "name",
 		"Ann").made(t)
 	ann := w.login("ann", "secret")
 	knows := func() bool { return other.formAs(ann, "user/get_info").status == http.StatusOK }
-	within("the other node does not know the user", knows)
+	if !eventually(knows) {
+		t.Fatal("the other node does not know the user")
+	}
 	w.form("account/user/delete", "user_id", itoa(id)).succeeds(t)
-	within("the other node still knows the user", func() bool { return !knows() })
+	if !eventually(func() bool { return !knows() }) {
+		t.Fatal("the other node still knows the user")
+	}
 }

@@ -9,19 +9,19 @@ import (
 	"strings"
 )
 
-// Bounds of what an account's managers keep.
+// Bounds of what an account's managers keep, and of what a text has.
 const (
 	MaxUsers        = 1000
 	MaxKeys         = 1000
 	MaxGroups       = 1000
 	MaxTemplates    = 200
-	MaxPeopleName   = 100  // characters of the name of a user, a key, a group, a template …
-	MaxTemplateText = 2000 // characters
-	MaxChoices      = 8
+	MaxPeopleName   = 100                // characters of a name
+	MaxTemplateText = 2000               // characters
+	MaxChoices      = 8                  // of a text
 	MaxChoice       = 50                 // characters
 	MaxTags         = 20                 // of a tracker
 	MaxTag          = 40                 // characters
-	MaxTTL          = 365 * 24 * 60 * 60 // seconds
+	MaxTTL          = 365 * 24 * 60 * 60 // seconds that a text waits
 )
 
 // ErrTooMany says that an edit would go beyond a bound: nothing of it is done.
@@ -288,6 +288,21 @@ func (a *Account) KeepPeople(old *Account) {
 		was = old.People
 	}
 	a.People = a.People.over(was)
+}
+
+// IsLess reports whether the account has only lost keys, users, groups or templates of those that
+// old has. So it takes no room, and whoever is to be out is out also where there is none.
+func (a *Account) IsLess(old *Account) bool {
+	now := [...]int{len(a.Keys), len(a.AllUsers()), len(a.AllGroups()), len(a.AllTemplates())}
+	was := [...]int{
+		len(old.Keys), len(old.AllUsers()), len(old.AllGroups()), len(old.AllTemplates()),
+	}
+	for i := range now {
+		if now[i] > was[i] {
+			return false
+		}
+	}
+	return now != was
 }
 
 // AllUsers are the account's users.

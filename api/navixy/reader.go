@@ -30,13 +30,7 @@ func (r *Reader) Fail(name, problem string) {
 // Done returns the refusal of everything that was wrong, or nil.
 func (r *Reader) Done() error { return r.wrong.Err() }
 
-// MaxChoices is how many canned answers a text may have.
-const MaxChoices = 8
-
-const (
-	maxChoice = 50  // characters of a canned answer
-	maxKey    = 255 // characters of an idempotency key
-)
+const maxKey = 255 // characters of an idempotency key
 
 // ProblemNull is said of a parameter that is missing.
 const ProblemNull = "must not be null"
@@ -329,8 +323,8 @@ func (r *Reader) Choices(name string) []string {
 	case !ok:
 		r.Fail(name, "must be a list of strings")
 		return nil
-	case len(list) > MaxChoices:
-		r.Fail(name, fmt.Sprintf("size must be at most %d", MaxChoices))
+	case len(list) > queue.MaxChoices:
+		r.Fail(name, fmt.Sprintf("size must be at most %d", queue.MaxChoices))
 		return nil
 	}
 	seen := make(map[string]struct{}, len(list))
@@ -338,8 +332,8 @@ func (r *Reader) Choices(name string) []string {
 		text, problem := normalizeText(strings.TrimSpace(s))
 		switch _, twice := seen[text]; {
 		case problem != "":
-		case utf8.RuneCountInString(text) > maxChoice:
-			problem = fmt.Sprintf("length of each must be between 1 and %d", maxChoice)
+		case utf8.RuneCountInString(text) > queue.MaxChoice:
+			problem = fmt.Sprintf("length of each must be between 1 and %d", queue.MaxChoice)
 		case strings.ContainsAny(text, "\n\t"):
 			problem = "must not contain control characters"
 		case twice:

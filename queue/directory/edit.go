@@ -111,7 +111,7 @@ func (w *edits) putAccount(e *queue.Edit) (queue.EditOutcome, error) {
 		return 0, err
 	}
 	w.replaceAccount(a.ID, &a)
-	w.change.Grows = true
+	w.change.Grows = w.change.Grows || !found || !a.IsLess(old)
 	return putOutcome(found), nil
 }
 

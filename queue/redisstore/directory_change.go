@@ -60,7 +60,7 @@ func (s directoryRows) Commit(ctx context.Context, version int64, c *directory.C
 			return false, err
 		}
 	}
-	if s.older.Load() && hasPeople(c) {
+	if s.older.Load() && addsPeople(c) {
 		return false, fmt.Errorf("%w: a node of an earlier version is there, which knows no users and"+
 			" no rights of keys: upgrade it first", queue.ErrOverloaded)
 	}
@@ -81,16 +81,17 @@ func (s directoryRows) Commit(ctx context.Context, version int64, c *directory.C
 	return s.commit(ctx, version, c.Version, p)
 }
 
-// hasPeople reports whether a change has something that earlier versions would lose, and with it
-// what a caller may not do.
-func hasPeople(c *directory.Change) bool {
-	for i := range c.Accounts {
-		a := c.Accounts[i].Is
-		if a != nil && (a.People != nil || slices.ContainsFunc(a.Keys, hasInfo)) {
-			return true
-		}
-	}
-	return false
+// addsPeople reports whether a change has what earlier versions would lose, and with it what a
+// caller may not do. What an account only loses is not held up: somebody may have to be put out.
+func addsPeople(c *directory.Change) bool {
+	type account = directory.Row[queue.AccountID, queue.Account]
+	return slices.ContainsFunc(c.Accounts, func(a account) bool {
+		return hasPeople(a.Is) && (a.Was == nil || !a.Is.IsLess(a.Was))
+	})
+}
+
+func hasPeople(a *queue.Account) bool {
+	return a != nil && (a.People != nil || slices.ContainsFunc(a.Keys, hasInfo))
 }
 
 // Purge leaves what an error or the end of the process leaves to purgeLoop, of any process.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -337,6 +338,31 @@ func fullMemory(t *testing.T, where place) {
 		neighbour++
 	}
 	ids := send(t, s, 1, "a", "b")
+	keys := func(names ...string) error {
+		res, err := s.EditDirectory(t.Context(), []queue.Edit{{
+			Kind: queue.EditChangeAccount, Account: queue.Account{ID: 1},
+			Change: func(a *queue.Account) error {
+				a.Keys = []queue.Key{}
+				for _, name := range names {
+					a.Keys = append(a.Keys, queue.Key{Hash: queue.HashKey(name)})
+				}
+				return nil
+			},
+		}})
+		if err != nil {
+			return err
+		}
+		return res[0].Err
+	}
+	directory := len(where) == 1 // which may lie elsewhere otherwise
+	if directory {
+		_, err := s.EditDirectory(t.Context(), []queue.Edit{{
+			Kind: queue.EditPutAccount, Account: queue.Account{ID: 1},
+		}})
+		if err := errors.Join(err, keys("a", "b")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	server.Must(t, "CONFIG", "SET", "maxmemory", "1mb")
 	for _, err := range []error{
 		func() error {
@@ -362,6 +388,18 @@ func fullMemory(t *testing.T, where place) {
 	if ls, err := s.Acquire(t.Context(), "a", []queue.TrackerID{1}); err != nil ||
 		ls[0].Pending != 1 {
 		t.Fatal(ls, err)
+	}
+	if directory { // whoever is to be out is out
+		err, deadline := error(nil), time.Now().Add(patience)
+		for i := 0; err == nil && time.Now().Before(deadline); i++ { // until the store has looked
+			err = keys("a", strconv.Itoa(i))
+		}
+		if !errors.Is(err, queue.ErrOverloaded) {
+			t.Error(err)
+		}
+		if err := keys("a"); err != nil {
+			t.Error(err)
+		}
 	}
 	server.Must(t, "CONFIG", "SET", "maxmemory", "200mb")
 	deadline := time.Now().Add(patience)

@@ -334,6 +334,17 @@ func TestAuthorsBesideAnEarlierVersion(t *testing.T) {
 		!strings.Contains(row, hash("b")) {
 		t.Errorf("%s, want %s", row, want)
 	}
+	// Beside it a key can be taken away, and none be given.
+	report = fmt.Sprintf(`%d {"started":1,"sessions":5}`, clock.Load())
+	server.Must(t, "HSET", "{chat:nodes}", "old", report)
+	authored()
+	less := queue.Account{ID: 1, Keys: viewer.Keys[1:]}
+	if err := put(less); err != nil {
+		t.Error(err)
+	}
+	if err := put(viewer); !errors.Is(err, queue.ErrOverloaded) {
+		t.Error(err)
+	}
 }
 
 // corruptions are how often data could not be read, by operation.

@@ -206,7 +206,7 @@ func (s directoryRows) Commit(ctx context.Context, version int64, d *directory.C
 	}
 	err := s.write(ctx, &operation{
 		name: "edit_directory", items: min(len(d.Accounts)+len(d.Trackers), maxBatch), bulk: true,
-		grows: true, run: func(w *writer) (err error) {
+		grows: d.Grows, run: func(w *writer) (err error) {
 			if now, _, err = directoryVersion(w.c); err != nil || now != version {
 				return err
 			}

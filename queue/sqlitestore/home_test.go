@@ -441,7 +441,7 @@ func TestStoreOfAnEarlierVersion(t *testing.T) {
 			execute(t, db, "PRAGMA user_version = 6; ALTER TABLE device DROP COLUMN conversation; DROP VIEW message_readable; ALTER TABLE device DROP COLUMN former; DROP TABLE kept")
 			execute(t, db, "ALTER TABLE device DROP COLUMN employee_record; ALTER TABLE device DROP COLUMN upstream")
 			execute(t, db, "DROP TABLE broadcast; DROP TABLE broadcast_target; ALTER TABLE account DROP COLUMN people; ALTER TABLE account_key DROP COLUMN name; ALTER TABLE account_key DROP COLUMN role; ALTER TABLE account_key DROP COLUMN end_ms")
-			execute(t, db, "ALTER TABLE device DROP COLUMN sorting; ALTER TABLE session DROP COLUMN user; ALTER TABLE session DROP COLUMN stamp; ALTER TABLE message DROP COLUMN author")
+			execute(t, db, "ALTER TABLE device DROP COLUMN sorting; DROP INDEX session_account; ALTER TABLE session DROP COLUMN user; ALTER TABLE session DROP COLUMN stamp; ALTER TABLE message DROP COLUMN author")
 			execute(t, db, "ALTER TABLE message DROP COLUMN tries; ALTER TABLE message DROP COLUMN tried_ms; ALTER TABLE message DROP COLUMN urgent")
 			dir = end(t, db, dir)
 			s = open(t, sqlitestore.Options{Path: dir})

@@ -8,6 +8,8 @@ ALTER TABLE device ADD COLUMN sorting TEXT; -- JSON object with group and tags, 
 -- Whose login a session is, 0 the account's own, and the stamp of that user's password.
 ALTER TABLE session ADD COLUMN user INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE session ADD COLUMN stamp TEXT NOT NULL DEFAULT '';
+DROP INDEX IF EXISTS session_account;
+CREATE INDEX session_account ON session (account, user, created_ms);
 
 -- Who wrote an outgoing message.
 ALTER TABLE message ADD COLUMN author TEXT; -- JSON object, NULL not known

@@ -58,7 +58,7 @@ type Options struct {
 	QueueOps   int
 	QueueBytes int   // bytes that may wait with them; 0: 64 MiB
 	Readers    int   // connections that read; 0: 4
-	CacheBytes int64 // memory of SQLite's cache, all connections together; 0: 64 MiB
+	CacheBytes int64 // memory of SQLite's cache, all connections together; 0: 16 MiB
 	Logger     *zap.Logger
 	Registerer prometheus.Registerer // nil: metrics stay unregistered
 	// told of each call that fails as a whole; must not block; nil: nobody.
@@ -85,7 +85,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.LogBytes = 32 << 20
 	}
 	if o.CacheBytes <= 0 {
-		o.CacheBytes = 64 << 20
+		o.CacheBytes = 16 << 20
 	}
 	if o.LeastFree <= 0 {
 		o.LeastFree = leastFree

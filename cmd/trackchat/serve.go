@@ -35,7 +35,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	log := newLogger(cfg.Log, stderr)
-	app.LimitMemory(log)
+	app.LimitMemory(&cfg.Store, log)
 	if *demo {
 		return runDemo(ctx, cfg, *file != "", stdout, stderr)
 	}

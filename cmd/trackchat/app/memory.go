@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"trackchat/cmd/trackchat/config"
+
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -22,7 +24,7 @@ const (
 	memoryEvery = 250 * time.Millisecond
 	memoryHigh  = 0.90 // of GOMEMLIMIT: from here on new work is refused
 	memoryLow   = 0.85 // and below here it is taken again
-	cgroupPart  = 0.90 // of the cgroup's limit is GOMEMLIMIT, if the operator sets none
+	cgroupPart  = 0.90 // of the cgroup's limit beside the cache is GOMEMLIMIT, if none is set
 )
 
 // memory watches how much of GOMEMLIMIT is in use that a garbage collection cannot give back.
@@ -73,10 +75,27 @@ func newMemory(log *zap.Logger, reg prometheus.Registerer) *memory {
 	return m
 }
 
-// LimitMemory tells Go the limit of the cgroup, less a tenth, where GOMEMLIMIT does not say
-// another.
-func LimitMemory(log *zap.Logger) {
-	_, err := memlimit.Set(memlimit.WithRatio(cgroupPart))
+// LimitMemory tells Go nine tenths of what the cgroup allows beside the store's cache, where
+// GOMEMLIMIT does not say how much.
+func LimitMemory(store *config.Store, log *zap.Logger) {
+	limitMemory(store, log, memlimit.FromCgroup)
+}
+
+func limitMemory(store *config.Store, log *zap.Logger, cgroup memlimit.Provider) {
+	_, err := memlimit.Set(memlimit.WithRatio(cgroupPart), memlimit.WithProvider(
+		func() (uint64, error) {
+			n, err := cgroup()
+			if err != nil || store.Backend != config.BackendEmbedded {
+				return n, err
+			}
+			all := int64(min(n, math.MaxInt64))
+			cache := storeCache(store.Cache, all)
+			if cache > all/2 {
+				log.Warn("store.cache may take most of the memory that the cgroup allows",
+					zap.Int64("cache", cache), zap.Int64("cgroup", all))
+			}
+			return uint64(max(all-cache, all/2)), nil
+		}))
 	if err != nil && !errors.Is(err, memlimit.ErrNoCgroup) &&
 		!errors.Is(err, memlimit.ErrCgroupsNotSupported) {
 		log.Warn("the cgroup's limit of memory cannot be read; set GOMEMLIMIT", zap.Error(err))

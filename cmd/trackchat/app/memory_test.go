@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
@@ -10,9 +11,12 @@ import (
 	"time"
 
 	"trackchat/cmd/trackchat/apptest"
+	"trackchat/cmd/trackchat/config"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // TestMemoryShort goes up to the limit and back: what is refused near it is taken again only well
@@ -58,13 +62,58 @@ func TestMemoryUsed(t *testing.T) {
 // TestCacheGoesByMemory: the embedded store's cache gets a sixteenth of the memory, unless the
 // configuration says how much.
 func TestCacheGoesByMemory(t *testing.T) {
-	for memory, want := range map[int64]int64{0: 64, 32: 4, 512: 32, 4 << 10: 64} {
+	for memory, want := range map[int64]int64{0: 16, 32: 4, 128: 8, 4 << 10: 16} {
 		if n := storeCache(0, memory<<20); n != want<<20 {
 			t.Errorf("%d bytes of %d MiB, want %d MiB", n, memory, want)
 		}
 	}
 	if n := storeCache(1<<20, 4<<30); n != 1<<20 {
 		t.Errorf("%d bytes where 1 MiB is configured", n)
+	}
+}
+
+// TestGoAndCacheShareTheCgroup: what Go may take, what the store's cache may take and a tenth for
+// the rest are no more than the cgroup allows.
+func TestGoAndCacheShareTheCgroup(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "") // puts it back
+	apptest.Must(t, os.Unsetenv("GOMEMLIMIT"))
+	was := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetMemoryLimit(was) })
+	for _, c := range []struct {
+		backend    string
+		cache      config.Size
+		cgroup     int64 // MiB
+		limit      int64 // of Go, MiB
+		impossible bool
+	}{
+		{config.BackendEmbedded, 0, 256, 216, false},
+		{config.BackendEmbedded, 0, 4096, 3672, false},
+		{config.BackendEmbedded, 64 << 20, 256, 172, false},
+		{config.BackendEmbedded, 128 << 20, 256, 115, false},
+		{config.BackendEmbedded, 1 << 30, 256, 115, true},
+		{config.BackendRedis, 1 << 30, 256, 230, false},
+	} {
+		observed, logs := observer.New(zap.WarnLevel)
+		store := &config.Store{Backend: c.backend, Cache: c.cache}
+		limitMemory(store, zap.New(observed), memlimit.Limit(uint64(c.cgroup)<<20))
+		limit := debug.SetMemoryLimit(-1)
+		if limit>>20 != c.limit || c.impossible != (logs.Len() == 1) {
+			t.Errorf("%+v: Go has %d MiB, %d warnings", c, limit>>20, logs.Len())
+		}
+		all := limit + limit/9
+		if c.backend == config.BackendEmbedded {
+			all += storeCache(c.cache, limit)
+		}
+		if all > c.cgroup<<20 && !c.impossible {
+			t.Errorf("%+v: %d MiB in all", c, all>>20)
+		}
+	}
+	t.Setenv("GOMEMLIMIT", "100MiB")
+	debug.SetMemoryLimit(100 << 20)
+	limitMemory(&config.Store{Backend: config.BackendEmbedded}, zap.NewNop(),
+		memlimit.Limit(256<<20))
+	if limit := debug.SetMemoryLimit(-1); limit != 100<<20 {
+		t.Errorf("the operator's limit has become %d", limit)
 	}
 }
 

@@ -52,11 +52,10 @@ func (a *App) openEmbedded(ctx context.Context) (queue.Store, error) {
 }
 
 // storeCache is how much memory the embedded store's cache may take: as configured, or by how much
-// there is, 0 where that is not known. It lies outside what GOMEMLIMIT counts, but inside the tenth
-// of a cgroup that is left beside that. More makes nothing faster: the system has the file in
-// memory too.
+// there is, 0 where that is not known. It lies outside what GOMEMLIMIT counts. More makes nothing
+// faster: the system has the file in memory too.
 func storeCache(configured config.Size, memory int64) int64 {
-	const least, most, part = 4 << 20, 64 << 20, 16
+	const least, most, part = 4 << 20, 16 << 20, 16
 	switch {
 	case configured > 0:
 		return int64(configured)

@@ -229,6 +229,7 @@ func (o outbox) claim() {
 	o.claims++
 	o.host.storeClaim(int64(o.claims), queue.ClaimReq{
 		Cursor: b.cursor, MaxBytes: max(backlogBytes-b.bytes, 1),
+		Max: max(backlogTexts-len(b.msgs), 1),
 	})
 }
 

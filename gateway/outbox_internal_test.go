@@ -22,6 +22,7 @@ type recorder struct {
 	now  time.Time
 	did  []string
 	last int64 // number of the newest claim
+	req  queue.ClaimReq
 	outbox
 }
 
@@ -82,8 +83,8 @@ func (r *recorder) arm(ms int64) {
 	r.note("wait %s", time.Duration(ms-r.l.g.ms(r.now))*time.Millisecond)
 }
 
-func (r *recorder) storeClaim(n int64, _ queue.ClaimReq) {
-	r.last = n
+func (r *recorder) storeClaim(n int64, q queue.ClaimReq) {
+	r.last, r.req = n, q
 	r.note("claim")
 }
 
@@ -148,6 +149,35 @@ func TestOutboxDeliversPartByPart(t *testing.T) {
 	r.want("ack 8")
 	if r.backlog != nil {
 		t.Error("something is left of texts that are delivered")
+	}
+}
+
+// TestOutboxHoldsFewTexts has more short texts pending than are to be in memory.
+func TestOutboxHoldsFewTexts(t *testing.T) {
+	const pending = 3 * backlogTexts
+	r := newRecorder(t, numbered())
+	r.owns(pending)
+	answered := int64(0)
+	for id := int64(1); id <= pending; id++ {
+		for r.last > answered {
+			answered = r.last
+			var res queue.ClaimResult
+			res.Next = r.req.Cursor
+			for res.Next < pending && !r.req.Full(len(res.Msgs), 0) {
+				res.Next++
+				m := queue.Message{ID: int64(res.Next), Tracker: 1, Text: "x"}
+				res.Msgs = append(res.Msgs, m)
+			}
+			res.More = res.Next < pending
+			r.claimed(r.last, &res)
+		}
+		if n := len(r.backlog.msgs); n > backlogTexts {
+			t.Fatalf("%d texts in memory", n)
+		}
+		r.acks(id, 0)
+	}
+	if r.backlog != nil {
+		t.Errorf("%d texts were not delivered", len(r.backlog.msgs))
 	}
 }
 

@@ -201,6 +201,13 @@ type ClaimReq struct {
 	Lease    Lease
 	Cursor   Cursor
 	MaxBytes int
+	Max      int // messages; 0: as many as the store gives at once
+}
+
+// Full reports whether an answer that holds so many messages may not take another one, with which
+// their texts have so many bytes.
+func (r *ClaimReq) Full(messages, bytes int) bool {
+	return messages > 0 && (bytes > r.MaxBytes || messages == r.Max)
 }
 
 // ClaimResult answers a ClaimReq. Err is ErrFenced if the lease's epoch is not the current one,

@@ -176,6 +176,16 @@ func claimBytes(c *check) {
 		}
 		c.wantIDs(res.Msgs, sent[:n])
 	}
+	for most, n := range []int{3, 1, 2, 3, 3} {
+		res, err := c.Store.Claim(c.Context(), []queue.ClaimReq{
+			{Lease: l, MaxBytes: 1 << 20, Max: most},
+		})
+		c.must(err)
+		if len(res[0].Msgs) != n || res[0].More != (n < 3) {
+			c.Fatalf("at most %d: %d messages, more %v", most, len(res[0].Msgs), res[0].More)
+		}
+		c.wantIDs(res[0].Msgs, sent[:n])
+	}
 }
 
 func claimCursor(c *check) {

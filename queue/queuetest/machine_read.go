@@ -53,16 +53,17 @@ func (m *machine) release(*rapid.T) {
 // claim reads a whole backlog page by page on both sides.
 func (m *machine) claim(*rapid.T) {
 	l, bytes := m.lease(), rapid.IntRange(0, 100).Draw(m.T, "bytes")
+	most := rapid.IntRange(0, 3).Draw(m.T, "most")
 	var mine, theirs queue.Cursor
 	for more := true; more; {
 		want, err := m.model.Claim(m.t.Context(), []queue.ClaimReq{{
 			Lease: l, Cursor: mine,
-			MaxBytes: bytes,
+			MaxBytes: bytes, Max: most,
 		}})
 		m.must(err)
 		got, err := m.real.Claim(m.t.Context(), []queue.ClaimReq{{
 			Lease: l, Cursor: theirs,
-			MaxBytes: bytes,
+			MaxBytes: bytes, Max: most,
 		}})
 		m.must(err)
 		if !errors.Is(got[0].Err, want[0].Err) || want[0].More != got[0].More {

@@ -73,7 +73,7 @@ func (t *modelTracker) claim(r queue.ClaimReq) queue.ClaimResult {
 		if msg.Status != queue.StatusPending || msg.ID <= int64(r.Cursor) {
 			continue
 		}
-		if bytes += len(msg.Text); len(res.Msgs) > 0 && bytes > r.MaxBytes {
+		if bytes += len(msg.Text); r.Full(len(res.Msgs), bytes) {
 			res.More = true
 			break
 		}

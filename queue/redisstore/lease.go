@@ -178,7 +178,7 @@ func (c *claimer) take(pg *page) (more bool, err error) {
 		if m.Status != queue.StatusPending || m.ID <= int64(c.req.Cursor) {
 			return true
 		}
-		if c.bytes += len(m.Text); len(c.result.Msgs) > 0 && c.bytes > c.req.MaxBytes {
+		if c.bytes += len(m.Text); c.req.Full(len(c.result.Msgs), c.bytes) {
 			c.result.More = true
 			return false
 		}

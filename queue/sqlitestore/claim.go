@@ -64,7 +64,7 @@ func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {
 	bytes := 0
 	return c.query("SELECT "+messageColumns+" FROM message INDEXED BY message_pending WHERE tracker = ? AND "+isPending+" AND id > ? ORDER BY id", func(row []driver.Value) error {
 		n := len(text(row[12]))
-		if len(res.Msgs) > 0 && (bytes+n > r.MaxBytes || len(res.Msgs) == maxClaim) {
+		if r.Full(len(res.Msgs), bytes+n) || len(res.Msgs) == maxClaim {
 			res.More = true
 			return errStop
 		}

@@ -61,7 +61,6 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 
 // sendItem: authors says whether the record may tell who wrote it.
 func sendItem(r *queue.SendReq, authors bool) *item {
-	meta := binary.BigEndian.AppendUint32(tracker8(r.Tracker), rand.Uint32())
 	author := r.Author
 	if !authors {
 		author = nil
@@ -70,13 +69,13 @@ func sendItem(r *queue.SendReq, authors bool) *item {
 		Employee: r.Employee, ExpiresMs: r.ExpiresMs, ReplyTo: r.ReplyTo, Choices: r.Choices,
 		Author: author, Urgent: r.Urgent, Text: r.Text,
 	})
-	key := ""
+	meta := binary.BigEndian.AppendUint32(tracker8(r.Tracker), rand.Uint32())
 	if r.Key != "" {
 		sum := sha256.Sum256(append(tracker8(r.Tracker), r.Key...))
-		key = hex.EncodeToString(sum[:16])
+		meta = hex.AppendEncode(meta, sum[:16])
 	}
 	return &item{partition: partitionOf(r.Tracker), args: []any{
-		trackerArg(r.Tracker), meta, tail, key,
+		trackerArg(r.Tracker), meta, tail,
 	}, weight: 1, width: 8, bytes: len(tail) + 64}
 }
 

@@ -2,17 +2,20 @@
 -- Marks outgoing messages acknowledged by the device, from whatever state.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
 -- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH,
---       then for each ack: tracker, block, meta (tracker 8 B, slot 1 B, opened 1 B, offset 3 B or 0, check 4 B, replaced characters 2 B)
+--       then for each ack: key of the tracker, key of the block, meta (tracker 8 B, block 5 B,
+--       slot 1 B, opened 1 B, check 4 B, replaced characters 2 B, where the record may be: digits
+--       of the first byte 1 B or 0, the first and the last byte)
 -- Returns 1 B each: 0 no such outgoing message, 1 acknowledged before, 2 now.
 --#include once clock state record wake change end
 
--- look returns the beginning of a record and its offset as Redis takes it (of a number it would
--- make a text by itself, far more slowly). A record at a guessed place is the right one only if
--- both slot and check agree: text can look like anything.
-local function look(chunk_key, meta, slot, off, check)
-  if off > 0 then
-    local at = text('%d', off)
-    local r = call('GETRANGE', chunk_key, at, text('%d', off + 32))
+-- look returns the beginning of a record and its offset. A record at a guessed place is the right
+-- one only if both slot and check agree: text can look like anything. Offsets are texts, as Redis
+-- takes them.
+local function look(chunk_key, meta, slot, check)
+  local digits = byte(meta, 22)
+  if digits > 0 then
+    local at = cut(meta, 23, 22 + digits)
+    local r = call('GETRANGE', chunk_key, at, cut(meta, 23 + digits))
     if #r == 33 then
       local found, sign = parse('>BI4', r, 19)
       if found == slot and sign == check then
@@ -21,7 +24,7 @@ local function look(chunk_key, meta, slot, off, check)
     end
   end
   local chunk = call('GET', chunk_key)
-  off = find(chunk, cut(meta, 1, 8), slot)
+  local off = find(chunk, cut(meta, 1, 8), slot)
   if off then
     return cut(chunk, off + 1, off + 33), text('%d', off)
   end
@@ -47,11 +50,11 @@ local function acknowledged(r, at, first, opened, replaced)
   return 'D\0' .. at
 end
 
+read_ahead(5, 3)
 each(5, 3, function(i)
-  local blk, meta = ARGV[i + 1], ARGV[i + 2]
-  local slot, opened, off, check, replaced = parse('>BBI3I4I2', meta, 9)
-  local chunk_key = K .. ':c:' .. blk
-  local r, at = look(chunk_key, meta, slot, off, check)
+  local chunk_key, meta = ARGV[i + 1], ARGV[i + 2]
+  local block, slot, opened, check, replaced = parse('>I5BBI4I2', meta, 9)
+  local r, at = look(chunk_key, meta, slot, check)
   local status = r and cut(r, 1, 1)
   if not status or status == 'U' or status == 'R' then
     return '\0'
@@ -61,9 +64,8 @@ each(5, 3, function(i)
   if not first and not (opened and status == 'D') then
     return '\1'
   end
-  local T, block = ARGV[i], tonumber(blk)
-  load_counts(T)
-  if not live(T, block) then
+  load_counts(ARGV[i])
+  if not live(block) then
     return '\1'
   end
   tick()
@@ -78,7 +80,7 @@ each(5, 3, function(i)
       end
     end
   end
-  call('SETRANGE', chunk_key, at, acknowledged(r, pack('>I6', l), first, opened, replaced))
+  call('SETRANGE', chunk_key, at, acknowledged(r, stamp(), first, opened, replaced))
   save_counts()
   if listening(ARGV[4]) then
     local t8, id = cut(meta, 1, 8), (block * 64 + slot) * 256 + P

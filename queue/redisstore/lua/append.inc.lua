@@ -1,9 +1,9 @@
 -- roll closes the tail block and opens a new one. The copy drops the room that APPEND reserves for
 -- growth.
-local function roll(T)
+local function roll()
   local block = call('INCR', K .. ':blk')
   call('RPUSH', K .. ':q', block)
-  local dir = K .. ':x:' .. T
+  local dir = of_tracker(':x:')
   if k > 0 then
     local tail, tmp = K .. ':c:' .. text('%d', b), K .. ':tmp'
     call('SETRANGE', tail, 8, char(no))
@@ -30,18 +30,16 @@ local function roll(T)
   end
 end
 
-local blank = string.rep('\0', 17)
-
--- put appends a record in the given state and returns its slot, its offset and whether it opened a
--- block. meta: tracker 8 B, check 4 B.
-local function put(T, meta, status, tail)
+-- put appends a record and returns its slot, its offset and whether it opened a block. meta:
+-- tracker 8 B, check 4 B; status: what the record has before its slot.
+local function put(meta, status, tail)
   tick()
   local fresh = k == 0 or n >= 64 or z > 16384 or b <= seals[K]
   if fresh then
-    roll(T)
+    roll()
   end
   local slot, off = n, z
-  local record = pack('>c1c17Bc4I6', status, blank, slot, cut(meta, 9, 12), l) .. tail
+  local record = status .. char(slot) .. cut(meta, 9, 12) .. stamp() .. tail
   n, z, sub = n + 1, z + #record, l
   if fresh then
     record = cut(meta, 1, 8) .. '\0' .. record

@@ -42,9 +42,9 @@ local function end_due(m, P)
   local off = chunk and find(chunk, cut(chunk, 1, 8), slot)
   local T = chunk and text('%.0f', (parse('>i8', chunk)))
   if T then
-    load(T)
+    load(K .. ':t:' .. T)
   end
-  if off and byte(chunk, off + 1) == 80 and live(T, blk) then
+  if off and byte(chunk, off + 1) == 80 and live(blk) then
     stop(chunk, blk, off, 'E\0', P)
     count_pending(-1)
     return true

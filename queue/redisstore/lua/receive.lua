@@ -32,7 +32,7 @@ end
 
 each(5, 6, function(i)
   local T, meta, tail, key, epoch = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5]
-  load(T)
+  load(K .. ':t:' .. T)
   local ring, at
   if key ~= '' then
     ring = call('GET', K .. ':d:' .. T) or ''
@@ -44,7 +44,7 @@ each(5, 6, function(i)
     end
     return '\1' .. cut(ring, at + 8, at + 14)
   end
-  local slot = put(T, meta, 'U', tail)
+  local slot = put(meta, 'U\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0', tail)
   local number = (b * 64 + slot) * 256 + P
   local id = pack('>I7', number)
   change(ARGV[4], 'N', cut(meta, 1, 8), number)

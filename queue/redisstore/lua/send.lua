@@ -3,43 +3,44 @@
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
 -- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, 5 undelivered
 -- messages allowed, 6 longest tail that a wake carries,
---       then for each message: tracker, meta (tracker 8 B, check 4 B, idempotency key if there is
---       one), tail of the record
+--       then for each message: key of the tracker, meta (tracker 8 B, check 4 B, idempotency key if
+--       there is one), tail of the record
 -- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
 --#include once clock seals state record append wake change end
 local pubcmd, limit, carry = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- known returns the id that was given for an idempotency key.
-local function known(T, key)
+local function known(key)
   local value = call('GET', key)
   if value then
     local first, till = parse('>I7I6', value)
-    local dropped = call('GET', K .. ':z:' .. T)
+    local dropped = call('GET', of_tracker(':z:'))
     if till > now and not (dropped and math.floor(first / 16384) <= parse('>I5', dropped, 8)) then
       return first
     end
   end
 end
 
+read_ahead(7, 3)
 each(7, 3, function(i)
-  local T, meta, tail = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  load(T)
+  local meta, tail = ARGV[i + 1], ARGV[i + 2]
+  load(ARGV[i])
   local key
   if #meta > 12 then
     key = K .. ':i:' .. cut(meta, 13)
-    local id = known(T, key)
+    local id = known(key)
     if id then
       return pack('>BI7', 1, id)
     end
   end
   if pc >= limit then
     expire(P, 100)
-    load(T)
+    load(ARGV[i])
     if pc >= limit then
       return '\2\0\0\0\0\0\0\0'
     end
   end
-  local slot, off, fresh = put(T, meta, 'P', tail)
+  local slot, off, fresh = put(meta, 'P\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0', tail)
   local id, prev = (b * 64 + slot) * 256 + P, lo
   if pc == 0 then
     pf = b

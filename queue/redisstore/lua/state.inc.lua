@@ -3,9 +3,35 @@
 local l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, since, seen, owner
 local tkey
 
-local function load(T)
-  tkey = K .. ':t:' .. T
-  local s = call('GET', tkey)
+-- ahead are states that were read together: one command for all costs far less than one for each.
+-- load takes a state out, so that whoever loads it again sees what was saved meanwhile.
+local ahead = {}
+
+-- read_ahead reads the states of all items, of each of which the tracker's key is the first of size
+-- arguments. load reads by itself what is missing or no string.
+local function read_ahead(first, size)
+  local keys, n = {}, 0
+  for i = first, #ARGV, size do
+    n = n + 1
+    keys[n] = ARGV[i]
+  end
+  for i, s in ipairs(call('MGET', unpack(keys))) do
+    ahead[keys[i]] = s
+  end
+end
+
+local function stored(key)
+  local s = ahead[key]
+  if not s then
+    return call('GET', key)
+  end
+  ahead[key] = nil
+  return s
+end
+
+local function load(key)
+  tkey = key
+  local s = stored(key)
   if s then
     l, pc, oc, rst, sub, n, z, no, lo, pf, uc, b, k, w, e, since, seen = parse('>I6I3I3I6I6BI3BI7I5I3I5I4I5I6I6I6', s)
     owner = cut(s, 77)
@@ -16,10 +42,10 @@ local function load(T)
   return s
 end
 
--- load_counts is load of what acknowledging a message needs.
-local function load_counts(T)
-  tkey = K .. ':t:' .. T
-  local s = call('GET', tkey)
+-- load_counts is load of what save_counts and live need; nothing else may be saved after it.
+local function load_counts(key)
+  tkey = key
+  local s = stored(key)
   if s then
     l, pc, oc, rst = parse('>I6I3I3I6', s)
     b, k, w = parse('>I5I4I5', s, 45)
@@ -63,10 +89,22 @@ local function tick()
   end
 end
 
+-- stamp is the tracker's clock in 6 B, mostly the same for all items of a batch.
+local stamped, stamp_text
+local function stamp()
+  if stamped ~= l then
+    stamped, stamp_text = l, pack('>I6', l)
+  end
+  return stamp_text
+end
+
+-- of_tracker is another key of the tracker in hand, by its letter.
+local function of_tracker(letter) return K .. letter .. cut(tkey, #K + 4) end
+
 -- live reports whether a block is one of the tracker's: of those that drop.lua has cut off some may
 -- still be there.
-local function live(T, blk)
-  return k > 0 and (blk == b or (w > 0 and blk >= w) or (k > 1 and call('ZSCORE', K .. ':x:' .. T, pack('>I5', blk)) ~= false))
+local function live(blk)
+  return k > 0 and (blk == b or (w > 0 and blk >= w) or (k > 1 and call('ZSCORE', of_tracker(':x:'), pack('>I5', blk)) ~= false))
 end
 
 -- touched notes a change to a record of block blk: Changes looks at the newest blocks only.

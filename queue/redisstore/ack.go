@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"trackchat/queue"
 )
@@ -19,11 +20,14 @@ func (s *Store) Ack(ctx context.Context, acks []queue.AckReq) ([]queue.AckResult
 		if r.Opened {
 			opened = 1
 		}
-		meta := binary.BigEndian.AppendUint32([]byte{
-			opened, byte(offset >> 16), byte(offset >> 8),
-			byte(offset),
-		}, check)
-		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, appendCount(meta, r.Replaced)
+		meta := binary.BigEndian.AppendUint32([]byte{opened}, check)
+		meta = append(appendCount(meta, r.Replaced), 0)
+		if digits := len(meta); offset > 0 {
+			meta = strconv.AppendInt(meta, int64(offset), 10)
+			meta[digits-1] = byte(len(meta) - digits)
+			meta = strconv.AppendInt(meta, int64(offset+recordHeader-1), 10)
+		}
+		return queue.Ref{Tracker: r.Tracker, ID: r.ID}, meta
 	}, func(i int, code byte) { results[i] = queue.AckResult(code) })
 	if err != nil {
 		return nil, err
@@ -76,7 +80,7 @@ func (s *Store) Progress(ctx context.Context, ps []queue.ProgressReq) error {
 }
 
 // change runs a transition of single messages: request describes one, meta being what follows
-// tracker and slot, and result takes its code, 0 where there is no such message.
+// tracker, block and slot, and result takes its code, 0 where there is no such message.
 func (s *Store) change(ctx context.Context, op string, n int, request func(i int) (queue.Ref,
 	[]byte), result func(i int, code byte),
 ) error {
@@ -87,10 +91,9 @@ func (s *Store) change(ctx context.Context, op string, n int, request func(i int
 		if !ok {
 			continue
 		}
-		full := append(append(tracker8(ref.Tracker), byte(at.slot)), meta...)
+		full := append(appendUint40(tracker8(ref.Tracker), at.block), byte(at.slot))
 		items = append(items, &item{partition: at.partition, args: []any{
-			trackerArg(ref.Tracker),
-			at.block, full,
+			s.trackerKey(ref.Tracker), s.blockKey(at), append(full, meta...),
 		}, weight: 1, width: 1, bytes: 64})
 		index = append(index, i)
 	}

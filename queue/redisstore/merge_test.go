@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -264,5 +265,130 @@ func TestCorruptKeys(t *testing.T) {
 	server.Must(t, "DEL", ring)
 	if res := receive(7); res[1].Dup || res[1].Err != nil || len(list(t, s, 1)) != 2 {
 		t.Errorf("%+v", res)
+	}
+}
+
+// TestOneTrackerInACall: each item of a call sees what those before it have done to its tracker.
+func TestOneTrackerInACall(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, MaxPending: 1000})
+	wakes, err := queuetest.Wakes(t.Context(), s, "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases, err := s.Acquire(t.Context(), "node", []queue.TrackerID{1, 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The next call crosses the border of a block.
+	last := map[queue.TrackerID]int64{1: send(t, s, 1, make([]string, 40)...)[39]}
+	heard := 0
+	for heard < 40 {
+		heard += len(<-wakes)
+	}
+	reqs := make([]queue.SendReq, 64)
+	for i := range reqs {
+		reqs[i] = queue.SendReq{Tracker: 1, Text: strconv.Itoa(i)}
+		if i%3 == 1 {
+			reqs[i].Tracker = 2
+		}
+	}
+	server.Must(t, "CONFIG", "RESETSTAT")
+	sent, err := s.Send(t.Context(), reqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []queue.Wake
+	for len(got) < len(reqs) {
+		got = append(got, <-wakes...)
+	}
+	acks := make([]queue.AckReq, 0, 2*len(reqs))
+	for i, w := range got {
+		tracker := reqs[i].Tracker
+		if w.Tracker != tracker || w.Msg.ID != sent[i].ID || w.Msg.Text != reqs[i].Text ||
+			w.Prev != last[tracker] || sent[i].ID <= last[tracker] {
+			t.Fatalf("wake %d: %+v of %+v after %d", i, w, sent[i], last[tracker])
+		}
+		last[tracker] = sent[i].ID
+		if i%2 == 0 { // every other message is acknowledged, twice in the same call
+			ack := queue.AckReq{Tracker: tracker, ID: w.Msg.ID, Hint: w.Msg.Hint}
+			acks = append(acks, ack, ack)
+		}
+	}
+	results, err := s.Ack(t.Context(), acks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if want := []queue.AckResult{queue.AckDelivered, queue.AckAlready}[i%2]; r != want {
+			t.Errorf("ack %d: %v, want %v", i, r, want)
+		}
+	}
+	if n := scriptCalls(t, server); n != 2 {
+		t.Errorf("%d calls", n)
+	}
+	due, err := s.CheckLeases(t.Context(), leases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending := map[queue.TrackerID]int{1: 40}
+	for i, r := range reqs {
+		pending[r.Tracker] += i % 2
+	}
+	for _, d := range due {
+		if d.Pending != pending[d.Tracker] || d.LastOut != last[d.Tracker] {
+			t.Errorf("%+v, want %d pending after %d", d, pending[d.Tracker], last[d.Tracker])
+		}
+	}
+	if rep, err := s.Check(t.Context()); err != nil || rep.Pending != 40+32 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
+// TestRoomFromExpiredMessages: a call that ends what is due, because one of its trackers has no
+// room, counts it for the trackers of its later items as well.
+func TestRoomFromExpiredMessages(t *testing.T) {
+	server := queuetest.StartRedis(t)
+	clock := queuetest.NewClock()
+	s := open(t, redisstore.Options{Addrs: []string{server.Addr}, MaxPending: 2}.
+		WithClock(clock.Now))
+	first, second := queue.TrackerID(1), queue.TrackerID(2)
+	for redisstore.PartitionOf(second) != redisstore.PartitionOf(first) {
+		second++
+	}
+	expires := clock.Now().Add(time.Minute).UnixMilli()
+	var reqs []queue.SendReq
+	for _, tracker := range []queue.TrackerID{first, second} {
+		for range 2 {
+			reqs = append(reqs, queue.SendReq{Tracker: tracker, Text: "due", ExpiresMs: expires})
+		}
+	}
+	for range 2 { // the second time there is no room before the first ones are ended
+		results, err := s.Send(t.Context(), reqs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if r.Err != nil {
+				t.Errorf("item %d: %v", i, r.Err)
+			}
+		}
+		clock.Advance(2 * time.Minute)
+		for i := range reqs {
+			reqs[i].ExpiresMs = 0
+		}
+	}
+	if rep, err := s.Check(t.Context()); err != nil || rep.Pending != 4 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	server.Must(t, "CONFIG", "RESETSTAT")
+	results, err := s.Send(t.Context(), reqs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if !errors.Is(r.Err, queue.ErrQueueFull) {
+			t.Errorf("item %d: %+v", i, r)
+		}
 	}
 }

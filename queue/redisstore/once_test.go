@@ -31,11 +31,11 @@ func TestLateBatches(t *testing.T) {
 	tag := "{" + redisstore.Tags()[redisstore.PartitionOf(1)] + "}"
 	identity := server.Must(t, "HGET", "chat:meta", "identity")
 	late := func(number uint64) (string, error) {
-		meta := "\x00\x00\x00\x00\x00\x00\x00\x01" + "abcd" + "\x00"
+		meta := "\x00\x00\x00\x00\x00\x00\x00\x01" + "abcd"
 		return server.Do(t.Context(), "EVALSHA", s.ScriptSHA("send"), "2", memo, tag,
 			fmt.Sprint(number), "0", string([]byte{byte(redisstore.PartitionOf(1))}), "PUBLISH",
 			"1000", "1000",
-			"1", meta, "\x00\x00\x00\x04late", "", identity)
+			tag+":t:1", meta, "\x00\x00\x00\x04late", identity)
 	}
 	if got, err := late(2); err != nil || got != value[7:] ||
 		int64(binary.BigEndian.Uint64(append([]byte{0}, got[2:]...))) != ids[1] {

@@ -44,7 +44,7 @@ func (s *Store) stateTexts(ctx context.Context, op string, ts []queue.TrackerID)
 		args := make([]any, 1, len(list)+1)
 		args[0] = "mget"
 		for _, i := range list {
-			args = append(args, s.keys[partitionOf(ts[i])]+":t:"+trackerArg(ts[i]))
+			args = append(args, s.trackerKey(ts[i]))
 		}
 		qs, index = append(qs, &query{slot: s.slots[partitionOf(ts[list[0]])], args: args}),
 			append(index, list)
@@ -129,8 +129,7 @@ func (s *Store) chunks(ctx context.Context, op string, places []place) (map[plac
 	for _, at := range places {
 		at.slot = 0
 		if known[at] == nil {
-			q := &query{slot: s.slots[at.partition], args: []any{"get", fmt.Sprintf("%s:c:%d",
-				s.keys[at.partition], at.block)}}
+			q := &query{slot: s.slots[at.partition], args: []any{"get", s.blockKey(at)}}
 			known[at] = q
 			qs = append(qs, q)
 		}

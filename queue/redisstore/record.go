@@ -94,6 +94,10 @@ func appendUint48(dst []byte, v int64) []byte {
 	return append(dst, byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 }
 
+func appendUint40(dst []byte, v int64) []byte {
+	return append(dst, byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+}
+
 func uint48(b []byte) int64 {
 	return int64(binary.BigEndian.Uint16(b))<<32 | int64(binary.BigEndian.Uint32(b[2:]))
 }

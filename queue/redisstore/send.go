@@ -28,7 +28,7 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 			results[i].Err = queue.ErrTooLarge
 			continue
 		}
-		it := sendItem(r, !s.older.Load())
+		it := s.sendItem(r, !s.older.Load())
 		if it.bytes > maxTail {
 			results[i].Err = queue.ErrTooLarge
 			continue
@@ -60,8 +60,7 @@ func (s *Store) Send(ctx context.Context, reqs []queue.SendReq) ([]queue.SendRes
 }
 
 // sendItem: authors says whether the record may tell who wrote it.
-func sendItem(r *queue.SendReq, authors bool) *item {
-	meta := binary.BigEndian.AppendUint32(tracker8(r.Tracker), rand.Uint32())
+func (c *client) sendItem(r *queue.SendReq, authors bool) *item {
 	author := r.Author
 	if !authors {
 		author = nil
@@ -70,14 +69,30 @@ func sendItem(r *queue.SendReq, authors bool) *item {
 		Employee: r.Employee, ExpiresMs: r.ExpiresMs, ReplyTo: r.ReplyTo, Choices: r.Choices,
 		Author: author, Urgent: r.Urgent, Text: r.Text,
 	})
-	key := ""
+	meta := binary.BigEndian.AppendUint32(tracker8(r.Tracker), rand.Uint32())
 	if r.Key != "" {
 		sum := sha256.Sum256(append(tracker8(r.Tracker), r.Key...))
-		key = hex.EncodeToString(sum[:16])
+		meta = hex.AppendEncode(meta, sum[:16])
 	}
 	return &item{partition: partitionOf(r.Tracker), args: []any{
-		trackerArg(r.Tracker), meta, tail, key,
+		c.trackerKey(r.Tracker), meta, tail,
 	}, weight: 1, width: 8, bytes: len(tail) + 64}
+}
+
+// blockKey is the key of the block that holds a message.
+func (c *client) blockKey(at place) string {
+	return c.key(at.partition, ":c:", at.block)
+}
+
+// trackerKey is the key of a tracker's state.
+func (c *client) trackerKey(t queue.TrackerID) string {
+	return c.key(partitionOf(t), ":t:", int64(t))
+}
+
+func (c *client) key(partition int, kind string, number int64) string {
+	b := make([]byte, 0, 48) // on the stack
+	b = append(append(b, c.keys[partition]...), kind...)
+	return string(strconv.AppendInt(b, number, 10))
 }
 
 func trackerArg(t queue.TrackerID) string { return strconv.FormatInt(int64(t), 10) }

@@ -6,7 +6,7 @@
 -- Returns 16 B each: epoch 6 B, pending 3 B, id of the newest outgoing message 7 B.
 --#include once clock state wake change
 each(5, 3, function(i)
-  load(ARGV[i])
+  load(K .. ':t:' .. ARGV[i])
   local owned = owner ~= '' and 1 or 0
   if owner ~= '' then
     wake('K' .. ARGV[i + 1] .. struct.pack('>I6', e))

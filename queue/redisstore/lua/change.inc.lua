@@ -4,20 +4,25 @@
 -- channels of all partitions with one command.
 local changes, listened = {}, nil
 
--- change notes what happened (kind 1 B) to a message (tracker 8 B, id 7 B), at ms or with the
--- tracker's clock. cmd is PUBLISH or SPUBLISH.
-local function change(cmd, kind, t8, id, ms)
+-- listening reports whether anybody hears of changes. cmd is PUBLISH or SPUBLISH.
+local function listening(cmd)
   if listened == nil then
-    listened = redis.call('PUBSUB', cmd == 'PUBLISH' and 'NUMSUB' or 'SHARDNUMSUB', K .. ':w')[2] > 0
+    listened = call('PUBSUB', cmd == 'PUBLISH' and 'NUMSUB' or 'SHARDNUMSUB', K .. ':w')[2] > 0
   end
-  if listened then
-    changes[#changes + 1] = kind .. t8 .. struct.pack('>I7I6', id, ms or l)
+  return listened
+end
+
+-- change notes what happened (kind 1 B) to a message (tracker 8 B, id 7 B), at ms or with the
+-- tracker's clock.
+local function change(cmd, kind, t8, id, ms)
+  if listening(cmd) then
+    changes[#changes + 1] = kind .. t8 .. pack('>I7I6', id, ms or l)
   end
 end
 
 -- tell publishes what was collected.
 local function tell(cmd)
   if #changes > 0 then
-    redis.call(cmd, K .. ':w', table.concat(changes))
+    call(cmd, K .. ':w', table.concat(changes))
   end
 end

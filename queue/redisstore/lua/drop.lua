@@ -14,7 +14,7 @@ if not done or struct.unpack('>I7', done) < version then
   -- A week is longer than any of this is repeated, and than what send.lua needs the block for.
   redis.call('SET', mark, struct.pack('>I7I5', version, tonumber(redis.call('GET', K .. ':blk') or 0)), 'EX', 604800)
   redis.call('DEL', K .. ':f:' .. T, K .. ':d:' .. T, K .. ':h:' .. T)
-  if load(T) then
+  if load(K .. ':t:' .. T) then
     if owner ~= '' then
       wake('K' .. ARGV[5] .. struct.pack('>I6', e))
       change(ARGV[3], 'O', ARGV[5], 1, now)

@@ -34,13 +34,13 @@ local function count(status, id, till)
 end
 
 -- take appends a record to the tracker in hand and returns its id.
-local function take(T, t8, record)
+local function take(t8, record)
   local changed, opened = struct.unpack('>I6I6', record, 3)
   local submitted = struct.unpack('>I6', record, 24)
   local clock, head = l, ''
   if k == 0 or n >= 64 or z > 16384 or b <= seals[K] then
     l = submitted -- what the directory of blocks is ordered by
-    roll(T)
+    roll()
     head = t8 .. '\0'
   end
   record = string.sub(record, 1, 18) .. string.char(n) .. string.sub(record, 20)
@@ -58,7 +58,7 @@ for i = 2, #ARGV, 3 do
   local T, meta, record = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local mark_key = K .. ':h:' .. T
   local mark = redis.call('GET', mark_key)
-  load(T)
+  load(K .. ':t:' .. T)
   local code, id = 0, 0
   if mark and struct.unpack('>I7', mark) >= struct.unpack('>I7', meta, 9) then
     code = 1
@@ -67,7 +67,7 @@ for i = 2, #ARGV, 3 do
   elseif struct.unpack('>I6', record, 24) < sub then
     code = 3
   else
-    id = take(T, string.sub(meta, 1, 8), record)
+    id = take(string.sub(meta, 1, 8), record)
     redis.call('SET', mark_key, string.sub(meta, 9, 15) .. string.sub(record, 24, 29))
   end
   results[#results + 1] = struct.pack('>BI7', code, id)

@@ -8,7 +8,7 @@
 --#include once clock state wake change
 each(5, 2, function(i)
   local result = '\0'
-  if load(ARGV[i]) and owner ~= '' then
+  if load(K .. ':t:' .. ARGV[i]) and owner ~= '' then
     result = '\1'
     wake('K' .. ARGV[i + 1] .. struct.pack('>I6', e))
     e, owner, since = e + 1, '', now

@@ -33,9 +33,9 @@ each(5, function(i) return 1 + 3 * tonumber(ARGV[i]) end, function(i)
     local status, off = state_of(ARGV[j + 1], ARGV[j + 2])
     local code = '\1'
     if status == 'U' then
-      load(ARGV[j])
+      load(K .. ':t:' .. ARGV[j])
     end
-    if status == 'U' and live(ARGV[j], tonumber(ARGV[j + 1])) then
+    if status == 'U' and live(tonumber(ARGV[j + 1])) then
       code = '\2'
       tick()
       touched(tonumber(ARGV[j + 1]))

@@ -8,7 +8,7 @@
 each(5, 2, function(i)
   local T, at = ARGV[i], tonumber(ARGV[i + 1])
   local marked = 0
-  load(T)
+  load(K .. ':t:' .. T)
   local found = uc > 0
   while uc > 0 and marked < 256 and at < k do
     local blk = b

@@ -5,11 +5,11 @@
 -- KEYS[2] and so on are the partitions in which something is to be done, in the order of their
 -- first items; ARGV[3] has a byte for each item, the number of its partition. Only where one Redis
 -- holds everything there are several of them.
-local memo = redis.call('GET', KEYS[1])
+local memo = call('GET', KEYS[1])
 if memo then
-  local last, this = struct.unpack('>I7', memo), tonumber(ARGV[1])
+  local last, this = parse('>I7', memo), tonumber(ARGV[1])
   if last == this then
-    return string.sub(memo, 8)
+    return cut(memo, 8)
   elseif last > this then
     return redis.error_reply('STALE batch ' .. ARGV[1])
   end
@@ -25,7 +25,7 @@ local function each(first, size, one)
   local tags, i = {}, first
   local seen = 1
   for at = 1, #ARGV[3] do
-    P = string.byte(ARGV[3], at)
+    P = byte(ARGV[3], at)
     K = tags[P]
     if not K then
       seen = seen + 1
@@ -34,10 +34,10 @@ local function each(first, size, one)
     end
     local fine, result = pcall(one, i)
     if fine then
-      results[at] = '\0' .. result
+      results[2 * at - 1], results[2 * at] = '\0', result
     else
-      result = string.sub(type(result) == 'table' and result.err or 'ERR ' .. tostring(result), 1, 200)
-      results[at] = '\1' .. string.char(#result) .. result
+      result = cut(type(result) == 'table' and result.err or 'ERR ' .. tostring(result), 1, 200)
+      results[2 * at - 1], results[2 * at] = '\1' .. char(#result), result
     end
     i = i + (type(size) == 'number' and size or size(i))
   end
@@ -58,6 +58,6 @@ local function finish()
     redis.pcall('INCRBY', K .. ':p', pending)
   end
   local r = answer()
-  redis.call('SET', KEYS[1], struct.pack('>I7', tonumber(ARGV[1])) .. r, 'EX', 3600)
+  call('SET', KEYS[1], pack('>I7', tonumber(ARGV[1])) .. r, 'EX', 3600)
   return r
 end

@@ -17,11 +17,11 @@ local function repeated(ring, key, window, epoch)
       return found
     end
     if (at - 1) % ENTRY == 0 then
-      local ms = struct.unpack('>I6', ring, at + 15)
+      local ms = parse('>I6', ring, at + 15)
       if math.max(l, now) - ms < window then
         if epoch == '\0\0\0\0\0\0\0\0' then
           found = at
-        elseif string.sub(ring, at + 21, at + 28) ~= epoch then
+        elseif cut(ring, at + 21, at + 28) ~= epoch then
           return at
         end
       end
@@ -32,30 +32,30 @@ end
 
 each(5, 6, function(i)
   local T, meta, tail, key, epoch = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 5]
-  load(T)
+  load(K .. ':t:' .. T)
   local ring, at
   if key ~= '' then
-    ring = redis.call('GET', K .. ':d:' .. T) or ''
+    ring = call('GET', K .. ':d:' .. T) or ''
     at = repeated(ring, key, tonumber(ARGV[i + 4]), epoch)
   end
   if at then
     if epoch ~= '\0\0\0\0\0\0\0\0' then
-      redis.call('SETRANGE', K .. ':d:' .. T, at + 20, epoch)
+      call('SETRANGE', K .. ':d:' .. T, at + 20, epoch)
     end
-    return '\1' .. string.sub(ring, at + 8, at + 14)
+    return '\1' .. cut(ring, at + 8, at + 14)
   end
-  local slot = put(T, string.sub(meta, 1, 8), 'U', string.sub(meta, 9, 12), tail)
+  local slot = put(meta, 'U\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0', tail)
   local number = (b * 64 + slot) * 256 + P
-  local id = struct.pack('>I7', number)
-  change(ARGV[4], 'N', string.sub(meta, 1, 8), number)
+  local id = pack('>I7', number)
+  change(ARGV[4], 'N', cut(meta, 1, 8), number)
   uc = uc + 1
   save_log()
   if key ~= '' then
-    local entry = key .. id .. struct.pack('>I6', l) .. epoch
+    local entry = key .. id .. pack('>I6', l) .. epoch
     if #ring >= ENTRY * ENTRIES then
-      redis.call('SET', K .. ':d:' .. T, string.sub(ring, ENTRY + 1) .. entry)
+      call('SET', K .. ':d:' .. T, cut(ring, ENTRY + 1) .. entry)
     else
-      redis.call('APPEND', K .. ':d:' .. T, entry)
+      call('APPEND', K .. ':d:' .. T, entry)
     end
   end
   return '\0' .. id

@@ -3,15 +3,15 @@
 
 -- find returns the offset of a slot's record in a chunk of the tracker, nil if there is none.
 local function find(chunk, t8, slot)
-  if not chunk or string.sub(chunk, 1, 8) ~= t8 then
+  if not chunk or cut(chunk, 1, 8) ~= t8 then
     return nil
   end
   local at, size = 9, #chunk
   while at + 33 <= size do
-    if string.byte(chunk, at + 19) == slot then
+    if byte(chunk, at + 19) == slot then
       return at
     end
-    local x, y, v = string.byte(chunk, at + 31, at + 33)
+    local x, y, v = byte(chunk, at + 31, at + 33)
     at = at + 33 + x * 65536 + y * 256 + v
   end
   return nil

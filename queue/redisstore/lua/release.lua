@@ -6,7 +6,7 @@
 -- Returns 1 B each: 1 released, 0 not the current epoch.
 --#include once clock state change
 each(5, 4, function(i)
-  local known = load(ARGV[i])
+  local known = load(K .. ':t:' .. ARGV[i])
   local result = '\0'
   if known and e == tonumber(ARGV[i + 2]) then
     result = '\1'

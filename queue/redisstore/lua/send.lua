@@ -3,68 +3,73 @@
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
 -- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, 5 undelivered
 -- messages allowed, 6 longest tail that a wake carries,
---       then for each message: tracker, meta (tracker 8 B, check 4 B),
---       tail of the record, idempotency key or ''
+--       then for each message: key of the tracker, meta (tracker 8 B, check 4 B, idempotency key if
+--       there is one), tail of the record
 -- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
 --#include once clock seals state record append wake change end
 local pubcmd, limit, carry = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
-each(7, 4, function(i)
-  local T, meta, tail, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local t8, check = string.sub(meta, 1, 8), string.sub(meta, 9, 12)
-  load(T)
-  local code, id = 0, nil
-  if key ~= '' then
-    key = K .. ':i:' .. key
-    local known = redis.call('GET', key)
-    if known then
-      local first, till = struct.unpack('>I7I6', known)
-      local dropped = redis.call('GET', K .. ':z:' .. T)
-      if till > now and not (dropped and math.floor(first / 16384) <= struct.unpack('>I5', dropped, 8)) then
-        id = first
-      end
+-- known returns the id that was given for an idempotency key.
+local function known(key)
+  local value = call('GET', key)
+  if value then
+    local first, till = parse('>I7I6', value)
+    local dropped = call('GET', of_tracker(':z:'))
+    if till > now and not (dropped and math.floor(first / 16384) <= parse('>I5', dropped, 8)) then
+      return first
     end
   end
-  if not id and pc >= limit then
+end
+
+read_ahead(7, 3)
+each(7, 3, function(i)
+  local meta, tail = ARGV[i + 1], ARGV[i + 2]
+  load(ARGV[i])
+  local key
+  if #meta > 12 then
+    key = K .. ':i:' .. cut(meta, 13)
+    local id = known(key)
+    if id then
+      return pack('>BI7', 1, id)
+    end
+  end
+  if pc >= limit then
     expire(P, 100)
-    load(T)
+    load(ARGV[i])
+    if pc >= limit then
+      return '\2\0\0\0\0\0\0\0'
+    end
   end
-  if id then
-    code = 1
-  elseif pc >= limit then
-    code, id = 2, 0
+  local slot, off, fresh = put(meta, 'P\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0', tail)
+  local id, prev = (b * 64 + slot) * 256 + P, lo
+  if pc == 0 then
+    pf = b
+  end
+  pc, oc, no, lo = pc + 1, oc + 1, no + 1, id
+  count_pending(1)
+  if fresh then
+    save_log()
   else
-    local slot, off, fresh = put(T, t8, 'P', check, tail)
-    id = (b * 64 + slot) * 256 + P
-    if pc == 0 then
-      pf = b
-    end
-    pc, oc, no = pc + 1, oc + 1, no + 1
-    count_pending(1)
-    local prev = lo
-    lo = id
-    change(pubcmd, 'N', t8, id)
-    if fresh then
-      save_log()
-    else
-      save_tail()
-    end
-    local till = expires(tail, 1)
-    if till then
-      redis.call('ZADD', K .. ':e', string.format('%d', till), struct.pack('>I7', id))
-    end
-    if key ~= '' then
-      redis.call('SET', key, struct.pack('>I7I6', id, now + 86400000), 'EX', 86400)
-    end
-    if owner ~= '' then
-      local kind, body = 'M', tail
-      if #tail > carry then
-        kind, body = 'H', ''
-      end
-      wake(kind .. t8 .. struct.pack('>I6I7I7I3I6', e, id, prev, off, l) .. check .. body)
-    end
+    save_tail()
   end
-  return struct.pack('>BI7', code, id)
+  local till = expires(tail, 1)
+  if till then
+    call('ZADD', K .. ':e', text('%d', till), pack('>I7', id))
+  end
+  if key then
+    call('SET', key, pack('>I7I6', id, now + 86400000), 'EX', 86400)
+  end
+  if owner ~= '' then
+    local kind, body = 'M', tail
+    if #tail > carry then
+      kind, body = 'H', nil
+    end
+    wake(pack('>c1c8I6I7I7I3I6c4', kind, meta, e, id, prev, off, l, cut(meta, 9, 12)), body)
+  end
+  if listening(pubcmd) then
+    change(pubcmd, 'N', cut(meta, 1, 8), id)
+  end
+  return pack('>BI7', 0, id)
 end)
 publish(pubcmd)
 tell(pubcmd)

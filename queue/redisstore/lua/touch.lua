@@ -6,7 +6,7 @@
 -- Returns 1 B each, 0.
 --#include once clock state
 each(5, 3, function(i)
-  if load(ARGV[i]) and e == tonumber(ARGV[i + 1]) and owner ~= '' then
+  if load(K .. ':t:' .. ARGV[i]) and e == tonumber(ARGV[i + 1]) and owner ~= '' then
     local before = seen
     heard(tonumber(ARGV[i + 2]))
     if seen ~= before then

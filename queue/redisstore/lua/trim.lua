@@ -62,8 +62,8 @@ each(5, 4, function(i)
         end
         if count and count <= most then
           local T = string.format('%.0f', (struct.unpack('>i8', chunk)))
-          load(T)
-          if not live(T, tonumber(blk)) then
+          load(K .. ':t:' .. T)
+          if not live(tonumber(blk)) then
             redis.call('DEL', K .. ':c:' .. blk)
             removed, take = removed + count, true
           elseif k == 1 or b ~= tonumber(blk) then

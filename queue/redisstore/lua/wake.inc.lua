@@ -1,13 +1,15 @@
 -- Wakes are collected per owner and published once, at the end; wake.go reads them.
 local outbox = {}
 
-local function wake(entry)
+-- wake collects an entry for the owner of the tracker in hand; body is the end of it, if any.
+local function wake(entry, body)
   local box = outbox[owner]
   if not box then
     box = {}
     outbox[owner] = box
   end
-  box[#box + 1] = entry
+  local at = #box
+  box[at + 1], box[at + 2] = entry, body
 end
 
 -- publish sends what was collected with PUBLISH or SPUBLISH, of all partitions over the channel of
@@ -15,6 +17,6 @@ end
 -- channels, and one message costs both sides less than many.
 local function publish(cmd)
   for node, box in pairs(outbox) do
-    redis.call(cmd, K .. ':n:' .. node, table.concat(box))
+    call(cmd, K .. ':n:' .. node, table.concat(box))
   end
 end

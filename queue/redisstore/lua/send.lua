@@ -2,14 +2,15 @@
 -- Stores outgoing messages and wakes their trackers' owners.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
 -- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, 5 undelivered
--- messages allowed, 6 longest tail that a wake carries,
+-- messages allowed, 6 longest tail that a wake carries, 7 node of the caller or '',
 --       then for each message: tracker, meta (tracker 8 B, check 4 B),
 --       tail of the record, idempotency key or ''
--- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
+-- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B. Then for each message whose tracker
+-- the caller's node owns: item, from 0, 2 B, epoch 6 B, previous id 7 B, offset 3 B, submitted 6 B.
 --#include once clock seals state record append wake change end
-local pubcmd, limit, carry = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local pubcmd, limit, carry, caller = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 
-each(7, 4, function(i)
+each(8, 4, function(i)
   local T, meta, tail, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local t8, check = string.sub(meta, 1, 8), string.sub(meta, 9, 12)
   load(T)
@@ -56,7 +57,9 @@ each(7, 4, function(i)
     if key ~= '' then
       redis.call('SET', key, struct.pack('>I7I6', id, now + 86400000), 'EX', 86400)
     end
-    if owner ~= '' then
+    if owner ~= '' and owner == caller then
+      told[#told + 1] = struct.pack('>I2I6I7I3I6', (i - 8) / 4, e, prev, off, l)
+    elseif owner ~= '' then
       local kind, body = 'M', tail
       if #tail > carry then
         kind, body = 'H', ''

@@ -355,6 +355,7 @@ func newStoreWork(g *Gateway) *storeWork {
 	) {
 		g.acked(r, res, err)
 	})
+	w.ack.gather = ackGather
 	w.progress = newBatcher(g, "progress", true, func(ctx context.Context, ps []queue.ProgressReq) (
 		[]struct{}, error,
 	) {

@@ -188,6 +188,7 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.shut()
 		s.wakes.close()
+		s.local.listeners.Close()
 		if s.stop != nil {
 			s.stop()
 		}

@@ -21,6 +21,8 @@ type Spec struct {
 	Args []string
 	Env  []string // "KEY=value", besides the environment
 	Core int      // that it is pinned to with taskset; negative: to none
+	// Stdout takes its output; nil: it goes to the log.
+	Stdout io.Writer
 }
 
 // Process is one that has been started.
@@ -41,6 +43,9 @@ func Start(s Spec, log io.Writer) (*Process, error) {
 	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...) //nolint:gosec // ours
 	cmd.Env = append(os.Environ(), s.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
+	if s.Stdout != nil {
+		cmd.Stdout = s.Stdout
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	p := &Process{Name: s.Name, cmd: cmd, done: make(chan struct{})}
 	if err := cmd.Start(); err != nil {
@@ -62,11 +67,8 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err says how it has ended, once Done is closed.
 func (p *Process) Err() error { return p.err }
 
-// Kill ends it without a warning and waits for that.
-func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill() // it may have ended by itself
-	<-p.done
-}
+// Signal9 ends it without a warning. It does not wait for that.
+func (p *Process) Signal9() { _ = p.cmd.Process.Kill() } // it may have ended by itself
 
 // Stop asks it to end, kills it if it does not, and waits for that.
 func (p *Process) Stop() {
@@ -74,7 +76,8 @@ func (p *Process) Stop() {
 	select {
 	case <-p.done:
 	case <-time.After(grace):
-		p.Kill()
+		p.Signal9()
+		<-p.done
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -39,7 +40,7 @@ type push struct {
 }
 
 func newAsynq(ctx context.Context, o Options, log *slog.Logger) (backend, error) {
-	a := &asynqFront{redisStatus: newRedisStatus(o.Redis)}
+	a := &asynqFront{redisStatus: newRedisStatus(ctx, o.Redis)}
 	var err error
 	if a.terminals, err = listenTerminals(ctx, o.Gateway, log); err != nil {
 		return nil, err
@@ -90,6 +91,6 @@ func (a *asynqFront) work(ctx context.Context, t *asynq.Task) error {
 		return err
 	}
 	stored := make(chan error, 1)
-	a.deliver(fmt.Sprint(p.ID), stored)
+	a.deliver(ctx, strconv.FormatInt(p.ID, 10), stored)
 	return outcome(ctx, stored)
 }

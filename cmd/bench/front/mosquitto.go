@@ -13,13 +13,13 @@ type mosquitto struct {
 }
 
 func newMosquitto(ctx context.Context, o Options, log *slog.Logger) (backend, error) {
-	m := &mosquitto{redisStatus: newRedisStatus(o.Redis)}
+	m := &mosquitto{redisStatus: newRedisStatus(ctx, o.Redis)}
 	m.publisher = &mqttClient{addr: o.Gateway, id: "front-publisher"}
 	if err := dialMQTT(ctx, m.publisher, log); err != nil {
 		return nil, err
 	}
 	acks := &mqttClient{addr: o.Gateway, id: "front-acks", filter: "a/#", on: func(id []byte) {
-		m.deliver(string(id), nil)
+		m.deliver(ctx, string(id), nil)
 	}}
 	return m, dialMQTT(ctx, acks, log)
 }

@@ -15,10 +15,10 @@ type redisStatus struct {
 	writes *batcher[redis.Cmder]
 }
 
-func newRedisStatus(addr string) *redisStatus {
+// newRedisStatus makes one whose writes go on until the front ends.
+func newRedisStatus(ctx context.Context, addr string) *redisStatus {
 	s := &redisStatus{rdb: redis.NewClient(&redis.Options{Addr: addr})}
 	s.writes = &batcher[redis.Cmder]{most: 256, write: func(commands []redis.Cmder) error {
-		ctx := context.Background() // of several callers
 		p := s.rdb.Pipeline()
 		for _, c := range commands {
 			_ = p.Process(ctx, c) // only queues it
@@ -42,8 +42,8 @@ func (s *redisStatus) put(ctx context.Context, id int64, device int, text string
 }
 
 // deliver makes a status delivered; wait, where there is one, gets the outcome.
-func (s *redisStatus) deliver(id string, wait chan<- error) {
-	c := redis.NewIntCmd(context.Background(), "HSET", recordKey(id), "s", delivered)
+func (s *redisStatus) deliver(ctx context.Context, id string, wait chan<- error) {
+	c := redis.NewIntCmd(ctx, "HSET", recordKey(id), "s", delivered)
 	s.writes.add(c, wait)
 }
 

@@ -25,7 +25,10 @@ type terminals struct {
 }
 
 const (
-	ackWait        = 10 * time.Second // for 0x0001
+	ackWait = 10 * time.Second // for 0x0001
+	// turnWait is how long a text waits for the ack of another one to the same terminal before its
+	// worker turns to something else.
+	turnWait       = 100 * time.Millisecond
 	frameBuffer    = 2048             // bytes of each terminal
 	terminalSilent = 30 * time.Minute // then a connection is closed
 	writeWait      = 5 * time.Second
@@ -70,6 +73,7 @@ func listenTerminals(ctx context.Context, addr string, log *slog.Logger) (*termi
 // terminal is one connection.
 type terminal struct {
 	conn net.Conn
+	turn chan struct{} // full while a text is on its way
 
 	mu     sync.Mutex // of everything below, and of writing
 	codec  protocol.Codec
@@ -80,7 +84,9 @@ type terminal struct {
 }
 
 func (s *terminals) serve(c net.Conn) {
-	t := &terminal{conn: c, codec: s.protocol.NewCodec(s.settings), device: -1}
+	t := &terminal{
+		conn: c, turn: make(chan struct{}, 1), codec: s.protocol.NewCodec(s.settings), device: -1,
+	}
 	_ = s.read(t) // the terminal is gone, or speaks something else
 	_ = c.Close() // nothing is owed
 	s.mu.Lock()
@@ -182,12 +188,19 @@ func (s *terminals) push(ctx context.Context, index int, text string) error {
 	if t == nil {
 		return errAway
 	}
+	timer := time.NewTimer(turnWait)
+	defer timer.Stop()
+	select {
+	case t.turn <- struct{}{}:
+	case <-timer.C:
+		return errBusy
+	}
+	defer func() { <-t.turn }()
 	ack, err := t.write(text)
 	if err != nil {
 		return err
 	}
-	timer := time.NewTimer(ackWait)
-	defer timer.Stop()
+	timer.Reset(ackWait)
 	select {
 	case err := <-ack:
 		return err
@@ -198,9 +211,7 @@ func (s *terminals) push(ctx context.Context, index int, text string) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ack == ack {
-		t.ack = nil
-	}
+	t.ack = nil
 	return err
 }
 
@@ -208,9 +219,6 @@ func (s *terminals) push(ctx context.Context, index int, text string) error {
 func (t *terminal) write(text string) (chan error, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ack != nil {
-		return nil, errBusy
-	}
 	t.ref++
 	out, err := t.codec.AppendText(t.out[:0], protocol.Text{
 		Ref: uint64(t.ref), Parts: 1, Body: text,

@@ -136,7 +136,7 @@ func (o *Options) room() int {
 type pids []int
 
 func (p *pids) String() string {
-	var words []string
+	words := make([]string, 0, len(*p))
 	for _, pid := range *p {
 		words = append(words, strconv.Itoa(pid))
 	}

@@ -54,7 +54,11 @@ func (r *run) run(ctx context.Context, l loop) {
 				if !room {
 					return
 				}
-				body = r.send(ctx, &r.clients[i], l, seq, l.target(k), planned, body)
+				device := l.target(k)
+				for place := range l.batch {
+					r.ledger.Send(seq+int64(place), (device+place)%r.o.Devices, planned)
+				}
+				body = r.send(ctx, &r.clients[i], l.batch, seq, device, body)
 			}
 		})
 	}
@@ -83,16 +87,13 @@ func (r *run) wait(l loop, k, begin, end, base int64) (planned int64, over bool)
 }
 
 // send makes one request and notes what came of it.
-func (r *run) send(ctx context.Context, c *client, l loop, seq int64, device int, planned int64,
-	body []byte,
+func (r *run) send(ctx context.Context, c *client, batch int, seq int64, device int,
+	buf []byte,
 ) []byte {
-	for i := range l.batch {
-		r.ledger.Send(seq+int64(i), (device+i)%r.o.Devices, planned)
-	}
-	path, body := r.api.request(body[:0], seq, device, l.batch)
+	path, body := r.api.request(buf[:0], seq, device, batch)
 	status, answer, err := c.post(ctx, path, body)
 	id := idOf(answer)
-	for i := range l.batch {
+	for i := range batch {
 		switch s := seq + int64(i); {
 		case err != nil:
 			r.ledger.Unanswered(s)

@@ -34,13 +34,13 @@ type Process struct {
 }
 
 // Start starts a process, whose output goes to log. It is killed when this process dies.
-func Start(s Spec, log io.Writer) (*Process, error) {
+func Start(ctx context.Context, s Spec, log io.Writer) (*Process, error) {
 	args := s.Args
 	if s.Core >= 0 {
 		args = append([]string{"taskset", "-c", strconv.Itoa(s.Core)}, args...)
 	}
-	// The caller ends it, in its own way.
-	cmd := exec.CommandContext(context.Background(), args[0], args[1:]...) //nolint:gosec // ours
+	ctx = context.WithoutCancel(ctx)                      // the caller ends it, in its own way
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // ours
 	cmd.Env = append(os.Environ(), s.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if s.Stdout != nil {

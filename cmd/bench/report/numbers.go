@@ -54,7 +54,7 @@ func spread(values []float64) string {
 
 // each writes all values.
 func each(values []int) string {
-	var words []string
+	words := make([]string, 0, len(values))
 	for _, v := range values {
 		words = append(words, strconv.Itoa(v))
 	}

@@ -43,7 +43,7 @@ func failed(b *strings.Builder, s Stack, runs []Run, failures []string, columns 
 	if len(runs) > 0 {
 		return false
 	}
-	cells := make([]string, columns-1)
+	cells := make([]string, columns)
 	cells[0], cells[1] = s.Name, "failed: "+shorten(strings.Join(failures, "; "))
 	line(b, cells...)
 	return true

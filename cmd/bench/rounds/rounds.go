@@ -128,7 +128,7 @@ func (o *Options) generate(ctx context.Context, l load.Options, running *stack.R
 	log io.Writer, r *report.Run,
 ) (err error) {
 	lines, stdout := io.Pipe()
-	generator, err := process.Start(process.Spec{
+	generator, err := process.Start(ctx, process.Spec{
 		Name: "generator", Args: append([]string{o.Bench, "load"}, l.Args()...),
 		Core: o.core(generatorCore), Stdout: stdout,
 	}, log)

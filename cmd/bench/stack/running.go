@@ -46,7 +46,7 @@ func (r *Running) start(ctx context.Context) error {
 		return err
 	}
 	for _, p := range parts {
-		running, err := process.Start(p.spec, r.log)
+		running, err := process.Start(ctx, p.spec, r.log)
 		if err != nil {
 			return err
 		}

@@ -164,7 +164,7 @@ func Find(names []string) ([]Stack, error) {
 }
 
 func list(all []Stack) string {
-	var names []string
+	names := make([]string, 0, len(all))
 	for _, s := range all {
 		names = append(names, s.Name)
 	}

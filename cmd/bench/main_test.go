@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"trackchat/cmd/bench/load"
 	"trackchat/cmd/bench/report"
 	"trackchat/cmd/bench/rounds"
 	"trackchat/cmd/bench/stack"
@@ -69,7 +71,8 @@ func small(t *testing.T, b stack.Binaries, port int, scenario, name string) roun
 	o.Binaries, o.Out, o.Stacks, o.Named, o.Scenarios = b, t.TempDir(), stacks, true,
 		[]string{scenario}
 	o.Pin, o.Port, o.Rounds, o.Kills = false, port, 1, 1
-	o.Send, o.Warm, o.Devices, o.IdleDevices, o.StormDevices = 300*time.Millisecond, 0, 20, 20, 20
+	o.Send, o.Warm, o.Settle = 300*time.Millisecond, 0, 0
+	o.Devices, o.IdleDevices, o.StormDevices = 20, 20, 20
 	o.Rate, o.KillRate, o.DeafRate, o.DeafTexts, o.StormTexts = 200, 400, 200, 20, 10
 	return o
 }
@@ -117,9 +120,9 @@ func measure(t *testing.T, o rounds.Options) (run report.Run, tables string) {
 	return results.Runs[0], out.String()
 }
 
-// TestStacks measures each system once, in the way of run.sh: every text that was accepted is at
-// its device, and was read back as delivered. That of which there is one kind only is tried with
-// each durability, of peers the stacks that the scenarios besides rate take.
+// TestStacks measures each system with each durability once, in the way of run.sh: every text that
+// was accepted is at its device, and was read back as delivered. Of the peers it takes those stacks
+// that are in all scenarios.
 func TestStacks(t *testing.T) {
 	b := binaries(t)
 	t.Setenv(asCommand, "1")
@@ -131,10 +134,12 @@ func TestStacks(t *testing.T) {
 		o := small(t, b, port, report.Rate, s.Name)
 		port += 10
 		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
 			r, tables := measure(t, o)
 			c := r.Counts
-			if c.Accepted < 300 || r.Closed.Left+r.Half.Left != 0 || c.Refused+c.Unanswered != 0 ||
-				c.Lost+c.Doubled+c.StatusWrong() != 0 {
+			// Each connection sends at least once, however slow the disk is.
+			if c.Accepted < load.Default().Connections || c.Refused+c.Unanswered != 0 ||
+				r.Closed.Left+r.Half.Left != 0 || c.Lost+c.Doubled+c.StatusWrong() != 0 {
 				t.Errorf("%+v, %+v, %+v", c, r.Closed, r.Half)
 			}
 			// asynq's workers keep no order.
@@ -152,7 +157,10 @@ func TestStacks(t *testing.T) {
 	for _, scenario := range report.Scenarios()[1:] {
 		o := small(t, b, port, scenario, "trackchat-embedded")
 		port += 10
-		t.Run(scenario, func(t *testing.T) { trackchatIn(t, o, scenario) })
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			trackchatIn(t, o, scenario)
+		})
 	}
 }
 
@@ -199,7 +207,7 @@ func TestFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := rounds.Run(t.Context(), o, slog.New(slog.DiscardHandler))
-	if err != rounds.ErrFailed {
+	if !errors.Is(err, rounds.ErrFailed) {
 		t.Errorf("it ended with %v", err)
 	}
 	var out strings.Builder
@@ -217,7 +225,7 @@ func TestFailure(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"nothing"}, {"run"}, {"run", "-out", t.TempDir(), "nothing"}, {"table"},
+		nil, {"nothing"}, {"run"}, {"run", "-out", t.TempDir(), "nothing"}, {"table"},
 		{"table", t.TempDir()}, {"load", "-scenario"}, {"front", "-kind", "nothing"},
 	} {
 		if code := command(t.Context(), args, io.Discard, io.Discard); code == exitOK {

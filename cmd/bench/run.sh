@@ -42,5 +42,13 @@ flag devices "${DEVICES:-}"
 flag idle-devices "${IDLE_DEVICES:-}"
 flag storm-devices "${STORM_DEVICES:-}"
 flag rate "${RATE:-}"
+# Whoever ends this ends the benchmark: it stops what it has started.
+bench=
+trap '[[ -z $bench ]] || kill "$bench" 2>/dev/null; wait' INT TERM
 "$work/bench" run -root "$root" -out "$out" -trackchat "$work/trackchat" \
-	-nats-server "$work/nats-server" "${flags[@]}" "$@"
+	-nats-server "$work/nats-server" "${flags[@]}" "$@" &
+bench=$!
+code=0
+wait "$bench" || code=$?
+wait # where a signal has ended the wait before
+exit "$code"

@@ -194,6 +194,16 @@ func (l *Ledger) Missing(begin int64, from int) (n int) {
 	return n
 }
 
+// Lateness calls f with the time from planned to the begin of the request of each text with a number
+// from begin to before end: what waiting for a connection took, and what the generator itself is
+// late.
+func (l *Ledger) Lateness(begin, end int64, f func(time.Duration)) {
+	for seq := begin; seq < end; seq++ {
+		r := &l.records[seq]
+		f(time.Duration(r.sent.Load() - r.planned.Load()))
+	}
+}
+
 // Latencies calls f with the time from planned to the device of each text that has arrived, for
 // numbers from begin to before end.
 func (l *Ledger) Latencies(begin, end int64, from int, f func(time.Duration)) {

@@ -51,12 +51,23 @@ func (r *run) phase(ctx context.Context, send func(context.Context)) (*report.Ph
 
 // quantiles fills in the latencies of the texts with numbers from begin to before end.
 func (r *run) quantiles(p *report.Phase, begin, end int64) {
-	h := hdrhistogram.New(1, longest.Microseconds(), 3)
-	r.ledger.Latencies(begin, end, r.o.Deaf, func(d time.Duration) {
-		// within its range by the bounds
-		_ = h.RecordValue(min(max(d, time.Microsecond), longest).Microseconds())
+	h := distribution(func(add func(time.Duration)) {
+		r.ledger.Latencies(begin, end, r.o.Deaf, add)
 	})
 	at := func(percent float64) float64 { return float64(h.ValueAtQuantile(percent)) / 1000 }
 	p.P50, p.P90, p.P99, p.P999 = at(50), at(90), at(99), at(99.9)
 	p.Max = float64(h.Max()) / 1000
+	late := distribution(func(add func(time.Duration)) { r.ledger.Lateness(begin, end, add) })
+	p.LateP50 = float64(late.ValueAtQuantile(50)) / 1000
+	p.LateP99 = float64(late.ValueAtQuantile(99)) / 1000
+}
+
+// distribution collects durations as microseconds.
+func distribution(each func(add func(time.Duration))) *hdrhistogram.Histogram {
+	h := hdrhistogram.New(1, longest.Microseconds(), 3)
+	each(func(d time.Duration) {
+		// within its range by the bounds
+		_ = h.RecordValue(min(max(d, time.Microsecond), longest).Microseconds())
+	})
+	return h
 }

@@ -88,8 +88,7 @@ func (r *run) scenario(ctx context.Context, result *report.Run) (err error) {
 		return fmt.Errorf("devices: %w", err)
 	}
 	if r.o.Scenario == report.Idle {
-		// Before the first login: what the start took has to settle.
-		pause(ctx, r.o.Send/2)
+		pause(ctx, r.o.Settle)
 	}
 	before, err := process.UsageOf(r.o.PIDs)
 	if err != nil {

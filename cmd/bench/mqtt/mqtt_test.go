@@ -64,7 +64,8 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	for _, body := range []string{"", "\x00", "\x00\x05a", "\x00\x01a\x01"} {
-		if _, _, _, err := (Packet{Type: Publish, Flags: 2, Body: []byte(body)}).Publication(); err == nil {
+		p := Packet{Type: Publish, Flags: 2, Body: []byte(body)}
+		if _, _, _, err := p.Publication(); err == nil {
 			t.Errorf("%q is a publication", body)
 		}
 	}

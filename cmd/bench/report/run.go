@@ -50,6 +50,10 @@ type Phase struct {
 	RSS         int64   `json:"rss"`       // of the stack at the end, bytes
 	Left        int     `json:"left"`      // accepted and not read back as delivered
 
+	// Planned to the begin of the request, ms, the 99th percentile.
+	LateP99 float64 `json:"late_p99_ms"`
+	LateP50 float64 `json:"late_p50_ms"`
+
 	// Planned to the device, ms.
 	P50  float64 `json:"p50_ms"`
 	P90  float64 `json:"p90_ms"`

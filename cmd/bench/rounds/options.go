@@ -29,6 +29,7 @@ type Options struct {
 	MemoryRounds int // of idle and deaf
 	Send         time.Duration
 	Warm         time.Duration
+	Settle       time.Duration // of idle, before the first login
 
 	Devices      int
 	IdleDevices  int
@@ -45,7 +46,7 @@ type Options struct {
 func Default() Options {
 	return Options{
 		Scenarios: report.Scenarios(), Pin: true, Port: 24000, Rounds: 3, Kills: 5,
-		MemoryRounds: 1, Send: 8 * time.Second, Warm: time.Second, Devices: 1000,
+		MemoryRounds: 1, Send: 8 * time.Second, Warm: time.Second, Settle: 30 * time.Second, Devices: 1000,
 		IdleDevices: 10_000, StormDevices: 10_000, StormTexts: 10, DeafTexts: 400, Rate: 3000,
 		KillRate: 800, DeafRate: 400, Limit: 4 * time.Minute,
 	}
@@ -113,7 +114,7 @@ func (o *Options) load(t task, p stack.Ports, pids []int) load.Options {
 	l.API, l.Key, l.Speak, l.AckQoS = t.stack.API, stack.Key, t.stack.Speak, t.stack.AckQoS
 	l.HTTP, l.Gateway, l.PIDs = stack.Addr(p.HTTP), stack.Addr(p.Gateway), pids
 	l.Devices, l.Send, l.Warm, l.Patience = o.devices(t.scenario), o.Send, o.Warm, t.stack.Patience
-	l.Rate, l.Limit = o.Rate, o.Limit
+	l.Rate, l.Limit, l.Settle = o.Rate, o.Limit, o.Settle
 	switch t.scenario {
 	case report.Broadcast:
 		l.Batch, l.Connections = min(l.Batch, l.Devices), 16

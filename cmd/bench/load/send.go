@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -27,36 +28,30 @@ func spread(from, devices int) func(int64) int {
 	return func(k int64) int { return from + int(k*7919%live) }
 }
 
+// request is one that is due.
+type request struct{ k, planned int64 }
+
 // run sends until the loop is over or the ledger is full.
 func (r *run) run(ctx context.Context, l loop) {
-	begin := r.ledger.Now()
-	end := begin + int64(l.length)
-	if l.rate > 0 {
-		// a moment for the connections to begin with
-		begin += int64(50 * time.Millisecond)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	next := r.paced(ctx, l)
+	if l.rate == 0 {
+		next = r.free(ctx, l)
 	}
-	base := r.ledger.Accepted() - r.ledger.Arrived()
-	var next atomic.Int64
 	var all sync.WaitGroup
 	for i := range r.clients {
 		all.Go(func() {
 			var body []byte
-			for ctx.Err() == nil {
-				k := next.Add(1) - 1
-				if l.most > 0 && k >= l.most {
-					return
-				}
-				planned, over := r.wait(l, k, begin, end, base)
-				if over {
-					return
-				}
+			for q, ok := next(); ok; q, ok = next() {
 				seq, room := r.ledger.Take(l.batch)
 				if !room {
+					cancel()
 					return
 				}
-				device := l.target(k)
+				device := l.target(q.k)
 				for place := range l.batch {
-					r.ledger.Send(seq+int64(place), (device+place)%r.o.Devices, planned)
+					r.ledger.Send(seq+int64(place), (device+place)%r.o.Devices, q.planned)
 				}
 				body = r.send(ctx, &r.clients[i], l.batch, seq, device, body)
 			}
@@ -65,25 +60,67 @@ func (r *run) run(ctx context.Context, l loop) {
 	all.Wait()
 }
 
-// wait waits until a request is due. A closed loop's is due when there is room in the window.
-func (r *run) wait(l loop, k, begin, end, base int64) (planned int64, over bool) {
+// free gives the requests of a closed loop: each as soon as there is room in the window.
+func (r *run) free(ctx context.Context, l loop) func() (request, bool) {
+	end := r.ledger.Now() + int64(l.length)
+	base := r.ledger.Accepted() - r.ledger.Arrived()
+	var count atomic.Int64
+	return func() (request, bool) {
+		k := count.Add(1) - 1
+		for l.most == 0 || k < l.most {
+			now := r.ledger.Now()
+			if now >= end || ctx.Err() != nil {
+				break
+			}
+			if l.window == 0 || r.ledger.Accepted()-r.ledger.Arrived()-base < l.window {
+				return request{k, now}, true
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return request{}, false
+	}
+}
+
+// mostDue bounds how many requests may be late, which is hours of them.
+const mostDue = 1 << 20
+
+// paced gives the requests of an open loop when their time has come. Those that find no free
+// connection wait, which counts in their latency.
+func (r *run) paced(ctx context.Context, l loop) func() (request, bool) {
+	due := make(chan request, min(max(l.most, 0), mostDue))
 	if l.rate > 0 {
-		planned = begin + int64(float64(k)*float64(l.batch)/l.rate*float64(time.Second))
-		if w := planned - r.ledger.Now(); w > 0 {
-			time.Sleep(time.Duration(w))
-		}
-		return planned, false
+		go func() {
+			defer close(due)
+			begin := r.ledger.Now()
+			for k := range l.most {
+				after := float64(k) * float64(l.batch) / l.rate * float64(time.Second)
+				planned := begin + int64(after)
+				for w := planned - r.ledger.Now(); w > 0; w = planned - r.ledger.Now() {
+					nap(time.Duration(w))
+				}
+				select {
+				case due <- request{k, planned}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
 	}
-	for {
-		now := r.ledger.Now()
-		if now >= end {
-			return 0, true
-		}
-		if l.window == 0 || r.ledger.Accepted()-r.ledger.Arrived()-base < l.window {
-			return now, false
-		}
-		time.Sleep(time.Millisecond)
+	return func() (request, bool) {
+		q, ok := <-due
+		return q, ok && ctx.Err() == nil
 	}
+}
+
+// nap sleeps about as long as asked. Go's own timers are up to a millisecond late in a process that
+// is idle otherwise, which would be seen in every latency.
+func nap(d time.Duration) {
+	if d > 2*time.Millisecond {
+		time.Sleep(d - time.Millisecond)
+		return
+	}
+	ts := syscall.NsecToTimespec(d.Nanoseconds())
+	_ = syscall.Nanosleep(&ts, nil) // an early return only means another look at the clock
 }
 
 // send makes one request and notes what came of it.

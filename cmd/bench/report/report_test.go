@@ -14,7 +14,7 @@ func rateRun(stack string, round int, cpu, p50, p99 float64) Run {
 		Stack: stack, Scenario: Rate, Round: round, Devices: 1000,
 		Closed: &Phase{CPUMicros: cpu, PerSecond: 9000, OwnCores: 0.5},
 		Half:   &Phase{Planned: 4500, P50: 2, P99: 20},
-		Same:   &Phase{Planned: 3000, P50: p50, P99: p99},
+		Same:   &Phase{Planned: 3000, P50: p50, P99: p99, LateP50: 0.2, LateP99: 3},
 	}
 }
 
@@ -125,7 +125,8 @@ func TestTables(t *testing.T) {
 	for _, row := range []string{
 		"- Machine: A processor, 2 cores, Linux 6; the stack on core 0, generator and devices on core 1.",
 		"| trackchat-embedded | 20,000 (10,000–25,000) | 50.0 us | 9,000 | 0.50 | 4,500 | " +
-			"2.00 / 20.0 (20.0–20.0) | 1.00 (1.00–1.00) | 10.0 (10.0–10.0) | 0 / 0 / 0 / 0 |",
+			"2.00 / 20.0 (20.0–20.0) | 1.00 (1.00–1.00) | 10.0 (10.0–10.0) | " +
+			"0.20 / 3.00 | 0 / 0 / 0 / 0 |",
 		"| trackchat-embedded | 62,500 | 16.0 us | 0.00 | 0 / 0 / 0 / 0 |",
 		"| fast-always | 1 | 6,000 | 84 | 0 | 2 | 0 |",
 		"| fast-everysec | 1,000 | 499 B | 1.48 MB | 0.00 s |",
@@ -155,7 +156,7 @@ func TestCannot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"| cannot |  | 0 / 0 / 0 / 0 |\n", "0.33 × (1.00 against 3.00 ms of slow-always)",
+		"| cannot |  | – / – | 0 / 0 / 0 / 0 |\n", "0.33 × (1.00 against 3.00 ms of slow-always)",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, b.String())

@@ -109,6 +109,8 @@ func sameOf(r *Run) *Phase   { return r.Same }
 
 func p50(p *Phase) float64     { return p.P50 }
 func p99(p *Phase) float64     { return p.P99 }
+func late50(p *Phase) float64  { return p.LateP50 }
+func late99(p *Phase) float64  { return p.LateP99 }
 func perS(p *Phase) float64    { return p.PerSecond }
 func cpu(p *Phase) float64     { return p.CPUMicros }
 func own(p *Phase) float64     { return p.OwnCores }
@@ -122,10 +124,11 @@ func (r *Results) rates(b *strings.Builder) {
 	same := number(r.Rate)
 	head(b, "### Single sends, each read back as delivered", "stack", "per core-second",
 		"CPU a text", "a second", "generator's cores", "half load: a second", "p50 / p99, ms",
-		"at "+same+" a second: p50, ms", "p99, ms", "lost / doubled / disordered / status wrong")
+		"at "+same+" a second: p50, ms", "p99, ms",
+		"of it until the request began, p50 / p99, ms", "lost / doubled / disordered / status wrong")
 	for _, s := range stacks {
 		runs, failures := r.of(s.Name, Rate)
-		if failed(b, s, runs, failures, 10) {
+		if failed(b, s, runs, failures, 11) {
 			continue
 		}
 		v := func(phase func(*Run) *Phase, value func(*Phase) float64) []float64 {
@@ -140,7 +143,9 @@ func (r *Results) rates(b *strings.Builder) {
 		line(b, note(s, failures), spread(collect(runs, closedPerCore)),
 			number(median(v(closedOf, cpu)))+" us", number(median(v(closedOf, perS))),
 			number(median(v(closedOf, own))), number(median(v(halfOf, planned))),
-			number(median(v(halfOf, p50)))+" / "+spread(v(halfOf, p99)), at50, at99, wrongs(runs))
+			number(median(v(halfOf, p50)))+" / "+spread(v(halfOf, p99)), at50, at99,
+			number(median(v(sameOf, late50)))+" / "+number(median(v(sameOf, late99))),
+			wrongs(runs))
 	}
 }
 

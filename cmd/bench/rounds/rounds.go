@@ -130,7 +130,7 @@ func (o *Options) generate(ctx context.Context, l load.Options, running *stack.R
 	lines, stdout := io.Pipe()
 	generator, err := process.Start(ctx, process.Spec{
 		Name: "generator", Args: append([]string{o.Bench, "load"}, l.Args()...),
-		Core: o.core(generatorCore), Stdout: stdout,
+		Env: []string{stack.MaxProcs}, Core: o.core(generatorCore), Stdout: stdout,
 	}, log)
 	if err != nil {
 		return err

@@ -45,9 +45,9 @@ type part struct {
 	ready []check
 }
 
-// maxProcs are the Go processors of tuned stacks. Pinned to one core, Go has one, and who waits for
-// the disk keeps it.
-const maxProcs = "GOMAXPROCS=4"
+// MaxProcs gives tuned stacks, and the generator, more Go processors than they have cores. Pinned to
+// one core, Go has one, and who waits in a system call keeps it.
+const MaxProcs = "GOMAXPROCS=4"
 
 // parts are the processes of a stack in the order in which they are started.
 func (s Stack) parts(e Env) ([]part, error) {
@@ -78,7 +78,7 @@ func quoted(path string) string { return strconv.Quote(path) }
 func (s Stack) spec(e Env, name string, args ...string) process.Spec {
 	spec := process.Spec{Name: name, Args: args, Core: e.Core}
 	if s.Tuned {
-		spec.Env = []string{maxProcs}
+		spec.Env = []string{MaxProcs}
 	}
 	return spec
 }

@@ -225,8 +225,14 @@ func TestFailure(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
-		nil, {"nothing"}, {"run"}, {"run", "-out", t.TempDir(), "nothing"}, {"table"},
-		{"table", t.TempDir()}, {"load", "-scenario"}, {"front", "-kind", "nothing"},
+		nil,
+		{"nothing"},
+		{"run"},
+		{"run", "-out", t.TempDir(), "nothing"},
+		{"table"},
+		{"table", t.TempDir()},
+		{"load", "-scenario"},
+		{"front", "-kind", "nothing"},
 	} {
 		if code := command(t.Context(), args, io.Discard, io.Discard); code == exitOK {
 			t.Errorf("%q is taken", args)

@@ -194,7 +194,7 @@ func (l *Ledger) Missing(begin int64, from int) (n int) {
 	return n
 }
 
-// Lateness calls f with the time from planned to the begin of the request of each text with a number
+// Lateness calls f with the time from planned to the begin of the request of each text, for numbers
 // from begin to before end: what waiting for a connection took, and what the generator itself is
 // late.
 func (l *Ledger) Lateness(begin, end int64, f func(time.Duration)) {

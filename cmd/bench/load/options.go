@@ -39,7 +39,7 @@ type Options struct {
 	Texts       int           // for each deaf device, or each device of a storm
 	Connections int           // to the API
 	Window      int64         // most texts accepted and not at their device, closed loop
-	Settle      time.Duration // idle: before the first login, for the start's memory to be given back
+	Settle      time.Duration // idle: before the first login; the start's memory is given back
 	Warm        time.Duration // closed loop before anything is measured
 	Send        time.Duration // each phase
 	Rate        float64       // of open loops that are the same for all stacks, texts a second
@@ -93,7 +93,8 @@ func Default() Options {
 	return Options{
 		Scenario: report.Rate, API: Front, HTTP: "127.0.0.1:24080", Gateway: "127.0.0.1:24883",
 		Speak: "mqtt", AckQoS: 1, Devices: 1000, Connections: 128, Window: 4096,
-		Settle: 30 * time.Second, Warm: time.Second, Send: 8 * time.Second, Rate: 3000, Batch: 300, Size: 100, Patience: 20 * time.Second,
+		Settle: 30 * time.Second, Warm: time.Second, Send: 8 * time.Second, Rate: 3000,
+		Batch: 300, Size: 100, Patience: 20 * time.Second,
 		Limit: 4 * time.Minute,
 	}
 }

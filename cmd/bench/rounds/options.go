@@ -46,7 +46,8 @@ type Options struct {
 func Default() Options {
 	return Options{
 		Scenarios: report.Scenarios(), Pin: true, Port: 24000, Rounds: 3, Kills: 5,
-		MemoryRounds: 1, Send: 8 * time.Second, Warm: time.Second, Settle: 30 * time.Second, Devices: 1000,
+		MemoryRounds: 1, Send: 8 * time.Second, Warm: time.Second, Settle: 30 * time.Second,
+		Devices:     1000,
 		IdleDevices: 10_000, StormDevices: 10_000, StormTexts: 10, DeafTexts: 400, Rate: 3000,
 		KillRate: 800, DeafRate: 400, Limit: 4 * time.Minute,
 	}

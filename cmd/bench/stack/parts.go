@@ -45,8 +45,8 @@ type part struct {
 	ready []check
 }
 
-// MaxProcs gives tuned stacks, and the generator, more Go processors than they have cores. Pinned to
-// one core, Go has one, and who waits in a system call keeps it.
+// MaxProcs gives tuned stacks, and the generator, more Go processors than they have cores. Pinned
+// to one core, Go has one, and who waits in a system call keeps it.
 const MaxProcs = "GOMAXPROCS=4"
 
 // parts are the processes of a stack in the order in which they are started.

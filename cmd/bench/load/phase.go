@@ -34,6 +34,9 @@ func (r *run) phase(ctx context.Context, send func(context.Context)) (*report.Ph
 			arrived = u
 		}
 	})
+	if end <= started { // nothing has arrived
+		end = r.ledger.Now()
+	}
 	p := &report.Phase{
 		Accepted: r.ledger.Accepted() - accepted,
 		Seconds:  time.Duration(end - started).Seconds(),

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,12 @@ const (
 	poll         = 10 * time.Millisecond
 	readers      = 8  // statuses are read over so many connections
 	tail         = 32 // texts whose statuses are read first, being the last to change
+)
+
+var (
+	// errCannot says that a stack works, but not with so many devices.
+	errCannot   = errors.New("cannot")
+	errNoAnswer = errors.New("no answer to the login")
 )
 
 // run is one run of the generator.
@@ -66,7 +73,10 @@ func Run(ctx context.Context, o Options, events io.Writer) report.Run {
 	} else {
 		r.api = frontAPI{ledger: r.ledger}
 	}
-	if err := r.scenario(ctx, &result); err != nil {
+	switch err := r.scenario(ctx, &result); {
+	case errors.Is(err, errCannot):
+		result.Cannot = err.Error()
+	case err != nil:
 		result.Failed = err.Error()
 	}
 	result.Counts = r.ledger.Count(o.Deaf)
@@ -127,8 +137,11 @@ func (r *run) loggedIn(ctx context.Context) error {
 	if until(ctx, r.o.Limit, all) {
 		return nil
 	}
-	return fmt.Errorf("%d of %d devices logged in within %v: %w", r.fleet.LoggedIn(), r.o.Devices,
-		r.o.Limit, errors.Join(ctx.Err(), r.fleet.Trouble()))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %d of %d devices logged in within %v, the others: %w", errCannot,
+		r.fleet.LoggedIn(), r.o.Devices, r.o.Limit, cmp.Or(r.fleet.Trouble(), errNoAnswer))
 }
 
 // refused keeps the API's first refusal for the report.

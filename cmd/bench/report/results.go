@@ -9,15 +9,17 @@ type Results struct {
 	Runs []Run
 }
 
-// of returns the runs of a stack in a scenario, and why others have failed.
+// of returns the runs of a stack in a scenario, and why others have no figures.
 func (r *Results) of(stack, scenario string) (good []Run, failures []string) {
 	for _, run := range r.Runs {
 		switch {
 		case run.Stack != stack || run.Scenario != scenario:
-		case run.Failed == "":
+		case run.Failed == "" && run.Cannot == "":
 			good = append(good, run)
-		case !slices.Contains(failures, run.Failed):
-			failures = append(failures, run.Failed)
+		case run.Cannot != "" && !slices.Contains(failures, run.Cannot):
+			failures = append(failures, run.Cannot)
+		case run.Failed != "" && !slices.Contains(failures, "failed: "+run.Failed):
+			failures = append(failures, "failed: "+run.Failed)
 		}
 	}
 	return good, failures

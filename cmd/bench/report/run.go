@@ -23,6 +23,7 @@ type Run struct {
 	Round    int    `json:"round"` // from 1
 	Devices  int    `json:"devices"`
 	Failed   string `json:"failed,omitempty"` // why it could not be measured
+	Cannot   string `json:"cannot,omitempty"` // why the stack cannot do it
 
 	LoginSeconds float64 `json:"login_s"` // first dial to last login
 	Reconnects   int     `json:"reconnects"`

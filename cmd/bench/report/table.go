@@ -44,7 +44,7 @@ func failed(b *strings.Builder, s Stack, runs []Run, failures []string, columns 
 		return false
 	}
 	cells := make([]string, columns)
-	cells[0], cells[1] = s.Name, "failed: "+shorten(strings.Join(failures, "; "))
+	cells[0], cells[1] = s.Name, shorten(strings.Join(failures, "; "))
 	line(b, cells...)
 	return true
 }
@@ -59,12 +59,12 @@ func shorten(reason string) string {
 	return strings.ToValidUTF8(reason[:longestReason], "") + "…"
 }
 
-// note is what is added to a stack's name where some of its runs failed.
+// note is what is added to a stack's name where some of its runs have no figures.
 func note(s Stack, failures []string) string {
 	if len(failures) == 0 {
 		return s.Name
 	}
-	return fmt.Sprintf("%s (runs failed: %s)", s.Name, shorten(strings.Join(failures, "; ")))
+	return fmt.Sprintf("%s (other runs: %s)", s.Name, shorten(strings.Join(failures, "; ")))
 }
 
 func (r *Results) heading(b *strings.Builder) {
@@ -286,10 +286,16 @@ func (r *Results) storms(b *strings.Builder) {
 			disordered += run.Counts.Disordered
 			wrong += run.Counts.StatusWrong()
 		}
+		queued := number(median(collect(runs, func(r *Run) (float64, bool) {
+			return float64(r.Storm.Queued), true
+		})))
+		if runs[0].Storm.Queued < runs[0].Storm.Asked {
+			queued += " of " + commas(runs[0].Storm.Asked) + ", more could not be queued in time"
+		}
 		in := collect(runs, func(r *Run) (float64, bool) {
 			return r.Storm.LoggedS, r.Storm.LoggedS > 0
 		})
-		line(b, note(s, failures), commas(int64(runs[0].Devices)), commas(runs[0].Storm.Queued),
+		line(b, note(s, failures), commas(int64(runs[0].Devices)), queued,
 			spread(in)+" s", last+" s", commas(int64(missing)),
 			fmt.Sprintf("%d / %d / %d", doubled, disordered, wrong))
 	}
@@ -314,6 +320,8 @@ func Summary(r Run) string {
 	switch {
 	case r.Failed != "":
 		return "failed: " + r.Failed
+	case r.Cannot != "":
+		return r.Cannot
 	case r.Closed != nil:
 		return number(r.Closed.PerCoreSecond()) + " a core-second, wrong " + wrongs([]Run{r})
 	case r.Kill != nil:

@@ -33,7 +33,8 @@ const (
 	longest = 20 * time.Minute
 )
 
-// ErrFailed says that some run has failed; the table says which and why.
+// ErrFailed says that some run has failed, which is more than a stack that cannot do something; the
+// table says which and why.
 var ErrFailed = errors.New("some runs have failed")
 
 // Run measures everything and keeps the runs in the directory. A run that fails is kept as well,

@@ -34,8 +34,8 @@ func logger(w io.Writer, level slog.Level) *slog.Logger {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o := rounds.Default()
 	fs := flags("run", stderr)
-	root := fs.String("root", ".", "`directory` of the repository, for the commit")
 	scenarios := fs.String("scenarios", strings.Join(o.Scenarios, " "), "with blanks between them")
+	fs.StringVar(&o.Root, "root", ".", "`directory` of the repository, for the commit")
 	fs.StringVar(&o.Out, "out", "", "`directory` that everything is written to")
 	fs.StringVar(&o.Trackchat, "trackchat", "trackchat", "`program`")
 	fs.StringVar(&o.NATSServer, "nats-server", "nats-server", "`program`")
@@ -72,11 +72,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if o.Bench, err = os.Executable(); err != nil {
 		return fmt.Errorf("this program: %w", err)
 	}
-	if err := rounds.WriteEnvironment(ctx, o, *root); err != nil {
+	err = rounds.Run(ctx, o, logger(stderr, slog.LevelInfo))
+	if err != nil && !errors.Is(err, rounds.ErrFailed) && ctx.Err() == nil {
 		return err
 	}
-	failure := rounds.Run(ctx, o, logger(stderr, slog.LevelInfo))
-	return errors.Join(failure, tables(o.Out, stdout))
+	return errors.Join(err, tables(o.Out, stdout))
 }
 
 // table writes the tables of a directory of runs.

@@ -70,7 +70,7 @@ func small(t *testing.T, b stack.Binaries, port int, scenario, name string) roun
 	}
 	o.Binaries, o.Out, o.Stacks, o.Named, o.Scenarios = b, t.TempDir(), stacks, true,
 		[]string{scenario}
-	o.Pin, o.Port, o.Rounds, o.Kills = false, port, 1, 1
+	o.Root, o.Pin, o.Port, o.Rounds, o.Kills = "../..", false, port, 1, 1
 	o.Send, o.Warm, o.Settle = 300*time.Millisecond, 0, 0
 	o.Devices, o.IdleDevices, o.StormDevices = 20, 20, 20
 	o.Rate, o.KillRate, o.DeafRate, o.DeafTexts, o.StormTexts = 200, 400, 200, 20, 10
@@ -82,9 +82,6 @@ func measure(t *testing.T, o rounds.Options) (run report.Run, tables string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err := rounds.WriteEnvironment(ctx, o, "../.."); err != nil {
-		t.Fatal(err)
-	}
 	log, err := os.Create(filepath.Join(o.Out, "bench.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -203,9 +200,6 @@ func trackchatIn(t *testing.T, o rounds.Options, scenario string) {
 // TestFailure: a stack that does not start is a row that says so, and the end is not 0.
 func TestFailure(t *testing.T) {
 	o := small(t, stack.Binaries{Trackchat: "/bin/false"}, 24080, report.Rate, "trackchat-embedded")
-	if err := rounds.WriteEnvironment(t.Context(), o, "../.."); err != nil {
-		t.Fatal(err)
-	}
 	err := rounds.Run(t.Context(), o, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, rounds.ErrFailed) {
 		t.Errorf("it ended with %v", err)

@@ -16,9 +16,8 @@ import (
 	"trackchat/cmd/bench/report"
 )
 
-// WriteEnvironment keeps where, when and with which versions the runs are done. root is the
-// repository.
-func WriteEnvironment(ctx context.Context, o Options, root string) error {
+// environment keeps where, when and with which versions the runs are done.
+func (o *Options) environment(ctx context.Context) error {
 	e := report.Environment{
 		Date: time.Now().UTC().Format("2006-01-02 15:04 MST"), CPU: cpuModel(),
 		Cores: runtime.NumCPU(), Pinned: o.Pin, Versions: modules(),
@@ -26,8 +25,8 @@ func WriteEnvironment(ctx context.Context, o Options, root string) error {
 		DeafRate: o.DeafRate, Rounds: o.Rounds,
 	}
 	e.Kernel = said(ctx, "uname", "-sr")
-	e.Commit = said(ctx, "git", "-C", root, "log", "-1", "--format=%h %s")
-	e.Changed = said(ctx, "git", "-C", root, "status", "--porcelain") != ""
+	e.Commit = said(ctx, "git", "-C", o.Root, "log", "-1", "--format=%h %s")
+	e.Changed = said(ctx, "git", "-C", o.Root, "status", "--porcelain") != ""
 	e.Versions = append(e.Versions, said(ctx, o.Redis, "--version"),
 		said(ctx, o.Mosquitto, "-h"), said(ctx, o.NATSServer, "--version"))
 	for _, s := range o.Stacks {
@@ -37,9 +36,6 @@ func WriteEnvironment(ctx context.Context, o Options, root string) error {
 	}
 	b, err := json.MarshalIndent(e, "", "\t")
 	if err != nil {
-		return fmt.Errorf("environment: %w", err)
-	}
-	if err := os.MkdirAll(o.Out, 0o750); err != nil {
 		return fmt.Errorf("environment: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(o.Out, EnvironmentFile), b, 0o600); err != nil {

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	stack.Binaries
 
+	Root      string // of the repository, for the commit
 	Out       string // directory for everything that is written
 	Stacks    []stack.Stack
 	Named     bool // the stacks were named: scenarios other than rate are for defaults, too

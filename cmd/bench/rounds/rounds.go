@@ -55,6 +55,9 @@ func Run(ctx context.Context, o Options, log *slog.Logger) (err error) {
 		return fmt.Errorf("the runs need a directory of their own: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := o.environment(ctx); err != nil {
+		return err
+	}
 	tasks, failed := o.tasks(), false
 	for i, t := range tasks {
 		begin := time.Now()

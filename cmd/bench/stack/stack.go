@@ -57,23 +57,24 @@ type system struct {
 	variants    []variant
 }
 
-// fronts' texts of Redis, where a broker beside it or a queue in it pushes.
+// What several stacks say about their 200 and their settings.
 const (
-	redisSecond = "the text is in Redis, which syncs once a second"
-	redisEach   = "the text is in Redis, which has synced it"
-	gomaxprocs  = "GOMAXPROCS=4"
+	redisSecond  = "the text is in Redis, which syncs once a second"
+	redisEach    = "the text is in Redis, which has synced it"
+	brokerMemory = "; the push is in the broker's memory, which saves every 30 minutes"
+	noRateLimit  = "api.rate_limit 0"
 )
 
 func systems() []system {
 	return []system{
 		{
 			name: trackchatEmbedded, speak: device.JTT808, patience: 75 * time.Second,
-			settings: "api.rate_limit 0",
+			settings: noRateLimit,
 			variants: []variant{{"", true, "the message is in SQLite, synced"}},
 		},
 		{
 			name: trackchatRedis, speak: device.JTT808, patience: 75 * time.Second,
-			settings: "api.rate_limit 0",
+			settings: noRateLimit,
 			variants: []variant{
 				{"everysec", false, "the message is in Redis, which syncs once a second"},
 				{"always", true, "the message is in Redis, which has synced it"},
@@ -83,7 +84,7 @@ func systems() []system {
 			// An acknowledgement of QoS 1 would be stored as well, which nobody would read. What a
 			// device has not acknowledged comes again after 30 s (ack_wait).
 			name: nats, speak: device.MQTT, ackQoS: 0, patience: 45 * time.Second,
-			tuning: gomaxprocs + ", 64 publishing connections",
+			tuning: MaxProcs + ", 64 publishing connections",
 			variants: []variant{
 				{"interval", false, "text and push are in JetStream files, synced every 2 minutes"},
 				{"always", true, "text and push are in JetStream files, each synced"},
@@ -91,7 +92,7 @@ func systems() []system {
 		},
 		{
 			name: mochi, speak: device.MQTT, ackQoS: 1, patience: 20 * time.Second,
-			tuning: gomaxprocs,
+			tuning: MaxProcs,
 			variants: []variant{
 				{"nosync", false, "the text is in pebble, synced; the push is in the broker's, not synced"},
 				{"sync", true, "the text is in pebble, the push in the broker's, both synced"},
@@ -100,17 +101,17 @@ func systems() []system {
 		{
 			name: mosquitto, speak: device.MQTT, ackQoS: 1, patience: 20 * time.Second,
 			settings: "persistence true",
-			tuning: gomaxprocs + ", max_inflight_messages 0, max_queued_messages 0, " +
+			tuning: MaxProcs + ", max_inflight_messages 0, max_queued_messages 0, " +
 				"set_tcp_nodelay true",
 			variants: []variant{
-				{"everysec", false, redisSecond + "; the push is in the broker's memory, which saves every 30 minutes"},
-				{"always", true, redisEach + "; the push is in the broker's memory, which saves every 30 minutes"},
+				{"everysec", false, redisSecond + brokerMemory},
+				{"always", true, redisEach + brokerMemory},
 			},
 		},
 		{
 			// A task whose worker is dead is found by its lease of 30 s once a minute.
 			name: asynq, speak: device.JTT808, patience: 100 * time.Second,
-			tuning: gomaxprocs + ", 256 workers, looks for tasks every 5 ms and for delayed ones " +
+			tuning: MaxProcs + ", 256 workers, looks for tasks every 5 ms and for delayed ones " +
 				"every second, tries again after 1 s",
 			variants: []variant{
 				{"everysec", false, "text and task are in Redis, which syncs once a second"},

@@ -42,6 +42,7 @@ type Options struct {
 	Settle      time.Duration // idle: before the first login; the start's memory is given back
 	Warm        time.Duration // closed loop before anything is measured
 	Send        time.Duration // each phase
+	Least       int           // texts of a measured closed loop, however long they take
 	Rate        float64       // of open loops that are the same for all stacks, texts a second
 	Batch       int           // texts of a broadcast
 	Size        int           // characters of a text
@@ -72,6 +73,7 @@ func (o *Options) Register(fs *flag.FlagSet) {
 	fs.DurationVar(&o.Settle, "settle", o.Settle, "idle: before the first login")
 	fs.DurationVar(&o.Warm, "warm", o.Warm, "closed loop before anything is measured")
 	fs.DurationVar(&o.Send, "send", o.Send, "length of each phase")
+	fs.IntVar(&o.Least, "least", o.Least, "texts of a closed loop, however long they take")
 	fs.Float64Var(&o.Rate, "rate", o.Rate, "texts a second, open loop")
 	fs.IntVar(&o.Batch, "batch", o.Batch, "texts of a broadcast")
 	fs.IntVar(&o.Size, "size", o.Size, "characters of a text")
@@ -105,7 +107,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("there is no scenario %q", o.Scenario)
 	case o.API != Front && o.API != Trackchat:
 		return fmt.Errorf("there is no API %q", o.API)
-	case o.Devices < 1 || o.Connections < 1 || o.Batch < 1 || o.Deaf < 0 || o.Texts < 0:
+	case o.Devices < 1 || o.Connections < 1 || o.Batch < 1 || o.Deaf < 0 || o.Texts < 0 ||
+		o.Least < 0:
 		return errors.New("numbers must be positive")
 	case o.Deaf >= o.Devices:
 		return errors.New("no device is left that reads")
@@ -119,7 +122,7 @@ func (o *Options) check() error {
 
 // room is how many texts the run may have at most.
 func (o *Options) room() int {
-	closed := int((o.Warm + o.Send).Seconds() * fastest)
+	closed := int((o.Warm+o.Send).Seconds()*fastest) + o.Least
 	open := int(o.Send.Seconds()*o.Rate) + 1
 	switch o.Scenario {
 	case report.Idle:

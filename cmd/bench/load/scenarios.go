@@ -31,9 +31,9 @@ func (r *run) closedLoop(batch int, length time.Duration) loop {
 
 // closed measures a closed loop.
 func (r *run) closed(ctx context.Context, batch int) (*report.Phase, error) {
-	p, err := r.phase(ctx, func(ctx context.Context) {
-		r.run(ctx, r.closedLoop(batch, r.o.Send))
-	})
+	l := r.closedLoop(batch, r.o.Send)
+	l.least = int64(r.o.Least / batch)
+	p, err := r.phase(ctx, func(ctx context.Context) { r.run(ctx, l) })
 	if err == nil && p.Accepted == 0 {
 		err = r.nothing()
 	}

@@ -17,7 +17,8 @@ type loop struct {
 	target func(k int64) int // device that the request k (from 0) begins with
 	batch  int               // texts of a request
 	most   int64             // requests; 0: until the time is over
-	length time.Duration     // closed loop: at most
+	length time.Duration     // closed loop: at most, but for
+	least  int64             // closed loop: so many requests, however long they take
 	window int64             // closed loop: most texts accepted and not at their device; 0: any
 	rate   float64           // texts a second; 0: closed loop
 }
@@ -69,7 +70,7 @@ func (r *run) free(ctx context.Context, l loop) func() (request, bool) {
 		k := count.Add(1) - 1
 		for l.most == 0 || k < l.most {
 			now := r.ledger.Now()
-			if now >= end || ctx.Err() != nil {
+			if now >= end && k >= l.least || ctx.Err() != nil {
 				break
 			}
 			if l.window == 0 || r.ledger.Accepted()-r.ledger.Arrived()-base < l.window {

@@ -30,6 +30,7 @@ type Options struct {
 	MemoryRounds int // of idle and deaf
 	Send         time.Duration
 	Warm         time.Duration
+	Least        int           // texts of each closed loop, however long they take
 	Settle       time.Duration // of idle, before the first login
 
 	Devices      int
@@ -116,7 +117,7 @@ func (o *Options) load(t task, p stack.Ports, pids []int) load.Options {
 	l.API, l.Key, l.Speak, l.AckQoS = t.stack.API, stack.Key, t.stack.Speak, t.stack.AckQoS
 	l.HTTP, l.Gateway, l.PIDs = stack.Addr(p.HTTP), stack.Addr(p.Gateway), pids
 	l.Devices, l.Send, l.Warm, l.Patience = o.devices(t.scenario), o.Send, o.Warm, t.stack.Patience
-	l.Rate, l.Limit, l.Settle = o.Rate, o.Limit, o.Settle
+	l.Rate, l.Limit, l.Settle, l.Least = o.Rate, o.Limit, o.Settle, o.Least
 	switch t.scenario {
 	case report.Broadcast:
 		l.Batch, l.Connections = min(l.Batch, l.Devices), 16

@@ -26,6 +26,7 @@ need curl curl
 need chromium chromium fonts-noto-core fonts-noto-color-emoji
 need promtool prometheus
 need haproxy haproxy
+need mosquitto mosquitto
 need npm npm
 need node nodejs
 need strace strace
@@ -84,7 +85,8 @@ GOOS=darwin GOARCH=arm64 go vet ./gateway/... ./protocol/... ./queue/... ./api/.
 step 'golangci-lint'
 "$lint" run --allow-parallel-runners ./...
 
-# The fuzzers are built beside the tests, which wait more than they compute.
+# The fuzzers are built beside the tests, which wait more than they compute, and cmd/bench, a module
+# of its own, is built and read there.
 fuzzers=$(mktemp -d)
 builder=
 trap '[[ -z $builder ]] || kill "$builder" 2>/dev/null || true; rm -rf "$fuzzers"' EXIT
@@ -95,7 +97,18 @@ build_fuzzers() {
 		nice -n 19 go test -c -fuzz=. -o "$fuzzers/$package/fuzzer" "./$package"
 	done
 }
-build_fuzzers >"$fuzzers/log" 2>&1 &
+check_bench() {
+	cd cmd/bench
+	nice -n 19 go mod tidy -diff
+	nice -n 19 go vet ./...
+	nice -n 19 "$lint" run --allow-parallel-runners ./...
+	nice -n 19 go test -run '^$' ./...
+	nice -n 19 go build -o "$fuzzers/" github.com/nats-io/nats-server/v2 # which its tests start
+}
+{
+	build_fuzzers
+	check_bench
+} >"$fuzzers/log" 2>&1 &
 builder=$!
 
 # frames says which device frames the tests of the protocols replay, see
@@ -130,12 +143,15 @@ CGO_ENABLED=1 go test -race '-gcflags=modernc.org/sqlite/lib=-race=false' \
 	./cmd/trackchat ./queue/redisstore ./queue/sqlitestore ./cmd/trackchat/browser ./gateway ./api \
 	./cmd/trackchat/app ./...
 
-step 'building the fuzzers'
+step 'building the fuzzers and cmd/bench'
 wait "$builder" || {
 	cat "$fuzzers/log" >&2
 	exit 1
 }
 builder=
+
+step 'tests of cmd/bench'
+(cd cmd/bench && go test -count=1 -timeout 10m ./...)
 
 # fuzz PACKAGE TARGET: a finding comes with a failing input. Without one, Go's fuzzer has only
 # reported its own time limit as an error, which means that nothing was found.

@@ -1,0 +1,341 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Write writes all tables in Markdown.
+func (r *Results) Write(w io.Writer) error {
+	var b strings.Builder
+	r.heading(&b)
+	for _, section := range []func(*strings.Builder){
+		r.targets, r.rates, r.broadcasts, r.killed, r.memory, r.deaf, r.storms, r.meanings,
+	} {
+		section(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	if err != nil {
+		return fmt.Errorf("writing the tables: %w", err)
+	}
+	return nil
+}
+
+// line writes a row of a table.
+func line(b *strings.Builder, cells ...string) {
+	for i, c := range cells {
+		cells[i] = strings.ReplaceAll(strings.ReplaceAll(c, "|", "/"), "\n", " ")
+	}
+	fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+}
+
+// head begins a table.
+func head(b *strings.Builder, title string, cells ...string) {
+	fmt.Fprintf(b, "\n%s\n\n", title)
+	line(b, cells...)
+	fmt.Fprintf(b, "|%s\n", strings.Repeat("---|", len(cells)))
+}
+
+// failed writes a row for a stack none of whose runs went well, else it is false.
+func failed(b *strings.Builder, s Stack, runs []Run, failures []string, columns int) bool {
+	if len(runs) > 0 {
+		return false
+	}
+	cells := make([]string, columns)
+	cells[0], cells[1] = s.Name, shorten(strings.Join(failures, "; "))
+	line(b, cells...)
+	return true
+}
+
+// longestReason is how much of a reason a row has room for, bytes.
+const longestReason = 200
+
+func shorten(reason string) string {
+	if len(reason) <= longestReason {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:longestReason], "") + "…"
+}
+
+// note is what is added to a stack's name where some of its runs have no figures.
+func note(s Stack, failures []string) string {
+	if len(failures) == 0 {
+		return s.Name
+	}
+	return fmt.Sprintf("%s (other runs: %s)", s.Name, shorten(strings.Join(failures, "; ")))
+}
+
+func (r *Results) heading(b *strings.Builder) {
+	changed := ""
+	if r.Changed {
+		changed = ", with changes that are not committed"
+	}
+	fmt.Fprintf(b, "Measured with `cmd/bench/run.sh` on %s at commit \"%s\"%s.\n\n", r.Date, r.Commit,
+		changed)
+	pinned := "nothing pinned"
+	if r.Pinned {
+		pinned = "the stack on core 0, generator and devices on core 1"
+	}
+	fmt.Fprintf(b, "- Machine: %s, %d cores, %s; %s.\n", r.CPU, r.Cores, r.Kernel, pinned)
+	fmt.Fprintf(b, "- Versions: %s.\n", strings.Join(r.Versions, "; "))
+	fmt.Fprintf(b, "- %s devices, phases of %s, texts of 100 characters, one request for each text; "+
+		"medians of %d interleaved rounds, the lowest and the highest in brackets.\n",
+		commas(int64(r.Devices)), r.Send, r.Rounds)
+}
+
+func (r *Results) targets(b *strings.Builder) {
+	head(b, "### Goals", "what", "goal", "measured", "")
+	for _, t := range r.Targets() {
+		line(b, t.What, t.Goal, t.Measured, t.Verdict)
+	}
+}
+
+// ofPhase makes a value of a phase that may be missing.
+func ofPhase(phase func(*Run) *Phase, value func(*Phase) float64) func(*Run) (float64, bool) {
+	return func(r *Run) (float64, bool) {
+		p := phase(r)
+		if p == nil || p.Unreachable {
+			return 0, false
+		}
+		return value(p), true
+	}
+}
+
+func closedOf(r *Run) *Phase { return r.Closed }
+func halfOf(r *Run) *Phase   { return r.Half }
+func sameOf(r *Run) *Phase   { return r.Same }
+
+func p50(p *Phase) float64     { return p.P50 }
+func p99(p *Phase) float64     { return p.P99 }
+func late50(p *Phase) float64  { return p.LateP50 }
+func late99(p *Phase) float64  { return p.LateP99 }
+func perS(p *Phase) float64    { return p.PerSecond }
+func cpu(p *Phase) float64     { return p.CPUMicros }
+func own(p *Phase) float64     { return p.OwnCores }
+func planned(p *Phase) float64 { return p.Planned }
+
+func (r *Results) rates(b *strings.Builder) {
+	stacks := r.measured(Rate)
+	if len(stacks) == 0 {
+		return
+	}
+	same := number(r.Rate)
+	head(b, "### Single sends, each read back as delivered", "stack", "per core-second",
+		"CPU a text", "a second", "generator's cores", "half load: a second", "p50 / p99, ms",
+		"at "+same+" a second: p50, ms", "p99, ms",
+		"of it until the request began, p50 / p99, ms", "lost / doubled / disordered / status wrong")
+	for _, s := range stacks {
+		runs, failures := r.of(s.Name, Rate)
+		if failed(b, s, runs, failures, 11) {
+			continue
+		}
+		v := func(phase func(*Run) *Phase, value func(*Phase) float64) []float64 {
+			return collect(runs, ofPhase(phase, value))
+		}
+		at50, at99 := spread(v(sameOf, p50)), spread(v(sameOf, p99))
+		if len(v(sameOf, p50)) == 0 {
+			at50, at99 = "cannot", ""
+		} else if n := len(v(sameOf, p50)); n < len(runs) {
+			at50 += fmt.Sprintf(" in %d of %d rounds", n, len(runs))
+		}
+		line(b, note(s, failures), spread(collect(runs, closedPerCore)),
+			number(median(v(closedOf, cpu)))+" us", number(median(v(closedOf, perS))),
+			number(median(v(closedOf, own))), number(median(v(halfOf, planned))),
+			number(median(v(halfOf, p50)))+" / "+spread(v(halfOf, p99)), at50, at99,
+			number(median(v(sameOf, late50)))+" / "+number(median(v(sameOf, late99))),
+			wrongs(runs))
+	}
+}
+
+// wrongs adds up what went wrong with texts in runs.
+func wrongs(runs []Run) string {
+	var lost, doubled, disordered, status int
+	for _, run := range runs {
+		lost += run.Counts.Lost
+		doubled += run.Counts.Doubled
+		disordered += run.Counts.Disordered
+		status += run.Counts.StatusWrong()
+	}
+	return fmt.Sprintf("%d / %d / %d / %d", lost, doubled, disordered, status)
+}
+
+func (r *Results) broadcasts(b *strings.Builder) {
+	stacks := r.measured(Broadcast)
+	if len(stacks) == 0 {
+		return
+	}
+	head(b, "### Broadcasts of 300", "stack", "texts per core-second", "CPU a text",
+		"texts a second", "lost / doubled / disordered / status wrong")
+	for _, s := range stacks {
+		runs, failures := r.of(s.Name, Broadcast)
+		if failed(b, s, runs, failures, 5) {
+			continue
+		}
+		line(b, note(s, failures), spread(collect(runs, closedPerCore)),
+			number(median(collect(runs, ofPhase(closedOf, cpu))))+" us",
+			number(median(collect(runs, ofPhase(closedOf, perS)))), wrongs(runs))
+	}
+}
+
+func (r *Results) killed(b *strings.Builder) {
+	stacks := r.measured(Kill)
+	if len(stacks) == 0 {
+		return
+	}
+	head(b, fmt.Sprintf("### kill -9 of all processes amid %s texts a second, then a restart",
+		number(r.KillRate)), "stack", "runs", "accepted", "of them never at the device, each run",
+		"delivered without an ack", "acknowledged and not delivered", "twice at the device")
+	for _, s := range stacks {
+		runs, failures := r.of(s.Name, Kill)
+		if failed(b, s, runs, failures, 7) {
+			continue
+		}
+		var accepted int
+		var lost, undue, overdue, doubled []int
+		for _, run := range runs {
+			c := run.Counts
+			accepted += c.Accepted
+			lost, undue = append(lost, c.Lost), append(undue, c.Undue)
+			overdue, doubled = append(overdue, c.Overdue), append(doubled, c.Doubled)
+		}
+		line(b, note(s, failures), commas(int64(len(runs))), commas(int64(accepted)), each(lost),
+			each(undue), each(overdue), each(doubled))
+	}
+}
+
+func (r *Results) memory(b *strings.Builder) {
+	stacks := r.measured(Idle)
+	if len(stacks) == 0 {
+		return
+	}
+	head(b, "### Idle sessions", "stack", "sessions", "RSS of one", "RSS of all", "logins took")
+	for _, s := range stacks {
+		runs, failures := r.of(s.Name, Idle)
+		if failed(b, s, runs, failures, 5) {
+			continue
+		}
+		after := collect(runs, func(r *Run) (float64, bool) {
+			return megabytes(r.Idle.After), true
+		})
+		logins := collect(runs, func(r *Run) (float64, bool) { return r.LoginSeconds, true })
+		line(b, note(s, failures), commas(int64(runs[0].Devices)),
+			spread(collect(runs, idleBytes))+" B", number(median(after))+" MB",
+			number(median(logins))+" s")
+	}
+}
+
+func megabytes(n int64) float64 { return float64(n) / (1 << 20) }
+
+func (r *Results) deaf(b *strings.Builder) {
+	stacks := r.measured(Deaf)
+	if len(stacks) == 0 {
+		return
+	}
+	head(b, fmt.Sprintf("### A fifth of the devices read nothing; %s texts a second to the others",
+		number(r.DeafRate)), "stack", "queued for deaf devices", "RSS before", "RSS after",
+		"the others before, p50 / p99, ms", "and meanwhile", "of them lost / status wrong")
+	for _, s := range stacks {
+		runs, failures := r.of(s.Name, Deaf)
+		if failed(b, s, runs, failures, 7) {
+			continue
+		}
+		v := func(value func(*DeafResult) float64) string {
+			return number(median(collect(runs, func(r *Run) (float64, bool) {
+				return value(r.Deaf), true
+			})))
+		}
+		var lost, wrong int
+		for _, run := range runs {
+			lost += run.Counts.Lost
+			wrong += run.Counts.StatusWrong()
+		}
+		queued := v(func(d *DeafResult) float64 { return float64(d.Texts) })
+		if runs[0].Deaf.Texts < runs[0].Deaf.Asked {
+			queued += " of " + commas(runs[0].Deaf.Asked)
+		}
+		line(b, note(s, failures), queued,
+			v(func(d *DeafResult) float64 { return megabytes(d.Before) })+" MB",
+			v(func(d *DeafResult) float64 { return megabytes(d.After) })+" MB",
+			v(func(d *DeafResult) float64 { return d.Calm.P50 })+" / "+
+				v(func(d *DeafResult) float64 { return d.Calm.P99 }),
+			v(func(d *DeafResult) float64 { return d.Healthy.P50 })+" / "+
+				v(func(d *DeafResult) float64 { return d.Healthy.P99 }),
+			fmt.Sprintf("%d / %d", lost, wrong))
+	}
+}
+
+func (r *Results) storms(b *strings.Builder) {
+	stacks := r.measured(Storm)
+	if len(stacks) == 0 {
+		return
+	}
+	head(b, "### All devices reconnect at once, texts queued for each", "stack", "devices", "texts",
+		"all logged in", "last ack", "never at the device", "doubled / disordered / status wrong")
+	for _, s := range stacks {
+		runs, failures := r.of(s.Name, Storm)
+		if failed(b, s, runs, failures, 7) {
+			continue
+		}
+		last := spread(collect(runs, lastAck))
+		missing, doubled, disordered, wrong := 0, 0, 0, 0
+		for _, run := range runs {
+			missing += run.Counts.Lost
+			doubled += run.Counts.Doubled
+			disordered += run.Counts.Disordered
+			wrong += run.Counts.StatusWrong()
+		}
+		queued := number(median(collect(runs, func(r *Run) (float64, bool) {
+			return float64(r.Storm.Queued), true
+		})))
+		if runs[0].Storm.Queued < runs[0].Storm.Asked {
+			queued += " of " + commas(runs[0].Storm.Asked) + ", more could not be queued in time"
+		}
+		in := collect(runs, func(r *Run) (float64, bool) {
+			return r.Storm.LoggedS, r.Storm.LoggedS > 0
+		})
+		line(b, note(s, failures), commas(int64(runs[0].Devices)), queued,
+			spread(in)+" s", last+" s", commas(int64(missing)),
+			fmt.Sprintf("%d / %d / %d", doubled, disordered, wrong))
+	}
+}
+
+func (r *Results) meanings(b *strings.Builder) {
+	head(b, "### What a 200 means", "stack", "when it is answered", "settings beside the defaults")
+	for _, s := range r.Stacks {
+		settings := s.Settings
+		if settings == "" {
+			settings = "none"
+		}
+		line(b, s.Name, s.Meaning, settings)
+	}
+}
+
+// Summary is a run in a few words.
+func Summary(r Run) string {
+	seconds := func(s float64) string {
+		return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
+	}
+	switch {
+	case r.Failed != "":
+		return "failed: " + r.Failed
+	case r.Cannot != "":
+		return r.Cannot
+	case r.Closed != nil:
+		return number(r.Closed.PerCoreSecond()) + " a core-second, wrong " + wrongs([]Run{r})
+	case r.Kill != nil:
+		return fmt.Sprintf("%d lost, %d statuses wrong", r.Counts.Lost, r.Counts.StatusWrong())
+	case r.Idle != nil:
+		bytes, _ := idleBytes(&r)
+		return number(bytes) + " B a session"
+	case r.Deaf != nil:
+		return fmt.Sprintf("%s MB, then %s MB", number(megabytes(r.Deaf.Before)),
+			number(megabytes(r.Deaf.After)))
+	case r.Storm != nil:
+		return fmt.Sprintf("last ack after %s, %d missing", seconds(r.Storm.LastAck),
+			r.Storm.Missing)
+	default:
+		return "nothing"
+	}
+}

@@ -74,7 +74,7 @@ func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {
 
 const (
 	leasesQuery  = "SELECT asked.id, epoch, " + countPending + " FROM asked LEFT JOIN tracker USING (id)"
-	lastOutQuery = "SELECT " + lastOut + " FROM (SELECT ?1 AS id) AS asked LEFT JOIN tracker USING (id)"
+	lastOutQuery = "SELECT " + lastOut + ofTracker
 )
 
 func (s *Store) CheckLeases(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
@@ -152,7 +152,13 @@ func (w *writer) acquire(l *queue.Lease) error {
 	w.heard(t, w.now)
 	w.notePresence(t, owned)
 	l.Epoch, l.Pending, l.LastOut = t.epoch, int(t.pending), t.lastOut
-	return nil
+	if t.whole {
+		return nil
+	}
+	return w.c.query(leaseQuery, func(row []driver.Value) error {
+		l.Pending, l.LastOut = int(integer(row[0])), integer(row[1])
+		return nil
+	}, int64(t.id))
 }
 
 func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {

@@ -23,7 +23,10 @@ type tracker struct {
 	owner    queue.NodeID
 	sinceMs  int64
 	seenMs   int64
-	dirty    bool // its row is written with the transaction
+	// what messages say is in it. Else changeMs, pending and lastOut are the row's, which stays as
+	// true with them.
+	whole bool
+	dirty bool // its row is written with the transaction
 
 	ring       []received // newest dedupeMemory texts with a key, oldest first
 	ringLoaded bool
@@ -104,27 +107,47 @@ func (w *writer) forget() error {
 
 // tracker finds the state of a tracker; one that was never used has the zero state.
 func (w *writer) tracker(id queue.TrackerID) (*tracker, error) {
-	if t := w.trackers.get(id); t != nil {
+	t := w.trackers.get(id)
+	if t != nil && t.whole {
 		return t, nil
 	}
-	t, err := w.load(id)
-	if err == nil {
-		w.trackers.young[id] = t
+	loaded, err := w.load(id)
+	if err != nil {
+		return nil, err
 	}
-	return t, err
+	if t == nil {
+		w.trackers.young[id] = loaded
+		return loaded, nil
+	}
+	// A session came or went in the same transaction.
+	t.changeMs, t.pending, t.lastOut = loaded.changeMs, loaded.pending, loaded.lastOut
+	t.whole = true
+	return t, nil
 }
 
 // leased is tracker for what concerns a session and no message: of as many trackers as there are,
-// each once in a while, so what is read for it is not kept.
+// each once in a while, so its messages are not looked at, and what is read for it is not kept.
 func (w *writer) leased(id queue.TrackerID) (*tracker, error) {
 	if t := w.trackers.peek(id); t != nil {
 		return t, nil
 	}
-	t, err := w.load(id)
-	if err == nil {
-		w.trackers.passing[id] = t
+	t := &tracker{id: id}
+	err := w.c.query(rowQuery, func(row []driver.Value) error {
+		t.scan(row)
+		return nil
+	}, int64(id))
+	if err != nil {
+		return nil, err
 	}
-	return t, err
+	w.trackers.passing[id] = t
+	return t, nil
+}
+
+// scan takes over what a query for rowColumns has found.
+func (t *tracker) scan(row []driver.Value) {
+	t.changeMs, t.unread, t.lastOut = integer(row[0]), integer(row[1]), integer(row[2])
+	t.epoch, t.owner = integer(row[3]), queue.NodeID(text(row[4]))
+	t.sinceMs, t.seenMs = integer(row[5]), integer(row[6])
 }
 
 // States of a tracker in SQL, where asked.id is its id. What the row says of change_ms and last_out
@@ -137,21 +160,24 @@ const (
 	lastOut   = "max(ifnull(last_out, 0), ifnull(" + newestOut + ", 0))"
 	lateMs    = "(SELECT max(change_ms) FROM message INDEXED BY message_late WHERE tracker = asked.id AND " + isLate + ")"
 
-	loadQuery = "SELECT max(ifnull(change_ms, 0), ifnull(" + newestMs + ", 0), ifnull(" + lateMs + ", 0)), " +
-		countPending + ", unread, " + lastOut + ", epoch, owner, since_ms, seen_ms " +
-		"FROM (SELECT ?1 AS id) AS asked LEFT JOIN tracker USING (id)"
-	// What changed after ?2, a time from loadQuery, is no late change and so of a message of the
-	// hour before.
+	rowColumns = "change_ms, unread, last_out, epoch, owner, since_ms, seen_ms"
+	rowQuery   = "SELECT " + rowColumns + " FROM tracker WHERE id = ?"
+	ofTracker  = " FROM (SELECT ?1 AS id) AS asked LEFT JOIN tracker USING (id)"
+	leaseQuery = "SELECT " + countPending + ", " + lastOut + ofTracker
+	loadQuery  = "SELECT " + rowColumns + ", " + countPending + ", " + lastOut +
+		", max(ifnull(" + newestMs + ", 0), ifnull(" + lateMs + ", 0))" + ofTracker
+	// What changed after ?2, the time that loadQuery gives, is no late change and so of a message
+	// of the hour before.
 	recentQuery = "SELECT max(change_ms) FROM message INDEXED BY message_time WHERE tracker = ?1 AND submit_ms > ?2 - 3600000"
 )
 
 // load finds what is known of a tracker in its row and its messages.
 func (w *writer) load(id queue.TrackerID) (*tracker, error) {
-	t := &tracker{id: id}
+	t := &tracker{id: id, whole: true}
 	err := w.c.query(loadQuery, func(row []driver.Value) error {
-		t.changeMs, t.pending, t.unread = integer(row[0]), integer(row[1]), integer(row[2])
-		t.lastOut, t.epoch, t.owner = integer(row[3]), integer(row[4]), queue.NodeID(text(row[5]))
-		t.sinceMs, t.seenMs = integer(row[6]), integer(row[7])
+		t.scan(row)
+		t.pending, t.lastOut = integer(row[7]), integer(row[8])
+		t.changeMs = max(t.changeMs, integer(row[9]))
 		return nil
 	}, int64(id))
 	if err != nil {

@@ -50,7 +50,7 @@ func (w *writer) ack(r *queue.AckReq) (queue.AckResult, error) {
 		return 0, err
 	}
 	if n == 1 {
-		w.touch(t)
+		t.tick(w.now)
 		t.pending--
 		w.noteAck(t, r)
 		return queue.AckDelivered, nil
@@ -72,13 +72,13 @@ func (w *writer) ackAgain(t *tracker, r *queue.AckReq, status queue.Status) (que
 	}
 	switch {
 	case !old.Acknowledged():
-		w.touch(t)
+		t.tick(w.now)
 		w.noteAck(t, r)
 		_, err := w.c.exec(ackEnded, int64(status), ms, readMs, ms, int64(r.Replaced), r.ID,
 			int64(t.id))
 		return queue.AckDelivered, err
 	case r.Opened && old == queue.StatusDelivered:
-		w.touch(t)
+		t.tick(w.now)
 		w.recordChange(queue.ChangeOpened, t, r.ID)
 		_, err := w.c.exec(openAcked, ms, ms, r.ID, int64(t.id))
 		return queue.AckAlready, err
@@ -132,7 +132,7 @@ func (w *writer) progress(p *queue.ProgressReq) error {
 	n, err := w.c.exec(noteProgress, int64(p.Parts), int64(p.Acked), ms, p.ID, int64(t.id),
 		int64(p.Tries), min(p.TriedMs, ms))
 	if n == 1 {
-		w.touch(t)
+		t.tick(w.now)
 		w.recordChange(queue.ChangeProgress, t, p.ID)
 	}
 	return err
@@ -181,7 +181,7 @@ func (w *writer) end(r *queue.EndReq) (queue.EndResult, error) {
 		return 0, err
 	}
 	if n == 1 {
-		w.touch(t)
+		t.tick(w.now)
 		t.pending--
 		w.recordChange(queue.ChangeKind(r.Status), t, r.ID)
 		w.wakeEnd(t, r)

@@ -126,6 +126,13 @@ func (a *Archive) BroadcastTargets(account queue.AccountID, id int64) ([]queue.B
 	return ts, translate(err)
 }
 
+// Parts of a fingerprint. The second one adds up what stands for each message and its state, small
+// enough for a sum of as many as fit into a file: to print them would take minutes.
+const (
+	fingerprintTrackers = "SELECT id, change_ms, last_out, unread FROM tracker ORDER BY id"
+	fingerprintMessages = "SELECT count(*), max(id), sum(id * 31 % 2147483647 * (change_ms % 65521 + status * 257 + acked * 3 + 1) % 2147483647) FROM message"
+)
+
 // Fingerprint names what the store holds: it is another one as soon as anything of a message or of
 // the directory has changed.
 func (a *Archive) Fingerprint(ctx context.Context) (string, error) {
@@ -135,11 +142,12 @@ func (a *Archive) Fingerprint(ctx context.Context) (string, error) {
 	}
 	sum := sha256.New()
 	_, _ = fmt.Fprintln(sum, version) // a hash takes everything
-	const states = "SELECT id, change_ms, last_out, pending, unread FROM tracker ORDER BY id"
-	err = a.c.queryContext(ctx, states, func(row []driver.Value) error {
-		_, err := fmt.Fprintln(sum, row)
-		return err
-	})
+	for _, q := range []string{fingerprintTrackers, fingerprintMessages} {
+		err = errors.Join(err, a.c.queryContext(ctx, q, func(row []driver.Value) error {
+			_, err := fmt.Fprintln(sum, row)
+			return err
+		}))
+	}
 	return hex.EncodeToString(sum.Sum(nil)[:8]), translate(err)
 }
 

@@ -46,19 +46,12 @@ func (s *Store) claimCorrupt(r *queue.ClaimResult, err error) {
 
 func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {
 	*res = queue.ClaimResult{Next: r.Cursor}
-	var epoch, pending int64
-	err := c.query("SELECT epoch, pending FROM tracker WHERE id = ?",
-		func(row []driver.Value) error {
-			epoch, pending = integer(row[0]), integer(row[1])
-			return nil
-		}, int64(r.Lease.Tracker))
+	epoch, _, err := c.number("SELECT epoch FROM tracker WHERE id = ?", int64(r.Lease.Tracker))
 	switch {
 	case err != nil:
 		return err
 	case epoch != r.Lease.Epoch:
 		res.Err = queue.ErrFenced
-		return nil
-	case pending == 0:
 		return nil
 	}
 	bytes := 0
@@ -79,31 +72,43 @@ func claim(c *conn, r *queue.ClaimReq, res *queue.ClaimResult) error {
 	}, int64(r.Lease.Tracker), int64(r.Cursor))
 }
 
+const (
+	leasesQuery  = "SELECT asked.id, epoch, " + countPending + " FROM asked LEFT JOIN tracker USING (id)"
+	lastOutQuery = "SELECT " + lastOut + ofTracker
+)
+
 func (s *Store) CheckLeases(ctx context.Context, ls []queue.Lease) ([]queue.PeekResult, error) {
-	ts := make([]queue.TrackerID, len(ls))
-	for i := range ls {
-		ts[i] = ls[i].Tracker
-	}
-	type state struct{ epoch, pending, lastOut int64 }
+	type state struct{ epoch, pending int64 }
 	states := make(map[queue.TrackerID]state, len(ls))
-	err := s.readTrackers(ctx, "peek", ts, func(row []driver.Value) {
-		states[queue.TrackerID(integer(row[0]))] = state{
-			integer(row[3]), integer(row[4]),
-			integer(row[5]),
+	var res []queue.PeekResult
+	err := s.read(ctx, "peek", func(c *conn) error {
+		err := c.eachChunk(s.leasesOf, len(ls), func(i int) int64 { return int64(ls[i].Tracker) },
+			func(row []driver.Value) error {
+				states[queue.TrackerID(integer(row[0]))] = state{integer(row[1]), integer(row[2])}
+				return nil
+			})
+		if err != nil {
+			return err
 		}
+		for _, l := range ls {
+			st := states[l.Tracker]
+			fenced := st.epoch != l.Epoch
+			if !fenced && st.pending == 0 {
+				continue
+			}
+			last, _, err := c.number(lastOutQuery, int64(l.Tracker))
+			if err != nil {
+				return err
+			}
+			res = append(res, queue.PeekResult{
+				Tracker: l.Tracker, Epoch: l.Epoch,
+				Pending: int(st.pending), LastOut: last, Fenced: fenced,
+			})
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
-	}
-	var res []queue.PeekResult
-	for _, l := range ls {
-		st := states[l.Tracker]
-		if fenced := st.epoch != l.Epoch; fenced || st.pending > 0 {
-			res = append(res, queue.PeekResult{
-				Tracker: l.Tracker, Epoch: l.Epoch,
-				Pending: int(st.pending), LastOut: st.lastOut, Fenced: fenced,
-			})
-		}
 	}
 	return res, nil
 }
@@ -147,7 +152,13 @@ func (w *writer) acquire(l *queue.Lease) error {
 	w.heard(t, w.now)
 	w.notePresence(t, owned)
 	l.Epoch, l.Pending, l.LastOut = t.epoch, int(t.pending), t.lastOut
-	return nil
+	if t.whole {
+		return nil
+	}
+	return w.c.query(leaseQuery, func(row []driver.Value) error {
+		l.Pending, l.LastOut = int(integer(row[0])), integer(row[1])
+		return nil
+	}, int64(t.id))
 }
 
 func (s *Store) Release(ctx context.Context, ls []queue.Lease) ([]bool, error) {

@@ -205,8 +205,8 @@ func (r *readers) put(c *conn) {
 	r.turns <- struct{}{} // has room for every connection
 }
 
-// chunks are the numbers of ids that an IN list may have; shorter ones are filled up by repeating
-// the last id, so that a few prepared statements serve all.
+// chunks are the numbers of ids that a query may be asked about; shorter lists are filled up with
+// NULL, so that a few prepared statements serve all.
 func chunks() []int { return []int{1, 8, 64} }
 
 // inQueries returns prefix followed by a list of parameters for each of chunks.
@@ -218,9 +218,20 @@ func inQueries(prefix string) map[int]string {
 	return m
 }
 
-// eachChunk runs one of queries for all n ids, some at a time.
+// askQueries returns query for each of chunks, which finds the ids in asked.id, NULL among them;
+// with is what comes before them among the parameters, as other tables of the WITH.
+func askQueries(with, query string) map[int]string {
+	m := make(map[int]string)
+	for _, n := range chunks() {
+		m[n] = "WITH " + with + "asked (id) AS (VALUES " +
+			strings.TrimSuffix(strings.Repeat("(?), ", n), ", ") + ") " + query
+	}
+	return m
+}
+
+// eachChunk runs one of queries for all n ids, some at a time, each with first before the ids.
 func (c *conn) eachChunk(queries map[int]string, n int, id func(i int) int64,
-	each func(row []driver.Value) error,
+	each func(row []driver.Value) error, first ...driver.Value,
 ) error {
 	sizes := chunks()
 	for from := 0; from < n; {
@@ -231,9 +242,10 @@ func (c *conn) eachChunk(queries map[int]string, n int, id func(i int) int64,
 				break
 			}
 		}
-		args := make([]driver.Value, size)
-		for i := range args {
-			args[i] = id(min(from+i, n-1))
+		args := make([]driver.Value, len(first)+size)
+		copy(args, first)
+		for i := range min(size, n-from) {
+			args[len(first)+i] = id(from + i)
 		}
 		if err := c.query(queries[size], each, args...); err != nil {
 			return err

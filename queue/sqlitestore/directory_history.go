@@ -196,7 +196,7 @@ func (w *writer) endQueue(id queue.TrackerID) error {
 		}
 	}
 	w.kick(t)
-	t.pending, t.unread, t.lastMs, t.sinceMs, t.seenMs = 0, 0, 0, 0, 0
+	t.pending, t.unread, t.sinceMs, t.seenMs = 0, 0, 0, 0
 	t.ring, t.ringLoaded, t.ringDirty = nil, true, false
 	return nil
 }
@@ -247,10 +247,16 @@ func (w *writer) purgeMarked(id queue.TrackerID) (bool, error) {
 
 // purgeSome removes up to limit messages, all for -1, and the mark with the last one.
 func (w *writer) purgeSome(id queue.TrackerID, limit int64) (more bool, err error) {
+	t, err := w.tracker(id)
+	if err != nil {
+		return false, err
+	}
+	w.mark(t) // the row keeps what the messages say of its times and ids
 	n, err := w.c.exec("DELETE FROM message WHERE id IN (SELECT id FROM message WHERE tracker = ? LIMIT ?)", int64(id), limit)
 	if err != nil || n == limit {
 		return true, err
 	}
+	t.pending, t.unread = 0, 0 // of whoever still came
 	_, err = w.c.exec("DELETE FROM purge WHERE tracker = ?", int64(id))
 	return false, err
 }

@@ -443,6 +443,7 @@ func TestStoreOfAnEarlierVersion(t *testing.T) {
 			execute(t, db, "DROP TABLE broadcast; DROP TABLE broadcast_target; ALTER TABLE account DROP COLUMN people; ALTER TABLE account_key DROP COLUMN name; ALTER TABLE account_key DROP COLUMN role; ALTER TABLE account_key DROP COLUMN end_ms")
 			execute(t, db, "ALTER TABLE device DROP COLUMN sorting; DROP INDEX session_account; ALTER TABLE session DROP COLUMN user; ALTER TABLE session DROP COLUMN stamp; ALTER TABLE message DROP COLUMN author")
 			execute(t, db, "ALTER TABLE message DROP COLUMN tries; ALTER TABLE message DROP COLUMN tried_ms; ALTER TABLE message DROP COLUMN urgent")
+			execute(t, db, "ALTER TABLE tracker ADD COLUMN last_ms INTEGER NOT NULL DEFAULT 0; ALTER TABLE tracker ADD COLUMN pending INTEGER NOT NULL DEFAULT 0")
 			dir = end(t, db, dir)
 			s = open(t, sqlitestore.Options{Path: dir})
 			wantStored(t, s, 1, append(sent, mustSend(t, s, 1, "b")...))

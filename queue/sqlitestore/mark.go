@@ -49,10 +49,11 @@ func (w *writer) markRead(refs []queue.Ref, res []queue.MarkResult) error {
 		if res[i] != queue.MarkNewly {
 			continue
 		}
-		t, ms, err := w.change(r.Tracker)
+		t, err := w.tracker(r.Tracker)
 		if err != nil {
 			return err
 		}
+		ms := t.tick(w.now)
 		n, err := w.c.exec("UPDATE message SET "+isRead+", update_ms = ?, change_ms = ? WHERE id = ? AND tracker = ? AND "+isUnread, ms, ms, r.ID, int64(t.id))
 		if err != nil {
 			return err
@@ -61,8 +62,9 @@ func (w *writer) markRead(refs []queue.Ref, res []queue.MarkResult) error {
 			res[i] = queue.MarkAlready
 		} else {
 			w.recordChange(queue.ChangeRead, t, r.ID)
+			w.mark(t)
+			t.unread--
 		}
-		t.unread -= n
 	}
 	return nil
 }
@@ -155,8 +157,8 @@ func (w *writer) markReadAll(rest []unreadTracker, total *int) error {
 
 func (s *Store) Unread(ctx context.Context, ts []queue.TrackerID) (map[queue.TrackerID]int, error) {
 	res := make(map[queue.TrackerID]int)
-	err := s.readTrackers(ctx, "unread", ts, func(row []driver.Value) {
-		if n := integer(row[2]); n > 0 {
+	err := s.readTrackers(ctx, "unread", s.unreadIn, ts, func(row []driver.Value) {
+		if n := integer(row[1]); n > 0 {
 			res[queue.TrackerID(integer(row[0]))] = int(n)
 		}
 	})
@@ -167,7 +169,7 @@ func (s *Store) LastTimes(ctx context.Context, ts []queue.TrackerID) (map[queue.
 	error,
 ) {
 	res := make(map[queue.TrackerID]int64)
-	err := s.readTrackers(ctx, "last_times", ts, func(row []driver.Value) {
+	err := s.readTrackers(ctx, "last_times", s.lastTimesOf, ts, func(row []driver.Value) {
 		if ms := integer(row[1]); ms > 0 {
 			res[queue.TrackerID(integer(row[0]))] = ms
 		}

@@ -133,9 +133,12 @@ type Store struct {
 	trimFrom int64      // id after which Trim looks
 
 	// Queries by how many ids they take.
-	trackersIn map[int]string
-	presenceIn map[int]string
-	messagesIn map[int]string
+	unreadIn    map[int]string
+	presenceIn  map[int]string
+	messagesIn  map[int]string
+	leasesOf    map[int]string
+	lastTimesOf map[int]string
+	changedOf   map[int]string
 }
 
 // Open opens or creates the store in opts.Path. Errors: queue.ErrInUse, queue.ErrCorrupt,
@@ -168,10 +171,12 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		Editor:   directory.NewEditor(directoryRows{dir}, opts.Directory),
 		opts:     opts, file: filepath.Join(opts.Path, databaseFile), lock: lock,
 		stop: stop, quit: make(chan struct{}),
-		trackersIn: inQueries(
-			"SELECT id, last_ms, unread, epoch, pending, last_out, change_ms FROM tracker WHERE id IN"),
-		presenceIn: inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
-		messagesIn: inQueries("SELECT " + messageColumns + " FROM message WHERE id IN"),
+		unreadIn:    inQueries("SELECT id, unread FROM tracker WHERE id IN"),
+		presenceIn:  inQueries("SELECT id, owner, since_ms, seen_ms FROM tracker WHERE id IN"),
+		messagesIn:  inQueries("SELECT " + messageColumns + " FROM message WHERE id IN"),
+		leasesOf:    askQueries("", leasesQuery),
+		lastTimesOf: askQueries("", "SELECT id, "+newestMs+" FROM asked"),
+		changedOf:   askQueries("since (ms) AS (VALUES (?)), ", changedQuery),
 	}
 	if err := s.start(); err != nil { //nolint:contextcheck // what it starts outlives this call
 		return nil, errors.Join(err, s.release())

@@ -18,8 +18,12 @@ const (
 	isOpened    = "status = 86"
 	isUnread    = "status = 85"
 	isRead      = "status = 82"
+	isIncoming  = "(" + isUnread + " OR " + isRead + ")"
 	hasEnded    = "(status = 69 OR status = 70 OR status = 83 OR status = 88)" // without an ack
 )
+
+// isLate says that a message has changed more than an hour after it was stored.
+const isLate = "change_ms > submit_ms + 3600000"
 
 // messageColumns are what scanMessage reads. What few messages have is one column, as each costs
 // more than all that is done with it.
@@ -135,11 +139,9 @@ func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID,
 	sinceMs int64,
 ) ([]queue.TrackerID, error) {
 	var changed []queue.TrackerID
-	err := s.readTrackers(ctx, "changed", ts, func(row []driver.Value) {
-		if ms := integer(row[6]); ms > 0 && ms >= sinceMs {
-			changed = append(changed, queue.TrackerID(integer(row[0])))
-		}
-	})
+	err := s.readTrackers(ctx, "changed", s.changedOf, ts, func(row []driver.Value) {
+		changed = append(changed, queue.TrackerID(integer(row[0])))
+	}, sinceMs)
 	if err != nil {
 		return nil, err
 	}
@@ -151,8 +153,13 @@ func (s *Store) Changed(ctx context.Context, ts []queue.TrackerID,
 // else by the index of late changes.
 const changesQuery = "SELECT " + messageColumns + " FROM (" +
 	"SELECT * FROM message INDEXED BY message_time WHERE tracker = ?1 AND submit_ms >= ?2 - 3600000 AND change_ms >= ?2 AND change_ms <= submit_ms + 3600000 UNION ALL " +
-	"SELECT * FROM message INDEXED BY message_late WHERE tracker = ?1 AND change_ms >= ?2 AND change_ms > submit_ms + 3600000" +
+	"SELECT * FROM message INDEXED BY message_late WHERE tracker = ?1 AND change_ms >= ?2 AND " + isLate +
 	") WHERE change_ms > ?3 OR change_ms = ?3 AND id > ?4 ORDER BY change_ms, id LIMIT ?5"
+
+// changedQuery looks for one message of each tracker that changesQuery would find.
+const changedQuery = "SELECT id FROM asked, since WHERE " +
+	"EXISTS (SELECT 1 FROM message INDEXED BY message_time WHERE tracker = asked.id AND submit_ms >= ms - 3600000 AND change_ms >= ms) OR " +
+	"EXISTS (SELECT 1 FROM message INDEXED BY message_late WHERE tracker = asked.id AND change_ms >= ms AND " + isLate + ")"
 
 // Changes: every change is known for as long as its message is there, so ErrTooOld does not occur.
 func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64,
@@ -160,10 +167,6 @@ func (s *Store) Changes(ctx context.Context, t queue.TrackerID, sinceMs int64,
 ) ([]queue.Message, error) {
 	var msgs []queue.Message
 	err := s.read(ctx, "changes", func(c *conn) error {
-		last, found, err := c.number("SELECT change_ms FROM tracker WHERE id = ?", int64(t))
-		if err != nil || !found || last < sinceMs {
-			return err
-		}
 		limit := int64(max(limit, 1))
 		if err := c.query(changesQuery, collect(&msgs), int64(t), sinceMs, sinceMs-1, int64(0),
 			limit); err != nil || int64(len(msgs)) < limit {
@@ -199,13 +202,12 @@ func (s *Store) Presence(ctx context.Context,
 	return known, nil
 }
 
-// readTrackers calls each with (id, last_ms, unread, epoch, pending, last_out, change_ms) of every
-// tracker that has a state.
-func (s *Store) readTrackers(ctx context.Context, op string, ts []queue.TrackerID,
-	each func(row []driver.Value),
+// readTrackers calls each with the rows that one of queries has for trackers.
+func (s *Store) readTrackers(ctx context.Context, op string, queries map[int]string,
+	ts []queue.TrackerID, each func(row []driver.Value), more ...driver.Value,
 ) error {
 	return s.read(ctx, op, func(c *conn) error {
-		return c.eachChunk(s.trackersIn, len(ts), func(i int) int64 { return int64(ts[i]) },
-			func(row []driver.Value) error { each(row); return nil })
+		return c.eachChunk(queries, len(ts), func(i int) int64 { return int64(ts[i]) },
+			func(row []driver.Value) error { each(row); return nil }, more...)
 	})
 }

@@ -76,6 +76,7 @@ func (w *writer) receive(in *queue.Incoming) (queue.ReceiveResult, error) {
 		return queue.ReceiveResult{}, err
 	}
 	t.unread++
+	w.mark(t)
 	if in.Key != 0 {
 		if len(t.ring) == dedupeMemory {
 			t.ring = slices.Delete(t.ring, 0, 1)

@@ -99,9 +99,8 @@ func (w *writer) insert(t *tracker, m *queue.Message) error {
 	if err != nil {
 		return err
 	}
-	ms := w.touch(t)
+	ms := t.tick(w.now)
 	m.ID, m.SubmitMs, m.ChangeMs = id, ms, ms
-	t.lastMs = ms
 	w.recordChange(queue.ChangeStored, t, id)
 	var choices, author driver.Value
 	if len(m.Choices) > 0 {

@@ -9,9 +9,12 @@ import (
 
 // tracker is the hot state of one tracker as the running transaction sees it. It belongs to the
 // writer.
+//
+// Its row is written by what is rare beside sends and acks: sessions, texts from devices, and what
+// takes messages away. Whatever a send, an ack or another end changes is found in the messages by
+// their indexes, so that nothing has to be repaired after a crash. See load.
 type tracker struct {
 	id       queue.TrackerID
-	lastMs   int64
 	changeMs int64
 	pending  int64
 	unread   int64
@@ -20,7 +23,10 @@ type tracker struct {
 	owner    queue.NodeID
 	sinceMs  int64
 	seenMs   int64
-	dirty    bool // differs from its row
+	// what messages say is in it. Else changeMs, pending and lastOut are the row's, which stays as
+	// true with them.
+	whole bool
+	dirty bool // its row is written with the transaction
 
 	ring       []received // newest dedupeMemory texts with a key, oldest first
 	ringLoaded bool
@@ -101,60 +107,91 @@ func (w *writer) forget() error {
 
 // tracker finds the state of a tracker; one that was never used has the zero state.
 func (w *writer) tracker(id queue.TrackerID) (*tracker, error) {
-	if t := w.trackers.get(id); t != nil {
+	t := w.trackers.get(id)
+	if t != nil && t.whole {
 		return t, nil
 	}
-	t, err := w.load(id)
-	if err == nil {
-		w.trackers.young[id] = t
+	loaded, err := w.load(id)
+	if err != nil {
+		return nil, err
 	}
-	return t, err
+	if t == nil {
+		w.trackers.young[id] = loaded
+		return loaded, nil
+	}
+	// A session came or went in the same transaction.
+	t.changeMs, t.pending, t.lastOut = loaded.changeMs, loaded.pending, loaded.lastOut
+	t.whole = true
+	return t, nil
 }
 
 // leased is tracker for what concerns a session and no message: of as many trackers as there are,
-// each once in a while, so what is read for it is not kept.
+// each once in a while, so its messages are not looked at, and what is read for it is not kept.
 func (w *writer) leased(id queue.TrackerID) (*tracker, error) {
 	if t := w.trackers.peek(id); t != nil {
 		return t, nil
 	}
-	t, err := w.load(id)
-	if err == nil {
-		w.trackers.passing[id] = t
-	}
-	return t, err
-}
-
-func (w *writer) load(id queue.TrackerID) (*tracker, error) {
 	t := &tracker{id: id}
-	err := w.c.query("SELECT last_ms, change_ms, pending, unread, last_out, epoch, owner, since_ms, seen_ms FROM tracker WHERE id = ?", func(row []driver.Value) error {
-		t.lastMs, t.changeMs, t.pending, t.unread = integer(row[0]), integer(row[1]),
-			integer(row[2]), integer(row[3])
-		t.lastOut, t.epoch, t.owner = integer(row[4]), integer(row[5]), queue.NodeID(text(row[6]))
-		t.sinceMs, t.seenMs = integer(row[7]), integer(row[8])
+	err := w.c.query(rowQuery, func(row []driver.Value) error {
+		t.scan(row)
 		return nil
 	}, int64(id))
 	if err != nil {
 		return nil, err
 	}
+	w.trackers.passing[id] = t
 	return t, nil
 }
 
-// change returns a tracker's state to be written with the transaction, and the time of the change.
-func (w *writer) change(id queue.TrackerID) (*tracker, int64, error) {
-	t, err := w.tracker(id)
+// scan takes over what a query for rowColumns has found.
+func (t *tracker) scan(row []driver.Value) {
+	t.changeMs, t.unread, t.lastOut = integer(row[0]), integer(row[1]), integer(row[2])
+	t.epoch, t.owner = integer(row[3]), queue.NodeID(text(row[4]))
+	t.sinceMs, t.seenMs = integer(row[5]), integer(row[6])
+}
+
+// States of a tracker in SQL, where asked.id is its id. What the row says of change_ms and last_out
+// is as of when it was written: the messages say what came after.
+const (
+	countPending = "(SELECT count(*) FROM message INDEXED BY message_pending WHERE tracker = asked.id AND " + isPending + ")"
+	newestMs     = "(SELECT max(submit_ms) FROM message INDEXED BY message_time WHERE tracker = asked.id)"
+	// The newest message, if it is outgoing: one that is not was stored with the row.
+	newestOut = "(SELECT CASE WHEN " + isIncoming + " THEN 0 ELSE id END FROM message INDEXED BY message_time WHERE tracker = asked.id ORDER BY submit_ms DESC, id DESC LIMIT 1)"
+	lastOut   = "max(ifnull(last_out, 0), ifnull(" + newestOut + ", 0))"
+	lateMs    = "(SELECT max(change_ms) FROM message INDEXED BY message_late WHERE tracker = asked.id AND " + isLate + ")"
+
+	rowColumns = "change_ms, unread, last_out, epoch, owner, since_ms, seen_ms"
+	rowQuery   = "SELECT " + rowColumns + " FROM tracker WHERE id = ?"
+	ofTracker  = " FROM (SELECT ?1 AS id) AS asked LEFT JOIN tracker USING (id)"
+	leaseQuery = "SELECT " + countPending + ", " + lastOut + ofTracker
+	loadQuery  = "SELECT " + rowColumns + ", " + countPending + ", " + lastOut +
+		", max(ifnull(" + newestMs + ", 0), ifnull(" + lateMs + ", 0))" + ofTracker
+	// What changed after ?2, the time that loadQuery gives, is no late change and so of a message
+	// of the hour before.
+	recentQuery = "SELECT max(change_ms) FROM message INDEXED BY message_time WHERE tracker = ?1 AND submit_ms > ?2 - 3600000"
+)
+
+// load finds what is known of a tracker in its row and its messages.
+func (w *writer) load(id queue.TrackerID) (*tracker, error) {
+	t := &tracker{id: id, whole: true}
+	err := w.c.query(loadQuery, func(row []driver.Value) error {
+		t.scan(row)
+		t.pending, t.lastOut = integer(row[7]), integer(row[8])
+		t.changeMs = max(t.changeMs, integer(row[9]))
+		return nil
+	}, int64(id))
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	return t, w.touch(t), nil
+	ms, _, err := w.c.number(recentQuery, int64(id), t.changeMs)
+	if err != nil {
+		return nil, err
+	}
+	t.changeMs = max(t.changeMs, ms)
+	return t, nil
 }
 
-// touch has t written with the transaction and returns the time of the change.
-func (w *writer) touch(t *tracker) int64 {
-	w.mark(t)
-	return t.tick(w.now)
-}
-
-// mark is touch for what is no change of a message.
+// mark has the row of t written with the transaction.
 func (w *writer) mark(t *tracker) {
 	if !t.dirty {
 		t.dirty = true
@@ -166,8 +203,8 @@ func (w *writer) mark(t *tracker) {
 // each.
 const rowsAtOnce = 16
 
-// storeTrackers writes what changed: once per transaction, however many operations a tracker had in
-// it.
+// storeTrackers writes the rows that are marked: once per transaction, however many operations a
+// tracker had in it.
 func (w *writer) storeTrackers() error {
 	for rest := w.dirty; len(rest) > 0; {
 		n := 1
@@ -176,8 +213,8 @@ func (w *writer) storeTrackers() error {
 		}
 		args := w.args[:0]
 		for _, t := range rest[:n] {
-			args = append(args, int64(t.id), t.lastMs, t.changeMs, t.pending, t.unread, t.lastOut,
-				t.epoch, string(t.owner), t.sinceMs, t.seenMs)
+			args = append(args, int64(t.id), t.changeMs, t.unread, t.lastOut, t.epoch,
+				string(t.owner), t.sinceMs, t.seenMs)
 		}
 		w.args = args
 		if _, err := w.c.exec(w.storeRows[n], args...); err != nil {
@@ -199,6 +236,6 @@ func (w *writer) storeTrackers() error {
 }
 
 func storeTrackersQuery(n int) string {
-	return "INSERT OR REPLACE INTO tracker (id, last_ms, change_ms, pending, unread, last_out, epoch, owner, since_ms, seen_ms) VALUES " +
-		strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", n), ", ")
+	return "INSERT OR REPLACE INTO tracker (id, change_ms, unread, last_out, epoch, owner, since_ms, seen_ms) VALUES " +
+		strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?), ", n), ", ")
 }

@@ -88,19 +88,10 @@ func (w *writer) trim(step *trimStep) error {
 	if err != nil {
 		return err
 	}
-	touched := make(map[queue.TrackerID]*tracker)
 	for _, m := range old {
-		if err := w.remove(m, touched); err != nil {
+		if err := w.remove(m); err != nil {
 			return err
 		}
-	}
-	for _, t := range touched {
-		ms, _, err := w.c.number(
-			"SELECT submit_ms FROM message INDEXED BY message_time WHERE tracker = ? ORDER BY submit_ms DESC LIMIT 1", int64(t.id))
-		if err != nil {
-			return err
-		}
-		t.lastMs = ms
 	}
 	step.removed = len(old)
 	// Ids rise with time, so that mostly young messages mean that the cutoff is reached; single
@@ -112,8 +103,8 @@ func (w *writer) trim(step *trimStep) error {
 	return nil
 }
 
-// remove deletes a message that is not pending and corrects what is known of its tracker.
-func (w *writer) remove(m oldMessage, touched map[queue.TrackerID]*tracker) error {
+// remove deletes a message that is not pending. Its tracker's row keeps what only it may have said.
+func (w *writer) remove(m oldMessage) error {
 	t, err := w.tracker(m.tracker)
 	if err != nil {
 		return err
@@ -125,7 +116,6 @@ func (w *writer) remove(m oldMessage, touched map[queue.TrackerID]*tracker) erro
 	if m.status == queue.StatusUnread {
 		t.unread--
 	}
-	touched[t.id] = t
 	return nil
 }
 

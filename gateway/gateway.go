@@ -90,7 +90,7 @@ const (
 	maxScratch  = 64 << 10
 	touchEvery  = 5 * time.Minute  // how often the store is told when a device was heard of
 	touchGather = 2 * time.Second  // so that few transactions do it
-	ackGather   = time.Millisecond // nobody waits for it, and a store call for each costs most
+	ackGather   = time.Millisecond // one store call for those of as long
 	lookGather  = 2 * tickEvery    // for what other shards ask in the same tick
 )
 

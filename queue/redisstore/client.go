@@ -38,7 +38,6 @@ type client struct {
 
 	cluster *cluster
 	room    *batch.Room
-	local   local
 
 	working sync.WaitGroup // workers of pipelines
 	closeMu sync.RWMutex   // guards closed against a call that is just entering
@@ -55,7 +54,7 @@ type client struct {
 func newClient(opts Options) *client {
 	c := &client{
 		opts: opts, now: opts.Now, log: opts.Logger, instance: rand.Text()[:12], publish: "PUBLISH",
-		guards: make(map[int]string), over: make(chan struct{}), local: local{carry: opts.WakeText},
+		guards: make(map[int]string), over: make(chan struct{}),
 	}
 	for p, tag := range tags() {
 		c.keys[p], c.slots[p] = "{"+tag+"}", slotOf(tag)
@@ -204,7 +203,7 @@ func (c *client) shut() {
 func (c *client) transitions() map[string]*kind {
 	kinds := make(map[string]*kind)
 	for _, k := range []*kind{
-		{name: opSend, bulk: true, tells: true, fixed: []any{c.opts.MaxPending, c.opts.WakeText}},
+		{name: opSend, bulk: true, fixed: []any{c.opts.MaxPending, c.opts.WakeText}},
 		{name: opReceive, bulk: true},
 		{name: opAck},
 		{name: opFinish},

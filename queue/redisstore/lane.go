@@ -37,7 +37,6 @@ type kind struct {
 	script *script
 	bulk   bool  // only adds load: refused first
 	fixed  []any // ARGV before the items, after what all scripts get
-	tells  bool  // answers with what the caller's node is to be told, see local
 
 	mu    sync.Mutex // guards what follows
 	lanes [partitions]*lane
@@ -99,48 +98,40 @@ func (l *lane) send(items []*item, number int64) {
 			tags = append(tags, c.tags[it.partition])
 		}
 	}
-	args := make([]any, 0, 10+len(tags)+len(l.kind.fixed)+size) // one for the identity
+	args := make([]any, 0, 9+len(tags)+len(l.kind.fixed)+size) // one for the identity
 	args = append(args, "evalsha", l.kind.script.sha, 1+len(tags), l.lastBatch)
 	args = append(args, tags...)
 	args = append(args, number, c.scriptClock(), places, c.publish)
 	args = append(args, l.kind.fixed...)
-	node := c.local.name()
-	if l.kind.tells {
-		args = append(args, node)
-	}
 	for _, it := range items {
 		args = append(args, it.args...)
 	}
 	c.metrics.Batch(l.kind.name, weight)
-	j := &job{
+	c.submit(&job{
 		slot: c.slots[items[0].partition], args: args, script: l.kind.script, writes: true,
 		bytes: bytes, deadline: c.now().Add(c.opts.RetryFor),
-	}
-	j.finish = func(reply any, err error) {
-		told := settle(items, reply, err)
-		if l.kind.tells {
-			c.local.hear(queue.NodeID(node), items, told, err, j.maybe)
-		}
-		for _, it := range items {
-			it.Finish(it.Err)
-		}
-		l.next()
-	}
-	c.submit(j)
+		finish: func(reply any, err error) {
+			l.settle(items, reply, err)
+			l.next()
+		},
+	})
 }
 
-// settle gives the items of a batch their results, and returns what the script has told besides.
-func settle(items []*item, reply any, err error) string {
+// settle answers the items of a batch.
+func (l *lane) settle(items []*item, reply any, err error) {
+	if err != nil {
+		for _, it := range items {
+			it.Finish(err)
+		}
+		return
+	}
 	text, _ := reply.(string)
 	for _, it := range items {
-		if it.Err = err; err != nil {
-			continue
+		if it.reply, text, err = it.cut(text); err != nil {
+			_, err = classify(err)
 		}
-		if it.reply, text, it.Err = it.cut(text); it.Err != nil {
-			_, it.Err = classify(it.Err)
-		}
+		it.Finish(err)
 	}
-	return text
 }
 
 // cut takes what a script says of the item off the beginning of its answer.

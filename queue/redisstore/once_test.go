@@ -34,7 +34,7 @@ func TestLateBatches(t *testing.T) {
 		meta := "\x00\x00\x00\x00\x00\x00\x00\x01" + "abcd"
 		return server.Do(t.Context(), "EVALSHA", s.ScriptSHA("send"), "2", memo, tag,
 			fmt.Sprint(number), "0", string([]byte{byte(redisstore.PartitionOf(1))}), "PUBLISH",
-			"1000", "1000", "",
+			"1000", "1000",
 			tag+":t:1", meta, "\x00\x00\x00\x04late", identity)
 	}
 	if got, err := late(2); err != nil || got != value[7:] ||

@@ -188,7 +188,6 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.shut()
 		s.wakes.close()
-		s.local.listeners.Close()
 		if s.stop != nil {
 			s.stop()
 		}

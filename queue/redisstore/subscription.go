@@ -87,14 +87,11 @@ func (s *Store) Listen(ctx context.Context, node queue.NodeID, tell func([]queue
 	if node == "" || len(node) > maxNode {
 		return fmt.Errorf("node id %q must have 1 to %d bytes", node, maxNode)
 	}
-	if err := s.wakes.listen(ctx, &subscription{
+	return s.wakes.listen(ctx, &subscription{
 		channel: ":n:" + string(node), every: pingEvery,
 		onMessage: decoded(decodeWakes, tell),
 		onGap:     func() { tell([]queue.Wake{{Kind: queue.WakeResync}}) },
-	}); err != nil {
-		return err
-	}
-	return s.local.listen(ctx, node, tell)
+	})
 }
 
 // decoded returns what tells the entries of a payload, those before a damaged one as well.

@@ -16,7 +16,7 @@ if memo then
 end
 
 local K, P -- the partition in hand: key, number
-local results, told, pending = {}, {}, 0
+local results, pending = {}, 0
 
 -- each has the items executed, that at ARGV[i] with one(i), which returns its result; size is how
 -- many arguments an item has, or a function of i that knows. An item that meets data which cannot
@@ -48,8 +48,8 @@ end
 local function count_pending(change) pending = pending + change end
 
 -- answer returns the results: for each item a byte 0 and its result, or a byte 1, the length of an
--- error in 1 B and the error. What the script has to tell its caller besides follows.
-local function answer() return table.concat(results) .. table.concat(told) end
+-- error in 1 B and the error.
+local function answer() return table.concat(results) end
 
 -- finish remembers the results for an hour, longer than any repetition takes, and returns them.
 local function finish()

@@ -2,13 +2,12 @@
 -- Stores outgoing messages and wakes their trackers' owners.
 -- KEYS: 1 memo of the lane, then partitions (once.inc.lua)
 -- ARGV: 1 batch number, 2 clock, 3 partitions of the items, 4 PUBLISH or SPUBLISH, 5 undelivered
--- messages allowed, 6 longest tail that a wake carries, 7 node of the caller or '',
+-- messages allowed, 6 longest tail that a wake carries,
 --       then for each message: key of the tracker, meta (tracker 8 B, check 4 B, idempotency key if
 --       there is one), tail of the record
--- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B. Then for each message whose tracker
--- the caller's node owns: item, from 0, 2 B, epoch 6 B, previous id 7 B, offset 3 B, submitted 6 B.
+-- Returns 8 B each: 0 stored, 1 stored before, 2 full; id 7 B.
 --#include once clock seals state record append wake change end
-local pubcmd, limit, carry, caller = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local pubcmd, limit, carry = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 -- known returns the id that was given for an idempotency key.
 local function known(key)
@@ -22,8 +21,8 @@ local function known(key)
   end
 end
 
-read_ahead(8, 3)
-each(8, 3, function(i)
+read_ahead(7, 3)
+each(7, 3, function(i)
   local meta, tail = ARGV[i + 1], ARGV[i + 2]
   load(ARGV[i])
   local key
@@ -60,9 +59,7 @@ each(8, 3, function(i)
   if key then
     call('SET', key, pack('>I7I6', id, now + 86400000), 'EX', 86400)
   end
-  if owner ~= '' and owner == caller then
-    told[#told + 1] = pack('>I2I6I7I3I6', (i - 8) / 3, e, prev, off, l)
-  elseif owner ~= '' then
+  if owner ~= '' then
     local kind, body = 'M', tail
     if #tail > carry then
       kind, body = 'H', nil

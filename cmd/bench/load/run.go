@@ -159,11 +159,12 @@ func (r *run) settle(ctx context.Context, begin int64, arrived func()) (end int6
 	}
 	arrived()
 	end = r.ledger.Changed()
-	if !r.missing(begin) {
-		r.readUntil(ctx, max(begin, r.ledger.Len()-tail))
-		end = max(end, r.ledger.Changed())
+	if r.missing(begin) { // the others have had all that time to change
+		r.readBack(ctx, begin)
+		return end, r.waiting(begin)
 	}
-	return end, r.readUntil(ctx, begin)
+	r.readUntil(ctx, max(begin, r.ledger.Len()-tail))
+	return max(end, r.ledger.Changed()), r.readUntil(ctx, begin)
 }
 
 // readUntil reads the statuses from a number on until all are delivered or nothing changes.

@@ -49,6 +49,7 @@ func (r *run) nothing() error {
 
 // open measures an open loop.
 func (r *run) open(ctx context.Context, rate float64) (*report.Phase, error) {
+	begin := r.ledger.Len()
 	p, err := r.phase(ctx, func(ctx context.Context) {
 		r.run(ctx, loop{
 			target: spread(r.o.Deaf, r.o.Devices), batch: 1, rate: rate,
@@ -57,6 +58,8 @@ func (r *run) open(ctx context.Context, rate float64) (*report.Phase, error) {
 	})
 	if p != nil {
 		p.Planned = rate
+		planned := max(int64(rate*r.o.Send.Seconds()), 1)
+		p.Missing = int(planned-p.Accepted) + r.ledger.Missing(begin, r.o.Deaf)
 	}
 	return p, err
 }

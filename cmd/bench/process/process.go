@@ -67,8 +67,14 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err says how it has ended, once Done is closed.
 func (p *Process) Err() error { return p.err }
 
-// Signal9 ends it without a warning. It does not wait for that.
-func (p *Process) Signal9() { _ = p.cmd.Process.Kill() } // it may have ended by itself
+// Signal9 ends it and its children without a warning. It does not wait for that.
+func (p *Process) Signal9() {
+	select {
+	case <-p.done: // its number may be somebody else's by now
+	default:
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
+	}
+}
 
 // Stop asks it to end, kills it if it does not, and waits for that.
 func (p *Process) Stop() {

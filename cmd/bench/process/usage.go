@@ -41,16 +41,22 @@ func usageOf(pid int) (u Usage, err error) {
 		return u, err
 	}
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // the name may hold anything
-	if len(fields) < 13 {
+	// user and system time, its own and that of children which have ended
+	const first, last = 11, 14
+	if len(fields) <= last {
 		return u, errors.New("stat is cut off")
 	}
-	user, err1 := strconv.ParseInt(string(fields[11]), 10, 64)
-	system, err2 := strconv.ParseInt(string(fields[12]), 10, 64)
-	status, err3 := os.ReadFile(dir + "/status")
-	if err := errors.Join(err1, err2, err3); err != nil {
+	for _, f := range fields[first : last+1] {
+		ticks, err := strconv.ParseInt(string(f), 10, 64)
+		if err != nil {
+			return u, err
+		}
+		u.CPU += time.Duration(ticks) * time.Second / ticksPerSecond
+	}
+	status, err := os.ReadFile(dir + "/status")
+	if err != nil {
 		return u, err
 	}
-	u.CPU = time.Duration(user+system) * time.Second / ticksPerSecond
 	for line := range bytes.Lines(status) {
 		if words := bytes.Fields(line); len(words) > 1 && string(words[0]) == "VmRSS:" {
 			kb, err := strconv.ParseInt(string(words[1]), 10, 64)

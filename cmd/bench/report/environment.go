@@ -2,10 +2,13 @@ package report
 
 // Environment is where, when, with which versions and settings runs were done.
 type Environment struct {
-	Date    string `json:"date"`
-	CPU     string `json:"cpu"`
-	Cores   int    `json:"cores"`
-	Kernel  string `json:"kernel"`
+	Date   string `json:"date"`
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	Kernel string `json:"kernel"`
+
+	FileSystem string `json:"file_system"` // that the stacks' data are on
+
 	Pinned  bool   `json:"pinned"` // stack on core 0, generator and devices on core 1
 	Commit  string `json:"commit"`
 	Changed bool   `json:"changed"` // the work tree differs from it
@@ -19,6 +22,15 @@ type Environment struct {
 	KillRate float64 `json:"kill_rate"`
 	DeafRate float64 `json:"deaf_rate"`
 	Rounds   int     `json:"rounds"`
+	Kills    int     `json:"kills"`         // rounds of kill
+	Memory   int     `json:"memory_rounds"` // of idle and deaf
+}
+
+func (s Stack) syncs() string {
+	if s.Synced {
+		return "syncs before"
+	}
+	return "does not sync before"
 }
 
 // Stack is what the table says about a stack.

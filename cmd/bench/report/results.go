@@ -50,14 +50,14 @@ func closedPerCore(r *Run) (float64, bool) {
 }
 
 func sameP50(r *Run) (float64, bool) {
-	if r.Same == nil || r.Same.Unreachable {
+	if !r.Same.Whole() {
 		return 0, false
 	}
 	return r.Same.P50, true
 }
 
 func sameP99(r *Run) (float64, bool) {
-	if r.Same == nil || r.Same.Unreachable {
+	if !r.Same.Whole() {
 		return 0, false
 	}
 	return r.Same.P99, true
@@ -67,7 +67,8 @@ func idleBytes(r *Run) (float64, bool) {
 	if r.Idle == nil || r.Devices == 0 {
 		return 0, false
 	}
-	return float64(r.Idle.After-r.Idle.Before) / float64(r.Devices), true
+	v := float64(r.Idle.After-r.Idle.Before) / float64(r.Devices)
+	return v, v > 0 // else the stack gave back more of its start meanwhile
 }
 
 func lastAck(r *Run) (float64, bool) {

@@ -50,6 +50,7 @@ type Phase struct {
 	OwnCores    float64 `json:"gen_cores"` // that generator and devices used then
 	RSS         int64   `json:"rss"`       // of the stack at the end, bytes
 	Left        int     `json:"left"`      // accepted and not read back as delivered
+	Missing     int     `json:"missing"`   // planned in an open loop and not at a device in the end
 
 	// Planned to the begin of the request, ms, the 99th percentile.
 	LateP99 float64 `json:"late_p99_ms"`
@@ -62,6 +63,9 @@ type Phase struct {
 	P999 float64 `json:"p999_ms"`
 	Max  float64 `json:"max_ms"`
 }
+
+// Whole reports whether every text that was planned has come: only then latencies compare.
+func (p *Phase) Whole() bool { return p != nil && !p.Unreachable && p.Missing == 0 && p.P99 > 0 }
 
 // PerCoreSecond is how many texts a second of CPU of the stack takes through their lives; 0: not
 // known.

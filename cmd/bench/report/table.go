@@ -78,11 +78,12 @@ func (r *Results) heading(b *strings.Builder) {
 	if r.Pinned {
 		pinned = "the stack on core 0, generator and devices on core 1"
 	}
-	fmt.Fprintf(b, "- Machine: %s, %d cores, %s; %s.\n", r.CPU, r.Cores, r.Kernel, pinned)
+	fmt.Fprintf(b, "- Machine: %s, %d cores, %s, data on %s; %s.\n", r.CPU, r.Cores, r.Kernel,
+		r.FileSystem, pinned)
 	fmt.Fprintf(b, "- Versions: %s.\n", strings.Join(r.Versions, "; "))
 	fmt.Fprintf(b, "- %s devices, phases of %s, texts of 100 characters, one request for each text; "+
-		"medians of %d interleaved rounds, the lowest and the highest in brackets.\n",
-		commas(int64(r.Devices)), r.Send, r.Rounds)
+		"medians of %d interleaved rounds, %d of kills, %d of memory; the lowest and the highest in "+
+		"brackets.\n", commas(int64(r.Devices)), r.Send, r.Rounds, r.Kills, r.Memory)
 }
 
 func (r *Results) targets(b *strings.Builder) {

@@ -23,7 +23,9 @@ func (o *Options) environment(ctx context.Context) error {
 		Cores: runtime.NumCPU(), Pinned: o.Pin, Versions: modules(),
 		Devices: o.Devices, Send: o.Send.String(), Rate: o.Rate, KillRate: o.KillRate,
 		DeafRate: o.DeafRate, Rounds: o.Rounds,
+		Kills: o.Kills, Memory: o.MemoryRounds,
 	}
+	e.FileSystem = said(ctx, "stat", "-f", "-c", "%T", o.Out)
 	e.Kernel = said(ctx, "uname", "-sr")
 	e.Commit = said(ctx, "git", "-C", o.Root, "log", "-1", "--format=%h %s")
 	e.Changed = said(ctx, "git", "-C", o.Root, "status", "--porcelain") != ""

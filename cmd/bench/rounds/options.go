@@ -48,7 +48,7 @@ type Options struct {
 func Default() Options {
 	return Options{
 		Scenarios: report.Scenarios(), Pin: true, Port: 24000, Rounds: 3, Kills: 5,
-		MemoryRounds: 1, Send: 8 * time.Second, Warm: time.Second, Settle: 30 * time.Second,
+		MemoryRounds: 1, Send: 8 * time.Second, Warm: time.Second, Settle: time.Minute,
 		Devices:     1000,
 		IdleDevices: 10_000, StormDevices: 10_000, StormTexts: 10, DeafTexts: 400, Rate: 3000,
 		KillRate: 800, DeafRate: 400, Limit: 4 * time.Minute,
@@ -77,8 +77,8 @@ type task struct {
 	round    int
 }
 
-// tasks are all runs in their order: scenario by scenario, within them round by round, so that
-// stacks that are compared have been measured shortly after each other.
+// tasks are all runs in their order: scenario by scenario, within them round by round. Each round
+// begins with another stack, so that none always follows the same one.
 func (o *Options) tasks() (all []task) {
 	for _, scenario := range o.Scenarios {
 		rounds := o.Rounds
@@ -89,7 +89,8 @@ func (o *Options) tasks() (all []task) {
 			rounds = o.MemoryRounds
 		}
 		for round := range rounds {
-			for _, s := range o.Stacks {
+			first := round * len(o.Stacks) / rounds
+			for _, s := range slices.Concat(o.Stacks[first:], o.Stacks[:first]) {
 				if o.applies(s, scenario) {
 					all = append(all, task{s, scenario, round + 1})
 				}

@@ -93,7 +93,7 @@ func (o *Options) one(ctx context.Context, t task) (r report.Run) {
 }
 
 func (o *Options) measure(ctx context.Context, t task, r *report.Run) (err error) {
-	dir, err := os.MkdirTemp("", "bench-")
+	dir, err := os.MkdirTemp(o.Out, "data-")
 	if err != nil {
 		return fmt.Errorf("directory of the stack: %w", err)
 	}

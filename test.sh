@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 LINT_VERSION=v2.15.0
 AXE_VERSION=4.14.1
 PRETTIER_VERSION=3.10.1
-FUZZ_TIME=${FUZZ_TIME:-10s}
+FUZZ_TIME=${FUZZ_TIME:-6s}
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/trackchat/tools
 step() { printf '\n== %s\n' "$*"; }
 

@@ -10,6 +10,7 @@ root=$(cd "$here/../.." && pwd)
 out=${1:?usage: run.sh OUT [STACK...]}
 shift
 
+unset GOMAXPROCS GOGC GOMEMLIMIT GODEBUG # the stacks have their own, or Go's defaults
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 PATH=$PATH:/usr/sbin # where Debian has mosquitto

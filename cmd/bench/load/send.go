@@ -82,7 +82,7 @@ func (r *run) free(ctx context.Context, l loop) func() (request, bool) {
 	}
 }
 
-// mostDue bounds how many requests may be late, which is hours of them.
+// mostDue bounds how many requests may be late, which is minutes of them.
 const mostDue = 1 << 20
 
 // paced gives the requests of an open loop when their time has come. Those that find no free

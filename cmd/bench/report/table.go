@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"trackchat/cmd/bench/ledger"
 )
 
 // Write writes all tables in Markdown.
@@ -38,15 +40,30 @@ func head(b *strings.Builder, title string, cells ...string) {
 	fmt.Fprintf(b, "|%s\n", strings.Repeat("---|", len(cells)))
 }
 
-// failed writes a row for a stack none of whose runs went well, else it is false.
-func failed(b *strings.Builder, s Stack, runs []Run, failures []string, columns int) bool {
-	if len(runs) > 0 {
-		return false
+// table writes the table of a scenario: for each stack what row makes of its runs, or why it has
+// none. The column of the stack is not among columns.
+func (r *Results) table(b *strings.Builder, scenario, title string, columns []string,
+	row func(runs []Run) []string,
+) {
+	stacks := r.measured(scenario)
+	if len(stacks) == 0 {
+		return
 	}
-	cells := make([]string, columns)
-	cells[0], cells[1] = s.Name, shorten(strings.Join(failures, "; "))
-	line(b, cells...)
-	return true
+	head(b, title, append([]string{"stack"}, columns...)...)
+	for _, s := range stacks {
+		runs, failures := r.of(s.Name, scenario)
+		why, name := shorten(strings.Join(failures, "; ")), s.Name
+		if len(runs) == 0 {
+			cells := make([]string, len(columns))
+			cells[0] = why
+			line(b, append([]string{name}, cells...)...)
+			continue
+		}
+		if why != "" {
+			name += " (other runs: " + why + ")"
+		}
+		line(b, append([]string{name}, row(runs)...)...)
+	}
 }
 
 // longestReason is how much of a reason a row has room for, bytes.
@@ -57,14 +74,6 @@ func shorten(reason string) string {
 		return reason
 	}
 	return strings.ToValidUTF8(reason[:longestReason], "") + "…"
-}
-
-// note is what is added to a stack's name where some of its runs have no figures.
-func note(s Stack, failures []string) string {
-	if len(failures) == 0 {
-		return s.Name
-	}
-	return fmt.Sprintf("%s (other runs: %s)", s.Name, shorten(strings.Join(failures, "; ")))
 }
 
 func (r *Results) heading(b *strings.Builder) {
@@ -118,175 +127,151 @@ func own(p *Phase) float64     { return p.OwnCores }
 func planned(p *Phase) float64 { return p.Planned }
 
 func (r *Results) rates(b *strings.Builder) {
-	stacks := r.measured(Rate)
-	if len(stacks) == 0 {
-		return
+	columns := []string{
+		"per core-second", "CPU a text", "a second", "generator's cores", "half load: a second",
+		"p50 / p99, ms", "at " + number(r.Rate) + " a second: p50, ms", "p99, ms",
+		"of it until the request began, p50 / p99, ms", "lost / doubled / disordered / status wrong",
 	}
-	same := number(r.Rate)
-	head(b, "### Single sends, each read back as delivered", "stack", "per core-second",
-		"CPU a text", "a second", "generator's cores", "half load: a second", "p50 / p99, ms",
-		"at "+same+" a second: p50, ms", "p99, ms",
-		"of it until the request began, p50 / p99, ms", "lost / doubled / disordered / status wrong")
-	for _, s := range stacks {
-		runs, failures := r.of(s.Name, Rate)
-		if failed(b, s, runs, failures, 11) {
-			continue
-		}
-		v := func(phase func(*Run) *Phase, value func(*Phase) float64) []float64 {
-			return collect(runs, ofPhase(phase, value))
-		}
-		at50, at99 := spread(v(sameOf, p50)), spread(v(sameOf, p99))
-		if len(v(sameOf, p50)) == 0 {
-			at50, at99 = "cannot", ""
-		} else if n := len(v(sameOf, p50)); n < len(runs) {
-			at50 += fmt.Sprintf(" in %d of %d rounds", n, len(runs))
-		}
-		line(b, note(s, failures), spread(collect(runs, closedPerCore)),
-			number(median(v(closedOf, cpu)))+" us", number(median(v(closedOf, perS))),
-			number(median(v(closedOf, own))), number(median(v(halfOf, planned))),
-			number(median(v(halfOf, p50)))+" / "+spread(v(halfOf, p99)), at50, at99,
-			number(median(v(sameOf, late50)))+" / "+number(median(v(sameOf, late99))),
-			wrongs(runs))
-	}
+	r.table(b, Rate, "### Single sends, each read back as delivered", columns,
+		func(runs []Run) []string {
+			v := func(phase func(*Run) *Phase, value func(*Phase) float64) []float64 {
+				return collect(runs, ofPhase(phase, value))
+			}
+			whole := collect(runs, sameP50)
+			at50, at99 := spread(whole), spread(collect(runs, sameP99))
+			if len(whole) == 0 {
+				at50, at99 = "cannot", ""
+			} else if len(whole) < len(runs) {
+				at50 += fmt.Sprintf(" in %d of %d rounds", len(whole), len(runs))
+			}
+			return []string{
+				spread(collect(runs, closedPerCore)), number(median(v(closedOf, cpu))) + " us",
+				number(median(v(closedOf, perS))), number(median(v(closedOf, own))),
+				number(median(v(halfOf, planned))),
+				number(median(v(halfOf, p50))) + " / " + spread(v(halfOf, p99)), at50, at99,
+				number(median(v(sameOf, late50))) + " / " + number(median(v(sameOf, late99))),
+				wrongs(runs),
+			}
+		})
 }
 
-// wrongs adds up what went wrong with texts in runs.
-func wrongs(runs []Run) string {
-	var lost, doubled, disordered, status int
+// total adds up what became of the texts of runs.
+func total(runs []Run) (sum ledger.Counts) {
 	for _, run := range runs {
-		lost += run.Counts.Lost
-		doubled += run.Counts.Doubled
-		disordered += run.Counts.Disordered
-		status += run.Counts.StatusWrong()
+		sum.Accepted += run.Counts.Accepted
+		sum.Lost += run.Counts.Lost
+		sum.Doubled += run.Counts.Doubled
+		sum.Disordered += run.Counts.Disordered
+		sum.Undue += run.Counts.Undue
+		sum.Overdue += run.Counts.Overdue
 	}
-	return fmt.Sprintf("%d / %d / %d / %d", lost, doubled, disordered, status)
+	return sum
+}
+
+func wrongs(runs []Run) string {
+	c := total(runs)
+	return fmt.Sprintf("%d / %d / %d / %d", c.Lost, c.Doubled, c.Disordered, c.StatusWrong())
 }
 
 func (r *Results) broadcasts(b *strings.Builder) {
-	stacks := r.measured(Broadcast)
-	if len(stacks) == 0 {
-		return
+	columns := []string{
+		"texts per core-second", "CPU a text", "texts a second",
+		"lost / doubled / disordered / status wrong",
 	}
-	head(b, "### Broadcasts of 300", "stack", "texts per core-second", "CPU a text",
-		"texts a second", "lost / doubled / disordered / status wrong")
-	for _, s := range stacks {
-		runs, failures := r.of(s.Name, Broadcast)
-		if failed(b, s, runs, failures, 5) {
-			continue
+	r.table(b, Broadcast, "### Broadcasts of 300", columns, func(runs []Run) []string {
+		return []string{
+			spread(collect(runs, closedPerCore)),
+			number(median(collect(runs, ofPhase(closedOf, cpu)))) + " us",
+			number(median(collect(runs, ofPhase(closedOf, perS)))), wrongs(runs),
 		}
-		line(b, note(s, failures), spread(collect(runs, closedPerCore)),
-			number(median(collect(runs, ofPhase(closedOf, cpu))))+" us",
-			number(median(collect(runs, ofPhase(closedOf, perS)))), wrongs(runs))
-	}
+	})
 }
 
 func (r *Results) killed(b *strings.Builder) {
-	stacks := r.measured(Kill)
-	if len(stacks) == 0 {
-		return
+	title := fmt.Sprintf("### kill -9 of all processes amid %s texts a second, then a restart",
+		number(r.KillRate))
+	columns := []string{
+		"runs", "accepted", "of them never at the device, each run", "delivered without an ack",
+		"acknowledged and not delivered", "twice at the device",
 	}
-	head(b, fmt.Sprintf("### kill -9 of all processes amid %s texts a second, then a restart",
-		number(r.KillRate)), "stack", "runs", "accepted", "of them never at the device, each run",
-		"delivered without an ack", "acknowledged and not delivered", "twice at the device")
-	for _, s := range stacks {
-		runs, failures := r.of(s.Name, Kill)
-		if failed(b, s, runs, failures, 7) {
-			continue
+	r.table(b, Kill, title, columns, func(runs []Run) []string {
+		of := func(count func(ledger.Counts) int) string {
+			list := make([]int, len(runs))
+			for i := range runs {
+				list[i] = count(runs[i].Counts)
+			}
+			return each(list)
 		}
-		var accepted int
-		var lost, undue, overdue, doubled []int
-		for _, run := range runs {
-			c := run.Counts
-			accepted += c.Accepted
-			lost, undue = append(lost, c.Lost), append(undue, c.Undue)
-			overdue, doubled = append(overdue, c.Overdue), append(doubled, c.Doubled)
+		return []string{
+			commas(int64(len(runs))), commas(int64(total(runs).Accepted)),
+			of(func(c ledger.Counts) int { return c.Lost }),
+			of(func(c ledger.Counts) int { return c.Undue }),
+			of(func(c ledger.Counts) int { return c.Overdue }),
+			of(func(c ledger.Counts) int { return c.Doubled }),
 		}
-		line(b, note(s, failures), commas(int64(len(runs))), commas(int64(accepted)), each(lost),
-			each(undue), each(overdue), each(doubled))
-	}
+	})
 }
 
 func (r *Results) memory(b *strings.Builder) {
-	stacks := r.measured(Idle)
-	if len(stacks) == 0 {
-		return
-	}
-	head(b, "### Idle sessions", "stack", "sessions", "RSS of one", "RSS of all", "logins took")
-	for _, s := range stacks {
-		runs, failures := r.of(s.Name, Idle)
-		if failed(b, s, runs, failures, 5) {
-			continue
-		}
+	columns := []string{"sessions", "RSS of one", "RSS of all", "logins took"}
+	r.table(b, Idle, "### Idle sessions", columns, func(runs []Run) []string {
 		after := collect(runs, func(r *Run) (float64, bool) {
 			return megabytes(r.Idle.After), true
 		})
 		logins := collect(runs, func(r *Run) (float64, bool) { return r.LoginSeconds, true })
-		line(b, note(s, failures), commas(int64(runs[0].Devices)),
-			spread(collect(runs, idleBytes))+" B", number(median(after))+" MB",
-			number(median(logins))+" s")
-	}
+		return []string{
+			commas(int64(runs[0].Devices)), spread(collect(runs, idleBytes)) + " B",
+			number(median(after)) + " MB", number(median(logins)) + " s",
+		}
+	})
 }
 
 func megabytes(n int64) float64 { return float64(n) / (1 << 20) }
 
 func (r *Results) deaf(b *strings.Builder) {
-	stacks := r.measured(Deaf)
-	if len(stacks) == 0 {
-		return
+	title := fmt.Sprintf("### A fifth of the devices read nothing; %s texts a second to the others",
+		number(r.DeafRate))
+	columns := []string{
+		"queued for deaf devices", "RSS before", "RSS after", "the others before, p50 / p99, ms",
+		"and meanwhile", "of them lost / status wrong",
 	}
-	head(b, fmt.Sprintf("### A fifth of the devices read nothing; %s texts a second to the others",
-		number(r.DeafRate)), "stack", "queued for deaf devices", "RSS before", "RSS after",
-		"the others before, p50 / p99, ms", "and meanwhile", "of them lost / status wrong")
-	for _, s := range stacks {
-		runs, failures := r.of(s.Name, Deaf)
-		if failed(b, s, runs, failures, 7) {
-			continue
-		}
+	r.table(b, Deaf, title, columns, func(runs []Run) []string {
 		v := func(value func(*DeafResult) float64) string {
 			return number(median(collect(runs, func(r *Run) (float64, bool) {
 				return value(r.Deaf), true
 			})))
 		}
-		var lost, wrong int
-		for _, run := range runs {
-			lost += run.Counts.Lost
-			wrong += run.Counts.StatusWrong()
+		latency := func(of func(*DeafResult) *Phase) string {
+			at := func(value func(*Phase) float64) string {
+				return number(median(collect(runs, func(r *Run) (float64, bool) {
+					p := of(r.Deaf)
+					return value(p), p.Whole()
+				})))
+			}
+			return at(p50) + " / " + at(p99)
 		}
 		queued := v(func(d *DeafResult) float64 { return float64(d.Texts) })
 		if runs[0].Deaf.Texts < runs[0].Deaf.Asked {
 			queued += " of " + commas(runs[0].Deaf.Asked)
 		}
-		line(b, note(s, failures), queued,
-			v(func(d *DeafResult) float64 { return megabytes(d.Before) })+" MB",
-			v(func(d *DeafResult) float64 { return megabytes(d.After) })+" MB",
-			v(func(d *DeafResult) float64 { return d.Calm.P50 })+" / "+
-				v(func(d *DeafResult) float64 { return d.Calm.P99 }),
-			v(func(d *DeafResult) float64 { return d.Healthy.P50 })+" / "+
-				v(func(d *DeafResult) float64 { return d.Healthy.P99 }),
-			fmt.Sprintf("%d / %d", lost, wrong))
-	}
+		c := total(runs)
+		return []string{
+			queued, v(func(d *DeafResult) float64 { return megabytes(d.Before) }) + " MB",
+			v(func(d *DeafResult) float64 { return megabytes(d.After) }) + " MB",
+			latency(func(d *DeafResult) *Phase { return d.Calm }),
+			latency(func(d *DeafResult) *Phase { return d.Healthy }),
+			fmt.Sprintf("%d / %d", c.Lost, c.StatusWrong()),
+		}
+	})
 }
 
 func (r *Results) storms(b *strings.Builder) {
-	stacks := r.measured(Storm)
-	if len(stacks) == 0 {
-		return
+	columns := []string{
+		"devices", "texts", "all logged in", "last ack", "never at the device",
+		"doubled / disordered / status wrong",
 	}
-	head(b, "### All devices reconnect at once, texts queued for each", "stack", "devices", "texts",
-		"all logged in", "last ack", "never at the device", "doubled / disordered / status wrong")
-	for _, s := range stacks {
-		runs, failures := r.of(s.Name, Storm)
-		if failed(b, s, runs, failures, 7) {
-			continue
-		}
-		last := spread(collect(runs, lastAck))
-		missing, doubled, disordered, wrong := 0, 0, 0, 0
-		for _, run := range runs {
-			missing += run.Counts.Lost
-			doubled += run.Counts.Doubled
-			disordered += run.Counts.Disordered
-			wrong += run.Counts.StatusWrong()
-		}
+	title := "### All devices reconnect at once, texts queued for each"
+	r.table(b, Storm, title, columns, func(runs []Run) []string {
 		queued := number(median(collect(runs, func(r *Run) (float64, bool) {
 			return float64(r.Storm.Queued), true
 		})))
@@ -296,10 +281,13 @@ func (r *Results) storms(b *strings.Builder) {
 		in := collect(runs, func(r *Run) (float64, bool) {
 			return r.Storm.LoggedS, r.Storm.LoggedS > 0
 		})
-		line(b, note(s, failures), commas(int64(runs[0].Devices)), queued,
-			spread(in)+" s", last+" s", commas(int64(missing)),
-			fmt.Sprintf("%d / %d / %d", doubled, disordered, wrong))
-	}
+		c := total(runs)
+		return []string{
+			commas(int64(runs[0].Devices)), queued, spread(in) + " s",
+			spread(collect(runs, lastAck)) + " s", commas(int64(c.Lost)),
+			fmt.Sprintf("%d / %d / %d", c.Doubled, c.Disordered, c.StatusWrong()),
+		}
+	})
 }
 
 func (r *Results) meanings(b *strings.Builder) {

@@ -131,12 +131,10 @@ func (r *Results) broadcast(s Stack) Target {
 
 func (r *Results) kills(s Stack) Target {
 	runs, failures := r.of(s.Name, Kill)
-	var lost, wrong int
+	sum, sound := total(runs), len(failures) == 0
+	lost, wrong := sum.Lost, sum.StatusWrong()
 	var accepted int64
-	sound := len(failures) == 0
 	for _, run := range runs {
-		lost += run.Counts.Lost
-		wrong += run.Counts.StatusWrong()
 		accepted += run.Kill.Accepted
 		sound = sound && run.Kill.Accepted > 0
 	}
@@ -171,9 +169,9 @@ func (r *Results) idle(s Stack) Target {
 
 func (r *Results) storm(s Stack) Target {
 	runs, failures := r.of(s.Name, Storm)
-	own, missing, sound := r.median(s.Name, Storm, lastAck), 0, len(failures) == 0
+	own, missing := r.median(s.Name, Storm, lastAck), total(runs).Lost
+	sound := len(failures) == 0
 	for _, run := range runs {
-		missing += run.Counts.Lost
 		sound = sound && run.Storm.Queued == run.Storm.Asked
 	}
 	t := Target{

@@ -63,6 +63,7 @@ const (
 	redisEach    = "the text is in Redis, which has synced it"
 	brokerMemory = "; the push is in the broker's memory, which saves every 30 minutes"
 	noRateLimit  = "api.rate_limit 0"
+	withRedis    = "Redis with appendonly yes and without save"
 )
 
 func systems() []system {
@@ -74,7 +75,7 @@ func systems() []system {
 		},
 		{
 			name: trackchatRedis, speak: device.JTT808, patience: 75 * time.Second,
-			settings: noRateLimit,
+			settings: noRateLimit + ", " + withRedis,
 			variants: []variant{
 				{"everysec", false, "the message is in Redis, which syncs once a second"},
 				{"always", true, "the message is in Redis, which has synced it"},
@@ -100,7 +101,7 @@ func systems() []system {
 		},
 		{
 			name: mosquitto, speak: device.MQTT, ackQoS: 1, patience: 20 * time.Second,
-			settings: "persistence true",
+			settings: "persistence true, " + withRedis,
 			tuning: MaxProcs + ", max_inflight_messages 0, max_queued_messages 0, " +
 				"set_tcp_nodelay true",
 			variants: []variant{
@@ -111,6 +112,7 @@ func systems() []system {
 		{
 			// A task whose worker is dead is found by its lease of 30 s once a minute.
 			name: asynq, speak: device.JTT808, patience: 100 * time.Second,
+			settings: withRedis,
 			tuning: MaxProcs + ", 256 workers, looks for tasks every 5 ms and for delayed ones " +
 				"every second, tries again after 1 s",
 			variants: []variant{

@@ -35,7 +35,8 @@ type batcher[Q, R any] struct {
 	call  func(context.Context, []Q) ([]R, error)
 	done  func(request[Q], R, error)
 
-	gather time.Duration // what waits for company: how long the first of a batch does
+	gather time.Duration // how long a batch waits for company, unless one of it is waited for
+	enough int           // or so many have come; 0: any number waits
 
 	// waits for what of the trackers, all of one lane, has to be stored before the next call; nil:
 	// nothing.
@@ -59,8 +60,9 @@ type lane[Q any] struct {
 	queued []request[Q]
 	flight []request[Q] // of the call that is being made; they are only read
 	busy   bool
-	added  int64 // requests so far
-	ended  int64 // of them: called and reported
+	ready  chan struct{} // its batch does not wait for company any more
+	added  int64         // requests so far
+	ended  int64         // of them: called and reported
 	ending *sync.Cond
 }
 
@@ -79,6 +81,9 @@ func (b *batcher[Q, R]) add(s *session, tag int64, q Q) {
 	l := b.lane(s.tracker)
 	l.queued = append(l.queued, request[Q]{s, tag, q})
 	l.added++
+	if b.enough > 0 && len(l.queued) >= b.enough {
+		l.hurry()
+	}
 	b.begin(l)
 }
 
@@ -90,7 +95,7 @@ func (b *batcher[Q, R]) lane(t queue.TrackerID) *lane[Q] {
 	}
 	l := b.lanes[p]
 	if l == nil {
-		l = &lane[Q]{ending: sync.NewCond(&b.mu)}
+		l = &lane[Q]{ready: make(chan struct{}, 1), ending: sync.NewCond(&b.mu)}
 		b.lanes[p] = l
 	}
 	return l
@@ -127,8 +132,8 @@ func (b *batcher[Q, R]) work(ctx context.Context, l *lane[Q]) {
 	var batch []request[Q]
 	var qs []Q
 	var ts []queue.TrackerID
-	b.waitForMore(ctx)
 	for {
+		b.waitForMore(ctx, l)
 		if batch = b.take(l, batch[:0]); len(batch) == 0 {
 			return
 		}
@@ -177,7 +182,15 @@ func divisible(err error) bool {
 	return errors.Is(err, queue.ErrCorrupt) || errors.Is(err, context.DeadlineExceeded)
 }
 
-func (b *batcher[Q, R]) waitForMore(ctx context.Context) {
+// hurry ends the wait for company, the next one if there is none now.
+func (l *lane[Q]) hurry() {
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (b *batcher[Q, R]) waitForMore(ctx context.Context, l *lane[Q]) {
 	if b.gather == 0 {
 		return
 	}
@@ -185,6 +198,7 @@ func (b *batcher[Q, R]) waitForMore(ctx context.Context) {
 	defer wait.Stop()
 	select {
 	case <-wait.C:
+	case <-l.ready:
 	case <-ctx.Done():
 	}
 }
@@ -196,6 +210,7 @@ func (b *batcher[Q, R]) settle(ts []queue.TrackerID) {
 	defer b.mu.Unlock()
 	l := b.lane(ts[0])
 	for target := l.last(ts); l.ended < target && !b.gone; {
+		l.hurry()
 		l.ending.Wait()
 	}
 }
@@ -355,7 +370,7 @@ func newStoreWork(g *Gateway) *storeWork {
 	) {
 		g.acked(r, res, err)
 	})
-	w.ack.gather = ackGather
+	w.ack.gather, w.ack.enough = ackGather, ackEnough
 	w.progress = newBatcher(g, "progress", true, func(ctx context.Context, ps []queue.ProgressReq) (
 		[]struct{}, error,
 	) {

@@ -88,10 +88,11 @@ const (
 	// unread bytes beyond the longest frame: the beginning of the next one.
 	trustSlack  = 4 << 10
 	maxScratch  = 64 << 10
-	touchEvery  = 5 * time.Minute  // how often the store is told when a device was heard of
-	touchGather = 2 * time.Second  // so that few transactions do it
-	ackGather   = time.Millisecond // one store call for those of as long
-	lookGather  = 2 * tickEvery    // for what other shards ask in the same tick
+	touchEvery  = 5 * time.Minute       // how often the store is told when a device was heard of
+	touchGather = 2 * time.Second       // so that few transactions do it
+	ackGather   = 10 * time.Millisecond // one store call for those of as long,
+	ackEnough   = 64                    // or for so many
+	lookGather  = 2 * tickEvery         // for what other shards ask in the same tick
 )
 
 // Gateway is one node's sessions.

@@ -95,7 +95,7 @@ func (r *run) kill(ctx context.Context, result *report.Run) (err error) {
 }
 
 func (r *run) idle(ctx context.Context, result *report.Run, before process.Usage) error {
-	pause(ctx, r.o.Send)
+	pause(ctx, max(r.o.Send, r.o.Settle))
 	after, err := process.UsageOf(r.o.PIDs)
 	if err != nil {
 		return err

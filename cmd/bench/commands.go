@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.MemoryRounds, "memory-rounds", o.MemoryRounds, "of idle and deaf")
 	fs.DurationVar(&o.Send, "send", o.Send, "length of each phase")
 	fs.DurationVar(&o.Warm, "warm", o.Warm, "length of sending before the first phase")
-	fs.DurationVar(&o.Settle, "settle", o.Settle, "of idle, before the first login")
+	fs.DurationVar(&o.Settle, "settle", o.Settle, "of idle, before the first login and after the last")
 	fs.IntVar(&o.Devices, "devices", o.Devices, "of rate, broadcast, kill and deaf")
 	fs.IntVar(&o.IdleDevices, "idle-devices", o.IdleDevices, "")
 	fs.IntVar(&o.StormDevices, "storm-devices", o.StormDevices, "")

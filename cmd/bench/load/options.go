@@ -39,7 +39,7 @@ type Options struct {
 	Texts       int           // for each deaf device, or each device of a storm
 	Connections int           // to the API
 	Window      int64         // most texts accepted and not at their device, closed loop
-	Settle      time.Duration // idle: before the first login; the start's memory is given back
+	Settle      time.Duration // idle: before the first login and after the last; memory is given back
 	Warm        time.Duration // closed loop before anything is measured
 	Send        time.Duration // each phase
 	Least       int           // texts of a measured closed loop, however long they take
@@ -70,7 +70,7 @@ func (o *Options) Register(fs *flag.FlagSet) {
 	fs.IntVar(&o.Texts, "texts", o.Texts, "queued for each deaf or reconnecting device")
 	fs.IntVar(&o.Connections, "connections", o.Connections, "to the API")
 	fs.Int64Var(&o.Window, "window", o.Window, "closed loop: most texts on their way")
-	fs.DurationVar(&o.Settle, "settle", o.Settle, "idle: before the first login")
+	fs.DurationVar(&o.Settle, "settle", o.Settle, "idle: before the first login, and after the last")
 	fs.DurationVar(&o.Warm, "warm", o.Warm, "closed loop before anything is measured")
 	fs.DurationVar(&o.Send, "send", o.Send, "length of each phase")
 	fs.IntVar(&o.Least, "least", o.Least, "texts of a closed loop, however long they take")

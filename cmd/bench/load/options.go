@@ -39,7 +39,7 @@ type Options struct {
 	Texts       int           // for each deaf device, or each device of a storm
 	Connections int           // to the API
 	Window      int64         // most texts accepted and not at their device, closed loop
-	Settle      time.Duration // idle: before the first login and after the last; memory is given back
+	Settle      time.Duration // idle: before the first login and after the last
 	Warm        time.Duration // closed loop before anything is measured
 	Send        time.Duration // each phase
 	Least       int           // texts of a measured closed loop, however long they take

@@ -36,7 +36,7 @@ type batcher[Q, R any] struct {
 	done  func(request[Q], R, error)
 
 	gather time.Duration // how long a batch waits for company, unless one of it is waited for
-	enough int           // or so many have come; 0: any number waits
+	enough int           // or so many have come
 
 	// waits for what of the trackers, all of one lane, has to be stored before the next call; nil:
 	// nothing.
@@ -70,7 +70,7 @@ func newBatcher[Q, R any](g *Gateway, op string, again bool, call func(context.C
 	error), done func(request[Q], R, error),
 ) *batcher[Q, R] {
 	return &batcher[Q, R]{
-		g: g, op: op, again: again, apart: g.divided, most: batchItems,
+		g: g, op: op, again: again, apart: g.divided, most: batchItems, enough: batchItems,
 		call: call, done: done, lanes: make(map[queue.Partition]*lane[Q]),
 	}
 }
@@ -81,7 +81,7 @@ func (b *batcher[Q, R]) add(s *session, tag int64, q Q) {
 	l := b.lane(s.tracker)
 	l.queued = append(l.queued, request[Q]{s, tag, q})
 	l.added++
-	if b.enough > 0 && len(l.queued) >= b.enough {
+	if len(l.queued) >= b.enough {
 		l.hurry()
 	}
 	b.begin(l)
@@ -192,6 +192,12 @@ func (l *lane[Q]) hurry() {
 
 func (b *batcher[Q, R]) waitForMore(ctx context.Context, l *lane[Q]) {
 	if b.gather == 0 {
+		return
+	}
+	b.mu.Lock()
+	full := len(l.queued) >= b.enough
+	b.mu.Unlock()
+	if full { // what one call did not hold
 		return
 	}
 	wait := time.NewTimer(b.gather)

@@ -57,6 +57,14 @@ func TestAcksGather(t *testing.T) {
 			},
 			[]gathered{{call, ackEnough}},
 		},
+		"what one call does not hold has the next one at once": {
+			func(add func(int), _ func()) {
+				add(1)
+				time.Sleep(gather + call/2)
+				add(2 * batchItems)
+			},
+			[]gathered{{gather, 1}, {gather + call, batchItems}, {gather + 2*call, batchItems}},
+		},
 		"one that is waited for does not wait": {
 			func(add func(int), settle func()) {
 				add(1)
